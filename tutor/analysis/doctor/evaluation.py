@@ -17,7 +17,7 @@ from tutor.analysis.doctor.module_forwards import (
     ForwardWatcher,
     tensors_in,
 )
-from tutor.analysis.doctor.rule import DoctorRule, Patient
+from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Patient
 from tutor.analysis.doctor.torch_calls import CallRecorder
 from tutor.protocol.findings import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
@@ -37,7 +37,8 @@ class EvaluationRule(DoctorRule):
         super().__init__(patient)
         self._watcher: ForwardWatcher | None = None
         self._recorder: CallRecorder | None = None
-        self._reported: set[tuple[str, int]] = set()
+        if patient.lesson.script is not None:
+            self.epochs = TO_THE_END
 
     def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
         """Watch the forward passes of whole epochs: an evaluation often stands at their end."""
@@ -46,6 +47,10 @@ class EvaluationRule(DoctorRule):
         self._recorder = recorder
         self._watcher = ForwardWatcher(recorder.filename, lambda: recorder.is_paused)
         return self._watcher.watching()
+
+    def at_end(self) -> Iterable[DoctorFinding]:
+        """The findings so far, if no batch is under way."""
+        return self.after_whole_epochs() if self.patient.run.loop.at_end else ()
 
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:
         """The findings of all forward passes of the epochs so far."""
@@ -61,24 +66,23 @@ class EvaluationRule(DoctorRule):
             # A line that trains too may skip a backward now and then.
             is_sure = not forward.is_recorded or forward.line not in trained
             if is_evaluation and is_sure and forward.arguments:
-                yield from self._of_evaluation(forward, watcher)
+                yield from self._of_evaluation(forward)
         yield from self._of_training(watcher.forwards)
         for call in watcher.dropouts[:1]:
             yield from self._of_dropout(call)
 
     # ── Evaluations ─────────────────────────────────────────────────────────────────
 
-    def _of_evaluation(self, forward: Forward, watcher: ForwardWatcher) -> Iterator[DoctorFinding]:
+    def _of_evaluation(self, forward: Forward) -> Iterator[DoctorFinding]:
         layers = [layer for layer, is_training in forward.layers if is_training]
         if forward.is_training and layers:
             yield from self._in_training_mode(forward, layers[0])
-        nodes = max(f.nodes for f in watcher.forwards if f.line == forward.line)
-        if forward.is_recorded and nodes:
+        if forward.is_recorded and forward.nodes:
             yield DoctorFinding(
                 code="evaluated_with_graph",
                 line=forward.line,
                 variable=self._name_of(forward.module),
-                numbers={"nodes": nodes, "wanted": 0},
+                numbers={"nodes": forward.nodes, "wanted": 0},
                 lesson=_LESSON,
             )
 
@@ -117,17 +121,16 @@ class EvaluationRule(DoctorRule):
             return next((t.detach().clone() for t in tensors_in(found)), None)
 
     def _fix(self, forward: Forward) -> CodeFix | None:
-        """`model.eval()` before the evaluation, if each epoch begins with `model.train()`."""
+        """`model.eval()` before the evaluation, if no training follows or it calls `train()`."""
         source, name = self.patient.source, self._name_of(forward.module)
         statement = source.statement_at(forward.line)
         if not name or statement is None:
             return None
-        back = any(
-            isinstance(node, ast.Call) and ast.unparse(node.func) == f"{name}.train"
-            for node in source.nodes()
-        )
-        around = loops_around(source, forward.line)
-        return source.before(statement, f"{name}.eval()") if back and len(around) < 3 else None
+        is_inside = function_around(source, forward.line) or loops_around(source, forward.line)
+        is_lesson = self.patient.lesson.script is None
+        back = any(ast.unparse(call.func) == f"{name}.train" for call in source.calls("train"))
+        follows = bool(is_inside) or is_lesson
+        return source.before(statement, f"{name}.eval()") if back or not follows else None
 
     # ── Training ────────────────────────────────────────────────────────────────────
 

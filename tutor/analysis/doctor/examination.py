@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 
 from tutor.analysis.doctor.forks import Compiled, Forks
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
 from tutor.analysis.doctor.rules import RULES
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.taught import is_taught
@@ -30,6 +30,9 @@ MOST_STEPS = 300
 
 SECONDS = 20.0
 """The time after which no more of a slow script is examined, and the same for whole epochs."""
+
+SECONDS_TO_THE_END = 3.0
+"""The time for the rest of a script, for a rule that wants to see it."""
 
 
 def examine(
@@ -136,9 +139,9 @@ class _Examination:
             self.epochs = max(self.epochs, patient.epoch)
         return True
 
-    def _within_time(self) -> Callable[[], bool]:
-        """The patient's `until`, which also says so after SECONDS."""
-        deadline, until = time.monotonic() + SECONDS, self._patient.until
+    def _within_time(self, seconds: float = SECONDS) -> Callable[[], bool]:
+        """The patient's `until`, which also says so after so many seconds."""
+        deadline, until = time.monotonic() + seconds, self._patient.until
         return lambda: until() or time.monotonic() > deadline
 
     def _step(self) -> bool:
@@ -176,8 +179,10 @@ class _Examination:
         """Run whole epochs for the rules that want more of them."""
         patient, until = self._patient, self._within_time()
         for epochs in sorted({rule.epochs for rule in self._rules if rule.epochs}):
+            is_last = epochs == TO_THE_END
+            until_then = self._within_time(SECONDS_TO_THE_END) if is_last else until
             try:
-                patient.run.run_to(max(epochs, patient.epoch), until)
+                patient.run.run_to(max(epochs, patient.epoch), until_then)
             except LessonRaised as error:
                 if error.stopped:
                     raise

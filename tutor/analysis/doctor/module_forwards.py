@@ -46,7 +46,7 @@ class Forward:
     layers: list[tuple[torch.nn.Module, bool]] = field(default_factory=list)
     """Its layers that compute something else in evaluation, and whether each was in training."""
     nodes: int = 0
-    """Nodes of the graph that was recorded."""
+    """Nodes of the graph that was recorded, by it or by the first one of its line."""
     is_compared: bool = False
     """Whether the output was compared with data."""
     is_trained: bool = False
@@ -71,6 +71,8 @@ class ForwardWatcher(TorchFunctionMode):
         self.forwards: list[Forward] = []
         self.dropouts: list[DropoutCall] = []
         self._filename = filename
+        self._last: dict[int, Forward] = {}
+        """By line: the last one, which alone keeps its data."""
         self._open: list[tuple[torch.nn.Module, Forward]] = []
         self._notes: dict[int, tuple[Any, frozenset[Forward]]] = {}
         self._is_paused = is_paused
@@ -118,11 +120,13 @@ class ForwardWatcher(TorchFunctionMode):
     def _keep(self, forward: Forward, outputs: list[torch.Tensor]) -> None:
         """Keep a forward whose output can be followed, and the data of the last one of a line."""
         forward.is_recorded &= any(t.requires_grad for t in outputs)
-        lines = [f for f in self.forwards if f.line == forward.line]
-        if lines:
-            lines[-1].arguments, lines[-1].keywords = (), {}
-        if forward.is_recorded and not any(f.nodes for f in lines):
+        last = self._last.get(forward.line)
+        if last is not None:
+            last.arguments, last.keywords = (), {}
+            forward.nodes = last.nodes
+        if forward.is_recorded and not forward.nodes:
             forward.nodes = sum(1 for _ in nodes_below(*outputs))
+        self._last[forward.line] = forward
         self.forwards.append(forward)
         for output in outputs:
             self._note(output, self._sources([output]) | {forward})

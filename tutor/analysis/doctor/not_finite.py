@@ -12,7 +12,7 @@ from torch.autograd.graph import Node
 
 from tutor.analysis.doctor.array_operations import first_not_finite
 from tutor.analysis.doctor.code_names import variable_at
-from tutor.analysis.doctor.graph_nodes import leaves_of, nodes_below
+from tutor.analysis.doctor.graph_nodes import MOST_NODES, leaves_of, nodes_below
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.lesson.model import SETUP
@@ -105,7 +105,7 @@ class NotFiniteRule(DoctorRule):
             self._note(call)
         finding = self._forward_finding() or self._backward_finding() or self._by_hand()
         self._is_done = finding is not None
-        if moment.phase in ("Update", "Reset") or self._is_done:
+        if moment.phase == "Update" or self._is_done or len(self._calls) > MOST_NODES:
             self._births, self._calls = {}, {}
         return (finding,) if finding is not None else ()
 

@@ -20,6 +20,9 @@ from tutor.training.loop import LessonRaised
 from tutor.training.program import Phase, Program, Quiet
 from tutor.training.run import Run
 
+TO_THE_END = 10**9
+"""As `epochs` of a rule: it wants a script run to its end, if that does not take long."""
+
 
 @dataclass(slots=True)
 class Patient:
@@ -108,11 +111,11 @@ class Patient:
         return "nn" if "torch" not in self.namespace and "nn" in self.namespace else "torch.nn"
 
     def name_of(self, thing: object) -> str:
-        """The name, or the parameter's label, of an object; "" if it has none."""
+        """The name or label of an object (`w`, `model[0].weight`, `self.model`); "" if none."""
         for name, one in [*self.parameters().items(), *self.namespace.items()]:
             if one is thing and not name.startswith("__"):
                 return name
-        return ""
+        return next((name for name, one in self._named(type(thing)) if one is thing), "")
 
     def starting_again(self, recipe: RunRecipe | None = None) -> Run:
         """Another run of the same code, standing at its start. Raises LessonRaised."""

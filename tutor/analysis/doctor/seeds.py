@@ -99,7 +99,7 @@ class SeedRule(DoctorRule):
         except RunError:
             return None
         finally:
-            run.loop.close()
+            run.close()
         return None
 
     # ── The code ────────────────────────────────────────────────────────────────────

@@ -1,0 +1,205 @@
+"""The doctor's rules on scripts: seeds, functions, and what comes after the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tutor.analysis.doctor.examination import examine
+from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.protocol.findings import DoctorFinding
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.program import script_programs
+from tutor.wording.findings import finding_text
+
+PATH = Path("train.py")
+
+
+def script_of(text: str) -> Lesson:
+    source = SimpleNamespace(path=PATH, text=text, digest="0" * 64)
+    outline = outline_of(text)
+    assert outline.refusal is None
+    return lesson_of_script(source, outline, ScriptOptions())
+
+
+def found_in(text: str) -> dict[str, DoctorFinding]:
+    """What the doctor finds in a script, by code; each has its words."""
+    lesson = script_of(text)
+    report = examine(lesson, programs=script_programs(lesson))
+    assert not report.failed
+    assert all(finding_text(finding) for finding in report.findings)
+    found = {finding.code: finding for finding in report.findings}
+    assert len(found) == len(report.findings)
+    return found
+
+
+def line_of(text: str, code: str) -> int:
+    return next(i for i, line in enumerate(text.splitlines(), 1) if code in line)
+
+
+# ── Seeds ───────────────────────────────────────────────────────────────────────────
+
+TORCH = """\
+import torch
+from torch import nn
+{seed}
+x = torch.randn(16, 3)
+y = x.sum(1, keepdim=True)
+model = nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for epoch in range(4):
+    loss = nn.functional.mse_loss(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+NUMPY = """\
+import numpy as np
+{seed}
+x = np.random.randn(20)
+w = 0.0
+for epoch in range(5):
+    error = w * x - 2 * x
+    loss = (error**2).mean()
+    dw = 2 * (error * x).mean()
+    w -= 0.1 * dw
+"""
+
+
+@pytest.mark.parametrize(("script", "draws"), [(TORCH, "torch.randn"), (NUMPY, "np.random.randn")])
+def test_random_numbers_without_a_seed(script: str, draws: str) -> None:
+    text = script.format(seed="")
+    finding = found_in(text)["not_seeded"]
+    assert (finding.line, finding.variable) == (line_of(text, f"{draws}("), draws)
+    assert finding.numbers["loss"] != finding.numbers["other"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TORCH.format(seed="torch.manual_seed(0)"),
+        NUMPY.format(seed="np.random.seed(1)"),
+        NUMPY.format(seed="rng = np.random.default_rng(3)").replace(
+            "np.random.randn", "rng.normal"
+        ),
+        # Nothing is drawn.
+        NUMPY.format(seed="").replace("np.random.randn(20)", "np.arange(5.0)"),
+    ],
+)
+def test_random_numbers_with_a_seed(text: str) -> None:
+    assert not found_in(text)
+
+
+def test_only_the_generator_without_a_seed_is_named() -> None:
+    text = TORCH.format(seed="import numpy as np\ntorch.manual_seed(0)").replace(
+        "torch.randn(16, 3)", "torch.tensor(np.random.randn(16, 3), dtype=torch.float32)"
+    )
+    finding = found_in(text)["not_seeded"]
+    assert finding.variable == "np.random.randn"
+
+
+# ── Functions, classes, and the rest of the script ──────────────────────────────────
+
+CLASSIFIER = """\
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(40, 3)
+y = (x[:, 0] > 0).long()
+model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 2))
+criterion = nn.CrossEntropyLoss()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def evaluate():
+    {evaluation}
+
+
+for epoch in range(4):
+    model.train()
+    for i in range(0, 32, 8):
+        optimizer.zero_grad()
+        loss = criterion(model(x[i : i + 8]), y[i : i + 8])
+        loss.backward()
+        optimizer.step()
+    {in_loop}
+{after}
+"""
+WRONG = "with torch.no_grad():\n        return (model(x[32:]).argmax(1) == y[32:]).sum().item()"
+RIGHT = f"model.eval()\n    {WRONG}"
+
+
+@pytest.mark.parametrize(
+    ("in_loop", "after"), [("print(evaluate())", ""), ("pass", "print(evaluate())")]
+)
+def test_an_evaluation_in_a_function(in_loop: str, after: str) -> None:
+    text = CLASSIFIER.format(evaluation=WRONG, in_loop=in_loop, after=after)
+    (finding,) = found_in(text).values()
+    assert (finding.code, finding.variable) == ("evaluated_in_training_mode", "model")
+    assert finding.line == line_of(text, "model(x[32:])")
+    assert not found_in(CLASSIFIER.format(evaluation=RIGHT, in_loop=in_loop, after=after))
+
+
+def test_a_trainer_class() -> None:
+    text = """\
+import torch
+from torch import nn
+
+
+class Trainer:
+    def __init__(self, lr=0.9):
+        torch.manual_seed(0)
+        self.x = torch.randn(30, 3)
+        self.y = self.x.sum(1, keepdim=True)
+        self.model = nn.Linear(3, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr)
+
+    def fit(self, epochs):
+        for epoch in range(epochs):
+            self.optimizer.zero_grad()
+            loss = nn.functional.mse_loss(self.model(self.x), self.y)
+            loss.backward()
+            self.optimizer.step()
+            print(nn.functional.mse_loss(self.model(self.x), self.y).item())
+
+
+Trainer().fit(30)
+"""
+    found = found_in(text)
+    assert set(found) == {"diverges", "evaluated_with_graph"}
+    assert (found["diverges"].line, found["diverges"].variable) == (line_of(text, "lr=0.9"), "lr")
+    assert found["evaluated_with_graph"].variable == "self.model"
+    assert found["evaluated_with_graph"].line == line_of(text, "print(")
+
+
+def test_an_adversarial_game_and_a_loop_over_two_phases_are_no_mistakes() -> None:
+    game = """\
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+made = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+judge = nn.Sequential(nn.Linear(2, 8), nn.LeakyReLU(0.2), nn.Dropout(0.2), nn.Linear(8, 1))
+loss_of = nn.BCEWithLogitsLoss()
+first = torch.optim.Adam(made.parameters(), lr=1e-3)
+second = torch.optim.Adam(judge.parameters(), lr=1e-3)
+real = torch.randn(16, 2)
+for epoch in range(4):
+    judge.zero_grad()
+    label = torch.ones(16, 1)
+    loss_of(judge(real), label).backward()
+    fake = made(torch.randn(16, 2))
+    loss_of(judge(fake.detach()), label.fill_(0)).backward()
+    second.step()
+    made.zero_grad()
+    loss = loss_of(judge(fake), label.fill_(1))
+    loss.backward()
+    first.step()
+    with torch.no_grad():
+        picture = made(torch.randn(4, 2)).detach().cpu()
+    print(epoch, loss.item(), (picture - picture.min()) / (picture.max() - picture.min()))
+"""
+    assert not found_in(game)
