@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from textual.pilot import Pilot
 
+from tutor.lesson.model import ScriptOptions
 from tutor.protocol.frame import Value
 from tutor.protocol.messages import (
     LessonFailed,
@@ -91,6 +92,15 @@ async def test_before_an_epoch_the_loop_is_next_and_after_the_end_nothing_is() -
         app.view = view_of(at(3, 5, is_over=True))
         await pilot.pause()
         assert [row[:4] for row in marked(app.pane)] == ["┃ 15"]
+
+
+async def test_after_the_end_the_last_phase_is_in_view() -> None:
+    app = OnePane(CodePane(id="code"), view_of(at(3, 5)))
+    async with app.run_test(size=(60, 5)) as pilot:
+        await pilot.pause()
+        app.view = view_of(at(3, 5, is_over=True))
+        await pilot.pause()
+        assert any(row.strip().startswith("┃ 15") for row in app.screen_rows)
 
 
 async def test_a_long_line_is_folded_and_its_phase_stays_in_view() -> None:
@@ -319,6 +329,24 @@ async def test_the_end_of_the_script_is_said_and_b_goes_back(
         assert "The script has ended" in text_of(app, "status")
         await pilot.press("b")
         assert "next:" in text_of(app, "status")
+
+
+async def test_a_loop_whose_epochs_nobody_knows_has_no_goal(make_app: MakeApp) -> None:
+    unknown = script()
+    options = msgspec.structs.replace(unknown.script or ScriptOptions(), is_counted=False)
+    app = make_app(first=msgspec.structs.replace(unknown, script=options))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s")
+        assert text_of(app, "header").rstrip().endswith("epoch 1")
+
+
+async def test_after_the_timeline_the_code_has_the_focus_again(
+    make_script_app: Callable[..., TutorApp],
+) -> None:
+    app = make_script_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "t", "enter")
+        assert app.focused is app.screen.query_one("#code")
 
 
 async def test_a_learning_rate_that_is_not_known_can_be_typed_only(

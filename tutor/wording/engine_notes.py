@@ -52,7 +52,7 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Of a run that was changed
     "on_numpy": "{mode} is NumPy and runs on the CPU: running on {device} is what PyTorch adds",
     "seed": "seed {seed}",
-    "seed_unused": "seed {seed}: this lesson draws no random number, so nothing changes",
+    "seed_unused": "seed {seed}: this code draws no random number, so nothing changes",
     "as_here": "as it was here: {mode}, learning rate {rate:g}",
     "not_carried": "{names} could not be carried over: of another size here",
     "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",

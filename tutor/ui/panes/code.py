@@ -141,8 +141,7 @@ class CodePane(FooterPane):
         if self._chosen in names:
             self._go_to(beside(names, self._chosen, by))
         else:
-            nothing = 0 if self._listing is None else self.scroll_offset.y
-            first, _ = self._phases.get(self._next, (nothing, 0))
+            first, _ = self._phases.get(self._next, (0, 0))
             ahead = [name for name in names if self._rows[name] >= first] or names
             self._go_to(ahead[0] if ahead else None)
 
@@ -200,8 +199,8 @@ class CodePane(FooterPane):
             return
         exercise = self.attempt.exercise if self.attempt else None
         to_fix = exercise.phase if isinstance(exercise, Repair) and view.at_start else ""
-        line = view.frame.next_line if view.frame else 0
-        place = (view.lesson.digest, view.mode, view.next_phase, line, to_fix, self.room)
+        lines = (view.frame.next_line, view.frame.is_over) if view.frame else ()
+        place = (view.lesson.digest, view.mode, view.next_phase, lines, to_fix, self.room)
         if place == self._followed:
             return
         self._followed = place
@@ -256,9 +255,11 @@ class CodePane(FooterPane):
         if self._listing is None or self._listed_for != drawn_for:
             self._listing, self._listed_for = ScriptListing(view.lesson, width), drawn_for
             self._rows.clear()
-        ahead = self._listing.span(lines_ahead(view))
-        if ahead is not None:
-            self._phases[self._next] = ahead
+        last = view.last_section  # after the end of the script nothing is ahead
+        followed = lines_ahead(view) or (last.lines if last and not view.at_start else range(0))
+        span = self._listing.span(followed)
+        if span is not None:
+            self._phases[self._next] = span
         return self._listing.rows(marks_of(view, self._chosen))
 
     @property

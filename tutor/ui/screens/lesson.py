@@ -196,7 +196,7 @@ class LessonScreen(PaneLayoutScreen):
         if is_other or (old is None and self.is_script):
             self._shown, self._before = {}, {}
             self._place_panes()
-            self.query_one("#code" if self.is_script else "#formula").focus()
+            self.focus_text()
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
         """Show an exercise that begins or is done; after it, restore the layout."""
@@ -339,7 +339,7 @@ class LessonScreen(PaneLayoutScreen):
     def on_timeline_left(self, message: Timeline.Left) -> None:
         """Close the timeline; unless the learner stays, return to the position before it."""
         self.query_one(Timeline).display = False
-        self.query_one("#formula").focus()
+        self.focus_text()
         if not message.stay and self._left_from is not None:
             self.session.scrub(*self._left_from)
         self._left_from = None

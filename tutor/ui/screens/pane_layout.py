@@ -98,6 +98,10 @@ class PaneLayoutScreen(SessionScreen):
                 self._place_panes()
             self._keep_focus_in_view()
 
+    def focus_text(self) -> None:
+        """Focus the text of a lesson, or the code of a script."""
+        self.query_one("#code" if self.is_script else "#formula").focus()
+
     @property
     def _focused_pane(self) -> str:
         """The pane that has the focus, or holds it; empty if none has."""
