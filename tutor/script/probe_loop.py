@@ -58,7 +58,9 @@ class ProbeLoop(Loop):
 
     def bind(self, name: str, value: Any) -> None:
         """Give an expression of the script another value."""
-        exec(f"{name} = {PREFIX}value", self.namespace, {f"{PREFIX}value": value})
+        self.namespace[f"{PREFIX}value"] = value  # of two dicts, `w = …` would bind a local name
+        exec(f"{name} = {PREFIX}value", self.namespace)
+        del self.namespace[f"{PREFIX}value"]
 
     def set_learning_rate(self, old: float, new: float) -> None:
         """The copy has the rate of the script."""

@@ -12,12 +12,20 @@ from msgspec.structs import replace
 
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.finite_differences import Array
+from tutor.analysis.finite_differences import (
+    Array,
+    DifferencesStopped,
+    FiniteDifferences,
+    ModeGradient,
+)
+from tutor.analysis.gradient_diagnosis import diagnose, samples_in
 from tutor.analysis.mode_comparison import GradientRow, ModeLockstep
 from tutor.errors import RunError
 from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE
+from tutor.training.probe import Probe
+from tutor.training.values import to_numbers
 
 _SAME = 1e-5
 """Two factors that are equal but for this are one: both are computed in float64."""
@@ -29,8 +37,8 @@ _MOST = 4_096
 class HandGradientRule(DoctorRule):
     """A gradient that the code computes itself, and that differs from the loss's slope.
 
-    Of the first batch of two epochs. A script's phases can't be run again elsewhere: there the
-    rule keeps silent, as it does where the lesson means its gradient to be another.
+    Of the first batch of two epochs. The rule keeps silent where a script's phases can't be run
+    apart from it, and where the lesson means its gradient to be another.
     """
 
     def __init__(self, patient: Patient) -> None:
@@ -42,12 +50,11 @@ class HandGradientRule(DoctorRule):
 
     def after(self, moment: Moment) -> Iterator[DoctorFinding]:
         """Compare, once the gradient is there."""
-        lesson, mode = self.patient.lesson, self.patient.recipe.mode
-        program = self.patient.programs[mode]
-        is_there = moment.code is program.loop[program.gradient_at] and moment.batch == 0
-        if moment.error is not None or not is_there or not 1 <= moment.epoch <= 2:
+        if moment.error is not None or moment.batch or not 1 <= moment.epoch <= 2:
             return
-        if lesson.script is not None or mode in lesson.own_gradient or not self._by_hand():
+        program, loop = self.patient.run.program, self.patient.run.loop
+        is_there = moment.code is program.loop[program.gradient_at] and loop.gradients is not None
+        if not is_there or program.mode in self.patient.lesson.own_gradient or not self._by_hand():
             return
         for name, row in self._rows(moment.epoch):
             before = self._found.pop(name, None)
@@ -67,21 +74,49 @@ class HandGradientRule(DoctorRule):
         things = self.patient.run.loop.parameters().values()
         return all(not hasattr(one, "grad_fn") and np.size(one) <= _MOST for one in things)
 
-    def _rows(self, epoch: int) -> list[tuple[str, GradientRow]]:
+    def _rows(self, epoch: int) -> Iterator[tuple[str, GradientRow]]:
+        """The gradient of each parameter beside its finite differences."""
+        patient = self.patient
+        try:
+            if patient.lesson.script is not None:
+                yield from self._rows_of_script()
+                return
+            found = self._compared().compare(patient.run.standpoint(), epoch, patient.until)
+            yield from ((row.diagnosis.parameter, row) for row in found.rows) if found else ()
+        except (RunError, DifferencesStopped):
+            return
+
+    def _compared(self) -> ModeLockstep:
         patient, recipe = self.patient, self.patient.recipe
         if self._lockstep is None:
-            self._lockstep = ModeLockstep(
-                {recipe.mode: patient.programs[recipe.mode]},
-                recipe.device, recipe.learning_rate, recipe.seed, patient.quiet,
-            )  # fmt: skip
-        try:
-            found = self._lockstep.compare(patient.run.standpoint(), epoch, patient.until)
-        except RunError:
-            return []
-        return [(row.diagnosis.parameter, row) for row in found.rows] if found is not None else []
+            programs = {recipe.mode: patient.programs[recipe.mode]}
+            start = (recipe.device, recipe.learning_rate, recipe.seed, patient.quiet)
+            self._lockstep = ModeLockstep(programs, *start)
+        return self._lockstep
+
+    def _rows_of_script(self) -> Iterator[tuple[str, GradientRow]]:
+        """The same of a script, whose Predict and Loss run in a copy of its names."""
+        patient, run = self.patient, self.patient.run
+        at, mode = run.standpoint(), run.program.mode
+        if at.start.names is None:
+            return
+        probe = Probe(run.program, run.device, 0.0, 0, precise=True, quiet=patient.quiet)
+        probe.stand(at)
+        differences = FiniteDifferences(probe, at.start.values, patient.until)
+        for name in differences.values:
+            gradient = to_numbers((run.loop.gradients or {}).get(name))
+            if gradient is None:
+                continue
+            gradient = np.asarray(gradient)
+            slopes = differences.slopes(name, gradient)
+            mine = ModeGradient(mode, gradient, gradient, by_hand=True)
+            samples = samples_in(patient.namespace, run.program)
+            found = diagnose(name, [mine], slopes, samples=samples)
+            gradients = {mode: gradient, FINITE_DIFFERENCE: slopes.sure_digits()}
+            yield name, GradientRow(gradients, slopes.checked, found)
 
     def _finding(self, name: str, row: GradientRow) -> DoctorFinding | None:
-        mode, diagnosis = self.patient.recipe.mode, row.diagnosis
+        mode, diagnosis = self.patient.run.program.mode, row.diagnosis
         if diagnosis.standing.get(mode) != "wrong":
             return None
         mine, right = row.gradients.get(mode), row.gradients.get(FINITE_DIFFERENCE)
@@ -99,19 +134,25 @@ class HandGradientRule(DoctorRule):
             numbers["factor"] = factor
         if reason := remark.values.get("reason"):
             numbers["reason"] = str(reason)
-        statement = self._statement(name)
+        variable = self._variable(name)
+        statement = self._statement(variable)
         return DoctorFinding(
             code=_CODES.get(remark.code, "gradient_wrong"),
             line=statement.lineno if statement is not None else 0,
-            variable=f"d{name}",
+            variable=variable,
             numbers=numbers,
             lesson=_LESSONS.get(remark.code, "finite-differences"),
             fix=self._fix(statement, remark, factor),
         )
 
-    def _statement(self, name: str) -> ast.stmt | None:
+    def _variable(self, name: str) -> str:
+        """The expression of a parameter's gradient: `dw`; a script may call it as it likes."""
+        outline = getattr(self.patient.run.loop, "outline", None)
+        return str(getattr(outline, "gradients", {}).get(name, f"d{name}"))
+
+    def _statement(self, variable: str) -> ast.stmt | None:
         """The last statement that assigns to the gradient's variable."""
-        found = list(self.patient.source.assignments(f"d{name}"))
+        found = list(self.patient.source.assignments(variable))
         return found[-1] if found else None
 
     def _fix(self, statement: ast.stmt | None, remark: Remark, factor: object) -> CodeFix | None:
