@@ -25,7 +25,7 @@ from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE
 from tutor.training.probe import Probe
-from tutor.training.values import to_numbers
+from tutor.training.values import is_near, to_numbers
 
 _SAME = 1e-5
 """Two factors that are equal but for this are one: both are computed in float64."""
@@ -52,9 +52,8 @@ class HandGradientRule(DoctorRule):
         """Compare, once the gradient is there."""
         if moment.error is not None or moment.batch or not 1 <= moment.epoch <= 2:
             return
-        program, loop = self.patient.run.program, self.patient.run.loop
-        is_there = moment.code is program.loop[program.gradient_at] and loop.gradients is not None
-        if not is_there or program.mode in self.patient.lesson.own_gradient or not self._by_hand():
+        is_meant = self.patient.run.program.mode in self.patient.lesson.own_gradient
+        if is_meant or not self._is_there(moment) or not self._by_hand():
             return
         for name, row in self._rows(moment.epoch):
             before = self._found.pop(name, None)
@@ -68,6 +67,15 @@ class HandGradientRule(DoctorRule):
     def at_end(self) -> Iterator[DoctorFinding]:
         """What only one epoch has shown."""
         yield from self._found.values()
+
+    def _is_there(self, moment: Moment) -> bool:
+        """Whether the gradient is complete: of a script, not the part of one sample."""
+        program, loop = self.patient.run.program, self.patient.run.loop
+        if loop.gradients is None or moment.code is not program.loop[program.gradient_at]:
+            return False
+        is_script = self.patient.lesson.script is not None
+        goes_on = not loop.at_end and loop.next_phase_name() in ("Predict", "Loss", "Gradient")
+        return not (is_script and goes_on)
 
     def _by_hand(self) -> bool:
         """Whether all gradients are variables of the code, and none too large."""
@@ -103,6 +111,9 @@ class HandGradientRule(DoctorRule):
         probe = Probe(run.program, run.device, 0.0, 0, precise=True, quiet=patient.quiet)
         probe.stand(at)
         differences = FiniteDifferences(probe, at.start.values, patient.until)
+        loss = to_numbers(run.loop.loss())
+        if loss is None or loss.size != 1 or not is_near(loss, np.array(differences.loss)):
+            return  # the copy does not compute what the script does
         for name in differences.values:
             gradient = to_numbers((run.loop.gradients or {}).get(name))
             if gradient is None:

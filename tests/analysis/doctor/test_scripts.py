@@ -1,0 +1,188 @@
+"""The doctor over learners' own scripts."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+
+import pytest
+
+from tutor.analysis.doctor.examination import examine
+from tutor.engine.open_runs import programs_for
+from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.protocol.findings import DoctorFinding, DoctorReport
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+
+
+def script_lesson(text: str, path: Path = Path("train.py")) -> Lesson:
+    """The lesson of a script's first loop."""
+    source = SimpleNamespace(path=path, text=text, digest="")
+    return lesson_of_script(source, outline_of(text), ScriptOptions())
+
+
+def report_on(text: str) -> DoctorReport:
+    """What the doctor says of a script."""
+    with redirect_stdout(StringIO()):
+        report = examine(script_lesson(text), compiled=programs_for)
+    assert not report.failed
+    return report
+
+
+def found_in(text: str) -> dict[str, DoctorFinding]:
+    """The findings by code."""
+    return {finding.code: finding for finding in report_on(text).findings}
+
+
+def line_of(text: str, code: str) -> int:
+    return next(i for i, line in enumerate(text.splitlines(), 1) if code in line)
+
+
+NETWORK = dedent("""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    x = torch.linspace(-1, 1, 20)[:, None]
+    y = x ** 2
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(1, 8), nn.Linear(8, 1)])
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return self.layers[1](torch.tanh(self.layers[0](x))) * self.scale
+
+    def train(epochs=20):
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        total = 0
+        for epoch in range(epochs):
+            optimizer.zero_grad()
+            y_pred = model(x)
+            loss = nn.functional.mse_loss(y_pred, y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+            print(epoch, loss.item())
+
+    if __name__ == "__main__":
+        train()
+""")
+
+
+def test_a_correct_network_has_no_findings() -> None:
+    report = report_on(NETWORK)
+    assert not report.findings
+    assert report.epochs == 3
+    assert report.is_complete
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "code", "variable", "fixed"),
+    [
+        ("optimizer.zero_grad()", "pass", "gradients_not_reset", "", "optimizer.zero_grad()"),
+        (
+            "nn.ModuleList([nn.Linear(1, 8), nn.Linear(8, 1)])",
+            "[nn.Linear(1, 8), nn.Linear(8, 1)]",
+            "layers_in_list",
+            "model.layers[0].weight",
+            "self.layers = torch.nn.ModuleList([nn.Linear(1, 8), nn.Linear(8, 1)])",
+        ),
+        ("total += loss.item()", "total += loss", "loss_kept_with_graph", "total",
+         "total += loss.item()"),
+        ("y = x ** 2", "y = (x ** 2)[:, 0]", "broadcast_in_loss", "y_pred",
+         "loss = nn.functional.mse_loss(y_pred, y[:, None])"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_each_mistake_in_a_function_of_a_script(
+    right: str, wrong: str, code: str, variable: str, fixed: str
+) -> None:
+    assert right in NETWORK
+    (finding,) = found_in(NETWORK.replace(right, wrong)).values()
+    assert finding.code == code
+    assert variable in finding.variable
+    assert finding.fix is not None
+    assert finding.fix.code == fixed
+    assert finding.fix.loss_with is not None
+    assert finding.fix.loss_without is not None
+
+
+BY_HAND = dedent("""
+    import numpy as np
+
+    x = np.array([1.0, 2.0, 3.0])
+    y = 2 * x
+    weights = {"w": 0.0}
+    lr = 0.01
+    for epoch in range(20):
+        y_pred = weights["w"] * x
+        loss = ((y_pred - y) ** 2).mean()
+        slope = (2 * x * (y_pred - y)).mean()
+        weights["w"] -= lr * slope
+""")
+
+
+def test_a_gradient_by_hand_in_a_script() -> None:
+    assert not report_on(BY_HAND).findings
+    faulty = BY_HAND.replace(".mean()\n    weights", ".sum()\n    weights")
+    (finding,) = report_on(faulty).findings
+    assert (finding.code, finding.variable) == ("gradient_off_by_factor", "slope")
+    assert finding.line == line_of(faulty, "slope =")
+    assert finding.numbers["factor"] == pytest.approx(3)
+
+
+LEAF = dedent("""
+    import torch
+
+    x = torch.tensor([1.0, 2.0, 3.0])
+    w = torch.tensor(0.5, requires_grad=True)
+    for epoch in range(20):
+        loss = ((w * x - 2 * x) ** 2).mean()
+        loss.backward()
+        w = w - 0.01 * w.grad
+""")
+
+
+def test_a_lost_leaf_in_a_script() -> None:
+    report = report_on(LEAF)
+    (finding,) = report.findings
+    assert (finding.code, finding.line) == ("lost_leaf", line_of(LEAF, "w = w -"))
+    assert not report.is_complete
+    assert finding.fix is not None
+    assert finding.fix.loss_with is not None
+    assert finding.fix.loss_without is None
+
+
+SAMPLES = dedent("""
+    xs, ys = [1.0, 2.0, 3.0], [2.0, 4.0, 6.0]
+    w, lr = 0.5, 0.01
+    while True:
+        cost = grad = 0.0
+        for x, y in zip(xs, ys):
+            diff = w * x - y
+            cost += diff * diff / len(xs)
+            grad += 2 * diff * x / len(xs)
+        w -= lr * grad
+        if cost < 1e-3:
+            break
+""")
+
+
+def test_a_gradient_that_is_summed_over_samples_is_looked_at_when_it_is_whole() -> None:
+    assert not report_on(SAMPLES).findings
+
+
+def test_a_script_that_ends_early_is_examined_to_its_end() -> None:
+    short = NETWORK.replace("epochs=20", "epochs=2").replace(
+        "total += loss.item()", "total += loss"
+    )
+    report = report_on(short)
+    assert {finding.code for finding in report.findings} == {"loss_kept_with_graph"}
+    assert report.epochs == 2
