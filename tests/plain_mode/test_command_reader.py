@@ -174,7 +174,7 @@ def test_an_error_of_the_lesson_is_told_and_ends_nothing():
 def test_an_engine_that_comes_back_is_waited_for():
     engine = Dying()
     text = said("next", "where", engine=engine)
-    ended = "The lesson's process exited with status 3; it starts again."
+    ended = "The process exited with status 3; it starts again."
     assert f"{ended} Back at epoch 0." in text
     assert "The run stands at the start." in text
 

@@ -307,7 +307,7 @@ def test_code_that_ends_its_process_is_told_and_can_be_edited_further(engine: Fa
     learner.does("edit", "exit()\n")
     engine.tell(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
     learner.hear()
-    ended = "The lesson's process exited with status 0; it starts again"
+    ended = "The process exited with status 0; it starts again"
     assert reply_markdown(learner.attempt) == f"`{ended}`"
     assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
 

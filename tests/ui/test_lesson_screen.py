@@ -289,7 +289,7 @@ async def test_x_stops_what_runs(make_app: MakeApp, engine: FakeEngine, key: str
         app.session.receive(ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True))
         app._lesson_screen.update_from_session()
         await settled(pilot)
-        assert "the lesson would not stop" in text_of(app, "status")
+        assert "the code would not stop" in text_of(app, "status")
 
 
 async def test_what_takes_long_is_named_in_the_status_line(

@@ -34,11 +34,11 @@ from tutor.wording.engine_notes import abort_text, note_text, place_text, proces
         ),
         (
             Remark("exited", {"status": 4, "phase": "Predict"}),
-            "the lesson's process exited with status 4 while Predict ran",
+            "the process exited with status 4 while Predict ran",
         ),
         (
             Remark("ended_unclean", {"reason": Remark("thread_left", {"name": "ticker"})}),
-            "the lesson's thread ticker did not end: its process was ended",
+            "the thread ticker did not end: its process was ended",
         ),
     ],
 )
@@ -59,7 +59,7 @@ def test_the_end_of_a_process_says_whether_it_starts_again(
 ) -> None:
     note = Remark("killed", {"signal": "SIGKILL", "phase": ""})
     ended = ProcessEnded(note=note, restarting=restarting, can_restart=can_restart)
-    assert process_end(ended) == f"the lesson's process was ended by SIGKILL{end}"
+    assert process_end(ended) == f"the process was ended by SIGKILL{end}"
 
 
 def test_a_command_that_a_lesson_ended_says_how() -> None:

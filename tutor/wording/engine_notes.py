@@ -60,8 +60,8 @@ _TEMPLATES: Mapping[str, str] = {
         "{mode} computes another loss of this batch: {loss:.6g}, {old_mode} {old_loss:.6g}"
     ),
     "old_gradient": "the gradient is still that of the old value, and the update will use it",
-    "thread_left": "the lesson's thread {name} did not end",
-    "setting_left": "the lesson has changed what can't be put back ({name})",
+    "thread_left": "the thread {name} did not end",
+    "setting_left": "the code has changed what can't be put back ({name})",
     # ── Of several runs
     "kept_as": "the run before is kept as {name}",
     "gave_way": "{name} gave way: there are at most {most}",
@@ -72,21 +72,21 @@ _TEMPLATES: Mapping[str, str] = {
     "came_only_to": "has only come to epoch {epoch}",
     "runs_again": "is being run again: epoch {epoch} of {of}",
     # ── Of a run without a screen
-    "sets_a_seed": "the lesson's code sets a seed: --seed changes only what it draws before that",
+    "sets_a_seed": "the code sets a seed: --seed changes only what it draws before that",
     "no_value": "{path}:{line}: {label} has no value: {reason}",
     "diverged": "the loss is not finite from epoch {epoch} on",
     # ── Of the end of a process
     "not_started": "the process that runs lessons could not start: {error}",
     "ended_unclean": "{reason}: its process was ended",
     "did_not_stop": "{what}, line {line}, would not stop: its process was ended",
-    "lesson_did_not_stop": "the lesson would not stop: its process was ended",
+    "lesson_did_not_stop": "the code would not stop: its process was ended",
     "no_end": (
         "{what}, line {line}, did not come to its end within {seconds:g} s: its process was ended"
     ),
-    "exited": "the lesson's process exited with status {status}",
-    "killed": "the lesson's process was ended by {signal}",
-    "closed_pipe": "the lesson's process closed the tutor's own pipe and was ended",
-    "wrote_into_pipe": "the lesson's process wrote into the tutor's own pipe and was ended",
+    "exited": "the process exited with status {status}",
+    "killed": "the process was ended by {signal}",
+    "closed_pipe": "the process closed the tutor's own pipe and was ended",
+    "wrote_into_pipe": "the process wrote into the tutor's own pipe and was ended",
 }
 
 _ABORTS: Mapping[str, str] = {

@@ -56,7 +56,7 @@ _REMARKS: Mapping[str, str] = {
     # ── Plots
     "diverges": "it leads beyond all numbers: the run diverges",
     "complex_parameter": "a parameter is complex: two numbers for each of its elements",
-    "no_numbers": "the parameters of this lesson are no numbers",
+    "no_numbers": "the parameters are no numbers",
     "parameters_not_finite": "the parameters are not finite",
     "loss_not_finite": "the loss is not finite here",
     "no_gradient": "there is no gradient to look along",

@@ -27,7 +27,7 @@ PART = " · "
 """The separator between the parts of a notice."""
 
 _STOPS = "{stop} stops it"
-_OPENS_AGAIN = "{restart} opens the lesson again"
+_OPENS_AGAIN = "{restart} opens it again"
 _STARTS_AGAIN = "{restart} starts again"
 _LEAVES = "{leave}: back to the lesson"
 
