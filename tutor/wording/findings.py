@@ -119,8 +119,8 @@ _TEXTS: Mapping[str, str] = {
     ),
     "scheduler_first": (
         "`{variable}.step()` comes before the first `optimizer.step()` ({scheduler_steps} to "
-        "{optimizer_steps}): the first update uses the rate {used}, and the rate {rate} is never "
-        "used."
+        "{optimizer_steps} steps), so the schedule is ahead: it begins with the rate {rate}, and "
+        "the first update uses {used}."
     ),
     "loss_arguments_swapped": (
         "`{function}` takes the prediction first. Here `{variable}` comes first, which no "
@@ -129,6 +129,9 @@ _TEXTS: Mapping[str, str] = {
     "not_log_probabilities": (
         "`{function}` takes log-probabilities: exp of a row of `{variable}` adds up to {sum}, not "
         "to {wanted}."
+    ),
+    "not_probabilities": (
+        "`{function}` takes probabilities, from {least} to {most}, but `{variable}` holds {given}."
     ),
     "one_class": (
         "`{function}` sees {classes} class in `{variable}`: its probability is always 1, and the "
@@ -218,7 +221,7 @@ def _fix_text(fix: CodeFix) -> str:
     text = f"{where} line {line}: `{code}`."
     if fix.place == "instead":
         text = f"Instead of line {line} write `{code}`."
-    if fix.loss_with is None:
+    if fix.loss_with is None or fix.loss_with == fix.loss_without:
         return text
     without = "the code stops" if fix.loss_without is None else f"{setting(fix.loss_without)}"
     return (

@@ -120,6 +120,16 @@ def test_targets_beyond_one() -> None:
     assert (finding.variable, finding.numbers["target"]) == ("c.float()", 2)
 
 
+def test_logits_where_probabilities_belong() -> None:
+    faulty = with_loss("F.binary_cross_entropy(9 * logits[:, 0], b)")
+    finding = found_in(faulty, mode="model")["not_probabilities"]
+    assert finding.variable == "9 * logits[:, 0]"
+    assert not 0 <= float(str(finding.numbers["given"])) <= 1
+    assert finding.fix is not None
+    assert "F.binary_cross_entropy_with_logits(9 * logits[:, 0], b)" in finding.fix.code
+    assert finding.fix.loss_with is not None
+
+
 def test_cross_entropy_of_one_class() -> None:
     loss = "F.cross_entropy(logits[:, :1], b[:, None])"
     finding = found_in(with_loss(loss), mode="model")["one_class"]

@@ -101,6 +101,32 @@ def test_only_the_generator_without_a_seed_is_named() -> None:
     assert finding.variable == "np.random.randn"
 
 
+# ── NaN in a later epoch ────────────────────────────────────────────────────────────
+
+LATE = """\
+import torch
+
+x = torch.tensor([1.0, 2.0, 3.0, -4.0])
+y = torch.tensor([1.0, 1.0, 1.0, 0.0])
+w = torch.tensor(0.0, requires_grad=True)
+for epoch in range(100):
+    p = torch.sigmoid(w * x)
+    loss = -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean()
+    loss.backward()
+    with torch.no_grad():
+        w -= 0.5 * w.grad * (1 + epoch)
+    w.grad = None
+"""
+
+
+def test_nan_in_a_later_epoch() -> None:
+    (finding,) = found_in(LATE).values()
+    assert (finding.code, finding.variable) == ("first_not_finite", "loss")
+    assert finding.line == line_of(LATE, "torch.log(p)")
+    assert finding.numbers == {"operation": "log", "argument": 0, "result": "-inf"}
+    assert not found_in(LATE.replace("(1 + epoch)", "1"))
+
+
 # ── Functions, classes, and the rest of the script ──────────────────────────────────
 
 CLASSIFIER = """\

@@ -48,6 +48,12 @@ REPRODUCED = {
     ("registered", "nothing-moves"): "optimizer_holds_old_tensors",
     ("cross-entropy", "softmax-twice"): "softmax_before_cross_entropy",
     ("forgotten-zero", "the-missing-line"): "gradients_not_reset",
+    ("logistic", "logits-in-the-wrong-place"): "not_probabilities",
+    ("schedules", "two-steps"): "scheduler_first",
+    ("train-and-eval", "no-way-back"): "trained_in_evaluation_mode",
+    ("train-and-eval", "two-answers"): "evaluated_in_training_mode",
+    ("where-nan-is-born", "log-after"): "first_gradient_not_finite",
+    ("where-nan-is-born", "mask-after"): "first_gradient_not_finite",
 }
 """Exercises whose code makes a mistake that a rule finds."""
 

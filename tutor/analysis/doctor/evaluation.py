@@ -106,6 +106,7 @@ class EvaluationRule(DoctorRule):
                 "layer": type(layer).__name__,
             },
             lesson=_LESSON,
+            exercise="two-answers",
             fix=self._fix(forward),
         )
 
@@ -153,6 +154,7 @@ class EvaluationRule(DoctorRule):
                         "layer": type(layers[0]).__name__,
                     },
                     lesson=_LESSON,
+                    exercise="no-way-back",
                     fix=self._fix_of_training(mine[-1], self._name_of(module)),
                 )
 

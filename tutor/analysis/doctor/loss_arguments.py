@@ -52,7 +52,7 @@ class LossArgumentsRule(DoctorRule):
         elif call.name == "cross_entropy":
             yield from self._one_class(call, given, target)
         elif call.name == "binary_cross_entropy_with_logits":
-            yield from self._not_probabilities(call, target)
+            yield from self._beyond_one(call, target)
 
     def _look_at_failed(self, call: TorchCall) -> Iterator[DoctorFinding]:
         given, target = _arguments(call)
@@ -64,6 +64,8 @@ class LossArgumentsRule(DoctorRule):
             yield self._wrong_type(call, "targets_not_indices", target, ".long()")
         elif call.name in _BINARY_LOSSES and not target.is_floating_point():
             yield self._wrong_type(call, "targets_not_float", target, ".float()")
+        elif call.name == "binary_cross_entropy" and given.numel():
+            yield from self._not_probabilities(call, given)
 
     # ── The findings ────────────────────────────────────────────────────────────────
 
@@ -118,14 +120,25 @@ class LossArgumentsRule(DoctorRule):
         numbers: dict[str, Evidence] = {"classes": 1, "loss": abs(loss)}
         yield self._finding("one_class", call, node, 0, numbers, fix)
 
-    def _not_probabilities(self, call: TorchCall, target: torch.Tensor) -> Iterator[DoctorFinding]:
-        low, high = (float(end) for end in target.detach().aminmax())
-        if low >= 0 and high <= 1:
+    def _beyond_one(self, call: TorchCall, target: torch.Tensor) -> Iterator[DoctorFinding]:
+        """Targets that are no probabilities: the loss then has no lowest value."""
+        outside = _outside(target)
+        if outside is not None:
+            numbers: dict[str, Evidence] = {"target": outside, "least": 0, "most": 1}
+            node = self._call_at(call)
+            yield self._finding("targets_not_probabilities", call, node, 1, numbers, None)
+
+    def _not_probabilities(self, call: TorchCall, given: torch.Tensor) -> Iterator[DoctorFinding]:
+        """Logits where probabilities belong."""
+        outside = _outside(given)
+        if outside is None:
             return
-        numbers: dict[str, Evidence] = {"target": high if high > 1 else low, "least": 0, "most": 1}
-        yield self._finding(
-            "targets_not_probabilities", call, self._call_at(call), 1, numbers, None
-        )
+        node, fix = self._call_at(call), None
+        if node is not None and ast.unparse(node.func).endswith("binary_cross_entropy"):
+            name = self.patient.source.segment(node.func) + "_with_logits"
+            fix = self._rewritten(node, [*map(self.patient.source.segment, node.args)], name)
+        numbers: dict[str, Evidence] = {"given": outside, "least": 0, "most": 1}
+        yield self._finding("not_probabilities", call, node, 0, numbers, fix)
 
     def _wrong_type(
         self, call: TorchCall, code: str, target: torch.Tensor, conversion: str
@@ -163,6 +176,7 @@ class LossArgumentsRule(DoctorRule):
             variable=name or self.patient.name_of(_arguments(call)[position]),
             numbers={"function": call.name, **numbers},
             lesson="logistic" if is_binary or code == "one_class" else "cross-entropy",
+            exercise="logits-in-the-wrong-place" if code == "not_probabilities" else "",
             fix=fix,
         )
 
@@ -213,6 +227,12 @@ def _are_no_indices(given: torch.Tensor, target: torch.Tensor) -> bool:
     """Whether the targets are one number for each sample, of a type that no index has."""
     is_one_each = target.ndim == given.ndim - 1 or target.numel() == given.shape[0]
     return is_one_each and target.dtype not in (torch.int64, torch.uint8)
+
+
+def _outside(tensor: torch.Tensor) -> float | None:
+    """A number that lies below 0 or above 1; None if none does."""
+    low, high = (float(end) for end in tensor.detach().aminmax())
+    return high if high > 1 else low if low < 0 else None
 
 
 def _number(result: Any) -> float | None:

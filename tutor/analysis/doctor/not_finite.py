@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +15,18 @@ from torch.autograd.graph import Node
 from tutor.analysis.doctor.array_operations import first_not_finite
 from tutor.analysis.doctor.code_names import variable_at
 from tutor.analysis.doctor.graph_nodes import MOST_NODES, leaves_of, nodes_below
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
-from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
+from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.lesson.model import SETUP
 from tutor.protocol.findings import DoctorFinding, Evidence
 from tutor.training.values import is_finite
+
+_MAY_FAIL = re.compile(r"\b(log\w*|r?sqrt|pow|norm|exp|acos|asin)\(")
+"""Functions that can make NaN or infinity after epochs without: of lessons only such are run on."""
+_MOST_EPOCHS = 200
+"""So far; a script is run to its end, if that does not take long."""
+_MOST_STEPS = 300
+"""Steps that are recorded there."""
 
 _FAR = 1e6
 """A parameter that has grown beyond this is one of a run that diverges: another rule's matter."""
@@ -57,6 +66,16 @@ class NotFiniteRule(DoctorRule):
         self._bad_loss: torch.Tensor | None = None
         self._hooks: list[Any] = []
         self._is_done = False
+        self._recorder: CallRecorder | None = None
+        if patient.lesson.script is not None:
+            self.epochs = TO_THE_END
+        elif _MAY_FAIL.search(patient.source.text):
+            self.epochs = min(patient.run.program.epochs, _MOST_EPOCHS)
+
+    def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
+        """Keep the recorder: an epoch that comes later is recorded, too."""
+        self._recorder = recorder
+        return nullcontext()
 
     # ── The way back ────────────────────────────────────────────────────────────────
 
@@ -109,6 +128,24 @@ class NotFiniteRule(DoctorRule):
             self._births, self._calls = {}, {}
         return (finding,) if finding is not None else ()
 
+    def after_whole_epochs(self) -> Iterable[DoctorFinding]:
+        """The finding in a later epoch: the run goes back to before it, and is recorded there."""
+        run, recorder = self.patient.run, self._recorder
+        epoch = run.history.losses.first_not_finite()
+        if epoch is None or self._is_done or recorder is None:
+            return
+        run.seek(max(epoch - 2, 0), until=self.patient.until)
+        for _ in range(_MOST_STEPS):
+            loop = run.loop
+            if self.patient.until() or (loop.at_end and loop.epoch >= epoch) or self._is_done:
+                return
+            with recorder.recording() as calls:
+                run.step_phase()
+            phase = run.loop.last_phase_name()
+            yield from self.after(
+                Moment(self.patient, phase, None, calls, run.loop.epoch, run.loop.batch)
+            )
+
     def _note(self, call: TorchCall) -> None:
         """Note which node belongs to the call, and where its result first was not finite."""
         for tensor in _tensors(call.result):
@@ -154,8 +191,7 @@ class NotFiniteRule(DoctorRule):
         if birth is None:
             return self._given()
         numbers = _numbers(birth.operation, birth.argument, result=birth.result)
-        lesson = "logistic" if birth.operation.startswith("log") else "where-nan-is-born"
-        return self._finding("first_not_finite", birth.line, numbers, lesson)
+        return self._finding("first_not_finite", birth.line, numbers)
 
     def _given(self) -> DoctorFinding | None:
         """The data that hold NaN or infinity from the start."""
@@ -185,7 +221,7 @@ class NotFiniteRule(DoctorRule):
             return None
         argument = _argument_of(call, birth)
         numbers = _numbers(call.name, argument, got=birth.got, gave=birth.gave)
-        return self._finding("first_gradient_not_finite", call.line, numbers, "where-nan-is-born")
+        return self._finding("first_gradient_not_finite", call.line, numbers)
 
     def _by_hand(self) -> DoctorFinding | None:
         """The same of NumPy's operations, which no recorder sees: they are computed again."""
@@ -202,18 +238,18 @@ class NotFiniteRule(DoctorRule):
         if found is None:
             return None
         numbers = _numbers(found.operation, found.argument, result=found.result)
-        lesson = "logistic" if found.operation.startswith("log") else "where-nan-is-born"
-        return self._finding("first_not_finite", found.line, numbers, lesson)
+        return self._finding("first_not_finite", found.line, numbers)
 
-    def _finding(
-        self, code: str, line: int, numbers: dict[str, Evidence], lesson: str
-    ) -> DoctorFinding:
+    def _finding(self, code: str, line: int, numbers: dict[str, Evidence]) -> DoctorFinding:
+        is_backward = code == "first_gradient_not_finite"
+        is_logarithm = str(numbers["operation"]).startswith("log") and not is_backward
         return DoctorFinding(
             code=code,
             line=line,
             variable=variable_at(self.patient.source, line),
             numbers=numbers,
-            lesson=lesson,
+            lesson="logistic" if is_logarithm else "where-nan-is-born",
+            exercise="log-of-zero" if is_logarithm else "mask-after" if is_backward else "",
         )
 
 

@@ -31,8 +31,8 @@ RULES: tuple[type[DoctorRule], ...] = (
     HandGradientRule,
     KeptGraphRule,
     DivergenceRule,
-    NotFiniteRule,
     EvaluationRule,
+    NotFiniteRule,
     SchedulerOrderRule,
     LossArgumentsRule,
     DataGradientRule,
@@ -40,4 +40,7 @@ RULES: tuple[type[DoctorRule], ...] = (
     AccumulationRule,
     SeedRule,
 )
-"""In the order in which they are asked: of two findings on one line the first comes first."""
+"""In the order in which they are asked: of two findings on one line the first comes first.
+
+NotFiniteRule goes back in the run: rules that look at the same whole epochs come before it.
+"""

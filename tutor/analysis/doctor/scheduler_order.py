@@ -102,6 +102,7 @@ class SchedulerOrderRule(DoctorRule):
             variable=self.patient.name_of(early.scheduler),
             numbers=numbers,
             lesson="schedules",
+            exercise="two-steps",
             fix=_swapped(self.patient.source, early.line, early.step_line),
         )
 
