@@ -44,6 +44,8 @@ class CodeIndex:
             for child in ast.iter_child_nodes(node):
                 self.parents[child] = node
             self._read(node)
+        self._bound_to: dict[str, list[FunctionCode]] = {}
+        self._objects_of: dict[str, set[str]] = {}
         self._by_name: dict[str, list[FunctionCode]] = defaultdict(list)
         for function in self.functions:
             self._by_name[function.name].append(function)
@@ -70,6 +72,8 @@ class CodeIndex:
                 self._bind(target, value)
             case ast.NamedExpr(target=target, value=value):
                 self._bind(target, value)
+            case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
+                self._bind(target, value)
             case ast.For(target=target, iter=ast.List() | ast.Tuple() as items):
                 for item in items.elts:
                     self._bind(target, item)
@@ -86,9 +90,20 @@ class CodeIndex:
         """Bind the arguments of calls to the parameters of the file's functions."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Call):
+                for name, value in self._fields(node):
+                    self.bindings[name].append(value)
                 for function in self._defined(node.func):
                     for name, value in self.arguments(function, node).items():
                         self.bindings[name].append(value)
+
+    def _fields(self, call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
+        """The arguments of a dataclass of the file, by its fields' names."""
+        of = self.classes.get(last_name(call.func))
+        if of is None or self._own_methods(of.name, "__init__"):
+            return
+        names = [last_name(n.target) for n in of.body if isinstance(n, ast.AnnAssign)]
+        yield from zip(names, call.args, strict=False)
+        yield from ((word.arg, word.value) for word in call.keywords if word.arg)
 
     def _defined(self, func: ast.expr) -> list[FunctionCode]:
         """The functions that may be called, by their plain names."""
@@ -157,8 +172,12 @@ class CodeIndex:
                 return f"{base}.{attr}" if base else ""
         return ""
 
-    def classes_of(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> set[str]:
-        """The names of the file's classes that an object may be of."""
+    def classes_of(self, node: ast.expr, seen: set[str] | None = None) -> set[str]:
+        """The names of the file's classes that an object may be of.
+
+        Names in `seen` are looked up already.
+        """
+        seen = set() if seen is None else seen
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in self.classes:
                 return {name}
@@ -172,8 +191,15 @@ class CodeIndex:
         name = last_name(node)
         if not name or name in seen:
             return set()
-        found = (self.classes_of(value, seen | {name}) for value in self.bindings[name])
-        return set().union(*found)
+        if not seen and name in self._objects_of:
+            return self._objects_of[name]
+        is_first = not seen
+        seen.add(name)
+        bound = self.bindings.get(name, ())
+        found = set().union(*(self.classes_of(value, seen) for value in bound))
+        if is_first:
+            self._objects_of[name] = found
+        return found
 
     def bases(self, name: str) -> list[str]:
         """The base classes of a class of the file, as dotted names, those of its bases included."""
@@ -206,7 +232,7 @@ class CodeIndex:
         """The functions of the file that a name or an attribute may stand for."""
         match node:
             case ast.Name(id=name):
-                return self._named(name, node, frozenset())
+                return self._named(name, node, set())
             case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=attr):
                 own = self.own_class(node)
                 bases = self.bases(own.name) if own else []
@@ -220,24 +246,32 @@ class CodeIndex:
             return self.methods(last_name(value), attr)
         if known := self.classes_of(value):
             found = [f for name in sorted(known) for f in self.methods(name, attr)]
-            return found or self._bound(attr, frozenset())
+            return found or self._bound(attr, set())
         if isinstance(value, ast.Name) and value.id in self.imports:
             return []
         if _TENSOR_METHODS.fullmatch(attr):
             return []
         return [f for f in self._by_name[attr] if self.class_of(f)]
 
-    def _named(self, name: str, at: ast.AST, seen: frozenset[str]) -> list[FunctionCode]:
+    def _named(self, name: str, at: ast.AST, seen: set[str]) -> list[FunctionCode]:
         if name in self.classes:
             return self.methods(name, "__init__")
         scopes = [n for n in self.ancestors(at) if isinstance(n, FUNCTIONS)]
         for scope in [*scopes, None]:
-            if found := [f for f in self._functions_in(scope) if f.name == name]:
-                return found
+            if (scope, name) in self._defined_in:
+                return self._defined_in[scope, name]
         return self._bound(name, seen)
 
     def _functions_in(self, scope: FunctionCode | None) -> list[FunctionCode]:
         return self._by_scope.get(scope, [])
+
+    @cached_property
+    def _defined_in(self) -> dict[tuple[FunctionCode | None, str], list[FunctionCode]]:
+        found: dict[tuple[FunctionCode | None, str], list[FunctionCode]] = defaultdict(list)
+        for scope, functions in self._by_scope.items():
+            for function in functions:
+                found[scope, function.name].append(function)
+        return dict(found)
 
     @cached_property
     def _by_scope(self) -> dict[FunctionCode | None, list[FunctionCode]]:
@@ -247,16 +281,21 @@ class CodeIndex:
                 found[self.function_of(function)].append(function)
         return found
 
-    def _bound(self, name: str, seen: frozenset[str]) -> list[FunctionCode]:
+    def _bound(self, name: str, seen: set[str]) -> list[FunctionCode]:
         """The functions that a name is bound to: `step = make_step(model)`, `f = g`."""
         if name in seen:
             return []
-        found: list[FunctionCode] = []
-        for value in self.bindings[name]:
-            found += self._given(value, seen | {name})
-        return list(dict.fromkeys(found))
+        if not seen and name in self._bound_to:
+            return self._bound_to[name]
+        is_first = not seen
+        seen.add(name)
+        given = (f for value in self.bindings.get(name, ()) for f in self._given(value, seen))
+        found = list(dict.fromkeys(given))
+        if is_first:
+            self._bound_to[name] = found
+        return found
 
-    def _given(self, value: ast.expr, seen: frozenset[str]) -> list[FunctionCode]:
+    def _given(self, value: ast.expr, seen: set[str]) -> list[FunctionCode]:
         match value:
             case ast.Name(id=name):
                 return [] if name in self.classes else self._named(name, value, seen)
@@ -266,12 +305,14 @@ class CodeIndex:
                 return self._given(first, seen)
             case ast.Call(func=ast.Name(id=name)) if name not in self.classes:
                 makers = self._named(name, value, seen)
-                return [f for maker in makers for f in self._returned(maker, seen)]
+                return [f for maker in makers for f in self._returned(maker)]
         return []
 
-    def _returned(self, maker: FunctionCode, seen: frozenset[str]) -> list[FunctionCode]:
+    def _returned(self, maker: FunctionCode) -> list[FunctionCode]:
         """The functions that a function defines and returns."""
         inner = {f.name: f for f in self._functions_in(maker)}
+        if not inner:
+            return []
         names = [
             n.id
             for r in own_nodes(maker.body)

@@ -30,6 +30,7 @@ _LOSS = re.compile(
     r"kl|kld|kl_div|recon|bce_\w+)\d*$|err(?:or)?s?(?:_|\d|$)|^resid|^diff",
     re.IGNORECASE,
 )
+_LOSS_WORDS = ("loss", "cost", "mse", "sse", "nll", "bce", "rmse", "mae", "rss", "ce", "j", "l")
 _TOTAL = re.compile(
     r"^(?:total|epoch|running|avg|average|val|valid|test|sum|prev|best|last|old|history|min|eval|"
     r"cum|acc|log|batch_count)_|_(?:history|list|log|total|sum|avg|values|arr|curve)$|losses$|costs$|errors$|hist$",
@@ -50,6 +51,14 @@ def is_gradient(name: str) -> bool:
 def is_loss(name: str) -> bool:
     """Whether a name is usual for a loss or an error, and not for a sum over batches."""
     return bool(_LOSS.search(name)) and not _TOTAL.search(name)
+
+
+def loss_rank(name: str) -> int:
+    """The rank of a name among those that measure the error, 0 for the most telling."""
+    last = name.lower()
+    whole = [at for at, word in enumerate(_LOSS_WORDS) if last.rstrip("0123456789") == word]
+    part = [7 + at for at, word in enumerate(_LOSS_WORDS[:7]) if word in last]
+    return min([*whole, *part, 20])
 
 
 def variable(node: ast.AST) -> str:

@@ -20,6 +20,8 @@ class _Numbers:
 
     def __init__(self, index: CodeIndex) -> None:
         self.index = index
+        self._known: dict[str, int | None] = {}
+        self._iterated: set[str] = set()
         nodes = (n for n in ast.walk(index.tree) if isinstance(n, ast.AugAssign))
         self.counted = {name for node in nodes for name in writes(node)}
 
@@ -33,11 +35,17 @@ class _Numbers:
                     is_known = len(known) == len(bounds) and all(known[2:])
                     return len(range(*known)) if is_known else None
                 return self.length(first) if last_name(func) in _WRAPPING else None
+            case ast.Name(id=name):
+                bound = self.index.bindings.get(name, [])
+                if len(bound) != 1 or name in self._iterated:
+                    return None
+                self._iterated.add(name)
+                return self.length(bound[0])
             case ast.List(elts=elts) | ast.Tuple(elts=elts):
                 return None if any(isinstance(e, ast.Starred) for e in elts) else len(elts)
         return None
 
-    def number(self, node: ast.expr, seen: frozenset[str] = frozenset()) -> int | None:
+    def number(self, node: ast.expr) -> int | None:
         """The whole number that an expression stands for."""
         match node:
             case ast.Constant(value=int() as value) if not isinstance(value, bool):
@@ -45,15 +53,18 @@ class _Numbers:
             case ast.Constant(value=float() as size) if size.is_integer():
                 return int(size)
             case ast.Call(func=ast.Name(id="int"), args=[one]):
-                return self.number(one, seen)
+                return self.number(one)
             case ast.BinOp(left=left, op=op, right=right):
-                first, second = self.number(left, seen), self.number(right, seen)
+                first, second = self.number(left), self.number(right)
                 return None if first is None or second is None else _computed(op, first, second)
             case ast.Name(id=name) | ast.Attribute(value=ast.Name(), attr=name):
-                return None if name in seen else self._constant(name, node, seen | {name})
+                if name not in self._known:
+                    self._known[name] = None  # while it is looked up
+                    self._known[name] = self._constant(name, node)
+                return self._known[name]
         return None
 
-    def _constant(self, name: str, at: ast.expr, seen: frozenset[str]) -> int | None:
+    def _constant(self, name: str, at: ast.expr) -> int | None:
         """The number that a name stands for, if the file gives it only one."""
         if name in self.counted or f"self.{name}" in self.counted:
             return None
@@ -65,7 +76,7 @@ class _Numbers:
             default = _default(scope, name)
             if default is not None and not self._is_always_given(scope, name):
                 values.append(default)
-        numbers = {self.number(value, seen) for value in values if not _is_itself(value, name)}
+        numbers = {self.number(value) for value in values if not _is_itself(value, name)}
         return numbers.pop() if len(numbers) == 1 else None
 
     def _is_always_given(self, function: FunctionCode, name: str) -> bool:

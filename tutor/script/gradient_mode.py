@@ -46,39 +46,43 @@ class _Models:
 
     def __init__(self, index: CodeIndex) -> None:
         self.index = index
+        self._known: dict[str, bool] = {}
 
-    def is_model(self, name: str, seen: frozenset[str] = frozenset()) -> bool:
+    def is_model(self, name: str) -> bool:
         """Whether a name is bound to a module of torch with parameters."""
-        bound = self.index.bindings.get(name, ())
-        return name not in seen and any(self._makes(value, seen | {name}) for value in bound)
+        if name not in self._known:
+            self._known[name] = False  # while it is looked up
+            bound = self.index.bindings.get(name, ())
+            self._known[name] = any(self._makes(value) for value in bound)
+        return self._known[name]
 
-    def _makes(self, value: ast.expr, seen: frozenset[str]) -> bool:
+    def _makes(self, value: ast.expr) -> bool:
         match value:
             case ast.Call(func=ast.Name(id=name)) if name in self.index.classes:
                 return self.index.is_module(name)
             case ast.Call(func=ast.Attribute(value=inner, attr="to" | "cuda" | "cpu" | "double")):
-                return self._makes(inner, seen)
+                return self._makes(inner)
             case ast.Call(func=func, args=args):
                 dotted = self.index.dotted(func)
                 if dotted.startswith(("torch.nn.", "nn.")):
                     is_wrapper = called_name(value) in _WRAPPERS and bool(args)
-                    return self._makes(args[0], seen) if is_wrapper else _is_layer(dotted)
+                    return self._makes(args[0]) if is_wrapper else _is_layer(dotted)
                 if dotted.startswith(_MODEL_LIBRARIES):
                     return dotted.rpartition(".")[2][:1] != "get" and "okenizer" not in dotted
                 if called_name(value) in _WRAPPERS and args:
-                    return self._makes(args[0], seen)
-                return self._is_made_by(value, seen)
+                    return self._makes(args[0])
+                return self._is_made_by(value)
             case ast.Name(id=name) | ast.Attribute(attr=name):
-                return self.is_model(name, seen)
+                return self.is_model(name)
         return False
 
-    def _is_made_by(self, call: ast.Call, seen: frozenset[str]) -> bool:
+    def _is_made_by(self, call: ast.Call) -> bool:
         """Whether a function of the file returns a model."""
         for function in self.index.callees(call.func):
             for node in own_nodes(function.body):
                 if isinstance(node, ast.Return) and node.value is not None:
                     parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-                    if any(self._makes(part, seen) for part in parts):
+                    if any(self._makes(part) for part in parts):
                         return True
         return False
 

@@ -12,8 +12,10 @@ from tutor.script.code_index import (
     LoopCode,
     own_nodes,
 )
+from tutor.script.code_unit import LOSS, PREDICT, CodeUnit
 from tutor.script.data_flow import (
     called_name,
+    loss_rank,
     statements,
     targets_of,
     variable,
@@ -22,10 +24,8 @@ from tutor.script.data_flow import (
 )
 from tutor.script.hand_changes import HandChange, bare
 from tutor.script.hand_gradient import gradient_of, rates_in
-from tutor.script.statement_kinds import LOSS, PREDICT, CodeUnit, StatementKinds
+from tutor.script.statement_kinds import StatementKinds
 from tutor.script.training_signs import UPDATE, TrainingSigns
-
-_LOSS_NAMES = ("loss", "cost", "mse", "error", "nll", "bce", "ce")
 
 
 class LoopFacts:
@@ -56,14 +56,14 @@ class LoopFacts:
             for node in statements(unit.body):
                 if unit.kinds.get(node) == LOSS:
                     found += [ast.unparse(bare(t)) for t in targets_of(node) if variable(t)]
-        return sorted(dict.fromkeys(found), key=_telling)
+        return sorted(dict.fromkeys(found), key=lambda name: loss_rank(name.rpartition(".")[2]))
 
     def prediction(self) -> str:
         """The name that the loss compares with the target."""
         for unit in self.units:
             for expression in self._loss_expressions(unit):
                 if name := self._compared(expression, unit):
-                    return name
+                    return self._without_target(name, unit) or name
         return ""
 
     def _loss_expressions(self, unit: CodeUnit) -> list[ast.expr]:
@@ -90,6 +90,15 @@ class LoopFacts:
                         return name
         names = [n for n in _compared_names(expression) if isinstance(n, ast.Name | ast.Attribute)]
         return next((_name(n) for n in names if variable(n) in predicted), "")
+
+    def _without_target(self, name: str, unit: CodeUnit) -> str:
+        """The prediction in an error, `y_pred` of `error = y_pred - y`; "" if it has no name."""
+        for node in statements(unit.body):
+            value = getattr(node, "value", None)
+            is_difference = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub)
+            if is_difference and unit.kinds.get(node) == PREDICT and name in writes(node):
+                return self._compared(value, unit)
+        return ""
 
     def _is_computed(self, node: ast.stmt) -> bool:
         """Whether a statement computes, and does not only move or cut out the data."""
@@ -231,14 +240,6 @@ def _compared_names(node: ast.AST) -> Iterator[ast.AST]:
         children = iter(())
     for child in children:
         yield from _compared_names(child)
-
-
-def _telling(name: str) -> int:
-    """The rank of a name among those that measure the error."""
-    last = name.rpartition(".")[2].lower()
-    exact = [at for at, word in enumerate(_LOSS_NAMES) if last == word]
-    part = [10 + at for at, word in enumerate(_LOSS_NAMES) if word in last]
-    return min([*exact, *part, 30])
 
 
 def _name(node: ast.expr) -> str:

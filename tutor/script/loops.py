@@ -16,6 +16,7 @@ from tutor.script.code_index import (
     last_name,
     own_nodes,
 )
+from tutor.script.code_unit import is_over_parameters
 from tutor.script.data_flow import (
     base_variable,
     called_name,
@@ -31,7 +32,7 @@ from tutor.script.loop_facts import LoopFacts
 from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.phases import PhaseCutter
 from tutor.script.refusals import refusal_of, refusal_of_loop
-from tutor.script.statement_kinds import StatementKinds, is_over_parameters
+from tutor.script.statement_kinds import StatementKinds
 from tutor.script.training_signs import GRADIENT, UPDATE, TrainingSigns
 
 _LAYERS = re.compile(

@@ -11,16 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tutor.script.code_index import FUNCTIONS, LOOPS, FunctionCode, last_name
+from tutor.script.code_unit import LOSS, PREDICT, TRAINING, CodeUnit, is_over_parameters
 from tutor.script.data_flow import blocks_of, statements
 from tutor.script.outline import ScriptPhase
-from tutor.script.statement_kinds import (
-    LOSS,
-    PREDICT,
-    TRAINING,
-    CodeUnit,
-    StatementKinds,
-    is_over_parameters,
-)
+from tutor.script.statement_kinds import StatementKinds
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
 REPORT = "Report"
@@ -35,6 +29,36 @@ class _Draft:
     first: ast.stmt
     last: ast.stmt
     starts_batch: bool = False
+
+
+class _BlockCut:
+    """A block while its statements are read one after the other."""
+
+    def __init__(self) -> None:
+        self._current: _Draft | None = None
+        self._waiting: ast.stmt | None = None
+        """The statement of no kind that the block begins with."""
+        self._is_begun = False
+
+    @property
+    def kind(self) -> str:
+        """The phase that the next statement goes on with; "" if there is none."""
+        return self._current.name if self._current else ""
+
+    def add(self, node: ast.stmt, start: ast.stmt, kind: str, is_entered: bool) -> _Draft | None:
+        """Add a statement; the phase that begins with it, if one does."""
+        begun = None
+        if kind and kind != self.kind:
+            begun = self._current = _Draft(kind, self._waiting or start, node)
+        elif self._current and (kind or not is_entered) and not _is_silent(node):
+            self._current.last = node
+        if is_entered and not kind:
+            self._current = None
+        if kind or is_entered:
+            self._waiting, self._is_begun = None, True
+        elif not self._is_begun and not _is_silent(node):
+            self._waiting, self._is_begun = start, True
+        return begun
 
 
 class PhaseCutter:
@@ -61,32 +85,44 @@ class PhaseCutter:
 
     def _cut(self, block: list[ast.stmt], unit: CodeUnit, *, is_epoch: bool = False) -> None:
         begun = len(self._drafts)
-        current: _Draft | None = None
-        waiting: ast.stmt | None = None
-        behind = self._behind(block, unit) if is_epoch else len(block)
-        for at, node in enumerate(block[:behind]):
-            kind, is_entered = self._kind(node, unit, current.name if current else "")
-            if kind and (current is None or kind != current.name):
-                current = _Draft(kind, waiting or node, node)
-                self._drafts.append(current)
-            elif current is not None and (kind or not is_entered) and not _is_silent(node):
-                current.last = node
+        report = self._report(block, unit) if is_epoch else []
+        cut = _BlockCut()
+        for node, start in self._inlined(block[: len(block) - len(report)], unit):
+            kind, is_entered = self._kind(node, unit, cut.kind)
+            if (draft := cut.add(node, start, kind, is_entered)) is not None:
+                self._drafts.append(draft)
             if is_entered:
-                current = None if not kind else current
                 self._enter(node, unit)
-            if kind or is_entered:
-                waiting = None
-            elif waiting is None and at == _first_index(block) and not _is_silent(node):
-                waiting = node
-        if behind < len(block):
-            self._drafts.append(_Draft(REPORT, block[behind], block[-1]))
+        if report or (report := self._else_of(block, unit) if is_epoch else []):
+            self._drafts.append(_Draft(REPORT, report[0], report[-1]))
         if id(block) in self._batches and len(self._drafts) > begun:
             self._drafts[begun].starts_batch = True
 
-    def _behind(self, block: list[ast.stmt], unit: CodeUnit) -> int:
-        """The index behind the last statement of training in a block."""
+    def _inlined(
+        self, block: list[ast.stmt], unit: CodeUnit
+    ) -> Iterator[tuple[ast.stmt, ast.stmt]]:
+        """The statements of a block, each with the one that a phase would begin at.
+
+        The statements in a `with` are as those around it; the first phase there begins at it.
+        """
+        for node in block:
+            if isinstance(node, ast.With) and self._kind(node, unit, "")[1]:
+                inner = list(self._inlined(node.body, unit))
+                yield inner[0][0], node
+                yield from inner[1:]
+            else:
+                yield node, node
+
+    def _report(self, block: list[ast.stmt], unit: CodeUnit) -> list[ast.stmt]:
+        """The statements of an epoch behind the last one of training."""
         known = [at for at, node in enumerate(block) if any(self._kind(node, unit, ""))]
-        return known[-1] + 1 if known else len(block)
+        return block[known[-1] + 1 :] if known else []
+
+    def _else_of(self, block: list[ast.stmt], unit: CodeUnit) -> list[ast.stmt]:
+        """The `else` of an epoch's last loop, where it does not train: it reports."""
+        last = block[-1]
+        orelse = last.orelse if isinstance(last, LOOPS) else []
+        return [] if any(any(self._kind(node, unit, "")) for node in orelse) else orelse
 
     def _enter(self, node: ast.stmt, unit: CodeUnit) -> None:
         for inner in blocks_of(node):
@@ -126,8 +162,8 @@ class PhaseCutter:
         if UPDATE in kinds and kinds <= {UPDATE, RESET}:
             is_over = is_over_parameters(node, unit)
             return (UPDATE, False) if is_over else ("", True)
-        if len(kinds) == 1 and UPDATE not in kinds:
-            return next(iter(kinds)), False
+        if UPDATE not in kinds and (len(kinds) == 1 or not self.kinds.has_backward):
+            return (GRADIENT if GRADIENT in kinds else next(iter(kinds))), False
         return "", True
 
     # ── Batches
@@ -172,11 +208,6 @@ def _same_level(block: list[ast.stmt]) -> Iterator[ast.stmt]:
         yield node
         if not isinstance(node, LOOPS):
             yield from _same_level(blocks_flat(node))
-
-
-def _first_index(block: list[ast.stmt]) -> int:
-    """The index of the first statement that a hook may stand before."""
-    return next((at for at, node in enumerate(block) if not _is_silent(node)), 0)
 
 
 def _is_silent(node: ast.stmt) -> bool:

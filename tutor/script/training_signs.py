@@ -19,18 +19,16 @@ from tutor.script.code_index import (
     own_nodes,
 )
 from tutor.script.data_flow import (
-    base_variable,
     blocks_of,
     called_name,
     dependences,
-    is_gradient,
     is_whole,
     statements,
     targets_of,
     variable,
     variables,
 )
-from tutor.script.hand_changes import HandChange, candidates, is_training
+from tutor.script.hand_changes import HandChange, bare, candidates, is_training
 
 RESET, GRADIENT, UPDATE = "Reset", "Gradient", "Update"
 
@@ -52,21 +50,23 @@ class TrainingSigns:
     def __init__(self, index: CodeIndex) -> None:
         self.index = index
         self._of_function: dict[FunctionCode, frozenset[str]] = {}
+        self._tensors: dict[ast.ClassDef, bool] = {}
+        self._named: dict[ast.stmt, set[str]] = {}
         self._changes: dict[ast.stmt, list[HandChange]] = {}
 
     # ── One statement
 
     def named(self, node: ast.stmt) -> set[str]:
         """The signs of a simple statement, by the names that it calls and assigns."""
-        found: set[str] = set()
-        for call in own_nodes([node]):
-            if isinstance(call, ast.Call):
-                found |= self._called(call)
-        if self._is_reset(node):
-            found.add(RESET)
-        elif _is_gradient_change(node):
-            found.add(GRADIENT)
-        return found
+        if node not in self._named:
+            calls = [n for n in own_nodes([node]) if isinstance(n, ast.Call)]
+            found = set().union(*map(self._called, calls))
+            if self._is_reset(node):
+                found.add(RESET)
+            elif _is_gradient_change(node):
+                found.add(GRADIENT)
+            self._named[node] = found
+        return set(self._named[node])
 
     def _called(self, call: ast.Call) -> set[str]:
         name, func = called_name(call), call.func
@@ -76,7 +76,7 @@ class TrainingSigns:
             return {GRADIENT}
         if name == "optimizer_step" or self.is_optimizer_step(call):
             return {UPDATE}
-        if isinstance(func, ast.Attribute) and last_name(func.value) == "grad":
+        if isinstance(func, ast.Attribute) and last_name(bare(func.value)) == "grad":
             if name == "zero_" or (name == "fill_" and _is_zero(call.args[:1])):
                 return {RESET}
             if name.endswith("_") and not name.endswith("__"):
@@ -89,9 +89,14 @@ class TrainingSigns:
         return self.is_backward(call) and (not own or any(map(self._is_of_tensor, own)))
 
     def _is_of_tensor(self, function: FunctionCode) -> bool:
-        of = self.index.class_of(function)
-        names = {n.name for n in ast.walk(of) if isinstance(n, FUNCTIONS)} if of else set()
-        return bool(names & {"__add__", "__mul__", "__matmul__"})
+        """Whether a function belongs to a tensor class of the file, as micrograd's `Value`."""
+        of = self.index.own_class(function) or self.index.class_of(function)
+        if of is None:
+            return False
+        if of not in self._tensors:
+            names = {n.name for n in ast.walk(of) if isinstance(n, FUNCTIONS)}
+            self._tensors[of] = bool(names & {"__add__", "__mul__", "__matmul__"})
+        return self._tensors[of]
 
     def is_backward(self, call: ast.Call) -> bool:
         """Whether a call takes gradients: `loss.backward()`, `torch.autograd.grad(loss, ws)`."""
@@ -220,7 +225,8 @@ class TrainingSigns:
         """The signs of a function's own code."""
         if function not in self._of_function:
             self._of_function[function] = frozenset()  # while it is looked into
-            self._of_function[function] = frozenset(self.own(function.body))
+            if not self._is_of_tensor(function):
+                self._of_function[function] = frozenset(self.own(function.body))
         return self._of_function[function]
 
     def of_functions(self, functions: Iterable[FunctionCode]) -> set[str]:
@@ -254,10 +260,7 @@ def _is_gradient_change(node: ast.stmt) -> bool:
 
 
 def _may_hold_gradient(node: ast.expr) -> bool:
-    name = last_name(node)
-    if isinstance(node, ast.Subscript) and base_variable(node):
-        return is_gradient(last_name(node.value)) or name == "grad"
-    return name == "grad" or is_gradient(name)
+    return isinstance(node, ast.Attribute | ast.Subscript) and last_name(node) == "grad"
 
 
 def _is_nothing(node: ast.expr) -> bool:

@@ -1,0 +1,171 @@
+"""The phases of statements that compute gradients by hand, found by the flow of their data.
+
+There is no name that tells them: the loss is the name that measures an error, and a gradient is
+what a change of a parameter is computed from, and the loss is not.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from tutor.script.code_index import last_name
+from tutor.script.code_unit import LOSS, PREDICT, CodeUnit, batch_loops
+from tutor.script.data_flow import (
+    called_name,
+    is_gradient,
+    is_loss,
+    is_rate,
+    loss_rank,
+    reads,
+    targets_of,
+    variable,
+    variables,
+    writes,
+)
+from tutor.script.hand_changes import HandChange
+from tutor.script.statement_flow import StatementFlow
+from tutor.script.training_signs import GRADIENT, UPDATE
+
+_MEASURES = frozenset({"abs", "square", "log", "norm", "fabs", "pow", "log1p", "hypot"})
+
+
+def mark_by_hand(unit: CodeUnit, flow: StatementFlow, *, has_backward: bool) -> None:
+    """Mark what the changes of parameters in a unit are computed from."""
+    updates = [n for n in flow.simple if unit.kinds.get(n) == UPDATE]
+    training = [n for n in flow.simple if n in unit.entered or n in updates]
+    if training and not has_backward:
+        _mark_loss(unit, flow, training)
+    for node in updates:
+        _Gradients(unit, flow, node, has_backward).mark()
+
+
+def _mark_loss(unit: CodeUnit, flow: StatementFlow, training: list[ast.stmt]) -> None:
+    """Mark the statements that measure the error, and what the error is computed from."""
+    loops = {batch_loops(unit, flow, node) for node in training}
+    free = [n for n in flow.simple if n not in unit.kinds and n not in unit.entered]
+    last = flow.position[training[-1]]
+    inside = [n for n in free if any(flow.loops[n][: len(around)] == around for around in loops)]
+    before = [n for n in inside if flow.position[n] < last]
+    behind = [n for n in inside if flow.position[n] > last and flow.loops[n] in loops]
+    name = _measure(before) or _measure([n for n in behind if flow.is_sure(n)])
+    makers = [n for n in inside if name and name in writes(n)]
+    for node in makers:
+        unit.kinds[node] = LOSS
+    for node in makers:
+        for writer in flow.writers(node, reads(node) - {name}):
+            unit.mark(flow, writer, PREDICT, node)
+
+
+def _measure(nodes: list[ast.stmt]) -> str:
+    """The variable that measures the error, of those that statements write; "" if none."""
+    found: list[tuple[int, str]] = []
+    for node in nodes:
+        value = getattr(node, "value", None)
+        for name in writes(node):
+            last = name.rpartition(".")[2]
+            is_number = isinstance(value, ast.Constant)
+            if is_loss(last) and not is_number:
+                found.append((loss_rank(last), name))
+            elif isinstance(node, ast.AugAssign) and value is not None and _measures(value):
+                found.append((_SUMMED, name))
+    return min(found, key=lambda one: one[0])[1] if found else ""
+
+
+_SUMMED = 15
+"""The rank of a sum of squared errors, whatever its name: before that of the error itself."""
+
+
+def _measures(value: ast.expr) -> bool:
+    """Whether an expression makes a number of an error: its square, its size."""
+    return any(
+        (isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)) or called_name(n) in _MEASURES
+        for n in ast.walk(value)
+    )
+
+
+class _Gradients:
+    """Marks what one change of a parameter is computed from."""
+
+    def __init__(
+        self, unit: CodeUnit, flow: StatementFlow, update: ast.stmt, has_backward: bool
+    ) -> None:
+        self.unit, self.flow, self.update = unit, flow, update
+        self.has_backward = has_backward
+        self.near = {n for n in reads(update) - writes(update) if not is_rate(_last(n))}
+        changes = [c for c in unit.changes if c.node is update]
+        self.direct = {n for c in changes for n in gradient_names(c)}
+        self.direct = self.direct or {n for n in self.near if is_gradient(_last(n))}
+        self.known: set[str] = set()
+        """The gradients found so far."""
+
+    def mark(self) -> None:
+        """Mark the statements before the update; else those of the pass before."""
+        writers = self.flow.writers(self.update, self.near)
+        if self.direct and not any(self.direct & writes(writer) for writer in writers):
+            writers += self.flow.writers_behind(self.update, self.direct)
+        for writer in sorted(writers, key=self.flow.position.__getitem__):
+            kind = self.unit.kinds.get(writer) or self._kind(writer)
+            if kind:
+                self.unit.mark(self.flow, writer, kind, self.update)
+            if kind == GRADIENT:
+                self.known |= writes(writer)
+
+    def _kind(self, writer: ast.stmt) -> str:
+        made = writes(writer)
+        is_named = any(is_gradient(_last(n)) for n in made)
+        if made & reads(writer) and not _is_accumulated(writer, is_named):
+            return UPDATE  # momentum
+        if self.has_backward:
+            return GRADIENT if self._is_behind(writer, GRADIENT) else ""
+        is_direct = is_named or bool(made & self.direct) or bool(self.known & reads(writer))
+        return GRADIENT if is_direct or self._is_behind(writer, LOSS) else PREDICT
+
+    def _is_behind(self, node: ast.stmt, kind: str) -> bool:
+        """Whether a statement stands behind all statements of a kind."""
+        places = [self.flow.position[n] for n, of in self.unit.kinds.items() if of == kind]
+        return bool(places) and self.flow.position[node] > max(places)
+
+
+def gradient_names(change: HandChange) -> set[str]:
+    """The variables that stand for the gradient in a change: `dw` of `lr * dw`."""
+    found = set()
+    for _, term in change.terms:
+        factors = [f for f in _factors(term) if not _is_scale(f)]
+        if len(factors) == 1 and (name := variable(factors[0])):
+            found.add(name)
+    return found | {n for n in variables(change.added) if is_gradient(_last(n))}
+
+
+def _factors(term: ast.expr) -> Iterator[ast.expr]:
+    match term:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            yield from _factors(left)
+            yield from _factors(right)
+        case ast.BinOp(left=left, op=ast.Div()):
+            yield from _factors(left)
+        case ast.UnaryOp(operand=operand):
+            yield from _factors(operand)
+        case _:
+            yield term
+
+
+def _is_scale(factor: ast.expr) -> bool:
+    match factor:
+        case ast.Constant():
+            return True
+        case ast.Subscript(slice=ast.Constant(value=str() as key)):
+            return is_rate(key)
+    return is_rate(last_name(factor))
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _is_accumulated(node: ast.stmt, is_named: bool) -> bool:
+    """Whether a statement adds to a gradient or scales it, and is no momentum."""
+    if isinstance(node, ast.AugAssign):
+        return is_named or isinstance(node.op, ast.Add | ast.Div)
+    calls = {called_name(n) for n in ast.walk(node)}
+    return is_named or bool(calls & {"append", "clip", "insert", "extend"}) or not targets_of(node)
