@@ -95,8 +95,9 @@ class LoopFacts:
         """The prediction in an error, `y_pred` of `error = y_pred - y`; "" if it has no name."""
         for node in statements(unit.body):
             value = getattr(node, "value", None)
-            is_difference = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub)
-            if is_difference and unit.kinds.get(node) == PREDICT and name in writes(node):
+            if unit.kinds.get(node) != PREDICT or name not in writes(node):
+                continue
+            if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub):
                 return self._compared(value, unit)
         return ""
 
