@@ -60,11 +60,11 @@ class EvaluationRule(DoctorRule):
             return list(self._findings(self._watcher))
 
     def _findings(self, watcher: ForwardWatcher) -> Iterator[DoctorFinding]:
-        trained = {f.line for f in watcher.forwards if f.is_trained}
+        trained = {(f.line, f.is_recorded) for f in watcher.forwards if f.is_trained}
         for forward in reversed(watcher.forwards):
             is_evaluation = forward.is_compared and not forward.is_trained
             # A line that trains too may skip a backward now and then.
-            is_sure = not forward.is_recorded or forward.line not in trained
+            is_sure = (forward.line, forward.is_recorded) not in trained
             if is_evaluation and is_sure and forward.arguments:
                 yield from self._of_evaluation(forward)
         yield from self._of_training(watcher.forwards)

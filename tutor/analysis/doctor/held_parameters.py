@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tutor.analysis.doctor.evidence import element_of, number_at
-from tutor.analysis.doctor.graph_leaves import graph_leaves
+from tutor.analysis.doctor.graph_nodes import leaves_of
 from tutor.analysis.doctor.rule import DoctorRule, Patient, label_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
@@ -50,9 +50,10 @@ class HeldParametersRule(DoctorRule):
         if call.name != "backward":
             self._has_stepped = True
             return
-        for key, leaf in graph_leaves(call.argument(0, "self")).items():
-            self._leaves[key] = leaf
-            self._starts.setdefault(key, leaf.detach().clone())
+        loss = call.argument(0, "self")
+        for leaf in leaves_of(loss) if isinstance(loss, torch.Tensor) else ():
+            self._leaves[id(leaf)] = leaf
+            self._starts.setdefault(id(leaf), leaf.detach().clone())
 
     def after_call(self, call: TorchCall) -> None:
         """Note the gradients of the leaves."""
