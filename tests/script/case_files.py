@@ -1,0 +1,104 @@
+"""The test set of scripts and notebooks in `cases`, and what the tutor must say of each.
+
+Beside each `NAME.py` or `NAME.ipynb` stands `NAME.yaml`:
+
+    arguments: ['--epochs', '4']   what the script gets after `--`
+    needs: [pandas]                packages without which the case is skipped
+    note: …                        why an expectation is as it is
+    loops:                         the training loops, in the file's order
+      - line: 12                   lines are those of the file, or of a notebook's code cells
+        function: train            "" at the file's top level
+        mode: autograd
+        loss: loss
+        prediction: y_pred         "" if the loss compares no name with the target
+        parameters: [w, b]         expressions that are true where the loop stands
+        epochs: [5]                how often the loop runs, each time that the script reaches it
+        phases:                    in the order in which a batch runs them
+          - [Predict, 14, 15]      from the first line to the last
+    refused: {code: no_loop, line: 3}   instead of loops; the line may be absent
+
+A person has read the script and written this: it is no output of the tutor.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CASES = Path(__file__).parent / "cases"
+
+
+@dataclass(frozen=True)
+class ExpectedLoop:
+    """A training loop as `inspect` must describe it."""
+
+    line: int
+    function: str
+    mode: str
+    loss: str
+    prediction: str
+    parameters: tuple[str, ...]
+    epochs: tuple[int, ...]
+    phases: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script of the test set."""
+
+    path: Path
+    loops: tuple[ExpectedLoop, ...]
+    refused: dict[str, Any] | None
+    arguments: tuple[str, ...]
+    needs: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages it needs that are not installed."""
+        return tuple(name for name in self.needs if find_spec(name) is None)
+
+    def python(self) -> str:
+        """The code as Python: of a notebook that of its code cells, magics as comments."""
+        text = self.path.read_text(encoding="utf-8")
+        if self.path.suffix != ".ipynb":
+            return text
+        cells = json.loads(text)["cells"]
+        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        lines = code.split("\n")
+        return "\n".join("#" + line if line.startswith(("%", "!")) else line for line in lines)
+
+
+def read_case(expected: Path) -> Case:
+    """The case whose expectations stand in this YAML file."""
+    data = yaml.load(expected.read_text(encoding="utf-8"), yaml.CSafeLoader) or {}
+    (path,) = (
+        p for p in (expected.with_suffix(".py"), expected.with_suffix(".ipynb")) if p.exists()
+    )
+    return Case(
+        path=path,
+        loops=tuple(_loop(loop) for loop in data.get("loops", ())),
+        refused=data.get("refused"),
+        arguments=tuple(data.get("arguments", ())),
+        needs=tuple(data.get("needs", ())),
+    )
+
+
+def _loop(data: dict[str, Any]) -> ExpectedLoop:
+    lists = {name: tuple(data[name]) for name in ("parameters", "epochs")}
+    phases = tuple((name, first, last) for name, first, last in data["phases"])
+    return ExpectedLoop(**{**data, **lists, "phases": phases})
+
+
+ALL = tuple(read_case(path) for path in sorted(CASES.glob("*.yaml")))
+STEPPED = tuple(case for case in ALL if not case.refused)
+REFUSED = tuple(case for case in ALL if case.refused)
