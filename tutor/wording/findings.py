@@ -13,8 +13,12 @@ from tutor.wording.number_format import counted, setting
 
 _TEXTS: Mapping[str, str] = {
     "gradients_not_reset": (
-        "the gradient of `{variable}` is not reset: the update uses {used}, the sum of this "
+        "the gradient of `{variable}`{more} is not reset: the update uses {used}, the sum of this "
         "gradient, {own}, and an earlier one, {old}."
+    ),
+    "reset_before_update": (
+        "the gradient of `{variable}`{more} is reset between `backward()` and the update: it was "
+        "{gradient}, and the optimizer's step finds {used}."
     ),
     "lost_leaf": (
         "from this line on `{variable}` is a new tensor, and no leaf that asks for a gradient: "
@@ -25,20 +29,20 @@ _TEXTS: Mapping[str, str] = {
         "{differences} differences, each number with each, instead of {samples}."
     ),
     "parameter_unused": (
-        "`{variable}` is not used to compute the loss: it had a gradient in {gradients} of "
+        "`{variable}`{more} is not used to compute the loss: it had a gradient in {gradients} of "
         "{passes} backward passes."
     ),
     "parameter_cut_off": (
-        "`{variable}` is used, but here it is cut off from the loss: it had a gradient in "
+        "`{variable}`{more} is used, but here it is cut off from the loss: it had a gradient in "
         "{gradients} of {passes} backward passes."
     ),
     "gradient_always_zero": (
-        "the gradient of `{variable}` is {gradient} in all {passes} backward passes, while the "
-        "loss is {loss}: it does not learn."
+        "the gradient of `{variable}`{more} is {gradient} in all {passes} backward passes, while "
+        "the loss is {loss}: it does not learn."
     ),
     "frozen_in_optimizer": (
-        "an optimizer holds `{variable}`, which does not ask for a gradient (requires_grad is "
-        "{requires_grad}): after {passes} backward passes its gradient is {gradient}."
+        "an optimizer holds `{variable}`{more}, which does not ask for a gradient (requires_grad "
+        "is {requires_grad}): after {passes} backward passes its gradient is {gradient}."
     ),
     "parameter_not_held": (
         "the optimizer does not hold `{variable}`: its gradient is {gradient}, and its change "
@@ -84,8 +88,8 @@ _TEXTS: Mapping[str, str] = {
         "`{variable}` is {gradient}, but the slope of the loss is {slope} (by finite differences)."
     ),
     "loss_kept_with_graph": (
-        "`{variable}` keeps the graphs of {kept} losses after {epochs} epochs, and memory grows "
-        "with each: only the last loss needs its graph ({needed})."
+        "`{variable}` keeps the graphs of {kept} losses by epoch {epochs}, where {needed} is "
+        "needed: memory grows with each."
     ),
     "diverges": (
         "The loss grows from {loss} to {loss_later} in epoch {epoch}: the learning rate "
@@ -175,6 +179,8 @@ def finding_text(finding: DoctorFinding) -> str:
     """One to three lines: what is wrong, how to fix it, and where it is explained."""
     values = {name: _shown(value) for name, value in finding.numbers.items()}
     variable = one_line(finding.variable)
+    count = finding.numbers.get("parameters")
+    values["more"] = f" (and of {count - 1} more)" if isinstance(count, int) and count > 1 else ""
     text = _TEXTS[finding.code].format(**values, variable=variable)
     place = f"Line {finding.line}: " if finding.line else ""
     lines = [f"{place}{text if place else text[0].upper() + text[1:]}"]

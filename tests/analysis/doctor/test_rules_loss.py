@@ -181,6 +181,19 @@ def test_a_loss_kept_with_its_graph(line: str, fixed: str, variable: str) -> Non
     assert finding.fix.code == fixed
 
 
+def test_a_loss_kept_in_an_attribute() -> None:
+    history = "class History:\n    pass\nkept = History()\nkept.losses = []"
+    faulty = {
+        **OPTIMIZER,
+        "Setup": f"{OPTIMIZER['Setup']}\n{history}",
+        "Reset": "optimizer.zero_grad()\nkept.losses.append(loss)",
+    }
+    (finding,) = found_in(faulty).values()
+    assert (finding.code, finding.variable) == ("loss_kept_with_graph", "kept.losses")
+    assert finding.fix is not None
+    assert finding.fix.code == "kept.losses.append(loss.item())"
+
+
 def test_a_sum_that_each_epoch_begins_anew_is_kept_within_the_epoch() -> None:
     faulty = {
         **KEEPING,

@@ -23,7 +23,7 @@ def test_a_parameter_that_the_loss_does_not_use() -> None:
     (finding,) = found_in(faulty, parameters="w, b").values()
     assert (finding.code, finding.variable) == ("parameter_unused", "b")
     assert finding.line == line_of(faulty, "b = torch.tensor")
-    assert finding.numbers == {"passes": 3, "gradients": 0, "uses": 0}
+    assert finding.numbers == {"passes": 3, "gradients": 0, "uses": 0, "parameters": 1}
 
 
 def test_a_parameter_that_is_cut_off() -> None:
@@ -163,6 +163,13 @@ def test_a_second_model_that_is_at_rest_is_no_mistake() -> None:
     assert finding.numbers["left_out"] == 2
     assert finding.fix is not None
     assert "[*model.parameters(), *teacher.parameters()]" in finding.fix.code
+
+
+def test_a_part_of_a_model_may_be_trained_alone() -> None:
+    assert not found_in(network(LISTED, "self.first(x)", "model.first.parameters()"))
+    head = network("self.second = torch.nn.Linear(2, 1)", "self.second(self.first(x))",
+                   "model.second.parameters()")  # fmt: skip
+    assert not found_in(head)
 
 
 def test_an_optimizer_that_holds_tensors_of_a_model_that_was_replaced() -> None:

@@ -62,6 +62,48 @@ def test_batches_that_are_added_up_before_one_update_are_no_mistake() -> None:
     assert not found_in(accumulated, batches=3)
 
 
+def test_clipping_hides_no_missing_reset() -> None:
+    clip = "\ntorch.nn.utils.clip_grad_norm_([w], 1.0)"
+    faulty = {**OPTIMIZER, "Gradient": "loss.backward()" + clip, "Reset": ""}
+    assert "gradients_not_reset" in found_in(faulty)
+    assert not found_in({**OPTIMIZER, "Gradient": "loss.backward()" + clip})
+
+
+ALTERNATING = {
+    **OPTIMIZER,
+    "Setup": "x = torch.tensor([1.0, 2.0, 3.0])\n"
+    "w = torch.tensor(0.5, requires_grad=True)\n"
+    "v = torch.tensor(0.5, requires_grad=True)\n"
+    "first = torch.optim.SGD([w], lr=learning_rate)\n"
+    "second = torch.optim.SGD([v], lr=learning_rate)",
+    "Predict": "y_pred = v * x",
+    "Loss": "first.zero_grad()\nloss = ((w * y_pred.detach() - 2 * x) ** 2).mean()",
+    "Gradient": "loss.backward()\nfirst.step()",
+    "Update": "second.zero_grad()\n((w * v * x - 2 * x) ** 2).mean().backward()\nsecond.step()",
+    "Reset": "",
+}
+"""Two optimizers in turn: the second loss leaves a gradient in the first's parameter."""
+
+
+def test_a_gradient_that_another_loss_leaves_is_no_mistake_if_it_is_reset_before_the_step() -> None:
+    assert not found_in(ALTERNATING, parameters="w, v")
+    faulty = {**ALTERNATING, "Loss": ALTERNATING["Loss"].replace("first.zero_grad()\n", "")}
+    assert found_in(faulty, parameters="w, v")["gradients_not_reset"].variable == "w"
+
+
+def test_a_reset_between_backward_and_the_update() -> None:
+    faulty = {**OPTIMIZER, "Update": "optimizer.zero_grad()\noptimizer.step()", "Reset": ""}
+    (finding,) = found_in(faulty).values()
+    assert (finding.code, finding.variable) == ("reset_before_update", "w")
+    assert finding.line == line_of(faulty, "optimizer.zero_grad()")
+    assert finding.numbers["gradient"] == pytest.approx(-14)
+    assert finding.numbers["used"] == "None"
+    assert finding.fix is not None
+    assert finding.fix.code == "optimizer.step()\noptimizer.zero_grad()"
+    assert finding.fix.loss_with is not None
+    assert finding.fix.loss_with < 0.01
+
+
 # ── A lost leaf ─────────────────────────────────────────────────────────────────────
 
 

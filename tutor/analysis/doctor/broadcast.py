@@ -95,8 +95,13 @@ class BroadcastRule(DoctorRule):
         source, target = self.patient.source, operands[1]
         if not isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
             return None
-        index = "[:, None]" if len(other) < len(one) else "[:, 0]"
-        return source.replaced(target, source.segment(target) + index)
+        text = source.segment(target)
+        if len(other) < len(one):
+            return source.replaced(target, f"{text}[:, None]")
+        is_made = text.endswith("[:, None]")
+        return source.replaced(
+            target, text.removesuffix("[:, None]") if is_made else f"{text}[:, 0]"
+        )
 
 
 def _is_square(one: Iterable[int], other: Iterable[int]) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import torch
+from msgspec.structs import replace
 
 from tutor.analysis.doctor.evidence import element_of, number_at
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
@@ -83,7 +84,16 @@ class GradientRule(DoctorRule):
             self._without_graph.setdefault(id(argument), call.line)
 
     def at_end(self) -> Iterator[DoctorFinding]:
-        """The parameters that never had a gradient other than 0."""
+        """The parameters that never had a gradient other than 0: the first of each line."""
+        groups: dict[tuple[str, int], list[DoctorFinding]] = {}
+        for finding in self._all():
+            groups.setdefault((finding.code, finding.line), []).append(finding)
+        for group in groups.values():
+            numbers = {**group[0].numbers, "parameters": len(group)}
+            yield replace(group[0], numbers=numbers)
+
+    def _all(self) -> Iterator[DoctorFinding]:
+        """A finding for each of them."""
         for name, parameter in self._watched().items():
             passes = self._passes[name]
             if passes < _FEWEST:

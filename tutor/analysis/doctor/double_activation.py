@@ -70,13 +70,12 @@ class DoubleActivationRule(DoctorRule):
         )
 
     def _variable(self, call: TorchCall, given: torch.Tensor) -> str:
-        """The first argument as the code has it, if it is on the line; else the name it bears."""
-        statement = self.patient.source.statement_at(call.line)
+        """The first argument of the loss as the code has it; else the name it bears."""
+        source = self.patient.source
+        statement = source.statement_at(call.line)
         for node in ast.walk(statement) if statement is not None else ():
-            if isinstance(node, ast.Call) and node.args:
-                first = node.args[0]
-                if isinstance(first, ast.Name) and self.patient.namespace.get(first.id) is given:
-                    return first.id
+            if isinstance(node, ast.Call) and len(node.args) > 1:
+                return source.segment(node.args[0])
         return self.patient.name_of(given) or "loss"
 
     def _without(self, function: str, module: str, instead: str | None) -> CodeFix | None:

@@ -194,10 +194,10 @@ class HeldParametersRule(DoctorRule):
             for tensor in module.parameters()
         }
         labels = {name: tensor for name, tensor in labels.items() if id(tensor) not in resting}
-        if not labels:
+        statement = self._creation()
+        if not labels or self._is_choice(statement, labels.values()):
             return []
         name, tensor = next(iter(labels.items()))
-        statement = self._creation()
         numbers = {"held": len(held), "left_out": len(labels), **self._proof(tensor)}
         return [
             DoctorFinding(
@@ -209,6 +209,19 @@ class HeldParametersRule(DoctorRule):
                 fix=self._holding(statement, labels),
             )
         ]
+
+    def _is_choice(self, statement: ast.stmt | None, left: Iterable[torch.Tensor]) -> bool:
+        """Whether the optimizer is given a part of a model, whose other parts are left out."""
+        match getattr(statement, "value", None):
+            case ast.Call(args=[ast.Call(func=ast.Attribute(value=part, attr="parameters")), *_]):
+                text = ast.unparse(part)
+            case _:
+                return False
+        for name, module in self.patient.modules().items():
+            if text.startswith((f"{name}.", f"{name}[")):
+                known = set(map(id, module.parameters()))
+                return all(id(tensor) in known for tensor in left)
+        return False
 
     def _holding(
         self, statement: ast.stmt | None, labels: dict[str, torch.Tensor]

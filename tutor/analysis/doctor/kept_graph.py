@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tutor.analysis.doctor.graph_nodes import grad_fn_of
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, inside
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
@@ -46,13 +46,23 @@ class KeptGraphRule(DoctorRule):
         if len(self._roots) < 2 or moment.error is not None:
             return
         parameters = set(map(id, self.patient.parameters().values()))
-        for name, thing in list(self.patient.namespace.items()):
-            if name.startswith("__") or name in self._reported or id(thing) in parameters:
+        for name, thing in self._things():
+            if name in self._reported or id(thing) in parameters:
                 continue
             kept = self._kept(thing)
             if len(kept) > 1:
                 self._reported.add(name)
                 yield self._finding(name, thing, len(kept))
+
+    def _things(self) -> Iterator[tuple[str, Any]]:
+        """The tensors and lists that names stand for, and those in attributes and dicts."""
+        for name, thing in list(self.patient.namespace.items()):
+            if name.startswith("__"):
+                continue
+            if isinstance(thing, list | tuple):
+                yield name, thing
+            else:
+                yield from inside(name, thing)
 
     def _kept(self, thing: Any) -> set[tuple[int, int]]:
         """The batches whose loss's graph a tensor, or a list's tensors, still hold."""
@@ -108,15 +118,14 @@ class KeptGraphRule(DoctorRule):
 def _added(statement: ast.stmt, name: str) -> ast.expr | None:
     """What a statement adds to a name: of `total += loss` and of `losses.append(loss)`."""
     match statement:
-        case ast.AugAssign(target=ast.Name(id=target), value=value) if target == name:
+        case ast.AugAssign(target=target, value=value) if ast.unparse(target) == name:
             return value
         case ast.Assign(
-            targets=[ast.Name(id=target)],
-            value=ast.BinOp(left=ast.Name(id=left), op=ast.Add(), right=value),
-        ) if target == left == name:
+            targets=[target], value=ast.BinOp(left=left, op=ast.Add(), right=value)
+        ) if ast.unparse(target) == ast.unparse(left) == name:
             return value
-        case ast.Expr(
-            value=ast.Call(func=ast.Attribute(value=ast.Name(id=target), attr="append"), args=[v])
-        ) if target == name:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=kept, attr="append"), args=[v])) if (
+            ast.unparse(kept) == name
+        ):
             return v
     return None

@@ -57,17 +57,25 @@ class MissingResetRule(DoctorRule):
             self._before = {
                 id(p): p.grad.detach().clone()
                 for p in self._leaves().values()
-                if p.grad is not None
+                if p.grad is not None and bool(p.grad.any())
             }
+            for key in [key for key in self._sums if key not in self._before]:
+                del self._sums[key]  # it was reset before an update has used it
         else:
             self._see_step(call)
 
     def _see_step(self, call: TorchCall) -> None:
         for group in call.arguments[0].param_groups:
             for parameter in group["params"]:
-                found = self._sums.pop(id(parameter), None)
-                if found and parameter.grad is not None and torch.equal(parameter.grad, found.held):
+                gradient, key = parameter.grad, id(parameter)
+                found = self._sums.pop(key, None)
+                if gradient is None:
+                    continue
+                if found and bool(gradient.any()):
                     self._used.append((found, call.line))
+                if key in self._left:  # clipping has changed what backward left
+                    value = self._left[key].value
+                    self._left[key] = _Left(gradient.detach().clone(), value)
 
     def after_call(self, call: TorchCall) -> None:
         """See which gradients were added to those that an update has used."""

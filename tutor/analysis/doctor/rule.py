@@ -84,7 +84,7 @@ class Patient:
         for name, thing in list(self.namespace.items()):
             if name.startswith("__"):
                 continue
-            for label, one in _inside(name, thing):
+            for label, one in inside(name, thing):
                 if isinstance(one, kind) and id(one) not in known:
                     known.add(id(one))
                     yield label, one
@@ -206,7 +206,7 @@ _CLOSED = (type, ModuleType, torch.Tensor, torch.nn.Module)
 """Objects that are not looked into."""
 
 
-def _inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+def inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
     """An object and what it holds, one level deep, by label."""
     yield name, thing
     if isinstance(thing, list | tuple):

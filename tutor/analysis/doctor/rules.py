@@ -17,12 +17,14 @@ from tutor.analysis.doctor.loss_arguments import LossArgumentsRule
 from tutor.analysis.doctor.lost_leaf import LostLeafRule
 from tutor.analysis.doctor.not_finite import NotFiniteRule
 from tutor.analysis.doctor.reset import MissingResetRule
+from tutor.analysis.doctor.reset_order import ResetOrderRule
 from tutor.analysis.doctor.rule import DoctorRule
 from tutor.analysis.doctor.scheduler_order import SchedulerOrderRule
 from tutor.analysis.doctor.seeds import SeedRule
 
 RULES: tuple[type[DoctorRule], ...] = (
     MissingResetRule,
+    ResetOrderRule,
     LostLeafRule,
     BroadcastRule,
     GradientRule,

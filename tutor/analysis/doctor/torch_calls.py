@@ -130,12 +130,12 @@ class CallRecorder:
         return 0
 
     def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
-        self.announce("optimizer.step", (optimizer, *arguments), keywords)
+        self.announce("optimizer.step", tuple(arguments), keywords)  # it is the first of them
         self._step_line = self.line()
 
     def _after_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         self._step_line = None
-        self.add("optimizer.step", (optimizer, *arguments), keywords, None)
+        self.add("optimizer.step", tuple(arguments), keywords, None)
 
 
 class _Mode(TorchFunctionMode):
