@@ -7,6 +7,7 @@ from types import CodeType, ModuleType
 from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.script.driver import Driver
+from tutor.script.environment import ScriptEnvironment
 from tutor.script.instrument import instrumented
 from tutor.script.lesson import learning_rate_in
 from tutor.script.loops import outline_of
@@ -78,7 +79,12 @@ class _Opener:
         module.__file__ = self.program.filename
         vars(module)["__builtins__"] = __builtins__
         driver = Driver(self._code, module)
-        loop = ScriptLoop(self.program, self._loop, driver, device, self._table())
+        options = self._lesson.script
+        assert options is not None
+        environment = ScriptEnvironment(
+            self._lesson.path, module, options.arguments, is_here=options.is_here
+        )
+        loop = ScriptLoop(self.program, self._loop, driver, device, self._table(), environment)
         loop.start()
         if driver.loop is None:
             raise Refused("loop_not_reached", line=self._loop.line)

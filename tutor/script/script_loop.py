@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,6 +18,7 @@ from tutor.errors import Refused
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import NO_VALUE, Value
 from tutor.script.driver import END, Driver, WaitingLoop
+from tutor.script.environment import ScriptEnvironment
 from tutor.script.instrument import PREFIX
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.outline import ScriptPhase, TrainingLoop
@@ -43,10 +46,12 @@ class ScriptLoop(Loop):
         driver: Driver,
         device: str,
         table: ParameterTable,
+        environment: ScriptEnvironment,
     ) -> None:
         names = driver.names
         super().__init__(program, device, names, SetupNamespace(names))
         self.driver = driver
+        self._environment = environment
         self.outline = outline
         self.table = table
         self._next = END
@@ -207,10 +212,19 @@ class ScriptLoop(Loop):
         self._last = self._last or self.outline.phases[-1]
         self.namespace = self._names()
 
+    @property
+    def files(self) -> Path | None:
+        """The folder where the script's files are; None if it has written none."""
+        redirected = self._environment.files
+        return redirected.folder if redirected else None
+
     def _guarded(self, run: Callable[[], Any]) -> Any:
-        """Run code of the script. Raises LessonRaised, whatever it raises."""
+        """Run code of the script. Raises LessonRaised, whatever it raises, or Refused."""
         try:
-            return run()
+            with self._environment.entered():
+                return run()
+        except ModuleNotFoundError as error:
+            raise _missing(error, self.program) from error
         except BaseException as error:  # a script may raise anything, SystemExit among it
             raise lesson_raised(self.program, error) from error
 
@@ -377,6 +391,36 @@ class ScriptSnapshot:
     def parts(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another snapshot may share some."""
         return self.image.parts()
+
+
+def _missing(error: ModuleNotFoundError, program: Program) -> Exception:
+    """A refusal that names the package; the error itself, if the module was to be in one."""
+    raised = lesson_raised(program, error)
+    module = (error.name or "").partition(".")[0]
+    if not module or module in sys.modules or raised.line is None:
+        return raised
+    package = PACKAGES.get(module, module.replace("_", "-"))
+    return Refused("package_missing", line=raised.line, module=module, package=package)
+
+
+PACKAGES = {
+    "cv2": "opencv-python",
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "PIL": "pillow",
+    "yaml": "PyYAML",
+    "bs4": "beautifulsoup4",
+    "dotenv": "python-dotenv",
+    "pytorch_lightning": "pytorch-lightning",
+    "torch_geometric": "torch-geometric",
+    "google": "protobuf",
+    "dateutil": "python-dateutil",
+    "serial": "pyserial",
+    "fitz": "PyMuPDF",
+    "Crypto": "pycryptodome",
+    "IPython": "ipython",
+}
+"""By module: the package that has it, where that has another name."""
 
 
 def _is_bound(expression: str, names: Mapping[str, Any]) -> bool:
