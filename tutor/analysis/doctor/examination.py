@@ -123,7 +123,8 @@ class _Examination:
             for rule in self._rules:
                 stack.enter_context(rule.watching(self._recorder))
             is_whole = self._step_through(epochs)
-            self._each(lambda rule: self._add(rule.at_end()))
+            with self._recorder.paused():  # a rule may run the code again
+                self._each(lambda rule: self._add(rule.at_end()))
             return is_whole and not self._patient.until() and self._go_on()
 
     def _step_through(self, epochs: int) -> bool:
@@ -160,7 +161,8 @@ class _Examination:
         if error is None:
             phase = "" if loop.is_over and loop.at_end else loop.last_phase_name()
         moment = self._moment(phase, calls, error, self._recorder.failed)
-        self._each(lambda rule: self._add(rule.after(moment)))
+        with self._recorder.paused():
+            self._each(lambda rule: self._add(rule.after(moment)))
         return error is None
 
     def _moment(
