@@ -127,6 +127,57 @@ def test_nan_in_a_later_epoch() -> None:
     assert not found_in(LATE.replace("(1 + epoch)", "1"))
 
 
+FUNCTION = """\
+import numpy as np
+
+
+def predict(w, x):
+    return np.log(w * x)
+
+
+x, y = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 2.0])
+w = 1.0
+for epoch in range(10):
+    p = predict(w, x)
+    loss = np.mean((p - y) ** 2)
+    dw = np.mean(2 * (p - y) / w)
+    w -= 0.1 * dw
+"""
+
+
+def test_a_function_that_makes_no_number_in_numpy() -> None:
+    finding = found_in(FUNCTION)["first_not_finite"]
+    assert (finding.line, finding.variable) == (line_of(FUNCTION, "p = predict"), "p")
+    assert (finding.numbers["operation"], finding.numbers["result"]) == ("predict", "-inf")
+
+
+BATCHES = """\
+import torch
+
+torch.manual_seed(0)
+x = 5 * torch.randn(400, 5)
+y = x.sum(1, keepdim=True)
+model = torch.nn.Linear(5, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+for epoch in range(20):
+    for i in range(0, 400, 20):
+        loss = ((model(x[i : i + 20]) - y[i : i + 20]) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def test_a_run_that_diverges_within_its_first_epoch() -> None:
+    (finding,) = found_in(BATCHES).values()
+    assert (finding.code, finding.line) == ("diverges", line_of(BATCHES, "lr=1.0"))
+    assert float(str(finding.numbers["bound"])) < 0.1
+    assert finding.fix is not None
+    assert finding.fix.loss_with is not None
+    assert finding.fix.loss_with < 1
+    assert not found_in(BATCHES.replace("lr=1.0", "lr=0.01"))
+
+
 # ── Functions, classes, and the rest of the script ──────────────────────────────────
 
 CLASSIFIER = """\

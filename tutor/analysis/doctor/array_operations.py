@@ -50,7 +50,32 @@ def first_not_finite(
             found = _bad(part, namespace)
             if found is not None:
                 return found
+        found = _bad_statement(statement, namespace)
+        if found is not None:
+            return found
     return None
+
+
+def _bad_statement(
+    statement: ast.Assign | ast.AugAssign, namespace: Mapping[str, Any]
+) -> BadOperation | None:
+    """The same of a statement as a whole, whose functions can't be computed again."""
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+    names = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name)}
+    if not isinstance(target, ast.Name) or target.id in names:
+        return None
+    result = namespace.get(target.id)
+    known = [np.asarray(namespace[n], np.float64) for n in names if _is_numeric(namespace.get(n))]
+    known = [array for array in known if array.size]
+    is_new = _is_numeric(result) and not is_finite(result)
+    if not is_new or not known or not all(bool(np.isfinite(a).all()) for a in known):
+        return None
+    numbers = np.asarray(result, np.float64)
+    bad = np.argwhere(~np.isfinite(numbers))[0]
+    largest = max((a.flat[int(np.abs(a).argmax())] for a in known), key=abs)
+    code = ast.unparse(statement.value)
+    name = _name_of(statement.value) if isinstance(statement.value, ast.Call) else code
+    return BadOperation(name, statement.lineno, float(largest), float(numbers[tuple(bad)]))
 
 
 def _parts(node: ast.expr) -> Iterator[ast.expr]:

@@ -151,7 +151,10 @@ class DivergenceRule(DoctorRule):
             return
         losses = [self._steps[0].loss, *map(float, run.history.losses.until(run.loop.epoch))]
         grown = _grown(losses)
-        if grown is None:
+        later = None if grown is None else losses[grown]
+        if later is None and not math.isfinite(losses[1]):  # it has grown within the first epoch
+            grown, later = 1, max(step.loss for step in self._steps)
+        if later is None or later <= losses[0]:
             return
         worst = max(steps, key=lambda step: step.rate / step.bound)
         place = self._place_of(worst.rate)
@@ -164,8 +167,8 @@ class DivergenceRule(DoctorRule):
                 "bound": worst.bound,
                 "curvature": 2 * (1 + self._momentum) / worst.bound,
                 "loss": losses[0],
-                "loss_later": losses[grown],
-                "epoch": grown,
+                "loss_later": later,
+                "epoch": int(grown or 0),
             },
             lesson="border-of-divergence",
             fix=self._fix(place, min(step.bound for step in steps)),

@@ -81,7 +81,7 @@ class EvaluationRule(DoctorRule):
             yield DoctorFinding(
                 code="evaluated_with_graph",
                 line=forward.line,
-                variable=self._name_of(forward.module),
+                variable=self._name_of(forward),
                 numbers={"nodes": forward.nodes, "wanted": 0},
                 lesson=_LESSON,
             )
@@ -99,7 +99,7 @@ class EvaluationRule(DoctorRule):
         yield DoctorFinding(
             code="evaluated_in_training_mode",
             line=forward.line,
-            variable=self._name_of(forward.module),
+            variable=self._name_of(forward),
             numbers={
                 "in_training": number_at(here, index),
                 "in_evaluation": number_at(there, index),
@@ -123,7 +123,7 @@ class EvaluationRule(DoctorRule):
 
     def _fix(self, forward: Forward) -> CodeFix | None:
         """`model.eval()` before the evaluation, if no training follows or it calls `train()`."""
-        source, name = self.patient.source, self._name_of(forward.module)
+        source, name = self.patient.source, self._name_of(forward)
         statement = source.statement_at(forward.line)
         if not name or statement is None:
             return None
@@ -147,7 +147,7 @@ class EvaluationRule(DoctorRule):
                 yield DoctorFinding(
                     code="trained_in_evaluation_mode",
                     line=mine[-1].line,
-                    variable=self._name_of(module),
+                    variable=self._name_of(mine[-1]),
                     numbers={
                         "in_training": sum(f.is_training for f in mine),
                         "in_evaluation": sum(not f.is_training for f in mine),
@@ -155,10 +155,11 @@ class EvaluationRule(DoctorRule):
                     },
                     lesson=_LESSON,
                     exercise="no-way-back",
-                    fix=self._fix_of_training(mine[-1], self._name_of(module)),
+                    fix=self._fix_of_training(mine[-1]),
                 )
 
-    def _fix_of_training(self, forward: Forward, name: str) -> CodeFix | None:
+    def _fix_of_training(self, forward: Forward) -> CodeFix | None:
+        name = self._name_of(forward)
         statement = self.patient.source.statement_at(forward.line)
         if statement is None or not name:
             return None
@@ -187,8 +188,8 @@ class EvaluationRule(DoctorRule):
             fix=source.replaced(node, code) if is_method else None,
         )
 
-    def _name_of(self, module: torch.nn.Module) -> str:
-        return self.patient.name_of(module)
+    def _name_of(self, forward: Forward) -> str:
+        return forward.name or self.patient.name_of(forward.module)
 
 
 def _is_dropout(node: ast.AST) -> bool:

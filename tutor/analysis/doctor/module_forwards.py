@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ class Forward:
 
     module: torch.nn.Module
     line: int
+    name: str
+    """The model's name where it was called; "" if it has none there."""
     is_training: bool
     """The model's mode in that moment."""
     is_recorded: bool
@@ -97,11 +100,14 @@ class ForwardWatcher(TorchFunctionMode):
     def _begun(self, module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
         if self._is_paused():
             return
-        line = self._line()
         if self._open:
             self._open.append((module, self._open[0][1]))
-        elif line:
-            forward = Forward(module, line, module.training, torch.is_grad_enabled(), arguments, {})
+            return
+        frame = self._frame()
+        if frame is not None:
+            is_recorded = torch.is_grad_enabled()
+            name, line = _name_in(frame, module), frame.f_lineno
+            forward = Forward(module, line, name, module.training, is_recorded, arguments, {})
             self._open.append((module, forward))
 
     def _ended(self, module: torch.nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
@@ -186,14 +192,29 @@ class ForwardWatcher(TorchFunctionMode):
         key, notes = id(tensor), self._notes
         notes[key] = (weakref.ref(tensor, lambda _: notes.pop(key, None)), forwards)
 
+    def _frame(self) -> FrameType | None:
+        """The innermost frame of the code's file on the stack."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename != self._filename:
+            frame = frame.f_back
+        return frame
+
     def _line(self) -> int:
-        """The innermost line of the code's file on the stack."""
-        frame = sys._getframe(1)
-        while frame is not None:
-            if frame.f_code.co_filename == self._filename:
-                return frame.f_lineno
-            frame = frame.f_back  # type: ignore[assignment]
-        return 0
+        frame = self._frame()
+        return frame.f_lineno if frame is not None else 0
+
+
+def _name_in(frame: FrameType, module: torch.nn.Module) -> str:
+    """The name of a model in a frame: `net`, `self.net`; "" if it has none."""
+    for names in (frame.f_locals, frame.f_globals):
+        for name, thing in list(names.items()):
+            if thing is module:
+                return name
+    me = frame.f_locals.get("self")
+    for name, thing in [*vars(me).items()] if hasattr(me, "__dict__") else []:
+        if thing is module:
+            return f"self.{name}"
+    return ""
 
 
 def changes_in_evaluation(module: torch.nn.Module) -> bool:
