@@ -28,7 +28,7 @@ def script_of(text: str) -> Lesson:
 def found_in(text: str) -> dict[str, DoctorFinding]:
     """What the doctor finds in a script, by code; each has its words."""
     lesson = script_of(text)
-    report = examine(lesson, programs=script_programs(lesson))
+    report = examine(lesson, compiled=script_programs)
     assert not report.failed
     assert all(finding_text(finding) for finding in report.findings)
     found = {finding.code: finding for finding in report.findings}
