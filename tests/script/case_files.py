@@ -6,7 +6,8 @@ Beside each `NAME.py` or `NAME.ipynb` stands `NAME.yaml`:
     needs: [pandas]                packages without which the case is skipped
     note: …                        why an expectation is as it is
     loops:                         the training loops, in the file's order
-      - line: 12                   lines are those of the file, or of a notebook's code cells
+      - line: 12                   lines are those of the file; of a notebook those of its code
+                                 cells, each below a line that is its heading
         function: train            "" at the file's top level
         mode: autograd
         loss: loss
@@ -72,9 +73,9 @@ class Case:
         text = self.path.read_text(encoding="utf-8")
         if self.path.suffix != ".ipynb":
             return text
-        cells = json.loads(text)["cells"]
-        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-        lines = code.split("\n")
+        cells = [c["source"] for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
+        code = "\n".join(f"# cell {n}\n" + "".join(cell) for n, cell in enumerate(cells, 1))
+        lines = (line.replace("%time ", "") for line in code.split("\n"))
         return "\n".join("#" + line if line.startswith(("%", "!")) else line for line in lines)
 
 
