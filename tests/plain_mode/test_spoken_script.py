@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.plain_mode import listening
-from tests.ui.scripts import SCRIPT, ScriptEngine, script
+from tests.ui.scripts import SCRIPT, ScriptEngine, network, script
+from tutor.plain_mode.run_narrator import all_values, changes
 from tutor.protocol.messages import Command, RunTo, Seek, StepPhase, Switch
 
 
@@ -32,7 +33,6 @@ def answer(*lines: str) -> str:
 def test_a_script_begins_with_its_name_its_loop_and_the_first_line_of_it() -> None:
     text = said()
     assert text.startswith("Script: train.py. The training loop of train, on line 9.\n")
-    assert "from line 1 to 8" in text
     assert "Next: Predict, from line 9: for epoch in range(3):\n" in text
     assert "import torch" not in text
 
@@ -95,6 +95,15 @@ def test_the_text_of_a_script_can_send_nothing_to_the_terminal() -> None:
     text = SCRIPT.source.replace("w * x", "w * x  # \x1b[31m\u202e")
     assert "\x1b" not in said("code 1", "next", script=script(text))
     assert "\u202e" not in said("code 1", "next", script=script(text))
+
+
+def test_of_a_large_network_the_changes_are_counted_and_the_values_are_short() -> None:
+    said = changes(network(20), network(20, 4.5))
+    assert said == ["20 parameters have changed. Type values for all."]
+    assert changes(network(1), network(1, 4.5)) == [
+        "model[0].weight is now 64 by 32 numbers, mean 0.25, norm 5."
+    ]
+    assert all(len(line) < 150 for line in all_values(network(20)))
 
 
 def test_a_long_file_is_read_in_parts() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.frame import Frame
+from tutor.protocol.frame import Frame, Value
 from tutor.protocol.messages import (
     Command,
     Event,
@@ -113,6 +113,18 @@ def in_script(frame: Frame, *, is_over: bool = False) -> Frame:
 def at(epoch: int, step: int, *, is_over: bool = False) -> Frame:
     """A frame of the script."""
     return in_script(replace(Simulated(), epoch=epoch, step=step).frame(), is_over=is_over)
+
+
+def large_array(norm: float, *shape: int) -> Value:
+    return Value((0.5,) * 64, shape, "float32", mean=0.25, norm=norm)
+
+
+def network(layers: int, norm: float = 5.0) -> Frame:
+    values = {f"model[{i}].weight": large_array(norm + i, 64, 32) for i in range(layers)}
+    gradients = {name: large_array(0.125, 64, 32) for name in values}
+    return msgspec.structs.replace(
+        at(1, 4), values=values, gradients=gradients, gradients_now=gradients
+    )
 
 
 def view_of(now: Frame | None, lesson: Lesson = SCRIPT, **more: Any) -> RunView:

@@ -11,7 +11,6 @@ import pytest
 from textual.pilot import Pilot
 
 from tutor.lesson.model import ScriptOptions
-from tutor.protocol.frame import Value
 from tutor.protocol.messages import (
     LessonFailed,
     OutputPrinted,
@@ -224,18 +223,6 @@ async def test_of_two_phases_of_one_name_the_one_on_the_line_is_marked() -> None
 
 
 # ── The numbers ─────────────────────────────────────────────────────────────────────
-
-
-def large(norm: float, *shape: int) -> Value:
-    return Value((0.5,) * 64, shape, "float32", mean=0.25, norm=norm)
-
-
-def network(layers: int, norm: float = 5.0) -> Any:
-    values = {f"model[{i}].weight": large(norm + i, 64, 32) for i in range(layers)}
-    gradients = {name: large(0.125, 64, 32) for name in values}
-    return msgspec.structs.replace(
-        at(1, 4), values=values, gradients=gradients, gradients_now=gradients
-    )
 
 
 async def test_a_large_array_is_shown_by_its_shape_mean_and_norm() -> None:

@@ -139,6 +139,8 @@ class _Speaker:
             return [STOP], 1
         if (found := slashed(items[at : at + SLASHED])) is not None:
             return self._derivative(*found), SLASHED
+        if _is_nabla(item) and isinstance(item, Scripts) and _has_no_argument(following):
+            return [PhrasePart(_gradient_alone(item, self))], 1
         if not following:
             return [], 1
         for rule in (self._of_next, self._raised_call, self._gradient, self._call):
@@ -175,10 +177,10 @@ class _Speaker:
         if isinstance(raised, Scripts) and raised.sup is not None:
             to = single(raised.base)
             if isinstance(to, Fenced) and applies(following[0], to):
-                (nabla,) = self._nabla(item)
+                (nabla,) = _nabla(item, self)
                 said = f"({nabla.text} {self._applied(following[0], to)})"
                 return [PhrasePart(self._with_scripts(said, raised))], 3
-        return self._nabla(item), 1
+        return _nabla(item, self), 1
 
     def _call(self, item: Node, following: Sequence[Node]) -> _Read | None:
         """`f of x`: a function and its arguments."""
@@ -229,15 +231,6 @@ class _Speaker:
             said += phrase("sub", self._index(sub))
             said += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
         return said + (self._power(sup, scripts.base) if sup is not None else "")
-
-    def _nabla(self, node: Node) -> list[PhrasePart]:
-        """A gradient, or with a square the Hessian, of what follows."""
-        sub, sup = bounds(node)
-        is_second = sup is not None and bare(sup) == "2"
-        name = phrase("Hessian" if is_second else "gradient")
-        by = "" if sub is None else phrase("by", self.whole(sub))
-        raised = "" if sup is None or is_second else self._power(sup, node)
-        return [PhrasePart(f"{name}{raised}{by} of", PhraseRole.PREFIX)]
 
     def _index(self, sub: Node) -> str:
         """A subscript: a function's name in it is only a name."""
@@ -491,11 +484,33 @@ def _is_named(fenced: Fenced) -> bool:
 
 def _before(function: str, following: Sequence[Node]) -> list[PhrasePart]:
     """A function's name, and `of` where an argument follows."""
-    follows = following[0] if following else None
-    kind = follows.kind if isinstance(follows, Sym) else NodeKind.ORD
-    if follows is None or kind in _NO_ARGUMENT:
+    if _has_no_argument(following):
         return [PhrasePart(function)]
     return [PhrasePart(f"{function} of", PhraseRole.PREFIX)]
+
+
+def _has_no_argument(following: Sequence[Node]) -> bool:
+    """Whether nothing follows that a function or a gradient could be of."""
+    follows = following[0] if following else None
+    kind = follows.kind if isinstance(follows, Sym) else NodeKind.ORD
+    return follows is None or isinstance(follows, Space) or kind in _NO_ARGUMENT
+
+
+def _nabla(node: Node, speaker: _Speaker) -> list[PhrasePart]:
+    """A gradient, or with a square the Hessian, of what follows."""
+    sub, sup = bounds(node)
+    is_second = sup is not None and bare(sup) == "2"
+    name = phrase("Hessian" if is_second else "gradient")
+    by = "" if sub is None else phrase("by", speaker.whole(sub))
+    raised = "" if sup is None or is_second else speaker._power(sup, node)
+    return [PhrasePart(f"{name}{raised}{by} of", PhraseRole.PREFIX)]
+
+
+def _gradient_alone(node: Scripts, speaker: _Speaker) -> str:
+    """A gradient as a quantity: `the gradient by theta`, `(the gradient by theta) squared`."""
+    by = "" if node.sub is None else phrase("by", speaker.whole(node.sub))
+    said = phrase("gradient") + by
+    return said if node.sup is None else f"({said}){speaker._power(node.sup, node.base)}"
 
 
 def _is_nabla(node: Node) -> bool:

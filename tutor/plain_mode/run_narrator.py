@@ -31,6 +31,9 @@ or shows its solution."""
 _OF_EXERCISES = ("exercise", "begin", "edit", "solution")
 """Kinds that move the run only where an exercise begins or its code is checked."""
 
+MOST_TOLD = 12
+"""Changes of one kind that are told after a step."""
+
 MOST_PRINTED = 20
 """Lines of a lesson's output that are spoken at once."""
 
@@ -321,15 +324,29 @@ def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
     if was is None or _is_different(now.loss, was.loss):
         yield from _change("The loss", now.loss, was.loss if was else None)
     gradients = was.gradients if was else {}
-    yield from _changes_of_each("The gradient of {}", now.gradients, gradients, shown)
+    told = list(_changes_of_each("The gradient of {}", now.gradients, gradients, shown))
+    yield from _not_too_many(told, "gradients have changed")
+    yield from _not_too_many(list(_changes_since(now, was)), "gradients are not as they were")
+    told = list(_changes_of_each("{}", now.values, was.values if was else {}, shown))
+    yield from _not_too_many(told, "parameters have changed")
+    watched = was.watched if was else {}
+    yield from _changes_of_each("{}", now.watched, watched, shown, link=":")
+
+
+def _changes_since(now: Frame, was: Frame | None) -> Iterator[str]:
+    """The gradients that have changed since the Gradient phase left them."""
     for name, value in now.gradients_now.items():
         before = was.gradients_now.get(name) if was else None
         if _is_different(value, now.gradients.get(name)) and _is_different(value, before):
             what = "changed" if any(value.data) else "reset"  # clipping changes it
             yield f"The gradient of {name} is {what}: now {spoken_value(value)}."
-    yield from _changes_of_each("{}", now.values, was.values if was else {}, shown)
-    watched = was.watched if was else {}
-    yield from _changes_of_each("{}", now.watched, watched, shown, link=":")
+
+
+def _not_too_many(told: Sequence[str], what: str) -> Sequence[str]:
+    """The sentences; of a large network, which has one for each parameter, how many there are."""
+    if len(told) <= MOST_TOLD:
+        return told
+    return [f"{len(told)} {what}. Type values for all."]
 
 
 def _changes_of_each(
@@ -376,14 +393,15 @@ def all_values(frame: Frame) -> list[str]:
     """A sentence for each watched number."""
     has_loss = frame.loss.data or frame.loss.text != NONE.text
     said = [f"The loss is {spoken_value(frame.loss)}." if has_loss else "There is no loss yet."]
+    is_brief = len(frame.values) > MOST_TOLD
     for name, value in frame.values.items():
         gradient = frame.gradients.get(name)
         now = frame.gradients_now.get(name)
-        line = f"{name} is {spoken_value(value)}."
+        line = f"{name} is {spoken_value(value, is_brief=is_brief)}."
         if gradient is not None:
-            line += f" Its gradient is {spoken_value(gradient)}."
+            line += f" Its gradient is {spoken_value(gradient, is_brief=is_brief)}."
             if now is not None and _is_different(now, gradient):
-                line += f" Now its gradient is {spoken_value(now)}."
+                line += f" Now its gradient is {spoken_value(now, is_brief=is_brief)}."
         said.append(line)
     watched = (f"{name}: {spoken_value(v)}." for name, v in frame.watched.items() if is_known(v))
     return [*said, *watched]

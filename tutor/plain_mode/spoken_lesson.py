@@ -412,10 +412,11 @@ def figure(x: float) -> str:
     return setting(x or 0.0).replace("−", "-")  # no minus before a zero
 
 
-def spoken_value(value: Value, *, is_part: bool = False) -> str:
+def spoken_value(value: Value, *, is_part: bool = False, is_brief: bool = False) -> str:
     """A value in words: `-30`, `None`, `true`, `3 numbers: 1, 2, 3`, `a row of 2: 1, 2`.
 
-    `is_part`: in a formula, where parentheses mark the end of an array.
+    `is_part`: in a formula, where parentheses mark the end of an array. `is_brief`: of an array
+    only its shape, mean and norm, as always of one with more elements than a Value carries.
     """
     if not value.data:
         return value.text or "no value"
@@ -423,9 +424,10 @@ def spoken_value(value: Value, *, is_part: bool = False) -> str:
     words = [str(bool(x)).lower() if is_truth else figure(x) for x in value.data[:MOST_ELEMENTS]]
     if is_single(value):
         return words[0]
-    if value.norm is not None and value.mean is not None:
+    figures = number_format.mean_and_norm(value)
+    if figures is not None and (is_brief or value.norm is not None):
         shape = " by ".join(map(str, value.shape))
-        said = f"{shape} numbers, mean {figure(value.mean)}, norm {figure(value.norm)}"
+        said = f"{shape} numbers, mean {figure(figures[0])}, norm {figure(figures[1])}"
         return f"({said})" if is_part else said
     said = _array(words, value)
     left = value.size - len(words)

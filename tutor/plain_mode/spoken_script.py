@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from tutor.lesson.model import SETUP, Lesson, Section, fences_of
+from tutor.lesson.model import Lesson, Section, fences_of
 from tutor.plain import one_line, plain
 from tutor.plain_mode.line_writer import Line, SpokenCode
 from tutor.protocol.frame import Frame
@@ -17,13 +17,11 @@ MOST_LINES = 30
 
 
 def introduction(lesson: Lesson, mode: str, device: str) -> Iterator[Line]:
-    """The name of the script, its loop, and the lines that run before it."""
+    """The name of the script, and its loop."""
     loop = one_line(lesson.summary).replace("`", "")
     yield f"Script: {one_line(lesson.title)}. {loop}"
     yield f"Its gradient mode is {mode}, and it runs on {device}."
-    setup = [n for s in lesson.sections if s.phase == SETUP for n in s.lines]
-    if setup:
-        yield f"Setup: the script runs to its loop, from line {min(setup)} to {max(setup)}."
+    yield "Setup: the script runs to its loop."
 
 
 def of_line(line: int) -> str:

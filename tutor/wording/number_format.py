@@ -97,13 +97,18 @@ def short(value: Value, digits: int = 5) -> str:
 
 
 def summary(value: Value, digits: int = 4) -> dict[str, str]:
+    """The mean and the norm of an array, by name."""
+    figures = mean_and_norm(value)
+    return dict(zip(("mean", "norm"), (number(x, digits) for x in figures or ()), strict=False))
+
+
+def mean_and_norm(value: Value) -> tuple[float, float] | None:
     """Mean and norm of an array; of one that is not carried whole, as the engine computed them."""
-    mean, norm = value.mean, value.norm
-    if mean is None or norm is None:
-        if not value.data or len(value.data) < value.size:
-            return {}
-        mean, norm = sum(value.data) / len(value.data), math.hypot(*value.data)
-    return {"mean": number(mean, digits), "norm": number(norm, digits)}
+    if value.mean is not None and value.norm is not None:
+        return value.mean, value.norm
+    if not value.data or len(value.data) < value.size:
+        return None
+    return sum(value.data) / len(value.data), math.hypot(*value.data)
 
 
 def is_single(value: Value) -> bool:

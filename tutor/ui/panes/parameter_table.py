@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,26 +89,22 @@ def _row(
     name: str, now: Value, was: Value | None, then: Value | None, gradient: Value | None
 ) -> _Row:
     figures = number_format.summary(now, DIGITS)
-    known = _norm(now), _norm(was) if was else None
+    known = [number_format.mean_and_norm(value) for value in (now, was) if value]
     cells = {
         "shape": "×".join(map(str, now.shape)),
         "mean": figures.get("mean", ""),
         "norm": figures.get("norm") or one_line(number_format.short(now, DIGITS)),
-        "change": "" if None in known or was == now else _change(*known),
+        "change": _change(known) if was is not None and was != now else "",
         "then": _text(then),
         "gradient": _text(gradient),
     }
     return _Row(one_line(name), was is not None and was != now, cells)
 
 
-def _change(now: float | None, was: float | None) -> str:
-    return "" if now is None or was is None else number_format.change(now, was, DIGITS)
-
-
-def _norm(value: Value) -> float | None:
-    if value.norm is not None:
-        return value.norm
-    return math.hypot(*value.data) if value.data else None
+def _change(figures: Sequence[tuple[float, float] | None]) -> str:
+    """By how much the norm has moved."""
+    now, was = figures
+    return number_format.change(now[1], was[1], DIGITS) if now and was else ""
 
 
 def _text(value: Value | None) -> str:
