@@ -31,7 +31,7 @@ from tutor.wording.notices import notice_text
 
 from .conftest import LARGE, SMALL, MakeApp, settled, text_of
 from .panes import OnePane
-from .scripts import LINES, PHASES, SCRIPT, TEXT, ScriptEngine, at, script, view_of
+from .scripts import LINES, PHASES, SCRIPT, TEXT, ScriptEngine, at, network, script, view_of
 
 ALL_COMMANDS = ("space", "s", "i", "b", "B", "r", "R", "S", "z", "g", "G", "d", "[", "]", "f", "v",
                 "V", "D", "c", "x", "O", "a", "o", "h", "H", "k", "K", "A", "escape", "tab",
