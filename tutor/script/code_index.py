@@ -26,6 +26,7 @@ _TENSOR_METHODS = re.compile(
 """Methods of other libraries' objects: not looked up by their name alone."""
 _WRAPPERS = frozenset({"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"})
 """Functions that give back a function which calls their first argument."""
+_ITERATING = frozenset({"reversed", "list", "tuple", "enumerate", "tqdm"})
 
 
 class CodeIndex:
@@ -74,9 +75,10 @@ class CodeIndex:
                 self._bind(target, value)
             case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
                 self._bind(target, value)
-            case ast.For(target=target, iter=ast.List() | ast.Tuple() as items):
-                for item in items.elts:
-                    self._bind(target, item)
+            case ast.For(target=target, iter=iterated):
+                self._bind_items(target, iterated)
+            case ast.Call(func=ast.Attribute(value=value, attr="append"), args=[item]):
+                self._bind(value, item)
 
     def _bind(self, target: ast.expr, value: ast.expr) -> None:
         if isinstance(target, ast.Tuple | ast.List):
@@ -85,6 +87,21 @@ class CodeIndex:
                 self._bind(part, of_part)
         elif name := last_name(target):
             self.bindings[name].append(value)
+
+    def _bind_items(self, target: ast.expr, iterated: ast.expr) -> None:
+        """Bind a loop's target to what it goes through: a list stands for each of its items."""
+        while called_name(iterated) in _ITERATING and isinstance(iterated, ast.Call):
+            if not iterated.args:
+                return
+            if called_name(iterated) == "enumerate" and isinstance(target, ast.Tuple):
+                target = target.elts[-1]
+            iterated = iterated.args[0]
+        match target, iterated:
+            case ast.Tuple(elts=parts), ast.Call(func=ast.Name(id="zip"), args=args):
+                for part, of_part in zip(parts, args, strict=False):
+                    self._bind(part, of_part)
+            case ast.Name(), ast.List() | ast.Tuple() | ast.Name() | ast.Attribute():
+                self._bind(target, iterated)
 
     def _bind_arguments(self) -> None:
         """Bind the arguments of calls to the parameters of the file's functions."""
@@ -185,6 +202,10 @@ class CodeIndex:
                 return self.classes_of(value, seen)
             case ast.Call(func=func, args=[first, *_]) if last_name(func) in _WRAPPERS:
                 return self.classes_of(first, seen)
+            case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Dict(values=items):
+                return set().union(*(self.classes_of(item, seen) for item in items))
+            case ast.ListComp(elt=item) | ast.Call(func=ast.Name(id="list"), args=[item]):
+                return self.classes_of(item, seen)
             case ast.Name(id="self" | "cls"):
                 own = self.own_class(node)
                 return {own.name} if own else set()
@@ -368,6 +389,11 @@ def last_name(node: ast.AST) -> str:
     return ""
 
 
+def called_name(node: ast.AST) -> str:
+    """The last part of the name that a call calls: `mean` of `np.mean(x)`; empty for others."""
+    return last_name(node.func) if isinstance(node, ast.Call) else ""
+
+
 def is_of_self(node: ast.expr) -> bool:
     """Whether it is an attribute of `self`."""
     return isinstance(node, ast.Attribute) and last_name(node.value) == "self"
@@ -375,12 +401,13 @@ def is_of_self(node: ast.expr) -> bool:
 
 def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     """The nodes of code that runs with it: those of functions and classes in it are left out."""
-    for node in nodes:
+    waiting = list(nodes)[::-1]
+    while waiting:
+        node = waiting.pop()
         yield node
-        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-            yield from own_nodes(node.decorator_list)
-        else:
-            yield from own_nodes(ast.iter_child_nodes(node))
+        is_definition = isinstance(node, (*FUNCTIONS, ast.ClassDef))
+        inner = node.decorator_list if is_definition else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+        waiting += list(inner)[::-1]
 
 
 def argument_names(function: FunctionCode) -> set[str]:

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 
 from tutor.script.code_index import FunctionCode, LoopCode
-from tutor.script.data_flow import statements, targets_of, variables
+from tutor.script.data_flow import statements, targets_of, variable, variables
 from tutor.script.hand_changes import HandChange
 from tutor.script.statement_flow import StatementFlow
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
@@ -49,9 +49,16 @@ class CodeUnit:
 def batch_loops(unit: CodeUnit, flow: StatementFlow, node: ast.stmt) -> tuple[LoopCode, ...]:
     """The loops around a statement, without those that go through the parameters."""
     loops = flow.loops[node]
-    while loops and is_over_parameters(loops[-1], unit):
+    while loops and (is_over_parameters(loops[-1], unit) or _is_over_layers(loops[-1], node)):
         loops = loops[:-1]
     return loops
+
+
+def _is_over_layers(loop: LoopCode, node: ast.stmt) -> bool:
+    """Whether a statement calls a method of a loop's item: `layer.backward(gradient)`."""
+    own = variables(targets_of(loop))
+    calls = [n.func for n in ast.walk(node) if isinstance(n, ast.Call)]
+    return any(isinstance(f, ast.Attribute) and variable(f.value) in own for f in calls)
 
 
 def is_over_parameters(node: LoopCode, unit: CodeUnit) -> bool:
@@ -66,9 +73,17 @@ def is_over_parameters(node: LoopCode, unit: CodeUnit) -> bool:
     others = [s for s in steps if id(s) not in changed]
     return (
         bool(steps)
-        and all(own & variables([c.target]) for c in changes)
+        and all(own & variables([c.target]) and not _is_path(c) for c in changes)
         and all(own & variables([s]) for s in others)
     )
+
+
+def _is_path(change: HandChange) -> bool:
+    """Whether a change makes the next of many values: `w[t + 1] = w[t] - lr * g`."""
+    match change.node:
+        case ast.Assign(targets=[ast.Subscript() as target], value=value):
+            return ast.unparse(target) not in ast.unparse(value)
+    return False
 
 
 def join_parameter_loops(unit: CodeUnit) -> None:
@@ -81,3 +96,20 @@ def join_parameter_loops(unit: CodeUnit) -> None:
         kinds = {unit.kinds[n] for n in inside}
         if kinds == {UPDATE, RESET} and not is_entered and is_over_parameters(loop, unit):
             unit.kinds |= dict.fromkeys(inside, UPDATE)
+
+
+def forget_picks(unit: CodeUnit) -> None:
+    """Take a function that only updates as one update, also where it names its gradients anew."""
+    picks = [node for node in unit.kinds if _is_pick(node)]
+    others = {kind for node, kind in unit.kinds.items() if node not in picks}
+    if others == {UPDATE} and not unit.entered:
+        for node in picks:
+            del unit.kinds[node]
+
+
+def _is_pick(node: ast.stmt) -> bool:
+    """Whether a statement only names an element: `dW1 = grads["dW1"]`."""
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Assign) and isinstance(
+        value, ast.Name | ast.Attribute | ast.Subscript
+    )

@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from tutor.script.code_index import FUNCTIONS, last_name, own_nodes
+from tutor.script.code_index import FUNCTIONS, own_nodes
 
 _GROWING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
 _SEEN_THROUGH = frozenset({"data", "T", "mT"})
@@ -176,6 +176,11 @@ def is_whole(node: ast.stmt, name: str) -> bool:
     )
 
 
+def flat_targets(node: ast.stmt) -> list[ast.expr]:
+    """The targets that a statement assigns, those of tuples one by one."""
+    return list(_parts(targets_of(node)))
+
+
 def _parts(targets: Iterable[ast.expr]) -> Iterator[ast.expr]:
     for target in targets:
         if isinstance(target, ast.Tuple | ast.List):
@@ -226,8 +231,3 @@ def sources(names: Iterable[str], computed_from: Mapping[str, set[str]]) -> set[
             found.add(name)
             waiting += computed_from.get(name, ())
     return found
-
-
-def called_name(node: ast.AST) -> str:
-    """The last part of the name that a call calls: `mean` of `np.mean(x)`; empty for others."""
-    return last_name(node.func) if isinstance(node, ast.Call) else ""

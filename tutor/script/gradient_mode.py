@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tutor.script.code_index import CodeIndex, last_name, own_nodes
-from tutor.script.data_flow import called_name
+from tutor.script.code_index import CodeIndex, called_name, last_name, own_nodes
 from tutor.script.statement_kinds import StatementKinds
 from tutor.script.training_signs import TrainingSigns
 
@@ -14,7 +13,8 @@ MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
 _NO_MODEL = ("torch.nn.functional", "torch.nn.utils", "torch.nn.init", "torch.nn.Parameter")
 _MODEL_LIBRARIES = ("torchvision.models", "transformers", "timm")
 _WRAPPERS = frozenset({"compile", "DataParallel", "DDP", "DistributedDataParallel", "prepare"})
-_USUAL = frozenset({"model", "net", "network", "generator", "discriminator"})
+_OF_MODULES = frozenset({"parameters", "train", "eval", "state_dict", "named_parameters"})
+"""Methods by which a module of torch is known, wherever it comes from."""
 
 
 def mode_of(index: CodeIndex, signs: TrainingSigns, kinds: StatementKinds) -> str:
@@ -37,8 +37,14 @@ def _uses_model(index: CodeIndex, body: list[ast.stmt]) -> bool:
     if any(models.is_model(name) for name in names):
         return True
     called = {last_name(n.func) for n in nodes if isinstance(n, ast.Call)}
-    unknown = {n for n in called if not index.bindings.get(n) and not index.imports.get(n)}
-    return bool(unknown & _USUAL) and not any(f.name in unknown & _USUAL for f in index.functions)
+    called -= {*(f.name for f in index.functions), *index.classes}
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in _OF_MODULES
+        and last_name(node.value) in called
+        and not index.classes_of(node.value)
+        for node in ast.walk(index.tree)
+    )
 
 
 class _Models:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tutor.script.code_index import last_name
 from tutor.script.data_flow import (
     base_variable,
     is_gradient,
+    is_loss,
     is_rate,
     sources,
     variable,
@@ -213,38 +214,84 @@ def _sign(op: ast.operator) -> int:
     return 1 if isinstance(op, ast.Add) else -1
 
 
-def is_training(change: HandChange, computed_from: Mapping[str, set[str]], temporary: bool) -> bool:
-    """Whether a change of this form is a step of training.
+@dataclass(frozen=True, slots=True)
+class ChangeContext:
+    """The code around a change, as far as it tells whether it trains."""
 
-    `computed_from` are the dependences in the loop around it. A variable is temporary if it is
-    given another value there too, or is a function's parameter.
-    """
-    own = change.variable
-    if not own or last_name(change.target) == "grad" or own.endswith(".grad"):
+    computed_from: Mapping[str, set[str]]
+    """The dependences in the loop around it."""
+    is_temporary: bool
+    """Whether its variable is given another value there too, or is a function's parameter."""
+    values: Mapping[str, Sequence[ast.expr]]
+    """By variable that is added: the expressions that it is assigned."""
+    tests: Sequence[ast.expr]
+    """The conditions of the `if`s that it stands in."""
+    is_beside: bool
+    """Whether it stands beside a change that trains: the bias beside the weights."""
+
+
+def is_training(change: HandChange, context: ChangeContext) -> bool:
+    """Whether a change of this form is a step of training."""
+    own, last = change.variable, last_name(change.target)
+    if not own or own.endswith(".grad") or last == "grad" or is_gradient(last) or is_rate(last):
         return False
-    if is_gradient(last_name(change.target)) or is_rate(last_name(change.target)):
-        return False
-    names = {n.rpartition(".")[2]: n for n in variables(change.added)}
-    words = {w for term in change.added for w in _words(term)}
+    names = variables(change.added)
     is_added = all(sign > 0 for sign, _ in change.terms)
-    if any(n.endswith(".grad") for n in names.values()):
+    if any(name.endswith(".grad") for name in names):
         return True
+    words = {word for term in change.added for word in _words(term)}
     if any(map(is_rate, words)):
-        return len(words) > 1 and (not is_added or not temporary)
+        return len(words) > 1 and (not is_added or not context.is_temporary)
     if not is_added and any(map(is_gradient, words)):
         return True
-    return not temporary and _depends(change, own, computed_from)
+    if context.is_temporary or (is_added and (is_loss(last) or _counts(change))):
+        return False
+    return _is_scaled_before(names, context) or _depends(change, own, context)
 
 
-def _depends(change: HandChange, own: str, computed_from: Mapping[str, set[str]]) -> bool:
+def _counts(change: HandChange) -> bool:
+    """Whether only whole numbers are added: `int(y != t)`, `len(x)`."""
+    return all(
+        isinstance(term, ast.Constant)
+        or (isinstance(term, ast.Call) and last_name(term.func) in ("int", "len", "bool", "sum"))
+        or any(isinstance(n, ast.Compare) for n in ast.walk(term))
+        for term in change.added
+    )
+
+
+def _is_scaled_before(names: set[str], context: ChangeContext) -> bool:
+    """Whether a learning rate or a gradient goes into what is added: `v = 0.9 * v - lr * g`."""
+    words = {w for name in names for value in context.values.get(name, ()) for w in _words(value)}
+    return any(is_rate(word) or is_gradient(word) for word in words)
+
+
+def _depends(change: HandChange, own: str, context: ChangeContext) -> bool:
     """Whether what is added is computed from the parameter, and not only scaled by it."""
     read = variables(change.added)
-    through = sources(read - {own}, {k: v for k, v in computed_from.items() if k != own})
+    others = {k: v for k, v in context.computed_from.items() if k != own}
     is_product = any(isinstance(n, _PRODUCTS) for t in change.added for n in ast.walk(t))
-    if own in through:
-        return is_product or any(variable(t) in computed_from for t in change.added)
+    is_subtracted = any(sign < 0 for sign, _ in change.terms)
+    if own in sources(read - {own}, others) and is_product:
+        return is_subtracted or _has_difference(change, read, context)
+    if (is_product or context.is_beside) and any(_uses(test, own) for test in context.tests):
+        return True  # a perceptron's step after a mistake
     is_scaled = any(isinstance(t, ast.BinOp) and isinstance(t.op, _SCALING) for t in change.added)
-    return own in read and is_scaled and any(sign < 0 for sign, _ in change.terms)
+    return own in read and is_scaled and is_subtracted
+
+
+def _has_difference(change: HandChange, read: set[str], context: ChangeContext) -> bool:
+    """Whether an error, the difference of two values, goes into what is added."""
+    values = [value for name in read for value in context.values.get(name, ())]
+    nodes = (node for value in [*change.added, *values] for node in ast.walk(value))
+    return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub) for n in nodes)
+
+
+def _uses(test: ast.expr, own: str) -> bool:
+    """Whether a condition computes with a variable, and does not only compare it."""
+    nodes = list(ast.walk(test))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    products = [n for n in nodes if isinstance(n, ast.BinOp) and isinstance(n.op, _PRODUCTS)]
+    return own in variables([*calls, *products])
 
 
 _PRODUCTS = (ast.Mult, ast.MatMult, ast.Div)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 
 from tutor.script.code_index import last_name
-from tutor.script.data_flow import is_gradient, is_rate, reads, variable, variables, writes
+from tutor.script.data_flow import is_gradient, is_rate, reads, variables, writes
 from tutor.script.hand_changes import HandChange
 
 
@@ -26,26 +26,24 @@ def _is_rate(node: ast.expr) -> bool:
     return False
 
 
-def gradient_of(change: HandChange, code: Sequence[ast.stmt]) -> str:
-    """The expression g of a change `w -= lr * g`; empty if the code does not tell it exactly.
+def gradient_of(change: HandChange, code: Sequence[ast.stmt]) -> ast.expr | None:
+    """The expression g of a change `w -= lr * g`; None if the code does not tell it exactly.
 
     Of momentum, the gradient that goes into it. `code` is the code around the change.
     """
     if len(change.terms) != 1:
-        return ""
+        return None
     sign, term = change.terms[0]
     rest = _without_rate(term)
-    if rest is None:
-        return _of_velocity(term, code)
-    if name := variable(rest):
-        if _is_running(name, code):
-            return _of_velocity(rest, code)
-    elif any(_is_running(n, code) for n in variables([rest])):
-        return next((g for n in variables([rest]) if (g := _inside(n, code))), "")
-    text = ast.unparse(rest)
-    if sign < 0:
-        return text
-    return f"-{text}" if isinstance(rest, ast.Name | ast.Attribute) else f"-({text})"
+    if rest is None or any(_is_running(name, code) for name in _sources(rest, code)):
+        return _inside(term, code)
+    return rest if sign < 0 else ast.UnaryOp(ast.USub(), rest)
+
+
+def _sources(node: ast.expr, code: Sequence[ast.stmt]) -> set[str]:
+    """The variables that an expression reads, and those that these are computed from directly."""
+    near = variables([node])
+    return near | {n for s in code if writes(s) & near for n in reads(s)}
 
 
 def _without_rate(term: ast.expr) -> ast.expr | None:
@@ -82,20 +80,12 @@ def _is_running(name: str, code: Sequence[ast.stmt]) -> bool:
     )
 
 
-def _of_velocity(term: ast.expr, code: Sequence[ast.stmt]) -> str:
-    """The gradient that goes into a velocity."""
-    name = variable(term)
-    return _inside(name, code) if name else ""
-
-
-def _inside(name: str, code: Sequence[ast.stmt], depth: int = 3) -> str:
-    """The one gradient by name that a variable is computed from."""
-    if depth == 0:
-        return ""
-    makers = [n for n in code if name in writes(n)]
-    names = {n for maker in makers for n in reads(maker)} - {name}
-    gradients = sorted(n for n in names if is_gradient(n.rpartition(".")[2]))
-    if len(gradients) == 1:
-        return gradients[0]
-    deeper = {g for n in names if (g := _inside(n, code, depth - 1))}
-    return deeper.pop() if len(deeper) == 1 else ""
+def _inside(node: ast.expr, code: Sequence[ast.stmt]) -> ast.expr | None:
+    """The one gradient by name that an expression is computed from."""
+    names, found = variables([node]), set[str]()
+    for _ in range(3):
+        found = {n for n in names if is_gradient(n.rpartition(".")[2])}
+        if found:
+            break
+        names = {n for s in code if writes(s) & names for n in reads(s)}
+    return ast.parse(found.pop(), mode="eval").body if len(found) == 1 else None

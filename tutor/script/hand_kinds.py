@@ -9,10 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tutor.script.code_index import last_name
+from tutor.script.code_index import called_name, last_name
 from tutor.script.code_unit import LOSS, PREDICT, CodeUnit, batch_loops
 from tutor.script.data_flow import (
-    called_name,
     is_gradient,
     is_loss,
     is_rate,
@@ -98,6 +97,8 @@ class _Gradients:
         self.direct = self.direct or {n for n in self.near if is_gradient(_last(n))}
         self.known: set[str] = set()
         """The gradients found so far."""
+        self.running: set[str] = set()
+        """The moving averages of gradients found so far."""
 
     def mark(self) -> None:
         """Mark the statements before the update; else those of the pass before."""
@@ -110,16 +111,30 @@ class _Gradients:
                 self.unit.mark(self.flow, writer, kind, self.update)
             if kind == GRADIENT:
                 self.known |= writes(writer)
+            elif kind == UPDATE:
+                self.running |= writes(writer)
 
     def _kind(self, writer: ast.stmt) -> str:
         made = writes(writer)
         is_named = any(is_gradient(_last(n)) for n in made)
         if made & reads(writer) and not _is_accumulated(writer, is_named):
             return UPDATE  # momentum
+        if self.running & reads(writer) and not is_named:
+            return UPDATE
+        if self._is_copy(writer):
+            return UPDATE
         if self.has_backward:
             return GRADIENT if self._is_behind(writer, GRADIENT) else ""
-        is_direct = is_named or bool(made & self.direct) or bool(self.known & reads(writer))
+        is_scaled = any(is_rate(_last(n)) for n in reads(writer))
+        is_direct = is_named or is_scaled or bool(made & self.direct | self.known & reads(writer))
         return GRADIENT if is_direct or self._is_behind(writer, LOSS) else PREDICT
+
+    def _is_copy(self, node: ast.stmt) -> bool:
+        """Whether a statement keeps the old value of a parameter: `old = w.copy()`."""
+        value = getattr(node, "value", None)
+        parameters = {c.variable for c in self.unit.changes}
+        is_copy = called_name(value) in ("copy", "clone", "deepcopy") if value else False
+        return is_copy and bool(reads(node) & parameters)
 
     def _is_behind(self, node: ast.stmt, kind: str) -> bool:
         """Whether a statement stands behind all statements of a kind."""
@@ -166,6 +181,6 @@ def _last(name: str) -> str:
 def _is_accumulated(node: ast.stmt, is_named: bool) -> bool:
     """Whether a statement adds to a gradient or scales it, and is no momentum."""
     if isinstance(node, ast.AugAssign):
-        return is_named or isinstance(node.op, ast.Add | ast.Div)
+        return is_named or isinstance(node.op, ast.Add | ast.Sub | ast.Div)
     calls = {called_name(n) for n in ast.walk(node)}
     return is_named or bool(calls & {"append", "clip", "insert", "extend"}) or not targets_of(node)

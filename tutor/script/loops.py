@@ -13,13 +13,13 @@ from tutor.script.code_index import (
     FunctionCode,
     LoopCode,
     argument_names,
+    called_name,
     last_name,
     own_nodes,
 )
 from tutor.script.code_unit import is_over_parameters
 from tutor.script.data_flow import (
     base_variable,
-    called_name,
     dependences,
     is_whole,
     sources,
@@ -28,8 +28,9 @@ from tutor.script.data_flow import (
 )
 from tutor.script.epoch_count import epochs_of
 from tutor.script.gradient_mode import mode_of
-from tutor.script.loop_facts import LoopFacts
+from tutor.script.loop_loss import loss_of, prediction_of
 from tutor.script.outline import Outline, Refusal, TrainingLoop
+from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter
 from tutor.script.refusals import refusal_of, refusal_of_loop
 from tutor.script.statement_kinds import StatementKinds
@@ -59,7 +60,8 @@ def outline_of(source: str, local_modules: Collection[str] = ()) -> Outline:
 
 def _loop(index: CodeIndex, signs: TrainingSigns, loop: LoopCode) -> TrainingLoop:
     kinds = StatementKinds(index, signs, loop.body)
-    facts = LoopFacts(index, signs, kinds, loop)
+    units = kinds.units()
+    names = ParameterNames(index, units, loop)
     function = index.function_of(loop)
     return TrainingLoop(
         line=loop.lineno,
@@ -68,11 +70,11 @@ def _loop(index: CodeIndex, signs: TrainingSigns, loop: LoopCode) -> TrainingLoo
         function=index.full_name(function) if function else "",
         mode=mode_of(index, signs, kinds),
         phases=PhaseCutter(kinds).phases(),
-        loss=facts.loss(),
-        prediction=facts.prediction(),
-        parameters=facts.parameters(),
-        gradients=facts.gradients(),
-        rates=facts.rates(),
+        loss=loss_of(units),
+        prediction=prediction_of(units),
+        parameters=names.parameters(),
+        gradients={} if kinds.has_backward else names.gradients(),
+        rates=names.rates(),
         epochs=epochs_of(index, loop),
     )
 

@@ -6,8 +6,16 @@ import ast
 import re
 from collections.abc import Collection
 
-from tutor.script.code_index import FUNCTIONS, LOOPS, CodeIndex, LoopCode, last_name, own_nodes
-from tutor.script.data_flow import called_name, is_loss, statements, writes
+from tutor.script.code_index import (
+    FUNCTIONS,
+    LOOPS,
+    CodeIndex,
+    LoopCode,
+    called_name,
+    last_name,
+    own_nodes,
+)
+from tutor.script.data_flow import is_loss, statements, writes
 from tutor.script.outline import Refusal
 from tutor.script.training_signs import GRADIENT, UPDATE, TrainingSigns
 

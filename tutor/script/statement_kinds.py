@@ -9,7 +9,14 @@ from __future__ import annotations
 import ast
 
 from tutor.script.code_index import FUNCTIONS, CodeIndex, FunctionCode, last_name, own_nodes
-from tutor.script.code_unit import LOSS, PREDICT, TRAINING, CodeUnit, join_parameter_loops
+from tutor.script.code_unit import (
+    LOSS,
+    PREDICT,
+    TRAINING,
+    CodeUnit,
+    forget_picks,
+    join_parameter_loops,
+)
 from tutor.script.data_flow import (
     is_compound,
     reads,
@@ -80,6 +87,8 @@ class StatementKinds:
             mark_by_hand(unit, flow, has_backward=self.has_backward)
         self._mark_arguments(unit, flow)
         join_parameter_loops(unit)
+        if function is not None:
+            forget_picks(unit)
         return unit
 
     def _by_name(self, unit: CodeUnit, node: ast.stmt) -> None:
@@ -140,9 +149,12 @@ class StatementKinds:
         writers = flow.writers(node, names)
         if name and not any(name in writes(writer) for writer in writers):
             writers = flow.writers_behind(node, names)
+        own = [writer for writer in writers if name and name in writes(writer)]
+        values = {writer: getattr(writer, "value", None) for writer in own}
+        starts = [writer for writer, value in values.items() if isinstance(value, ast.Constant)]
         for writer in writers:
-            is_own = bool(name) and name in writes(writer)
-            unit.mark(flow, writer, LOSS if is_own else PREDICT, node)
+            if writer not in starts or starts == own:
+                unit.mark(flow, writer, LOSS if writer in own else PREDICT, node)
 
     # ── Arguments of functions that have phases in them
 

@@ -15,20 +15,21 @@ from tutor.script.code_index import (
     CodeIndex,
     FunctionCode,
     argument_names,
+    called_name,
     last_name,
     own_nodes,
 )
 from tutor.script.data_flow import (
     blocks_of,
-    called_name,
     dependences,
     is_whole,
     statements,
     targets_of,
     variable,
     variables,
+    writes,
 )
-from tutor.script.hand_changes import HandChange, bare, candidates, is_training
+from tutor.script.hand_changes import ChangeContext, HandChange, bare, candidates, is_training
 
 RESET, GRADIENT, UPDATE = "Reset", "Gradient", "Update"
 
@@ -179,8 +180,7 @@ class TrainingSigns:
 
     def _is_change(self, change: HandChange) -> bool:
         function = self.index.function_of(change.node)
-        around = self._around(change.node)
-        inside = list(statements(around))
+        inside = list(statements(self._around(change.node)))
         own = change.variable
         names = argument_names(function) if function else set()
         others = [s for s in inside if s is not change.node and is_whole(s, own)]
@@ -188,8 +188,37 @@ class TrainingSigns:
         is_returned = isinstance(change.node, ast.Return)
         if is_returned and own not in names and not is_iterated(change):
             return False
-        temporary = (is_set or own in names) and not is_returned
-        return is_training(change, dependences(inside), temporary)
+        added = variables(change.added)
+        values: dict[str, list[ast.expr]] = {}
+        for node in inside:
+            if isinstance(value := getattr(node, "value", None), ast.expr):
+                for name in writes(node) & added:
+                    values.setdefault(name, []).append(value)
+        context = ChangeContext(
+            computed_from=dependences(inside),
+            is_temporary=(is_set or own in names) and not is_returned,
+            values=values,
+            tests=(tests := self._tests(change.node)),
+            is_beside=bool(tests) and self._is_beside_change(change.node),
+        )
+        return is_training(change, context)
+
+    def _tests(self, node: ast.stmt) -> list[ast.expr]:
+        """The conditions of the `if`s around a statement, in the loop that it stands in."""
+        found: list[ast.expr] = []
+        for parent in self.index.ancestors(node):
+            if isinstance(parent, (*LOOPS, *FUNCTIONS)):
+                break
+            if isinstance(parent, ast.If):
+                found.append(parent.test)
+        return found
+
+    def _is_beside_change(self, node: ast.stmt) -> bool:
+        """Whether the statement before one changes a parameter by hand."""
+        parent = self.index.parents[node]
+        blocks = blocks_of(parent) if isinstance(parent, ast.stmt) else []
+        before = [b[b.index(node) - 1] for b in blocks if node in b[1:]]
+        return bool(before) and bool(self.changes(before[0]))
 
     def _is_renamed(self, node: ast.stmt, change: HandChange) -> bool:
         """Whether a statement gives the parameter the changed value that another name held."""
@@ -253,7 +282,8 @@ def is_iterated(change: HandChange) -> bool:
 
 def _is_gradient_change(node: ast.stmt) -> bool:
     """Whether a statement changes `.grad` by hand: clipping, scaling."""
-    return any(last_name(t) == "grad" for many in targets_of(node) for t in _flat(many)) or (
+    targets = [t for many in targets_of(node) for t in _flat(many)]
+    return any(isinstance(t, ast.Attribute) and t.attr == "grad" for t in targets) or (
         isinstance(node, ast.Assign | ast.AugAssign)
         and any(".grad.data" in ast.unparse(t) for t in targets_of(node))
     )

@@ -1,0 +1,130 @@
+"""The loss of a training loop, and the prediction that it compares with the target."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tutor.script.code_index import called_name
+from tutor.script.code_unit import LOSS, PREDICT, CodeUnit
+from tutor.script.data_flow import (
+    flat_targets,
+    is_gradient,
+    is_loss,
+    loss_rank,
+    statements,
+    variable,
+    writes,
+)
+from tutor.script.expression_text import named_text, text_of
+from tutor.script.hand_changes import bare
+
+_DEEPEST = 3
+_MOVING = re.compile(
+    r"to|cuda|cpu|float|long|double|view|reshape|unsqueeze|squeeze|tensor|zero_grad"
+)
+_THROUGH = frozenset({"sum", "zip", "abs", "float", "enumerate", "max", "pow"})
+"""Functions of Python whose arguments are looked at: others may be models."""
+
+
+def loss_of(units: list[CodeUnit]) -> str:
+    """The expression whose gradient is taken; in code by hand, the name of the error."""
+    taken = [loss for unit in units for loss in unit.losses]
+    if taken:
+        return text_of(taken[0])
+    named = [name for unit in units for name in _named_losses(unit)]
+    return min(named, key=lambda name: loss_rank(name.rpartition(".")[2]), default="")
+
+
+def _named_losses(unit: CodeUnit) -> Iterator[str]:
+    for node in statements(unit.body):
+        if unit.kinds.get(node) == LOSS:
+            targets = [t for t in flat_targets(node) if variable(t)]
+            named = [t for t in targets if is_loss(variable(t).rpartition(".")[2])]
+            yield from (text_of(bare(t)) for t in named or targets)
+
+
+def prediction_of(units: list[CodeUnit]) -> str:
+    """The name that the loss compares with the target; "" if the code does not tell."""
+    for unit in units:
+        nodes = [n for n in statements(unit.body) if unit.kinds.get(n) == LOSS]
+        values = [getattr(n, "value", None) for n in nodes]
+        search = _PredictionSearch(unit)
+        for expression in [*values, *unit.losses]:
+            if expression is not None and (name := search.within(expression, _DEEPEST)):
+                return name
+    return ""
+
+
+class _PredictionSearch:
+    """Finds the prediction in the expression of a loss."""
+
+    def __init__(self, unit: CodeUnit) -> None:
+        nodes = [n for n in statements(unit.body) if unit.kinds.get(n) == PREDICT]
+        self._values = {
+            name: value
+            for node in nodes
+            if (value := getattr(node, "value", None)) is not None and _is_computed(value)
+            for name in writes(node)
+        }
+        """By variable: what it is computed from, if it is more than data that are moved."""
+
+    def within(self, expression: ast.expr, deepest: int) -> str:
+        """The name of the prediction in an expression."""
+        node = self._compared(expression)
+        if node is None and not (node := self._only_name(expression)):
+            return ""
+        value = self._values[variable(node)]
+        is_error = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub)
+        if deepest and (is_error or is_loss(variable(node))):
+            return self.within(value, deepest - 1) or named_text(node)
+        return named_text(node)
+
+    def _compared(self, expression: ast.expr) -> ast.expr | None:
+        """A side of a difference, or an argument of a function that compares."""
+        for node in _nodes(expression):
+            match node:
+                case ast.BinOp(left=left, op=ast.Sub(), right=right):
+                    sides = [left, right]
+                case ast.Call(args=args):
+                    sides = args
+                case _:
+                    continue
+            if found := [s for s in sides if variable(s) in self._values and named_text(s)]:
+                return found[0]
+        return None
+
+    def _only_name(self, expression: ast.expr) -> ast.expr | None:
+        """The one computed name in an expression; of several, a part of the loss."""
+        names = [n for n in _nodes(expression) if isinstance(n, ast.Name | ast.Attribute)]
+        known = {
+            variable(n): n
+            for n in names
+            if variable(n) in self._values and named_text(n) and not is_gradient(variable(n))
+        }
+        parts = [node for name, node in known.items() if is_loss(name)]
+        return next(iter(parts or known.values())) if parts or len(known) == 1 else None
+
+
+def _is_computed(value: ast.expr) -> bool:
+    """Whether an expression computes, and does not only move or cut out the data."""
+    is_call = isinstance(value, ast.Call | ast.BinOp | ast.ListComp)
+    return is_call and not _MOVING.fullmatch(called_name(value))
+
+
+def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of an expression, without arguments of functions that may be models."""
+    yield node
+    children = ast.iter_child_nodes(node)
+    match node:
+        case ast.Call(func=ast.Name(id=name)) if name not in _THROUGH:
+            return
+        case ast.Call(func=ast.Attribute(value=value), args=args):
+            children = iter([*([] if isinstance(value, ast.Name) else [value]), *args])
+            if isinstance(value, ast.Name) and not args:
+                children = iter([value])
+        case ast.Attribute():
+            return
+    for child in children:
+        yield from _nodes(child)

@@ -1,0 +1,261 @@
+"""What a loop changes by hand: its parameters, their gradients and the rates, as expressions.
+
+They are named as the loop's own code names them, also where a function that it calls makes the
+change under a name of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Mapping
+
+from tutor.script.code_index import (
+    CodeIndex,
+    FunctionCode,
+    LoopCode,
+    argument_names,
+    called_name,
+    own_nodes,
+)
+from tutor.script.code_unit import CodeUnit
+from tutor.script.data_flow import statements, targets_of, variable, variables, writes
+from tutor.script.expression_text import named_text, text_of
+from tutor.script.hand_changes import HandChange, bare
+from tutor.script.hand_gradient import gradient_of, rates_in
+from tutor.script.training_signs import UPDATE
+
+_DEEPEST = 5
+"""Calls inside one another through which a name is followed."""
+_ITERATING = frozenset({"enumerate", "list", "tuple", "reversed", "sorted"})
+
+
+class ParameterNames:
+    """The names of what one loop changes by hand."""
+
+    def __init__(self, index: CodeIndex, units: list[CodeUnit], loop: LoopCode) -> None:
+        self.index, self.units, self.loop = index, units, loop
+        self._own = index.function_of(loop)
+        self._code = [*loop.body, *(s for f in index.reached(loop.body) for s in f.body)]
+
+    def changes(self) -> list[HandChange]:
+        """The changes by hand, in the file's order."""
+        found = {(id(c.node), text_of(c.target)): c for u in self.units for c in u.changes}
+        return sorted(found.values(), key=lambda c: (c.node.lineno, c.node.col_offset))
+
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters."""
+        named = [name for change in self.changes() for name in self._names(change)]
+        whole = set(named)
+        return tuple(n for n in dict.fromkeys(named) if n.partition("[")[0] not in whole - {n})
+
+    def gradients(self) -> Mapping[str, str]:
+        """By parameter: the expression of its gradient."""
+        found: dict[str, str] = {}
+        entered = {unit.function for unit in self.units}
+        for change in self.changes():
+            unit = next(u for u in self.units if any(c.node is change.node for c in u.changes))
+            function = self.index.function_of(change.node)
+            body = unit.body if function in (unit.function, self._own) else _body_of(function)
+            gradient = gradient_of(change, list(statements(body)))
+            names = self._names(change)
+            if gradient is None or len(names) != 1:
+                continue
+            lifted = self._lifted(gradient, function)
+            if lifted or function in entered:
+                found.setdefault(names[0], text_of(lifted[0] if lifted else gradient))
+        return found
+
+    def rates(self) -> tuple[str, ...]:
+        """The learning rates that have a name."""
+        found: list[str] = []
+        for unit in self.units:
+            steps = [n for n in statements(unit.body) if unit.kinds.get(n) == UPDATE]
+            for node in dict.fromkeys([*(c.node for c in unit.changes), *steps]):
+                for rate in rates_in(node) if unit.changes else ():
+                    found += self._named(rate, self.index.function_of(node))
+        return tuple(dict.fromkeys(found))
+
+    # ── One parameter
+
+    def _names(self, change: HandChange) -> list[str]:
+        """The parameters that a change is one of: several in a loop over all of them."""
+        target = bare(change.target)
+        function = self.index.function_of(change.node)
+        for loop in self.index.ancestors(change.node):
+            if isinstance(loop, ast.For) and variables([target]) & variables(targets_of(loop)):
+                whole = self._whole(target, loop)
+                return [] if whole is None else self._elements(whole, function)
+        if isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Constant):
+            target = target.value
+        return [n for found in self._lifted(target, function) for n in self._of_items(found)] or [
+            text_of(target)
+        ]
+
+    def _of_items(self, node: ast.expr) -> list[str]:
+        """The parameters of each layer, for a change of `layer.W` in a loop over layers."""
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr):
+                named = {n for loop in self._loops_over(name) if (n := _source_name(loop, name))}
+                lists = [
+                    v for n in named for v in self.index.bindings.get(n.rpartition(".")[2], ())
+                ]
+                if len(lists) == 1 and isinstance(lists[0], ast.List):
+                    layers = [self.index.classes_of(e) for e in lists[0].elts]
+                    own = {c for c in self.index.classes if self._has_attribute(c, attr)}
+                    kept = [at for at, of in enumerate(layers) if of & own]
+                    return [f"{next(iter(named))}[{at}].{attr}" for at in kept]
+        name = named_text(node)
+        return [name] if name else []
+
+    def _loops_over(self, name: str) -> list[ast.For]:
+        """The loops of the code whose target is a name."""
+        loops = [n for n in own_nodes(self._code) if isinstance(n, ast.For)]
+        return [n for n in loops if name in variables([n.target])]
+
+    def _has_attribute(self, class_name: str, attr: str) -> bool:
+        """Whether a class of the file assigns an attribute of `self`."""
+        of = self.index.classes[class_name]
+        return any(
+            isinstance(n, ast.Attribute) and n.attr == attr and isinstance(n.ctx, ast.Store)
+            for n in ast.walk(of)
+        )
+
+    def _whole(self, target: ast.expr, loop: ast.For) -> ast.expr | None:
+        """What a loop goes through the parameters of: `params`, for `p` and for `params[key]`."""
+        own = variables(targets_of(loop))
+        match target:
+            case ast.Subscript(value=value) if not variables([value]) & own:
+                return value
+            case ast.Name(id=name) if loop is not self.loop:
+                return _source_of(loop, name)
+        return None
+
+    def _elements(self, whole: ast.expr, function: FunctionCode | None) -> list[str]:
+        """The elements of a list or dictionary of parameters, if the code tells; else itself."""
+        if called_name(whole) in ("parameters", "named_parameters"):
+            return []
+        found = self._lifted(whole, function) or [whole]
+        return list(dict.fromkeys(name for node in found for name in self._listed(node)))
+
+    def _listed(self, node: ast.expr) -> list[str]:
+        match node:
+            case ast.List(elts=elts) | ast.Tuple(elts=elts):
+                return [text_of(e) for e in elts]
+        name = named_text(node)
+        bound = self.index.bindings.get(name.rpartition(".")[2], [])
+        made = [v for v in bound if isinstance(v, ast.List | ast.Tuple | ast.Dict)]
+        if len(made) == 1 and name:
+            match made[0]:
+                case ast.List(elts=elts) | ast.Tuple(elts=elts) if elts and all(
+                    map(named_text, elts)
+                ):
+                    return [text_of(e) for e in elts]
+                case ast.Dict(keys=keys) if keys and all(isinstance(k, ast.Constant) for k in keys):
+                    items = [ast.Subscript(node, key, ast.Load()) for key in keys if key]
+                    return [text_of(item) for item in items]
+        return [name] if name else []
+
+    # ── A name as the loop's own code says it
+
+    def _named(self, node: ast.expr, function: FunctionCode | None) -> list[str]:
+        """The texts of an expression as the loop's own code says it; else its own text."""
+        names = [named_text(found) for found in self._lifted(node, function)]
+        return [name for name in dict.fromkeys(names) if name] or [text_of(node)]
+
+    def _lifted(
+        self, node: ast.expr, function: FunctionCode | None, depth: int = 0
+    ) -> list[ast.expr]:
+        """An expression of a function, in terms of the code that calls it; [] if it can't be."""
+        if function is None or function is self._own or depth == _DEEPEST:
+            return [node]
+        node = _Substituted(_picked(node, function)).visit(copy.deepcopy(node))
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        arguments = argument_names(function) & names
+        if names & _locals(function) - arguments:
+            return []
+        if not arguments:
+            return [node]
+        found: list[ast.expr] = []
+        for call in own_nodes(self._code):
+            if isinstance(call, ast.Call) and function in self.index.callees(call.func):
+                given = self._given(function, call)
+                if arguments <= set(given):
+                    inner = _Substituted(given).visit(copy.deepcopy(node))
+                    found += self._lifted(inner, self.index.function_of(call), depth + 1)
+        return found
+
+    def _given(self, function: FunctionCode, call: ast.Call) -> dict[str, ast.expr]:
+        """What a call gives for the names of a function's parameters, `self` included."""
+        given = self.index.arguments(function, call)
+        arguments = function.args.args
+        is_method = self.index.class_of(function) is not None and isinstance(
+            call.func, ast.Attribute
+        )
+        if is_method and arguments and isinstance(call.func, ast.Attribute):
+            given[arguments[0].arg] = call.func.value
+        return given
+
+
+class _Substituted(ast.NodeTransformer):
+    """Puts expressions in the place of names."""
+
+    def __init__(self, values: Mapping[str, ast.expr]) -> None:
+        self._values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return copy.deepcopy(self._values.get(node.id, node))
+
+
+def _picked(node: ast.expr, function: FunctionCode) -> dict[str, ast.expr]:
+    """The locals in an expression that only name an element: `W1 = params["W1"]`."""
+    wanted = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    found: dict[str, ast.expr] = {}
+    for statement in statements(function.body):
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if name in wanted and name not in found and named_text(value):
+                    found[name] = value
+            case ast.Assign(targets=[ast.Tuple(elts=elts)], value=ast.Name() as whole):
+                for at, target in enumerate(elts):
+                    if isinstance(target, ast.Name) and target.id in wanted - set(found):
+                        found[target.id] = ast.Subscript(whole, ast.Constant(at), ast.Load())
+    return found
+
+
+def _locals(function: FunctionCode) -> set[str]:
+    """The names that a function assigns itself."""
+    outer = {
+        name
+        for node in own_nodes(function.body)
+        if isinstance(node, ast.Global | ast.Nonlocal)
+        for name in node.names
+    }
+    return {variable for node in statements(function.body) for variable in writes(node)} - outer
+
+
+def _body_of(function: FunctionCode | None) -> list[ast.stmt]:
+    return function.body if function else []
+
+
+def _source_name(loop: ast.For, name: str) -> str:
+    source = _source_of(loop, name)
+    return named_text(source) if source is not None else ""
+
+
+def _source_of(loop: ast.For, name: str) -> ast.expr | None:
+    """What a loop's target takes its values from: `params` of `for p, g in zip(params, grads)`."""
+    iterated, target = loop.iter, loop.target
+    while called_name(iterated) in _ITERATING and isinstance(iterated, ast.Call) and iterated.args:
+        if called_name(iterated) == "enumerate" and isinstance(target, ast.Tuple):
+            target = target.elts[-1]
+        iterated = iterated.args[0]
+    if not isinstance(target, ast.Tuple):
+        return iterated
+    at = next((i for i, t in enumerate(target.elts) if variable(t) == name), None)
+    match iterated:
+        case ast.Call(func=ast.Name(id="zip"), args=args) if at is not None and at < len(args):
+            return args[at]
+        case ast.Call(func=ast.Attribute(value=value, attr="items")):
+            return value
+    return None
