@@ -14,13 +14,6 @@ from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import read_script
 
 GAPS = {
-    "manual_softmax_torch": "the prediction of `-(Y * probs.log()).sum()`",
-    "matrix_factorization": "a copy of a parameter's row is taken for a gradient",
-    "own_layers_numpy": "`update` of a layer in a list is looked up in no class",
-    "perceptron_rule": "an update that depends on the loss only by its `if`",
-    "pretrain_finetune": "the prediction of a head behind an encoder",
-    "walrus_and_locals": "a loss that is assigned by `:=` in an `if`",
-    "weight_decay_by_hand": "`velocity.mul_(beta).add_(g)`, and `x.mul_(1 - lr * decay)`",
     "xor_class_numpy": "weights that grow by their gradients, without a loss",
 }
 """The scripts that the outline does not read as a person does."""

@@ -58,7 +58,7 @@ def shown(loop: TrainingLoop, key: str) -> str:
         case tuple():
             return ",".join(value)
         case dict():
-            return ",".join(f"{name}:{text}" for name, text in value.items())
+            value = ",".join(f"{name}:{text}" for name, text in value.items())
     return str(value).replace(" ", "")
 
 

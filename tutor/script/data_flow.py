@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from tutor.script.code_index import FUNCTIONS, own_nodes
 
 _GROWING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
+_FORWARD = re.compile(r"forward|predict|propagate", re.IGNORECASE)
+"""Methods that keep in their object what they compute."""
 _SEEN_THROUGH = frozenset({"data", "T", "mT"})
 _RATE = re.compile(
     r"(?:^|_)(?:lr|l_r|lrate)\d*(?:_|\d|$)|learning_?rate|step_?size|^(?:alpha|eta|η|α|rate|gamma)_?\d*$",
@@ -27,10 +29,24 @@ _NO_GRADIENT = re.compile(
 )
 _LOSS = re.compile(
     r"loss|cost|^(?:mse|rmse|mae|sse|rss|bce|ce|nll|j|l|e|objective|criterion|obj|residual|penalty|"
-    r"kl|kld|kl_div|recon|bce_\w+)\d*$|err(?:or)?s?(?:_|\d|$)|^resid|^diff",
+    r"kl|kld|kl_div|recon|hinge|bce_\w+)\d*$|err(?:or)?s?(?:_|\d|$)|^resid|^diff",
     re.IGNORECASE,
 )
-_LOSS_WORDS = ("loss", "cost", "mse", "sse", "nll", "bce", "rmse", "mae", "rss", "ce", "j", "l")
+_LOSS_WORDS = (
+    "loss",
+    "cost",
+    "mse",
+    "sse",
+    "nll",
+    "bce",
+    "rmse",
+    "mae",
+    "rss",
+    "ce",
+    "j",
+    "l",
+    "hinge",
+)
 _TOTAL = re.compile(
     r"^(?:total|epoch|running|avg|average|val|valid|test|sum|prev|best|last|old|history|min|eval|"
     r"cum|acc|log|batch_count)_|_(?:history|list|log|total|sum|avg|values|arr|curve)$|losses$|costs$|errors$|hist$",
@@ -140,10 +156,14 @@ def reads(node: ast.stmt) -> set[str]:
 def writes(node: ast.stmt) -> set[str]:
     """The variables that a simple statement, or the head of a compound one, gives a value."""
     found = {variable(t) for t in _parts(targets_of(node))}
-    for inner in own_nodes([node]) if not is_compound(node) else ():
+    for inner in own_nodes(head_of(node)):
         match inner:
             case ast.NamedExpr(target=target):
                 found.add(variable(target))
+            case ast.Call(func=ast.Attribute(value=ast.Name() as value, attr=attr)) if isinstance(
+                node, ast.Expr
+            ) and _FORWARD.search(attr):
+                found.add(variable(value))
             case ast.Call(func=ast.Attribute(value=value, attr=attr)):
                 is_in_place = attr.endswith("_") and not attr.endswith("__")
                 if attr in _GROWING or is_in_place:
@@ -192,6 +212,14 @@ def _parts(targets: Iterable[ast.expr]) -> Iterator[ast.expr]:
 def is_compound(node: ast.stmt) -> bool:
     """Whether a statement has statements in it."""
     return bool(blocks_of(node))
+
+
+def head_of(node: ast.stmt) -> list[ast.AST]:
+    """The code of a statement that runs before the statements in it; a simple one is all head."""
+    match node:
+        case ast.If(test=test) | ast.While(test=test):
+            return [test]
+    return [] if is_compound(node) else [node]
 
 
 def blocks_of(node: ast.stmt) -> list[list[ast.stmt]]:

@@ -174,6 +174,8 @@ def _called(call: ast.Call, node: ast.stmt) -> Iterator[HandChange]:
                 alpha = [word.value for word in call.keywords if word.arg in ("alpha", "value")]
                 terms = _terms(_product([*alpha, *args]), _ADDING[attr])
                 yield HandChange(_bare(value), tuple(terms), node)
+            elif attr == "mul_":
+                yield HandChange(_bare(value), ((1, args[0]),), node)  # weight decay
             elif attr in _SETTING:
                 yield from _from_value(_bare(value), args[0], node)
             elif attr in ("subtract", "add") and out is not None and len(args) > 1:
@@ -206,6 +208,8 @@ def _terms(value: ast.expr, sign: int) -> Iterator[tuple[int, ast.expr]]:
             yield from _terms(operand, -sign)
         case ast.BinOp(left=ast.UnaryOp(op=ast.USub(), operand=operand), op=op, right=right):
             yield -sign, ast.copy_location(ast.BinOp(operand, op, right), value)
+        case ast.BinOp(left=left, op=op, right=ast.UnaryOp(op=ast.USub(), operand=operand)):
+            yield -sign, ast.copy_location(ast.BinOp(left, op, operand), value)
         case _:
             yield sign, value
 
@@ -223,7 +227,7 @@ class ChangeContext:
     is_temporary: bool
     """Whether its variable is given another value there too, or is a function's parameter."""
     values: Mapping[str, Sequence[ast.expr]]
-    """By variable that is added: the expressions that it is assigned."""
+    """By variable that is added or tested: the expressions that it is assigned."""
     tests: Sequence[ast.expr]
     """The conditions of the `if`s that it stands in."""
     is_beside: bool
@@ -237,9 +241,9 @@ def is_training(change: HandChange, context: ChangeContext) -> bool:
         return False
     names = variables(change.added)
     is_added = all(sign > 0 for sign, _ in change.terms)
-    if any(name.endswith(".grad") for name in names):
-        return True
     words = {word for term in change.added for word in _words(term)}
+    if any(name.endswith(".grad") for name in names) and (not is_added or any(map(is_rate, words))):
+        return True
     if any(map(is_rate, words)):
         return len(words) > 1 and (not is_added or not context.is_temporary)
     if not is_added and any(map(is_gradient, words)):
@@ -273,7 +277,9 @@ def _depends(change: HandChange, own: str, context: ChangeContext) -> bool:
     is_subtracted = any(sign < 0 for sign, _ in change.terms)
     if own in sources(read - {own}, others) and is_product:
         return is_subtracted or _has_difference(change, read, context)
-    if (is_product or context.is_beside) and any(_uses(test, own) for test in context.tests):
+    named = [v for n in variables(context.tests) for v in context.values.get(n, ())]
+    is_tested = any(_uses(test, own) for test in [*context.tests, *named])
+    if is_tested and (is_product or context.is_beside):
         return True  # a perceptron's step after a mistake
     is_scaled = any(isinstance(t, ast.BinOp) and isinstance(t.op, _SCALING) for t in change.added)
     return own in read and is_scaled and is_subtracted

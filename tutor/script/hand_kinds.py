@@ -32,10 +32,11 @@ _MEASURES = frozenset({"abs", "square", "log", "norm", "fabs", "pow", "log1p", "
 def mark_by_hand(unit: CodeUnit, flow: StatementFlow, *, has_backward: bool) -> None:
     """Mark what the changes of parameters in a unit are computed from."""
     updates = [n for n in flow.simple if unit.kinds.get(n) == UPDATE]
+    named = [n for n in flow.simple if unit.kinds.get(n) == GRADIENT and not has_backward]
     training = [n for n in flow.simple if n in unit.entered or n in updates]
     if training and not has_backward:
         _mark_loss(unit, flow, training)
-    for node in updates:
+    for node in [*updates, *named]:
         _Gradients(unit, flow, node, has_backward).mark()
 
 
@@ -91,7 +92,8 @@ class _Gradients:
     ) -> None:
         self.unit, self.flow, self.update = unit, flow, update
         self.has_backward = has_backward
-        self.near = {n for n in reads(update) - writes(update) if not is_rate(_last(n))}
+        read = reads(update) - (writes(update) if unit.kinds.get(update) == UPDATE else set())
+        self.near = {n for n in read if not is_rate(_last(n))}
         changes = [c for c in unit.changes if c.node is update]
         self.direct = {n for c in changes for n in gradient_names(c)}
         self.direct = self.direct or {n for n in self.near if is_gradient(_last(n))}
@@ -183,4 +185,6 @@ def _is_accumulated(node: ast.stmt, is_named: bool) -> bool:
     if isinstance(node, ast.AugAssign):
         return is_named or isinstance(node.op, ast.Add | ast.Sub | ast.Div)
     calls = {called_name(n) for n in ast.walk(node)}
+    if calls & {"mul_", "lerp_", "addcmul_"}:
+        return False
     return is_named or bool(calls & {"append", "clip", "insert", "extend"}) or not targets_of(node)

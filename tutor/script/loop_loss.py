@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tutor.script.code_index import called_name
+from tutor.script.code_index import called_name, last_name
 from tutor.script.code_unit import LOSS, PREDICT, CodeUnit
 from tutor.script.data_flow import (
     flat_targets,
@@ -24,6 +24,7 @@ _DEEPEST = 3
 _MOVING = re.compile(
     r"to|cuda|cpu|float|long|double|view|reshape|unsqueeze|squeeze|tensor|zero_grad"
 )
+_LIBRARIES = frozenset({"F", "torch", "np", "functional", "jnp"})
 _THROUGH = frozenset({"sum", "zip", "abs", "float", "enumerate", "max", "pow"})
 """Functions of Python whose arguments are looked at: others may be models."""
 
@@ -40,7 +41,9 @@ def loss_of(units: list[CodeUnit]) -> str:
 def _named_losses(unit: CodeUnit) -> Iterator[str]:
     for node in statements(unit.body):
         if unit.kinds.get(node) == LOSS:
+            tested = ast.walk(node.test) if isinstance(node, ast.If) else ()
             targets = [t for t in flat_targets(node) if variable(t)]
+            targets += [n.target for n in tested if isinstance(n, ast.NamedExpr)]
             named = [t for t in targets if is_loss(variable(t).rpartition(".")[2])]
             yield from (text_of(bare(t)) for t in named or targets)
 
@@ -49,10 +52,10 @@ def prediction_of(units: list[CodeUnit]) -> str:
     """The name that the loss compares with the target; "" if the code does not tell."""
     for unit in units:
         nodes = [n for n in statements(unit.body) if unit.kinds.get(n) == LOSS]
-        values = [getattr(n, "value", None) for n in nodes]
+        values = [value for n in nodes for value in _values(n)]
         search = _PredictionSearch(unit)
         for expression in [*values, *unit.losses]:
-            if expression is not None and (name := search.within(expression, _DEEPEST)):
+            if name := search.within(expression, _DEEPEST):
                 return name
     return ""
 
@@ -87,13 +90,22 @@ class _PredictionSearch:
             match node:
                 case ast.BinOp(left=left, op=ast.Sub(), right=right):
                     sides = [left, right]
+                case ast.Call(args=[ast.Call(func=func, args=[first, *_]), *args]) if (
+                    isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES
+                ):
+                    plain = first.left if isinstance(first, ast.BinOp) else first
+                    sides = [plain, *args]  # F.kl_div(F.log_softmax(logits), targets)
                 case ast.Call(args=args):
                     sides = args
                 case _:
                     continue
-            if found := [s for s in sides if variable(s) in self._values and named_text(s)]:
+            if found := [s for s in sides if self._is_known(s)]:
                 return found[0]
         return None
+
+    def _is_known(self, node: ast.expr) -> bool:
+        """Whether an expression names a computed value."""
+        return variable(node) in self._values and named_text(node) != ""
 
     def _only_name(self, expression: ast.expr) -> ast.expr | None:
         """The one computed name in an expression; of several, a part of the loss."""
@@ -109,8 +121,17 @@ class _PredictionSearch:
 
 def _is_computed(value: ast.expr) -> bool:
     """Whether an expression computes, and does not only move or cut out the data."""
-    is_call = isinstance(value, ast.Call | ast.BinOp | ast.ListComp)
-    return is_call and not _MOVING.fullmatch(called_name(value))
+    if isinstance(value, ast.Call) and _MOVING.fullmatch(called_name(value)):
+        return isinstance(value.func, ast.Attribute) and _is_computed(value.func.value)
+    return isinstance(value, ast.Call | ast.BinOp | ast.ListComp)
+
+
+def _values(node: ast.stmt) -> list[ast.expr]:
+    """What a statement, or the condition of an `if`, assigns."""
+    if isinstance(node, ast.If):
+        return [n.value for n in ast.walk(node.test) if isinstance(n, ast.NamedExpr)]
+    value = getattr(node, "value", None)
+    return [value] if isinstance(value, ast.expr) else []
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:

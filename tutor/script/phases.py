@@ -88,7 +88,7 @@ class PhaseCutter:
         report = self._report(block, unit) if is_epoch else []
         cut = _BlockCut()
         for node, start in self._inlined(block[: len(block) - len(report)], unit):
-            kind, is_entered = self._kind(node, unit, cut.kind)
+            kind, is_entered = self._kind(node, unit)
             if (draft := cut.add(node, start, kind, is_entered)) is not None:
                 self._drafts.append(draft)
             if is_entered:
@@ -106,7 +106,7 @@ class PhaseCutter:
         The statements in a `with` are as those around it; the first phase there begins at it.
         """
         for node in block:
-            if isinstance(node, ast.With) and self._kind(node, unit, "")[1]:
+            if isinstance(node, ast.With) and self._kind(node, unit)[1]:
                 inner = list(self._inlined(node.body, unit))
                 yield inner[0][0], node
                 yield from inner[1:]
@@ -115,30 +115,30 @@ class PhaseCutter:
 
     def _report(self, block: list[ast.stmt], unit: CodeUnit) -> list[ast.stmt]:
         """The statements of an epoch behind the last one of training."""
-        known = [at for at, node in enumerate(block) if any(self._kind(node, unit, ""))]
+        known = [at for at, node in enumerate(block) if any(self._kind(node, unit))]
         return block[known[-1] + 1 :] if known else []
 
     def _else_of(self, block: list[ast.stmt], unit: CodeUnit) -> list[ast.stmt]:
         """The `else` of an epoch's last loop, where it does not train: it reports."""
         last = block[-1]
         orelse = last.orelse if isinstance(last, LOOPS) else []
-        return [] if any(any(self._kind(node, unit, "")) for node in orelse) else orelse
+        return [] if any(any(self._kind(node, unit)) for node in orelse) else orelse
 
     def _enter(self, node: ast.stmt, unit: CodeUnit) -> None:
-        for inner in blocks_of(node):
-            self._cut(inner, unit)
         for function in unit.entered.get(node, ()):
             if function not in self._entered:
                 self._entered.add(function)
                 self._cut(function.body, self.kinds.unit_of(function))
+        for inner in blocks_of(node):
+            self._cut(inner, unit)
 
     # ── A statement
 
-    def _kind(self, node: ast.stmt, unit: CodeUnit, before: str) -> tuple[str, bool]:
+    def _kind(self, node: ast.stmt, unit: CodeUnit) -> tuple[str, bool]:
         """The phase that a statement belongs to, and whether there are phases inside it."""
         if not blocks_of(node):
             return unit.kinds.get(node, ""), node in unit.entered
-        inside = list(statements(blocks_flat(node)))
+        inside = [node, *statements(blocks_flat(node))]
         kinds = {unit.kinds[n] for n in inside if n in unit.kinds}
         if not kinds and not any(n in unit.entered for n in inside):
             return "", False
@@ -146,10 +146,7 @@ class PhaseCutter:
         if isinstance(node, LOOPS):
             return self._kind_of_loop(node, unit, kinds, is_entered)
         if len(kinds) == 1 and not is_entered:
-            (kind,) = kinds
-            is_sure = not isinstance(node, ast.If | ast.Match) or kind not in TRAINING
-            if is_sure or kind == before:
-                return kind, False
+            return next(iter(kinds)), False
         return "", True
 
     def _kind_of_loop(
@@ -186,7 +183,7 @@ class PhaseCutter:
 
     def _is_direct(self, node: ast.stmt, unit: CodeUnit) -> bool:
         if isinstance(node, LOOPS):
-            return self._kind(node, unit, "")[0] in _OF_BATCH
+            return self._kind(node, unit)[0] in _OF_BATCH
         return unit.kinds.get(node) in _OF_BATCH
 
 

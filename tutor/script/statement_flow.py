@@ -18,7 +18,8 @@ class StatementFlow:
         """By statement: the loops that it stands in, the outermost first."""
         self._add(body, (), ())
         self.position = {node: at for at, node in enumerate(self._blocks)}
-        self.simple = [n for n in self._blocks if not is_compound(n)]
+        self.simple = [n for n in self._blocks if not is_compound(n) or isinstance(n, ast.If)]
+        """The simple statements, and the `if`s, which stand for their conditions."""
 
     def _add(
         self, block: Sequence[ast.stmt], around: tuple[int, ...], loops: tuple[LoopCode, ...]
@@ -46,7 +47,8 @@ class StatementFlow:
             made = writes(writer) & wanted
             if not made:
                 continue
-            if not is_compound(writer) and not isinstance(writer, (*FUNCTIONS, ast.ClassDef)):
+            is_simple = not is_compound(writer) or isinstance(writer, ast.If)
+            if is_simple and not isinstance(writer, (*FUNCTIONS, ast.ClassDef)):
                 found.append(writer)
             if self._is_always_before(writer, reader):
                 wanted -= {name for name in made if is_whole(writer, name)}

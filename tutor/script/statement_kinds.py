@@ -18,7 +18,7 @@ from tutor.script.code_unit import (
     join_parameter_loops,
 )
 from tutor.script.data_flow import (
-    is_compound,
+    head_of,
     reads,
     statements,
     variable,
@@ -114,7 +114,7 @@ class StatementKinds:
         """The functions called by a statement that have statements of training in them."""
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             return []
-        return [f for f in self.index.referred([node]) if self.signs.of_functions([f])]
+        return [f for f in self.index.referred(head_of(node)) if self.signs.of_functions([f])]
 
     def _loss_of(self, call: ast.Call) -> ast.expr | None:
         """The expression whose gradient a call takes."""
@@ -174,9 +174,9 @@ class StatementKinds:
 
 
 def _calls(node: ast.stmt) -> list[ast.Call]:
-    if isinstance(node, (*FUNCTIONS, ast.ClassDef)) or is_compound(node):
+    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
         return []
-    return [call for call in own_nodes([node]) if isinstance(call, ast.Call)]
+    return [call for call in own_nodes(head_of(node)) if isinstance(call, ast.Call)]
 
 
 def _is_mixed(kinds: set[str]) -> bool:

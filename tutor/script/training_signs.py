@@ -22,6 +22,7 @@ from tutor.script.code_index import (
 from tutor.script.data_flow import (
     blocks_of,
     dependences,
+    head_of,
     is_whole,
     statements,
     targets_of,
@@ -60,7 +61,7 @@ class TrainingSigns:
     def named(self, node: ast.stmt) -> set[str]:
         """The signs of a simple statement, by the names that it calls and assigns."""
         if node not in self._named:
-            calls = [n for n in own_nodes([node]) if isinstance(n, ast.Call)]
+            calls = [n for n in own_nodes(head_of(node)) if isinstance(n, ast.Call)]
             found = set().union(*map(self._called, calls))
             if self._is_reset(node):
                 found.add(RESET)
@@ -188,17 +189,19 @@ class TrainingSigns:
         is_returned = isinstance(change.node, ast.Return)
         if is_returned and own not in names and not is_iterated(change):
             return False
-        added = variables(change.added)
+        tests = self._tests(change.node)
+        added = variables([*change.added, *tests])
         values: dict[str, list[ast.expr]] = {}
         for node in inside:
-            if isinstance(value := getattr(node, "value", None), ast.expr):
+            value = None if isinstance(node, ast.Expr) else getattr(node, "value", None)
+            if isinstance(value, ast.expr):
                 for name in writes(node) & added:
                     values.setdefault(name, []).append(value)
         context = ChangeContext(
             computed_from=dependences(inside),
             is_temporary=(is_set or own in names) and not is_returned,
             values=values,
-            tests=(tests := self._tests(change.node)),
+            tests=tests,
             is_beside=bool(tests) and self._is_beside_change(change.node),
         )
         return is_training(change, context)
@@ -246,8 +249,7 @@ class TrainingSigns:
                 if self.changes(node):
                     found.add(UPDATE)
             elif isinstance(node, ast.If | ast.While):
-                for call in own_nodes([node.test]):
-                    found |= self._called(call) if isinstance(call, ast.Call) else set()
+                found |= self.named(node)
         return found
 
     def of_function(self, function: FunctionCode) -> frozenset[str]:
