@@ -81,4 +81,4 @@ def dot(one: Tensors, other: Tensors) -> float:
 
 
 def _copies(tensors: Tensors) -> list[torch.Tensor]:
-    return [t.detach().to("cpu", torch.float64, copy=True) for t in tensors]
+    return [t.detach().cpu().to(torch.float64, copy=True) for t in tensors]

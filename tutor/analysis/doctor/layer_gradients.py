@@ -169,7 +169,7 @@ def _is_leaf(node: Node) -> bool:
 def _size(gradient: torch.Tensor) -> float:
     """The root mean square of the elements that are not 0: of an embedding few rows are used."""
     numbers = gradient.detach().to_dense() if gradient.is_sparse else gradient.detach()
-    used = numbers[numbers != 0].abs().double()
+    used = numbers[numbers != 0].abs().cpu().double()
     return float(used.square().mean().sqrt()) if used.numel() else 0.0
 
 

@@ -88,7 +88,7 @@ class LossArgumentsRule(DoctorRule):
     ) -> Iterator[DoctorFinding]:
         if given.grad_fn is None or given.ndim != 2 or _has_logarithm(given):
             return
-        values = given.detach().double()
+        values = given.detach().cpu().double()
         sums = values.exp().sum(1)
         worst = float(sums[int((sums - 1).abs().argmax())])
         if abs(worst - 1) <= _OFF:
