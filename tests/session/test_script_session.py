@@ -14,6 +14,7 @@ from tutor.cli.progress import overviews
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import Event, SetLearningRate, StepPhase, Switch
+from tutor.script.outline import ScriptPhase
 from tutor.session.journal import Bookmark, key_of
 from tutor.session.progress_writer import ProgressWriter
 from tutor.session.run_view import Notice, Start
@@ -175,3 +176,14 @@ def test_a_rate_that_is_not_known_is_scaled_by_no_key(writer: ProgressWriter) ->
     assert stepping.does("step_phase", "raise_learning_rate").code == "rate_unknown"
     assert stepping.does("lower_learning_rate").code == "rate_unknown"
     assert not [c for c in stepping.engine.sent if isinstance(c, SetLearningRate)]
+
+
+def test_of_two_losses_the_gradients_are_those_of_the_last() -> None:
+    names = ("Predict", "Loss", "Gradient", "Update", "Loss", "Gradient", "Update", "Report")
+    code = "for i in range(3):\n" + "".join(f"    f{n}()\n" for n in range(len(names)))
+    phases = tuple(ScriptPhase(name, n, 4, n) for n, name in enumerate(names, 2))
+    twice = script(code, phases=phases, line=1)
+    known = [twice.has_gradients("autograd", name, n) for n, name in enumerate(names, 2)]
+    assert known == [False, False, True, True, False, True, True, True]
+    assert lesson().has_gradients("autograd", "Loss") is False
+    assert lesson().has_gradients("autograd", "Reset") is True

@@ -291,6 +291,20 @@ class Lesson(msgspec.Struct, frozen=True):
             s for s in self.sections if s.phase not in (None, SETUP, REPORT) and s.fences(mode)
         )
 
+    def has_gradients(self, mode: str, phase: str | None, line: int = 0) -> bool:
+        """Whether the gradients of a batch are known when this phase of it has just run.
+
+        A script may have several losses, each with a Gradient phase: the last of them counts.
+        """
+        loop = self.loop(mode)
+        phases = [str(section.phase) for section in loop]
+        if phase == REPORT or self.script is None or "Gradient" not in phases:
+            return phase == REPORT or phase in phases[gradient_index(phases) :]
+        until = self.phase(phase, line) if phase else None
+        so_far = phases[: loop.index(until) + 1] if until in loop else []
+        deciding = (name for name in reversed(so_far) if name in ("Loss", "Gradient"))
+        return next(deciding, "") == "Gradient"
+
     def steps(self, mode: str) -> tuple[str, ...]:
         """The phase of each step of an epoch in `mode`: all batches, then the Report."""
         batches = [str(section.phase) for section in self.loop(mode)] * self.batches

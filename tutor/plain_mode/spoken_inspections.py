@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tutor.lesson.model import REPORT, Lesson, gradient_index
+from tutor.lesson.model import Lesson, gradient_index
 from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import (
@@ -162,7 +162,7 @@ def _operations_done(lesson: Lesson, frame: Frame, total: int, known: int) -> in
     """How many operations of backward have a gradient that may be spoken."""
     phases = [str(section.phase) for section in lesson.loop(frame.mode)]
     index = gradient_index(phases)
-    if frame.phase == REPORT or frame.phase in phases[index:]:
+    if lesson.has_gradients(frame.mode, frame.phase, frame.line):
         return total
     return known if frame.next_phase == phases[index] else 0
 

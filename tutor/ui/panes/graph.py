@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.strip import Strip
 
-from tutor.lesson.model import REPORT, Lesson, gradient_index
+from tutor.lesson.model import Lesson, gradient_index
 from tutor.protocol.frame import Frame
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.session.attempt import Attempt
@@ -182,7 +182,7 @@ def backward(
     at = gradient_index(phases)
     total = graph.operations
     is_next = frame.next_phase == phases[at]
-    has_run = frame.phase == REPORT or frame.phase in phases[at:]
+    has_run = lesson.has_gradients(frame.mode, frame.phase, frame.line)
     if asked_of is not None and is_next and not has_run:
         return Backward(asked_of.known, total, phases[at], True, asked_of.order)
     done = total if has_run else min(operations, total) if is_next else 0
