@@ -36,7 +36,11 @@ def trusted(path: Path, *, trust_now: bool) -> Lesson:
     """The lesson in a file, if it is trusted to run. Raises LessonError as above."""
     from tutor.lesson import document  # noqa: PLC0415  loads the parsers; a list does without
 
-    lesson = document.read(path)
+    return agreed(document.read(path), trust_now=trust_now)
+
+
+def agreed(lesson: Lesson, *, trust_now: bool) -> Lesson:
+    """The lesson, or the script, if it is trusted to run. Raises LessonError as above."""
     if trust.is_trusted(lesson):
         return lesson
     if not trust_now and not _says_yes(lesson):

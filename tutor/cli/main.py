@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TextIO
 
-from tutor.cli.parsers import COMMANDS, FAILED, INTERRUPTED, OK, USAGE, parser_of_all
+from tutor.cli.parsers import (
+    COMMANDS,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    USAGE,
+    WITH_SCRIPT,
+    parser_of_all,
+)
 from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 from tutor.plain import plain
 from tutor.protocol.frame import Remark
@@ -28,10 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     _escape_unknown_characters()
     _drop_impossible_sizes()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = argparse.Namespace(debug=False)
+    given = _with_command(list(sys.argv[1:] if arguments is None else arguments))
+    given, for_script = _split(given)
+    options = argparse.Namespace(debug=False, arguments=for_script)
     try:
-        parser_of_all().parse_args(_with_command(given), options)
+        parser_of_all().parse_args(given, options)
         command = import_module(COMMANDS[options.command])
         status: int = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()
@@ -125,3 +134,11 @@ def _with_command(given: list[str]) -> list[str]:
     if first in COMMANDS or first in ("-h", "--help", "--version"):
         return given
     return ["open", *given]
+
+
+def _split(given: list[str]) -> tuple[list[str], list[str]]:
+    """The tutor's own arguments, and those of a script after `--`."""
+    if given[0] not in WITH_SCRIPT or "--" not in given:
+        return given, []
+    at = given.index("--")
+    return given[:at], given[at + 1 :]

@@ -8,18 +8,19 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from tutor.cli.output import warn
-from tutor.cli.parsers import check_mode
+from tutor.cli.parsers import check_mode, is_script
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonError, RunError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
+from tutor.lesson.model import Lesson
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
@@ -31,7 +32,7 @@ def open_command(options: argparse.Namespace) -> int:
     if options.plain:
         return _open_plain(options)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        if options.lesson:
+        if options.lesson and not is_script(options.lesson):
             library.find(options.lesson, options.lang)  # a wrong name is reported first
         raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
     if os.environ.get("TERM") in DUMB:
@@ -78,18 +79,14 @@ def _open_app(
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
     from tutor.ui.settings import SettingsFile, settings_file  # noqa: PLC0415 - likewise
 
-    path = library.find(options.lesson, options.lang) if options.lesson else None
-    headline = cache.headline(path) if path else None
-    check_mode(options.mode, headline.modes if headline else ())
-    if path and options.trust:
-        _trust(path)
+    path, title, read = _first(options)
     settings = SettingsFile(settings_file())
     app = TutorApp(
         engine,
         partial(cache.headlines, options.lang),
-        cache.read,
+        read,
         first=path,
-        first_title=headline.title if headline else "",
+        first_title=title,
         start=Start(
             options.mode, options.device, options.learning_rate, options.seed, options.exercise
         ),
@@ -99,6 +96,33 @@ def _open_app(
     )
     app.run(mouse=settings.settings.mouse if options.mouse is None else options.mouse)
     return app.return_code or 0
+
+
+def _first(options: argparse.Namespace) -> tuple[Path | None, str, Callable[[Path], Lesson]]:
+    """The path and title of what opens first, if anything does, and what reads a path."""
+    from tutor.lesson import cache  # noqa: PLC0415 - the child loads its own meanwhile
+
+    if is_script(options.lesson):
+        return _first_script(options)
+    path = library.find(options.lesson, options.lang) if options.lesson else None
+    headline = cache.headline(path) if path else None
+    check_mode(options.mode, headline.modes if headline else ())
+    if path and options.trust:
+        _trust(path)
+    return path, headline.title if headline else "", cache.read
+
+
+def _first_script(options: argparse.Namespace) -> tuple[Path, str, Callable[[Path], Lesson]]:
+    from tutor.cli.scripts import chosen_lesson, script_lesson  # noqa: PLC0415 - loads the parser
+    from tutor.lesson import cache  # noqa: PLC0415 - as above
+
+    script = script_lesson(options) if options.trust else chosen_lesson(options)
+    check_mode(options.mode, script.modes)
+
+    def read(path: Path) -> Lesson:
+        return script if path == script.path else cache.read(path)
+
+    return script.path, script.title, read
 
 
 def _trust(path: Path) -> None:
@@ -114,15 +138,26 @@ def _open_plain(options: argparse.Namespace) -> int:
     from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
 
     options.lang = _readable(options.lang)
-    if options.lesson:
+    script = None
+    if is_script(options.lesson):
+        from tutor.cli.scripts import script_lesson  # noqa: PLC0415 - as above
+
+        script = script_lesson(options)
+    elif options.lesson:
         headline = library.headline(library.find(options.lesson, options.lang))
         if headline.diagnostic:
             raise LessonError(headline.diagnostic)
         check_mode(options.mode, headline.modes)
     for stream in (sys.stdin, sys.stdout):
         _replace_unknown_characters(stream)
+
+    def read(name: str) -> Lesson:
+        if script is not None and name == options.lesson:
+            return script
+        return trusted_lesson(name, trust_now=options.trust, language=options.lang)
+
     source = plain_mode.LessonSource(
-        partial(trusted_lesson, trust_now=options.trust, language=options.lang),
+        read,
         partial(library.headlines, options.lang),
     )
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -34,12 +34,23 @@ COMMANDS = {
     "progress": "tutor.cli.progress",
     "devices": "tutor.cli.lessons",
     "why": "tutor.cli.why",
+    "inspect": "tutor.cli.scripts",
 }
+
+WITH_SCRIPT = ("open", "run", "inspect", "new")
+"""Commands that take a script, and its own arguments after `--`."""
+
+
+def is_script(name: str | None) -> bool:
+    """Whether the command line names a script or a notebook, and no lesson."""
+    return name is not None and name.lower().endswith((".py", ".ipynb"))
+
 
 _EXAMPLES = """examples:
   tutor                            choose a lesson from the menu
   tutor xor                        open a lesson
   tutor ./mine.md --mode model     open a lesson file of your own
+  tutor train.py -- --epochs 3     step a training script of your own
   tutor --plain xor                the same in plain lines, formulas in words
   tutor list                       what there is to learn
   tutor list --map                 and what builds on what
@@ -86,7 +97,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tutor",
         usage="tutor [LESSON] [options]\n"
-        "       tutor {list,run,export,check,new,progress,devices,why} …",
+        "       tutor {list,run,export,check,new,progress,devices,why,inspect} …",
         description="Step through gradient descent, backpropagation and PyTorch's autograd.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -102,6 +113,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     _add_progress(commands)
     _add_devices(commands)
     _add_why(commands)
+    _add_inspect(commands)
     return parser
 
 
@@ -124,9 +136,11 @@ def _command(
 
 
 def _add_open(commands: _Commands) -> None:
-    about = "open the menu, or a lesson (the word open may be left out)"
+    about = "open the menu, a lesson, or a script of your own (the word open may be left out)"
     parser = _command(commands, "open", about, "tutor line-through-origin --mode autograd")
-    parser.add_argument("lesson", nargs="?", metavar="LESSON", help="a slug, or a .md file")
+    parser.add_argument(
+        "lesson", nargs="?", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file"
+    )
     parser.add_argument(
         "--plain",
         action="store_true",
@@ -145,6 +159,7 @@ def _add_open(commands: _Commands) -> None:
     )
     parser.add_argument("--exercise", default="", metavar="ID", help="begin with this exercise")
     _add_start(parser)
+    _add_script(parser)
 
 
 def _add_list(commands: _Commands) -> None:
@@ -160,9 +175,10 @@ def _add_run(commands: _Commands) -> None:
     parser = _command(
         commands, "run", about, "tutor run thermometer --mode autograd --every 500 --format csv"
     )
-    parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
+    parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file")
     _add_start(parser)
     _add_length(parser)
+    _add_script(parser)
     parser.add_argument(
         "--compare",
         action="store_true",
@@ -269,6 +285,28 @@ def _add_why(commands: _Commands) -> None:
     )
     parser.add_argument(
         "--no-open", dest="open", action="store_false", help="don't offer to open the lesson"
+    )
+
+
+def _add_inspect(commands: _Commands) -> None:
+    about = "say what the tutor understands of a training script, and what is wrong with it"
+    parser = _command(commands, "inspect", about, "tutor inspect train.py --json")
+    parser.add_argument("lesson", metavar="FILE", help="a .py or .ipynb file")
+    parser.add_argument("--json", action="store_true", help="as a JSON object")
+    _add_script(parser)
+    _add_trust(parser)
+
+
+def _add_script(parser: argparse.ArgumentParser) -> None:
+    """The options for a script of the learner's own."""
+    parser.add_argument(
+        "--loop", type=_count, metavar="N", help="of a script: its Nth training loop"
+    )
+    parser.add_argument(
+        "--here",
+        action="store_true",
+        help="of a script: let it write files where it wants (a temporary folder); "
+        "after -- stand arguments for the script itself",
     )
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from tutor.cli.comparison_report import comparison_writer
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.parsers import check_mode
+from tutor.cli.parsers import check_mode, is_script
+from tutor.cli.scripts import script_lesson
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
@@ -37,11 +38,18 @@ def run_command(options: argparse.Namespace) -> int:
     """Train and report. Raises RunError after the figures until then."""
     with CommandClient() as client:
         client.start()  # it loads torch while the lesson is read
-        lesson = trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
+        lesson = lesson_to_run(options)
         if options.compare and not lesson.comparable:
             raise UsageError(f"each mode of {lesson.slug} is a run of its own: leave out --compare")
         train(client, train_command(options, lesson), _write_figures)
     return 0
+
+
+def lesson_to_run(options: argparse.Namespace) -> Lesson:
+    """The lesson or script that the command line names, trusted to run."""
+    if is_script(options.lesson):
+        return script_lesson(options)
+    return trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
 
 
 def train_command(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
@@ -92,8 +100,10 @@ def train(
             case OutputPrinted() if not quiet:
                 if event.left_out:
                     _write_aside(f"… {event.left_out} characters left out\n")
-                # The figures, and the next message, begin a line of their own.
-                _write_aside(event.text + ("" if event.text.endswith("\n") else "\n"))
+                # The figures, and the next message, begin a line of their own; what a script
+                # prints is what it prints without the tutor.
+                is_whole = event.text.endswith("\n") or command.lesson.script is not None
+                _write_aside(event.text + ("" if is_whole else "\n"))
 
     try:
         client.do(command, on_event)

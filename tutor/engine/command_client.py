@@ -19,11 +19,11 @@ from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
-    CheckLesson,
     CommandRefused,
     EngineReady,
     Event,
     FramePainted,
+    LessonCommand,
     LessonPart,
     LessonStopped,
     PartBegun,
@@ -73,9 +73,7 @@ class CommandClient:
         if self._child is None:
             self._child = _Child(self._command)
 
-    def do(
-        self, command: CheckLesson | TrainLesson, on_event: OnEvent, seconds: float | None = None
-    ) -> None:
+    def do(self, command: LessonCommand, on_event: OnEvent, seconds: float | None = None) -> None:
         """Have a command done, and hand each of its events to `on_event`.
 
         Raises LessonAborted, also if nothing comes for so many `seconds`; RunError if the
@@ -91,9 +89,7 @@ class CommandClient:
             self._abort(Remark("interrupted_itself"))
         raise_failure(answer)
 
-    def _answer(
-        self, command: CheckLesson | TrainLesson, on_event: OnEvent, seconds: float | None
-    ) -> Event:
+    def _answer(self, command: LessonCommand, on_event: OnEvent, seconds: float | None) -> Event:
         """The answer to the command. Raises LessonAborted or EngineError."""
         self.start()
         child = self._child
@@ -111,9 +107,7 @@ class CommandClient:
             self._abort(Remark("too_long", {"seconds": seconds}))
         return self._abort(child.how_ended(command.lesson))
 
-    def _interrupt(
-        self, command: CheckLesson | TrainLesson, on_event: OnEvent
-    ) -> LessonPart | None:
+    def _interrupt(self, command: LessonCommand, on_event: OnEvent) -> LessonPart | None:
         """Stop what runs, and end the child; the part that ran, None if it is unknown."""
         child = self._child
         if child is None:
@@ -173,7 +167,7 @@ class _Child:
                 self._events.put(event, timeout=POLL)
                 return
 
-    def ask(self, command: CheckLesson | TrainLesson) -> None:
+    def ask(self, command: LessonCommand) -> None:
         """Send a command once torch is there. Raises EngineError if it never is."""
         if not self._is_loaded:
             self._is_loaded = isinstance(self.next(None), EngineReady)

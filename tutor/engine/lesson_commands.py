@@ -35,12 +35,15 @@ from tutor.protocol.messages import (
     FiguresPrinted,
     Finding,
     FindingsReady,
+    InspectScript,
+    LessonCommand,
     LessonPart,
     LessonStopped,
     ModesCompared,
     PartBegun,
     RunFailed,
     RunRemark,
+    ScriptInspected,
     TrainLesson,
 )
 from tutor.training.loop import SOMEWHERE, LessonRaised
@@ -61,13 +64,15 @@ LONGEST_TRACE = 20_000
 """Characters of a traceback that are sent."""
 
 
-def run_lesson(command: CheckLesson | TrainLesson, send: Send, capture: Capture) -> None:
+def run_lesson(command: LessonCommand, send: Send, capture: Capture) -> None:
     """Do the command; its answer says how it ended."""
     part = _Part(send)
     answer: Event = CommandDone()
     try:
         if isinstance(command, CheckLesson):
             _check(command, send, part, capture)
+        elif isinstance(command, InspectScript):
+            _inspect(command, send, part, capture)
         else:
             _train(command, send, part, capture)
     except LessonRaised as error:
@@ -100,7 +105,7 @@ class _Part:
         return LessonStopped(part=part)
 
 
-def _failure(error: TutorError, command: CheckLesson | TrainLesson) -> RunFailed:
+def _failure(error: TutorError, command: LessonCommand) -> RunFailed:
     has_trace = isinstance(command, TrainLesson) and command.with_debug
     return RunFailed(
         note=Remark.of(error),
@@ -126,6 +131,24 @@ def _check(command: CheckLesson, send: Send, part: _Part, capture: Capture) -> N
                 send(AnswerComputed(text=one_line(text)))
 
 
+def _inspect(command: InspectScript, send: Send, part: _Part, capture: Capture) -> None:
+    """Send what is understood of a script. Raises RunError or LessonRaised."""
+    from tutor.script.program import script_report  # noqa: PLC0415 - no lesson needs it
+
+    programs = programs_for(command.lesson)
+    limit_memory("cpu")
+    part.begin(LessonPart(1, mode=next(iter(programs)), phase=SETUP))
+    with capture.muted():
+        run = Run(programs, quiet=capture.muted)
+        run.step_epoch()
+        loop = script_report(run.loop)
+        found = examine(
+            command.lesson, run.recipe, quiet=capture.muted, programs=programs,
+            compiled=programs_for, with_taught=True,
+        )  # fmt: skip
+    send(ScriptInspected(loop=loop, report=found))
+
+
 def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> None:
     """Train to the last epoch, and send the figures and remarks.
 
@@ -140,7 +163,8 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
     _begin(command, part, run.program.loop[0].name, run.mode)
     out = io.StringIO()
     report = _report(command, run, out, send, capture)
-    for reading in readings(run, command.epochs or run.program.epochs, command.every):
+    usual = None if command.lesson.script else run.program.epochs
+    for reading in readings(run, command.epochs or usual, command.every):
         report(reading)
         if text := out.getvalue():
             send(FiguresPrinted(text=text))

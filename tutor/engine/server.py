@@ -22,7 +22,6 @@ from tutor.engine.streams import Capture, Inbox, for_the_main_thread_alone, inte
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Frame, Remark
 from tutor.protocol.messages import (
-    CheckLesson,
     Command,
     CommandRefused,
     EngineReady,
@@ -34,6 +33,7 @@ from tutor.protocol.messages import (
     FindLocalGradients,
     FrameShown,
     Inspect,
+    LessonCommand,
     LessonFailed,
     LocalGradientsFound,
     OpenLesson,
@@ -49,7 +49,6 @@ from tutor.protocol.messages import (
     Spent,
     StoppedAt,
     Switch,
-    TrainLesson,
     WriteSeries,
     to_line,
 )
@@ -167,7 +166,7 @@ class Server:
 
     def _do(self, command: Command) -> None:
         before = frame = None
-        if isinstance(command, CheckLesson | TrainLesson):
+        if isinstance(command, LessonCommand):
             self._run_lesson(command)
             return
         self._wait_for_optimizers(command)
@@ -246,7 +245,7 @@ class Server:
             return None
         return PausedRuns.pause(self.opened.lesson, self.runs)
 
-    def _run_lesson(self, command: CheckLesson | TrainLesson) -> None:
+    def _run_lesson(self, command: LessonCommand) -> None:
         from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
 
         self._close()

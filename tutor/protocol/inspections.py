@@ -307,3 +307,18 @@ class OtherRunState(msgspec.Struct, frozen=True, kw_only=True):
     """None if it never came so far, or is still being computed."""
     note: Remark | None = None
     """Why it has no frame."""
+
+
+class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A training loop of a script, as the tutor has understood it."""
+
+    line: int
+    function: str
+    """"" at the top level."""
+    mode: str
+    parameters: tuple[str, ...]
+    """The expressions that name them; empty if they are not known before the loop runs."""
+    loss: str
+    prediction: str
+    phases: tuple[tuple[str, int, int], ...]
+    """The name, the first and the last line of each."""

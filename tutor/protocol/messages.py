@@ -22,6 +22,7 @@ from tutor.protocol.inspections import (
     AnyPicture,
     AutogradGraph,
     LocalGradients,
+    LoopReport,
     ModeComparison,
     OtherRunState,
     PictureKind,
@@ -236,6 +237,16 @@ class TrainLesson(Command, frozen=True, kw_only=True):
     """Report the traceback of an error, too."""
 
 
+class InspectScript(Command, frozen=True, kw_only=True):
+    """Run a script to the end of its loop's first pass. Leaves no lesson open."""
+
+    lesson: Lesson
+
+
+LessonCommand: TypeAlias = CheckLesson | TrainLesson | InspectScript
+"""Commands that run a lesson or a script from its start, and leave none open."""
+
+
 class FramePainted(Command, frozen=True, kw_only=True):
     """The app has painted. Not answered.
 
@@ -366,6 +377,13 @@ class LocalGradientsFound(Event, frozen=True, kw_only=True):
 class FindingsReady(Event, frozen=True, kw_only=True):
     """What the doctor has found in the code of the open run, or of a training run."""
 
+    report: DoctorReport
+
+
+class ScriptInspected(Event, frozen=True, kw_only=True):
+    """What was understood of a script's loop, and the mistakes that were found in it."""
+
+    loop: LoopReport
     report: DoctorReport
 
 

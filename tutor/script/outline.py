@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tutor.protocol.inspections import LoopReport
+
 
 class ScriptPhase(msgspec.Struct, frozen=True):
     """Statements of a training loop that one step runs, or that begin one."""
@@ -70,3 +72,16 @@ class Outline(msgspec.Struct, frozen=True):
     loops: tuple[TrainingLoop, ...]
     refusal: Refusal | None = None
     """Set where there is no loop to step."""
+
+
+def loop_report(loop: TrainingLoop, parameters: tuple[str, ...] = ()) -> LoopReport:
+    """A loop as it is told, with its parameters where they are known."""
+    return LoopReport(
+        line=loop.line,
+        function=loop.function,
+        mode=loop.mode,
+        parameters=parameters or loop.parameters,
+        loss=loop.loss,
+        prediction=loop.prediction,
+        phases=tuple((p.name, p.line, p.end_line) for p in loop.phases),
+    )

@@ -6,16 +6,18 @@ from types import CodeType, ModuleType
 
 from tutor.errors import Refused
 from tutor.lesson.model import Lesson
+from tutor.protocol.inspections import LoopReport
 from tutor.script.driver import Driver
 from tutor.script.environment import ScriptEnvironment
 from tutor.script.instrument import instrumented
 from tutor.script.lesson import learning_rate_in
 from tutor.script.loops import outline_of
-from tutor.script.outline import TrainingLoop
+from tutor.script.outline import TrainingLoop, loop_report
 from tutor.script.parameters import ParameterTable
 from tutor.script.phase_code import for_targets, phase_statements, phases_with_code
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
+from tutor.training.loop import Loop
 from tutor.training.program import Liveness, Program, boxed_of
 
 _NOTHING = compile("", "<phase>", "exec")
@@ -34,6 +36,12 @@ def script_programs(lesson: Lesson) -> dict[str, Program]:
         raise Refused("no_loop_number", number=lesson.script.loop, count=len(outline.loops))
     loop = outline.loops[lesson.script.loop - 1]
     return {loop.mode: _program(lesson, loop)}
+
+
+def script_report(loop: Loop) -> LoopReport:
+    """A script's loop as it is told, with the parameters that it has now."""
+    assert isinstance(loop, ScriptLoop)
+    return loop_report(loop.outline, tuple(loop.parameters()))
 
 
 def _program(lesson: Lesson, loop: TrainingLoop) -> Program:

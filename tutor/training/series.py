@@ -42,11 +42,17 @@ class SeriesTable:
         self._writer.writerow([reading.epoch, json_number(reading.loss), *numbers])
 
 
-def readings(run: Run, epochs: int, every: int = 1) -> Iterator[Reading]:
-    """The run's figures at the epochs that `every` divides, and at the last."""
-    for epoch in [*range(every, epochs, every), epochs]:
-        run.advance(epoch)
-        yield reading_of(run.loop)
+def readings(run: Run, epochs: int | None, every: int = 1) -> Iterator[Reading]:
+    """The run's figures at the epochs that `every` divides, and at the last.
+
+    The last is `epochs`, or the one before a script ends; None: until a script ends.
+    """
+    done = 0
+    while (epochs is None or done < epochs) and not run.loop.is_over:
+        run.advance(done + every if epochs is None else min(done + every, epochs))
+        if run.at.epoch > done:
+            done = run.at.epoch
+            yield reading_of(run.loop)
 
 
 def write_series(

@@ -271,11 +271,25 @@ class RunTimeline:
         if not self.loop.at_end and self.loop.epoch <= epoch and self._step_through_epoch(until):
             return True
         while self.loop.epoch < epoch:
+            before = self.loop.epoch
             is_stopped = self._run_fast(min(epoch, self._next_change()) - 1, until)
+            fast = self.loop.epoch
             is_stopped |= self._step_through_epoch(until)
+            if self.loop.is_over and before < fast == self.loop.epoch:
+                self._step_last_epoch_again()
             if is_stopped or self.loop.is_over or until():
                 return self.loop.epoch < epoch
         return False
+
+    def _step_last_epoch_again(self) -> None:
+        """Run a script's last epoch phase by phase, so that its gradients are known.
+
+        That it is the last one shows only when there is no next.
+        """
+        notes = self.notes
+        self._replay(Position(self.loop.epoch, END), is_broken=True)
+        self.loop.has_next_epoch()
+        self.notes = notes
 
     def _run_fast(self, epoch: int, until: Callable[[], bool]) -> bool:
         """Whole epochs to the end of `epoch`, or until `until`; returns whether that stopped it.

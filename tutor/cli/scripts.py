@@ -1,0 +1,178 @@
+"""A learner's own script on the command line: read, its loop chosen, and trusted to run.
+
+`tutor inspect` says what the tutor has understood of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tutor.cli.lessons import agreed
+from tutor.cli.output import warn
+from tutor.cli.parsers import is_script
+from tutor.engine.command_client import CommandClient, LessonAborted
+from tutor.errors import RunError, ScriptError, UsageError
+from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.plain import json_text, one_line, plain
+from tutor.protocol.inspections import LoopReport
+from tutor.protocol.messages import Event, InspectScript, ScriptInspected
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.outline import Outline, TrainingLoop, loop_report
+from tutor.script.source import ScriptSource, read_script
+from tutor.wording.engine_notes import abort_text, place_text
+from tutor.wording.findings import finding_text, finding_values
+from tutor.wording.number_format import counted
+from tutor.wording.script_notes import refusal_in_source, source_note_text
+from tutor.wording.table import columns
+
+
+def script_lesson(options: argparse.Namespace) -> Lesson:
+    """The lesson of the script's loop that the options name, trusted to run.
+
+    Asks at the terminal which loop, where there are several. Raises ScriptError for a script that
+    can't be read or stepped, UsageError for a loop that is not there, and LessonError where the
+    content is not trusted.
+    """
+    return agreed(chosen_lesson(options), trust_now=options.trust)
+
+
+def chosen_lesson(options: argparse.Namespace) -> Lesson:
+    """The same; it may not be trusted yet."""
+    source, outline = read_outline(Path(options.lesson))
+    for note in source.notes:
+        warn(source_note_text(note, source))
+    number = options.loop or _asked_loop(source, outline.loops)
+    if not 0 < number <= len(outline.loops):
+        raise UsageError(
+            f"{source.path.name} has {counted(len(outline.loops), 'training loop')}: "
+            f"there is no --loop {number}"
+        )
+    chosen = ScriptOptions(number, tuple(options.arguments), options.here)
+    return lesson_of_script(source, outline, chosen)
+
+
+def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
+    """A script and its loops. Raises ScriptError if there is none that can be stepped."""
+    source = read_script(path.absolute())
+    outline = outline_of(source.text, _modules_beside(path))
+    if outline.refusal is not None:
+        raise ScriptError(refusal_in_source(outline.refusal, source))
+    return source, outline
+
+
+def _modules_beside(path: Path) -> list[str]:
+    try:
+        beside = list(path.absolute().parent.iterdir())
+    except OSError:  # a folder that may be entered, not listed
+        return []
+    folders = [p.name for p in beside if (p / "__init__.py").is_file()]
+    return [p.stem for p in beside if p.suffix == ".py" and p.name != path.name] + folders
+
+
+def _asked_loop(source: ScriptSource, loops: Sequence[TrainingLoop]) -> int:
+    """The number of the loop that is to be stepped: asked for, or the first."""
+    if len(loops) == 1:
+        return 1
+    rows = [(f"{n}", *_loop_cells(source, loop)) for n, loop in enumerate(loops, 1)]
+    listed = "\n".join(f"  {line}" for line in columns(rows))
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        warn(f"{source.path.name} has {len(loops)} training loops: --loop N chooses another one")
+        return 1
+    print(f"{one_line(source.path.name)} has {len(loops)} training loops:", file=sys.stderr)
+    print(plain(listed), file=sys.stderr)
+    print("Which one? [1] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip() or "1"
+    if not answer.isdecimal():
+        raise UsageError(f"{one_line(answer)!r} is no number of a loop; give --loop 1")
+    return int(answer)
+
+
+def _loop_cells(source: ScriptSource, loop: TrainingLoop) -> tuple[str, ...]:
+    where = f"in {loop.function}" if loop.function else "at the top level"
+    return source.place(loop.line), where, loop.mode
+
+
+# ── tutor inspect ───────────────────────────────────────────────────────────────────
+
+
+def inspect_command(options: argparse.Namespace) -> int:
+    """Say what the tutor has understood of a script. Raises ScriptError, or RunError."""
+    if not is_script(options.lesson):
+        raise UsageError(f"{options.lesson!r} is no .py or .ipynb file: tutor check is for lessons")
+    try:
+        source, outline = read_outline(Path(options.lesson))
+    except ScriptError as error:
+        if not options.json:
+            raise
+        print(json_text({"loops": [], "refused": str(error)}))
+        return 1
+    options.loop = options.loop or 1
+    lesson = script_lesson(options)
+    loops = [loop_report(loop) for loop in outline.loops]
+    found = _inspected(lesson)
+    loops[options.loop - 1] = found.loop
+    if options.json:
+        print(json_text(_as_json(loops, found)))
+    else:
+        print(plain("\n".join(_report(source, loops, found))))
+    return 0
+
+
+def _inspected(lesson: Lesson) -> ScriptInspected:
+    found: list[ScriptInspected] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, ScriptInspected):
+            found.append(event)
+
+    with CommandClient() as client:
+        client.start()
+        try:
+            client.do(InspectScript(lesson=lesson), on_event)
+        except LessonAborted as error:
+            where = place_text(lesson.path, error.part)
+            raise RunError(f"{where} {abort_text(error.how)}") from error
+    return found[0]
+
+
+def _as_json(loops: Sequence[LoopReport], found: ScriptInspected) -> dict[str, Any]:
+    return {
+        "loops": [
+            {
+                "line": loop.line,
+                "function": loop.function,
+                "mode": loop.mode,
+                "parameters": list(loop.parameters),
+                "loss": loop.loss,
+                "prediction": loop.prediction,
+                "phases": [{"name": n, "lines": [a, b]} for n, a, b in loop.phases],
+            }
+            for loop in loops
+        ],
+        "refused": None,
+        "findings": [finding_values(finding) for finding in found.report.findings],
+    }
+
+
+def _report(source: ScriptSource, loops: Sequence[LoopReport], found: ScriptInspected) -> list[str]:
+    lines = [f"{source.path.name}: {counted(len(loops), 'training loop')}"]
+    for number, loop in enumerate(loops, 1):
+        where = f"in {loop.function}" if loop.function else "at the top level"
+        lines.append(f"{number}. {source.place(loop.line)}, {where}, mode {loop.mode}")
+        facts = [
+            ("parameters", ", ".join(loop.parameters) or "not known before it runs"),
+            ("loss", loop.loss or "not known"),
+            ("prediction", loop.prediction or "not known"),
+            *((name, _lines(first, last)) for name, first, last in loop.phases),
+        ]
+        lines += [f"   {line}" for line in columns(facts)]
+    return [*lines, *map(finding_text, found.report.findings)]
+
+
+def _lines(first: int, last: int) -> str:
+    return f"line {first}" if first == last else f"lines {first} to {last}"
