@@ -64,6 +64,7 @@ _EXAMPLES = """examples:
   tutor export xor --mode model -o xor.ipynb
                                    take it along as a notebook, a script or a table
   tutor new mine                   write a lesson of your own: mine.md
+  tutor new mine --from train.py   make it from a training script
   tutor check mine.md              check it
   tutor progress                   what you have done, and where you left each lesson
   tutor devices                    where PyTorch can compute
@@ -248,6 +249,16 @@ def _add_new(commands: _Commands) -> None:
     parser = _command(commands, "new", about, "tutor new my-first-lesson")
     parser.add_argument("name", metavar="NAME", help="letters, digits and -; NAME.md is written")
     parser.add_argument("--force", action="store_true", help="replace NAME.md if it is there")
+    parser.add_argument(
+        "--from",
+        dest="script",
+        type=Path,
+        metavar="FILE",
+        help="make it from a training script or notebook of yours, which is not changed",
+    )
+    parser.add_argument(
+        "--loop", type=int, default=1, metavar="N", help="with --from: which training loop (1)"
+    )
 
 
 def _add_progress(commands: _Commands) -> None:

@@ -1,7 +1,7 @@
 """`tutor export` and `tutor new`: a lesson as a file that is written.
 
 A script or a notebook is made from the lesson's text, without torch; a table of its figures by a
-run. A new lesson is a small one that works, for an author to begin with.
+run. A new lesson is a small one that works, for an author to begin with, or is made from a script.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ from tutor.cli.output import print_exactly, warn
 from tutor.cli.parsers import COMMANDS
 from tutor.cli.running import train, train_command
 from tutor.engine.command_client import CommandClient
-from tutor.errors import UsageError
+from tutor.errors import ScriptError, UsageError
 from tutor.export import new_file, write
 from tutor.export.code import ExportSettings
 from tutor.export.formats import notebook, script
 from tutor.lesson import document, library, trust
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Lesson, LessonDiagnostics
 from tutor.plain import one_line
+from tutor.script.lesson_writer import lesson_from
+from tutor.script.loops import outline_of
+from tutor.script.outline import Outline
+from tutor.script.source import ScriptSource, read_script
+from tutor.wording.script_notes import refusal_in_source
 
 _KINDS = {".py": script, ".ipynb": notebook}
 _DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)\Z")
@@ -83,10 +88,12 @@ def new_command(options: argparse.Namespace) -> int:
     """Write NAME.md into this folder and print the next steps.
 
     Raises UsageError for a name that can't be a lesson's, FileThere for a file that exists,
-    unless --force says to replace it.
+    unless --force says to replace it, and ScriptError for a script that can't become a lesson.
     """
     slug = _checked(options.name.removesuffix(".md"))
     path = Path(f"{slug}.md")
+    if options.script is not None:
+        return _new_from_script(slug, path, options)
     title = slug.replace("-", " ")
     text = _TEMPLATE.read_text(encoding="utf-8").replace("TITLE", title[0].upper() + title[1:])
     text = text.replace("NAME.md", path.name)
@@ -102,6 +109,40 @@ def new_command(options: argparse.Namespace) -> int:
     if trouble:
         warn(trouble)
     return 0
+
+
+def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
+    """Write a lesson made from a script. Nothing of the script is run."""
+    source = read_script(options.script)
+    written = lesson_from(source, _outline(source, options.loop), options.loop, slug)
+    try:
+        document.parse(written.text, path)
+    except LessonDiagnostics as error:
+        what = f"the lesson made from it is not right ({error.diagnostics[0].message})"
+        raise ScriptError(one_line(f"{options.script}: {what}; make the script simpler")) from None
+    write(written.text, path, options.force)
+    name = one_line(options.script.name)
+    print(
+        f"{path} computes what {name} does: write its text, and questions.\n"
+        f"  tutor check {path} --trust          check it (this runs the code of {name})\n"
+        f"  tutor {path} --trust                see it as a learner does"
+    )
+    if written.left_out:
+        place = one_line(source.place(written.left_out))
+        print(f"Left out: what the script does behind its loop, from {place} on.")
+    return 0
+
+
+def _outline(source: ScriptSource, number: int) -> Outline:
+    """The outline of a script that has a loop of this number. Raises ScriptError."""
+    outline = outline_of(source.text)
+    if outline.refusal is not None:
+        raise ScriptError(refusal_in_source(outline.refusal, source))
+    if not 0 < number <= len(outline.loops):
+        lines = ", ".join(str(loop.line) for loop in outline.loops)
+        name = one_line(source.path.name)
+        raise UsageError(f"{name} has no loop {number}; its training loops begin on line {lines}")
+    return outline
 
 
 def _checked(slug: str) -> str:

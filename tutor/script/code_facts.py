@@ -48,6 +48,10 @@ _LOSS_MODULES = {
 """A loss of torch.nn → its function; all of them make a single number unless told otherwise."""
 
 
+_MOST_NAMES = 8
+"""For one value, before a cycle is assumed."""
+
+
 class CodeFacts:
     """The names of a file: where each comes from, and which are single numbers."""
 
@@ -91,6 +95,19 @@ class CodeFacts:
         """The value of a name or attribute that the file assigns exactly once."""
         values = self._values.get(ast.unparse(node), [])
         return values[0] if len(values) == 1 else None
+
+    def values_of(self, name: str) -> Sequence[ast.expr | None]:
+        """The values that the file gives a name, None for one that is no expression."""
+        return self._values.get(name, ())
+
+    def resolved(self, node: ast.expr) -> ast.expr:
+        """The value of a name, or of the name that it is given, and so on."""
+        for _ in range(_MOST_NAMES):
+            value = self.only_value(node) if isinstance(node, ast.Name) else None
+            if value is None:
+                break
+            node = value
+        return node
 
     def call_of_module(self, node: ast.expr) -> tuple[str, ast.Call] | None:
         """The module of torch.nn that a name stands for: `("Linear", the call that made it)`."""

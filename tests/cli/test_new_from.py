@@ -1,0 +1,375 @@
+"""`tutor new mine --from train.py`: a lesson that computes what the script computes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import indent
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.cli.conftest import Tutor
+from tutor.errors import ScriptError
+from tutor.lesson import document, trust
+from tutor.lesson.model import Lesson
+from tutor.script.lesson_writer import WrittenLesson, lesson_from
+from tutor.script.loops import outline_of
+from tutor.script.source import ScriptSource
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+from tutor.validation.lesson_check import check
+
+MANUAL = """\
+from __future__ import annotations
+import numpy as np
+import sys  # not needed in the loop
+
+rng = np.random.default_rng(3)
+X = rng.normal(size=(12, 2))
+t = X @ np.array([1.0, -2.0])
+# the start
+w = np.zeros(2)
+lr = 0.1
+for epoch in range(4):
+    # forward
+    y = X @ w
+    loss = ((y - t) ** 2).mean()  # mean squared error
+    grad_w = 2 * X.T @ (y - t) / len(X)
+    w = w - lr * grad_w
+    if epoch % 2 == 0:
+        print(f"{epoch}: {loss:.6f} at {lr}")
+print("done", w)
+"""
+AUTOGRAD = """\
+import torch
+
+def main(steps, rate=0.05):
+    x = torch.linspace(-1, 1, steps=8)
+    y = 3 * x + 1
+    w = torch.zeros(1, requires_grad=True)
+    b = torch.zeros(1, requires_grad=True)
+    for i in range(1, 4):
+        error = ((w * x + b) - y).pow(2).mean()
+        error.backward()
+        with torch.no_grad():
+            w -= rate * w.grad
+            b -= rate * b.grad
+            w.grad.zero_()
+            b.grad.zero_()
+        print(i, error.item())
+    return w
+
+if __name__ == "__main__":
+    w = main(3)
+"""
+OPTIMIZER = """\
+import torch
+torch.manual_seed(0)
+x = torch.randn(9, 2)
+y = x.sum(dim=1)
+w = torch.randn(2, requires_grad=True)
+optimizer = torch.optim.Adam([w], lr=0.1)
+for epoch in range(3):
+    optimizer.zero_grad()
+    output = x @ w
+    loss = torch.nn.functional.mse_loss(output, y)
+    loss.backward()
+    optimizer.step()
+    print(loss.item())
+"""
+MODEL = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+torch.manual_seed(1)
+x = torch.rand(10, 3)
+y = (x ** 2).sum(1, keepdim=True)
+
+class Net(nn.Module):
+    '''Two layers.'''
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(3, 4)
+        self.drop = nn.Dropout(0.2)
+        self.out = nn.Linear(4, 1, bias=False)
+
+    def forward(self, x):
+        return self.out(self.drop(torch.tanh(self.hidden(x))))
+
+loader = DataLoader(TensorDataset(x, y), batch_size=4, shuffle=True)
+net = Net()
+criterion = nn.MSELoss()
+opt = torch.optim.SGD(net.parameters(), lr=1e-1, momentum=0.9)
+for epoch in range(3):
+    net.train()
+    total = 0.0
+    for step, (xb, yb) in enumerate(loader, start=1):
+        opt.zero_grad()
+        loss = criterion(net(xb), yb)
+        loss.backward()
+        opt.step()
+        total += loss.item() * step
+    print(epoch, total)
+"""
+SAMPLES = """\
+xs = [1.0, 2.0, -1.0]
+ys = [2.0, 4.1, -2.0]
+w, lr = 0.0, 0.05
+for epoch in range(3):
+    for x, y in zip(xs, ys):
+        prediction = w * x
+        loss = (prediction - y) ** 2
+        w -= lr * 2 * (prediction - y) * x
+    print(w)
+"""
+
+
+TENSORS_BY_HAND = """\
+import torch
+torch.manual_seed(0)
+X = torch.randn(8, 2)
+t = X.sum(dim=1)
+w = torch.zeros(2)
+for epoch in range(3):
+    p = X @ w
+    loss = ((p - t) ** 2).mean()
+    g = 2 * X.T @ (p - t) / 8
+    w -= 0.1 * g
+    print(loss.item())
+"""
+CLIPPED = """\
+import torch
+model = torch.nn.Linear(2, 1)
+opt = torch.optim.SGD(model.parameters(), lr=0.5)
+x = torch.ones(3, 2)
+for epoch in range(3):
+    opt.zero_grad()
+    loss = torch.nn.functional.mse_loss(model(x), 50 * x[:, :1])
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    opt.step()
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+
+
+def source_of(text: str) -> ScriptSource:
+    return ScriptSource(path=Path("train.py"), text=text, digest="")
+
+
+def made(text: str, loop: int = 1) -> WrittenLesson:
+    return lesson_from(source_of(text), outline_of(text), loop, "mine")
+
+
+def lesson_of(text: str) -> Lesson:
+    return document.parse(made(text).text, Path("mine.md"))
+
+
+def code_of(text: str) -> dict[str, str]:
+    lesson = lesson_of(text)
+    return {
+        str(s.phase): "".join(f.code for f in s.fences(lesson.modes[0])) for s in lesson.sections
+    }
+
+
+def numbers(thing: Any) -> np.ndarray:
+    return thing.detach().numpy() if isinstance(thing, torch.Tensor) else np.asarray(thing)
+
+
+def run_script(text: str) -> tuple[dict[str, Any], list[str]]:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(text, "train.py", "exec"), names)
+    return names, out.getvalue().splitlines()
+
+
+def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
+    (mode,) = lesson.modes
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        run = Run(programs_of(lesson), mode)
+        for _ in range(lesson.epochs[mode]):
+            run.step_epoch()
+    return run.loop.namespace, out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "same"),
+    [
+        (MANUAL, ("w",), {"w": "w"}),
+        (AUTOGRAD, ("w", "b"), {"w": "w"}),
+        (OPTIMIZER, ("w",), {"w": "w"}),
+        (
+            MODEL,
+            ("hidden_weight", "hidden_bias", "out_weight"),
+            {"hidden_weight": "net.hidden.weight", "out_weight": "net.out.weight"},
+        ),
+        (SAMPLES, ("w",), {"w": "w"}),
+    ],
+    ids=["manual", "autograd", "optimizer", "model", "samples"],
+)
+def test_the_lesson_runs_to_the_numbers_of_the_script(
+    text: str, parameters: Sequence[str], same: dict[str, str]
+) -> None:
+    lesson = lesson_of(text)
+    assert lesson.parameters[lesson.modes[0]] == parameters
+    names, printed = run_script(text)
+    mine, mine_printed = run_lesson(lesson)
+    assert mine_printed == printed[: len(mine_printed)]
+    assert len(mine_printed) >= lesson.epochs[lesson.modes[0]] // 2
+    for name, expression in same.items():
+        np.testing.assert_array_equal(numbers(mine[name]), numbers(eval(expression, names)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [MANUAL, AUTOGRAD, MODEL, TENSORS_BY_HAND, CLIPPED],
+    ids=["manual", "autograd", "model", "tensors", "clipped"],
+)
+def test_the_lesson_passes_the_check(text: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert check(lesson_of(text)) == ()
+
+
+def test_its_settings_and_code_are_the_scripts() -> None:
+    lesson, code = lesson_of(MANUAL), code_of(MANUAL)
+    assert (lesson.learning_rate, lesson.epochs) == ({"manual": 0.1}, {"manual": 4})
+    assert code["Setup"].startswith("import numpy as np\nrng = ")
+    assert "sys" not in code["Setup"]
+    assert "# the start\nw = np.zeros(2)" in code["Setup"]
+    assert code["Predict"] == "epoch += 1\n# forward\ny = X @ w\n"
+    assert code["Loss"] == "loss = ((y - t) ** 2).mean()  # mean squared error\n"
+    assert code["Gradient"] == "grad_w = 2 * X.T @ (y - t) / len(X)\ndw = grad_w\n"
+    assert code["Update"] == "w = w - learning_rate * grad_w\n"
+    assert "learning_rate" in code["Report"]
+    assert made(MANUAL).left_out == MANUAL[: MANUAL.index('print("done')].count("\n") + 1
+    assert "w" in lesson.boxed_by_phase()["Update"]
+
+
+def test_a_function_that_holds_the_loop_is_taken_apart() -> None:
+    code = code_of(AUTOGRAD)
+    assert "steps = 3" in code["Setup"]
+    assert "def " not in "".join(code.values())
+    assert code["Predict"] == "i += 1\ny_pred = w * x + b\n"
+    assert code["Loss"].endswith("loss = error\n")
+    assert code["Update"] == (
+        "with torch.no_grad():\n    w -= learning_rate * w.grad\n"
+        "with torch.no_grad():\n    b -= learning_rate * b.grad\n"
+    )
+    assert code["Reset"].startswith("with torch.no_grad():\n    w.grad.zero_()\n")
+
+
+def test_batches_become_the_lessons() -> None:
+    lesson, code = lesson_of(MODEL), code_of(MODEL)
+    assert lesson.batches == 3
+    assert code["Reset"] == (
+        "if batch == 0:\n    epoch += 1\n    net.train()\n    total = 0.0\n"
+        "    batches_of_epoch = list(loader)\n"
+        "xb, yb = batches_of_epoch[batch]\nstep = batch + 1\nopt.zero_grad()\n"
+    )
+    assert code["Predict"] == "y_pred = net(xb)\n"
+    assert "lr=learning_rate, momentum=0.9" in code["Setup"]
+    assert code["Setup"].endswith(
+        "hidden_weight = net.hidden.weight\nhidden_bias = net.hidden.bias\n"
+        "out_weight = net.out.weight\n"
+    )
+    assert code["Report"] == "print(epoch, total)\n"
+
+
+HEAD = "import torch\nw = torch.zeros(2, requires_grad=True)\nx = torch.ones(2)\n"
+STEP = """\
+p = w * x
+loss = ((p - 3) ** 2).sum()
+loss.backward()
+with torch.no_grad():
+    w -= 0.1 * w.grad
+w.grad = None
+"""
+FOR = "for epoch in range(3):\n"
+
+
+def inside(head: str, body: str) -> str:
+    return head + indent(body, "    ")
+
+
+LOOP = inside(FOR, STEP)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        (inside("while True:\n", STEP), 4, "while"),
+        ("n = int(input())\n" + LOOP, 4, "input"),
+        (inside(FOR, STEP + "if loss < 1:\n    break\n"), 12, "break"),
+        (inside("for epoch in range(len(open('f').read())):\n", STEP), 4, "range"),
+        (inside("try:\n", LOOP) + "finally:\n    pass\n", 4, "plain statement"),
+        ("batch = 3\n" + LOOP, 4, "batch"),
+        (inside("def run():\n", "global w\n" + LOOP) + "run()\nrun()\n", 14, "more than once"),
+        (
+            "import matplotlib.pyplot as plt\n" + inside(FOR, STEP + "plt.plot(epoch)\n"),
+            12,
+            "picture",
+        ),
+        (inside(FOR, inside("for i in range(int(w.sum())):\n", STEP)), 5, "batches"),
+        (LOOP + "else:\n    pass\n", 12, "else"),
+        (inside(FOR, STEP.replace("p = w * x", "").replace("p - 3", "w - 3")), 4, "Predict"),
+        (inside(FOR, STEP + STEP.replace("loss", "other")), 12, "second"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "\n" not in value else "",
+)
+def test_what_no_lesson_can_say_is_refused_with_its_line(text: str, line: int, says: str) -> None:
+    with pytest.raises(ScriptError, match=rf"train\.py:{line}: .*{says}"):
+        made(HEAD + text)
+
+
+# ── The command ─────────────────────────────────────────────────────────────────────
+
+
+def test_the_command_writes_a_lesson_that_passes_the_check(tutor: Tutor, home: Path) -> None:
+    (home / "train.py").write_text(MANUAL)
+    done = tutor("new", "mine", "--from", "train.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "  tutor check mine.md --trust " in done.stdout
+    assert "from train.py:19 on" in done.stdout
+    assert (home / "train.py").read_text() == MANUAL
+    lesson = document.read(home / "mine.md")
+    assert not trust.is_trusted(lesson)  # the code is the script's, which may be anyone's
+    assert tutor("check", "mine.md", "--trust").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--from", "missing.py"], 1, "missing.py"),
+        (["--from", "train.py", "--loop", "2"], 2, "train.py"),
+        (["--from", "no_loop.py"], 1, "no_loop.py"),
+        (["--from", "while.py"], 1, "while.py:4: "),
+    ],
+)
+def test_what_can_not_be_written_leaves_no_file(
+    tutor: Tutor, home: Path, arguments: list[str], status: int, says: str
+) -> None:
+    (home / "train.py").write_text(MANUAL)
+    (home / "no_loop.py").write_text("x = 1\n")
+    (home / "while.py").write_text(HEAD + inside("while True:\n", STEP))
+    done = tutor("new", "mine", *arguments)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert says in done.stderr
+    assert not (home / "mine.md").exists()
+
+
+def test_a_lesson_that_is_there_stays(tutor: Tutor, home: Path) -> None:
+    (home / "train.py").write_text(MANUAL)
+    (home / "mine.md").write_text("years of work")
+    assert tutor("new", "mine", "--from", "train.py").returncode == 1
+    assert (home / "mine.md").read_text() == "years of work"
+    assert tutor("new", "mine", "--from", "train.py", "--force").returncode == 0

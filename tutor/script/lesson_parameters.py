@@ -1,0 +1,138 @@
+"""The parameters that a lesson made from a script watches, and their gradients."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tutor.script.code_facts import CodeFacts
+from tutor.script.model_parameters import UnknownModel, parameters_of
+from tutor.script.outline import TrainingLoop
+from tutor.script.straight_code import Place, refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What a lesson watches."""
+
+    names: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    """Assignments behind Setup that give a model's parameters names."""
+    gradients: tuple[str, ...] = ()
+    """Assignments behind Gradient: a lesson calls the gradient of `w`, by hand, `dw`."""
+
+
+def watched_parameters(
+    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: Place
+) -> Watched:
+    """The parameters of a loop by names. Raises ScriptError where the code does not tell them."""
+    if loop.mode in ("optimizer", "model"):
+        return _held_by_optimizers(loop, facts, tree, place)
+    if not loop.parameters:
+        raise refusal(
+            place, loop.line, "the code does not tell the parameters; update them by name"
+        )
+    for name in loop.parameters:
+        if name in facts.iterated:
+            reason = f"`{name}` holds several parameters, and a lesson names each of them"
+            raise refusal(place, loop.line, f"{reason}; write them as `w1`, `w2`, …")
+        if not name.isidentifier():
+            reason = f"the parameter `{name}` is no name of its own, and a lesson's has to be"
+            raise refusal(place, loop.line, f"{reason}; write one such as `w`")
+    if loop.mode == "autograd" and "backward" in facts.methods:
+        reason = "a class of the file computes the gradients, and a lesson can't watch its objects"
+        raise refusal(place, loop.line, f"{reason}; use tensors of PyTorch")
+    names = facts_names(tree)
+    gradients = _own_gradients(loop, facts, names, place) if loop.mode == "manual" else ()
+    return Watched(loop.parameters, (), tuple(gradients))
+
+
+def _own_gradients(
+    loop: TrainingLoop, facts: CodeFacts, taken: set[str], place: Place
+) -> Iterator[str]:
+    for name in loop.parameters:
+        gradient = loop.gradients.get(name, "")
+        if not gradient or (gradient != f"d{name}" and f"d{name}" in taken):
+            reason = f"no line computes the gradient of `{name}` alone"
+            raise refusal(place, loop.line, f"{reason}; write `d{name} = …` before the update")
+        if gradient != f"d{name}":
+            yield f"d{name} = {gradient}"
+        if _is_tensor(name, facts):
+            yield f"{name}.grad = d{name}.reshape({name}.shape)"
+
+
+def _is_tensor(name: str, facts: CodeFacts) -> bool:
+    """Whether PyTorch makes the first value of a name: a lesson looks for its `grad`."""
+    values = facts.values_of(name)
+    first = values[0] if values else None
+    return isinstance(first, ast.Call) and facts.dotted(first.func).startswith("torch.")
+
+
+def _held_by_optimizers(
+    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: Place
+) -> Watched:
+    names: list[str] = []
+    aliases: list[str] = []
+    for call in _optimizers(facts, tree):
+        found = list(_held(call.args[0], facts, tree)) if call.args else []
+        if not found:
+            held = ast.unparse(call.args[0]) if call.args else "its parameters"
+            reason = f"the code does not tell what `{held}` are"
+            raise refusal(place, call.lineno, f"{reason}; give the optimizer a list: `[w, b]`")
+        for expression in found:
+            if expression.isidentifier():
+                names.append(expression)
+                continue
+            alias = _alias(expression, [*facts_names(tree), *names])
+            names.append(alias)
+            aliases.append(f"{alias} = {expression}")
+    if not names:
+        raise refusal(
+            place, loop.line, "the code makes no optimizer of torch.optim; make one in the file"
+        )
+    return Watched(tuple(dict.fromkeys(names)), tuple(aliases))
+
+
+def _optimizers(facts: CodeFacts, tree: ast.Module) -> list[ast.Call]:
+    """The calls that make an optimizer."""
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    made = [c for c in calls if re.fullmatch(r"torch\.optim\.[A-Z]\w+", facts.dotted(c.func))]
+    return [c for c in made if not facts.dotted(c.func).endswith("LR")]
+
+
+def _held(node: ast.expr, facts: CodeFacts, tree: ast.Module) -> Iterator[str]:
+    """The expressions of the parameters that an optimizer is given; none if that is not known."""
+    match node:
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            for element in elements:
+                if not isinstance(element, ast.Name):
+                    return
+            yield from (ast.unparse(element) for element in elements)
+        case ast.Name():
+            value = facts.resolved(node)
+            if isinstance(value, ast.List | ast.Tuple):
+                yield from _held(value, facts, tree)
+        case ast.Call(func=ast.Attribute(value=ast.Name() as model, attr="parameters"), args=[]):
+            try:
+                inner = parameters_of(facts.resolved(model), facts, tree)
+            except UnknownModel:
+                return
+            yield from (f"{model.id}{path}" for path in inner)
+
+
+def _alias(expression: str, taken: Sequence[str]) -> str:
+    """`weight` for `model.weight`, `weight_0` for `model[0].weight`; a name that is not taken."""
+    model, *path = re.findall(r"\w+", expression)
+    numbers = [part for part in path if part.isdigit()]
+    words = [part for part in path if not part.isdigit()]
+    short = "_".join([*words, *numbers])
+    candidates = [short, f"{model}_{short}", *(f"{model}_{short}_{n}" for n in range(2, 99))]
+    return next(name for name in candidates if name not in taken)
+
+
+def facts_names(tree: ast.Module) -> set[str]:
+    """All names of a file."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}

@@ -1,0 +1,343 @@
+"""The text of a lesson made from a script's training loop: phases cut, formulas filled in.
+
+The lesson computes what the script computes; its prose is short, for an author to go on from.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tutor.errors import ScriptError
+from tutor.lesson.model import REPORT, SETUP, DisplayFormula
+from tutor.script.batches import BatchCounter, Batches
+from tutor.script.code_facts import CodeFacts
+from tutor.script.code_pieces import (
+    CodePieces,
+    imported_names,
+    indented,
+    names_read,
+    rate_argument,
+    renamed,
+    with_rate,
+)
+from tutor.script.formulas import formulas_of
+from tutor.script.lesson import USUAL_RATE, learning_rate_in
+from tutor.script.lesson_parameters import Watched, watched_parameters
+from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
+from tutor.script.source import ScriptSource
+from tutor.script.straight_code import Straightener, refusal
+
+_RATE = "learning_rate"
+_OWN_NAMES = {"batch": "the number of the batch"}
+"""Names that a lesson's code is given."""
+_ASKS = {
+    "input": "it asks for input",
+    "parse_args": "it reads the arguments of its command line",
+    "show": "it opens a window",
+}
+_PROSE = {
+    SETUP: "Setup runs once: it makes the data, and the values that the parameters start with.",
+    "Predict": "The forward pass computes the predictions from the inputs.",
+    "Loss": "The loss says how far the predictions are from the targets.",
+    "Gradient": "The gradient says how the loss changes when a parameter changes.",
+    "Update": "Each parameter makes a step against its gradient.",
+    "Reset": "The gradient of one step must not be added to that of the next.",
+    REPORT: "The report runs at the end of each epoch.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenLesson:
+    """A lesson's text."""
+
+    text: str
+    left_out: int
+    """The line of the first statement behind the loop, which no lesson has; 0 if there is none."""
+
+
+def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) -> WrittenLesson:
+    """The lesson of the script's loop with this number. Raises ScriptError with the line."""
+    return _Writer(source, outline.loops[number - 1]).written(slug)
+
+
+class _Writer:
+    """Writes one loop as a lesson."""
+
+    def __init__(self, source: ScriptSource, loop: TrainingLoop) -> None:
+        self._source, self._loop = source, loop
+        self._tree = ast.parse(source.text)
+        self._facts = CodeFacts(self._tree, loop.rates)
+        self._pieces = CodePieces(source.text)
+        self._code = Straightener(self._tree, loop, source.place).straight()
+        self._setup_facts = self._facts_of_setup()
+        self._rate = learning_rate_in(source.text, loop)
+        self._names = {n.id for n in ast.walk(self._tree) if isinstance(n, ast.Name)}
+
+    def written(self, slug: str) -> WrittenLesson:
+        """The lesson. Raises ScriptError."""
+        self._check()
+        batches = self._batches()
+        watched = watched_parameters(self._loop, self._setup_facts, self._tree, self._source.place)
+        phases = self._phase_code(batches, watched)
+        report = "\n".join(self._texts(self._code.report))
+        setup = self._setup_code([*phases.values(), report], watched)
+        parts = [self._front_matter(slug, watched, batches), self._introduction()]
+        parts.append(_section(SETUP, (), setup))
+        formulas = self._formulas()
+        parts += [_section(name, formulas.get(name, ()), code) for name, code in phases.items()]
+        if report:
+            parts.append(_section(REPORT, formulas.get(REPORT, ()), self._with_own_rate(report)))
+        parts.append("## What to remember\n- Write here what to remember of this lesson.\n")
+        return WrittenLesson("\n".join(parts), self._code.left_out)
+
+    def _refusal(self, line: int, reason: str) -> ScriptError:
+        return refusal(self._source.place, line, reason)
+
+    # ── What no lesson can say ──────────────────────────────────────────────────────
+
+    def _facts_of_setup(self) -> CodeFacts:
+        """The facts of Setup alone: names of other functions have other values."""
+        body = [ast.parse(s).body[0] if isinstance(s, str) else s for s in self._code.setup]
+        definitions = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
+        plain = [s for s in body if not isinstance(s, definitions)]
+        facts = CodeFacts(ast.Module(plain, []), self._loop.rates)
+        facts.callables |= self._facts.callables
+        facts.iterated |= self._facts.iterated
+        facts.methods |= self._facts.methods
+        return facts
+
+    def _check(self) -> None:
+        for statement in self._kept():
+            for node in ast.walk(statement):
+                self._check_node(node)
+        if self._loop.epochs is None:
+            reason = "the code does not say how often the loop runs; write `range(100)`, say"
+            raise self._refusal(self._loop.line, reason)
+        if not self._loop.loss:
+            raise self._refusal(
+                self._loop.line, "the code names no loss; write `loss = …` in the loop"
+            )
+        if self._loop.loss != "loss" and "loss" in self._names:
+            reason = f"a lesson calls its loss `loss`, and here that is `{self._loop.loss}`"
+            raise self._refusal(self._loop.line, f"{reason}; rename it")
+
+    def _kept(self) -> Iterator[ast.stmt]:
+        """All statements of the script that the lesson runs."""
+        code = self._code
+        yield from (s for s in code.setup if isinstance(s, ast.stmt))
+        yield from code.before_batches
+        for _, statements in code.phases:
+            yield from statements
+        yield from code.report
+
+    def _check_node(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = node.func.id if isinstance(node.func, ast.Name) else name
+            if name in _ASKS:
+                raise self._refusal(
+                    node.lineno, f"{_ASKS[name]}, which a lesson can't; leave it out"
+                )
+            if self._facts.dotted(node.func).startswith("matplotlib"):
+                raise self._refusal(
+                    node.lineno, "a lesson draws no pictures of its own; leave it out"
+                )
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in _OWN_NAMES:
+            what = _OWN_NAMES[node.id]
+            raise self._refusal(
+                node.lineno, f"a lesson's code is given `{node.id}`, {what}; rename yours"
+            )
+
+    # ── Code ────────────────────────────────────────────────────────────────────────
+
+    def _texts(self, statements: Sequence[ast.stmt | str]) -> list[str]:
+        return [s if isinstance(s, str) else self._pieces.text_of(s) for s in statements]
+
+    def _batches(self) -> Batches | None:
+        loop = self._code.batch_loop
+        if loop is None:
+            return None
+        spare = next(n for n in ("batches_of_epoch", "_batches_of_epoch_") if n not in self._names)
+        found = BatchCounter(self._setup_facts).batches(loop, spare)
+        if found is None or not found.count:
+            reason = "the code does not say how many batches there are"
+            raise self._refusal(loop.lineno, f"{reason}; write their number: `for i in range(4):`")
+        return found
+
+    def _phase_code(self, batches: Batches | None, watched: Watched) -> dict[str, str]:
+        """The code of each phase, in the order in which they run."""
+        found: dict[str, list[str]] = {}
+        for phase, statements in self._code.phases:
+            found.setdefault(phase.name, []).extend(self._texts(statements))
+        first = next(iter(found))
+        found[first] = [*self._head(batches), *found[first]]
+        if self._loop.loss != "loss":
+            found["Loss"].append(f"loss = {self._loop.loss}")
+        if watched.gradients and "Gradient" in found:
+            found["Gradient"] += watched.gradients
+        elif watched.gradients:
+            at = list(found).index("Update") if "Update" in found else len(found)
+            pairs = list(found.items())
+            found = dict([*pairs[:at], ("Gradient", [*watched.gradients]), *pairs[at:]])
+        return {name: self._with_own_rate("\n".join(texts)) for name, texts in found.items()}
+
+    def _head(self, batches: Batches | None) -> list[str]:
+        """What the first phase begins with: what the loops do between two passes."""
+        once = self._texts(self._code.before_batches)
+        if counter := self._epoch_counter():
+            once.insert(0, counter[1])
+        if batches is None:
+            return once
+        once += batches.before
+        guarded = [f"if batch == 0:\n{indented(chr(10).join(once))}"] if once else []
+        return [*guarded, *batches.each]
+
+    def _epoch_counter(self) -> tuple[str, str] | None:
+        """The start and the step of the number of the epoch, if the loop's code reads it."""
+        loop = self._code.loop
+        assert loop is not None
+        in_loop = [*self._code.before_batches, *self._code.report]
+        in_loop += [s for _, statements in self._code.phases for s in statements]
+        read = {n.id for s in in_loop for n in ast.walk(s) if isinstance(n, ast.Name)}
+        targets = [n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name)]
+        if read.isdisjoint(targets):
+            return None
+        numbers = _range_of(loop.iter)
+        if not isinstance(loop.target, ast.Name) or numbers is None:
+            reason = f"the loop reads `{ast.unparse(loop.target)}`, which a lesson's loop has not"
+            raise self._refusal(loop.lineno, f"{reason}; write `for epoch in range(100):`")
+        start, step = numbers
+        name = loop.target.id
+        return f"{name} = {start - step}  # counts the epochs", f"{name} += {step}"
+
+    def _setup_code(self, others: Sequence[str], watched: Watched) -> str:
+        """Setup without what only the script needs."""
+        kept = [s for s in self._code.setup if not self._is_left_out(s)]
+        imports = [s for s in kept if isinstance(s, ast.Import | ast.ImportFrom)]
+        rest = self._texts([s for s in kept if s not in imports])
+        if counter := self._epoch_counter():
+            rest.append(counter[0])
+        rest += watched.aliases
+        read = {name for code in [*rest, *others] for name in names_read(code)}
+        used = [s for s in imports if not read.isdisjoint(imported_names(s))]
+        rest = [self._with_own_rate(code) for code in rest]
+        blocks = ["\n".join(self._texts(used))] if used else []
+        return "\n".join([*blocks, *_spaced(rest)])
+
+    def _is_left_out(self, statement: ast.stmt | str) -> bool:
+        """Whether it is the docstring, or gives the learning rate its number."""
+        if isinstance(statement, str):
+            statement = ast.parse(statement).body[0]
+        match statement:
+            case ast.Expr(value=ast.Constant()):
+                return True
+            case ast.ImportFrom(module="__future__"):
+                return True
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant()):
+                return name == self._rate_name
+        return False
+
+    @property
+    def _rate_name(self) -> str:
+        """The script's name for the learning rate, if it has one number; else ""."""
+        names = [name for name in self._loop.rates if name.isidentifier()]
+        is_taken = _RATE in self._names and _RATE not in names
+        return names[0] if self._rate and len(names) == 1 and not is_taken else ""
+
+    def _with_own_rate(self, code: str) -> str:
+        """The code with the lesson's learning rate, which the learner can change."""
+        if not self._rate:
+            return code
+        if self._rate_name:
+            code = renamed(code, {self._rate_name: _RATE})
+        calls = [
+            node
+            for node in ast.walk(ast.parse(code))
+            if isinstance(node, ast.Call)
+            and self._facts.dotted(node.func).startswith("torch.optim.")
+            and rate_argument(node)
+        ]
+        return with_rate(code, calls, _RATE) if _RATE not in self._names else code
+
+    # ── Text ────────────────────────────────────────────────────────────────────────
+
+    def _front_matter(self, slug: str, watched: Watched, batches: Batches | None) -> str:
+        mode, title = self._loop.mode, slug.replace("-", " ")
+        lines = [
+            "---",
+            "# What the menu shows. A line that begins with # is a note to you.",
+            f"title: {_quoted(title[0].upper() + title[1:])}",
+            f"summary: {_quoted('Made from ' + self._source.path.name + '.')}",
+            "# Where it stands in the list: the smaller, the earlier.",
+            "order: 1000",
+            f"modes: [{mode}]",
+            f"parameters: [{', '.join(watched.names)}]",
+            f"learning_rate: {self._rate or USUAL_RATE!r}",
+            f"epochs: {self._loop.epochs}",
+        ]
+        if batches:
+            lines.append(f"batches: {batches.count}")
+        if self._gathers():
+            lines += ["# The gradient is the sum of several batches.", f"own_gradient: [{mode}]"]
+        return "\n".join([*lines, "---"])
+
+    def _gathers(self) -> bool:
+        """Whether not every batch ends with an update: then gradients add up."""
+        updates = [s for phase, of in self._code.phases if phase.name == "Update" for s in of]
+        return any(isinstance(statement, ast.If) for statement in updates[:1])
+
+    def _introduction(self) -> str:
+        return "Say here in a few lines what this lesson is about, and ask a question.\n"
+
+    def _formulas(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for phase, said in formulas_of(self._source.text, self._loop).items():
+            latex = [block.latex for block in said if isinstance(block, DisplayFormula)]
+            found.setdefault(_name_of(phase), []).extend(latex)
+        return found
+
+
+def _name_of(phase: ScriptPhase) -> str:
+    return phase.name
+
+
+def _range_of(iterable: ast.expr) -> tuple[int, int] | None:
+    """The first number and the step of `range(…)`, with a progress bar around it or not."""
+    match iterable:
+        case ast.Call(func=ast.Name(id="tqdm"), args=[inner]):
+            return _range_of(inner)
+        case ast.Call(func=ast.Name(id="range" | "trange"), args=[_]):
+            return 0, 1
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int() as start), _]):
+            return start, 1
+        case ast.Call(
+            func=ast.Name(id="range"),
+            args=[ast.Constant(value=int() as start), _, ast.Constant(value=int() as step)],
+        ):
+            return start, step
+    return None
+
+
+def _section(name: str, formulas: Sequence[str], code: str) -> str:
+    ticks = "```"
+    while ticks in code:
+        ticks += "`"
+    shown = "".join(f"$${latex}$$\n\n" for latex in formulas)
+    return f"## {name}\n{_PROSE[name]}\n\n{shown}{ticks}python\n{code.strip(chr(10))}\n{ticks}\n"
+
+
+def _spaced(texts: Sequence[str]) -> Iterator[str]:
+    """The texts with a blank line around each function and class."""
+    was_block = False
+    for text in texts:
+        is_block = bool(re.search(r"^(@|def |class |async def )", text, re.MULTILINE))
+        yield f"\n{text}" if is_block or was_block else text
+        was_block = is_block
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"

@@ -1,0 +1,460 @@
+"""A script's training loop as a lesson runs it: Setup, then the phases of a batch, in a row.
+
+A lesson's code stands in no function and in no loop. What stands there in the script is taken
+out where that computes the same; elsewhere the script is refused, with the line.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from tutor.errors import ScriptError
+from tutor.script.code_pieces import first_line
+from tutor.script.outline import ScriptPhase, TrainingLoop
+from tutor.script.prediction import split_prediction
+
+Place: TypeAlias = Callable[[int], str]
+"""A line as people name it: `train.py:12`."""
+
+
+PhaseCode: TypeAlias = tuple[ScriptPhase, list[ast.stmt]]
+"""A phase and its statements."""
+
+
+@dataclass(frozen=True, slots=True)
+class StraightCode:
+    """The statements of a script in the order in which a lesson runs them."""
+
+    setup: list[ast.stmt | str] = field(default_factory=list)
+    """The statements before the loop; a text is an assignment of an argument."""
+    loop: ast.For | None = None
+    before_batches: list[ast.stmt] = field(default_factory=list)
+    batch_loop: ast.For | None = None
+    phases: list[PhaseCode] = field(default_factory=list)
+    """The statements of a batch, each with the phase that it is part of or follows."""
+    report: list[ast.stmt] = field(default_factory=list)
+    """The statements behind the batches."""
+    left_out: int = 0
+    """The line of the first statement behind the loop; 0 if there is none."""
+
+
+def refusal(place: Place, line: int, reason: str) -> ScriptError:
+    """The error of a line that a lesson can't say."""
+    return ScriptError(f"{place(line)}: {reason}")
+
+
+class Straightener:
+    """Takes a loop and all that runs before it out of the functions that they stand in."""
+
+    def __init__(self, tree: ast.Module, loop: TrainingLoop, place: Place) -> None:
+        self._tree, self._outline, self._place = tree, loop, place
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        self._functions = {node.name: node for node in functions}
+        self._inlined: set[str] = set()
+        self._moved: dict[int, int] = {}
+        """The line of a `with` that has been cut up → that of its first statement."""
+        self._left_out = 0
+
+    def straight(self) -> StraightCode:
+        """All of it. Raises ScriptError."""
+        setup: list[ast.stmt | str] = []
+        loop = self._descend(self._tree.body, setup)
+        if loop is None:
+            where = self._outline.function
+            raise self._refusal(
+                self._outline.line,
+                f"the loop stands in `{where}`, and only a loop at the top level, or in a function "
+                "of the file that is called once from there, can become a lesson; move it there",
+            )
+        if not isinstance(loop, ast.For):
+            raise self._refusal(
+                loop.lineno,
+                "a while loop has no number of epochs; write `for epoch in range(100):`",
+            )
+        kept = [s for s in setup if not (isinstance(s, ast.stmt) and self._is_inlined(s))]
+        return self._cut(loop, kept)
+
+    def _refusal(self, line: int, reason: str) -> ScriptError:
+        return refusal(self._place, line, reason)
+
+    def _is_inlined(self, statement: ast.stmt) -> bool:
+        return isinstance(statement, ast.FunctionDef) and statement.name in self._inlined
+
+    # ── Down to the loop ────────────────────────────────────────────────────────────
+
+    def _descend(
+        self, body: Sequence[ast.stmt], setup: list[ast.stmt | str]
+    ) -> ast.For | ast.While | None:
+        """The loop below these statements; what runs before it is added to Setup."""
+        for at, statement in enumerate(body):
+            inner = self._way_into(statement)
+            if inner is None:
+                setup.append(statement)
+                continue
+            if at + 1 < len(body):
+                self._left_out = first_line(body[at + 1])
+            if isinstance(inner, ast.For | ast.While):
+                return inner
+            if isinstance(inner, ast.If):
+                return self._descend(inner.body, setup)
+            call, function = inner
+            setup += self._arguments(call, function)
+            self._inlined.add(function.name)
+            self._check_names(call, function, setup)
+            return self._descend(function.body, setup)
+        return None
+
+    def _way_into(
+        self, statement: ast.stmt
+    ) -> ast.For | ast.While | ast.If | tuple[ast.Call, ast.FunctionDef] | None:
+        """What a statement leads into on the way to the loop; None if it does not."""
+        if not self._leads_to_loop(statement):
+            return None
+        match statement:
+            case ast.For() | ast.While() if first_line(statement) == self._outline.line:
+                return statement
+            case ast.If(orelse=[], test=test) if "__name__" in ast.unparse(test):
+                return statement
+            case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
+                function = self._called_once(call)
+                if function is not None:
+                    return call, function
+            case ast.FunctionDef() | ast.ClassDef():
+                return None
+        raise self._refusal(
+            first_line(statement),
+            "the loop is not run by a plain statement here; write it at the top level of the file",
+        )
+
+    def _leads_to_loop(self, statement: ast.stmt) -> bool:
+        """Whether the loop stands in a statement, or in a function that it calls."""
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            return False
+        line, column = self._outline.line, self._outline.column
+        for node in ast.walk(statement):
+            if isinstance(node, ast.For | ast.While) and (node.lineno, node.col_offset) == (
+                line,
+                column,
+            ):
+                return True
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                function = self._functions.get(node.func.id)
+                if function and function.name not in self._inlined and self._holds(function):
+                    return True
+        return False
+
+    def _holds(self, function: ast.FunctionDef, seen: frozenset[str] = frozenset()) -> bool:
+        """Whether the loop stands in a function or in one that it calls."""
+        if function.lineno <= self._outline.line <= (function.end_lineno or 0):
+            return True
+        called = {n.func.id for n in ast.walk(function) if _calls_name(n)}  # type: ignore[attr-defined]
+        inner = [f for name, f in self._functions.items() if name in called - seen]
+        return any(self._holds(f, seen | {function.name}) for f in inner)
+
+    def _called_once(self, call: ast.Call) -> ast.FunctionDef | None:
+        if not isinstance(call.func, ast.Name):
+            return None
+        name = call.func.id
+        function = self._functions.get(name)
+        if function is None or not self._holds(function):
+            return None
+        uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == name]
+        if len(uses) > 1:
+            raise self._refusal(
+                max(n.lineno for n in uses),
+                f"`{name}` is used more than once, and a lesson runs its loop once; call it once",
+            )
+        return function
+
+    def _arguments(self, call: ast.Call, function: ast.FunctionDef) -> Iterator[str]:
+        """Assignments that give a function's parameters what a call passes."""
+        settings = function.args
+        is_plain = not (settings.vararg or settings.kwarg or function.decorator_list)
+        starred = [a for a in call.args if isinstance(a, ast.Starred)]
+        if not is_plain or starred or any(k.arg is None for k in call.keywords):
+            raise self._refusal(
+                call.lineno, f"`{function.name}` takes any arguments; name each of them"
+            )
+        plain = [*settings.posonlyargs, *settings.args]
+        values = dict(zip([a.arg for a in plain], call.args, strict=False))
+        values |= {str(k.arg): k.value for k in call.keywords}
+        defaults = dict(zip([a.arg for a in plain][::-1], settings.defaults[::-1], strict=False))
+        named = zip(settings.kwonlyargs, settings.kw_defaults, strict=True)
+        defaults |= {argument.arg: value for argument, value in named if value is not None}
+        for argument in [*plain, *settings.kwonlyargs]:
+            value = values.get(argument.arg, defaults.get(argument.arg))
+            if value is None:
+                raise self._refusal(
+                    call.lineno, f"`{argument.arg}` is given no value here; pass one"
+                )
+            text = ast.unparse(value)
+            if text != argument.arg:
+                yield f"{argument.arg} = {text}"
+
+    def _check_names(
+        self, call: ast.Call, function: ast.FunctionDef, setup: Sequence[ast.stmt | str]
+    ) -> None:
+        """Refuse a local name that Setup uses for something else."""
+        own = set(_stored_in(function))
+        own |= {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
+        own -= {name for n in ast.walk(function) if isinstance(n, ast.Global) for name in n.names}
+        given = {text.partition(" = ")[0] for text in self._arguments(call, function)}
+        parameters = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
+        own -= {"_"} | parameters - given - set(_stored_in(function))  # passed under its own name
+        definitions = (str, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        before = [s for s in setup if not isinstance(s, definitions)]
+        for statement in before:
+            for name in sorted(own.intersection(_stored_in(statement))):
+                raise self._refusal(
+                    first_line(statement),
+                    f"`{name}` is a name here and another one in `{function.name}`; "
+                    "rename one of them",
+                )
+
+    # ── The loop's body ─────────────────────────────────────────────────────────────
+
+    def _cut(self, loop: ast.For, setup: list[ast.stmt | str]) -> StraightCode:
+        self._check_is_straight(loop)
+        body = self._without_contexts(loop.body)
+        batch_loop = self._batch_loop(body)
+        before, behind = [], []
+        if batch_loop:
+            at = body.index(batch_loop)
+            before, behind = body[:at], body[at + 1 :]
+            body = self._without_contexts(batch_loop.body)
+        found, report = self._phases(body)
+        if batch_loop and report:  # of each batch: it goes with the last phase
+            found[-1][1].extend(report)
+            report = []
+        return StraightCode(setup, loop, before, batch_loop, found, report + behind, self._left_out)
+
+    def _without_contexts(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
+        """The statements; `with torch.no_grad():` around phases becomes one around each."""
+        found: list[ast.stmt] = []
+        for statement in body:
+            begins = [p for p in self._outline.phases if _is_below(statement, p.line)]
+            is_context = isinstance(statement, ast.With) and all(
+                isinstance(item.context_expr, ast.Call)
+                and ast.unparse(item.context_expr.func) in _CONTEXTS
+                for item in statement.items
+            )
+            if not is_context or not begins:
+                found.append(statement)
+                continue
+            assert isinstance(statement, ast.With)
+            self._moved[statement.lineno] = first_line(statement.body[0])
+            parts = (ast.With(statement.items, [inner]) for inner in statement.body)
+            for part in parts:
+                found.append(ast.copy_location(part, part.body[0]))
+        return found
+
+    def _batch_loop(self, body: Sequence[ast.stmt]) -> ast.For | None:
+        """The loop over batches; None if the phases stand in the loop itself."""
+        phases = [p for p in self._outline.phases if p.name != "Report"]
+        inside = [p for p in phases if not self._begin_of(p, body)]
+        if not inside:
+            return None
+        lost = inside[0]
+        for statement in body:
+            if not isinstance(statement, ast.For) or not _is_below(statement, lost.line):
+                continue
+            self._check_is_straight(statement)
+            inner = self._without_contexts(statement.body)
+            lost = next((p for p in inside if not self._begin_of(p, inner)), lost)
+            late = next((p for p in phases if p not in inside and p.line > lost.line), None)
+            if late:
+                raise self._refusal(
+                    late.line,
+                    f"{late.name} stands behind the batches, and a lesson has all its phases in "
+                    "each batch; move it into their loop",
+                )
+            if all(self._begin_of(p, inner) for p in inside):
+                return statement
+        raise self._refusal(
+            lost.line,
+            f"{lost.name} does not stand in the loop's own block, beside the other phases; "
+            "write all of them one below the other",
+        )
+
+    def _begin_of(self, phase: ScriptPhase, body: Sequence[ast.stmt]) -> ast.stmt | None:
+        """The statement of a block that a phase begins with."""
+        return _statement_on(body, self._moved.get(phase.line, phase.line))
+
+    def _check_is_straight(self, loop: ast.For) -> None:
+        if loop.orelse:
+            raise self._refusal(
+                loop.orelse[0].lineno, "a lesson's loop has no `else`; leave it out"
+            )
+        for node in _leaving(loop.body):
+            word = type(node).__name__.lower()
+            raise self._refusal(
+                node.lineno, f"`{word}` leaves the loop, which a lesson can't do; leave it out"
+            )
+
+    def _phases(self, body: Sequence[ast.stmt]) -> tuple[list[PhaseCode], list[ast.stmt]]:
+        """The statements by phase, and those of the report at the end."""
+        begins: dict[int, ScriptPhase] = {}
+        for phase in self._outline.phases:
+            if (of := self._begin_of(phase, body)) is not None:
+                begins.setdefault(first_line(of), phase)
+        row = _PhaseRow()
+        for statement in body:
+            row.add(statement, begins.get(first_line(statement)))
+        found = _with_prediction(_without_doubles(row.all()), self._outline)
+        self._check_phases(found)
+        return found, row.report
+
+    def _check_phases(self, found: list[PhaseCode]) -> None:
+        names = [phase.name for phase, _ in found]
+        for at, (phase, _) in enumerate(found):
+            if phase.name in names[:at]:
+                reason = f"a lesson has one {phase.name}, and this is the second"
+                raise self._refusal(phase.line, f"{reason}; make a script of each")
+        for needed, example in (("Predict", "y_pred = w * x"), ("Loss", "loss = …")):
+            if needed not in names:
+                raise self._refusal(
+                    self._outline.line,
+                    f"the loop has no line that is {needed} alone, and a lesson needs one; "
+                    f"write one such as `{example}`",
+                )
+
+
+class _PhaseRow:
+    """Statements put into phases, one after the other.
+
+    What is no phase goes with the one before it, and so does a report that is not the end.
+    """
+
+    def __init__(self) -> None:
+        self.report: list[ast.stmt] = []
+        self._found: list[PhaseCode] = []
+        self._waiting: list[ast.stmt] = []
+        """What goes with the next phase."""
+
+    def add(self, statement: ast.stmt, begins: ScriptPhase | None) -> None:
+        """Add a statement, and the phase that begins with it."""
+        is_plain = begins is None or begins.name == "Report"
+        if is_plain and (self.report or begins is not None):
+            self.report.append(statement)
+        elif begins is None or is_plain:
+            is_of_next = not self._found or self._waiting or _clips(statement)
+            (self._waiting if is_of_next else self._found[-1][1]).append(statement)
+        else:
+            is_behind = self._found and not self._waiting
+            (self._found[-1][1] if is_behind else self._waiting).extend(self.report)
+            self.report = []
+            if self._found and self._found[-1][0].name == begins.name:
+                self._found[-1][1].extend([*self._waiting, statement])
+            else:
+                self._found.append((begins, [*self._waiting, statement]))
+            self._waiting = []
+
+    def all(self) -> list[PhaseCode]:
+        """The phases, in the order in which they run."""
+        if self._found:
+            self._found[-1][1].extend(self._waiting)
+            self._waiting = []
+        return self._found
+
+
+_CONTEXTS = ("torch.no_grad", "no_grad", "torch.inference_mode", "torch.enable_grad")
+
+
+def _without_doubles(
+    found: list[PhaseCode],
+) -> list[PhaseCode]:
+    """The phases, those that stand twice joined with the next one or the one before.
+
+    Of several Predicts the last is kept, of several Resets the first.
+    """
+    kept: list[PhaseCode] = []
+    waiting: list[ast.stmt] = []
+    for at, (phase, statements) in enumerate(found):
+        later = [other.name for other, _ in found[at + 1 :]]
+        earlier = [other.name for other, _ in kept]
+        if phase.name == "Predict" and "Predict" in later:
+            waiting += statements
+        elif phase.name == "Reset" and "Reset" in earlier:
+            kept[-1][1].extend([*waiting, *statements])
+            waiting = []
+        else:
+            kept.append((phase, [*waiting, *statements]))
+            waiting = []
+    return kept
+
+
+def _with_prediction(found: list[PhaseCode], loop: TrainingLoop) -> list[PhaseCode]:
+    """The phases; where none is Predict, the prediction is taken out of the loss."""
+    names = [phase.name for phase, _ in found]
+    if "Predict" in names or "Loss" not in names:
+        return found
+    at = names.index("Loss")
+    phase, (first, *others) = found[at]
+    parts = split_prediction(first, loop.prediction or "y_pred")
+    if parts is None:
+        return found
+    prediction, loss = parts
+    predict = msgspec.structs.replace(phase, name="Predict")
+    both = [(predict, [prediction]), (phase, [loss, *others])]
+    return [*found[:at], *both, *found[at + 1 :]]
+
+
+def _is_below(statement: ast.stmt, line: int) -> bool:
+    """Whether a line is one of a statement's, but not its first."""
+    return first_line(statement) < line <= (statement.end_lineno or 0)
+
+
+def _statement_on(body: Sequence[ast.stmt], line: int) -> ast.stmt | None:
+    """The statement that begins on a line, or the `if` around one that does."""
+    found = (s for s in body if first_line(s) == line)
+    return next(found, None) or next(
+        (s for s in body if isinstance(s, ast.If) and _is_below(s, line)), None
+    )
+
+
+def _clips(statement: ast.stmt) -> bool:
+    """Whether it changes gradients: it belongs to the update, not to the gradient before it."""
+    return "clip_grad" in ast.unparse(statement)
+
+
+def _calls_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+def _stored_in(node: ast.AST) -> Iterator[str]:
+    """The names that a function's own code, or a statement, gives a value."""
+    children = ast.iter_child_nodes(node) if isinstance(node, ast.FunctionDef) else [node]
+    for child in children:
+        for inner in _own_nodes(child):
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                yield inner.id
+
+
+def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a statement without those of functions and classes."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _own_nodes(child)
+
+
+def _leaving(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that leave a loop, or its pass, or the function around it."""
+    for statement in body:
+        for node in _own_nodes(statement):
+            if isinstance(node, ast.Return) or (
+                isinstance(node, ast.Break | ast.Continue) and not _is_of_inner(node, statement)
+            ):
+                yield node
+
+
+def _is_of_inner(node: ast.AST, statement: ast.stmt) -> bool:
+    """Whether a `break` belongs to a loop inside of the statement."""
+    loops = (n for n in ast.walk(statement) if isinstance(n, ast.For | ast.While))
+    return any(node in ast.walk(part) for loop in loops for part in loop.body)
