@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from tutor.lesson.model import ScriptOptions
 from tutor.protocol.messages import (
@@ -25,7 +26,7 @@ from tutor.ui.commands import KEYS
 from tutor.ui.panes.code import CodePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.numbers import NumbersPane
-from tutor.ui.screens.dialogs import HelpScreen
+from tutor.ui.screens.dialogs import AskTrust, HelpScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.notices import notice_text
 
@@ -54,7 +55,7 @@ def make_script_app(make_app: MakeApp) -> Callable[..., TutorApp]:
 def marked(app: Any) -> list[str]:
     """The rows of the code with a mark, without the phase's name at their end."""
     rows = [c.plain for c in app.lines]
-    return [row for row in rows if row[:1] in "▶│┃✗"]
+    return [row for row in rows if row[:1] in "▶:┃✗"]
 
 
 # ── The code ────────────────────────────────────────────────────────────────────────
@@ -76,7 +77,7 @@ async def test_the_next_phase_and_the_last_one_are_marked_and_a_line_that_failed
     app = OnePane(CodePane(id="code"), view_of(at(1, 3)))
     async with app.run_test(size=(60, 40)) as pilot:
         await pilot.pause()
-        assert [row[:4] for row in marked(app.pane)] == ["┃ 12", "▶ 13", "│ 14"]
+        assert [row[:4] for row in marked(app.pane)] == ["┃ 12", "▶ 13", ": 14"]
         failed = LessonFailed(lesson="train.py", phase="Update", line=14, message="no")
         app.view = view_of(at(1, 3), failed=failed)
         await pilot.pause()
@@ -375,6 +376,20 @@ async def test_the_help_leaves_out_what_a_script_does_not_have(
         assert "Next phase" in text
         assert "gradient mode" not in text
         assert "exercise" not in text.lower()
+
+
+async def test_whether_to_trust_is_asked_of_a_script(
+    make_script_app: Callable[..., TutorApp],
+) -> None:
+    app = make_script_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await app.push_screen(AskTrust(SCRIPT))
+        await settled(pilot)
+        shown = app.screen.query_one(".dialog Static", Static)
+        words = str(shown.content)
+        assert "script" in words
+        assert "lesson" not in words
+        assert str(SCRIPT.path) in words
 
 
 async def test_the_menu_and_back(make_script_app: Callable[..., TutorApp]) -> None:

@@ -16,7 +16,7 @@ from tutor.ui.code_lines import FAILED, FOLDED, fold_at, highlighted
 from tutor.ui.text_styles import Piece, line
 from tutor.ui.variables import Name
 
-CONTINUED: Piece = ("│ ", text_styles.NEXT)
+CONTINUED: Piece = (": ", text_styles.NEXT)
 """Beside the further lines of the phase that is about to run."""
 
 _LABEL_GAP = 2
