@@ -13,9 +13,7 @@ from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import read_script
 
-GAPS = {
-    "xor_class_numpy": "weights that grow by their gradients, without a loss",
-}
+GAPS = {}
 """The scripts that the outline does not read as a person does."""
 
 AT_RUN_TIME = frozenset({"package_missing", "input_refused", "loop_not_reached"})

@@ -6,6 +6,7 @@ with `#: Predict *` also a batch; one with `#: loop mode=… loss=…` is a loop
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from tutor.script.loops import outline_of
 from tutor.script.outline import TrainingLoop
+from tutor.script.phases import place_of
 from tutor.wording.script_notes import refusal_text
 
 _TEXT = Path(__file__).with_name("outline_scripts.txt").read_text(encoding="utf-8")
@@ -65,14 +67,16 @@ def shown(loop: TrainingLoop, key: str) -> str:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_loops_and_phases_are_found_as_the_script_says(name: str) -> None:
     source = SCRIPTS[name]
-    outline = outline_of(source)
+    outline, tree = outline_of(source), ast.parse(source)
     expected = expected_of(source)
     assert [loop.line for loop in outline.loops] == [one.line for one in expected]
     for loop, one in zip(outline.loops, expected, strict=True):
         found = sorted((p.line, p.column, p.name, p.starts_batch) for p in loop.phases)
         assert [(line, name, batch) for line, _, name, batch in found] == one.phases
         assert {key: shown(loop, key) for key in one.facts} == one.facts
-        assert len({(p.line, p.column) for p in loop.phases}) == len(loop.phases)
+        places = {(p.line, p.column) for p in loop.phases}
+        assert len(places) == len(loop.phases)
+        assert places <= {place_of(n) for n in ast.walk(tree) if isinstance(n, ast.stmt)}
         assert all(p.line <= p.end_line for p in loop.phases)
 
 

@@ -28,8 +28,8 @@ _NO_GRADIENT = re.compile(
     r"no_grad|dd|drop|ds|dl"
 )
 _LOSS = re.compile(
-    r"loss|cost|^(?:mse|rmse|mae|sse|rss|bce|ce|nll|j|l|e|objective|criterion|obj|residual|penalty|"
-    r"kl|kld|kl_div|recon|hinge|bce_\w+)\d*$|err(?:or)?s?(?:_|\d|$)|^resid|^diff",
+    r"loss|cost|^(?:mse|rmse|mae|sse|rss|bce|ce|nll|objective|criterion|obj|residual|penalty|"
+    r"kl|kld|kl_div|recon|hinge|bce_\w+)\d*$|^[jle]$|err(?:or)?s?(?:_|\d|$)|^resid|^diff",
     re.IGNORECASE,
 )
 _LOSS_WORDS = (
@@ -219,6 +219,8 @@ def head_of(node: ast.stmt) -> list[ast.AST]:
     match node:
         case ast.If(test=test) | ast.While(test=test):
             return [test]
+        case ast.For(iter=iterated):
+            return [iterated]
     return [] if is_compound(node) else [node]
 
 

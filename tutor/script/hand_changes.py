@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tutor.script.code_index import last_name
+from tutor.script.code_index import called_name, last_name
 from tutor.script.data_flow import (
     base_variable,
     is_gradient,
@@ -55,6 +55,13 @@ def candidates(node: ast.stmt) -> Iterator[HandChange]:
                 yield from _from_value(None, part, node)
         case ast.Expr(value=ast.Call() as call):
             yield from _called(call, node)
+
+
+def renamed_later(node: ast.stmt) -> Iterator[HandChange]:
+    """The change in `w2 = w - lr * dw`, if the parameter is given this value later."""
+    match node:
+        case ast.Assign(targets=[ast.Name()], value=value):
+            yield from _from_value(None, value, node)
 
 
 def _assigned(target: ast.expr, value: ast.expr, node: ast.stmt) -> Iterator[HandChange]:
@@ -273,16 +280,23 @@ def _depends(change: HandChange, own: str, context: ChangeContext) -> bool:
     """Whether what is added is computed from the parameter, and not only scaled by it."""
     read = variables(change.added)
     others = {k: v for k, v in context.computed_from.items() if k != own}
-    is_product = any(isinstance(n, _PRODUCTS) for t in change.added for n in ast.walk(t))
+    is_product = any(_multiplies(n) for t in change.added for n in ast.walk(t))
     is_subtracted = any(sign < 0 for sign, _ in change.terms)
     if own in sources(read - {own}, others) and is_product:
-        return is_subtracted or _has_difference(change, read, context)
+        words = {word for term in change.added for word in _words(term)}
+        is_sure = is_subtracted or any(map(is_gradient, words))
+        return is_sure or _has_difference(change, read, context)
     named = [v for n in variables(context.tests) for v in context.values.get(n, ())]
     is_tested = any(_uses(test, own) for test in [*context.tests, *named])
     if is_tested and (is_product or context.is_beside):
         return True  # a perceptron's step after a mistake
     is_scaled = any(isinstance(t, ast.BinOp) and isinstance(t.op, _SCALING) for t in change.added)
     return own in read and is_scaled and is_subtracted
+
+
+def _multiplies(node: ast.AST) -> bool:
+    """Whether a node of an expression is a product, or an operator of one."""
+    return isinstance(node, _PRODUCTS) or called_name(node) in _PRODUCT_CALLS
 
 
 def _has_difference(change: HandChange, read: set[str], context: ChangeContext) -> bool:
@@ -301,6 +315,7 @@ def _uses(test: ast.expr, own: str) -> bool:
 
 
 _PRODUCTS = (ast.Mult, ast.MatMult, ast.Div)
+_PRODUCT_CALLS = frozenset({"dot", "matmul", "outer", "mm", "einsum", "multiply", "mul"})
 _SCALING = (ast.Mult, ast.Div)
 
 

@@ -35,8 +35,14 @@ def gradient_of(change: HandChange, code: Sequence[ast.stmt]) -> ast.expr | None
         return None
     sign, term = change.terms[0]
     rest = _without_rate(term)
-    if rest is None or any(_is_running(name, code) for name in _sources(rest, code)):
+    near = _sources(term, code)
+    if any(_is_running(name, code) for name in near):
         return _inside(term, code)
+    if rest is None:
+        is_scaled = any(is_rate(name.rpartition(".")[2]) for name in near)
+        rest = None if is_scaled else term
+    if rest is None:
+        return None
     return rest if sign < 0 else ast.UnaryOp(ast.USub(), rest)
 
 

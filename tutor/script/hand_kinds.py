@@ -38,6 +38,24 @@ def mark_by_hand(unit: CodeUnit, flow: StatementFlow, *, has_backward: bool) -> 
         _mark_loss(unit, flow, training)
     for node in [*updates, *named]:
         _Gradients(unit, flow, node, has_backward).mark()
+    _mark_renames(unit, flow, updates)
+
+
+def _mark_renames(unit: CodeUnit, flow: StatementFlow, updates: list[ast.stmt]) -> None:
+    """Mark `w = w2` as a part of the update that has computed `w2`."""
+    made = {name for node in updates for name in writes(node)}
+    for node in flow.simple:
+        if _is_rename(node) and reads(node) <= made and writes(node) & _changed(unit):
+            unit.kinds.setdefault(node, UPDATE)
+
+
+def _is_rename(node: ast.stmt) -> bool:
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Assign) and isinstance(value, ast.Name | ast.Tuple)
+
+
+def _changed(unit: CodeUnit) -> set[str]:
+    return {change.variable for change in unit.changes}
 
 
 def _mark_loss(unit: CodeUnit, flow: StatementFlow, training: list[ast.stmt]) -> None:
@@ -134,9 +152,8 @@ class _Gradients:
     def _is_copy(self, node: ast.stmt) -> bool:
         """Whether a statement keeps the old value of a parameter: `old = w.copy()`."""
         value = getattr(node, "value", None)
-        parameters = {c.variable for c in self.unit.changes}
         is_copy = called_name(value) in ("copy", "clone", "deepcopy") if value else False
-        return is_copy and bool(reads(node) & parameters)
+        return is_copy and bool(reads(node) & _changed(self.unit))
 
     def _is_behind(self, node: ast.stmt, kind: str) -> bool:
         """Whether a statement stands behind all statements of a kind."""

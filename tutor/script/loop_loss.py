@@ -54,10 +54,19 @@ def prediction_of(units: list[CodeUnit]) -> str:
         nodes = [n for n in statements(unit.body) if unit.kinds.get(n) == LOSS]
         values = [value for n in nodes for value in _values(n)]
         search = _PredictionSearch(unit)
+        if beside := [name for n in nodes for name in _beside(n)]:
+            return beside[0]
         for expression in [*values, *unit.losses]:
             if name := search.within(expression, _DEEPEST):
-                return name
+                return "" if is_loss(name.rpartition(".")[2]) and "." in name else name
     return ""
+
+
+def _beside(node: ast.stmt) -> list[str]:
+    """The names that get a value together with the loss: `logits, loss = model(x, y)`."""
+    targets = flat_targets(node)
+    names = [text_of(t) for t in targets if len(targets) > 1 and variable(t)]
+    return [name for name in names if not is_loss(name) and not is_gradient(name)]
 
 
 class _PredictionSearch:

@@ -100,6 +100,10 @@ def _incomplete(index: CodeIndex, signs: TrainingSigns) -> Refusal | None:
     """The loop that comes nearest: one without an update, or without a backward pass."""
     loops = [n for n in ast.walk(index.tree) if isinstance(n, LOOPS)]
     loops.sort(key=lambda n: n.lineno)
+    for loop in loops:
+        called = index.reached([loop.test]) if isinstance(loop, ast.While) else []
+        if {GRADIENT, UPDATE} <= signs.of_functions(called):
+            return Refusal("update_in_condition", loop.lineno)
     for code, sign in (("no_update", GRADIENT), ("no_backward", UPDATE)):
         for loop in loops:
             if sign in signs.within(loop.body):

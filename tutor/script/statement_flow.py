@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from tutor.script.code_index import FUNCTIONS, LOOPS, LoopCode
 from tutor.script.data_flow import blocks_of, is_compound, is_whole, reads, writes
 
+_HEADLESS = (ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match, ast.AsyncFor)
+
 
 class StatementFlow:
     """The statements of a loop's body or of a function, those of inner functions left out."""
@@ -20,6 +22,8 @@ class StatementFlow:
         self.position = {node: at for at, node in enumerate(self._blocks)}
         self.simple = [n for n in self._blocks if not is_compound(n) or isinstance(n, ast.If)]
         """The simple statements, and the `if`s, which stand for their conditions."""
+        self.heads = [n for n in self._blocks if not isinstance(n, _HEADLESS)]
+        """These, and the loops, which stand for their heads."""
 
     def _add(
         self, block: Sequence[ast.stmt], around: tuple[int, ...], loops: tuple[LoopCode, ...]

@@ -80,7 +80,7 @@ class StatementKinds:
     def _unit(self, body: list[ast.stmt], function: FunctionCode | None) -> CodeUnit:
         unit = CodeUnit(body, function)
         flow = StatementFlow(body)
-        for node in flow.simple:
+        for node in flow.heads:
             self._by_name(unit, node)
         self._mark_losses(unit, flow)
         if not self.has_optimizer:

@@ -30,7 +30,14 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.hand_changes import ChangeContext, HandChange, bare, candidates, is_training
+from tutor.script.hand_changes import (
+    ChangeContext,
+    HandChange,
+    bare,
+    candidates,
+    is_training,
+    renamed_later,
+)
 
 RESET, GRADIENT, UPDATE = "Reset", "Gradient", "Update"
 
@@ -176,8 +183,21 @@ class TrainingSigns:
         """The parameters that a simple statement changes by hand."""
         if node not in self._changes:
             found = list(candidates(node))
-            self._changes[node] = [c for c in found if self._is_change(c)] if found else []
+            found += [] if found else self._renamed(node)
+            self._changes[node] = [c for c in found if self._is_change(c)]
         return self._changes[node]
+
+    def _renamed(self, node: ast.stmt) -> list[HandChange]:
+        """The change in `w2 = w - lr * dw`, where `w = w2` follows."""
+        found = list(renamed_later(node))
+        inside = list(statements(self._around(node))) if found else []
+        return [c for c in found if any(self._takes(s, c) for s in inside)]
+
+    def _takes(self, node: ast.stmt, change: HandChange) -> bool:
+        """Whether a statement gives the parameter the value that a change has computed."""
+        if not isinstance(node, ast.Assign) or change.variable not in writes(node):
+            return False
+        return bool(variables([node.value]) & writes(change.node))
 
     def _is_change(self, change: HandChange) -> bool:
         function = self.index.function_of(change.node)
@@ -226,7 +246,9 @@ class TrainingSigns:
     def _is_renamed(self, node: ast.stmt, change: HandChange) -> bool:
         """Whether a statement gives the parameter the changed value that another name held."""
         assert isinstance(node, ast.Assign | ast.AnnAssign)
-        return node.value is not None and change.variable in variables([node.value])
+        return self._takes(node, change) or (
+            node.value is not None and change.variable in variables([node.value])
+        )
 
     def _around(self, node: ast.stmt) -> list[ast.stmt]:
         """The body of the outermost loop around a statement in its function; or the function's."""
@@ -248,7 +270,7 @@ class TrainingSigns:
                 found |= self.named(node)
                 if self.changes(node):
                     found.add(UPDATE)
-            elif isinstance(node, ast.If | ast.While):
+            elif isinstance(node, ast.If | ast.While | ast.For):
                 found |= self.named(node)
         return found
 

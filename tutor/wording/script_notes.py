@@ -26,6 +26,10 @@ _REFUSALS: Mapping[str, str] = {
         "this loop updates the parameters, but nothing computes their gradients. Add "
         "`loss.backward()` before the update, then open the file again"
     ),
+    "update_in_condition": (
+        "the condition of this `while` runs the training step, and the tutor steps only what "
+        "stands in the loop. Move the step into the loop's body"
+    ),
     "fit_of_library": (
         "`{call}` runs the training loop inside a library, where the tutor can't stop it. Write "
         "the loop yourself: a `for` loop with `loss.backward()` and `optimizer.step()`"
