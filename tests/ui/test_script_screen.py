@@ -94,6 +94,17 @@ async def test_before_an_epoch_the_loop_is_next_and_after_the_end_nothing_is() -
         assert [row[:4] for row in marked(app.pane)] == ["┃ 15"]
 
 
+async def test_the_line_of_an_error_is_in_view_also_before_the_loop() -> None:
+    long = script(SCRIPT.source + "# more\n" * 50)
+    app = OnePane(CodePane(id="code"), view_of(None, long))
+    async with app.run_test(size=(60, 8)) as pilot:
+        await pilot.pause()
+        failed = LessonFailed(lesson="train.py", phase="the code", line=60, message="no")
+        app.view = view_of(None, long, failed=failed)
+        await pilot.pause()
+        assert any(row.strip().startswith("✗ 60") for row in app.screen_rows)
+
+
 async def test_after_the_end_the_last_phase_is_in_view() -> None:
     app = OnePane(CodePane(id="code"), view_of(at(3, 5)))
     async with app.run_test(size=(60, 5)) as pilot:

@@ -211,7 +211,8 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
         rows = attempt.code.split("\n")
         if failed.phase == attempt.exercise.phase and failed.line <= len(rows):
             line += f" of the code to fix, {rows[failed.line - 1].strip()}"
-    return f"{failed.phase} failed{line}: {sentence(failed.message)}"
+    phase = f"{failed.phase[:1].upper()}{failed.phase[1:]}"
+    return f"{phase} failed{line}: {sentence(failed.message)}"
 
 
 def still_to_do(attempt: Attempt) -> Iterator[Line]:

@@ -109,7 +109,10 @@ class ErrorBar(Bar):
         name = self.view.lesson.path.name
         where = f"{name}, line {failed.line}" if failed.line else name
         where = where_failed(failed, self.attempt) or where
-        what = f"{one_line(failed.phase)} failed · {one_line(where)}: {one_line(failed.message)}"
+        phase = one_line(failed.phase)
+        what = (
+            f"{phase[:1].upper()}{phase[1:]} failed · {one_line(where)}: {one_line(failed.message)}"
+        )
         shown = line((what, text_styles.ERROR)).wrap(width)
         if len(shown) > MOST_ERROR_LINES:
             cut = shown[MOST_ERROR_LINES - 1] + line((" …", text_styles.ERROR))

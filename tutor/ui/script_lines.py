@@ -61,6 +61,14 @@ def lines_ahead(view: RunView) -> range:
     return range(frame.next_line, frame.next_line + 1)
 
 
+def lines_to_follow(view: RunView) -> range:
+    """The lines to keep in view: that of an error, of what is next, or at the end of the last."""
+    if view.failed is not None and view.failed.line:
+        return range(view.failed.line, view.failed.line + 1)
+    last = view.last_section
+    return lines_ahead(view) or (last.lines if last and not view.at_start else range(0))
+
+
 class ScriptListing:
     """The rows of a script's file in a pane of one width.
 

@@ -183,7 +183,8 @@ def _rate_stays(values: Values, commands: Commands) -> Iterable[str]:
 def _phase_failed(values: Values, commands: Commands) -> Iterable[str]:
     place: CodePlace = values["place"]
     line = f", line {place.line}" if place.is_in_file else ""
-    yield f"{one_line(place.phase)} failed{line}{_line_of_code(place)}"
+    phase = one_line(place.phase)
+    yield f"{phase[:1].upper()}{phase[1:]} failed{line}{_line_of_code(place)}"
     yield _filled(_STARTS_AGAIN, commands)
 
 

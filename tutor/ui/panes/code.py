@@ -32,7 +32,7 @@ from tutor.ui.code_lines import (
 )
 from tutor.ui.commands import CODE_COMMANDS, bindings
 from tutor.ui.panes.lines import FooterPane, LinesPane
-from tutor.ui.script_lines import ScriptListing, lines_ahead, marks_of
+from tutor.ui.script_lines import ScriptListing, lines_to_follow, marks_of
 from tutor.ui.text_styles import Piece, line
 from tutor.ui.variables import (
     Name,
@@ -200,7 +200,8 @@ class CodePane(FooterPane):
         exercise = self.attempt.exercise if self.attempt else None
         to_fix = exercise.phase if isinstance(exercise, Repair) and view.at_start else ""
         lines = (view.frame.next_line, view.frame.is_over) if view.frame else ()
-        place = (view.lesson.digest, view.mode, view.next_phase, lines, to_fix, self.room)
+        state = view.next_phase, lines, view.failed if view.lesson.script else None
+        place = (view.lesson.digest, view.mode, state, to_fix, self.room)
         if place == self._followed:
             return
         self._followed = place
@@ -255,9 +256,7 @@ class CodePane(FooterPane):
         if self._listing is None or self._listed_for != drawn_for:
             self._listing, self._listed_for = ScriptListing(view.lesson, width), drawn_for
             self._rows.clear()
-        last = view.last_section  # after the end of the script nothing is ahead
-        followed = lines_ahead(view) or (last.lines if last and not view.at_start else range(0))
-        span = self._listing.span(followed)
+        span = self._listing.span(lines_to_follow(view))
         if span is not None:
             self._phases[self._next] = span
         return self._listing.rows(marks_of(view, self._chosen))
