@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tutor.analysis.doctor.examination import examine
@@ -176,6 +177,34 @@ def test_a_run_that_diverges_within_its_first_epoch() -> None:
     assert finding.fix.loss_with is not None
     assert finding.fix.loss_with < 1
     assert not found_in(BATCHES.replace("lr=1.0", "lr=0.01"))
+
+
+SAMPLES = """\
+import numpy as np
+
+rng = np.random.default_rng(0)
+x = 3 * rng.normal(size=(20, 2))
+y = x @ np.array([1.0, 2.0])
+w = np.zeros(2)
+for epoch in range(20):
+    for x_i, y_i in zip(x, y):
+        error = x_i @ w - y_i
+        loss = error**2
+        gradient = 2 * error * x_i
+        w -= 0.2 * gradient
+"""
+
+
+def test_samples_by_hand_that_diverge() -> None:
+    (finding,) = found_in(SAMPLES).values()
+    assert (finding.code, finding.line) == ("diverges", line_of(SAMPLES, "0.2 *"))
+    # Of one sample the curvature along the gradient is 2 |x|².
+    curvature, bound = (float(str(finding.numbers[name])) for name in ("curvature", "bound"))
+    assert bound == pytest.approx(2 / curvature)
+    rng = np.random.default_rng(0)
+    possible = 2 * ((3 * rng.normal(size=(20, 2))) ** 2).sum(1)
+    assert abs(possible - curvature).min() < 1e-3 * curvature
+    assert not found_in(SAMPLES.replace("0.2 *", "0.01 *"))
 
 
 # ── Functions, classes, and the rest of the script ──────────────────────────────────

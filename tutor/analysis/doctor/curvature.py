@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 
+from tutor.analysis.doctor.rule import Patient
+from tutor.errors import RunError
+from tutor.training.probe import Probe
+
 Tensors: TypeAlias = Sequence[torch.Tensor]
 
 _PARALLEL = 1e-3
 """The largest part of a step that is not along the gradient, for it to be one of plain descent."""
+
+_PROBED = 1e-3
+"""The distance of two places whose losses are compared, by the size of the parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,41 @@ def _product(gradients: Tensors, along: Tensors, leaves: Tensors) -> list[torch.
     product = sum(((g * v).sum() for g, v in zip(gradients, along, strict=True)), start=0.0)
     found = torch.autograd.grad(product, leaves, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
     return [torch.zeros_like(p) if h is None else h for p, h in zip(leaves, found, strict=True)]
+
+
+def curvature_by_probe(patient: Patient, at: Slope) -> float | None:
+    """The curvature along a gradient by hand, by three losses of the code's own Predict and Loss.
+
+    None if they can't be computed beside the run.
+    """
+    run = patient.run
+    place = run.standpoint()
+    is_script = patient.lesson.script is not None
+    size = dot(at.gradients, at.gradients) ** 0.5
+    names = list(place.start.values)
+    if not size > 0 or len(names) != len(at.gradients) or (is_script and not place.start.names):
+        return None
+    length = _PROBED * max(1.0, dot(at.parameters, at.parameters) ** 0.5)
+    try:
+        probe = Probe(
+            run.program, run.device, run.learning_rate, 0, precise=True, quiet=patient.quiet
+        )
+        probe.stand(place)
+        left, middle, right = (
+            probe.loss(
+                {
+                    name: (point + side * length / size * gradient).numpy()
+                    for name, point, gradient in zip(
+                        names, at.parameters, at.gradients, strict=True
+                    )
+                }
+            )
+            for side in (-1, 0, 1)
+        )
+    except RunError:
+        return None
+    found = (left - 2 * middle + right) / length**2
+    return found if math.isfinite(found) else None
 
 
 def rate_of_step(before: Slope, now: Tensors) -> float | None:

@@ -11,7 +11,13 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from tutor.analysis.doctor.curvature import Slope, curvature_between, rate_of_step, slope_of
+from tutor.analysis.doctor.curvature import (
+    Slope,
+    curvature_between,
+    curvature_by_probe,
+    rate_of_step,
+    slope_of,
+)
 from tutor.analysis.doctor.graph_nodes import leaves_of
 from tutor.analysis.doctor.learning_rates import RatePlace, place_of_rate
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
@@ -57,7 +63,9 @@ class DivergenceRule(DoctorRule):
         self._by_hand: Slope | None = None
         self._measured: Counter[int] = Counter()
         self._gradients: Counter[int] = Counter()
-        """The gradients by hand of each epoch: they are of one loss if there is one batch."""
+        """The gradients by hand that were seen, by epoch."""
+        self._losses: dict[int, float] = {}
+        """By the batch's number: its loss when it was first seen."""
         self._momentum, self._rate = 0.0, 0.0
         self._is_scaled = False
 
@@ -96,7 +104,8 @@ class DivergenceRule(DoctorRule):
         if self._last is not None:
             slope, leaves = self._last
             plain = rate_of_step(slope, leaves)
-            self._keep(slope, self._rate if self._momentum else plain, slope.curvature)
+            rate = self._rate if self._momentum else plain
+            self._keep(slope, rate, slope.curvature)
         self._last = None
 
     # ── By hand ─────────────────────────────────────────────────────────────────────
@@ -106,12 +115,21 @@ class DivergenceRule(DoctorRule):
         loop = self.patient.run.loop
         if moment.phase == "Gradient" and moment.error is None:
             before, self._by_hand = self._by_hand, self._slope_by_hand(loop)
+            batch = self._gradients[moment.epoch]
             self._gradients[moment.epoch] += 1
-            now = self._by_hand
-            if before and now and max(self._gradients.values()) == 1:
-                rate = rate_of_step(before, now.parameters)
-                self._keep(before, rate, curvature_between(before, now))
+            if before and self._by_hand:
+                self._compare(before, self._by_hand, batch, moment.epoch)
         return ()
+
+    def _compare(self, before: Slope, now: Slope, batch: int, epoch: int) -> None:
+        """Measure a step by hand; where batches alternate, only once a batch's loss has grown."""
+        rate, first = rate_of_step(before, now.parameters), self._losses.setdefault(batch, now.loss)
+        if max(self._gradients.values()) == 1:
+            self._keep(before, rate, curvature_between(before, now))
+        elif now.loss > first and self._measured[epoch] < _MOST_MEASURED:
+            self._measured[epoch] += 1
+            curvature = curvature_by_probe(self.patient, now)
+            self._keep(now, rate, curvature)
 
     def _slope_by_hand(self, loop: Loop) -> Slope | None:
         """The gradients that the code has computed by hand, and where; None by autograd."""
@@ -149,7 +167,8 @@ class DivergenceRule(DoctorRule):
         run, steps = self.patient.run, self._too_long()
         if not steps:
             return
-        losses = [self._steps[0].loss, *map(float, run.history.losses.until(run.loop.epoch))]
+        first = next(iter(self._losses.values()), self._steps[0].loss)
+        losses = [first, *map(float, run.history.losses.until(run.loop.epoch))]
         grown = _grown(losses)
         later = None if grown is None else losses[grown]
         if later is None and not math.isfinite(losses[1]):  # it has grown within the first epoch
@@ -175,9 +194,11 @@ class DivergenceRule(DoctorRule):
         )
 
     def _too_long(self) -> list[_Step]:
-        """The steps that were too long, if at least half of them were."""
-        found = [step for step in self._steps if step.rate > step.bound]
-        return found if 2 * len(found) >= len(self._steps) and not self._is_scaled else []
+        """The steps that were too long, if they were so on average: batches differ."""
+        if not self._steps or self._is_scaled:
+            return []
+        average = sum(step.rate / step.bound for step in self._steps) / len(self._steps)
+        return [step for step in self._steps if step.rate > step.bound] if average > 1 else []
 
     def _fix(self, place: RatePlace, bound: float) -> CodeFix | None:
         if place.constant is None:

@@ -227,7 +227,7 @@ class NotFiniteRule(DoctorRule):
         """The same of NumPy's operations, which no recorder sees: they are computed again."""
         loop = self.patient.run.loop
         values = loop.parameters().values()
-        if any(isinstance(value, torch.Tensor) for value in values):
+        if any(value is None or isinstance(value, torch.Tensor) for value in values):
             return None
         watched = [loop.loss(), *loop.gradients_now().values()]
         if all(map(is_finite, watched)) or not all(_is_small(value) for value in values):
