@@ -16,6 +16,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from tutor.cli.lessons import trusted
+from tutor.cli.parsers import is_script
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
 from tutor.lesson import library
@@ -120,6 +121,10 @@ class _Wanted:
 
     def files(self, name: str) -> Sequence[Path]:
         """Of a lesson in all its languages, or in the one. Raises LessonError if there is none."""
+        if is_script(name):
+            raise LessonError(
+                one_line(f"{name} is a script, no lesson: `tutor inspect {name}` examines it")
+            )
         found = library.find_all(name)
         if self._all:
             found = {code: path for code, path in found.items() if library.is_shipped(path)}

@@ -44,10 +44,7 @@ def agreed(lesson: Lesson, *, trust_now: bool) -> Lesson:
     if trust.is_trusted(lesson):
         return lesson
     if not trust_now and not _says_yes(lesson):
-        raise LessonError(
-            f"{lesson.path} did not come with the tutor and is Python code: read it, "
-            "then give --trust to let it run"
-        )
+        raise LessonError(f"{_not_ours(lesson)}: read it, then give --trust to let it run")
     if trouble := trust.trust(lesson):
         warn(trouble)
     return lesson
@@ -58,12 +55,18 @@ def _says_yes(lesson: Lesson) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     print(
-        f"{one_line(str(lesson.path))} did not come with the tutor. It is Python code and "
-        "runs with your permissions.",
+        f"{_not_ours(lesson)} that runs with your permissions.",
         file=sys.stderr,
     )
     print("Run exactly this content from now on? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _not_ours(lesson: Lesson) -> str:
+    name = one_line(str(lesson.path))
+    if lesson.script is not None:
+        return f"{name} is a script: the tutor runs it, as `python` does. It is Python code"
+    return f"{name} did not come with the tutor and is Python code"
 
 
 def list_command(options: argparse.Namespace) -> int:

@@ -13,18 +13,19 @@ from typing import Any
 
 from tutor.cli.lessons import agreed
 from tutor.cli.output import warn
-from tutor.cli.parsers import is_script
+from tutor.cli.parsers import FAILED, is_script
 from tutor.engine.command_client import CommandClient, LessonAborted
-from tutor.errors import RunError, ScriptError, UsageError
+from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import json_text, one_line, plain
+from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import LoopReport
 from tutor.protocol.messages import Event, InspectScript, ScriptInspected
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop, loop_report
 from tutor.script.source import ScriptSource, read_script
-from tutor.wording.engine_notes import abort_text, place_text
+from tutor.wording.engine_notes import abort_text, note_text, place_text
 from tutor.wording.findings import finding_text, finding_values
 from tutor.wording.number_format import counted
 from tutor.wording.script_notes import refusal_in_source, source_note_text
@@ -52,7 +53,12 @@ def chosen_lesson(options: argparse.Namespace) -> Lesson:
             f"{source.path.name} has {counted(len(outline.loops), 'training loop')}: "
             f"there is no --loop {number}"
         )
-    chosen = ScriptOptions(number, tuple(options.arguments), options.here)
+    chosen = ScriptOptions(
+        loop=number,
+        arguments=tuple(options.arguments),
+        name=options.lesson,
+        is_here=options.here,
+    )
     return lesson_of_script(source, outline, chosen)
 
 
@@ -110,11 +116,18 @@ def inspect_command(options: argparse.Namespace) -> int:
         if not options.json:
             raise
         print(json_text({"loops": [], "refused": str(error)}))
-        return 1
+        return FAILED
     options.loop = options.loop or 1
     lesson = script_lesson(options)
     loops = [loop_report(loop) for loop in outline.loops]
-    found = _inspected(lesson)
+    try:
+        found = _inspected(lesson)
+    except Refused as refused:
+        if not options.json:
+            raise
+        why = note_text(Remark.of(refused))
+        print(json_text({"loops": [_loop_json(loop) for loop in loops], "refused": why}))
+        return FAILED
     loops[options.loop - 1] = found.loop
     if options.json:
         print(json_text(_as_json(loops, found)))
@@ -142,20 +155,21 @@ def _inspected(lesson: Lesson) -> ScriptInspected:
 
 def _as_json(loops: Sequence[LoopReport], found: ScriptInspected) -> dict[str, Any]:
     return {
-        "loops": [
-            {
-                "line": loop.line,
-                "function": loop.function,
-                "mode": loop.mode,
-                "parameters": list(loop.parameters),
-                "loss": loop.loss,
-                "prediction": loop.prediction,
-                "phases": [{"name": n, "lines": [a, b]} for n, a, b in loop.phases],
-            }
-            for loop in loops
-        ],
+        "loops": [_loop_json(loop) for loop in loops],
         "refused": None,
         "findings": [finding_values(finding) for finding in found.report.findings],
+    }
+
+
+def _loop_json(loop: LoopReport) -> dict[str, Any]:
+    return {
+        "line": loop.line,
+        "function": loop.function,
+        "mode": loop.mode,
+        "parameters": list(loop.parameters),
+        "loss": loop.loss,
+        "prediction": loop.prediction,
+        "phases": [{"name": n, "lines": [a, b]} for n, a, b in loop.phases],
     }
 
 

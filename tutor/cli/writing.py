@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.output import print_exactly, warn
-from tutor.cli.parsers import COMMANDS
+from tutor.cli.parsers import COMMANDS, is_script
 from tutor.cli.running import train, train_command
 from tutor.engine.command_client import CommandClient
 from tutor.errors import ScriptError, UsageError
@@ -43,6 +43,13 @@ def export_command(options: argparse.Namespace) -> int:
 
     Raises FileThere for a file that exists, unless --force is given.
     """
+    if is_script(options.lesson):
+        raise UsageError(
+            one_line(
+                f"{options.lesson} is a script already; its figures are written by "
+                f"`tutor run {options.lesson} --format csv`"
+            )
+        )
     path: Path | None = options.output
     kind = path.suffix.lower() if path else ""
     if path is not None and kind not in (*_KINDS, ".csv"):

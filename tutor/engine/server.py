@@ -88,6 +88,8 @@ class Server:
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
+    writing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
     optimizers: threading.Thread = field(
         default_factory=lambda: threading.Thread(target=_load_optimizers, daemon=True)
@@ -153,8 +155,10 @@ class Server:
         self._write(event)
 
     def _write(self, event: Event) -> None:
-        self.out.write(to_line(msgspec.structs.replace(event, opening=self.opening)))
-        self.out.flush()
+        line = to_line(msgspec.structs.replace(event, opening=self.opening))
+        with self.writing:
+            self.out.write(line)
+            self.out.flush()
 
     def _has_command(self) -> bool:
         return bool(self.inbox)
@@ -251,7 +255,11 @@ class Server:
         self._close()
         if left := self._begin_clean():
             self._ask_for_another_process(left)
-        run_lesson(command, self.send, self.capture)
+        if command.lesson.script is None:
+            run_lesson(command, self.send, self.capture)
+            return
+        with self.capture.passed_on(lambda text: self._write(OutputPrinted(text=text))):
+            run_lesson(command, self.send, self.capture)
 
     def _ask_for_another_process(self, reason: Remark) -> NoReturn:
         """End this one, which is not fit for a lesson: the app opens the lesson in another."""

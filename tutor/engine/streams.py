@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
@@ -112,6 +112,7 @@ class Capture:
         self._text = ""
         self._left_out = 0
         self._muted = 0
+        self._pass_on: Callable[[str], object] | None = None
         with for_the_main_thread_alone():
             threading.Thread(target=self._read_on, name="capture", daemon=True).start()
 
@@ -157,6 +158,18 @@ class Capture:
                 self._drain()
                 self._muted -= 1
 
+    @contextmanager
+    def passed_on(self, receive: Callable[[str], object]) -> Iterator[None]:
+        """Hand all that is printed inside to `receive` at once; nothing is left out."""
+        self._pass_on = receive
+        try:
+            yield
+        finally:
+            self._flush()
+            with self._lock:
+                self._drain()
+                self._pass_on = None
+
     def _flush(self) -> None:
         """Push out what Python and the C library still hold back."""
         for stream in (sys.stdout, sys.stderr):
@@ -188,6 +201,9 @@ class Capture:
                 self._keep(self._decoder.decode(raw))
 
     def _keep(self, text: str) -> None:
+        if self._pass_on is not None:
+            self._pass_on(text)
+            return
         whole = self._text + text
         self._left_out += max(len(whole) - KEPT_CHARACTERS, 0)
         self._text = whole[-KEPT_CHARACTERS:]

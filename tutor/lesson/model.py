@@ -196,6 +196,8 @@ class ScriptOptions(msgspec.Struct, frozen=True):
     """The number, from 1, of the training loop that is stepped."""
     arguments: tuple[str, ...] = ()
     """The arguments that the script finds in `sys.argv`, after its name."""
+    name: str = ""
+    """Its file as it was typed, the first of `sys.argv`; "" for its whole path."""
     is_here: bool = False
     """Whether it writes files where it wants; else into a temporary folder."""
     is_counted: bool = True

@@ -38,8 +38,11 @@ class ScriptEnvironment:
     def __init__(
         self, path: Path, module: ModuleType, arguments: Sequence[str], *, is_here: bool
     ) -> None:
-        """`module` is the script's `__main__`; `is_here`: it writes files where it wants."""
-        self._arguments = [str(path), *arguments]
+        """`module` is the script's `__main__`; `arguments` are its `sys.argv`.
+
+        `is_here`: it writes files where it wants.
+        """
+        self._arguments = list(arguments)
         self._folder = str(path.parent)
         self._path: list[str] | None = None
         self._module = module

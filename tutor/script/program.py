@@ -90,7 +90,10 @@ class _Opener:
         options = self._lesson.script
         assert options is not None
         environment = ScriptEnvironment(
-            self._lesson.path, module, options.arguments, is_here=options.is_here
+            self._lesson.path,
+            module,
+            [options.name or str(self._lesson.path), *options.arguments],
+            is_here=options.is_here,
         )
         loop = ScriptLoop(self.program, self._loop, driver, device, self._table(), environment)
         loop.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable
 from tutor.script.probe_loop import copied_names, names_needed
+from tutor.script.run_refusals import refusal_of
 from tutor.training import devices
 from tutor.training.devices import GeneratorStates, Randomness
 from tutor.training.loop import LessonRaised, Loop, lesson_raised
@@ -149,8 +149,14 @@ class ScriptLoop(Loop):
     # ── Running ─────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Run the script to its loop, or to its end if it does not come there."""
-        self._guarded(self._run_rest)
+        """Run the script to its loop, or to its end if it does not come there.
+
+        Raises LessonRaised, or Refused where the tutor can say what to do about it.
+        """
+        try:
+            self._guarded(self._run_rest)
+        except LessonRaised as error:
+            raise refusal_of(error, self.program) or error from error.__cause__
         self._see()
         tensors = (t for t in self.parameters().values() if isinstance(t, torch.Tensor))
         self.device = next((devices.name_of(t) for t in tensors), "cpu")
@@ -223,8 +229,6 @@ class ScriptLoop(Loop):
         try:
             with self._environment.entered():
                 return run()
-        except ModuleNotFoundError as error:
-            raise _missing(error, self.program) from error
         except BaseException as error:  # a script may raise anything, SystemExit among it
             raise lesson_raised(self.program, error) from error
 
@@ -391,36 +395,6 @@ class ScriptSnapshot:
     def parts(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another snapshot may share some."""
         return self.image.parts()
-
-
-def _missing(error: ModuleNotFoundError, program: Program) -> Exception:
-    """A refusal that names the package; the error itself, if the module was to be in one."""
-    raised = lesson_raised(program, error)
-    module = (error.name or "").partition(".")[0]
-    if not module or module in sys.modules or raised.line is None:
-        return raised
-    package = PACKAGES.get(module, module.replace("_", "-"))
-    return Refused("package_missing", line=raised.line, module=module, package=package)
-
-
-PACKAGES = {
-    "cv2": "opencv-python",
-    "sklearn": "scikit-learn",
-    "skimage": "scikit-image",
-    "PIL": "pillow",
-    "yaml": "PyYAML",
-    "bs4": "beautifulsoup4",
-    "dotenv": "python-dotenv",
-    "pytorch_lightning": "pytorch-lightning",
-    "torch_geometric": "torch-geometric",
-    "google": "protobuf",
-    "dateutil": "python-dateutil",
-    "serial": "pyserial",
-    "fitz": "PyMuPDF",
-    "Crypto": "pycryptodome",
-    "IPython": "ipython",
-}
-"""By module: the package that has it, where that has another name."""
 
 
 def _is_bound(expression: str, names: Mapping[str, Any]) -> bool:

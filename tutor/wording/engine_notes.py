@@ -33,6 +33,14 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Of a learner's own script
     "no_loop_number": "there is no training loop {number}: the script has {count}",
     "loop_not_reached": "the script came to its end without reaching its loop on line {line}",
+    "package_missing": (
+        "{path}:{line}: the module {module} is not installed for the tutor's Python: "
+        "install {package} there (pip install {package})"
+    ),
+    "input_refused": (
+        "{path}:{line}: a script can't ask by input() here: give the value in its code, or as an "
+        "argument of the script after --"
+    ),
     "rate_is_fixed": "the learning rate is a number in the code: the tutor can't change it there",
     "one_mode_of_script": "a script has one gradient mode, the one that it is written in",
     "own_device_of_script": "a script chooses its own device",
