@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from textwrap import dedent
@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tutor.analysis.doctor.examination import examine
+from tutor.analysis.doctor.examination import EPOCHS, examine
 from tutor.engine.open_runs import programs_for
+from tutor.engine.process_state import ProcessState
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.findings import DoctorFinding, DoctorReport
 from tutor.script.lesson import lesson_of_script
@@ -26,10 +27,19 @@ def script_lesson(text: str, path: Path = Path("train.py")) -> Lesson:
 
 def report_on(text: str) -> DoctorReport:
     """What the doctor says of a script."""
-    with redirect_stdout(StringIO()):
-        report = examine(script_lesson(text), compiled=programs_for)
+    report = examined(script_lesson(text))
     assert not report.failed
     return report
+
+
+def examined(lesson: Lesson, epochs: int = EPOCHS) -> DoctorReport:
+    """The report on a script, unheard; what it does to the process is undone."""
+    before = ProcessState.now()
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            return examine(lesson, compiled=programs_for, epochs=epochs)
+    finally:
+        before.restore()
 
 
 def found_in(text: str) -> dict[str, DoctorFinding]:
@@ -186,3 +196,38 @@ def test_a_script_that_ends_early_is_examined_to_its_end() -> None:
     report = report_on(short)
     assert {finding.code for finding in report.findings} == {"loss_kept_with_graph"}
     assert report.epochs == 2
+
+
+STRANGE = dedent("""
+    class Strange:
+        def __getattr__(self, name):
+            raise RuntimeError(name)
+        def __eq__(self, other):
+            raise ValueError
+        def __len__(self):
+            return -1
+    strange, slots = Strange(), {Strange: 1, "own": Strange()}
+    listed = [Strange(), None, float]
+""")
+
+
+def test_objects_that_raise_whatever_is_asked_of_them_hide_no_mistake() -> None:
+    faulty = STRANGE + NETWORK.replace("optimizer.zero_grad()", "pass")
+    assert set(found_in(faulty)) == {"gradients_not_reset"}
+
+
+HIDDEN = dedent("""
+    import torch
+
+    x = torch.tensor([1.0, 2.0, 3.0])
+    w = torch.tensor(0.5, requires_grad=True)
+    state = {"training": {"optimizer": torch.optim.SGD([w], lr=0.05)}}
+    for epoch in range(10):
+        loss = ((w * x - 2 * x) ** 2).mean()
+        loss.backward()
+        state["training"]["optimizer"].step()
+""")
+
+
+def test_an_optimizer_without_a_name_is_seen_when_it_makes_a_step() -> None:
+    assert set(found_in(HIDDEN)) == {"gradients_not_reset"}

@@ -114,7 +114,7 @@ class _Examination:
         self.found: list[DoctorFinding] = []
         self.epochs = 0
         self._known: set[tuple[str, int, str]] = set()
-        recorder.before = lambda call: self._each(lambda rule: rule.before_call(call))
+        recorder.before = self._before_call
         recorder.after = lambda call: self._each(lambda rule: rule.after_call(call))
 
     def go(self, epochs: int) -> bool:
@@ -195,6 +195,11 @@ class _Examination:
                 )
             )
         return not until()
+
+    def _before_call(self, call: TorchCall) -> None:
+        if call.name == "optimizer.step":
+            self._patient.stepped[id(call.arguments[0])] = call.arguments[0]
+        self._each(lambda rule: rule.before_call(call))
 
     def _each(self, ask: Callable[[DoctorRule], object]) -> None:
         """Ask each rule. One that raises is asked no more: the others still count."""

@@ -13,6 +13,9 @@ from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
+MOST_NUMBERS = 2**23
+"""The numbers of all parameters that are copied after each backward."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Left:
@@ -49,7 +52,12 @@ class MissingResetRule(DoctorRule):
         self._reported: set[int] = set()
 
     def _leaves(self) -> dict[str, torch.Tensor]:
-        return {n: t for n, t in self.patient.parameters().items() if t.is_leaf and t.requires_grad}
+        """The parameters that are followed: of a very large model the smallest ones."""
+        parameters = self.patient.parameters()
+        found = {n: t for n, t in parameters.items() if t.is_leaf and t.requires_grad}
+        if sum(t.numel() for t in found.values()) > MOST_NUMBERS:
+            found = {n: t for n, t in found.items() if t.numel() <= MOST_NUMBERS // len(found)}
+        return found
 
     def before_call(self, call: TorchCall) -> None:
         """Note the gradients that are there; see which of them an optimizer uses."""

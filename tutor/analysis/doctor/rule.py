@@ -39,6 +39,8 @@ class Patient:
     """Whether the examination is to stop. A rule that takes long asks it between its steps."""
     others: list[Run] = field(default_factory=list)
     """Runs besides it, which are given up with it."""
+    stepped: dict[int, torch.optim.Optimizer] = field(default_factory=dict)
+    """The optimizers that have made a step, by identity."""
 
     @property
     def namespace(self) -> Mapping[str, Any]:
@@ -75,8 +77,11 @@ class Patient:
         return {name: module for name, module in found.items() if id(module) not in inner}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimizers that names stand for."""
-        return dict(self._named(torch.optim.Optimizer))
+        """The optimizers that names stand for, and those without a name that have made a step."""
+        found = dict(self._named(torch.optim.Optimizer))
+        known = set(map(id, found.values()))
+        hidden = [one for key, one in self.stepped.items() if key not in known]
+        return {**found, **{f"optimizer {i}": one for i, one in enumerate(hidden, 1)}}
 
     def _named(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
         """The objects of a type, each once, by name: also in lists, dicts and attributes."""
@@ -85,7 +90,7 @@ class Patient:
             if name.startswith("__"):
                 continue
             for label, one in inside(name, thing):
-                if isinstance(one, kind) and id(one) not in known:
+                if issubclass(type(one), kind) and id(one) not in known:
                     known.add(id(one))
                     yield label, one
 
@@ -207,14 +212,27 @@ _CLOSED = (type, ModuleType, torch.Tensor, torch.nn.Module)
 
 
 def inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
-    """An object and what it holds, one level deep, by label."""
+    """An object and what it holds, one level deep, by label.
+
+    Nothing of the object's own is called: it may raise anything.
+    """
     yield name, thing
-    if isinstance(thing, list | tuple):
+    kind = type(thing)
+    if issubclass(kind, list | tuple):
         for i, one in enumerate(thing[:_MOST_INSIDE]):
             yield f"{name}[{i}]", one
-    elif isinstance(thing, dict):
-        for key, one in list(thing.items())[:_MOST_INSIDE]:
-            yield f"{name}[{key!r}]", one
-    elif not isinstance(thing, _CLOSED) and not callable(thing) and hasattr(thing, "__dict__"):
-        for attribute, one in list(vars(thing).items())[:_MOST_INSIDE]:
+    elif issubclass(kind, dict):
+        for key, one in list(dict.items(thing))[:_MOST_INSIDE]:
+            if isinstance(key, str | int):
+                yield f"{name}[{key!r}]", one
+    elif not issubclass(kind, _CLOSED) and not callable(thing):
+        for attribute, one in list(_attributes(thing).items())[:_MOST_INSIDE]:
             yield f"{name}.{attribute}", one
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    try:
+        found = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}
