@@ -14,6 +14,7 @@ Beside each `NAME.py` or `NAME.ipynb` stands `NAME.yaml`:
         prediction: y_pred         "" if the loss compares no name with the target
         parameters: [w, b]         expressions that are true where the loop stands
         epochs: [5]                how often the loop runs, each time that the script reaches it
+        changed: [params]          what the code changes, where it is the list of the parameters
         phases:                    in the order in which a batch runs them
           - [Predict, 14, 15]      from the first line to the last
     refused: {code: no_loop, line: 3}   instead of loops; the line may be absent
@@ -46,6 +47,7 @@ class ExpectedLoop:
     parameters: tuple[str, ...]
     epochs: tuple[int, ...]
     phases: tuple[tuple[str, int, int], ...]
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Case:
     refused: dict[str, Any] | None
     arguments: tuple[str, ...]
     needs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def name(self) -> str:
@@ -95,7 +100,9 @@ def read_case(expected: Path) -> Case:
 
 
 def _loop(data: dict[str, Any]) -> ExpectedLoop:
-    lists = {name: tuple(data[name]) for name in ("parameters", "epochs")}
+    lists = {
+        name: tuple(data[name]) for name in ("parameters", "epochs", "changed") if name in data
+    }
     phases = tuple((name, first, last) for name, first, last in data["phases"])
     return ExpectedLoop(**{**data, **lists, "phases": phases})
 

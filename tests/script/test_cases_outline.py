@@ -13,9 +13,6 @@ from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import read_script
 
-GAPS = {}
-"""The scripts that the outline does not read as a person does."""
-
 AT_RUN_TIME = frozenset({"package_missing", "input_refused", "loop_not_reached"})
 """The refusals that only a run can find."""
 
@@ -42,15 +39,7 @@ def expected(loop: ExpectedLoop) -> dict[str, Any]:
     return {name: getattr(loop, name) for name in names}
 
 
-def _with_gaps() -> list[Any]:
-    def marks(case: Case) -> list[pytest.MarkDecorator]:
-        gap = GAPS.get(case.name)
-        return [pytest.mark.xfail(reason=gap, strict=True)] if gap else []
-
-    return [pytest.param(case, id=case.name, marks=marks(case)) for case in STEPPED]
-
-
-@pytest.mark.parametrize("case", _with_gaps())
+@pytest.mark.parametrize("case", STEPPED, ids=str)
 def test_outline_is_as_a_reader_sees_the_script(case: Case) -> None:
     found = outline(case)
     assert found.refusal is None
@@ -63,7 +52,8 @@ def test_outline_is_as_a_reader_sees_the_script(case: Case) -> None:
 def _is_named_in(parameter: str, wanted: ExpectedLoop) -> bool:
     """Whether a name is a parameter's, or that of a dict or list which holds parameters."""
     return any(
-        label == parameter or label.startswith(f"{parameter}[") for label in wanted.parameters
+        label == parameter or label.startswith(f"{parameter}[")
+        for label in (*wanted.parameters, *wanted.changed)
     )
 
 
@@ -72,7 +62,7 @@ def _may_stop(case: Case) -> bool:
     return bool(re.search(r"\b(break|raise|return .*, it)\b", case.python()))
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", REFUSED, ids=str)
 def test_refusal_has_the_true_reason(case: Case) -> None:
     assert case.refused is not None
     code, line = case.refused["code"], case.refused.get("line")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeAlias
@@ -235,6 +236,17 @@ class Driver:
         return loss
 
     # ── Looking ─────────────────────────────────────────────────────────────────────
+
+    def loop_names(self) -> dict[str, Any]:
+        """The names of the loop's body, where the function around it has returned already."""
+        if self.loop is None or self._script:
+            return {}
+        body = self.loop.body
+        found = {}
+        for name, cell in zip(body.__code__.co_freevars, body.__closure__ or (), strict=True):
+            with suppress(ValueError):  # an empty cell
+                found[name] = cell.cell_contents
+        return found
 
     def frames(self) -> list[FrameType]:
         """The Python frames that wait, of the script and then of the pass, outermost first."""

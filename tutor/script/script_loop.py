@@ -21,7 +21,7 @@ from tutor.script.environment import ScriptEnvironment
 from tutor.script.instrument import PREFIX
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.script.parameters import ParameterTable
+from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.script.probe_loop import copied_names, names_needed
 from tutor.script.run_refusals import refusal_of
 from tutor.training import devices
@@ -101,7 +101,9 @@ class ScriptLoop(Loop):
     @property
     def in_last_batch(self) -> bool:
         """Whether the next step belongs to the epoch's last batch, as far as that is known."""
-        return self._batches_done >= self._batches_known
+        is_first = not self._batches_done
+        begins = is_first or (self._next != END and self.outline.phases[self._next].starts_batch)
+        return self._batches_done + begins >= self._batches_known
 
     @property
     def line(self) -> int:
@@ -241,7 +243,8 @@ class ScriptLoop(Loop):
 
     def _names(self) -> dict[str, Any]:
         """The names of the script's module and of the functions that wait, innermost last."""
-        inner = {k: v for frame in self._frames() for k, v in frame.f_locals.items()}
+        frames = (frame.f_locals for frame in self._frames())
+        inner = {k: v for names in (self.driver.loop_names(), *frames) for k, v in names.items()}
         if not self._ended:
             self._left_over = inner
         found = self._left_over | self.driver.names | inner
@@ -250,6 +253,8 @@ class ScriptLoop(Loop):
     def _scopes(self) -> Mapping[str, Any]:
         """The same names without a copy of them, to be read at once."""
         inner = [frame.f_locals for frame in reversed(self._frames())]
+        if names := self.driver.loop_names():
+            inner.append(names)
         return ChainMap(*inner, self.driver.names, self._left_over) if inner else self.driver.names
 
     def _frames(self) -> list[FrameType]:
@@ -283,7 +288,7 @@ class ScriptLoop(Loop):
 
     def loss(self) -> Any:
         """The object whose gradient was taken last; None before the first."""
-        return self.driver.loss
+        return unwrapped(self.driver.loss)
 
     def learning_rate(self) -> float:
         """The learning rate of now, as the script has it; 0.0 if that is not known."""

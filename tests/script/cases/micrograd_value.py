@@ -8,7 +8,7 @@ class Value:
     def __init__(self, data, parents=(), op=""):
         self.data = data
         self.grad = 0.0
-        self._parents = set(parents)
+        self._parents = parents
         self._op = op
         self._backward = lambda: None
 
@@ -56,7 +56,7 @@ class Value:
         def visit(v):
             if v not in seen:
                 seen.add(v)
-                for p in sorted(v._parents, key=id):
+                for p in v._parents:
                     visit(p)
                 order.append(v)
 

@@ -1,0 +1,151 @@
+"""Each script of the test set, stepped: as when run plainly, and the same after going back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+from tests.script.case_files import CASES, REFUSED, STEPPED, Case
+from tests.script.plain_runs import PlainRun, as_before, bits, in_folder, run_plainly
+from tests.script.test_cases_outline import AT_RUN_TIME
+from tutor.errors import Refused
+from tutor.lesson.model import ScriptOptions
+from tutor.protocol.frame import Frame, Position, is_same
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.program import script_programs
+from tutor.script.source import read_script
+from tutor.training.run import Run
+
+GAPS = {"exception_stops": "an exception of the body does not come to the script's own handler"}
+"""The scripts that do not run as under Python."""
+
+
+def _marks(case: Case) -> list[pytest.MarkDecorator]:
+    gap = GAPS.get(case.name)
+    return [pytest.mark.xfail(reason=gap, strict=True)] if gap else []
+
+
+def _name(case: Case, number: int) -> str:
+    return f"{case.name}-{number}" if len(case.loops) > 1 else case.name
+
+
+LOOPS = [
+    pytest.param(case, number, id=_name(case, number), marks=_marks(case))
+    for case in STEPPED
+    for number in range(1, len(case.loops) + 1)
+]
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    with redirect_stdout(io.StringIO()):
+        yield
+
+
+def opened(case: Case, number: int = 1) -> Run:
+    """A run of the script that stands before its loop's first epoch."""
+    source = read_script(case.path)
+    options = ScriptOptions(loop=number, arguments=case.arguments)
+    lesson = lesson_of_script(source, outline_of(source.text, _modules_beside()), options)
+    return Run(script_programs(lesson), quiet=muted)
+
+
+def _modules_beside() -> list[str]:
+    return [path.stem for path in CASES.glob("*_helpers.py")]
+
+
+def keep_keyframes(run: Run, seconds: float) -> None:
+    """Keep a keyframe at the end of each epoch for 0 seconds; none for many."""
+    run.history.interval = run.history.spacing = seconds
+    run._clock.start(seconds)
+
+
+def plain_run(case: Case, folder: Path) -> PlainRun:
+    """The script run plainly, in a folder of its own."""
+    if case.missing:
+        pytest.skip(f"needs {', '.join(case.missing)}")
+    (folder / "plain").mkdir()
+    return run_plainly(case, folder / "plain")
+
+
+@contextmanager
+def stepping(case: Case, folder: Path) -> Iterator[io.StringIO]:
+    """What a case needs around its run; what it prints."""
+    if case.missing:
+        pytest.skip(f"needs {', '.join(case.missing)}")
+    output = io.StringIO()
+    with as_before(), in_folder(folder), redirect_stdout(output):
+        yield output
+
+
+def steps_to_the_end(run: Run) -> Iterator[Frame]:
+    """The frame of each step, until the script is over."""
+    while not (frame := run.step_phase()).is_over:
+        yield frame
+
+
+@pytest.mark.parametrize(("case", "number"), LOOPS)
+def test_stepped_run_is_the_plain_run(case: Case, number: int, tmp_path: Path) -> None:
+    loop = case.loops[number - 1]
+    ends = {sum(loop.epochs[: n + 1]): n for n in range(len(loop.epochs))}
+    plain = plain_run(case, tmp_path)
+    finals = plain.loops[number - 1].finals
+    ran = set[tuple[int, str]]()
+    with stepping(case, tmp_path) as output:
+        run = opened(case, number)
+        for frame in steps_to_the_end(run):
+            ran.add((frame.line, frame.phase or ""))
+            if frame.is_epoch_end and frame.at.epoch in ends:
+                found = {name: bits(thing) for name, thing in run.loop.parameters().items()}
+                assert found == finals[ends[frame.at.epoch]]
+        assert run.at.epoch == sum(loop.epochs)
+        run.close()
+    assert output.getvalue() == plain.output
+    assert ran == {(first, name) for name, first, _ in loop.phases}
+
+
+@pytest.mark.parametrize("keyframes", [0.0, 1e9], ids=["restored", "run again"])
+@pytest.mark.parametrize(("case", "number"), LOOPS)
+def test_frames_after_going_back_are_the_same(
+    case: Case, number: int, keyframes: float, tmp_path: Path
+) -> None:
+    with stepping(case, tmp_path):
+        run = opened(case, number)
+        keep_keyframes(run, keyframes)
+        seen = {frame.at: frame for frame in [run.frame(), *steps_to_the_end(run)]}
+        last = max(at.epoch for at in seen)
+        middle = Position(max(last - 2, 1), 1)
+        moves = [run.back, run.back, run.back_epoch, lambda: run.seek(middle.epoch, middle.step)]
+        moves += [run.step_phase, run.step_phase, run.step_epoch]
+        moves += [lambda: run.seek(0), run.step_phase]
+        for move in moves:
+            check_same(move(), seen)
+        frames = list(steps_to_the_end(run))
+        assert frames[-1].at == max(seen)
+        for frame in frames:
+            check_same(frame, seen)
+        run.close()
+
+
+def check_same(frame: Frame, seen: Mapping[Position, Frame]) -> None:
+    """Fail with the first field that differs from the frame seen here before."""
+    before = seen[frame.at]
+    for field in Frame.__struct_fields__:
+        assert repr(getattr(frame, field)) == repr(getattr(before, field)), (frame.at, field)
+    assert is_same(frame, before)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in REFUSED if c.refused and c.refused["code"] in AT_RUN_TIME], ids=str
+)
+def test_run_is_refused_with_the_true_reason(case: Case, tmp_path: Path) -> None:
+    assert case.refused is not None
+    with stepping(case, tmp_path), pytest.raises(Refused) as refusal:
+        opened(case)
+    found = (refusal.value.code, refusal.value.values.get("line"))
+    assert found == (case.refused["code"], case.refused["line"])
