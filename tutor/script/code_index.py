@@ -11,12 +11,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TypeAlias
 
-FunctionCode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-LoopCode: TypeAlias = ast.For | ast.AsyncFor | ast.While
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-LOOPS = (ast.For, ast.AsyncFor, ast.While)
+from tutor.script.name_bindings import bound_by
+from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, is_of_self, last_name, own_nodes
 
 _TENSOR_METHODS = re.compile(
     r"train|eval|to|step|backward|zero_grad|parameters|append|fit|apply|update|forward|"
@@ -26,7 +23,6 @@ _TENSOR_METHODS = re.compile(
 """Methods of other libraries' objects: not looked up by their name alone."""
 _WRAPPERS = frozenset({"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"})
 """Functions that give back a function which calls their first argument."""
-_ITERATING = frozenset({"reversed", "list", "tuple", "enumerate", "tqdm"})
 
 
 class CodeIndex:
@@ -45,6 +41,8 @@ class CodeIndex:
             for child in ast.iter_child_nodes(node):
                 self.parents[child] = node
             self._read(node)
+            for name, value in bound_by(node):
+                self.bindings[name].append(value)
         self._bound_to: dict[str, list[FunctionCode]] = {}
         self._objects_of: dict[str, set[str]] = {}
         self._by_name: dict[str, list[FunctionCode]] = defaultdict(list)
@@ -66,42 +64,6 @@ class CodeIndex:
             case ast.ImportFrom(module=module, names=names):
                 for name in names:
                     self.imports[name.asname or name.name] = f"{module or '.'}.{name.name}"
-            case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    self._bind(target, value)
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
-                self._bind(target, value)
-            case ast.NamedExpr(target=target, value=value):
-                self._bind(target, value)
-            case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
-                self._bind(target, value)
-            case ast.For(target=target, iter=iterated):
-                self._bind_items(target, iterated)
-            case ast.Call(func=ast.Attribute(value=value, attr="append"), args=[item]):
-                self._bind(value, item)
-
-    def _bind(self, target: ast.expr, value: ast.expr) -> None:
-        if isinstance(target, ast.Tuple | ast.List):
-            values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
-            for part, of_part in zip(target.elts, values, strict=False):
-                self._bind(part, of_part)
-        elif name := last_name(target):
-            self.bindings[name].append(value)
-
-    def _bind_items(self, target: ast.expr, iterated: ast.expr) -> None:
-        """Bind a loop's target to what it goes through: a list stands for each of its items."""
-        while called_name(iterated) in _ITERATING and isinstance(iterated, ast.Call):
-            if not iterated.args:
-                return
-            if called_name(iterated) == "enumerate" and isinstance(target, ast.Tuple):
-                target = target.elts[-1]
-            iterated = iterated.args[0]
-        match target, iterated:
-            case ast.Tuple(elts=parts), ast.Call(func=ast.Name(id="zip"), args=args):
-                for part, of_part in zip(parts, args, strict=False):
-                    self._bind(part, of_part)
-            case ast.Name(), ast.List() | ast.Tuple() | ast.Name() | ast.Attribute():
-                self._bind(target, iterated)
 
     def _bind_arguments(self) -> None:
         """Bind the arguments of calls to the parameters of the file's functions."""
@@ -137,7 +99,8 @@ class CodeIndex:
         """The arguments of a call by the names of the function's parameters."""
         names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
         is_bound = isinstance(call.func, ast.Attribute) or last_name(call.func) in self.classes
-        if self.class_of(function) is not None and is_bound and names:
+        is_static = any(last_name(d) == "staticmethod" for d in function.decorator_list)
+        if self.class_of(function) is not None and is_bound and not is_static:
             names = names[1:]
         given: dict[str, ast.expr] = {}
         for name, value in zip(names, call.args, strict=False):
@@ -198,18 +161,23 @@ class CodeIndex:
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in self.classes:
                 return {name}
-            case ast.Call(func=ast.Attribute(value=value, attr="to" | "cuda" | "cpu" | "double")):
-                return self.classes_of(value, seen)
+            case (
+                ast.Call(func=ast.Attribute(value=inner, attr="to" | "cuda" | "cpu" | "double"))
+                | ast.ListComp(elt=inner)
+                | ast.Call(func=ast.Name(id="list"), args=[inner])
+            ):
+                return self.classes_of(inner, seen)
             case ast.Call(func=func, args=[first, *_]) if last_name(func) in _WRAPPERS:
                 return self.classes_of(first, seen)
             case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Dict(values=items):
                 return set().union(*(self.classes_of(item, seen) for item in items))
-            case ast.ListComp(elt=item) | ast.Call(func=ast.Name(id="list"), args=[item]):
-                return self.classes_of(item, seen)
             case ast.Name(id="self" | "cls"):
                 own = self.own_class(node)
                 return {own.name} if own else set()
-        name = last_name(node)
+        return self._classes_bound(last_name(node), seen)
+
+    def _classes_bound(self, name: str, seen: set[str]) -> set[str]:
+        """The names of the classes of what is bound to a name."""
         if not name or name in seen:
             return set()
         if not seen and name in self._objects_of:
@@ -377,39 +345,3 @@ class CodeIndex:
     @cached_property
     def _references(self) -> dict[FunctionCode, list[FunctionCode]]:
         return {}
-
-
-def last_name(node: ast.AST) -> str:
-    """`model` of `self.model`, of `model` and of `model[0]`; empty for anything else."""
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-        case ast.Subscript(value=value):
-            return last_name(value)
-    return ""
-
-
-def called_name(node: ast.AST) -> str:
-    """The last part of the name that a call calls: `mean` of `np.mean(x)`; empty for others."""
-    return last_name(node.func) if isinstance(node, ast.Call) else ""
-
-
-def is_of_self(node: ast.expr) -> bool:
-    """Whether it is an attribute of `self`."""
-    return isinstance(node, ast.Attribute) and last_name(node.value) == "self"
-
-
-def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """The nodes of code that runs with it: those of functions and classes in it are left out."""
-    waiting = list(nodes)[::-1]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        is_definition = isinstance(node, (*FUNCTIONS, ast.ClassDef))
-        inner = node.decorator_list if is_definition else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
-        waiting += list(inner)[::-1]
-
-
-def argument_names(function: FunctionCode) -> set[str]:
-    """The names of a function's parameters."""
-    return {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}

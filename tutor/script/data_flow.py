@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from tutor.script.code_index import FUNCTIONS, own_nodes
+from tutor.script.syntax_nodes import FUNCTIONS, own_nodes
 
 _GROWING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
 _FORWARD = re.compile(r"forward|predict|propagate", re.IGNORECASE)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from tutor.script.code_index import FUNCTIONS, CodeIndex, FunctionCode, LoopCode, last_name
+from tutor.script.code_index import CodeIndex
 from tutor.script.data_flow import writes
+from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, LoopCode, last_name
 
 _WRAPPING = frozenset({"tqdm", "enumerate", "track", "list", "reversed", "progress_bar"})
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from tutor.script.code_index import CodeIndex, called_name, last_name, own_nodes
+from tutor.script.code_index import CodeIndex
 from tutor.script.statement_kinds import StatementKinds
+from tutor.script.syntax_nodes import called_name, last_name, own_nodes
 from tutor.script.training_signs import TrainingSigns
 
 MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from tutor.script.code_index import last_name
 from tutor.script.data_flow import is_gradient, is_rate, reads, variables, writes
 from tutor.script.hand_changes import HandChange
+from tutor.script.syntax_nodes import last_name
 
 
 def rates_in(node: ast.stmt) -> Iterator[ast.expr]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tutor.script.code_index import called_name, last_name
 from tutor.script.code_unit import LOSS, PREDICT, CodeUnit, batch_loops
 from tutor.script.data_flow import (
     is_gradient,
@@ -24,6 +23,7 @@ from tutor.script.data_flow import (
 )
 from tutor.script.hand_changes import HandChange
 from tutor.script.statement_flow import StatementFlow
+from tutor.script.syntax_nodes import called_name, last_name
 from tutor.script.training_signs import GRADIENT, UPDATE
 
 _MEASURES = frozenset({"abs", "square", "log", "norm", "fabs", "pow", "log1p", "hypot"})

@@ -6,7 +6,6 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tutor.script.code_index import called_name, last_name
 from tutor.script.code_unit import LOSS, PREDICT, CodeUnit
 from tutor.script.data_flow import (
     flat_targets,
@@ -19,6 +18,7 @@ from tutor.script.data_flow import (
 )
 from tutor.script.expression_text import named_text, text_of
 from tutor.script.hand_changes import bare
+from tutor.script.syntax_nodes import called_name, last_name
 
 _DEEPEST = 3
 _MOVING = re.compile(

@@ -6,17 +6,7 @@ import ast
 import re
 from collections.abc import Collection
 
-from tutor.script.code_index import (
-    FUNCTIONS,
-    LOOPS,
-    CodeIndex,
-    FunctionCode,
-    LoopCode,
-    argument_names,
-    called_name,
-    last_name,
-    own_nodes,
-)
+from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import is_over_parameters
 from tutor.script.data_flow import (
     base_variable,
@@ -34,6 +24,16 @@ from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter
 from tutor.script.refusals import refusal_of, refusal_of_loop
 from tutor.script.statement_kinds import StatementKinds
+from tutor.script.syntax_nodes import (
+    FUNCTIONS,
+    LOOPS,
+    FunctionCode,
+    LoopCode,
+    argument_names,
+    called_name,
+    last_name,
+    own_nodes,
+)
 from tutor.script.training_signs import GRADIENT, UPDATE, TrainingSigns
 
 _LAYERS = re.compile(

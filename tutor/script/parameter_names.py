@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 from collections.abc import Mapping
 
-from tutor.script.code_index import (
-    CodeIndex,
-    FunctionCode,
-    LoopCode,
-    argument_names,
-    called_name,
-    own_nodes,
-)
+from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import CodeUnit
 from tutor.script.data_flow import statements, targets_of, variable, variables, writes
 from tutor.script.expression_text import named_text, text_of
 from tutor.script.hand_changes import HandChange, bare
 from tutor.script.hand_gradient import gradient_of, rates_in
+from tutor.script.syntax_nodes import FunctionCode, LoopCode, argument_names, called_name, own_nodes
 from tutor.script.training_signs import UPDATE
 
 _DEEPEST = 5
 """Calls inside one another through which a name is followed."""
+_LAYER = re.compile(r"(.+)\[(\d+)\]\.\w+")
 _ITERATING = frozenset({"enumerate", "list", "tuple", "reversed", "sorted"})
 
 
@@ -47,7 +43,8 @@ class ParameterNames:
         """The parameters."""
         named = [name for change in self.changes() for name in self._names(change)]
         whole = set(named)
-        return tuple(n for n in dict.fromkeys(named) if n.partition("[")[0] not in whole - {n})
+        kept = [n for n in dict.fromkeys(named) if n.partition("[")[0] not in whole - {n}]
+        return tuple(sorted(kept, key=lambda name: _place_of_layer(name, kept)))
 
     def gradients(self) -> Mapping[str, str]:
         """By parameter: the expression of its gradient."""
@@ -195,6 +192,15 @@ class ParameterNames:
         if is_method and arguments and isinstance(call.func, ast.Attribute):
             given[arguments[0].arg] = call.func.value
         return given
+
+
+def _place_of_layer(name: str, names: list[str]) -> tuple[int, int]:
+    """The place of a parameter: those of a list of layers stand together, layer by layer."""
+    list_of = {n: found for n in names if (found := _LAYER.fullmatch(n))}
+    if name not in list_of:
+        return names.index(name), 0
+    first = next(n for n in list_of if list_of[n][1] == list_of[name][1])
+    return names.index(first), int(list_of[name][2])
 
 
 class _Substituted(ast.NodeTransformer):

@@ -10,11 +10,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tutor.script.code_index import FUNCTIONS, LOOPS, FunctionCode, last_name
 from tutor.script.code_unit import LOSS, PREDICT, TRAINING, CodeUnit, is_over_parameters
 from tutor.script.data_flow import blocks_of, statements
 from tutor.script.outline import ScriptPhase
 from tutor.script.statement_kinds import StatementKinds
+from tutor.script.syntax_nodes import FUNCTIONS, LOOPS, FunctionCode, last_name
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
 REPORT = "Report"

@@ -6,17 +6,10 @@ import ast
 import re
 from collections.abc import Collection
 
-from tutor.script.code_index import (
-    FUNCTIONS,
-    LOOPS,
-    CodeIndex,
-    LoopCode,
-    called_name,
-    last_name,
-    own_nodes,
-)
+from tutor.script.code_index import CodeIndex
 from tutor.script.data_flow import is_loss, statements, writes
 from tutor.script.outline import Refusal
+from tutor.script.syntax_nodes import FUNCTIONS, LOOPS, LoopCode, called_name, last_name, own_nodes
 from tutor.script.training_signs import GRADIENT, UPDATE, TrainingSigns
 
 _FITS = frozenset({"fit", "fit_one_cycle", "fine_tune", "fit_generator", "partial_fit"})

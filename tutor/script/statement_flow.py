@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Sequence
 
-from tutor.script.code_index import FUNCTIONS, LOOPS, LoopCode
 from tutor.script.data_flow import blocks_of, is_compound, is_whole, reads, writes
+from tutor.script.syntax_nodes import FUNCTIONS, LOOPS, LoopCode
 
 _HEADLESS = (ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match, ast.AsyncFor)
 

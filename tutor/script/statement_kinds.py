@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-from tutor.script.code_index import FUNCTIONS, CodeIndex, FunctionCode, last_name, own_nodes
+from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import (
     LOSS,
     PREDICT,
@@ -27,6 +27,7 @@ from tutor.script.data_flow import (
 )
 from tutor.script.hand_kinds import mark_by_hand
 from tutor.script.statement_flow import StatementFlow
+from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, last_name, own_nodes
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE, TrainingSigns
 
 _HELPERS = frozenset({"accelerator", "fabric", "autograd", "engine", "model_engine"})

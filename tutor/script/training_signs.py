@@ -9,16 +9,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from tutor.script.code_index import (
-    FUNCTIONS,
-    LOOPS,
-    CodeIndex,
-    FunctionCode,
-    argument_names,
-    called_name,
-    last_name,
-    own_nodes,
-)
+from tutor.script.code_index import CodeIndex
 from tutor.script.data_flow import (
     blocks_of,
     dependences,
@@ -37,6 +28,15 @@ from tutor.script.hand_changes import (
     candidates,
     is_training,
     renamed_later,
+)
+from tutor.script.syntax_nodes import (
+    FUNCTIONS,
+    LOOPS,
+    FunctionCode,
+    argument_names,
+    called_name,
+    last_name,
+    own_nodes,
 )
 
 RESET, GRADIENT, UPDATE = "Reset", "Gradient", "Update"
