@@ -21,6 +21,7 @@ from tutor.protocol.messages import (
 )
 from tutor.script.outline import ScriptPhase
 from tutor.session.run_view import Notice
+from tutor.ui import text_styles
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import KEYS
 from tutor.ui.panes.code import CodePane
@@ -28,6 +29,7 @@ from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.screens.dialogs import AskTrust, HelpScreen
 from tutor.ui.screens.lesson_list import MenuScreen
+from tutor.ui.script_lines import MOST_HIGHLIGHTED, LineMarks, ScriptListing
 from tutor.wording.notices import notice_text
 
 from .conftest import LARGE, SMALL, MakeApp, settled, text_of
@@ -191,6 +193,18 @@ async def test_a_key_stays_quick_in_a_file_of_2000_lines() -> None:
         began = time.process_time()
         type(listing)(long, 58)
         assert took < (time.process_time() - began) / 3
+
+
+def test_a_very_long_file_is_listed_without_highlighting() -> None:
+    text = SCRIPT.source + "# more\n" * (MOST_HIGHLIGHTED // 7)
+    rows = ScriptListing(script(text), 60).rows(LineMarks())
+    short = ScriptListing(SCRIPT, 60).rows(LineMarks())
+    assert len(rows) == text.count("\n")
+    assert [row.plain.split() for row in rows[:15]] == [row.plain.split() for row in short[:15]]
+    keywords = [
+        {span.style for span in row.spans} & {text_styles.KEYWORD} for row in (rows[0], short[0])
+    ]
+    assert keywords == [set(), {text_styles.KEYWORD}]
 
 
 # ── The formulas, or the code in their place ────────────────────────────────────────

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.style import Style
 
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line
+from tutor.plain import one_line, plain
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.code_lines import FAILED, FOLDED, fold_at, highlighted
@@ -18,6 +18,9 @@ from tutor.ui.variables import Name
 
 CONTINUED: Piece = (": ", text_styles.NEXT)
 """Beside the further lines of the phase that is about to run."""
+
+MOST_HIGHLIGHTED = 200_000
+"""Characters of a file with syntax highlighted: 5,000 lines, which take half a second."""
 
 _LABEL_GAP = 2
 _LEAST_ROOM = 10
@@ -76,7 +79,7 @@ class ScriptListing:
     """
 
     def __init__(self, lesson: Lesson, width: int) -> None:
-        self._code = highlighted(lesson.source)
+        self._code = _code(lesson.source)
         self._labels = _labels(lesson)
         self._digits = len(str(len(self._code)))
         self._room = max(_LEAST_ROOM, width - text_styles.GUTTER - self._digits - 1)
@@ -147,6 +150,13 @@ class ScriptListing:
                 return
             at, label, room = at + len(cut), "", self._room
             mark, margin = FOLDED, " " * len(margin)
+
+
+def _code(source: str) -> tuple[Content, ...]:
+    """The lines of a file, highlighted unless that takes seconds."""
+    if len(source) <= MOST_HIGHLIGHTED:
+        return highlighted(source)
+    return tuple(map(line, plain(source).rstrip("\n").split("\n")))
 
 
 def _fitting(rest: Content, room: int) -> int:
