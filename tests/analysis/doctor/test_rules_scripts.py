@@ -102,6 +102,24 @@ def test_only_the_generator_without_a_seed_is_named() -> None:
     assert finding.variable == "np.random.randn"
 
 
+def test_a_run_that_goes_on_from_a_file_is_seeded(tmp_path: Path) -> None:
+    text = f"""\
+import os
+import numpy as np
+
+path = {str(tmp_path / "weight.npy")!r}
+w = float(np.load(path)) if os.path.exists(path) else 0.0
+x = np.arange(1.0, 4.0)
+for epoch in range(5):
+    error = w * x - 2 * x
+    loss = (error**2).mean()
+    dw = 2 * (error * x).mean()
+    w -= 0.02 * dw
+    np.save(path, w)
+"""
+    assert not found_in(text)
+
+
 # ── NaN in a later epoch ────────────────────────────────────────────────────────────
 
 LATE = """\

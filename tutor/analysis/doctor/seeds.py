@@ -71,31 +71,34 @@ class SeedRule(DoctorRule):
         if patient.lesson.script is None or first is None or patient.until():
             return
         with untouched_randomness(patient.run.device):
-            other = self._other_loss()
-        if other is None or other == first or not math.isfinite(other):
+            other = self._first_loss(patient.recipe.seed + 1)
+            # Once more: this run may have left a file that a new one goes on from.
+            again = self._first_loss(patient.recipe.seed) if other != first else other
+        if other is None or again is None or other == again:
+            return
+        if not math.isfinite(other) or not math.isfinite(again):
             return
         draw = next(iter(sorted(self._draws(), key=lambda one: one.line)), None)
         yield DoctorFinding(
             code="not_seeded",
             line=draw.line if draw else 0,
             variable=draw.code if draw else "",
-            numbers={"loss": first, "other": other},
+            numbers={"loss": again, "other": other},
             lesson="mini-batches",
             fix=self._fix(draw),
         )
 
-    def _other_loss(self) -> float | None:
-        """The first loss of a second run; None if it has none."""
-        recipe = self.patient.recipe
+    def _first_loss(self, seed: int) -> float | None:
+        """The first loss of a run with this seed; None if it has none."""
         try:
-            run = self.patient.starting_again(replace(recipe, seed=recipe.seed + 1))
+            run = self.patient.starting_again(replace(self.patient.recipe, seed=seed))
         except RunError:
             return None
         try:
             for _ in range(_MOST_STEPS):
+                run.step_phase()
                 if (loss := _loss_of(run)) is not None or self.patient.until():
                     return loss
-                run.step_phase()
         except RunError:
             return None
         finally:
