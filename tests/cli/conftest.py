@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tutor.cli import checking, main, running, writing
+from tutor.cli import checking, main, running, scripts, writing
 from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
@@ -19,10 +19,10 @@ from tutor.protocol.messages import (
     CheckLesson,
     Event,
     Finding,
+    LessonCommand,
     LessonPart,
     LessonStopped,
     OutputPrinted,
-    TrainLesson,
 )
 from tutor.training.loop import LessonRaised
 from tutor.validation.lesson_check import answers, check
@@ -46,9 +46,7 @@ class ClientHere(CommandClient):
     def start(self) -> None:
         return
 
-    def do(
-        self, command: CheckLesson | TrainLesson, on_event: OnEvent, seconds: float | None = None
-    ) -> None:
+    def do(self, command: LessonCommand, on_event: OnEvent, seconds: float | None = None) -> None:
         if isinstance(command, CheckLesson):
             self._check(command, on_event)
             return
@@ -86,7 +84,7 @@ class ClientHere(CommandClient):
 @pytest.fixture
 def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tutor:
     """Runs a command line in this process, which has torch already."""
-    for command in (checking, running, writing):
+    for command in (checking, running, scripts, writing):
         monkeypatch.setattr(command, "CommandClient", ClientHere)
 
     def run(*arguments: str) -> Done:
