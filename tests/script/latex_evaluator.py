@@ -101,6 +101,8 @@ class _Reader:
             return value
         if token == r"\frac":
             return self.group() / self.group()
+        if token == r"\sqrt":
+            return self.group() ** 0.5
         if token == r"\sum":
             return np.sum(self.product())
         if token in _FUNCTIONS:

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -45,6 +46,25 @@ def sigmoid(z):
 def steps(z):
     z = z + 1
     return z
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Linear(2, 3)
+        self.out = nn.Linear(3, 1, bias=False)
+
+    def forward(self, u):
+        u = torch.tanh(self.hidden(u))
+        return self.out(u)
+
+class Twice(nn.Module):
+    def forward(self, u):
+        if u:
+            u = u + 1
+        return u
+
+own_net = Net().to("cpu")
+twice_net = Twice()
 
 class Own:
     def tanh(self):
@@ -205,6 +225,11 @@ def test_parentheses_and_signs(code: str, latex: str) -> None:
             r"\tanh\left(x \text{net[0].weight}^{\top} + \text{net[0].bias}\right) "
             r"\text{net[2].weight}^{\top}",
         ),
+        (
+            "own_net(x)",
+            r"\tanh\left(x \text{own\_net.hidden.weight}^{\top} + "
+            r"\text{own\_net.hidden.bias}\right) \text{own\_net.out.weight}^{\top}",
+        ),
         ("np.exp(-z)", "e^{-z}"),
         ("torch.exp(z + 1)", r"\exp\left(z + 1\right)"),
         ("z.sigmoid()", r"\sigma\left(z\right)"),
@@ -226,6 +251,8 @@ def test_parentheses_and_signs(code: str, latex: str) -> None:
         ("x[0]", "x_{0}"),
         ("x[:, 0]", "x_{:,0}"),
         ("w1[i]", r"\left(w_{1}\right)_{i}"),
+        ("w1[i][0]", r"\left(\left(w_{1}\right)_{i}\right)_{0}"),
+        ("(x_t + y)[0]", r"\left(x_{t} + y\right)_{0}"),
         ("len(x)", r"\operatorname{len}\left(x\right)"),
         ("x.shape[0]", r"\operatorname{len}\left(x\right)"),
         ("z.detach().item()", "z"),
@@ -249,6 +276,8 @@ def test_known_functions(code: str, latex: str) -> None:
         "f(x)",
         "steps(x)",
         "twice(x)",
+        "twice_net(x)",
+        "own_net(x, y)",
         "other_fn(z, y)",
         "x.tanh()",
         "x[1:3]",
@@ -321,6 +350,7 @@ def formulas(body: str, header: str = HEADER, **settings_of: object) -> list[str
     ("body", "expected"),
     [
         ("loss = (x @ y) ** 2", [r"\text{loss} = \left(x y\right)^{2} = \boxed{loss}"]),
+        ("gradient = 2 * lr", [r"\text{gradient} = 2 \eta"]),
         ("h = x @ v", ["h = x v"]),
         ("h = relu(h)", [r"h \leftarrow \operatorname{relu}\left(h\right)"]),
         ("h = x\nh = v", [r"h \leftarrow x", r"h \leftarrow v"]),
@@ -352,6 +382,8 @@ def formulas(body: str, header: str = HEADER, **settings_of: object) -> list[str
             ],
         ),
         ("a, b = b, a", []),
+        ("w.grad, b.grad = None, None", [RESET, r"\nabla_{b} \leftarrow 0"]),
+        ("f, g = g, x", [r"f = g", r"g = x"]),
         ("if epoch:\n    w -= 1", []),
         ("h = g = x", []),
         ("for i in range(3):\n    w -= i", []),
@@ -404,15 +436,80 @@ def test_backward_adds_to_each_gradient() -> None:
                 r"{\sqrt{\frac{v}{1 - 0.75^{t}}} + 10^{-8}}" + EACH,
             ],
         ),
-        ("optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1)", []),
+        (
+            "optim.SGD([*net.parameters(), w], lr=0.1)",
+            [r"\theta \leftarrow \theta - \eta \cdot \nabla_{\theta}" + EACH],
+        ),
+        (
+            "optim.SGD(net.parameters(), lr=0.1, weight_decay=0.5)",
+            [
+                r"\theta \leftarrow \theta - \eta \cdot "
+                r"\left(\nabla_{\theta} + 0.5 \theta\right)" + EACH
+            ],
+        ),
+        (
+            "optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True)",
+            [
+                r"v \leftarrow 0.9 v + \nabla_{\theta}",
+                r"\theta \leftarrow \theta - \eta \cdot "
+                r"\left(\nabla_{\theta} + 0.9 v\right)" + EACH,
+            ],
+        ),
+        (
+            "optim.RMSprop(net.parameters(), alpha=0.5)",
+            [
+                r"v \leftarrow 0.5 v + 0.5 \nabla_{\theta}^{2}",
+                r"\theta \leftarrow \theta - \eta \cdot "
+                r"\frac{\nabla_{\theta}}{\sqrt{v} + 10^{-8}}" + EACH,
+            ],
+        ),
+        (
+            "optim.Adagrad(net.parameters())",
+            [
+                r"v \leftarrow v + \nabla_{\theta}^{2}",
+                r"\theta \leftarrow \theta - \eta \cdot "
+                r"\frac{\nabla_{\theta}}{\sqrt{v} + 10^{-10}}" + EACH,
+            ],
+        ),
+        ("optim.SGD(net.parameters(), lr=0.1, weight_decay=decay)", []),
         ("optim.SGD(net.parameters(), lr=0.1, momentum=mu)", []),
-        ("optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True)", []),
-        ("optim.RMSprop(net.parameters())", []),
+        ("optim.SGD(net.parameters(), lr=0.1, momentum=0.9, dampening=0.1)", []),
+        ("optim.RMSprop(net.parameters(), centered=True)", []),
+        ("optim.NAdam(net.parameters())", []),
         ("MyOptimizer(net.parameters())", []),
     ],
 )
 def test_steps_of_optimizers(made: str, expected: list[str]) -> None:
     assert formulas("opt.step()", f"{HEADER}opt = {made}\n") == expected
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "SGD(p, lr=0.1, weight_decay=0.5)",
+        "SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.25)",
+        "SGD(p, lr=0.1, momentum=0.9)",
+        "Adam(p, lr=0.1, betas=(0.5, 0.75))",
+        "AdamW(p, lr=0.1)",
+        "RMSprop(p, lr=0.1)",
+        "Adagrad(p, lr=0.1)",
+    ],
+)
+def test_an_optimizer_steps_as_its_formulas_say(made: str) -> None:
+    equations = formulas("opt.step()", f"{HEADER}p = net.parameters()\nopt = torch.optim.{made}\n")
+    assert equations
+    start, gradients = [1.0, -2.0], ([0.5, 3.0], [-1.0, 0.25], [2.0, 2.0])
+    theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer = eval(f"torch.optim.{made}", {"torch": torch, "p": [theta]})
+    state = {r"\theta": np.array(start), r"\eta": 0.1, "v": np.zeros(2), "m": np.zeros(2)}
+    for step, gradient in enumerate(gradients, 1):
+        theta.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        state |= {"t": step, r"\nabla_{\theta}": np.array(gradient)}
+        for equation in equations:
+            name, _, value = equation.partition(r" \quad")[0].partition(r" \leftarrow ")
+            state[name] = evaluate(value, state)
+    np.testing.assert_allclose(theta.detach().numpy(), state[r"\theta"].astype(float), rtol=1e-9)
 
 
 def test_an_optimizer_that_is_made_twice_has_no_formula() -> None:

@@ -73,6 +73,9 @@ class CodeFacts:
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.methods = {s.name for c in classes for s in c.body if isinstance(s, ast.FunctionDef)}
         """The names of the methods that the file's classes define."""
+        self._modules = {
+            c.name: c for c in classes if [*map(self.dotted, c.bases)] == ["torch.nn.Module"]
+        }
         self._scalars: set[str] = set()
         self._find_scalars()
 
@@ -112,7 +115,33 @@ class CodeFacts:
     def call_of_module(self, node: ast.expr) -> tuple[str, ast.Call] | None:
         """The module of torch.nn that a name stands for: `("Linear", the call that made it)`."""
         value = self.only_value(node)
+        if value is None and isinstance(node, ast.Attribute):
+            value = self._attribute_of(node)
         return self.module_made_by(value) if value is not None else None
+
+    def own_model(self, node: ast.expr) -> ast.ClassDef | None:
+        """The class of the file, a torch.nn.Module, that the value of a name is made of."""
+        value = self.only_value(node)
+        while isinstance(value, ast.Call):
+            match value.func:
+                case ast.Attribute(value=inner, attr="to" | "train" | "eval"):
+                    value = inner
+                case ast.Name(id=name):
+                    return self._modules.get(name)
+                case _:
+                    return None
+        return None
+
+    def _attribute_of(self, node: ast.Attribute) -> ast.expr | None:
+        """The value that the class of a model gives an attribute, if only once."""
+        own = self.own_model(node.value)
+        found = [
+            statement.value
+            for statement in ast.walk(own or ast.Pass())
+            if isinstance(statement, ast.Assign)
+            and [*map(ast.unparse, statement.targets)] == [f"self.{node.attr}"]
+        ]
+        return found[0] if len(found) == 1 else None
 
     def module_made_by(self, value: ast.expr) -> tuple[str, ast.Call] | None:
         """The module of torch.nn that an expression makes."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tutor.script import latex_terms as terms
 from tutor.script.code_facts import CodeFacts, has_same_numbers, loss_function
+from tutor.script.forward_pass import result_of_forward
 from tutor.script.known_functions import (
     AXES,
     BINARY,
@@ -162,6 +163,8 @@ class ExpressionLatex:
             raise NotExact
         if made := self.facts.call_of_module(call.func):
             return self._module(ast.unparse(call.func), made, call)
+        if own := self.facts.own_model(call.func):
+            return self.term(result_of_forward(own, call))
         if dotted := self.facts.dotted(call.func):
             package, _, name = dotted.rpartition(".")
             if package not in PACKAGES:

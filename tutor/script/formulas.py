@@ -24,6 +24,8 @@ Said: TypeAlias = DisplayFormula | Prose
 _MOST_LINES = 8
 """Of code in the place of a formula."""
 _MOST_PARAMETERS = 4
+_TAKEN = frozenset(("gradient", "gradient_now"))
+"""Names that stand for all gradients where a formula's numbers are computed."""
 _IN_PLACE: dict[str, type[ast.operator]] = {
     "add_": ast.Add,
     "sub_": ast.Sub,
@@ -125,6 +127,8 @@ class _StatementWriter:
     def _equations(self, statement: ast.stmt) -> Iterator[str]:
         """The equations that a statement comes to. Raises NotExact."""
         match statement:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                yield from self._assigned_pairwise(statement, targets, values)
             case ast.Assign(targets=[target], value=value):
                 yield self._assigned(statement, target, value)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
@@ -137,6 +141,17 @@ class _StatementWriter:
                 yield from self._for_each(statement)
             case _:
                 raise NotExact
+
+    def _assigned_pairwise(
+        self, statement: ast.stmt, targets: Sequence[ast.expr], values: Sequence[ast.expr]
+    ) -> Iterator[str]:
+        """`w.grad, b.grad = None, None`: if no value is that of another target."""
+        if len(targets) != len(values):
+            raise NotExact
+        for at, (target, value) in enumerate(zip(targets, values, strict=True)):
+            if any(_mentions(value, other) for other in targets[:at]):
+                raise NotExact
+            yield self._assigned(statement, target, value)
 
     def _assigned(self, statement: ast.stmt, target: ast.expr, value: ast.expr) -> str:
         if isinstance(value, ast.Constant) and value.value is None:
@@ -157,7 +172,8 @@ class _StatementWriter:
         latex = f"{self.expressions.term(target).latex} {sign} {self._term(value).latex}"
         name = _name_of(target)
         shown = self._shown.get(name) or (name if self.facts.is_scalar(target) else "")
-        if not shown or self._last.get(name) is not statement or isinstance(value, ast.Constant):
+        is_last = self._last.get(name) is statement and shown not in _TAKEN
+        if not shown or not is_last or isinstance(value, ast.Constant):
             return latex
         return f"{latex}{_NUMBER}{shown}}}"
 

@@ -130,8 +130,9 @@ def transposed(a: Term) -> Term:
 
 def subscripted(a: Term, index: str) -> Term:
     """`a[index]`; a name that has a subscript already stands in parentheses."""
-    has_one = "_{" in a.latex and not a.latex.startswith(r"\left(")
-    base = in_parentheses(a) if has_one else _binding(a, Binding.ATOM)
+    base = _binding(a, Binding.ATOM)
+    if "_{" in base.latex and not base.latex.endswith(r"\right)"):
+        base = in_parentheses(base)
     return Term(f"{base.latex}_{{{index}}}")
 
 

@@ -1,4 +1,4 @@
-"""The formulas of an optimizer's step: plain SGD, SGD with momentum, and Adam."""
+"""The formulas of an optimizer's step: SGD, Adam, AdamW, RMSprop, Adagrad."""
 
 from __future__ import annotations
 
@@ -40,58 +40,118 @@ def optimizer_step(
         raise NotExact
     settings = {k.arg or "": k.value for k in made.keywords if k.arg not in _HARMLESS}
     settings.pop("lr", None)
-    rate = Term(r"\eta" if expressions.names.is_free(r"\eta") else r"\text{lr}")
+    step = _Step(settings, expressions)
     if name == "SGD" and not settings:
-        yield from _plain(made.args[0], rate, expressions, boxed)
-    elif name == "SGD" and settings.keys() == {"momentum"}:
-        yield from _with_momentum(_number(settings["momentum"]), rate, expressions.names)
-    elif name == "Adam" and settings.keys() <= {"betas", "eps"}:
-        yield from _adam(settings, rate, expressions.names)
+        yield from step.plain(made.args[0], boxed)
+    elif name in _STEPS:
+        yield from _STEPS[name](step)
+        if step.settings:
+            raise NotExact
     else:
         raise NotExact
 
 
-def _plain(
-    held: ast.expr, rate: Term, expressions: ExpressionLatex, boxed: Callable[[str], str]
-) -> Iterator[str]:
-    parameters = held.elts if isinstance(held, ast.List | ast.Tuple) else []
-    if not 0 < len(parameters) <= _MOST_PARAMETERS:
-        yield _stepped(Term(THETA), rate, each_parameter(expressions.names)) + _FOR_EACH
-        return
-    for parameter in parameters:
-        if not isinstance(parameter, ast.Name | ast.Attribute | ast.Subscript):
+class _Step:
+    """The equations of a step; each setting that they express is taken out of `settings`."""
+
+    def __init__(self, settings: dict[str, ast.expr], expressions: ExpressionLatex) -> None:
+        self.settings, self._expressions = settings, expressions
+        names = expressions.names
+        self._is_free = names.is_free
+        self.rate = Term(r"\eta" if names.is_free(r"\eta") else r"\text{lr}")
+        self.gradient = each_parameter(names)
+        self.theta = Term(THETA)
+
+    def plain(self, held: ast.expr, boxed: Callable[[str], str]) -> Iterator[str]:
+        """Against the gradient; if the optimizer is given names, one equation for each."""
+        parameters = held.elts if isinstance(held, ast.List | ast.Tuple) else []
+        named = (ast.Name, ast.Attribute, ast.Subscript)
+        are_named = all(isinstance(p, named) for p in parameters)
+        if not are_named or not 0 < len(parameters) <= _MOST_PARAMETERS:
+            yield self._stepped(self.theta, self.gradient) + _FOR_EACH
+            return
+        for parameter in parameters:
+            term = self._expressions.term(parameter)
+            gradient = self._expressions.gradient(parameter)
+            yield self._stepped(term, gradient) + boxed(ast.unparse(parameter))
+
+    def sgd(self) -> Iterator[str]:
+        """With momentum, Nesterov's too, or with weight decay."""
+        gradient = self.gradient
+        if decay := self.number("weight_decay", 0):
+            gradient = terms.add(gradient, _scaled(decay, self.theta))
+        momentum = self.number("momentum", 0)
+        is_nesterov = ast.unparse(self.settings.pop("nesterov", ast.Constant(False)))
+        if not momentum:
+            yield self._stepped(self.theta, gradient) + _FOR_EACH
+            return
+        if is_nesterov not in ("True", "False"):
             raise NotExact
-        term, gradient = expressions.term(parameter), expressions.gradient(parameter)
-        yield _stepped(term, rate, gradient) + boxed(ast.unparse(parameter))
+        v = self.symbol("v")
+        yield rf"v \leftarrow {terms.add(_scaled(momentum, v), gradient).latex}"
+        along = terms.add(gradient, _scaled(momentum, v)) if is_nesterov == "True" else v
+        yield self._stepped(self.theta, along) + _FOR_EACH
+
+    def adamw(self) -> Iterator[str]:
+        """Adam with weight decay apart from the gradient."""
+        decay = _scaled(self.number("weight_decay", 0.01), self.theta)
+        yield self._stepped(self.theta, decay) + _FOR_EACH
+        yield from self.adam()
+
+    def adam(self) -> Iterator[str]:
+        """Averages of the gradient and of its square, corrected for their start at 0."""
+        betas = self.settings.pop("betas", ast.Tuple([ast.Constant(0.9), ast.Constant(0.999)]))
+        if not isinstance(betas, ast.Tuple) or len(betas.elts) != 2:
+            raise NotExact
+        first, second = map(_number, betas.elts)
+        m, v = self.symbol("m"), self.symbol("v")
+        self.symbol("t")
+        yield _averaged(m, first, self.gradient)
+        yield _averaged(v, second, terms.power(self.gradient, Term("2")))
+        below = terms.add(terms.root(_corrected(v, second)), self.epsilon(1e-8))
+        along = terms.fraction(_corrected(m, first), below)
+        yield self._stepped(self.theta, along) + _FOR_EACH
+
+    def rmsprop(self) -> Iterator[str]:
+        """The gradient by the root of an average of its square."""
+        v = self.symbol("v")
+        yield _averaged(v, self.number("alpha", 0.99), terms.power(self.gradient, Term("2")))
+        below = terms.add(terms.root(v), self.epsilon(1e-8))
+        yield self._stepped(self.theta, terms.fraction(self.gradient, below)) + _FOR_EACH
+
+    def adagrad(self) -> Iterator[str]:
+        """The gradient by the root of the sum of its squares."""
+        v = self.symbol("v")
+        yield rf"v \leftarrow {terms.add(v, terms.power(self.gradient, Term('2'))).latex}"
+        below = terms.add(terms.root(v), self.epsilon(1e-10))
+        yield self._stepped(self.theta, terms.fraction(self.gradient, below)) + _FOR_EACH
+
+    def number(self, name: str, default: float) -> float:
+        """A setting that is a number. Raises NotExact if it is another expression."""
+        return _number(self.settings.pop(name, ast.Constant(default)))
+
+    def epsilon(self, default: float) -> Term:
+        """What keeps the divisor from being 0."""
+        return terms.number(self.number("eps", default))
+
+    def symbol(self, latex: str) -> Term:
+        """A sign that the file uses for nothing else. Raises NotExact."""
+        if not self._is_free(latex):
+            raise NotExact
+        return Term(latex)
+
+    def _stepped(self, parameter: Term, along: Term) -> str:
+        step = terms.product(self.rate, along, is_number=False, is_scalar=True)
+        return rf"{parameter.latex} \leftarrow {terms.add(parameter, step, '-').latex}"
 
 
-def _stepped(parameter: Term, rate: Term, along: Term) -> str:
-    step = terms.product(rate, along, is_number=False, is_scalar=True)
-    return rf"{parameter.latex} \leftarrow {terms.add(parameter, step, '-').latex}"
-
-
-def _with_momentum(momentum: float, rate: Term, names: Names) -> Iterator[str]:
-    gradient = each_parameter(names)
-    if not names.is_free("v"):
-        raise NotExact
-    yield rf"v \leftarrow {_scaled(momentum, Term('v')).latex} + {gradient.latex}"
-    yield _stepped(Term(THETA), rate, Term("v")) + _FOR_EACH
-
-
-def _adam(settings: Mapping[str, ast.expr], rate: Term, names: Names) -> Iterator[str]:
-    gradient = each_parameter(names)
-    if not all(map(names.is_free, ("m", "v", "t"))):
-        raise NotExact
-    betas = settings.get("betas", ast.Tuple([ast.Constant(0.9), ast.Constant(0.999)]))
-    if not isinstance(betas, ast.Tuple) or len(betas.elts) != 2:
-        raise NotExact
-    first, second = map(_number, betas.elts)
-    epsilon = terms.number(_number(settings.get("eps", ast.Constant(1e-8))))
-    m, v, squared = Term("m"), Term("v"), terms.power(gradient, Term("2"))
-    yield _averaged(m, first, gradient)
-    yield _averaged(v, second, squared)
-    below = terms.add(terms.root(_corrected(v, second)), epsilon)
-    yield _stepped(Term(THETA), rate, terms.fraction(_corrected(m, first), below)) + _FOR_EACH
+_STEPS: Mapping[str, Callable[[_Step], Iterator[str]]] = {
+    "SGD": _Step.sgd,
+    "Adam": _Step.adam,
+    "AdamW": _Step.adamw,
+    "RMSprop": _Step.rmsprop,
+    "Adagrad": _Step.adagrad,
+}
 
 
 def _averaged(average: Term, keeps: float, new: Term) -> str:
