@@ -134,6 +134,27 @@ def test_the_doctor_reports_after_the_figures(tutor: Tutor, form: str) -> None:
         assert ("`" in done.stdout) == (form == "text")
 
 
+SCRIPT = """import torch
+x = torch.tensor([1.0, 2.0, 3.0])
+w = torch.tensor(0.5, requires_grad=True)
+for epoch in range(12):
+    loss = ((w * x - 2 * x) ** 2).mean()
+    loss.backward()
+    with torch.no_grad():
+        w -= 0.05 * w.grad
+"""
+
+
+def test_the_doctor_reports_on_a_script(tutor: Tutor, tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(SCRIPT)
+    done = tutor("run", str(path), "--trust", "--epochs", "1", "--doctor", "--format", "jsonl")
+    found = json.loads(done.stdout.splitlines()[-1])["finding"]
+    assert (found["code"], found["line"]) == ("gradients_not_reset", 6)
+    assert found["fix"]["loss_with"] < found["fix"]["loss_without"]
+    assert path.read_text() == SCRIPT
+
+
 def test_modes_that_are_runs_of_their_own_are_not_compared(tutor: Tutor) -> None:
     done = tutor("run", "scaling-inputs", "--compare")
     assert done.returncode == 2
