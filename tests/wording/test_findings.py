@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tutor.protocol.findings import CodeFix, DoctorFinding
-from tutor.wording.findings import _TEXTS, finding_text
+from tutor.protocol.findings import CodeFix, DoctorFinding, DoctorReport, ForkLosses
+from tutor.wording.findings import _TEXTS, finding_text, report_text
 
 DOCTOR = Path(__file__).parents[2] / "tutor" / "analysis" / "doctor"
 
@@ -68,3 +68,14 @@ def test_a_shape_is_written_as_python_writes_it(count: int) -> None:
         numbers={"shape": (4,) * count, "other_shape": (4,), "differences": 16, "samples": 4},
     )
     assert str((4,) * count) in finding_text(finding)
+
+
+def test_a_report_counts_what_was_found_and_says_what_all_fixes_do() -> None:
+    together = ForkLosses(fixes=2, epochs=10, loss_with=0.25, loss_without=31.6)
+    report = DoctorReport(findings=(FINDING, FINDING), together=together, epochs=3)
+    text = report_text(report)
+    assert all(part in text for part in ("2 mistakes", "3 epochs", "2 fixes", "0.25", "31.6"))
+    stops = report_text(replace(report, together=replace(together, loss_without=None)))
+    assert "the code stops" in stops
+    silent = report_text(DoctorReport(taught=1, epochs=1, is_complete=False))
+    assert all(part in silent for part in ("No mistakes", "1 epoch ", "on purpose", "early"))

@@ -45,11 +45,23 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
     fix: CodeFix | None = None
 
 
+class ForkLosses(msgspec.Struct, frozen=True, kw_only=True):
+    """The losses of a fork in which several fixes are made at once."""
+
+    fixes: int
+    epochs: int
+    loss_with: float
+    loss_without: float | None = None
+    """None where the code raises an error before that epoch."""
+
+
 class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that the doctor found in one run."""
 
     findings: tuple[DoctorFinding, ...] = ()
     """By line."""
+    together: ForkLosses | None = None
+    """All fixes at once, where there are several: one mistake may hide what fixing another does."""
     taught: int = 0
     """Findings that are left out because the lesson teaches them."""
     epochs: int = 0

@@ -210,6 +210,14 @@ def report_text(report: DoctorReport) -> str:
     epochs = counted(report.epochs, "epoch")
     found = counted(len(report.findings), "mistake") if report.findings else "No mistakes"
     texts = [f"{found} found in {epochs} of this code."]
+    if (fork := report.together) is not None:
+        without = "the code stops"
+        if fork.loss_without is not None:
+            without = f"it is {setting(fork.loss_without)}"
+        texts.append(
+            f"With all {fork.fixes} fixes the loss after {fork.epochs} epochs is "
+            f"{setting(fork.loss_with)}, without them {without}."
+        )
     if report.taught:
         mistakes = counted(report.taught, "mistake")
         texts.append(f"{mistakes} that the lesson makes on purpose are left out."

@@ -124,6 +124,23 @@ def test_each_mistake_in_a_function_of_a_script(
     assert finding.fix.loss_without is not None
 
 
+def test_all_fixes_are_tried_together() -> None:
+    faulty = NETWORK.replace("nn.ModuleList([nn.Linear(1, 8), nn.Linear(8, 1)])",
+                             "[nn.Linear(1, 8), nn.Linear(8, 1)]")  # fmt: skip
+    faulty = faulty.replace("optimizer.zero_grad()", "pass").replace(
+        "y = x ** 2", "y = x[:, 0] ** 2"
+    )
+    report = report_on(faulty)
+    assert len(report.findings) == 3
+    together = report.together
+    assert together is not None
+    assert together.fixes == 3
+    assert together.loss_without is not None
+    alone = [finding.fix.loss_with for finding in report.findings if finding.fix]
+    assert all(loss is not None and together.loss_with < loss for loss in alone)
+    assert together.loss_with < together.loss_without
+
+
 BY_HAND = dedent("""
     import numpy as np
 

@@ -67,8 +67,10 @@ def examine(
             patient.close()
         found = [f for f in examination.found if with_taught or not is_taught(lesson, recipe, f)]
         forks = Forks(patient, compiled)
+        tried = tuple(sorted(map(forks.tried, found), key=lambda f: f.line))
         return DoctorReport(
-            findings=tuple(sorted(map(forks.tried, found), key=lambda f: f.line)),
+            findings=tried,
+            together=forks.together(tried),
             taught=len(examination.found) - len(found),
             epochs=examination.epochs,
             is_complete=is_complete,

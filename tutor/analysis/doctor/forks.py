@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -11,7 +12,7 @@ from tutor.analysis.doctor.rule import Patient
 from tutor.analysis.doctor.source_code import with_fix
 from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
-from tutor.protocol.findings import CodeFix, DoctorFinding
+from tutor.protocol.findings import CodeFix, DoctorFinding, ForkLosses
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Program
 from tutor.training.run import Run
@@ -56,6 +57,28 @@ class Forks:
             fix, epochs=self._epochs, loss_with=loss, loss_without=without
         )
         return msgspec.structs.replace(finding, fix=tried)
+
+    def together(self, findings: Iterable[DoctorFinding]) -> ForkLosses | None:
+        """The losses with all fixes of these findings; None unless there are several that run."""
+        patient = self._patient
+        fixes = {f.fix for f in findings if f.fix is not None and f.fix.loss_with is not None}
+        lesson, below, count = patient.lesson, sys.maxsize, 0
+        for fix in sorted(fixes, key=lambda fix: fix.line, reverse=True):
+            # From below: the lines above stay where they are.
+            fixed = fixed_lesson(lesson, patient.recipe.mode, fix) if fix.end_line < below else None
+            if fixed is not None:
+                lesson, below, count = fixed, fix.line, count + 1
+        if count < 2 or patient.until():
+            return None
+        try:
+            loss, is_there = self._loss_of(self._compiled(lesson))
+        except (RunError, SyntaxError) as error:
+            _raise_if_stopped(error)
+            return None
+        without, _ = self._loss_without()
+        if loss is None or not is_there:
+            return None
+        return ForkLosses(fixes=count, epochs=self._epochs, loss_with=loss, loss_without=without)
 
     @property
     def _epochs(self) -> int:
