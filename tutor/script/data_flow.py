@@ -66,7 +66,7 @@ def is_gradient(name: str) -> bool:
 
 def is_loss(name: str) -> bool:
     """Whether a name is usual for a loss or an error, and not for a sum over batches."""
-    return bool(_LOSS.search(name)) and not _TOTAL.search(name)
+    return bool(_LOSS.search(name)) and not _TOTAL.search(name) and not is_gradient(name)
 
 
 def loss_rank(name: str) -> int:

@@ -58,12 +58,18 @@ class _Numbers:
             case ast.BinOp(left=left, op=op, right=right):
                 first, second = self.number(left), self.number(right)
                 return None if first is None or second is None else _computed(op, first, second)
+            case ast.Attribute(value=ast.Name(id=holder)) if not self._is_known(node.value, holder):
+                return None
             case ast.Name(id=name) | ast.Attribute(value=ast.Name(), attr=name):
                 if name not in self._known:
                     self._known[name] = None  # while it is looked up
                     self._known[name] = self._constant(name, node)
                 return self._known[name]
         return None
+
+    def _is_known(self, node: ast.expr, holder: str) -> bool:
+        """Whether an object is of a class of the file, so that the file says all that is in it."""
+        return holder in self.index.classes or bool(self.index.classes_of(node))
 
     def _constant(self, name: str, at: ast.expr) -> int | None:
         """The number that a name stands for, if the file gives it only one."""

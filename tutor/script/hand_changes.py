@@ -60,7 +60,7 @@ def candidates(node: ast.stmt) -> Iterator[HandChange]:
 def renamed_later(node: ast.stmt) -> Iterator[HandChange]:
     """The change in `w2 = w - lr * dw`, if the parameter is given this value later."""
     match node:
-        case ast.Assign(targets=[ast.Name()], value=value):
+        case ast.Assign(targets=[ast.Name() | ast.Subscript()], value=value):
             yield from _from_value(None, value, node)
 
 

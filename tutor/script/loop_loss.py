@@ -22,10 +22,11 @@ from tutor.script.syntax_nodes import called_name, last_name
 
 _DEEPEST = 3
 _MOVING = re.compile(
-    r"to|cuda|cpu|float|long|double|view|reshape|unsqueeze|squeeze|tensor|zero_grad"
+    r"to|cuda|cpu|float|long|double|view|reshape|unsqueeze|squeeze|tensor|as_tensor|from_numpy|"
+    r"Variable|FloatTensor|LongTensor"
 )
 _LIBRARIES = frozenset({"F", "torch", "np", "functional", "jnp"})
-_THROUGH = frozenset({"sum", "zip", "abs", "float", "enumerate", "max", "pow"})
+_THROUGH = frozenset({"sum", "zip", "abs", "float", "enumerate", "max", "min", "pow", "len", "int"})
 """Functions of Python whose arguments are looked at: others may be models."""
 
 
@@ -58,15 +59,21 @@ def prediction_of(units: list[CodeUnit]) -> str:
             return beside[0]
         for expression in [*values, *unit.losses]:
             if name := search.within(expression, _DEEPEST):
-                return "" if is_loss(name.rpartition(".")[2]) and "." in name else name
+                return "" if _is_part_of_loss(name) else name
     return ""
+
+
+def _is_part_of_loss(name: str) -> bool:
+    """Whether a name stands for a loss of its own, and not for an error that is squared."""
+    last = name.rpartition(".")[2]
+    return "loss" in last.lower() or (is_loss(last) and "." in name)
 
 
 def _beside(node: ast.stmt) -> list[str]:
     """The names that get a value together with the loss: `logits, loss = model(x, y)`."""
     targets = flat_targets(node)
     names = [text_of(t) for t in targets if len(targets) > 1 and variable(t)]
-    return [name for name in names if not is_loss(name) and not is_gradient(name)]
+    return [n for n in names if n != "_" and not is_loss(n) and not is_gradient(n)]
 
 
 class _PredictionSearch:
@@ -99,13 +106,14 @@ class _PredictionSearch:
             match node:
                 case ast.BinOp(left=left, op=ast.Sub(), right=right):
                     sides = [left, right]
-                case ast.Call(args=[ast.Call(func=func, args=[first, *_]), *args]) if (
-                    isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES
+                case ast.Call(args=[ast.Call(func=func, args=[first, *_]), *args]) if _is_library(
+                    func
                 ):
                     plain = first.left if isinstance(first, ast.BinOp) else first
                     sides = [plain, *args]  # F.kl_div(F.log_softmax(logits), targets)
-                case ast.Call(args=args):
-                    sides = args
+                case ast.Call(func=func, args=args) if len(args) > 1 or _is_library(func):
+                    is_named = bool(args) and named_text(args[0]) != ""
+                    sides = args[: 2 if is_named else 1]
                 case _:
                     continue
             if found := [s for s in sides if self._is_known(s)]:
@@ -118,7 +126,10 @@ class _PredictionSearch:
 
     def _only_name(self, expression: ast.expr) -> ast.expr | None:
         """The one computed name in an expression; of several, a part of the loss."""
-        names = [n for n in _nodes(expression) if isinstance(n, ast.Name | ast.Attribute)]
+        nodes = list(_nodes(expression))
+        if any(isinstance(n, ast.Call) and _may_be_model(n) for n in nodes):
+            return None
+        names = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute)]
         known = {
             variable(n): n
             for n in names
@@ -128,10 +139,22 @@ class _PredictionSearch:
         return next(iter(parts or known.values())) if parts or len(known) == 1 else None
 
 
+def _may_be_model(call: ast.Call) -> bool:
+    """Whether a call is one of a plain name that may be a model: its arguments are its own."""
+    return isinstance(call.func, ast.Name) and call.func.id not in _THROUGH
+
+
+def _is_library(func: ast.expr) -> bool:
+    """Whether a function is one of a library for numbers: `F.mse_loss`, `np.square`."""
+    return isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES
+
+
 def _is_computed(value: ast.expr) -> bool:
     """Whether an expression computes, and does not only move or cut out the data."""
     if isinstance(value, ast.Call) and _MOVING.fullmatch(called_name(value)):
         return isinstance(value.func, ast.Attribute) and _is_computed(value.func.value)
+    if isinstance(value, ast.Subscript):
+        return isinstance(value.value, ast.Call)
     return isinstance(value, ast.Call | ast.BinOp | ast.ListComp)
 
 
@@ -148,7 +171,7 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     children = ast.iter_child_nodes(node)
     match node:
-        case ast.Call(func=ast.Name(id=name)) if name not in _THROUGH:
+        case ast.Call() if _may_be_model(node):
             return
         case ast.Call(func=ast.Attribute(value=value), args=args):
             children = iter([*([] if isinstance(value, ast.Name) else [value]), *args])

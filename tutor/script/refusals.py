@@ -17,7 +17,9 @@ _NO_TRAINING = re.compile(
     r"scal|encod|vectori|pca|imput|transform|label|preproc|^tfidf|tsne|umap|binar|kfold|tokeni",
     re.IGNORECASE,
 )
-_TRAINS = re.compile(r"train|fit|epoch|step|learn|optimi|loop|run|main", re.IGNORECASE)
+_TRAINS = re.compile(r"train|fit|epoch|optimi|learn", re.IGNORECASE)
+_MAY_TRAIN = re.compile(r"step|loop|run|main", re.IGNORECASE)
+_MAKES = re.compile(r"^(?:create|get|make|build|load|init|save|plot)", re.IGNORECASE)
 
 
 def refusal_of_loop(index: CodeIndex, loop: LoopCode) -> Refusal | None:
@@ -53,21 +55,37 @@ def refusal_of(index: CodeIndex, signs: TrainingSigns, local_modules: Collection
 
 def _in_module(index: CodeIndex, local_modules: Collection[str]) -> Refusal | None:
     """A call of a module beside the script whose name speaks of training."""
-    local = set(local_modules)
-    for node in _calls(index):
-        dotted = index.dotted(node.func)
-        module, _, name = dotted.lstrip(".").partition(".")
-        is_local = (module in local or dotted.startswith(".")) and not _is_class(name)
-        if is_local and _TRAINS.search(name or module):
-            values = {"module": module, "name": name or module}
-            return Refusal("loop_in_module", node.lineno, values)
-        base = last_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-        for made in index.bindings.get(base, ()):
-            of = index.dotted(made.func) if isinstance(made, ast.Call) else ""
-            if of.partition(".")[0] in local and _TRAINS.search(called_name(node)):
-                values = {"module": of.partition(".")[0], "name": f"{base}.{called_name(node)}"}
-                return Refusal("loop_in_module", node.lineno, values)
+    found = [call for node in _calls(index) if (call := _local_call(index, node, local_modules))]
+    for pattern in (_TRAINS, _MAY_TRAIN):
+        for line, module, name in found:
+            last = name.rpartition(".")[2]
+            if pattern.search(last) and not _MAKES.search(last):
+                return Refusal("loop_in_module", line, {"module": module, "name": name})
     return None
+
+
+def _local_call(
+    index: CodeIndex, node: ast.Call, local_modules: Collection[str]
+) -> tuple[int, str, str] | None:
+    """The line, module and name of a call of a module beside the script, or of its object."""
+    root = node.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if isinstance(root, ast.Name) and root.id in index.imports:
+        module, name = _module_and_name(index.dotted(node.func))
+        if module in local_modules or index.dotted(node.func).startswith("."):
+            return None if _is_class(name) else (node.lineno, module, name or module)
+    base = last_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+    for made in index.bindings.get(base, ()):
+        module, _ = _module_and_name(index.dotted(made.func) if isinstance(made, ast.Call) else "")
+        if module in local_modules:
+            return node.lineno, module, f"{base}.{called_name(node)}"
+    return None
+
+
+def _module_and_name(dotted: str) -> tuple[str, str]:
+    module, _, name = dotted.lstrip(".").partition(".")
+    return module, name
 
 
 def _is_class(name: str) -> bool:

@@ -19,6 +19,7 @@ from tutor.script.code_unit import (
 )
 from tutor.script.data_flow import (
     head_of,
+    is_loss,
     reads,
     statements,
     variable,
@@ -30,7 +31,9 @@ from tutor.script.statement_flow import StatementFlow
 from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, last_name, own_nodes
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE, TrainingSigns
 
-_HELPERS = frozenset({"accelerator", "fabric", "autograd", "engine", "model_engine"})
+_HELPERS = frozenset(
+    {"accelerator", "fabric", "autograd", "dist_autograd", "engine", "model_engine"}
+)
 
 
 class StatementKinds:
@@ -123,8 +126,9 @@ class StatementKinds:
             return None
         match call:
             case ast.Call(func=ast.Attribute(value=value, attr="backward"), args=args):
-                is_helper = self._is_helper(value)
-                return _unscaled(args[0] if is_helper and args else value)
+                is_helper = self._is_helper(value) and bool(args)
+                lists = [a.elts[0] for a in args if isinstance(a, ast.List) and a.elts]
+                return _unscaled((lists or args)[0] if is_helper else value)
             case ast.Call(func=ast.Attribute(attr="grad"), args=[first, *_]):
                 return _unscaled(first)
         return None
@@ -165,7 +169,10 @@ class StatementKinds:
             inside = set().union(*(self.reach_of(f) for f in functions))
             local = [f for f in functions if self._is_local(f, unit)]
             names = variables(s for f in local for s in f.body)
-            names |= set() if PREDICT in inside else reads(node) - writes(node)
+            if PREDICT not in inside:
+                names |= reads(node) - writes(node)
+                kept = variables(s for f in functions for s in f.body)
+                names |= {name for name in kept if name.startswith("self.")}
             for writer in flow.writers(node, names):
                 unit.mark(flow, writer, PREDICT, node)
 
@@ -205,6 +212,8 @@ def _base_of(loss: ast.expr) -> ast.expr:
                     return left if variable(left) else loss
                 loss = left
             case ast.Call(func=ast.Attribute(value=value, attr="mean" | "sum")):
+                if not is_loss(variable(value).rpartition(".")[2]):
+                    return loss
                 loss = value
             case _:
                 return loss
