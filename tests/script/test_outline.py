@@ -108,3 +108,20 @@ def test_a_loop_that_can_be_stepped_is_listed_before_one_that_can_not() -> None:
     outline = outline_of(generator + SCRIPTS["numpy"])
     assert [loop.mode for loop in outline.loops] == ["manual"]
     assert outline.refusal is None
+
+
+def test_functions_that_return_each_other_are_searched_once() -> None:
+    text = """\
+import torch
+def first():
+    return second()
+def second():
+    return first()
+model = first()
+for epoch in range(3):
+    y_pred = model(x)
+    loss = (y_pred - y) ** 2
+    loss.backward()
+    w -= 0.1 * w.grad
+"""
+    assert [loop.mode for loop in outline_of(text).loops] == ["autograd"]

@@ -58,11 +58,11 @@ class CodeFacts:
     def __init__(self, tree: ast.Module, rates: Sequence[str] = ()) -> None:
         self.rates = frozenset(rates)
         """The expressions of the learning rate."""
-        self._imports = dict(_imports(tree))
-        self._values: dict[str, list[ast.expr | None]] = defaultdict(list)
-        for name, value in _bindings(tree):
-            self._values[name].append(value)
         nodes = list(ast.walk(tree))
+        self._imports = dict(_imports(nodes))
+        self._values: dict[str, list[ast.expr | None]] = defaultdict(list)
+        for name, value in _bindings(nodes):
+            self._values[name].append(value)
         definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
         self.callables = {node.name for node in nodes if isinstance(node, definitions)}
         """The names of all functions, methods and classes of the file."""
@@ -240,9 +240,9 @@ def _only_element(node: ast.expr) -> ast.expr:
     return node
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+def _imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:
     """The names that imports bind, and what they stand for."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 top = alias.name.partition(".")[0]
@@ -259,9 +259,9 @@ def _defined_once(
     return {name: node for name, node in found.items() if values[name] == [None]}
 
 
-def _bindings(tree: ast.Module) -> Iterator[tuple[str, ast.expr | None]]:
+def _bindings(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ast.expr | None]]:
     """Everything that a statement gives a value, with that value if it is an expression."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:

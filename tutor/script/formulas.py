@@ -66,12 +66,15 @@ def statements_of(
         node = waiting.pop()
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.stmt):
+                if child.lineno > phase.end_line or (child.end_lineno or 0) < phase.line:
+                    continue
                 place, end = (child.lineno, child.col_offset), child.end_lineno or child.lineno
                 is_inside = start <= place < stop and end <= phase.end_line
                 if is_inside and (end, child.end_col_offset or 0) <= stop:
                     found.append(child)
                     continue
-            waiting.append(child)
+            if not isinstance(child, ast.expr):
+                waiting.append(child)
     return sorted(found, key=lambda statement: (statement.lineno, statement.col_offset))
 
 

@@ -6,7 +6,7 @@ import ast
 
 from tutor.script.code_index import CodeIndex
 from tutor.script.statement_kinds import StatementKinds
-from tutor.script.syntax_nodes import called_name, last_name, own_nodes
+from tutor.script.syntax_nodes import FunctionCode, called_name, last_name, own_nodes
 from tutor.script.training_signs import TrainingSigns
 
 MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
@@ -54,6 +54,7 @@ class _Models:
     def __init__(self, index: CodeIndex) -> None:
         self.index = index
         self._known: dict[str, bool] = {}
+        self._made_by: dict[FunctionCode, bool] = {}
 
     def is_model(self, name: str) -> bool:
         """Whether a name is bound to a module of torch with parameters."""
@@ -85,13 +86,19 @@ class _Models:
 
     def _is_made_by(self, call: ast.Call) -> bool:
         """Whether a function of the file returns a model."""
-        for function in self.index.callees(call.func):
-            for node in own_nodes(function.body):
-                if isinstance(node, ast.Return) and node.value is not None:
-                    parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-                    if any(self._makes(part) for part in parts):
-                        return True
-        return False
+        return any(map(self._returns_model, self.index.callees(call.func)))
+
+    def _returns_model(self, function: FunctionCode) -> bool:
+        if function not in self._made_by:
+            self._made_by[function] = False  # while it is looked up: functions may call each other
+            returned = (
+                node.value
+                for node in own_nodes(function.body)
+                if isinstance(node, ast.Return) and node.value is not None
+            )
+            parts = (p for v in returned for p in (v.elts if isinstance(v, ast.Tuple) else [v]))
+            self._made_by[function] = any(map(self._makes, parts))
+        return self._made_by[function]
 
 
 def _is_layer(dotted: str) -> bool:
