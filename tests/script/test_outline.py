@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tutor.script.loops import outline_of
-from tutor.script.outline import TrainingLoop
+from tutor.script.outline import Refusal, TrainingLoop
 from tutor.script.phases import place_of
 from tutor.wording.script_notes import refusal_text
 
@@ -101,6 +101,12 @@ def test_a_script_without_a_loop_to_step_is_refused(head: list[str], source: str
     assert refusal is not None
     assert (refusal.code, refusal.line, refusal.values) == (code, line and int(line), values)
     assert refusal_text(refusal, "train.py").startswith(f"train.py:{line or ''}")
+
+
+def test_code_that_is_nested_too_deeply_is_refused() -> None:
+    names = "+".join(f"x{i}" for i in range(3000))
+    source = f"for i in range(9):\n    w -= lr * ({names})\n"
+    assert outline_of(source).refusal == Refusal("nested_too_deeply")
 
 
 def test_a_loop_that_can_be_stepped_is_listed_before_one_that_can_not() -> None:

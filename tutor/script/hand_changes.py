@@ -252,7 +252,8 @@ def is_training(change: HandChange, context: ChangeContext) -> bool:
     if any(name.endswith(".grad") for name in names) and (not is_added or any(map(is_rate, words))):
         return True
     if any(map(is_rate, words)):
-        return len(words) > 1 and (not is_added or not context.is_temporary)
+        grows = own in names and not _has_difference(change, names, context)  # by interest
+        return len(words) > 1 and (not is_added or not (context.is_temporary or grows))
     if not is_added and any(map(is_gradient, words)):
         return True
     if context.is_temporary or (is_added and (is_loss(last) or _counts(change))):

@@ -47,7 +47,13 @@ def outline_of(source: str, local_modules: Collection[str] = ()) -> Outline:
 
     `local_modules` are the names of modules that stand beside the script. Raises SyntaxError.
     """
-    index = CodeIndex(source)
+    try:
+        return _outline(CodeIndex(source), local_modules)
+    except RecursionError:
+        return Outline((), Refusal("nested_too_deeply"))
+
+
+def _outline(index: CodeIndex, local_modules: Collection[str]) -> Outline:
     signs = TrainingSigns(index)
     found = LoopFinder(index, signs).chosen()
     refusals = [(loop, refusal_of_loop(index, loop)) for loop in found]

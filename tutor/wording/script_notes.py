@@ -45,6 +45,9 @@ _REFUSALS: Mapping[str, str] = {
     "async_loop": (
         "the loop is asynchronous (`async`), and the tutor can't step it. Write it as a plain loop"
     ),
+    "nested_too_deeply": (
+        "its code is nested too deeply to be read. Split its longest expression into several"
+    ),
     "loop_in_class_body": (
         "the loop stands directly in the body of a class, and the tutor can't step it there. Move "
         "it into a function or to the top level of the file"
