@@ -1,4 +1,4 @@
-"""A learner's own script on the command line: `tutor run`, `tutor inspect`, and what they refuse."""
+"""A learner's own script on the command line: `tutor run`, `tutor inspect`, and refusals."""
 
 from __future__ import annotations
 

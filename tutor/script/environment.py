@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,9 @@ _MKDIR, _MAKEDIRS, _REMOVE_TREE = os.mkdir, os.makedirs, shutil.rmtree
 
 _CACHES = (".cache", ".config", ".matplotlib", ".triton")
 """Folders of the home directory where libraries keep what they may delete at any time."""
+
+
+_NOTHING = nullcontext()
 
 
 class ScriptEnvironment:
@@ -46,13 +49,17 @@ class ScriptEnvironment:
         self._folder = str(path.parent)
         self._path: list[str] | None = None
         self._module = module
+        self._is_entered = False
         # `plt.show()` returns at once; that there is no window is no news to the learner.
         warnings.filterwarnings("ignore", message=".*non-interactive, and thus cannot be shown")
         self.files = None if is_here else RedirectedFiles([path.parent, Path.cwd()])
 
+    def entered(self) -> AbstractContextManager[None]:
+        """Let the script's code find its environment inside. May be entered within itself."""
+        return _NOTHING if self._is_entered else self._changed()
+
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Let the script's code find its environment inside."""
+    def _changed(self) -> Iterator[None]:
         argv, path, main = sys.argv, sys.path, sys.modules.get("__main__")
         backend = os.environ.get("MPLBACKEND")
         sys.argv = self._arguments
@@ -63,9 +70,11 @@ class ScriptEnvironment:
         before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
         for owner, name, new in patches:
             setattr(owner, name, new)
+        self._is_entered = True
         try:
             yield
         finally:
+            self._is_entered = False
             for owner, name, old in before:
                 setattr(owner, name, old)
             sys.argv, sys.path = argv, path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -218,6 +219,7 @@ class ScriptLoop(Loop):
             self.epoch, self.step, self._ended = self.epoch + 1, 0, False
             raise
         self._last = self._last or self.outline.phases[-1]
+        self.gradients = None
         self.namespace = self._names()
 
     @property
@@ -226,10 +228,14 @@ class ScriptLoop(Loop):
         redirected = self._environment.files
         return redirected.folder if redirected else None
 
+    def entered(self) -> AbstractContextManager[None]:
+        """The script's environment, which is entered once for many steps."""
+        return self._environment.entered()
+
     def _guarded(self, run: Callable[[], Any]) -> Any:
         """Run code of the script. Raises LessonRaised, whatever it raises, or Refused."""
         try:
-            with self._environment.entered():
+            with self.entered():
                 return run()
         except BaseException as error:  # a script may raise anything, SystemExit among it
             raise lesson_raised(self.program, error) from error

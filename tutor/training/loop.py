@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
@@ -381,6 +381,10 @@ class Loop:
     def adopt(self, names: Namespace) -> None:
         """Of a script's probe: go on in a copy of these names."""
         raise NotImplementedError
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Of a script: its environment, which is entered once for many steps."""
+        return nullcontext()
 
     def close(self) -> None:
         """Of a script: give it up wherever it waits."""

@@ -229,7 +229,8 @@ class Run(RunTimeline):
         self._start_move()
         start, settings = self.at, (self.mode, self.learning_rate)
         try:
-            move()
+            with self.loop.entered():
+                move()
         except LessonRaised:
             self._recover(start)
             raise

@@ -25,7 +25,9 @@ _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
 _UNASKED = 0.001
 """Seconds of training between two calls of `until`."""
-_LONG_EPOCH = 0.05
+_UNASKED_SCRIPT = 0.01
+"""The same of a script, whose loop costs more to enter."""
+_LONG_EPOCH = 0.2
 """Seconds: a longer epoch of a script runs phase by phase, so that it can be stopped in it."""
 _MAX_NAMESPACES = 4
 """Namespaces kept for going back to; of an earlier one Setup runs again."""
@@ -284,11 +286,17 @@ class RunTimeline:
     def _step_last_epoch_again(self) -> None:
         """Run a script's last epoch phase by phase, so that its gradients are known.
 
-        That it is the last one shows only when there is no next.
+        That it is the last one shows only when there is no next. Where going back to it takes
+        long, its gradients stay unknown.
         """
-        notes = self.notes
-        self._replay(Position(self.loop.epoch, END), is_broken=True)
-        self.loop.has_next_epoch()
+        notes, epoch = self.notes, self.loop.epoch
+        keyframe = self._nearest(epoch)
+        again = epoch - (keyframe.epoch if keyframe else 0)
+        if again * self._epoch_seconds > _SLOW:
+            return
+        self._replay(Position(epoch, END), is_broken=True)
+        with self.quiet():
+            self.loop.has_next_epoch()
         self.notes = notes
 
     def _run_fast(self, epoch: int, until: Callable[[], bool]) -> bool:
@@ -306,7 +314,8 @@ class RunTimeline:
                 return False
             if clock() > self._clock.due:
                 self._keep_keyframe()
-            together = int(_UNASKED / self._epoch_seconds) if self._epoch_seconds else 1
+            unasked = _UNASKED_SCRIPT if self._is_script else _UNASKED
+            together = int(unasked / self._epoch_seconds) if self._epoch_seconds else 1
             first, started = loop.epoch, clock()
             self._run_together(min(epoch - first, max(1, together)))
             self._epoch_seconds = max(clock() - started, 1e-9) / (loop.epoch - first)
@@ -377,9 +386,10 @@ class RunTimeline:
     def _nearest(self, epoch: int) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.
 
-        One whole epoch runs on the way: what a snapshot leaves out is then there again.
+        One whole epoch runs on the way: what a snapshot leaves out is then there again. That of a
+        script leaves out nothing.
         """
-        return self.history.before(epoch - 2)
+        return self.history.before(epoch - 1 if self._is_script else epoch - 2)
 
     def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
         """To the end of `epoch`; returns whether `until` stopped it.
