@@ -36,6 +36,8 @@ class _Numbers:
                     is_known = len(known) == len(bounds) and all(known[2:])
                     return len(range(*known)) if is_known else None
                 return self.length(first) if last_name(func) in _WRAPPING else None
+            case ast.NamedExpr(value=value):
+                return self.length(value)
             case ast.Name(id=name):
                 bound = self.index.bindings.get(name, [])
                 if len(bound) != 1 or name in self._iterated:
