@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tutor.lesson.model import ScriptOptions
+from tutor.protocol.frame import Value
 from tutor.protocol.messages import (
     LessonFailed,
     OutputPrinted,
@@ -260,6 +261,16 @@ async def test_a_large_array_is_shown_by_its_shape_mean_and_norm() -> None:
         assert row.split()[:6] == ["┃", "model[0].weight", "(64×32:", "mean", "0.2500,", "norm"]
         assert "norm ▲0.5000" in row
         assert app.text.count("\n") < 5
+
+
+@pytest.mark.parametrize(("rate", "advice"), [(0.5, "([)"), (0.0, "in the script")])
+async def test_a_rate_that_no_key_lowers_is_lowered_in_the_script(rate: float, advice: str) -> None:
+    nan = Value((float("nan"),), (), "float32")
+    frame = msgspec.structs.replace(at(2, 2), loss=nan, diverged=True, learning_rate=rate)
+    app = OnePane(NumbersPane(id="numbers"), view_of(frame, diverged_at=2))
+    async with app.run_test(size=(100, 20)) as pilot:
+        await pilot.pause()
+        assert advice in app.text
 
 
 async def test_many_parameters_take_one_line_each() -> None:

@@ -56,7 +56,7 @@ def _settings(view: RunView) -> Iterable[str]:
     rate = frame.learning_rate if frame else lesson.learning_rate[view.mode]
     yield one_line(view.mode)
     yield one_line(view.device)
-    if rate or lesson.script is None:  # else it is not known
+    if lesson.script is None or (frame and rate):  # else it is not known
         yield f"lr {setting(rate)}"
     if frame and frame.seed:
         yield f"seed {frame.seed}"

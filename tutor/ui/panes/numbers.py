@@ -95,6 +95,8 @@ def _not_finite(view: RunView, frame: Frame) -> str:
         )
     since = f"not finite from epoch {view.diverged_at} on"
     state = since if view.diverged_at else "no longer finite"
+    if view.lesson.script is not None and not frame.learning_rate:
+        return f"{what} {state}. Lower the learning rate in the script, and open it again."
     return f"{what} {state}. Lower the learning rate ([), then start again (R)."
 
 
