@@ -133,3 +133,29 @@ def test_arguments_after_two_dashes_are_the_scripts() -> None:
         ["--lr", "1"],
     )
     assert _split(["why", "--", "-x"]) == (["why", "--", "-x"], [])
+
+
+FAULTY = """import torch
+
+torch.manual_seed(0)
+x, y = torch.randn(6, 3), torch.tensor([0.0, 1, 2, 0, 1, 2])
+model = torch.nn.Linear(3, 3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    loss = torch.nn.functional.cross_entropy(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("command", [("run", "--doctor"), ("inspect",)])
+def test_the_doctor_says_why_a_script_raises(
+    tutor: Tutor, script: Path, command: tuple[str, ...]
+) -> None:
+    script.write_text(FAULTY)
+    done = tutor(*command, str(script), "--trust")
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "cross_entropy(model(x), y.long())" in said
+    assert "RuntimeError: expected" in done.stderr

@@ -20,7 +20,7 @@ from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import json_text, one_line, plain
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import LoopReport
-from tutor.protocol.messages import Event, InspectScript, ScriptInspected
+from tutor.protocol.messages import Event, FindingsReady, InspectScript, ScriptInspected
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop, loop_report
@@ -142,6 +142,9 @@ def _inspected(lesson: Lesson) -> ScriptInspected:
     def on_event(event: Event) -> None:
         if isinstance(event, ScriptInspected):
             found.append(event)
+        elif isinstance(event, FindingsReady):  # of a script that raises an error
+            texts = map(finding_text, event.report.findings)
+            sys.stderr.write(plain("\n".join(texts)) + "\n")
 
     with CommandClient() as client:
         client.start()

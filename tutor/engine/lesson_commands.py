@@ -26,7 +26,7 @@ from tutor.errors import TutorError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
 from tutor.plain import array_summary, json_number, one_line, shortened
-from tutor.protocol.frame import Remark
+from tutor.protocol.frame import Remark, RunRecipe
 from tutor.protocol.messages import (
     AnswerComputed,
     CheckLesson,
@@ -76,12 +76,37 @@ def run_lesson(command: LessonCommand, send: Send, capture: Capture) -> None:
         else:
             _train(command, send, part, capture)
     except LessonRaised as error:
+        if not error.stopped:
+            _examine_raised(command, send, capture)
         answer = part.stopped(error) if error.stopped else _failure(error, command)
     except TutorError as error:
         answer = _failure(error, command)
     except KeyboardInterrupt:  # it met the tutor's own code
         answer = part.stopped()
     send(replace(answer, answers=command.number))
+
+
+def _examine_raised(command: LessonCommand, send: Send, capture: Capture) -> None:
+    """Send what the doctor finds in code that has raised an error, if it is asked for."""
+    if isinstance(command, CheckLesson) or not (
+        isinstance(command, InspectScript) or command.with_doctor
+    ):
+        return
+    try:
+        programs, recipe = programs_for(command.lesson), None
+        if isinstance(command, TrainLesson):
+            mode = command.mode or command.lesson.modes[0]
+            rate = command.learning_rate or programs[mode].learning_rate
+            recipe = RunRecipe(mode, command.device, rate, command.seed)
+        with capture.muted():
+            found = examine(
+                command.lesson, recipe, quiet=capture.muted, programs=programs,
+                compiled=programs_for, with_taught=True,
+            )  # fmt: skip
+    except (TutorError, KeyboardInterrupt):  # it is Setup that raises, or it is stopped
+        return
+    if found.findings:
+        send(FindingsReady(report=found))
 
 
 class _Part:
