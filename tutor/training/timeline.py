@@ -386,10 +386,9 @@ class RunTimeline:
     def _nearest(self, epoch: int) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.
 
-        One whole epoch runs on the way: what a snapshot leaves out is then there again. That of a
-        script leaves out nothing.
+        One whole epoch runs on the way: what a snapshot leaves out is then there again.
         """
-        return self.history.before(epoch - 1 if self._is_script else epoch - 2)
+        return self.history.before(epoch - 2)
 
     def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
         """To the end of `epoch`; returns whether `until` stopped it.
