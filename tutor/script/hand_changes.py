@@ -101,37 +101,34 @@ def _from_value(
 def _of_elements(
     target: ast.expr | None, elt: ast.expr, first: ast.comprehension, node: ast.stmt
 ) -> Iterator[HandChange]:
-    """The change of all elements in `[p - lr * g for p, g in zip(params, grads)]`."""
-    whole = target
-    names = variables([first.iter])
-    if whole is None or variable(whole) not in names | variables([elt]):
-        args = first.iter.args if isinstance(first.iter, ast.Call) else []
-        whole = next((a for a in args if variable(a)), None) if target is None else target
+    """The change of all elements in `params = [p - lr * g for p, g in zip(params, grads)]`."""
+    if target is not None and variable(target) not in variables([first.iter, elt]):
+        return
+    over = first.iter.args if isinstance(first.iter, ast.Call) else [first.iter]
+    whole = target or next((one for one in over if variable(one)), None)
     for change in _from_value(None, elt, node):
         yield HandChange(whole or change.target, change.terms, node)
 
 
 def _may_be_old(term: ast.expr, target: ast.expr | None) -> bool:
     """Whether a term is the old value of what is assigned (of anything, if that is not known)."""
-    if isinstance(term, ast.Call) and called_on_itself(term):
-        return _may_be_old(term.func.value, target)  # type: ignore[attr-defined]
-    if not isinstance(term, ast.Name | ast.Attribute | ast.Subscript):
-        return False
-    return target is None or same(term, target)
+    match term:
+        case ast.Call(func=ast.Attribute(value=value, attr="detach" | "clone" | "copy")):
+            return _may_be_old(value, target)
+        case ast.Name() | ast.Attribute() | ast.Subscript():
+            return target is None or _is_same(term, target)
+    return False
 
 
-def called_on_itself(call: ast.Call) -> bool:
-    """Whether it is `w.detach()`, `w.clone()`: the same values as `w`."""
-    return isinstance(call.func, ast.Attribute) and call.func.attr in ("detach", "clone", "copy")
-
-
-def same(one: ast.expr, other: ast.expr) -> bool:
+def _is_same(one: ast.expr, other: ast.expr) -> bool:
     """Whether two expressions name the same thing; an element of a path may be the one before."""
-    first, second = _bare(one), _bare(other)
+    first, second = bare(one), bare(other)
     if ast.unparse(first) == ast.unparse(second):
         return True
-    is_path = isinstance(first, ast.Subscript) and isinstance(second, ast.Subscript)
-    return is_path and _is_next(first, second)  # type: ignore[arg-type]
+    match first, second:
+        case ast.Subscript(), ast.Subscript():
+            return _is_next(first, second)
+    return False
 
 
 def _is_next(one: ast.Subscript, other: ast.Subscript) -> bool:
@@ -141,7 +138,7 @@ def _is_next(one: ast.Subscript, other: ast.Subscript) -> bool:
     return is_next and ast.unparse(one.value) == ast.unparse(other.value)
 
 
-def _bare(node: ast.expr) -> ast.expr:
+def bare(node: ast.expr) -> ast.expr:
     """`w` of `w.data` and `w[:]`."""
     while True:
         match node:
@@ -153,11 +150,6 @@ def _bare(node: ast.expr) -> ast.expr:
                 node = value
             case _:
                 return node
-
-
-def bare(node: ast.expr) -> ast.expr:
-    """`w` of `w.data` and `w[:]`."""
-    return _bare(node)
 
 
 def _unwrapped(value: ast.expr) -> ast.expr:
@@ -180,11 +172,11 @@ def _called(call: ast.Call, node: ast.stmt) -> Iterator[HandChange]:
             if attr in _ADDING:
                 alpha = [word.value for word in call.keywords if word.arg in ("alpha", "value")]
                 terms = _terms(_product([*alpha, *args]), _ADDING[attr])
-                yield HandChange(_bare(value), tuple(terms), node)
+                yield HandChange(bare(value), tuple(terms), node)
             elif attr == "mul_":
-                yield HandChange(_bare(value), ((1, args[0]),), node)  # weight decay
+                yield HandChange(bare(value), ((1, args[0]),), node)  # weight decay
             elif attr in _SETTING:
-                yield from _from_value(_bare(value), args[0], node)
+                yield from _from_value(bare(value), args[0], node)
             elif attr in ("subtract", "add") and out is not None and len(args) > 1:
                 yield HandChange(out, tuple(_terms(args[1], 1 if attr == "add" else -1)), node)
             elif attr == "append" and isinstance(args[0], ast.BinOp):
@@ -194,7 +186,7 @@ def _called(call: ast.Call, node: ast.stmt) -> Iterator[HandChange]:
 def _appended(path: ast.expr, value: ast.BinOp, node: ast.stmt) -> Iterator[HandChange]:
     """The change in `path.append(path[-1] - lr * g)`."""
     for change in _from_value(None, value, node):
-        if isinstance(change.target, ast.Subscript) and same(change.target.value, path):
+        if isinstance(change.target, ast.Subscript) and _is_same(change.target.value, path):
             yield change
 
 

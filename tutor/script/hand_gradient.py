@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tutor.script.data_flow import is_gradient, is_rate, reads, variables, writes
 from tutor.script.hand_changes import HandChange
@@ -60,15 +60,15 @@ def _without_rate(term: ast.expr) -> ast.expr | None:
     return found
 
 
-def _without(term: ast.expr, is_dropped: object) -> ast.expr | None:
+def _without(term: ast.expr, is_dropped: Callable[[ast.expr], bool]) -> ast.expr | None:
     """A product without its first factor of a kind; None if it has none."""
     match term:
         case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            if is_dropped(left):  # type: ignore[operator]
+            if is_dropped(left):
                 return right
             if (rest := _without(left, is_dropped)) is not None:
                 return ast.BinOp(rest, ast.Mult(), right)
-            if is_dropped(right):  # type: ignore[operator]
+            if is_dropped(right):
                 return left
             if (rest := _without(right, is_dropped)) is not None:
                 return ast.BinOp(left, ast.Mult(), rest)

@@ -38,9 +38,10 @@ def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        is_definition = isinstance(node, (*FUNCTIONS, ast.ClassDef))
-        inner = node.decorator_list if is_definition else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
-        waiting += list(inner)[::-1]
+        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            waiting += node.decorator_list[::-1]
+        else:
+            waiting += list(ast.iter_child_nodes(node))[::-1]
 
 
 def argument_names(function: FunctionCode) -> set[str]:

@@ -15,6 +15,7 @@ from tutor.script.data_flow import (
     dependences,
     head_of,
     is_whole,
+    sources,
     statements,
     targets_of,
     variable,
@@ -217,8 +218,11 @@ class TrainingSigns:
             if isinstance(value, ast.expr):
                 for name in writes(node) & added:
                     values.setdefault(name, []).append(value)
+        flow = dependences(inside)
+        if _is_listed(change) and own not in sources(added - {own}, flow):
+            return False
         context = ChangeContext(
-            computed_from=dependences(inside),
+            computed_from=flow,
             is_temporary=(is_set or own in names) and not is_returned,
             values=values,
             tests=tests,
@@ -296,6 +300,14 @@ class TrainingSigns:
 
 _PARAMETERS = frozenset({"parameters", "chain", "list", "filter", "named_parameters"})
 _OPTIMIZER_CLASS = re.compile(r"(?:^|\.)[A-Z]\w*$")
+
+
+def _is_listed(change: HandChange) -> bool:
+    """Whether a change is an item of a list: `params = [w - lr * dw, b - lr * db]`."""
+    match change.node:
+        case ast.Assign(targets=[ast.Name() | ast.Attribute()], value=ast.List() | ast.Tuple()):
+            return True
+    return False
 
 
 def is_iterated(change: HandChange) -> bool:
