@@ -21,7 +21,7 @@ from tutor.script.program import script_programs
 from tutor.script.source import read_script
 from tutor.training.run import Run
 
-GAPS = {"exception_stops": "an exception of the body does not come to the script's own handler"}
+GAPS: dict[str, str] = {}
 """The scripts that do not run as under Python."""
 
 

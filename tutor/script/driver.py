@@ -8,40 +8,35 @@ of the script runs.
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import CodeType, FrameType, ModuleType
+from types import CellType, CodeType, FrameType, ModuleType
 from typing import Any, TypeAlias
 
+import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
 from tutor.script.instrument import AT, FOR, LOSS, STOPS, WHILE
+from tutor.script.loop_items import LoopItems
+from tutor.script.surroundings import SavedSurroundings, Surroundings
 
 Body: TypeAlias = Callable[..., Any]
 """One pass of the loop; see `instrument.BREAK` for its results."""
+
+_PEEK = torch._C._functorch.peek_interpreter_stack
+"""Not None within `torch.func.grad` and the like: nothing can wait there."""
 
 END = -1
 """In place of a phase's number: the end of a pass."""
 
 
-@dataclass(slots=True)
-class LoopItems:
-    """The items that a `for` loop has had so far, and the iterator that yields the next."""
+@dataclass(frozen=True, slots=True)
+class LeftBy:
+    """The exception by which a pass has left the loop; the script catches it outside of it."""
 
-    iterator: Iterator[Any]
-    known: list[Any] = field(default_factory=list)
-
-    def has(self, index: int) -> bool:
-        """Whether there is an item with this index, from 0; asks the iterator if need be."""
-        if index < len(self.known):
-            return True
-        try:
-            self.known.append(next(self.iterator))
-        except StopIteration:
-            return False
-        return True
+    error: BaseException
 
 
 @dataclass(slots=True)
@@ -54,6 +49,10 @@ class WaitingLoop:
     condition: Callable[[], Any] | None
     execution: int
     """How often the script has come to the loop, from 1."""
+    guards: Sequence[GuardedPlace] = ()
+    """The script's handlers of exceptions around the loop."""
+    names: Mapping[str, Any] = field(default_factory=dict)
+    """The names of the functions that wait at the loop, for when they have returned."""
     passes: int = 0
     """Passes that have begun."""
     goes_on: bool | None = None
@@ -61,26 +60,41 @@ class WaitingLoop:
     exit: Any = None
     """The result of the last pass: not None if it has left the loop."""
 
+    def cells(self) -> dict[str, CellType]:
+        """The names that the loop shares with the function around it."""
+        body = self.body
+        return dict(zip(body.__code__.co_freevars, body.__closure__ or (), strict=True))
+
+    def shared_names(self) -> dict[str, Any]:
+        """The values of these names; without those that have none now."""
+        found = {}
+        for name, cell in self.cells().items():
+            with suppress(ValueError):  # it is empty
+                found[name] = cell.cell_contents
+        return found
+
 
 class Driver:
     """Runs a script to its training loop, the loop pass by pass, and then the rest."""
 
-    def __init__(self, code: CodeType, module: ModuleType) -> None:
+    def __init__(self, code: CodeType, module: ModuleType, handlers: ExceptionHandlers) -> None:
         """`module` is the script's own: the driver puts its own names into it."""
         self.module = module
         self.names = names = vars(module)
+        self.device = "cpu"
+        """The device of the script's parameters, once it is known."""
         self.loss: Any = None
         """The object whose gradient was taken last, or that was assigned as the loss."""
         self.loop: WaitingLoop | None = None
         """None before the script has come to its loop, and once it has ended."""
-        self.on_phase: Callable[[int], object] | None = None
-        """Called at each hook while the body does not stop there."""
         self.executions = 0
         self.has_ended = False
-        self._context = contextvars.copy_context()
+        self._surroundings = Surroundings()
+        self._handlers = handlers
         self._script = greenlet(self._run_script)
         self._code = code
         self._pass: greenlet | None = None
+        self._is_closing = False
         names.update({STOPS: False, AT: self._at, LOSS: self._keep_loss})
         names.update({FOR: self._for, WHILE: self._while})
 
@@ -89,30 +103,42 @@ class Driver:
     def _run_script(self) -> None:
         exec(self._code, self.names)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the script's own stack is gone: the rest has run, or has raised."""
+        return self._script.dead
+
     def go_on(self) -> None:
         """Run the script from where its stack waits to its loop, or to its end.
 
-        Whatever the script raises passes through; its stack is gone then. Where the rest has
-        run already, because the loop was gone back into, it does not run again.
+        An exception by which a pass has left the loop is raised there. Whatever the script does
+        not catch passes through; its stack is gone then.
         """
         loop, self.loop = self.loop, None
-        if not self._script.dead:
+        if loop is not None and isinstance(loop.exit, LeftBy):
+            self._switch(self._script, error=loop.exit.error)
+        else:
             self._switch(self._script, loop.exit if loop else None)
         self.has_ended = self._script.dead
+        if self.loop is not None:
+            frames = _frames(self._script)
+            self.loop.guards = self._handlers.around(frames)
+            self.loop.names = self._names_of(frames)
 
-    def _switch(self, to: greenlet, *value: Any) -> Any:
-        """Run a greenlet until it waits or ends, with the script's own context variables."""
+    def _switch(self, to: greenlet, *value: Any, error: BaseException | None = None) -> Any:
+        """Run a greenlet until it waits or ends, in the script's own surroundings."""
         to.parent = getcurrent()
         if not to:  # it has not begun
-            to.gr_context = self._context
+            to.gr_context = self._surroundings.context
             value = ()
-        return to.switch(*value)
+        with self._surroundings.on():
+            return to.switch(*value) if error is None else to.throw(error)
 
     def _for(self, body: Body, iterable: Any) -> Any:
         """In place of a `for` loop."""
         if getcurrent() is not self._script:
             return _run_for(body, iterable)
-        return self._wait_at_loop(body, LoopItems(iter(iterable)), None)
+        return self._wait_at_loop(body, LoopItems(iterable, self._get_device), None)
 
     def _while(self, body: Body, condition: Callable[[], Any]) -> Any:
         """In place of a `while` loop."""
@@ -135,29 +161,48 @@ class Driver:
         if loop is None or loop.exit is not None:
             return False
         if loop.goes_on is None:
+            if loop.items is not None and loop.items.is_plain:
+                loop.goes_on = loop.items.has(loop.passes)
+            else:
+                self._switch(greenlet(self._ask_for_pass))
+        return bool(loop.goes_on)
+
+    def _ask_for_pass(self) -> None:
+        """The same, called where the script's own surroundings are."""
+        loop = self.loop
+        assert loop is not None
+        try:
             if loop.items is not None:
                 loop.goes_on = loop.items.has(loop.passes)
             else:
                 assert loop.condition is not None
-                loop.goes_on = bool(self._call(loop.condition))
-        return loop.goes_on
+                loop.goes_on = bool(loop.condition())
+        except BaseException as error:  # noqa: BLE001 - the script's own
+            self._leave_by(error)
+            loop.goes_on = False
 
-    def _call(self, function: Callable[[], Any]) -> Any:
-        """Call a function of the script's where its context variables hold."""
-        result = list[Any]()
-        self._switch(greenlet(lambda: result.append(function())))
-        return result[0]
+    def passes_left(self) -> int | None:
+        """The number of passes to come if nothing leaves the loop; None if that is not known."""
+        loop = self.loop
+        return loop.items.left(loop.passes) if loop and loop.items else None
+
+    @property
+    def has_asked_ahead(self) -> bool:
+        """Whether items of later passes are known, and would perhaps be others now."""
+        loop = self.loop
+        if loop is None or loop.items is None or loop.items.is_plain:
+            return False
+        return loop.items.count > loop.passes
 
     def begin_pass(self) -> int:
         """Begin a pass, and run to its first hook; returns the phase's number, or END."""
-        self._count_pass()
         self._pass = greenlet(self._run_pass)
         return self.resume()
 
     def resume(self) -> int:
         """Run to the next hook of the pass; returns the phase's number, or END.
 
-        Whatever the script raises passes through; the pass is gone then.
+        Whatever the script raises and does not catch passes through; the pass is gone then.
         """
         assert self._pass is not None
         self.names[STOPS] = True
@@ -169,37 +214,55 @@ class Driver:
 
     def run_passes(self, count: int, after: Callable[[], object]) -> int:
         """Run whole passes without a stop; `after` is called after each. Returns their number."""
-        self.names[STOPS] = self.on_phase is not None
         done = 0
 
         def run() -> None:
             nonlocal done
-            while done < count and self.has_next_pass():
-                self._count_pass()
+            loop = self.loop
+            while done < count and loop is not None and loop.exit is None:
+                if loop.goes_on is None:
+                    self._ask_for_pass()
+                if not loop.goes_on:
+                    return
                 self._run_pass()
                 done += 1
                 after()
 
-        try:
-            self._switch(greenlet(run))
-        finally:
-            self.names[STOPS] = False
+        self._switch(greenlet(run))
         return done
-
-    def _count_pass(self) -> None:
-        assert self.loop is not None
-        self.loop.passes += 1
-        self.loop.goes_on = None
 
     def _run_pass(self) -> None:
         loop = self.loop
         assert loop is not None
-        if loop.items is not None:
-            loop.exit = loop.body(loop.items.known[loop.passes - 1])
-        else:
-            loop.exit = loop.body()
+        loop.passes += 1
+        loop.goes_on = None
+        try:
+            if loop.items is not None:
+                loop.exit = loop.body(loop.items[loop.passes - 1])
+            else:
+                loop.exit = loop.body()
+        except BaseException as error:  # noqa: BLE001 - the script's own
+            self._leave_by(error)
 
-    def go_back(self, loop: WaitingLoop, passes: int) -> bool:
+    def _leave_by(self, error: BaseException) -> None:
+        """Leave the loop by an exception that the script catches, or ends by; else raise it.
+
+        KeyboardInterrupt is the learner's, who stops the tutor's run.
+        """
+        assert self.loop is not None
+        is_end = isinstance(error, SystemExit) and error.code in (None, 0)
+        if not is_end:
+            if isinstance(error, GreenletExit | KeyboardInterrupt):
+                raise error
+            if not any(guard.catches_it(error) for guard in self.loop.guards):
+                raise error
+        self.loop.exit = LeftBy(error)
+
+    def surroundings(self) -> SavedSurroundings:
+        """The script's own settings of the thread, while it waits."""
+        return self._surroundings.saved()
+
+    def go_back(self, loop: WaitingLoop, passes: int, surroundings: SavedSurroundings) -> bool:
         """Stand after so many passes of a loop; False if the script is no longer near it.
 
         It is where its stack waits at the loop, or where the loop was its last.
@@ -207,50 +270,82 @@ class Driver:
         self.drop_pass()
         if loop is not self.loop and (self.loop or loop.execution != self.executions):
             return False
+        if loop.items is not None and not loop.items.keeps(passes):
+            return False
         self.loop, self.has_ended = loop, False
         loop.passes, loop.goes_on, loop.exit = passes, None, None
+        self._surroundings.restore(surroundings)
         return True
+
+    def end_again(self, surroundings: SavedSurroundings) -> None:
+        """Stand at the script's end, where it has come to before."""
+        self.loop, self.has_ended = None, True
+        self._surroundings.restore(surroundings)
 
     def drop_pass(self) -> None:
         """Give up the pass that waits at a hook."""
         if self._pass is not None:
-            _kill(self._pass)
+            self._kill(self._pass)
         self._pass = None
 
     def close(self) -> None:
         """Give up the script wherever it waits."""
         self.drop_pass()
-        _kill(self._script)
+        self._kill(self._script)
         self.loop = None
+
+    def _kill(self, waiting: greenlet) -> None:
+        """End a greenlet: its code leaves its `with` and `finally` blocks."""
+        if not waiting:
+            return
+        self._is_closing = self.names[STOPS] = True
+        try:
+            self._switch(waiting, error=GreenletExit())
+        except Exception:  # noqa: BLE001 - the script's own clean-up: the run it was of is gone
+            return
+        finally:
+            self._is_closing = self.names[STOPS] = False
 
     # ── Hooks ───────────────────────────────────────────────────────────────────────
 
     def _at(self, number: int) -> None:
-        if self.on_phase is not None:
-            self.on_phase(number)
-        elif getcurrent() is self._pass:
+        if self._is_closing:  # the code has caught the GreenletExit by which it was to end
+            raise GreenletExit
+        if getcurrent() is self._pass and _PEEK() is None:
             _wait(number)
 
     def _keep_loss(self, loss: Any) -> Any:
-        self.loss = loss
+        if self.loop is not None:
+            self.loss = loss
         return loss
+
+    def _get_device(self) -> str:
+        return self.device
 
     # ── Looking ─────────────────────────────────────────────────────────────────────
 
-    def loop_names(self) -> dict[str, Any]:
-        """The names of the loop's body, where the function around it has returned already."""
-        if self.loop is None or self._script:
-            return {}
-        body = self.loop.body
-        found = {}
-        for name, cell in zip(body.__code__.co_freevars, body.__closure__ or (), strict=True):
-            with suppress(ValueError):  # an empty cell
-                found[name] = cell.cell_contents
-        return found
+    def scopes(self) -> list[Mapping[str, Any]]:
+        """The names of the script's functions that wait, outermost first, without the module's.
 
-    def frames(self) -> list[FrameType]:
-        """The Python frames that wait, of the script and then of the pass, outermost first."""
-        return [*_frames(self._script), *_frames(self._pass)]
+        Where the script has gone on, and the loop was gone back into, they are those that waited.
+        """
+        waiting = self._functions(_frames(self._script))
+        if not waiting and self.loop is not None:
+            return [self.loop.names, self.loop.shared_names(), *self._pass_scopes()]
+        return [*(frame.f_locals for frame in waiting), *self._pass_scopes()]
+
+    def _pass_scopes(self) -> list[Mapping[str, Any]]:
+        return [frame.f_locals for frame in self._functions(_frames(self._pass))]
+
+    def _functions(self, frames: Sequence[FrameType]) -> list[FrameType]:
+        """The functions of the script's file among these frames."""
+        file = self._code.co_filename
+        codes = ((frame, frame.f_code) for frame in frames)
+        return [f for f, c in codes if c.co_filename == file and c.co_name != "<module>"]
+
+    def _names_of(self, frames: Sequence[FrameType]) -> dict[str, Any]:
+        functions = self._functions(frames)
+        return {name: value for frame in functions for name, value in frame.f_locals.items()}
 
 
 def _wait(*value: Any) -> Any:
@@ -267,16 +362,6 @@ def _frames(waiting: greenlet | None) -> list[FrameType]:
         found.append(frame)
         frame = frame.f_back
     return found[::-1]
-
-
-def _kill(waiting: greenlet) -> None:
-    """End a greenlet: its code leaves its `with` and `finally` blocks."""
-    if waiting:
-        waiting.parent = getcurrent()
-        try:
-            waiting.throw(GreenletExit)
-        except Exception:  # noqa: BLE001 - the script's own clean-up: the run it was of is gone
-            return
 
 
 def _run_for(body: Body, iterable: Any) -> Any:

@@ -112,7 +112,9 @@ class _Losses(ast.NodeTransformer):
             ):
                 node.args[0] = _handed_over(node.args[0])
             case ast.Attribute(value=receiver, attr="backward"):
-                node.func.value = _handed_over(receiver)
+                # A layer of NumPy's own hand has such a method, too.
+                if not self._is_by_hand or ast.unparse(receiver) == self._loss:
+                    node.func.value = _handed_over(receiver)
             case ast.Attribute(value=module, attr="grad") if node.args and _is_autograd(module):
                 node.args[0] = _handed_over(node.args[0])
         return node
@@ -121,6 +123,11 @@ class _Losses(ast.NodeTransformer):
         """Hand over the loss after its assignment, too: it is shown before its gradient."""
         self.generic_visit(node)
         return self._with_loss(node, node.targets)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | list[ast.AST]:
+        """The same for `loss: Tensor = …`."""
+        self.generic_visit(node)
+        return self._with_loss(node, [node.target] if node.value else [])
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.AST]:
         """The same for `loss += …`."""
@@ -217,7 +224,8 @@ def _called(
         made = [_function(_BODY, [_ITEM], [*scope, *body])]
         call = ast.Call(ast.Name(FOR, ast.Load()), [ast.Name(_BODY, ast.Load()), loop.iter], [])
     else:
-        test = ast.copy_location(ast.Return(loop.test), loop.test)
+        condition = _BodyExits(function).visit(loop.test)
+        test = ast.copy_location(ast.Return(condition), loop.test)
         made = [
             _function(_BODY, [], [*scope, *body]),
             _function(_CONDITION, [], [*copy.deepcopy(scope), test]),
@@ -366,10 +374,25 @@ class _BodyExits(ast.NodeTransformer):
         value = self.visit(node.value) if node.value else ast.Constant(None)
         return ast.copy_location(ast.Return(ast.Tuple([value], ast.Load())), node)
 
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        """`total: float = 0.0` without its annotation: a name of another scope can't have one."""
+        self.generic_visit(node)
+        if not isinstance(node.target, ast.Name):
+            return node
+        plain: ast.stmt = ast.Assign([node.target], node.value) if node.value else ast.Pass()
+        return _located(plain, node)
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """`super()` finds its class and its object, which are those of the function around."""
+        """`super()` finds its class and its object, which are those of the function around.
+
+        At the file's top level `locals()`, `exec(…)` and the like are of the module.
+        """
         self.generic_visit(node)
         match node:
+            case ast.Call(func=ast.Name(id="locals" | "vars"), args=[]) if not self._function:
+                node.func = ast.copy_location(ast.Name("globals", ast.Load()), node.func)
+            case ast.Call(func=ast.Name(id="exec" | "eval"), args=[_]) if not self._function:
+                node.args.append(ast.Call(ast.Name("globals", ast.Load()), [], []))
             case ast.Call(func=ast.Name(id="super"), args=[], keywords=[]) if self._function:
                 first = [*self._function.args.posonlyargs, *self._function.args.args][:1]
                 if first:

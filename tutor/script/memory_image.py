@@ -10,12 +10,13 @@ from its start. Functions and classes of libraries, files, and progress bars are
 
 from __future__ import annotations
 
+import array
 import copy
 import functools
 import io
 import random
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
@@ -24,24 +25,26 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from tutor.script.held_graphs import held_by
 from tutor.script.instrument import PREFIX
+from tutor.script.saved_elements import SavedElements, flat_memory, saved_memories
 from tutor.training.devices import Randomness
 
 _ATOMS = (int, float, complex, str, bytes, type(None), range, slice, BuiltinFunctionType, Enum)
 _ATOMS_OF_TORCH = (torch.dtype, torch.device, torch.Size, np.generic, np.dtype)
-_LEFT_ALONE = ("tqdm", "matplotlib", "logging", "torch.utils.tensorboard", "PIL", "threading")
+_LEFT_ALONE = (
+    *("tqdm", "rich", "matplotlib", "PIL", "logging", "torch.utils.tensorboard", "tensorboardX"),
+    *("wandb", "mlflow", "threading", "multiprocessing", "concurrent", "subprocess", "sqlite3"),
+)
 """Modules whose objects show or write something, and compute nothing."""
-
-_LARGE = 4 * 2**20
-"""Bytes above which data are only compared until they change: a data set is not kept."""
-
-_SAMPLES = 2**16
-"""Elements that stand for all of a large array when it is compared."""
 
 _OBJECT = 100
 """Estimated bytes of an object besides its content."""
 
-Restore: TypeAlias = Callable[[], None]
+_UNSET = object()
+"""In place of the content of a slot that has none."""
+
+PutBack: TypeAlias = Callable[[Any, Any], None]
 
 
 class CannotCopy(Exception):
@@ -58,29 +61,18 @@ class SavedObject:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SavedElements:
-    """The memory of tensors and arrays that share it, and a copy of its elements."""
+class SavedGraph:
+    """A tensor that is part of a computation graph: it can be kept, but not made anew."""
 
-    memory: Any
-    """A flat tensor or array of bytes over all of it."""
-    elements: Any
-    """The copy; None of a large one that has never been seen to change."""
-    sample: int
-    """Of a large one: a number that is another one if it has changed."""
-
-    def put_back(self) -> None:
-        """Write the elements into the memory."""
-        if self.elements is None:
-            return
-        if isinstance(self.memory, torch.Tensor):
-            self.memory.copy_(self.elements)
-        else:
-            self.memory[...] = self.elements
+    tensor: torch.Tensor
+    grad_fn: Any
+    version: int
+    """Counts the changes in place."""
 
     @property
     def is_as_it_was(self) -> bool:
-        """Whether it can be put back, or need not be."""
-        return self.elements is not None or _sample(self.memory) == self.sample
+        """Whether it is still the same part of the same graph, unchanged."""
+        return self.tensor.grad_fn is self.grad_fn and self.tensor._version == self.version
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,18 +81,27 @@ class MemoryImage:
 
     objects: Sequence[SavedObject]
     memories: Sequence[SavedElements]
+    graphs: Sequence[SavedGraph]
+    held: Mapping[int, int]
+    """Bytes of each memory that only the graphs hold, by address."""
     randomness: Randomness
     device: str
 
     def restore(self) -> bool:
-        """Make everything what it was; False, and nothing changes, if something is not kept."""
-        if not all(memory.is_as_it_was for memory in self.memories):
+        """Make everything what it was; False if something is not kept, or can't be put back."""
+        try:
+            parts: tuple[SavedGraph | SavedElements, ...] = (*self.graphs, *self.memories)
+            if not all(part.is_as_it_was for part in parts):
+                return False
+            for saved in self.objects:
+                saved.put_back(saved.thing, saved.content)
+            with torch.no_grad():
+                for memory in self.memories:
+                    memory.put_back()
+        except KeyboardInterrupt:
+            raise
+        except Exception:  # noqa: BLE001 - whatever a script's objects raise when they are set
             return False
-        for saved in self.objects:
-            saved.put_back(saved.thing, saved.content)
-        with torch.no_grad():
-            for memory in self.memories:
-                memory.put_back()
         self.randomness.restore(self.device)
         return True
 
@@ -108,7 +109,8 @@ class MemoryImage:
         """The identity and the bytes of each part; another image may share the memories'."""
         yield id(self.objects), sum(_OBJECT + 8 * _length(s.content) for s in self.objects)
         for memory in self.memories:
-            yield id(memory), _OBJECT + (0 if memory.elements is None else memory.memory.nbytes)
+            yield id(memory), _OBJECT + memory.size
+        yield from self.held.items()
         yield from self.randomness.parts()
 
 
@@ -122,7 +124,12 @@ def take_image(
     walk = _Walk(filename)
     try:
         walk.follow(roots)
-        memories = _memories(walk.memories, before, limit)
+        held = walk.held()
+        old = before.held if before else {}
+        limit -= sum(size for address, size in held.items() if address not in old)
+        memories = saved_memories(
+            walk.memories, walk.trained, before.memories if before else (), limit
+        )
     except KeyboardInterrupt:
         raise
     except Exception:  # noqa: BLE001 - whatever a script's objects raise when they are read
@@ -130,7 +137,7 @@ def take_image(
     randomness = Randomness.now(device)
     if before is not None:
         randomness = randomness.sharing(before.randomness)
-    return MemoryImage(walk.objects, memories, randomness, device)
+    return MemoryImage(walk.objects, memories, walk.graphs, held, randomness, device)
 
 
 # ── Finding the objects ─────────────────────────────────────────────────────────────
@@ -143,10 +150,13 @@ class _Walk:
         self.objects: list[SavedObject] = []
         self.memories: dict[int, Any] = {}
         """The memory of tensors and arrays, by its address."""
+        self.trained: set[int] = set()
+        """The addresses of memory that an optimizer changes, or may change."""
+        self.graphs: list[SavedGraph] = []
         self._filename = filename
         self._seen: set[int] = set()
         self._alive: list[Any] = []
-        """Objects made on the way, so that no other gets their id."""
+        """The objects on the way, so that no other gets their id."""
 
     def follow(self, roots: Iterable[Any]) -> None:
         """Note all objects that the roots lead to. Raises CannotCopy."""
@@ -156,7 +166,16 @@ class _Walk:
             if isinstance(thing, _ATOMS) or id(thing) in self._seen:
                 continue
             self._seen.add(id(thing))
+            self._alive.append(thing)
             waiting += self._inside(thing)
+
+    def held(self) -> dict[int, int]:
+        """Bytes of each memory that only graphs hold. Drops the graphs of views of other memory."""
+        self.graphs = [g for g in self.graphs if _storage_of(g.tensor) not in self.memories]
+        found: dict[int, int] = {}
+        for graph in self.graphs:
+            found |= held_by(graph.tensor, self.memories)
+        return found
 
     def _note(self, thing: Any, content: Any, put_back: Callable[[Any, Any], None]) -> None:
         self.objects.append(SavedObject(thing, content, put_back))
@@ -169,9 +188,10 @@ class _Walk:
             return self._array(thing)
         if isinstance(thing, dict):
             return self._dict(thing)
-        if isinstance(thing, list | set | deque | bytearray):
-            self._note(thing, tuple(thing), _set_items)
-            return [*thing, *self._attributes(thing)]
+        if isinstance(thing, list | set | deque | bytearray | array.array):
+            content = tuple(thing)
+            self._note(thing, content, _set_items)
+            return [*content, *self._attributes(thing)]
         if isinstance(thing, tuple | frozenset):
             return thing
         if isinstance(thing, _ATOMS_OF_TORCH):
@@ -226,52 +246,77 @@ class _Walk:
         module = type(thing).__module__
         if isinstance(thing, io.IOBase) or module.startswith(_LEFT_ALONE):
             return ()
-        if hasattr(type(thing), "__next__"):
+        if not isinstance(getattr(type(thing), "__next__", _set_items), FunctionType):
             raise CannotCopy(type(thing).__name__)
         return self._attributes(thing)
 
-    def _attributes(self, thing: Any) -> Iterable[Any]:
+    def _attributes(self, thing: Any) -> list[Any]:
         """The attributes of an instance: those in its `__dict__`, and those in slots."""
+        kind = type(thing)
         own = getattr(thing, "__dict__", None)
-        found = [own] if type(own) is dict else []
-        names = [n for cls in type(thing).__mro__ for n in _slots(cls) if hasattr(thing, n)]
+        found: list[Any] = [own] if type(own) is dict else []
+        if kind.__module__ == "__main__":
+            found.append(kind)
+        names = [name for cls in kind.__mro__ for name in _slots(cls)]
         if names:
-            content = {name: getattr(thing, name) for name in names}
+            content = {name: getattr(thing, name, _UNSET) for name in names}
             self._note(thing, content, _set_slots)
             found += content.values()
         return found
 
     def _tensor(self, thing: torch.Tensor) -> Iterable[Any]:
-        if thing.grad_fn is not None or thing.layout is not torch.strided:
-            return (vars(thing),) if vars(thing) else ()
-        storage = thing.untyped_storage()
-        memory = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
-        self.memories.setdefault(memory.data_ptr() or id(storage), memory)
+        own = [vars(thing)] if vars(thing) else []
+        if thing.layout is not torch.strided:
+            if not thing.is_leaf:
+                return own
+            raise CannotCopy(str(thing.layout))
+        if thing.grad_fn is not None:
+            self.graphs.append(SavedGraph(thing, thing.grad_fn, thing._version))
+            return own
+        memory = flat_memory(thing)
+        if memory.nbytes:
+            self.memories.setdefault(memory.data_ptr(), memory)
+            if thing.requires_grad:
+                self.trained.add(memory.data_ptr())
         content = (thing.detach(), thing.grad, thing.requires_grad)
         self._note(thing, content, _set_tensor)
-        return [g for g in (thing.grad, vars(thing)) if g is not None]
+        return own if thing.grad is None else [*own, thing.grad]
 
     def _array(self, thing: np.ndarray[Any, Any]) -> Iterable[Any]:
+        own = [] if type(thing) is np.ndarray else self._attributes(thing)
         if thing.dtype.hasobject:
             self._note(thing, thing.copy(), _set_array)
-            return thing.ravel().tolist()
+            return [*own, *thing.ravel().tolist()]
         root = thing
         while isinstance(root.base, np.ndarray):
             root = root.base
-        if root.flags.writeable and root.flags.forc:
-            memory = root.ravel(order="K").view(np.uint8) if root.size else root
-            self.memories.setdefault(root.__array_interface__["data"][0] or id(root), memory)
-        return ()
+        if not root.flags.forc:  # it is itself a view of other memory
+            if thing.flags.writeable:
+                self._note(thing, thing.copy(), _set_array)
+        elif root.flags.writeable and root.size:
+            memory = root.ravel(order="K").view(np.ndarray).view(np.uint8)
+            self.memories.setdefault(root.__array_interface__["data"][0], memory)
+        return own
+
+
+def _storage_of(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _is_hidden(key: Any) -> bool:
     return isinstance(key, str) and (key.startswith(PREFIX) or key == "__builtins__")
 
 
+@functools.lru_cache(maxsize=1024)
 def _slots(cls: type) -> Sequence[str]:
     found = cls.__dict__.get("__slots__", ())
     names = (found,) if isinstance(found, str) else tuple(found)
-    return [n for n in names if n not in ("__dict__", "__weakref__")]
+    owner = cls.__name__.lstrip("_")
+    return tuple(
+        f"_{owner}{n}" if n.startswith("__") and not n.endswith("__") else n
+        for n in names
+        if n not in ("__dict__", "__weakref__")
+    )
 
 
 def _content(cell: CellType) -> tuple[Any, ...]:
@@ -300,18 +345,33 @@ def _length(content: Any) -> int:
 
 
 def _set_items(thing: Any, content: tuple[Any, ...]) -> None:
-    if isinstance(thing, list | bytearray):
-        if len(thing) != len(content) or any(a is not b for a, b in zip(thing, content)):  # noqa: B905
-            thing[:] = content
-        return
-    thing.clear()
-    (thing.update if isinstance(thing, set) else thing.extend)(content)
+    if isinstance(thing, set):
+        if set.__len__(thing) != len(content) or not all(map(thing.__contains__, content)):
+            set.clear(thing)
+            set.update(thing, content)
+    elif len(thing) != len(content) or any(a is not b for a, b in zip(thing, content)):  # noqa: B905
+        if isinstance(thing, deque):
+            thing.clear()
+            thing.extend(content)
+        elif isinstance(thing, array.array):
+            thing[:] = array.array(thing.typecode, content)
+        elif isinstance(thing, list):
+            list.__setitem__(thing, slice(None), content)
+        else:
+            thing[:] = bytes(content)
 
 
 def _set_dict(thing: dict[Any, Any], content: dict[Any, Any]) -> None:
-    for key in [key for key in dict.keys(thing) if key not in content and not _is_hidden(key)]:
-        dict.__delitem__(thing, key)
-    dict.update(thing, content)
+    """Past what a class of the script does when an item is set; the order is put back, too."""
+    kind: Any = OrderedDict if isinstance(thing, OrderedDict) else dict
+    keys = [key for key in dict.keys(thing) if not _is_hidden(key)]
+    if [*map(id, keys)] != [*map(id, content)]:
+        for key in keys:
+            kind.__delitem__(thing, key)
+    elif all(dict.__getitem__(thing, key) is value for key, value in content.items()):
+        return
+    for key, value in content.items():
+        kind.__setitem__(thing, key, value)
 
 
 def _set_cell(thing: CellType, content: tuple[Any, ...]) -> None:
@@ -332,7 +392,11 @@ def _set_class(thing: type, content: dict[str, Any]) -> None:
 
 def _set_slots(thing: Any, content: dict[str, Any]) -> None:
     for name, value in content.items():
-        if getattr(thing, name, content) is not value:
+        if getattr(thing, name, _UNSET) is value:
+            continue
+        if value is _UNSET:
+            object.__delattr__(thing, name)
+        else:
             object.__setattr__(thing, name, value)
 
 
@@ -340,12 +404,16 @@ def _set_tensor(thing: torch.Tensor, content: tuple[torch.Tensor, Any, bool]) ->
     alias, gradient, requires_grad = content
     if thing.grad_fn is not None:  # it was changed in place, and has become part of a graph
         thing.detach_()
-    if thing.data_ptr() != alias.data_ptr() or thing.shape != alias.shape:
+    if _layout(thing) != _layout(alias):
         thing.data = alias
     if thing.requires_grad != requires_grad:
         thing.requires_grad_(requires_grad)
     if thing.grad is not gradient:
         thing.grad = gradient
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _set_array(thing: np.ndarray[Any, Any], content: np.ndarray[Any, Any]) -> None:
@@ -361,60 +429,3 @@ def _set_generator(thing: Any, state: Any) -> None:
         thing.set_state(state)
     else:
         thing.setstate(state)
-
-
-# ── Elements ────────────────────────────────────────────────────────────────────────
-
-
-def _memories(
-    now: dict[int, Any], before: MemoryImage | None, limit: int
-) -> Sequence[SavedElements]:
-    """A copy of each memory, or the copy before where it is the same. Raises MemoryError."""
-    old = {_address(saved.memory): saved for saved in before.memories} if before else {}
-    found: list[SavedElements] = []
-    for address, memory in now.items():
-        saved = _saved(memory, old.get(address))
-        if saved is not old.get(address) and saved.elements is not None:
-            limit -= memory.nbytes
-            if limit < 0:
-                raise MemoryError("an image of this would be too large")
-        found.append(saved)
-    return found
-
-
-def _address(memory: Any) -> int:
-    if isinstance(memory, torch.Tensor):
-        return memory.data_ptr()
-    return int(memory.__array_interface__["data"][0])
-
-
-def _saved(memory: Any, was: SavedElements | None) -> SavedElements:
-    is_same_place = was is not None and was.memory.nbytes == memory.nbytes
-    if memory.nbytes <= _LARGE:
-        if was is not None and is_same_place and _is_equal(memory, was.elements):
-            return was
-        return SavedElements(memory, _copied(memory), 0)
-    sample = _sample(memory)
-    if was is None or not is_same_place:
-        return SavedElements(memory, None, sample)
-    if was.sample == sample:
-        return was
-    return SavedElements(memory, _copied(memory), sample)
-
-
-def _is_equal(memory: Any, elements: Any) -> bool:
-    if elements is None:
-        return False
-    if isinstance(memory, torch.Tensor):
-        return isinstance(elements, torch.Tensor) and torch.equal(memory, elements)
-    return isinstance(elements, np.ndarray) and np.array_equal(memory, elements)
-
-
-def _copied(memory: Any) -> Any:
-    return memory.clone() if isinstance(memory, torch.Tensor) else memory.copy()
-
-
-def _sample(memory: Any) -> int:
-    step = max(1, memory.nbytes // _SAMPLES) | 1
-    some = memory[::step]
-    return hash((some.cpu().numpy() if isinstance(some, torch.Tensor) else some).tobytes())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -41,7 +41,17 @@ class ParameterTable:
     """The learning rate that stands in the code as a number; 0.0 if none does."""
     expressions: dict[str, CodeType] = field(default_factory=dict)
     gradients: dict[str, CodeType] = field(default_factory=dict)
-    optimizers: list[torch.optim.Optimizer] = field(default_factory=list)
+    _optimizers: dict[str, CodeType] = field(default_factory=dict)
+    """The expressions of the optimizers: the script may make another one on its way."""
+
+    def forget(self) -> None:
+        """Look again: the script has come to its loop once more, perhaps with other names."""
+        self.expressions = {}
+
+    def optimizers(self, names: Mapping[str, Any]) -> list[torch.optim.Optimizer]:
+        """The optimizers as they are now."""
+        found = (_evaluated(code, names) for code in self._optimizers.values())
+        return [thing for thing in found if isinstance(thing, torch.optim.Optimizer)]
 
     def look(self, names: Mapping[str, Any]) -> None:
         """Find the parameters in a script's names, unless they are known already."""
@@ -49,26 +59,15 @@ class ParameterTable:
             return
         found = list(_reachable({k: v for k, v in names.items() if k not in self.targets}))
         found += [(k, v) for k, v in names.items() if k in self.targets]
-        self.optimizers = [t for _, t in found if isinstance(t, torch.optim.Optimizer)]
-        labels = [label for label, _ in self._tensors(found)]
+        optimizers = {n: t for n, t in found if isinstance(t, torch.optim.Optimizer)}
+        labels = [label for label, _ in _tensors(found, optimizers.values())]
         if not labels or self.loop.mode == "manual":
             by_hand = ((e, _evaluated(_code(e), names)) for e in self.loop.parameters)
             labels = [label for e, thing in by_hand for label in _numbers(e, thing)]
         self.expressions = {label: _code(label) for label in labels}
+        self._optimizers = {label: _code(label) for label in optimizers}
         given = self.loop.gradients
         self.gradients = {n: _code(given.get(n, f"d{n}")) for n in labels}
-
-    def _tensors(self, found: list[tuple[str, Any]]) -> Iterator[tuple[str, torch.Tensor]]:
-        """The parameters that are tensors: each once, by the first expression that leads there."""
-        by_id: dict[int, tuple[str, torch.Tensor]] = {}
-        for label, thing in found:
-            for name, tensor in _own_tensors(label, thing):
-                by_id.setdefault(id(tensor), (name, tensor))
-        if self.optimizers:
-            held = [p for o in self.optimizers for g in o.param_groups for p in g["params"]]
-            yield from (by_id[id(p)] for p in held if id(p) in by_id)
-        else:
-            yield from ((n, t) for n, t in by_id.values() if t.requires_grad and t.is_leaf)
 
     def read(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Each parameter by its expression; None where it has no value now."""
@@ -90,7 +89,7 @@ class ParameterTable:
 
     def learning_rate(self, names: Mapping[str, Any]) -> float:
         """The learning rate of the first optimizer, or of the code; 0.0 if nothing tells."""
-        for optimizer in self.optimizers:
+        for optimizer in self.optimizers(names):
             return float(optimizer.param_groups[0]["lr"])
         for rate in self.loop.rates:
             value = unwrapped(self.value(rate, names))
@@ -99,9 +98,24 @@ class ParameterTable:
         return self.literal_rate
 
 
+def _tensors(
+    found: list[tuple[str, Any]], optimizers: Collection[torch.optim.Optimizer]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The parameters that are tensors: each once, by the first expression that leads there."""
+    by_id: dict[int, tuple[str, torch.Tensor]] = {}
+    for label, thing in found:
+        for name, tensor in _own_tensors(label, thing):
+            by_id.setdefault(id(tensor), (name, tensor))
+    if optimizers:
+        held = [p for o in optimizers for g in o.param_groups for p in g["params"]]
+        yield from (by_id[id(p)] for p in dict.fromkeys(held) if id(p) in by_id)
+    else:
+        yield from ((n, t) for n, t in by_id.values() if t.requires_grad and t.is_leaf)
+
+
 def unwrapped(thing: Any) -> Any:
     """The number in an object of the script's own class, such as `Value(data=0.5)`."""
-    if thing is None or isinstance(thing, NUMBERS):
+    if type(thing) is torch.Tensor or thing is None or isinstance(thing, NUMBERS):
         return thing
     data = getattr(thing, "data", None)
     return data if isinstance(data, NUMBERS) else thing

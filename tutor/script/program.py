@@ -9,6 +9,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.inspections import LoopReport
 from tutor.script.driver import Driver
 from tutor.script.environment import ScriptEnvironment
+from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import instrumented
 from tutor.script.lesson import learning_rate_in
 from tutor.script.loops import outline_of
@@ -35,7 +36,7 @@ def script_programs(lesson: Lesson) -> dict[str, Program]:
     if not 0 < lesson.script.loop <= len(outline.loops):
         raise Refused("no_loop_number", number=lesson.script.loop, count=len(outline.loops))
     loop = outline.loops[lesson.script.loop - 1]
-    return {loop.mode: _program(lesson, loop)}
+    return {loop.mode: program_of(lesson, loop)}
 
 
 def script_report(loop: Loop) -> LoopReport:
@@ -44,7 +45,8 @@ def script_report(loop: Loop) -> LoopReport:
     return loop_report(loop.outline, tuple(loop.parameters()))
 
 
-def _program(lesson: Lesson, loop: TrainingLoop) -> Program:
+def program_of(lesson: Lesson, loop: TrainingLoop) -> Program:
+    """The program of one loop of a script."""
     filename = str(lesson.path)
     code = instrumented(lesson.source, filename, loop)
     opener = _Opener(lesson, loop, code)
@@ -80,13 +82,14 @@ class _Opener:
         self._lesson, self._loop, self._code = lesson, loop, code
         self._targets = for_targets(lesson.source)
         self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
+        self._handlers = ExceptionHandlers(lesson.source, str(lesson.path))
 
     def open(self, device: str, learning_rate: float) -> ScriptLoop:
         """The loop, at its start. Raises LessonRaised, or Refused if the script ends before it."""
         module = ModuleType("__main__")
         module.__file__ = self.program.filename
         vars(module)["__builtins__"] = __builtins__
-        driver = Driver(self._code, module)
+        driver = Driver(self._code, module, self._handlers)
         options = self._lesson.script
         assert options is not None
         environment = ScriptEnvironment(

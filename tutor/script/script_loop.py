@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from types import CellType
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.script.probe_loop import copied_names, names_needed
 from tutor.script.run_refusals import refusal_of
+from tutor.script.surroundings import SavedSurroundings
 from tutor.training import devices
 from tutor.training.devices import GeneratorStates, Randomness
 from tutor.training.loop import LessonRaised, Loop, lesson_raised
@@ -32,6 +34,9 @@ from tutor.training.program import Program
 from tutor.training.snapshot import SetupNamespace
 from tutor.training.state_copy import BatchStart
 from tutor.training.values import to_numbers
+
+_LARGEST_END = 2**26
+"""Bytes that may be copied at the script's end, so that it can be gone back to."""
 
 
 class ScriptLoop(Loop):
@@ -65,8 +70,12 @@ class ScriptLoop(Loop):
         self._batches_done = 0
         self._batches_known = 1
         self._done_in_batch = 0
+        self._end: tuple[MemoryImage, SavedSurroundings] | LessonRaised | None = None
+        """The end of the script, as it came to it; None if it has not, or can't be copied."""
         self.phase_statements: Mapping[int, tuple[ast.stmt, ...]] = {}
         """The statements of the batch's phases, by number, where a probe can run them."""
+        self._has_gradient = False
+        """Whether this epoch has come to a Gradient phase."""
         self._left_over: dict[str, Any] = {}
         """The names of functions that have returned since, as they were at the last phase."""
 
@@ -126,10 +135,53 @@ class ScriptLoop(Loop):
 
         The rest may come to the loop once more. Raises LessonRaised.
         """
-        if not self.driver.has_ended and not self._guarded(self.driver.has_next_pass):
-            self._guarded(self._run_rest)
-            self.namespace = self._names()
+        if self.driver.has_ended:
+            return False
+        if not self._guarded(self.driver.has_next_pass):
+            self._end = None
+            try:
+                self._guarded(self._run_rest)
+            except LessonRaised as error:
+                self._end = error
+                raise
+            if self.driver.has_ended:
+                self.namespace = self._names()
+                image = self._image(None, _LARGEST_END)
+                self._end = (image, self.driver.surroundings()) if image else None
+            else:
+                self.table.forget()
+                self._see()
         return not self.driver.has_ended
+
+    @property
+    def is_at_loop_end(self) -> bool:
+        """Whether the loop is at its end, so that the rest of the script comes next."""
+        return not self.driver.has_ended and not self._guarded(self.driver.has_next_pass)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the rest of the script has run already, before the loop was gone back into."""
+        return self.driver.is_gone and not self.driver.has_ended
+
+    def end_again(self) -> bool:
+        """End as the script has ended before; False if that is not known. Raises LessonRaised."""
+        if isinstance(self._end, LessonRaised):
+            raise self._end
+        if self._end is None or not self._end[0].restore():
+            return False
+        self.driver.end_again(self._end[1])
+        self.namespace = self._names()
+        return True
+
+    @property
+    def epochs_left(self) -> int | None:
+        """The number of epochs to the loop's end, if that is known."""
+        return self.driver.passes_left()
+
+    @property
+    def must_begin_anew(self) -> bool:
+        """Whether a change here must be made in a run from the start: the code ahead has run."""
+        return self.driver.has_asked_ahead
 
     def _run_rest(self) -> None:
         while not self.driver.has_ended and not self.driver.has_next_pass():
@@ -162,14 +214,16 @@ class ScriptLoop(Loop):
             raise refusal_of(error, self.program) or error from error.__cause__
         self._see()
         tensors = (t for t in self.parameters().values() if isinstance(t, torch.Tensor))
-        self.device = next((devices.name_of(t) for t in tensors), "cpu")
+        self.device = self.driver.device = next((devices.name_of(t) for t in tensors), "cpu")
 
     def begin_epoch(self) -> None:
         """Enter the next epoch: its code runs to the first phase."""
         self._ended, self._batches_done, self._done_in_batch = False, 0, 0
+        self._has_gradient, self.boxed = False, {}
         super().begin_epoch()
         self._next = self._guarded(self.driver.begin_pass)
         if self._next == END:
+            self._last = self.outline.phases[-1]
             self._end_epoch()
 
     def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
@@ -186,6 +240,7 @@ class ScriptLoop(Loop):
         if looking or not self.table.expressions:
             self._see()
         if phase.name == "Gradient":
+            self._has_gradient = True
             self.gradients = self.gradients_now(copied=True) if looking or resting else None
         if looking:
             self.keep_boxed(phase.name)
@@ -204,14 +259,19 @@ class ScriptLoop(Loop):
     def _end_epoch(self) -> None:
         self._ended, self._next = True, END
         self._steps, self._batches_known = self.step, max(self._batches_done, 1)
+        if not self._has_gradient:
+            self.gradients = None
         self._see()
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
-        """Run so many whole epochs, or to the loop's end; hands the loss of each to `after`."""
+        """Run so many whole epochs, or to the loop's end; hands the loss of each to `after`.
+
+        The names are not looked at: an epoch that is stepped has to follow.
+        """
 
         def note() -> None:
             self.epoch, self.step = self.epoch + 1, self._steps
-            after(self.driver.loss)
+            after(unwrapped(self.driver.loss))
 
         try:
             self._guarded(lambda: self.driver.run_passes(count, note))
@@ -220,7 +280,6 @@ class ScriptLoop(Loop):
             raise
         self._last = self._last or self.outline.phases[-1]
         self.gradients = None
-        self.namespace = self._names()
 
     @property
     def files(self) -> Path | None:
@@ -249,8 +308,7 @@ class ScriptLoop(Loop):
 
     def _names(self) -> dict[str, Any]:
         """The names of the script's module and of the functions that wait, innermost last."""
-        frames = (frame.f_locals for frame in self._frames())
-        inner = {k: v for names in (self.driver.loop_names(), *frames) for k, v in names.items()}
+        inner = {name: value for scope in self.driver.scopes() for name, value in scope.items()}
         if not self._ended:
             self._left_over = inner
         found = self._left_over | self.driver.names | inner
@@ -258,16 +316,8 @@ class ScriptLoop(Loop):
 
     def _scopes(self) -> Mapping[str, Any]:
         """The same names without a copy of them, to be read at once."""
-        inner = [frame.f_locals for frame in reversed(self._frames())]
-        if names := self.driver.loop_names():
-            inner.append(names)
+        inner = cast("list[MutableMapping[str, Any]]", self.driver.scopes()[::-1])
         return ChainMap(*inner, self.driver.names, self._left_over) if inner else self.driver.names
-
-    def _frames(self) -> list[FrameType]:
-        """The script's functions that wait, outermost first."""
-        codes = ((frame, frame.f_code) for frame in self.driver.frames())
-        name = self.program.filename
-        return [f for f, c in codes if c.co_filename == name and c.co_name != "<module>"]
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by the expressions that name them."""
@@ -293,7 +343,7 @@ class ScriptLoop(Loop):
         return without | self.boxed.get(phase, {})
 
     def loss(self) -> Any:
-        """The object whose gradient was taken last; None before the first."""
+        """The loss whose gradient was taken last; None before the first."""
         return unwrapped(self.driver.loss)
 
     def learning_rate(self) -> float:
@@ -321,9 +371,7 @@ class ScriptLoop(Loop):
 
     def bind(self, name: str, value: Any) -> None:
         """Give an expression of the script (`w`, `params["w"]`) another value."""
-        loop = self.driver.loop
-        names = loop.body.__code__.co_freevars if loop else ()
-        cells = dict(zip(names, loop.body.__closure__ or (), strict=True)) if loop else {}
+        cells = self._cells()
         if name in cells:
             cells[name].cell_contents = value
         elif name in self.driver.names:
@@ -332,15 +380,39 @@ class ScriptLoop(Loop):
             exec(f"{name} = {PREFIX}value", dict(self.namespace, **{f"{PREFIX}value": value}))
         self.namespace = self._names()
 
-    def set_learning_rate(self, old: float, new: float) -> None:
-        """Change the rate of all optimizers, and of the names that stand for it in the code."""
-        for optimizer in self.table.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = new if group["lr"] == old or not old else group["lr"] * new / old
-        names = [rate for rate in self.outline.rates if _is_bound(rate, self.namespace)]
-        if not self.table.optimizers and not names:
+    def _can_bind(self, expression: str) -> bool:
+        """Whether the code reads an expression's number where it can be set."""
+        if not _is_bound(expression, self.namespace):
+            return False
+        inner = {name for scope in self.driver.scopes() for name in scope}
+        is_own = expression in self._cells() or expression not in inner
+        return not expression.isidentifier() or is_own
+
+    def _cells(self) -> dict[str, CellType]:
+        return self.driver.loop.cells() if self.driver.loop else {}
+
+    def check_learning_rate(self) -> None:
+        """Raise Refused if neither an optimizer nor a name of the code holds the rate."""
+        if not self.table.optimizers(self.namespace) and not self._rate_names():
             raise Refused("rate_is_fixed", line=self.outline.line)
-        for name in names:
+
+    def _rate_names(self) -> list[str]:
+        """The names of the learning rate that can be set: `lr`, `args.lr`."""
+        return [n for n in self.outline.rates if self._can_bind(n)]
+
+    def set_learning_rate(self, old: float, new: float) -> None:
+        """Change the rate of all optimizers, and of the names that stand for it in the code.
+
+        A parameter group with a rate of its own keeps its ratio to the first. Raises Refused.
+        """
+        self.check_learning_rate()
+        old = self.learning_rate()
+        if new == old:
+            return
+        for optimizer in self.table.optimizers(self.namespace):
+            for group in optimizer.param_groups:
+                group["lr"] = _in_proportion(group["lr"], old, new)
+        for name in self._rate_names():
             self.bind(name, new)
 
     def run_batch_again(self, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -353,28 +425,43 @@ class ScriptLoop(Loop):
         if loop is None or not self._ended:
             return None
         old = before.image if isinstance(before, ScriptSnapshot) else None
-        roots = [self.driver.names, loop.body, *(f.f_locals for f in self._frames())]
-        image = take_image(roots, self.program.filename, self.device, old, limit)
+        image = self._image(old, limit)
         if image is None:
             return None
-        return ScriptSnapshot(self, loop, loop.passes, image, self.driver.loss)
+        surroundings = self.driver.surroundings()
+        known = (self._steps, self._batches_known)
+        return ScriptSnapshot(self, loop, loop.passes, image, self.driver.loss, surroundings, known)
+
+    def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
+        loop = self.driver.loop
+        own = [thing for scope in self.driver.scopes() for thing in scope.values()]
+        roots = [self.driver.names, *([loop.body] if loop else []), *own]
+        return take_image(roots, self.program.filename, self.device, before, limit)
 
     def go_back(self, snapshot: object, epoch: int) -> bool:
         """Stand at the end of an epoch, as far as a snapshot goes; False if it can't be reached."""
         if not isinstance(snapshot, ScriptSnapshot) or snapshot.owner is not self:
             return False
-        if not self.driver.go_back(snapshot.loop, snapshot.passes) or not snapshot.image.restore():
+        place = (snapshot.loop, snapshot.passes, snapshot.surroundings)
+        with self._environment.entered():  # a pass is given up: its `finally` blocks run
+            is_there = self.driver.go_back(*place)
+        if not is_there or not snapshot.image.restore():
             return False
         self.driver.loss = snapshot.loss
         self.epoch, self._ended, self._next = epoch, True, END
+        self._steps, self._batches_known = snapshot.known
         self.step = self._steps
-        self.gradients, self._left_over = None, {}
+        self.gradients, self._left_over, self.boxed = None, {}, {}
+        self._batches_done = self._done_in_batch = 0
+        self.batch_start = self.epoch_start = None
+        self._last = self._last if epoch else None
         self.namespace = self._names()
         return True
 
     def close(self) -> None:
         """Give up the script wherever it waits."""
-        self.driver.close()
+        with self._environment.entered():  # `finally` blocks run
+            self.driver.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -387,6 +474,9 @@ class ScriptSnapshot:
     passes: int
     image: MemoryImage
     loss: Any
+    surroundings: SavedSurroundings
+    known: tuple[int, int]
+    """The steps and batches of an epoch, as far as they were known."""
 
     @property
     def setup_namespace(self) -> ScriptLoop:
@@ -415,3 +505,9 @@ def _is_bound(expression: str, names: Mapping[str, Any]) -> bool:
     except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
         return False
     return isinstance(value, int | float) and not expression[:1].isdigit()
+
+
+def _in_proportion(rate: Any, old: float, new: float) -> Any:
+    """The rate of a parameter group, changed as the first group's is; a tensor in its place."""
+    number = new if rate == old or not old or not math.isfinite(old) else float(rate) * new / old
+    return rate.fill_(number) if isinstance(rate, torch.Tensor) else number

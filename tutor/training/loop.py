@@ -141,6 +141,33 @@ class Loop:
         """Whether an epoch can follow; a lesson's always can."""
         return True
 
+    @property
+    def epochs_left(self) -> int | None:
+        """Of a script: the number of epochs to the end of its loop; None if that is not known."""
+        return None
+
+    @property
+    def is_at_loop_end(self) -> bool:
+        """Of a script: whether its loop is at its end, so that the rest of it comes next."""
+        return False
+
+    @property
+    def is_spent(self) -> bool:
+        """Of a script: whether that rest has run before, and can't run again in this loop."""
+        return False
+
+    def end_again(self) -> bool:
+        """Of a script: come to its end as it did before; False if that can't be."""
+        return False
+
+    @property
+    def must_begin_anew(self) -> bool:
+        """Of a script: whether a change made here needs a run from the start."""
+        return False
+
+    def check_learning_rate(self) -> None:
+        """Raise Refused if the learning rate can't be changed."""
+
     def phase_of(self, step: int) -> Phase | None:
         """The phase that is the step `step` (from 0) of this epoch; None is the Report."""
         if step >= self._batches * len(self.program.loop):

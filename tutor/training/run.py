@@ -167,6 +167,8 @@ class Run(RunTimeline):
     def back(self, until: Callable[[], bool] = never) -> Frame:
         """Go to the frame before; at the very start, stay."""
         at = self.at
+        if self.loop.is_over:
+            return self._guarded(lambda: self._replay(at, until, is_broken=True))
         if at.step > 1 or (at.step == 1 and at.epoch == 0):
             to = Position(at.epoch, at.step - 1)
             return self._guarded(lambda: self._replay(to, until))
@@ -287,6 +289,12 @@ class Run(RunTimeline):
     def _change(self, change: Change) -> Frame:
         past, at = self.recipe, self.at
         self._start_move()
+        if change.learning_rate is not None:
+            self.loop.check_learning_rate()
+        if self.loop.must_begin_anew:
+            with self.quiet():
+                self._begin()
+            self._replay(at)
         self.recipe = msgspec.structs.replace(past, changes=(*self._changes_done, change))
         try:
             self._apply_changes_here()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+import msgspec
+
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import Change, Position, Remark, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
@@ -25,10 +27,14 @@ _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
 _UNASKED = 0.001
 """Seconds of training between two calls of `until`."""
-_UNASKED_SCRIPT = 0.01
-"""The same of a script, whose loop costs more to enter."""
+_UNASKED_IN_SCRIPT = 0.01
+"""The same for a script: to make its stack go on and wait costs more."""
+_BETWEEN_KEYFRAMES = 0.1
+"""Seconds of training between two keyframes of a script, which cost more than a lesson's."""
 _LONG_EPOCH = 0.2
 """Seconds: a longer epoch of a script runs phase by phase, so that it can be stopped in it."""
+_LONG_WAY = 1.0
+"""Seconds: in less, a script's last epoch that has run as one piece runs again, watched."""
 _MAX_NAMESPACES = 4
 """Namespaces kept for going back to; of an earlier one Setup runs again."""
 
@@ -96,19 +102,33 @@ class RunTimeline:
         self._clock = KeyframeClock()
         self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
         self._loop: Loop | None = None
+        self._start: Keyframe | None = None
+        """Of a script: the start, so that going there does not run all of it again."""
+        self._is_unwatched = False
+        """Whether a script's last epoch has run as one piece: its gradients are not known."""
+        self._ended_after: tuple[Change, ...] | None = None
+        """The changes that a script had met when it came to its end."""
         self._is_script = any(program.open_loop is not None for program in programs.values())
+        if self._is_script:
+            self.history.spacing = max(self.history.spacing, _BETWEEN_KEYFRAMES)
+            self.history.interval = max(self.history.interval, _BETWEEN_KEYFRAMES)
         self.turn.leave()
         self._begin()
+        if self._is_script and not recipe.learning_rate:  # its own, which is known only now
+            rate = self.settings.learning_rate
+            self.recipe = msgspec.structs.replace(recipe, learning_rate=rate)
         self.turn.take(self)
 
     def _begin(self) -> None:
         """Stand at the very start of the recipe."""
-        start = self.recipe
+        start, before = self.recipe, self._loop
+        self._loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
         if self._is_script:
             self.history.drop_keyframes()
-            if self._loop is not None:
-                self._loop.close()
-        self._loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
+            self._is_unwatched, self._ended_after = False, None
+            if before is not None:
+                before.close()
+            self._start = self._keyframe(None)
         self._steps_taken = 0
         self._clock.start(self.history.spacing)
         self._apply_changes_here()
@@ -140,6 +160,8 @@ class RunTimeline:
         self.loop.step = self._steps_taken = self.loop.steps
         self.settings = keyframe.settings
         self._clock.start(self.history.spacing)
+        if keyframe is self._start:
+            self._apply_changes_here()
 
     def _restore(self, keyframe: Keyframe, snapshot: Snapshot) -> None:
         settings = keyframe.settings
@@ -223,10 +245,13 @@ class RunTimeline:
 
     def _step(self, *, looking: bool = True, resting: bool = True) -> None:
         """Run the next phase, then apply the changes that were recorded after it."""
-        if self.loop.at_end and not self._enter_epoch():
+        if self.loop.at_end and (not self._enter_epoch() or self.loop.at_end):
             return
         self.loop.run_step(looking=looking, resting=resting)
         self._steps_taken += 1
+        self._after_step()
+
+    def _after_step(self) -> None:
         if self.loop.at_end and self.loop.epoch == self.furthest + 1:
             self.history.losses.append(self.loop.loss(), on_cpu=self.loop.device == "cpu")
             self.history.follow_trail(self.loop)
@@ -236,12 +261,36 @@ class RunTimeline:
         """Enter the next epoch; False if there is none, because a script has come to its end."""
         self.history.start_trail(self.loop)
         self._keep_keyframe()
-        if not self.loop.has_next_epoch():
+        if not self._has_next_epoch():
             self.notes = (Remark("script_ended", {"epoch": self.loop.epoch}),)
             return False
         self.loop.begin_epoch()
-        self._steps_taken = 0
+        self._steps_taken, self._is_unwatched = 0, False
+        if self.loop.at_end:  # an epoch that comes to none of the phases counts as one step
+            self._steps_taken = 1
+            self._after_step()
         return True
+
+    def _has_next_epoch(self) -> bool:
+        """Whether an epoch follows. At the end of a script's loop the rest of the script runs."""
+        if not self._is_script or self.loop.is_over or not self.loop.is_at_loop_end:
+            return self.loop.has_next_epoch()
+        here, changes = Position(self.loop.epoch, END), self.recipe.changes[: self.settings.applied]
+        if self._is_unwatched and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
+            self._replay(here, is_broken=True)
+        if self.loop.is_spent:
+            if self._ended_after == changes and self.loop.end_again():
+                return False
+            with self.quiet():
+                self._begin()
+            self._replay(here)
+        self._ended_after = changes
+        return self.loop.has_next_epoch()
+
+    def _seconds_from_keyframe(self, epoch: int) -> float:
+        """How long it takes to come to the end of `epoch` again."""
+        keyframe = self._nearest(epoch, is_end=True)
+        return (epoch - (keyframe.epoch if keyframe else 0)) * self._epoch_seconds
 
     def _step_through_epoch(self, until: Callable[[], bool] = never) -> bool:
         """To the end of the epoch, phase by phase, so that its gradients are known.
@@ -273,31 +322,11 @@ class RunTimeline:
         if not self.loop.at_end and self.loop.epoch <= epoch and self._step_through_epoch(until):
             return True
         while self.loop.epoch < epoch:
-            before = self.loop.epoch
             is_stopped = self._run_fast(min(epoch, self._next_change()) - 1, until)
-            fast = self.loop.epoch
             is_stopped |= self._step_through_epoch(until)
-            if self.loop.is_over and before < fast == self.loop.epoch:
-                self._step_last_epoch_again()
             if is_stopped or self.loop.is_over or until():
                 return self.loop.epoch < epoch
         return False
-
-    def _step_last_epoch_again(self) -> None:
-        """Run a script's last epoch phase by phase, so that its gradients are known.
-
-        That it is the last one shows only when there is no next. Where going back to it takes
-        long, its gradients stay unknown.
-        """
-        notes, epoch = self.notes, self.loop.epoch
-        keyframe = self._nearest(epoch)
-        again = epoch - (keyframe.epoch if keyframe else 0)
-        if again * self._epoch_seconds > _SLOW:
-            return
-        self._replay(Position(epoch, END), is_broken=True)
-        with self.quiet():
-            self.loop.has_next_epoch()
-        self.notes = notes
 
     def _run_fast(self, epoch: int, until: Callable[[], bool]) -> bool:
         """Whole epochs to the end of `epoch`, or until `until`; returns whether that stopped it.
@@ -310,14 +339,15 @@ class RunTimeline:
         while loop.epoch < epoch and not self._must_be_asked():
             if until():
                 return True
-            if not loop.has_next_epoch():
-                return False
+            if loop.epochs_left == 1 or loop.is_at_loop_end:
+                return False  # the last epoch runs phase by phase: the run may rest at its end
             if clock() > self._clock.due:
                 self._keep_keyframe()
-            unasked = _UNASKED_SCRIPT if self._is_script else _UNASKED
+            unasked = _UNASKED_IN_SCRIPT if self._is_script else _UNASKED
             together = int(unasked / self._epoch_seconds) if self._epoch_seconds else 1
             first, started = loop.epoch, clock()
-            self._run_together(min(epoch - first, max(1, together)))
+            left = (loop.epochs_left or END) - 1
+            self._run_together(min(epoch - first, max(1, together), left))
             self._epoch_seconds = max(clock() - started, 1e-9) / (loop.epoch - first)
         return False
 
@@ -329,7 +359,7 @@ class RunTimeline:
         """Run `count` epochs, or fewer: to the next one whose end is kept, or that is new."""
         loop, losses, trail = self.loop, self.history.losses, self.history.trail
         known = len(losses) - loop.epoch
-        self._steps_taken = 0
+        self._steps_taken, self._is_unwatched = 0, True
         if known > 0:
             loop.run_epochs(min(count, known), lambda loss: None)
         else:
@@ -374,7 +404,7 @@ class RunTimeline:
         `until`, called between epochs, may stop it at the end of one. `is_broken`: the loop is in
         mid-phase now, and can't be continued.
         """
-        keyframe = self._nearest(to.epoch)
+        keyframe = self._nearest(to.epoch, is_end=to.step == END)
         with self.quiet():
             must_go_back = is_broken or self.at > to
             if must_go_back or (keyframe and keyframe.epoch > self.loop.epoch):
@@ -383,12 +413,14 @@ class RunTimeline:
                 self._step_to(to)
         self.notes = ()  # the notes of changes on the way are old
 
-    def _nearest(self, epoch: int) -> Keyframe | None:
+    def _nearest(self, epoch: int, *, is_end: bool = False) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.
 
-        One whole epoch runs on the way: what a snapshot leaves out is then there again.
+        One whole epoch runs on the way: what a snapshot leaves out is then there again. The frame
+        at the end of a script's epoch needs no other epoch than its own.
         """
-        return self.history.before(epoch - 2)
+        left_out = 1 if is_end and self._is_script else 2
+        return self.history.before(epoch - left_out) or self._start
 
     def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
         """To the end of `epoch`; returns whether `until` stopped it.

@@ -1,0 +1,104 @@
+"""The script's own handlers of exceptions: whether one around the waiting loop catches an error.
+
+A script may leave its training loop by an exception and catch it: `except StopTraining:`. The
+stack that waits at the loop must not be disturbed to find that out: an error that nothing catches
+leaves the run at its last good frame. So the handlers around it are looked up in the code.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any
+
+_Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Lines of a function that a handler guards."""
+
+    first_line: int
+    """The first line of the function; 0 of the module."""
+    lines: range
+    catches: tuple[CodeType | None, ...]
+    """The handlers' classes of exceptions, compiled; None of `except:`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedPlace:
+    """A place of a waiting stack, and the handlers around it."""
+
+    catches: tuple[CodeType | None, ...]
+    names: Mapping[str, Any]
+
+    def catches_it(self, error: BaseException) -> bool:
+        """Whether one of them catches the error."""
+        return any(_matches(error, code, self.names) for code in self.catches)
+
+
+class ExceptionHandlers:
+    """The handlers of a script's file."""
+
+    def __init__(self, source: str, filename: str) -> None:
+        self._filename = filename
+        self._guards = tuple(_guards(ast.parse(source), 0))
+
+    def around(self, frames: Sequence[FrameType]) -> tuple[GuardedPlace, ...]:
+        """The handlers around the places where these frames stand."""
+        return tuple(
+            GuardedPlace(guard.catches, ChainMap(frame.f_locals, frame.f_globals))
+            for frame in frames
+            if frame.f_code.co_filename == self._filename
+            for guard in self._guards
+            if guard.first_line == _first_line(frame) and frame.f_lineno in guard.lines
+        )
+
+
+def _first_line(frame: FrameType) -> int:
+    code = frame.f_code
+    return 0 if code.co_name == "<module>" else code.co_firstlineno
+
+
+def _guards(node: ast.AST, first_line: int) -> Iterator[Guard]:
+    if isinstance(node, _Scope):
+        decorators = getattr(node, "decorator_list", [])
+        first_line = min([node.lineno, *(d.lineno for d in decorators)])
+    if isinstance(node, ast.Try):
+        catches = tuple(_compiled(handler.type) for handler in node.handlers)
+        yield Guard(first_line, _lines(node.body), catches)
+    if isinstance(node, ast.With):
+        suppressed = tuple(_compiled(cls) for item in node.items for cls in _suppressed(item))
+        yield Guard(first_line, _lines(node.body), suppressed)
+    for child in ast.iter_child_nodes(node):
+        yield from _guards(child, first_line)
+
+
+def _lines(body: list[ast.stmt]) -> range:
+    return range(body[0].lineno, (body[-1].end_lineno or body[-1].lineno) + 1)
+
+
+def _suppressed(item: ast.withitem) -> Sequence[ast.expr]:
+    """The exceptions of `with suppress(KeyError):`."""
+    match item.context_expr:
+        case ast.Call(func=ast.Name(id="suppress") | ast.Attribute(attr="suppress"), args=classes):
+            return classes
+    return ()
+
+
+def _compiled(classes: ast.expr | None) -> CodeType | None:
+    if classes is None:
+        return None
+    return compile(ast.Expression(classes), "<handler>", "eval", dont_inherit=True)
+
+
+def _matches(error: BaseException, code: CodeType | None, names: Mapping[str, Any]) -> bool:
+    if code is None:
+        return True
+    try:
+        return isinstance(error, eval(code, {}, names))
+    except Exception:  # noqa: BLE001 - no class of exceptions, or a name that is not bound
+        return False

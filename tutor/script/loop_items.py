@@ -1,0 +1,138 @@
+"""The items that a stepped `for` loop has had, kept for going through them again."""
+
+from __future__ import annotations
+
+import operator
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from tutor.training.devices import Randomness
+
+_MOST_BYTES = 64 * 2**20
+"""Bytes of items that are kept; the oldest go first."""
+
+_EMPTY: tuple[Any, ...] = (range(0), range(2**70), [], (), set(), "", {}, {}.values(), {}.items())
+_PLAIN = {type(reversed([])), *(type(iter(thing)) for thing in _EMPTY)}
+"""Iterators that compute nothing and draw nothing."""
+
+
+class LoopItems:
+    """The items of an iterable, each asked for once."""
+
+    def __init__(self, iterable: Any, device: Callable[[], str]) -> None:
+        """`device`: where random numbers may be drawn besides the CPU, once that is known."""
+        self._range = iterable if type(iterable) is range else None
+        """Its items need not be kept."""
+        self._iterator: Iterator[Any] = iter(iterable)
+        self._device = device
+        is_bar = type(iterable).__module__.startswith("tqdm")
+        shown: Any = iterable.iterable if is_bar else None
+        self._length = len(shown) if type(shown) in (range, list, tuple) else None
+        """The number of items behind a progress bar."""
+        self.is_plain = _is_plain(shown if is_bar else self._iterator)
+        """Whether to ask for the next item changes nothing else, and depends on nothing."""
+        self._known: deque[Any] = deque()
+        self._sizes: deque[int] = deque()
+        self._states: deque[Randomness | None] = deque()
+        """The random generators after each item, if it has drawn from them."""
+        self._gone = 0
+        """Items before the first that is known."""
+        self._bytes = 0
+        self._error: BaseException | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of items so far."""
+        return self._gone + len(self._known)
+
+    def has(self, index: int) -> bool:
+        """Whether there is an item with this index, from 0; asks the iterator if need be.
+
+        Raises what the iterator raises, each time.
+        """
+        if self._range is not None:
+            return index < len(self._range)
+        if index < self.count:
+            state = None if self.is_plain else self._states[index - self._gone]
+            if state is not None:
+                state.restore(self._device())
+            return True
+        if self._error is not None:
+            raise self._error
+        try:
+            self._ask()
+        except StopIteration:
+            return False
+        except BaseException as error:
+            self._error = error
+            raise
+        return True
+
+    def __getitem__(self, index: int) -> Any:
+        return self._known[index - self._gone] if self._range is None else self._range[index]
+
+    def keeps(self, index: int) -> bool:
+        """Whether the items from here on can be gone through again."""
+        return index >= self._gone
+
+    def left(self, index: int) -> int | None:
+        """The number of items from here on; None if that is not known."""
+        if self._range is not None:
+            return len(self._range) - index
+        if self._length is not None:
+            return self._length - index
+        left = _left(self._iterator)
+        return None if left is None else self.count + left - index
+
+    def _ask(self) -> None:
+        if self.is_plain:
+            self._known.append(next(self._iterator))
+            return
+        device = self._device()
+        before = Randomness.now(device)
+        item = next(self._iterator)
+        after = Randomness.now(device)
+        size = _bytes_of(item) + (0 if after == before else 10_000)
+        self._known.append(item)
+        self._sizes.append(size)
+        self._states.append(None if after == before else after)
+        self._bytes += size
+        while self._bytes > _MOST_BYTES and len(self._known) > 1:
+            self._bytes -= self._sizes.popleft()
+            self._known.popleft()
+            self._states.popleft()
+            self._gone += 1
+
+
+def _is_plain(iterator: Any) -> bool:
+    if type(iterator) in (*_PLAIN, range, list, tuple, dict, np.ndarray, torch.Tensor):
+        return True
+    if type(iterator) is type(iter(np.zeros(1))):  # of anything that has `__getitem__`
+        return _is_plain(iterator.__reduce__()[1][0])
+    return all(map(_is_plain, inner)) if (inner := _inner(iterator)) else False
+
+
+def _inner(iterator: Any) -> tuple[Any, ...]:
+    """The iterators within `enumerate` and `zip`."""
+    if type(iterator) is enumerate:
+        return (iterator.__reduce__()[1][0],)
+    return tuple(iterator.__reduce__()[1]) if type(iterator) is zip else ()
+
+
+def _left(iterator: Any) -> int | None:
+    if type(iterator) in _PLAIN:
+        return operator.length_hint(iterator)
+    inner = [_left(each) for each in _inner(iterator)]
+    known = [count for count in inner if count is not None]
+    return min(known) if inner and len(known) == len(inner) else None
+
+
+def _bytes_of(item: Any) -> int:
+    if isinstance(item, torch.Tensor | np.ndarray):
+        return int(item.nbytes)
+    parts = item.values() if isinstance(item, dict) else item
+    return sum(map(_bytes_of, parts)) if isinstance(item, dict | list | tuple) else 8
