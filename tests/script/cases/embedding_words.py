@@ -5,7 +5,7 @@ torch.manual_seed(1)
 
 CONTEXT_SIZE = 2
 EMBEDDING_DIM = 5
-text = "the cat sat on the mat and the dog sat on the rug".split()
+text = "the cat sat on the mat and slept".split()
 vocab = sorted(set(text))
 word_to_ix = {word: i for i, word in enumerate(vocab)}
 ngrams = [([text[i], text[i + 1]], text[i + 2]) for i in range(len(text) - 2)]
