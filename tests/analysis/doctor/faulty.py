@@ -9,6 +9,7 @@ from tutor.analysis.doctor.examination import EPOCHS, examine
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.protocol.findings import DoctorFinding, DoctorReport
+from tutor.wording.findings import finding_text
 
 FRONT = """---
 title: A test
@@ -67,6 +68,7 @@ def report_on(phases: Mapping[str, str], epochs: int = EPOCHS, **options: object
     """What the doctor says of a lesson of these phases."""
     report = examine(lesson_of(phases, **options), epochs=epochs)  # type: ignore[arg-type]
     assert not report.failed
+    assert all(finding_text(finding) for finding in report.findings)  # each code has its words
     return report
 
 

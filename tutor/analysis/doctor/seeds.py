@@ -82,7 +82,7 @@ class SeedRule(DoctorRule):
         yield DoctorFinding(
             code="not_seeded",
             line=draw.line if draw else 0,
-            variable=draw.code if draw else "",
+            variable=draw.code if draw else patient.lesson.slug,
             numbers={"loss": again, "other": other},
             lesson="mini-batches",
             fix=self._fix(draw),
