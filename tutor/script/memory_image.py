@@ -38,6 +38,9 @@ _LEFT_ALONE = (
 )
 """Modules whose objects show or write something, and compute nothing."""
 
+_OF_PYTHON = ("__builtins__", "__spec__", "__loader__")
+"""Names of a module that are not its own."""
+
 _OBJECT = 100
 """Estimated bytes of an object besides its content."""
 
@@ -304,7 +307,7 @@ def _storage_of(tensor: torch.Tensor) -> int:
 
 
 def _is_hidden(key: Any) -> bool:
-    return isinstance(key, str) and (key.startswith(PREFIX) or key == "__builtins__")
+    return isinstance(key, str) and (key.startswith(PREFIX) or key in _OF_PYTHON)
 
 
 @functools.lru_cache(maxsize=1024)
