@@ -15,7 +15,18 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture
-from tutor.protocol.messages import Inspect, InspectionReady
+from tutor.protocol.messages import (
+    EvaluateExpressions,
+    Event,
+    Examine,
+    ExpressionsEvaluated,
+    FindingsReady,
+    FindLocalGradients,
+    Inspect,
+    InspectionReady,
+    LocalGradientsFound,
+    OpenLesson,
+)
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.program import Quiet
@@ -86,6 +97,26 @@ class Inspector:
         now = time.perf_counter()
         self._not_before = now + SHARE * (now - started)
 
+    # ── Questions ───────────────────────────────────────────────────────────────────
+
+    def answer(
+        self,
+        opened: OpenLesson | None,
+        run: Run,
+        command: EvaluateExpressions | FindLocalGradients | Examine,
+        until: Until,
+    ) -> Event:
+        """The answer to what is asked of a run, which stays as it is. Raises LessonRaised."""
+        number = command.number
+        if isinstance(command, EvaluateExpressions):
+            values = run.evaluate(command.expressions)
+            return ExpressionsEvaluated(at=run.at, values=values, answers=number)
+        if isinstance(command, FindLocalGradients):
+            return LocalGradientsFound(local=self._local(run, until), answers=number)
+        assert opened is not None  # as there is a run
+        report = self._report(opened.lesson, run, until, with_taught=command.with_taught)
+        return FindingsReady(report=report, answers=number)
+
     # ── How ─────────────────────────────────────────────────────────────────────────
 
     @staticmethod
@@ -125,7 +156,7 @@ class Inspector:
         except RunError as error:
             return AutogradGraph(notes=(Remark("lesson_error", {"error": str(error)}),))
 
-    def local(self, run: Run, until: Until) -> LocalGradients:
+    def _local(self, run: Run, until: Until) -> LocalGradients:
         """The local gradients of the batch that a run stands in. Raises LessonRaised if stopped."""
         from tutor.analysis.local_gradients import local_gradients  # noqa: PLC0415
 
@@ -136,7 +167,7 @@ class Inspector:
                 raise
             return LocalGradients(why=Remark("lesson_error", {"error": str(error)}))
 
-    def report(
+    def _report(
         self, lesson: Lesson, run: Run, until: Until, *, with_taught: bool = False
     ) -> DoctorReport:
         """What the doctor finds in the run's code, which runs once more for that.

@@ -28,14 +28,11 @@ from tutor.protocol.messages import (
     EvaluateExpressions,
     Event,
     Examine,
-    ExpressionsEvaluated,
-    FindingsReady,
     FindLocalGradients,
     FrameShown,
     Inspect,
     LessonCommand,
     LessonFailed,
-    LocalGradientsFound,
     OpenLesson,
     OutputPrinted,
     Pause,
@@ -54,7 +51,6 @@ from tutor.protocol.messages import (
 )
 from tutor.training import devices
 from tutor.training.loop import LessonRaised
-from tutor.training.run import Run
 from tutor.training.runs import Runs
 
 FRAME_SECONDS = 0.1
@@ -193,7 +189,8 @@ class Server:
             self._write_series(self.runs, command)
             return
         elif isinstance(command, EvaluateExpressions | FindLocalGradients | Examine):
-            self._answer(self.runs.current, command)
+            run, until = self.runs.current, self._is_paused
+            self.send(self.inspector.answer(self.opened, run, command, until))
             return
         else:
             self.runs.notes = ()
@@ -276,22 +273,6 @@ class Server:
         if self.paused is None:  # else its processes may be needed again
             end_other_processes()
         return left
-
-    def _answer(
-        self, run: Run, command: EvaluateExpressions | FindLocalGradients | Examine
-    ) -> None:
-        """Answer what is asked of the run, which stays as it is."""
-        number, inspector = command.number, self.inspector
-        if isinstance(command, EvaluateExpressions):
-            values = run.evaluate(command.expressions)
-            self.send(ExpressionsEvaluated(at=run.at, values=values, answers=number))
-        elif isinstance(command, FindLocalGradients):
-            local = inspector.local(run, self._is_paused)
-            self.send(LocalGradientsFound(local=local, answers=number))
-        elif self.opened is not None:
-            taught = command.with_taught
-            report = inspector.report(self.opened.lesson, run, self._is_paused, with_taught=taught)
-            self.send(FindingsReady(report=report, answers=number))
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         from tutor.training.series import write_series  # noqa: PLC0415  rarely wanted

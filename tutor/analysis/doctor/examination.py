@@ -49,11 +49,9 @@ def examine(
 ) -> DoctorReport:
     """What is wrong with a lesson's code, or a script's, in the mode that a recipe ends in.
 
-    The recipe's own run is left alone, the random numbers too. `until` is asked between steps and
-    stops the examination: what was found until then is reported. Raises RunError if the code's
-    Setup does, LessonRaised if the learner stops its code. `compiled` makes programs of a lesson
-    or a script, and `programs` are the lesson's, if they are there already. `with_taught`: what
-    the lesson teaches is reported, too.
+    The recipe's own run is left alone. `until`, asked between steps, stops it: what was found until
+    then is reported. Raises RunError if Setup does, LessonRaised if the learner stops its code.
+    `compiled` makes programs of a lesson or script; `programs` are this one's, if they are there.
     """
     programs = programs or compiled(lesson)
     recipe = _from_the_start(programs, recipe)
@@ -66,16 +64,22 @@ def examine(
         finally:
             patient.close()
         found = [f for f in examination.found if with_taught or not is_taught(lesson, recipe, f)]
-        forks = Forks(patient, compiled)
-        tried = tuple(sorted(map(forks.tried, found), key=lambda f: f.line))
-        return DoctorReport(
-            findings=tried,
-            together=forks.together(tried),
-            taught=len(examination.found) - len(found),
-            epochs=examination.epochs,
-            is_complete=is_complete,
-            failed=tuple(examination.failed),
-        )
+        return _report(examination, found, Forks(patient, compiled), is_complete)
+
+
+def _report(
+    examination: _Examination, found: list[DoctorFinding], forks: Forks, is_complete: bool
+) -> DoctorReport:
+    """The report, once the fixes have been tried."""
+    tried = tuple(sorted(map(forks.tried, found), key=lambda finding: finding.line))
+    return DoctorReport(
+        findings=tried,
+        together=forks.together(tried),
+        taught=len(examination.found) - len(found),
+        epochs=examination.epochs,
+        is_complete=is_complete,
+        failed=tuple(examination.failed),
+    )
 
 
 def _from_the_start(programs: Mapping[str, Program], recipe: RunRecipe | None) -> RunRecipe:
