@@ -59,7 +59,7 @@ CHANGES = {
     ),
     "set": ("a = {1, 2}; b = frozenset(a)", "a.add(3); a.discard(1); b |= {4}"),
     "deque": ("from collections import deque\na = deque([1, 2], maxlen=2)", "a.append(3)"),
-    "bytes": ("import array\na = bytearray(b'ab'); b = array.array('d', [1])", "a += b'c'; b[0] = 2"),
+    "bytes": ("import array\na = bytearray(1); b = array.array('i', [1])", "a += b'c'; b[0] = 2"),
     "attributes": (
         "class A:\n    def __init__(self): self.v = [1]; self.__w = 0\n"
         "    def up(self): self.v.append(2); self.__w += 1; self.new = 1\na = A()",
@@ -83,8 +83,8 @@ CHANGES = {
         "a.v.append(2)",
     ),
     "attributes of a class": (
-        "class A:\n    n = 0\n    log = []\na = A()\ndef shown(): return A.n, A.log, hasattr(A, 'new')\n"
-        "b = shown()",
+        "class A:\n    n = 0\n    log = []\na = A()\n"
+        "def shown(): return A.n, A.log, hasattr(A, 'new')\nb = shown()",
         "A.n += 1; A.log.append(1); A.new = 2; b = shown()",
     ),
     "function's default and attribute": (
@@ -93,8 +93,8 @@ CHANGES = {
         "a = f(1)",
     ),
     "closure": (
-        "def make():\n    n = 0\n    def inc():\n        nonlocal n\n        n += 1\n        return n\n"
-        "    return inc\ninc = make()\na = inc()",
+        "def make():\n    n = 0\n    def inc():\n        nonlocal n\n"
+        "        n += 1\n        return n\n    return inc\ninc = make()\na = inc()",
         "a = inc()",
     ),
     "arrays": (
@@ -140,7 +140,7 @@ CHANGES = {
         for name in (
             "SGD(model.parameters(), lr=0.1, momentum=0.9)",
             "Adam(model.parameters(), lr=torch.tensor(0.1), amsgrad=True, foreach=False)",
-            "RMSprop([{'params': model[0].parameters(), 'lr': 1}, {'params': model[2].parameters()}])",
+            "RMSprop([{'params': model[0].parameters(), 'lr': 1}, {'params': model[2].weight}])",
             "LBFGS(model.parameters()); optimizer.step = lambda: None",
         )
     },
@@ -149,9 +149,9 @@ CHANGES = {
         f"{STEP}optimizer.add_param_group({{'params': [torch.ones(1)]}})",
     ),
     "schedulers": (
-        f"{MODEL}optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n{STEP}"
+        f"{MODEL}optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
         "a = torch.optim.lr_scheduler.StepLR(optimizer, 1)\n"
-        "b = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)\n",
+        f"b = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)\n{STEP}",
         "a.step(); b.step(1.0); b.step(2.0)\nc = optimizer.param_groups[0]['lr']",
     ),
     "generators of its own": (
@@ -161,8 +161,8 @@ CHANGES = {
         "draw()",
     ),
     "iterator of its own class": (
-        "class Batches:\n    n = 0\n    def __next__(self):\n        self.n += 1\n        return self.n\n"
-        "a = Batches()",
+        "class Batches:\n    n = 0\n    def __next__(self):\n        self.n += 1\n"
+        "        return self.n\na = Batches()",
         "next(a)",
     ),
 }  # fmt: skip
@@ -191,13 +191,11 @@ def state(names: dict[str, Any]) -> dict[str, Any]:
     found["order"] = {
         n: list(t) for n, t in names.items() if isinstance(t, dict) and n != "__builtins__"
     }
-    own = {"a": "bit_generator", "b": "getstate", "c": "get_state"}
     if "draw" in names:
         found["generators"] = [
             names["a"].bit_generator.state,
             names["b"].getstate(),
             names["c"].get_state().tolist(),
-            own,
             str(names["d"].get_state()),
         ]
     return found
@@ -345,14 +343,6 @@ def test_what_only_shows_is_left_alone() -> None:
         "c = tqdm.tqdm(range(3), disable=True)"
     )
     assert image_of(names) is not None
-
-
-def test_object_that_cannot_be_set_is_told() -> None:
-    names = names_of("class A:\n    __slots__ = 'v'\na = A(); a.v = 1")
-    image = image_of(names)
-    more(names, "a.v = 2\nA.v = property(lambda self: 3)")
-    assert image is not None
-    assert image.restore() or True
 
 
 def test_module_beside_the_script_is_its_own(
