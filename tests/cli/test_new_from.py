@@ -131,6 +131,37 @@ for epoch in range(3):
 """
 
 
+FUNCTIONS = """\
+import torch
+from torch import nn
+
+torch.manual_seed(5)
+data = torch.randn(10, 2)
+target = data.sum(1, keepdim=True)
+
+def train_one_epoch(model, optimizer, rows, loss_fn=nn.MSELoss()):
+    'One pass.'
+    model.train()
+    seen = 0.0
+    for (xb,) in zip(rows.split(4)):
+        pred = model(xb)
+        loss = loss_fn(pred, xb.sum(1, keepdim=True))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seen += loss.item()
+    return seen / 3
+
+def evaluate(model):
+    with torch.no_grad():
+        return (model(data) - target).abs().max().item()
+
+net = nn.Linear(2, 1)
+sgd = torch.optim.SGD(net.parameters(), lr=0.1)
+for epoch in range(3):
+    mean = train_one_epoch(net, sgd, rows=data)
+    print(epoch, mean, evaluate(net))
+"""
 TENSORS_BY_HAND = """\
 import torch
 torch.manual_seed(0)
@@ -214,8 +245,9 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
             {"hidden_weight": "net.hidden.weight", "out_weight": "net.out.weight"},
         ),
         (SAMPLES, ("w",), {"w": "w"}),
+        (FUNCTIONS, ("weight", "bias"), {"weight": "net.weight", "bias": "net.bias"}),
     ],
-    ids=["manual", "autograd", "optimizer", "model", "samples"],
+    ids=["manual", "autograd", "optimizer", "model", "samples", "functions"],
 )
 def test_the_lesson_runs_to_the_numbers_of_the_script(
     text: str, parameters: Sequence[str], same: dict[str, str]
@@ -232,8 +264,8 @@ def test_the_lesson_runs_to_the_numbers_of_the_script(
 
 @pytest.mark.parametrize(
     "text",
-    [MANUAL, AUTOGRAD, MODEL, TENSORS_BY_HAND, CLIPPED],
-    ids=["manual", "autograd", "model", "tensors", "clipped"],
+    [MANUAL, AUTOGRAD, MODEL, FUNCTIONS, TENSORS_BY_HAND, CLIPPED],
+    ids=["manual", "autograd", "model", "functions", "tensors", "clipped"],
 )
 def test_the_lesson_passes_the_check(text: str) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
@@ -266,6 +298,19 @@ def test_a_function_that_holds_the_loop_is_taken_apart() -> None:
         "with torch.no_grad():\n    b -= learning_rate * b.grad\n"
     )
     assert code["Reset"].startswith("with torch.no_grad():\n    w.grad.zero_()\n")
+
+
+def test_a_function_that_each_epoch_calls_is_taken_apart() -> None:
+    lesson, code = lesson_of(FUNCTIONS), code_of(FUNCTIONS)
+    assert lesson.batches == 3
+    assert "def train_one_epoch" not in code["Setup"]
+    assert code["Setup"].index("net = ") < code["Setup"].index("model = net")
+    assert code["Predict"] == (
+        "if batch == 0:\n    epoch += 1\n    loss_fn = nn.MSELoss()\n    model.train()\n"
+        "    seen = 0.0\n    batches_of_epoch = list(zip(rows.split(4)))\n"
+        "xb, = batches_of_epoch[batch]\npred = model(xb)\n"
+    )
+    assert code["Report"] == "mean = seen / 3\nprint(epoch, mean, evaluate(net))\n"
 
 
 def test_batches_become_the_lessons() -> None:

@@ -13,7 +13,7 @@ _DRAWN = frozenset({"normal", "uniform", "random", "standard_normal", "integers"
 _SPACED = frozenset({"linspace", "logspace"})
 _OF_LIST = frozenset({"tensor", "array", "asarray", "as_tensor", "from_numpy", "FloatTensor"})
 _SAME_LENGTH = frozenset(
-    {"float", "unsqueeze", "to", "double", "astype", "numpy", "clone", "copy", "detach", "sin"}
+    {"float", "to", "double", "astype", "numpy", "clone", "copy", "detach", "sin"}
 )
 
 
@@ -45,24 +45,15 @@ class BatchCounter:
             case ast.Call(func=ast.Name(id="enumerate"), args=[inner, *start]):
                 starts = [*start, *(keyword.value for keyword in iterable.keywords)]
                 return self._numbered(loop, inner, spare_name, starts)
-            case ast.Call(func=ast.Name(id="zip"), args=arguments):
-                lengths = [self.length(a) for a in arguments]
-                if None in lengths or not all(isinstance(a, ast.Name) for a in arguments):
-                    return None
-                items = ", ".join(f"{ast.unparse(a)}[batch]" for a in arguments)
-                return Batches(
-                    min(n for n in lengths if n is not None), (), (f"{target} = {items}",)
-                )
-            case ast.Name():
-                count = self._loader_length(iterable)
-                if count is None:
-                    return None
-                return Batches(
-                    count,
-                    (f"{spare_name} = list({iterable.id})",),
-                    (f"{target} = {spare_name}[batch]",),
-                )
-        return None
+            case ast.Call(func=ast.Name(id="zip"), args=[_, _, *_] as arguments) if all(
+                isinstance(argument, ast.Name) for argument in arguments
+            ):
+                count = self.length(iterable)
+                items = ", ".join(f"{ast.unparse(argument)}[batch]" for argument in arguments)
+                return Batches(count, (), (f"{target} = {items}",)) if count else None
+        count = self._loader_length(iterable)
+        listed = f"{spare_name} = list({ast.unparse(iterable)})"
+        return Batches(count, (listed,), (f"{target} = {spare_name}[batch]",)) if count else None
 
     def _of_range(self, loop: ast.For, target: str, arguments: list[ast.expr]) -> Batches | None:
         count = self._range_of_lengths(arguments)
@@ -94,8 +85,8 @@ class BatchCounter:
         counts = () if number.id == "batch" and not first else (f"{number.id} = batch{first}",)
         return Batches(found.count, found.before, (*found.each, *counts))
 
-    def _loader_length(self, name: ast.Name) -> int | None:
-        """The batches of a DataLoader of tensors that the code makes."""
+    def _loader_length(self, name: ast.expr) -> int | None:
+        """The batches of a DataLoader of tensors that the code makes; another thing's length."""
         made = self._facts.resolved(name)
         if not isinstance(made, ast.Call) or not self._facts.dotted(made.func).endswith(
             "DataLoader"
@@ -140,6 +131,10 @@ class BatchCounter:
                 return None if any(isinstance(e, ast.Starred) for e in elements) else len(elements)
             case ast.UnaryOp(operand=operand):
                 return self.length(operand)
+            case ast.ListComp(generators=generators):
+                counts = [None if g.ifs else self.length(g.iter) for g in generators]
+                known = [count for count in counts if count is not None]
+                return math.prod(known) if len(known) == len(counts) else None
             case ast.Subscript(slice=ast.Name() as chosen):  # labels choose rows
                 return self.length(chosen)
             case ast.BinOp(left=left, right=right, op=op):
@@ -152,30 +147,35 @@ class BatchCounter:
         return None
 
     def _length_of_call(self, call: ast.Call) -> int | None:
-        name = self._facts.dotted(call.func).rpartition(".")[2]
-        if not name:
-            if not isinstance(call.func, ast.Attribute):
-                return None
-            if (size := _drawn_size(call)) is not None:
-                return self._whole(size)
-            method, owner = call.func.attr, call.func.value
-            if method in ("view", "reshape") and list(map(ast.unparse, call.args)) == ["-1", "1"]:
-                return self.length(owner)
-            first_axis = method == "unsqueeze" and list(map(ast.unparse, call.args)) not in (
-                ["1"],
-                ["-1"],
-            )
-            return self.length(owner) if method in _SAME_LENGTH and not first_axis else None
         if (size := _drawn_size(call)) is not None:
             return self._whole(size)
+        if name := self._facts.dotted(call.func).rpartition(".")[2]:
+            return self._made_by(name, call)
+        if not isinstance(call.func, ast.Attribute):
+            return None
+        method, owner = call.func.attr, call.func.value
+        arguments = [ast.unparse(argument) for argument in call.args]
+        if method in ("split", "chunk") and len(arguments) == 1 and not call.keywords:
+            return _parts(self.length(owner), self._whole(call.args[0]), method)
+        is_column = method in ("view", "reshape") and arguments == ["-1", "1"]
+        is_column = is_column or (method == "unsqueeze" and arguments in (["1"], ["-1"]))
+        return self.length(owner) if is_column or method in _SAME_LENGTH else None
+
+    def _made_by(self, name: str, call: ast.Call) -> int | None:
+        """The length of what a function of NumPy, PyTorch or Python makes."""
         arguments = call.args
+        counts = [k.value for k in call.keywords if k.arg in ("steps", "num")]
+        if name in ("range", "arange"):
+            return self._range_of_lengths(arguments) if arguments else None
+        if name == "zip" and arguments:
+            lengths = [self.length(argument) for argument in arguments]
+            known = [length for length in lengths if length is not None]
+            return min(known) if len(known) == len(lengths) else None
         if name in _BY_SHAPE and arguments:
             sizes = arguments[0].elts if isinstance(arguments[0], ast.Tuple) else arguments
             return self._whole(sizes[0])
-        if name in _SPACED and len(arguments) >= 3:
-            return self._whole(arguments[2])
-        if name == "arange" and arguments:
-            return self._range_of_lengths(arguments)
+        if name in _SPACED and len(arguments) + len(counts) == 3:
+            return self._whole([*arguments, *counts][2])
         if (name in _OF_LIST or name in ("TensorDataset", "sin", "cos")) and arguments:
             return self.length(arguments[0])
         return None
@@ -187,14 +187,26 @@ def _drawn_size(call: ast.Call) -> ast.expr | None:
     size = next((k.value for k in call.keywords if k.arg == "size"), None)
     if size is None and last in ("normal", "uniform") and len(call.args) == 3:
         size = call.args[2]
+    if size is None and last in ("randint", "integers"):
+        size = next((a for a in call.args if isinstance(a, ast.Tuple)), None)
     if last not in _DRAWN or size is None:
         return None
     return size.elts[0] if isinstance(size, ast.Tuple) and size.elts else size
 
 
+def _parts(length: int | None, by: int | None, method: str) -> int | None:
+    """The tensors that `split` and `chunk` make of one of this length."""
+    if not length or not by:
+        return None
+    each = by if method == "split" else math.ceil(length / by)
+    return math.ceil(length / each)
+
+
 def _without_brackets(target: ast.expr) -> str:
-    parts = target.elts if isinstance(target, ast.Tuple) else [target]
-    return ", ".join(map(ast.unparse, parts))
+    if not isinstance(target, ast.Tuple):
+        return ast.unparse(target)
+    parts = ", ".join(map(ast.unparse, target.elts))
+    return parts if len(target.elts) > 1 else f"{parts},"
 
 
 def _in_brackets(node: ast.expr) -> str:

@@ -6,7 +6,9 @@ import ast
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
+StatementT = TypeVar("StatementT", bound=ast.stmt)
 MADE = 0
 """The line of a statement that is not in the file."""
 _COMMENT = re.compile(r"\s*#")
@@ -55,6 +57,12 @@ def _is_part(statement: ast.With) -> bool:
     """Whether it was made of one statement in a `with`, and stands at that statement's place."""
     inner = statement.body[0]
     return (statement.lineno, statement.col_offset) == (inner.lineno, inner.col_offset)
+
+
+def made(statement: StatementT) -> StatementT:
+    """The statement, marked as one that is not in the file: its text is made anew."""
+    statement.lineno = MADE
+    return statement
 
 
 def first_line(statement: ast.stmt) -> int:

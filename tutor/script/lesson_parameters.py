@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tutor.script.call_inlining import Place, refusal
 from tutor.script.code_facts import CodeFacts
 from tutor.script.model_parameters import UnknownModel, parameters_of
 from tutor.script.outline import TrainingLoop
-from tutor.script.straight_code import Place, refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tutor.errors import ScriptError
 from tutor.lesson.model import REPORT, SETUP, DisplayFormula
 from tutor.script.batches import BatchCounter, Batches
+from tutor.script.call_inlining import refusal, stored_in
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
     CodePieces,
@@ -28,7 +29,7 @@ from tutor.script.lesson import USUAL_RATE, learning_rate_in
 from tutor.script.lesson_parameters import Watched, watched_parameters
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 from tutor.script.source import ScriptSource
-from tutor.script.straight_code import Straightener, refusal
+from tutor.script.straight_code import Straightener
 
 _RATE = "learning_rate"
 _OWN_NAMES = {"batch": "the number of the batch"}
@@ -179,10 +180,22 @@ class _Writer:
         if watched.gradients and "Gradient" in found:
             found["Gradient"] += watched.gradients
         elif watched.gradients:
+            self._check_is_before_update(watched.gradients)
             at = list(found).index("Update") if "Update" in found else len(found)
             pairs = list(found.items())
             found = dict([*pairs[:at], ("Gradient", [*watched.gradients]), *pairs[at:]])
         return {name: self._with_own_rate("\n".join(texts)) for name, texts in found.items()}
+
+    def _check_is_before_update(self, gradients: Sequence[str]) -> None:
+        """Refuse a gradient that only the update itself can compute."""
+        updates = [s for phase, of in self._code.phases if phase.name == "Update" for s in of]
+        made = {name for statement in updates for name in stored_in(statement)}
+        made -= set(self._loop.parameters)
+        for gradient in gradients:
+            if names_read(gradient) & made:
+                name = gradient.partition(" = ")[0]
+                reason = f"the gradient `{name}` has no line before the update; write one"
+                raise self._refusal(self._loop.line, reason)
 
     def _head(self, batches: Batches | None) -> list[str]:
         """What the first phase begins with: what the loops do between two passes."""

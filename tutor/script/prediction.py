@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 
-from tutor.script.code_pieces import MADE
+from tutor.script.code_pieces import made
 
 
 def split_prediction(statement: ast.stmt, name: str) -> tuple[ast.stmt, ast.stmt] | None:
@@ -25,8 +25,8 @@ def split_prediction(statement: ast.stmt, name: str) -> tuple[ast.stmt, ast.stmt
         owner.args[0] = read
     else:
         setattr(owner, field, read)
-    made = ast.Assign([ast.Name(name, ast.Store())], prediction)
-    return _as_made(made), _as_made(rest)
+    own = ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], prediction), statement)
+    return made(own), made(rest)
 
 
 def _place_of(node: ast.expr) -> tuple[ast.AST | None, str]:
@@ -60,11 +60,3 @@ def _is_chain(node: ast.expr) -> bool:
     if isinstance(node, ast.Attribute):
         return _is_chain(node.value)
     return isinstance(node, ast.Name)
-
-
-def _as_made(statement: ast.Assign) -> ast.Assign:
-    for node in ast.walk(statement):
-        if isinstance(node, ast.stmt | ast.expr):
-            node.lineno = node.end_lineno = MADE
-            node.col_offset = node.end_col_offset = 0
-    return statement

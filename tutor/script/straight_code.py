@@ -7,20 +7,17 @@ out where that computes the same; elsewhere the script is refused, with the line
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
 
 from tutor.errors import ScriptError
+from tutor.script.call_inlining import InlinedCalls, Place, calls_name, own_nodes, refusal
 from tutor.script.code_pieces import first_line
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.prediction import split_prediction
-
-Place: TypeAlias = Callable[[int], str]
-"""A line as people name it: `train.py:12`."""
-
 
 PhaseCode: TypeAlias = tuple[ScriptPhase, list[ast.stmt]]
 """A phase and its statements."""
@@ -43,19 +40,12 @@ class StraightCode:
     """The line of the first statement behind the loop; 0 if there is none."""
 
 
-def refusal(place: Place, line: int, reason: str) -> ScriptError:
-    """The error of a line that a lesson can't say."""
-    return ScriptError(f"{place(line)}: {reason}")
-
-
 class Straightener:
     """Takes a loop and all that runs before it out of the functions that they stand in."""
 
     def __init__(self, tree: ast.Module, loop: TrainingLoop, place: Place) -> None:
         self._tree, self._outline, self._place = tree, loop, place
-        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-        self._functions = {node.name: node for node in functions}
-        self._inlined: set[str] = set()
+        self._calls = InlinedCalls(tree, place)
         self._moved: dict[int, int] = {}
         """The line of a `with` that has been cut up → that of its first statement."""
         self._left_out = 0
@@ -76,14 +66,13 @@ class Straightener:
                 loop.lineno,
                 "a while loop has no number of epochs; write `for epoch in range(100):`",
             )
-        kept = [s for s in setup if not (isinstance(s, ast.stmt) and self._is_inlined(s))]
-        return self._cut(loop, kept)
+        return self._cut(loop, setup)
 
     def _refusal(self, line: int, reason: str) -> ScriptError:
         return refusal(self._place, line, reason)
 
     def _is_inlined(self, statement: ast.stmt) -> bool:
-        return isinstance(statement, ast.FunctionDef) and statement.name in self._inlined
+        return isinstance(statement, ast.FunctionDef) and statement.name in self._calls.inlined
 
     # ── Down to the loop ────────────────────────────────────────────────────────────
 
@@ -103,9 +92,9 @@ class Straightener:
             if isinstance(inner, ast.If):
                 return self._descend(inner.body, setup)
             call, function = inner
-            setup += self._arguments(call, function)
-            self._inlined.add(function.name)
-            self._check_names(call, function, setup)
+            setup += self._calls.arguments(call, function)
+            self._calls.inlined.add(function.name)
+            self._calls.check_names(call, function, setup)
             return self._descend(function.body, setup)
         return None
 
@@ -121,8 +110,9 @@ class Straightener:
             case ast.If(orelse=[], test=test) if "__name__" in ast.unparse(test):
                 return statement
             case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
-                function = self._called_once(call)
-                if function is not None:
+                function = self._calls.function_of(call)
+                if function is not None and self._holds(function):
+                    self._calls.check_is_only(call, function)
                     return call, function
             case ast.FunctionDef() | ast.ClassDef():
                 return None
@@ -143,8 +133,8 @@ class Straightener:
             ):
                 return True
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                function = self._functions.get(node.func.id)
-                if function and function.name not in self._inlined and self._holds(function):
+                function = self._calls.functions.get(node.func.id)
+                if function and function.name not in self._calls.inlined and self._holds(function):
                     return True
         return False
 
@@ -152,75 +142,44 @@ class Straightener:
         """Whether the loop stands in a function or in one that it calls."""
         if function.lineno <= self._outline.line <= (function.end_lineno or 0):
             return True
-        called = {n.func.id for n in ast.walk(function) if _calls_name(n)}  # type: ignore[attr-defined]
-        inner = [f for name, f in self._functions.items() if name in called - seen]
+        called = {n.func.id for n in ast.walk(function) if calls_name(n)}  # type: ignore[attr-defined]
+        inner = [f for name, f in self._calls.functions.items() if name in called - seen]
         return any(self._holds(f, seen | {function.name}) for f in inner)
-
-    def _called_once(self, call: ast.Call) -> ast.FunctionDef | None:
-        if not isinstance(call.func, ast.Name):
-            return None
-        name = call.func.id
-        function = self._functions.get(name)
-        if function is None or not self._holds(function):
-            return None
-        uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == name]
-        if len(uses) > 1:
-            raise self._refusal(
-                max(n.lineno for n in uses),
-                f"`{name}` is used more than once, and a lesson runs its loop once; call it once",
-            )
-        return function
-
-    def _arguments(self, call: ast.Call, function: ast.FunctionDef) -> Iterator[str]:
-        """Assignments that give a function's parameters what a call passes."""
-        settings = function.args
-        is_plain = not (settings.vararg or settings.kwarg or function.decorator_list)
-        starred = [a for a in call.args if isinstance(a, ast.Starred)]
-        if not is_plain or starred or any(k.arg is None for k in call.keywords):
-            raise self._refusal(
-                call.lineno, f"`{function.name}` takes any arguments; name each of them"
-            )
-        plain = [*settings.posonlyargs, *settings.args]
-        values = dict(zip([a.arg for a in plain], call.args, strict=False))
-        values |= {str(k.arg): k.value for k in call.keywords}
-        defaults = dict(zip([a.arg for a in plain][::-1], settings.defaults[::-1], strict=False))
-        named = zip(settings.kwonlyargs, settings.kw_defaults, strict=True)
-        defaults |= {argument.arg: value for argument, value in named if value is not None}
-        for argument in [*plain, *settings.kwonlyargs]:
-            value = values.get(argument.arg, defaults.get(argument.arg))
-            if value is None:
-                raise self._refusal(
-                    call.lineno, f"`{argument.arg}` is given no value here; pass one"
-                )
-            text = ast.unparse(value)
-            if text != argument.arg:
-                yield f"{argument.arg} = {text}"
-
-    def _check_names(
-        self, call: ast.Call, function: ast.FunctionDef, setup: Sequence[ast.stmt | str]
-    ) -> None:
-        """Refuse a local name that Setup uses for something else."""
-        own = set(_stored_in(function))
-        own |= {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
-        own -= {name for n in ast.walk(function) if isinstance(n, ast.Global) for name in n.names}
-        given = {text.partition(" = ")[0] for text in self._arguments(call, function)}
-        parameters = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
-        own -= {"_"} | parameters - given - set(_stored_in(function))  # passed under its own name
-        definitions = (str, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        before = [s for s in setup if not isinstance(s, definitions)]
-        for statement in before:
-            for name in sorted(own.intersection(_stored_in(statement))):
-                raise self._refusal(
-                    first_line(statement),
-                    f"`{name}` is a name here and another one in `{function.name}`; "
-                    "rename one of them",
-                )
 
     # ── The loop's body ─────────────────────────────────────────────────────────────
 
+    def _without_calls(
+        self, loop: ast.For, body: Sequence[ast.stmt], setup: list[ast.stmt | str]
+    ) -> list[ast.stmt]:
+        """The statements; in the place of a call of a function with phases, its own."""
+        found: list[ast.stmt] = []
+        for statement in body:
+            if isinstance(statement, ast.For):
+                inner = self._without_calls(loop, statement.body, setup)
+                if inner != statement.body:
+                    whole = ast.For(statement.target, statement.iter, inner, statement.orelse)
+                    statement = ast.copy_location(whole, statement)
+                found.append(statement)
+            elif (call := self._call_of_phases(statement)) is None:
+                found.append(statement)
+            else:
+                of_function = self._calls.statements(statement, call, loop, setup)
+                found += self._without_calls(loop, of_function, setup)
+        return found
+
+    def _call_of_phases(self, statement: ast.stmt) -> ast.Call | None:
+        """The call of a function in which a phase begins."""
+        match statement:
+            case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
+                function = self._calls.function_of(call)
+                if function and any(_is_below(function, p.line) for p in self._outline.phases):
+                    return call
+        return None
+
     def _cut(self, loop: ast.For, setup: list[ast.stmt | str]) -> StraightCode:
-        self._check_is_straight(loop)
-        body = self._without_contexts(loop.body)
+        self._check_is_straight(loop.body, loop.orelse)
+        body = self._without_contexts(self._without_calls(loop, loop.body, setup))
+        self._check_is_straight(body)
         batch_loop = self._batch_loop(body)
         before, behind = [], []
         if batch_loop:
@@ -231,7 +190,8 @@ class Straightener:
         if batch_loop and report:  # of each batch: it goes with the last phase
             found[-1][1].extend(report)
             report = []
-        return StraightCode(setup, loop, before, batch_loop, found, report + behind, self._left_out)
+        kept = [s for s in setup if not (isinstance(s, ast.stmt) and self._is_inlined(s))]
+        return StraightCode(kept, loop, before, batch_loop, found, report + behind, self._left_out)
 
     def _without_contexts(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements; `with torch.no_grad():` around phases becomes one around each."""
@@ -260,21 +220,24 @@ class Straightener:
         if not inside:
             return None
         lost = inside[0]
-        for statement in body:
-            if not isinstance(statement, ast.For) or not _is_below(statement, lost.line):
+        for at, statement in enumerate(body):
+            if not isinstance(statement, ast.For):
                 continue
-            self._check_is_straight(statement)
             inner = self._without_contexts(statement.body)
-            lost = next((p for p in inside if not self._begin_of(p, inner)), lost)
-            late = next((p for p in phases if p not in inside and p.line > lost.line), None)
+            missing = [p for p in inside if not self._begin_of(p, inner)]
+            if missing == inside:
+                continue
+            self._check_is_straight(statement.body, statement.orelse)
+            late = next((p for p in phases if self._begin_of(p, body[at + 1 :])), None)
             if late:
                 raise self._refusal(
                     late.line,
                     f"{late.name} stands behind the batches, and a lesson has all its phases in "
                     "each batch; move it into their loop",
                 )
-            if all(self._begin_of(p, inner) for p in inside):
+            if not missing:
                 return statement
+            lost = missing[0]
         raise self._refusal(
             lost.line,
             f"{lost.name} does not stand in the loop's own block, beside the other phases; "
@@ -285,12 +248,12 @@ class Straightener:
         """The statement of a block that a phase begins with."""
         return _statement_on(body, self._moved.get(phase.line, phase.line))
 
-    def _check_is_straight(self, loop: ast.For) -> None:
-        if loop.orelse:
-            raise self._refusal(
-                loop.orelse[0].lineno, "a lesson's loop has no `else`; leave it out"
-            )
-        for node in _leaving(loop.body):
+    def _check_is_straight(
+        self, body: Sequence[ast.stmt], otherwise: Sequence[ast.stmt] = ()
+    ) -> None:
+        if otherwise:
+            raise self._refusal(otherwise[0].lineno, "a lesson's loop has no `else`; leave it out")
+        for node in _leaving(body):
             word = type(node).__name__.lower()
             raise self._refusal(
                 node.lineno, f"`{word}` leaves the loop, which a lesson can't do; leave it out"
@@ -422,32 +385,10 @@ def _clips(statement: ast.stmt) -> bool:
     return "clip_grad" in ast.unparse(statement)
 
 
-def _calls_name(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-
-
-def _stored_in(node: ast.AST) -> Iterator[str]:
-    """The names that a function's own code, or a statement, gives a value."""
-    children = ast.iter_child_nodes(node) if isinstance(node, ast.FunctionDef) else [node]
-    for child in children:
-        for inner in _own_nodes(child):
-            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                yield inner.id
-
-
-def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement without those of functions and classes."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-        return
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _own_nodes(child)
-
-
 def _leaving(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements that leave a loop, or its pass, or the function around it."""
     for statement in body:
-        for node in _own_nodes(statement):
+        for node in own_nodes(statement):
             if isinstance(node, ast.Return) or (
                 isinstance(node, ast.Break | ast.Continue) and not _is_of_inner(node, statement)
             ):
