@@ -225,6 +225,12 @@ def test_samples_by_hand_that_diverge() -> None:
     assert not found_in(SAMPLES.replace("0.2 *", "0.01 *"))
 
 
+def test_the_rate_is_no_other_number_of_that_size() -> None:
+    text = SAMPLES.replace("y = x @", "noise = 0.2\ny = 0.2 * rng.normal(size=20) + x @")
+    finding = found_in(text)["diverges"]
+    assert finding.line == line_of(text, "w -= 0.2 *")
+
+
 # ── Functions, classes, and the rest of the script ──────────────────────────────────
 
 CLASSIFIER = """\

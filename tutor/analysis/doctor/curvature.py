@@ -76,26 +76,23 @@ def curvature_by_probe(patient: Patient, at: Slope) -> float | None:
     if not size > 0 or len(names) != len(at.gradients) or (is_script and not place.start.names):
         return None
     length = _PROBED * max(1.0, dot(at.parameters, at.parameters) ** 0.5)
+    ways = [length / size * gradient for gradient in at.gradients]
     try:
         probe = Probe(
             run.program, run.device, run.learning_rate, 0, precise=True, quiet=patient.quiet
         )
         probe.stand(place)
-        left, middle, right = (
-            probe.loss(
-                {
-                    name: (point + side * length / size * gradient).numpy()
-                    for name, point, gradient in zip(
-                        names, at.parameters, at.gradients, strict=True
-                    )
-                }
-            )
-            for side in (-1, 0, 1)
-        )
+        left, middle, right = (_loss_at(probe, names, at, ways, side) for side in (-1, 0, 1))
     except RunError:
         return None
     found = (left - 2 * middle + right) / length**2
     return found if math.isfinite(found) else None
+
+
+def _loss_at(probe: Probe, names: Sequence[str], at: Slope, ways: Tensors, side: int) -> float:
+    """The loss so many steps away from a place."""
+    points = [point + side * way for point, way in zip(at.parameters, ways, strict=True)]
+    return probe.loss({name: point.numpy() for name, point in zip(names, points, strict=True)})
 
 
 def rate_of_step(before: Slope, now: Tensors) -> float | None:

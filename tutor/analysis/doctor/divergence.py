@@ -65,7 +65,7 @@ class DivergenceRule(DoctorRule):
         self._gradients: Counter[int] = Counter()
         """The gradients by hand that were seen, by epoch."""
         self._losses: dict[int, float] = {}
-        """By the batch's number: its loss when it was first seen."""
+        """By the batch's number: its loss when it was first seen. The first is that of the run."""
         self._momentum, self._rate = 0.0, 0.0
         self._is_scaled = False
 
@@ -123,6 +123,8 @@ class DivergenceRule(DoctorRule):
 
     def _compare(self, before: Slope, now: Slope, batch: int, epoch: int) -> None:
         """Measure a step by hand; where batches alternate, only once a batch's loss has grown."""
+        if not self._losses:
+            self._losses[batch - 1] = before.loss
         rate, first = rate_of_step(before, now.parameters), self._losses.setdefault(batch, now.loss)
         if max(self._gradients.values()) == 1:
             self._keep(before, rate, curvature_between(before, now))

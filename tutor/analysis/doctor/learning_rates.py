@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.source_code import SourceCode, called_name
 
 _RATE_NAMES = ("lr", "learning_rate", "rate", "eta", "alpha", "step_size")
+_OPTIMIZERS = ("SGD", "ASGD")
+"""Optimizers whose second argument is the rate, of those without a scale for each element."""
 _CLOSE = 1e-4
 """A rate that was measured from a step in float32 is known so well."""
 
@@ -43,35 +45,42 @@ def place_of_rate(source: SourceCode, namespace: Mapping[str, Any], rate: float)
 
 def _places(source: SourceCode, rate: float) -> Iterator[tuple[int, RatePlace]]:
     """The places where the number is written, the likelier ones with a smaller rank."""
+    used = _names_of_updates(source)
     for node in source.nodes():
         match node:
-            case ast.keyword(arg=str(name), value=ast.Constant(value=number) as constant) if (
-                name in _RATE_NAMES and _is_close(number, rate)
-            ):
-                yield 0, _place(constant, name)
-            case ast.Assign(targets=[target], value=ast.Constant(value=number) as constant) if (
-                _is_close(number, rate)
-            ):
+            case ast.keyword(arg=str(name), value=constant) if name in _RATE_NAMES:
+                yield from _found(0, constant, name, rate)
+            case ast.Assign(targets=[target], value=constant):
                 name = ast.unparse(target)
-                rank = 1 if name.rpartition(".")[2].lower() in _RATE_NAMES else 2
-                yield rank, _place(constant, name)
+                is_rate = name.rpartition(".")[2].lower() in _RATE_NAMES
+                yield from _found(1 if is_rate else 2 if name in used else 6, constant, name, rate)
             case ast.Call(args=[ast.Constant(value=str(name)), *_], keywords=keywords) if (
                 name.strip("-").replace("-", "_") in _RATE_NAMES  # of an ArgumentParser
             ):
                 for default in (k.value for k in keywords if k.arg == "default"):
-                    if isinstance(default, ast.Constant) and _is_close(default.value, rate):
-                        yield 1, _place(default, name)
+                    yield from _found(1, default, name, rate)
             case ast.arguments():
                 yield from _defaults(node, rate)
-            case ast.Call(args=[_, ast.Constant(value=number) as constant]) if _is_close(
-                number, rate
-            ):
-                yield 3, _place(constant, "lr")
-            case (
-                ast.BinOp(op=ast.Mult(), left=ast.Constant(value=number) as constant)
-                | ast.BinOp(op=ast.Mult(), right=ast.Constant(value=number) as constant)
-            ) if _is_close(number, rate):
-                yield 4, _place(constant, source.segment(constant))
+            case ast.Call(args=[_, constant, *_]) if called_name(node) in _OPTIMIZERS:
+                yield from _found(3, constant, "lr", rate)
+            case ast.BinOp(op=ast.Mult(), left=left, right=right):
+                rank = 4 if source.phase_of(node.lineno) == "Update" else 5
+                for one in (left, right):
+                    yield from _found(rank, one, ast.unparse(one), rate)
+
+
+def _names_of_updates(source: SourceCode) -> set[str]:
+    """The names in updates by hand, and in what makes an optimizer."""
+    nodes = list(source.nodes("Update"))
+    for name in _OPTIMIZERS:
+        nodes += [inner for call in source.calls(name) for inner in ast.walk(call)]
+    return {ast.unparse(n) for n in nodes if isinstance(n, ast.Name | ast.Attribute)}
+
+
+def _found(rank: int, node: ast.expr, name: str, rate: float) -> Iterator[tuple[int, RatePlace]]:
+    """The place, if this is the number."""
+    if isinstance(node, ast.Constant) and _is_close(node.value, rate):
+        yield rank, _place(node, name)
 
 
 def _place(constant: ast.Constant, name: str) -> RatePlace:
@@ -87,8 +96,8 @@ def _defaults(arguments: ast.arguments, rate: float) -> Iterator[tuple[int, Rate
         *zip((a.arg for a in arguments.kwonlyargs), arguments.kw_defaults, strict=True),
     ]
     for name, default in pairs:
-        if isinstance(default, ast.Constant) and _is_close(default.value, rate):
-            yield 1 if name in _RATE_NAMES else 2, _place(default, name)
+        if default is not None:
+            yield from _found(1 if name in _RATE_NAMES else 6, default, name, rate)
 
 
 def _is_close(number: object, rate: float) -> bool:
