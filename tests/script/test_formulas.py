@@ -476,6 +476,7 @@ def test_backward_adds_to_each_gradient() -> None:
         ("optim.SGD(net.parameters(), lr=0.1, momentum=0.9, dampening=0.1)", []),
         ("optim.RMSprop(net.parameters(), centered=True)", []),
         ("optim.NAdam(net.parameters())", []),
+        ("optim.SGD([{'params': [w], 'lr': 1}], lr=0.1)", []),
         ("MyOptimizer(net.parameters())", []),
     ],
 )

@@ -38,6 +38,8 @@ def optimizer_step(
     package, _, name = expressions.facts.dotted(made.func).rpartition(".")
     if not package.startswith("torch.optim") or len(made.args) > 2 or not made.args:
         raise NotExact
+    if any(isinstance(node, ast.Dict) for node in ast.walk(made.args[0])):
+        raise NotExact  # groups with settings of their own
     settings = {k.arg or "": k.value for k in made.keywords if k.arg not in _HARMLESS}
     settings.pop("lr", None)
     step = _Step(settings, expressions)
