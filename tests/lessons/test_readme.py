@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tutor.analysis.doctor.examination import examine
+from tutor.engine.open_runs import programs_for
 from tutor.lesson.document import parse
+from tutor.lesson.model import ScriptOptions
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.program import script_programs
+from tutor.script.source import ScriptSource
+from tutor.training.run import Run
 from tutor.ui.commands import LESSON_COMMANDS
 from tutor.validation.lesson_check import check
+from tutor.wording.findings import finding_text
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -24,3 +33,20 @@ def test_the_keys_in_the_readme_are_those_of_the_app() -> None:
     shown = {key.lower() for key in re.findall(r"`([^`]+)`", table)}
     missing = {c.key_label for c in LESSON_COMMANDS if c.key_label.lower() not in shown}
     assert not missing
+
+
+def test_the_doctor_says_of_the_readmes_script_what_the_readme_shows() -> None:
+    shown = README.read_text().split("## Your own script")[1].split("```text\n")[1].split("```")[0]
+    code = (README.parent / "docs" / "train.py").read_text()
+    assert code.count("optimizer.zero_grad()") == 1
+    code = "".join(line for line in code.splitlines(True) if "zero_grad" not in line)
+    source = ScriptSource(path=Path("train.py"), text=code, digest="")
+    lesson = lesson_of_script(source, outline_of(code), ScriptOptions())
+    programs = script_programs(lesson)
+    report = examine(lesson, Run(programs).recipe, programs=programs, compiled=programs_for)
+    assert _without_digits(" ".join(map(finding_text, report.findings))) == _without_digits(shown)
+
+
+def _without_digits(text: str) -> str:
+    """The words alone: another CPU may compute another last digit."""
+    return " ".join(re.sub(r"[−-]?[\d.]+(e[−-]?\d+)?", "#", text).split())
