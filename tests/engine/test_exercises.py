@@ -121,6 +121,27 @@ def lesson_without_reset() -> Lesson:
     return parse(lesson_text(**NOISY, Reset=""), Path("test.md"))
 
 
+ENDLESS = {
+    "Setup": f"{PLAIN['Setup']}\nn = 0",
+    "Predict": "n += 1\nwhile n > 2:\n    pass\ny_pred = w * x",
+}
+"""Its third epoch never ends: the doctor comes to it, the learner has not."""
+
+
+def test_an_examination_that_never_ends_can_be_stopped(engine: Conversation) -> None:
+    engine.open(**ENDLESS)
+    before = engine.shown(StepEpoch())
+    number = engine.client.send(Examine())
+    engine.client.stop()
+    answer = engine.answer_to(number)
+    if isinstance(answer, FindingsReady):  # it was asked to stop before it came so far
+        assert not answer.report.is_complete
+    else:
+        assert isinstance(answer, FrameShown)
+        assert answer.frame == before.frame
+    assert engine.shown(StepEpoch()).frame.at == Position(2, 5)
+
+
 def test_the_questions_of_autograd_are_told(engine: Conversation) -> None:
     single = "x = torch.tensor(2.0)\nw = torch.tensor(0.5, requires_grad=True)"
     before = engine.open(Setup=single)
