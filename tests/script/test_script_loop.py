@@ -1,0 +1,395 @@
+"""A script as a run: stepped, gone back in, changed and forked, with frames the same to the bit."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+
+import pytest
+
+from tests.script.marked_scripts import muted, run_of, steps_of
+from tutor.errors import Refused, RunError
+from tutor.protocol.frame import Element, Frame, Position, is_same
+from tutor.training.loop import LessonRaised
+from tutor.training.run import Run
+from tutor.training.runs import Runs
+
+LINE = """
+import torch
+x = torch.linspace(-1, 1, 6); y = 3 * x
+w = torch.zeros(1, requires_grad=True)
+{before}
+for epoch in {epochs}:  #: LOOP
+    loss = ((w * x - y) ** 2).mean()  #: Loss
+    loss.backward()  #: Gradient
+    with torch.no_grad():  #: Update
+        w -= {rate} * w.grad
+    w.grad = None  #: Reset
+    {more}
+{after}
+"""
+
+MODEL = """
+import torch
+x = torch.randn(8, 2); y = x.sum(1, keepdim=True)
+model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Dropout(0.2), torch.nn.Linear(3, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+{before}
+seen = []
+for epoch in range(6):  #: LOOP
+    optimizer.zero_grad()  #: Reset
+    loss = (model(x) - y).pow(2).mean()  #: Loss
+    loss.backward()  #: Gradient
+    optimizer.step()  #: Update
+    seen.append(loss.item())
+    {more}
+print('mean', sum(seen) / len(seen))
+"""
+
+
+def line(
+    more: str = "pass",
+    before: str = "",
+    after: str = "",
+    epochs: str = "range(5)",
+    rate: str = "0.1",
+) -> str:
+    return LINE.format(more=more, before=before, after=after, epochs=epochs, rate=rate)
+
+
+def model(more: str = "pass", before: str = "") -> str:
+    return MODEL.format(more=more, before=before)
+
+
+def in_function(source: str) -> str:
+    """The loop of a script, and what precedes it, in a function that is called."""
+    lines = source.strip().splitlines()
+    return "\n".join(["def main():", *(f"    {text}" for text in lines), "main()"])
+
+
+SCRIPTS = {
+    "top level": line(after="print(w.item())"),
+    "function": in_function(line(after="print(w.item())")),
+    "break": line("if loss < 1: break", epochs="range(99)", after="print(epoch)"),
+    "exception": "class Stop(Exception): pass\n"
+    + in_function(line("if loss < 1: raise Stop", after="print('never')")).removesuffix("main()")
+    + "try:\n    main()\nexcept Stop:\n    print('stopped')\n",
+    "epochs without phases": line().replace(
+        "#: LOOP\n", "#: LOOP\n    if epoch in (0, 2, 4): continue\n"
+    ),
+    "epochs without a gradient": line().replace(
+        "    loss.backward()", "    if epoch in (1, 2): continue\n    loss.backward()"
+    ),
+    "twice": line(after="print(w.item())", epochs="range(2)").replace(
+        "for epoch", "for k in range(2):\n  for epoch"
+    ).replace("\n    ", "\n      "),
+    "training after the loop": line(after="with torch.no_grad(): w += 1\nprint(w.item())"),
+    "generator": line("print(torch.rand(1).item())", epochs="(torch.rand(1) for _ in range(4))"),
+    "iterator with a name": line("next(it)", before="it = iter(range(99))"),
+    "model": model(),
+    "schedule": model(
+        "schedule.step()", "schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)"
+    ),
+    "running sum in place": line("total += loss", before="total = torch.zeros(())"),
+    "settings": line(before="torch.set_default_dtype(torch.float64)").replace(
+        "    loss =",
+        "    with torch.no_grad():\n        p = x  #: Predict*\n        p = w * x  #: Loss\n    loss =",
+    ),
+    "shorter batches": line(epochs="range(3)").replace(
+        "    loss = ", "    for b in range(epoch + 1):\n     loss = "
+    ).replace("\n    loss.b", "\n     loss.b").replace("    with t", "     with t").replace(
+        "    w.grad = N", "     w.grad = N"
+    ),
+}  # fmt: skip
+
+
+def like(one: Frame, other: Frame) -> bool:
+    """Whether two frames are the same, but for what is only estimated before an epoch's end."""
+    fields = [n for n in Frame.__struct_fields__ if n not in ("steps", "batches")]
+    return all(repr(getattr(one, n)) == repr(getattr(other, n)) for n in fields)
+
+
+@pytest.mark.parametrize("keyframes", [0.0, 1e9], ids=["by images", "run again"])
+@pytest.mark.parametrize("source", SCRIPTS.values(), ids=SCRIPTS)
+def test_frames_come_out_the_same_back_and_forward(source: str, keyframes: float) -> None:
+    run = run_of(source, keyframes=keyframes)
+    with muted():
+        frames = steps_of(run)
+        over, inside = frames[-1], frames[:-1]
+        assert like(run.back(), inside[-1])
+        for frame in reversed(inside):
+            step = None if frame.is_epoch_end else frame.at.step
+            assert like(run.seek(frame.at.epoch, step), frame), frame.at
+        for frame in frames[1:]:
+            assert like(run.step_phase(), frame), frame.at
+        assert like(run.seek(1), next(f for f in inside if f.at.epoch == 1 and f.is_epoch_end))
+        assert like(run.run_to(999), over)
+        run.close()
+
+
+@pytest.mark.parametrize("source", SCRIPTS.values(), ids=SCRIPTS)
+def test_running_to_the_end_shows_what_stepping_shows(source: str) -> None:
+    with muted():
+        stepped = run_of(source)
+        end, losses = steps_of(stepped)[-1], stepped.history.losses.until(99)
+        before = stepped.back()
+        run = run_of(source)
+        assert like(run.run_to(999), end)
+        assert str(run.history.losses.until(99)) == str(losses)
+        assert is_same(run.back(), before)
+
+
+def test_script_prints_once_going_forward_and_nothing_going_back() -> None:
+    run, output = run_of(line("print(epoch)", after="print('end')")), io.StringIO()
+    with redirect_stdout(output):
+        run.run_to(3)
+        run.seek(1)
+        run.step_epoch()
+        run.step_epoch()
+        run.run_to(99)
+    assert output.getvalue().split() == [*"01212", "3", "4", "end"]
+
+
+def test_end_that_has_changed_runs_anew() -> None:
+    run = run_of(model())
+    with muted():
+        run.run_to(99)
+        run.seek(2)
+        run.set(learning_rate=0.01)
+    output = io.StringIO()
+    with redirect_stdout(output):
+        end = run.run_to(99)
+    assert end.is_over
+    fresh, printed = run_of(model()), io.StringIO()
+    with muted():
+        fresh.run_to(2)
+        fresh.set(learning_rate=0.01)
+    with redirect_stdout(printed):
+        assert like(fresh.run_to(99), end)
+    assert output.getvalue() == printed.getvalue() != ""
+
+
+def test_end_by_exit_is_the_end() -> None:
+    run = run_of(line("if epoch == 2: raise SystemExit", after="print('never')"))
+    frames = steps_of(run)
+    assert (frames[-1].is_over, frames[-1].at.epoch) == (True, 3)
+    assert run.notes[0].code == "script_ended"
+
+
+# ── Errors ──────────────────────────────────────────────────────────────────────────
+
+FAILING = {
+    "within a phase": (line().replace("backward()", "backward(); 1 / (epoch - 3)"), 8, (4, 1)),
+    "after the last phase": (line("1 / (epoch - 3)"), 12, (4, 3)),
+    "after the loop": (line(after="1 / 0"), 13, (5, 4)),
+    "exit with an error": (line("if epoch == 2: raise SystemExit(1)"), 12, (3, 3)),
+    "in the iterable": (line(epochs="(1 / (2 - n) for n in range(9))"), 6, (2, 4)),
+}
+
+
+@pytest.mark.parametrize(("source", "number", "at"), FAILING.values(), ids=FAILING)
+def test_error_leaves_the_run_at_its_last_whole_frame(
+    source: str, number: int, at: tuple[int, int]
+) -> None:
+    run = run_of(source)
+    frames = [run.frame()]
+    with pytest.raises(LessonRaised) as first:
+        frames.extend(run.step_phase() for _ in range(99))
+    assert first.value.line == number
+    assert run.at == Position(*at)
+    assert like(run.frame(), frames[-1])
+    with pytest.raises(LessonRaised) as again:
+        run.step_phase()
+    assert str(again.value) == str(first.value)
+    assert like(run.back(), frames[-2])
+    assert like(run.step_phase(), frames[-1])
+    fast = run_of(source)
+    with pytest.raises(LessonRaised):
+        fast.run_to(99)
+    assert fast.at.epoch in (at[0] - 1, at[0])
+    assert like(fast.frame(), next(f for f in frames if f.at == fast.at))
+
+
+def test_restart_that_fails_leaves_the_run_as_it_was() -> None:
+    run = run_of(model(before="if torch.rand(1) > 0.6: raise ValueError"), seed=0)
+    frame = run.run_to(3)
+    failed = 0
+    for seed in range(8):
+        try:
+            run.restart(seed)
+        except LessonRaised:
+            failed += 1
+            assert like(run.frame(), frame)
+        frame = run.run_to(3)
+    assert 0 < failed < 8
+
+
+def test_loop_that_is_never_reached_is_refused() -> None:
+    with pytest.raises(Refused) as refusal:
+        run_of(line(epochs="range(0)"))
+    assert (refusal.value.code, refusal.value.values) == ("loop_not_reached", {"line": 6})
+
+
+# ── Changes ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("before", "rate", "rates"),
+    [
+        ("lr = 0.1", "lr", ("lr",)),
+        (
+            "from types import SimpleNamespace\nargs = SimpleNamespace(lr=0.1)",
+            "args.lr",
+            ("args.lr",),
+        ),
+    ],
+)
+@pytest.mark.parametrize("where", ["module", "function"])
+def test_rate_by_its_name(before: str, rate: str, rates: tuple[str, ...], where: str) -> None:
+    source = line(before=before, rate=rate)
+    if where == "function":
+        source = in_function(source)
+    run = run_of(source, rates=rates)
+    old = run.run_to(2)
+    assert (old.learning_rate, run.set(learning_rate=0.05).learning_rate) == (0.1, 0.05)
+    new = run.run_to(3)
+    by_hand = run_of(line(before="lr = 0.1", rate="(0.1 if epoch < 2 else 0.05)")).run_to(3)
+    assert new.values == by_hand.values
+    run.seek(0)
+    assert like(run.run_to(3), new)
+
+
+def test_rate_that_is_a_number_in_the_code_is_refused() -> None:
+    run = run_of(line())
+    run.run_to(2)
+    before = run.step_phase()
+    with pytest.raises(Refused) as refusal:
+        run.set(learning_rate=0.5)
+    assert refusal.value.code == "rate_is_fixed"
+    assert is_same(run.frame(), before)
+    assert run.recipe.changes == ()
+    assert run.step_phase().phase == "Gradient"
+
+
+def test_rate_of_an_optimizer_that_a_schedule_has_lowered() -> None:
+    run = run_of(
+        model("schedule.step()", "schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.1)")
+    )
+    assert run.run_to(3).learning_rate == pytest.approx(0.01)
+    assert run.set(learning_rate=0.5).learning_rate == 0.5
+    assert run.run_to(4).learning_rate == pytest.approx(0.05)
+    assert run.restart().learning_rate == 0.5
+
+
+def test_rate_of_an_optimizer_made_on_the_way() -> None:
+    run = run_of(model("if epoch == 1: optimizer = torch.optim.Adam(model.parameters(), lr=0.02)"))
+    assert run.run_to(1).learning_rate == 0.1
+    assert run.run_to(3).learning_rate == 0.02
+    assert run.set(learning_rate=0.3).learning_rate == 0.3
+
+
+@pytest.mark.parametrize("change", [{"mode": "manual"}, {"device": "cpu"}])
+def test_mode_and_device_are_the_scripts(change: dict[str, str]) -> None:
+    run = run_of(line())
+    with pytest.raises(Refused) as refusal:
+        run.switch(**change)
+    assert refusal.value.code in ("one_mode_of_script", "own_device_of_script")
+
+
+def test_number_that_is_set_is_there_again() -> None:
+    run = run_of(model())
+    run.run_to(2)
+    run.set(element=Element("model[0].weight", (1, 0), 4.0))
+    frames = [run.step_phase() for _ in range(6)]
+    run.seek(1)
+    run.seek(2)
+    assert run.frame().values["model[0].weight"].data[2] == 4.0
+    assert all(is_same(run.step_phase(), frame) for frame in frames)
+
+
+def test_number_that_cannot_be_set_here_changes_nothing() -> None:
+    run = run_of(model())
+    run.run_to(2)
+    run.step_phase()
+    before = run.step_phase()
+    with pytest.raises(RunError):
+        run.set(element=Element("model[0].weight", (0, 0), 4.0))
+    assert is_same(run.frame(), before)
+    assert run.step_phase().phase == "Gradient"
+
+
+def test_seed_of_the_numbers_to_come() -> None:
+    run = run_of(model())
+    run.run_to(2)
+    run.reseed(5)
+    new = run.run_to(4)
+    other = run_of(model()).run_to(4)
+    assert new.values != other.values
+    run.seek(1)
+    assert like(run.run_to(4), new)
+
+
+def test_change_in_the_past_of_computed_items_asks_for_them_anew() -> None:
+    source = line(
+        before="lr = 0.1", rate="lr", epochs="(w.item() for _ in range(5))", more="a = epoch"
+    )
+    run = run_of(source, rates=("lr",))
+    run.run_to(4)
+    run.seek(2)
+    run.set(learning_rate=0.01)
+    run.run_to(4)
+    fresh = run_of(source, rates=("lr",))
+    fresh.run_to(2)
+    fresh.set(learning_rate=0.01)
+    fresh.run_to(4)
+    assert run.loop.namespace["a"] == fresh.loop.namespace["a"]
+    assert like(run.frame(), fresh.frame())
+
+
+def test_runs_side_by_side_are_each_as_they_were() -> None:
+    runs = Runs(run_of(model()))
+    with muted():
+        eighth = runs.current.run_to(5)
+        runs.current.seek(2)
+        runs.set(learning_rate=0.01)
+        forked = runs.current.run_to(5)
+        assert forked.values != eighth.values
+        assert like(runs.take("A"), eighth)
+        assert like(runs.take("B"), forked)
+        other = runs.then("A", runs.current.at)
+    assert other.frame is not None
+    assert like(other.frame, eighth)
+    runs.close()
+
+
+@pytest.mark.parametrize("steps", [3, 9, 14])
+def test_recipe_leads_to_the_same_frame(steps: int) -> None:
+    run = run_of(model())
+    run.step_epoch()
+    run.set(learning_rate=0.05)
+    for _ in range(steps):
+        frame = run.step_phase()
+    programs = run.programs
+    again = Run.from_recipe(programs, run.recipe, run.at, muted)
+    assert like(again.frame(), frame)
+    assert run.recipe.learning_rate == 0.1
+
+
+def test_start_is_gone_back_to_without_running_it_again() -> None:
+    run, output = run_of(line(before="print('setup')"), keyframes=0.0), io.StringIO()
+    with redirect_stdout(output):
+        run.run_to(3)
+        loop = run.loop
+        run.seek(0)
+    assert run.loop is loop
+    assert output.getvalue() == ""
+    assert run.frame().phase == "Setup"
+
+
+def test_stop_within_many_epochs_leaves_whole_ones() -> None:
+    run = run_of(line(epochs="range(10**6)"))
+    calls = iter(range(10**6))
+    frame = run.run_to(10**6, until=lambda: next(calls) > 5)
+    assert 0 < frame.at.epoch < 10**6
+    assert len(run.history.losses) == frame.at.epoch - (not frame.is_epoch_end)
+    assert run.run_to(frame.at.epoch + 1).is_epoch_end
