@@ -93,7 +93,7 @@ SCRIPTS = {
     "running sum in place": line("total += loss", before="total = torch.zeros(())"),
     "settings": line(before="torch.set_default_dtype(torch.float64)").replace(
         "    loss =",
-        "    with torch.no_grad():\n        p = x  #: Predict*\n        p += 1  #: Loss\n    loss =",
+        "    with torch.no_grad():\n        x  #: Predict*\n        x  #: Loss\n    loss =",
     ),
     "shorter batches": line(epochs="range(3)").replace(
         "    loss = ", "    for b in range(epoch + 1):\n     loss = "
