@@ -99,8 +99,6 @@ class _Losses(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Wrap the loss of a call that takes its gradient."""
         self.generic_visit(node)
-        if self._is_by_hand:  # `layer.backward(gradient)` of a layer of the file
-            return node
         match node.func:
             case ast.Attribute(
                 value=ast.Call(func=ast.Attribute(attr="scale")) as scaled, attr="backward"

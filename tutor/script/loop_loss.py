@@ -19,6 +19,7 @@ from tutor.script.data_flow import (
 from tutor.script.expression_text import named_text, text_of
 from tutor.script.hand_changes import bare
 from tutor.script.syntax_nodes import called_name, last_name
+from tutor.script.training_signs import GRADIENT
 
 _DEEPEST = 3
 _MOVING = re.compile(
@@ -41,7 +42,10 @@ def loss_of(units: list[CodeUnit]) -> str:
 
 def _named_losses(unit: CodeUnit) -> Iterator[str]:
     for node in statements(unit.body):
-        if unit.kinds.get(node) == LOSS:
+        if unit.kinds.get(node) == GRADIENT:  # `gradients, loss = grad_and_value(f)(w)`
+            beside = [t for t in flat_targets(node) if variable(t) and is_loss(variable(t))]
+            yield from (text_of(t) for t in beside if len(flat_targets(node)) > 1)
+        elif unit.kinds.get(node) == LOSS:
             tested = ast.walk(node.test) if isinstance(node, ast.If) else ()
             targets = [t for t in flat_targets(node) if variable(t)]
             targets += [n.target for n in tested if isinstance(n, ast.NamedExpr)]
@@ -91,12 +95,13 @@ class _PredictionSearch:
 
     def within(self, expression: ast.expr, deepest: int) -> str:
         """The name of the prediction in an expression."""
+        if any(called_name(n) == "log_prob" for n in ast.walk(expression)):
+            return ""  # of a policy: an action is compared with nothing
         node = self._compared(expression)
         if node is None and not (node := self._only_name(expression)):
             return ""
         value = self._values[variable(node)]
-        is_error = isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub)
-        if deepest and (is_error or is_loss(variable(node))):
+        if deepest and (_is_error(value) or is_loss(variable(node))):
             return self.within(value, deepest - 1) or named_text(node)
         return named_text(node)
 
@@ -137,6 +142,12 @@ class _PredictionSearch:
         }
         parts = [node for name, node in known.items() if is_loss(name)]
         return next(iter(parts or known.values())) if parts or len(known) == 1 else None
+
+
+def _is_error(value: ast.expr) -> bool:
+    """Whether an expression is a difference, or a list of differences."""
+    value = value.elt if isinstance(value, ast.ListComp) else value
+    return isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub)
 
 
 def _may_be_model(call: ast.Call) -> bool:

@@ -5,7 +5,8 @@ change these objects, not replace them. An image holds each mutable object that 
 the script's names, with its content: a list's items, an instance's attributes, a tensor's elements.
 
 An iterator can't be copied; a script that keeps one has no images, and goes back by running again
-from its start. Functions and classes of libraries, files, and progress bars are left as they are.
+from its start. The same holds for a file that has been closed since; an open one is cut where it
+ended. Functions and classes of libraries, and progress bars, are left as they are.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 
 from tutor.script.held_graphs import held_by
 from tutor.script.instrument import PREFIX
+from tutor.script.open_files import file_place, set_file_place
 from tutor.script.saved_elements import SavedElements, flat_memory, saved_memories
 from tutor.training.devices import Randomness
 
@@ -246,8 +248,10 @@ class _Walk:
         if generator is not None:
             self._note(thing, generator, _set_generator)
             return ()
-        module = type(thing).__module__
-        if isinstance(thing, io.IOBase) or module.startswith(_LEFT_ALONE):
+        if isinstance(thing, io.IOBase):
+            self._note(thing, file_place(thing), set_file_place)
+            return ()
+        if type(thing).__module__.startswith(_LEFT_ALONE):
             return ()
         if not isinstance(getattr(type(thing), "__next__", _set_items), FunctionType):
             raise CannotCopy(type(thing).__name__)

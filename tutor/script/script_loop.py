@@ -69,6 +69,8 @@ class ScriptLoop(Loop):
         """The steps of the last whole epoch; before there is one, those of a single batch."""
         self._batches_done = 0
         self._batches_known = 1
+        self._gradient_batch = self._gradient_batch_now = 1
+        """The batch of the last epoch, and of this one, that was the last to take gradients."""
         self._done_in_batch = 0
         self._end: tuple[MemoryImage, SavedSurroundings] | LessonRaised | None = None
         """The end of the script, as it came to it; None if it has not, or can't be copied."""
@@ -241,7 +243,9 @@ class ScriptLoop(Loop):
             self._see()
         if phase.name == "Gradient":
             self._has_gradient = True
-            self.gradients = self.gradients_now(copied=True) if looking or resting else None
+            is_last = looking or resting or self._batches_done >= self._gradient_batch
+            self.gradients = self.gradients_now(copied=True) if is_last else None
+            self._gradient_batch_now = self._batches_done
         if looking:
             self.keep_boxed(phase.name)
         if self._next == END:
@@ -259,7 +263,9 @@ class ScriptLoop(Loop):
     def _end_epoch(self) -> None:
         self._ended, self._next = True, END
         self._steps, self._batches_known = self.step, max(self._batches_done, 1)
-        if not self._has_gradient:
+        if self._has_gradient:
+            self._gradient_batch = self._gradient_batch_now
+        else:
             self.gradients = None
         self._see()
 
