@@ -34,6 +34,17 @@ async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(
         assert seeks(engine)[2:] == [(3, None), (0, None), (1, None)]
 
 
+@pytest.mark.parametrize("key", ["left", "right", "home", "end", "pageup", "pagedown"])
+async def test_at_the_only_epoch_every_key_names_it(
+    make_app: MakeApp, engine: FakeEngine, key: str
+) -> None:
+    """An epoch that is no number would end the engine's process."""
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("t", key)
+        assert seeks(engine) == [(0, None)]
+
+
 async def test_arrows_up_and_down_go_from_phase_to_phase_but_not_beyond_the_run(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:

@@ -94,9 +94,9 @@ class Timeline(LinesPane):
 
     def _request(self, epoch: int) -> None:
         furthest = self.view.furthest if self.view else 0
-        self._requested = min(max(epoch, 0), furthest)
-        self.rebuild()
-        self.post_message(self.Moved(self._requested))
+        wanted = self._requested = min(max(epoch, 0), furthest)
+        self.rebuild()  # forgets the request if the run is there already
+        self.post_message(self.Moved(wanted))
 
     # ── Drawing ─────────────────────────────────────────────────────────────────────
 
