@@ -169,6 +169,13 @@ def test_end_that_has_changed_runs_anew() -> None:
     assert output.getvalue() == printed.getvalue() != ""
 
 
+def test_nothing_follows_the_end() -> None:
+    run = run_of(line(epochs="range(200)"))
+    end = run.run_to(300)
+    assert (run.run_to(400), run.step_phase(), run.step_epoch()) == (end, end, end)
+    assert run.notes[0].code == "script_ended"
+
+
 def test_end_by_exit_is_the_end() -> None:
     run = run_of(line("if epoch == 2: raise SystemExit", after="print('never')"))
     frames = steps_of(run)

@@ -339,7 +339,7 @@ class RunTimeline:
         while loop.epoch < epoch and not self._must_be_asked():
             if until():
                 return True
-            if loop.epochs_left == 1 or loop.is_at_loop_end:
+            if loop.is_over or loop.epochs_left == 1 or loop.is_at_loop_end:
                 return False  # the last epoch runs phase by phase: the run may rest at its end
             if clock() > self._clock.due:
                 self._keep_keyframe()
