@@ -296,6 +296,7 @@ def test_error_of_the_iterable_is_raised_again() -> None:
 
 def test_oldest_items_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_items, "_MOST_BYTES", 1000)
-    items = items_of(torch.zeros(100) for _ in range(5))
-    assert all(items.has(n) for n in range(5))
-    assert (items.keeps(1), items.keeps(3), items.count) == (False, True, 5)
+    monkeypatch.setattr(loop_items, "_MOST_ITEMS", 3)
+    for items in (items_of(torch.zeros(100) for _ in range(5)), items_of(enumerate(range(5)))):
+        assert all(items.has(n) for n in range(5))
+        assert (items.keeps(1), items.keeps(3), items.count) == (False, True, 5)

@@ -169,6 +169,18 @@ def test_end_that_has_changed_runs_anew() -> None:
     assert output.getvalue() == printed.getvalue() != ""
 
 
+def test_way_to_a_changed_end_can_be_stopped() -> None:
+    run = run_of(line(before="lr = 0.1", rate="lr", epochs="range(400)"), rates=("lr",))
+    run.run_to(999)
+    run.seek(390)
+    run.set(learning_rate=0.01)
+    asked = list[int]()
+    frame = run.run_to(999, until=lambda: len(asked) > 12 or bool(asked.append(1)))
+    assert not frame.is_over
+    assert run.run_to(999).is_over
+    assert run.at.epoch == 400
+
+
 def test_nothing_follows_the_end() -> None:
     run = run_of(line(epochs="range(200)"))
     end = run.run_to(300)

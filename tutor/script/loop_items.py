@@ -14,6 +14,8 @@ from tutor.training.devices import Randomness
 
 _MOST_BYTES = 64 * 2**20
 """Bytes of items that are kept; the oldest go first."""
+_MOST_ITEMS = 2**18
+"""Items of plain iterators that are kept."""
 
 _EMPTY: tuple[Any, ...] = (range(0), range(2**70), [], (), set(), "", {}, {}.values(), {}.items())
 _PLAIN = {type(reversed([])), *(type(iter(thing)) for thing in _EMPTY)}
@@ -91,6 +93,9 @@ class LoopItems:
     def _ask(self) -> None:
         if self.is_plain:
             self._known.append(next(self._iterator))
+            if len(self._known) > _MOST_ITEMS:
+                self._known.popleft()
+                self._gone += 1
             return
         device = self._device()
         before = Randomness.now(device)

@@ -257,12 +257,16 @@ class RunTimeline:
             self.history.follow_trail(self.loop)
         self._apply_changes_here()
 
-    def _enter_epoch(self) -> bool:
-        """Enter the next epoch; False if there is none, because a script has come to its end."""
+    def _enter_epoch(self, until: Callable[[], bool] = never) -> bool:
+        """Enter the next epoch; False if there is none, because a script has come to its end.
+
+        False also if `until` has stopped the way to that end.
+        """
         self.history.start_trail(self.loop)
         self._keep_keyframe()
-        if not self._has_next_epoch():
-            self.notes = (Remark("script_ended", {"epoch": self.loop.epoch}),)
+        if not self._has_next_epoch(until):
+            if self.loop.is_over:
+                self.notes = (Remark("script_ended", {"epoch": self.loop.epoch}),)
             return False
         self.loop.begin_epoch()
         self._steps_taken, self._is_unwatched = 0, False
@@ -271,8 +275,12 @@ class RunTimeline:
             self._after_step()
         return True
 
-    def _has_next_epoch(self) -> bool:
-        """Whether an epoch follows. At the end of a script's loop the rest of the script runs."""
+    def _has_next_epoch(self, until: Callable[[], bool]) -> bool:
+        """Whether an epoch follows. At the end of a script's loop the rest of the script runs.
+
+        It runs again from its start where the rest has run before, with other numbers: `until`
+        may stop it on the way.
+        """
         if not self._is_script or self.loop.is_over or not self.loop.is_at_loop_end:
             return self.loop.has_next_epoch()
         here, changes = Position(self.loop.epoch, END), self.recipe.changes[: self.settings.applied]
@@ -283,7 +291,9 @@ class RunTimeline:
                 return False
             with self.quiet():
                 self._begin()
-            self._replay(here)
+            self._replay(here, until)
+            if self.loop.epoch < here.epoch:
+                return False
         self._ended_after = changes
         return self.loop.has_next_epoch()
 
@@ -300,7 +310,7 @@ class RunTimeline:
         """
         clock = time.perf_counter
         started, is_whole = clock(), self.loop.at_end
-        if is_whole and not self._enter_epoch():
+        if is_whole and not self._enter_epoch(until):
             return False
         asked = clock()
         while not self.loop.at_end:
