@@ -186,7 +186,12 @@ def _add_run(commands: _Commands) -> None:
         help="print the gradients of all modes at the same parameters, and whether they agree; the "
         "run follows autograd's gradient, or that of --mode",
     )
-    parser.add_argument("--format", choices=("text", "csv", "jsonl"), default="text")
+    parser.add_argument(
+        "--format",
+        choices=("text", "csv", "jsonl", "none"),
+        default="text",
+        help="of the figures (text); none: what the code itself prints, on standard output",
+    )
     parser.add_argument(
         "--doctor",
         action="store_true",

@@ -1,7 +1,8 @@
 """`tutor run`: a training run without a screen, its figures on standard output.
 
-What the lesson itself prints goes to standard error, so that the figures stay clean. The
-lesson runs in a child process: whatever it does there, it costs a line.
+What the code itself prints goes to standard error, so that the figures stay clean (without
+figures, to standard output): that of a script to the character, unless a terminal shows it. The
+code runs in a child process: whatever it does there, it costs a line.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from tutor.cli.comparison_report import comparison_writer
 from tutor.cli.lessons import trusted_lesson
@@ -95,15 +97,18 @@ def train(
                 write_comparison(event.comparison)
             case FindingsReady():
                 _write_findings(event.report, command.format, write)
+            case RunRemark() if event.note.code == "files_aside" and not sys.stderr.isatty():
+                pass  # for a person at a terminal: the rest is what the script prints
             case RunRemark() if not quiet:
                 _write_aside(f"tutor: {note_text(event.note)}\n")
             case OutputPrinted() if not quiet:
                 if event.left_out:
                     _write_aside(f"… {event.left_out} characters left out\n")
-                # The figures, and the next message, begin a line of their own; what a script
-                # prints is what it prints without the tutor.
-                is_whole = event.text.endswith("\n") or command.lesson.script is not None
-                _write_aside(event.text + ("" if is_whole else "\n"))
+                is_alone = command.format == "none"
+                if command.lesson.script is not None or is_alone:
+                    _write_exactly(event.text, sys.stdout if is_alone else sys.stderr)
+                else:  # the figures, and the next message, begin a line of their own
+                    _write_aside(event.text + ("" if event.text.endswith("\n") else "\n"))
 
     try:
         client.do(command, on_event)
@@ -132,6 +137,21 @@ def _write_figures(text: str) -> None:
     data = text.encode(sys.stdout.encoding, "backslashreplace")
     while data:
         data = data[os.write(sys.stdout.fileno(), data) :]
+
+
+def _write_exactly(text: str, stream: TextIO) -> None:
+    """Write what code prints to the character; to a terminal, without escape sequences."""
+    stream.flush()
+    if stream.isatty():  # a line of progress is drawn over the one before
+        text = "\r".join(plain(part) for part in text.replace("\r\n", "\n").split("\r"))
+    data = text.encode("utf-8", "backslashreplace")
+    try:
+        while data:
+            data = data[os.write(stream.fileno(), data) :]
+    except OSError:
+        if stream is sys.stdout:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # as in `_write_aside`
 
 
 def _write_aside(text: str) -> None:

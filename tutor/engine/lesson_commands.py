@@ -180,7 +180,8 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
     Raises RunError or LessonRaised.
     """
     run = _new_run(command, part, capture)
-    for note in run.notes:
+    told = run.notes
+    for note in told:
         send(RunRemark(note=note))
     codes = (fence.code for s in command.lesson.sections for fence in s.fences(run.mode))
     if command.seed and sets_a_seed(codes):
@@ -189,12 +190,16 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
     out = io.StringIO()
     report = _report(command, run, out, send, capture)
     usual = None if command.lesson.script else run.program.epochs
-    for reading in readings(run, command.epochs or usual, command.every):
+    every = sys.maxsize if command.format == NO_FIGURES else command.every
+    for reading in readings(run, command.epochs or usual, every):
         report(reading)
         if text := out.getvalue():
             send(FiguresPrinted(text=text))
         out.seek(0)
         out.truncate()
+    for note in run.loop.notes:
+        if note not in told:
+            send(RunRemark(note=note))
     for expression in run.program.expressions():
         if why := run.program.stopped.get(expression.source):
             place = {"path": run.program.filename, "line": expression.line}
@@ -208,6 +213,8 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
             compiled=programs_for, with_taught=True,
         )  # fmt: skip
         send(FindingsReady(report=found))
+    with capture.muted():
+        run.close()
 
 
 def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:
@@ -252,6 +259,9 @@ Array = np.ndarray[Any, Any]
 MOST_SHOWN = 64
 """Elements of an array that are printed in text; of a larger one, a summary."""
 
+NO_FIGURES = "none"
+"""The format of `tutor run` that has only what the code prints."""
+
 MOST_COMPARED = 16
 """Elements of a gradient that are sent where a comparison is shown as text."""
 
@@ -266,6 +276,8 @@ def figures_writer(form: str, out: TextIO) -> Report:
             out.flush()
 
         return write_row
+    if form == NO_FIGURES:
+        return lambda _: None
     line_of = _figures_text if form == "text" else _figures_json
     return lambda reading: print(line_of(reading), file=out, flush=True)
 

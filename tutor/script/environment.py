@@ -1,42 +1,34 @@
-"""The environment of a script while its code runs: arguments, modules, pictures and files.
+"""The environment of a script while its code runs: arguments, modules, input, pictures and files.
 
-They are those of `python train.py`, but that nothing of the learner's is changed: what the script
-writes goes to a temporary folder, where it also finds it again; pictures are drawn to nowhere.
+They are those of `python train.py`, but that nobody answers its questions, pictures are drawn to
+nowhere, and nothing of the learner's is changed (`redirected_files.py`).
 """
 
 from __future__ import annotations
 
-import atexit
-import builtins
-import errno
+import functools
+import importlib.machinery
+import inspect
 import io
 import os
-import shutil
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
-import torch
+from torch.utils.data import DataLoader
 
-_WRITING = frozenset("wax+")
-_OPEN, _OPEN_NUMBER, _STAT = io.open, os.open, os.stat
-_MKDIR, _MAKEDIRS, _REMOVE_TREE = os.mkdir, os.makedirs, shutil.rmtree
-"""Python's own functions, before a script's take their places."""
-
-_CACHES = (".cache", ".config", ".matplotlib", ".triton")
-"""Folders of the home directory where libraries keep what they may delete at any time."""
-
-
-_NOTHING = nullcontext()
+from tutor.protocol.frame import Remark
+from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
 
 
 class ScriptEnvironment:
-    """The environment of one script, entered while its code runs and left again."""
+    """The environment of one run of a script, entered while its code runs and left again."""
 
     def __init__(
         self, path: Path, module: ModuleType, arguments: Sequence[str], *, is_here: bool
@@ -45,167 +37,210 @@ class ScriptEnvironment:
 
         `is_here`: it writes files where it wants.
         """
-        self._arguments = list(arguments)
+        self.notes: tuple[Remark, ...] = ()
+        """What a reader of its figures has to know."""
+        outside = _active[-1].outside if _active else _Outside.now()
+        self.outside: _Outside = outside
+        """What holds where no script's code runs."""
+        self._argv, self._path = list(arguments), [str(path.parent), *outside.path]
+        self._working = outside.folder
         self._folder = str(path.parent)
-        self._path: list[str] | None = None
-        self._module = module
-        self._is_entered = False
+        helpers = _active[-1]._modules.keys() if _active else ()
+        self._known = sys.modules.keys() - helpers
+        self._modules: dict[str, ModuleType] = {"__main__": module}
+        """The script itself, and the modules beside it that it has imported."""
+        self._count = 0
+        self._input = _NoInput()
+        self.files = None if is_here else RedirectedFiles([path.parent, Path(self._working)])
+        self._finder = _LibraryFinder(self.files)
+        self._stack = ExitStack()
+        os.environ["MPLBACKEND"] = "Agg"  # until the next lesson
         # `plt.show()` returns at once; that there is no window is no news to the learner.
         warnings.filterwarnings("ignore", message=".*non-interactive, and thus cannot be shown")
-        self.files = None if is_here else RedirectedFiles([path.parent, Path.cwd()])
-
-    def entered(self) -> AbstractContextManager[None]:
-        """Let the script's code find its environment inside. May be entered within itself."""
-        return _NOTHING if self._is_entered else self._changed()
 
     @contextmanager
-    def _changed(self) -> Iterator[None]:
-        argv, path, main = sys.argv, sys.path, sys.modules.get("__main__")
-        backend = os.environ.get("MPLBACKEND")
-        sys.argv = self._arguments
-        self._path = sys.path = self._path or [self._folder, *path]
-        sys.modules["__main__"] = self._module
-        os.environ["MPLBACKEND"] = "Agg"
-        patches = self.files.patches if self.files else ()
-        before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
-        for owner, name, new in patches:
-            setattr(owner, name, new)
-        self._is_entered = True
+    def entered(self) -> Iterator[None]:
+        """Let the script's code find its environment inside.
+
+        May be entered within itself, and within another one, which is left meanwhile.
+        """
+        other = _active[-1] if _active else None
+        if other is self:
+            yield
+            return
+        if other is not None:
+            other._leave()
+        self._enter()
+        _active.append(self)
         try:
             yield
         finally:
-            self._is_entered = False
-            for owner, name, old in before:
-                setattr(owner, name, old)
-            sys.argv, sys.path = argv, path
-            if main is not None:
-                sys.modules["__main__"] = main
-            if backend is None:
-                os.environ.pop("MPLBACKEND", None)
-            else:
-                os.environ["MPLBACKEND"] = backend
+            _active.pop()
+            self._leave()
+            if other is not None:
+                other._enter()
+
+    def _enter(self) -> None:
+        self.outside = _Outside.now()
+        sys.argv, sys.path, sys.stdin = self._argv, self._path, self._input
+        sys.dont_write_bytecode = True
+        sys.modules.update(self._modules)
+        if self.outside.folder != self._working:
+            os.chdir(self._working)
+        self._count = len(sys.modules)
+        load = DataLoader.__init__
+        DataLoader.__init__ = self._without_workers(load)  # type: ignore[method-assign]
+        self._stack.callback(setattr, DataLoader, "__init__", load)
+        sys.meta_path.insert(0, self._finder)
+        self._stack.callback(sys.meta_path.remove, self._finder)
+        self._finder.change_loaded()
+        if self.files is not None:
+            self._stack.enter_context(self.files.in_use())
+
+    def _leave(self) -> None:
+        self._stack.close()
+        self._argv, self._path, self._working = sys.argv, sys.path, os.getcwd()
+        self._take_modules(is_more=len(sys.modules) != self._count)
+        self.outside.restore(self._working)
+
+    def _take_modules(self, *, is_more: bool) -> None:
+        """Take the script's own modules away: another run of it imports them anew."""
+        if is_more:
+            for name, module in list(sys.modules.items()):
+                if self._is_own(name):
+                    self._modules.setdefault(name, module)
+        for name in self._modules:
+            sys.modules.pop(name, None)
+
+    def _is_own(self, name: str) -> bool:
+        """Whether the script has imported a module from the folder that it stands in."""
+        top = name.partition(".")[0]
+        if top in self._known or top not in sys.modules:
+            return False
+        file = getattr(sys.modules[top], "__file__", None)
+        beside = os.path.join(self._folder, top)
+        return file in (f"{beside}.py", os.path.join(beside, "__init__.py"))
+
+    def _without_workers(self, load: Callable[..., None]) -> Callable[..., None]:
+        """`DataLoader.__init__`, which begins no processes: the data are loaded in this one."""
+
+        @functools.wraps(load)
+        def without_workers(loader: Any, *arguments: Any, **named: Any) -> None:
+            given = inspect.signature(load).bind(loader, *arguments, **named)
+            workers = given.arguments.get("num_workers", 0)
+            if workers:
+                for name in ("prefetch_factor", "persistent_workers", "multiprocessing_context"):
+                    given.arguments.pop(name, None)
+                given.arguments.update(num_workers=0, timeout=0)
+                self.notes = (Remark("no_workers", {"workers": workers}),)
+            load(*given.args, **given.kwargs)
+
+        return without_workers
 
 
-class RedirectedFiles:
-    """Files that a script writes, in a temporary folder in place of where it wants them."""
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """What a script has its own of."""
 
-    def __init__(self, own: Sequence[Path]) -> None:
-        """`own`: folders of the learner's; there is no exception for what lies in these."""
-        self.folder: Path | None = None
-        """The temporary folder; None before anything has been written."""
-        self._own = tuple(str(path) for path in own)
-        home = os.path.expanduser("~")
-        caches = (os.path.join(home, name) for name in _CACHES)
-        self._free = ("/dev", "/proc", tempfile.gettempdir(), *caches)
-        """Folders that anybody may write to."""
-        self.patches = tuple(self._made())
-        """The functions that are replaced while the script runs: see `_made`."""
+    argv: list[str]
+    path: list[str]
+    input: TextIO
+    writes_bytecode: bool
+    main: ModuleType
+    folder: str
 
-    def _made(self) -> Iterator[tuple[Any, str, Any]]:
-        """Each function that is replaced: its module, its name, and the one in its place."""
-        yield builtins, "open", self._open
-        yield io, "open", self._open
-        yield os, "open", self._open_number
-        yield os, "stat", self._stat
-        yield os, "mkdir", self._mkdir
-        yield shutil, "rmtree", self._remove_tree
-        yield torch, "save", self._saving(torch.save)
-        for name in ("remove", "unlink", "rename", "replace", "rmdir"):
-            yield os, name, self._changing(getattr(os, name))
+    @classmethod
+    def now(cls) -> _Outside:
+        """As it is now."""
+        main, writes = sys.modules["__main__"], not sys.dont_write_bytecode
+        return cls(sys.argv, sys.path, sys.stdin, writes, main, os.getcwd())
 
-    def _saving(self, save: Callable[..., Any]) -> Callable[..., Any]:
-        """`torch.save`, which opens a file by its name itself."""
+    def restore(self, folder: str) -> None:
+        """Let it be so again; `folder` is the working directory now."""
+        sys.argv, sys.path, sys.stdin = self.argv, self.path, self.input
+        sys.dont_write_bytecode = not self.writes_bytecode
+        sys.modules["__main__"] = self.main
+        if folder != self.folder:
+            os.chdir(self.folder)
 
-        def redirected(obj: Any, f: Any, *more: Any, **options: Any) -> Any:
-            if isinstance(f, str | os.PathLike):
-                f = self._for_writing(f)
-            return save(obj, f, *more, **options)
 
-        return redirected
+_active: list[ScriptEnvironment] = []
+"""The environments that are entered: each within the one before, which it takes the place of."""
 
-    # ── In place of functions of Python ─────────────────────────────────────────────
 
-    def _open(self, file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
-        if isinstance(file, str | bytes | os.PathLike):
-            is_writing = not _WRITING.isdisjoint(mode)
-            keeps = "w" not in mode and "x" not in mode
-            file = self._for_writing(file, keeps=keeps) if is_writing else self._for_reading(file)
-        return _OPEN(file, mode, *more, **options)
+class _NoInput(io.TextIOBase):
+    """A standard input that nobody types anything into."""
 
-    def _open_number(self, path: Any, flags: int, mode: int = 0o777, **options: Any) -> int:
-        if options.get("dir_fd") is None:
-            is_writing = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            keeps = not flags & os.O_TRUNC
-            path = self._for_writing(path, keeps=keeps) if is_writing else self._for_reading(path)
-        return _OPEN_NUMBER(path, flags, mode, **options)
+    def readable(self) -> bool:
+        return True
 
-    def _stat(self, path: Any, **options: Any) -> Any:
-        if isinstance(path, str | bytes | os.PathLike) and options.get("dir_fd") is None:
-            path = self._for_reading(path)
-        return _STAT(path, **options)
+    def read(self, size: int | None = -1, /) -> NoReturn:
+        raise EOFError("EOF when reading a line")
 
-    def _mkdir(self, path: Any, mode: int = 0o777, **options: Any) -> None:
-        there = path if options.get("dir_fd") is not None else self._for_writing(path)
-        if there != path and _exists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
-        _MKDIR(there, mode, **options)
+    def readline(self, size: int = -1, /) -> NoReturn:  # type: ignore[override]
+        raise EOFError("EOF when reading a line")
 
-    def _remove_tree(self, path: Any, *more: Any, **options: Any) -> None:
-        there = self._place(path)
-        _REMOVE_TREE(path if there is None else there, *more, **options)
 
-    def _changing(self, change: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that deletes or renames, on what the script itself has written."""
+# ── Pictures ────────────────────────────────────────────────────────────────────────────
 
-        def redirected(*paths: Any, **options: Any) -> Any:
-            if any(name.endswith("dir_fd") for name in options):  # of a folder that is open
-                return change(*paths, **options)
-            there = [self._for_writing(path, keeps=True) for path in paths]
-            return change(*there, **options)
 
-        return redirected
+def _nothing(*_: Any, **__: Any) -> None:
+    """In place of what would open a window, or wait for one."""
 
-    # ── Where files are ─────────────────────────────────────────────────────────────
 
-    def _for_reading(self, path: Any) -> Any:
-        """The path of what the script has written there, if it has; else the path."""
-        if self.folder is None:
-            return path
-        there = self._place(path)
-        return there if there is not None and _exists(there) else path
+_QUIET: Mapping[str, tuple[str, ...]] = {
+    "matplotlib": ("use",),
+    "matplotlib.pyplot": ("show", "pause"),
+}
+"""By module of matplotlib: the functions that would open a window, wait, or choose a window."""
 
-    def _for_writing(self, path: Any, *, keeps: bool = False) -> Any:
-        """The path to write to; `keeps`: with what the learner's file there holds."""
-        there = self._place(path)
-        if there is None:
-            return os.fspath(path)
-        parent, own = os.path.dirname(there), os.fsdecode(os.fspath(path))
-        if os.path.isdir(os.path.dirname(os.path.abspath(own))):
-            _MAKEDIRS(parent, exist_ok=True)
-        if keeps and not _exists(there) and os.path.isfile(own):
-            _MAKEDIRS(parent, exist_ok=True)
-            with _OPEN(own, "rb") as old, _OPEN(there, "wb") as new:
-                shutil.copyfileobj(old, new)
-        return there
 
-    def _place(self, path: Any) -> str | None:
-        """The path in the temporary folder for a path; None where it may be written itself."""
-        whole = os.path.abspath(os.fsdecode(os.fspath(path)))
-        if _is_inside(whole, self._free) and not _is_inside(whole, self._own):
+class _LibraryFinder(MetaPathFinder):
+    """Finds modules as Python does, and changes those that would open windows or write files."""
+
+    def __init__(self, files: RedirectedFiles | None) -> None:
+        self._files = files
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Find a module that is to be changed; None for all others."""
+        if name not in _QUIET and (self._files is None or name not in LIBRARIES):
             return None
-        if self.folder is None:
-            self.folder = Path(tempfile.mkdtemp(prefix="tutor-script-"))
-            atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
-        return os.path.join(self.folder, os.path.splitdrive(whole)[1].lstrip(os.sep))
+        others = (finder for finder in sys.meta_path if finder is not self)
+        found = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                load(module)
+                self._change(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+    def _change(self, module: ModuleType) -> None:
+        if module.__name__ in _QUIET:
+            _silence(module)
+        if self._files is not None:
+            self._files.take_library(module.__name__)
+
+    def change_loaded(self) -> None:
+        """Let matplotlib draw to nowhere where it is loaded already."""
+        for name in _QUIET:
+            if name in sys.modules:
+                _silence(sys.modules[name])
 
 
-def _is_inside(path: str, folders: Iterable[str]) -> bool:
-    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
+def _silence(module: ModuleType) -> None:
+    for name in _QUIET[module.__name__]:
+        setattr(module, name, _nothing)
+    choose = getattr(module, "switch_backend", None)
+    if choose is not None and not isinstance(choose, functools.partial):
+        module.switch_backend = functools.partial(_to_nowhere, choose)  # type: ignore[attr-defined]
 
 
-def _exists(path: Any) -> bool:
-    try:
-        _STAT(path)
-    except OSError:
-        return False
-    return True
+def _to_nowhere(choose: Callable[[str], Any], _: str) -> None:
+    """Choose the backend that draws into memory, whichever is asked for."""
+    choose("agg")

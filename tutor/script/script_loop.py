@@ -8,7 +8,6 @@ from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from types import CellType
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ import torch
 
 from tutor.errors import Refused
 from tutor.lesson.model import SETUP
-from tutor.protocol.frame import NO_VALUE, Value
+from tutor.protocol.frame import NO_VALUE, Remark, Value
 from tutor.script.driver import END, Driver, WaitingLoop
 from tutor.script.environment import ScriptEnvironment
 from tutor.script.instrument import PREFIX
@@ -288,10 +287,12 @@ class ScriptLoop(Loop):
         self.gradients = None
 
     @property
-    def files(self) -> Path | None:
-        """The folder where the script's files are; None if it has written none."""
-        redirected = self._environment.files
-        return redirected.folder if redirected else None
+    def notes(self) -> tuple[Remark, ...]:
+        """What the tutor has changed in the script's environment, and where its files are."""
+        files = self._environment.files
+        is_aside = files is not None and files.folder is not None
+        aside = (Remark("files_aside"),) if is_aside else ()
+        return (*self._environment.notes, *aside)
 
     def entered(self) -> AbstractContextManager[None]:
         """The script's environment, which is entered once for many steps."""

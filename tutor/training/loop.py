@@ -133,6 +133,11 @@ class Loop:
         return 0
 
     @property
+    def notes(self) -> tuple[Remark, ...]:
+        """What a reader of its figures has to know."""
+        return ()
+
+    @property
     def is_over(self) -> bool:
         """Whether there is nothing more to run: a lesson never ends."""
         return False

@@ -143,6 +143,7 @@ class RunTimeline:
         self._namespaces[mode, device, rate, seed] = loop.setup_namespace
         if len(self._namespaces) > _MAX_NAMESPACES:
             del self._namespaces[next(iter(self._namespaces))]
+        self.notes = loop.notes
         if loop.device != device:
             self.notes = (Remark("on_numpy", {"mode": mode, "device": device}),)
         return loop

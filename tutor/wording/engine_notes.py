@@ -41,6 +41,14 @@ _TEMPLATES: Mapping[str, str] = {
         "{path}:{line}: a script can't ask by input() here: give the value in its code, or as an "
         "argument of the script after --"
     ),
+    "no_workers": (
+        "the DataLoader runs without its {workers} worker processes: the results are the same, but "
+        "for random numbers that these would draw"
+    ),
+    "files_aside": (
+        "the script's files are in a temporary folder that is deleted at the end: with --here it "
+        "writes them where it wants"
+    ),
     "rate_is_fixed": "the learning rate is a number in the code: the tutor can't change it there",
     "one_mode_of_script": "a script has one gradient mode, the one that it is written in",
     "own_device_of_script": "a script chooses its own device",
