@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 
 from tests.cli.conftest import Tutor
 from tests.terminal import TUTOR
+from tutor.cli import opening
 from tutor.cli.main import _split
+from tutor.lesson.model import ScriptOptions
 
 SCRIPT = """import argparse
 import torch
@@ -69,6 +72,28 @@ def test_a_run_prints_figures_and_beside_them_what_python_prints(script: Path) -
     assert [f["epoch"] for f in figures] == [1, 2, 3]
     assert f"done {figures[-1]['values']['w'][0][0]}" in plain.stdout
     assert kept == "mine", "nothing of the learner's is overwritten"
+
+
+def test_without_figures_standard_output_is_what_python_prints(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than is kept between two epochs, and a loop whose end nobody knows before."""
+    monkeypatch.chdir(home)
+    (home / "mine.py").write_text(
+        "w, n = 0.0, 0\n"
+        "print('a\\tb', end='')\n"
+        "while abs(w - 3) > 0.5:\n"
+        "    loss = (w - 3) ** 2\n"
+        "    dw = 2 * (w - 3)\n"
+        "    w -= 0.1 * dw\n"
+        "    print('x' * 20_000, loss)\n"
+        "    print('y' * 20_000, 'é')\n"
+        "print('behind the loop', w)\n"
+    )
+    done = run("run", "mine.py", "--trust", "--format", "none")
+    plain = subprocess.run([sys.executable, "mine.py"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout == plain.stdout
 
 
 def test_inspect_tells_what_is_understood(script: Path) -> None:
@@ -159,3 +184,51 @@ def test_the_doctor_says_why_a_script_raises(
     said = done.stdout + done.stderr
     assert "cross_entropy(model(x), y.long())" in said
     assert "RuntimeError: expected" in done.stderr
+
+
+def test_the_loop_is_chosen_from_a_list(
+    tutor: Tutor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = home / "two.py"
+    step = "    dw = 2 * (w - 3)\n    w -= 0.1 * dw\n"
+    two.write_text(f"w = 0.0\nfor i in range(2):\n{step}for j in range(3):\n{step}")
+    done = tutor("run", str(two), "--trust", "--format", "csv")
+    assert "--loop" in done.stderr, "without a terminal the first is taken, and the choice named"
+    assert len(done.stdout.splitlines()) == 3
+    second = tutor("run", str(two), "--loop", "2", "--format", "csv")
+    assert len(second.stdout.splitlines()) == 4
+    answers = io.StringIO("2\nx\n")
+    for stream in (answers, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", answers)
+    asked = tutor("run", str(two), "--format", "csv")
+    assert len(asked.stdout.splitlines()) == 4
+    assert tutor("run", str(two)).returncode == 2
+
+
+def test_a_script_that_can_not_start_is_refused_with_its_line(tutor: Tutor, home: Path) -> None:
+    mine = home / "mine.py"
+    loop = "w = 0.0\nfor i in range(2):\n    dw = 2 * (w - 3)\n    w -= 0.1 * dw\n"
+    for line, part in (("import no_such_package_x", "no-such-package-x"), ("input()", "input()")):
+        mine.write_text(f"{line}\n{loop}")
+        done = tutor("inspect", str(mine), "--trust", "--json")
+        assert done.returncode == 1
+        refused = json.loads(done.stdout)["refused"]
+        assert f"{mine}:1:" in refused
+        assert part in refused
+
+
+def test_commands_for_lessons_name_those_for_scripts(tutor: Tutor, script: Path) -> None:
+    assert "tutor inspect" in tutor("check", str(script)).stderr
+    exported = tutor("export", str(script))
+    assert exported.returncode == 2
+    assert "tutor run" in exported.stderr
+
+
+def test_a_script_that_has_changed_is_read_again(script: Path) -> None:
+    options = ScriptOptions(loop=2, arguments=("--epochs", "3"))
+    first = opening._read(script, options)
+    assert first.script is not None
+    assert (first.script.loop, first.script.arguments) == (1, ("--epochs", "3"))
+    script.write_text(SCRIPT.replace("0.1", "0.2"))
+    assert opening._read(script).digest != first.digest

@@ -20,7 +20,7 @@ from tutor.engine.client import EngineClient
 from tutor.errors import LessonError, RunError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
@@ -109,20 +109,30 @@ def _first(options: argparse.Namespace) -> tuple[Path | None, str, Callable[[Pat
     check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
-    return path, headline.title if headline else "", cache.read
+    return path, headline.title if headline else "", _read
 
 
 def _first_script(options: argparse.Namespace) -> tuple[Path, str, Callable[[Path], Lesson]]:
     from tutor.cli.scripts import chosen_lesson, script_lesson  # noqa: PLC0415 - loads the parser
-    from tutor.lesson import cache  # noqa: PLC0415 - as above
 
     script = script_lesson(options) if options.trust else chosen_lesson(options)
     check_mode(options.mode, script.modes)
 
     def read(path: Path) -> Lesson:
-        return script if path == script.path else cache.read(path)
+        return _read(path, script.script if path == script.path else None)
 
     return script.path, script.title, read
+
+
+def _read(path: Path, options: ScriptOptions | None = None) -> Lesson:
+    """The lesson in a file, or a script as it is now. Raises LessonError."""
+    from tutor.lesson import cache  # noqa: PLC0415 - as above
+
+    if not is_script(path.name):
+        return cache.read(path)
+    from tutor.cli.scripts import read_lesson  # noqa: PLC0415 - loads the parser
+
+    return read_lesson(path, options or ScriptOptions())
 
 
 def _trust(path: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from tutor.cli.lessons import agreed
 from tutor.cli.output import warn
 from tutor.cli.parsers import FAILED, is_script
@@ -60,6 +62,16 @@ def chosen_lesson(options: argparse.Namespace) -> Lesson:
         is_here=options.here,
     )
     return lesson_of_script(source, outline, chosen)
+
+
+def read_lesson(path: Path, options: ScriptOptions) -> Lesson:
+    """The lesson of a script that is opened once more: its file may have changed meanwhile.
+
+    Raises ScriptError.
+    """
+    source, outline = read_outline(path)
+    number = min(options.loop, len(outline.loops))
+    return lesson_of_script(source, outline, replace(options, loop=number))
 
 
 def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
