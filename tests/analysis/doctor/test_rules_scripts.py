@@ -174,12 +174,12 @@ BATCHES = """\
 import torch
 
 torch.manual_seed(0)
-x = 5 * torch.randn(400, 5)
+x = 5 * torch.randn(300, 5)
 y = x.sum(1, keepdim=True)
 model = torch.nn.Linear(5, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-for epoch in range(20):
-    for i in range(0, 400, 20):
+for epoch in range(3):
+    for i in range(0, 300, 20):
         loss = ((model(x[i : i + 20]) - y[i : i + 20]) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -201,7 +201,7 @@ SAMPLES = """\
 import numpy as np
 
 rng = np.random.default_rng(0)
-x = 3 * rng.normal(size=(20, 2))
+x = 3 * rng.normal(size=(8, 2))
 y = x @ np.array([1.0, 2.0])
 w = np.zeros(2)
 for epoch in range(20):
@@ -220,13 +220,13 @@ def test_samples_by_hand_that_diverge() -> None:
     curvature, bound = (float(str(finding.numbers[name])) for name in ("curvature", "bound"))
     assert bound == pytest.approx(2 / curvature)
     rng = np.random.default_rng(0)
-    possible = 2 * ((3 * rng.normal(size=(20, 2))) ** 2).sum(1)
+    possible = 2 * ((3 * rng.normal(size=(8, 2))) ** 2).sum(1)
     assert abs(possible - curvature).min() < 1e-3 * curvature
     assert not found_in(SAMPLES.replace("0.2 *", "0.01 *"))
 
 
 def test_the_rate_is_no_other_number_of_that_size() -> None:
-    text = SAMPLES.replace("y = x @", "noise = 0.2\ny = 0.2 * rng.normal(size=20) + x @")
+    text = SAMPLES.replace("y = x @", "noise = 0.2\ny = 0.2 * rng.normal(size=8) + x @")
     finding = found_in(text)["diverges"]
     assert finding.line == line_of(text, "w -= 0.2 *")
 
@@ -248,11 +248,11 @@ def evaluate():
     {evaluation}
 
 
-for epoch in range(4):
+for epoch in range(2):
     model.train()
-    for i in range(0, 32, 8):
+    for i in range(0, 32, 16):
         optimizer.zero_grad()
-        loss = criterion(model(x[i : i + 8]), y[i : i + 8])
+        loss = criterion(model(x[i : i + 16]), y[i : i + 16])
         loss.backward()
         optimizer.step()
     {in_loop}

@@ -7,7 +7,7 @@ y = (X[:, 0] > 0).long()
 model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
 crit = nn.CrossEntropyLoss()
 opt = torch.optim.SGD(model.parameters(), lr=0.1)
-for epoch in range(5):
+for epoch in range(3):
     x = X.clone().requires_grad_(True)
     loss = crit(model(x), y)
     loss.backward()

@@ -11,7 +11,7 @@ model = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear
 swa = AveragedModel(model)
 opt = torch.optim.SGD(model.parameters(), lr=0.1)
 sched = SWALR(opt, swa_lr=0.05)
-for epoch in range(4):
+for epoch in range(2):
     for xb, yb in loader:
         opt.zero_grad()
         nn.functional.cross_entropy(model(xb), yb).backward()

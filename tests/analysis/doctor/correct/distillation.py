@@ -16,7 +16,7 @@ for _ in range(5):
 teacher.eval()
 opt = torch.optim.SGD(student.parameters(), lr=0.1)
 T = 2.0
-for epoch in range(5):
+for epoch in range(3):
     with torch.no_grad():
         tl = teacher(X)
     sl = student(X)

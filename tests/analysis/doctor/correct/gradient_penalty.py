@@ -22,8 +22,8 @@ def gradient_penalty(real, fake):
     return ((grad.norm(2, dim=1) - 1) ** 2).mean()
 
 
-for step in range(5):
-    for _ in range(5):
+for step in range(3):
+    for _ in range(2):
         real = torch.randn(16, 2) + 1
         fake = G(torch.randn(16, 4)).detach()
         lossD = D(fake).mean() - D(real).mean() + 10 * gradient_penalty(real, fake)

@@ -15,7 +15,7 @@ loaders = {
 sizes = {"train": 64, "val": 16}
 
 
-def train_model(model, criterion, optimizer, scheduler, num_epochs=4):
+def train_model(model, criterion, optimizer, scheduler, num_epochs=2):
     best = copy.deepcopy(model.state_dict())
     best_acc = 0.0
     for epoch in range(num_epochs):

@@ -9,7 +9,7 @@ body = nn.Sequential(nn.Linear(5, 16), nn.ReLU())
 h1 = nn.Linear(16, 1)
 h2 = nn.Linear(16, 2)
 opt = torch.optim.SGD([*body.parameters(), *h1.parameters(), *h2.parameters()], lr=0.05)
-for epoch in range(5):
+for epoch in range(2):
     for i in range(0, 60, 20):
         f = body(X[i : i + 20])
         losses = [
