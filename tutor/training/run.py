@@ -148,6 +148,10 @@ class Run(RunTimeline):
         """Run the next phase."""
         return self._guarded(self._step)
 
+    def advance_phase(self) -> None:
+        """The same, where no frame is wanted."""
+        self._move(self._step)
+
     def step_epoch(self) -> Frame:
         """Run to the end of this epoch, or of the next if this one is at its end."""
         return self._guarded(self._step_through_epoch)

@@ -158,7 +158,7 @@ class _Examination:
         self._each(lambda rule: rule.before(self._moment(phase, [])))
         with self._recorder.recording() as calls:
             try:
-                patient.run.step_phase()
+                patient.run.advance_phase()
             except LessonRaised as raised:
                 if raised.stopped:
                     raise

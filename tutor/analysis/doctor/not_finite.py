@@ -140,7 +140,7 @@ class NotFiniteRule(DoctorRule):
             if self.patient.until() or (loop.at_end and loop.epoch >= epoch) or self._is_done:
                 return
             with recorder.recording() as calls:
-                run.step_phase()
+                run.advance_phase()
             phase = run.loop.last_phase_name()
             yield from self.after(
                 Moment(self.patient, phase, None, calls, run.loop.epoch, run.loop.batch)

@@ -96,7 +96,7 @@ class SeedRule(DoctorRule):
             return None
         try:
             for _ in range(_MOST_STEPS):
-                run.step_phase()
+                run.advance_phase()
                 if (loss := _loss_of(run)) is not None or self.patient.until():
                     return loss
         except RunError:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from torch.optim.optimizer import (
@@ -14,6 +16,7 @@ from torch.optim.optimizer import (
 )
 from torch.overrides import TorchFunctionMode
 
+import tutor
 from tutor.training.time_limit import VALUE_OF
 
 ANNOUNCED = ("backward", "optimizer.step")
@@ -138,6 +141,20 @@ class CallRecorder:
         self.add("optimizer.step", tuple(arguments), keywords, None)
 
 
+_TUTOR = str(Path(tutor.__file__).parent)
+
+
+def is_tutors(frame: FrameType | None, filename: str) -> bool:
+    """Whether code of the tutor, which reads values beside the run, makes a call.
+
+    Where two modes are entered, the one calls the other: their own frames are passed over.
+    """
+    while frame is not None and frame.f_code.co_name == "__torch_function__":
+        frame = frame.f_back
+    caller = frame.f_code.co_filename if frame is not None else ""
+    return caller.startswith(_TUTOR) and caller.endswith(".py") and caller != filename
+
+
 class _Mode(TorchFunctionMode):
     def __init__(self, recorder: CallRecorder) -> None:
         super().__init__()
@@ -147,7 +164,7 @@ class _Mode(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         recorder, keywords = self._recorder, kwargs or {}
-        if not recorder.is_on:
+        if not recorder.is_on or is_tutors(sys._getframe(1), recorder.filename):
             return func(*args, **keywords)
         name = _name_of(func)
         recorder.announce(name, args, keywords)
