@@ -33,6 +33,7 @@ from tutor.script.saved_elements import SavedElements, flat_memory, saved_memori
 from tutor.training.devices import Randomness
 
 _ATOMS = (int, float, complex, str, bytes, type(None), range, slice, BuiltinFunctionType, Enum)
+_PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None)})
 _ATOMS_OF_TORCH = (torch.dtype, torch.device, torch.Size, np.generic, np.dtype)
 _LEFT_ALONE = (
     *("tqdm", "rich", "matplotlib", "PIL", "logging", "torch.utils.tensorboard", "tensorboardX"),
@@ -196,7 +197,8 @@ class _Walk:
         if isinstance(thing, list | set | deque | bytearray | array.array):
             content = tuple(thing)
             self._note(thing, content, _set_items)
-            return [*content, *self._attributes(thing)]
+            inner = () if _PLAIN.issuperset(map(type, content)) else content
+            return [*inner, *self._attributes(thing)]
         if isinstance(thing, tuple | frozenset):
             return thing
         if isinstance(thing, _ATOMS_OF_TORCH):

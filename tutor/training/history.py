@@ -337,7 +337,7 @@ class KeyframeClock:
     def start(self, spacing: float, cost: float = 0.0) -> None:
         """Wait until enough has been trained for the seconds that the last keyframe cost."""
         self.started = time.perf_counter()
-        self.due = self.started + spacing * max(1.0, _COST * cost / INTERVAL)
+        self.due = self.started + max(spacing, _COST * cost)
 
 
 @dataclass(slots=True)
