@@ -337,6 +337,21 @@ def test_image_too_large_is_none() -> None:
     assert image_of(names, first, limit=3000) is not None
 
 
+def test_tables_are_put_back() -> None:
+    pytest.importorskip("pandas")
+    names = names_of(
+        "import pandas as pd\na = pd.DataFrame({'l': np.zeros(2)}); b = pd.Series([1.0, 2.0])\n"
+        "def shown(): return a.to_dict(), b.to_dict(), list(a.columns), len(a['l'])"
+    )
+    image, before = image_of(names), names["shown"]()
+    assert image is not None
+    for _ in range(2):
+        more(names, "a.loc[0, 'l'] = 5.0; a['e'] = 1; a.loc[9] = 1.0; b.loc[7] = 3.0; b[0] = 9.0")
+        assert names["shown"]() != before
+        assert image.restore()
+        assert names["shown"]() == before
+
+
 def test_what_only_shows_is_left_alone() -> None:
     names = names_of(
         "import logging, tqdm, sys\na = logging.getLogger('x'); b = sys.stdout\n"

@@ -16,6 +16,7 @@ import copy
 import functools
 import io
 import random
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ _OF_PYTHON = ("__builtins__", "__spec__", "__loader__")
 
 _OBJECT = 100
 """Estimated bytes of an object besides its content."""
+
+_LARGE_TABLE = 2**20
+"""Bytes of a table above which it is not copied for each image."""
 
 _UNSET = object()
 """In place of the content of a slot that has none."""
@@ -253,7 +257,11 @@ class _Walk:
         if isinstance(thing, io.IOBase):
             self._note(thing, file_place(thing), set_file_place)
             return ()
-        if type(thing).__module__.startswith(_LEFT_ALONE):
+        module = type(thing).__module__
+        if module.startswith("pandas") and hasattr(thing, "_mgr"):
+            self._note(thing, _copied_table(thing), _set_table)
+            return ()
+        if module.startswith(_LEFT_ALONE):
             return ()
         if not isinstance(getattr(type(thing), "__next__", _set_items), FunctionType):
             raise CannotCopy(type(thing).__name__)
@@ -346,6 +354,14 @@ def _generator_state(thing: Any) -> Any:
     return thing.getstate() if isinstance(thing, random.Random) else None
 
 
+def _copied_table(thing: Any) -> Any:
+    """A copy of a table of pandas, which from version 3 on copies data only on a write."""
+    is_lazy = int(sys.modules["pandas"].__version__.partition(".")[0]) >= 3
+    if not is_lazy and np.sum(thing.memory_usage()) > _LARGE_TABLE:
+        raise CannotCopy("a large table")
+    return thing.copy(deep=not is_lazy)
+
+
 def _length(content: Any) -> int:
     return len(content) if isinstance(content, tuple | dict) else 1
 
@@ -427,6 +443,12 @@ def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 def _set_array(thing: np.ndarray[Any, Any], content: np.ndarray[Any, Any]) -> None:
     thing[...] = content
+
+
+def _set_table(thing: Any, content: Any) -> None:
+    object.__setattr__(thing, "_mgr", _copied_table(content)._mgr)
+    if hasattr(thing, "_reset_cache"):  # before version 3 a frame keeps its columns as series
+        thing._reset_cache()
 
 
 def _set_generator(thing: Any, state: Any) -> None:
