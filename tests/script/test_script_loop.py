@@ -243,6 +243,18 @@ def test_restart_that_fails_leaves_the_run_as_it_was() -> None:
     assert 0 < failed < 8
 
 
+def test_script_that_runs_again_logs_each_line_once() -> None:
+    log = "import logging, sys\nlog = logging.getLogger('of a script')\n"
+    log += "log.addHandler(logging.StreamHandler(sys.stdout))"
+    output = io.StringIO()
+    with redirect_stdout(output):
+        run = run_of(line("log.warning('epoch %d', epoch)", before=log))
+        run.run_to(1)
+        run.restart()
+        run.run_to(1)
+    assert output.getvalue() == "epoch 0\n" * 2
+
+
 def test_loop_that_is_never_reached_is_refused() -> None:
     with pytest.raises(Refused) as refusal:
         run_of(line(epochs="range(0)"))

@@ -12,6 +12,7 @@ from tutor.script.environment import ScriptEnvironment
 from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import instrumented
 from tutor.script.lesson import learning_rate_in
+from tutor.script.log_handlers import LogHandlers
 from tutor.script.loops import outline_of
 from tutor.script.outline import TrainingLoop, loop_report
 from tutor.script.parameters import ParameterTable
@@ -83,9 +84,11 @@ class _Opener:
         self._targets = for_targets(lesson.source)
         self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
         self._handlers = ExceptionHandlers(lesson.source, str(lesson.path))
+        self._log_handlers = LogHandlers()
 
     def open(self, device: str, learning_rate: float) -> ScriptLoop:
         """The loop, at its start. Raises LessonRaised, or Refused if the script ends before it."""
+        self._log_handlers.put_back()
         module = ModuleType("__main__")
         module.__file__ = self.program.filename
         vars(module)["__builtins__"] = __builtins__
