@@ -59,7 +59,7 @@ def _is_named_in(parameter: str, wanted: ExpectedLoop) -> bool:
 
 def _may_stop(case: Case) -> bool:
     """Whether the script can leave its loop before the last epoch."""
-    return bool(re.search(r"\b(break|raise|return .*, it)\b", case.python()))
+    return bool(re.search(r"\b(break|raise|return .*, (it|epoch))\b", case.python()))
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=str)
