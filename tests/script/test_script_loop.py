@@ -202,6 +202,12 @@ FAILING = {
     "after the last phase": (line("1 / (epoch - 3)"), 12, (4, 3)),
     "after the loop": (line(after="1 / 0"), 13, (5, 4)),
     "exit with an error": (line("if epoch == 2: raise SystemExit(1)"), 12, (3, 3)),
+    "raised again by its handler": (
+        f"try:{line('if epoch == 1: raise KeyError')}".replace("\n", "\n  ")
+        + "\nexcept KeyError:\n  raise\n",
+        12,
+        (2, 4),
+    ),
     "in the iterable": (line(epochs="(1 / (2 - n) for n in range(9))"), 6, (2, 4)),
 }
 

@@ -132,7 +132,9 @@ class Driver:
             to.gr_context = self._surroundings.context
             value = ()
         with self._surroundings.on():
-            return to.switch(*value) if error is None else to.throw(error)
+            if error is None:
+                return to.switch(*value)
+            return to.throw(type(error), error, error.__traceback__)
 
     def _for(self, body: Body, iterable: Any) -> Any:
         """In place of a `for` loop."""
