@@ -96,8 +96,12 @@ def test_what_a_script_writes_changes_nothing_of_the_learners(
     before = state(folder)
     script.run(code)
     assert state(folder) == before
-    assert script.environment.files is not None
-    assert script.environment.files.folder is not None
+    files = script.environment.files
+    assert files is not None
+    assert files.folder is not None
+    assert files.folder.exists()
+    files.delete()
+    assert not files.folder.exists()
 
 
 DELETIONS = {
@@ -272,6 +276,12 @@ batches = [batch.tolist() for batch in loader]
     assert (note.code, note.values) == ("no_workers", {"workers": 2})
 
 
+def _without_matplotlib() -> dict[str, ModuleType]:
+    """Take matplotlib out of the modules that are loaded."""
+    names = [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]
+    return {name: sys.modules.pop(name) for name in names}
+
+
 def test_pictures_are_drawn_to_nowhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for matplotlib, whose functions fail where they would open a window."""
     library = folder / "library" / "matplotlib"
@@ -284,8 +294,7 @@ def test_pictures_are_drawn_to_nowhere(folder: Path, monkeypatch: pytest.MonkeyP
         "def switch_backend(name):\n    global backend\n    backend = name\n"
     )
     monkeypatch.syspath_prepend(str(library.parent))
-    for name in [n for n in sys.modules if n.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
+    before = _without_matplotlib()
     names = Script(folder).run("""
 import matplotlib
 matplotlib.use("TkAgg")
@@ -294,6 +303,8 @@ plt.show(); plt.pause(1000)
 first = plt.backend
 plt.switch_backend("TkAgg")
 """)
+    _without_matplotlib()
+    sys.modules.update(before)
     assert names["first"] == "Agg"
     assert names["plt"].backend == "agg"
 

@@ -61,6 +61,11 @@ class RedirectedFiles:
             _put(before)
             _in_use.remove(self)
 
+    def delete(self) -> None:
+        """Delete the temporary folder."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def take_library(self, module: str) -> None:
         """Redirect the functions of a library that the script has just loaded."""
         self._before.update(_put(_of_libraries(module)))

@@ -469,6 +469,8 @@ class ScriptLoop(Loop):
         """Give up the script wherever it waits."""
         with self._environment.entered():  # `finally` blocks run
             self.driver.close()
+        if self._environment.files is not None:
+            self._environment.files.delete()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,65 @@
+"""A learner's own script in a terminal: its loop chosen, agreed to, stepped and gone back in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.terminal import TUTOR, Terminal
+
+SCRIPT = """import sys
+from pathlib import Path
+
+def fit(w, target):
+    for epoch in range(50):
+        error = w - target
+        loss = error ** 2
+        dw = 2 * error
+        w -= 0.25 * dw
+    return w
+
+def tune(w):
+    for epoch in range(50):
+        loss = w ** 2
+        dw = 2 * w
+        w -= 0.25 * dw
+    return w
+
+Path("result.txt").write_text("of this run")
+print("asked for", sys.argv[1])
+fit(8.0, 2.0)
+tune(1.0)
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "result.txt").write_text("mine")
+    path = tmp_path / "train.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_a_script_is_chosen_agreed_to_stepped_and_gone_back_in(script: Path) -> None:
+    command = [str(TUTOR), script.name, "--", "more"]
+    with Terminal(command, 120, 36) as terminal:
+        terminal.wait_for("2 training loops", "fit", "tune", "Which one?")
+        terminal.press("enter")
+        terminal.wait_for("The tutor runs this script", "train.py")
+        terminal.press("y")
+        terminal.wait_for("asked for more", "for epoch in range(50)")
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of 50", "0.25 dw = 5 ")
+        terminal.press("s")
+        terminal.wait_for("epoch 2 of 50", "0.25 dw = 3.5")
+        terminal.press("B")
+        terminal.wait_for("epoch 1 of 50", "0.25 dw = 5 ")
+        terminal.press("q")
+        assert terminal.wait_ended() == 0
+    assert (script.parent / "result.txt").read_text() == "mine"
+    with Terminal([*command[:2], "--loop", "2", "--", "again"], 120, 36) as terminal:
+        terminal.wait_for("asked for again")  # agreed to before, and nothing is asked
