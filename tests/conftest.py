@@ -36,6 +36,7 @@ LONGEST = (
     "training/test_changes.py",
     "ui/test_menu.py",
     "e2e/test_suspending.py",
+    "e2e/test_script.py",
     "e2e/test_strange_places.py",
     "e2e/test_progress_from_elsewhere.py",
     "engine/test_process_state.py",
