@@ -8,6 +8,7 @@ the names that the code changes by hand. Each is named by an expression of the s
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -119,6 +120,21 @@ def unwrapped(thing: Any) -> Any:
         return thing
     data = getattr(thing, "data", None)
     return data if isinstance(data, NUMBERS) else thing
+
+
+def is_bound_number(expression: str, names: Mapping[str, Any]) -> bool:
+    """Whether an expression names a number that can be set: `lr`, `args.lr`, not `0.1`."""
+    try:
+        value = eval(expression, dict(names))
+    except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
+        return False
+    return isinstance(value, int | float) and not expression[:1].isdigit()
+
+
+def in_proportion(rate: Any, old: float, new: float) -> Any:
+    """The rate of a parameter group, changed as the first group's is; a tensor in its place."""
+    number = new if rate == old or not old or not math.isfinite(old) else float(rate) * new / old
+    return rate.fill_(number) if isinstance(rate, torch.Tensor) else number
 
 
 def _code(expression: str) -> CodeType:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import math
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import CellType
 from typing import Any, cast
 
@@ -17,17 +15,23 @@ import torch
 from tutor.errors import Refused
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import NO_VALUE, Remark, Value
-from tutor.script.driver import END, Driver, WaitingLoop
+from tutor.script.driver import END, Driver
 from tutor.script.environment import ScriptEnvironment
 from tutor.script.instrument import PREFIX
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.script.parameters import ParameterTable, unwrapped
+from tutor.script.parameters import (
+    ParameterTable,
+    in_proportion,
+    is_bound_number,
+    unwrapped,
+)
 from tutor.script.probe_loop import copied_names, names_needed
 from tutor.script.run_refusals import refusal_of
+from tutor.script.script_snapshot import ScriptSnapshot
 from tutor.script.surroundings import SavedSurroundings
 from tutor.training import devices
-from tutor.training.devices import GeneratorStates, Randomness
+from tutor.training.devices import GeneratorStates
 from tutor.training.loop import LessonRaised, Loop, lesson_raised
 from tutor.training.program import Program
 from tutor.training.snapshot import SetupNamespace
@@ -389,7 +393,7 @@ class ScriptLoop(Loop):
 
     def _can_bind(self, expression: str) -> bool:
         """Whether the code reads an expression's number where it can be set."""
-        if not _is_bound(expression, self.namespace):
+        if not is_bound_number(expression, self.namespace):
             return False
         inner = {name for scope in self.driver.scopes() for name in scope}
         is_own = expression in self._cells() or expression not in inner
@@ -418,7 +422,7 @@ class ScriptLoop(Loop):
             return
         for optimizer in self.table.optimizers(self.namespace):
             for group in optimizer.param_groups:
-                group["lr"] = _in_proportion(group["lr"], old, new)
+                group["lr"] = in_proportion(group["lr"], old, new)
         for name in self._rate_names():
             self.bind(name, new)
 
@@ -471,52 +475,3 @@ class ScriptLoop(Loop):
             self.driver.close()
         if self._environment.files is not None:
             self._environment.files.delete()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScriptSnapshot:
-    """The state of a script at the end of an epoch."""
-
-    owner: ScriptLoop
-    """The only loop that it can be restored in."""
-    loop: WaitingLoop
-    passes: int
-    image: MemoryImage
-    loss: Any
-    surroundings: SavedSurroundings
-    known: tuple[int, int]
-    """The steps and batches of an epoch, as far as they were known."""
-
-    @property
-    def setup_namespace(self) -> ScriptLoop:
-        """Not None: it can be restored in no other namespace."""
-        return self.owner
-
-    @property
-    def device(self) -> str:
-        """The device of the parameters."""
-        return self.image.device
-
-    @property
-    def randomness(self) -> Randomness:
-        """The state of the random number generators."""
-        return self.image.randomness
-
-    def parts(self) -> Iterator[tuple[int, int]]:
-        """The identity and the bytes of each part; another snapshot may share some."""
-        return self.image.parts()
-
-
-def _is_bound(expression: str, names: Mapping[str, Any]) -> bool:
-    """Whether an expression names a number that can be set: `lr`, `args.lr`, not `0.1`."""
-    try:
-        value = eval(expression, dict(names))
-    except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
-        return False
-    return isinstance(value, int | float) and not expression[:1].isdigit()
-
-
-def _in_proportion(rate: Any, old: float, new: float) -> Any:
-    """The rate of a parameter group, changed as the first group's is; a tensor in its place."""
-    number = new if rate == old or not old or not math.isfinite(old) else float(rate) * new / old
-    return rate.fill_(number) if isinstance(rate, torch.Tensor) else number
