@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import traceback
 import warnings
 from pathlib import Path
 
@@ -157,17 +158,21 @@ def test_an_unknown_message_is_not_explained_and_the_nearest_is_offered() -> Non
 # ── Tracebacks ──────────────────────────────────────────────────────────────────────────
 
 
-def output_of(folder: Path, code: str, **more: str) -> tuple[Path, str]:
-    """A program run for real, and all that it printed."""
-    path = folder / "train.py"
-    path.write_text(textwrap.dedent(code))
-    done = subprocess.run(
-        [sys.executable, *more.values(), str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    return path, done.stdout
+def output_of(path: Path, code: str) -> str:
+    """A program run in this process, and all that Python prints of its warnings and its error."""
+    path.write_text(code)
+    names = {"__name__": "__main__"}
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        try:
+            exec(compile(code, str(path), "exec"), names)
+        except Exception as error:  # noqa: BLE001 - any kind is printed
+            frames = error.__traceback__ and error.__traceback__.tb_next  # without this function
+            said = "".join(traceback.format_exception(type(error), error, frames))
+        else:
+            said = ""
+    shown = (warnings.formatwarning(w.message, w.category, w.filename, w.lineno) for w in heard)
+    return "".join([*shown, said])
 
 
 PROGRAM = """
@@ -194,8 +199,13 @@ train(3)
 
 
 def test_the_innermost_line_of_the_learner_is_found_in_a_real_traceback(tmp_path: Path) -> None:
-    path, output = output_of(tmp_path, PROGRAM)
-    (report,) = reports_in(output)
+    path = tmp_path / "train.py"
+    path.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert output_of(path, PROGRAM) in done.stdout  # as the other programs are run
+    (report,) = reports_in(done.stdout)
     own = report.own_line
     assert own is not None
     assert (own.file, own.line, own.function) == (str(path), 17, "train")
@@ -234,7 +244,8 @@ CULPRITS = {
 @pytest.mark.parametrize("name", CULPRITS)
 def test_the_variable_and_the_statement_at_fault_are_found(name: str, tmp_path: Path) -> None:
     code, expected = CULPRITS[name]
-    path, output = output_of(tmp_path, f"import torch\n{code}\n")
+    path = tmp_path / "train.py"
+    output = output_of(path, f"import torch\n{code}\n")
     report = reports_in(output)[-1]
     error = torch_error_of(report.text)
     assert error is not None, output
@@ -313,7 +324,8 @@ BLAMELESS = (
 
 
 def test_sums_of_numbers_and_entries_of_a_dictionary_are_not_blamed(tmp_path: Path) -> None:
-    path, output = output_of(tmp_path, f"import torch\n{BLAMELESS}\n")
+    path = tmp_path / "train.py"
+    output = output_of(path, f"import torch\n{BLAMELESS}\n")
     found = culprit_of(reports_in(output)[-1], "changed in place", path.read_text())
     assert found is not None
     assert found.cause is not None
@@ -325,7 +337,8 @@ def test_a_conversion_and_new_data_do_not_cut_a_graph(tmp_path: Path) -> None:
         "w = torch.zeros(1)\ny = torch.tensor([1.0])\nloss = ((w.float() - y) ** 2).sum()\n"
         "loss.backward()"
     )
-    path, output = output_of(tmp_path, f"import torch\n{code}\n")
+    path = tmp_path / "train.py"
+    output = output_of(path, f"import torch\n{code}\n")
     found = culprit_of(reports_in(output)[-1], "no graph", path.read_text())
     assert found is not None
     assert (found.name, found.cause) == ("loss", None)
@@ -333,8 +346,9 @@ def test_a_conversion_and_new_data_do_not_cut_a_graph(tmp_path: Path) -> None:
 
 def test_with_anomaly_detection_the_forward_line_is_found(tmp_path: Path) -> None:
     code = "x = torch.zeros(1, requires_grad=True)\ny = torch.sqrt(x)\n(y * 0).sum().backward()"
-    _, output = output_of(
-        tmp_path, f"import torch\ntorch.autograd.set_detect_anomaly(True)\n{code}\n"
+    inside = textwrap.indent(code, "    ")
+    output = output_of(
+        tmp_path / "train.py", f"import torch\nwith torch.autograd.detect_anomaly():\n{inside}\n"
     )
     report = reports_in(output)[-1]
     assert report.own_forward_line is not None
