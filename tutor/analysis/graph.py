@@ -55,7 +55,8 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
         error = trace(probe, recorder)
     except GraphStopped:
         return AutogradGraph(notes=(Remark("not_traced"),))
-    names = recorder.names if recorder.names is not None else dict(loop.namespace)
+    names = dict(loop.namespace) if recorder.names is None else recorder.names
+    names = {**loop.parameters(), **names}  # those of a script may have no name of their own
     loss = names.get("loss")
     loss = None if error and loss is left_over else loss
     graph = _graph(recorder, OperationWords(recorder, names, loop.program.parameters), loss)

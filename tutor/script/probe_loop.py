@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tutor.script.instrument import PREFIX
+from tutor.script.instrument import LOSS, PREFIX, STOPS
 from tutor.script.outline import TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.training.loop import Loop
@@ -41,6 +41,8 @@ class ProbeLoop(Loop):
     def adopt(self, names: Namespace) -> None:
         """Go on in a copy of these names."""
         self.namespace.clear()
+        # Functions of the script that the phases call have hooks in them.
+        self.namespace.update({STOPS: False, LOSS: lambda loss: loss})
         self.namespace.update(copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
 
@@ -68,7 +70,9 @@ class ProbeLoop(Loop):
 
 def names_needed(statements: Collection[ast.stmt], names: Mapping[str, Any]) -> frozenset[str]:
     """The names that statements read, and those that the functions and classes so named read."""
-    waiting = [name for statement in statements for name in loads(statement)]
+    waiting = [
+        name for statement in statements for name in (*loads(statement), *_added_to(statement))
+    ]
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -77,6 +81,12 @@ def names_needed(statements: Collection[ast.stmt], names: Mapping[str, Any]) -> 
         found.add(name)
         waiting += _read_by(names[name])
     return frozenset(found)
+
+
+def _added_to(statement: ast.stmt) -> list[str]:
+    """The names that a statement reads in order to bind them anew: `total` in `total += 1`."""
+    nodes = (node for node in ast.walk(statement) if isinstance(node, ast.AugAssign))
+    return [node.target.id for node in nodes if isinstance(node.target, ast.Name)]
 
 
 def _read_by(thing: Any) -> list[str]:
@@ -125,7 +135,12 @@ def _copied(thing: Any, memo: dict[int, Any], filename: str, home: Namespace) ->
         return _copied_function(thing, memo, filename, home)
     if _is_large_data(thing):
         return thing
-    return copy.deepcopy(thing, memo)
+    copied = copy.deepcopy(thing, memo)
+    if isinstance(thing, torch.optim.Optimizer):
+        # Its own way to be copied leaves out what a subclass has added: `_params` of LBFGS.
+        more = {k: v for k, v in vars(thing).items() if k not in vars(copied)}
+        vars(copied).update(copy.deepcopy(more, memo))
+    return copied
 
 
 def _is_large_data(thing: Any) -> bool:

@@ -71,6 +71,8 @@ class ScriptLoop(Loop):
         self._steps = len(outline.phases)
         """The steps of the last whole epoch; before there is one, those of a single batch."""
         self._batches_done = 0
+        self._is_before_batches = False
+        """Whether what has run of this epoch came before its loop over batches."""
         self._batches_known = 1
         self._gradient_batch = self._gradient_batch_now = 1
         """The batch of the last epoch, and of this one, that was the last to take gradients."""
@@ -117,7 +119,8 @@ class ScriptLoop(Loop):
     def in_last_batch(self) -> bool:
         """Whether the next step belongs to the epoch's last batch, as far as that is known."""
         is_first = not self._batches_done
-        begins = is_first or (self._next != END and self.outline.phases[self._next].starts_batch)
+        starts = self._next != END and self.outline.phases[self._next].starts_batch
+        begins = is_first or (starts and not self._is_before_batches)
         return self._batches_done + begins >= self._batches_known
 
     @property
@@ -224,6 +227,7 @@ class ScriptLoop(Loop):
     def begin_epoch(self) -> None:
         """Enter the next epoch: its code runs to the first phase."""
         self._ended, self._batches_done, self._done_in_batch = False, 0, 0
+        self._is_before_batches = False
         self._has_gradient, self.boxed = False, {}
         super().begin_epoch()
         self._next = self._guarded(self.driver.begin_pass)
@@ -237,7 +241,7 @@ class ScriptLoop(Loop):
             return
         phase = self.outline.phases[self._next]
         if phase.starts_batch or not self._batches_done:
-            self._begin_batch(resting)
+            self._begin_batch(resting, is_before=not phase.starts_batch)
         self._next = self._guarded(self.driver.resume)
         self._last = phase
         self.step += 1
@@ -254,8 +258,11 @@ class ScriptLoop(Loop):
         if self._next == END:
             self._end_epoch()
 
-    def _begin_batch(self, resting: bool) -> None:
-        self._batches_done += 1
+    def _begin_batch(self, resting: bool, *, is_before: bool) -> None:
+        """Begin a batch; `is_before`: with a phase before the loop over batches (a reset)."""
+        if not self._is_before_batches:
+            self._batches_done += 1
+        self._is_before_batches = is_before
         self._done_in_batch = 0
         may_be_wanted = resting or self.in_last_batch
         self.batch_start = self.start_of_batch() if may_be_wanted else None

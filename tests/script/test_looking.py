@@ -1,0 +1,87 @@
+"""The graph of a script's batch, computed apart from the script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.script.marked_scripts import muted
+from tutor.analysis.graph import graph_of
+from tutor.lesson.model import ScriptOptions
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.program import script_programs
+from tutor.script.source import ScriptSource
+from tutor.training.probe import Probe
+from tutor.training.run import Run
+
+TRAINER = """import torch
+from torch import nn
+
+torch.manual_seed(0)
+x = torch.randn(8, 2)
+y = x.sum(1, keepdim=True)
+
+class Trainer:
+    def __init__(self):
+        self.model = nn.Linear(2, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+    def fit(self):
+        for epoch in range(4):
+            self.optimizer.zero_grad()
+            total = 0
+            for xb, yb in zip(x.split(4), y.split(4)):
+                loss = ((self.model(xb) - yb) ** 2).mean() / 2
+                loss.backward()
+                total += loss.item()
+                self.optimizer.step()
+
+Trainer().fit()
+"""
+LBFGS = """import torch
+
+x = torch.linspace(0, 1, 8)
+w = torch.zeros(1, requires_grad=True)
+optimizer = torch.optim.LBFGS([w], max_iter=2)
+
+def closure():
+    optimizer.zero_grad()
+    loss = ((w * x - 2 * x) ** 2).mean()
+    loss.backward()
+    return loss
+
+for epoch in range(3):
+    optimizer.step(closure)
+"""
+
+
+def opened(code: str) -> Run:
+    source = ScriptSource(path=Path("train.py"), text=code, digest="")
+    lesson = lesson_of_script(source, outline_of(code), ScriptOptions())
+    return Run(script_programs(lesson), quiet=muted)
+
+
+def test_the_graph_names_parameters_of_an_object_and_knows_running_totals() -> None:
+    run = opened(TRAINER)
+    run.step_epoch()
+    graph = graph_of(Probe(run.program, "cpu", 0.1, 0), run.standpoint())
+    assert "phase_raised" not in {note.code for note in graph.notes}
+    named = {node.name for node in graph.nodes}
+    assert {"loss", "self.model.weight", "self.model.bias"} <= named
+
+
+def test_the_graph_of_a_step_with_a_closure_is_that_of_its_last_backward() -> None:
+    run = opened(LBFGS)
+    run.step_epoch()
+    graph = graph_of(Probe(run.program, "cpu", 0.1, 0), run.standpoint())
+    assert "w" in {node.name for node in graph.nodes}
+
+
+def test_a_reset_before_the_batches_is_of_the_first_batch() -> None:
+    run = opened(TRAINER)
+    run.step_epoch()
+    frames = [run.step_phase() for _ in range(7)]
+    batch = ["Loss", "Gradient", "Update"]
+    assert [f.phase for f in frames] == ["Reset", *batch, *batch]
+    assert [f.batch + 1 for f in frames] == [1, 1, 1, 1, 2, 2, 2]
+    assert {f.batches for f in frames} == {2}
