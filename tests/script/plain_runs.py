@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from tests.script.case_files import Case
+
+Values: TypeAlias = dict[str, tuple[str, tuple[int, ...], bytes]]
+"""By name: the type, shape and bits of a parameter."""
 
 _EPOCH, _START, _END = "plain_epoch__", "plain_start__", "plain_end__"
 
@@ -28,7 +31,7 @@ class LoopRecord:
 
     parameters: tuple[str, ...]
     epochs: list[int] = field(default_factory=list)
-    finals: list[dict[str, tuple[str, tuple[int, ...], bytes]]] = field(default_factory=list)
+    finals: list[Values] = field(default_factory=list)
     """The bits of its parameters after each execution."""
 
 

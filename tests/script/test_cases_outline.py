@@ -82,3 +82,12 @@ def test_set_is_large_enough() -> None:
     assert len(STEPPED) >= 60
     assert len(ALL) == len(STEPPED) + len(REFUSED)
     assert len(REFUSED) >= 10
+
+
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_expected_phases_stand_in_the_file(case: Case) -> None:
+    lines = case.path.read_text(encoding="utf-8").count("\n") + 1
+    assert bool(case.refused) != bool(case.loops)
+    for loop in case.loops:
+        assert all(1 <= first <= last <= lines for _, first, last in loop.phases)
+        assert sum(name == "Report" for name, _, _ in loop.phases) <= 1

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from functools import cache
-from itertools import islice
+from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
 
 import pytest
 
 from tests.script.case_files import CASES, REFUSED, STEPPED, Case, ExpectedLoop
-from tests.script.plain_runs import PlainRun, as_before, bits, in_folder, run_plainly
+from tests.script.plain_runs import PlainRun, Values, as_before, bits, in_folder, run_plainly
 from tests.script.test_cases_outline import AT_RUN_TIME
 from tutor.errors import Refused
 from tutor.lesson.model import ScriptOptions
@@ -20,12 +20,60 @@ from tutor.protocol.frame import Frame, Position, is_same
 from tutor.protocol.inspections import LoopReport
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
-from tutor.script.program import script_programs, script_report
+from tutor.script.program import program_of, script_report
 from tutor.script.source import read_script
 from tutor.training.program import Program
 from tutor.training.run import Run
 
 NUMBERED = [(case, number) for case in STEPPED for number in range(1, len(case.loops) + 1)]
+MODULES_BESIDE = [path.stem for path in CASES.glob("*_helpers.py")]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One loop of a script, stepped from its start to its end."""
+
+    case: Case
+    loop: ExpectedLoop
+    folder: Path
+    programs: Mapping[str, Program]
+    plain: PlainRun
+    run: Run
+    report: LoopReport
+    """The loop as `tutor inspect` tells it at the end."""
+    frames: tuple[Frame, ...]
+    """That before the first step, and the one of each step."""
+    finals: tuple[Values, ...]
+    """The parameters each time that the loop had ended."""
+    output: str
+
+
+@pytest.fixture(scope="module", params=NUMBERED, ids=lambda param: f"{param[0]}-{param[1]}")
+def walk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Walk]:
+    """The walk of one loop of the test set, which keeps a keyframe at the end of each epoch."""
+    case, number = request.param
+    if case.missing:
+        pytest.skip(f"needs {', '.join(case.missing)}")
+    loop = case.loops[number - 1]
+    folder = tmp_path_factory.mktemp(case.name)
+    (folder / "plain").mkdir()
+    plain = run_plainly(case, folder / "plain")
+    with stepping(folder) as output:
+        programs = programs_of_loop(case, number)
+        run = Run(programs, quiet=muted)
+        keep_keyframes(run, 0.0)
+        frames, finals = [run.frame()], []
+        for frame in steps_to_the_end(run):
+            frames.append(frame)
+            if frame.is_epoch_end and frame.at.epoch in ends_of(loop):
+                finals.append(values_of(run))
+        report = script_report(run.loop)
+    yield Walk(
+        case, loop, folder, programs, plain, run, report, (*frames,), (*finals,), output.getvalue()
+    )
+    run.close()
 
 
 @contextmanager
@@ -34,23 +82,22 @@ def muted() -> Iterator[None]:
         yield
 
 
-def opened(case: Case, number: int = 1) -> Run:
-    """A run of the script that stands before its loop's first epoch."""
-    return Run(_programs(case.path, case.arguments, number), quiet=muted)
+@contextmanager
+def stepping(folder: Path) -> Iterator[io.StringIO]:
+    """What a case needs around its run; what it prints."""
+    output = io.StringIO()
+    with as_before(), in_folder(folder), redirect_stdout(output):
+        yield output
 
 
-@cache
-def _programs(path: Path, arguments: tuple[str, ...], number: int) -> dict[str, Program]:
-    """The programs of a script's loop, compiled once for all runs of it."""
-    source = read_script(path)
-    options = ScriptOptions(loop=number, arguments=arguments)
-    return script_programs(
-        lesson_of_script(source, outline_of(source.text, _modules_beside()), options)
-    )
-
-
-def _modules_beside() -> list[str]:
-    return [path.stem for path in CASES.glob("*_helpers.py")]
+def programs_of_loop(case: Case, number: int) -> dict[str, Program]:
+    """The programs of a script's loop."""
+    source = read_script(case.path)
+    options = ScriptOptions(loop=number, arguments=case.arguments)
+    outline = outline_of(source.text, MODULES_BESIDE)
+    lesson = lesson_of_script(source, outline, options)
+    loop = outline.loops[number - 1]
+    return {loop.mode: program_of(lesson, loop)}
 
 
 def keep_keyframes(run: Run, seconds: float) -> None:
@@ -59,66 +106,58 @@ def keep_keyframes(run: Run, seconds: float) -> None:
     run._clock.start(seconds)
 
 
-def plain_run(case: Case, folder: Path) -> PlainRun:
-    """The script run plainly, in a folder of its own."""
-    if case.missing:
-        pytest.skip(f"needs {', '.join(case.missing)}")
-    (folder / "plain").mkdir()
-    return run_plainly(case, folder / "plain")
-
-
-@contextmanager
-def stepping(case: Case, folder: Path) -> Iterator[io.StringIO]:
-    """What a case needs around its run; what it prints."""
-    if case.missing:
-        pytest.skip(f"needs {', '.join(case.missing)}")
-    output = io.StringIO()
-    with as_before(), in_folder(folder), redirect_stdout(output):
-        yield output
-
-
 def steps_to_the_end(run: Run) -> Iterator[Frame]:
     """The frame of each step, until the script is over."""
     while not (frame := run.step_phase()).is_over:
         yield frame
 
 
-@pytest.mark.parametrize(("case", "number"), NUMBERED, ids=str)
-def test_stepped_run_is_the_plain_run(case: Case, number: int, tmp_path: Path) -> None:
-    loop = case.loops[number - 1]
-    ends = {sum(loop.epochs[: n + 1]): n for n in range(len(loop.epochs))}
-    plain = plain_run(case, tmp_path)
-    finals = plain.loops[number - 1].finals
-    ran = set[tuple[int, str]]()
-    with stepping(case, tmp_path) as output:
-        run = opened(case, number)
-        for frame in steps_to_the_end(run):
-            ran.add((frame.line, frame.phase or ""))
-            if frame.is_epoch_end and frame.at.epoch in ends:
-                found = {name: bits(thing) for name, thing in run.loop.parameters().items()}
-                assert found == finals[ends[frame.at.epoch]]
-        assert run.at.epoch == sum(loop.epochs)
-        check_report(script_report(run.loop), loop)
-        run.close()
-    assert output.getvalue() == plain.output
-    assert ran == {(first, name) for name, first, _ in loop.phases}
+def ends_of(loop: ExpectedLoop) -> list[int]:
+    """The epochs at whose end the loop has ended: a script may reach it several times."""
+    return list(accumulate(loop.epochs))
 
 
-@pytest.mark.parametrize(("case", "number"), NUMBERED, ids=str)
-def test_run_without_stops_is_the_plain_run(case: Case, number: int, tmp_path: Path) -> None:
-    loop = case.loops[number - 1]
-    plain = plain_run(case, tmp_path)
-    with stepping(case, tmp_path) as output:
-        run = opened(case, number)
-        for n, final in enumerate(plain.loops[number - 1].finals):
-            frame = run.run_to(sum(loop.epochs[: n + 1]))
+def values_of(run: Run) -> Values:
+    """The bits of the parameters where a run stands."""
+    return {name: bits(thing) for name, thing in run.loop.parameters().items()}
+
+
+def test_expected_epochs_are_those_of_a_plain_run(walk: Walk) -> None:
+    loops = walk.case.loops
+    assert [tuple(record.epochs) for record in walk.plain.loops] == [one.epochs for one in loops]
+    assert all(loop.parameters for loop in loops)
+    assert walk.plain.output.strip()
+
+
+def test_stepped_run_is_the_plain_run(walk: Walk) -> None:
+    number = walk.case.loops.index(walk.loop)
+    assert [*walk.finals] == walk.plain.loops[number].finals
+    ran = {(frame.line, frame.phase or "") for frame in walk.frames[1:]}
+    assert ran == {(first, name) for name, first, _ in walk.loop.phases}
+    assert walk.frames[-1].at.epoch == sum(walk.loop.epochs)
+    assert walk.output == walk.plain.output
+    check_report(walk.report, walk.loop)
+
+
+def test_frames_after_going_back_are_the_same(walk: Walk) -> None:
+    with stepping(walk.folder):
+        check_going_back(walk.run, walk.frames)
+
+
+def test_run_without_stops_is_the_plain_run_and_runs_again(walk: Walk) -> None:
+    finals = walk.plain.loops[walk.case.loops.index(walk.loop)].finals
+    with stepping(walk.folder) as output:
+        run = Run(walk.programs, quiet=muted)
+        keep_keyframes(run, 1e9)
+        for end, final in zip(ends_of(walk.loop), finals, strict=True):
+            frame = run.run_to(end)
             assert frame.is_epoch_end
-            found = {name: bits(thing) for name, thing in run.loop.parameters().items()}
-            assert found == final
+            assert values_of(run) == final
         assert run.run_to(10**6).is_over
-        assert run.at.epoch == sum(loop.epochs)
+        assert run.at.epoch == sum(walk.loop.epochs)
+        assert output.getvalue() == walk.plain.output
+        check_going_back(run, walk.frames)
         run.close()
-    assert output.getvalue() == plain.output
 
 
 def check_report(report: LoopReport, loop: ExpectedLoop) -> None:
@@ -129,27 +168,20 @@ def check_report(report: LoopReport, loop: ExpectedLoop) -> None:
     assert told == wanted
 
 
-@pytest.mark.parametrize("keyframes", [0.0, 1e9], ids=["restored", "run again"])
-@pytest.mark.parametrize(("case", "number"), NUMBERED, ids=str)
-def test_frames_after_going_back_are_the_same(
-    case: Case, number: int, keyframes: float, tmp_path: Path
-) -> None:
-    with stepping(case, tmp_path):
-        run = opened(case, number)
-        keep_keyframes(run, keyframes)
-        seen = {frame.at: frame for frame in [run.frame(), *steps_to_the_end(run)]}
-        last = max(at.epoch for at in seen)
-        middle = Position(max(last - 2, 1), 1)
-        moves = [run.back, run.back, run.back_epoch, lambda: run.seek(middle.epoch, middle.step)]
-        moves += [run.step_phase, run.step_phase, run.step_epoch]
-        moves += [lambda: run.seek(0), run.step_phase]
-        for move in moves:
-            check_same(move(), seen)
-        frames = list(islice(steps_to_the_end(run), 12))
-        assert len(frames) == 12 or frames[-1].at == max(seen)
-        for frame in frames:
-            check_same(frame, seen)
-        run.close()
+def check_going_back(run: Run, frames: Sequence[Frame]) -> None:
+    """Fail unless a run at its end shows, after going back, the frames seen before."""
+    seen = {frame.at: frame for frame in frames}
+    last = max(at.epoch for at in seen)
+    middle = Position(max(last - 2, 1), 1)
+    moves = [run.back, run.back, run.back_epoch, lambda: run.seek(middle.epoch, middle.step)]
+    moves += [run.step_phase, run.step_phase, run.step_epoch]
+    moves += [lambda: run.seek(0), run.step_phase]
+    for move in moves:
+        check_same(move(), seen)
+    again = list(islice(steps_to_the_end(run), 12))
+    assert len(again) == 12 or again[-1].at == max(seen)
+    for frame in again:
+        check_same(frame, seen)
 
 
 def check_same(frame: Frame, seen: Mapping[Position, Frame]) -> None:
@@ -165,7 +197,7 @@ def check_same(frame: Frame, seen: Mapping[Position, Frame]) -> None:
 )
 def test_run_is_refused_with_the_true_reason(case: Case, tmp_path: Path) -> None:
     assert case.refused is not None
-    with stepping(case, tmp_path), pytest.raises(Refused) as refusal:
-        opened(case)
+    with stepping(tmp_path), pytest.raises(Refused) as refusal:
+        Run(programs_of_loop(case, 1), quiet=muted)
     found = (refusal.value.code, refusal.value.values.get("line"))
     assert found == (case.refused["code"], case.refused["line"])
