@@ -335,9 +335,12 @@ class KeyframeClock:
     started = due = 0.0
 
     def start(self, spacing: float, cost: float = 0.0) -> None:
-        """Wait until enough has been trained for the seconds that the last keyframe cost."""
+        """Wait until enough has been trained for the seconds that the last keyframe cost.
+
+        A spacing of 0 is a keyframe after each epoch, whatever it costs.
+        """
         self.started = time.perf_counter()
-        self.due = self.started + max(spacing, _COST * cost)
+        self.due = self.started + (max(spacing, _COST * cost) if spacing else 0.0)
 
 
 @dataclass(slots=True)
