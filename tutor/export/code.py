@@ -55,7 +55,7 @@ class OutlinePart:
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class LessonOutline:
     """The whole lesson in one mode."""
 
     opening: tuple[Section, ...]
@@ -77,7 +77,7 @@ class Outline:
         return tuple(fence.code for part in parts for fence in part.fences)
 
 
-def outline(lesson: Lesson, mode: str) -> Outline:
+def outline(lesson: Lesson, mode: str) -> LessonOutline:
     """The outline of a lesson in this mode."""
     opening: list[Section] = []
     parts: list[OutlinePart] = []
@@ -92,7 +92,7 @@ def outline(lesson: Lesson, mode: str) -> Outline:
     last = report or loop[-1]
     closing, last.notes = tuple(last.notes), []
     names = [part.name for part in loop]
-    return Outline(tuple(opening), setup, loop, report, closing, names[gradient_index(names)])
+    return LessonOutline(tuple(opening), setup, loop, report, closing, names[gradient_index(names)])
 
 
 def _of_mode(section: Section, mode: str) -> Iterator[Block]:
@@ -143,7 +143,7 @@ class ScriptCode:
             raise UsageError(f"no mode {self.mode!r} in this lesson; available: {there}")
 
     @cached_property
-    def outline(self) -> Outline:
+    def outline(self) -> LessonOutline:
         """The lesson in this mode."""
         return outline(self.lesson, self.mode)
 

@@ -338,65 +338,15 @@ class Loop:
         # Reading a non-leaf's `.grad` warns each time: that would look like the lesson's output.
         with safely, no_grad(), redirect_stderr(io.StringIO()):
             return {
-                e.label: NO_VALUE if e.names.intersection(pending) else self._evaluate(e, extra)
+                e.label: NO_VALUE if e.names.intersection(pending) else _evaluated(self, e, extra)
                 for e in expressions
             }
-
-    def _evaluate(self, expression: Expression, extra: Mapping[str, Any]) -> Value:
-        """Its value, or words. Raises LessonRaised if the learner stops it, once for each."""
-        stopped, source = self.program.stopped, expression.source
-        if source in stopped:
-            return text_value(stopped[source])
-        try:
-            with limited():
-                return self._value(expression.code, extra)
-        except (TookTooLong, MemoryError) as error:  # the next frame would try in vain again
-            stopped[source] = str(error) or "it takes more memory than a lesson may"
-            return text_value(stopped[source])
-        except KeyboardInterrupt:
-            stopped[source] = "stopped: it did not come to its end"  # the next frame would wait
-            words, line = expression.code.co_name, expression.line
-            raise LessonRaised(self.program, words, line, "KeyboardInterrupt", True) from None
-
-    def _value(self, code: CodeType, extra: Mapping[str, Any]) -> Value:
-        process = os.getpid()
-        try:
-            return value_of(eval(code, self.namespace, extra))
-        except NameError:  # not computed yet: there is nothing to show
-            return NO_VALUE
-        except (KeyboardInterrupt, MemoryError):
-            raise
-        except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
-            if self.gradients is None and "gradient" in code.co_names:
-                return NONE
-            return text_value(named(error))
-        finally:
-            _end_a_copy(process)
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────
 
     def set_parameters(self, values: Mapping[str, np.ndarray[Any, Any]]) -> tuple[str, ...]:
         """Give the parameters these values; returns the names that did not fit."""
-        return tuple(n for n, v in values.items() if not self._set_parameter(n, v))
-
-    def _set_parameter(self, name: str, value: np.ndarray[Any, Any]) -> bool:
-        thing = self.parameters().get(name)
-        now = to_numbers(thing)
-        if now is None or now.size != value.size:
-            return False
-        new = value.reshape(now.shape).astype(now.dtype, copy=False)
-        if _is_equal(new, now):
-            # Writing it all the same would spoil a graph that waits for its backward.
-            return True
-        if isinstance(thing, torch.Tensor):
-            with no_grad():
-                thing.copy_(torch.from_numpy(new))
-        elif isinstance(thing, np.ndarray):
-            thing[...] = new
-        else:
-            scalar = new[()]
-            self.bind(name, scalar if isinstance(thing, np.generic) else scalar.item())
-        return True
+        return tuple(n for n, v in values.items() if not _set_parameter(self, n, v))
 
     def bind(self, name: str, value: Any) -> None:
         """Give a name another value."""
@@ -528,6 +478,59 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
     message, line = shortened(message), lines[-1] if lines else None
     stopped = isinstance(error, KeyboardInterrupt)
     return LessonRaised(program, phase or SOMEWHERE, line, message, stopped)
+
+
+def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> Value:
+    """Its value, or words. Raises LessonRaised if the learner stops it, once for each."""
+    stopped, source = loop.program.stopped, expression.source
+    if source in stopped:
+        return text_value(stopped[source])
+    try:
+        with limited():
+            return _value(loop, expression.code, extra)
+    except (TookTooLong, MemoryError) as error:  # the next frame would try in vain again
+        stopped[source] = str(error) or "it takes more memory than a lesson may"
+        return text_value(stopped[source])
+    except KeyboardInterrupt:
+        stopped[source] = "stopped: it did not come to its end"  # the next frame would wait
+        words, line = expression.code.co_name, expression.line
+        raise LessonRaised(loop.program, words, line, "KeyboardInterrupt", True) from None
+
+
+def _value(loop: Loop, code: CodeType, extra: Mapping[str, Any]) -> Value:
+    process = os.getpid()
+    try:
+        return value_of(eval(code, loop.namespace, extra))
+    except NameError:  # not computed yet: there is nothing to show
+        return NO_VALUE
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
+        if loop.gradients is None and "gradient" in code.co_names:
+            return NONE
+        return text_value(named(error))
+    finally:
+        _end_a_copy(process)
+
+
+def _set_parameter(loop: Loop, name: str, value: np.ndarray[Any, Any]) -> bool:
+    thing = loop.parameters().get(name)
+    now = to_numbers(thing)
+    if now is None or now.size != value.size:
+        return False
+    new = value.reshape(now.shape).astype(now.dtype, copy=False)
+    if _is_equal(new, now):
+        # Writing it all the same would spoil a graph that waits for its backward.
+        return True
+    if isinstance(thing, torch.Tensor):
+        with no_grad():
+            thing.copy_(torch.from_numpy(new))
+    elif isinstance(thing, np.ndarray):
+        thing[...] = new
+    else:
+        scalar = new[()]
+        loop.bind(name, scalar if isinstance(thing, np.generic) else scalar.item())
+    return True
 
 
 def _is_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
