@@ -232,3 +232,22 @@ def test_a_script_that_has_changed_is_read_again(script: Path) -> None:
     assert (first.script.loop, first.script.arguments) == (1, ("--epochs", "3"))
     script.write_text(SCRIPT.replace("0.1", "0.2"))
     assert opening._read(script).digest != first.digest
+
+
+def test_an_error_in_a_notebook_names_its_cell_and_tutor_why(
+    tutor: Tutor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    setup = "import torch\nw = torch.ones(2, requires_grad=True)"
+    loop = "for i in range(3):\n    loss = w * 2\n    loss.backward()\n    w.data -= w.grad"
+    cells = [{**code, "source": source} for source in (setup, loop)]
+    book = home / "fit.ipynb"
+    book.write_text(
+        json.dumps({"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells})
+    )
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    done = tutor("inspect", str(book), "--trust")
+    assert done.returncode == 1
+    assert f"{book}: cell 2, line 3: Gradient raised RuntimeError: grad can be" in done.stderr
+    assert "tutor why" in done.stderr
+    assert "the first epoch" in done.stderr, "a terminal is told what runs"

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from tutor.errors import ScriptError
-from tutor.script.source import MAX_BYTES, ScriptSource, read_script
+from tutor.script.source import (
+    MAX_BYTES,
+    ScriptSource,
+    cells_in,
+    full_place,
+    read_script,
+    short_place,
+)
 
 
 def script(folder: Path, data: bytes, name: str = "train.py") -> ScriptSource:
@@ -158,3 +165,16 @@ def test_a_faulty_notebook_is_told(tmp_path: Path) -> None:
         with pytest.raises(ScriptError) as error:
             script(tmp_path, data, "bad.ipynb")
         assert "\n" not in str(error.value)
+
+
+def test_a_line_of_a_notebook_is_named_by_its_cell(tmp_path: Path) -> None:
+    source = notebook(tmp_path, "a = 1\nb = 2", "c = 3\nd = 4\ne = 5")
+    path = source.path
+    assert cells_in(path, source.text) == source.cells == (1, 4)
+    assert short_place(path, source.text, 6) == "cell 2, line 2"
+    assert full_place(path, source.text, 6) == f"{path}: cell 2, line 2"
+    assert (source.lines(5, 5), source.lines(5, 7)) == ("cell 2, line 1", "cell 2, lines 1 to 3")
+    assert source.lines(2, 5) == "cell 1, lines 1 to cell 2, line 1"
+    script = tmp_path / "fit.py"
+    assert short_place(script, source.text, 6) == "line 6"
+    assert full_place(script, source.text, 6) == f"{script}:6"

@@ -9,11 +9,20 @@ import pytest
 from msgspec.structs import replace
 
 from tests.ui.lessons import lesson
-from tests.ui.scripts import SCRIPT, TEXT, ScriptEngine, script
+from tests.ui.scripts import LAST_EPOCH, SCRIPT, TEXT, ScriptEngine, script
 from tutor.cli.progress import overviews
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Position
-from tutor.protocol.messages import Event, SetLearningRate, StepPhase, Switch
+from tutor.protocol.messages import (
+    Event,
+    OpenLesson,
+    Reseed,
+    Restart,
+    RunTo,
+    SetLearningRate,
+    StepPhase,
+    Switch,
+)
 from tutor.script.outline import ScriptPhase
 from tutor.session.journal import Bookmark, key_of
 from tutor.session.progress_writer import ProgressWriter
@@ -168,6 +177,57 @@ def test_nothing_is_stepped_after_the_end(writer: ProgressWriter) -> None:
     assert stepping.at == Position(3, 4)
     stepping.does("step_phase")
     assert stepping.at == Position(3, 5)
+
+
+def test_a_counted_loop_is_run_to_its_last_epoch_and_then_to_the_scripts_end(
+    writer: ProgressWriter,
+) -> None:
+    stepping = Stepping(writer)
+    stepping.does("toggle_run")
+    stepping.engine.advance(LAST_EPOCH)
+    stepping.hear()
+    assert stepping.at == Position(LAST_EPOCH, 5)
+    told = stepping.session.notice
+    assert (told.code, told.values["epoch"]) == ("script_goal_reached", LAST_EPOCH)
+    stepping.does("toggle_run")
+    assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] > LAST_EPOCH
+    assert stepping.session.view is not None
+    assert stepping.session.view.goal == LAST_EPOCH
+
+
+def test_a_loop_that_is_not_counted_stops_with_a_word_and_goes_on(writer: ProgressWriter) -> None:
+    assert SCRIPT.script is not None
+    endless = replace(SCRIPT, script=replace(SCRIPT.script, is_counted=False))
+    stepping = Stepping(writer, endless)
+    stepping.does("toggle_run")
+    stepping.engine.advance(LAST_EPOCH)
+    stepping.hear()
+    assert stepping.session.notice.code == "goal_reached"
+    assert stepping.session.notice.values["further"] == 2 * LAST_EPOCH
+    stepping.does("toggle_run")
+    assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] == 2 * LAST_EPOCH
+    assert stepping.session.view is not None
+    assert stepping.session.view.goal == 2 * LAST_EPOCH
+
+
+def test_a_script_that_seeds_itself_takes_no_seed_and_stays_where_it_is(
+    writer: ProgressWriter,
+) -> None:
+    stepping = Stepping(writer, script(TEXT + "torch.manual_seed(1)\n"))
+    stepping.does("step_epoch")
+    sent = len(stepping.engine.sent)
+    for change in (stepping.session.new_seed, stepping.session.reseed):
+        change()
+        stepping.hear()
+        assert stepping.session.notice.code == "script_seed"
+        assert stepping.session.notice.values["line"] == len(TEXT.splitlines()) + 1
+    stepping.session.open_with_seed(3)
+    assert stepping.session.notice.kind == "refused"
+    assert not [c for c in stepping.engine.sent[sent:] if isinstance(c, Reseed | Restart)]
+    assert stepping.at.epoch == 1
+    seedless = Stepping(writer)
+    seedless.session.open_with_seed(3)
+    assert [c.seed for c in seedless.engine.sent if isinstance(c, OpenLesson)][-1] == 3
 
 
 def test_a_rate_that_is_not_known_is_scaled_by_no_key(writer: ProgressWriter) -> None:

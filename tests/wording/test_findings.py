@@ -42,6 +42,12 @@ def test_a_fork_that_stops_without_the_fix_has_one_loss() -> None:
     assert "the code stops" in fix
 
 
+def test_in_a_notebook_the_lines_are_those_of_a_cell() -> None:
+    what, fix, _ = finding_text(FINDING, "cell 2, line {}".format).split("\n")
+    assert what.startswith("Cell 2, line 12: ")
+    assert "cell 2, line 15" in fix
+
+
 def test_text_of_the_code_is_plain() -> None:
     text = finding_text(replace(FINDING, variable="w\x1b[31m"))
     assert "\x1b" not in text

@@ -140,3 +140,9 @@ def test_a_large_array_is_worded_by_shape_mean_and_norm() -> None:
         "norm": "5",
     }
     assert number_format.summary(NONE) == {}
+
+
+def test_an_article_is_the_one_that_is_said() -> None:
+    said_with_an = [n for n in (1, 2, 7, 8, 10, 11, 12, 18, 28, 80, 89, 110, 180, 800, 8000, 11_000,
+                                1100) if number_format.article(n) == "an"]  # fmt: skip
+    assert said_with_an == [8, 11, 18, 80, 89, 800, 8000, 11_000]

@@ -17,7 +17,7 @@ from typing import TextIO
 from tutor.cli.comparison_report import comparison_writer
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.parsers import check_mode, is_script
-from tutor.cli.scripts import script_lesson
+from tutor.cli.scripts import place_in, script_lesson, why_named
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
@@ -43,7 +43,8 @@ def run_command(options: argparse.Namespace) -> int:
         lesson = lesson_to_run(options)
         if options.compare and not lesson.comparable:
             raise UsageError(f"each mode of {lesson.slug} is a run of its own: leave out --compare")
-        train(client, train_command(options, lesson), _write_figures)
+        with why_named(lesson):
+            train(client, train_command(options, lesson), _write_figures)
     return 0
 
 
@@ -96,7 +97,7 @@ def train(
             case ModesCompared() if write_comparison is not None:
                 write_comparison(event.comparison)
             case FindingsReady():
-                _write_findings(event.report, command.format, write)
+                _write_findings(event.report, command, write)
             case RunRemark() if event.note.code == "files_aside" and not sys.stderr.isatty():
                 pass  # for a person at a terminal: the rest is what the script prints
             case RunRemark() if not quiet:
@@ -121,13 +122,19 @@ def train(
         raise
 
 
-def _write_findings(report: DoctorReport, form: str, write: Callable[[str], object]) -> None:
+def _write_findings(
+    report: DoctorReport, command: TrainLesson, write: Callable[[str], object]
+) -> None:
     """Write what the doctor found: as objects of JSON, as text, or beside a table."""
+    place_of, form = place_in(command.lesson), command.format
     if form == "jsonl":
         for finding in report.findings:
-            write(json.dumps({"finding": finding_values(finding)}, ensure_ascii=False) + "\n")
+            write(
+                json.dumps({"finding": finding_values(finding, place_of)}, ensure_ascii=False)
+                + "\n"
+            )
         return
-    texts = [*map(finding_text, report.findings), report_text(report)]
+    texts = [*(finding_text(finding, place_of) for finding in report.findings), report_text(report)]
     (write if form == "text" else _write_aside)(plain("\n".join(texts)) + "\n")
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,17 @@ from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import json_text, one_line, plain
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import LoopReport
-from tutor.protocol.messages import Event, FindingsReady, InspectScript, ScriptInspected
+from tutor.protocol.messages import Event, FindingsReady, InspectScript, RunRemark, ScriptInspected
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop, loop_report
-from tutor.script.source import ScriptSource, read_script
+from tutor.script.source import ScriptSource, read_script, short_place
 from tutor.wording.engine_notes import abort_text, note_text, place_text
 from tutor.wording.findings import finding_text, finding_values
 from tutor.wording.number_format import counted
 from tutor.wording.script_notes import refusal_in_source, source_note_text
 from tutor.wording.table import columns
+from tutor.wording.torch_errors import torch_error_of
 
 
 def script_lesson(options: argparse.Namespace) -> Lesson:
@@ -81,6 +84,23 @@ def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
     if outline.refusal is not None:
         raise ScriptError(refusal_in_source(outline.refusal, source))
     return source, outline
+
+
+def place_in(lesson: Lesson) -> Callable[[int], str]:
+    """The name of each line of a script: `line 12`; of a notebook `cell 3, line 4`."""
+    return partial(short_place, lesson.path, lesson.source)
+
+
+@contextmanager
+def why_named(lesson: Lesson) -> Iterator[None]:
+    """Around a command: an error of PyTorch that a script raises names `tutor why`."""
+    try:
+        yield
+    except RunError as error:
+        is_known = lesson.script is not None and torch_error_of(str(error)) is not None
+        if is_known and not isinstance(error, Refused):
+            error.args = (f"{error}\n`tutor why` explains this error: paste it there",)
+        raise
 
 
 def _modules_beside(path: Path) -> list[str]:
@@ -142,9 +162,9 @@ def inspect_command(options: argparse.Namespace) -> int:
         return FAILED
     loops[options.loop - 1] = found.loop
     if options.json:
-        print(json_text(_as_json(loops, found)))
+        print(json_text(_as_json(lesson, loops, found)))
     else:
-        print(plain("\n".join(_report(source, loops, found))))
+        print(plain("\n".join(_report(source, lesson, loops, found))))
     return 0
 
 
@@ -155,10 +175,13 @@ def _inspected(lesson: Lesson) -> ScriptInspected:
         if isinstance(event, ScriptInspected):
             found.append(event)
         elif isinstance(event, FindingsReady):  # of a script that raises an error
-            texts = map(finding_text, event.report.findings)
+            place_of = place_in(lesson)
+            texts = (finding_text(finding, place_of) for finding in event.report.findings)
             sys.stderr.write(plain("\n".join(texts)) + "\n")
+        elif isinstance(event, RunRemark) and sys.stderr.isatty():
+            warn(note_text(event.note))
 
-    with CommandClient() as client:
+    with CommandClient() as client, why_named(lesson):
         client.start()
         try:
             client.do(InspectScript(lesson=lesson), on_event)
@@ -168,11 +191,13 @@ def _inspected(lesson: Lesson) -> ScriptInspected:
     return found[0]
 
 
-def _as_json(loops: Sequence[LoopReport], found: ScriptInspected) -> dict[str, Any]:
+def _as_json(lesson: Lesson, loops: Sequence[LoopReport], found: ScriptInspected) -> dict[str, Any]:
     return {
         "loops": [_loop_json(loop) for loop in loops],
         "refused": None,
-        "findings": [finding_values(finding) for finding in found.report.findings],
+        "findings": [
+            finding_values(finding, place_in(lesson)) for finding in found.report.findings
+        ],
     }
 
 
@@ -188,7 +213,10 @@ def _loop_json(loop: LoopReport) -> dict[str, Any]:
     }
 
 
-def _report(source: ScriptSource, loops: Sequence[LoopReport], found: ScriptInspected) -> list[str]:
+def _report(
+    source: ScriptSource, lesson: Lesson, loops: Sequence[LoopReport], found: ScriptInspected
+) -> list[str]:
+    """The loops of a script and the doctor's findings, as lines."""
     lines = [f"{source.path.name}: {counted(len(loops), 'training loop')}"]
     for number, loop in enumerate(loops, 1):
         where = f"in {loop.function}" if loop.function else "at the top level"
@@ -197,11 +225,8 @@ def _report(source: ScriptSource, loops: Sequence[LoopReport], found: ScriptInsp
             ("parameters", ", ".join(loop.parameters) or "not known before it runs"),
             ("loss", loop.loss or "not known"),
             ("prediction", loop.prediction or "not known"),
-            *((name, _lines(first, last)) for name, first, last in loop.phases),
+            *((name, source.lines(first, last)) for name, first, last in loop.phases),
         ]
         lines += [f"   {line}" for line in columns(facts)]
-    return [*lines, *map(finding_text, found.report.findings)]
-
-
-def _lines(first: int, last: int) -> str:
-    return f"line {first}" if first == last else f"lines {first} to {last}"
+    place_of = place_in(lesson)
+    return [*lines, *(finding_text(finding, place_of) for finding in found.report.findings)]

@@ -17,7 +17,7 @@ from typing import Any, TextIO, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
-from tutor.analysis.doctor.examination import examine
+from tutor.analysis.doctor.examination import EPOCHS, examine
 from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
@@ -164,9 +164,11 @@ def _inspect(command: InspectScript, send: Send, part: _Part, capture: Capture) 
     limit_memory("cpu")
     part.begin(LessonPart(1, mode=next(iter(programs)), phase=SETUP))
     with capture.muted():
+        send(RunRemark(note=Remark("runs_first_epoch")))
         run = Run(programs, quiet=capture.muted)
         run.step_epoch()
         loop = script_report(run.loop)
+        send(RunRemark(note=Remark("runs_doctor", {"epochs": EPOCHS})))
         found = examine(
             command.lesson, run.recipe, quiet=capture.muted, programs=programs,
             compiled=programs_for, with_taught=True,

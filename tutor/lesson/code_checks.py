@@ -183,6 +183,40 @@ def sets_a_seed(codes: Iterable[str]) -> bool:
     )
 
 
+def own_seed_line(source: str) -> int:
+    """The line on which a whole script seeds the generators that it draws from; 0 if not all.
+
+    PyTorch's always; NumPy's and Python's where the script names them.
+    """
+    lines: dict[str, int] = {}
+    used = {"torch"}
+    for node in _nodes(source):
+        match node:
+            case ast.Call(func=function) if made := _seeded(ast.unparse(function), node):
+                lines.setdefault(made, node.lineno)
+            case ast.Attribute(value=ast.Name("np" | "numpy"), attr="random"):
+                used.add("numpy")
+            case ast.Import(names=names) if any(name.name == "random" for name in names):
+                used.add("random")
+            case ast.ImportFrom(module="random" | "numpy.random" as module):
+                used.add(module.partition(".")[0])
+    return lines["torch"] if used <= {*lines} else 0
+
+
+def _seeded(function: str, call: ast.Call) -> str:
+    """The library whose generator a call seeds; "" if it seeds none for all that follows."""
+    if not (call.args or call.keywords):
+        return ""
+    match function.split("."):
+        case ["manual_seed"] | ["torch", "manual_seed"] | ["torch", "random", "manual_seed"]:
+            return "torch"
+        case ["np" | "numpy", "random", "seed" | "default_rng" | "RandomState"]:
+            return "numpy"
+        case ["random", "seed" | "Random"]:
+            return "random"
+    return ""
+
+
 def computes_gradient(codes: Iterable[str]) -> bool:
     """Whether some of the code asks PyTorch for a gradient. The code must compile."""
     return any(map(_calls_gradient, codes))

@@ -239,7 +239,7 @@ class CommandReader:
         assert view is not None
         assert command.do is not None
         if command.needs == "frame" and view.frame is None:
-            raise UnclearCommandError("The lesson has not begun: there is nothing to look at yet.")
+            raise UnclearCommandError("Nothing has begun: there is nothing to look at yet.")
         answer = command.do(self._context, argument, view)
         if isinstance(answer, list | Iterator):
             self._writer.apart(list(answer))

@@ -14,7 +14,7 @@ from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import Kind, RunNarrator
 from tutor.plain_mode.spoken_lesson import figure, has_symbols
 from tutor.protocol.inspections import RunInfo
-from tutor.session.run_view import Notice, RunView, Start
+from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.wording import parameter_input
 from tutor.wording.number_format import listed
@@ -235,8 +235,7 @@ def _seed(on: CommandContext, argument: str, view: RunView) -> Answer:
         raise UnclearCommandError("In an exercise a seed can't be chosen: type seed alone.")
     else:
         seed = clear(lambda text: read_whole_number(text, 0, LARGEST_SEED), argument)
-        start = Start(view.mode, view.device, on.session.learning_rate, seed)
-        on.session.open(view.lesson, start)
+        on.session.open_with_seed(seed)
     return "jump"
 
 
@@ -284,7 +283,7 @@ def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
 def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
     """Set a number of a parameter: set w 1.5, or set W[0,1] = 1.5."""
     if view.frame is None:
-        raise UnclearCommandError("There is nothing to set yet: the lesson has not begun.")
+        raise UnclearCommandError("There is nothing to set yet: nothing has begun.")
     values = view.frame.values
     on.session.set_element(
         clear(lambda text: parameter_input.read(text, values, command="set "), argument)
@@ -297,7 +296,7 @@ def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 @typed("runs F", "[go NAME | rename NAME NEW | delete NAME]")
 def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
-    """The runs of this lesson; resume, rename or delete one of them."""
+    """List your runs; resume, rename or delete one of them."""
     if not argument:
         return list(spoken_inspections.runs(view.runs))
     action, *words = argument.split()

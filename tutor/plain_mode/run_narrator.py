@@ -279,7 +279,7 @@ class RunNarrator:
         if len(unspoken) > 1:
             self._writer.say(f"There is more: {sentence(unspoken[1].heading)} Type read for it.")
         if not rest:
-            self._writer.say("There is nothing to read after the phases of this lesson.")
+            self._writer.say("There is nothing to read after the phases.")
 
     def _is_new(self, section: Section, what: str) -> bool:
         key = (section.line, what)

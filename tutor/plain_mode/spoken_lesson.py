@@ -33,7 +33,7 @@ from tutor.plain_mode.line_writer import Line, SpokenCode, in_words, is_wide
 from tutor.plain_mode.spoken_script import of_line, where_it_ended
 from tutor.protocol.frame import NO_VALUE, Frame, Value
 from tutor.wording import number_format
-from tutor.wording.number_format import counted, is_single, listed, setting
+from tutor.wording.number_format import article, counted, is_single, listed, setting
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -445,7 +445,7 @@ def _array(words: Sequence[str], value: Value) -> str:
         case (height, width):
             rows = (words[i : i + width] for i in range(0, len(words), width))
             said = (f"row {i}: {', '.join(row)}" for i, row in enumerate(rows, 1))
-            return f"a {height} by {width} matrix: {'; '.join(said)}"
+            return f"{article(height)} {height} by {width} matrix: {'; '.join(said)}"
     return f"{value.size} {'values' if value.dtype == 'bool' else 'numbers'}: {', '.join(words)}"
 
 

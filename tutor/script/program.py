@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import CodeType, ModuleType
 
 from tutor.errors import Refused
@@ -19,6 +20,7 @@ from tutor.script.parameters import ParameterTable
 from tutor.script.phase_code import for_targets, phase_statements, phases_with_code
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
+from tutor.script.source import full_place
 from tutor.training.loop import Loop
 from tutor.training.program import Liveness, Program, boxed_of
 
@@ -69,6 +71,7 @@ def program_of(lesson: Lesson, loop: TrainingLoop) -> Program:
         liveness=Liveness(frozenset(), None),
         open_loop=opener.open,
         open_probe=opener.open_probe,
+        place_of=partial(full_place, lesson.path, lesson.source),
     )
     opener.program = program
     return program

@@ -40,9 +40,9 @@ PACKAGES = {
 def refusal_of(raised: LessonRaised, program: Program) -> Refused | None:
     """The refusal of a script that raised before its loop; None where only it can help itself."""
     error = raised.__cause__
-    place = {"path": program.filename, "line": raised.line}
     if raised.line is None:
         return None
+    place = {"place": program.place(raised.line), "line": raised.line}
     if isinstance(error, ModuleNotFoundError) and (module := _missing(error)):
         package = PACKAGES.get(module, module.replace("_", "-"))
         return Refused("package_missing", module=module, package=package, **place)

@@ -27,6 +27,7 @@ NOTEBOOK = ".ipynb"
 MAX_BYTES = {".py": 4 * 2**20, NOTEBOOK: 128 * 2**20}
 """By the end of the file's name: a notebook holds the pictures that its cells have drawn."""
 
+_HEADING = "# %% cell {}"
 _TIMED = re.compile(r"(\s*)%time\s+(\S.*)")
 _MAGIC = re.compile(r"\s*%[A-Za-z_]|\s*[\w.,\[\] ]+=\s*%[A-Za-z_]")
 _SHELL = re.compile(r"\s*!|\s*[\w.,\[\] ]+=\s*!")
@@ -66,6 +67,40 @@ class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
     def place(self, line: int) -> str:
         """A line as people name it: `train.py:12`, `cell 3, line 4`."""
         return _place(self.path, self.cells, line)
+
+    def lines(self, first: int, last: int) -> str:
+        """The lines of a phase: `line 3`, `lines 3 to 5`, `cell 3, lines 4 to 6`."""
+        cell, _, begin = self._in_cell(first).rpartition("line ")
+        end = self._in_cell(last).rpartition("line ")
+        if first == last:
+            return f"{cell}line {begin}"
+        return f"{cell}lines {begin} to {end[2] if end[0] == cell else ''.join(end)}"
+
+    def _in_cell(self, line: int) -> str:
+        return self.place(line) if self.cells else f"line {line}"
+
+
+def cells_in(path: Path, text: str) -> tuple[int, ...]:
+    """The lines of the headings in a notebook's joined text; empty for any other file."""
+    if path.suffix.lower() != NOTEBOOK:
+        return ()
+    found: list[int] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line == _HEADING.format(len(found) + 1):
+            found.append(number)
+    return tuple(found)
+
+
+def short_place(path: Path, text: str, line: int) -> str:
+    """A line without its file: `line 12`; in a notebook's text `cell 3, line 4`."""
+    cells = cells_in(path, text)
+    return _place(path, cells, line) if cells else f"line {line}"
+
+
+def full_place(path: Path, text: str, line: int) -> str:
+    """A line with its path: `/home/a/train.py:12`, `/home/a/fit.ipynb: cell 3, line 4`."""
+    cells = cells_in(path, text)
+    return f"{path}: {_place(path, cells, line)}" if cells else f"{path}:{line}"
 
 
 def _place(path: Path, cells: tuple[int, ...], line: int) -> str:
@@ -175,7 +210,7 @@ def _joined(cells: Iterator[str]) -> tuple[str, tuple[int, ...], tuple[SourceNot
     headings: list[int] = []
     notes: list[SourceNote] = []
     for number, cell in enumerate(cells, 1):
-        lines.append(f"# %% cell {number}")
+        lines.append(_HEADING.format(number))
         headings.append(len(lines))
         for line, (code, shown) in zip(_lines(cell), _python_lines(cell), strict=True):
             lines.append(shown)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tutor.protocol.messages import Command, RunTo, StepEpoch, StepPhase, Switch
+from tutor.lesson.code_checks import own_seed_line
+from tutor.protocol.messages import (
+    Command,
+    Reseed,
+    Restart,
+    RunTo,
+    StepEpoch,
+    StepPhase,
+    Switch,
+)
 from tutor.session.run_view import Notice, RunView
 
 
@@ -15,6 +24,9 @@ def script_refusal(command: Command, view: RunView | None) -> Notice | None:
             return Notice("one_mode", {"mode": view.mode})
         case Switch():
             return Notice("script_device", {"name": view.device})
+        case Restart(new_seed=True) | Reseed():
+            line = own_seed_line(view.lesson.source)
+            return Notice("script_seed", {"line": line}) if line else None
         case StepPhase() | StepEpoch() | RunTo() if view.frame is not None and view.frame.is_over:
             return Notice("script_over")
     return None

@@ -39,6 +39,7 @@ from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import Bookmark, Journal, key_of, left_notice
 from tutor.session.run_view import Notice, PrintedText, RunView, Start
+from tutor.session.script_goal import goal_beyond, is_at_goal, is_at_last_epoch
 from tutor.session.script_refusals import script_refusal
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
@@ -107,6 +108,8 @@ class Session(EngineSession):
             self._seek_scrubbed()
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
             self._offers_more_epochs = self._offers_more_epochs and not moved
+            if isinstance(command, RunTo) and moved:
+                self._say_where_script_stopped()
         if isinstance(event, InspectionReady):
             self._step_operation_that_waits()
         return is_owed
@@ -220,16 +223,30 @@ class Session(EngineSession):
         if self.is_running:
             self.pause()
             return
-        frame = view.frame
-        if frame and not frame.is_over and frame.at >= Position(view.goal, frame.steps):
-            further = frame.at.epoch + view.lesson.epochs[frame.mode]
+        goal = view.goal
+        if is_at_goal(view):
             if not self._offers_more_epochs:
-                self.tell("goal_reached", epoch=frame.at.epoch, further=further)
-                self._offers_more_epochs = True
+                self._offer_more_epochs(view)
                 return
-            self.view = view = replace(view, goal=further)
+            goal = goal_beyond(view)
+            if not is_at_last_epoch(view):
+                self.view = replace(view, goal=goal)
         self._offers_more_epochs = False
-        self._send(RunTo(epoch=view.goal))
+        self._send(RunTo(epoch=goal))
+
+    def _say_where_script_stopped(self) -> None:
+        """After a run of a script to its goal, which the script's own code may not name."""
+        view = self.view
+        if view is None or view.lesson.script is None or self.notice.code:
+            return
+        if is_at_goal(view):
+            self._offer_more_epochs(view)
+
+    def _offer_more_epochs(self, view: RunView) -> None:
+        """Say that the goal is reached, and where the next run goes."""
+        code = "script_goal_reached" if is_at_last_epoch(view) else "goal_reached"
+        self.tell(code, epoch=view.epoch, further=goal_beyond(view))
+        self._offers_more_epochs = True
 
     def run_to(self, epoch: int) -> None:
         """Run to the end of this epoch, wherever the goal is."""
@@ -241,7 +258,14 @@ class Session(EngineSession):
 
     def new_seed(self) -> None:
         """Begin again with a new seed."""
-        self._restart(Restart(new_seed=True))
+        if self._is_taken_by_script(command := Restart(new_seed=True)):
+            self._restart(command)
+
+    def open_with_seed(self, seed: int) -> None:
+        """Open the lesson again with this seed, and the other settings as they are."""
+        view = self.view
+        if view is not None and self._is_taken_by_script(Restart(new_seed=True)):
+            self.open(view.lesson, Start(view.mode, view.device, self.learning_rate, seed))
 
     def stop(self) -> None:
         """Stop the command that is running."""
@@ -346,6 +370,13 @@ class Session(EngineSession):
         """Send a command, if the current exercise allows it."""
         if self._is_allowed(command):
             self.send(command)
+
+    def _is_taken_by_script(self, command: Command) -> bool:
+        """Whether the open script, if it is one, takes a command; the notice says why not."""
+        refusal = script_refusal(command, self.view)
+        if refusal is not None:
+            self.notice = replace(refusal, kind="refused")
+        return refusal is None
 
     def _is_allowed(self, command: Command) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""

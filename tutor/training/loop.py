@@ -47,8 +47,8 @@ class LessonRaised(RunError):
     def __init__(
         self, program: Program, phase: str, line: int | None, message: str, stopped: bool = False
     ) -> None:
-        where = f"{program.filename}:{line}" if line else program.filename
-        super().__init__(one_line(f"{where}: {phase} in mode {program.mode} raised {message}"))
+        what = phase if program.is_script else f"{phase} in mode {program.mode}"
+        super().__init__(one_line(f"{program.place(line)}: {what} raised {message}"))
         self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
         self.mode = program.mode
         self.stopped = stopped
@@ -467,12 +467,13 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
         found = traceback.walk_tb(error.__traceback__)
         lines = [n for frame, n in found if frame.f_code.co_filename == program.filename]
     phase = program.phase_of_line(lines[0]) if lines else ""
+    what = "script" if program.is_script else "lesson"
     if isinstance(error, KeyboardInterrupt):
         message = "KeyboardInterrupt: it was stopped"
     elif isinstance(error, SystemExit):
-        message = f"SystemExit: the lesson called exit({'' if error.code is None else error.code})"
+        message = f"SystemExit: the {what} called exit({'' if error.code is None else error.code})"
     elif isinstance(error, EOFError) and "reading a line" in str(error):
-        message = "EOFError: a lesson can't ask by input(); give the value in its code"
+        message = f"EOFError: a {what} can't ask by input(); give the value in its code"
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
     message, line = shortened(message), lines[-1] if lines else None

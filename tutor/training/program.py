@@ -326,6 +326,20 @@ class Program:
     open_probe: Callable[[str], Any] | None = field(default=None, compare=False)
     """Of a script: makes the Loop of a probe on a device, without any names yet."""
 
+    place_of: Callable[[int], str] | None = field(default=None, compare=False)
+    """Of a script: a line with the file, as people name it in a notebook."""
+
+    @property
+    def is_script(self) -> bool:
+        """Whether it is a learner's own script, not a lesson."""
+        return self.open_loop is not None
+
+    def place(self, line: int | None) -> str:
+        """A line with the file; only the file where the line is not known."""
+        if not line:
+            return self.filename
+        return self.place_of(line) if self.place_of else f"{self.filename}:{line}"
+
     def expressions(self) -> tuple[Expression, ...]:
         """All expressions whose values it shows."""
         return (*(e for found in self.boxed.values() for e in found), *self.watch)

@@ -34,11 +34,11 @@ _TEMPLATES: Mapping[str, str] = {
     "no_loop_number": "there is no training loop {number}: the script has {count}",
     "loop_not_reached": "the script came to its end without reaching its loop on line {line}",
     "package_missing": (
-        "{path}:{line}: the module {module} is not installed for the tutor's Python: "
+        "{place}: the module {module} is not installed for the tutor's Python: "
         "install {package} there (pip install {package})"
     ),
     "input_refused": (
-        "{path}:{line}: a script can't ask by input() here: give the value in its code, or as an "
+        "{place}: a script can't ask by input() here: give the value in its code, or as an "
         "argument of the script after --"
     ),
     "no_workers": (
@@ -49,6 +49,8 @@ _TEMPLATES: Mapping[str, str] = {
         "the script's files are in a temporary folder that is deleted at the end: with --here it "
         "writes them where it wants"
     ),
+    "runs_first_epoch": "runs the first epoch …",
+    "runs_doctor": "the doctor runs up to {epochs} epochs …",
     "rate_is_fixed": "the learning rate is a number in the code: the tutor can't change it there",
     "one_mode_of_script": "a script has one gradient mode, the one that it is written in",
     "own_device_of_script": "a script chooses its own device",
@@ -68,7 +70,7 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Of a run that was changed
     "on_numpy": "{mode} is NumPy and runs on the CPU: running on {device} is what PyTorch adds",
     "seed": "seed {seed}",
-    "seed_unused": "seed {seed}: this code draws no random number, so nothing changes",
+    "seed_unused": "seed {seed}: no random number of this code depends on it, so nothing changes",
     "as_here": "as it was here: {mode}, learning rate {rate:g}",
     "not_carried": "{names} could not be carried over: of another size here",
     "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",

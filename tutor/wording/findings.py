@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -175,26 +175,37 @@ _TEXTS: Mapping[str, str] = {
 """By code: a sentence, into which the variable and the numbers are put."""
 
 
-def finding_text(finding: DoctorFinding) -> str:
-    """One to three lines: what is wrong, how to fix it, and where it is explained."""
+def line_place(line: int) -> str:
+    """The place of a line in a file that has no cells: `line 12`."""
+    return f"line {line}"
+
+
+def finding_text(finding: DoctorFinding, place_of: Callable[[int], str] = line_place) -> str:
+    """One to three lines: what is wrong, how to fix it, and where it is explained.
+
+    `place_of` names a line as people do: in a notebook, `cell 3, line 4`.
+    """
     values = {name: _shown(value) for name, value in finding.numbers.items()}
     variable = one_line(finding.variable)
     count = finding.numbers.get("parameters")
     values["more"] = f" (and of {count - 1} more)" if isinstance(count, int) and count > 1 else ""
     text = _TEXTS[finding.code].format(**values, variable=variable)
-    place = f"Line {finding.line}: " if finding.line else ""
+    where = place_of(finding.line) if finding.line else ""
+    place = f"{where[0].upper()}{where[1:]}: " if where else ""
     lines = [f"{place}{text if place else text[0].upper() + text[1:]}"]
     if finding.fix is not None:
-        lines.append(_fix_text(finding.fix))
+        lines.append(_fix_text(finding.fix, place_of))
     if finding.lesson:
         lines.append(_lesson_text(finding))
     return "\n".join(lines)
 
 
-def finding_values(finding: DoctorFinding) -> dict[str, Any]:
+def finding_values(
+    finding: DoctorFinding, place_of: Callable[[int], str] = line_place
+) -> dict[str, Any]:
     """A finding as an object of JSON, in which NaN and infinities are strings."""
     values: dict[str, Any] = _json_values(msgspec.to_builtins(finding))
-    return {"text": finding_text(finding), **values}
+    return {"text": finding_text(finding, place_of), **values}
 
 
 def _json_values(thing: Any) -> Any:
@@ -228,13 +239,13 @@ def report_text(report: DoctorReport) -> str:
     return " ".join(texts)
 
 
-def _fix_text(fix: CodeFix) -> str:
+def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
     code = "`; `".join(one_line(line) for line in fix.code.split("\n"))
     where = {"instead": "Write", "before": "Put before", "after": "Put after"}[fix.place]
     line = fix.line if fix.place != "after" else fix.end_line
-    text = f"{where} line {line}: `{code}`."
+    text = f"{where} {place_of(line)}: `{code}`."
     if fix.place == "instead":
-        text = f"Instead of line {line} write `{code}`."
+        text = f"Instead of {place_of(line)} write `{code}`."
     if fix.loss_with is None or fix.loss_with == fix.loss_without:
         return text
     without = "the code stops" if fix.loss_without is None else f"{setting(fix.loss_without)}"

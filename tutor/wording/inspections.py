@@ -61,7 +61,7 @@ _REMARKS: Mapping[str, str] = {
     "loss_not_finite": "the loss is not finite here",
     "no_gradient": "there is no gradient to look along",
     "gradient_is_zero": "the gradient is 0: there is no direction to look along",
-    "data_not_named": "this lesson does not say what its data are called (`data: …`)",
+    "data_not_named": "it is not said what the data are called (a lesson says it with `data: …`)",
     "data_no_numbers": "{input} and {target} hold no numbers to draw",
     "several_targets": "there is more than one number of {target} for each of {input}",
     "several_predictions": "{prediction} is not one number for each of {input}",

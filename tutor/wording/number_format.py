@@ -215,3 +215,9 @@ def each(
     if was is None or not now.data or not was.data or now.shape != was.shape:
         return None
     return tuple(wording(a, b) for a, b in zip(now.data, was.data, strict=False))
+
+
+def article(number: int) -> str:
+    """`a` or `an`, as it is said before a whole number: an 8, an 11, an 80."""
+    first = f"{number:,}".partition(",")[0]
+    return "an" if first[0] == "8" or first in ("11", "18") else "a"

@@ -35,8 +35,8 @@ _REFUSALS: Mapping[str, str] = {
         "the loop yourself: a `for` loop with `loss.backward()` and `optimizer.step()`"
     ),
     "loop_in_module": (
-        "the training loop is in the module `{module}`: this line calls `{name}`. Open the file "
-        "of that module, or move the loop into this file"
+        "the training loop is in the module `{module}`: this line calls `{name}`. Move the "
+        "loop, or the call, so that both are in one file, and open that file"
     ),
     "generator_loop": (
         "the function `{function}` contains `yield`, and the tutor can't step a loop in a "

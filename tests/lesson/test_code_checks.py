@@ -1,0 +1,27 @@
+"""What the code of a lesson or a script is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tutor.lesson.code_checks import own_seed_line
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("import torch\ntorch.manual_seed(0)\ntorch.manual_seed(1)", 2),
+        ("import torch\ntorch.random.manual_seed(0)", 2),
+        ("import torch\nw = torch.randn(2)", 0),
+        ("g = torch.Generator().manual_seed(0)\nw = torch.randn(2)", 0),
+        ("import random\nrandom.seed(0)\nw = torch.randn(2)", 0),
+        ("import random\ntorch.manual_seed(0)", 0),
+        ("import random\nrandom.seed(0)\ntorch.manual_seed(0)", 3),
+        ("torch.manual_seed(0)\nx = np.random.rand(2)", 0),
+        ("torch.manual_seed(0)\nr = np.random.default_rng()", 0),
+        ("torch.manual_seed(0)\nr = np.random.default_rng(1)", 1),
+        ("def seed_all(n):\n    np.random.seed(n)\n    torch.manual_seed(n)\nseed_all(1)", 3),
+    ],
+)
+def test_a_script_sets_its_own_seed_where_all_that_it_draws_is_seeded(code: str, line: int) -> None:
+    assert own_seed_line(code) == line
