@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -60,17 +62,20 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_run_prints_figures_and_beside_them_what_python_prints(script: Path) -> None:
+def test_a_run_prints_figures_and_beside_them_what_python_prints(
+    script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (script.parent / "weights.txt").write_text("mine")
     done = run("run", script, "--trust", "--format", "jsonl", "--", "--epochs", "3")
     kept = (script.parent / "weights.txt").read_text()
-    plain = subprocess.run(
-        [sys.executable, script.name, "--epochs", "3"], capture_output=True, text=True, check=True
-    )
-    assert done.stderr == plain.stdout
+    monkeypatch.setattr(sys, "argv", [script.name, "--epochs", "3"])
+    plain = io.StringIO()
+    with redirect_stdout(plain):
+        runpy.run_path(str(script), run_name="__main__")
+    assert done.stderr == plain.getvalue()
     figures = [json.loads(line) for line in done.stdout.splitlines()]
     assert [f["epoch"] for f in figures] == [1, 2, 3]
-    assert f"done {figures[-1]['values']['w'][0][0]}" in plain.stdout
+    assert f"done {figures[-1]['values']['w'][0][0]}" in plain.getvalue()
     assert kept == "mine", "nothing of the learner's is overwritten"
 
 

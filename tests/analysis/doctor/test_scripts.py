@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -17,12 +18,16 @@ from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.findings import DoctorFinding, DoctorReport
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
+from tutor.script.outline import Outline
+from tutor.training.program import Program
 
 
-def script_lesson(text: str, path: Path = Path("train.py")) -> Lesson:
+def script_lesson(
+    text: str, path: Path = Path("train.py"), outline: Outline | None = None
+) -> Lesson:
     """The lesson of a script's first loop."""
     source = SimpleNamespace(path=path, text=text, digest="")
-    return lesson_of_script(source, outline_of(text), ScriptOptions())
+    return lesson_of_script(source, outline or outline_of(text), ScriptOptions())
 
 
 def report_on(text: str) -> DoctorReport:
@@ -32,12 +37,14 @@ def report_on(text: str) -> DoctorReport:
     return report
 
 
-def examined(lesson: Lesson, epochs: int = EPOCHS) -> DoctorReport:
+def examined(
+    lesson: Lesson, epochs: int = EPOCHS, programs: Mapping[str, Program] | None = None
+) -> DoctorReport:
     """The report on a script, unheard; what it does to the process is undone."""
     before = ProcessState.now()
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return examine(lesson, compiled=programs_for, epochs=epochs)
+            return examine(lesson, compiled=programs_for, epochs=epochs, programs=programs)
     finally:
         before.restore()
 

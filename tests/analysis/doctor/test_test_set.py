@@ -10,6 +10,7 @@ import pytest
 from tests.analysis.doctor.test_scripts import examined, script_lesson
 from tests.script.case_files import STEPPED
 from tutor.script.loops import outline_of
+from tutor.script.program import program_of
 from tutor.training.devices import use_one_thread
 
 
@@ -20,11 +21,13 @@ def test_no_rule_fires_on_the_scripts_of_the_test_set(
     monkeypatch.chdir(tmp_path)
     found, count = {}, 0
     for case in STEPPED:
-        if case.missing or not outline_of(case.python()).loops:
+        text = case.python()
+        if case.missing or not (outline := outline_of(text)).loops:
             continue
-        lesson, count = script_lesson(case.python(), case.path), count + 1
+        lesson, count = script_lesson(text, case.path, outline), count + 1
+        programs = {outline.loops[0].mode: program_of(lesson, outline.loops[0])}
         monkeypatch.setattr(sys, "argv", [str(case.path), *case.arguments])
-        report = examined(lesson, epochs=2)
+        report = examined(lesson, epochs=2, programs=programs)
         assert not report.failed, case.name
         assert report.epochs, case.name
         if codes := {finding.code for finding in report.findings}:
