@@ -471,6 +471,7 @@ class ScriptLoop(Loop):
         self.step = self._steps
         self.gradients, self._left_over, self.boxed = None, {}, {}
         self._batches_done = self._done_in_batch = 0
+        self._is_before_batches = False
         self.batch_start = self.epoch_start = None
         self._last = self._last if epoch else None
         self.namespace = self._names()
