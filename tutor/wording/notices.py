@@ -80,7 +80,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "script_changed": ("The script or its arguments have changed: it begins anew",),
     "script_goal_reached": (
         "Epoch {epoch} is the last of the loop",
-        "{step_phase} or {toggle_run} runs the rest of the script",
+        "{step_epoch} or {toggle_run} runs the rest of the script",
     ),
     "script_seed": ("The script sets its own seed on line {line}: no other one changes anything",),
     "script_over": ("The script has ended", "{back_phase} goes back", _STARTS_AGAIN),
