@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.plain_mode import listening
 from tests.ui.scripts import SCRIPT, ScriptEngine, network, script
@@ -89,6 +90,15 @@ def test_a_jump_goes_to_a_step() -> None:
     assert Seek(epoch=2, step=3) in engine.sent
     assert "after Gradient. Next: Update, line 13." in text
     assert not any(isinstance(command, Switch) for command in engine.sent)
+
+
+def test_a_jump_goes_to_a_phase_where_each_is_one_step() -> None:
+    engine, options = Finishing(), SCRIPT.script
+    assert options is not None
+    regular = replace(options, phases=("Predict", "Loss", "Gradient", "Update", "Reset"))
+    text = said("jump 2 grad", engine=engine, script=replace(SCRIPT, script=regular))
+    assert Seek(epoch=2, step=3) in engine.sent
+    assert "after Gradient. Next: Update, line 13." in text
 
 
 def test_the_text_of_a_script_can_send_nothing_to_the_terminal() -> None:

@@ -131,3 +131,26 @@ for epoch in range(3):
     w -= 0.1 * w.grad
 """
     assert [loop.mode for loop in outline_of(text).loops] == ["autograd"]
+
+
+@pytest.mark.parametrize(
+    ("body", "is_regular"),
+    [
+        ("loss = f(w)\n    loss.backward()\n    opt.step()\n    if e: print(e)", True),
+        ("loss = step()", True),
+        ("if e: loss = f(w)\n    loss.backward()\n    opt.step()", True),
+        ("for x in xs:\n        loss = f(w)\n        loss.backward()\n        opt.step()", False),
+        ("if e:\n        loss = f(w)\n        loss.backward()\n        opt.step()", False),
+        ("losses = [step() for x in xs]", False),
+        ("step()\n    step()", False),
+        ("opt.step(closure)", False),
+    ],
+)
+def test_an_epoch_is_regular_if_each_phase_is_always_one_step_of_it(
+    body: str, is_regular: bool
+) -> None:
+    inner = "\n    loss = f(w)\n    loss.backward()\n"
+    code = f"def step():{inner}    opt.step()\ndef closure():{inner}    return loss\n"
+    before = "opt = torch.optim.SGD([w])\n"
+    (loop,) = outline_of(f"import torch\n{before}{code}for e in range(9):\n    {body}\n").loops
+    assert loop.is_regular is is_regular

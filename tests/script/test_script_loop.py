@@ -344,6 +344,28 @@ def test_number_that_is_set_is_there_again() -> None:
     assert all(is_same(run.step_phase(), frame) for frame in frames)
 
 
+def test_number_is_set_where_the_rate_is_a_number_in_the_code() -> None:
+    run = run_of(line())
+    run.run_to(1)
+    assert run.set(element=Element("w", (0,), 1.0)).values["w"].data == (1.0,)
+    after = run.run_to(3)
+    run.seek(0)
+    assert like(run.run_to(3), after)
+    assert run.reseed(7).seed == 7
+
+
+def test_number_that_can_not_be_set_within_an_epoch_can_be_at_its_beginning() -> None:
+    run = run_of(line("if epoch == 2: raise ValueError"))
+    run.run_to(2)
+    run.step_phase()
+    with pytest.raises(Refused) as refusal:
+        run.set(element=Element("w", (0,), 1.0))
+    assert refusal.value.code == "set_between_epochs"
+    assert (run.recipe.changes, run.at.step) == ((), 1)
+    run.back_epoch()
+    assert run.set(element=Element("w", (0,), 1.0)).values["w"].data == (1.0,)
+
+
 def test_number_that_cannot_be_set_here_changes_nothing() -> None:
     run = run_of(model())
     run.run_to(2)

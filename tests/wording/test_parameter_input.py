@@ -10,6 +10,20 @@ ONE = {"w": Value((0.3,), (), "float32")}
 ONE_IN_A_ROW = {"w": Value((0.3,), (1, 1), "float32")}
 MANY = {"w1": Value((0.1, 0.2, 0.3, 0.4), (2, 2), "float32"), "b": Value((0.0,), (1,), "float32")}
 
+OF_A_SCRIPT = {
+    label: Value((0.5,) * size, shape, "float32")
+    for label, size, shape in (
+        ("net.fc1.weight", 16, (8, 2)),
+        ("net.fc2.bias", 1, (1,)),
+        ("model[0].bias", 3, (3,)),
+        ('params["w"]', 4, (2, 2)),
+        ("weights[0]", 2, (2,)),
+        ("weights[1]", 1, ()),
+        ("w", 1, ()),
+        ("w2", 1, ()),
+    )
+}
+
 
 @pytest.mark.parametrize(
     ("typed", "values_", "wanted"),
@@ -28,6 +42,18 @@ MANY = {"w1": Value((0.1, 0.2, 0.3, 0.4), (2, 2), "float32"), "b": Value((0.0,),
         ("b 1/4", MANY, Element("b", (0,), 0.25)),
         ("w 2 * (1 - 3)", ONE, Element("w", (), -4.0)),
         ("sqrt (4)", ONE, Element("w", (), 2.0)),
+        ("net.fc1.weight[7, 1] = 0.5", OF_A_SCRIPT, Element("net.fc1.weight", (7, 1), 0.5)),
+        ("net.fc1.weight[7][1] .5", OF_A_SCRIPT, Element("net.fc1.weight", (7, 1), 0.5)),
+        ("net.fc2.bias[0] = 2", OF_A_SCRIPT, Element("net.fc2.bias", (0,), 2.0)),
+        (" net.fc2.bias  -2 ", OF_A_SCRIPT, Element("net.fc2.bias", (0,), -2.0)),
+        ("model[0].bias[1] = 2", OF_A_SCRIPT, Element("model[0].bias", (1,), 2.0)),
+        ("model[0].bias[1]2", OF_A_SCRIPT, Element("model[0].bias", (1,), 2.0)),
+        ('params["w"][0,1] 3', OF_A_SCRIPT, Element('params["w"]', (0, 1), 3.0)),
+        ("params[ 'w' ] [0, 1]=3", OF_A_SCRIPT, Element('params["w"]', (0, 1), 3.0)),
+        ("weights[0][1] = 3", OF_A_SCRIPT, Element("weights[0]", (1,), 3.0)),
+        ("weights[1] 3", OF_A_SCRIPT, Element("weights[1]", (), 3.0)),
+        ("w 3", OF_A_SCRIPT, Element("w", (), 3.0)),
+        ("w2=1/4", OF_A_SCRIPT, Element("w2", (), 0.25)),
     ],
 )
 def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element) -> None:
@@ -48,6 +74,19 @@ def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element)
         ("w1[2, 0] = 1", MANY, "w1 goes from w1[0, 0] to w1[1, 1]"),
         ("w1[0] = 1", MANY, "w1 goes from"),
         ("w[0] = 1", ONE, "w is a single number: type it without an index."),
+        ("w1[0, -1] = 1", MANY, "its shape is (2, 2)"),
+        ("w1[0, :] = 1", MANY, "its shape is (2, 2)"),
+        ("net.fc1.weight[8, 0] = 1", OF_A_SCRIPT, "its shape is (8, 2)"),
+        (
+            "model[0].bias = 1",
+            OF_A_SCRIPT,
+            "model[0].bias[0] to model[0].bias[2]: its shape is (3,)",
+        ),
+        ("weights[0] 3", OF_A_SCRIPT, "weights[0][0] to weights[0][1]"),
+        ("net.fc1.weights[0, 0] = 1", OF_A_SCRIPT, "No parameter net.fc1.weights here. Par"),
+        ("model[7].bias[0] 1", OF_A_SCRIPT, "No parameter model[7].bias here."),
+        ("w.x = 1", OF_A_SCRIPT, "No parameter w.x here."),
+        ("1.5", OF_A_SCRIPT, "Which one? Type it like this: net.fc1.weight[0, 0] = 0.5"),
         ("w = [1", ONE, "I can't read “[1”"),
     ],
 )
@@ -99,3 +138,42 @@ def test_a_run_has_a_short_printable_name(typed: str) -> None:
     with pytest.raises(ValueError, match="1 to 12 characters"):
         parameter_input.read_run_name(typed)
     assert parameter_input.read_run_name(" fast ") == "fast"
+
+
+@pytest.mark.parametrize("name", OF_A_SCRIPT)
+def test_the_example_for_each_parameter_can_be_typed(name: str) -> None:
+    value = OF_A_SCRIPT[name]
+    with pytest.raises(ValueError, match=r".") as error:
+        parameter_input.read("", {name: value})
+    example = str(error.value).removeprefix("Type it like this: ")
+    wanted = Element(name, (0,) * len(value.shape), 0.5)
+    assert parameter_input.read(example, OF_A_SCRIPT) == wanted
+
+
+STEPS = ("Loss", "Reset", "Gradient", "Update", "Report")
+
+
+def test_a_place_of_a_script_is_a_step_or_a_phase_that_is_one() -> None:
+    typed = ("40", "40 3", "40 loss", "40 UP", "0 loss")
+    found = [parameter_input.read_step(text, STEPS) for text in typed]
+    assert found == [(40, None), (40, 3), (40, 1), (40, 4), (0, None)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "phases", "words"),
+    [
+        ("40 loss", (), "counted from 1 in every epoch"),
+        ("40 loss", ("Loss", "Update", "Loss"), "1, 3"),
+        ("40 re", STEPS, "2, 5"),
+        ("40 nothing", STEPS, "the phases are loss, reset, gradient, update, report"),
+        ("loss 40", STEPS, "12 3"),
+        ("40 loss 2", STEPS, "12 3"),
+        ("40 0", STEPS, "begin at 1"),
+    ],
+)
+def test_a_place_that_is_not_one_step_is_refused(
+    typed: str, phases: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ValueError, match=r".") as error:
+        parameter_input.read_step(typed, phases)
+    assert words in str(error.value)

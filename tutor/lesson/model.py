@@ -202,6 +202,8 @@ class ScriptOptions(msgspec.Struct, frozen=True):
     """Whether it writes files where it wants; else into a temporary folder."""
     is_counted: bool = True
     """Whether its code says how many epochs there are; else nobody knows before its end."""
+    phases: tuple[str, ...] = ()
+    """The phase of each step, if all its epochs have the same; empty if they may differ."""
 
 
 class Lesson(msgspec.Struct, frozen=True):

@@ -215,11 +215,12 @@ def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 @typed("jump j", "EPOCH [PHASE]")
 def _jump(on: CommandContext, argument: str, view: RunView) -> Answer:
-    """Go to an epoch's end, or to a phase: jump 12 loss; of a script to a step: jump 12 3."""
+    """Go to an epoch's end, or to a phase: jump 12 loss; in a script, or to a step: jump 12 3."""
     if not argument:
         raise UnclearCommandError("To which epoch? Type jump and its number, and perhaps a phase.")
     if view.lesson.script is not None:
-        on.session.seek(*clear(read_step, argument))
+        known = view.lesson.script.phases
+        on.session.seek(*clear(lambda text: read_step(text, known), argument))
         return "jump"
     phases = view.lesson.steps(view.mode)
     on.session.seek(*clear(lambda text: read_place(text, phases), argument))

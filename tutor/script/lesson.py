@@ -70,7 +70,11 @@ def lesson_of_script(source: ScriptText, outline: Outline, options: ScriptOption
         epochs={loop.mode: loop.epochs or USUAL_EPOCHS},
         sections=tuple(_sections(source.text, loop)),
         comparable=False,
-        script=msgspec.structs.replace(options, is_counted=loop.epochs is not None),
+        script=msgspec.structs.replace(
+            options,
+            is_counted=loop.epochs is not None,
+            phases=tuple(phase.name for phase in loop.phases) if loop.is_regular else (),
+        ),
     )
 
 

@@ -69,13 +69,15 @@ def _loop(index: CodeIndex, signs: TrainingSigns, loop: LoopCode) -> TrainingLoo
     units = kinds.units()
     names = ParameterNames(index, units, loop)
     function = index.function_of(loop)
+    cutter = PhaseCutter(kinds)
     return TrainingLoop(
         line=loop.lineno,
         column=loop.col_offset,
         end_line=loop.end_lineno or loop.lineno,
         function=index.full_name(function) if function else "",
         mode=mode_of(index, signs, kinds),
-        phases=PhaseCutter(kinds).phases(),
+        phases=cutter.phases(),
+        is_regular=cutter.is_regular,
         loss=loss_of(units),
         prediction=prediction_of(units),
         parameters=names.parameters(),

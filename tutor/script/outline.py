@@ -41,6 +41,8 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     """Who computes the gradient: manual, autograd, optimizer or model."""
     phases: tuple[ScriptPhase, ...]
     """In the order in which their statements run."""
+    is_regular: bool = False
+    """Whether each phase is one step of every epoch: there are no batches, nor a condition."""
     loss: str = ""
     """The expression whose gradient is taken: `loss`, `self.loss`; "" if the code does not tell."""
     prediction: str = ""

@@ -68,6 +68,8 @@ class PhaseCutter:
         self.kinds = kinds
         self._drafts: list[_Draft] = []
         self._entered: set[FunctionCode] = set()
+        self.is_regular = True
+        """Whether each phase found is one step of every epoch: none is in a loop or a condition."""
         self._batches = [id(block) for block in self._batch_blocks(kinds.loop.body, kinds.loop)]
 
     def phases(self) -> tuple[ScriptPhase, ...]:
@@ -125,7 +127,11 @@ class PhaseCutter:
         return [] if any(any(self._kind(node, unit)) for node in orelse) else orelse
 
     def _enter(self, node: ast.stmt, unit: CodeUnit) -> None:
+        if isinstance(node, (*LOOPS, ast.If, ast.Match)):
+            self.is_regular = False
         for function in unit.entered.get(node, ()):
+            if function in self._entered or not _is_called_once(function, node):
+                self.is_regular = False
             if function not in self._entered:
                 self._entered.add(function)
                 self._cut(function.body, self.kinds.unit_of(function))
@@ -185,6 +191,17 @@ class PhaseCutter:
         if isinstance(node, LOOPS):
             return self._kind(node, unit)[0] in _OF_BATCH
         return unit.kinds.get(node) in _OF_BATCH
+
+
+def _is_called_once(function: FunctionCode, node: ast.stmt) -> bool:
+    """Whether a statement calls it, and once: it is no closure of an optimizer's step."""
+    inside = list(ast.walk(node))
+    if any(
+        isinstance(n, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) for n in inside
+    ):
+        return False
+    calls = [n for n in inside if isinstance(n, ast.Call) and last_name(n.func) == function.name]
+    return len(calls) == 1
 
 
 def blocks_flat(node: ast.stmt) -> list[ast.stmt]:

@@ -435,7 +435,7 @@ class ScriptLoop(Loop):
 
     def run_batch_again(self, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Raise Refused: a pass of a script's loop can't be run again in its middle."""
-        raise Refused("batch_not_repeatable")
+        raise Refused("set_between_epochs")
 
     def snapshot(self, before: Any, limit: int = 2**62) -> ScriptSnapshot | None:
         """The state at the end of an epoch; None if it can't be copied, or is too large."""

@@ -481,7 +481,8 @@ class RunTimeline:
         old = self.learning_rate
         rate = old if change.learning_rate is None else change.learning_rate
         if change.mode is None and change.device is None:
-            self.loop.set_learning_rate(old, rate)
+            if change.learning_rate is not None:
+                self.loop.set_learning_rate(old, rate)
             self.settings = replace(self.settings, learning_rate=rate)
         else:
             self._switch(change.mode or self.mode, change.device, rate)

@@ -54,6 +54,10 @@ _TEMPLATES: Mapping[str, str] = {
     "rate_is_fixed": "the learning rate is a number in the code: the tutor can't change it there",
     "one_mode_of_script": "a script has one gradient mode, the one that it is written in",
     "own_device_of_script": "a script chooses its own device",
+    "set_between_epochs": (
+        "in a script's epoch no value can be set before the gradient is computed: set it at an "
+        "epoch's end, or before the first phase (B goes back there)"
+    ),
     "script_ended": "the script has come to its end, after epoch {epoch}",
     # ── Refusals of the list of runs
     "bad_name": "a run's name is one line of letters, digits or signs",

@@ -23,11 +23,15 @@ MAX_DIGITS = 100
 MAX_RUN_NAME = 12
 """Characters of the name of a run."""
 
-_TYPED = re.compile(
-    r"\s*(?:(?P<name>[^\W\d]\w*)\s*(?:\[(?P<index>[\d\s,]*)\])?(?P<sign>\s*=|\s|(?<=\])))?"
-    r"\s*(?P<value>\S.*?)\s*"
-)
-"""`w[0, 1] = -3`, `w[0, 1] -3`, or the value alone."""
+MOST_NAMES = 8
+"""Names of parameters that one message lists."""
+
+_REST = r"\s*(?P<index>(?:\[[^\[\]]*\]\s*)*)(?P<sign>=|(?<=[\s\]]))\s*(?P<value>[^\s=].*?)\s*"
+"""Behind a parameter's label: `[0, 1] = -3`, `[0, 1] -3`, `-3`."""
+
+_ASSIGNED = re.compile(r"\s*(?P<name>[^\W\d][^=]*?)\s*(?:\[[^\[\]\"']*\]\s*)*=.*")
+_BESIDE = re.compile(r"\s*(?P<name>[^\W\d][\w.\[\]\"']*?)(?:\[[\d\s,]*\])?\s+\S.*")
+"""A name that is no parameter's, before a value: `v[0] = 1`, `v 1`."""
 
 
 def question(values: Mapping[str, Value]) -> str:
@@ -45,19 +49,36 @@ def read(text: str, values: Mapping[str, Value], *, command: str = "") -> Elemen
     `command` is what is typed before it in the examples.
     """
     example = f"Type it like this: {command}{_example(values)}"
-    typed = _TYPED.fullmatch(text)
-    if typed is None:
+    if not text.strip():
         raise ValueError(example)
-    named, value = typed["name"], typed["value"]
-    if named is not None and named not in values and "=" not in typed["sign"] and _is_number(text):
-        named, value = None, text  # `sqrt (2)`
-    name = named or next(iter(values))
-    if name not in values:
-        raise ValueError(f"No parameter {name} here. Parameters: {', '.join(values)}")
-    if named is None and (len(values) > 1 or values[name].size > 1):
+    for name in sorted(values, key=len, reverse=True):
+        typed = re.fullmatch(_label_pattern(name) + _REST, text)
+        if typed is not None:
+            index = _read_index(typed["index"], name, values[name])
+            return Element(name, index, _read_number(typed["value"]))
+    _check_unnamed(text, values)
+    name, value = next(iter(values.items()))
+    if len(values) > 1 or value.size > 1:
         raise ValueError(f"Which one? {example}")
-    index = typed["index"] if named else None
-    return Element(name, _read_index(index, name, values[name]), _read_number(value))
+    return Element(name, _read_index("", name, value), _read_number(text.strip()))
+
+
+def _label_pattern(label: str) -> str:
+    """A pattern for a parameter's label, an expression, with spaces and either quotes."""
+    quote = "[\"']"
+    tokens = re.findall(r"\w+|[^\w\s]", label)
+    named = r"\s*".join(quote if token == '"' else re.escape(token) for token in tokens)
+    return rf"\s*{named}(?![\w.])" if label[-1] != "]" else rf"\s*{named}(?!\.)"
+
+
+def _check_unnamed(text: str, values: Mapping[str, Value]) -> None:
+    """Raise ValueError if a name stands before the number: it is no parameter's."""
+    typed = _ASSIGNED.fullmatch(text) or (None if _is_number(text) else _BESIDE.fullmatch(text))
+    if typed is None:
+        return
+    more = len(values) - MOST_NAMES
+    known = ", ".join(list(values)[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    raise ValueError(f"No parameter {one_line(typed['name'])} here. Parameters: {known}")
 
 
 def _is_number(text: str) -> bool:
@@ -75,18 +96,20 @@ def _read_number(text: str) -> float:
         raise ValueError(unreadable(error.code, error.typed)) from None
 
 
-def _read_index(text: str | None, name: str, value: Value) -> tuple[int, ...]:
-    index = tuple(int(part) for part in re.findall(r"\d+", text or ""))
-    if not index and value.size == 1:
+def _read_index(text: str, name: str, value: Value) -> tuple[int, ...]:
+    typed = [part.strip() for part in re.split(r"[\[\],]+", text) if part.strip()]
+    if not typed and value.size == 1:
         return (0,) * len(value.shape)
-    fits = len(index) == len(value.shape) and all(
-        i < n for i, n in zip(index, value.shape, strict=True)
-    )
-    if not fits and not value.shape:
+    if typed and not value.shape:
         raise ValueError(f"{name} is a single number: type it without an index.")
+    index = tuple(int(part) if _is_count(part) else -1 for part in typed)
+    fits = len(index) == len(value.shape) and all(
+        0 <= i < n for i, n in zip(index, value.shape, strict=True)
+    )
     if not fits:
-        last = tuple(n - 1 for n in value.shape)
-        raise ValueError(f"{name} goes from {name}{[0] * len(last)} to {name}{list(last)}")
+        last = [n - 1 for n in value.shape]
+        limits = f"{name} goes from {name}{[0] * len(last)} to {name}{last}"
+        raise ValueError(f"{limits}: its shape is {value.shape}.")
     return index
 
 
@@ -159,21 +182,42 @@ def _is_count(word: str) -> bool:
     return word.isdecimal() and len(word) <= len(str(MAX_EPOCH))
 
 
-def read_step(text: str) -> tuple[int, int | None]:
+def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
     """Return the epoch and how many of its steps have run (None: all) at a typed place of a script.
 
-    `12` is the end of an epoch, `12 3` after its third step. Raises ValueError, fit to show.
+    `12` is the end of an epoch, `12 3` after its third step. `phases`: the phase of each step of
+    an epoch, empty where that is not known; with them `12 loss` is after the phase. Raises
+    ValueError, fit to show.
     """
     first, *rest = text.split() or [""]
-    if len(rest) > 1 or not all(map(_is_count, (first, *rest))):
+    if len(rest) > 1 or not _is_count(first):
         raise ValueError("Type an epoch, like 50, or one and a step, like 12 3.")
     epoch = int(first)
     if epoch > MAX_EPOCH:
         raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
-    step = int(rest[0]) if rest and epoch else None
-    if step is not None and not 1 <= step <= MAX_EPOCH:
+    if not rest or not epoch:
+        return epoch, None
+    if not _is_count(rest[0]):
+        return epoch, _step_of_phase(rest[0], phases)
+    step = int(rest[0])
+    if not 1 <= step <= MAX_EPOCH:
         raise ValueError("The steps of an epoch begin at 1.")
     return epoch, step
+
+
+def _step_of_phase(typed: str, phases: Sequence[str]) -> int:
+    """The number of the one step whose phase begins with what was typed. Raises ValueError."""
+    steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(typed.lower())]
+    if len(steps) == 1:
+        return steps[0]
+    if phases and not steps:
+        names = ", ".join(dict.fromkeys(name.lower() for name in phases))
+        raise ValueError(f"No phase begins with {one_line(typed)}: the phases are {names}.")
+    which = f": {', '.join(map(str, steps))} here" if steps else ""
+    raise ValueError(
+        f"{one_line(typed)} can be more than one step of an epoch{which}. Type the step's number, "
+        "like 12 3: each phase that runs is a step, counted from 1 in every epoch."
+    )
 
 
 def read_path(text: str) -> Path:

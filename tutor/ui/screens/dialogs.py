@@ -56,10 +56,11 @@ def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int |
     return Question(words, lambda text: read_place(text, phases))
 
 
-def script_place_question(now: int) -> Question[tuple[int, int | None]]:
-    """Ask for an epoch, and perhaps a step of it: a script's epochs may have other phases each."""
-    words = f"Jump to the end of epoch (now {now}), or to after a step of it, like 12 3:"
-    return Question(words, read_step)
+def script_place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
+    """Ask for an epoch, and perhaps a step of it, or a phase where each has one step."""
+    example = f"12 3 or 12 {phases[-1].lower()}" if phases else "12 3"
+    words = f"Jump to the end of epoch (now {now}), or to after a step of it, like {example}:"
+    return Question(words, lambda text: read_step(text, phases))
 
 
 class Ask(ModalScreen[T | None], Generic[T]):
@@ -170,13 +171,16 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     view = session.view
     if view is None:
         return
-    is_script = view.lesson.script is not None
+    script = view.lesson.script
+    is_script = script is not None
     if what == "lr":
         _put(app, learning_rate_question(session.learning_rate), session.set_learning_rate, done)
     elif what == "place":
         steps = view.lesson.steps(view.mode)
         question = (
-            script_place_question(view.epoch) if is_script else place_question(view.epoch, steps)
+            script_place_question(view.epoch, script.phases)
+            if script is not None
+            else place_question(view.epoch, steps)
         )
         _put(app, question, lambda place: session.seek(*place), done)
     elif what == "file":
