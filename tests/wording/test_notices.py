@@ -74,3 +74,11 @@ def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
 )  # fmt: skip
 def test_the_screen_names_keys(notice: Notice, text: str) -> None:
     assert notice_text(notice, KEYS) == text
+
+
+def test_the_last_epoch_of_a_loop_names_its_way_on_by_keys_and_by_words() -> None:
+    notice = Notice("script_goal_reached", {"epoch": 8, "further": 9})
+    for commands in (KEYS, TYPED):
+        text = notice_text(notice, commands)
+        assert commands["toggle_run"] in text.split()
+        assert commands["step_epoch"] in text.split()

@@ -31,6 +31,7 @@ HOW = {
 }
 TYPED: Mapping[str, str] = {
     "step_phase": "next",
+    "step_epoch": "epoch",
     "operation": "operation",
     "toggle_run": "run",
     "restart": "restart",
