@@ -280,7 +280,7 @@ def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failur
 
 def test_what_the_lesson_prints_is_kept_safe(session: EagerSession) -> None:
     session.receive(OutputPrinted(text="[bold]\x1b[2J\n"))
-    assert session.printed.shown == ("[bold]^[[2J",)
+    assert session.output.here.shown == ("[bold]^[[2J",)
 
 
 def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_again(

@@ -40,6 +40,7 @@ from .conftest import LARGE, SMALL, MakeApp, come_true, settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .lessons import lesson
+from .printing import PrintingEngine
 
 KEYS: tuple[tuple[str, Command], ...] = (
     ("space", StepPhase()),
@@ -622,3 +623,18 @@ async def test_a_letter_that_is_typed_is_no_key_that_does_nothing(
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("l", "y", "escape")
         assert app.session.notice.code != "unknown_key"
+
+
+@pytest.mark.parametrize("engine", [PrintingEngine()])
+async def test_going_back_takes_back_what_was_printed_since(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.press("space", "space", "b", "b", "space")
+        await settled(pilot)
+        assert text_of(app, "output").split() == ["1.1"]
+        await pilot.press("s", "s", "b")
+        await settled(pilot)
+        assert "may be missing" in text_of(app, "output")
+        assert "2.5" not in text_of(app, "output")

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor.plain import one_line, plain
-from tutor.session.run_view import MAX_COLUMNS, MAX_LINES, PrintedText
+from tutor.session.printed_text import MAX_COLUMNS, MAX_LINES, PrintedText
 
 
 def test_an_escape_sequence_is_shown_and_not_obeyed() -> None:

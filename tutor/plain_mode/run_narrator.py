@@ -159,7 +159,7 @@ class RunNarrator:
             )
 
     def _tell_printed(self) -> None:
-        printed = self._session.printed
+        printed = self._session.output.all
         count = len(printed.shown)
         new = printed.shown[self._printed :] if count >= self._printed else printed.shown
         self._printed = count

@@ -45,7 +45,8 @@ from tutor.protocol.messages import (
     WriteSeries,
 )
 from tutor.session.attempt import CodePlace
-from tutor.session.run_view import Inspections, Notice, NoticeKind, PrintedText, RunView, Start
+from tutor.session.printed_text import RunOutput
+from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
 
 
 class Engine(Protocol):
@@ -108,7 +109,7 @@ class EngineSession:
         self.recipe: RunRecipe | None = None
         """The recipe of the run in the view."""
         self.notice = Notice()
-        self.printed = PrintedText()
+        self.output = RunOutput()
         self.report: DoctorReport | None = None
         """The doctor's last report on the open lesson."""
 
@@ -118,7 +119,7 @@ class EngineSession:
         """Begin a lesson; events of the one before are ignored from now on."""
         self._leave_run()
         mode = start.mode if start.mode in lesson.modes else lesson.modes[0]
-        self.printed = PrintedText()
+        self.output = RunOutput()
         self.view = RunView(lesson, mode, start.device, lesson.epochs[mode])
         self.opening = self.send(
             OpenLesson(
@@ -148,6 +149,7 @@ class EngineSession:
         that is open waits until it is asked for again.
         """
         self._leave_run()
+        self.output.change_run(aside=aside)
         mode = next((c.mode for c in reversed(recipe.changes) if c.mode), recipe.mode)
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
@@ -310,7 +312,7 @@ class EngineSession:
             case LessonFailed():
                 self._lesson_failed(event)
             case OutputPrinted():
-                self.printed = self.printed.followed_by(event.text, event.left_out)
+                self.output.add(event.text, event.left_out)
         return is_owed
 
     def _belongs_to_another_lesson(self, event: Event) -> bool:
@@ -364,6 +366,7 @@ class EngineSession:
         if view is None:
             return
         self.recipe = event.record
+        self.output.follow(event, command)
         is_same_place = _place(view.frame) == _place(event.frame)
         # An answer without news: to an Inspect, or to a Pause (ours, or that of a stop).
         is_echo = is_same_place and (command is None or isinstance(command, Inspect | Pause))

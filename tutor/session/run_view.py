@@ -1,16 +1,12 @@
-"""The run view: all that the panes draw of one moment of a run, frozen.
-
-A lesson's printed text in it is bounded and safe to show.
-"""
+"""The run view: all that the panes draw of one moment of a run, frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
-from tutor.plain import plain
 from tutor.protocol.frame import Change, Curve, Frame
 from tutor.protocol.inspections import (
     AnyPicture,
@@ -21,44 +17,6 @@ from tutor.protocol.inspections import (
     VariableInfo,
 )
 from tutor.protocol.messages import LessonFailed
-
-MAX_LINES = 500
-MAX_COLUMNS = 2000
-"""Characters that are kept of one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class PrintedText:
-    """The last lines that the lesson printed; the last of them may still grow."""
-
-    lines: tuple[str, ...] = ()
-    left_out: int = 0
-    """Characters that were dropped."""
-    _open: str = ""
-    """The line that no newline has ended yet, unescaped."""
-
-    def followed_by(self, text: str, left_out: int = 0) -> PrintedText:
-        """The text with more at its end, safe to show."""
-        *ended, last = (self._open + text.replace("\r\n", "\n")).split("\n")
-        last = last[: MAX_COLUMNS + 1]
-        lines = [*self.lines, *(_bounded(line) for line in ended)]
-        dropped = sum(len(line) + 1 for line in lines[:-MAX_LINES])
-        return replace(
-            self,
-            lines=tuple(lines[-MAX_LINES:]),
-            left_out=self.left_out + left_out + dropped,
-            _open=last,
-        )
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The lines, with the one that is still open."""
-        return (*self.lines, _bounded(self._open)) if self._open else self.lines
-
-
-def _bounded(line: str) -> str:
-    text = plain(line[:MAX_COLUMNS])
-    return text + " …" if len(line) > MAX_COLUMNS else text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

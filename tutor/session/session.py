@@ -38,7 +38,7 @@ from tutor.session.attempt import Attempt
 from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import Bookmark, Journal, key_of, left_notice
-from tutor.session.run_view import Notice, PrintedText, RunView, Start
+from tutor.session.run_view import Notice, RunView, Start
 from tutor.session.script_goal import goal_beyond, is_at_goal, is_at_last_epoch
 from tutor.session.script_refusals import script_refusal
 
@@ -405,7 +405,7 @@ class Session(EngineSession):
             if self._is_allowed(command):
                 self.controller.restart(new_seed=command.new_seed)
             return
-        self.printed = PrintedText()
+        self.output.begin_anew()
         self.view = replace(view, goal=view.lesson.epochs[view.mode])
         self._send(command)
 

@@ -22,7 +22,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tutor.session.run_view import PrintedText, RunView
+from tutor.session.printed_text import PrintedText
+from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.text_styles import ACTIVE, DIM, Piece, line
 
@@ -327,15 +328,20 @@ class OutputPane(LinesPane):
     def build(self, width: int) -> Sequence[Content]:
         """Every line, folded where it is too long."""
         printed = self.printed
-        if not printed.shown and not printed.left_out:
+        if not printed.shown and not printed.left_out and printed.gap is None:
             is_script = self.view is not None and self.view.lesson.script is not None
             words = f"The {'script' if is_script else 'lesson'} has printed nothing."
             return [line((words, text_styles.DIM))]
         lines: list[Content] = []
+        missing = line(("… lines printed on the way here may be missing …", text_styles.DIM))
         if printed.left_out:
             lines.append(line((f"… {printed.left_out} characters left out …", text_styles.DIM)))
-        for text in printed.shown:
+        for count, text in enumerate(printed.shown):
+            if count == printed.gap:
+                lines.extend(missing.fold(width))
             lines.extend(line(text).fold(width))
+        if printed.gap == len(printed.shown):
+            lines.extend(missing.fold(width))
         return lines
 
     def show_lines(self, lines: Sequence[Content]) -> None:

@@ -15,7 +15,8 @@ from textual.widget import Widget
 from tutor.lesson.exercise import Exercise, Repair
 from tutor.session.attempt import Attempt
 from tutor.session.journal import ExerciseResult
-from tutor.session.run_view import PrintedText, RunView
+from tutor.session.printed_text import PrintedText
+from tutor.session.run_view import RunView
 from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
@@ -101,7 +102,7 @@ class LessonScreen(PaneLayoutScreen):
         """Take over the session's state, as soon as the panes are there."""
         if not self.query(ExercisePane):
             return
-        self.printed = self.session.printed
+        self.printed = self.session.output.here
         lesson, attempt = self.view and self.view.lesson, self.attempt
         super().update_from_session()
         if self.attempt is not attempt or (self.view and self.view.lesson) is not lesson:

@@ -1,0 +1,198 @@
+"""The output up to the place where a run stands."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from msgspec.structs import replace
+
+from tests.ui.lessons import lesson
+from tests.ui.printing import PrintingEngine
+from tutor.protocol.frame import Position
+from tutor.protocol.messages import Event, FrameShown, Seek, SelectRun
+from tutor.session.printed_text import MAX_CHARACTERS, MAX_PLACES, PrintedText, RunOutput
+from tutor.session.run_view import Start
+from tutor.session.session import Session
+
+
+class Printing:
+    """A session with an open lesson that prints; events come one after the other."""
+
+    def __init__(self) -> None:
+        self.engine = PrintingEngine()
+        self.session = Session(self.engine)
+        self._events: deque[Event] = deque()
+        self.engine.start(self._events.append)
+        self.session.open(lesson(), Start())
+        self.hear()
+
+    def hear(self) -> None:
+        while self._events:
+            self.session.receive(self._events.popleft())
+
+    def does(self, keys: str) -> str:
+        """The output after keys: s, S, b, B, R, jN."""
+        for key in keys.split():
+            match key:
+                case "s":
+                    self.session.step_phase()
+                case "S":
+                    self.session.step_epoch()
+                case "b":
+                    self.session.back_phase()
+                case "B":
+                    self.session.back_epoch()
+                case "R":
+                    self.session.restart()
+                case _:
+                    self.session.seek(int(key[1:]))
+            self.hear()
+        return shown(self.session.output.here)
+
+
+def shown(text: PrintedText) -> str:
+    """The lines, and `…` where some are missing."""
+    lines = list(text.shown)
+    if text.gap is not None:
+        lines.insert(text.gap, "…")
+    return " ".join(lines)
+
+
+@pytest.fixture
+def printing() -> Printing:
+    return Printing()
+
+
+@pytest.mark.parametrize(
+    ("keys", "output"),
+    [
+        ("s s", "1.1 1.2"),
+        ("s s b", "1.1"),
+        ("s s b b", ""),
+        ("s s b b s", "1.1"),
+        ("s s b b s s s", "1.1 1.2 1.3"),
+        ("S S j1", "1.1 1.2 1.3 1.4 1.5"),
+        ("S s j1 j2", "1.1 1.2 1.3 1.4 1.5 2.1 …"),
+        ("S B S", "1.1 1.2 1.3 1.4 1.5"),
+        ("s R", "setup"),
+        ("s R s b", "setup"),
+    ],
+)
+def test_the_output_is_that_up_to_the_place(printing: Printing, keys: str, output: str) -> None:
+    assert printing.does(keys) == output
+
+
+def test_lines_that_are_not_printed_again_are_said_to_be_missing(printing: Printing) -> None:
+    assert printing.does("s S S b") == "1.1 1.2 1.3 1.4 1.5 …"
+    assert printing.does("b") == "1.1 1.2 1.3 1.4 1.5 …"
+    printing.does("B B")
+    printing.does("s s")
+    assert printing.does("j2") == " ".join(f"{e}.{s}" for e in (1, 2) for s in range(1, 6))
+
+
+def test_plain_mode_has_all_in_the_order_that_it_came(printing: Printing) -> None:
+    printing.does("s s b b s")
+    assert shown(printing.session.output.all) == "1.1 1.2 1.1"
+
+
+def test_what_follows_a_gap_stands_after_it(printing: Printing) -> None:
+    assert printing.does("S S b b s").endswith("1.5 … 2.4")
+
+
+# ── Several runs ─────────────────────────────────────────────────────────────────────
+
+
+def a_frame(engine: PrintingEngine, run: str, *, epoch: int, runs: str = "AB") -> FrameShown:
+    """The end of an epoch of a run."""
+    engine.at = engine.at.end_of(epoch)
+    event = engine.shown()
+    info = event.runs[0]
+    infos = tuple(replace(info, name=n, letter=n, is_current=n == run) for n in runs)
+    return replace(event, runs=infos, furthest=9)
+
+
+def test_each_run_has_its_own_output_and_a_fork_begins_with_that_of_its_past() -> None:
+    engine, output = PrintingEngine(), RunOutput()
+    for epoch in (0, 1, 2):
+        output.add(f"A{epoch} ")
+        output.follow(a_frame(engine, "A", epoch=epoch, runs="A"), None)
+    output.follow(a_frame(engine, "A", epoch=1, runs="A"), Seek(epoch=1))
+    output.follow(a_frame(engine, "B", epoch=1), None)
+    output.add("B2 ")
+    output.follow(a_frame(engine, "B", epoch=2), None)
+    assert output.here.shown == ("A0 A1 B2 ",)
+    output.follow(a_frame(engine, "A", epoch=2), SelectRun(name="A"))
+    assert output.here.shown == ("A0 A1 A2 ",)
+    output.follow(a_frame(engine, "B", epoch=2), SelectRun(name="B"))
+    output.follow(a_frame(engine, "B", epoch=0), Seek(epoch=0))
+    assert output.here.shown == ("A0 ",)
+    output.follow(a_frame(engine, "C", epoch=2, runs="BC"), SelectRun(name="C"))
+    assert shown(output.here) == "…"
+
+
+def test_an_exercise_has_output_of_its_own_and_the_learners_comes_back() -> None:
+    engine, output = PrintingEngine(), RunOutput()
+    output.add("mine\n")
+    output.follow(a_frame(engine, "A", epoch=1), None)
+    for text in ("exercise\n", "once more\n"):
+        output.change_run(aside=True)
+        output.add(text)
+        output.follow(a_frame(engine, "A", epoch=3), None)
+    output.change_run(aside=False)
+    output.follow(a_frame(engine, "A", epoch=1), None)
+    assert output.here.shown == ("mine",)
+
+
+def test_the_rest_of_a_script_after_its_loop_is_a_place_of_its_own() -> None:
+    engine, output = PrintingEngine(), RunOutput()
+    output.add("loop\n")
+    end = a_frame(engine, "A", epoch=2)
+    output.follow(end, None)
+    output.add("DONE\n")
+    output.follow(replace(end, frame=replace(end.frame, is_over=True)), None)
+    assert output.here.shown == ("loop", "DONE")
+    output.follow(end, None)
+    assert output.here.shown == ("loop",)
+
+
+def test_the_kept_texts_are_bounded() -> None:
+    engine, output = PrintingEngine(), RunOutput()
+    for epoch in range(MAX_PLACES * 2):
+        output.add(f"{'x' * 1900}\n" * 50)
+        output.follow(a_frame(engine, "A", epoch=epoch), None)
+    texts = output._runs["A"]
+    assert len(texts._places) <= MAX_PLACES
+    assert sum(text.size for text in texts._texts) <= MAX_CHARACTERS
+    assert texts.exactly_at((Position(MAX_PLACES * 2 - 1, 5), False)) == output.here
+
+
+# ── Lines that are written over ──────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lines"),
+    [
+        (["\rstep 1", "\rstep 2", "\n"], ("step 2",)),
+        (["step 1\r", "step 2\r"], ("step 2",)),
+        (["a\r", "\nb"], ("a", "b")),
+        (["a\r\r\nb\r\r\n"], ("a", "b")),
+        (["\x1b[31mred\x1b[0m \x1b[1;38:5:1mx\x1b", "[0m\n"], ("red x",)),
+        (["50%\x1b[K\r100%\x1b[K"], ("100%",)),
+        (["\x1b]0;title\x07 \x1b[2J\x1b[5A"], ("^[]0;title^G ^[[2J^[[5A",)),
+        (["\x1b[\x1b[31m2J"], ("^[[2J",)),
+    ],
+)
+def test_a_line_is_shown_as_a_terminal_leaves_it(chunks: list[str], lines: tuple[str, ...]) -> None:
+    text = PrintedText()
+    for chunk in chunks:
+        text = text.followed_by(chunk)
+    assert text.shown == lines
+
+
+def test_a_long_progress_bar_keeps_its_end() -> None:
+    text = PrintedText()
+    for step in range(100):
+        text = text.followed_by(f"\r{step:3}% {'#' * 99}")
+    assert text.shown == (f" 99% {'#' * 99}",)
+    assert text.size < 200
