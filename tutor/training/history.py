@@ -294,7 +294,7 @@ _LATEST = 4
 """Snapshots of the end of the run that are always kept."""
 
 
-_COST = 40
+_COST = 80
 """A snapshot is taken only after so many times the training time that the last one took."""
 
 
