@@ -45,7 +45,6 @@ LONGEST = (
     "ui/test_script_screen.py",
     "engine/test_process_state.py",
     "cli/test_scripts.py",
-    "e2e/test_script.py",
     "script/test_torch_errors.py",
     "script/test_script_loop.py",
     "engine/test_conversation.py",

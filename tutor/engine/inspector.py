@@ -170,7 +170,7 @@ class Inspector:
     def _report(
         self, lesson: Lesson, run: Run, until: Until, *, with_taught: bool = False
     ) -> DoctorReport:
-        """What the doctor finds in the run's code, which runs once more for that.
+        """The doctor's findings in the run's code, which runs once more for that.
 
         What that does to the process is undone. Raises LessonRaised if it is stopped.
         """

@@ -190,7 +190,7 @@ class DataNames(msgspec.Struct, frozen=True):
 
 
 class ScriptOptions(msgspec.Struct, frozen=True):
-    """How a learner's own script is run: the lesson made of it has these, and no prose."""
+    """The options of a learner's own script: the lesson made of it has these, and no prose."""
 
     loop: int = 1
     """The number, from 1, of the training loop that is stepped."""

@@ -75,7 +75,7 @@ class ExerciseRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
 
 
 SCRIPT_KEY = "script:"
-"""What the key of a learner's own script begins with, which is no lesson."""
+"""The beginning of the key of a learner's own script, which is no lesson."""
 
 
 def is_script(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the doctor finds: one mistake in training code, its evidence, and a way to fix it."""
+"""The doctor's findings: one mistake in training code, its evidence, and a way to fix it."""
 
 from __future__ import annotations
 

@@ -375,13 +375,13 @@ class LocalGradientsFound(Event, frozen=True, kw_only=True):
 
 
 class FindingsReady(Event, frozen=True, kw_only=True):
-    """What the doctor has found in the code of the open run, or of a training run."""
+    """The doctor's report on the code of the open run, or of a training run."""
 
     report: DoctorReport
 
 
 class ScriptInspected(Event, frozen=True, kw_only=True):
-    """What was understood of a script's loop, and the mistakes that were found in it."""
+    """A report on a script's loop, and the mistakes that were found in it."""
 
     loop: LoopReport
     report: DoctorReport

@@ -1,4 +1,4 @@
-"""How a script's loop over batches becomes a lesson's `batches`: how many, and what each takes."""
+"""The `batches` of a lesson from a script's loop over batches: how many, and what each takes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Batches:
 
     count: int
     before: tuple[str, ...]
-    """What the first batch of an epoch runs before all else."""
+    """The statements that the first batch of an epoch runs before all else."""
     each: tuple[str, ...]
-    """What each batch begins with."""
+    """The statements that each batch begins with."""
 
 
 class BatchCounter:

@@ -91,7 +91,7 @@ class InlinedCalls:
     def statements(
         self, statement: ast.stmt, call: ast.Call, loop: ast.For, setup: list[ast.stmt | str]
     ) -> list[ast.stmt]:
-        """What a statement of the loop that is such a call runs.
+        """The statements that run where a statement of the loop is such a call.
 
         Arguments that no pass of the loop changes are given in Setup.
         """

@@ -48,7 +48,7 @@ class WaitingLoop:
     """None for `while`."""
     condition: Callable[[], Any] | None
     execution: int
-    """How often the script has come to the loop, from 1."""
+    """The number of times that the script has come to the loop, from 1."""
     guards: Sequence[GuardedPlace] = ()
     """The script's handlers of exceptions around the loop."""
     names: Mapping[str, Any] = field(default_factory=dict)

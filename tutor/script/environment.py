@@ -38,10 +38,10 @@ class ScriptEnvironment:
         `is_here`: it writes files where it wants.
         """
         self.notes: tuple[Remark, ...] = ()
-        """What a reader of its figures has to know."""
+        """Notes for a reader of its figures."""
         outside = _active[-1].outside if _active else _Outside.now()
         self.outside: _Outside = outside
-        """What holds where no script's code runs."""
+        """The state that holds where no script's code runs."""
         self._argv, self._path = list(arguments), [str(path.parent), *outside.path]
         self._working = outside.folder
         self._folder = str(path.parent)
@@ -140,7 +140,7 @@ class ScriptEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class _Outside:
-    """What a script has its own of."""
+    """The settings that each script has for itself."""
 
     argv: list[str]
     path: list[str]

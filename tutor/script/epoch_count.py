@@ -12,7 +12,7 @@ _WRAPPING = frozenset({"tqdm", "enumerate", "track", "list", "reversed", "progre
 
 
 def epochs_of(index: CodeIndex, loop: LoopCode) -> int | None:
-    """How often a loop runs; None if the code does not say it as a number."""
+    """The number of a loop's passes; None if the code does not say it as a number."""
     return None if isinstance(loop, ast.While) else _Numbers(index).length(loop.iter)
 
 

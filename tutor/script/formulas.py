@@ -39,7 +39,7 @@ _NO_GRAPH = frozenset(
 
 
 def formulas_of(text: str, loop: TrainingLoop) -> Mapping[ScriptPhase, tuple[Said, ...]]:
-    """What the formula pane shows of each phase: its formulas, and the code between them.
+    """The formula pane's content by phase: its formulas, and the code between them.
 
     Nothing where a phase has no formula.
     """
@@ -89,7 +89,7 @@ class _StatementWriter:
         self.expressions = ExpressionLatex(self.facts, self.names)
         self.text, self.loop = text, loop
         self._changes = Counter(t for s in statements for t in _changed_in(s))
-        """How often the loop's phases change each name."""
+        """The number of times that the loop's phases change each name."""
         named = {loop.loss, loop.prediction, *loop.parameters, *loop.gradients.values()}
         self._shown = {_name_of(_parsed(name)): name for name in named if name}
         """The names whose numbers are always shown: as `ast` writes them → as the outline does."""

@@ -13,7 +13,7 @@ _MOST_NODES = 150
 
 
 def result_of_forward(model: ast.ClassDef, call: ast.Call) -> ast.expr:
-    """What a call of the model computes, in terms of its arguments and of its layers.
+    """The expression that a call of the model computes, of its arguments and its layers.
 
     Raises NotExact if `forward` does more than assign names and return an expression.
     """

@@ -235,7 +235,7 @@ def _called(
 
 
 def _after(loop: ast.For | ast.While, function: _Function | None) -> list[ast.stmt]:
-    """What follows the call: the loop's `else`, and its `return`."""
+    """The statements after the call: the loop's `else`, and its `return`."""
     after: list[ast.stmt] = []
     if loop.orelse:
         (ended,) = ast.parse(f"if {_EXIT} is None: pass").body

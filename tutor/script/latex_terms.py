@@ -11,7 +11,7 @@ from enum import IntEnum
 
 
 class Binding(IntEnum):
-    """How strongly the outermost sign of a term binds, the weakest first."""
+    """The strength with which a term's outermost sign binds, the weakest first."""
 
     COMPARISON = 0
     SUM = 1

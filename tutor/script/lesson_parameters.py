@@ -15,7 +15,7 @@ from tutor.script.outline import TrainingLoop
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a lesson watches."""
+    """The names that a lesson watches."""
 
     names: tuple[str, ...]
     aliases: tuple[str, ...] = ()

@@ -198,7 +198,7 @@ class _Writer:
                 raise self._refusal(self._loop.line, reason)
 
     def _head(self, batches: Batches | None) -> list[str]:
-        """What the first phase begins with: what the loops do between two passes."""
+        """The beginning of the first phase: what the loops do between two passes."""
         once = self._texts(self._code.before_batches)
         if counter := self._epoch_counter():
             once.insert(0, counter[1])

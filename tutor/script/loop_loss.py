@@ -170,7 +170,7 @@ def _is_computed(value: ast.expr) -> bool:
 
 
 def _values(node: ast.stmt) -> list[ast.expr]:
-    """What a statement, or the condition of an `if`, assigns."""
+    """The targets that a statement, or the condition of an `if`, assigns."""
     if isinstance(node, ast.If):
         return [n.value for n in ast.walk(node.test) if isinstance(n, ast.NamedExpr)]
     value = getattr(node, "value", None)

@@ -133,7 +133,7 @@ class _Step:
         return _number(self.settings.pop(name, ast.Constant(default)))
 
     def epsilon(self, default: float) -> Term:
-        """What keeps the divisor from being 0."""
+        """The term that keeps the divisor from being 0."""
         return terms.number(self.number("eps", default))
 
     def symbol(self, latex: str) -> Term:

@@ -38,7 +38,7 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     function: str = ""
     """The function that it stands in: `train`, `Trainer.fit`; "" at the file's top level."""
     mode: str
-    """Who computes the gradient: manual, autograd, optimizer or model."""
+    """The gradient mode: manual, autograd, optimizer or model."""
     phases: tuple[ScriptPhase, ...]
     """In the order in which their statements run."""
     is_regular: bool = False
@@ -48,7 +48,7 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     prediction: str = ""
     """The name that the loss compares with the target; "" if the code does not tell."""
     parameters: tuple[str, ...] = ()
-    """What the code changes by hand, as expressions: `w`, `self.w`, `params["w"]`, `weights[0]`.
+    """Parameters that the code changes by hand: `w`, `self.w`, `params["w"]`, `weights[0]`.
 
     Empty where an optimizer changes them: they are found while the script runs.
     """
@@ -57,7 +57,7 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     rates: tuple[str, ...] = ()
     """The names of the learning rate in the file: `lr`, `args.lr`."""
     epochs: int | None = None
-    """How often it runs, if the code says it as a number."""
+    """The number of its passes, if the code says it."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

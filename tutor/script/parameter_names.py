@@ -1,4 +1,4 @@
-"""What a loop changes by hand: its parameters, their gradients and the rates, as expressions.
+"""The names that a loop changes by hand: its parameters, their gradients and the rates.
 
 They are named as the loop's own code names them, also where a function that it calls makes the
 change under a name of its own.
@@ -119,7 +119,7 @@ class ParameterNames:
         )
 
     def _whole(self, target: ast.expr, loop: ast.For) -> ast.expr | None:
-        """What a loop goes through the parameters of: `params`, for `p` and for `params[key]`."""
+        """The container that a loop goes through: `params`, for `p` and for `params[key]`."""
         own = variables(targets_of(loop))
         match target:
             case ast.Subscript(value=value) if not variables([value]) & own:
@@ -183,7 +183,7 @@ class ParameterNames:
         return found
 
     def _given(self, function: FunctionCode, call: ast.Call) -> dict[str, ast.expr]:
-        """What a call gives for the names of a function's parameters, `self` included."""
+        """The arguments of a call by the names of the function's parameters, `self` included."""
         given = self.index.arguments(function, call)
         arguments = function.args.args
         is_method = self.index.class_of(function) is not None and isinstance(
@@ -250,7 +250,7 @@ def _source_name(loop: ast.For, name: str) -> str:
 
 
 def _source_of(loop: ast.For, name: str) -> ast.expr | None:
-    """What a loop's target takes its values from: `params` of `for p, g in zip(params, grads)`."""
+    """The source of the values of a loop's target: `params` of `for p, g in zip(params, grads)`."""
     iterated, target = loop.iter, loop.target
     while called_name(iterated) in _ITERATING and isinstance(iterated, ast.Call) and iterated.args:
         if called_name(iterated) == "enumerate" and isinstance(target, ast.Tuple):

@@ -299,7 +299,7 @@ class ScriptLoop(Loop):
 
     @property
     def notes(self) -> tuple[Remark, ...]:
-        """What the tutor has changed in the script's environment, and where its files are."""
+        """Notes on what the tutor has changed in the script's environment, and on its files."""
         files = self._environment.files
         is_aside = files is not None and files.folder is not None
         aside = (Remark("files_aside"),) if is_aside else ()

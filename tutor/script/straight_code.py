@@ -101,7 +101,7 @@ class Straightener:
     def _way_into(
         self, statement: ast.stmt
     ) -> ast.For | ast.While | ast.If | tuple[ast.Call, ast.FunctionDef] | None:
-        """What a statement leads into on the way to the loop; None if it does not."""
+        """The block that a statement leads into on the way to the loop; None if it does not."""
         if not self._leads_to_loop(statement):
             return None
         match statement:
@@ -297,7 +297,7 @@ class _PhaseRow:
         self.report: list[ast.stmt] = []
         self._found: list[PhaseCode] = []
         self._waiting: list[ast.stmt] = []
-        """What goes with the next phase."""
+        """The statements that go with the next phase."""
 
     def add(self, statement: ast.stmt, begins: ScriptPhase | None) -> None:
         """Add a statement, and the phase that begins with it."""

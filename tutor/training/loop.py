@@ -134,7 +134,7 @@ class Loop:
 
     @property
     def notes(self) -> tuple[Remark, ...]:
-        """What a reader of its figures has to know."""
+        """Notes for a reader of its figures."""
         return ()
 
     @property

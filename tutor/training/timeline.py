@@ -299,7 +299,7 @@ class RunTimeline:
         return self.loop.has_next_epoch()
 
     def _seconds_from_keyframe(self, epoch: int) -> float:
-        """How long it takes to come to the end of `epoch` again."""
+        """Seconds to come to the end of `epoch` again."""
         keyframe = self._nearest(epoch, is_end=True)
         return (epoch - (keyframe.epoch if keyframe else 0)) * self._epoch_seconds
 

@@ -81,6 +81,6 @@ def refusal_in_source(refusal: Refusal, source: ScriptSource) -> str:
 
 
 def source_note_text(note: SourceNote, source: ScriptSource) -> str:
-    """What the tutor does with a line of a notebook that is not plain Python."""
+    """The sentence on a line of a notebook that is not plain Python."""
     text = _NOTES[note.code].format(text=note.text)
     return one_line(f"{source.place(note.line)}: {text}")

@@ -16,7 +16,7 @@ from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
 _MEAN = 1
-"""What `_saved_reduction` of a loss function's node is for reduction="mean"."""
+"""The `_saved_reduction` of a loss function's node for reduction="mean"."""
 _PARTS = ("chunk", "split", "range(", "batch", "micro")
 """Words of a loop over parts of a batch."""
 _CLOSE = 1e-5

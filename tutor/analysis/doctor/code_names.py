@@ -8,7 +8,7 @@ from tutor.analysis.doctor.source_code import SourceCode, targets_of
 
 
 def variable_at(source: SourceCode, line: int) -> str:
-    """What the statement on a line assigns to; of another statement its code, if it is short."""
+    """The target of the assignment on a line; of another statement its code, if it is short."""
     statement = source.statement_at(line)
     if statement is None:
         return ""

@@ -47,7 +47,7 @@ def examine(
     rules: Sequence[type[DoctorRule]] = RULES,
     with_taught: bool = False,
 ) -> DoctorReport:
-    """What is wrong with a lesson's code, or a script's, in the mode that a recipe ends in.
+    """The mistakes in a lesson's code, or a script's, in the mode that a recipe ends in.
 
     The recipe's own run is left alone. `until`, asked between steps, stops it: what was found until
     then is reported. Raises RunError if Setup does, LessonRaised if the learner stops its code.

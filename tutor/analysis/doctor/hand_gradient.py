@@ -45,7 +45,7 @@ class HandGradientRule(DoctorRule):
         super().__init__(patient)
         self._lockstep: ModeLockstep | None = None
         self._found: dict[str, DoctorFinding] = {}
-        """What the first epoch has shown, by parameter: the second has to show it, too."""
+        """The findings of the first epoch, by parameter: the second has to show them, too."""
         self._seen: set[str] = set()
 
     def after(self, moment: Moment) -> Iterator[DoctorFinding]:
@@ -65,7 +65,7 @@ class HandGradientRule(DoctorRule):
             self._seen.add(name)
 
     def at_end(self) -> Iterator[DoctorFinding]:
-        """What only one epoch has shown."""
+        """Findings that only one epoch has shown."""
         yield from self._found.values()
 
     def _is_there(self, moment: Moment) -> bool:

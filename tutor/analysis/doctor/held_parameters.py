@@ -63,7 +63,7 @@ class HeldParametersRule(DoctorRule):
                     self._gradients[key] = number_at(leaf.grad, element_of(leaf.grad))
 
     def at_end(self) -> Iterable[DoctorFinding]:
-        """What is left out, if anything: one finding for each reason."""
+        """The parameters that are left out, if any: one finding for each reason."""
         left = {
             key: leaf
             for key, leaf in self._leaves.items()

@@ -116,7 +116,7 @@ class KeptGraphRule(DoctorRule):
 
 
 def _added(statement: ast.stmt, name: str) -> ast.expr | None:
-    """What a statement adds to a name: of `total += loss` and of `losses.append(loss)`."""
+    """The value a statement adds to a name: of `total += loss` and of `losses.append(loss)`."""
     match statement:
         case ast.AugAssign(target=target, value=value) if ast.unparse(target) == name:
             return value

@@ -153,7 +153,7 @@ def _growth(sizes: list[float]) -> tuple[float, float]:
 
 
 def _operands(node: Node) -> Iterator[Node]:
-    """What a node's gradients go to; of a transposed matrix, the matrix."""
+    """The tensor that a node's gradients go to; of a transposed matrix, the matrix."""
     for child, _ in node.next_functions:
         if child is None:
             continue

@@ -34,7 +34,7 @@ class LossArgumentsRule(DoctorRule):
     """A loss function that is called with what it does not expect."""
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
-        """What is wrong with the calls of this step, and with the one that raised its error."""
+        """The mistakes in the calls of this step, and in the one that raised its error."""
         for call in moment.calls_of(*_LOSSES):
             yield from self._look(call)
         failed = moment.failed

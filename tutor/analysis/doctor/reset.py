@@ -182,7 +182,7 @@ def _is_step(node: ast.AST) -> bool:
 
 
 def _updated(statement: ast.stmt, label: str) -> str | None:
-    """What a statement changes, if it is the parameter of this label, or one of a loop's."""
+    """The name that a statement changes, if it is this label's parameter, or one of a loop's."""
     match statement:
         case ast.AugAssign(target=ast.Attribute(value=inner, attr="data")):
             target = inner

@@ -47,7 +47,7 @@ class ResetOrderRule(DoctorRule):
             self._found.append(self._finding(call, ready))
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
-        """What was seen in the step."""
+        """The resets and updates that were seen in the step."""
         found, self._found = self._found, []
         return found
 

@@ -188,15 +188,15 @@ class DoctorRule:
         """Called before each step, and once (phase Setup) before the first."""
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
-        """What is wrong, after a step; also after one that has raised an error."""
+        """The mistakes seen after a step; also after one that has raised an error."""
         return ()
 
     def at_end(self) -> Iterable[DoctorFinding]:
-        """What is wrong, after the last step that is examined; also where it raised an error."""
+        """The mistakes seen after the last examined step; also where it raised an error."""
         return ()
 
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:
-        """What is wrong, after the run has come to the end of the epoch `epochs`."""
+        """The mistakes seen after the run has come to the end of the epoch `epochs`."""
         return ()
 
 
