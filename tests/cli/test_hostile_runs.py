@@ -32,10 +32,13 @@ from tutor.training.run import Run
 from tutor.validation import lesson_check
 
 TENSORS = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)"
-SETUP = f"""import ctypes, os, pathlib, signal, subprocess
+SETUP = f"""import ctypes, os, pathlib, signal, subprocess, time
 there = pathlib.Path(os.environ.get("THERE", "there")).touch
 {TENSORS}
 n = 0
+class Slow:
+    def __del__(self):
+        there(), time.sleep(0.5)
 def too_much():
     z = np.ones(2**24)
     try:
@@ -102,8 +105,9 @@ BUSY = "[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; there(); sum(range(
         BUSY,
         "[os.fork() for _ in range(3)]; subprocess.Popen(['sleep', '77'], "
         "start_new_session=True); there(); os.kill(os.getpid(), signal.SIGSTOP)",
+        "Slow(); os.kill(os.getpid(), signal.SIGSTOP)",
     ],
-    ids=["busy", "stopped, with others"],
+    ids=["busy", "stopped, with others", "in a finalizer"],
 )
 def test_ctrl_c_ends_it_with_all_that_it_has_started_and_names_the_line(
     home: Path, mischief: str

@@ -11,10 +11,11 @@ import faulthandler
 import gc
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, BinaryIO, TextIO, TypeAlias
+from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
 from tutor.engine.process import DUMP_SIGNAL
 from tutor.engine.streams import Inbox, for_the_main_thread_alone
@@ -45,6 +46,7 @@ def main(serve: Serve | None = None) -> None:
     leave, pid = os._exit, os.getpid()
     gc.disable()  # all that is loaded stays: to look for garbage takes a tenth longer
     limit_expressions()
+    sys.unraisablehook = _raise_ignored_interrupt
     _dump_stack_at_the_end(errors)
     # A copy of this process that a lesson makes must neither read nor write in its place, nor mix
     # its stack into this one's.
@@ -113,6 +115,25 @@ def _dump_stack_at_the_end(errors: TextIO) -> None:
 
     # These two leave no trace of their caller.
     os._exit, os.kill = exit_with_stack, kill_with_stack  # type: ignore[assignment]
+
+
+def _raise_ignored_interrupt(ignored: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt again that Python has ignored, as it does in `__del__` and around a fork.
+
+    An exception of this function would be ignored, too: a trace function raises it before the
+    next instruction of the code that met the interrupt.
+    """
+    interrupt, frame = ignored.exc_value, sys._getframe(1)
+    if not isinstance(interrupt, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
+        return
+
+    def raise_it(*_: object) -> NoReturn:
+        sys.settrace(None)
+        raise interrupt.with_traceback(None)
+
+    frame.f_trace, frame.f_trace_opcodes = raise_it, True
+    sys.settrace(lambda *_: None)
 
 
 def _cut_off(*descriptors: int) -> None:
