@@ -13,10 +13,17 @@ from tests.engine.conftest import server_here
 from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import open_runs
+from tutor.engine.server import OptimizerLoader
 from tutor.lesson.document import parse
 from tutor.protocol.messages import FramePainted, OpenLesson, to_line
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
+
+
+class Loading(OptimizerLoader):
+    """A loader that is loading for as long as its target runs."""
+
+    run = threading.Thread.run
 
 
 @pytest.mark.parametrize(
@@ -32,7 +39,7 @@ def test_a_lesson_that_may_import_waits_for_what_is_being_loaded(
 ) -> None:
     monkeypatch.setattr(open_runs, "limit_memory", lambda _: None)
     end = threading.Event()
-    loading = threading.Thread(target=end.wait, args=(PATIENCE,))
+    loading = Loading(target=end.wait, args=(PATIENCE,))
     there, _ = server_here(optimizers=loading)
     loading.start()
     threading.Timer(0.2, end.set).start() if waits else None

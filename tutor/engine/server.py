@@ -20,6 +20,7 @@ from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.streams import Capture, Inbox, for_the_main_thread_alone, interruptible
 from tutor.errors import Refused, RunError
+from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Remark
 from tutor.protocol.messages import (
     Command,
@@ -60,11 +61,37 @@ frame that the app paints takes a core away from the training."""
 PATIENCE = 0.5
 """Seconds after which a long replay is reported."""
 
-
 _STOPPED = Remark("stopped")
 
 _DURING_A_RUN = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
 """Commands that are done in the middle of a run, which then continues."""
+
+_IMPORTING = re.compile(r"\b(import|import_module|compile|use_deterministic_algorithms|exec)\b")
+"""In a lesson that may load a part of PyTorch in another order than an optimizer does.
+
+Two threads that load modules in different orders find some of them half loaded.
+"""
+
+
+class OptimizerLoader(threading.Thread):
+    """The loading of PyTorch's optimizers while the first lesson that uses them stands."""
+
+    def run(self) -> None:
+        """Make an optimizer: the first of a process loads some 800 modules, for over a second."""
+        # Where they can't be loaded, the lesson that makes the first optimizer shows why.
+        with suppress(ImportError, AttributeError):
+            torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+    def load_for(self, lesson: Lesson) -> None:
+        """Load what another mode of a lesson will need, while the learner looks."""
+        if self.ident is None and "torch.optim" in lesson.source:
+            with for_the_main_thread_alone():
+                self.start()
+
+    def wait_before(self, lesson: Lesson) -> None:
+        """Let no lesson import what is being loaded: it would find it half loaded."""
+        if self.is_alive() and _IMPORTING.search(lesson.source):
+            self.join()
 
 
 @dataclass(slots=True)
@@ -87,10 +114,7 @@ class Server:
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
-    optimizers: threading.Thread = field(
-        default_factory=lambda: threading.Thread(target=_load_optimizers, daemon=True)
-    )
-    """Loads them while the first lesson that uses them stands."""
+    optimizers: OptimizerLoader = field(default_factory=lambda: OptimizerLoader(daemon=True))
 
     def __post_init__(self) -> None:
         """Compute inspections without showing what the lesson prints in them."""
@@ -101,7 +125,8 @@ class Server:
         self.send(EngineReady(torch=str(torch.__version__), devices=devices.available()))
         while True:
             self.handle(self.inbox.next())
-            self._load_ahead()
+            if self.opened is not None and self.runs is not None:
+                self.optimizers.load_for(self.opened.lesson)
             self.inspect()
 
     def handle(self, command: Command) -> None:
@@ -119,14 +144,6 @@ class Server:
         except KeyboardInterrupt:
             before.restore()
             self._rebuild(command.number)
-
-    def _load_ahead(self) -> None:
-        """Load what another mode of the open lesson will need, while the learner looks."""
-        if self.opened is None or self.optimizers.ident is not None:
-            return
-        if self.runs is not None and "torch.optim" in self.opened.lesson.source:
-            with for_the_main_thread_alone():
-                self.optimizers.start()
 
     def inspect(self) -> None:
         """Send the inspections that the app wants, as long as no command waits."""
@@ -169,7 +186,9 @@ class Server:
         if isinstance(command, LessonCommand):
             self._run_lesson(command)
             return
-        self._wait_for_optimizers(command)
+        opened = command if isinstance(command, OpenLesson) else self.opened
+        if opened is not None:
+            self.optimizers.wait_before(opened.lesson)
         if isinstance(command, OpenLesson):
             before = self._open(command)
         elif isinstance(command, Inspect):
@@ -180,8 +199,7 @@ class Server:
             raise Refused("no_lesson")
         elif isinstance(command, RunTo):
             self.runs.notes = ()
-            self._run_to(self.runs, command.epoch, command.number)
-            return
+            self._train_to(self.runs, command.epoch)
         elif isinstance(command, Seek):
             self._seek(self.runs, command)
             return
@@ -202,16 +220,6 @@ class Server:
         if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
             raise Refused("no_lesson")
         self._show(answers=command.number, frame=frame, before=before)
-
-    def _wait_for_optimizers(self, command: Command) -> None:
-        """Let no lesson import what is being loaded: it would find it half loaded."""
-        opened = command if isinstance(command, OpenLesson) else self.opened
-        if (
-            self.optimizers.is_alive()
-            and opened is not None
-            and _IMPORTING.search(opened.lesson.source)
-        ):
-            self.optimizers.join()
 
     def _open(self, command: OpenLesson) -> Frame | None:
         """Open what the command says; returns the frame before, if it asks for one."""
@@ -312,13 +320,11 @@ class Server:
 
         return is_stopped
 
-    def _run_to(self, runs: Runs, epoch: int, number: int) -> None:
-        """Train until `epoch`, or until a command comes that can't be done on the way."""
-        self._train_to(runs, epoch)
-        self._show(answers=number)
-
     def _train_to(self, runs: Runs, epoch: int) -> bool:
-        """Train to the end of an epoch; whether the run came there."""
+        """Train to the end of an epoch, or until a command comes that can't be done on the way.
+
+        Returns whether the run came there.
+        """
         self.target, self.inbox.has_painted = epoch, True
         try:
             self._train(runs, epoch, time.perf_counter(), runs.current.at.epoch)
@@ -420,17 +426,3 @@ class Server:
             return
         runs.take_up_again()
         self._show(answers, notes=(_STOPPED,))
-
-
-def _load_optimizers() -> None:
-    """Make an optimizer: the first of a process loads some 800 modules, for over a second."""
-    # Where they can't be loaded, the lesson that makes the first optimizer shows why.
-    with suppress(ImportError, AttributeError):
-        torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-
-
-_IMPORTING = re.compile(r"\b(import|import_module|compile|use_deterministic_algorithms|exec)\b")
-"""In a lesson that may load a part of PyTorch in another order than an optimizer does.
-
-Two threads that load modules in different orders find some of them half loaded.
-"""
