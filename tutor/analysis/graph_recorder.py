@@ -123,7 +123,7 @@ class GraphRecorder(TorchFunctionMode):
     ) -> Any:
         """Call `func`, and record what it did if the lesson's code called it."""
         kwargs = kwargs or {}
-        frame = None if self._is_busy else self._lesson_frame()
+        frame = None if self._is_busy else frame_within(self._filename)
         if frame is None:
             return func(*args, **kwargs)
         self._calls += 1
@@ -143,13 +143,6 @@ class GraphRecorder(TorchFunctionMode):
             self._note_locals(frame)
             self._called(RecordedCall(func, args, kwargs, frame.f_code), found)
         return found
-
-    def _lesson_frame(self) -> FrameType | None:
-        """The innermost of the lesson's own code that is running."""
-        frame: FrameType | None = sys._getframe(2)
-        while frame is not None and frame.f_code.co_filename != self._filename:
-            frame = frame.f_back
-        return frame
 
     def _note_locals(self, frame: FrameType) -> None:
         if frame.f_locals is frame.f_globals:
@@ -272,6 +265,14 @@ def safe_value(tensor: torch.Tensor) -> Value:
         return value_of(tensor if tensor.layout == torch.strided else tensor.to_dense())
     except Exception as error:  # noqa: BLE001 - whatever an exotic tensor raises, the lesson continues
         return text_value(f"{type(tensor).__name__} ({type(error).__name__})")
+
+
+def frame_within(filename: str) -> FrameType | None:
+    """The innermost frame on the stack whose code was compiled with this file name."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != filename:
+        frame = frame.f_back
+    return frame
 
 
 def tensors_in(things: Any) -> Iterator[torch.Tensor]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests import shipped as lessons
 from tutor.analysis.doctor.examination import examine
-from tutor.analysis.doctor.taught import TAUGHT
+from tutor.analysis.doctor.rules import TAUGHT
 from tutor.lesson.exercise import Repair
 from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import RunRecipe

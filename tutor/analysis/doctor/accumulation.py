@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.code_names import conditions_around, loops_around
-from tutor.analysis.doctor.graph_nodes import leaves_of
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.tensors import held_by, leaves_of, norm_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
@@ -51,9 +50,8 @@ class AccumulationRule(DoctorRule):
     def before_call(self, call: TorchCall) -> None:
         """Count a backward for each leaf; see what an optimizer uses."""
         if call.name == "optimizer.step":
-            for group in call.arguments[0].param_groups:
-                for parameter in group["params"]:
-                    self._used(parameter, call.line)
+            for parameter in held_by(call.arguments[0]):
+                self._used(parameter, call.line)
             return
         loss = call.argument(0, "tensors")
         if not isinstance(loss, torch.Tensor):
@@ -72,13 +70,13 @@ class AccumulationRule(DoctorRule):
         if call.name == "backward":
             for window in self._windows.values():
                 if window.leaf.grad is not None:
-                    window.norm = _norm(window.leaf.grad)
+                    window.norm = norm_of(window.leaf.grad)
 
     def _used(self, leaf: torch.Tensor, line: int) -> None:
         window = self._windows.pop(id(leaf), None)
         if window is None or leaf.grad is None:
             return
-        is_same = abs(_norm(leaf.grad) - window.norm) <= _CLOSE * window.norm
+        is_same = abs(norm_of(leaf.grad) - window.norm) <= _CLOSE * window.norm
         is_one_line = len(set(window.lines)) == 1
         if is_same and is_one_line and window.are_means and len(window.lines) > 1:
             self._ripe.append((window, line))
@@ -102,12 +100,12 @@ class AccumulationRule(DoctorRule):
     def _adds_batches(self, backward: int, update: int) -> bool:
         """Whether the update stands under a condition of its own, or the backward in a loop."""
         source = self.patient.source
-        mine = [id(node) for node in conditions_around(source, backward)]
-        conditions = [c for c in conditions_around(source, update) if id(c) not in mine]
+        mine = [id(node) for node in source.conditions_around(backward)]
+        conditions = [c for c in source.conditions_around(update) if id(c) not in mine]
         if any(isinstance(n, ast.Mod | ast.Eq) for c in conditions for n in ast.walk(c.test)):
             return True
-        outer = [id(loop) for loop in loops_around(source, update)]
-        inner = [loop for loop in loops_around(source, backward) if id(loop) not in outer]
+        outer = [id(loop) for loop in source.loops_around(update)]
+        inner = [loop for loop in source.loops_around(backward) if id(loop) not in outer]
         iterated = [ast.unparse(loop.iter) for loop in inner if isinstance(loop, ast.For)]
         return any(word in text for text in iterated for word in _PARTS)
 
@@ -133,7 +131,7 @@ class AccumulationRule(DoctorRule):
         statement = source.statement_at(line)
         moduli = [
             source.segment(node.right)
-            for condition in conditions_around(source, update)
+            for condition in source.conditions_around(update)
             for node in ast.walk(condition.test)
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod)
         ]
@@ -154,7 +152,3 @@ def _is_mean(node: Node | None, depth: int = 4) -> bool:
     if name.startswith(("Add", "Squeeze", "View", "Reshape", "ToCopy")):
         return any(_is_mean(child, depth - 1) for child, _ in node.next_functions)
     return False
-
-
-def _norm(gradient: torch.Tensor) -> float:
-    return float(gradient.detach().to_dense().norm())

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 import torch
 from msgspec.structs import replace
 
-from tutor.analysis.doctor.evidence import element_of, number_at
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import extreme_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
@@ -52,7 +52,7 @@ class GradientRule(DoctorRule):
             return
         loss = call.argument(0, "self")
         if isinstance(loss, torch.Tensor) and loss.numel():
-            self._loss = max(self._loss, abs(number_at(loss, element_of(loss))))
+            self._loss = max(self._loss, abs(extreme_of(loss)))
         for name, parameter in self._watched().items():
             if parameter.is_leaf:
                 gradient = parameter.grad
@@ -66,7 +66,7 @@ class GradientRule(DoctorRule):
         for call in moment.calls:
             if call.name.startswith(("get ", "set ", "optimizer")) and call.name != "get data":
                 continue
-            for argument in _tensors(call):
+            for argument in call.tensors():
                 if id(argument) in watched and call.name not in ("backward", "zero"):
                     self._note_use(call, argument, moment)
             if call.name in _CUTS and moment.phase in ("Predict", "Loss") and _needs(call):
@@ -147,17 +147,9 @@ class GradientRule(DoctorRule):
         )
 
 
-def _tensors(call: TorchCall) -> Iterator[torch.Tensor]:
-    """The tensors among a call's arguments, in lists too."""
-    for one in (*call.arguments, *call.keywords.values()):
-        for thing in one if isinstance(one, list | tuple) else (one,):
-            if isinstance(thing, torch.Tensor):
-                yield thing
-
-
 def _needs(call: TorchCall) -> bool:
     """Whether what is cut off would have asked for a gradient."""
-    return any(tensor.requires_grad for tensor in _tensors(call))
+    return any(tensor.requires_grad for tensor in call.tensors())
 
 
 def _freezes(source: SourceCode) -> bool:

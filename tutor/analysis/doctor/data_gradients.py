@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tutor.analysis.doctor.graph_nodes import leaves_of
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.tensors import held_by, leaves_of, norm_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
@@ -52,11 +52,9 @@ class DataGradientRule(DoctorRule):
     def before_call(self, call: TorchCall) -> None:
         """Note the leaves that a backward comes to, and what an optimizer holds."""
         if call.name == "optimizer.step":
-            groups = call.arguments[0].param_groups
-            self._no_data.update(id(p) for group in groups for p in group["params"])
+            self._no_data.update(map(id, held_by(call.arguments[0])))
         elif call.name == "backward":
-            loss = call.argument(0, "tensors")
-            for leaf in leaves_of(loss) if isinstance(loss, torch.Tensor) else ():
+            for leaf in leaves_of(call.argument(0, "tensors")):
                 is_long = leaf.ndim > 0 and leaf.shape[0] > 1
                 if is_long and not isinstance(leaf, torch.nn.Parameter) and not leaf.is_complex():
                     new = _Data(leaf, leaf.detach().clone(), call.line)
@@ -67,7 +65,7 @@ class DataGradientRule(DoctorRule):
         if call.name == "backward":
             for data in self._data.values():
                 if data.first is None and data.tensor.grad is not None:
-                    data.first = _norm(data.tensor.grad)
+                    data.first = norm_of(data.tensor.grad)
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """See which tensors are weights, which gradients are read, and how long a batch is."""
@@ -119,7 +117,7 @@ class DataGradientRule(DoctorRule):
             numbers={
                 "size": data.tensor.numel(),
                 "first": first,
-                "last": _norm(gradient),
+                "last": norm_of(gradient),
             },
             lesson="before-backward",
             fix=self._fix(places[0]) if places else None,
@@ -156,7 +154,3 @@ def _asks_for_gradient(node: ast.AST, name: str) -> bool:
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=inner, attr="requires_grad_"))):
             return ast.unparse(inner) == name
     return False
-
-
-def _norm(gradient: torch.Tensor) -> float:
-    return float(gradient.detach().to_dense().norm() if gradient.is_sparse else gradient.norm())

@@ -18,9 +18,9 @@ from tutor.analysis.doctor.curvature import (
     rate_of_step,
     slope_of,
 )
-from tutor.analysis.doctor.graph_nodes import leaves_of
 from tutor.analysis.doctor.learning_rates import RatePlace, place_of_rate
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.tensors import leaves_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 from tutor.training.loop import Loop

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import torch
 
-from tutor.analysis.doctor.graph_nodes import grad_fn_of
 from tutor.analysis.doctor.rule import DoctorRule, Moment
 from tutor.analysis.doctor.source_code import called_name
+from tutor.analysis.doctor.tensors import grad_fn_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 

@@ -9,16 +9,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tutor.analysis.doctor.code_names import function_around, loops_around
-from tutor.analysis.doctor.evidence import element_of, number_at
 from tutor.analysis.doctor.module_forwards import (
     DropoutCall,
     Forward,
     ForwardWatcher,
-    tensors_in,
 )
 from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Patient
+from tutor.analysis.doctor.tensors import number_at, place_of_extreme
 from tutor.analysis.doctor.torch_calls import CallRecorder
+from tutor.analysis.graph_recorder import tensors_in
 from tutor.protocol.findings import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
 
@@ -93,7 +92,7 @@ class EvaluationRule(DoctorRule):
         here, there = self._output(forward, True), self._output(forward, False)
         if here is None or there is None or here.shape != there.shape:
             return
-        index = element_of(here - there)
+        index = place_of_extreme(here - there)
         if not here.numel() or number_at(here, index) == number_at(there, index):
             return
         yield DoctorFinding(
@@ -127,7 +126,7 @@ class EvaluationRule(DoctorRule):
         statement = source.statement_at(forward.line)
         if not name or statement is None:
             return None
-        is_inside = function_around(source, forward.line) or loops_around(source, forward.line)
+        is_inside = source.function_around(forward.line) or source.loops_around(forward.line)
         is_lesson = self.patient.lesson.script is None
         back = any(ast.unparse(call.func) == f"{name}.train" for call in source.calls("train"))
         follows = bool(is_inside) or is_lesson
@@ -177,7 +176,7 @@ class EvaluationRule(DoctorRule):
         parts = [*map(source.segment, node.args)]
         parts += [f"{k.arg}={source.segment(k.value)}" for k in node.keywords]
         code = f"{source.segment(node.func)}({', '.join(parts)}, training=self.training)"
-        function = function_around(source, call.line)
+        function = source.function_around(call.line)
         is_method = isinstance(function, ast.FunctionDef) and "self" in ast.unparse(function.args)
         yield DoctorFinding(
             code="dropout_in_evaluation",

@@ -8,9 +8,8 @@ from contextlib import ExitStack, contextmanager, nullcontext
 
 from tutor.analysis.doctor.forks import Compiled, Forks
 from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
-from tutor.analysis.doctor.rules import RULES
+from tutor.analysis.doctor.rules import RULES, is_taught
 from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.doctor.taught import is_taught
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.findings import DoctorFinding, DoctorReport

@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.evidence import element_of, number_at
-from tutor.analysis.doctor.graph_nodes import leaves_of
 from tutor.analysis.doctor.rule import DoctorRule, Patient, label_of
+from tutor.analysis.doctor.tensors import extreme_of, leaves_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
 
@@ -50,8 +49,7 @@ class HeldParametersRule(DoctorRule):
         if call.name != "backward":
             self._has_stepped = True
             return
-        loss = call.argument(0, "self")
-        for leaf in leaves_of(loss) if isinstance(loss, torch.Tensor) else ():
+        for leaf in leaves_of(call.argument(0, "self")):
             self._leaves[id(leaf)] = leaf
             self._starts.setdefault(id(leaf), _sample(leaf))
 
@@ -60,7 +58,7 @@ class HeldParametersRule(DoctorRule):
         if call.name == "backward":
             for key, leaf in self._leaves.items():
                 if leaf.grad is not None and bool(leaf.grad.any()):
-                    self._gradients[key] = number_at(leaf.grad, element_of(leaf.grad))
+                    self._gradients[key] = extreme_of(leaf.grad)
 
     def at_end(self) -> Iterable[DoctorFinding]:
         """The parameters that are left out, if any: one finding for each reason."""

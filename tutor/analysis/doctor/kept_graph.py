@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.graph_nodes import grad_fn_of
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, inside
+from tutor.analysis.doctor.tensors import grad_fn_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.graph_nodes import leaves_of, nodes_below
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.tensors import leaves_of, nodes_below
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import DoctorFinding
 

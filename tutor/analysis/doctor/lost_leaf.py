@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from tutor.analysis.doctor.evidence import element_of, number_at
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import extreme_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
@@ -71,7 +71,7 @@ class LostLeafRule(DoctorRule):
                 continue
             statement = self._statement(moment, name)
             if statement is not None and not (thing.is_leaf and thing.requires_grad):
-                gradient = number_at(before.grad, element_of(before.grad))
+                gradient = extreme_of(before.grad)
                 self._lost[name] = _Lost(name, gradient, thing, statement)
 
     def _statement(self, moment: Moment, name: str) -> ast.stmt | None:

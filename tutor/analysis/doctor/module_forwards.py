@@ -19,8 +19,9 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 
-from tutor.analysis.doctor.graph_nodes import nodes_below
+from tutor.analysis.doctor.tensors import nodes_below
 from tutor.analysis.doctor.torch_calls import is_tutors
+from tutor.analysis.graph_recorder import frame_within, tensors_in
 
 _COMPARING = frozenset(
     {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
@@ -104,7 +105,7 @@ class ForwardWatcher(TorchFunctionMode):
         if self._open:
             self._open.append((module, self._open[0][1]))
             return
-        frame = self._frame()
+        frame = frame_within(self._filename)
         if frame is not None:
             is_recorded = torch.is_grad_enabled()
             name, line = _name_in(frame, module), frame.f_lineno
@@ -193,15 +194,8 @@ class ForwardWatcher(TorchFunctionMode):
         key, notes = id(tensor), self._notes
         notes[key] = (weakref.ref(tensor, lambda _: notes.pop(key, None)), forwards)
 
-    def _frame(self) -> FrameType | None:
-        """The innermost frame of the code's file on the stack."""
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename != self._filename:
-            frame = frame.f_back
-        return frame
-
     def _line(self) -> int:
-        frame = self._frame()
+        frame = frame_within(self._filename)
         return frame.f_lineno if frame is not None else 0
 
 
@@ -223,14 +217,3 @@ def changes_in_evaluation(module: torch.nn.Module) -> bool:
     if isinstance(module, _DropoutNd):
         return module.p > 0
     return isinstance(module, _BatchNorm) and module.track_running_stats
-
-
-def tensors_in(things: Any) -> Iterator[torch.Tensor]:
-    """The tensors in an object, a list or a dict."""
-    if isinstance(things, torch.Tensor):
-        yield things
-    elif isinstance(things, list | tuple):
-        for thing in things:
-            yield from tensors_in(thing)
-    elif isinstance(things, dict):
-        yield from tensors_in(list(things.values()))

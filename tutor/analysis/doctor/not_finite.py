@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,11 @@ import torch
 from torch.autograd.graph import Node
 
 from tutor.analysis.doctor.array_operations import first_not_finite
-from tutor.analysis.doctor.code_names import variable_at
-from tutor.analysis.doctor.graph_nodes import MOST_NODES, leaves_of, nodes_below
 from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
+from tutor.analysis.doctor.source_code import SourceCode, targets_of
+from tutor.analysis.doctor.tensors import MOST_NODES, leaves_of, nodes_below
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
+from tutor.analysis.graph_recorder import tensors_in
 from tutor.lesson.model import SETUP
 from tutor.protocol.findings import DoctorFinding, Evidence
 from tutor.training.values import is_finite
@@ -27,6 +29,9 @@ _MOST_EPOCHS = 200
 """So far; a script is run to its end, if that does not take long."""
 _MOST_STEPS = 300
 """Steps that are recorded there."""
+
+_LONGEST = 40
+"""Characters of a statement that is shown in place of a variable."""
 
 _FAR = 1e6
 """A parameter that has grown beyond this is one of a run that diverges: another rule's matter."""
@@ -105,7 +110,7 @@ class NotFiniteRule(DoctorRule):
 
     def _watch(self, node: Node) -> Any:
         def went_through(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
-            if not self._born and not any(map(_is_bad, _tensors(outputs))):
+            if not self._born and not any(map(_is_bad, tensors_in(outputs))):
                 for gradient in inputs:
                     if isinstance(gradient, torch.Tensor) and _is_bad(gradient):
                         self._born.append(_backward_birth(node, gradient, outputs))
@@ -148,7 +153,7 @@ class NotFiniteRule(DoctorRule):
 
     def _note(self, call: TorchCall) -> None:
         """Note which node belongs to the call, and where its result first was not finite."""
-        for tensor in _tensors(call.result):
+        for tensor in tensors_in(call.result):
             if tensor.grad_fn is not None:
                 self._claim(tensor.grad_fn, call)
             if id(tensor) not in self._births and _is_bad(tensor):
@@ -165,16 +170,17 @@ class NotFiniteRule(DoctorRule):
 
     def _birth(self, call: TorchCall, result: torch.Tensor) -> _Birth | None:
         """The birth of what a result holds: an argument's, or this call; None if it was given."""
-        things = [*call.arguments, *call.keywords.values()]
-        tensors = [t for t in _tensors(things) if t.is_floating_point() and t is not result]
-        is_in_place = any(t is result for t in _tensors(things))
+        tensors = [t for t in call.tensors() if t.is_floating_point() and t is not result]
+        is_in_place = any(t is result for t in call.tensors())
         bad = [t for t in tensors if _is_bad(t)]
         for tensor in bad:
             _, birth = self._births.get(id(tensor), (tensor, None))
             if birth is not None:
                 return birth
         makes_nan = bool(result.isnan().any()) and not any(bool(t.isnan().any()) for t in tensors)
-        is_made = not (tensors or is_in_place) or any(_is_bad_number(thing) for thing in things)
+        is_made = not (tensors or is_in_place) or any(
+            _is_bad_number(thing) for thing in call.things
+        )
         if (bad or is_made) and not (makes_nan and tensors):
             return None
         index = _first_bad(result)
@@ -246,7 +252,7 @@ class NotFiniteRule(DoctorRule):
         return DoctorFinding(
             code=code,
             line=line,
-            variable=variable_at(self.patient.source, line),
+            variable=_variable_at(self.patient.source, line),
             numbers=numbers,
             lesson="logistic" if is_logarithm else "where-nan-is-born",
             exercise="log-of-zero" if is_logarithm else "mask-after" if is_backward else "",
@@ -262,7 +268,7 @@ def _backward_birth(node: Node, gradient: torch.Tensor, outputs: tuple[Any, ...]
 
 def _argument_of(call: TorchCall, birth: _BackwardBirth) -> float | None:
     """The number that the operation was computed from, where its gradient is not finite."""
-    for tensor in _tensors([*call.arguments, *call.keywords.values()]):
+    for tensor in call.tensors():
         if len(birth.index) == tensor.ndim and tensor.requires_grad:
             try:
                 return float(tensor.detach()[birth.index])
@@ -273,7 +279,7 @@ def _argument_of(call: TorchCall, birth: _BackwardBirth) -> float | None:
 
 def _is_swapped(call: TorchCall) -> bool:
     """Whether target and prediction are swapped: the rule on arguments of losses says that."""
-    tensors = list(_tensors(call.arguments[:2]))
+    tensors = list(tensors_in(call.arguments[:2]))
     first_is_data = len(tensors) == 2 and not tensors[0].requires_grad
     return call.name.startswith("binary_cross_entropy") and first_is_data
 
@@ -335,9 +341,15 @@ def _evidence(number: float) -> Evidence:
     return number if math.isfinite(number) else str(number)
 
 
-def _tensors(things: Any) -> Iterator[torch.Tensor]:
-    if isinstance(things, torch.Tensor):
-        yield things
-    elif isinstance(things, list | tuple):
-        for thing in things:
-            yield from _tensors(thing)
+def _variable_at(source: SourceCode, line: int) -> str:
+    """The target of the assignment on a line; of another statement its code, if it is short."""
+    statement = source.statement_at(line)
+    if statement is None:
+        return ""
+    targets = targets_of(statement)
+    if targets and not isinstance(statement, ast.For):
+        return ast.unparse(targets[0])
+    if isinstance(statement, ast.Return | ast.Expr) and statement.value is not None:
+        code = ast.unparse(statement.value)
+        return code if len(code) <= _LONGEST else ""
+    return ""

@@ -1,4 +1,4 @@
-"""Gradients that are not reset: an update uses the sum of this and earlier gradients."""
+"""Gradients that are not reset, or reset too early."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from tutor.analysis.doctor.evidence import element_of, number_at
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import extreme_of, held_by, number_at, place_of_extreme
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
 
@@ -73,17 +74,16 @@ class MissingResetRule(DoctorRule):
             self._see_step(call)
 
     def _see_step(self, call: TorchCall) -> None:
-        for group in call.arguments[0].param_groups:
-            for parameter in group["params"]:
-                gradient, key = parameter.grad, id(parameter)
-                found = self._sums.pop(key, None)
-                if gradient is None:
-                    continue
-                if found and bool(gradient.any()):
-                    self._used.append((found, call.line))
-                if key in self._left:  # clipping has changed what backward left
-                    value = self._left[key].value
-                    self._left[key] = _Left(gradient.detach().clone(), value)
+        for parameter in held_by(call.arguments[0]):
+            gradient, key = parameter.grad, id(parameter)
+            found = self._sums.pop(key, None)
+            if gradient is None:
+                continue
+            if found and bool(gradient.any()):
+                self._used.append((found, call.line))
+            if key in self._left:  # clipping has changed what backward left
+                value = self._left[key].value
+                self._left[key] = _Left(gradient.detach().clone(), value)
 
     def after_call(self, call: TorchCall) -> None:
         """See which gradients were added to those that an update has used."""
@@ -108,12 +108,7 @@ class MissingResetRule(DoctorRule):
         """The finding, once an update has used such a sum."""
         if moment.error is not None:
             return ()
-        held = {
-            id(p)
-            for optimizer in self.patient.optimizers().values()
-            for group in optimizer.param_groups
-            for p in group["params"]
-        }
+        held = self.patient.held()
         for key, found in list(self._sums.items()):
             left = self._left.get(key)
             if key not in held and left and not torch.equal(found.parameter.detach(), left.value):
@@ -125,7 +120,7 @@ class MissingResetRule(DoctorRule):
 
     def _finding(self, moment: Moment, used: list[tuple[_Sum, int]]) -> DoctorFinding:
         found = used[0][0]
-        index = element_of(found.old)
+        index = place_of_extreme(found.old)
         old, held = number_at(found.old, index), number_at(found.held, index)
         return DoctorFinding(
             code="gradients_not_reset",
@@ -198,3 +193,80 @@ def _updated(statement: ast.stmt, label: str) -> str | None:
     text = ast.unparse(target)
     uses_gradient = f"{text}.grad" in ast.unparse(statement)
     return text if text == label or uses_gradient else None
+
+
+# ── Reset too early ─────────────────────────────────────────────────────────────────
+
+
+class ResetOrderRule(DoctorRule):
+    """An optimizer's step that finds no gradient, although backward has left one."""
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self._waiting: dict[int, float] = {}
+        """The gradients that no step has used yet: of each the number farthest from 0."""
+        self._found: list[DoctorFinding] = []
+
+    def after_call(self, call: TorchCall) -> None:
+        """Note the gradients that a backward has left."""
+        if call.name != "backward":
+            return
+        for key, tensor in self.patient.held().items():
+            self._waiting.pop(key, None)
+            if tensor.grad is not None and bool(tensor.grad.any()):
+                self._waiting[key] = extreme_of(tensor.grad)
+
+    def before_call(self, call: TorchCall) -> None:
+        """See whether they are still there when the optimizer makes its step."""
+        if call.name != "optimizer.step":
+            return
+        tensors = held_by(call.arguments[0])
+        ready = {t: self._waiting.pop(id(t)) for t in tensors if id(t) in self._waiting}
+        has_closure = call.argument(1, "closure") is not None  # it computes the gradients
+        if (
+            ready
+            and not has_closure
+            and all(t.grad is None or not bool(t.grad.any()) for t in ready)
+        ):
+            self._found.append(self._finding(call, ready))
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """The resets and updates that were seen in the step."""
+        found, self._found = self._found, []
+        return found
+
+    def _finding(self, call: TorchCall, ready: dict[torch.Tensor, float]) -> DoctorFinding:
+        source = self.patient.source
+        tensor, gradient = next(iter(ready.items()))
+        reset = _reset_before(source, call.line)
+        return DoctorFinding(
+            code="reset_before_update",
+            line=reset.lineno if reset is not None else call.line,
+            variable=self.patient.name_of(tensor) or "optimizer",
+            numbers={
+                "gradient": gradient,
+                "used": "None" if tensor.grad is None else 0.0,
+                "parameters": len(ready),
+            },
+            lesson="forgotten-zero",
+            exercise="none-or-zero",
+            fix=_swapped(source, reset, source.statement_at(call.line)),
+        )
+
+
+def _reset_before(source: SourceCode, line: int) -> ast.stmt | None:
+    """The last statement before a line, of the same block if there is one, that resets."""
+    statements = [source.statement_of(call) for call in source.calls("zero_grad")]
+    found = [s for s in statements if s is not None]
+    before = [s for s in found if s.lineno < line]
+    return max(before or found, key=lambda s: s.lineno, default=None)
+
+
+def _swapped(source: SourceCode, reset: ast.stmt | None, step: ast.stmt | None) -> CodeFix | None:
+    """The two statements in the other order, where one follows the other."""
+    if reset is None or step is None or reset.col_offset != step.col_offset:
+        return None
+    if (reset.end_lineno or reset.lineno) + 1 != step.lineno:
+        return None
+    code = f"{source.segment(step)}\n{source.segment(reset)}"
+    return CodeFix(line=reset.lineno, end_line=step.end_lineno or step.lineno, code=code)

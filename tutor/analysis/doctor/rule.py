@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import held_by
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.lesson.model import Lesson
 from tutor.protocol.findings import DoctorFinding
@@ -99,8 +100,7 @@ class Patient:
         return {
             id(tensor): tensor
             for optimizer in self.optimizers().values()
-            for group in optimizer.param_groups
-            for tensor in group["params"]
+            for tensor in held_by(optimizer)
         }
 
     def line_of_parameter(self, label: str) -> int:

@@ -1,6 +1,8 @@
-"""The table of the doctor's rules."""
+"""The table of the doctor's rules, and the mistakes that shipped lessons teach."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from tutor.analysis.doctor.accumulation import AccumulationRule
 from tutor.analysis.doctor.broadcast import BroadcastRule
@@ -16,11 +18,13 @@ from tutor.analysis.doctor.layer_gradients import LayerGradientRule
 from tutor.analysis.doctor.loss_arguments import LossArgumentsRule
 from tutor.analysis.doctor.lost_leaf import LostLeafRule
 from tutor.analysis.doctor.not_finite import NotFiniteRule
-from tutor.analysis.doctor.reset import MissingResetRule
-from tutor.analysis.doctor.reset_order import ResetOrderRule
+from tutor.analysis.doctor.reset import MissingResetRule, ResetOrderRule
 from tutor.analysis.doctor.rule import DoctorRule
 from tutor.analysis.doctor.scheduler_order import SchedulerOrderRule
 from tutor.analysis.doctor.seeds import SeedRule
+from tutor.lesson.model import Lesson
+from tutor.protocol.findings import DoctorFinding
+from tutor.protocol.frame import RunRecipe
 
 RULES: tuple[type[DoctorRule], ...] = (
     MissingResetRule,
@@ -46,3 +50,27 @@ RULES: tuple[type[DoctorRule], ...] = (
 
 NotFiniteRule goes back in the run: rules that look at the same whole epochs come before it.
 """
+
+TAUGHT: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("broadcasting", "manual"): {
+        "broadcast_in_loss": "the lesson is about a column minus a flat array",
+    },
+    ("broadcasting", "autograd"): {
+        "broadcast_in_loss": "the lesson is about a column minus a flat array",
+    },
+    ("forgotten-zero", "autograd"): {
+        "gradients_not_reset": "the lesson is about what happens without the reset",
+    },
+    ("registered", "forgotten"): {
+        "tensor_not_registered": "the mode is the one in which the model forgets its bias",
+    },
+}
+"""By lesson and mode: the code of each finding that it makes on purpose, and the reason.
+
+The doctor keeps silent about them there.
+"""
+
+
+def is_taught(lesson: Lesson, recipe: RunRecipe, finding: DoctorFinding) -> bool:
+    """Whether the lesson makes this mistake on purpose in the recipe's mode."""
+    return finding.code in TAUGHT.get((lesson.slug, recipe.mode), {})

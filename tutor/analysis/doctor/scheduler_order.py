@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from tutor.analysis.doctor.code_names import function_around
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
@@ -86,7 +85,7 @@ class SchedulerOrderRule(DoctorRule):
     def _is_behind(self, early: _Early) -> bool:
         """Whether the scheduler's line comes after the optimizer's, in the same function."""
         source = self.patient.source
-        mine, other = (function_around(source, n) for n in (early.line, early.step_line))
+        mine, other = (source.function_around(n) for n in (early.line, early.step_line))
         return mine is other and early.line >= early.step_line
 
     def _finding(self, early: _Early, used: float) -> DoctorFinding:

@@ -72,6 +72,24 @@ class SourceCode:
             yield parent
             node = parent
 
+    def function_around(self, line: int) -> ast.AST | None:
+        """The innermost function that a line stands in; None at the top level."""
+        functions = ast.FunctionDef | ast.AsyncFunctionDef
+        return next((n for n in self._around(line) if isinstance(n, functions)), None)
+
+    def loops_around(self, line: int) -> list[ast.For | ast.While]:
+        """The loops that a line stands in, the outermost first."""
+        return [n for n in self._around(line) if isinstance(n, ast.For | ast.While)][::-1]
+
+    def conditions_around(self, line: int) -> list[ast.If]:
+        """The `if` statements that a line stands in, the outermost first."""
+        return [n for n in self._around(line) if isinstance(n, ast.If)][::-1]
+
+    def _around(self, line: int) -> Iterator[ast.AST]:
+        """The nodes that the statement on a line stands in, the innermost first."""
+        statement = self.statement_at(line)
+        return iter(()) if statement is None else self.enclosing(statement)
+
     def phase_of(self, line: int) -> str:
         """The phase that a line belongs to; "" if none does."""
         return self._phases.get(line, "")

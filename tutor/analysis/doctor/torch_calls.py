@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
@@ -17,6 +18,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 
 import tutor
+from tutor.analysis.graph_recorder import frame_within, tensors_in
 from tutor.training.time_limit import VALUE_OF
 
 ANNOUNCED = ("backward", "optimizer.step")
@@ -43,6 +45,15 @@ class TorchCall:
         if position < len(self.arguments):
             return self.arguments[position]
         return self.keywords.get(name, default)
+
+    @property
+    def things(self) -> tuple[Any, ...]:
+        """All arguments."""
+        return (*self.arguments, *self.keywords.values())
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """The tensors among its arguments, also in lists and dicts."""
+        return tensors_in(self.things)
 
 
 _KINDS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "truediv": "div",
@@ -124,13 +135,10 @@ class CallRecorder:
 
         The expressions in its formulas are no code that trains.
         """
-        frame = sys._getframe(1)
-        while frame is not None:
-            if frame.f_code.co_filename == self.filename:
-                is_shown = frame.f_code.co_name.startswith(VALUE_OF)
-                return 0 if is_shown else frame.f_lineno
-            frame = frame.f_back  # type: ignore[assignment]
-        return 0
+        frame = frame_within(self.filename)
+        if frame is None or frame.f_code.co_name.startswith(VALUE_OF):
+            return 0
+        return frame.f_lineno
 
     def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         self.announce("optimizer.step", tuple(arguments), keywords)  # it is the first of them
