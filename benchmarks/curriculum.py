@@ -25,7 +25,7 @@ from tutor.lesson import document, library
 from tutor.lesson.exercise import Exercise, Predict, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Element
-from tutor.protocol.messages import Event
+from tutor.protocol.messages import Event, RunTo, SetElement, SetLearningRate, Switch
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
 from tutor.wording.feedback import reply_markdown, solution_markdown
@@ -97,12 +97,12 @@ class Player:
     def _reach(self, exercise: Reach) -> None:
         solution = exercise.solution
         if solution.mode is not None:
-            self.session.switch(mode=solution.mode)
+            self.session.request(Switch(mode=solution.mode))
         if solution.learning_rate is not None:
-            self.session.set_learning_rate(solution.learning_rate)
+            self.session.request(SetLearningRate(value=solution.learning_rate))
         for setting in solution.settings:
             element = Element(setting.parameter, setting.index, setting.value)
-            self.session.set_element(element)
+            self.session.request(SetElement(element=element))
         self.settle()
         self._run_to(solution.epochs)
         if solution.seed is not None:
@@ -118,7 +118,7 @@ class Player:
             self._run_to(epochs)
 
     def _run_to(self, epoch: int) -> None:
-        self.session.run_to(epoch)
+        self.session.request(RunTo(epoch=epoch))
         self.settle()
 
     def _by_solution(self) -> None:

@@ -83,7 +83,7 @@ def test_a_long_run_is_told_of_now_and_then():
     hearing.start()
     session.open(lesson())
     hearing.wait()
-    session.run_to(12)
+    session.request(RunTo(epoch=12))
     hearing.wait()
     lines = out.getvalue().splitlines()
     assert 2 <= len(lines) < 6

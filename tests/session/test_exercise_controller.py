@@ -22,6 +22,7 @@ from tutor.protocol.messages import (
     LessonFailed,
     OpenLesson,
     ProcessEnded,
+    SetLearningRate,
     StepPhase,
     StoppedAt,
 )
@@ -232,7 +233,7 @@ def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest(engine: FakeEng
     assert learner.begins().is_met is False
     learner.does("step_epoch")
     assert learner.attempt.is_met is False
-    learner.does("set_learning_rate", 0.1)
+    learner.does("request", SetLearningRate(value=0.1))
     for _ in range(5):
         learner.does("step_epoch")
     assert (learner.attempt.state, learner.attempt.is_met) == ("done", True)
@@ -257,7 +258,7 @@ def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
 
 def test_starting_again_keeps_the_learning_rate_that_was_reached_for(engine: FakeEngine) -> None:
     learner = at(engine, REACH)
-    learner.does("set_learning_rate", 0.02)
+    learner.does("request", SetLearningRate(value=0.02))
     learner.does("step_epoch")
     learner.does("restart")
     assert (engine.at.learning_rate, learner.at) == (0.02, Position(0, 0))
@@ -470,7 +471,7 @@ def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> No
 
 def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
-    learner.does("set_learning_rate", 0.02)
+    learner.does("request", SetLearningRate(value=0.02))
     learner.does("seek", 7, 3)
     record = learner.session.recipe
     learner.begins()

@@ -160,9 +160,9 @@ def test_a_script_has_its_own_mode_and_device(writer: ProgressWriter, wish: str,
 
 def test_a_mode_or_device_that_is_named_is_refused_as_well(writer: ProgressWriter) -> None:
     stepping = Stepping(writer)
-    stepping.session.switch(device="cuda")
+    stepping.session.request(Switch(device="cuda"))
     assert stepping.session.notice == Notice("script_device", {"name": "cpu"}, "refused")
-    stepping.session.switch(mode="manual")
+    stepping.session.request(Switch(mode="manual"))
     assert stepping.session.notice == Notice("one_mode", {"mode": "autograd"}, "refused")
 
 

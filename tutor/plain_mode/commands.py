@@ -14,6 +14,15 @@ from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import Kind, RunNarrator
 from tutor.plain_mode.spoken_lesson import figure, has_symbols
 from tutor.protocol.inspections import RunInfo
+from tutor.protocol.messages import (
+    DeleteRun,
+    RenameRun,
+    RunTo,
+    SelectRun,
+    SetElement,
+    SetLearningRate,
+    Switch,
+)
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.wording import parameter_input
@@ -178,7 +187,7 @@ def _epoch(on: CommandContext, argument: str, view: RunView) -> Answer:
         on.session.step_epoch()
     else:
         is_whole = not frame.at.epoch or frame.is_epoch_end
-        on.session.run_to(frame.at.epoch + count - (not is_whole))
+        on.session.request(RunTo(epoch=frame.at.epoch + count - (not is_whole)))
     return "epochs"
 
 
@@ -209,7 +218,7 @@ def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
             f"Epoch {epoch} is behind you: the run stands at the end of epoch "
             f"{view.epoch}. jump {epoch} goes back to it."
         )
-    on.session.run_to(epoch)
+    on.session.request(RunTo(epoch=epoch))
     return "epochs"
 
 
@@ -254,7 +263,7 @@ def _mode(on: CommandContext, argument: str, view: RunView) -> Answer:
     elif mode == view.mode:
         raise UnclearCommandError(f"The mode is {mode} already.")
     else:
-        on.session.switch(mode=mode)
+        on.session.request(Switch(mode=mode))
     return "change"
 
 
@@ -262,7 +271,7 @@ def _mode(on: CommandContext, argument: str, view: RunView) -> Answer:
 def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
     """Switch to the next device, or to the named one."""
     if argument:
-        on.session.switch(device=argument.lower())
+        on.session.request(Switch(device=argument.lower()))
     elif len(on.session.devices) == 1 and view.lesson.script is None:
         raise UnclearCommandError(f"There is only one device here: {on.session.devices[0]}.")
     else:
@@ -276,7 +285,7 @@ def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
     if not argument:
         rate = on.session.learning_rate
         return [f"The learning rate {f'is {figure(rate)}' if rate else 'is not known yet'}."]
-    on.session.set_learning_rate(clear(read_learning_rate, argument))
+    on.session.request(SetLearningRate(value=clear(read_learning_rate, argument)))
     return "change"
 
 
@@ -286,9 +295,8 @@ def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
     if view.frame is None:
         raise UnclearCommandError("There is nothing to set yet: nothing has begun.")
     values = view.frame.values
-    on.session.set_element(
-        clear(lambda text: parameter_input.read(text, values, command="set "), argument)
-    )
+    element = clear(lambda text: parameter_input.read(text, values, command="set "), argument)
+    on.session.request(SetElement(element=element))
     return "aside"  # the session says what was set
 
 
@@ -309,12 +317,12 @@ def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
     if action == "go":
         if run.is_current:
             raise UnclearCommandError(f"You are in run {run.name} already.")
-        on.session.select_run(run.name)
+        on.session.request(SelectRun(name=run.name))
         return "jump"
     if action == "delete":
-        on.session.delete_run(run.name)
+        on.session.request(DeleteRun(name=run.name))
     else:
-        on.session.rename_run(run.name, clear(read_run_name, words[1]))
+        on.session.request(RenameRun(name=run.name, new=clear(read_run_name, words[1])))
     return "aside"
 
 

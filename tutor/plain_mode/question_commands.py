@@ -14,6 +14,7 @@ from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
 from tutor.plain_mode.spoken_lesson import figure, sentence, spoken_definition
 from tutor.protocol.inspections import NoPicture
+from tutor.protocol.messages import WriteSeries
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
@@ -226,7 +227,7 @@ def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
     try:
         path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)
         if kind == "figures":
-            on.session.write_series(str(path))
+            on.session.request(WriteSeries(path=str(path)))
             return "aside"
         write_lesson(view, path)
     except (ValueError, TutorError) as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
-from tutor.protocol.frame import Change, Curve, Frame
+from tutor.protocol.frame import Change, Curve, Frame, Position
 from tutor.protocol.inspections import (
     AnyPicture,
     AutogradGraph,
@@ -113,6 +113,27 @@ class RunView:
     def epoch(self) -> int:
         """The epoch of the frame."""
         return self.frame.at.epoch if self.frame else 0
+
+    @property
+    def is_at_goal(self) -> bool:
+        """Whether the run has come to its goal; a script that has ended has none."""
+        frame = self.frame
+        at_end = Position(self.goal, frame.steps if frame else 0)
+        return frame is not None and not frame.is_over and frame.at >= at_end
+
+    @property
+    def is_at_last_epoch(self) -> bool:
+        """Whether the loop of a script has come to the last epoch that its code says."""
+        script, last = self.lesson.script, self.lesson.epochs[self.mode]
+        return bool(script and script.is_counted) and self.is_at_goal and self.epoch == last
+
+    @property
+    def goal_beyond(self) -> int:
+        """The epoch that the next run goes to, from the goal on.
+
+        From the last epoch of a script's loop that is the one after it: the script ends before.
+        """
+        return self.epoch + (1 if self.is_at_last_epoch else self.lesson.epochs[self.mode])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The learner's actions as commands to the engine: one method for each."""
+"""The learner's actions as commands to the engine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from tutor.lesson.code_checks import own_seed_line
 from tutor.lesson.model import LARGEST, Lesson
-from tutor.protocol.frame import Element, Position, modes_of, settings_of
+from tutor.protocol.frame import Position, modes_of, settings_of
 from tutor.protocol.messages import (
     BackEpoch,
     BackPhase,
@@ -26,21 +27,20 @@ from tutor.protocol.messages import (
     Restart,
     RunTo,
     Seek,
-    SelectRun,
     SetElement,
     SetLearningRate,
     StepEpoch,
     StepPhase,
     Switch,
-    WriteSeries,
 )
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import Bookmark, Journal, key_of, left_notice
 from tutor.session.run_view import Notice, RunView, Start
-from tutor.session.script_goal import goal_beyond, is_at_goal, is_at_last_epoch
-from tutor.session.script_refusals import script_refusal
+
+_SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
+"""The commands after which a run continues."""
 
 KNOWN_DEVICES = ("cpu", "cuda", "mps")
 """The devices to ask for in turn where there is only one: the refusal names what is there."""
@@ -108,8 +108,14 @@ class Session(EngineSession):
             self._seek_scrubbed()
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
             self._offers_more_epochs = self._offers_more_epochs and not moved
-            if isinstance(command, RunTo) and moved:
-                self._say_where_script_stopped()
+            view = self.view
+            if (
+                view is not None
+                and view.lesson.script is not None
+                and (isinstance(command, RunTo) and moved and view.is_at_goal)
+                and not self.notice.code
+            ):  # the script's own code may not name its goal
+                self._offer_more_epochs(view)
         if isinstance(event, InspectionReady):
             self._step_operation_that_waits()
         return is_owed
@@ -224,33 +230,21 @@ class Session(EngineSession):
             self.pause()
             return
         goal = view.goal
-        if is_at_goal(view):
+        if view.is_at_goal:
             if not self._offers_more_epochs:
                 self._offer_more_epochs(view)
                 return
-            goal = goal_beyond(view)
-            if not is_at_last_epoch(view):
+            goal = view.goal_beyond
+            if not view.is_at_last_epoch:
                 self.view = replace(view, goal=goal)
         self._offers_more_epochs = False
         self._send(RunTo(epoch=goal))
 
-    def _say_where_script_stopped(self) -> None:
-        """After a run of a script to its goal, which the script's own code may not name."""
-        view = self.view
-        if view is None or view.lesson.script is None or self.notice.code:
-            return
-        if is_at_goal(view):
-            self._offer_more_epochs(view)
-
     def _offer_more_epochs(self, view: RunView) -> None:
         """Say that the goal is reached, and where the next run goes."""
-        code = "script_goal_reached" if is_at_last_epoch(view) else "goal_reached"
-        self.tell(code, epoch=view.epoch, further=goal_beyond(view))
+        code = "script_goal_reached" if view.is_at_last_epoch else "goal_reached"
+        self.tell(code, epoch=view.epoch, further=view.goal_beyond)
         self._offers_more_epochs = True
-
-    def run_to(self, epoch: int) -> None:
-        """Run to the end of this epoch, wherever the goal is."""
-        self._send(RunTo(epoch=epoch))
 
     def restart(self) -> None:
         """Begin again; open the lesson again if it has no run."""
@@ -274,8 +268,7 @@ class Session(EngineSession):
 
     def seek(self, epoch: int, step: int | None = None) -> None:
         """Go to the end of an epoch, or to after `step` of its steps."""
-        self.pause()
-        self._send(Seek(epoch=epoch, step=step))
+        self.request(Seek(epoch=epoch, step=step))
 
     def scrub(self, epoch: int, step: int | None = None) -> None:
         """Go there when the present Seek is done; only the last position asked for counts."""
@@ -307,7 +300,7 @@ class Session(EngineSession):
         device = asked.device if asked else self.view.device
         ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
         index = ring.index(device) if device in ring else -1
-        self._send_during_run(Switch(device=ring[(index + 1) % len(ring)]))
+        self.request(Switch(device=ring[(index + 1) % len(ring)]))
 
     def raise_learning_rate(self) -> None:
         """Raise the learning rate to the next of 1, 2, 5, 10 …"""
@@ -317,41 +310,15 @@ class Session(EngineSession):
         """Lower the learning rate to the previous of 1, 2, 5, 10 …"""
         self._scale_learning_rate(up=False)
 
-    def switch(self, *, mode: str | None = None, device: str | None = None) -> None:
-        """Switch to this gradient mode, or to this device."""
-        self._send_during_run(Switch(mode=mode, device=device))
-
-    def set_learning_rate(self, value: float) -> None:
-        """Continue with this learning rate."""
-        self._send_during_run(SetLearningRate(value=value))
-
-    def set_element(self, element: Element) -> None:
-        """Change one number of a parameter."""
-        self._send_during_run(SetElement(element=element))
-
     def reseed(self) -> None:
         """Continue with the random numbers of a new seed."""
-        self._send_during_run(Reseed())
+        self.request(Reseed())
 
     # ── Runs ────────────────────────────────────────────────────────────────────────
 
     def fork(self) -> None:
         """Keep this run, and continue with a copy."""
-        self.pause()
-        self._send(Fork())
-
-    def select_run(self, name: str) -> None:
-        """Continue with another run."""
-        self.pause()
-        self._send(SelectRun(name=name))
-
-    def rename_run(self, name: str, new: str) -> None:
-        """Rename a run."""
-        self._send_during_run(RenameRun(name=name, new=new))
-
-    def delete_run(self, name: str) -> None:
-        """Delete a run."""
-        self._send_during_run(DeleteRun(name=name))
+        self.request(Fork())
 
     def examine(self, *, with_taught: bool = False) -> None:
         """Have the doctor examine the code; `report` is then what was found."""
@@ -359,12 +326,15 @@ class Session(EngineSession):
         self.report = None
         self.send(Examine(with_taught=with_taught))
 
-    def write_series(self, path: str) -> None:
-        """Write the figures of every epoch so far to a new file."""
-        self.pause()
-        self._send(WriteSeries(path=path))
-
     # ── Sending ────────────────────────────────────────────────────────────────────
+
+    def request(self, command: Command) -> None:
+        """Pause a run and send a command; after a change of a setting the run continues."""
+        run = self.last(RunTo) if self.is_running and isinstance(command, _SETTINGS) else None
+        self.pause()
+        self._send(command)
+        if run is not None:
+            self._send(RunTo(epoch=run.epoch))
 
     def _send(self, command: Command) -> None:
         """Send a command, if the current exercise allows it."""
@@ -418,7 +388,7 @@ class Session(EngineSession):
             return
         asked = self.last(Switch, lambda c: c.mode is not None)
         mode = (asked.mode if asked else None) or self.view.mode
-        self._send_during_run(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
+        self.request(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
 
     def _scale_learning_rate(self, up: bool) -> None:
         now = self.learning_rate
@@ -431,15 +401,7 @@ class Session(EngineSession):
         if not 1e-12 <= value <= LARGEST:
             self.tell("rate_stays", kind="refused", rate=now)
             return
-        self._send_during_run(SetLearningRate(value=value))
-
-    def _send_during_run(self, command: Command) -> None:
-        """Send a command between two epochs of a run, and let the run continue."""
-        run = self.last(RunTo) if self.is_running else None
-        self.pause()
-        self._send(command)
-        if run is not None:
-            self._send(RunTo(epoch=run.epoch))
+        self.request(SetLearningRate(value=value))
 
 
 def next_of_1_2_5(value: float, up: bool) -> float:
@@ -448,6 +410,23 @@ def next_of_1_2_5(value: float, up: bool) -> float:
     if up:
         return next((s for s in steps if s > value * (1 + 1e-6)), steps[-1])
     return next((s for s in reversed(steps) if s < value * (1 - 1e-6)), steps[0])
+
+
+def script_refusal(command: Command, view: RunView | None) -> Notice | None:
+    """The reason why a script does not take a command; None if it does, and for a lesson."""
+    if view is None or view.lesson.script is None:
+        return None
+    match command:
+        case Switch(mode=str()):
+            return Notice("one_mode", {"mode": view.mode})
+        case Switch():
+            return Notice("script_device", {"name": view.device})
+        case Restart(new_seed=True) | Reseed():
+            line = own_seed_line(view.lesson.source)
+            return Notice("script_seed", {"line": line}) if line else None
+        case StepPhase() | StepEpoch() | RunTo() if view.frame is not None and view.frame.is_over:
+            return Notice("script_over")
+    return None
 
 
 # ── Files that the learner names ────────────────────────────────────────────────────

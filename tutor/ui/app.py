@@ -130,6 +130,13 @@ class TutorApp(ThemedApp):
         self.install_screen(screen, "lesson")
         return screen
 
+    @cached_property
+    def _map_screen(self) -> MapScreen:
+        """The map of lessons, which few learners open."""
+        screen = MapScreen(self._curriculum)
+        self.install_screen(screen, "map")
+        return screen
+
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
         if not self.is_headless:
@@ -206,22 +213,14 @@ class TutorApp(ThemedApp):
             self.session.controller.begin()
             self._lesson_screen.update_from_session()
 
-    def on_lesson_list_screen_go_on_chosen(self, message: LessonListScreen.GoOnChosen) -> None:
-        """Resume where the learner was last."""
-        self.action_resume()
-
     def action_menu(self) -> None:
         """Show the menu; a run is paused meanwhile."""
-        self._choose_on(self._menu_screen, "menu")
+        self._choose_on(self._menu_screen)
 
     def action_map(self) -> None:
         """Show the map of lessons; a run is paused meanwhile."""
-        if not self.is_screen_installed("map"):
-            self.install_screen(MapScreen(self._curriculum), "map")
         self._came_to_map_from = "lesson" if self.screen is self._lesson_screen else "menu"
-        screen = self.get_screen("map")
-        assert isinstance(screen, LessonListScreen)
-        self._choose_on(screen, "map")
+        self._choose_on(self._map_screen)
 
     def action_leave_map(self) -> None:
         """Go back to the screen from which the map was opened."""
@@ -230,12 +229,12 @@ class TutorApp(ThemedApp):
         else:
             self.action_menu()
 
-    def _choose_on(self, screen: LessonListScreen, name: str) -> None:
+    def _choose_on(self, screen: LessonListScreen) -> None:
         self.session.pause()
         if self.session.view is not None:
             screen.open_slug = self.session.view.lesson.slug
         screen.notice = Notice()
-        self.switch_screen(name)
+        self.switch_screen(screen)
 
     def action_lesson(self) -> None:
         """Go back to the open lesson, if there is one."""
@@ -257,8 +256,7 @@ class TutorApp(ThemedApp):
 
     def on_lesson_screen_explanation_chosen(self, message: LessonScreen.ExplanationChosen) -> None:
         """Open the lesson that explains a finding of the doctor, at the exercise about it."""
-        usable = (h for h in self._curriculum.headlines if not h.diagnostic)
-        headline = next((h for h in usable if h.path.stem == message.slug), None)
+        headline = self._curriculum.named(message.slug)
         if headline is None:
             self.tell(Notice("lesson_not_listed", {"name": message.slug}, "refused"))
             return
@@ -272,12 +270,9 @@ class TutorApp(ThemedApp):
         if view is not None and view.lesson.script is not None:
             self.tell(Notice("script_neighbours"))
             return
-        usable = [h for h in self._curriculum.headlines if not h.diagnostic]
-        index = next((i for i, h in enumerate(usable) if view and h.path == view.lesson.path), None)
-        if index is None:
-            index = -1 if by > 0 else len(usable)
-        if 0 <= index + by < len(usable):
-            self._open(usable[index + by], self._begin_where_left)
+        headline = self._curriculum.beside(view.lesson.path if view else None, by)
+        if headline is not None:
+            self._open(headline, self._begin_where_left)
         else:
             self.tell(Notice("last_lesson" if by > 0 else "first_lesson"))
 

@@ -94,6 +94,20 @@ class CurriculumProgress:
         found = (h.path for h in self.headlines if h.slug == left.slug)
         return path if path.exists() else next(found, path)
 
+    def named(self, name: str) -> Headline | None:
+        """The lesson whose file has this name; None if there is none, or it can't be read."""
+        return next((h for h in self._readable() if h.path.stem == name), None)
+
+    def beside(self, path: Path | None, by: int) -> Headline | None:
+        """The lesson so many places after one, or from an end of the list; None beyond its ends."""
+        lessons = self._readable()
+        end = -1 if by > 0 else len(lessons)
+        at = by + next((i for i, h in enumerate(lessons) if h.path == path), end)
+        return lessons[at] if 0 <= at < len(lessons) else None
+
+    def _readable(self) -> list[Headline]:
+        return [headline for headline in self.headlines if not headline.diagnostic]
+
     def unknown(self) -> tuple[LessonProgress, ...]:
         """All lessons before the journal is asked."""
         return tuple(LessonProgress(headline) for headline in self.headlines)

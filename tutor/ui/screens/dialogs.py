@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 from tutor.errors import TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
+from tutor.protocol.messages import SetElement, SetLearningRate, WriteSeries
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
@@ -174,7 +175,12 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     script = view.lesson.script
     is_script = script is not None
     if what == "lr":
-        _put(app, learning_rate_question(session.learning_rate), session.set_learning_rate, done)
+        _put(
+            app,
+            learning_rate_question(session.learning_rate),
+            lambda rate: session.request(SetLearningRate(value=rate)),
+            done,
+        )
     elif what == "place":
         steps = view.lesson.steps(view.mode)
         question = (
@@ -195,13 +201,13 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
         asked = Question(
             parameter_input.question(now), lambda text: parameter_input.read(text, now)
         )
-        _put(app, asked, session.set_element, done)
+        _put(app, asked, lambda element: session.request(SetElement(element=element)), done)
 
 
 def _write(session: Session, path: Path) -> None:
     view = session.view
     if path.suffix == FIGURES:
-        session.write_series(str(path))
+        session.request(WriteSeries(path=str(path)))
     elif view is not None and view.lesson.script is not None:
         session.tell("script_export", kind="refused")
     elif view is not None:

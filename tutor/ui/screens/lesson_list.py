@@ -54,9 +54,6 @@ class LessonListScreen(SizedScreen):
         exercises_only: bool = False
         """Whether to begin the lesson with its exercises."""
 
-    class GoOnChosen(Message):
-        """The learner wants to resume where they were last."""
-
     HEADING: ClassVar[str] = ""
     AUTO_FOCUS = ""
 
@@ -166,7 +163,7 @@ class LessonListScreen(SizedScreen):
         elif entry is None or entry.target is None:
             self.tell(Notice("no_lesson_here"))
         elif isinstance(entry.target, Bookmark) and not exercises_only:
-            self.post_message(self.GoOnChosen())
+            self.call_later(self.run_action, "app.resume")
         elif isinstance(entry.target, Bookmark):
             known = self._known.get(entry.about)
             if known is not None:

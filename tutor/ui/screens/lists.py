@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from tutor.plain import one_line
 from tutor.protocol.inspections import RunInfo
+from tutor.protocol.messages import DeleteRun, RenameRun, SelectRun
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import text_styles
@@ -119,7 +120,7 @@ class RunsScreen(ModalScreen[None]):
         """Resume the chosen run."""
         chosen = self.query_one(RunsPane).chosen
         if chosen is not None and not chosen.is_current:
-            self.session.select_run(chosen.name)
+            self.session.request(SelectRun(name=chosen.name))
         self.dismiss()
 
     def action_fork(self) -> None:
@@ -132,7 +133,7 @@ class RunsScreen(ModalScreen[None]):
         if chosen is None:
             return
         if chosen.is_current or self._delete_asked == chosen.name:
-            self.session.delete_run(chosen.name)
+            self.session.request(DeleteRun(name=chosen.name))
             self._delete_asked = ""
         else:
             self._delete_asked = chosen.name
@@ -159,7 +160,7 @@ class RunsScreen(ModalScreen[None]):
 
         def answered(name: str | None) -> None:
             if name is not None and name != chosen.name:
-                self.session.rename_run(chosen.name, name)
+                self.session.request(RenameRun(name=chosen.name, new=name))
 
         words = f"A name for run {called(chosen)} (its letter in the plot stays {chosen.letter}):"
         self.app.push_screen(Ask(Question(words, read_run_name, chosen.name)), answered)
