@@ -107,7 +107,7 @@ class ExerciseController:
         The lesson's own run is paused; if it still moves, the exercise waits for that.
         """
         self._engine_session.pause()
-        lesson, found = self.lesson, self._exercise(id)
+        lesson, found = self.lesson, self.exercise(id)
         if lesson is None:
             return
         if found is None:
@@ -165,7 +165,8 @@ class ExerciseController:
         else:
             self._unfinished[attempt.exercise.id] = unfinished(attempt)
 
-    def _exercise(self, id: str | None) -> Exercise | None:
+    def exercise(self, id: str | None = None) -> Exercise | None:
+        """The exercise of this id, or the first that is open, or else was skipped, or is done."""
         if id is not None:
             return next((e for e in self.exercises if e.id == id), None)
         first = next_to_do((e.id for e in self.exercises), self.results())

@@ -19,7 +19,7 @@ from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import Event
-from tutor.session.journal import Journal, key_of, next_to_do
+from tutor.session.journal import Journal, key_of
 from tutor.session.run_view import Notice, Start
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
@@ -62,7 +62,6 @@ class TutorApp(ThemedApp):
 
     CSS_PATH = "tutor.tcss"
     TITLE = "tutor"
-    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
@@ -111,7 +110,7 @@ class TutorApp(ThemedApp):
             lessons if callable(lessons) else lambda: lessons, journal
         )
         self._menu_screen = MenuScreen(self._curriculum)
-        self._came_to_map_from = "menu"
+        self._leave_map = self.action_menu
         self._keys = KeysInOrder(self, self._hand_on)
 
     @cached_property
@@ -219,15 +218,13 @@ class TutorApp(ThemedApp):
 
     def action_map(self) -> None:
         """Show the map of lessons; a run is paused meanwhile."""
-        self._came_to_map_from = "lesson" if self.screen is self._lesson_screen else "menu"
+        is_in_lesson = self.screen is self._lesson_screen
+        self._leave_map = self.action_lesson if is_in_lesson else self.action_menu
         self._choose_on(self._map_screen)
 
     def action_leave_map(self) -> None:
         """Go back to the screen from which the map was opened."""
-        if self._came_to_map_from == "lesson":
-            self.action_lesson()
-        else:
-            self.action_menu()
+        self._leave_map()
 
     def _choose_on(self, screen: LessonListScreen) -> None:
         self.session.pause()
@@ -389,11 +386,9 @@ class TutorApp(ThemedApp):
     def _begin_exercises(self, lesson: Lesson) -> None:
         """Begin the first exercise that is not done (the fast track), once the lesson is ready."""
         self._begin_where_left(lesson)
-        exercises = self.session.controller.exercises
-        if exercises:
-            first = next_to_do((e.id for e in exercises), self.session.controller.results())
-            chosen = next((e for e in exercises if e.id == first), exercises[0])
-            self.session.controller.begin_when_open(chosen.id)
+        exercise = self.session.controller.exercise()
+        if exercise is not None:
+            self.session.controller.begin_when_open(exercise.id)
         else:
             self.tell(Notice("no_exercises"))
 
