@@ -485,15 +485,9 @@ class ModeLockstep:
 
 def _same(before: Standpoint, now: Standpoint) -> bool:
     """Whether it is the same batch with the same parameters as before."""
-    if (
-        before.program.mode != now.program.mode
-        or before.start.values.keys() != now.start.values.keys()
-    ):
-        return False
-    return all(
-        np.array_equal(v, now.start.values[n], equal_nan=True)
-        for n, v in before.start.values.items()
-    )
+    old, new = before.start.values, now.start.values
+    is_same_kind = before.program.mode == now.program.mode and old.keys() == new.keys()
+    return is_same_kind and all(np.array_equal(old[n], new[n], equal_nan=True) for n in old)
 
 
 def _in_shape(gradient: Array | None, shape: tuple[int, ...]) -> Array | None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from tutor.script.instrument import first_line
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.training.program import Phase, changed_in_place
+from tutor.training.liveness import changed_in_place
+from tutor.training.program import Phase
 
 _NOTHING = compile("", "<phase>", "exec")
 

@@ -19,8 +19,9 @@ import torch
 from tutor.script.instrument import LOSS, PREFIX, STOPS
 from tutor.script.outline import TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
+from tutor.training.liveness import loads
 from tutor.training.loop import Loop
-from tutor.training.program import Program, loads
+from tutor.training.program import Program
 from tutor.training.snapshot import Namespace, SetupNamespace
 
 _LARGE = 2**20

@@ -21,8 +21,9 @@ from tutor.script.phase_code import for_targets, phase_statements, phases_with_c
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
 from tutor.script.source import full_place
+from tutor.training.liveness import Liveness
 from tutor.training.loop import Loop
-from tutor.training.program import Liveness, Program, boxed_of
+from tutor.training.program import Program, boxed_of
 
 _NOTHING = compile("", "<phase>", "exec")
 

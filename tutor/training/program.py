@@ -3,11 +3,6 @@
 A Program need not come from a lesson file: anything that can be cut into the same
 phases makes one. Line numbers in the compiled code are those of the source file, so
 that an error names the line the author wrote.
-
-Liveness tells by the code alone which names an epoch needs from the one before. A name that every
-epoch writes before it reads it (`y_pred`, `loss`) is dead between epochs: a snapshot may leave it
-out, which matters because such tensors hang on a graph that can't be copied. A name that nothing
-looks at after Setup is idle: it need not be copied. In doubt a name is carried.
 """
 
 from __future__ import annotations
@@ -26,219 +21,18 @@ from tutor.errors import Refused, RunError
 from tutor.lesson.code_checks import binds_data, why_not_code
 from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson, gradient_index
 from tutor.plain import one_line
+from tutor.training.liveness import (
+    KEPT,
+    Liveness,
+    bound_by,
+    changed_in_place,
+    liveness,
+    loads,
+    may_draw,
+    nodes_of,
+    parsed,
+)
 from tutor.training.time_limit import VALUE_OF
-
-_MUTATORS = {
-    *("sort", "fill", "resize", "put", "partition", "shuffle", "copyto", "place", "putmask"),
-    *("fill_diagonal", "setflags", "byteswap"),
-}
-"""NumPy's functions and methods that change an array in place; PyTorch's end in `_`."""
-
-_CONTAINERS = {
-    *("append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault"),
-    *("popitem", "add", "discard", "appendleft", "popleft", "reverse", "rotate"),
-}
-"""Methods that change a list, a dict, a set or a deque."""
-
-_KEPT = 4096
-"""Pieces of code whose compilation and names are kept: those of a few lessons.
-
-Where a learner edits one phase, or changes the mode and back, the rest need not be compiled again.
-"""
-
-_SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
-
-
-@dataclass(frozen=True, slots=True)
-class Liveness:
-    """The names of a namespace that an epoch needs, reads and changes."""
-
-    dead: frozenset[str]
-    """Every epoch surely writes these before anything reads them."""
-    touched: frozenset[str] | None
-    """The names in the epochs, the functions and the shown expressions; None is all names."""
-    fixed: frozenset[str] = frozenset()
-    """The names that the epochs surely only read: no code of theirs changes them in place."""
-    changed: frozenset[str] = frozenset()
-    """The names whose objects the epochs change in place."""
-
-    def is_idle(self, name: str) -> bool:
-        """Whether nothing after Setup looks at this name."""
-        return self.touched is not None and name not in self.touched
-
-
-@lru_cache(_KEPT)
-def liveness(
-    setup: tuple[ast.stmt, ...], epoch: tuple[ast.stmt, ...], shown: tuple[str, ...]
-) -> Liveness:
-    """The liveness of names in a loop over the statements of `epoch`, after those of `setup`.
-
-    `shown` are expressions evaluated after the epoch. Functions made in `setup` may be
-    called at any time, so all that they read counts as needed. Where the code looks at
-    its namespace as a whole, no name is dead and none idle.
-    """
-    if any(loads(node) & _SEES_EVERYTHING for node in (*setup, *epoch)):
-        return Liveness(frozenset(), None)
-    needed = set(_read_by_functions(setup))
-    written: set[str] = set()
-    for node in epoch:
-        _walk(node, needed, written)
-    expressions = [_parsed(source) for source in shown]
-    for expression in expressions:
-        needed |= loads(expression) - written
-    touched = needed.union(*map(_named, epoch), *map(loads, expressions))
-    may_change = [_changed_in(node, False) for node in setup]
-    may_change += [_changed_in(node, True) for node in epoch]
-    fixed = touched.difference(*may_change)
-    changed = changed_in_place(epoch) & touched
-    return Liveness(frozenset(written - needed), frozenset(touched), frozenset(fixed), changed)
-
-
-@lru_cache(_KEPT)
-def _parsed(source: str) -> ast.expr:
-    return ast.parse(source.strip(), mode="eval").body
-
-
-@lru_cache(_KEPT)
-def _nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """All nodes of a tree; half a dozen questions are asked of each statement."""
-    return tuple(ast.walk(tree))
-
-
-def changed_in_place(statements: Iterable[ast.stmt]) -> frozenset[str]:
-    """The names whose things these statements change in place: `np.random.shuffle(order)`."""
-    return frozenset[str]().union(*map(_changed_in_place_by, statements))
-
-
-@lru_cache(_KEPT)
-def _changed_in_place_by(node: ast.stmt) -> frozenset[str]:
-    return frozenset(name for part in _nodes(node) for name in _changed_object(part))
-
-
-def _walk(node: ast.stmt, needed: set[str], written: set[str]) -> None:
-    """Take one statement, in order, into the account of names needed and written."""
-    if isinstance(node, ast.With):
-        for item in node.items:
-            needed |= loads(item.context_expr) - written
-        for inner in node.body:
-            _walk(inner, needed, written)
-        return
-    needed |= loads(node) - written
-    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-        needed |= {node.target.id} - written
-    if isinstance(node, ast.Delete):
-        written -= {n.id for n in _nodes(node) if isinstance(n, ast.Name)}
-    written |= _surely_bound(node)
-
-
-def _surely_bound(node: ast.stmt) -> set[str]:
-    """Names that a simple statement binds whatever happens (branches and loops bind none)."""
-    if isinstance(node, ast.Assign):
-        return {name for target in node.targets for name in _targets(target)}
-    if isinstance(node, ast.AnnAssign) and node.value is not None:
-        return _targets(node.target)
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return {node.name}
-    return set()
-
-
-def _targets(target: ast.expr) -> set[str]:
-    if isinstance(target, ast.Name):
-        return {target.id}
-    if isinstance(target, ast.Tuple | ast.List):
-        return {name for element in target.elts for name in _targets(element)}
-    if isinstance(target, ast.Starred):
-        return _targets(target.value)
-    return set()
-
-
-@lru_cache(_KEPT)
-def loads(node: ast.AST) -> frozenset[str]:
-    """The names that are read in a tree."""
-    names = (n for n in _nodes(node) if isinstance(n, ast.Name))
-    return frozenset(n.id for n in names if isinstance(n.ctx, ast.Load))
-
-
-@lru_cache(_KEPT)
-def _named(node: ast.AST) -> frozenset[str]:
-    return frozenset(n.id for n in _nodes(node) if isinstance(n, ast.Name))
-
-
-@lru_cache(_KEPT)
-def _changed_in(node: ast.stmt, is_in_epoch: bool) -> frozenset[str]:
-    """Names that a statement of the epoch, or a function, binds, changes or gives another name."""
-    inner = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-    parts = [node] if is_in_epoch else [n for n in _nodes(node) if isinstance(n, inner)]
-    insides = [inside for part in parts for inside in _nodes(part)]
-    return frozenset(name for inside in insides for name in _changed_by(inside))
-
-
-def _changed_by(node: ast.AST) -> set[str]:
-    """The names that a node binds, changes in place, or whose things it gives another name."""
-    match node:
-        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-            return {name}
-        case ast.Assign(value=value) | ast.NamedExpr(value=value) | ast.AnnAssign(value=value):
-            return _roots(value)
-        case ast.For(iter=iterated) | ast.comprehension(iter=iterated):
-            return _roots(iterated)
-    return _changed_object(node)
-
-
-def _changed_object(node: ast.AST) -> set[str]:
-    """The names whose things a node changes in place."""
-    match node:
-        case (
-            ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del())
-        ):
-            return _roots(node)
-        case ast.AugAssign(target=target):
-            return _roots(target)
-        case ast.Call(func=ast.Attribute(attr=method) as func) if _changes_in_place(method):
-            return _roots(func).union(*map(_roots, node.args))
-        case ast.Call(func=ast.Attribute(attr=method) as func) if method in _CONTAINERS:
-            return _roots(func)
-        case ast.Call(args=arguments, keywords=keywords) if any(
-            k.arg in ("out", "inplace") for k in keywords
-        ):
-            return set().union(*map(_roots, [*arguments, *(k.value for k in keywords)]))
-    return set()
-
-
-def _changes_in_place(method: str) -> bool:
-    """Whether a method so called is known to change its object, or an argument."""
-    return method in _MUTATORS or (method.endswith("_") and not method.endswith("__"))
-
-
-def _roots(node: ast.AST | None) -> set[str]:
-    """The names whose very things (or views of them) an expression may stand for."""
-    match node:
-        case ast.Name(id=name):
-            return {name}
-        case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Starred(value=inner):
-            return _roots(inner)
-        case ast.Call(func=ast.Attribute() as func, args=arguments):
-            return _roots(func).union(*map(_roots, arguments))
-        case ast.Tuple(elts=parts) | ast.List(elts=parts):
-            return set[str]().union(*map(_roots, parts))
-        case ast.IfExp(body=body, orelse=orelse):
-            return _roots(body) | _roots(orelse)
-    return set()
-
-
-@lru_cache(_KEPT)
-def _read_by_functions(statements: tuple[ast.stmt, ...]) -> frozenset[str]:
-    """The globals that functions and classes defined here may read (attributes' names too)."""
-    tree = ast.Module(body=[*statements], type_ignores=[])
-    code = compile(tree, "<setup>", "exec", dont_inherit=True)
-    waiting = [c for c in code.co_consts if isinstance(c, CodeType)]
-    found: set[str] = set()
-    while waiting:
-        inner = waiting.pop()
-        found |= set(inner.co_names)
-        waiting += [c for c in inner.co_consts if isinstance(c, CodeType)]
-    return frozenset(found)
-
 
 Quiet = Callable[[], AbstractContextManager[object]]
 
@@ -436,10 +230,10 @@ def _program(lesson: Lesson, mode: str) -> Program:
         boxed=boxed_of(lesson),
         liveness=alive,
         data=lesson.data if has_data else None,
-        volatile=(_bound(epoch) | alive.changed)
+        volatile=(bound_by(epoch) | alive.changed)
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch"},
-        draws=any(map(_may_draw, (*setup, *epoch, *map(_parsed, shown)))),
+        draws=any(map(may_draw, (*setup, *epoch, *map(parsed, shown)))),
     )
 
 
@@ -456,13 +250,13 @@ def _tree(fences: Iterable[Fence]) -> tuple[ast.stmt, ...]:
     return tuple(node for fence in fences for node in _statements(fence.code, fence.line))
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _statements(code: str, line: int) -> Sequence[ast.stmt]:
     """The statements of code that begins on this line. They are shared: nothing changes them."""
     return ast.parse("\n" * (line - 1) + code).body
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _epoch_code(
     batch: tuple[ast.stmt, ...], batches: int, report: tuple[ast.stmt, ...], filename: str
 ) -> CodeType:
@@ -477,45 +271,21 @@ def _compile(body: list[ast.stmt], filename: str) -> CodeType:
     return compile(ast.Module(body=body, type_ignores=[]), filename, "exec", dont_inherit=True)
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _code_phase(name: str, body: tuple[ast.stmt, ...], filename: str) -> Phase:
     lines = {n for stmt in body for n in range(stmt.lineno, (stmt.end_lineno or stmt.lineno) + 1)}
-    binds = _bound(body)
+    binds = bound_by(body)
     changes = binds | changed_in_place(body)
     return Phase(name, _compile([*body], filename), frozenset(lines), binds, changes)
 
 
-@lru_cache(_KEPT)
+@lru_cache(KEPT)
 def _expression(label: str, source: str, filename: str, line: int) -> Expression:
     """It is compiled as code of the file, so that any stack tells its line and its name."""
     tree = ast.parse(source.strip(), filename, "eval")
     ast.increment_lineno(tree, line - 1)
-    calls = any(isinstance(node, ast.Call) for node in _nodes(tree))
+    calls = any(isinstance(node, ast.Call) for node in nodes_of(tree))
     names = loads(tree)
     code = compile(tree, filename, "eval", dont_inherit=True)
     code = code.replace(co_name=VALUE_OF + one_line(label))
     return Expression(label, source, line, code, names, calls)
-
-
-@lru_cache(_KEPT)
-def _may_draw(tree: ast.AST) -> bool:
-    """Whether code mentions `random` or could get at it by an import: without, it can't draw."""
-    ways = (ast.Import, ast.ImportFrom)
-    words = {"random", "eval", "exec", "getattr", "__import__"}
-    return any(
-        isinstance(n, ways)
-        or (isinstance(n, ast.Name) and n.id in words)
-        or (isinstance(n, ast.Attribute) and n.attr in words)
-        for n in _nodes(tree)
-    )
-
-
-def _bound(trees: Iterable[ast.AST]) -> frozenset[str]:
-    return frozenset[str]().union(*map(_bound_in, trees))
-
-
-@lru_cache(_KEPT)
-def _bound_in(tree: ast.AST) -> frozenset[str]:
-    """The names that stand in a tree to be bound."""
-    names = (n for n in _nodes(tree) if isinstance(n, ast.Name))
-    return frozenset(n.id for n in names if isinstance(n.ctx, ast.Store))

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from tutor.training.devices import Randomness
-from tutor.training.program import Liveness
+from tutor.training.liveness import Liveness
 
 __all__ = ["Namespace", "Randomness", "SetupNamespace", "Snapshot", "size_of", "take"]
 
