@@ -43,9 +43,6 @@ from tutor.formula.words_patterns import (
     PRIMES,
     SEPARATES,
     SLASHED,
-    STOP,
-    PhrasePart,
-    PhraseRole,
     applies,
     bare,
     bounds,
@@ -58,19 +55,29 @@ from tutor.formula.words_patterns import (
     is_factor,
     is_index,
     is_known_function,
+    is_matrix_in_parentheses,
     is_mean,
+    is_nabla,
     is_signed_atom,
     is_variable,
     pair_of,
-    sentence,
     slashed,
     stem,
     with_bars,
     without_values,
 )
-from tutor.formula.words_tables import cases, lines, matrix
+from tutor.formula.words_sentence import (
+    STOP,
+    PhrasePart,
+    PhraseRole,
+    cases,
+    lines,
+    matrix,
+    sentence,
+    sign_part,
+    text_part,
+)
 
-_GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
 _MARKUP = re.compile(r"[\\{}$&^_\s]+")
 _NO_ARGUMENT = (NodeKind.BIN, NodeKind.REL, NodeKind.PUNCT, NodeKind.CLOSE)
 """Kinds of symbols before which a function has no argument."""
@@ -139,7 +146,7 @@ class _Speaker:
             return [STOP], 1
         if (found := slashed(items[at : at + SLASHED])) is not None:
             return self._derivative(*found), SLASHED
-        if _is_nabla(item) and isinstance(item, Scripts) and _has_no_argument(following):
+        if is_nabla(item) and isinstance(item, Scripts) and _has_no_argument(following):
             return [PhrasePart(_gradient_alone(item, self))], 1
         if not following:
             return [], 1
@@ -171,7 +178,7 @@ class _Speaker:
 
     def _gradient(self, item: Node, following: Sequence[Node]) -> _Read | None:
         r"""A gradient of what follows; `\nabla f(x)^2` is a power of the gradient."""
-        if not _is_nabla(item):
+        if not is_nabla(item):
             return None
         raised = following[1] if len(following) > 1 else None
         if isinstance(raised, Scripts) and raised.sup is not None:
@@ -246,9 +253,11 @@ class _Speaker:
             case Sym():
                 return self._symbol(item, following)
             case TextNode(text):
-                return [_text_part(text)]
+                return [text_part(text)]
             case ValueNode(expression):
-                return [PhrasePart(self.values.get(expression) or _name(expression))]
+                return [
+                    PhrasePart(self.values.get(expression) or glyphs.name_of_expression(expression))
+                ]
             case Unsupported(source):
                 return [PhrasePart(phrase("unsupported", _MARKUP.sub(" ", source)))]
             case Space(cells) if cells >= SEPARATES:
@@ -292,7 +301,7 @@ class _Speaker:
         text, kind = symbol.text, symbol.kind
         if not text:
             return []
-        if (part := _sign(text, kind, is_last=not following)) is not None:
+        if (part := sign_part(text, kind, is_last=not following)) is not None:
             return [part]
         if kind is NodeKind.FUNC:
             return _before(glyphs.FUNCTIONS.get(text, text), following)
@@ -365,7 +374,7 @@ class _Speaker:
         said = self.whole(power)
         if bare(base) in ("ℝ", "ℂ", "ℤ", "ℕ"):
             said = said.replace(" times ", " by ")
-        is_matrix = bare(base).isupper() or _is_matrix_in_parentheses(base)
+        is_matrix = bare(base).isupper() or is_matrix_in_parentheses(base)
         if said == "minus 1" and is_matrix:
             return phrase("inverse")
         return phrase("power" if is_signed_atom(power) else "power group", said)
@@ -443,39 +452,6 @@ class _Speaker:
         return f"{opening}{text}{',' if ends_with_comma(node.body) else ''}{closing}"
 
 
-def _sign(text: str, kind: NodeKind, *, is_last: bool) -> PhrasePart | None:
-    """The words for a sign that does something to its neighbours; None for all other symbols."""
-    if text in glyphs.QUANTIFIERS and not is_last:
-        return PhrasePart(glyphs.QUANTIFIERS[text], PhraseRole.STOP)
-    if text in glyphs.LEAN_ON and not is_last:
-        return PhrasePart(glyphs.LEAN_ON[text], PhraseRole.PREFIX)
-    if text in glyphs.CONNECTIVES:
-        return PhrasePart(glyphs.CONNECTIVES[text], PhraseRole.STOP)
-    name = glyphs.called(text)
-    if text in glyphs.POSTFIX:
-        return PhrasePart(name, PhraseRole.POSTFIX)
-    if text in glyphs.BETWEEN:
-        return PhrasePart(name, PhraseRole.OPERATOR)
-    match kind:
-        case NodeKind.REL:
-            return PhrasePart(glyphs.RELATIONS.get(text, name), PhraseRole.RELATION)
-        case NodeKind.BIN | NodeKind.MIDDLE:
-            return PhrasePart(glyphs.OPERATORS.get(text, name), PhraseRole.OPERATOR)
-        case NodeKind.PUNCT:
-            return STOP if text == ";" else PhrasePart(text, PhraseRole.MARK)
-        case NodeKind.BIG:
-            return PhrasePart(f"{glyphs.BIG.get(text, name)} of", PhraseRole.PREFIX)
-        case NodeKind.OPEN | NodeKind.CLOSE:
-            return PhrasePart(name, PhraseRole.TEXT)
-    return None
-
-
-def _text_part(text: str) -> PhrasePart:
-    if text and not text.strip("_"):
-        return PhrasePart("blank")
-    return PhrasePart(glyphs.TEXTS.get(text.strip(), text), PhraseRole.TEXT)
-
-
 def _is_named(fenced: Fenced) -> bool:
     """Whether its words don't end with a parenthesis: those of a table, of an absolute value."""
     is_operation = (fenced.opening, fenced.closing) in glyphs.FENCES
@@ -513,10 +489,6 @@ def _gradient_alone(node: Scripts, speaker: _Speaker) -> str:
     return said if node.sup is None else f"({said}){speaker._power(node.sup, node.base)}"
 
 
-def _is_nabla(node: Node) -> bool:
-    return bare(node) == "∇" or (isinstance(node, Scripts) and bare(node.base) == "∇")
-
-
 def _is_closed(node: Node, said: str) -> bool:
     """Whether it needs no parentheses beside another part."""
     return is_closed(node) and not _is_negative(node, said)
@@ -524,16 +496,3 @@ def _is_closed(node: Node, said: str) -> bool:
 
 def _is_negative(node: Node, said: str) -> bool:
     return isinstance(single(node), ValueNode) and said.startswith("-")
-
-
-def _name(expression: str) -> str:
-    """The name of a Python expression: `the gradient of w`; other code stays as it is."""
-    if found := _GRADIENT.fullmatch(expression):
-        return f"the gradient of {found[2]}{' now' if found[1] else ''}"
-    return expression.replace("_", " ") if expression.isidentifier() else expression
-
-
-def _is_matrix_in_parentheses(node: Node) -> bool:
-    """Whether it contains a capital letter: it is then a matrix."""
-    letters = (n.text for n in walk(node) if isinstance(n, Sym) and len(n.text) == 1)
-    return isinstance(single(node), Fenced) and any(map(str.isupper, letters))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from tutor.formula.glyphs import command_names
@@ -176,3 +177,13 @@ def _character(character: str) -> str:
         greek = name.rpartition("LETTER ")[2].split()[0].lower().replace("lamda", "lambda")
         return f"capital {greek}" if "CAPITAL" in name else greek
     return command_names().get(character) or command_names().get(plain[:1]) or plain or character
+
+
+_GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
+
+
+def name_of_expression(expression: str) -> str:
+    """The name of a Python expression: `the gradient of w`; other code stays as it is."""
+    if found := _GRADIENT.fullmatch(expression):
+        return f"the gradient of {found[2]}{' now' if found[1] else ''}"
+    return expression.replace("_", " ") if expression.isidentifier() else expression

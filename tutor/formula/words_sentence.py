@@ -1,0 +1,201 @@
+"""Spoken phrases, and how they are joined: to sentences, and to the rows of a table.
+
+`sentence` puts `times` between factors and commas into chains of relations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias
+
+from tutor.formula import words_glyphs as glyphs
+from tutor.formula.nodes import Node, NodeKind, RowNode, Sym, TableNode, TextNode
+from tutor.formula.words_glyphs import phrase
+from tutor.formula.words_patterns import flat
+
+Whole: TypeAlias = Callable[[Node], str]
+"""Says a node as a text of its own."""
+
+
+class PhraseRole(Enum):
+    """The role of a part between its neighbours."""
+
+    FACTOR = auto()
+    """Something to be multiplied: between two of them stands `times`."""
+    PREFIX = auto()
+    """`the sum over i of`: what follows belongs to it."""
+    POSTFIX = auto()
+    """`squared`, `percent`: belongs to what stands before it, and may be multiplied."""
+    OPERATOR = auto()
+    RELATION = auto()
+    """A verb: in a chain, each but the first becomes `which equals`."""
+    TEXT = auto()
+    MARK = auto()
+    """A comma or a colon: leans on what stands before it, and a chain ends there."""
+    STOP = auto()
+    """The end of a statement; its text begins the next (`hence`), and is mostly empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhrasePart:
+    """A few words, and their role between their neighbours."""
+
+    text: str
+    role: PhraseRole = PhraseRole.FACTOR
+    is_long: bool = False
+    """Whether a comma stands before its next factor, so that a listener hears its end."""
+
+
+STOP = PhrasePart("", PhraseRole.STOP)
+_MULTIPLIED = (PhraseRole.FACTOR, PhraseRole.POSTFIX)
+_MULTIPLIES = (PhraseRole.FACTOR, PhraseRole.PREFIX)
+_TIDY = (
+    (re.compile(r"\s+"), " "),
+    (re.compile(r"\s+(?=[,;:.)\]])"), ""),
+    (re.compile(r"(?<=[(\[])\s+"), ""),
+    (re.compile(r"(\([^,;()]+,(?=\)))|[,;]+(?=[;)\]])"), r"\1"),  # `(4,)` is a shape
+    (re.compile(r"(?<=[;,]),|(?<=:);"), ""),
+)
+
+
+def sentence(parts: Iterable[PhrasePart], *, product: str = "times") -> str:
+    """The parts as one text. `product` is said between factors."""
+    said: list[str] = []
+    before: PhraseRole | None = None
+    is_chain = is_long = is_quantified = False
+    for part in parts:
+        match part.role:
+            case PhraseRole.STOP:
+                said.append(f"; {part.text}")
+            case PhraseRole.RELATION:
+                verb = part.text.removeprefix("is ") if is_quantified else part.text
+                said.append(f", which {verb}" if is_chain else verb)
+            case role:
+                is_multiplied = before in _MULTIPLIED and role in _MULTIPLIES
+                if is_long and (is_multiplied or part.text == "times"):
+                    said.append(",")
+                if is_multiplied:
+                    said.append(product)
+                said.append(part.text)
+        is_quantified = part.text in ("for all", "there is") or (
+            is_quantified and part.role is PhraseRole.FACTOR
+        )
+        is_chain = part.role is PhraseRole.RELATION or (
+            is_chain
+            and part.role not in (PhraseRole.STOP, PhraseRole.MARK)
+            and part.text != "given"
+        )
+        before, is_long = part.role, part.is_long
+    return tidy(" ".join(said))
+
+
+def tidy(text: str) -> str:
+    """The text without blanks and marks that follow each other."""
+    for pattern, better in _TIDY:
+        text = pattern.sub(better, text)
+    return text.strip(" ,;")
+
+
+def sign_part(text: str, kind: NodeKind, *, is_last: bool) -> PhrasePart | None:
+    """The words for a sign that does something to its neighbours; None for all other symbols."""
+    if text in glyphs.QUANTIFIERS and not is_last:
+        return PhrasePart(glyphs.QUANTIFIERS[text], PhraseRole.STOP)
+    if text in glyphs.LEAN_ON and not is_last:
+        return PhrasePart(glyphs.LEAN_ON[text], PhraseRole.PREFIX)
+    if text in glyphs.CONNECTIVES:
+        return PhrasePart(glyphs.CONNECTIVES[text], PhraseRole.STOP)
+    name = glyphs.called(text)
+    if text in glyphs.POSTFIX:
+        return PhrasePart(name, PhraseRole.POSTFIX)
+    if text in glyphs.BETWEEN:
+        return PhrasePart(name, PhraseRole.OPERATOR)
+    match kind:
+        case NodeKind.REL:
+            return PhrasePart(glyphs.RELATIONS.get(text, name), PhraseRole.RELATION)
+        case NodeKind.BIN | NodeKind.MIDDLE:
+            return PhrasePart(glyphs.OPERATORS.get(text, name), PhraseRole.OPERATOR)
+        case NodeKind.PUNCT:
+            return STOP if text == ";" else PhrasePart(text, PhraseRole.MARK)
+        case NodeKind.BIG:
+            return PhrasePart(f"{glyphs.BIG.get(text, name)} of", PhraseRole.PREFIX)
+        case NodeKind.OPEN | NodeKind.CLOSE:
+            return PhrasePart(name, PhraseRole.TEXT)
+    return None
+
+
+def text_part(text: str) -> PhrasePart:
+    """The words of a text in a formula."""
+    if text and not text.strip("_"):
+        return PhrasePart("blank")
+    return PhrasePart(glyphs.TEXTS.get(text.strip(), text), PhraseRole.TEXT)
+
+
+# ── Tables ──────────────────────────────────────────────────────────────────────────
+
+_JOINS = (PhraseRole.RELATION, PhraseRole.OPERATOR)
+"""Roles of a part that joins two lines into one statement."""
+
+
+def cases(table: TableNode, whole: Whole) -> str:
+    """The words for cases, or for equations that hold together."""
+    if all(len(row) == 1 for row in table.rows):
+        return phrase("system", ", and ".join(whole(row[0]) for row in table.rows))
+    rows = (", ".join(_case(row, whole)) for row in table.rows)
+    return phrase("cases", ", or ".join(rows))
+
+
+def _case(row: Sequence[Node], whole: Whole) -> list[str]:
+    """A value, and the condition for it with an `if`."""
+    value, *conditions = row
+    said = [whole(value)]
+    for condition in conditions:
+        items = flat(condition)
+        is_bare = bool(items) and not any(isinstance(item, TextNode) for item in items)
+        text = whole(condition)
+        said.append(phrase("condition", text) if is_bare else text)
+    return [text for text in said if text]
+
+
+def matrix(table: TableNode, whole: Whole) -> str:
+    """The words for a matrix, row by row; for a vector in one go."""
+    rows = [[whole(cell) for cell in row] for row in table.rows]
+    height, width = len(rows), max(map(len, rows), default=0)
+    if height == 1:
+        return phrase("row vector", width, ", ".join(rows[0]))
+    if width == 1:
+        return phrase("column vector", height, ", ".join(row[0] for row in rows))
+    said = (phrase("matrix row", i, ", ".join(row)) for i, row in enumerate(rows, 1))
+    return phrase("matrix", height, width, "; ".join(said))
+
+
+def lines(
+    table: TableNode, parts_of: Callable[[Sequence[Node]], list[PhrasePart]]
+) -> list[PhrasePart]:
+    """Displayed lines: statements, or one that continues from line to line."""
+    parts: list[PhrasePart] = []
+    for row in table.rows:
+        is_new_row = True
+        for index, cell in enumerate(row):
+            said = parts_of(flat(cell))
+            if parts and said:
+                parts += _between(parts[-1], said[0], cell, index, is_new_row)
+            parts += said
+            is_new_row = is_new_row and not said
+    return parts
+
+
+def _between(
+    before: PhrasePart, after: PhrasePart, cell: Node, index: int, is_new_row: bool
+) -> list[PhrasePart]:
+    """The mark between the words of two cells, the second of which has this index in its row."""
+    goes_on = index > 0 and isinstance(cell, RowNode) and cell.items[:1] == (Sym(""),)
+    goes_on |= after.role in _JOINS or before.role in _JOINS
+    comma = [PhrasePart(",", PhraseRole.MARK)]
+    if after.role is PhraseRole.TEXT and index > 0:
+        return comma
+    if before.role is PhraseRole.TEXT and is_new_row:
+        return comma if goes_on else [STOP]
+    return [] if goes_on else [STOP]
