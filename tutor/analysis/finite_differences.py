@@ -194,7 +194,7 @@ class FiniteDifferences:
         return Slopes(central, uncertainty, left, right, steepening, checked)
 
     def sampled(self, name: str, claimed: Array | None, most: int) -> Sampled:
-        """As `slopes`, but in little memory: no array is as large as the parameter."""
+        """The slopes of a sample, in little memory: no array is as large as the parameter."""
         chosen, slopes = self._chosen_slopes(name, claimed, most, is_checked=False)
         central = np.array([slope.central for slope in slopes], np.float64)
         return Sampled(self.values[name].shape, chosen, central)
@@ -239,7 +239,7 @@ class FiniteDifferences:
     def _look_again(
         self, name: str, index: tuple[Any, ...], h: float, first: _Sides, found: _Slope
     ) -> _Slope:
-        """Do the slopes on both sides come together as h is halved? If not, it is a kink."""
+        """Halve h to see whether the slopes on both sides come together; if not, it is a kink."""
         second = self._sides(name, index, h / 2)
         if abs(second.bend) <= 0.6 * abs(first.bend) + second.noise:
             # Richardson: the part of the error that goes with h² falls out.
@@ -357,7 +357,7 @@ class ModeGradient:
     raised: str = ""
     """The error that the mode's code raised instead, in one line."""
     another: Remark | None = None
-    """Why this mode is another function of the parameter; None if it is not."""
+    """The reason why this mode is another function of the parameter; None if it is not."""
     is_meant: bool = True
     """Whether the lesson means it to be another function; else it is a mistake."""
     own: Slopes | None = None

@@ -104,7 +104,7 @@ class SuspectGradient:
         return Remark("factor", values)
 
     def _reason(self, factor: float) -> dict[str, object]:
-        """Why a gradient may be so many times the right one; nothing if that tells nothing."""
+        """A reason for a gradient so many times the right one; none if the factor tells nothing."""
         for count in self.samples.counts if self.samples else ():
             guess = {} if self.samples and self.samples.named else {"count": count}
             if count > 1 and _equal(factor, count):
@@ -365,7 +365,7 @@ class _Comparison:
         return ModeGradient(FINITE_DIFFERENCE, self.true_gradient.values, self.true_gradient.values)
 
     def _ratio(self, wrong: Iterable[str]) -> dict[str, float]:
-        """To the right gradient, of each mode one factor away from it; 1.0 if it agrees."""
+        """The ratio of each mode to the right gradient, where it is one; 1.0 if it agrees."""
         found: dict[str, float] = {}
         true_gradient = self.true_gradient
         has_one_right = true_gradient is not None and not true_gradient.is_on_a_kink

@@ -281,7 +281,7 @@ def _last_changed(recorder: GraphRecorder) -> int:
 
 
 def _bytes(tensor: torch.Tensor | None) -> bytes | None:
-    """For comparing, NaN included."""
+    """A value's bytes, to compare NaN as well."""
     found = to_numpy(tensor.to_dense() if tensor is not None else None)
     return np.ascontiguousarray(found).tobytes() if found is not None else None
 

@@ -264,7 +264,7 @@ class Spelling(OperationWords):
         return (f"({inner})" if _binds_loosely(inner) else inner) or text
 
     def _argument(self, thing: Any, code: CodeType) -> str:
-        """Between commas: no parentheses are needed."""
+        """The text of an argument, which needs no parentheses between commas."""
         text = super()._operand(thing, code)
         inner = self._spelled_out(thing) if text == UNNAMED else text
         return inner or "…"
@@ -296,7 +296,7 @@ def _binds_loosely(text: str) -> bool:
 
 
 def _parsed(text: str) -> ast.expr | None:
-    """None where something is left out of the text, or it is in words."""
+    """The syntax tree of a text; None where something is left out of it, or it is in words."""
     try:
         return ast.parse(text, mode="eval").body
     except SyntaxError:

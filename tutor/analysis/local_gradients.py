@@ -209,7 +209,7 @@ class _Questions:
     # ── Numbers ─────────────────────────────────────────────────────────────────────
 
     def _inputs_of(self, known: KnownValue) -> dict[int, tuple[float, ...]]:
-        """By the node it comes from: the local gradients in each input; of one used twice, in all.
+        """The local gradients in each input, by its node; of one used twice, their sum.
 
         Raises _NotAskedError if the output or an input is no number or too many, if a local
         gradient is not known, and if the output mixes an input's numbers.
@@ -279,7 +279,7 @@ def _is_one(gradient: torch.Tensor, element: int, count: int) -> bool:
 def _local(
     gradient: torch.Tensor, element: int, known: KnownValue, source: KnownValue
 ) -> float | None:
-    """How an element of a node's output changes with its source's number of the same place.
+    """The derivative of an element of a node's output by its source's number of the same place.
 
     `gradient` is what the node makes of a 1 in that element. With the last number, where the
     output is a single one. None if it changes with numbers of other places too.

@@ -135,7 +135,7 @@ class _Ground:
         return self.row(self.values)
 
     def row(self, arrays: Mapping[str, Array | None]) -> Vector:
-        """These arrays as one row in the parameters' order; 0 where there is none."""
+        """One row of these arrays in the parameters' order; 0 where there is none."""
         parts = (_flat(arrays.get(name), value.size) for name, value in self.values.items())
         return np.concatenate([np.zeros(0), *parts])
 

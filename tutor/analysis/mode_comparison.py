@@ -167,7 +167,7 @@ class ComparedMode:
             self._stand(self.began)
 
     def _at(self, mine: Standpoint, run: Standpoint) -> Standpoint:
-        """Its own things and the run's parameters; a parameter that only it has is as at first.
+        """The mode's own state with the run's parameters; one that only it has is as at first.
 
         Its data are as its own Setup made them: so they are, too, after a switch to this mode.
         """
@@ -437,7 +437,7 @@ class ModeLockstep:
         )
 
     def _difference(self, mode: str, base: str) -> Remark | None:
-        """Why this mode computes another function than `base`; None if it does not."""
+        """The reason why this mode computes another function than `base`; None if it does not."""
         mine, theirs = self.programs[mode].parameters, self.programs[base].parameters
         more = [n for n in mine if n not in theirs]
         less = [n for n in theirs if n not in mine]

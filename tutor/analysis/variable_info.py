@@ -92,7 +92,7 @@ def facts_of(loop: Loop, name: str) -> VariableInfo:
 
 
 def _why_unbound(loop: Loop, name: str) -> Remark | None:
-    """Why nothing bears this name at this moment; None if something does."""
+    """The reason why nothing bears this name at this moment; None if something does."""
     is_pending = name in _pending(loop)
     if not is_pending and name in loop.namespace:
         return None

@@ -39,7 +39,7 @@ SETTLED = 0.1
 """Seconds that a file has to stay as it is: an editor may write it in parts."""
 
 Stamp: TypeAlias = tuple[int, int, int] | None
-"""When it was written, its size and which file it is; None where there is none."""
+"""The file's time, size and number; None where there is no file."""
 
 
 def changes(
@@ -120,7 +120,7 @@ class _Wanted:
         self.language = language
 
     def files(self, name: str) -> Sequence[Path]:
-        """Of a lesson in all its languages, or in the one. Raises LessonError if there is none."""
+        """A lesson's files in all languages, or in the one. Raises LessonError without any."""
         if is_script(name):
             raise LessonError(
                 one_line(f"{name} is a script, no lesson: `tutor inspect {name}` examines it")
@@ -253,7 +253,7 @@ class _Watch:
             )
 
     def run(self) -> None:
-        """Until Ctrl+C, which ends the whole command. Nothing that is wrong with a file does."""
+        """Check until Ctrl+C, which ends the command. Nothing that is wrong with a file does."""
         for changed in changes(self._look):
             print(f"\n---- {time.strftime('%H:%M:%S')} {_names(changed)} ----", flush=True)
             results = self._checker.check_all(

@@ -43,7 +43,7 @@ def comparison_writer(
 
 
 def _text(found: ModeComparison) -> Iterator[str]:
-    """For each parameter the diagnosis, then a line for each mode's gradient."""
+    """The diagnosis of each parameter, then a line for each mode's gradient."""
     for row in found.agreements:
         yield f"epoch {found.epoch}, {row.parameter}: {diagnosis(row)}"
         names = {mode: mode.replace("_", " ") for mode in row.gradients}

@@ -48,7 +48,7 @@ class Overview:
 
     @property
     def count(self) -> int | None:
-        """How many exercises the lesson has; None if that is not known."""
+        """The number of the lesson's exercises; None if that is not known."""
         return None if self.headline is None else len(self.headline.exercises)
 
     @property
@@ -111,7 +111,7 @@ class ChapterOverview:
 
     @property
     def count(self) -> int:
-        """How many exercises its lessons have."""
+        """The number of exercises in its lessons."""
         return sum(len(headline.exercises) for headline in self.headlines)
 
     def how_many(self, state: str) -> int:
@@ -253,7 +253,7 @@ def _place(place: PlaceRecord) -> str:
 
 
 def _day(at: datetime, now: datetime) -> str:
-    """At most 11 cells, on the learner's clock."""
+    """A day on the learner's clock, in at most 11 cells."""
     local = at.astimezone(now.tzinfo)
     days = (now.date() - local.date()).days
     if days in (0, 1):
@@ -269,7 +269,7 @@ def _sum(found: Sequence[Overview]) -> str:
 
 
 def _last(found: Sequence[Overview]) -> Overview | None:
-    """Where the learner was last."""
+    """The line of the learner's last bookmark."""
     left = [(overview.place.at, overview.slug, overview) for overview in found if overview.place]
     return max(left)[-1] if left else None
 

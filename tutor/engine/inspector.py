@@ -56,7 +56,7 @@ class Inspector:
     _pictured: str = ""
     """The run that the picture is of: only its own next one may be like it."""
     _not_before: float = 0.0
-    """When the next look during a run may be taken."""
+    """The time from which on the next look during a run may be taken."""
 
     def forget(self) -> None:
         """Another lesson: nothing of the old one is of use."""

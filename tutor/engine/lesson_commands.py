@@ -121,7 +121,7 @@ class _Part:
         self._send(PartBegun(part=part))
 
     def stopped(self, error: LessonRaised | None = None) -> LessonStopped:
-        """Where an interrupt met the lesson's code, more exactly than the part if it is known."""
+        """The place where an interrupt met the lesson's code, within the part if it is known."""
         part = self._at
         if error is not None and error.phase != SOMEWHERE:
             # In an exercise, lines may be those of a repair's editor.

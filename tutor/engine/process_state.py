@@ -210,7 +210,7 @@ def end_threads() -> list[str]:
 
 
 def _lesson_threads() -> dict[int, str]:
-    """By number, the names of those that run a lesson's code, or what it has given them to run."""
+    """The names, by number, of the threads that run a lesson's code, or have it to run."""
     known = {thread.ident: thread for thread in threading.enumerate()}
     found = {}
     for number, frame in sys._current_frames().items():

@@ -105,7 +105,7 @@ class Server:
     runs: Runs | None = None
     opened: OpenLesson | None = None
     opening: int = 0
-    """What the events are marked with: the Open that they belong to."""
+    """The number of the OpenLesson that the events are marked with."""
     paused: PausedRuns | None = None
     """The lesson's runs, while an exercise has a run of its own."""
     target: int | None = None

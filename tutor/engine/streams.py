@@ -23,7 +23,7 @@ from tutor.protocol.messages import Command, EndProcess, FramePainted, command_f
 
 @contextmanager
 def for_the_main_thread_alone() -> Iterator[None]:
-    """Inside, threads are started that take no signal which is meant for the lesson.
+    """A span in which threads are started that take no signal that is meant for the lesson.
 
     A process that was stopped has all its threads woken together. If another one than the main
     thread takes the signal, the lesson runs on from the line that it was interrupted at.
@@ -90,7 +90,7 @@ class Inbox:
 
 
 KEPT_CHARACTERS = 32_768
-"""How much printed text is kept between two readings; the oldest goes first."""
+"""The limit of printed text between two readings; the oldest is dropped first."""
 
 _CHUNK = 65_536
 
@@ -216,7 +216,7 @@ def _stream(descriptor: int) -> TextIO:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, SIGINT (the learner's wish to stop) raises KeyboardInterrupt; else nothing."""
+    """A span in which SIGINT (the learner's wish to stop) raises KeyboardInterrupt."""
     outside = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

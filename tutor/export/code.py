@@ -278,7 +278,7 @@ class ScriptCode:
         return self.lesson.parameters[self.mode]
 
     def _pairs(self, expression: Callable[[str], str]) -> Iterator[str]:
-        """For each parameter the item of a dict: its name and an expression."""
+        """The items of a dict, one for each parameter: its name and an expression."""
         plain = self._own("plain")
         for name in self._parameters:
             yield f"{json.dumps(name, ensure_ascii=False)}: {plain}({expression(name)})"

@@ -68,12 +68,12 @@ class Box:
 
     @property
     def height(self) -> int:
-        """How many rows it has."""
+        """The number of its rows."""
         return len(self.rows)
 
     @property
     def depth(self) -> int:
-        """How many rows are below the baseline."""
+        """The number of rows below the baseline."""
         return len(self.rows) - self.baseline - 1
 
 

@@ -38,7 +38,7 @@ _PLAIN_ENVIRONMENTS = frozenset(["equation", "equation*", "displaymath", "math"]
 """Environments that only say "this is mathematics"."""
 _COLUMNS_ARGUMENT = frozenset(["array", "alignedat", "alignat", "alignat*", "subarray"])
 _DELIMITERS = "()[]{}|‖/\\⟨⟩⌊⌋⌈⌉."
-r"""What may stand behind \left, \middle and \right."""
+r"""The signs that may stand behind \left, \middle and \right."""
 _NEXT_PRIMES = {"′": "″", "″": "‴", "‴": "⁗", "⁗": "′′′′′"}
 _PRIME = Sym("′")
 
@@ -71,7 +71,7 @@ class _Item:
     sub: Node | None = None
     sup: Node | None = None
     limits: str = ""
-    """Which scripts stand below and above: those of `_`, of `^`, or of both."""
+    """The scripts that stand below and above: those of `_`, of `^`, or of both."""
 
     def node(self) -> Node:
         """The node as it stands in the tree."""
@@ -126,7 +126,7 @@ class Reader(Cursor):
         self.is_factor = False
         """Whether a blank here follows a factor."""
         self.depth = 0
-        """How many arguments without braces are open."""
+        """The number of arguments without braces that are open."""
 
     # --- rows -----------------------------------------------------------------------------
 

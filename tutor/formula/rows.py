@@ -100,7 +100,7 @@ def table(rows: list[list[RowNode]], kind: str, columns: str = "") -> Node:
 
 
 def _column_lines(columns: str) -> tuple[bool, ...]:
-    """After which columns a line stands; one before the first counts as after it."""
+    """The columns after which a line stands; one before the first counts as after it."""
     lines: list[bool] = []
     letters = 0
     for c in columns if "|" in columns else "":

@@ -1,4 +1,4 @@
-"""How many blank cells stand between the nodes of a row: TeX's classes, in whole cells.
+"""The blank cells between the nodes of a row: TeX's classes, in whole cells.
 
 Used by the picture and by the one-row form alike.
 """

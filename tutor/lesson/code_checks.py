@@ -35,7 +35,7 @@ _ON_LINE = re.compile(r"\bon line (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class PythonProblem:
-    """Why a piece of code is not Python."""
+    """The reason why a piece of code is not Python."""
 
     line: int
     """1-based, in the file that the code is from."""
@@ -44,7 +44,7 @@ class PythonProblem:
 
 @lru_cache(_KEPT)
 def why_not_code(code: str, first: int = 1) -> PythonProblem | None:
-    """Why the code can't be compiled, or None; `first` is the line it begins on."""
+    """The reason why the code can't be compiled, or None; `first` is the line it begins on."""
     bad = _why_not(code, "exec") or _future_import(code)
     if bad is None:
         return None
@@ -64,7 +64,7 @@ def _future_import(code: str) -> PythonProblem | None:
 
 
 def why_not_expression(expression: str) -> str | None:
-    """Why the text is not one Python expression, or None."""
+    """The reason why the text is not one Python expression, or None."""
     bad = _why_not(expression.strip(), "eval")
     return bad.reason if bad else None
 
@@ -237,10 +237,10 @@ def _called(function: ast.expr) -> str:
 
 
 GIVEN = ("np", "torch", "device", "learning_rate", "batch", "gradient", "gradient_now")
-"""What a lesson's code, or its formulas, have without binding it."""
+"""The names that a lesson's code, or its formulas, have without binding them."""
 
 _BY_PARAMETER = ("gradient", "gradient_now", "was")
-"""What is asked for a parameter by its name, in quotes."""
+"""The things that are asked for a parameter by its name, in quotes."""
 
 
 def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> frozenset[str]:

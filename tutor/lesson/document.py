@@ -128,7 +128,7 @@ _IN_ORDER = ("Predict", "Loss", "Gradient", "Update")
 """Each needs what the one before it has computed. A Reset may stand anywhere."""
 
 USUAL_DATA = DataNames("x", "y", "y_pred")
-"""What the data are called in a lesson that does not say."""
+"""The names of the data in a lesson that does not say."""
 
 _EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).mean()"}
 

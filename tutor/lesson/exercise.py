@@ -31,7 +31,7 @@ finite.
 
 
 class StartPlace(msgspec.Struct, frozen=True):
-    """Before which phase a run is to stand."""
+    """The phase before which a run is to stand."""
 
     epoch: int = 0
     phase: str = ""
@@ -99,7 +99,7 @@ class Symptom(msgspec.Struct, frozen=True):
 
 
 class Solution(msgspec.Struct, frozen=True, kw_only=True):
-    """How an exercise of the kind `reach` is done: from the start, with these settings."""
+    """A solution of an exercise of the kind `reach`: from the start, with these settings."""
 
     epochs: int
     mode: str | None = None
@@ -142,7 +142,7 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     """Never empty: where the author says nothing, one epoch later."""
 
     def asked_in(self, round_: int) -> Predict:
-        """As it is asked after so many wrong answers: each question in turn, and then anew."""
+        """The question after so many wrong answers: each in turn, and then anew."""
         index = round_ % (1 + len(self.again))
         if not index:
             return self

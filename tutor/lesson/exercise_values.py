@@ -39,7 +39,7 @@ class ExerciseContext:
 
     @cached_property
     def _fences(self) -> Mapping[str, Sequence[tuple[str, Fence]]]:
-        """By mode: the code that it runs, with its phase. Code of a misspelt mode may be of any."""
+        """The code that each mode runs, with its phase. Code of a misspelt mode may be of any."""
         found = [(s.phase, b) for s in self.sections for b in s.blocks if isinstance(b, Fence)]
         fences = [(phase, fence) for phase, fence in found if phase]
         return {
@@ -57,20 +57,20 @@ class ExerciseContext:
         return any(map(code_checks.why_not_code, codes)) or code_checks.computes_gradient(codes)
 
     def why_not_mode(self, mode: str) -> str:
-        """Why a name is not a mode of the lesson; "" if it is, or may be."""
+        """The reason why a name is not a mode of the lesson; "" if it is, or may be."""
         if self.front.are_modes_unread or mode in self.modes:
             return ""
         return f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}"
 
     def why_not_parameter(self, mode: str, name: str) -> str:
-        """Why `name` can't be set in `mode`; "" if it can."""
+        """The reason why `name` can't be set in `mode`; "" if it can."""
         names = self.front.parameters.get(mode) if mode in self.modes else None
         if self.front.are_modes_unread or not names or name in names:
             return ""
         return f"`{name}` is not a parameter of mode `{mode}`{did_you_mean(name, names)}"
 
     def why_no_graph(self, mode: str) -> str:
-        """Why a mode has no graph of its step; "" if it has."""
+        """The reason why a mode has no graph of its step; "" if it has."""
         is_unsure = self.front.are_modes_unread or mode not in self.modes
         if is_unsure or mode in self._with_graph:
             return ""
@@ -78,7 +78,7 @@ class ExerciseContext:
         return f"mode `{mode}` has no graph: its code calls no backward(){others}"
 
     def why_not_place(self, mode: str, at: StartPlace, repaired: str = "") -> str:
-        """Why a run in `mode` can't stand at `at`; "" if it can.
+        """The reason why a run in `mode` can't stand at `at`; "" if it can.
 
         A phase whose code an exercise replaces (`repaired`) is run, if it was not before.
         """
@@ -201,7 +201,7 @@ _settings_by_key = schema.mapping_of(_setting, "{w: 3}")
 
 
 def settings_of(value: YamlValue) -> Mapping[str, Setting]:
-    """By key as it is written: the numbers to set, each once."""
+    """The numbers to set, each once, by key as it is written."""
     found = _settings_by_key(value) or {}
     kept: dict[tuple[str, tuple[int, ...]], str] = {}
     for name, setting in found.items():

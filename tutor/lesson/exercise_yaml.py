@@ -112,7 +112,7 @@ _texts_by_key = schema.mapping_of(text_with_formulas, "{up: It rises, down: It f
 
 
 def _named_choices(value: YamlValue) -> Mapping[str, str] | None:
-    """By key: choices whose texts differ."""
+    """The choices by their key; their texts differ."""
     found = _texts_by_key(value)
     if found is not None:
         _check_choices(value, found)
@@ -120,7 +120,7 @@ def _named_choices(value: YamlValue) -> Mapping[str, str] | None:
 
 
 def _check_choices(value: YamlValue, texts: Mapping[str, str]) -> None:
-    """There are a few choices, whose texts (by their path below `choices`) differ."""
+    """Check that there are a few choices, whose texts (by their path below `choices`) differ."""
     count = len(value.node.value)
     if not 2 <= count <= MOST_CHOICES:
         value.report(f"there must be 2 to {MOST_CHOICES} choices, not {count}")

@@ -27,7 +27,7 @@ def language_of(path: Path) -> str:
 
 
 def sibling(path: Path, language: str) -> Path:
-    """Where the lesson in `path` would stand in another language, whether it does or not."""
+    """The path of the lesson in another language, whether there is one or not."""
     if language == language_of(path):
         return path
     home = path.absolute().parents[1] if language_of(path) in TRANSLATED else path.parent

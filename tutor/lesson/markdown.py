@@ -195,7 +195,7 @@ def _inline(
 
 
 class _Paragraph:
-    """Where in the file each character of a paragraph is."""
+    """A paragraph, and the place in the file of each of its characters."""
 
     def __init__(self, content: str, first: int, lines: Sequence[str]) -> None:
         self._first = first

@@ -250,7 +250,7 @@ class Lesson(msgspec.Struct, frozen=True):
 
     @property
     def exercises(self) -> tuple[Exercise, ...]:
-        """Its exercises, in the file's order."""
+        """The exercises, in the file's order."""
         return tuple(b for s in self.sections for b in s.blocks if isinstance(b, Exercise))
 
     def fingerprint(self) -> str:
@@ -320,7 +320,7 @@ class Lesson(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(e for found in self.boxed_by_phase().values() for e in found))
 
     def boxed_by_phase(self) -> Mapping[str, Mapping[str, int]]:
-        r"""By phase ("" for all other sections): the expressions in its `\boxed{…}`.
+        r"""The expressions in each phase's `\boxed{…}`; "" for all other sections.
 
         Each with the line of the first formula there that it stands in.
         """

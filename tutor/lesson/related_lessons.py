@@ -75,7 +75,7 @@ def _of_translation(lesson: Lesson) -> Iterator[Diagnostic]:
 
 
 def _front(lesson: Lesson) -> FrontMatter:
-    """Its front matter, parsed again: a Lesson does not keep the lines of the keys."""
+    """The front matter, parsed again: a Lesson does not keep the lines of the keys."""
     return front_matter.parse(lesson.source.split("\n"), DiagnosticList(lesson.path))
 
 

@@ -22,7 +22,7 @@ _MOST_TERMS = 8
 """Of a sum or a mean."""
 
 _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
-"""How tightly a term binds."""
+"""The binding strength of a term."""
 _BINDINGS = {
     **{"Add": _SUM, "Sub": _SUM, "sum": _SUM, "Mult": _PRODUCT, "Div": _PRODUCT, "Pow": _POWER},
     **{"negative": _PRODUCT, "mean": _PRODUCT},

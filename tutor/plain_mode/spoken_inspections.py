@@ -159,7 +159,7 @@ def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
 
 
 def _operations_done(lesson: Lesson, frame: Frame, total: int, known: int) -> int:
-    """How many operations of backward have a gradient that may be spoken."""
+    """The number of operations of backward whose gradient may be spoken."""
     phases = [str(section.phase) for section in lesson.loop(frame.mode)]
     index = gradient_index(phases)
     if lesson.has_gradients(frame.mode, frame.phase, frame.line):

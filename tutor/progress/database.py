@@ -308,7 +308,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def reason(file: Path, error: Exception) -> str:
-    """Why the file can't be used, in a few words."""
+    """The reason why the file can't be used, in a few words."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         return "a file is in the place of its folder"
     if isinstance(error, OSError):

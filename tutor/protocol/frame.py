@@ -12,7 +12,7 @@ from tutor.errors import Refused
 from tutor.plain import LONGEST, shortened
 
 MAX_ELEMENTS = 64
-"""How many elements of an array a Value carries; the rest is only counted."""
+"""The number of elements of an array that a Value carries; the rest is only counted."""
 
 
 class Remark(msgspec.Struct, frozen=True):
@@ -45,8 +45,8 @@ class Value(msgspec.Struct, frozen=True):
     And str, where an exercise's expression is a Python string: it stands in `text`.
     """
     text: str = ""
-    """What to show where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, an
-    error's message."""
+    """The text where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, an error's
+    message."""
     mean: float | None = None
     """Of an array with more than MAX_ELEMENTS elements, the mean of all; None for all else."""
     norm: float | None = None
@@ -54,7 +54,7 @@ class Value(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """How many elements the value really has."""
+        """The number of elements that the value really has."""
         return math.prod(self.shape)
 
     @property
@@ -77,7 +77,7 @@ NO_VALUE = Value((), (), "text", "")
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
-    """Where a run stands: after `step` of the steps of `epoch`.
+    """A place in a run: after `step` of the steps of `epoch`.
 
     Epoch 0 is what comes before the first epoch: its only steps are the warm-up's, if
     the lesson has one. The end of epoch e is (e, all its steps), never (e + 1, 0).

@@ -34,7 +34,7 @@ class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
     gradient: Value | None = None
     """None: it can't have one. The Value NONE: no gradient yet, which is not 0."""
     note: Remark | None = None
-    """Why there is no value, or no gradient; often None."""
+    """The reason why there is no value, or no gradient; often None."""
 
 
 # ── Pictures ────────────────────────────────────────────────────────────────────────
@@ -76,7 +76,7 @@ class SlopePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The gradient as the lesson computed it, along this line; None before it has."""
     next_at: float | None
     next_loss: float | None
-    """Where the update leads from here; None before the gradient is known."""
+    """The place to which the update leads; None before the gradient is known."""
     is_done: bool
     """Whether that update has been made already."""
     batch: int | None = None
@@ -115,7 +115,7 @@ class PlanePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """There is nothing of this kind to draw here, and why."""
+    """The reason why there is nothing of this kind to draw here."""
 
     why: Remark
     never: bool = False
@@ -142,7 +142,7 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     op: str
     """As PyTorch calls it: `MulBackward0`; `AccumulateGrad` for a leaf."""
     says: str
-    """What was computed, in the lesson's names where it has them: `w * x`, `mean(…)`."""
+    """The computed expression, in the lesson's names where it has them: `w * x`, `mean(…)`."""
     name: str
     """The lesson's variable that holds its output (or the leaf); empty if none does."""
     inputs: tuple[int, ...]
@@ -178,11 +178,11 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[GraphNode, ...] = ()
     """By id; the first is the loss. Empty where there is no graph."""
     notes: tuple[Remark, ...] = ()
-    """Why there is none, or what is left out."""
+    """The reason why there is none, or the note on what is left out."""
 
     @property
     def operations(self) -> int:
-        """How many steps backward takes."""
+        """The number of steps that backward takes."""
         return max((node.order for node in self.nodes), default=-1) + 1
 
 
@@ -201,7 +201,7 @@ class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """As the code says it: `w * x`, `(y_pred - y) ** 2`; empty for a `total`."""
     input: str
     values: dict[str, float | tuple[float, ...]]
-    """What one needs: the values of the operation's inputs and output by what they are called;
+    """The facts needed: the values of the operation's inputs and output by what they are called;
     for a `total` the gradients and local gradients that flow together, in words and in turn, and
     where an operation gave several numbers, one for each of them."""
     expected: float
@@ -211,7 +211,7 @@ class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def known(self) -> int:
-        """How many steps of backward have left a gradient that may be shown while it is asked."""
+        """The number of steps of backward whose gradient may be shown while it is asked."""
         return self.order + (self.asks == "local")
 
 
@@ -220,7 +220,7 @@ class LocalGradients(msgspec.Struct, frozen=True, kw_only=True):
 
     steps: tuple[LocalGradientQuestion, ...] = ()
     why: Remark | None = None
-    """Why there are none."""
+    """The reason why there are none."""
 
 
 # ── The modes side by side ──────────────────────────────────────────────────────────
@@ -290,7 +290,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     curve: Curve | None = None
     is_current: bool = False
     forked_at: Position | None = None
-    """Where it parted from the run that it was made of."""
+    """The position at which it parted from the run that it was made of."""
     record: RunRecipe | None = None
     """Its whole recipe."""
     reached: Position | None = None
@@ -306,7 +306,7 @@ class OtherRunState(msgspec.Struct, frozen=True, kw_only=True):
     frame: Frame | None
     """None if it never came so far, or is still being computed."""
     note: Remark | None = None
-    """Why it has no frame."""
+    """The reason why it has no frame."""
 
 
 class LoopReport(msgspec.Struct, frozen=True, kw_only=True):

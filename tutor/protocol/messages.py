@@ -329,7 +329,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
     rate: float = 0.0
     """Epochs a second while running."""
     notes: tuple[Remark, ...] = ()
-    """What the learner should know of what was done."""
+    """Remarks on what was done."""
     stopped: StoppedAt | None = None
     """The code that was stopped; the run is back where it stood before."""
     runs: tuple[RunInfo, ...] = ()
@@ -490,7 +490,7 @@ class Spent(Event, frozen=True, kw_only=True):
     """
 
     reason: Remark
-    """What can't be undone."""
+    """The change that can't be undone."""
 
 
 class ProcessEnded(Event, frozen=True, kw_only=True):

@@ -97,7 +97,7 @@ State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
 answer was wrong (`go_on` asks again: a Predict with other numbers); it is done."""
 
 Wants: TypeAlias = Literal["number", "sign", "choice", "code", "condition"]
-"""What is asked for: a typed number, a typed sign, one of `choices`, code that is fixed in
+"""The sort of answer: a typed number, a typed sign, one of `choices`, code that is fixed in
 an editor, or nothing typed at all: a condition that the run has to meet."""
 
 
@@ -107,7 +107,7 @@ class Attempt:
 
     exercise: Exercise
     number: int
-    """Which of the lesson's exercises, from 1."""
+    """The exercise's place among the lesson's, from 1."""
     count: int
     state: State
     wants: Wants
@@ -170,10 +170,10 @@ class Attempt:
 
     @property
     def hints_left(self) -> int:
-        """How many more there are."""
+        """The number of hints that are not shown yet."""
         return len(self.asked.hints) - len(self.hints)
 
     @property
     def may_see_solution(self) -> bool:
-        """It can be seen after a try."""
+        """Whether the solution may be shown: after a try."""
         return self.tries > 0

@@ -248,7 +248,7 @@ class ExerciseController:
             self.save_bookmark()
 
     def go_on(self) -> None:
-        """After a wrong answer, ask again; after success, begin the next exercise."""
+        """Ask again after a wrong answer; begin the next exercise after success."""
         state = self.attempt.state if self.attempt else None
         if state == "wrong" and self._handler is not None:
             self._handler.ask_again()

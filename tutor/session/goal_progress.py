@@ -133,7 +133,7 @@ def _only_guards(part: ast.expr, others: Sequence[ast.expr]) -> bool:
 
 
 def _epochs_read(node: ast.AST) -> int:
-    """How many epochs there have to be for this to be a number."""
+    """The number of epochs from which on this is a number."""
     match node:
         case ast.Subscript(value=ast.Name(id="losses"), slice=ast.Constant(value=int(index))):
             return index + 1

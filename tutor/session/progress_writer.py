@@ -53,7 +53,7 @@ class PendingWrite(NamedTuple):
 
 
 WriteBatch: TypeAlias = dict[tuple[str, ...], PendingWrite]
-"""What is written in one transaction. A result is named by its id, a bookmark by its lesson, a
+"""The data that one transaction writes. A result is named by its id, a bookmark by its lesson, a
 draft by its lesson and exercise."""
 
 
@@ -129,7 +129,7 @@ class ProgressWriter(Journal):
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """Without a `file`, use the one that TUTOR_PROGRESS names, or the platform's."""
+        """Use this file, or the one that TUTOR_PROGRESS names, or the platform's."""
         self.file = file or progress_file()
         self._changed = threading.Condition()
         self._pending = PendingWrites()

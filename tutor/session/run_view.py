@@ -62,7 +62,7 @@ class RunView:
     """All runs of this lesson, the current one among them; the others are ghosts in the plots."""
     inspections: Inspections = Inspections()
     operations: int = 0
-    """How many operations of backward are shown, inside the Gradient phase."""
+    """The number of operations of backward that are shown, inside the Gradient phase."""
 
     @property
     def next_phase(self) -> str | None:

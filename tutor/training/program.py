@@ -238,7 +238,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
 
 
 def boxed_of(lesson: Lesson) -> dict[str, tuple[Expression, ...]]:
-    r"""By phase: the expressions in its formulas' `\boxed{…}`."""
+    r"""The expressions in the `\boxed{…}` of each phase's formulas."""
     filename = str(lesson.path)
     return {
         phase: tuple(_expression(e, e, filename, line) for e, line in lines.items())
@@ -281,7 +281,7 @@ def _code_phase(name: str, body: tuple[ast.stmt, ...], filename: str) -> Phase:
 
 @lru_cache(KEPT)
 def _expression(label: str, source: str, filename: str, line: int) -> Expression:
-    """It is compiled as code of the file, so that any stack tells its line and its name."""
+    """An expression, compiled as code of the file: any stack tells its line and its name."""
     tree = ast.parse(source.strip(), filename, "eval")
     ast.increment_lineno(tree, line - 1)
     calls = any(isinstance(node, ast.Call) for node in nodes_of(tree))

@@ -141,7 +141,7 @@ class Runs:
     letter: str = "A"
     """Its letter in plots and lists, which a new name does not change."""
     notes: tuple[Remark, ...] = ()
-    """What there is to say of the last call."""
+    """Remarks on the last call."""
     _kept: list[_Kept] = field(default_factory=list)
     """The other runs, in the order in which they were kept."""
     _forked_at: Position | None = None
@@ -182,22 +182,22 @@ class Runs:
     # ── Changes ─────────────────────────────────────────────────────────────────────
 
     def switch(self, mode: str | None = None, device: str | None = None) -> Frame:
-        """As Run.switch; in the past, as a run of its own."""
+        """Switch as Run.switch does; in the past, in a run of its own."""
         return self._fork(lambda: self.current.switch(mode, device), self.current.has_future)
 
     def set(self, *, learning_rate: float | None = None, element: Element | None = None) -> Frame:
-        """As Run.set; in the past, as a run of its own."""
+        """Set as Run.set does; in the past, in a run of its own."""
         return self._fork(
             lambda: self.current.set(learning_rate=learning_rate, element=element),
             self.current.has_future,
         )
 
     def reseed(self, seed: int) -> Frame:
-        """As Run.reseed; in the past, as a run of its own."""
+        """Reseed as Run.reseed does; in the past, in a run of its own."""
         return self._fork(lambda: self.current.reseed(seed), self.current.has_future)
 
     def restart(self, seed: int | None = None) -> Frame:
-        """As Run.restart; the run as it was is kept, unless it would only be run once more."""
+        """Restart; the run as it was is kept, unless it would only be run once more."""
         run = self.current
         new = RunRecipe(
             run.mode,
@@ -335,7 +335,7 @@ class Runs:
         return is_more
 
     def take_up_again(self, until: Callable[[], bool] = never) -> Frame:
-        """After an interrupt between two statements of ours: build the runs anew, where they were.
+        """Build the runs anew, where they were: an interrupt came between two statements of ours.
 
         What is remembered of them saves running all of it again.
         """

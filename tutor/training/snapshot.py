@@ -71,7 +71,7 @@ class SavedState(Protocol):
 
     @property
     def setup_namespace(self) -> object | None:
-        """Not None where it can be restored in one namespace only."""
+        """The only namespace in which it can be restored; None if it can be in any."""
 
     @property
     def randomness(self) -> Randomness:

@@ -48,7 +48,7 @@ def limit_expressions() -> None:
 
 @contextmanager
 def limited() -> Iterator[None]:
-    """Inside, one expression is evaluated. Raises TookTooLong when its time is over."""
+    """The time in which one expression is evaluated. Raises TookTooLong when it is over."""
     global _is_evaluating
     if not _is_on:
         yield

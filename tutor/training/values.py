@@ -108,7 +108,7 @@ def to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
 
 
 def to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
-    """As `to_numpy`, complex numbers among them."""
+    """The numbers of `to_numpy`, complex ones among them."""
     return _read(_to_numbers, thing, None)
 
 

@@ -100,7 +100,7 @@ class ErrorBar(Bar):
             self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
-        """Where the error happened, what it is, and what to do."""
+        """The place of the error, its message, and what to do."""
         failed = self._failed
         if failed is None or self.view is None:
             return []

@@ -42,22 +42,22 @@ class LessonProgress:
 
     @property
     def count(self) -> int:
-        """How many exercises the lesson has."""
+        """The number of the lesson's exercises."""
         return len(self.headline.exercises)
 
     @property
     def passed(self) -> int:
-        """How many of them are done or skipped."""
+        """The number of them that are done or skipped."""
         return sum(self.results.get(id_) in PASSED for id_, _ in self.headline.exercises)
 
     @property
     def done(self) -> int:
-        """How many of them are done."""
+        """The number of them that are done."""
         return self.passed - self.skipped
 
     @property
     def skipped(self) -> int:
-        """How many of them are skipped."""
+        """The number of them that are skipped."""
         return sum(self.results.get(id_) == "skipped" for id_, _ in self.headline.exercises)
 
     @property
@@ -71,7 +71,7 @@ class LessonProgress:
         return bool(self.results) or self.left is not None
 
     def kinds(self) -> Mapping[str, int]:
-        """How many exercises of each kind there are, in the lesson's order."""
+        """The number of exercises of each kind, in the lesson's order."""
         return Counter(kind for _, kind in self.headline.exercises)
 
 
@@ -312,7 +312,7 @@ def _prerequisite(lesson: LessonProgress | str) -> str:
 
 
 def _exercises(standing: LessonProgress, width: int) -> list[Content]:
-    """How many exercises are done, and their kinds, with a hanging indent."""
+    """The number of exercises that are done, and their kinds, with a hanging indent."""
     name, rows = "Exercises", []
     for part in line(_exercises_words(standing)).wrap(max(10, width - _NAME_CELLS)):
         rows.append(_named(name) + part)

@@ -64,7 +64,7 @@ def at_line_end(before: str, after: str) -> str:
 
 
 def _rows(text: str, width: int) -> Iterator[tuple[int, int]]:
-    """Where each row starts and ends."""
+    """The start and end of each row."""
     start = end = used = 0
     for unit in units(text):
         if used and used + cell_len(unit[0].rstrip()) > width:

@@ -165,7 +165,7 @@ def _fitting(rest: Content, room: int) -> int:
 
 
 def _labels(lesson: Lesson) -> dict[int, str]:
-    """By its first line: the name of each phase; of several on one line, all of them."""
+    """The names of phases by their first line; of several on one line, all of them."""
     found: dict[int, list[str]] = {}
     for section in lesson.sections:
         if section.phase and section.heading and section.lines:

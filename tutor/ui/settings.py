@@ -47,7 +47,7 @@ class SettingsFile:
         self._file = file
         self.settings = Settings()
         self.trouble = ""
-        """Why the settings could not be read or saved, in one line; empty without an error."""
+        """The error of reading or saving the settings, in one line; empty if there was none."""
         if file is not None:
             self._read(file)
 

@@ -50,7 +50,7 @@ def names_in(fences: Sequence[Fence]) -> tuple[Name, ...]:
 
 @lru_cache(2)
 def names_of_file(source: str) -> tuple[Name, ...]:
-    """As `names_in`, of a whole file: those that live inside a function or a class as well."""
+    """The names in a whole file, those inside functions and classes as well."""
     return _names_in((Fence(source, 1),), is_file=True)
 
 
@@ -138,7 +138,7 @@ class _Finder:
                 yield from self.names(child, hidden)
 
     def _called(self, function: ast.expr, hidden: frozenset[str]) -> Iterator[ast.expr]:
-        """Of `loss.backward()` the loss; of `model(x)` the model; of `print(x)` nothing."""
+        """The object of a call: `loss` of `loss.backward()`, `model` of `model(x)`, none of `print(x)`."""
         if isinstance(function, ast.Attribute):
             yield from self.names(function.value, hidden)
         elif isinstance(function, ast.Name):

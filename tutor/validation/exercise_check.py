@@ -170,7 +170,7 @@ def said_by(error: RunError) -> str:
 
 
 def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Finding]:
-    """There is an answer wherever it is asked for, and it is none of the wrong ones.
+    """Findings unless there is an answer wherever it is asked for, none of the wrong ones.
 
     Where it is asked again, the answer is another number. Raises EndError.
     """
@@ -214,7 +214,7 @@ def _asked(
 def _wrong(
     trial: ExerciseTrial, asked: Predict, answer: Value, mistaken: Sequence[Value], again: str
 ) -> Iterator[Finding]:
-    """The wrong answers are answers, none is right, and each is another."""
+    """Findings unless the wrong answers are answers, none is right, and each is another."""
     where = "asked again, " if again else ""
     path = f"{again}.wrong" if f"{again}.wrong" in asked.lines else "wrong"
     good: list[tuple[int, Value]] = []
@@ -245,11 +245,11 @@ def _step(trial: ExerciseTrial, run: Run, again: str) -> None:
 
 
 PRINTED = 1e-4
-"""How far a working may be from its answer, relative to it: no farther than shows in print."""
+"""The distance of a working from its answer, relative to it, that does not show in print."""
 
 
 def _why_not_working(exercise: Predict, leaves: Mapping[str, Value], answer: Value) -> str:
-    """Why the working, of leaves as they were before the phase, can't be shown; empty if it can."""
+    """The reason why a working, of leaves as before the phase, can't be shown; "" if it can."""
     for source, value in leaves.items():
         if not value.is_finite or len(value.data) != value.size:
             return f"`{source}` in `working` {is_what(value)} before the phase; it must be a number"
@@ -264,7 +264,7 @@ def _why_not_working(exercise: Predict, leaves: Mapping[str, Value], answer: Val
 
 
 def _why_not(exercise: Predict, value: Value) -> str:
-    """Why a value can't be given as an answer; empty if it can."""
+    """The reason why a value can't be given as an answer; "" if it can."""
     if exercise.form != "choice":
         return "" if has_one_number(value) else f"{is_what(value)}; it must be one finite number"
     if value.dtype == "str" and value.text in exercise.choices:
@@ -298,7 +298,7 @@ def check_exercises(
 
 
 def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[str]:
-    """Of each prediction, its id with its answer at each stage that asks for it."""
+    """The id of each prediction, with its answer at each stage that asks for it."""
     for exercise in lesson.exercises:
         if isinstance(exercise, Predict):
             trial = ExerciseTrial(lesson, programs, exercise)
@@ -366,7 +366,7 @@ def _misnamed(trial: ExerciseTrial) -> Iterator[Finding]:
 
 
 def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
-    """By key: what is evaluated in the run."""
+    """The expressions that are evaluated in the run, by key."""
     match exercise:
         case Predict():
             yield "answer", exercise.answer
@@ -390,7 +390,7 @@ def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
 
 
 def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
-    """Not met at the start, nor by waiting; met by the solution."""
+    """Findings unless the solution meets the condition, and neither the start nor waiting does."""
     condition, epochs = exercise.condition, exercise.solution.epochs
     start = trial.begin(exercise.stage)
     # What can't be evaluated yet (an index into no losses) is not met yet.
@@ -435,7 +435,7 @@ def _solved(exercise: Reach) -> Stage:
 
 
 def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
-    """The mistake shows as the symptom says, and is gone with the solution."""
+    """Findings unless the mistake shows as the symptom says, and is gone with the solution."""
     trial.begin(exercise.stage)
     yield from _symptom(trial, exercise)
     yield from _mended(trial, exercise)
@@ -498,7 +498,7 @@ def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
 
 
 def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding]:
-    """There are a few questions, each with a number for an answer."""
+    """Findings unless there are a few questions, each with a number for an answer."""
     run = trial.begin(exercise.stage)
     probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
     try:

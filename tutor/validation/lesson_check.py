@@ -39,7 +39,7 @@ from tutor.validation.exercise_check import (
 )
 
 RELATIVE = 1e-5
-"""How far two gradients may be apart, by the size of the larger, and still agree."""
+"""The distance of two gradients that agree, by the size of the larger."""
 
 _ROUNDINGS = 8
 """The same in roundings of the parameters' dtype, for those of half a float's precision."""
@@ -76,7 +76,7 @@ class _Check:
         self._valueless: dict[tuple[int, str], list[str]] = {}
         """By line and message: the modes that show no value there."""
         self._samples: dict[str, None] = {}
-        """What of the parameters has been checked by a sample, each once."""
+        """The parameters that have been checked by a sample, each once."""
 
     def findings(self) -> Iterator[Finding]:
         running = dict(self.programs)
@@ -153,7 +153,7 @@ class _Check:
             yield self._finding(1, f"mode {mode}: going forward again shows other values")
 
     def _note_valueless(self, mode: str, frame: Frame) -> None:
-        """After whole epochs every live value has to be there."""
+        """Note the live values that are not there after whole epochs."""
         values = {e: v for by_expression in frame.boxed.values() for e, v in by_expression.items()}
         values.update(frame.watched)
         for expression in self._shown(mode):
@@ -229,7 +229,7 @@ class _Check:
             yield Finding(path=str(self.lesson.path), line=line, message=message, is_note=True)
 
     def _unfit(self, mode: str) -> list[tuple[int, str]]:
-        """By line: why the loss has no gradient that could be checked."""
+        """The reasons why the loss has no gradient that could be checked, by line."""
         run = Run(self.programs, mode)
         parameters = {name: run.loop.namespace.get(name) for name in run.program.parameters}
         line = self._phase_line(SETUP)
@@ -241,7 +241,7 @@ class _Check:
         return [*found, (self._phase_line("Loss"), why)] if why else found
 
     def _unlike_autograd(self, mode: str, program: Program) -> str:
-        """Where it differs from autograd's in the lesson's own precision; "" if nowhere.
+        """The place where it differs from autograd's in the lesson's own precision; "" if nowhere.
 
         At the same parameters, phase by phase.
         """
@@ -297,7 +297,7 @@ def _backwards(run: Run) -> Iterator[Frame]:
 
 
 def _why_no_loss(loss: Any) -> str:
-    """Why a loss can't be gone down; "" if it can."""
+    """The reason why a loss can't be gone down; "" if it can."""
     numbers = to_numbers(loss)
     if loss is None:
         return ""
@@ -313,7 +313,7 @@ def _why_no_loss(loss: Any) -> str:
 
 
 def _why_no_weight(name: str, thing: Any) -> str:
-    """Why what Setup binds to a parameter's name can't be trained; "" if it can."""
+    """The reason why a parameter, as Setup binds it, can't be trained; "" if it can."""
     numbers = to_numbers(thing)
     if isinstance(thing, list | tuple | dict | torch.nn.Module):
         kind = type(thing).__name__
@@ -334,7 +334,7 @@ def _why_no_weight(name: str, thing: Any) -> str:
 
 
 def _rounding(run: Run) -> float:
-    """How far two gradients may be apart in the coarsest dtype of the parameters."""
+    """The distance of two gradients that agree in the coarsest dtype of the parameters."""
     dtypes = (getattr(run.loop.namespace.get(n), "dtype", None) for n in run.program.parameters)
     known = [dtype for dtype in dtypes if isinstance(dtype, torch.dtype)]
     floats = [dtype for dtype in known if dtype.is_floating_point or dtype.is_complex]

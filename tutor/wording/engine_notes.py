@@ -140,7 +140,7 @@ def _ended_in_phase(note: Remark) -> bool:
 
 
 def process_end(event: ProcessEnded) -> str:
-    """Why the process ended, and whether it starts again."""
+    """The end of the process: its reason, and whether it starts again."""
     text = note_text(event.note)
     if event.restarting:
         return f"{text}; it starts again"

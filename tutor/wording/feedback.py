@@ -234,7 +234,7 @@ def _ended(text: str) -> str:
 
 
 def reach_solution(solution: Solution) -> str:
-    """How a condition is met, in words."""
+    """The solution of a `reach`, in words."""
     parts = []
     if solution.mode is not None:
         parts.append(f"the mode `{solution.mode}`")
@@ -248,7 +248,7 @@ def reach_solution(solution: Solution) -> str:
 
 
 def element(of: Setting) -> str:
-    """How one number of a parameter is called: `w`, `W[0,1]`."""
+    """The name of one number of a parameter: `w`, `W[0,1]`."""
     return f"{of.parameter}[{','.join(map(str, of.index))}]" if of.index else of.parameter
 
 
@@ -284,7 +284,7 @@ class _Names:
 
     @classmethod
     def of(cls, step: LocalGradientQuestion) -> _Names:
-        """Those of one question."""
+        """The wrong answers of one question."""
         called = list(step.values)[-1] if len(step.values) > 1 else step.output
         taken = set(re.findall(r"\w+", " ".join((step.input, step.output, *step.values))))
         letters = (letter for letter in "uvpqst" if letter not in taken)

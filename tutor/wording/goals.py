@@ -28,7 +28,7 @@ _OF = {
     "std": "standard deviation of",
 }
 _SAME = {"item", "detach", "float", "int"}
-"""What a number goes through without becoming another one."""
+"""The calls that return their number as it is."""
 _BY_PARAMETER = {"gradient": "gradient of {}", "gradient_now": "gradient of {}", "was": "{} before"}
 _SIGNS: Mapping[type[ast.operator], tuple[str, int]] = {
     ast.Add: ("+", 1),
@@ -38,7 +38,7 @@ _SIGNS: Mapping[type[ast.operator], tuple[str, int]] = {
     ast.MatMult: ("@", 2),
     ast.Pow: ("^", 3),
 }
-"""How an operation is written, and how tightly it binds."""
+"""The sign of each operation, and its binding strength."""
 _ATOM = 4
 
 

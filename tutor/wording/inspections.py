@@ -273,7 +273,7 @@ def _kink(v: Values, modes: Sequence[str]) -> str:
 
 
 def _slope(number: float) -> str:
-    """To four digits, a -0 as 0; what is next to nothing is 0."""
+    """A slope to four digits; a -0 and what is next to nothing are 0."""
     return f"{float(f'{number:.4g}') if abs(number) > 1e-9 else 0.0:g}"
 
 

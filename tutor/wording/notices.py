@@ -297,7 +297,7 @@ class KindWords(NamedTuple):
 
     name: str
     task: str
-    """What the learner has to do."""
+    """The learner's task."""
 
 
 KINDS: Mapping[str, KindWords] = {

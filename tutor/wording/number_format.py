@@ -155,7 +155,7 @@ def align(texts: Sequence[str]) -> list[str]:
 
 
 def change(now: float, was: float, digits: int = 6) -> str:
-    """By how much a number has moved: an arrow and the amount, `=` if it has not."""
+    """The change of a number: an arrow and the amount, `=` if there is none."""
     if math.isnan(now) or math.isnan(was):
         return ""
     if now == was:
@@ -183,7 +183,7 @@ def _changed_spans(new: Sequence[re.Match[str]], old: Sequence[str]) -> Iterator
 
 
 def _changed_digits(now: str, was: str) -> Span:
-    """From the first digit that differs; all of it where sign or magnitude do."""
+    """The digits from the first that differs; all of them where sign or magnitude do."""
     new, old = _NUMBER.fullmatch(now), _NUMBER.fullmatch(was)
     if not new or not old or not _alike(new, old):
         return 0, len(now)

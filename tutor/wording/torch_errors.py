@@ -38,7 +38,7 @@ class TorchError:
         return self._pattern.search(message) is not None
 
     def likeness(self, message: str) -> float:
-        """How many of a message's words one of the patterns shares, from 0 to 1."""
+        """The share of a message's words that one of the patterns has, from 0 to 1."""
         words = _words(message)
         return max(SequenceMatcher(None, _words(p), words).ratio() for p in self.patterns)
 

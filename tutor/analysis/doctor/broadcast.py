@@ -32,7 +32,7 @@ class BroadcastRule(DoctorRule):
         return found[:1]
 
     def _called(self, moment: Moment) -> Iterator[DoctorFinding]:
-        """Of the calls of PyTorch: loss functions anywhere, subtractions where the loss is."""
+        """Differences that PyTorch computes: loss functions, and subtractions where the loss is."""
         for call in moment.calls:
             one, other = call.argument(0, "input"), call.argument(1, "target")
             is_loss = call.name in _LOSSES
@@ -44,7 +44,7 @@ class BroadcastRule(DoctorRule):
                 yield self._finding(call.line, tuple(one.shape), tuple(other.shape), operands)
 
     def _written(self, moment: Moment) -> Iterator[DoctorFinding]:
-        """Of NumPy's subtractions, which no hook sees: their operands as they are now."""
+        """NumPy's subtractions, which no hook sees, of their operands as they are now."""
         if moment.phase != "Loss":
             return
         for node in self.patient.source.nodes("Loss"):

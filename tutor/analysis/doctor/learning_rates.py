@@ -19,7 +19,7 @@ _CLOSE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class RatePlace:
-    """Where a learning rate stands."""
+    """The place of a learning rate in the code."""
 
     line: int
     name: str

@@ -106,7 +106,7 @@ class LossArgumentsRule(DoctorRule):
     def _one_class(
         self, call: TorchCall, given: torch.Tensor, target: torch.Tensor
     ) -> Iterator[DoctorFinding]:
-        """Of one class the probability is always 1, whatever the prediction."""
+        """A finding if there is one class: its probability is always 1, whatever the prediction."""
         if given.ndim != 2 or given.shape[1] != 1 or target.shape != given.shape:
             return
         loss = _number(call.result)

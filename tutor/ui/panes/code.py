@@ -58,7 +58,7 @@ class CodePane(FooterPane):
         super().__init__(id=id)
         self._phases: dict[str, tuple[int, int]] = {}
         self._rows: dict[Name, int] = {}
-        """Where each name stands."""
+        """The place of each name."""
         self._chosen: Name | None = None
         self._followed: tuple[object, ...] | None = None
         self._adopted: tuple[Lesson, str] | None = None

@@ -352,7 +352,7 @@ class FormulaPane(LinesPane):
         return _Drawn(state, lines, formulas, (live[0][0], live[-1][1]) if live else None)
 
     def _exercise(self, exercise: Exercise, lesson: Lesson) -> Content:
-        """Where an exercise stands in the text: which it is, and whether it is done."""
+        """The line for an exercise in the text: its number, and whether it is done."""
         if not self._exercises:
             every, results = lesson.exercises, self.results
             following = next_open(every, results)

@@ -42,7 +42,7 @@ class GraphRow:
     seen_before: bool
     """Whether an earlier row shows this node and its inputs."""
     hidden: int
-    """How many nodes are folded away below it; 0 if none."""
+    """The number of nodes that are folded away below it."""
     depth: int = 0
 
 
@@ -75,7 +75,7 @@ def tree(
 
 
 def _inputs(graph: AutogradGraph, parts: bool) -> dict[int, list[int]]:
-    """By node that has a row: what it was computed from, each once."""
+    """The nodes that each node with a row was computed from, each once."""
     nodes = {node.id: node for node in graph.nodes}
 
     def is_part(id_: int) -> bool:
@@ -104,7 +104,7 @@ def _roots(inputs_of: Mapping[int, list[int]]) -> list[int]:
 
 
 def _below(root: int, inputs_of: Mapping[int, list[int]]) -> int:
-    """How many nodes can be reached from this one."""
+    """The number of nodes that can be reached from this one."""
     found: set[int] = set()
     waiting = [root]
     while waiting:
@@ -123,7 +123,7 @@ def _prefix(rails: str, branch: str, depth: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Backward:
-    """How many of backward's operations are shown."""
+    """The part of backward that is shown."""
 
     done: int
     total: int
@@ -174,7 +174,7 @@ def backward(
     graph: AutogradGraph,
     asked_of: LocalGradientQuestion | None = None,
 ) -> Backward:
-    """How much of backward is to be seen at a frame, `operations` of it being gone into.
+    """The part of backward to show at a frame in which so many operations are gone into.
 
     While an exercise asks about an operation, it is what has been found before that question.
     """
@@ -308,7 +308,7 @@ class GraphPane(LinesPane):
             self._rows = rows
 
     def _fold_what_does_not_fit(self, graph: AutogradGraph) -> bool:
-        """For another graph or height, unfold as many levels below the loss as fit.
+        """Unfold as many levels below the loss as fit, for another graph or height.
 
         Returns whether the folds have changed; otherwise the learner's own folds stay.
         """

@@ -103,7 +103,7 @@ class GraphTable:
 def laid_out(
     rows: Sequence[GraphRow], graph: AutogradGraph, so_far: Backward, width: int
 ) -> GraphTable:
-    """As much of each row as fits, by the fullest look in which all of them do."""
+    """The rows in the fullest look in which all of them fit."""
     nodes = {node.id: node for node in graph.nodes}
     on_show = [(row, nodes[row.node]) for row in rows]
     layouts = (
@@ -135,7 +135,7 @@ def _filled(
     columns: _Columns,
     width: int,
 ) -> _Cells:
-    """With as many more elements of its arrays as have room in their columns."""
+    """The row with as many more elements of its arrays as have room in their columns."""
     room = width - columns.at_gradient - (GAP + len(cells.folded) if cells.folded else 0)
     values = _most(lambda n: _number(node.value, look.precision, n), columns.value)
     later = _most(lambda n: _gradient(node, node.order >= 0, replace(look, gradients=n)), room)
@@ -149,7 +149,7 @@ def _filled(
 
 
 def _most(text_of: Callable[[int], str], room: int) -> int:
-    """How many elements may be shown for the text to fit."""
+    """The number of elements with which the text fits."""
     fits = (len(text_of(count)) <= room for count in range(1, MOST_ELEMENTS + 1))
     return sum(takewhile(bool, fits))
 
@@ -172,7 +172,7 @@ def _labelled(
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """How wide the columns of a table are."""
+    """The widths of a table's columns."""
 
     what: int
     op: int
@@ -181,7 +181,7 @@ class _Columns:
 
     @classmethod
     def of(cls, table: Sequence[_Cells]) -> _Columns:
-        """As wide as their texts."""
+        """The widths of these texts."""
         return cls(
             what=max(cell_len(c.prefix + c.what) for c in table),
             op=max(len(c.op) for c in table),
@@ -200,23 +200,23 @@ class _Columns:
 
     @property
     def at_value(self) -> int:
-        """Where the values begin."""
+        """The cell at which the values begin."""
         return text_styles.GUTTER + self.what + (self.op + GAP if self.op else 0) + GAP
 
     @property
     def at_gradient(self) -> int:
-        """Where the gradients begin, which have the rest of the line."""
+        """The cell at which the gradients begin, which have the rest of the line."""
         return self.at_value + self.value + GAP
 
     def _least(self, width: int) -> int:
         return min(self.what, int(width * LEAST))
 
     def slack(self, width: int) -> int:
-        """Where it is narrow, a long text is cut rather than that numbers are left out."""
+        """The room for a long text, which is cut in a narrow pane before numbers are left out."""
         return min(self.what // 4, self.what - self._least(width))
 
     def within(self, width: int, wished: _Columns) -> _Columns:
-        """So narrow that a line fits: what is computed gives way, then the gradient is cut.
+        """The widths with which a line fits: the expression gives way, then the gradient is cut.
 
         What room is left goes to the gradients and then to the values, as far as they wish.
         """

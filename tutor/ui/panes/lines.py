@@ -203,7 +203,7 @@ class LinesPane(ScrollView, can_focus=True):
 
     @property
     def room(self) -> int:
-        """How many rows there are for lines."""
+        """The number of rows for lines."""
         return self.scrollable_content_region.height
 
     @property
@@ -290,7 +290,7 @@ class FooterPane(LinesPane):
 
     @property
     def room(self) -> int:
-        """How many rows there are above the foot."""
+        """The number of rows above the foot."""
         return max(1, self.scrollable_content_region.height - len(self._foot))
 
     def show_lines(self, lines: Sequence[Content]) -> None:

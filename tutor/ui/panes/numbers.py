@@ -209,7 +209,7 @@ def _table(
 def _fitted(
     cells: Sequence[_Cells], headings: Mapping[str, str], room: int
 ) -> tuple[dict[str, int], list[_Cells]]:
-    """How wide the columns are, and which rows have room in them: the narrow ones come first."""
+    """The widths of the columns, and the rows that have room in them, narrow ones first."""
     widths = {column: len(heading) for column, heading in headings.items()}
     fitting: list[_Cells] = []
     for cell in sorted(cells, key=lambda c: sum(map(_width, c.blocks.values()))):

@@ -102,7 +102,7 @@ def _row(
 
 
 def _change(figures: Sequence[tuple[float, float] | None]) -> str:
-    """By how much the norm has moved."""
+    """The change of the norm."""
     now, was = figures
     return number_format.change(now[1], was[1], DIGITS) if now and was else ""
 

@@ -44,7 +44,7 @@ class Pen:
 
 
 class Canvas:
-    """So many columns and rows of cells; 2 × 4 dots in each where there is braille."""
+    """A field of cells, with 2 × 4 dots in each where there is braille."""
 
     def __init__(self, width: int, height: int, ascii_only: bool) -> None:
         self.width, self.height = width, height
@@ -306,7 +306,7 @@ Tick: TypeAlias = tuple[float, str]
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From numbers to places: `low` is at 0 and `high` at 1; all at 0.5 if they are one."""
+    """A scale from numbers to places: `low` is at 0, `high` at 1; all at 0.5 if they are equal."""
 
     low: float
     high: float
@@ -314,7 +314,7 @@ class Scale:
     """Then both are above 0, and whatever is 0 is put at the lower end."""
 
     def of(self, value: float) -> float:
-        """Where a number stands; NaN if it can't stand anywhere."""
+        """The place of a number; NaN if it has none."""
         if not math.isfinite(value) or (self.log and value < 0):
             return math.nan
         if self.high == self.low:
@@ -367,7 +367,7 @@ def scale_over(numbers: Iterable[float]) -> Scale | None:
 
 
 def gutter(ticks: Iterable[Tick]) -> int:
-    """How many columns stand to the left of a canvas with these numbers beside it."""
+    """The number of columns to the left of a canvas with these numbers beside it."""
     return max(GUTTER, *(len(text) + 1 for _, text in ticks))
 
 

@@ -35,7 +35,7 @@ class ScalarField:
 
 
 def _between(known: Sequence[float], wanted: Sequence[float]) -> list[tuple[int, float]]:
-    """For each wanted place: which known one lies before it, and how far on towards the next."""
+    """The known place before each wanted one, and the part of the way on to the next."""
     found = []
     for at in wanted:
         i = min(max(bisect_right(known, at) - 1, 0), max(len(known) - 2, 0))
@@ -57,7 +57,7 @@ def on_cells(field: ScalarField, canvas: Canvas, xs: Scale, ys: Scale) -> list[l
 
 
 def bands(numbers: Sequence[Sequence[float]], levels: Sequence[float]) -> list[list[int]]:
-    """How many of the levels (ascending) each number has reached; -1 where it is no number."""
+    """The number of levels (ascending) that each number has reached; -1 where it is no number."""
     return [[bisect_right(levels, x) if math.isfinite(x) else -1 for x in row] for row in numbers]
 
 

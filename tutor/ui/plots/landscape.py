@@ -101,7 +101,7 @@ def levels_of(losses: Sequence[float]) -> list[float]:
 
 
 def _multiples(low: float, high: float) -> list[float]:
-    """Of … 0.1, 0.3, 1, 3, 10 … those between two numbers, evenly thinned out."""
+    """The numbers of … 0.1, 0.3, 1, 3, 10 … between two others, evenly thinned out."""
     if low < TINIEST:
         return []
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -274,7 +274,7 @@ def _slope_plot(picture: SlopePicture, xs: Scale, ys: Scale, sheet: Sheet) -> li
 
 
 def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
-    """Its two ends, at the edges of the window or beyond; none where it has no slope."""
+    """The two ends of a tangent, at the edges of the window or beyond; none without a slope."""
     if picture.slope is None or not math.isfinite(picture.loss):
         return []
     breadth, height = xs.high - xs.low, ys.high - ys.low
@@ -289,7 +289,7 @@ def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
 
 
 def _draw_step(canvas: Canvas, picture: SlopePicture, here: Point, xs: Scale, ys: Scale) -> None:
-    """Where the update leads: a circle, or an arrow towards it if that lies outside."""
+    """The place to which the update leads: a circle, or an arrow towards it if it lies outside."""
     if picture.next_at is None or not math.isfinite(picture.next_at):
         return
     to_right = picture.next_at > picture.at

@@ -132,7 +132,7 @@ class OtherRunLine:
 
 
 def ghosts_of(runs: Sequence[RunInfo]) -> list[OtherRunLine]:
-    """Those of the other runs that have a curve, in the order in which they are listed."""
+    """The other runs that have a curve, in the order in which they are listed."""
     return [
         OtherRunLine(
             run.letter,
@@ -354,7 +354,7 @@ def _write_letters(canvas: Canvas, letter: str, points: Sequence[Point], skip: i
 
 
 def _point_here(curve: Curve, epochs: Scale, scale: Scale) -> Iterator[Point]:
-    """Where the run stands, if there is a loss in that column."""
+    """The point of the run's epoch, if there is a loss in that column."""
     columns = zip(curve.epochs, curve.low, curve.high, strict=True)
     here = min(curve.here, curve.last_epoch)
     until = [column for column in columns if column[0] <= here]

@@ -49,7 +49,7 @@ class _Range:
 
     @property
     def levels(self) -> list[float]:
-        """Where one shade ends and the next begins."""
+        """The numbers at which one shade ends and the next begins."""
         count = len(SHADES)
         places = [i / count for i in range(1, count)]
         return [self.low * (1 - place) + self.high * place for place in places]

@@ -126,7 +126,7 @@ def _rows(agreement: ParameterComparison) -> list[_Row]:
 
 
 def _word(agreement: ParameterComparison, mode: str) -> str:
-    """How the gradient stands to the right one; or why there are no numbers."""
+    """The verdict on a gradient; or the reason why there are no numbers."""
     value = agreement.gradients[mode]
     return one_line(value.text) if value.dtype == "text" else gradient_standing(agreement, mode)
 
@@ -228,7 +228,7 @@ def _all_apart(rows: Sequence[_Row]) -> frozenset[int]:
 
 
 def _left_out(rows: Sequence[_Row], columns: Sequence[_Column], left_out: int) -> str:
-    """How many elements have no room, and how many of them differ."""
+    """The number of elements that have no room, and of those among them that differ."""
     apart = _all_apart(rows) - {c.index for c in columns}
     more = f", {len(apart)} of which differ" if apart else ""
     return f"… {left_out} more elements{more}"

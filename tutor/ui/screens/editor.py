@@ -221,7 +221,7 @@ class TaskPane(PartsPane):
         return [p.name for p in self._parts if p.name.startswith(lines_of.ASKED_FOR)][-1:]
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """As many rows as there are lines."""
+        """The number of lines."""
         return sum(len(part.lines) for part in self.parts(max(1, width)))
 
 

@@ -304,7 +304,7 @@ class LessonScreen(PaneLayoutScreen):
         self.tell("empty_answer")
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
-        """Do the same as the key `a`; for code, open the editor."""
+        """Act as the key `a` does; for code, open the editor."""
         attempt = self.session.attempt
         if attempt is not None and attempt.wants == "code" and attempt.state == "asking":
             self.action_edit()

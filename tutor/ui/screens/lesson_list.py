@@ -135,7 +135,7 @@ class LessonListScreen(SizedScreen):
         self._show_details()
 
     def on_lessons_pane_picked(self) -> None:
-        """Do the same as enter."""
+        """Act as enter does."""
         self.action_open_chosen()
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
