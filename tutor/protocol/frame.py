@@ -45,8 +45,8 @@ class Value(msgspec.Struct, frozen=True):
     And str, where an exercise's expression is a Python string: it stands in `text`.
     """
     text: str = ""
-    """The text where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, an error's
-    message."""
+    """The text where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, or
+    an error's message."""
     mean: float | None = None
     """Of an array with more than MAX_ELEMENTS elements, the mean of all; None for all else."""
     norm: float | None = None
