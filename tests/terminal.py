@@ -119,7 +119,7 @@ class Terminal:
         while not true():
             assert time.monotonic() < deadline, f"waited in vain; the screen:\n{self.text()}"
             if not self.read(0.05) and self.process.poll() is not None:
-                self.read(0.05)
+                self.settle(0.05)
                 assert true(), f"it ended ({self.process.returncode}); the screen:\n{self.text()}"
 
     def wait_for(self, *texts: str) -> None:
@@ -156,10 +156,11 @@ class Terminal:
         os.close(null)
 
     def wait_ended(self, patience: float = PATIENCE) -> int:
-        """Read until the program has ended; its exit status."""
+        """Read until the program has ended, and all that it has written; its exit status."""
         deadline = time.monotonic() + patience
         while self.process.poll() is None and time.monotonic() < deadline:
             self.read(0.05)
+        self.settle(0.05)
         return self.process.wait(timeout=1)
 
     def _set_size(self, columns: int, rows: int) -> None:

@@ -65,14 +65,14 @@ def test_an_error_is_told_with_its_place_and_the_last_good_frame_stays(
 
 def test_an_endless_loop_is_broken_off(engine: Conversation, tmp_path: Path) -> None:
     there = tmp_path / "there"
-    before = open_hostile(engine, f"open({str(there)!r}, 'w').close()\n    while True: pass")
+    before = open_hostile(engine, f"while not open({str(there)!r}, 'w').close(): pass")
     number = engine.client.send(StepPhase())
     wait_until(there.exists)
     engine.client.stop()
     answer = engine.answer_to(number)
     assert isinstance(answer, FrameShown)
     assert answer.frame == before.frame
-    assert answer.stopped == StoppedAt("Predict", 20)
+    assert answer.stopped == StoppedAt("Predict", 19)
 
 
 def test_what_will_not_stop_is_ended_and_the_run_is_there_again(

@@ -14,10 +14,11 @@ import asyncio, os, signal, time
 from tutor.ui import terminal_watch
 
 def say(what):
-    return lambda *_: print(what, flush=True)
+    # Not by print(), which a signal's handler can't call while it is called.
+    return lambda *_: os.write(1, f"{what}\\n".encode())
 
 terminal_watch.END_DELAY = 60.0
-terminal_watch._is_in_background = lambda: not say("in the background")()
+terminal_watch._is_in_background = lambda: bool(say("in the background")())
 signal.signal(signal.SIGTSTP, say("suspended"))
 signal.signal(signal.SIGCONT, say("stopped again"))
 
