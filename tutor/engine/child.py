@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
 from tutor.engine.process import DUMP_SIGNAL
-from tutor.engine.streams import Inbox, for_the_main_thread_alone
+from tutor.engine.streams import Inbox, for_the_main_thread_alone, note_interrupt
 from tutor.training.time_limit import limit_expressions
 
 Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
@@ -38,7 +38,7 @@ _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRA
 
 def main(serve: Serve | None = None) -> None:
     """Take over standard input and output, then serve until the app is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, note_interrupt)
     source = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

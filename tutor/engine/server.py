@@ -18,7 +18,13 @@ import torch
 from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.streams import Capture, Inbox, for_the_main_thread_alone, interruptible
+from tutor.engine.streams import (
+    Capture,
+    Inbox,
+    for_the_main_thread_alone,
+    interruptible,
+    uninterrupted,
+)
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Remark
@@ -133,7 +139,7 @@ class Server:
         """Do what one command asks, and answer it."""
         before = ProcessState.now()
         try:
-            with interruptible():
+            with interruptible(self._has_command):
                 self._do(command)
         except LessonRaised as error:
             before.restore()  # the run went back to then
@@ -169,7 +175,7 @@ class Server:
 
     def _write(self, event: Event) -> None:
         line = to_line(msgspec.structs.replace(event, opening=self.opening))
-        with self.writing:
+        with self.writing, uninterrupted():
             self.out.write(line)
             self.out.flush()
 

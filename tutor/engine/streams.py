@@ -214,11 +214,37 @@ def _stream(descriptor: int) -> TextIO:
     return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
+_came_early = False
+
+
+def note_interrupt(*_: object) -> None:
+    """Handle SIGINT where nothing may be interrupted: a busy machine may have held a command up."""
+    global _came_early
+    _came_early = True
+
+
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """A span in which SIGINT (the learner's wish to stop) raises KeyboardInterrupt."""
+def interruptible(is_still_wanted: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """A span in which SIGINT (the learner's wish to stop) raises KeyboardInterrupt.
+
+    So does one that came before, if that `is_still_wanted`.
+    """
+    global _came_early
     outside = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        came_early, _came_early = _came_early, False
+        if came_early and is_still_wanted():
+            raise KeyboardInterrupt
         yield
     finally:
         signal.signal(signal.SIGINT, outside)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A span in which SIGINT waits: it would leave half a line in a pipe that is full."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
