@@ -40,6 +40,11 @@ INTERRUPT_SECONDS = 0.7
 """Seconds that it then has to give way to an interrupt before its process is killed."""
 CLOSE_SECONDS = 0.5
 """Seconds that a child has to end by itself once it should."""
+READ_SECONDS = 5.0
+"""Seconds in which all that a child has sent is read once it has ended.
+
+It takes a millisecond, unless the machine is busy or something has escaped with the pipe.
+"""
 
 BACK_OFF = (0.0, 1.0, 4.0)
 """Seconds before a process that ended by itself is started again: the 1st time, the 2nd, the 3rd.
@@ -186,7 +191,7 @@ class EngineClient:
         reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         reader.start()
         process.wait()
-        reader.join(CLOSE_SECONDS)
+        reader.join(READ_SECONDS)
         self._handle_end(process)
 
     def _read(self, process: Process) -> None:

@@ -79,7 +79,7 @@ def _data_bytes() -> int:
 DUMP_SIGNAL = signal.SIGUSR1
 """At this signal the process writes its stack down, and continues."""
 
-DUMP_SECONDS = 1.5
+DUMP_SECONDS = 5.0
 """Seconds in which it has done so. It takes a millisecond, unless the machine is busy."""
 DUMP_PAUSE = 0.2
 """Seconds without another line after which the stack is taken as whole, on a busy machine too."""

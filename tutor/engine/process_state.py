@@ -100,8 +100,9 @@ def _is_wrapped_by_torch(now: Any, before: Any) -> bool:
 _COMPILER = b"torch/_inductor/compile_worker"
 _LIBRARY_PREFIXES = ("tutor.", "torch.", "concurrent.", "multiprocessing.")
 """Their threads wait for work, and do nothing by themselves."""
-_THREAD_SECONDS = 1.0
-"""Seconds that a lesson's thread has to end, on a busy machine too."""
+_THREAD_NAPS = 200
+"""Naps of 5 ms in which a lesson's thread has to end. Naps, as a clock goes on where a busy machine
+gives this process no time."""
 
 UNREADABLE = object()
 """Stands for a setting that can't be read: PyTorch refuses some in a state that it calls mixed."""
@@ -199,14 +200,15 @@ def _command(pid: int) -> bytes:
 
 def end_threads() -> list[str]:
     """End the threads that lessons have started; returns the names of those that do not end."""
-    until = time.monotonic() + _THREAD_SECONDS
     for number in _lesson_threads():
         # Python raises it in the thread, at its next instruction.
         exit_ = ctypes.py_object(SystemExit)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(number), exit_)
-    while (left := _lesson_threads()) and time.monotonic() < until:
+    for _ in range(_THREAD_NAPS):
+        if not _lesson_threads():
+            return []
         time.sleep(0.005)
-    return list(left.values())
+    return list(_lesson_threads().values())
 
 
 def _lesson_threads() -> dict[int, str]:
