@@ -415,6 +415,30 @@ def test_a_full_second_is_enough_to_close(opened: Open) -> None:
     assert fastest < 1
 
 
+@pytest.mark.parametrize("slow", ["__init__", "add"])
+def test_a_file_that_is_only_slow_is_written_to_the_end(
+    opened: Open, file: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    real = getattr(Store, slow)
+    writers: list[ProgressWriter] = []
+
+    def is_closing() -> bool:
+        return any(w._closes_at and time.monotonic() > w._closes_at for w in writers)
+
+    def late(self: Store, *arguments: object, **named: object) -> object:
+        wait_until(is_closing, "the end")
+        return real(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, slow, late)
+        writers.append(writer := opened())
+        writer.record_result("xor", "first", "predict", "done")
+        writer.close(timeout=0.01)
+    assert not writer.trouble.code
+    assert not list(file.parent.glob("*.unsaved-*"))
+    assert opened().results_of("xor") == {"first": "done"}
+
+
 def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     real = Store.__init__

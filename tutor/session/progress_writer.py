@@ -107,9 +107,9 @@ class PendingWrites:
         self.due = self._not_before = clock + RETRY
 
 
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds that a first query waits for the file to be read, which takes hundredths, or a second
-on a busy machine."""
+on a busy machine; likewise the end, for the file to be written."""
 
 STUCK = 5.0
 """Seconds after which the learner is told that the file system does not answer."""
@@ -249,21 +249,24 @@ class ProgressWriter(Journal):
             return self._changed.wait_for(lambda: not self._pending, timeout)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Write the waiting records, for `timeout` seconds at most, and close the file.
+        """Write the waiting records, and close the file.
 
-        Records that are not written by then go into a file beside it, which can be imported.
+        Records that it does not take within `timeout` seconds go into a file beside it, which can
+        be imported; while nothing is known to be wrong, it is waited for PATIENCE more.
         """
         with self._changed:
             self._closes_at = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout)
+        if not self._trouble:
+            self._thread.join(PATIENCE)
         with self._changed:
             unwritten, why = self._pending.batch(), self._trouble
         if unwritten:
             # A thread, as above: the same file system may hang.
             beside = threading.Thread(target=self._put_beside, args=(unwritten, why), daemon=True)
             beside.start()
-            beside.join(BUSY)
+            beside.join(PATIENCE)
 
     def _put_beside(self, batch: WriteBatch, why: str) -> None:
         """Write the records into another file, for `tutor progress import`."""
@@ -339,6 +342,7 @@ class ProgressWriter(Journal):
                     break
                 self._changed.wait(seconds)
             has_time = self._closes_at is None or time.monotonic() < self._closes_at
+            has_time |= not self._trouble  # it was never tried: there was no time
             if self._closes_at is not None and not self._pending:
                 return None
             return self._pending.batch() if has_time else None
