@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from types import SimpleNamespace
-from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from tests.training.host_reads import HostReads
 from tutor.protocol.frame import Curve
 from tutor.training import history
-from tutor.training.history import LossColumn
+from tutor.training.history import LossColumn, Trail
 
 
 def column(count: int, max_exact: int = history.MAX_EXACT) -> LossColumn:
@@ -103,32 +102,34 @@ def test_the_first_loss_that_is_no_number_is_found_and_forgotten_with_its_epoch(
     assert found.first_not_finite() is None
 
 
-class Elsewhere(torch.Tensor):
-    """One number, on a device that counts how often it is read."""
-
-    readings: ClassVar[int] = 0
-
-    @staticmethod
-    def __new__(cls, number: float) -> Elsewhere:
-        return torch.Tensor._make_subclass(cls, torch.tensor(number))
-
-    def __init__(self, number: float) -> None:
-        super().__init__()
-
-    @property
-    def device(self) -> Any:  # type: ignore[override]
-        return SimpleNamespace(type="elsewhere")
-
-    def cpu(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        Elsewhere.readings += 1
-        return super().cpu(*args, **kwargs).as_subclass(torch.Tensor)
-
-
-def test_a_gpu_loss_is_fetched_in_bundles() -> None:
-    column = LossColumn()
-    losses = [Elsewhere(float(n)) for n in range(600)]
-    for loss in losses:
-        column.append(loss, on_cpu=False)
+def test_losses_on_a_gpu_are_read_in_bundles() -> None:
+    column, loss = LossColumn(), torch.tensor(0.0)
+    with HostReads() as reads:
+        for n in range(600):
+            column.append(loss.fill_(n), on_cpu=False)  # a loss may be changed in place
     assert len(column) == 600
-    assert Elsewhere.readings == 2, "two full bundles; the rest waits"
+    assert reads.count("cpu") == 2, "two full bundles; the rest waits"
     assert list(column.numbers()) == [float(n) for n in range(600)]
+
+
+def test_losses_of_several_types_come_in_their_order() -> None:
+    column = LossColumn()
+    for loss in (torch.tensor(1.5), torch.tensor([2.5], dtype=torch.float16), torch.tensor(3j)):
+        column.append(loss, on_cpu=False)
+    column.append(4.0)
+    assert str(column.numbers().tolist()) == "[1.5, 2.5, nan, 4.0]"
+
+
+def test_the_trail_on_a_gpu_is_read_once_it_is_looked_at() -> None:
+    trail, w = Trail(), torch.zeros(2, requires_grad=True)
+    with HostReads() as reads:
+        for epoch in range(30):
+            trail.add(epoch, {"w": w}, on_cpu=False)
+            with torch.no_grad():
+                w += 1.0
+        assert reads == []
+        assert trail.up_to(9) == tuple((float(n), float(n)) for n in range(10))
+        assert reads.count("cpu") == 1
+    trail.add(30, {"w": w})
+    trail.cut(30)
+    assert trail.up_to(99)[-2:] == ((29.0, 29.0), (30.0, 30.0))

@@ -37,12 +37,40 @@ _BUNDLE = 256
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
-class LossColumn:
-    """The loss of each epoch, epoch 1 first, as float64.
+class UnreadNumbers:
+    """Numbers that are copied on their device (a GPU), and read from there all at once.
 
-    A loss on a GPU stays there until a bundle of them has come together: reading each
-    by itself would make the GPU wait for the CPU in every epoch.
+    To read each by itself would make the CPU wait for the GPU, and then the GPU for the CPU.
     """
+
+    def __init__(self) -> None:
+        self._tensors: list[torch.Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def add(self, tensor: torch.Tensor) -> None:
+        """Keep the numbers of a real tensor as they are now: code may change it in place."""
+        self._tensors.append(tensor.detach().clone().reshape(-1))
+
+    def take(self) -> list[float]:
+        """All numbers in order, which are then forgotten here."""
+        tensors, self._tensors = self._tensors, []
+        if len({(t.device, t.dtype) for t in tensors}) == 1:
+            tensors = [torch.cat(tensors)]
+        # To float64 on the CPU: mps has not got it.
+        return [n for t in tensors for n in t.cpu().to(torch.float64).tolist()]
+
+
+def is_readable_later(thing: Any) -> bool:
+    """Whether it is a tensor of real numbers, as UnreadNumbers copies them."""
+    if not isinstance(thing, torch.Tensor) or thing.layout is not torch.strided:
+        return False
+    return not (thing.is_complex() or thing.is_quantized or thing.is_nested or thing.is_meta)
+
+
+class LossColumn:
+    """The loss of each epoch, epoch 1 first, as float64. A GPU's are read in bundles."""
 
     def __init__(self, max_exact: int = MAX_EXACT) -> None:
         """`max_exact`: so many losses are kept one by one, not less than two blocks of them."""
@@ -56,15 +84,15 @@ class LossColumn:
         self._block = _BLOCK
         self._bad: int | None = None
         self._scanned = 0
-        self._waiting: list[torch.Tensor] = []
+        self._waiting = UnreadNumbers()
 
     def __len__(self) -> int:
         return self._gone + len(self._exact) + len(self._waiting)
 
     def append(self, loss: Any, *, on_cpu: bool = True) -> None:
         """Add an epoch's loss: a tensor or array of one element, or a number; else NaN."""
-        if not on_cpu and isinstance(loss, torch.Tensor) and loss.numel() == 1:
-            self._waiting.append(loss.detach().reshape(()))
+        if not on_cpu and is_readable_later(loss) and loss.numel() == 1:
+            self._waiting.add(loss)
             if len(self._waiting) >= _BUNDLE:
                 self._fetch()
             return
@@ -203,8 +231,7 @@ class LossColumn:
 
     def _fetch(self) -> None:
         if self._waiting:
-            self._exact.extend(torch.stack(self._waiting).to(torch.float64).cpu().tolist())
-            self._waiting.clear()
+            self._exact.extend(self._waiting.take())
             if len(self._exact) > self.max_exact:
                 self._let_go()
 
@@ -245,26 +272,48 @@ class Trail:
         """The next epoch whose end is to be added; END if there are not two numbers."""
         self._epochs: list[int] = []
         self._points: list[Point] = []
+        """Of the first of `_epochs`; those of the others are on a GPU."""
+        self._waiting = UnreadNumbers()
 
-    def add(self, epoch: int, parameters: Mapping[str, Any]) -> None:
+    def add(self, epoch: int, parameters: Mapping[str, Any], *, on_cpu: bool = True) -> None:
         """Keep the parameters as they are now, at the end of `epoch`."""
-        numbers = [number for thing in parameters.values() for number in _floats(thing)]
-        if len(numbers) != 2:
-            self.next_epoch = END
-            return
+        things = list(parameters.values())
+        if not on_cpu and all(map(is_readable_later, things)):
+            if sum(thing.numel() for thing in things) != 2:
+                self.next_epoch = END
+                return
+            for thing in things:
+                self._waiting.add(thing)
+        else:
+            self._read()
+            numbers = [number for thing in things for number in _floats(thing)]
+            if len(numbers) != 2:
+                self.next_epoch = END
+                return
+            self._points.append((numbers[0], numbers[1]))
         self._epochs.append(epoch)
-        self._points.append((numbers[0], numbers[1]))
         self.next_epoch = epoch + stride(epoch)
 
     def up_to(self, epoch: int) -> tuple[Point, ...]:
         """The places until the end of `epoch`, oldest first."""
+        self._read()
         return tuple(self._points[: bisect_right(self._epochs, epoch)])
 
     def cut(self, epoch: int) -> None:
         """Forget all that came after the end of `epoch`."""
+        self._read()
         count = bisect_right(self._epochs, epoch)
         del self._epochs[count:], self._points[count:]
         self.next_epoch = self._epochs[-1] + stride(self._epochs[-1]) if self._epochs else 0
+
+    def copy(self) -> Trail:
+        """Another trail of the same places."""
+        self._read()
+        return deepcopy(self)
+
+    def _read(self) -> None:
+        numbers = self._waiting.take()
+        self._points += zip(numbers[::2], numbers[1::2], strict=True)
 
 
 def stride(epoch: int) -> int:
@@ -397,12 +446,12 @@ class History:
         """Begin the trail with the parameters of Setup, if no epoch has been run."""
         if loop.epoch == 0 and not len(self.losses):
             self.trail.cut(-1)
-            self.trail.add(0, loop.parameters())
+            self.trail.add(0, loop.parameters(), on_cpu=loop.device == "cpu")
 
     def follow_trail(self, loop: Loop) -> None:
         """Add the end of an epoch that has been run for the first time, if it is its turn."""
         if loop.epoch >= self.trail.next_epoch:
-            self.trail.add(loop.epoch, loop.parameters())
+            self.trail.add(loop.epoch, loop.parameters(), on_cpu=loop.device == "cpu")
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────
 
@@ -472,7 +521,7 @@ class History:
 
         `portable`: only with the keyframes that can be restored in another namespace.
         """
-        new = History(self.losses.copy(KEPT_LOSSES), deepcopy(self.trail), self.reached)
+        new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.reached)
         new.budget, new.interval = KEPT_BYTES, self.interval
         if not portable or all(k.snapshot.setup_namespace is None for k in self._keyframes):
             new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]
