@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import Refused
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Remark, Value
+from tutor.protocol.frame import Frame, Remark, Value, is_same
 from tutor.training import devices, loop
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
@@ -154,6 +155,56 @@ def test_a_device_that_was_chosen_is_kept_for_the_modes_that_can_use_it(
     assert run.switch(mode="autograd").device == "cpu:0"
     assert run.step_epoch().device == "cpu:0"
     assert run.switch(mode="manual").device == "cpu"
+
+
+STATEFUL = {
+    "adam": ["autograd", "optimizer"],
+    "momentum": ["autograd", "optimizer"],
+    "schedules": ["optimizer", "adam"],
+    "batch-norm": ["model"],
+    "forgotten-zero": ["autograd", "optimizer"],
+    "mini-batches": ["autograd"],
+    "accumulate-and-clip": ["optimizer"],
+    "xor": ["model"],
+}
+"""Lessons in which an epoch hands on more than the parameters: moments, a schedule, gradients."""
+
+
+@pytest.mark.parametrize("phases", [1, 3])
+@pytest.mark.parametrize(("slug", "mode"), [(s, m) for s, ms in STATEFUL.items() for m in ms])
+def test_another_device_continues_as_the_first_would_have(
+    slug: str, mode: str, phases: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "available", lambda: ("cpu", "cpu:0"))
+    stayed, moved = (list(frames(slug, mode, phases, device)) for device in (None, "cpu:0"))
+    assert moved[0].values == stayed[0].values
+    assert moved[0].gradients_now == stayed[0].gradients_now
+    assert moved[1].device == "cpu:0"
+    assert is_same(msgspec.structs.replace(moved[1], device="cpu"), stayed[1])
+
+
+def frames(slug: str, mode: str, phases: int, device: str | None) -> Iterator[Frame]:
+    """The frame some phases after three epochs, and one later; in between, on another device."""
+    run = shipped(slug, mode)
+    run.run_to(3)
+    for _ in range(phases):
+        run.step_phase()
+    if device is not None:
+        run.switch(device=device)
+    yield run.frame()
+    yield run.run_to(7)
+
+
+def test_a_learning_rate_set_in_mid_batch_is_kept_on_another_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(devices, "available", lambda: ("cpu", "cpu:0"))
+    run = shipped("adam", "optimizer")
+    run.run_to(3)
+    run.step_phase()
+    run.set(learning_rate=0.25)
+    run.switch(device="cpu:0")
+    assert run.loop.namespace["optimizer"].param_groups[0]["lr"] == 0.25
 
 
 def test_a_setup_that_raises_leaves_the_run_where_it_was(

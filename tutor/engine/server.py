@@ -253,6 +253,7 @@ class Server:
                 self.runs.close()
         self.runs, self.opened, self.rate = None, None, 0.0
         self.inspector.forget()
+        devices.free_memory()
 
     def _pause(self) -> PausedRuns | None:
         """The open runs, to be had again later; None if no lesson is open."""

@@ -23,6 +23,7 @@ from tutor.training.state_copy import (
     ReplayedIterator,
     keep,
     make_replayable,
+    moved,
     set_down,
 )
 from tutor.training.values import is_near, is_spoiled, to_numpy
@@ -66,25 +67,34 @@ def _go_to_batch(old: Loop, start: BatchStart, new: Loop) -> None:
     (ReplayedIterator), but made again: the epoch's batches are run until here.
     """
     if not old.batch or start.is_whole(old.program) or old.epoch_start is None:
-        _bring(start, new)
+        _bring(old, start, new)
         return
-    _bring(old.epoch_start, new)
+    _bring(old, old.epoch_start, new)
     new.step = 0
     for _ in range(old.batch * len(new.program.loop)):
         new.run_step(looking=False, resting=False)
     new.set_parameters(start.values)
 
 
-def _bring(start: BatchStart, new: Loop) -> None:
-    """Carry over the state at the start of a batch in another mode, as far as it fits."""
+def _bring(old: Loop, start: BatchStart, new: Loop) -> None:
+    """Carry over the state at the start of a batch, in another mode as far as it fits.
+
+    On another device all of it fits: the state of optimizers and what was left in gradients, too.
+    """
+    device = new.device if new.program.mode == old.program.mode else None
     names = new.namespace
     make_replayable(names)
     mine = {name: keep(names[name]) for name in start.carried if name in names}
     by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
-    for name, kept in state_that_fits(start.carried, mine, new.program, is_numpy=by_hand).items():
+    found = state_that_fits(start.carried, mine, new.program, is_numpy=by_hand, device=device)
+    for name, kept in found.items():
         names[name] = set_down(kept, names.get(name))
     start.generator_states.restore(new.device)
     new.set_parameters(start.values)
+    if device is not None:
+        new.set_gradients(start.gradients)
+        if start.learning_rate is not None:  # an optimizer's is now the one of then
+            new.set_learning_rate(start.learning_rate, names["learning_rate"])
 
 
 def other_loss(old: Loop, new: Loop) -> tuple[Remark, ...]:
@@ -164,21 +174,29 @@ def _checked_value(element: Element, array: np.ndarray[Any, Any]) -> Any:
 
 
 def state_that_fits(
-    theirs: Mapping[str, Kept], mine: Mapping[str, Kept], program: Program, *, is_numpy: bool
+    theirs: Mapping[str, Kept],
+    mine: Mapping[str, Kept],
+    program: Program,
+    *,
+    is_numpy: bool,
+    device: str | None = None,
 ) -> dict[str, Kept]:
     """The part of another mode's kept state that a loop of `program` can take over.
 
     `mine` is what was kept of its own. Taken over is what is of the same kind and size there
     (a tensor in place of an array where the mode has a tensor), and what its code only makes on
     its way, in an earlier batch. Its parameters, their gradients, its settings and the data that
-    it only reads stay its own. `is_numpy`: its parameters are.
+    it only reads stay its own. `is_numpy`: its parameters are. `device`: theirs is the same mode,
+    whose state goes to this device.
     """
     own = {*program.parameters, *(f"d{name}" for name in program.parameters), *_SETTINGS}
     found = {}
     for name, kept in theirs.items():
         if name in own or (name in program.liveness.fixed and _is_data(kept)):
             continue
-        if name in mine:
+        if device is not None and (name in mine or name in program.volatile):
+            kept = moved(kept, mine.get(name), device)
+        elif name in mine:
             kept = _as_mine(kept, mine[name])
         elif name not in program.volatile:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import random
 from array import array
@@ -19,10 +20,12 @@ from tutor.training.program import Program
 
 
 def available() -> tuple[str, ...]:
-    """The devices of this machine as torch names them: cpu, then cuda, cuda:1 …, mps."""
+    """The devices of this machine as torch names them: cpu, then cuda, cuda:1 …, xpu, mps."""
     found = ["cpu"]
-    if torch.cuda.is_available():
-        found += ["cuda", *(f"cuda:{i}" for i in range(1, torch.cuda.device_count()))]
+    for kind in ("cuda", "xpu"):
+        module = _ACCELERATORS[kind]
+        if module.is_available():
+            found += [kind, *(f"{kind}:{i}" for i in range(1, module.device_count()))]
     if torch.backends.mps.is_available():
         found.append("mps")
     return tuple(found)
@@ -30,12 +33,13 @@ def available() -> tuple[str, ...]:
 
 def describe(device: str) -> str:
     """One line about a device: the GPU's name and memory, or the number of CPU threads."""
-    if device.startswith("cuda"):
-        about = torch.cuda.get_device_properties(torch.device(device))
-        return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
     if device == "mps":
-        return "Apple GPU (Metal)"
-    return f"{torch.get_num_threads()} threads"
+        return f"Apple GPU (Metal), {torch.mps.recommended_max_memory() / 2**30:.0f} GiB"
+    module = _accelerator(device)
+    if module is None:
+        return f"{torch.get_num_threads()} threads"
+    about = module.get_device_properties(torch.device(device))
+    return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
 
 
 def check(device: str) -> str:
@@ -43,7 +47,7 @@ def check(device: str) -> str:
 
     Raises RunError, listing the devices that are there, if it is none of them.
     """
-    name = "cuda" if device == "cuda:0" else device
+    name = device.removesuffix(":0") if _accelerator(device) else device
     there = available()
     if name not in there:
         raise Refused("no_device", device=device, available=list(there))
@@ -58,10 +62,43 @@ def name_of(tensor: torch.Tensor) -> str:
 
 def synchronize(device: str) -> None:
     """Wait until a GPU has done what it was given, so that a clock measures its work."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(torch.device(device))
-    elif device == "mps":
-        torch.mps.synchronize()
+    if (module := _accelerator(device)) is not None:
+        module.synchronize(*_numbered(device))
+
+
+def free_memory() -> None:
+    """Return the memory of GPUs that nothing uses any more, which PyTorch keeps for later."""
+    used = [m for m in (torch.cuda, torch.xpu) if m.is_initialized()]
+    used += [torch.mps] if torch.backends.mps.is_available() else []
+    if used:
+        gc.collect()  # a lesson's functions hold the names that they are among
+    for module in used:
+        module.empty_cache()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether Python, NumPy or PyTorch got no memory, on the CPU or on a GPU.
+
+    PyTorch has an error of its own for a GPU's memory, but not for mps and the CPU.
+    """
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("can't allocate memory", "out of memory")
+    )
+
+
+def _accelerator(device: str) -> Any:
+    """PyTorch's module for a device, as `torch.cuda`; None for the CPU."""
+    return _ACCELERATORS.get(device.partition(":")[0])
+
+
+def _numbered(device: str) -> tuple[str, ...]:
+    """The device as an argument of its module's functions: there is only one mps."""
+    return () if device == "mps" else (device,)
+
+
+_ACCELERATORS: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.mps}
 
 
 def use_one_thread() -> None:
@@ -81,8 +118,8 @@ class Randomness:
     @classmethod
     def now(cls, device: str) -> Randomness:
         """The state at this moment, on the CPU and on `device`."""
-        on_gpu = torch.cuda.get_rng_state(device) if device.startswith("cuda") else None
-        on_gpu = torch.mps.get_rng_state() if device == "mps" else on_gpu
+        module = _accelerator(device)
+        on_gpu = None if module is None else module.get_rng_state(*_numbered(device))
         version, numbers, gauss = random.getstate()
         return cls(
             (version, array("I", numbers).tobytes(), gauss),
@@ -97,10 +134,9 @@ class Randomness:
         random.setstate((version, tuple(array("I", numbers)), gauss))
         np.random.set_state(_unpacked(self.numpy))
         set_rng_state(_state(self.cpu))
-        if self.device is not None and device.startswith("cuda"):
-            torch.cuda.set_rng_state(_state(self.device), device)
-        elif self.device is not None and device == "mps":
-            torch.mps.set_rng_state(_state(self.device))
+        module = _accelerator(device)
+        if self.device is not None and module is not None:
+            module.set_rng_state(_state(self.device), *_numbered(device))
 
     def sharing(self, before: Randomness) -> Randomness:
         """The same state; what is equal in `before` is held but once."""
@@ -153,7 +189,7 @@ def seed_all(seed: int) -> None:
     """Seed Python's, numpy's and torch's generators (torch's on every device)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    if torch.cuda.is_available() or torch.backends.mps.is_available():
+    if len(available()) > 1:
         torch.manual_seed(seed)
     else:  # the same, but for a note of the whole call stack for a GPU that is not there
         torch.default_generator.manual_seed(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping
@@ -20,7 +21,13 @@ from tutor.errors import Refused, RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
-from tutor.training.devices import GeneratorStates, Randomness, seed_all, untouched_randomness
+from tutor.training.devices import (
+    GeneratorStates,
+    Randomness,
+    is_out_of_memory,
+    seed_all,
+    untouched_randomness,
+)
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import (
     LESSON_MODULE,
@@ -32,7 +39,10 @@ from tutor.training.snapshot import (
 )
 from tutor.training.state_copy import BatchStart, carried, make_replayable
 from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.values import cut, is_finite, named, text_value, to_numbers, value_of
+from tutor.training.values import cut, is_finite, like, named, text_value, to_numbers, value_of
+
+_GPU_IS_FULL = re.compile(r".*?out of memory.*?Tried to allocate [\d.]+ \w+", re.DOTALL)
+"""The part of PyTorch's message that says something; it goes on for several lines."""
 
 SOMEWHERE = "the code"
 """The phase of an exception that met no line of the lesson."""
@@ -287,6 +297,7 @@ class Loop:
             {name: to_numbers(gradient) for name, gradient in self.gradients_now().items()},
             GeneratorStates.now(self.program, self.device),
             carried(self.program, self.namespace),
+            learning_rate=self.namespace["learning_rate"],
         )
 
     def loss(self) -> Any:
@@ -347,6 +358,20 @@ class Loop:
     def set_parameters(self, values: Mapping[str, np.ndarray[Any, Any]]) -> tuple[str, ...]:
         """Give the parameters these values; returns the names that did not fit."""
         return tuple(n for n, v in values.items() if not _set_parameter(self, n, v))
+
+    def set_gradients(self, gradients: Mapping[str, np.ndarray[Any, Any] | None]) -> None:
+        """Give the parameters these gradients; one that does not fit leaves none."""
+        names = self.namespace
+        for name, gradient in gradients.items():
+            thing = names.get(name)
+            if not isinstance(thing, torch.Tensor):
+                if gradient is not None:
+                    names[f"d{name}"] = gradient
+                else:
+                    names.pop(f"d{name}", None)
+            elif thing.is_leaf:
+                fits = gradient is not None and gradient.size == thing.numel()
+                thing.grad = like(thing, np.array(gradient)).reshape(thing.shape) if fits else None
 
     def bind(self, name: str, value: Any) -> None:
         """Give a name another value."""
@@ -476,6 +501,8 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
         message = f"EOFError: a {what} can't ask by input(); give the value in its code"
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
+    if is_out_of_memory(error) and (asked := _GPU_IS_FULL.match(message)):
+        message = f"{asked[0]}; make the tensors smaller, or compute on the CPU"
     message, line = shortened(message), lines[-1] if lines else None
     stopped = isinstance(error, KeyboardInterrupt)
     return LessonRaised(program, phase or SOMEWHERE, line, message, stopped)

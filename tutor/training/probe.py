@@ -30,7 +30,7 @@ from tutor.training.state_copy import (
     set_down,
     volatile,
 )
-from tutor.training.values import to_numbers, to_numpy
+from tutor.training.values import like, to_numbers, to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -130,7 +130,7 @@ class Probe:
         loop.epoch = 0 if at.batch >= self.program.batches else 1
         loop.step = at.batch * len(self.program.loop)
         self.set_parameters(at.start.values)
-        self._set_gradients(at.start.gradients)
+        self.loop.set_gradients(at.start.gradients)
         self._volatile = self._what_changes()
 
     def _stand_in_script(self, at: Standpoint, names: Namespace) -> None:
@@ -162,19 +162,6 @@ class Probe:
         """Give the parameters these values; what does not fit stays as it is."""
         self.loop.set_parameters(values)
 
-    def _set_gradients(self, gradients: Mapping[str, Array | None]) -> None:
-        names = self.loop.namespace
-        for name, gradient in gradients.items():
-            thing = names.get(name)
-            if not isinstance(thing, torch.Tensor):
-                if gradient is not None:
-                    names[f"d{name}"] = gradient
-                else:
-                    names.pop(f"d{name}", None)
-            elif thing.is_leaf:
-                fits = gradient is not None and gradient.size == thing.numel()
-                thing.grad = _like(thing, np.array(gradient)).reshape(thing.shape) if fits else None
-
     # ── Trying out ──────────────────────────────────────────────────────────────────
 
     def loss(self, values: Mapping[str, Array] | None = None) -> float:
@@ -200,7 +187,7 @@ class Probe:
         names = self.loop.namespace
         before = {name: names[name] for name in (*inputs, "batch")}
         try:
-            names.update({n: _like(names[n], array) for n, array in inputs.items()})
+            names.update({n: like(names[n], array) for n, array in inputs.items()})
             names["batch"] = slice(None) if batch is None else batch
             self._evaluate("Predict")
             return to_numpy(names.get(prediction))
@@ -260,16 +247,6 @@ def _evaluated(program: Program, last: str) -> list[CodeType]:
         for phase in until
         if phase.name in ("Predict", "Loss") or (phase.name == "Reset" and phase.binds)
     ]
-
-
-def _like(thing: Any, array: Array) -> Any:
-    """The numbers of `array` on the device of `thing`, and in its dtype if that has fractions."""
-    if isinstance(thing, torch.Tensor):
-        has_fractions = thing.is_floating_point() or thing.is_complex()
-        dtype = thing.dtype if has_fractions else torch.get_default_dtype()
-        return torch.from_numpy(np.asarray(array)).to(dtype=dtype, device=thing.device)
-    known = isinstance(thing, np.ndarray | np.generic) and thing.dtype.kind == "f"
-    return np.asarray(array, dtype=thing.dtype if known else np.float64)
 
 
 # ── float64 ─────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -237,24 +238,33 @@ class Run(RunTimeline):
         try:
             with self.loop.entered():
                 move()
-        except LessonRaised:
-            self._recover(start)
+        except LessonRaised as error:
+            self._recover(start, error.__cause__)
             raise
         except (RunError, KeyboardInterrupt):
             raise
         except BaseException as error:  # the lesson's own objects, while they are read or copied
-            self._recover(start)
+            self._recover(start, error)
             raise lesson_raised(self.program, error) from error
         if (self.mode, self.learning_rate) != settings:
             # It stands in the past, or has met a change that was made there.
             self.notes = (Remark("as_here", {"mode": self.mode, "rate": self.learning_rate}),)
 
-    def _recover(self, start: Position) -> None:
+    def _recover(self, start: Position, error: BaseException | None) -> None:
         """After an error in mid-phase: go to the last frame before it."""
+        self._free_memory(error)
         whole = self.at
         if not whole.step and whole > start:  # the epoch's very first phase has failed
             whole = Position(whole.epoch - 1, END)
         self._replay(max(start, whole), is_broken=True)
+
+    def _free_memory(self, error: BaseException | None) -> None:
+        """If there is no memory left, free what the broken epoch holds: the way back needs some."""
+        if error is not None and devices.is_out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)
+            for name in self.program.liveness.dead:
+                self.loop.namespace.pop(name, None)
+            devices.free_memory()
 
     # ── Changes ─────────────────────────────────────────────────────────────────────
 
@@ -302,10 +312,13 @@ class Run(RunTimeline):
         self.recipe = msgspec.structs.replace(past, changes=(*self._changes_done, change))
         try:
             self._apply_changes_here()
-        except RunError:
+        except (RunError, MemoryError, RuntimeError) as error:
+            self._free_memory(error if error.__cause__ is None else error.__cause__)
             self.recipe = past
             self._replay(at, is_broken=True)
-            raise
+            if isinstance(error, RunError):
+                raise
+            raise lesson_raised(self.program, error) from error  # no memory for what is carried
         self.history.cut(at.epoch, whole=self.at_end)
         return self.frame()
 

@@ -18,6 +18,7 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from io import IOBase
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,6 +34,7 @@ Kept: TypeAlias = Any
 
 SCALARS = (bool, int, float, str, bytes, type(None), np.generic, torch.dtype, torch.device)
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
+STEPPED = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
 _DEEPEST = 6
 """Levels of lists, dicts and objects that are copied."""
 
@@ -55,7 +57,9 @@ class ModuleState:
 
 
 @dataclass(frozen=True, slots=True)
-class _OptimizerState:
+class _StateDict:
+    """The state of an optimizer, or of a scheduler of its learning rate."""
+
     state: dict[str, Any]
 
 
@@ -173,8 +177,8 @@ def _kept(thing: Any, depth: int) -> Kept:
         return thing.copy()
     if isinstance(thing, torch.nn.Module):
         return _keep_module(thing, depth)
-    if isinstance(thing, torch.optim.Optimizer):
-        return _OptimizerState(copy.deepcopy(thing.state_dict()))
+    if isinstance(thing, STEPPED):
+        return _StateDict(copy.deepcopy(thing.state_dict()))
     if isinstance(thing, GENERATORS):
         return _keep_generator(thing)
     return _keep_container(thing, depth + 1) if depth < _DEEPEST else NOTHING
@@ -243,6 +247,28 @@ def in_float64(kept: Kept) -> Kept:
     return kept
 
 
+def moved(kept: Kept, mine: Kept, device: str) -> Kept:
+    """The same with its tensors on another device: each where its counterpart in `mine` is.
+
+    What has none goes to `device`. Modules and optimizers move their state themselves.
+    """
+    if isinstance(kept, torch.Tensor):
+        there = mine.device if isinstance(mine, torch.Tensor) else device
+        return kept.detach().to(there).requires_grad_(kept.requires_grad)
+    if isinstance(kept, ObjectState):
+        theirs = mine.attributes if isinstance(mine, ObjectState) else {}
+        return ObjectState(moved(dict(kept.attributes), dict(theirs), device))
+    if type(kept) is dict:
+        theirs = mine if type(mine) is dict else {}
+        return {key: moved(item, theirs.get(key), device) for key, item in kept.items()}
+    if type(kept) in (list, tuple):
+        items = mine[: len(kept)] if type(mine) is type(kept) else ()
+        return type(kept)(moved(*pair, device) for pair in zip_longest(kept, items))
+    if isinstance(kept, ReplayedIterator):
+        return kept.copied(lambda item: moved(item, None, device))
+    return kept
+
+
 def doubled(tensor: torch.Tensor) -> torch.Tensor:
     """The same numbers as float64, or as complex128; whole ones as they are."""
     if tensor.is_complex():
@@ -268,8 +294,8 @@ def set_down(kept: Kept, mine: Any) -> Any:
             return mine
         case ModuleState():
             return _into_module(kept, mine)
-        case _OptimizerState():
-            if isinstance(mine, torch.optim.Optimizer):
+        case _StateDict():
+            if isinstance(mine, STEPPED):
                 mine.load_state_dict(copy.deepcopy(kept.state))
             return mine
         case GeneratorState():
@@ -370,6 +396,8 @@ class BatchStart:
     """All else that an epoch hands on to the next."""
     names: Namespace | None = None
     """Of a script: copies of all names that its phases read, in place of `carried`."""
+    learning_rate: float | None = None
+    """Of a lesson: the learning rate then."""
 
     def is_whole(self, program: Program) -> bool:
         """Whether all that a batch changes could be copied: an open file can't be."""

@@ -17,7 +17,7 @@ import msgspec
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import Change, Position, Remark, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
-from tutor.training.devices import Randomness, seed_all
+from tutor.training.devices import Randomness, seed_all, synchronize
 from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop, set_up
 from tutor.training.program import Program, Quiet
@@ -386,6 +386,7 @@ class RunTimeline:
         now = time.perf_counter()
         if now < self._clock.due:
             return
+        synchronize(self.loop.device)  # a snapshot's cost is not that of the epochs before it
         latest, seconds = self.history.latest, now - self._clock.started
         # By the thread's own clock: a busy machine does not make a snapshot expensive.
         started = time.thread_time()

@@ -132,6 +132,17 @@ def _complex(tensor: torch.Tensor) -> torch.Tensor | None:
     return tensor.to_dense().resolve_conj().resolve_neg()
 
 
+def like(thing: Any, array: np.ndarray[Any, Any]) -> Any:
+    """The numbers of `array` on the device of `thing`, and in its dtype if that has fractions."""
+    if isinstance(thing, torch.Tensor):
+        has_fractions = thing.is_floating_point() or thing.is_complex()
+        dtype = thing.dtype if has_fractions else torch.get_default_dtype()
+        # Converted here: mps has no float64.
+        return torch.from_numpy(np.asarray(array)).to(dtype).to(thing.device)
+    known = isinstance(thing, np.ndarray | np.generic) and thing.dtype.kind == "f"
+    return np.asarray(array, dtype=thing.dtype if known else np.float64)
+
+
 @overload
 def real_pairs(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
 @overload

@@ -33,6 +33,7 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark, Value
 from tutor.protocol.messages import Finding, LessonPart
+from tutor.training.devices import is_out_of_memory
 from tutor.training.exercises import (
     close,
     expected_text,
@@ -61,11 +62,6 @@ NO_MEMORY = (
 
 def ignore_progress(part: LessonPart) -> None:
     """An OnPart that does nothing."""
-
-
-def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Whether Python, NumPy or PyTorch, which has no error of its own for it, got no memory."""
-    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 class EndError(Exception):

@@ -25,6 +25,7 @@ from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.protocol.messages import GRADIENT_CHECK, Finding, LessonPart
+from tutor.training.devices import is_out_of_memory
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
@@ -35,7 +36,6 @@ from tutor.validation.exercise_check import (
     check_exercises,
     computed_answers,
     ignore_progress,
-    is_out_of_memory,
 )
 
 RELATIVE = 1e-5
