@@ -138,7 +138,7 @@ class _Finder:
                 yield from self.names(child, hidden)
 
     def _called(self, function: ast.expr, hidden: frozenset[str]) -> Iterator[ast.expr]:
-        """The names before a call's parentheses: `loss` of `loss.backward()`, none of `print(x)`."""
+        """The names before a call's parentheses: `loss` of `loss.backward()`; none of `print()`."""
         if isinstance(function, ast.Attribute):
             yield from self.names(function.value, hidden)
         elif isinstance(function, ast.Name):
