@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from unittest.mock import Mock
@@ -330,3 +332,22 @@ def test_an_option_says_whose_the_mouse_is_before_the_settings_do(
     monkeypatch.setattr(TutorApp, "run", lambda _, mouse: asked.append(mouse))
     opening._open_app(Mock(), Mock(), parser_of_all().parse_args(["open", *option]))
     assert asked == [takes]
+
+
+PRESSED_TWICE = """
+import atexit, signal, sys
+from tutor.cli import main, opening
+
+def pressed(options):
+    signal.raise_signal(signal.SIGINT)
+
+atexit.register(signal.raise_signal, signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+opening.open_command, sys.argv = pressed, ["tutor"]
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_again_while_it_ends_is_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-c", PRESSED_TWICE], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(RunError(f"standard output can't be written: {error.strerror or error}"))
     except KeyboardInterrupt:
+        if arguments is None:  # this process ends: a second one would meet Python's own end
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         return INTERRUPTED
     return status
 
