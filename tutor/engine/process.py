@@ -84,7 +84,7 @@ DUMP_SECONDS = 5.0
 DUMP_PAUSE = 0.2
 """Seconds without another line after which the stack is taken as whole, on a busy machine too."""
 
-LET_GO_SECONDS = 2.0
+LET_GO_SECONDS = 10.0
 """Seconds in which a child that has let go of its pipe may end by itself.
 
 Nobody waits for that. Too short a time would blame a child whose end takes long to be seen.
