@@ -26,6 +26,9 @@ import pyte
 from tests.waiting import PATIENCE
 from tutor.engine import supervisor
 
+_BEGIN, _END = b"\x1b[?2026h", b"\x1b[?2026l"
+"""What Textual writes around a frame where the terminal has said that it syncs."""
+
 TUTOR = Path(sys.executable).with_name("tutor")
 IN_SHELL = shlex.quote(str(TUTOR))
 """The program as a word of a shell's line: its path may have blanks."""
@@ -43,6 +46,8 @@ class Terminal:
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
+        self._held = b""
+        """The beginning of a frame that is not all here yet."""
         self._lines: list[str] | None = None
         """What `lines` has found since the screen last changed: it costs milliseconds."""
         self.raw = bytearray()
@@ -109,9 +114,17 @@ class Terminal:
             return False
         self.raw += data
         self._answer(data)
-        self._stream.feed(data)
-        self._lines = None
+        self._show(data)
         return bool(data)
+
+    def _show(self, data: bytes) -> None:
+        """Draw what has come, but no half of a frame, as a terminal does that syncs."""
+        data = self._held + data
+        begin = data.rfind(_BEGIN)
+        whole = len(data) if data.find(_END, max(begin, 0)) >= 0 or begin < 0 else begin
+        self._held = data[whole:]
+        self._stream.feed(data[:whole])
+        self._lines = None
 
     def wait_until(self, true: Callable[[], object], patience: float = PATIENCE) -> None:
         """Read until `true` of the screen."""

@@ -114,6 +114,7 @@ def _watch(child: int, lifeline: int, terminal: str, woken: int) -> tuple[int, b
 
 
 _LEAVE_SCREEN = (
+    b"\x1b[?2026l"  # a frame that was cut off in its middle
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l"  # the mouse
     b"\x1b[?2004l\x1b[?2048l\x1b[?1004l\x1b[?7h"  # pastes, sizes, focus; long lines wrapped again
     b"\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m"  # keys, the other screen, the cursor, colours
