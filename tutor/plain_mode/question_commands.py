@@ -236,16 +236,6 @@ def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 QUESTION_COMMANDS = (
-    _where,
-    _values,
-    _formulas,
-    _code,
-    _read,
-    _ladder,
-    _inside,
-    _graph,
-    _compare,
-    _doctor,
-    _plot,
+    _where, _values, _formulas, _code, _read, _ladder, _inside, _graph, _compare, _doctor, _plot,
     _export,
-)
+)  # fmt: skip

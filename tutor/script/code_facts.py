@@ -7,22 +7,8 @@ import builtins
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-_SAME_NUMBERS = frozenset(
-    [
-        "item",
-        "detach",
-        "clone",
-        "numpy",
-        "cpu",
-        "cuda",
-        "to",
-        "float",
-        "double",
-        "contiguous",
-        "requires_grad_",
-        "astype",
-    ]
-)
+_SAME_NUMBERS = frozenset(["item", "detach", "clone", "numpy", "cpu", "cuda", "to",
+    "float", "double", "contiguous", "requires_grad_", "astype"])  # fmt: skip
 _DRAWN = frozenset(["random.random", "random.uniform", "random.gauss", "numpy.random.random"])
 _DRAWN_BY_SHAPE = frozenset(["randn", "rand", "zeros", "ones"])
 _NUMBERS = frozenset(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
-from tutor.script.data_flow import statements, targets_of, variable, variables
+from tutor.script.data_flow import StatementFlow, statements, targets_of, variable, variables
 from tutor.script.hand_changes import HandChange
-from tutor.script.statement_flow import StatementFlow
 from tutor.script.syntax_nodes import FunctionCode, LoopCode
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from tutor.script.code_unit import LOSS, PREDICT, CodeUnit, batch_loops
 from tutor.script.data_flow import (
+    StatementFlow,
     is_gradient,
     is_loss,
     is_rate,
@@ -22,7 +23,6 @@ from tutor.script.data_flow import (
     writes,
 )
 from tutor.script.hand_changes import HandChange
-from tutor.script.statement_flow import StatementFlow
 from tutor.script.syntax_nodes import called_name, last_name
 from tutor.script.training_signs import GRADIENT, UPDATE
 

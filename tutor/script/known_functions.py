@@ -14,19 +14,8 @@ class NotExact(Exception):
     """Code that no formula says exactly."""
 
 
-PACKAGES = frozenset(
-    [
-        "builtins",
-        "math",
-        "numpy",
-        "numpy.linalg",
-        "torch",
-        "torch.linalg",
-        "torch.special",
-        "torch.nn.functional",
-        "scipy.special",
-    ]
-)
+PACKAGES = frozenset(["builtins", "math", "numpy", "numpy.linalg", "torch",
+    "torch.linalg", "torch.special", "torch.nn.functional", "scipy.special"])  # fmt: skip
 SYNONYMS = {
     "absolute": "abs",
     "fabs": "abs",

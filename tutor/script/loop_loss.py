@@ -12,11 +12,12 @@ from tutor.script.data_flow import (
     is_gradient,
     is_loss,
     loss_rank,
+    named_text,
     statements,
+    text_of,
     variable,
     writes,
 )
-from tutor.script.expression_text import named_text, text_of
 from tutor.script.hand_changes import bare
 from tutor.script.syntax_nodes import called_name, last_name
 from tutor.script.training_signs import GRADIENT

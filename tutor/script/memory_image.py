@@ -27,10 +27,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.script.held_graphs import held_by
 from tutor.script.instrument import PREFIX
 from tutor.script.open_files import file_place, set_file_place
-from tutor.script.saved_elements import SavedElements, flat_memory, saved_memories
+from tutor.script.saved_elements import SavedElements, flat_memory, held_by, saved_memories
 from tutor.training.devices import Randomness
 
 _ATOMS = (int, float, complex, str, bytes, type(None), range, slice, BuiltinFunctionType, Enum)

@@ -18,6 +18,7 @@ from tutor.script.code_unit import (
     join_parameter_loops,
 )
 from tutor.script.data_flow import (
+    StatementFlow,
     head_of,
     is_loss,
     reads,
@@ -27,7 +28,6 @@ from tutor.script.data_flow import (
     writes,
 )
 from tutor.script.hand_kinds import mark_by_hand
-from tutor.script.statement_flow import StatementFlow
 from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, last_name, own_nodes
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE, TrainingSigns
 

@@ -27,25 +27,11 @@ from tutor.protocol.findings import DoctorFinding
 from tutor.protocol.frame import RunRecipe
 
 RULES: tuple[type[DoctorRule], ...] = (
-    MissingResetRule,
-    ResetOrderRule,
-    LostLeafRule,
-    BroadcastRule,
-    GradientRule,
-    HeldParametersRule,
-    DoubleActivationRule,
-    HandGradientRule,
-    KeptGraphRule,
-    DivergenceRule,
-    EvaluationRule,
-    NotFiniteRule,
-    SchedulerOrderRule,
-    LossArgumentsRule,
-    DataGradientRule,
-    LayerGradientRule,
-    AccumulationRule,
-    SeedRule,
-)
+    MissingResetRule, ResetOrderRule, LostLeafRule, BroadcastRule, GradientRule,
+    HeldParametersRule, DoubleActivationRule, HandGradientRule, KeptGraphRule, DivergenceRule,
+    EvaluationRule, NotFiniteRule, SchedulerOrderRule, LossArgumentsRule, DataGradientRule,
+    LayerGradientRule, AccumulationRule, SeedRule,
+)  # fmt: skip
 """In the order in which they are asked: of two findings on one line the first comes first.
 
 NotFiniteRule goes back in the run: rules that look at the same whole epochs come before it.

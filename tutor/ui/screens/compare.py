@@ -235,24 +235,10 @@ def _left_out(rows: Sequence[_Row], columns: Sequence[_Column], left_out: int) -
 
 
 SHARED = (
-    "step_phase",
-    "step_epoch",
-    "back_phase",
-    "back_epoch",
-    "toggle_run",
-    "restart",
-    "next_mode",
-    "previous_mode",
-    "next_device",
-    "lower_learning_rate",
-    "raise_learning_rate",
-    "ask_learning_rate",
-    "value",
-    "jump",
-    "palette",
-    "help",
-    "quit",
-)
+    "step_phase", "step_epoch", "back_phase", "back_epoch", "toggle_run", "restart", "next_mode",
+    "previous_mode", "next_device", "lower_learning_rate", "raise_learning_rate",
+    "ask_learning_rate", "value", "jump", "palette", "help", "quit",
+)  # fmt: skip
 """The lesson screen's commands that work here, too, by the same keys."""
 
 COMPARE_COMMANDS = (
