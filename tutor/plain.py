@@ -41,6 +41,16 @@ def one_line(text: str) -> str:
     return " ".join(plain(text).splitlines())
 
 
+def cell_width(text: str) -> int:
+    """The width of a text in terminal cells; a text that can't be measured has one a character."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    from wcwidth import wcswidth  # noqa: PLC0415 - its tables load for 40 ms
+
+    width = wcswidth(text)
+    return len(text) if width < 0 else width
+
+
 def array_summary(shape: Iterable[int], figures: Mapping[str, str]) -> str:
     """An array that is too large to be written out: `(784×128: mean 0.1, norm 5.6)`."""
     said = ", ".join(f"{name} {figure}" for name, figure in figures.items())

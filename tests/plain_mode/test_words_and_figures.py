@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from tests.ui.fake_engine import Simulated
+from tutor.plain import cell_width
 from tutor.plain_mode.command_reader import help_lines, nearest, read
 from tutor.plain_mode.exercise_text import spoken_notice
-from tutor.plain_mode.line_writer import LineWriter, SpokenCode, cells, in_words, wrap
+from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words, wrap
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
 from tutor.plain_mode.spoken_lesson import (
     figure,
@@ -216,7 +217,7 @@ def test_chinese_is_wrapped_by_its_cells_and_no_row_begins_with_a_closing_mark()
     text = "损失是平均值，所以梯度就是这四个导数的 mean。现在调用 loss.backward() 吧。"
     for width in range(6, 40):
         rows = wrap(text, width)
-        assert max(map(cells, rows)) <= width
+        assert max(map(cell_width, rows)) <= width
         assert "".join(rows).replace(" ", "") == text.replace(" ", "")
         if width >= 20:
             assert not [row for row in rows if row[0] in "，。"]

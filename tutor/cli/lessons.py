@@ -17,9 +17,9 @@ from tutor.lesson import library, trust
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.library import Headline, by_chapter
 from tutor.lesson.model import Lesson
-from tutor.plain import json_text, one_line
+from tutor.plain import cell_width, json_text, one_line
 from tutor.wording.number_format import counted
-from tutor.wording.table import WIDEST, cell_width, columns, cut, first_fitting, padded
+from tutor.wording.table import WIDEST, columns, cut, first_fitting, padded
 
 
 def trusted_lesson(name: str, *, trust_now: bool, language: str = ORIGINAL) -> Lesson:

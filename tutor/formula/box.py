@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tutor.formula.nodes import MarkKind, PictureMark
+from tutor.plain import cell_width
 
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _JOINING = frozenset(
@@ -16,16 +17,6 @@ _JOINING = frozenset(
 """Emoji modifiers, flags, variation selectors: their width depends on their neighbours."""
 
 REPLACEMENT = "\ufffd"
-
-
-def cell_width(text: str) -> int:
-    """Terminal cells that `text` takes: wide CJK 2, combining marks 0."""
-    if text.isascii():
-        return len(text)
-    # Deferred: its tables take some 40 ms to import, and an import of this package must be cheap.
-    from wcwidth import wcswidth  # noqa: PLC0415
-
-    return max(wcswidth(text), 0)
 
 
 def visible(text: str) -> str:

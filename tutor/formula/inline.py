@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tutor.formula import glyphs
-from tutor.formula.box import cell_width, struck, visible
+from tutor.formula.box import struck, visible
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -38,6 +38,7 @@ from tutor.formula.parentheses import (
     with_parentheses,
 )
 from tutor.formula.spacing import run_together, script_text, spaced
+from tutor.plain import cell_width
 
 
 def draw_inline(

@@ -36,7 +36,6 @@ from tutor.formula.words_patterns import applies
 _APART = 3
 """Cells of explicit space from which on two parts don't belong together."""
 _BARS = frozenset("|∣‖∥")
-_PAUSES = frozenset("….⋯⋮")
 _OPERATORS_BEFORE = frozenset("/÷∘∖")
 """Operators that would take only the numerator of a fraction behind them."""
 

@@ -11,14 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO, TypeAlias
 
-from tutor.plain import plain
-from tutor.wording.table import HAS_WIDE, cell_width, units
-
-
-def cells(text: str) -> int:
-    """The columns of a text; text that can't be measured counts one for each character."""
-    width = cell_width(text)
-    return len(text) if width < 0 else width
+from tutor.plain import cell_width, plain
+from tutor.wording.table import HAS_WIDE, units
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -26,11 +20,11 @@ def wrap(text: str, width: int) -> list[str]:
     rows: list[str] = []
     row = ""
     for unit in (found[0] for found in units(text)):
-        if row.strip() and cells(row + unit.rstrip()) > width:
+        if row.strip() and cell_width(row + unit.rstrip()) > width:
             rows.append(row.rstrip())
             row = ""
         row += unit
-        while cells(row.rstrip()) > width:
+        while cell_width(row.rstrip()) > width:
             start = _fitting(row, width)
             rows.append(start)
             row = row[len(start) :]
@@ -45,7 +39,7 @@ def is_wide(character: str) -> bool:
 def _fitting(text: str, width: int) -> str:
     """The first characters that fit; at least one."""
     end = 1
-    while end < len(text) and cells(text[: end + 1]) <= width:
+    while end < len(text) and cell_width(text[: end + 1]) <= width:
         end += 1
     return text[:end]
 
@@ -154,7 +148,7 @@ class LineWriter:
                 self._write(piece)
 
     def _wrapped(self, row: str) -> list[str]:
-        if self._width is None or cells(row) <= self._width:
+        if self._width is None or cell_width(row) <= self._width:
             return [row]
         return wrap(row, max(20, self._width))
 

@@ -9,13 +9,13 @@ given, or a short name of the learner's own.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from tutor.errors import Refused
+from tutor.plain import cell_width
 from tutor.protocol.frame import Change, Element, Frame, Position, Remark, RunRecipe, settings_of
 from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import END, History
@@ -55,19 +55,13 @@ def checked_name(name: str, others: Collection[str], letter: str) -> str:
     name = name.strip()
     if not name or not name.isprintable():
         raise Refused("bad_name")
-    if cells(name) > MAX_CELLS:
-        raise Refused("long_name", most=MAX_CELLS, cells=cells(name))
+    if cell_width(name) > MAX_CELLS:
+        raise Refused("long_name", most=MAX_CELLS, cells=cell_width(name))
     if name in others:
         raise Refused("name_taken", name=name)
     if len(name) == 1 and name in LETTERS and name != letter:
         raise Refused("letter_taken", letter=letter)
     return name
-
-
-def cells(text: str) -> int:
-    """The number of terminal cells of a text: wide characters take two."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def same_place(programs: Mapping[str, Program], frame: Frame, recipe: RunRecipe) -> Position:

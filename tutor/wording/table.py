@@ -7,22 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, takewhile
 from typing import TypeVar
 
+from tutor.plain import cell_width
+
 WIDEST = 60
 """The widest column in cells; a longer text moves the rest of its own row."""
 GAP = "  "
 """Between two columns."""
 
 Layout = TypeVar("Layout")
-
-
-def cell_width(text: str) -> int:
-    """The width of a text in terminal cells; -1 if it has characters without a width."""
-    if text.isascii() and text.isprintable():
-        return len(text)
-    from wcwidth import wcswidth  # noqa: PLC0415 - the app starts without it
-
-    return wcswidth(text)
-
 
 _WIDE = (
     "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60"
@@ -85,6 +77,6 @@ def cut(line: str, width: int) -> str:
     """The line, cut with … if it is wider."""
     if cell_width(line) <= width:
         return line
-    ends = accumulate(max(0, cell_width(character)) for character in line)
+    ends = accumulate(map(cell_width, line))
     fitting = sum(1 for _ in takewhile(lambda end: end <= width - 1, ends))
     return line[:fitting].rstrip() + "…"

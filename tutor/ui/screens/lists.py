@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tutor.plain import one_line
+from tutor.plain import cell_width, one_line
 from tutor.protocol.inspections import RunInfo
 from tutor.protocol.messages import DeleteRun, RenameRun, SelectRun
 from tutor.session.run_view import Notice
@@ -29,7 +29,7 @@ from tutor.ui.text_styles import line
 from tutor.wording.notices import notice_text
 from tutor.wording.number_format import number, setting
 from tutor.wording.parameter_input import read_run_name
-from tutor.wording.table import cell_width, columns, first_fitting
+from tutor.wording.table import columns, first_fitting
 
 CURSOR = "▶ "
 """Before the chosen row, as in the menu."""
