@@ -3,7 +3,7 @@
 import pytest
 
 from tutor.lesson.model import Fence
-from tutor.ui.variables import Name, again, beside, names_in, on_next_line
+from tutor.ui.variables import Name, beside, names_in, on_next_line, same_name
 
 
 def names(*codes: str) -> list[str]:
@@ -63,5 +63,5 @@ def test_from_name_to_name_and_from_line_to_line() -> None:
 def test_in_other_code_the_same_name_is_found_again() -> None:
     chosen = Name("w", 5, 0, 1)
     other = names_in([Fence("y = w * x\n", 30)])
-    assert again(other, chosen) == Name("w", 30, 4, 5)
-    assert again(other, Name("dw", 5, 0, 2)) is None
+    assert same_name(other, chosen) == Name("w", 30, 4, 5)
+    assert same_name(other, Name("dw", 5, 0, 2)) is None

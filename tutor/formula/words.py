@@ -305,7 +305,7 @@ class _Speaker:
             return [part]
         if kind is NodeKind.FUNC:
             return _before(glyphs.FUNCTIONS.get(text, text), following)
-        name = glyphs.called(text)
+        name = glyphs.spoken_name(text)
         if text in self.both_cases and text.isupper():
             name = f"capital {text}"
         return [PhrasePart(name, PhraseRole.TEXT if text in glyphs.ELLIPSES else PhraseRole.FACTOR)]
@@ -335,7 +335,7 @@ class _Speaker:
         inner = single(base)
         whole = Scripts(inner, sub, sup)
         if isinstance(inner, Sym) and inner.kind is NodeKind.BIG:
-            name = glyphs.BIG.get(inner.text, glyphs.called(inner.text))
+            name = glyphs.BIG.get(inner.text, glyphs.spoken_name(inner.text))
             return [PhrasePart(self._big(name, whole), PhraseRole.PREFIX)]
         if function := self._function(whole):
             return _before(function, following)
@@ -367,7 +367,7 @@ class _Speaker:
         primes = [i for i in flat(power) if bare(i) in PRIMES]
         if primes and primes != flat(power):
             rest = RowNode(tuple(flat(power)[len(primes) :]))
-            said = "".join(f" {glyphs.called(bare(i))}" for i in primes)
+            said = "".join(f" {glyphs.spoken_name(bare(i))}" for i in primes)
             return said + self._power(rest, base)
         if isinstance(inner, Fenced) and inner.opening == "(":
             return phrase("superscript", self.whole(inner))
@@ -448,7 +448,7 @@ class _Speaker:
             return f"{glyphs.FENCES[pair]} {self.grouped(node.body)}"
         text = self.whole(node.body)
         kept = {"(", "[", ")", "]", ""}
-        opening, closing = (c if c in kept else f" {glyphs.called(c)} " for c in pair)
+        opening, closing = (c if c in kept else f" {glyphs.spoken_name(c)} " for c in pair)
         return f"{opening}{text}{',' if ends_with_comma(node.body) else ''}{closing}"
 
 

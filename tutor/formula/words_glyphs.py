@@ -149,7 +149,7 @@ BETWEEN = frozenset("/|∣‖∥")
 ELLIPSES = frozenset("…⋯⋮⋱")
 
 
-def called(text: str) -> str:
+def spoken_name(text: str) -> str:
     """The spoken name of a symbol: `eta`, `infinity`; letters and numbers are unchanged.
 
     Letters of other alphabets become plain ones; other signs have the name of their command.

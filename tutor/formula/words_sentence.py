@@ -107,7 +107,7 @@ def sign_part(text: str, kind: NodeKind, *, is_last: bool) -> PhrasePart | None:
         return PhrasePart(glyphs.LEAN_ON[text], PhraseRole.PREFIX)
     if text in glyphs.CONNECTIVES:
         return PhrasePart(glyphs.CONNECTIVES[text], PhraseRole.STOP)
-    name = glyphs.called(text)
+    name = glyphs.spoken_name(text)
     if text in glyphs.POSTFIX:
         return PhrasePart(name, PhraseRole.POSTFIX)
     if text in glyphs.BETWEEN:

@@ -48,7 +48,7 @@ def parse(source: str, path: Path) -> Lesson:
 
     Raises LessonDiagnostics with everything that is wrong with it.
     """
-    text = library.normal(source)
+    text = library.with_plain_newlines(source)
     diagnostics = DiagnosticList(path)
     _check_is_text(text, diagnostics)
     lines = text.split("\n")

@@ -61,7 +61,7 @@ def slug_of(path: Path) -> str:
     return one_line(path.stem)
 
 
-def normal(text: str) -> str:
+def with_plain_newlines(text: str) -> str:
     """The text without a byte order mark, every line ended by a plain newline."""
     return text.removeprefix(BOM).replace("\r\n", "\n").replace("\r", "\n")
 
@@ -207,7 +207,7 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     shipped = is_shipped(path)
     languages = languages or tuple(_beside(path))
     try:
-        text = normal(load(path))
+        text = with_plain_newlines(load(path))
         diagnostics = DiagnosticList(path)
         front = front_matter.parse(text.split("\n"), diagnostics)
         diagnostics.raise_if_any()

@@ -68,7 +68,7 @@ def liveness(
     written: set[str] = set()
     for node in epoch:
         _walk(node, needed, written)
-    expressions = [parsed(source) for source in shown]
+    expressions = [expression_tree(source) for source in shown]
     for expression in expressions:
         needed |= loads(expression) - written
     touched = needed.union(*map(_named, epoch), *map(loads, expressions))
@@ -80,7 +80,7 @@ def liveness(
 
 
 @lru_cache(KEPT)
-def parsed(source: str) -> ast.expr:
+def expression_tree(source: str) -> ast.expr:
     """The syntax tree of an expression."""
     return ast.parse(source.strip(), mode="eval").body
 

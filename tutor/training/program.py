@@ -26,11 +26,11 @@ from tutor.training.liveness import (
     Liveness,
     bound_by,
     changed_in_place,
+    expression_tree,
     liveness,
     loads,
     may_draw,
     nodes_of,
-    parsed,
 )
 from tutor.training.time_limit import VALUE_OF
 
@@ -233,7 +233,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         volatile=(bound_by(epoch) | alive.changed)
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch"},
-        draws=any(map(may_draw, (*setup, *epoch, *map(parsed, shown)))),
+        draws=any(map(may_draw, (*setup, *epoch, *map(expression_tree, shown)))),
     )
 
 

@@ -180,7 +180,7 @@ def on_next_line(names: Sequence[Name], chosen: Name, by: int) -> Name | None:
     return min((n for n in names if n.line == line), key=lambda n: abs(n.start - chosen.start))
 
 
-def again(names: Sequence[Name], chosen: Name) -> Name | None:
+def same_name(names: Sequence[Name], chosen: Name) -> Name | None:
     """The same name in other code: at the same place, else where it first stands."""
     if chosen in names:
         return chosen

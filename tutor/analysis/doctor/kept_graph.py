@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, inside
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, with_contents
 from tutor.analysis.doctor.tensors import grad_fn_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.findings import CodeFix, DoctorFinding
@@ -62,7 +62,7 @@ class KeptGraphRule(DoctorRule):
             if isinstance(thing, list | tuple):
                 yield name, thing
             else:
-                yield from inside(name, thing)
+                yield from with_contents(name, thing)
 
     def _kept(self, thing: Any) -> set[tuple[int, int]]:
         """The batches whose loss's graph a tensor, or a list's tensors, still hold."""

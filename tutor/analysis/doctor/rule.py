@@ -90,7 +90,7 @@ class Patient:
         for name, thing in list(self.namespace.items()):
             if name.startswith("__"):
                 continue
-            for label, one in inside(name, thing):
+            for label, one in with_contents(name, thing):
                 if issubclass(type(one), kind) and id(one) not in known:
                     known.add(id(one))
                     yield label, one
@@ -211,7 +211,7 @@ _CLOSED = (type, ModuleType, torch.Tensor, torch.nn.Module)
 """Objects that are not looked into."""
 
 
-def inside(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+def with_contents(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
     """An object and what it holds, one level deep, by label.
 
     Nothing of the object's own is called: it may raise anything.

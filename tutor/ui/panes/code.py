@@ -36,12 +36,12 @@ from tutor.ui.script_lines import ScriptListing, lines_to_follow, marks_of
 from tutor.ui.text_styles import Piece, line
 from tutor.ui.variables import (
     Name,
-    again,
     beside,
     facts_lines,
     names_in,
     names_of_file,
     on_next_line,
+    same_name,
 )
 
 
@@ -107,7 +107,7 @@ class CodePane(FooterPane):
         else:
             if self.difference_to == mode:
                 self.difference_to = turned(lesson.modes, mode, "")
-            self._choose(again(self._names, self._chosen) if self._chosen else None)
+            self._choose(same_name(self._names, self._chosen) if self._chosen else None)
 
     def watch_difference_to(self) -> None:
         """Redraw; a difference has no names to choose."""

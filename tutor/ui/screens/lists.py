@@ -162,7 +162,9 @@ class RunsScreen(ModalScreen[None]):
             if name is not None and name != chosen.name:
                 self.session.request(RenameRun(name=chosen.name, new=name))
 
-        words = f"A name for run {called(chosen)} (its letter in the plot stays {chosen.letter}):"
+        words = (
+            f"A name for run {run_label(chosen)} (its letter in the plot stays {chosen.letter}):"
+        )
         self.app.push_screen(Ask(Question(words, read_run_name, chosen.name)), answered)
 
 
@@ -211,7 +213,7 @@ GIVEN_UP = ("seed", "from", "lr")
 
 
 def _cells(run: RunInfo, then: str) -> Iterator[str]:
-    yield called(run)
+    yield run_label(run)
     yield one_line(run.mode)
     yield setting(run.learning_rate) if run.learning_rate else "its own"
     yield str(run.seed)
@@ -221,7 +223,7 @@ def _cells(run: RunInfo, then: str) -> Iterator[str]:
     yield "◂ this run" if run.is_current else "◂ then" if run.name == then else ""
 
 
-def called(run: RunInfo) -> str:
+def run_label(run: RunInfo) -> str:
     """`B`; `B fast`, if the learner has named it: the letter is that of its line in the plot."""
     name = one_line(run.name)
     return name if run.name == run.letter or not run.letter else f"{run.letter} {name}"
