@@ -161,10 +161,6 @@ def _checked(slug: str) -> str:
         )
     if slug in COMMANDS or slug == "readme":
         raise UsageError(f"`{slug}` is a command or a reserved name; choose another")
-    if any(library.is_shipped(file) for file in _files_of(slug)):
+    if any(library.is_shipped(file) for file in library.lessons().get(slug, {}).values()):
         raise UsageError(f"`{slug}` is a lesson of the tutor; choose another name")
     return slug
-
-
-def _files_of(slug: str) -> list[Path]:
-    return list(library.lessons().get(slug, {}).values())

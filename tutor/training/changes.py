@@ -192,7 +192,7 @@ def state_that_fits(
     own = {*program.parameters, *(f"d{name}" for name in program.parameters), *_SETTINGS}
     found = {}
     for name, kept in theirs.items():
-        if name in own or (name in program.liveness.fixed and _is_data(kept)):
+        if name in own or (name in program.liveness.fixed and isinstance(kept, _DATA)):
             continue
         if device is not None and (name in mine or name in program.volatile):
             kept = moved(kept, mine.get(name), device)
@@ -210,10 +210,6 @@ def state_that_fits(
 _SETTINGS = ("batch", "device", "learning_rate", "loss", "__builtins__")
 _DATA = (*SCALARS, np.ndarray, torch.Tensor, list, tuple, dict)
 """A module is none: its buffers change where no code of the lesson does it."""
-
-
-def _is_data(kept: Kept) -> bool:
-    return isinstance(kept, _DATA)
 
 
 def _as_mine(kept: Kept, mine: Kept) -> Kept:

@@ -178,7 +178,7 @@ class DivergenceRule(DoctorRule):
         if later is None or later <= losses[0]:
             return
         worst = max(steps, key=lambda step: step.rate / step.bound)
-        place = self._place_of(worst.rate)
+        place = place_of_rate(self.patient.source, self.patient.namespace, worst.rate)
         yield DoctorFinding(
             code="diverges",
             line=place.line,
@@ -209,9 +209,6 @@ class DivergenceRule(DoctorRule):
         unit = 10.0 ** math.floor(math.log10(half))
         rate = float(f"{math.floor(half / unit + 1e-9) * unit:.1g}")
         return self.patient.source.replaced(place.constant, repr(rate))
-
-    def _place_of(self, rate: float) -> RatePlace:
-        return place_of_rate(self.patient.source, self.patient.namespace, rate)
 
 
 def _grown(losses: list[float]) -> int | None:

@@ -80,11 +80,7 @@ def _names_of_updates(source: SourceCode) -> set[str]:
 def _found(rank: int, node: ast.expr, name: str, rate: float) -> Iterator[tuple[int, RatePlace]]:
     """The place, if this is the number."""
     if isinstance(node, ast.Constant) and _is_close(node.value, rate):
-        yield rank, _place(node, name)
-
-
-def _place(constant: ast.Constant, name: str) -> RatePlace:
-    return RatePlace(constant.lineno, name, float(str(constant.value)), constant)
+        yield rank, RatePlace(node.lineno, name, float(str(node.value)), node)
 
 
 def _defaults(arguments: ast.arguments, rate: float) -> Iterator[tuple[int, RatePlace]]:

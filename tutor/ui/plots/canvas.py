@@ -86,7 +86,7 @@ class Canvas:
 
     def style_at(self, cell: Dot) -> Style:
         """The style of a cell."""
-        return self._styles[self._index(cell)]
+        return self._styles[cell[1] * self.width + cell[0]]
 
     # ── Drawing ─────────────────────────────────────────────────────────────────────
 
@@ -165,9 +165,6 @@ class Canvas:
             pieces.append(("".join(texts[start:end]), style))
             start = end
         return line(*pieces)
-
-    def _index(self, cell: Dot) -> int:
-        return cell[1] * self.width + cell[0]
 
 
 def clipped(start: Point, end: Point) -> tuple[Point, Point] | None:
@@ -388,13 +385,9 @@ def _ruler(width: int, ticks: Sequence[Tick]) -> str:
     """The horizontal axis: each number below its place; those that find no room are left out."""
     cells = ["─"] * width
     free = 0
-    for at, text in _by_place(ticks):
+    for at, text in sorted(ticks, key=lambda tick: tick[0]):
         start = max(0, min(round(at * (width - 1) - len(text) / 2 + 0.5), width - len(text)))
         if start >= free and len(text) <= width:
             cells[start : start + len(text)] = text
             free = start + len(text) + 1
     return "".join(cells)
-
-
-def _by_place(ticks: Sequence[Tick]) -> Iterator[Tick]:
-    return iter(sorted(ticks, key=lambda tick: tick[0]))

@@ -117,14 +117,10 @@ def _write_targets(picture: PlanePicture, canvas: Canvas, xs: Scale, ys: Scale) 
     places = {cell for cell, _ in found}
     free = {(x, y) for x in range(canvas.width) for y in range(canvas.height)}
     for cell, _ in found:
-        canvas.put(cell, _point(canvas), ACTIVE)
+        canvas.put(cell, "o" if canvas.ascii_only else "•", ACTIVE)
     for (column, row), text in found:
         start = min(max(column - len(text) // 2, 0), canvas.width - len(text))
         cells = {(start + i, row) for i in range(len(text))}
         if cells <= free and not (cells - {(column, row)}) & places:
             canvas.put((start, row), text, ACTIVE)
             free -= {(x, row) for x in range(start - 1, start + len(text) + 1)}
-
-
-def _point(canvas: Canvas) -> str:
-    return "o" if canvas.ascii_only else "•"
