@@ -36,6 +36,11 @@ def shortened(text: str, most: int = LONGEST) -> str:
     return text if left_out <= 0 else f"{text[:most]}… ({left_out:,} characters left out)"
 
 
+def cut_short(text: str, most: int) -> str:
+    """The text, or as much of it as fits into `most` characters with a … behind it."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
 def one_line(text: str) -> str:
     """The text as a single safe line: blanks stay as they are, a line's end becomes one."""
     return " ".join(plain(text).splitlines())

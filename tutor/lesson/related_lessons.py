@@ -31,6 +31,7 @@ from tutor.lesson.model import (
     Section,
 )
 from tutor.lesson.schema import ByMode, keys_of
+from tutor.plain import cut_short
 
 
 def diagnostics_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:
@@ -96,7 +97,7 @@ def untranslated(original: Lesson, translation: Lesson) -> Iterator[Diagnostic]:
     theirs = {text for text, _ in _texts(original)}
     for text, line in sorted(_texts(translation), key=lambda found: found[1]):
         if text in theirs and len(_WORD.findall(_MATH_OR_CODE.sub("", text))) >= LEAST:
-            short = text if len(text) <= 40 else f"{text[:39]}…"
+            short = cut_short(text, 40)
             message = f"this is not translated: “{short}” is word for word that of {original.path}"
             yield Diagnostic(translation.path, line, message)
 

@@ -19,9 +19,13 @@ from typing import Any, Generic, TypeAlias, TypeVar, dataclass_transform
 import yaml
 
 from tutor.lesson.model import WANTED, DiagnosticList, did_you_mean, is_learning_rate
+from tutor.plain import cut_short
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Entry")
+
+_QUOTED = 40
+"""Characters of a value that are quoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +92,11 @@ def scalar(wanted: str, convert: Callable[[str], T]) -> Kind[T]:
         try:
             return convert(node.value)
         except ValueError:
-            shown = f"`{_short(node.value)}`" if node.value.strip() else "empty"
+            shown = f"`{cut_short(node.value, _QUOTED)}`" if node.value.strip() else "empty"
             value.report(f"`{name}` must be {wanted}, not {shown}", value.own_line)
             return None
 
     return read_scalar
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _where(holds: Callable[[str], object], convert: Callable[[str], T]) -> Callable[[str], T]:
@@ -200,7 +200,7 @@ def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tu
             if item is None:
                 continue
             if not may_repeat and item in found_at:
-                what = f"`{_short(str(item))}` is already in `{name}`, on line {found_at[item]}"
+                what = f"`{cut_short(str(item), _QUOTED)}` is already in `{name}`, on line {found_at[item]}"
                 value.report(f"{what}; keep one of them", at.line)
                 continue
             if not may_repeat:

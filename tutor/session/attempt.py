@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from tutor.lesson.exercise import Exercise, Predict, Repair
 from tutor.lesson.model import Fence, Lesson
+from tutor.plain import cut_short
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.protocol.messages import (
     CommandRefused,
@@ -72,12 +73,8 @@ def code_at(lesson: Lesson, line: int | None) -> str:
             if line and isinstance(fence, Fence) and fence.line <= line:
                 rows = fence.code.split("\n")
                 if line - fence.line < len(rows):
-                    return _shortened(rows[line - fence.line].strip())
+                    return cut_short(rows[line - fence.line].strip(), LONGEST_LINE)
     return ""
-
-
-def _shortened(code: str) -> str:
-    return code if len(code) <= LONGEST_LINE else code[: LONGEST_LINE - 1].rstrip() + "…"
 
 
 def failure_reply(event: Event) -> Reply:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from textual.content import Content
 
-from tutor.plain import one_line
+from tutor.plain import cut_short, one_line
 from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
 from tutor.ui.plots.canvas import (
@@ -153,14 +153,10 @@ def legend(ghosts: Sequence[OtherRunLine], room: int) -> str:
         return text
     names = [ghost.in_short for ghost in ghosts]
     for limit in range(max(map(len, names), default=0), 1, -1):
-        text = separator.join(_cut(name, limit) for name in names)
+        text = separator.join(cut_short(name, limit) for name in names)
         if len(text) <= room:
             return text
     return " ".join(ghost.letter for ghost in ghosts)[: max(0, room)]
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def _settings(run: RunInfo, name: str) -> str:
