@@ -200,7 +200,8 @@ def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tu
             if item is None:
                 continue
             if not may_repeat and item in found_at:
-                what = f"`{cut_short(str(item), _QUOTED)}` is already in `{name}`, on line {found_at[item]}"
+                said, line = cut_short(str(item), _QUOTED), found_at[item]
+                what = f"`{said}` is already in `{name}`, on line {line}"
                 value.report(f"{what}; keep one of them", at.line)
                 continue
             if not may_repeat:
