@@ -106,7 +106,8 @@ def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
     for name in _PLACES:
         patch.setenv(name, str(home))
     patch.setenv("TUTOR_PROGRESS", str(home / "progress.sqlite3"))
-    patch.delenv("TUTOR_LESSONS", raising=False)
+    for name in ("TUTOR_LESSONS", "TUTOR_MEMORY_MB"):
+        patch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

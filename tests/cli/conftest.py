@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tutor.cli import checking, main, running, scripts, writing
+from tutor.engine import lesson_commands
 from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
@@ -86,6 +87,7 @@ def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     """Runs a command line in this process, which has torch already."""
     for command in (checking, running, scripts, writing):
         monkeypatch.setattr(command, "CommandClient", ClientHere)
+    monkeypatch.setattr(lesson_commands, "limit_memory", lambda _: None)  # nor for all other tests
 
     def run(*arguments: str) -> Done:
         capfd.readouterr()
