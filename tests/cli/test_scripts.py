@@ -125,6 +125,13 @@ def test_inspect_tells_what_is_understood(script: Path) -> None:
     assert found["findings"] == []
 
 
+def test_inspect_says_like_the_doctor_how_much_was_found(tutor: Tutor, script: Path) -> None:
+    inspected = tutor("inspect", str(script), "--trust").stdout.splitlines()
+    doctor = tutor("run", str(script), "--doctor").stdout.splitlines()
+    assert inspected[-1] == doctor[-1]
+    assert doctor[-2].startswith("epoch"), "nothing was found"
+
+
 def test_a_script_runs_only_after_it_has_been_trusted(tutor: Tutor, script: Path) -> None:
     done = tutor("run", str(script))
     assert done.returncode == 1

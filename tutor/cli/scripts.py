@@ -30,7 +30,7 @@ from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop, loop_report
 from tutor.script.source import ScriptSource, read_script, short_place
 from tutor.wording.engine_notes import abort_text, note_text, place_text
-from tutor.wording.findings import finding_text, finding_values
+from tutor.wording.findings import finding_text, finding_values, report_text
 from tutor.wording.number_format import counted
 from tutor.wording.script_notes import refusal_in_source, source_note_text
 from tutor.wording.table import columns
@@ -228,5 +228,6 @@ def _report(
             *((name, source.lines(first, last)) for name, first, last in loop.phases),
         ]
         lines += [f"   {line}" for line in columns(facts)]
-    place_of = place_in(lesson)
-    return [*lines, *(finding_text(finding, place_of) for finding in found.report.findings)]
+    place_of, report = place_in(lesson), found.report
+    texts = (finding_text(finding, place_of) for finding in report.findings)
+    return [*lines, *texts, report_text(report)]
