@@ -112,13 +112,14 @@ def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """For what lives longer than a test, an engine say; and everybody reads UTF-8."""
+    """For what lives longer than a test, an engine say; and one locale and terminal for all."""
     home = tmp_path_factory.mktemp("nobodys-home")
     with pytest.MonkeyPatch.context() as patch:
         _move_home(patch, home)
-        for name in ("LANG", "LC_CTYPE", "LC_MESSAGES", "NO_COLOR"):
+        for name in ("LANG", "LC_CTYPE", "LC_MESSAGES", "NO_COLOR", "PYTHONWARNINGS"):
             patch.delenv(name, raising=False)
         patch.setenv("LC_ALL", "C.UTF-8")
+        patch.setenv("TERM", "xterm-256color")
         # Dozens of processes are started: each would compile the tutor anew.
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield home

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import shlex
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from tutor.progress.store import Store
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "kept" / "progress.sqlite3"
+    path = tmp_path / "kept here" / "progress.sqlite3"
     monkeypatch.setenv("TUTOR_PROGRESS", str(path))
     return path
 
@@ -281,7 +282,8 @@ def test_what_is_forgotten_can_be_brought_back(
     told = tutor("progress", "reset", "xor", "--yes").stdout
     assert told.startswith("Deleted all progress in xor. A backup is kept")
     assert [record.lesson for record in kept(file)] == ["mine"]
-    backup = told.split()[-1]
+    *command, backup = shlex.split(told.splitlines()[-1])
+    assert command == ["tutor", "progress", "import"]
     assert Path(backup).parent == file.parent
     tutor("progress", "import", backup)
     assert sorted(kept(file), key=repr) == sorted(some, key=repr)

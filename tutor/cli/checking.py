@@ -16,6 +16,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from tutor.cli.lessons import trusted
+from tutor.cli.output import word
 from tutor.cli.parsers import is_script
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
@@ -123,7 +124,7 @@ class _Wanted:
         """A lesson's files in all languages, or in the one. Raises LessonError without any."""
         if is_script(name):
             raise LessonError(
-                one_line(f"{name} is a script, no lesson: `tutor inspect {name}` examines it")
+                f"{one_line(name)} is a script, no lesson: `tutor inspect {word(name)}` examines it"
             )
         found = library.find_all(name)
         if self._all:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tutor.cli.output import print_exactly, screen, warn
+from tutor.cli.output import print_exactly, screen, warn, word
 from tutor.errors import ProgressError, UsageError
 from tutor.export import new_file
 from tutor.lesson import library
@@ -214,8 +214,7 @@ def print_table(found: Sequence[Overview], chapters: Sequence[ChapterOverview]) 
     print(f"\n{_sum(found)}")
     last = _last(found)
     if last is not None and last.headline is not None:
-        slug = one_line(last.slug)
-        print(f"You were last in {slug}: `tutor {slug}` opens it.")
+        print(f"You were last in {one_line(last.slug)}: `tutor {word(last.slug)}` opens it.")
 
 
 def _rows(
@@ -345,8 +344,10 @@ def _reset(store: Store, options: argparse.Namespace) -> None:
         return
     backup = free_name(store.file, "backup", ".jsonl")
     store.forget(lesson, lambda records: _write(records, backup))
-    kept = one_line(str(backup))
-    print(f"Deleted {what}. A backup is kept; to restore it:\n  tutor progress import {kept}")
+    print(
+        f"Deleted {what}. A backup is kept; to restore it:\n"
+        f"  tutor progress import {word(str(backup))}"
+    )
 
 
 def _lesson(store: Store, name: str) -> str:

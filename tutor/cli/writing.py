@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.output import print_exactly, warn
+from tutor.cli.output import print_exactly, warn, word
 from tutor.cli.parsers import COMMANDS, is_script
 from tutor.cli.running import train, train_command
 from tutor.engine.command_client import CommandClient
@@ -45,10 +45,8 @@ def export_command(options: argparse.Namespace) -> int:
     """
     if is_script(options.lesson):
         raise UsageError(
-            one_line(
-                f"{options.lesson} is a script already; its figures are written by "
-                f"`tutor run {options.lesson} --format csv`"
-            )
+            f"{one_line(options.lesson)} is a script already; its figures are written by "
+            f"`tutor run {word(options.lesson)} --format csv`"
         )
     path: Path | None = options.output
     kind = path.suffix.lower() if path else ""
