@@ -18,7 +18,7 @@ from tutor.training.exercises import code_of
 from tutor.training.loop import LessonRaised, Loop, set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
-from tutor.ui.panes.graph import tree
+from tutor.ui.panes.graph_tree import tree
 
 W = "x = torch.tensor([1.0, 2.0, 3.0])\nw = torch.tensor(0.5, requires_grad=True)\n"
 

@@ -276,7 +276,7 @@ def test_a_list_of_lessons_costs_no_heavy_import(tmp_path: Path) -> None:
         "import sys\n"
         "from tutor.lesson import library\n"
         "assert 'mine' in [h.slug for h in library.headlines()]\n"
-        "heavy = {'torch', 'textual', 'rich', 'markdown_it', 'tutor.formula.reader', 'numpy'}\n"
+        "heavy = {'torch', 'textual', 'rich', 'markdown_it', 'tutor.formula.commands', 'numpy'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run(

@@ -241,4 +241,4 @@ def test_it_is_loaded_without_torch_and_without_textual():
     )
     loaded = set(run.stdout.split())
     assert "tutor.plain_mode.command_reader" in loaded
-    assert not loaded & {"torch", "numpy", "textual", "rich", "sqlite3", "tutor.formula.reader"}
+    assert not loaded & {"torch", "numpy", "textual", "rich", "sqlite3", "tutor.formula.commands"}

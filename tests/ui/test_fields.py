@@ -7,7 +7,7 @@ from textual.app import App, ComposeResult
 from textual.widget import Widget
 from textual.widgets import TextArea
 
-from tutor.ui.screens.base import Field
+from tutor.ui.keys_in_order import Field
 from tutor.ui.screens.editor import CodeArea
 
 CHARACTERS = {"space": " ", "equals_sign": "=", "colon": ":"}

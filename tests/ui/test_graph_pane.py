@@ -17,8 +17,9 @@ from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQu
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui import text_styles
-from tutor.ui.panes.graph import GraphPane, backward, tree
+from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.graph_rows import laid_out
+from tutor.ui.panes.graph_tree import backward, tree
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.themes import to_ascii
 

@@ -15,7 +15,7 @@ from tests import waiting
 from tutor.protocol.frame import Element
 from tutor.protocol.messages import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.ui.app import TutorApp
-from tutor.ui.screens.base import PATIENCE, KeysInOrder, Typed
+from tutor.ui.keys_in_order import PATIENCE, KeysInOrder, Typed
 from tutor.ui.screens.lesson import LessonScreen
 
 from .conftest import SMALL, MakeApp, settled, text_of
@@ -35,7 +35,7 @@ def at_once(app: TutorApp, text: str) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine a key may take long: it is not given up."""
-    monkeypatch.setattr("tutor.ui.screens.base.PATIENCE", waiting.PATIENCE)
+    monkeypatch.setattr("tutor.ui.keys_in_order.PATIENCE", waiting.PATIENCE)
 
 
 async def acted(app: TutorApp, pilot: Pilot[None]) -> None:
@@ -115,7 +115,7 @@ async def test_a_key_whose_end_is_never_told_keeps_the_others_only_for_a_while(
     keys = KeysInOrder(cast("App[Any]", Forgetful()), hand_on)
     first, second, third = (events.Key(letter, letter) for letter in "abc")
     now = 100.0
-    monkeypatch.setattr("tutor.ui.screens.base.time.monotonic", lambda: now)
+    monkeypatch.setattr("tutor.ui.keys_in_order.time.monotonic", lambda: now)
     await keys.take(first)
     await keys.take(second)
     assert handed == [first]

@@ -28,7 +28,8 @@ from tutor.ui.commands import KEYS
 from tutor.ui.panes.code import CodePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.numbers import NumbersPane
-from tutor.ui.screens.dialogs import AskTrust, HelpScreen, script_place_question
+from tutor.ui.screens.dialogs import AskTrust, script_place_question
+from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.ui.script_lines import MOST_HIGHLIGHTED, LineMarks, ScriptListing
 from tutor.wording.notices import notice_text

@@ -24,9 +24,9 @@ def parse(latex: str) -> Formula:
 
     A formula is read once and drawn at every step, so what was read is kept.
     """
-    from tutor.formula import reader  # noqa: PLC0415 - deferred, see above
+    from tutor.formula import commands  # noqa: PLC0415 - deferred, see above
 
-    return reader.parse(latex)
+    return commands.parse(latex)
 
 
 def draw(

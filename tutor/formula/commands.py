@@ -1,19 +1,21 @@
-"""The LaTeX commands, and what each adds to the row that is being read."""
+"""The LaTeX commands, with what each adds to the row that is read, and the reading of a formula."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
 from tutor.formula.box import visible
+from tutor.formula.cursor import TOO_DEEP
 from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
     Accent,
     Brace,
+    Formula,
     Frac,
     Node,
     NodeKind,
@@ -26,12 +28,12 @@ from tutor.formula.nodes import (
     TextNode,
     ValueNode,
 )
+from tutor.formula.reader import CommandTable, Reader
 from tutor.formula.rows import HLINE, in_parentheses, styled
 
-if TYPE_CHECKING:
-    from tutor.formula.reader import Reader
+MAX_LENGTH = 10_000
 
-_Command: TypeAlias = "Callable[[Reader, str], None]"
+_Command: TypeAlias = Callable[[Reader, str], object]
 """Reads a command's arguments and adds its nodes; the command comes with its backslash."""
 
 # --- fonts, accents, fractions ----------------------------------------------------------------
@@ -288,7 +290,7 @@ _FUNCTIONS |= {"argmax": "arg max", "argmin": "arg min", "liminf": "lim inf", "l
 """A command → the name of the function that it writes."""
 
 
-def symbol(reader: Reader, token: str) -> None:
+def _symbol(reader: Reader, token: str) -> None:
     """A command that is no other: a sign, or unsupported."""
     name = token[1:]
     sign = plain_sign(token)
@@ -351,14 +353,6 @@ def _nothing(reader: Reader, token: str) -> None:
     """A command that shows nothing."""
 
 
-def _argument_dropped(reader: Reader, token: str) -> None:
-    reader.take_group(token)
-
-
-def _argument_alone(reader: Reader, token: str) -> None:
-    reader.argument_start(token)
-
-
 def _by_name(*functions: tuple[_Command, str]) -> dict[str, _Command]:
     return {name: function for function, names in functions for name in names.split()}
 
@@ -389,8 +383,8 @@ _OTHERS = _by_name(
     (_nothing, "notag nonumber small footnotesize scriptsize tiny normalsize large Large LARGE"),
     (_nothing, "huge Huge scriptstyle scriptscriptstyle allowbreak nobreak noindent centering"),
     (_nothing, "strut mathstrut displaylimits relax protect hline* null"),
-    (_argument_alone, "smash mathclap mathllap mathrlap ensuremath hbox"),
-    (_argument_dropped, "label vspace vspace* vphantom color textcolor"),
+    (Reader.argument_start, "smash mathclap mathllap mathrlap ensuremath hbox"),
+    (Reader.take_group, "label vspace vspace* vphantom color textcolor"),
     (_tag, "tag tag*"),
     (_hspace, "hspace hspace*"),
     (_limits, "limits nolimits"),
@@ -400,10 +394,34 @@ _OTHERS = _by_name(
     (_kern, "kern"),
     (_not, "not"),
     (_rule, "rule"),
-    (lambda reader, token: reader.left(token), "left"),
-    (lambda reader, token: reader.begin(token), "begin"),
-    (lambda reader, token: reader.substack(token), "substack"),
+    (Reader.left, "left"),
+    (Reader.begin, "begin"),
+    (Reader.substack, "substack"),
 )
-ONE_ARGUMENT, TWO_ARGUMENTS = frozenset(_ONE_ARGUMENT), frozenset(_TWO_ARGUMENTS)
-COMMANDS = _ONE_ARGUMENT | _TWO_ARGUMENTS | _OTHERS
+_COMMANDS = _ONE_ARGUMENT | _TWO_ARGUMENTS | _OTHERS
 """A command's name → its function."""
+
+
+def _read_command(reader: Reader, token: str) -> None:
+    _COMMANDS.get(token[1:], _symbol)(reader, token)
+
+
+_TABLE = CommandTable(_read_command, frozenset(_ONE_ARGUMENT), frozenset(_TWO_ARGUMENTS))
+
+
+def parse(latex: str) -> Formula:
+    r"""Read a formula. Raises FormulaError, with one line that says what is wrong.
+
+    That is: empty, unbalanced braces, \left without \right, an unknown or unclosed environment,
+    a missing argument, & outside of an alignment, two scripts, too long or too deep.
+    """
+    if len(latex) > MAX_LENGTH:
+        raise FormulaError(f"the formula is longer than {MAX_LENGTH} characters")
+    reader = Reader(unicodedata.normalize("NFC", latex), _TABLE)
+    try:
+        row = reader.read_row("", is_display=True)
+    except RecursionError:
+        raise FormulaError(TOO_DEEP) from None
+    if not row.items:
+        raise FormulaError("the formula is empty")
+    return Formula(latex, tuple(reader.boxed), tuple(reader.unsupported), RowNode((row,)))

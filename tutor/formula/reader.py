@@ -1,21 +1,22 @@
-"""LaTeX → our own small tree, by recursive descent over the source's tokens."""
+"""The rows, groups, scripts and environments of LaTeX, read by recursive descent over its tokens.
+
+The commands that it meets are read by a CommandTable.
+"""
 
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
 from tutor.formula.box import visible
-from tutor.formula.commands import COMMANDS, ONE_ARGUMENT, TWO_ARGUMENTS, symbol
 from tutor.formula.cursor import ENDS, MAX_DEPTH, TOO_DEEP, TYPED, Cursor, never_closed
 from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
     Break,
     Fenced,
-    Formula,
     Frac,
     Node,
     NodeKind,
@@ -30,7 +31,6 @@ from tutor.formula.nodes import (
 )
 from tutor.formula.rows import TABLES, as_one, in_parentheses, joined, styled, table
 
-MAX_LENGTH = 10_000
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?|\.\d+)")
 _ROW_SPACING = re.compile(r"\*?(\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\])?")
 _POSITION = re.compile(r"\s*(\[[tcb]\])")
@@ -41,24 +41,6 @@ _DELIMITERS = "()[]{}|‖/\\⟨⟩⌊⌋⌈⌉."
 r"""The signs that may stand behind \left, \middle and \right."""
 _NEXT_PRIMES = {"′": "″", "″": "‴", "‴": "⁗", "⁗": "′′′′′"}
 _PRIME = Sym("′")
-
-
-def parse(latex: str) -> Formula:
-    r"""Read a formula. Raises FormulaError, with one line that says what is wrong.
-
-    That is: empty, unbalanced braces, \left without \right, an unknown or unclosed environment,
-    a missing argument, & outside of an alignment, two scripts, too long or too deep.
-    """
-    if len(latex) > MAX_LENGTH:
-        raise FormulaError(f"the formula is longer than {MAX_LENGTH} characters")
-    reader = Reader(unicodedata.normalize("NFC", latex))
-    try:
-        row = reader.read_row("", is_display=True)
-    except RecursionError:
-        raise FormulaError(TOO_DEEP) from None
-    if not row.items:
-        raise FormulaError("the formula is empty")
-    return Formula(latex, tuple(reader.boxed), tuple(reader.unsupported), RowNode((row,)))
 
 
 @dataclass(slots=True)
@@ -111,11 +93,22 @@ class _Row:
         return nodes
 
 
+@dataclass(frozen=True, slots=True)
+class CommandTable:
+    """The commands that a Reader knows."""
+
+    read: Callable[[Reader, str], None]
+    """Reads a command's arguments and adds its nodes; the command comes with its backslash."""
+    one_argument: Collection[str]
+    two_arguments: Collection[str]
+
+
 class Reader(Cursor):
     """Reads the source once, from left to right."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, commands: CommandTable) -> None:
         super().__init__(source)
+        self.commands = commands
         self.boxed: list[str] = []
         self.unsupported: list[str] = []
         self.row = _Row(is_display=True)
@@ -159,7 +152,7 @@ class Reader(Cursor):
         if token in ENDS:
             self._end(token)
         elif token.startswith("\\"):
-            COMMANDS.get(token[1:], symbol)(self, token)
+            self.commands.read(self, token)
         else:
             self._character(token)
 
@@ -167,7 +160,7 @@ class Reader(Cursor):
         """Add a node to the row; say whether it is a factor that a blank may follow."""
         self.row.items.append(_Item(node, command))
         if is_factor is not None:
-            self.is_factor = is_factor and self.previous[1:] not in TWO_ARGUMENTS
+            self.is_factor = is_factor and self.previous[1:] not in self.commands.two_arguments
 
     def _blank(self) -> None:
         """Keep a blank only between two factors."""
@@ -238,7 +231,7 @@ class Reader(Cursor):
         self.depth = outer
         self.pop("{", "}")
         self.add(row)
-        self.is_factor = not before or before in ONE_ARGUMENT
+        self.is_factor = not before or before in self.commands.one_argument
 
     def is_script(self) -> bool:
         """Whether the token that is being read is all of a script."""
@@ -260,7 +253,7 @@ class Reader(Cursor):
         else:
             item = self._scripted(item, "^", _PRIME, r"\nolimits")
         self.row.items.append(item)
-        self.is_factor = self.previous[1:] not in TWO_ARGUMENTS
+        self.is_factor = self.previous[1:] not in self.commands.two_arguments
 
     def _scripted(self, item: _Item, sign: str, script: Node, limits: str) -> _Item:
         """An item with one more script."""

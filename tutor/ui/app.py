@@ -21,9 +21,10 @@ from tutor.plain import one_line, plain
 from tutor.protocol.messages import Event
 from tutor.session.journal import Journal, key_of
 from tutor.session.run_view import Notice, Start
+from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
-from tutor.ui.screens.base import KeysInOrder, SessionScreen, SizedScreen
+from tutor.ui.screens.base import SessionScreen, SizedScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
 from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch
@@ -322,7 +323,7 @@ class TutorApp(ThemedApp):
 
     def action_help(self) -> None:
         """Show all keys of this screen."""
-        from tutor.ui.screens.dialogs import HelpScreen  # noqa: PLC0415  after the first paint
+        from tutor.ui.screens.help import HelpScreen  # noqa: PLC0415  after the first paint
 
         if isinstance(screen := self.screen, SizedScreen):
             self.push_screen(HelpScreen((*screen.commands, *screen.pane_keys)))

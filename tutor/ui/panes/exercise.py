@@ -23,9 +23,9 @@ from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
+from tutor.ui.keys_in_order import Field
 from tutor.ui.panes.lines import LinesPane, Shown, Tab
 from tutor.ui.prose import inline_formulas
-from tutor.ui.screens.base import Field
 from tutor.ui.text_styles import line
 
 Self = TypeVar("Self", bound="ExercisePane")

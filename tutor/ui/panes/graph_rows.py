@@ -14,7 +14,7 @@ from tutor.plain import one_line
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.ui import text_styles
-from tutor.ui.panes.graph import Backward, GraphRow, below
+from tutor.ui.panes.graph_tree import Backward, GraphRow, below
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 from tutor.wording.table import first_fitting

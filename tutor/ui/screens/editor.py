@@ -29,10 +29,11 @@ from tutor.ui.bars import Bar, Footer, Header, StatusBar
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
+from tutor.ui.keys_in_order import act_in_order
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
-from tutor.ui.screens.base import SessionScreen, act_in_order
+from tutor.ui.screens.base import SessionScreen
 from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.text_styles import line
 from tutor.wording.number_format import counted

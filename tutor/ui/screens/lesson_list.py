@@ -21,6 +21,7 @@ from tutor.session.run_view import Notice
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header, StatusBar
 from tutor.ui.commands import FIND_COMMANDS, MAP_COMMANDS, MENU_COMMANDS, bindings
+from tutor.ui.keys_in_order import Field
 from tutor.ui.lesson_lines import (
     WELCOME,
     CurriculumProgress,
@@ -36,7 +37,7 @@ from tutor.ui.lesson_lines import (
 )
 from tutor.ui.panes.lessons import DetailsPane, LessonRow, LessonsPane
 from tutor.ui.panes.lines import after_paint
-from tutor.ui.screens.base import Field, SizedScreen
+from tutor.ui.screens.base import SizedScreen
 from tutor.ui.text_styles import line
 
 if TYPE_CHECKING:

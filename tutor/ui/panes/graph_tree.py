@@ -1,0 +1,203 @@
+"""The rows of an autograd graph as a tree, and the part of backward that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tutor.lesson.model import Lesson, gradient_index
+from tutor.protocol.frame import Frame
+from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
+from tutor.ui import text_styles
+from tutor.ui.text_styles import Piece
+
+DEEPEST = 8
+"""Levels that are drawn by indentation; of a deeper one the number is written."""
+
+_BRANCH, _LAST, _RAIL, _BLANK = "├─ ", "└─ ", "│  ", "   "
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRow:
+    """One line of the tree."""
+
+    node: int
+    """The node's id."""
+    prefix: str
+    """The tree lines before it: `│  └─ `; empty for a root."""
+    seen_before: bool
+    """Whether an earlier row shows this node and its inputs."""
+    hidden: int
+    """The number of nodes that are folded away below it."""
+    depth: int = 0
+
+
+def tree(
+    graph: AutogradGraph, fold: frozenset[int] = frozenset(), *, parts: bool = False
+) -> tuple[GraphRow, ...]:
+    """The rows of the graph, with everything below the nodes of `fold` left out.
+
+    Several roots (backward was called on more than one thing) are several trees, that of
+    the loss first. With `parts`, the parts of composed calls have rows of their own.
+    """
+    inputs_of = _inputs(graph, parts)
+    shown: set[int] = set()
+    rows: list[GraphRow] = []
+    # By hand, not by recursion: a graph may be deeper than Python's stack.
+    waiting = [(root, "", "", 0) for root in reversed(_roots(inputs_of))]
+    while waiting:
+        node, rails, branch, depth = waiting.pop()
+        seen_before, folded = node in shown, node in fold
+        shown.add(node)
+        hidden = _below(node, inputs_of) if folded and not seen_before else 0
+        rows.append(GraphRow(node, _prefix(rails, branch, depth), seen_before, hidden, depth))
+        if seen_before or folded:
+            continue
+        inputs = inputs_of[node]
+        inner = rails + {_BRANCH: _RAIL, _LAST: _BLANK}.get(branch, "")
+        for i, child in reversed(list(enumerate(inputs))):
+            waiting.append((child, inner, _LAST if i == len(inputs) - 1 else _BRANCH, depth + 1))
+    return tuple(rows)
+
+
+def _inputs(graph: AutogradGraph, parts: bool) -> dict[int, list[int]]:
+    """The nodes that each node with a row was computed from, each once."""
+    nodes = {node.id: node for node in graph.nodes}
+
+    def is_part(id_: int) -> bool:
+        return not parts and nodes[id_].within in nodes
+
+    def shown(node: GraphNode) -> Iterator[int]:
+        found: set[int] = set()
+        waiting = list(node.inputs)[::-1]
+        while waiting:
+            child = waiting.pop()
+            if child in found or child not in nodes:  # or it was left out of the message
+                continue
+            found.add(child)
+            if is_part(child):
+                waiting += reversed(nodes[child].inputs)
+            else:
+                yield child
+
+    return {id_: list(shown(node)) for id_, node in nodes.items() if not is_part(id_)}
+
+
+def _roots(inputs_of: Mapping[int, list[int]]) -> list[int]:
+    """The nodes that nothing was computed from."""
+    used = {child for children in inputs_of.values() for child in children}
+    return [node for node in inputs_of if node not in used]
+
+
+def _below(root: int, inputs_of: Mapping[int, list[int]]) -> int:
+    """The number of nodes that can be reached from this one."""
+    found: set[int] = set()
+    waiting = [root]
+    while waiting:
+        new = [child for child in inputs_of[waiting.pop()] if child not in found]
+        found.update(new)
+        waiting += new
+    return len(found)
+
+
+def _prefix(rails: str, branch: str, depth: int) -> str:
+    """The rails and the branch; of what is too deep to indent, the level's number instead."""
+    if depth <= DEEPEST:
+        return rails + branch
+    return f"{depth:<2} " + rails[-(DEEPEST - 2) * len(_RAIL) :] + branch
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """The part of backward that is shown."""
+
+    done: int
+    total: int
+    phase: str
+    """The phase that runs backward."""
+    is_next: bool
+    """Whether that phase is about to run: only then can it be gone into."""
+    asked: int | None = None
+    """The operation that an exercise asks about; None where none does."""
+
+    def mark(self, node: GraphNode) -> Piece:
+        """The mark before an operation while the phase is gone into."""
+        if not self.is_next or node.order < 0:
+            return text_styles.NO_MARK
+        if self.asked is not None:
+            return text_styles.NEXT_MARK if node.order == self.asked else text_styles.NO_MARK
+        return {self.done: text_styles.NEXT_MARK, self.done - 1: text_styles.DONE_MARK}.get(
+            node.order, text_styles.NO_MARK
+        )
+
+    def has_reached(self, node: GraphNode) -> bool:
+        """Whether the gradient of its output is known."""
+        return 0 <= node.order < self.done
+
+    @property
+    def order(self) -> int:
+        """The order of the operation to keep in view; -1 without one."""
+        if self.asked is not None:
+            return self.asked
+        return min(self.done, self.total - 1) if self.is_next else -1
+
+    @property
+    def words(self) -> str:
+        """The state of the gradients in a few words."""
+        if not self.is_next:
+            return "backward has run" if self.done == self.total else f"filled in by {self.phase}"
+        if self.asked is not None:
+            return "found so far, ▶ is asked"
+        if self.done == self.total:
+            return f"backward is finished ({self.total} of {self.total})"
+        return f"i: next operation ({self.done} of {self.total})"
+
+
+def backward(
+    lesson: Lesson,
+    frame: Frame,
+    operations: int,
+    graph: AutogradGraph,
+    asked_of: LocalGradientQuestion | None = None,
+) -> Backward:
+    """The part of backward to show at a frame in which so many operations are gone into.
+
+    While an exercise asks about an operation, it is what has been found before that question.
+    """
+    phases = [str(section.phase) for section in lesson.loop(frame.mode)]
+    at = gradient_index(phases)
+    total = graph.operations
+    is_next = frame.next_phase == phases[at]
+    has_run = lesson.has_gradients(frame.mode, frame.phase, frame.line)
+    if asked_of is not None and is_next and not has_run:
+        return Backward(asked_of.known, total, phases[at], True, asked_of.order)
+    done = total if has_run else min(operations, total) if is_next else 0
+    return Backward(done, total, phases[at], is_next and not has_run)
+
+
+def below(graph: AutogradGraph, node: GraphNode) -> list[GraphNode]:
+    """All that it was computed from, each once."""
+    by_id = {n.id: n for n in graph.nodes}
+    found: dict[int, GraphNode] = {}
+    waiting = [i for i in node.inputs if i in by_id]
+    while waiting:
+        child = waiting.pop(0)
+        if child not in found:
+            found[child] = by_id[child]
+            waiting += [i for i in by_id[child].inputs if i in by_id]
+    return list(found.values())
+
+
+def above(graph: AutogradGraph, order: int) -> frozenset[int]:
+    """The ids of all in whose branch the operation with this place in backward stands."""
+    users: dict[int, list[int]] = {}
+    for node in graph.nodes:
+        for child in node.inputs:
+            users.setdefault(child, []).append(node.id)
+    waiting = [node.id for node in graph.nodes if node.order == order >= 0]
+    found: set[int] = set()
+    while waiting:
+        new = [user for user in users.get(waiting.pop(), ()) if user not in found]
+        found.update(new)
+        waiting += new
+    return frozenset(found)
