@@ -328,7 +328,7 @@ class Runs:
                 is_more |= len(kept.history.losses) > known
         return is_more
 
-    def take_up_again(self, until: Callable[[], bool] = never) -> Frame:
+    def take_up_again(self) -> Frame:
         """Build the runs anew, where they were: an interrupt came between two statements of ours.
 
         What is remembered of them saves running all of it again.
@@ -337,7 +337,7 @@ class Runs:
         for kept in self._kept:
             kept.run = None
         self.current = Run.from_recipe(
-            run.programs, run.recipe, run.at, run.quiet, until, history=run.history
+            run.programs, run.recipe, run.at, run.quiet, history=run.history
         )
         return self.current.frame()
 

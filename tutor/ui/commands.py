@@ -333,8 +333,12 @@ def bindings(commands: Iterable[AppCommand]) -> list[Binding]:
     ]
 
 
+GAP = 2
+"""Cells between two commands of the footer."""
+
+
 def footer(
-    commands: Iterable[AppCommand], width: int, first: Iterable[AppCommand] = (), gap: int = 2
+    commands: Iterable[AppCommand], width: int, first: Iterable[AppCommand] = ()
 ) -> list[AppCommand]:
     """The commands that fit whole into `width` cells, the most needed first.
 
@@ -344,7 +348,7 @@ def footer(
     used = 0
     for command in (*_ranked(first), *_ranked(commands)):
         cells = len(command.key_label) + 1 + len(command.label)
-        needed = used + cells + (gap if chosen else 0)
+        needed = used + cells + (GAP if chosen else 0)
         if needed > width:
             break
         chosen.append(command)

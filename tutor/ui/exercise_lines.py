@@ -115,8 +115,8 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
     `picked` is the choice that the mark stands at, from 0; -1 for none.
     """
 
-    def prose(markdown: str, room: int = width) -> list[Content]:
-        return prose_lines(markdown, room, inline)
+    def prose(markdown: str) -> list[Content]:
+        return prose_lines(markdown, width, inline)
 
     yield _part("title", [title(attempt)], is_tight=True)
     yield _part("ask", prose(question_markdown(attempt)))

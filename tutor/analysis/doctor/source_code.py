@@ -44,9 +44,9 @@ class SourceCode:
         """All statements, nested ones too: of one phase, or of all code."""
         return (node for node in self.nodes(phase) if isinstance(node, ast.stmt))
 
-    def calls(self, name: str, phase: str | None = None) -> Iterator[ast.Call]:
+    def calls(self, name: str) -> Iterator[ast.Call]:
         """The calls of a function or method of this name, whatever stands before its last dot."""
-        for node in self.nodes(phase):
+        for node in self.nodes():
             if isinstance(node, ast.Call) and called_name(node) == name:
                 yield node
 

@@ -32,15 +32,13 @@ class GraphRow:
     depth: int = 0
 
 
-def tree(
-    graph: AutogradGraph, fold: frozenset[int] = frozenset(), *, parts: bool = False
-) -> tuple[GraphRow, ...]:
+def tree(graph: AutogradGraph, fold: frozenset[int] = frozenset()) -> tuple[GraphRow, ...]:
     """The rows of the graph, with everything below the nodes of `fold` left out.
 
     Several roots (backward was called on more than one thing) are several trees, that of
-    the loss first. With `parts`, the parts of composed calls have rows of their own.
+    the loss first. The parts of composed calls have no rows of their own.
     """
-    inputs_of = _inputs(graph, parts)
+    inputs_of = _inputs(graph)
     shown: set[int] = set()
     rows: list[GraphRow] = []
     # By hand, not by recursion: a graph may be deeper than Python's stack.
@@ -60,12 +58,12 @@ def tree(
     return tuple(rows)
 
 
-def _inputs(graph: AutogradGraph, parts: bool) -> dict[int, list[int]]:
+def _inputs(graph: AutogradGraph) -> dict[int, list[int]]:
     """The nodes that each node with a row was computed from, each once."""
     nodes = {node.id: node for node in graph.nodes}
 
     def is_part(id_: int) -> bool:
-        return not parts and nodes[id_].within in nodes
+        return nodes[id_].within in nodes
 
     def shown(node: GraphNode) -> Iterator[int]:
         found: set[int] = set()

@@ -14,6 +14,7 @@ from textual.content import Content
 from tutor.lesson.model import REPORT
 from tutor.protocol.inspections import PICTURES, AnyPicture, NoPicture, PictureKind
 from tutor.session.run_view import RunView
+from tutor.ui.commands import KEYS
 from tutor.ui.panes.lines import LinesPane, after_paint
 from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.ui.text_styles import DIM, HEADING, line
@@ -29,11 +30,9 @@ COMING = "It is being computed …"
 class PlotPane(LinesPane):
     """The plots, drawn after the text is painted: on a slow line the numbers come first."""
 
-    def __init__(self, *, ascii_only: bool, id: str, turn_key: str = "v") -> None:
-        """`turn_key` is the key that the title names for the next plot."""
+    def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
         self._ascii = ascii_only
-        self._turn_key = turn_key
         self._turned = 0
         self._turned_by = 1
         self._never: frozenset[str] = frozenset()
@@ -114,7 +113,8 @@ class PlotPane(LinesPane):
         """All lines of the pane for so many columns and rows."""
         drawing = self._drawing(Sheet(width, height - 1, self._ascii))
         kinds = self._kinds
-        turn = f" · {kinds.index(self.kind) + 1}/{len(kinds)} · {self._turn_key} next"
+        at = kinds.index(self.kind) + 1
+        turn = f" · {at}/{len(kinds)} · {KEYS['plot']} next"
         room = max(0, width - len(turn))
         title = line((drawing.title, HEADING)).truncate(room, ellipsis=True)
         lines = (part for content in drawing.lines for part in _wrapped(content, width))
