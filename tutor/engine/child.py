@@ -17,8 +17,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
-from tutor.engine.process import DUMP_SIGNAL
-from tutor.engine.streams import Inbox, for_the_main_thread_alone, note_interrupt
+from tutor.engine.streams import Inbox, note_interrupt
+from tutor.training.main_thread import DUMP_SIGNAL, for_the_main_thread_alone
 from tutor.training.time_limit import limit_expressions
 
 Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
@@ -47,7 +47,7 @@ def main(serve: Serve | None = None) -> None:
     gc.disable()  # all that is loaded stays: to look for garbage takes a tenth longer
     limit_expressions()
     sys.unraisablehook = _raise_ignored_interrupt
-    _dump_stack_at_the_end(errors)
+    dump_stack_at_the_end(errors)
     # A copy of this process that a lesson makes must neither read nor write in its place, nor mix
     # its stack into this one's.
     own = source.fileno(), out.fileno(), errors.fileno()
@@ -90,7 +90,7 @@ def _serve(inbox: Inbox, out: BinaryIO) -> None:
     Server(inbox, out, Capture()).serve()
 
 
-def _dump_stack_at_the_end(errors: TextIO) -> None:
+def dump_stack_at_the_end(errors: TextIO) -> None:
     """Have the stack written to `errors` at DUMP_SIGNAL, and when a lesson ends this process.
 
     A signal that has a handler of Python's is left to that.

@@ -29,6 +29,7 @@ from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import Command, Event, event_from_line, to_line
 from tutor.training import time_limit
+from tutor.training.main_thread import DUMP_SIGNAL
 from tutor.training.time_limit import VALUE_OF
 
 DEFAULT_MEGABYTES = 1024
@@ -75,9 +76,6 @@ def _data_bytes() -> int:
             return int(line.split()[1]) * 1024
     return 0
 
-
-DUMP_SIGNAL = signal.SIGUSR1
-"""At this signal the process writes its stack down, and continues."""
 
 DUMP_SECONDS = 5.0
 """Seconds in which it has done so. It takes a millisecond, unless the machine is busy."""

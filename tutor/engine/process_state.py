@@ -28,6 +28,7 @@ from tutor.engine import supervisor
 from tutor.engine.process import MARK
 from tutor.engine.process_settings import SETTINGS, is_same
 from tutor.protocol.frame import Remark
+from tutor.training.rank_group import FOLLOWER
 from tutor.training.snapshot import LESSON_MODULE
 
 _NAMED_LIBRARIES = frozenset(("torch", "numpy")) | sys.stdlib_module_names
@@ -97,7 +98,7 @@ def _is_wrapped_by_torch(now: Any, before: Any) -> bool:
     return getattr(now, "_torchdynamo_orig_callable", None) is before
 
 
-_COMPILER = b"torch/_inductor/compile_worker"
+_SPARED = (b"torch/_inductor/compile_worker", FOLLOWER.encode())
 _LIBRARY_PREFIXES = ("tutor.", "torch.", "concurrent.", "multiprocessing.")
 """Their threads wait for work, and do nothing by themselves."""
 _THREAD_NAPS = 200
@@ -182,12 +183,15 @@ def stop_timers() -> None:
 
 
 def end_other_processes() -> None:
-    """Kill the processes that a lesson has left running, except PyTorch's compilers."""
+    """Kill the processes that a lesson has left running.
+
+    Except PyTorch's compilers and the other ranks, which load PyTorch for seconds.
+    """
     if MARK not in os.environ:  # no supervisor stands above: these could be anybody's
         return
     for pid in supervisor.descendants(os.getppid()):
         with suppress(OSError):
-            if pid != os.getpid() and _COMPILER not in _command(pid):
+            if pid != os.getpid() and not any(name in _command(pid) for name in _SPARED):
                 os.kill(pid, signal.SIGKILL)
 
 

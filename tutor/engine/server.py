@@ -18,13 +18,7 @@ import torch
 from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.streams import (
-    Capture,
-    Inbox,
-    for_the_main_thread_alone,
-    interruptible,
-    uninterrupted,
-)
+from tutor.engine.streams import Capture, Inbox, interruptible, uninterrupted
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Remark
@@ -56,8 +50,9 @@ from tutor.protocol.messages import (
     WriteSeries,
     to_line,
 )
-from tutor.training import devices
+from tutor.training import devices, rank_group
 from tutor.training.loop import LessonRaised
+from tutor.training.main_thread import for_the_main_thread_alone
 from tutor.training.runs import Runs
 
 FRAME_SECONDS = 0.1
@@ -236,6 +231,7 @@ class Server:
         elif paused is not None and not paused.is_asked_by(command):
             paused = None
         self._close()
+        rank_group.end_group(unless_size=command.lesson.workers)
         self.opened = command
         left = self._begin_clean()
         if left and paused is None and self.paused is None:
@@ -265,6 +261,7 @@ class Server:
         from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
 
         self._close()
+        rank_group.end_group(unless_size=command.lesson.workers)
         if left := self._begin_clean():
             self._ask_for_another_process(left)
         if command.lesson.script is None:

@@ -17,22 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
-from tutor.engine.process import DUMP_SIGNAL
 from tutor.protocol.messages import Command, EndProcess, FramePainted, command_from_line
-
-
-@contextmanager
-def for_the_main_thread_alone() -> Iterator[None]:
-    """A span in which threads are started that take no signal that is meant for the lesson.
-
-    A process that was stopped has all its threads woken together. If another one than the main
-    thread takes the signal, the lesson runs on from the line that it was interrupted at.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, DUMP_SIGNAL})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+from tutor.training.main_thread import for_the_main_thread_alone
 
 
 class Inbox:

@@ -21,6 +21,7 @@ from tutor.lesson.model import (
     PHASES,
     SETUP,
     STANDARD_MODES,
+    SYNCHRONIZE,
     DataNames,
     DiagnosticList,
     Fence,
@@ -79,6 +80,7 @@ def parse(source: str, path: Path) -> Lesson:
         epochs={mode: front.epochs.get(mode) or 0 for mode in modes},
         sections=body.sections(exercises),
         batches=front.batches,
+        workers=front.workers,
         warm_up=front.warm_up,
         watch=_watch_by_mode(front, modes),
         watch_lines={
@@ -124,7 +126,7 @@ def _watch_by_mode(
 NEEDED = ("Predict", "Loss")
 """The phases without which there is nothing to learn."""
 
-_IN_ORDER = ("Predict", "Loss", "Gradient", "Update")
+_IN_ORDER = ("Predict", "Loss", "Gradient", SYNCHRONIZE, "Update")
 """Each needs what the one before it has computed. A Reset may stand anywhere."""
 
 USUAL_DATA = DataNames("x", "y", "y_pred")
@@ -285,6 +287,13 @@ class _Checker:
                     f"{name} has no code for {_named(without)}; "
                     f"write ```python {' '.join(without)} with code such as `{_EXAMPLES[name]}`",
                 )
+        synchronize = self._phase(SYNCHRONIZE)
+        if synchronize is not None and self.front.workers == 1:
+            self.diagnostics.add(
+                synchronize.line,
+                "the phase Synchronize is of a lesson on several ranks; write `workers: 2` in the "
+                "front matter, or give the section another heading",
+            )
 
     def _order(self) -> None:
         """Phases run as they stand: one before what it needs computes with what is left over."""

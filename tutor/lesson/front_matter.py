@@ -15,7 +15,7 @@ from types import MappingProxyType
 import yaml
 
 from tutor.lesson import front_matter, schema
-from tutor.lesson.model import LAST, DataNames, DiagnosticList
+from tutor.lesson.model import LAST, MOST_WORKERS, DataNames, DiagnosticList
 from tutor.lesson.schema import ByMode, Entry, YamlValue, by_mode, key, list_of
 
 _INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
@@ -230,6 +230,7 @@ class FrontMatter(Entry):
     learning_rate: ByMode[float] = key(by_mode(schema.RATE), ByMode(0.01))
     epochs: ByMode[int] = key(by_mode(schema.at_least(1)), ByMode(100))
     batches: int = key(schema.at_least(1), 1)
+    workers: int = key(schema.in_range(2, MOST_WORKERS), 1)
     warm_up: int = key(schema.at_least(0), 0)
     watch: Mapping[str, ByMode[str]] = key(
         schema.mapping_of(_watched, "{label: expression}"), MappingProxyType({})

@@ -103,12 +103,22 @@ def standard_modes(named: Collection[str]) -> tuple[str, ...]:
 
 
 SETUP, REPORT = "Setup", "Report"
-PHASES = (SETUP, "Predict", "Loss", "Gradient", "Update", "Reset", REPORT)
-"""The level-2 headings that are phases. Setup runs once; Report ends an epoch."""
+SYNCHRONIZE = "Synchronize"
+PHASES = (SETUP, "Predict", "Loss", "Gradient", SYNCHRONIZE, "Update", "Reset", REPORT)
+"""The level-2 headings that are phases. Setup runs once; Report ends an epoch.
+
+Synchronize is of a lesson on several ranks: it makes their gradients one.
+"""
+
+MOST_WORKERS = 4
+"""Ranks that a lesson may run on: each is a process that loads PyTorch."""
 
 
 def gradient_index(phases: Sequence[str]) -> int:
-    """Index of the phase after which the gradients are as the update uses them."""
+    """Index of the phase after which the gradients are those of the loss.
+
+    The update uses them as they are then, or as Synchronize leaves them.
+    """
     if "Gradient" in phases:
         return phases.index("Gradient")
     return max(phases.index("Update") - 1, 0) if "Update" in phases else len(phases) - 1
@@ -227,6 +237,8 @@ class Lesson(msgspec.Struct, frozen=True):
     sections: tuple[Section, ...]
     batches: int = 1
     """Updates in an epoch; the code sees `batch`, from 0."""
+    workers: int = 1
+    """The ranks that it runs on, each a process; the code sees `rank`, `world_size` and `dist`."""
     warm_up: int = 0
     """Updates (batches 0, 1, …) that come before epoch 1 and are steppable as epoch 0."""
     watch: Mapping[str, Mapping[str, str]] | None = None
@@ -264,7 +276,8 @@ class Lesson(msgspec.Struct, frozen=True):
             if isinstance(f, Fence)
         ]
         settings = (self.modes, sorted(self.parameters.items()), self.batches, self.warm_up)
-        recipe = repr((code, settings, *([self.script] if self.script else [])))
+        extra = [*([self.script] if self.script else []), *([self.workers][self.workers == 1 :])]
+        recipe = repr((code, settings, *extra))
         return hashlib.sha256(recipe.encode()).hexdigest()
 
     def phase(self, name: str, line: int = 0) -> Section | None:

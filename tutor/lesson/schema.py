@@ -130,11 +130,16 @@ def _markdown(written: str) -> str:
 
 def at_least(least: int) -> Kind[int]:
     """Whole numbers from `least` up."""
+    return in_range(least, MAX_INTEGER)
+
+
+def in_range(least: int, most: int) -> Kind[int]:
+    """Whole numbers from `least` to `most`."""
 
     def is_in_range(written: str) -> bool:
-        return len(written) <= len(str(MAX_INTEGER)) and least <= int(written) <= MAX_INTEGER
+        return len(written) <= len(str(MAX_INTEGER)) and least <= int(written) <= most
 
-    return scalar(f"a whole number from {least} to {MAX_INTEGER}", _where(is_in_range, int))
+    return scalar(f"a whole number from {least} to {most}", _where(is_in_range, int))
 
 
 def word_of(known: Sequence[str]) -> Kind[str]:

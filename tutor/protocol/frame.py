@@ -87,6 +87,18 @@ class Position(msgspec.Struct, frozen=True, order=True):
     step: int
 
 
+class RankFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of another rank than 0 at one moment: those of a Frame, of that rank."""
+
+    rank: int
+    loss: Value
+    values: dict[str, Value]
+    gradients: dict[str, Value]
+    gradients_now: dict[str, Value]
+    own_gradients: dict[str, Value]
+    watched: dict[str, Value]
+
+
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """All that a screen or a file shows of one moment."""
 
@@ -129,6 +141,10 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """Of a script: the line that the next step begins on; 0 where that is not known yet."""
     is_over: bool = False
     """Whether the script has come to its end: there is no next step."""
+    own_gradients: dict[str, Value] = {}
+    """On several ranks, once Synchronize has run: the gradients that this one had before."""
+    ranks: tuple[RankFigures, ...] = ()
+    """The figures of the ranks from 1 on; all else in a frame is of rank 0."""
 
     @property
     def is_epoch_end(self) -> bool:

@@ -63,6 +63,7 @@ def program_of(lesson: Lesson, loop: TrainingLoop) -> Program:
         epochs=loop.epochs or lesson.epochs[loop.mode],
         batches=1,
         warm_up=0,
+        workers=1,
         setup=None,
         loop=phases_with_code(lesson.source, filename, loop),
         epoch_code=_NOTHING,

@@ -22,8 +22,13 @@ Where a learner edits one phase, or changes the mode and back, the rest need not
 _MUTATORS = {
     *("sort", "fill", "resize", "put", "partition", "shuffle", "copyto", "place", "putmask"),
     *("fill_diagonal", "setflags", "byteswap"),
+    *("all_reduce", "broadcast", "reduce", "all_gather", "gather", "scatter", "reduce_scatter"),
+    *("all_gather_into_tensor", "reduce_scatter_tensor", "all_to_all", "recv", "irecv"),
 }
-"""NumPy's functions and methods that change an array in place; PyTorch's end in `_`."""
+"""NumPy's functions and methods that change an array in place, and torch.distributed's.
+
+PyTorch's others end in `_`.
+"""
 
 _CONTAINERS = {
     *("append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault"),

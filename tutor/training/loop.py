@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import no_grad
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import REPORT, SETUP
 from tutor.plain import one_line, shortened
-from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
+from tutor.protocol.frame import NO_VALUE, NONE, RankFigures, Remark, Value
 from tutor.training.devices import (
     GeneratorStates,
     Randomness,
@@ -43,6 +43,9 @@ from tutor.training.values import cut, is_finite, like, named, text_value, to_nu
 
 _GPU_IS_FULL = re.compile(r".*?out of memory.*?Tried to allocate [\d.]+ \w+", re.DOTALL)
 """The part of PyTorch's message that says something; it goes on for several lines."""
+
+Result = TypeVar("Result")
+L = TypeVar("L", bound="Loop")
 
 SOMEWHERE = "the code"
 """The phase of an exception that met no line of the lesson."""
@@ -84,6 +87,8 @@ class Loop:
     epoch: int = 0
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
+    own_gradients: dict[str, Any] | None = None
+    """The same before Synchronize, once that has run; until the next Gradient."""
     batch_start: BatchStart | None = None
     """The start of the batch that the last step belongs to; None where the run did not rest."""
     epoch_start: BatchStart | None = None
@@ -236,7 +241,9 @@ class Loop:
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:
-            self.gradients = self.gradients_now(copied=True)
+            self.gradients, self.own_gradients = self.gradients_now(copied=True), None
+        elif index == self.program.synchronize_at:
+            self.own_gradients, self.gradients = self.gradients, self.gradients_now(copied=True)
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
         """Run so many whole epochs as one piece each, nothing watched.
@@ -265,6 +272,25 @@ class Loop:
             raise lesson_raised(self.program, error) from error
         finally:
             _end_a_copy(process)
+
+    # ── On several ranks ────────────────────────────────────────────────────────────
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether other ranks that it needs have ended."""
+        return False
+
+    def everywhere(self, request: str, run: Callable[[], Result], *arguments: object) -> Result:
+        """Do what `run` does on all ranks; most loops have but this one."""
+        return run()
+
+    def other_figures(self) -> tuple[RankFigures, ...]:
+        """The figures of the other ranks."""
+        return ()
+
+    def other_readings(self) -> tuple[Any, ...]:
+        """The readings of the other ranks."""
+        return ()
 
     # ── Looking ─────────────────────────────────────────────────────────────────────
 
@@ -432,12 +458,31 @@ class Loop:
         return take(self.setup_namespace, self.program.liveness, self.device, before, limit)
 
 
-def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Loop:
-    """Seed, make the namespace and run Setup in it. Raises LessonRaised."""
+def set_up(
+    program: Program, device: str, learning_rate: float, seed: int, *, alone: bool = True
+) -> Loop:
+    """Seed, make the namespace and run Setup in it. Raises LessonRaised.
+
+    `alone`: of a lesson on several ranks, only this one's loop, as a probe needs it.
+    """
+    kind: type[Loop] = Loop
+    if program.workers > 1:
+        from tutor.training import ranks  # noqa: PLC0415 - few lessons need it
+
+        if not alone:
+            return ranks.set_up_together(program, device, learning_rate, seed)
+        kind = ranks.LoneLoop
     seed_all(seed)
     if program.open_loop is not None:
         opened: Loop = program.open_loop(device, learning_rate)
         return opened
+    return in_namespace(program, device, learning_rate, kind=kind)
+
+
+def in_namespace(
+    program: Program, device: str, learning_rate: float, *, rank: int = 0, kind: type[L]
+) -> L:
+    """A loop of this kind whose Setup has run in a namespace of its own. Raises LessonRaised."""
     seeded = Randomness.now(device)
     # NaN and infinity are values to show; numpy would print a warning of its own for each.
     np.seterr(over="ignore", invalid="ignore", divide="ignore")
@@ -450,10 +495,12 @@ def set_up(program: Program, device: str, learning_rate: float, seed: int) -> Lo
         "batch": 0,
         "__file__": program.filename,
     }
+    if program.workers > 1:
+        namespace |= {"rank": rank, "world_size": program.workers, "dist": torch.distributed}
     # A dataclass with an annotation in quotes looks for its module there.
     sys.modules.setdefault(LESSON_MODULE, ModuleType(LESSON_MODULE))
     setup_namespace = SetupNamespace(namespace)
-    loop = Loop(program, device, namespace, setup_namespace)
+    loop = kind(program, device, namespace, setup_namespace)
     if program.setup is not None:
         loop.execute(_fresh(program.setup.code))
     loop.keep_boxed(SETUP)

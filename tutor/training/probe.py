@@ -56,7 +56,9 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     """The standpoint of `loop`, a copy: nothing that is done to the loop later shows in it."""
     make_replayable(loop.namespace)
     program, done = loop.program, loop.phases_done
-    known = done > program.gradient_at and loop.gradients is not None
+    # Of several ranks, each compares the gradient of its own loss.
+    own = loop.gradients if loop.own_gradients is None else loop.own_gradients
+    known = done > program.gradient_at and own is not None
     return Standpoint(
         program=program,
         device=loop.device,
@@ -64,7 +66,7 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
         batch=loop.batch,
         start=(loop.batch_start if done else None) or loop.start_of_batch(),
         now=loop.parameter_values(),
-        gradients={n: to_numbers(g) for n, g in (loop.gradients or {}).items()} if known else None,
+        gradients={n: to_numbers(g) for n, g in (own or {}).items()} if known else None,
         is_updated=done > program.update_at,
     )
 

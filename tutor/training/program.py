@@ -19,7 +19,15 @@ from typing import Any
 
 from tutor.errors import Refused, RunError
 from tutor.lesson.code_checks import binds_data, why_not_code
-from tutor.lesson.model import REPORT, SETUP, DataNames, Fence, Lesson, gradient_index
+from tutor.lesson.model import (
+    REPORT,
+    SETUP,
+    SYNCHRONIZE,
+    DataNames,
+    Fence,
+    Lesson,
+    gradient_index,
+)
 from tutor.plain import one_line
 from tutor.training.liveness import (
     KEPT,
@@ -92,6 +100,8 @@ class Program:
     epochs: int
     batches: int
     warm_up: int
+    workers: int
+    """The ranks that it runs on."""
     setup: Phase | None
     loop: tuple[Phase, ...]
     """Run once for each batch, in this order."""
@@ -145,8 +155,14 @@ class Program:
 
     @property
     def gradient_at(self) -> int:
-        """Index in `loop` of the phase after which the gradients are as the update uses them."""
+        """Index in `loop` of the phase after which the gradients are those of the loss."""
         return gradient_index([phase.name for phase in self.loop])
+
+    @property
+    def synchronize_at(self) -> int:
+        """Index in `loop` of the phase that makes the ranks' gradients one; -1 if there is none."""
+        names = [phase.name for phase in self.loop]
+        return names.index(SYNCHRONIZE) if SYNCHRONIZE in names else -1
 
     @property
     def update_at(self) -> int:
@@ -219,6 +235,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         epochs=lesson.epochs[mode],
         batches=lesson.batches,
         warm_up=lesson.warm_up,
+        workers=lesson.workers,
         setup=_code_phase(SETUP, setup, filename) if setup else None,
         loop=tuple(_code_phase(str(s.phase), trees[str(s.phase)], filename) for s in loop),
         epoch_code=_epoch_code(batch, lesson.batches, report, filename),
@@ -232,7 +249,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         data=lesson.data if has_data else None,
         volatile=(bound_by(epoch) | alive.changed)
         - alive.dead
-        - {*lesson.parameters[mode], "np", "torch"},
+        - {*lesson.parameters[mode], "np", "torch", "dist"},
         draws=any(map(may_draw, (*setup, *epoch, *map(expression_tree, shown)))),
     )
 

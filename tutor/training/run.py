@@ -15,7 +15,16 @@ import torch
 
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import is_learning_rate
-from tutor.protocol.frame import Change, Element, Frame, Position, Remark, RunRecipe, Value
+from tutor.protocol.frame import (
+    Change,
+    Element,
+    Frame,
+    Position,
+    RankFigures,
+    Remark,
+    RunRecipe,
+    Value,
+)
 from tutor.training import devices
 from tutor.training.devices import untouched_randomness
 from tutor.training.history import END, History
@@ -225,6 +234,8 @@ class Run(RunTimeline):
         self.history.reached = max(self.history.reached, self.at)
         self.turn.take(self)
         self.notes = ()
+        if self.loop.is_lost:  # another run has met the end of a rank
+            self._replay(self.at, is_broken=True)
 
     def _guarded(self, move: Callable[[], object]) -> Frame:
         """Do `move`; returns the frame there."""
@@ -350,12 +361,14 @@ class Reading:
     """Each parameter's value after the update."""
     gradients: dict[str, np.ndarray[Any, Any] | None]
     """The gradient that the update used; None if there was none."""
+    rank: int = 0
+    others: tuple[Reading, ...] = ()
+    """Those of the other ranks, of a lesson on several."""
 
 
 def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame:
     """The moment at hand, as plain data. `at` counts the learner's steps, not the loop's."""
-    now = loop.gradients_now()
-    used = loop.gradients if loop.gradients is not None else now
+    mine = rank_figures(loop, 0)
     return Frame(
         at=at,
         steps=at.step + loop.steps - loop.step,
@@ -367,21 +380,38 @@ def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame
         device=loop.device,
         learning_rate=learning_rate,
         seed=seed,
-        loss=value_of(loop.loss()),
-        values={n: value_of(thing) for n, thing in loop.parameters().items()},
-        gradients={n: value_of(g) for n, g in used.items()},
-        gradients_now={n: value_of(g) for n, g in now.items()},
-        watched=loop.watched_values(),
+        loss=mine.loss,
+        values=mine.values,
+        gradients=mine.gradients,
+        gradients_now=mine.gradients_now,
+        watched=mine.watched,
         boxed=loop.boxed_values(),
         diverged=not loop.is_finite(),
         line=loop.line,
         next_line=loop.next_line,
         is_over=loop.is_over,
+        own_gradients=mine.own_gradients,
+        ranks=loop.other_figures(),
     )
 
 
-def reading_of(loop: Loop) -> Reading:
-    """The figures of the loop's epoch."""
+def rank_figures(loop: Loop, rank: int) -> RankFigures:
+    """The figures of a loop as plain data."""
+    now = loop.gradients_now()
+    used = loop.gradients if loop.gradients is not None else now
+    return RankFigures(
+        rank=rank,
+        loss=value_of(loop.loss()),
+        values={n: value_of(thing) for n, thing in loop.parameters().items()},
+        gradients={n: value_of(g) for n, g in used.items()},
+        gradients_now={n: value_of(g) for n, g in now.items()},
+        own_gradients={n: value_of(g) for n, g in (loop.own_gradients or {}).items()},
+        watched=loop.watched_values(),
+    )
+
+
+def reading_of(loop: Loop, rank: int = 0) -> Reading:
+    """The figures of the loop's epoch; `rank`: the one that it runs on."""
     loss = to_numpy(loop.loss())
     used = loop.gradients if loop.gradients is not None else loop.gradients_now()
     return Reading(
@@ -389,6 +419,8 @@ def reading_of(loop: Loop) -> Reading:
         loss=float(loss.reshape(())) if loss is not None and loss.size == 1 else math.nan,
         values=loop.parameter_values(),
         gradients={name: to_numbers(g) for name, g in used.items()},
+        rank=rank,
+        others=loop.other_readings(),
     )
 
 

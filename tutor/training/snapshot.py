@@ -56,6 +56,8 @@ class SetupNamespace:
     """The name of each definition in Setup, by id."""
     draws: bool = False
     """Whether Setup has drawn random numbers."""
+    held: object = None
+    """Of a lesson on several ranks: what stands for the same namespace on the others."""
 
     def remember(self, liveness: Liveness, *, draws: bool) -> None:
         """Remember the state after Setup."""
@@ -98,6 +100,11 @@ class Snapshot:
     """The only namespace that it can be restored in; None: in any of the same program."""
     randomness: Randomness
     device: str
+
+    @property
+    def can_be_restored(self) -> bool:
+        """Whether all of it is still there."""
+        return True
 
     def restore(self, setup_namespace: SetupNamespace) -> Namespace:
         """Make this namespace (the same dict) what it was here, and return it."""

@@ -135,7 +135,7 @@ class RunTimeline:
 
     def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
         """A loop at its start; the settings are from now on these."""
-        loop = set_up(self.programs[mode], device, rate, seed)
+        loop = set_up(self.programs[mode], device, rate, seed, alone=False)
         if self._is_script:
             device, rate = loop.device, loop.learning_rate()
         fresh = Randomness.now(loop.device)
@@ -154,6 +154,10 @@ class RunTimeline:
         At the very start, if there is none, or if it can't be restored any more.
         """
         if keyframe is not None and isinstance(keyframe.snapshot, Snapshot):
+            if not keyframe.snapshot.can_be_restored:
+                self.history.drop_keyframes()
+                self._begin()
+                return
             self._restore(keyframe, keyframe.snapshot)
         elif keyframe is None or not self.loop.go_back(keyframe.snapshot, keyframe.epoch):
             self._begin()
@@ -172,7 +176,7 @@ class RunTimeline:
             or self._namespaces.get(start)
             or self._set_up(*start).setup_namespace
         )
-        self._loop = Loop(
+        self._loop = type(self.loop)(
             self.programs[keyframe.mode],
             snapshot.device,
             snapshot.restore(setup_namespace),
@@ -488,7 +492,8 @@ class RunTimeline:
         else:
             self._switch(change.mode or self.mode, change.device, rate)
         if change.element is not None:
-            self.notes = set_element(self.loop, change.element)
+            loop, element = self.loop, change.element
+            self.notes = loop.everywhere("set_element", lambda: set_element(loop, element), element)
         if change.seed is not None:
             self._reseed(change.seed)
 
@@ -502,7 +507,8 @@ class RunTimeline:
         self.settings = replace(
             self.settings, applied=before.applied, fresh=fresh, has_drawn=has_drawn
         )
-        not_carried, from_mode = carry_over(old, new), old.program.mode
+        not_carried = new.everywhere("carry_over", lambda: carry_over(old, new), old)
+        from_mode = old.program.mode
         self._loop = new
         if not_carried:
             self.notes = (Remark("not_carried", {"names": list(not_carried)}),)
@@ -514,7 +520,7 @@ class RunTimeline:
     def _reseed(self, seed: int) -> None:
         has_drawn = self._has_drawn()
         self.notes = (seed_note(seed, has_drawn),)
-        seed_all(seed)
+        self.loop.everywhere("seed", lambda: seed_all(seed), seed)
         fresh = Randomness.now(self.device)
         self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn=has_drawn)
 

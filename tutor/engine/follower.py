@@ -1,0 +1,97 @@
+"""Entry point of a lesson's other ranks: each is a process that does what rank 0 asks of it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from tutor.engine.child import dump_stack_at_the_end
+from tutor.engine.process import limit_memory
+from tutor.engine.streams import Capture, interruptible
+from tutor.errors import Refused
+from tutor.training import devices
+from tutor.training.follower_loops import FollowerLoops
+from tutor.training.loop import LessonRaised
+from tutor.training.main_thread import for_the_main_thread_alone
+from tutor.training.rank_group import Answer, Joining, RankFailure, Whereabouts, to_bytes
+from tutor.training.time_limit import limit_expressions
+
+
+class _Messages:
+    """What rank 0 sends, read by a thread: it answers where this rank is while that computes."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._sending = threading.Lock()
+        self._waiting: SimpleQueue[Any] = SimpleQueue()
+        with for_the_main_thread_alone():
+            threading.Thread(target=self._read_on, name="rank 0", daemon=True).start()
+
+    def next(self) -> Any:
+        """The next request; waits for it."""
+        return self._waiting.get()
+
+    def send(self, message: object) -> None:
+        """Send an answer."""
+        with self._sending:
+            self._pipe.send_bytes(to_bytes(message))
+
+    def _read_on(self) -> None:
+        try:
+            while True:
+                message = pickle.loads(self._pipe.recv_bytes())
+                if isinstance(message, tuple) and message[0] == "where":
+                    self.send(Whereabouts.of(message[3]))
+                else:
+                    self._waiting.put(message)
+        finally:  # rank 0 is gone
+            os._exit(0)
+
+
+def main(descriptor: int) -> None:
+    """Join the group, then do what is asked until rank 0 is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    dump_stack_at_the_end(os.fdopen(os.dup(2), "w"))
+    limit_expressions()
+    devices.use_one_thread()
+    messages = _Messages(Connection(descriptor))
+    messages.send("ready")
+    joining = messages.next()
+    assert isinstance(joining, Joining)
+    with for_the_main_thread_alone():
+        joining.join()
+    capture = Capture()
+    capture.renew()
+    loops = FollowerLoops(joining.rank, joining.size)
+    while True:
+        request, arguments, released, _ = messages.next()
+        loops.release(released)
+        if request == "set_up":
+            limit_memory(arguments[2])
+        answer = _answer(loops.rank, lambda: getattr(loops, request)(*arguments))  # noqa: B023
+        text, _ = capture.take()
+        messages.send(Answer(answer.result, text, answer.raised, answer.refused))
+
+
+def _answer(rank: int, run: Callable[[], Any]) -> Answer:
+    try:
+        with interruptible():
+            return Answer(run())
+    except LessonRaised as error:
+        where = f"{error.message} (on rank {rank})"
+        return Answer(raised=RankFailure(rank, where, error.line, error.phase, error.stopped))
+    except Refused as error:
+        return Answer(refused=(error.code, error.values))
+    except KeyboardInterrupt:
+        return Answer(raised=RankFailure(rank, "KeyboardInterrupt: it was stopped", stopped=True))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""The loops of one other rank: what rank 0 asks of its own loop is done to them, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tutor.protocol.frame import Element, RankFigures
+from tutor.training.changes import carry_over, set_element
+from tutor.training.devices import Randomness, seed_all
+from tutor.training.loop import Loop, in_namespace
+from tutor.training.program import Program
+from tutor.training.ranks import Place
+from tutor.training.run import Reading, rank_figures, reading_of
+from tutor.training.snapshot import Snapshot
+
+
+@dataclass(slots=True)
+class _Held:
+    """A loop, and the random number generators as it left them while another one runs."""
+
+    loop: Loop
+    randomness: Randomness | None = None
+
+
+class FollowerLoops:
+    """The loops and snapshots of this rank, by the numbers that rank 0 gives them.
+
+    Each public method is a request: rank 0 does the same to a loop of its own meanwhile.
+    """
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+        self._loops: dict[int, _Held] = {}
+        self._snapshots: dict[int, Snapshot] = {}
+        self._current: _Held | None = None
+        """The loop that the random number generators belong to."""
+
+    def release(self, released: Iterable[tuple[str, int]]) -> None:
+        """Forget loops and snapshots that nobody needs any more."""
+        for kind, number in released:
+            held: dict[int, Any] = self._loops if kind == "loop" else self._snapshots
+            held.pop(number, None)
+
+    def _take_turn(self, held: _Held | None) -> None:
+        if held is self._current:
+            return
+        if self._current is not None:
+            self._current.randomness = Randomness.now(self._current.loop.device)
+        if held is not None and held.randomness is not None:
+            held.randomness.restore(held.loop.device)
+        self._current = held
+
+    def _at(self, place: Place) -> Loop:
+        """A loop, brought to the place where rank 0's stands."""
+        held = self._loops[place.number]
+        self._take_turn(held)
+        held.loop.epoch, held.loop.step = place.epoch, place.step
+        return held.loop
+
+    # ── Requests ────────────────────────────────────────────────────────────────────
+
+    def set_up(self, number: int, program: Program, device: str, rate: float, seed: int) -> None:
+        """Make a loop: seed, and run Setup."""
+        self._take_turn(None)
+        seed_all(seed)
+        if device == "cuda" and torch.cuda.device_count() >= self.size:
+            device = f"cuda:{self.rank}"
+        loop = in_namespace(program, device, rate, rank=self.rank, kind=Loop)
+        self._loops[number] = self._current = _Held(loop)
+
+    def run_step(self, place: Place, resting: bool) -> None:
+        """Run the next step."""
+        self._at(place).run_step(looking=False, resting=resting)
+
+    def run_epochs(self, place: Place, count: int) -> None:
+        """Run whole epochs."""
+        self._at(place).run_epochs(count, lambda loss: None)
+
+    def set_learning_rate(self, place: Place, old: float, new: float) -> None:
+        """Change the learning rate."""
+        self._at(place).set_learning_rate(old, new)
+
+    def set_element(self, place: Place, element: Element) -> None:
+        """Give one number of a parameter another value: the replicas stay equal."""
+        set_element(self._at(place), element)
+
+    def seed(self, place: Place, seed: int) -> None:
+        """Seed the generators."""
+        self._at(place)
+        seed_all(seed)
+
+    def carry_over(self, new: Place, old: Place) -> None:
+        """Bring a loop of another mode to where one stands."""
+        was = self._loops[old.number]
+        loop, randomness = self._at(new), was.randomness
+        was.loop.epoch, was.loop.step = old.epoch, old.step
+        if old.step and randomness is not None:
+            randomness.restore(loop.device)
+        carry_over(was.loop, loop)
+
+    def snapshot(self, place: Place, number: int, before: int | None, limit: int) -> bool:
+        """Keep a snapshot; returns whether that could be."""
+        known = None if before is None else self._snapshots.get(before)
+        found = self._at(place).snapshot(known, limit)
+        if not isinstance(found, Snapshot):
+            return False
+        self._snapshots[number] = found
+        return True
+
+    def restore(self, place: Place, number: int) -> None:
+        """Put a loop back to a snapshot of it."""
+        snapshot, held = self._snapshots[number], self._loops[place.number]
+        self._take_turn(held)
+        setup = snapshot.setup_namespace or held.loop.setup_namespace
+        names = snapshot.restore(setup)
+        held.loop = Loop(held.loop.program, snapshot.device, names, setup)
+
+    def figures(self, place: Place) -> RankFigures:
+        """What a frame has of this rank."""
+        return rank_figures(self._at(place), self.rank)
+
+    def reading(self, place: Place) -> Reading:
+        """What is written down of an epoch of this rank."""
+        return reading_of(self._at(place), self.rank)

@@ -1,0 +1,560 @@
+"""The ranks of a lesson: this process is rank 0; the others are followers that it starts.
+
+All of them belong to one process group of torch.distributed. A follower holds loops of its own and
+does what it is asked, while rank 0 does the same here: so collective operations meet. A thread
+watches both: a follower that ends, and a rank that waits for one which does not come, end the
+group, and the run is told which rank it was. The next need of a group starts another one.
+"""
+
+from __future__ import annotations
+
+import io
+import marshal
+import os
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import Pipe, wait
+from pathlib import Path
+from types import CodeType
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore
+from torch.distributed.distributed_c10d import GroupMember
+
+from tutor.errors import Refused
+from tutor.plain import one_line, shortened
+from tutor.training.loop import LessonRaised
+from tutor.training.main_thread import for_the_main_thread_alone
+from tutor.training.program import Program
+
+Result = TypeVar("Result")
+
+FOLLOWER = "tutor.engine.follower"
+"""The module that a follower runs. It is only named here: it stands above this one."""
+
+START_SECONDS = 180.0
+"""Seconds that a follower may take to load torch."""
+COLLECTIVE_SECONDS = 60.0
+"""Seconds that one collective operation may wait, where the watch can't see that it does."""
+APART_SECONDS = 3.0
+"""Seconds that a rank may wait in a collective operation after another has done the phase."""
+RAISED_SECONDS = 0.5
+"""The same after another has raised an error: it may be about to raise that, too."""
+TOGETHER_SECONDS = 20.0
+"""The same while all ranks wait, each in another operation perhaps."""
+STOP_SECONDS = 0.3
+"""Seconds that ranks have to give way to the learner's stop."""
+_TICK = 0.2
+_GONE = 2.0
+"""Seconds in which a process that has closed its connection ends."""
+_CPU_SECONDS = 0.02
+"""What a thread that waits may compute between two ticks."""
+
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+def to_bytes(message: object) -> bytes:
+    """A message to another rank: pickled, compiled code too."""
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out, protocol=5)
+    pickler.dispatch_table = {CodeType: lambda code: (marshal.loads, (marshal.dumps(code),))}
+    pickler.dump(message)
+    return out.getvalue()
+
+
+# ── What ranks tell of themselves ───────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """The place of a rank's main thread at one moment."""
+
+    line: int | None
+    """Of the lesson's file; None if none of its code runs."""
+    operation: str
+    """The function of torch's that was called from there; empty if it is not in any."""
+    seconds: float
+    """The processor's time that the thread has taken."""
+
+    @classmethod
+    def of(cls, filename: str) -> Whereabouts:
+        """Of the main thread of this process, which runs code of this file."""
+        main = threading.main_thread()
+        frame, operation, line = sys._current_frames().get(main.ident or 0), "", None
+        is_in_torch = frame is not None and frame.f_code.co_filename.startswith(_TORCH)
+        while frame is not None and line is None:
+            if frame.f_code.co_filename == filename:
+                line = frame.f_lineno
+            else:
+                operation = frame.f_code.co_name
+            frame = frame.f_back
+        seconds = 0.0
+        if hasattr(time, "pthread_getcpuclockid") and main.ident:
+            seconds = time.clock_gettime(time.pthread_getcpuclockid(main.ident))
+        return cls(line, operation if is_in_torch else "", seconds)
+
+    def is_waiting_since(self, before: Whereabouts | None) -> bool:
+        """Whether the thread has done nothing but wait in torch since an earlier moment."""
+        return (
+            before is not None
+            and self.operation != ""
+            and (self.line, self.operation) == (before.line, before.operation)
+            and self.seconds - before.seconds < _CPU_SECONDS
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a follower needs to join the group."""
+
+    rank: int
+    size: int
+    port: int
+    backend: str
+
+    def join(self, store: TCPStore | None = None) -> None:
+        """Make the process group; waits until all ranks have come to this."""
+        patience = timedelta(seconds=COLLECTIVE_SECONDS)
+        store = store or TCPStore("127.0.0.1", self.port, None, False, timeout=patience)
+        before = os.environ.get("GLOO_SOCKET_IFNAME")
+        os.environ["GLOO_SOCKET_IFNAME"] = _LOOPBACK
+        try:
+            dist.init_process_group(
+                self.backend, store=store, rank=self.rank, world_size=self.size, timeout=patience
+            )
+        finally:
+            del os.environ["GLOO_SOCKET_IFNAME"]
+            if before is not None:
+                os.environ["GLOO_SOCKET_IFNAME"] = before
+
+
+@dataclass(frozen=True, slots=True)
+class RankFailure:
+    """A rank that raised an error, ended, or waits for one that does not come."""
+
+    rank: int
+    message: str
+    line: int | None = None
+    phase: str = ""
+    """Empty: the one that ran."""
+    stopped: bool = False
+
+    def as_error(self, program: Program, phase: str) -> LessonRaised:
+        """The same as an error of the lesson's."""
+        return LessonRaised(program, self.phase or phase, self.line, self.message, self.stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a follower has to say of what it was asked to do."""
+
+    result: Any = None
+    output: str = ""
+    """What its code has printed meanwhile."""
+    raised: RankFailure | None = None
+    refused: tuple[str, dict[str, Any]] | None = None
+    """The code and the values of a refusal."""
+
+
+# ── One follower ────────────────────────────────────────────────────────────────────
+
+
+class _Follower:
+    """The process of one other rank, as rank 0 has it."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self.answer: Answer | None = None
+        self.is_ready = False
+        self.here: Whereabouts | None = None
+        self.before: Whereabouts | None = None
+        self._lock = threading.Lock()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self.pipe, theirs = Pipe()
+        command = (sys.executable, "-P", "-m", FOLLOWER, str(theirs.fileno()))
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            pass_fds=(theirs.fileno(),),
+        )
+        theirs.close()
+
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def send(self, message: bytes) -> None:
+        with suppress(OSError):  # it has ended, which the watch sees
+            self.pipe.send_bytes(message)
+
+    def receive(self) -> bool:
+        """Take in what it has sent; False if it can't send any more."""
+        with self._lock, suppress(OSError, EOFError):
+            while self.pipe.poll(0):
+                message = pickle.loads(self.pipe.recv_bytes())
+                if isinstance(message, Whereabouts):
+                    self.before, self.here = self.here, message
+                elif isinstance(message, Answer):
+                    self.answer = message
+                else:
+                    self.is_ready = True
+            return True
+        return False
+
+    def error_text(self) -> str:
+        size = os.fstat(self._errors.fileno()).st_size
+        return os.pread(self._errors.fileno(), 2**16, max(size - 2**16, 0)).decode(errors="replace")
+
+    def last_line(self, filename: str) -> int | None:
+        """The line of the lesson in the last stack that it wrote, as it does when it ends."""
+        stack = self.error_text().rpartition("most recent call first")[2]
+        name = re.escape(filename.encode("ascii", "backslashreplace").decode())
+        found = re.search(rf'File "{name}", line (\d+)', stack)
+        return int(found[1]) if found else None
+
+    def how_ended(self) -> str:
+        try:
+            status = self.process.wait(_GONE)
+        except subprocess.TimeoutExpired:
+            return "it has closed its connection"
+        if status >= 0:
+            return f"its process ended with exit status {status}"
+        with suppress(ValueError):
+            return f"its process was ended by {signal.Signals(-status).name}"
+        return f"its process was ended by signal {-status}"
+
+    def end(self) -> None:
+        self.process.kill()
+
+    def close(self) -> None:
+        self.end()
+        self.process.wait()
+        self.pipe.close()
+        self._errors.close()
+
+
+# ── The group ───────────────────────────────────────────────────────────────────────
+
+
+class RankGroup:
+    """The followers of this process, and the process group that they form with it."""
+
+    def __init__(self, size: int) -> None:
+        """Start the followers and wait until all have joined. Raises Refused if one does not."""
+        self.size = size
+        self.is_closed = False
+        self.released: deque[tuple[str, int]] = deque()
+        """Loops and snapshots that nobody needs any more, by kind and number."""
+        self._asked: str | None = None
+        """The file of the code that runs now."""
+        self._count = 0
+        """The number of requests so far."""
+        self._is_done_here = False
+        self._has_raised = False
+        self._failure: RankFailure | None = None
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        self._followers: list[_Follower] = []
+        try:
+            self._followers += (_Follower(rank) for rank in range(1, size))
+            self._wait_until_ready()
+            self._join()
+        except BaseException:
+            self.close()
+            raise
+        with for_the_main_thread_alone():
+            threading.Thread(target=self._watch, name="ranks", daemon=True).start()
+
+    def _wait_until_ready(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while waiting := [f for f in self._followers if not f.is_ready]:
+            wait([f.pipe for f in waiting], 0.2)
+            for follower in waiting:
+                if not follower.receive() or follower.has_ended or time.monotonic() > until:
+                    lines = follower.error_text().strip().splitlines()
+                    why = one_line(shortened(lines[-1], 200)) if lines else "it did not start"
+                    raise Refused("rank_not_started", rank=follower.rank, reason=why)
+
+    def _join(self) -> None:
+        with for_the_main_thread_alone(), socket.socket() as listening:
+            # PyTorch's own socket would listen on all interfaces.
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(self.size)
+            port = listening.getsockname()[1]
+            is_nccl = dist.is_nccl_available() and torch.cuda.device_count() >= self.size
+            backend = "cpu:gloo,cuda:nccl" if is_nccl else "gloo"
+            for follower in self._followers:
+                follower.send(to_bytes(Joining(follower.rank, self.size, port, backend)))
+            store = TCPStore(
+                "127.0.0.1",
+                port,
+                None,
+                True,
+                timeout=timedelta(seconds=COLLECTIVE_SECONDS),
+                wait_for_workers=False,
+                master_listen_fd=listening.detach(),
+                use_libuv=True,
+            )
+            Joining(0, self.size, port, backend).join(store)
+            self._world = GroupMember.WORLD
+            self._alone = dist.new_group(
+                [0],
+                use_local_synchronization=True,
+                timeout=timedelta(seconds=COLLECTIVE_SECONDS),
+            )
+
+    def close(self) -> None:
+        """End the followers and leave the process group."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        for follower in self._followers:
+            follower.close()
+        if dist.is_initialized():
+            with suppress(RuntimeError):  # its connections are gone
+                dist.destroy_process_group()
+        os.close(self._wake)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, the default process group has no rank but this one: nothing waits for others."""
+        before = GroupMember.WORLD
+        GroupMember.WORLD = None if self.is_closed else self._alone
+        try:
+            yield
+        finally:
+            GroupMember.WORLD = None if self.is_closed else before
+
+    # ── Asking ──────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the followers do something now, of which this is a part."""
+        return self._asked is not None
+
+    def ask(
+        self,
+        program: Program,
+        phase: str,
+        run: Callable[[], Result],
+        request: str,
+        *arguments: object,
+    ) -> tuple[Result, list[Any]]:
+        """Have all ranks do the same, this one by `run`; returns its result, and the others'.
+
+        Raises what `run` raises, and LessonRaised where another rank fails in this phase. The
+        group is closed where the ranks may stand at different places then.
+        """
+        released = [self.released.popleft() for _ in range(len(self.released))]
+        message = to_bytes((request, arguments, released, program.filename))
+        self._is_done_here, self._has_raised, self._failure = False, False, None
+        self._count += 1
+        self._asked = program.filename
+        is_main = threading.current_thread() is threading.main_thread()
+        before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False) if is_main else -1
+        is_whole = False
+        try:
+            for follower in self._followers:
+                follower.answer = follower.here = follower.before = None
+                follower.send(message)
+            found = self._all_done(program, phase, run)
+            is_whole = self._failure is None
+        except (LessonRaised, Refused):
+            is_whole = self._failure is None and all(f.answer for f in self._followers)
+            raise
+        finally:
+            self._asked = None
+            if is_main:
+                signal.set_wakeup_fd(before)
+            if not is_whole:
+                self.close()
+        return found
+
+    def _all_done(
+        self, program: Program, phase: str, run: Callable[[], Result]
+    ) -> tuple[Result, list[Any]]:
+        error: BaseException | None = None
+        result: Any = None
+        try:
+            result = run()
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, it is raised again
+            error = raised
+            self._has_raised = True
+        self._is_done_here = True
+        while self._failure is None:
+            waiting = [f for f in self._followers if f.answer is None]
+            if not waiting:
+                break
+            wait([f.pipe for f in waiting], _TICK)
+            for follower in waiting:
+                self._receive(follower)
+        for follower in self._followers:
+            if follower.answer is not None:
+                _show(follower.rank, follower.answer.output)
+        self._raise_first(error, program, phase)
+        return result, [f.answer.result for f in self._followers if f.answer is not None]
+
+    def _receive(self, follower: _Follower) -> None:
+        """Take in what a follower has sent, and note if it has ended."""
+        has_ended = follower.has_ended  # asked before: what it has sent until then is read
+        if (not follower.receive() or has_ended) and follower.answer is None:
+            self._fail(self._ended(follower))
+
+    def _raise_first(self, mine: BaseException | None, program: Program, phase: str) -> None:
+        """Raise the error that tells most: the lesson's own before that of a broken connection."""
+        answers = [(f.rank, f.answer) for f in self._followers if f.answer is not None]
+        refused = [Refused(a.refused[0], **a.refused[1]) for _, a in answers if a.refused]
+        others = [a.raised for _, a in answers if a.raised is not None]
+        if mine is not None and not _is_connection(str(mine)):
+            is_shared = len(others) == len(self._followers)
+            if isinstance(mine, LessonRaised) and not mine.stopped and not is_shared:
+                own = RankFailure(0, f"{mine.message} (on rank 0)", mine.line, mine.phase)
+                raise own.as_error(program, phase) from mine
+            raise mine
+        if refused:
+            raise refused[0]
+        told = [f for f in others if not _is_connection(f.message)]
+        for failure in (*told, self._failure, *others):
+            if failure is not None:
+                raise failure.as_error(program, phase) from mine
+        if mine is not None:
+            raise mine
+
+    # ── Watching ────────────────────────────────────────────────────────────────────
+
+    def _watch(self) -> None:
+        """Look after what takes long, until the group is closed."""
+        count, since, stopping, mine = 0, 0.0, 0.0, None
+        while not self.is_closed:
+            is_woken = wait([self._woken], _TICK)
+            now = time.monotonic()
+            if is_woken:
+                numbers = os.read(self._woken, 4096)
+                if not numbers:
+                    break
+                if signal.SIGINT in numbers and self._asked is not None:
+                    stopping = now
+                    self._signal(signal.SIGINT)
+            filename = self._asked
+            if filename is None or self._count != count:
+                count, since, mine = self._count, now, None
+                stopping = stopping if is_woken else 0.0
+                continue
+            if stopping and now - stopping > STOP_SECONDS:
+                self._fail(RankFailure(0, "KeyboardInterrupt: it was stopped", stopped=True))
+                continue
+            before, mine = mine, Whereabouts.of(filename)
+            since = since if self._is_stuck(filename, mine, before) else now
+            self._give_up(now - since)
+        os.close(self._woken)
+
+    def _is_stuck(self, filename: str, mine: Whereabouts, before: Whereabouts | None) -> bool:
+        """Whether every rank that is not done waits in torch. Asks where they are."""
+        for follower in self._followers:
+            self._receive(follower)
+            if follower.answer is None and not follower.has_ended:
+                follower.send(to_bytes(("where", (), [], filename)))
+        waiting = [f for f in self._followers if f.answer is None]
+        here = self._is_done_here or mine.is_waiting_since(before)
+        return here and all(f.here and f.here.is_waiting_since(f.before) for f in waiting)
+
+    def _give_up(self, seconds: float) -> None:
+        """End a wait that can't come to its end."""
+        done = [0] * self._is_done_here
+        done += [f.rank for f in self._followers if f.answer is not None]
+        raised = self._has_raised or any(f.answer and f.answer.raised for f in self._followers)
+        patience = TOGETHER_SECONDS
+        if done:
+            patience = RAISED_SECONDS if raised else APART_SECONDS
+        if len(done) < self.size and seconds > patience:
+            self._fail(self._apart(done))
+
+    def _apart(self, done: list[int]) -> RankFailure:
+        """The failure of ranks that wait for those that are done, or each for another."""
+        filename = self._asked or ""
+        places = {f.rank: f.here for f in self._followers if f.answer is None and f.here}
+        if not self._is_done_here:
+            places[0] = Whereabouts.of(filename)
+        rank = min(places)
+        here = places[rank]
+        if done:
+            missing = " and ".join(f"rank {r}" for r in done)
+            what = f"waits in {here.operation}, which {missing} did not call"
+        else:
+            what = "; ".join(
+                f"rank {r} waits in {p.operation}" + (f" on line {p.line}" if p.line else "")
+                for r, p in sorted(places.items())
+            )
+            return RankFailure(rank, f"Deadlock: {what}", here.line)
+        return RankFailure(rank, f"Deadlock: rank {rank} {what}", here.line)
+
+    def _ended(self, follower: _Follower) -> RankFailure:
+        how = f"RankEnded: rank {follower.rank} is gone: {follower.how_ended()}"
+        line = follower.last_line(self._asked or "")
+        return RankFailure(follower.rank, how, line)
+
+    def _fail(self, failure: RankFailure) -> None:
+        """Note why, and end all followers: what waits for them raises an error then."""
+        if self._failure is None:
+            self._failure = failure
+        for follower in self._followers:
+            follower.end()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for follower in self._followers:
+            with suppress(ProcessLookupError):
+                follower.process.send_signal(number)
+
+
+_CONNECTION = re.compile(r"gloo|Connection (closed|reset)|Timed out waiting|ncclRemoteError", re.I)
+
+
+def _is_connection(message: str) -> bool:
+    """Whether an error only tells that another rank does not answer."""
+    return _CONNECTION.search(message) is not None
+
+
+def _show(rank: int, output: str) -> None:
+    """Print what a follower has printed, each line with its rank."""
+    if output:
+        lines = output.removesuffix("\n").split("\n")
+        sys.stdout.write("".join(f"[rank {rank}] {text}\n" for text in lines))
+
+
+_group: RankGroup | None = None
+
+
+def group_of(size: int) -> RankGroup:
+    """The group of this process, with so many ranks; started if there is none."""
+    global _group
+    if _group is not None and (_group.is_closed or _group.size != size):
+        _group.close()
+        _group = None
+    if _group is None:
+        _group = RankGroup(size)
+    return _group
+
+
+def end_group(*, unless_size: int = 0) -> None:
+    """End the group of this process, if there is one of another size."""
+    global _group
+    if _group is not None and _group.size != unless_size:
+        _group.close()
+        _group = None

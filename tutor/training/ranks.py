@@ -1,0 +1,179 @@
+"""A lesson's loop on several ranks, stepped together phase by phase.
+
+Rank 0's is a loop in this process. What it does, the loops of the other ranks do at the same time,
+in processes of their own (`rank_group`, `follower_loops`).
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeVar
+
+from tutor.lesson.model import SETUP
+from tutor.protocol.frame import RankFigures, Value
+from tutor.training.devices import seed_all
+from tutor.training.loop import LessonRaised, Loop, in_namespace
+from tutor.training.program import Expression, Program
+from tutor.training.rank_group import RankGroup, group_of
+from tutor.training.snapshot import Namespace, SavedState, SetupNamespace, Snapshot
+
+Result = TypeVar("Result")
+
+_numbers = count(1)
+"""Numbers for loops and snapshots that other ranks hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A loop of this run on each rank, and where it stands."""
+
+    number: int
+    epoch: int
+    step: int
+
+
+class HeldByRanks:
+    """A loop or a snapshot that the other ranks hold under a number, for as long as this lives."""
+
+    def __init__(self, group: RankGroup, program: Program, kind: str) -> None:
+        self.group, self.program, self.number = group, program, next(_numbers)
+        weakref.finalize(self, group.released.append, (kind, self.number))
+
+
+def set_up_together(program: Program, device: str, rate: float, seed: int) -> RankedLoop:
+    """Run Setup on all ranks, each with the same seed. Raises LessonRaised, or Refused."""
+    group = group_of(program.workers)
+    held = HeldByRanks(group, program, "loop")
+
+    def mine() -> RankedLoop:
+        seed_all(seed)
+        return in_namespace(program, device, rate, kind=RankedLoop)
+
+    request = (held.number, program, device, rate, seed)
+    loop, _ = group.ask(program, SETUP, mine, "set_up", *request)
+    loop.setup_namespace.held = held
+    return loop
+
+
+class RankedLoop(Loop):
+    """Rank 0's loop. What changes it is asked of the other ranks, too."""
+
+    __slots__ = ()
+
+    @property
+    def _held(self) -> HeldByRanks:
+        held = self.setup_namespace.held
+        assert isinstance(held, HeldByRanks)
+        return held
+
+    @property
+    def place(self) -> Place:
+        """Its number on the other ranks, and where it stands."""
+        return Place(self._held.number, self.epoch, self.step)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the other ranks have ended: then only a run from the start goes on."""
+        return self._held.group.is_closed
+
+    def everywhere(self, request: str, run: Callable[[], Result], *arguments: object) -> Result:
+        """Do what `run` does on all ranks. Raises LessonRaised if one of them fails."""
+        return self._asked(request, run, *arguments)[0]
+
+    def _asked(
+        self, request: str, run: Callable[[], Result], *arguments: object
+    ) -> tuple[Result, list[Any]]:
+        if self.setup_namespace.held is None or self._held.group.is_asking:
+            return run(), []  # a part of what they all do
+        phase = self.next_phase_name()
+        sent = [a.place if isinstance(a, RankedLoop) else a for a in arguments]
+        return self._held.group.ask(self.program, phase, run, request, self.place, *sent)
+
+    # ── Running ─────────────────────────────────────────────────────────────────────
+
+    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
+        """Run the next step on all ranks."""
+        run = lambda: Loop.run_step(self, looking=looking, resting=resting)  # noqa: E731
+        self.everywhere("run_step", run, resting)
+
+    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
+        """Run so many whole epochs on all ranks, each as one piece."""
+        self.everywhere("run_epochs", lambda: Loop.run_epochs(self, count, after), count)
+
+    def set_learning_rate(self, old: float, new: float) -> None:
+        """Change the learning rate on all ranks."""
+        run = lambda: Loop.set_learning_rate(self, old, new)  # noqa: E731
+        self.everywhere("set_learning_rate", run, old, new)
+
+    # ── Looking ─────────────────────────────────────────────────────────────────────
+
+    def evaluate(
+        self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
+    ) -> dict[str, Value]:
+        """Each expression's value on this rank alone: no collective operation waits in it."""
+        held = self.setup_namespace.held
+        group = held.group if isinstance(held, HeldByRanks) else group_of(self.program.workers)
+        with group.alone():
+            return Loop.evaluate(self, expressions, pending)
+
+    def other_figures(self) -> tuple[RankFigures, ...]:
+        """The figures of the other ranks; none if one of them has ended."""
+        if self.is_lost:
+            return ()
+        try:
+            return tuple(self._asked("figures", lambda: None)[1])
+        except LessonRaised:  # the next move says so
+            return ()
+
+    def other_readings(self) -> tuple[Any, ...]:
+        """The readings of the other ranks. Raises LessonRaised if one of them has ended."""
+        return tuple(self._asked("reading", lambda: None)[1])
+
+    # ── Keeping ─────────────────────────────────────────────────────────────────────
+
+    def snapshot(self, before: SavedState | None, limit: int = 2**62) -> SavedState | None:
+        """A snapshot that each rank keeps its part of."""
+        if self._held.group.is_asking:
+            return Loop.snapshot(self, before, limit)
+        token = HeldByRanks(self._held.group, self.program, "snapshot")
+        number = before.held.number if isinstance(before, RankedSnapshot) else None
+        run = lambda: Loop.snapshot(self, before, limit)  # noqa: E731
+        mine, others = self._asked("snapshot", run, token.number, number, limit)
+        if not isinstance(mine, Snapshot) or not all(others):
+            return None
+        parts = (mine.objects, mine.layout, mine.elements, mine.aliases, mine.setup_namespace)
+        return RankedSnapshot(*parts, mine.randomness, mine.device, token)
+
+
+@dataclass(frozen=True, slots=True)
+class RankedSnapshot(Snapshot):
+    """Rank 0's snapshot, and what the others hold of the same moment."""
+
+    held: HeldByRanks
+
+    @property
+    def can_be_restored(self) -> bool:
+        """Whether the other ranks still hold their parts."""
+        return not self.held.group.is_closed
+
+    def restore(self, setup_namespace: SetupNamespace) -> Namespace:
+        """Restore it on all ranks."""
+        held = setup_namespace.held
+        assert isinstance(held, HeldByRanks)
+        run = lambda: Snapshot.restore(self, setup_namespace)  # noqa: E731
+        place = Place(held.number, 0, 0)
+        return held.group.ask(held.program, SETUP, run, "restore", place, self.held.number)[0]
+
+
+class LoneLoop(Loop):
+    """Rank 0's loop without the others, for a probe: a collective operation changes nothing."""
+
+    __slots__ = ()
+
+    def execute(self, code: Any) -> None:
+        """Run code as if there were no other rank."""
+        with group_of(self.program.workers).alone():
+            Loop.execute(self, code)
