@@ -100,7 +100,7 @@ class Whereabouts:
         while frame is not None and line is None:
             if frame.f_code.co_filename == filename:
                 line = frame.f_lineno
-            else:
+            elif frame.f_code.co_name != "wrapper":  # torch.distributed's, around each operation
                 operation = frame.f_code.co_name
             frame = frame.f_back
         seconds = 0.0
@@ -155,8 +155,12 @@ class RankFailure:
     stopped: bool = False
 
     def as_error(self, program: Program, phase: str) -> LessonRaised:
-        """The same as an error of the lesson's."""
-        return LessonRaised(program, self.phase or phase, self.line, self.message, self.stopped)
+        """The same as an error of the lesson's, on the phase's first line if no other is known."""
+        name = self.phase or phase
+        parts = (program.setup, *program.loop, program.report)
+        lines = [min(p.lines) for p in parts if p is not None and p.name == name and p.lines]
+        line = self.line or next(iter(lines), None)
+        return LessonRaised(program, name, line, self.message, self.stopped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
 _UNASKED = 0.001
 """Seconds of training between two calls of `until`."""
-_UNASKED_IN_SCRIPT = 0.01
-"""The same for a script: to make its stack go on and wait costs more."""
+_UNASKED_WHERE_COSTLY = 0.01
+"""The same where it costs more to stop: a script's stack has to wait, or several ranks."""
 _BETWEEN_KEYFRAMES = 0.1
 """Seconds of training between two keyframes of a script, which cost more than a lesson's."""
 _LONG_EPOCH = 0.2
@@ -358,7 +358,8 @@ class RunTimeline:
                 return False  # the last epoch runs phase by phase: the run may rest at its end
             if clock() > self._clock.due:
                 self._keep_keyframe()
-            unasked = _UNASKED_IN_SCRIPT if self._is_script else _UNASKED
+            is_costly = self._is_script or self.program.workers > 1
+            unasked = _UNASKED_WHERE_COSTLY if is_costly else _UNASKED
             together = int(unasked / self._epoch_seconds) if self._epoch_seconds else 1
             first, started = loop.epoch, clock()
             left = (loop.epochs_left or END) - 1

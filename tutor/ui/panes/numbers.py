@@ -12,7 +12,7 @@ from typing import Literal
 from textual.content import Content
 
 from tutor.plain import one_line
-from tutor.protocol.frame import Frame, Value
+from tutor.protocol.frame import Frame, RankFigures, Value
 from tutor.protocol.inspections import OtherRunState
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
@@ -32,6 +32,9 @@ RUN_NAME = 10
 _LAYOUTS = (("now", "was", "change"), ("now", "change"))
 """The columns: all, or fewer if more rows find room in them then."""
 
+BEFORE_SYNCHRONIZE = "  before sync"
+"""The label of a gradient as a rank had it before Synchronize."""
+
 _LAYOUTS_WITH_THEN = (
     ("then", "now", "was", "change"),
     ("then", "now", "change"),
@@ -50,11 +53,21 @@ class NumberRow:
     now: Value
     was: Value | None
     then: Value | None = None
+    others: tuple[tuple[Value | None, Value | None], ...] = ()
+    """What it is on each rank from 1 on, and what it was there."""
 
     @property
     def has_changed(self) -> bool:
-        """Whether the last step has made another value of it."""
-        return self.was is not None and _differ(self.now, self.was)
+        """Whether the last step has made another value of it, on any rank."""
+        pairs = [(self.now, self.was), *self.others]
+        return any(now and was and _differ(now, was) for now, was in pairs)
+
+    def columns(self) -> dict[str, Value | None]:
+        """Its values by the column that each stands in."""
+        found = {"now": self.now, "was": self.was, "then": self.then}
+        for rank, (now, was) in enumerate(self.others, 1):
+            found |= {f"rank {rank}": now, f"was {rank}": was}
+        return found
 
 
 class NumbersPane(LinesPane):
@@ -126,28 +139,42 @@ def rows(
     is_comparable = before is not None and before.mode == frame.mode
     was = _figures(before) if before else {}
     elsewhere = _figures(then.frame) if then and then.frame else {}
+    others = [_figures(rank) for rank in frame.ranks]
+    earlier = [_figures(rank) for rank in before.ranks] if before else []
     for key, now in _figures(frame).items():
         kind, name = key
-        if kind == "left over" and not _differ(now, frame.gradients[name]):
+        if kind == "left over" and not any(
+            _differ(of[key], of["gradient", name]) for of in (_figures(frame), *others) if key in of
+        ):
             continue
         label = name if kind in ("value", "watched") else _LABELS[kind]
-        old = was.get(key) if is_comparable or kind in ("value", "watched") else None
-        yield NumberRow(one_line(label), now, old, elsewhere.get(key))
+        has_past = is_comparable or kind in ("value", "watched")
+        old = was.get(key) if has_past else None
+        known = earlier if has_past and len(earlier) == len(others) else [{} for _ in others]
+        ranks = tuple((o.get(key), e.get(key)) for o, e in zip(others, known, strict=True))
+        yield NumberRow(one_line(label), now, old, elsewhere.get(key), ranks)
 
 
-Figure = tuple[Literal["loss", "value", "gradient", "left over", "watched"], str]
+Figure = tuple[Literal["loss", "value", "gradient", "before sync", "left over", "watched"], str]
 """The kind of a figure, and the name that it belongs to."""
 
-_LABELS = {"loss": "loss", "gradient": "  gradient", "left over": "  left over"}
+_LABELS = {
+    "loss": "loss",
+    "gradient": "  gradient",
+    "before sync": BEFORE_SYNCHRONIZE,
+    "left over": "  left over",
+}
 
 
-def _figures(frame: Frame) -> dict[Figure, Value]:
-    """All of a frame's figures in the order of the table."""
+def _figures(frame: Frame | RankFigures) -> dict[Figure, Value]:
+    """All figures of a frame, or of another rank, in the order of the table."""
     found: dict[Figure, Value] = {("loss", ""): frame.loss}
     for name, value in frame.values.items():
         found["value", name] = value
         if name in frame.gradients:
             found["gradient", name] = frame.gradients[name]
+            if name in frame.own_gradients:
+                found["before sync", name] = frame.own_gradients[name]
             found["left over", name] = frame.gradients_now.get(name, frame.gradients[name])
     for label, value in frame.watched.items():
         found["watched", label] = value
@@ -189,12 +216,14 @@ def _table(
     table: Sequence[NumberRow], width: int, then: _Column | None, was: str
 ) -> Iterator[Content]:
     cells = _aligned_scalars([_cells(row) for row in table], table)
-    headings = {"now": "now", "was": was, "change": "change"}
+    ranks = range(1, len(table[0].others) + 1)
+    headings = {"now": "rank 0" if ranks else "now", "was": was, "change": "change"}
+    headings |= {f"rank {r}": f"rank {r}" for r in ranks} | {f"was {r}": was for r in ranks}
     if then is not None:
         headings["then"] = then.heading
+    layouts = _layouts_of_ranks(ranks, then) if ranks else _LAYOUTS_WITH_THEN if then else _LAYOUTS
     names = max(len(c.name) for c in cells)
     room = width - text_styles.GUTTER - names
-    layouts = _LAYOUTS_WITH_THEN if then else _LAYOUTS
     fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
     head = "".join(" " * GAP + headings[k].ljust(w) for k, w in widths.items())
@@ -203,7 +232,15 @@ def _table(
         if cell in fitting:
             yield from _lines(cell, names, widths, then)
         else:
-            yield from _alone(cell, names, width, then)
+            yield from _alone(cell, names, width, then, ranks)
+
+
+def _layouts_of_ranks(ranks: range, then: _Column | None) -> Sequence[tuple[str, ...]]:
+    """A column for each rank; where there is room, what it was stands beside it."""
+    now = ("now", *(f"rank {r}" for r in ranks))
+    if then is not None:
+        return (("then", *now),)
+    return (("now", "was", *(c for r in ranks for c in (f"rank {r}", f"was {r}"))), now)
 
 
 def _fitted(
@@ -220,14 +257,17 @@ def _fitted(
     return widths, fitting
 
 
-def _alone(cell: _Cells, names: int, width: int, then: _Column | None) -> Iterator[Content]:
+def _alone(
+    cell: _Cells, names: int, width: int, then: _Column | None, ranks: range
+) -> Iterator[Content]:
     """A row too wide for the columns: its value now, over as many lines as that takes.
 
-    Below that, its value in the other run, if one is compared with.
+    Below that, its value on the other ranks, and in the other run if one is compared with.
     """
     mark, name = _mark(cell), cell.name.ljust(names)
-    columns = {"now": "now", THEN: "then"} if then else {"": "now"}
-    label_cells = len(THEN) + GAP if then else 0
+    columns = {"rank 0" if ranks else "now" if then else "": "now"}
+    columns |= {f"rank {r}": f"rank {r}" for r in ranks} | ({THEN: "then"} if then else {})
+    label_cells = max(map(len, columns)) + GAP if len(columns) > 1 else 0
     room = max(10, width - text_styles.GUTTER - names - GAP - label_cells)
     for label, column in columns.items():
         for text in cell.blocks[column]:
@@ -255,7 +295,8 @@ def _lines(
             block = cell.blocks[column]
             known = block[i] if i < len(block) and not _is_unseen(column, then) else ""
             text = " " * GAP + known.ljust(width)
-            pieces.append((text, text_styles.STRONG) if column == "now" else text)
+            is_now = column == "now" or column.startswith("rank")
+            pieces.append((text, text_styles.STRONG) if is_now else text)
         yield line(*pieces)
 
 
@@ -267,12 +308,8 @@ def _cells(row: NumberRow) -> _Cells:
     if number_format.is_single(row.now):
         blocks: dict[str, Block] = {"change": _change(row, SCALAR_DIGITS)}
     else:
-        blocks = {
-            "now": _block(row.now),
-            "was": _block(row.was),
-            "then": _block(row.then),
-            "change": _change(row, ARRAY_DIGITS),
-        }
+        blocks = {column: _block(value) for column, value in row.columns().items()}
+        blocks["change"] = _change(row, ARRAY_DIGITS)
     return _Cells(row.name, row.has_changed, blocks)
 
 
@@ -283,13 +320,9 @@ def _block(value: Value | None) -> Block:
 def _aligned_scalars(cells: list[_Cells], table: Sequence[NumberRow]) -> list[_Cells]:
     """The scalars' texts, their decimal points in one column."""
     scalar = [i for i, row in enumerate(table) if number_format.is_single(row.now)]
-    columns: dict[str, list[Value | None]] = {
-        "now": [row.now for row in table],
-        "was": [row.was for row in table],
-        "then": [row.then for row in table],
-    }
-    for column, values in columns.items():
-        texts = number_format.align([_text(values[i]) for i in scalar])
+    columns = [row.columns() for row in table]
+    for column in columns[0] if columns else ():
+        texts = number_format.align([_text(columns[i][column]) for i in scalar])
         for i, text in zip(scalar, texts, strict=True):
             cells[i].blocks[column] = (text,)
     return cells
