@@ -288,8 +288,14 @@ def figures_writer(form: str, out: TextIO) -> Report:
 
 
 def _figures_text(reading: Reading) -> str:
-    """One aligned line: `epoch`, `loss`, each value and each gradient."""
-    parts = [f"epoch {reading.epoch:>5}", f"loss {reading.loss:<12.8g}"]
+    """One aligned line for each rank: `epoch`, `loss`, each value and each gradient."""
+    ranks = (reading, *reading.others)
+    return "\n".join(_line_of_rank(of_rank, is_one=len(ranks) == 1) for of_rank in ranks)
+
+
+def _line_of_rank(reading: Reading, *, is_one: bool) -> str:
+    rank = [] if is_one else [f"rank {reading.rank}"]
+    parts = [f"epoch {reading.epoch:>5}", *rank, f"loss {reading.loss:<12.8g}"]
     for name, value in reading.values.items():
         parts.append(f"{name} {_short(value)}")
         parts.append(f"gradient {_short(reading.gradients[name])}")
@@ -297,15 +303,21 @@ def _figures_text(reading: Reading) -> str:
 
 
 def _figures_json(reading: Reading) -> str:
-    """An object; NaN and infinities are strings, arrays nested lists."""
-    return _json_line(
-        {
-            "epoch": reading.epoch,
-            "loss": json_number(reading.loss),
-            "values": {name: _nested(value) for name, value in reading.values.items()},
-            "gradients": {name: _nested(value) for name, value in reading.gradients.items()},
-        }
-    )
+    """An object; NaN and infinities are strings, arrays nested lists.
+
+    On several ranks, `ranks` has the others', each an object with its `rank`.
+    """
+    ranks = [{"rank": other.rank, **_figures_of_rank(other)} for other in reading.others]
+    return _json_line(_figures_of_rank(reading) | ({"ranks": ranks} if ranks else {}))
+
+
+def _figures_of_rank(reading: Reading) -> dict[str, Any]:
+    return {
+        "epoch": reading.epoch,
+        "loss": json_number(reading.loss),
+        "values": {name: _nested(value) for name, value in reading.values.items()},
+        "gradients": {name: _nested(value) for name, value in reading.gradients.items()},
+    }
 
 
 def _short(array: Array | None) -> str:

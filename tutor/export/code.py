@@ -16,6 +16,7 @@ from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_cod
 from tutor.lesson.model import (
     REPORT,
     SETUP,
+    SYNCHRONIZE,
     Block,
     Fence,
     Lesson,
@@ -92,7 +93,8 @@ def outline(lesson: Lesson, mode: str) -> LessonOutline:
     last = report or loop[-1]
     closing, last.notes = tuple(last.notes), []
     names = [part.name for part in loop]
-    return LessonOutline(tuple(opening), setup, loop, report, closing, names[gradient_index(names)])
+    gradient = SYNCHRONIZE if SYNCHRONIZE in names else names[gradient_index(names)]
+    return LessonOutline(tuple(opening), setup, loop, report, closing, gradient)
 
 
 def _of_mode(section: Section, mode: str) -> Iterator[Block]:
@@ -173,6 +175,11 @@ class ScriptCode:
     def _counts_batches(self) -> bool:
         return self.lesson.batches > 1 or self.lesson.warm_up > 0
 
+    @property
+    def _is_ranked(self) -> bool:
+        """Whether it runs on several ranks."""
+        return self.lesson.workers > 1
+
     def _own(self, name: str) -> str:
         """A name that the lesson's code does not use."""
         while name in self._words:
@@ -194,12 +201,14 @@ class ScriptCode:
         yield "import json" if name == "json" else f"import json as {name}"
         if self._imports_random:
             yield "import random"
-        if self._uses("np", "numpy", "torch"):
+        if self._uses("np", "numpy", "torch") or self._is_ranked:
             yield ""
         if self._uses("np", "numpy"):
             yield "import numpy as np"
         if self._uses("torch"):
             yield "import torch"
+        if self._is_ranked:
+            yield "import torch.distributed as dist"
 
     def _settings(self) -> Iterator[str]:
         lesson, mode, settings = self.lesson, self.mode, self.settings
@@ -216,6 +225,9 @@ class ScriptCode:
 
     def _preparations(self) -> Iterator[str]:
         seed = self.settings.seed
+        if self._is_ranked:
+            yield 'dist.init_process_group("gloo")'
+            yield "rank, world_size = dist.get_rank(), dist.get_world_size()"
         if self._imports_random:
             yield f"random.seed({seed})"
         if self._uses("np", "numpy"):
@@ -271,7 +283,21 @@ class ScriptCode:
         yield f'{INDENT * 3}"values": {{{", ".join(self._pairs(str))}}},'
         yield f'{INDENT * 3}"gradients": {self._own("gradients")},'
         yield f"{INDENT * 2}}}"
-        yield f"{INDENT * 2}print({self._own('json')}.dumps({self._own('figures')}{options}))"
+        indent = INDENT * 2
+        if self._is_ranked:
+            yield from self._gathered(indent)
+            indent += INDENT
+        yield f"{indent}print({self._own('json')}.dumps({self._own('figures')}{options}))"
+
+    def _gathered(self, indent: str) -> Iterator[str]:
+        """The figures of all ranks in those of rank 0, which prints them."""
+        figures, every, n = self._own("figures"), self._own("every_rank"), self._own("n")
+        yield f"{indent}{every} = [None] * world_size"
+        yield f"{indent}dist.all_gather_object({every}, {figures})"
+        yield f"{indent}if rank == 0:"
+        yield f'{indent}{INDENT}{figures}["ranks"] = ['
+        yield f'{indent}{INDENT * 2}{{"rank": {n}, **{every}[{n}]}} for {n} in range(1, world_size)'
+        yield f"{indent}{INDENT}]"
 
     @property
     def _parameters(self) -> tuple[str, ...]:

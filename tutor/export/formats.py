@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
-from tutor.errors import FormulaError
+from tutor.errors import FormulaError, RunError
 from tutor.export.code import ExportSettings, OutlinePart, ScriptCode, checked, indented
 from tutor.formula import draw, draw_inline, parse
 from tutor.lesson.markdown import with_inline_math
@@ -53,6 +53,8 @@ def _lines(code: ScriptCode) -> Iterator[str]:
     yield from code.loop(_part)
     for section in outline.closing:
         yield from _section(section)
+    if code.lesson.workers > 1:
+        yield from ("", "dist.destroy_process_group()")
 
 
 def _docstring(code: ScriptCode) -> Iterator[str]:
@@ -62,6 +64,10 @@ def _docstring(code: ScriptCode) -> Iterator[str]:
         lesson.summary,
         "Made by the tutor, and runs without it. Prints a line of JSON for each epoch: the loss, "
         "each parameter after the update, and the gradient that the update used.",
+        f"It runs on {lesson.workers} ranks: torchrun --nproc-per-node {lesson.workers} FILE.py. "
+        "Rank 0 prints, with the figures of the others."
+        if lesson.workers > 1
+        else "",
         CHANGED if code.settings.changed else "",
     ]
     for text in filter(None, said):
@@ -179,6 +185,11 @@ def notebook(lesson: Lesson, mode: str, settings: ExportSettings | None = None) 
 
     Raises UsageError if there is no such mode, RunError if the code can't stand in it.
     """
+    if lesson.workers > 1:
+        raise RunError(
+            f"{lesson.slug} runs on {lesson.workers} ranks, and a notebook is one process: "
+            "export it as a script (.py)"
+        )
     code = ScriptCode(lesson, mode, settings or ExportSettings())
     names = (f"cell-{number}" for number in count(1))
     cells = [{"id": next(names), **cell} for cell in _cells(code)]

@@ -14,7 +14,7 @@ from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain_mode import exercise_text, spoken_lesson, spoken_script
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
 from tutor.plain_mode.spoken_lesson import figure, is_known, sentence, spoken_value, where
-from tutor.protocol.frame import NONE, Frame, Value
+from tutor.protocol.frame import NONE, Frame, RankFigures, Value
 from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice, RunView
@@ -317,10 +317,16 @@ def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[st
     if was is not None and now.learning_rate != was.learning_rate:
         rates = f"{figure(was.learning_rate)} to {figure(now.learning_rate)}"
         said.append(f"The learning rate went from {rates}.")
+    earlier = {rank.rank: rank for rank in was.ranks} if was else {}
+    for rank in now.ranks:
+        told = _changes(rank, earlier.get(rank.rank), " ".join(shown))
+        said += [f"On rank {rank.rank}: {sentence}" for sentence in told]
     return said
 
 
-def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
+def _changes(
+    now: Frame | RankFigures, was: Frame | RankFigures | None, shown: str
+) -> Iterator[str]:
     if was is None or _is_different(now.loss, was.loss):
         yield from _change("The loss", now.loss, was.loss if was else None)
     gradients = was.gradients if was else {}
@@ -333,7 +339,7 @@ def _changes(now: Frame, was: Frame | None, shown: str) -> Iterator[str]:
     yield from _changes_of_each("{}", now.watched, watched, shown, link=":")
 
 
-def _changes_since(now: Frame, was: Frame | None) -> Iterator[str]:
+def _changes_since(now: Frame | RankFigures, was: Frame | RankFigures | None) -> Iterator[str]:
     """The gradients that have changed since the Gradient phase left them."""
     for name, value in now.gradients_now.items():
         before = was.gradients_now.get(name) if was else None
@@ -390,7 +396,12 @@ def _change(name: str, now: Value, was: Value | None, *, link: str = " is") -> I
 
 
 def all_values(frame: Frame) -> list[str]:
-    """A sentence for each watched number."""
+    """A sentence for each watched number, of each rank."""
+    others = [f"On rank {rank.rank}: {said}" for rank in frame.ranks for said in _values_of(rank)]
+    return [*_values_of(frame), *others]
+
+
+def _values_of(frame: Frame | RankFigures) -> list[str]:
     has_loss = frame.loss.data or frame.loss.text != NONE.text
     said = [f"The loss is {spoken_value(frame.loss)}." if has_loss else "There is no loss yet."]
     is_brief = len(frame.values) > MOST_TOLD
@@ -400,6 +411,8 @@ def all_values(frame: Frame) -> list[str]:
         line = f"{name} is {spoken_value(value, is_brief=is_brief)}."
         if gradient is not None:
             line += f" Its gradient is {spoken_value(gradient, is_brief=is_brief)}."
+            if (own := frame.own_gradients.get(name)) is not None:
+                line += f" Before Synchronize it was {spoken_value(own, is_brief=is_brief)}."
             if now is not None and _is_different(now, gradient):
                 line += f" Now its gradient is {spoken_value(now, is_brief=is_brief)}."
         said.append(line)

@@ -23,7 +23,10 @@ Array = np.ndarray[Any, Any]
 
 
 class SeriesTable:
-    """A header, then a row for each epoch; an array has a column for each element."""
+    """A header, then a row for each epoch; an array has a column for each element.
+
+    On several ranks, each has a row of its own for an epoch, and `rank` is a column.
+    """
 
     def __init__(self, out: TextIO, columns: tuple[str, ...] = ()) -> None:
         """`columns`: those of values and gradients, if not every epoch has the same."""
@@ -33,13 +36,16 @@ class SeriesTable:
 
     def write(self, reading: Reading) -> None:
         """Write a row; `w1[0,1]` and `gradient of w1[0,1]` are columns."""
-        row = _flat(reading)
-        if not self._started:
-            self._columns = self._columns or tuple(row)
-            self._writer.writerow(["epoch", "loss", *self._columns])
-            self._started = True
-        numbers = [str(json_number(row[c])) if c in row else "" for c in self._columns]
-        self._writer.writerow([reading.epoch, json_number(reading.loss), *numbers])
+        for of_rank in (reading, *reading.others):
+            row = _flat(of_rank)
+            if not self._started:
+                self._columns = self._columns or tuple(row)
+                rank = ["rank"] if reading.others else []
+                self._writer.writerow(["epoch", *rank, "loss", *self._columns])
+                self._started = True
+            numbers = [str(json_number(row[c])) if c in row else "" for c in self._columns]
+            place = [reading.epoch, *([of_rank.rank] if reading.others else [])]
+            self._writer.writerow([*place, json_number(of_rank.loss), *numbers])
 
 
 def readings(run: Run, epochs: int | None, every: int = 1) -> Iterator[Reading]:

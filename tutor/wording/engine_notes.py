@@ -25,6 +25,7 @@ _TEMPLATES: Mapping[str, str] = {
     "not_written": "{path} was not written: stopped",
     "batch_not_repeatable": "this batch can't be run again from its start: finish it first",
     "setup_unbound": "{path}: Setup does not bind {names}",
+    "rank_not_started": "rank {rank} did not start: {reason}",
     "not_python": "line {line} of {phase} is not Python: {reason}",
     "no_parameter": "there is no parameter {name!r} here; available: {available}",
     "no_index": "{name} is a single number: it has no index",
