@@ -22,7 +22,7 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
-from tutor.lesson.model import SETUP, Lesson
+from tutor.lesson.model import SETUP, SYNCHRONIZE, Lesson
 from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.protocol.messages import GRADIENT_CHECK, Finding, LessonPart
 from tutor.training.devices import is_out_of_memory
@@ -250,9 +250,9 @@ class _Check:
         run = Run(self.programs, mode)
         for _ in range(_EPOCHS):
             _to_gradient(run)
-            mine = _numbers(reading_of(run.loop).gradients)
+            mine = _used_gradients(run)
             run.switch("autograd")
-            theirs = _numbers(reading_of(run.loop).gradients)
+            theirs = _used_gradients(run)
             if wrong := _disagreement(mine, _all_of(theirs), _rounding(run)):
                 return wrong
             run.switch(mode)
@@ -268,6 +268,13 @@ def _to_gradient(run: Run) -> None:
     run.step_phase()
     while run.frame().phase != "Gradient" and not run.at_end:
         run.step_phase()
+
+
+def _used_gradients(run: Run) -> dict[str, Array]:
+    """The gradients of this batch as the update uses them; its Gradient phase has run."""
+    while run.loop.next_phase_name() == SYNCHRONIZE:
+        run.step_phase()
+    return _numbers(reading_of(run.loop).gradients)
 
 
 def _frames(run: Run, begins: Callable[[str], object] = lambda _: None) -> list[Frame]:

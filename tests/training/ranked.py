@@ -1,0 +1,43 @@
+"""Lessons on several ranks, made from text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.training.conftest import FRONT, PLAIN
+from tutor.lesson.document import parse
+from tutor.lesson.model import Lesson
+from tutor.training.program import programs_of
+from tutor.training.run import Run
+
+RANKED_FRONT = FRONT.replace("epochs: 10", "epochs: 10\nworkers: 2")
+THREE = RANKED_FRONT.replace("workers: 2", "workers: 3")
+
+SHARDED = {
+    "Setup": (
+        "x = torch.tensor([1.0, 2.0, 3.0, 5.0, 7.0, 11.0])[rank::world_size]\n"
+        "w = torch.tensor(0.5, requires_grad=True)"
+    ),
+    "Predict": PLAIN["Predict"],
+    "Loss": PLAIN["Loss"],
+    "Gradient": PLAIN["Gradient"],
+    "Synchronize": "dist.all_reduce(w.grad)\nw.grad /= world_size",
+    "Update": PLAIN["Update"],
+    "Reset": PLAIN["Reset"],
+}
+"""The phases of a lesson that shares its batch among its ranks."""
+SMALL_STEPS = RANKED_FRONT.replace("learning_rate: 0.1", "learning_rate: 0.01")
+
+
+def ranked_text(front: str = SMALL_STEPS, **phases: str) -> str:
+    """A lesson on two ranks, its phases those of SHARDED or as given."""
+    body = (f"## {n}\n```python\n{code}\n```\n" for n, code in (SHARDED | phases).items() if code)
+    return front + "\n".join(body)
+
+
+def ranked_lesson(front: str = SMALL_STEPS, **phases: str) -> Lesson:
+    return parse(ranked_text(front, **phases), Path("test.md"))
+
+
+def ranked_run(front: str = SMALL_STEPS, **phases: str) -> Run:
+    return Run(programs_of(ranked_lesson(front, **phases)))

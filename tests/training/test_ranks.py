@@ -1,0 +1,331 @@
+"""A lesson on several ranks: stepped together, gone back in, and told which rank fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.conftest import keep_every_epoch
+from tests.training.ranked import SHARDED, SMALL_STEPS, THREE, ranked_lesson, ranked_run
+from tests.training.test_going_back import step_through
+from tests.waiting import wait_until
+from tutor.engine import supervisor
+from tutor.errors import RunError
+from tutor.lesson.document import parse
+from tutor.lesson.model import LessonDiagnostics
+from tutor.protocol.frame import Element, Frame, is_same
+from tutor.training import rank_group
+from tutor.training.loop import LessonRaised
+from tutor.training.probe import Probe
+from tutor.training.program import programs_of
+from tutor.training.rank_group import FOLLOWER, end_group
+from tutor.training.run import Run
+from tutor.training.runs import Runs
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_ranks_are_left() -> Iterator[None]:
+    """The ranks are shared by the tests of this file: each loads PyTorch for seconds."""
+    yield
+    end_group()
+
+
+def followers() -> set[int]:
+    """The processes of other ranks below this one."""
+    found = set()
+    for pid in supervisor.descendants(os.getpid()):
+        if FOLLOWER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            found.add(pid)
+    return found
+
+
+def of_all(frame: Frame, name: str) -> list[tuple[float, ...]]:
+    """The numbers of a parameter on each rank."""
+    return [frame.values[name].data, *(rank.values[name].data for rank in frame.ranks)]
+
+
+# ── Stepping ────────────────────────────────────────────────────────────────────────
+
+
+def test_two_ranks_are_the_plain_loop_with_the_mean_of_two_gradients() -> None:
+    run = ranked_run()
+    x = torch.tensor([1.0, 2.0, 3.0, 5.0, 7.0, 11.0])
+    w = [torch.tensor(0.5, requires_grad=True) for _ in range(2)]
+    for epoch in range(1, 6):
+        losses = [((w[r] * x[r::2] - 2 * x[r::2]) ** 2).mean() for r in range(2)]
+        own = [torch.autograd.grad(loss, v)[0] for loss, v in zip(losses, w, strict=True)]
+        mean = (own[0] + own[1]) / 2
+        while run.at.epoch < epoch or run.frame().phase != "Gradient":
+            run.step_phase()
+        frame = run.frame()
+        assert [frame.loss.data, frame.ranks[0].loss.data] == [(v.item(),) for v in losses]
+        assert [frame.gradients["w"].data, frame.ranks[0].gradients["w"].data] == [
+            (g.item(),) for g in own
+        ]
+        assert not frame.own_gradients
+        frame = run.step_phase()
+        assert frame.phase == "Synchronize"
+        for rank, mine in enumerate((frame, *frame.ranks)):
+            assert mine.gradients["w"].data == (mean.item(),)
+            assert mine.own_gradients["w"].data == (own[rank].item(),)
+        with torch.no_grad():
+            for v in w:
+                v -= 0.01 * mean
+        assert of_all(run.step_epoch(), "w") == [(v.item(),) for v in w]
+
+
+def test_a_lesson_on_one_rank_has_none_of_that(write_lesson) -> None:
+    frame = Run(programs_of(write_lesson())).step_epoch()
+    assert (frame.ranks, frame.own_gradients) == ((), {})
+
+
+# ── Back, seek, fork, change ────────────────────────────────────────────────────────
+
+DROPOUT = {
+    "Setup": SHARDED["Setup"] + "\ntorch.manual_seed(rank)\nkeep = np.random.default_rng(rank)",
+    "Predict": (
+        "noise = torch.randn(len(x)) + np.random.rand() + keep.random()\ny_pred = w * x + noise"
+    ),
+}
+"""Each rank draws random numbers of its own, from three generators."""
+
+DDP = {
+    "Setup": (
+        "from torch.nn.parallel import DistributedDataParallel\n"
+        "x = torch.tensor([[1.0], [2.0], [3.0], [5.0]])[rank::world_size]\n"
+        "model = DistributedDataParallel(torch.nn.Linear(1, 1))\n"
+        "w, b = model.module.weight, model.module.bias\n"
+        "optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=0.5)"
+    ),
+    "Predict": "y_pred = model(x)",
+    "Synchronize": "",
+    "Update": "optimizer.step()",
+    "Reset": "optimizer.zero_grad()",
+}
+OF_DDP = SMALL_STEPS.replace("parameters: [w]", "parameters: [w, b]\nbatches: 2")
+
+
+@pytest.mark.parametrize(
+    ("front", "phases"), [(SMALL_STEPS, {}), (SMALL_STEPS, DROPOUT), (OF_DDP, DDP)]
+)
+def test_every_frame_is_the_same_when_come_upon_again(front: str, phases: dict[str, str]) -> None:
+    run = ranked_run(front, **phases)
+    keep_every_epoch(run)
+    frames = step_through(run, 3)
+    assert all(len(frame.ranks) == 1 for frame in frames)
+    backwards = [run.back() for _ in frames[1:]]
+    assert all(map(is_same, backwards, frames[-2::-1]))
+    assert all(is_same(run.step_phase(), frame) for frame in frames[1:])
+    seen = {epoch: run.run_to(epoch) for epoch in (4, 9, 30)}
+    assert all(is_same(run.seek(epoch), seen[epoch]) for epoch in (9, 30, 4))
+
+
+def test_a_fork_and_the_run_it_came_from_take_turns() -> None:
+    alone = {epoch: ranked_run(**DROPOUT).run_to(epoch) for epoch in (5, 12)}
+    runs = Runs(ranked_run(**DROPOUT))
+    runs.current.run_to(5)
+    runs.fork()
+    assert is_same(runs.current.run_to(12), alone[12])
+    assert is_same(runs.take("A"), alone[5])
+    assert is_same(runs.current.run_to(12), alone[12])
+
+
+def test_changes_reach_all_ranks() -> None:
+    front = SMALL_STEPS.replace("[w]", "[w]\nmodes: [autograd, manual]")
+    lesson = ranked_lesson(front)
+    by_hand = {
+        "Setup": "x = np.array([1.0, 2.0, 3.0, 5.0])[rank::world_size]\nw = np.float64(0.5)",
+        "Gradient": "dw = (2 * x * (y_pred - 2 * x)).mean()",
+        "Synchronize": (
+            "total = torch.tensor(dw)\ndist.all_reduce(total)\ndw = total.item() / world_size"
+        ),
+        "Update": "w = w - learning_rate * dw",
+    }
+    text = lesson.source
+    for phase, code in by_hand.items():
+        torchs = f"## {phase}\n```python\n{SHARDED[phase]}\n```\n"
+        own = f"## {phase}\n```python autograd\n{SHARDED[phase]}\n```\n"
+        text = text.replace(torchs, f"{own}```python manual\n{code}\n```\n")
+    text = text.replace(
+        "```python\nw.grad.zero_()",
+        "```python manual\ndw = 0.0\n```\n```python autograd\nw.grad.zero_()",
+    )
+    run = Run(programs_of(parse(text, Path("test.md"))), "autograd")
+    run.run_to(2)
+    for _ in range(4):
+        run.step_phase()
+    for frame in (
+        run.switch("manual"),
+        run.step_epoch(),
+        run.set(learning_rate=0.02),
+        run.step_epoch(),
+        run.set(element=Element("w", (), 1.5)),
+        run.step_epoch(),
+        run.switch("autograd"),
+        run.reseed(7),
+        run.step_epoch(),
+    ):
+        assert len(set(of_all(frame, "w"))) == 1
+        assert frame.mode in ("manual", "autograd")
+    there = run.frame()
+    run.seek(1)
+    assert is_same(run.seek(there.at.epoch), there)
+    w = there.values["w"].data[0]
+    assert np.isfinite(w)
+
+
+def test_a_value_set_before_the_gradient_runs_the_batch_again_on_all_ranks() -> None:
+    run = ranked_run()
+    run.run_to(1)
+    run.step_phase()
+    run.step_phase()
+    before = run.frame()
+    frame = run.set(element=Element("w", (), 1.0))
+    assert of_all(frame, "w") == [(1.0,), (1.0,)]
+    assert frame.ranks[0].loss != before.ranks[0].loss
+    assert frame.at == before.at
+
+
+# ── A rank that fails ───────────────────────────────────────────────────────────────
+
+ONLY_1 = "if rank == 1 and w.item() > 0.6:\n    {}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "names"),
+    [
+        ("raise ValueError('too large')", ("ValueError: too large", "rank 1")),
+        ("exit(3)", ("SystemExit", "rank 1")),
+        ("import os; os._exit(3)", ("rank 1", "3")),
+        ("import os; os.kill(os.getpid(), 9)", ("rank 1", "SIGKILL")),
+        ("dist.all_reduce(torch.ones(3)); dist.barrier()", ("rank 1", "rank 0")),
+    ],
+)
+def test_a_rank_that_fails_is_named_and_the_run_goes_on_from_where_it_was(
+    before: str, names: tuple[str, ...]
+) -> None:
+    run = ranked_run(Gradient=ONLY_1.format(before) + SHARDED["Gradient"])
+    run.step_epoch()
+    run.step_phase()
+    here = run.step_phase()
+    with pytest.raises(LessonRaised) as raised:
+        run.step_phase()
+    error = raised.value
+    assert all(name in error.message for name in names)
+    assert error.phase == "Gradient"
+    assert error.line in run.program.loop[run.program.gradient_at].lines
+    assert is_same(run.frame(), here)
+    assert is_same(run.seek(1), ranked_run().run_to(1))
+    assert len(followers()) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (1, 0)])
+def test_a_rank_that_waits_for_another_in_vain_is_told(one: int, other: int) -> None:
+    run = ranked_run(Synchronize=f"if rank == {one}:\n    dist.all_reduce(w.grad)")
+    here = run.seek(1, 3)
+    with pytest.raises(LessonRaised) as raised:
+        run.step_phase()
+    assert f"rank {one} waits in all_reduce" in raised.value.message
+    assert f"rank {other}" in raised.value.message
+    assert raised.value.phase == "Synchronize"
+    assert is_same(run.frame(), here)
+
+
+def test_an_error_that_all_ranks_raise_is_that_of_the_code() -> None:
+    run = ranked_run(Loss="loss = y_pred.mean() / zero")
+    run.step_phase()
+    with pytest.raises(LessonRaised) as raised:
+        run.step_phase()
+    assert raised.value.message == "NameError: name 'zero' is not defined"
+    run = ranked_run(Loss="if rank == 0:\n    zero\nloss = y_pred.mean()")
+    run.step_phase()
+    with pytest.raises(LessonRaised) as raised:
+        run.step_phase()
+    assert "rank 0" in raised.value.message
+
+
+def test_a_rank_that_is_killed_between_two_steps_is_named_at_the_next() -> None:
+    run = ranked_run()
+    other = ranked_run()
+    other.step_epoch()
+    run.run_to(3)
+    here = run.step_phase()
+    (pid,) = followers()
+    os.kill(pid, 9)
+    wait_until(lambda: pid not in followers(), "the end of rank 1")
+    with pytest.raises(LessonRaised) as raised:
+        run.step_phase()
+    assert "rank 1" in raised.value.message
+    assert is_same(run.frame(), here)
+    assert is_same(run.step_epoch(), ranked_run().run_to(4))
+    assert is_same(other.step_epoch(), ranked_run().run_to(2)), "it goes on with the new ranks"
+
+
+def test_an_error_of_setup_is_raised_on_the_rank_that_it_comes_from() -> None:
+    with pytest.raises(LessonRaised) as raised:
+        ranked_run(Setup="if rank == 1:\n    raise KeyError('shard')\n" + SHARDED["Setup"])
+    assert "rank 1" in raised.value.message
+    assert raised.value.phase == "Setup"
+
+
+def test_nothing_is_left_when_the_ranks_are_ended() -> None:
+    ranked_run().step_phase()
+    assert followers()
+    end_group()
+    assert not followers()
+    assert not torch.distributed.is_initialized()
+    assert ranked_run().step_epoch().ranks, "a new run starts others"
+
+
+# ── Rank 0 alone, and the lesson's file ─────────────────────────────────────────────
+
+
+def test_a_probe_waits_for_no_other_rank() -> None:
+    run = ranked_run()
+    run.step_epoch()
+    run.step_phase()
+    run.step_phase()
+    loss = run.frame().loss.data[0]
+    probe = Probe(run.program, "cpu", run.learning_rate, 0)
+    probe.stand(run.standpoint())
+    assert probe.loss() == loss
+    probe.run_phases(len(run.program.loop))
+    gradient = run.step_phase().gradients["w"].data[0]
+    run.step_phase()
+    kept = run.standpoint().gradients
+    assert kept is not None
+    assert kept["w"] == np.float32(gradient), "rank 0's own, before it was synchronized"
+
+
+@pytest.mark.parametrize("workers", ["1", "5", "two", "true"])
+def test_workers_are_two_to_four(workers: str) -> None:
+    with pytest.raises(LessonDiagnostics) as raised:
+        ranked_lesson(SMALL_STEPS.replace("workers: 2", f"workers: {workers}"))
+    assert [d.line for d in raised.value.diagnostics if "`workers`" in d.message] == [7]
+
+
+def test_synchronize_is_no_phase_of_a_lesson_on_one_rank() -> None:
+    with pytest.raises(LessonDiagnostics) as raised:
+        ranked_lesson(SMALL_STEPS.replace("workers: 2\n", ""))
+    assert any("Synchronize" in d.message for d in raised.value.diagnostics)
+
+
+def test_each_rank_sees_which_it_is_and_how_many_there_are() -> None:
+    setup = SHARDED["Setup"] + "\nme = torch.tensor([rank, world_size, dist.get_rank()])"
+    front = THREE.replace("epochs: 10", "epochs: 10\nwatch: {me: me}")
+    frame = ranked_run(front, Setup=setup).step_phase()
+    assert frame.watched["me"].data == (0, 3, 0)
+    assert [rank.rank for rank in frame.ranks] == [1, 2]
+    assert [rank.watched["me"].data for rank in frame.ranks] == [(1, 3, 1), (2, 3, 2)]
+
+
+def test_a_rank_that_can_not_be_started_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    end_group()
+    monkeypatch.setattr(rank_group, "FOLLOWER", "tutor.engine.no_such_module")
+    with pytest.raises(RunError, match="rank_not_started"):
+        ranked_run()
