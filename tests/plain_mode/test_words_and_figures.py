@@ -27,7 +27,7 @@ from tutor.plain_mode.spoken_lesson import (
     spoken_python,
     spoken_value,
 )
-from tutor.protocol.frame import NONE, Value
+from tutor.protocol.frame import NONE, RankFigures, Value
 from tutor.session.run_view import Notice
 
 
@@ -140,6 +140,22 @@ def test_what_is_true_or_not_is_no_number_and_an_expression_no_name():
     assert changes(before, after) == ["w is a leaf: now true."]
     assert "w is a leaf: false." in all_values(after)
     assert "predictions: 2 numbers: 1, 2." in all_values(after)
+
+
+def test_what_another_rank_computes_is_told_with_its_number() -> None:
+    frame = Simulated().frame()
+    loss, gradient, own = (Value((number,)) for number in (2.0, -3.0, -4.0))
+    other = RankFigures(
+        rank=1, loss=loss, values={"w": loss}, gradients={"w": gradient},
+        gradients_now={"w": gradient}, own_gradients={"w": own}, watched={},
+    )  # fmt: skip
+    ranked = msgspec.structs.replace(frame, ranks=(other,))
+    said = [line for line in all_values(ranked) if "rank 1" in line]
+    assert [re.findall(r"2|-3|minus 3|4", line)[0] for line in said] == ["2", "2"]
+    moved = msgspec.structs.replace(other, loss=gradient)
+    after = msgspec.structs.replace(frame, ranks=(moved,))
+    assert len(changes(after, ranked)) == 1
+    assert "rank 1" in changes(after, ranked)[0]
 
 
 def test_a_warning_is_said_by_its_message_and_lines_of_signs_are_not():

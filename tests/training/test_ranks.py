@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +19,10 @@ from tests.training.ranked import SHARDED, SMALL_STEPS, THREE, ranked_lesson, ra
 from tests.training.test_going_back import step_through
 from tests.waiting import wait_until
 from tutor.engine import supervisor
+from tutor.engine.lesson_commands import figures_writer
 from tutor.errors import RunError
+from tutor.export.code import ExportSettings
+from tutor.export.formats import notebook, script
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
 from tutor.protocol.frame import Element, Frame, is_same
@@ -26,6 +33,7 @@ from tutor.training.program import programs_of
 from tutor.training.rank_group import FOLLOWER, end_group
 from tutor.training.run import Run
 from tutor.training.runs import Runs
+from tutor.training.series import readings
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,6 +90,37 @@ def test_two_ranks_are_the_plain_loop_with_the_mean_of_two_gradients() -> None:
 def test_a_lesson_on_one_rank_has_none_of_that(write_lesson) -> None:
     frame = Run(programs_of(write_lesson())).step_epoch()
     assert (frame.ranks, frame.own_gradients) == ((), {})
+
+
+def test_torchrun_of_the_exported_script_prints_the_same_figures(tmp_path: Path) -> None:
+    lesson = ranked_lesson(**DROPOUT)
+    path = tmp_path / "ranked.py"
+    path.write_text(script(lesson, "autograd", ExportSettings(epochs=4)), encoding="utf-8")
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    ran = subprocess.run(
+        (*torchrun, "--nproc-per-node", "2", str(path)), capture_output=True, timeout=300, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    out = io.StringIO()
+    write = figures_writer("jsonl", out)
+    for reading in readings(Run(programs_of(lesson)), 4):
+        write(reading)
+    assert out.getvalue().count('"rank": 1') == 4
+    assert ran.stdout == out.getvalue()
+    with pytest.raises(RunError):
+        notebook(lesson, "autograd")
+
+
+def test_each_rank_has_a_row_of_figures() -> None:
+    tables = {form: io.StringIO() for form in ("csv", "text")}
+    run = ranked_run()
+    for form, out in tables.items():
+        figures_writer(form, out)(next(readings(run, run.at.epoch + 1)))
+    rows = list(csv.DictReader(tables["csv"].getvalue().splitlines()))
+    assert [(row["epoch"], row["rank"]) for row in rows] == [("1", "0"), ("1", "1")]
+    assert rows[0]["loss"] != rows[1]["loss"]
+    assert rows[0]["gradient of w"] == rows[1]["gradient of w"]
+    assert len(tables["text"].getvalue().splitlines()) == 2
 
 
 # ── Back, seek, fork, change ────────────────────────────────────────────────────────

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from tutor.protocol.frame import NONE, Frame, Position, Remark, Value
+from tutor.protocol.frame import NONE, Frame, Position, RankFigures, Remark, Value
 from tutor.protocol.inspections import OtherRunState
 from tutor.ui.panes.numbers import NumbersPane, rows
 
@@ -224,3 +224,44 @@ def test_beside_another_run_a_row_too_wide_for_columns_has_its_figures_below(epo
     figures = "".join(lines[4:6]).count("−")
     assert figures == (8 if epoch == 1 else 0), "none of a place that was left, and nothing moves"
     assert max(map(len, lines)) <= 70
+
+
+def ranked(step: int, gradients: tuple[float, float], **more: object) -> Frame:
+    """A frame of two ranks whose gradients are these."""
+    now = frame(step, **more)
+    other = RankFigures(
+        rank=1,
+        loss=scalar(90.5),
+        values={"w": scalar(0.25)},
+        gradients={"w": scalar(gradients[1])},
+        gradients_now={"w": scalar(gradients[1])},
+        own_gradients={n: scalar(-60.5) for n in now.own_gradients},
+        watched={},
+    )
+    mine = {"w": scalar(gradients[0])}
+    return msgspec.structs.replace(now, gradients=mine, gradients_now=mine, ranks=(other,))
+
+
+@pytest.mark.parametrize("width", [78, 40])
+def test_each_rank_has_a_column(width: int) -> None:
+    before = ranked(3, (-30.5, -60.5))
+    now = ranked(4, (-45.5, -45.5), own_gradients={"w": scalar(-30.5)})
+    heading, *lines = shown(now, before, width)
+    assert "now" not in heading
+    if width == 78:
+        assert heading.split() == ["rank", "0", "was", "rank", "1", "was"]
+        figures = [x.split()[-4:] for x in lines if "gradient" in x]
+        assert figures == [["−45.5000", "−30.5000", "−45.5000", "−60.5000"]]
+    else:
+        assert heading.split() == ["rank", "0", "rank", "1"]
+        assert [x.split()[-2:] for x in lines if "gradient" in x] == [["−45.5000", "−45.5000"]]
+    assert [x.split()[-2:] for x in lines if "before sync" in x] == [["−30.5000", "−60.5000"]]
+    assert all(len(x) <= width for x in lines)
+
+
+def test_an_array_too_wide_for_the_columns_is_shown_of_each_rank() -> None:
+    wide = Value(ROW * 4, (16,), "float32")
+    now = ranked(4, (-45.5, -45.5), values={"w": wide})
+    other = msgspec.structs.replace(now.ranks[0], values={"w": wide})
+    text = "\n".join(shown(msgspec.structs.replace(now, ranks=(other,)), width=50))
+    assert text.count("rank 0") == text.count("rank 1") == 2, "in the heading, and at the row"

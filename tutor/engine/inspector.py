@@ -48,9 +48,9 @@ class Inspector:
 
     quiet: Quiet
     look: Inspect = field(default_factory=Inspect)
-    _probes: dict[tuple[str, str, int], Probe] = field(default_factory=dict)
+    _probes: dict[tuple[str, str, int, int], Probe] = field(default_factory=dict)
     _lockstep: ModeLockstep | None = None
-    _followed: tuple[str, str, int] | None = None
+    _followed: tuple[str, str, int, int] | None = None
     """The run that the lockstep follows: another one is followed from the start."""
     _picture: AnyPicture | None = None
     _pictured: str = ""
@@ -124,7 +124,7 @@ class Inspector:
         return InspectionReady(at=runs.current.at, run=runs.name, **part)  # type: ignore[arg-type]
 
     def _probe(self, run: Run) -> Probe:
-        key = (run.mode, run.device, run.settings.seed)
+        key = (run.mode, run.device, run.settings.seed, run.loop.group_number)
         if key not in self._probes:
             self._probes[key] = Probe(
                 run.program, run.device, run.learning_rate, run.settings.seed, quiet=self.quiet
@@ -190,7 +190,7 @@ class Inspector:
         from tutor.analysis.mode_comparison import ModeLockstep, to_comparison  # noqa: PLC0415
 
         run = runs.current
-        follows = (runs.name, run.device, run.settings.seed)
+        follows = (runs.name, run.device, run.settings.seed, run.loop.group_number)
         if self._lockstep is None or self._followed != follows:
             self._followed = follows
             self._lockstep = ModeLockstep(

@@ -28,7 +28,6 @@ from tutor.engine import supervisor
 from tutor.engine.process import MARK
 from tutor.engine.process_settings import SETTINGS, is_same
 from tutor.protocol.frame import Remark
-from tutor.training.rank_group import FOLLOWER
 from tutor.training.snapshot import LESSON_MODULE
 
 _NAMED_LIBRARIES = frozenset(("torch", "numpy")) | sys.stdlib_module_names
@@ -98,7 +97,7 @@ def _is_wrapped_by_torch(now: Any, before: Any) -> bool:
     return getattr(now, "_torchdynamo_orig_callable", None) is before
 
 
-_SPARED = (b"torch/_inductor/compile_worker", FOLLOWER.encode())
+_SPARED = (b"torch/_inductor/compile_worker", b"tutor.engine.follower")
 _LIBRARY_PREFIXES = ("tutor.", "torch.", "concurrent.", "multiprocessing.")
 """Their threads wait for work, and do nothing by themselves."""
 _THREAD_NAPS = 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -50,7 +51,7 @@ from tutor.protocol.messages import (
     WriteSeries,
     to_line,
 )
-from tutor.training import devices, rank_group
+from tutor.training import devices
 from tutor.training.loop import LessonRaised
 from tutor.training.main_thread import for_the_main_thread_alone
 from tutor.training.runs import Runs
@@ -230,8 +231,11 @@ class Server:
             self.paused, paused = paused or self._pause(), None
         elif paused is not None and not paused.is_asked_by(command):
             paused = None
+        opened = self.opened
         self._close()
-        rank_group.end_group(unless_size=command.lesson.workers)
+        # Of the lesson itself, or of an exercise in it, the ranks are those that are there.
+        is_same = opened is not None and opened.lesson.path == command.lesson.path
+        _end_ranks(unless_size=command.lesson.workers if is_same else 0)
         self.opened = command
         left = self._begin_clean()
         if left and paused is None and self.paused is None:
@@ -261,7 +265,7 @@ class Server:
         from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
 
         self._close()
-        rank_group.end_group(unless_size=command.lesson.workers)
+        _end_ranks()
         if left := self._begin_clean():
             self._ask_for_another_process(left)
         if command.lesson.script is None:
@@ -430,3 +434,10 @@ class Server:
             return
         runs.take_up_again()
         self._show(answers, notes=(_STOPPED,))
+
+
+def _end_ranks(*, unless_size: int = 0) -> None:
+    """End the other ranks of a lesson that had some, unless there are to be as many again."""
+    rank_group = sys.modules.get("tutor.training.rank_group")  # loaded by such a lesson
+    if rank_group is not None:
+        rank_group.end_group(unless_size=unless_size)

@@ -280,6 +280,11 @@ class Loop:
         """Whether other ranks that it needs have ended."""
         return False
 
+    @property
+    def group_number(self) -> int:
+        """The number of the process group of its ranks: each group has another; 0 for none."""
+        return 0
+
     def everywhere(self, request: str, run: Callable[[], Result], *arguments: object) -> Result:
         """Do what `run` does on all ranks; most loops have but this one."""
         return run()

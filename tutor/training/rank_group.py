@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from multiprocessing.connection import Pipe, wait
 from pathlib import Path
 from types import CodeType
@@ -262,7 +263,7 @@ class RankGroup:
 
     def __init__(self, size: int) -> None:
         """Start the followers and wait until all have joined. Raises Refused if one does not."""
-        self.size = size
+        self.size, self.number = size, next(_numbers)
         self.is_closed = False
         self.released: deque[tuple[str, int]] = deque()
         """Loops and snapshots that nobody needs any more, by kind and number."""
@@ -445,7 +446,7 @@ class RankGroup:
 
     def _watch(self) -> None:
         """Look after what takes long, until the group is closed."""
-        count, waited, stopping, mine, now = 0, 0.0, 0.0, None, time.monotonic()
+        number, waited, stopping, mine, now = 0, 0.0, 0.0, None, time.monotonic()
         while not self.is_closed:
             is_woken = wait([self._woken], _TICK)
             before, now = now, time.monotonic()
@@ -457,8 +458,8 @@ class RankGroup:
                     stopping = now
                     self._signal(signal.SIGINT)
             filename = self._asked
-            if filename is None or self._count != count:
-                count, waited, mine = self._count, 0.0, None
+            if filename is None or self._count != number:
+                number, waited, mine = self._count, 0.0, None
                 stopping = stopping if is_woken else 0.0
                 continue
             if stopping and now - stopping > STOP_SECONDS:
@@ -544,6 +545,7 @@ def _show(rank: int, output: str) -> None:
         sys.stdout.write("".join(f"[rank {rank}] {text}\n" for text in lines))
 
 
+_numbers = count(1)
 _group: RankGroup | None = None
 
 

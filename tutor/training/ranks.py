@@ -79,6 +79,11 @@ class RankedLoop(Loop):
         """Whether the other ranks have ended: then only a run from the start goes on."""
         return self._held.group.is_closed
 
+    @property
+    def group_number(self) -> int:
+        """The number of the process group of its ranks."""
+        return self._held.group.number
+
     def everywhere(self, request: str, run: Callable[[], Result], *arguments: object) -> Result:
         """Do what `run` does on all ranks. Raises LessonRaised if one of them fails."""
         return self._asked(request, run, *arguments)[0]

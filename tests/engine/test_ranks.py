@@ -1,0 +1,103 @@
+"""A lesson on several ranks in the engine: what befalls them is told, and none outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.conftest import Conversation
+from tests.training.ranked import SHARDED, ranked_lesson
+from tests.waiting import wait_until
+from tutor.engine import supervisor
+from tutor.protocol.frame import Position
+from tutor.protocol.messages import (
+    BackPhase,
+    FrameShown,
+    LessonFailed,
+    OpenLesson,
+    OutputPrinted,
+    ProcessEnded,
+    Restart,
+    StepEpoch,
+    StepPhase,
+)
+
+FOLLOWER = b"tutor.engine.follower"
+
+
+@pytest.fixture
+def engine() -> Iterator[Conversation]:
+    """An engine of its own: what is left when it has ended is looked for."""
+    conversation = Conversation()
+    yield conversation
+    conversation.client.close()
+
+
+def followers() -> set[int]:
+    """The processes of other ranks below this one."""
+    found = set()
+    for pid in supervisor.descendants(os.getpid()):
+        try:
+            if FOLLOWER in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def open_ranked(engine: Conversation, **phases: str) -> FrameShown:
+    shown = engine.ask(OpenLesson(lesson=ranked_lesson(**phases)))
+    assert isinstance(shown, FrameShown)
+    return shown
+
+
+@pytest.mark.skipif(not supervisor.IS_LINUX, reason="reads /proc")
+def test_the_ranks_print_fail_start_again_and_end_with_the_engine(engine: Conversation) -> None:
+    open_ranked(engine, Predict="print('predicts', rank)\n" + SHARDED["Predict"])
+    before = engine.shown(StepPhase())
+    assert len(before.frame.ranks) == 1
+    printed = "".join(e.text for e in engine.heard if isinstance(e, OutputPrinted))
+    assert printed.splitlines() == ["predicts 0", "[rank 1] predicts 1"]
+    (pid,) = followers()
+    os.kill(pid, signal.SIGKILL)
+    failed = engine.ask(StepPhase())
+    assert isinstance(failed, LessonFailed)
+    assert "rank 1" in failed.message
+    assert failed.phase == "Loss"
+    there = engine.heard[-2]
+    assert isinstance(there, FrameShown)
+    assert there.frame == before.frame
+    (pid,) = followers()
+    again = engine.shown(Restart())
+    assert again.frame.at.epoch == 0
+    assert followers() == {pid}, "to load PyTorch takes seconds"
+    engine.open()
+    wait_until(lambda: not followers(), "the end of ranks that the next lesson has not got")
+    open_ranked(engine)
+    assert followers()
+    engine.client.close()
+    wait_until(lambda: not followers(), "the end of the ranks")
+
+
+@pytest.mark.skipif(not supervisor.IS_LINUX, reason="reads /proc")
+def test_ranks_that_wait_for_each_other_can_be_stopped(
+    engine: Conversation, tmp_path: Path
+) -> None:
+    there = tmp_path / "there"
+    update = f"if w.item() > 0.6 and rank == 1:\n    open({str(there)!r}, 'w').close()\n"
+    update += "    import time; time.sleep(600)\ndist.barrier()\n" + SHARDED["Update"]
+    open_ranked(engine, Update=update)
+    engine.shown(StepEpoch())
+    number = engine.client.send(StepEpoch())
+    wait_until(there.exists, "the pause of rank 1")
+    engine.client.stop()
+    answer = engine.answer_to(number)
+    if isinstance(answer, ProcessEnded):  # it took longer than the learner is to wait
+        answer = engine.wait_for(FrameShown)
+    assert isinstance(answer, FrameShown)
+    assert answer.frame.at < Position(2, 5), "before the Update that waits"
+    assert len(engine.shown(BackPhase()).frame.ranks) == 1
