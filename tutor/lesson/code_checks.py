@@ -16,7 +16,15 @@ from types import CodeType
 import msgspec
 
 from tutor.errors import FormulaError
-from tutor.lesson.model import SETUP, DataNames, DiagnosticList, Lesson, Section, fences_of
+from tutor.lesson.model import (
+    SETUP,
+    SYNCHRONIZE,
+    DataNames,
+    DiagnosticList,
+    Lesson,
+    Section,
+    fences_of,
+)
 
 GRADIENT_CALLS = frozenset({"backward", "grad"})
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
@@ -297,11 +305,13 @@ def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]
 
 # ── Who does what ───────────────────────────────────────────────────────────────────
 
-LADDER_PHASES = ("Predict", "Loss", "Gradient", "Update")
+LADDER_PHASES = ("Predict", "Loss", "Gradient", SYNCHRONIZE, "Update")
 """The rows of the ladder table, in the order in which PyTorch takes them over."""
 
 _AUTOGRAD = ("torch.autograd", "torch.func")
 _NETWORKS = "torch.nn"
+_DATA_PARALLEL = "DistributedDataParallel"
+"""It makes the gradients of all ranks one while backward still runs."""
 
 
 class LadderRow(msgspec.Struct, frozen=True):
@@ -366,6 +376,8 @@ class _Code:
             if isinstance(node, ast.ClassDef)
             and any(self._dotted(base).startswith(_NETWORKS) for base in node.bases)
         }
+        calls = [node.func for node in nodes if isinstance(node, ast.Call)]
+        self._is_data_parallel = any(self._dotted(f).endswith(_DATA_PARALLEL) for f in calls)
         self._modules: set[str] = set()
         for node in nodes:
             for target, value in _assigned(node):
@@ -374,11 +386,15 @@ class _Code:
 
     def is_by_hand(self, phase: str) -> bool | None:
         """Whether the mode computes a phase by hand; None where it has no code for it."""
+        if phase == SYNCHRONIZE and self._is_data_parallel:
+            return False
         if phase not in self._phases:
             return None
         calls = [node for node in self._phases[phase] if isinstance(node, ast.Call)]
         if phase == "Gradient":
             return not any(map(self._is_autograd, calls))
+        if phase == SYNCHRONIZE:
+            return True
         if phase == "Update":
             return not any(_method(call) == "step" for call in calls)
         return not any(map(self._is_of_a_network, calls))
