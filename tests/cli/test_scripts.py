@@ -14,8 +14,9 @@ import pytest
 
 from tests.cli.conftest import Tutor
 from tests.terminal import TUTOR
-from tutor.cli import opening
+from tutor.cli import inspecting, opening
 from tutor.cli.main import _split
+from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import ScriptOptions
 
 SCRIPT = """import argparse
@@ -120,9 +121,71 @@ def test_inspect_tells_what_is_understood(script: Path) -> None:
                 {"name": "Reset", "lines": [18, 18]},
                 {"name": "Report", "lines": [19, 20]},
             ],
+            "ran": True,
+            "not_run": None,
         }
     ]
-    assert found["findings"] == []
+    assert (found["examined"], found["findings"]) == (1, [])
+
+
+STEPS = """\
+    loss = (w - 3) ** 2
+    loss.backward()
+    with torch.no_grad():
+        w -= 0.1 * w.grad
+    w.grad = None
+"""
+LOOPS = f"""\
+import torch
+
+def unused(w):
+  for epoch in range(2):
+{STEPS}
+def fit(w):
+  for epoch in range(2):
+{STEPS}
+if 1 > 2:
+    unused(None)
+first = torch.zeros(1, requires_grad=True)
+fit(first)
+model = torch.nn.Linear(1, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(2):
+    y_pred = model(torch.ones(3, 1))
+    loss = torch.nn.functional.mse_loss(y_pred, torch.zeros(3, 1))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_inspect_tells_all_loops_and_which_of_them_ran(
+    tutor: Tutor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is never come to, so the second is examined; a loop behind `hang` waits."""
+    mine, hang = home / "mine.py", "while first is not None:\n    pass\nmodel ="
+    mine.write_text(LOOPS)
+    for chosen, examined in ((), 2), (("--loop", "3"), 3):
+        done = tutor("inspect", str(mine), "--trust", "--json", *chosen)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["refused"], found["examined"]) == (0, None, examined)
+        loops = found["loops"]
+        assert [(loop["function"], loop["ran"]) for loop in loops] == [
+            ("unused", False), ("fit", True), ("", True),
+        ]  # fmt: skip
+        assert loops[2]["parameters"] == ["model.weight", "model.bias"]
+        assert loops[0]["phases"][0]["name"] == "Loss", "known from the code alone"
+        assert "line 4" in loops[0]["not_run"]
+    assert tutor("inspect", str(mine), "--loop", "1").returncode == 1
+    assert json.loads(tutor("inspect", str(mine), "--loop", "1", "--json").stdout)["refused"]
+    mine.write_text(LOOPS.replace("model =", hang))
+    monkeypatch.setattr(inspecting, "SECONDS", 1.0)
+    monkeypatch.setattr(inspecting, "CommandClient", CommandClient)  # a process that is ended
+    done = tutor("inspect", str(mine), "--trust", "--json", "--loop", "2")
+    last = json.loads(done.stdout)["loops"][2]
+    assert not last["ran"]
+    assert "--loop" in last["not_run"]
+    assert last["parameters"] == []
 
 
 def test_inspect_says_like_the_doctor_how_much_was_found(tutor: Tutor, script: Path) -> None:
@@ -262,4 +325,4 @@ def test_an_error_in_a_notebook_names_its_cell_and_tutor_why(
     assert done.returncode == 1
     assert f"{book}: cell 2, line 3: Gradient raised RuntimeError: grad can be" in done.stderr
     assert "tutor why" in done.stderr
-    assert "the first epoch" in done.stderr, "a terminal is told what runs"
+    assert "the first batch" in done.stderr, "a terminal is told what runs"

@@ -34,7 +34,7 @@ COMMANDS = {
     "progress": "tutor.cli.progress",
     "devices": "tutor.cli.lessons",
     "why": "tutor.cli.why",
-    "inspect": "tutor.cli.scripts",
+    "inspect": "tutor.cli.inspecting",
 }
 
 WITH_SCRIPT = ("open", "run", "inspect", "new")

@@ -1,7 +1,4 @@
-"""A learner's own script on the command line: read, its loop chosen, and trusted to run.
-
-`tutor inspect` says what the tutor has understood of it.
-"""
+"""A learner's own script on the command line: read, its loop chosen, and trusted to run."""
 
 from __future__ import annotations
 
@@ -11,26 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
 from tutor.cli.lessons import agreed
 from tutor.cli.output import warn
-from tutor.cli.parsers import FAILED, is_script
-from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.plain import json_text, one_line, plain
-from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import LoopReport
-from tutor.protocol.messages import Event, FindingsReady, InspectScript, RunRemark, ScriptInspected
+from tutor.plain import one_line, plain
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
-from tutor.script.outline import Outline, TrainingLoop, loop_report
+from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import ScriptSource, read_script, short_place
-from tutor.wording.engine_notes import abort_text, note_text, place_text
-from tutor.wording.findings import finding_text, finding_values, report_text
 from tutor.wording.number_format import counted
 from tutor.wording.script_notes import refusal_in_source, source_note_text
 from tutor.wording.table import columns
@@ -131,103 +120,9 @@ def _asked_loop(source: ScriptSource, loops: Sequence[TrainingLoop]) -> int:
 
 
 def _loop_cells(source: ScriptSource, loop: TrainingLoop) -> tuple[str, ...]:
-    where = f"in {loop.function}" if loop.function else "at the top level"
-    return source.place(loop.line), where, loop.mode
+    return source.place(loop.line), where_in(loop.function), loop.mode
 
 
-# ── tutor inspect ───────────────────────────────────────────────────────────────────
-
-
-def inspect_command(options: argparse.Namespace) -> int:
-    """Say what the tutor has understood of a script. Raises ScriptError, or RunError."""
-    if not is_script(options.lesson):
-        raise UsageError(f"{options.lesson!r} is no .py or .ipynb file: tutor check is for lessons")
-    try:
-        source, outline = read_outline(Path(options.lesson))
-    except ScriptError as error:
-        if not options.json:
-            raise
-        print(json_text({"loops": [], "refused": str(error)}))
-        return FAILED
-    options.loop = options.loop or 1
-    lesson = script_lesson(options)
-    loops = [loop_report(loop) for loop in outline.loops]
-    try:
-        found = _inspected(lesson)
-    except Refused as refused:
-        if not options.json:
-            raise
-        why = note_text(Remark.of(refused))
-        print(json_text({"loops": [_loop_json(loop) for loop in loops], "refused": why}))
-        return FAILED
-    loops[options.loop - 1] = found.loop
-    if options.json:
-        print(json_text(_as_json(lesson, loops, found)))
-    else:
-        print(plain("\n".join(_report(source, lesson, loops, found))))
-    return 0
-
-
-def _inspected(lesson: Lesson) -> ScriptInspected:
-    found: list[ScriptInspected] = []
-
-    def on_event(event: Event) -> None:
-        if isinstance(event, ScriptInspected):
-            found.append(event)
-        elif isinstance(event, FindingsReady):  # of a script that raises an error
-            place_of = place_in(lesson)
-            texts = (finding_text(finding, place_of) for finding in event.report.findings)
-            sys.stderr.write(plain("\n".join(texts)) + "\n")
-        elif isinstance(event, RunRemark) and sys.stderr.isatty():
-            warn(note_text(event.note))
-
-    with CommandClient() as client, why_named(lesson):
-        client.start()
-        try:
-            client.do(InspectScript(lesson=lesson), on_event)
-        except LessonAborted as error:
-            where = place_text(lesson.path, error.part)
-            raise RunError(f"{where} {abort_text(error.how)}") from error
-    return found[0]
-
-
-def _as_json(lesson: Lesson, loops: Sequence[LoopReport], found: ScriptInspected) -> dict[str, Any]:
-    return {
-        "loops": [_loop_json(loop) for loop in loops],
-        "refused": None,
-        "findings": [
-            finding_values(finding, place_in(lesson)) for finding in found.report.findings
-        ],
-    }
-
-
-def _loop_json(loop: LoopReport) -> dict[str, Any]:
-    return {
-        "line": loop.line,
-        "function": loop.function,
-        "mode": loop.mode,
-        "parameters": list(loop.parameters),
-        "loss": loop.loss,
-        "prediction": loop.prediction,
-        "phases": [{"name": n, "lines": [a, b]} for n, a, b in loop.phases],
-    }
-
-
-def _report(
-    source: ScriptSource, lesson: Lesson, loops: Sequence[LoopReport], found: ScriptInspected
-) -> list[str]:
-    """The loops of a script and the doctor's findings, as lines."""
-    lines = [f"{source.path.name}: {counted(len(loops), 'training loop')}"]
-    for number, loop in enumerate(loops, 1):
-        where = f"in {loop.function}" if loop.function else "at the top level"
-        lines.append(f"{number}. {source.place(loop.line)}, {where}, mode {loop.mode}")
-        facts = [
-            ("parameters", ", ".join(loop.parameters) or "not known before it runs"),
-            ("loss", loop.loss or "not known"),
-            ("prediction", loop.prediction or "not known"),
-            *((name, source.lines(first, last)) for name, first, last in loop.phases),
-        ]
-        lines += [f"   {line}" for line in columns(facts)]
-    place_of, report = place_in(lesson), found.report
-    texts = (finding_text(finding, place_of) for finding in report.findings)
-    return [*lines, *texts, report_text(report)]
+def where_in(function: str) -> str:
+    """The place of a loop in words, by the function that it stands in."""
+    return f"in {function}" if function else "at the top level"

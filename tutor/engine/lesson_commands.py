@@ -88,9 +88,7 @@ def run_lesson(command: LessonCommand, send: Send, capture: Capture) -> None:
 
 def _examine_raised(command: LessonCommand, send: Send, capture: Capture) -> None:
     """Send what the doctor finds in code that has raised an error, if it is asked for."""
-    if isinstance(command, CheckLesson) or not (
-        isinstance(command, InspectScript) or command.with_doctor
-    ):
+    if isinstance(command, CheckLesson) or not command.with_doctor:
         return
     try:
         programs, recipe = programs_for(command.lesson), None
@@ -164,15 +162,19 @@ def _inspect(command: InspectScript, send: Send, part: _Part, capture: Capture) 
     limit_memory("cpu")
     part.begin(LessonPart(1, mode=next(iter(programs)), phase=SETUP))
     with capture.muted():
-        send(RunRemark(note=Remark("runs_first_epoch")))
+        send(RunRemark(note=Remark("runs_first_batch")))
         run = Run(programs, quiet=capture.muted)
-        run.step_epoch()
-        loop = script_report(run.loop)
-        send(RunRemark(note=Remark("runs_doctor", {"epochs": EPOCHS})))
-        found = examine(
-            command.lesson, run.recipe, quiet=capture.muted, programs=programs,
-            compiled=programs_for, with_taught=True,
-        )  # fmt: skip
+        run.advance_phase()
+        while not (run.loop.at_end or run.loop.batch):
+            run.advance_phase()
+        loop, found = script_report(run.loop), None
+        if command.with_doctor:
+            send(RunRemark(note=Remark("runs_doctor", {"epochs": EPOCHS})))
+            found = examine(
+                command.lesson, run.recipe, quiet=capture.muted, programs=programs,
+                compiled=programs_for, with_taught=True,
+            )  # fmt: skip
+        run.close()
     send(ScriptInspected(loop=loop, report=found))
 
 

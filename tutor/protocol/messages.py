@@ -238,9 +238,11 @@ class TrainLesson(Command, frozen=True, kw_only=True):
 
 
 class InspectScript(Command, frozen=True, kw_only=True):
-    """Run a script to the end of its loop's first pass. Leaves no lesson open."""
+    """Run a script to the end of its loop's first batch. Leaves no lesson open."""
 
     lesson: Lesson
+    with_doctor: bool = True
+    """Examine the loop, too."""
 
 
 LessonCommand: TypeAlias = CheckLesson | TrainLesson | InspectScript
@@ -384,7 +386,8 @@ class ScriptInspected(Event, frozen=True, kw_only=True):
     """A report on a script's loop, and the mistakes that were found in it."""
 
     loop: LoopReport
-    report: DoctorReport
+    report: DoctorReport | None = None
+    """None where no doctor was asked for."""
 
 
 class SeriesWritten(Event, frozen=True, kw_only=True):

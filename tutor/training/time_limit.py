@@ -47,25 +47,31 @@ def limit_expressions() -> None:
 
 
 @contextmanager
-def limited() -> Iterator[None]:
-    """The time in which one expression is evaluated. Raises TookTooLong when it is over."""
+def limited(seconds: float = 0.0, *, ends_process: bool = True) -> Iterator[None]:
+    """The time, SECONDS or so many, of one expression. Raises TookTooLong when it is over.
+
+    `ends_process`: where that does not reach it, END_SIGNAL follows.
+    """
     global _is_evaluating
     if not _is_on:
         yield
         return
-    before = signal.getsignal(signal.SIGALRM)
+    seconds = seconds or SECONDS
+    was_evaluating, before = _is_evaluating, signal.getsignal(signal.SIGALRM)
     if before is not _stop:  # the lesson has a handler of its own
         signal.signal(signal.SIGALRM, _stop)
     _is_evaluating = True
     timers = {
-        signal.ITIMER_REAL: signal.setitimer(signal.ITIMER_REAL, SECONDS),
-        signal.ITIMER_PROF: signal.setitimer(signal.ITIMER_PROF, SECONDS + _MORE),
+        signal.ITIMER_REAL: signal.setitimer(signal.ITIMER_REAL, seconds),
+        signal.ITIMER_PROF: signal.setitimer(
+            signal.ITIMER_PROF, seconds + _MORE if ends_process else 0
+        ),
     }
     try:
         try:
             yield
         finally:
-            _is_evaluating = False
+            _is_evaluating = was_evaluating
     finally:  # also where the alarm comes in the line above
         for timer, (delay, interval) in timers.items():
             signal.setitimer(timer, delay, interval)  # as the lesson had set it, or none

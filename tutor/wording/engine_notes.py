@@ -50,7 +50,7 @@ _TEMPLATES: Mapping[str, str] = {
         "the script's files are in a temporary folder that is deleted at the end: with --here it "
         "writes them where it wants"
     ),
-    "runs_first_epoch": "runs the first epoch …",
+    "runs_first_batch": "runs to the first batch …",
     "runs_doctor": "the doctor runs up to {epochs} epochs …",
     "rate_is_fixed": "the learning rate is a number in the code: the tutor can't change it there",
     "one_mode_of_script": "a script has one gradient mode, the one that it is written in",

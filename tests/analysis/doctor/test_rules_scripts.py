@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tutor.analysis.doctor import examination
 from tutor.analysis.doctor.examination import examine
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.findings import DoctorFinding
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
+from tutor.training import time_limit
 from tutor.wording.findings import finding_text
 
 PATH = Path("train.py")
@@ -333,3 +336,33 @@ for epoch in range(4):
     print(epoch, loss.item(), (picture - picture.min()) / (picture.max() - picture.min()))
 """
     assert not found_in(game)
+
+
+@pytest.mark.parametrize("epochs", [2, 9])
+def test_code_without_an_end_behind_the_loop_ends_the_examination(
+    epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may as well be a second loop that takes hours."""
+    text = f"""\
+import torch
+w = torch.zeros(1, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.1)
+for epoch in range({epochs}):
+    loss = (w - 3) ** 2
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+print(((w - 3) ** 2).item())
+while True:
+    pass
+"""
+    before = signal.getsignal(signal.SIGALRM)
+    monkeypatch.setattr(examination, "SECONDS_TO_THE_END", 0.2)
+    monkeypatch.setattr(time_limit, "_is_on", False)
+    time_limit.limit_expressions()
+    try:
+        report = examine(script_of(text), compiled=script_programs)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not report.is_complete
+    assert not report.findings

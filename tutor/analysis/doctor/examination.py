@@ -18,6 +18,7 @@ from tutor.training.devices import untouched_randomness
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run
+from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.timeline import never
 from tutor.training.values import named
 
@@ -108,6 +109,18 @@ def _patient(
     return Patient(lesson, programs, recipe, run, source, quiet, until)
 
 
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raise TookTooLong after a while: behind a script's loop may be another one, hours long."""
+    try:
+        with limited(SECONDS_TO_THE_END, ends_process=False):
+            yield
+    except LessonRaised as error:
+        if isinstance(error.__cause__, TookTooLong):
+            raise error.__cause__ from None
+        raise
+
+
 class _Examination:
     """The steps of one examination, and what its rules have found."""
 
@@ -152,16 +165,19 @@ class _Examination:
 
     def _step(self) -> bool:
         """Run the next step; whether it raised nothing. Raises LessonRaised if it is stopped."""
-        patient, error = self._patient, None
-        phase = patient.run.loop.next_phase_name()
+        patient, error, loop = self._patient, None, self._patient.run.loop
+        phase, is_rest = loop.next_phase_name(), loop.at_end and loop.is_at_loop_end
         self._each(lambda rule: rule.before(self._moment(phase, [])))
         with self._recorder.recording() as calls:
             try:
-                patient.run.advance_phase()
+                with _limited() if is_rest else nullcontext():
+                    patient.run.advance_phase()
             except LessonRaised as raised:
                 if raised.stopped:
                     raise
                 error = raised
+            except TookTooLong:
+                return False
         loop = patient.run.loop
         if error is None:
             phase = "" if loop.is_over and loop.at_end else loop.last_phase_name()
@@ -189,10 +205,13 @@ class _Examination:
             is_last = epochs == TO_THE_END
             until_then = self._within_time(SECONDS_TO_THE_END) if is_last else until
             try:
-                patient.run.run_to(max(epochs, patient.epoch), until_then)
+                with _limited() if is_last else nullcontext():
+                    patient.run.run_to(max(epochs, patient.epoch), until_then)
             except LessonRaised as error:
                 if error.stopped:
                     raise
+                return False
+            except TookTooLong:
                 return False
             self._each(
                 lambda rule, epochs=epochs: (  # type: ignore[misc]

@@ -1,0 +1,216 @@
+"""`tutor inspect`: what the tutor has understood of a script's loops, and the doctor's findings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tutor.cli.output import warn
+from tutor.cli.parsers import FAILED, is_script
+from tutor.cli.scripts import place_in, read_outline, script_lesson, where_in, why_named
+from tutor.engine.command_client import CommandClient, LessonAborted
+from tutor.errors import Refused, RunError, ScriptError, UsageError
+from tutor.lesson.model import Lesson
+from tutor.plain import json_text, plain
+from tutor.protocol.findings import DoctorFinding, DoctorReport
+from tutor.protocol.frame import Remark
+from tutor.protocol.inspections import LoopReport
+from tutor.protocol.messages import Event, FindingsReady, InspectScript, RunRemark, ScriptInspected
+from tutor.script.lesson import lesson_of_script
+from tutor.script.outline import Outline, loop_report
+from tutor.script.source import ScriptSource
+from tutor.wording.engine_notes import abort_text, note_text, place_text
+from tutor.wording.findings import finding_text, finding_values, report_text
+from tutor.wording.number_format import counted
+from tutor.wording.table import columns
+
+SECONDS = 10.0
+"""The time from the script's start to a loop's first batch, for all loops but the examined one."""
+
+SECONDS_IN_ALL = 30.0
+"""The same for all these loops together."""
+
+
+@dataclass(slots=True)
+class _KnownLoop:
+    """A training loop as far as it is known."""
+
+    report: LoopReport
+    """Before it has run, by its code alone."""
+    not_run: str = ""
+    """The reason why it has not run."""
+
+
+def inspect_command(options: argparse.Namespace) -> int:
+    """Say what the tutor has understood of a script. Raises ScriptError, or RunError."""
+    if not is_script(options.lesson):
+        raise UsageError(f"{options.lesson!r} is no .py or .ipynb file: tutor check is for lessons")
+    try:
+        source, outline = read_outline(Path(options.lesson))
+    except ScriptError as error:
+        if not options.json:
+            raise
+        print(json_text({"loops": [], "refused": str(error)}))
+        return FAILED
+    inspection = _Inspection(source, outline, options)
+    try:
+        inspection.run()
+    except Refused as refused:
+        if not options.json:
+            raise
+        inspection.refused = note_text(Remark.of(refused))
+    if options.json:
+        print(json_text(inspection.as_json()))
+    else:
+        print(plain("\n".join(inspection.lines())))
+    return FAILED if inspection.refused else 0
+
+
+class _Inspection:
+    """One script: a loop of it is run and examined, the others are run to their first batch.
+
+    Each has a run of its own: in a run the statements run once, in the file's order.
+    """
+
+    def __init__(self, source: ScriptSource, outline: Outline, options: argparse.Namespace) -> None:
+        self._source, self._outline = source, outline
+        self._is_chosen = options.loop is not None
+        self._examined = options.loop = options.loop or 1
+        self._lesson = script_lesson(options)
+        self._loops = [_KnownLoop(loop_report(loop)) for loop in outline.loops]
+        self._report: DoctorReport | None = None
+        self._deadline = 0.0
+        self.refused: str | None = None
+        """The reason why the script can't be stepped."""
+
+    def run(self) -> None:
+        """Run all loops. Raises RunError if the one that was chosen, or the first, can't run.
+
+        Without a choice, the first that the script comes to is examined.
+        """
+        numbers = range(1, len(self._loops) + 1)
+        not_reached: RunError | None = None
+        with CommandClient() as client, why_named(self._lesson):
+            client.start()
+            for number in sorted(numbers, key=lambda number: number != self._examined):
+                loop = self._loops[number - 1]
+                is_examined = self._report is None
+                try:
+                    loop.report = self._inspected(client, number, is_examined)
+                except RunError as error:
+                    loop.not_run = _reason(error)
+                    if not is_examined:
+                        continue
+                    if self._is_chosen or getattr(error, "code", "") != "loop_not_reached":
+                        raise
+                    not_reached = not_reached or error
+        if not_reached and self._report is None:
+            raise not_reached
+
+    def _inspected(self, client: CommandClient, number: int, is_examined: bool) -> LoopReport:
+        """A loop as it is in its first batch. Raises RunError."""
+        found: list[ScriptInspected] = []
+        lesson = self._lesson_of(number, is_examined)
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, ScriptInspected):
+                found.append(event)
+            elif isinstance(event, FindingsReady):  # of a script that raises an error
+                texts = map(self._finding_text, event.report.findings)
+                sys.stderr.write(plain("\n".join(texts)) + "\n")
+            elif isinstance(event, RunRemark) and sys.stderr.isatty():
+                warn(note_text(event.note))
+
+        command = InspectScript(lesson=lesson, with_doctor=is_examined)
+        try:
+            client.do(command, on_event, None if is_examined else self._seconds())
+        except LessonAborted as error:
+            if not is_examined:
+                raise
+            where = place_text(lesson.path, error.part)
+            raise RunError(f"{where} {abort_text(error.how)}") from error
+        if is_examined:
+            self._examined, self._report = number, found[0].report
+            self._deadline = time.monotonic() + SECONDS_IN_ALL
+        return found[0].loop
+
+    def _seconds(self) -> float:
+        """The time for the next loop. A second is enough for a script that is quick."""
+        return max(min(SECONDS, self._deadline - time.monotonic()), 1.0)
+
+    def _lesson_of(self, number: int, is_examined: bool) -> Lesson:
+        """The lesson of a loop. One that is not examined writes no file of the learner's."""
+        options = self._lesson.script
+        assert options is not None
+        is_here = options.is_here and is_examined
+        options = msgspec.structs.replace(options, loop=number, is_here=is_here)
+        return lesson_of_script(self._source, self._outline, options)
+
+    # ── As JSON and as lines ────────────────────────────────────────────────────────
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for other programs."""
+        findings = self._report.findings if self._report else ()
+        return {
+            "loops": [_loop_json(loop) for loop in self._loops],
+            "refused": self.refused,
+            "examined": self._examined if self._report else None,
+            "findings": [finding_values(f, place_in(self._lesson)) for f in findings],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The loops, and the doctor's findings."""
+        source, loops = self._source, self._loops
+        yield f"{source.path.name}: {counted(len(loops), 'training loop')}"
+        for number, loop in enumerate(loops, 1):
+            report = loop.report
+            place = source.place(report.line)
+            yield f"{number}. {place}, {where_in(report.function)}, mode {report.mode}"
+            facts = [
+                ("parameters", ", ".join(report.parameters) or "not known before it runs"),
+                ("loss", report.loss or "not known"),
+                ("prediction", report.prediction or "not known"),
+                *((name, source.lines(first, last)) for name, first, last in report.phases),
+                *([("not run", loop.not_run)] if loop.not_run else ()),
+            ]
+            yield from (f"   {line}" for line in columns(facts))
+        if len(loops) > 1:
+            yield f"The doctor has examined loop {self._examined}; --loop N chooses another one."
+        if self._report is not None:
+            yield from map(self._finding_text, self._report.findings)
+            yield report_text(self._report)
+
+    def _finding_text(self, finding: DoctorFinding) -> str:
+        return finding_text(finding, place_in(self._lesson))
+
+
+def _reason(error: RunError) -> str:
+    """The reason why a loop has not run."""
+    if isinstance(error, LessonAborted):
+        if error.how.code == "too_long":
+            seconds = error.how.values["seconds"]
+            return f"the script did not come to it within {seconds:.0f} s; --loop waits for it"
+        return f"the script {abort_text(error.how)}"
+    return note_text(Remark.of(error))
+
+
+def _loop_json(loop: _KnownLoop) -> dict[str, Any]:
+    report = loop.report
+    return {
+        "line": report.line,
+        "function": report.function,
+        "mode": report.mode,
+        "parameters": list(report.parameters),
+        "loss": report.loss,
+        "prediction": report.prediction,
+        "phases": [{"name": n, "lines": [a, b]} for n, a, b in report.phases],
+        "ran": not loop.not_run,
+        "not_run": loop.not_run or None,
+    }
