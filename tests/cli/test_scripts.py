@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import runpy
@@ -11,13 +12,18 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import Tutor
 from tests.terminal import TUTOR
-from tutor.cli import inspecting, opening
+from tutor.cli import inspecting, opening, scripts
 from tutor.cli.main import _split
+from tutor.cli.parsers import parser_of_all
 from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import ScriptOptions
+from tutor.protocol.frame import Position, RunRecipe
+from tutor.session.journal import PausedRun
+from tutor.session.progress_writer import ProgressWriter
 
 SCRIPT = """import argparse
 import torch
@@ -279,6 +285,30 @@ def test_the_loop_is_chosen_from_a_list(
     asked = tutor("run", str(two), "--format", "csv")
     assert len(asked.stdout.splitlines()) == 4
     assert tutor("run", str(two)).returncode == 2
+
+
+def test_the_loop_that_a_script_was_left_in_is_offered(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = home / "two.py"
+    step = "    dw = 2 * (w - 3)\n    w -= 0.1 * dw\n"
+    two.write_text(f"w = 0.0\nfor i in range(2):\n{step}for j in range(3):\n{step}")
+    given = ["open", str(two)]
+    options = parser_of_all().parse_args(given, argparse.Namespace(arguments=[]))
+    journal = ProgressWriter(home / "progress.db")
+    for stream in (answers := io.StringIO("\n\n"), sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", answers)
+    for left in (1, 2):
+        lesson = scripts.chosen_lesson(options, journal)
+        assert lesson.script is not None
+        assert lesson.script.loop == left
+        second = replace(lesson.script, loop=2)
+        run = RunRecipe("manual", "cpu", 0.1, 0)
+        paused = PausedRun(replace(lesson, script=second), run, Position(7, 0), (), 0)
+        journal.save_bookmark(paused.bookmark())
+    journal.close()
+    assert "epoch 7" in capsys.readouterr().err
 
 
 def test_a_script_that_can_not_start_is_refused_with_its_line(tutor: Tutor, home: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.ui.lessons import lesson
-from tests.ui.scripts import LAST_EPOCH, SCRIPT, TEXT, ScriptEngine, script
+from tests.ui.scripts import LAST_EPOCH, SCRIPT, TEXT, Read, ScriptEngine, script
 from tutor.cli.progress import overviews
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import (
     Event,
@@ -23,6 +23,8 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
 from tutor.script.outline import ScriptPhase
 from tutor.session.journal import Bookmark, key_of
 from tutor.session.progress_writer import ProgressWriter
@@ -84,21 +86,52 @@ def test_a_script_is_found_again_by_its_path_and_not_among_the_lessons(
     assert again.at == Position(2, 1)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [script(TEXT + "# more\n"), script(loop=1, arguments=("--fast",))],
-    ids=["another text", "other arguments"],
-)
-def test_a_script_that_has_changed_begins_anew_and_says_so(
-    writer: ProgressWriter, changed: Lesson
-) -> None:
+def test_a_script_that_has_changed_begins_anew_and_says_so(writer: ProgressWriter) -> None:
     Stepping(writer).does("step_epoch")
-    again = Stepping(writer, changed)
+    again = Stepping(writer, script(TEXT + "# more\n"))
     assert again.session.notice == Notice("script_changed")
     assert again.at == Position(0, 0)
     again.does("resume_previous")
     assert again.session.notice == Notice("script_changed")
     assert again.at == Position(0, 0)
+
+
+TWO_LOOPS = """\
+w = 0.0
+for i in range(3):
+    dw = 2 * (w - 3)
+    w -= 0.1 * dw
+for j in range(3):
+    dw = 2 * (w - 5)
+    w -= 0.1 * dw
+"""
+
+
+def test_each_loop_and_its_arguments_have_a_bookmark(writer: ProgressWriter) -> None:
+    def loop(number: int, *arguments: str, text: str = TWO_LOOPS) -> Lesson:
+        source = Read(Path("/home/anna/two.py"), text)
+        options = ScriptOptions(loop=number, arguments=arguments, name=f"{number}/two.py")
+        return lesson_of_script(source, outline_of(text), options)
+
+    Stepping(writer, loop(1)).does("step_epoch")
+    Stepping(writer, loop(2, "--fast")).does("step_epoch", "step_phase")
+    assert Stepping(writer, loop(1)).session.notice.values == {"epoch": 1}
+    again = Stepping(writer, loop(1, "--slow"))
+    left = {"epoch": 2, "loop": 2, "arguments": ("--fast",)}
+    assert again.session.notice == Notice("script_left_in_run", left)
+    assert again.at == Position(0, 0), "other arguments are another run"
+    again.does("resume_previous")
+    assert again.session.view is not None
+    assert again.session.view.lesson.sections == loop(2).sections
+    assert again.session.view.lesson.script is not None
+    assert again.session.view.lesson.script.arguments == ("--fast",)
+    assert again.at == Position(2, 1)
+    other = Stepping(writer, loop(2))
+    assert other.session.notice.values == {**left, "loop": None}
+    with_one = TWO_LOOPS[: TWO_LOOPS.index("for j")]
+    assert (
+        Stepping(writer, loop(1, "--slow", text=with_one)).session.notice.code == "script_changed"
+    )
 
 
 @pytest.mark.parametrize("path", ["/home/" + "long/" * 60 + "train.py", "/home/a\nb/train.py"])

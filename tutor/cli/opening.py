@@ -21,6 +21,7 @@ from tutor.errors import LessonError, RunError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.session.journal import Journal
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
@@ -79,7 +80,7 @@ def _open_app(
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
     from tutor.ui.settings import SettingsFile, settings_file  # noqa: PLC0415 - likewise
 
-    path, title, read = _first(options)
+    path, title, read = _first(options, progress_writer)
     settings = SettingsFile(settings_file())
     app = TutorApp(
         engine,
@@ -98,12 +99,14 @@ def _open_app(
     return app.return_code or 0
 
 
-def _first(options: argparse.Namespace) -> tuple[Path | None, str, Callable[[Path], Lesson]]:
+def _first(
+    options: argparse.Namespace, journal: Journal
+) -> tuple[Path | None, str, Callable[[Path], Lesson]]:
     """The path and title of what opens first, if anything does, and what reads a path."""
     from tutor.lesson import cache  # noqa: PLC0415 - the child loads its own meanwhile
 
     if is_script(options.lesson):
-        return _first_script(options)
+        return _first_script(options, journal)
     path = library.find(options.lesson, options.lang) if options.lesson else None
     headline = cache.headline(path) if path else None
     check_mode(options.mode, headline.modes if headline else ())
@@ -112,10 +115,13 @@ def _first(options: argparse.Namespace) -> tuple[Path | None, str, Callable[[Pat
     return path, headline.title if headline else "", _read
 
 
-def _first_script(options: argparse.Namespace) -> tuple[Path, str, Callable[[Path], Lesson]]:
+def _first_script(
+    options: argparse.Namespace, journal: Journal
+) -> tuple[Path, str, Callable[[Path], Lesson]]:
     from tutor.cli.scripts import chosen_lesson, script_lesson  # noqa: PLC0415 - loads the parser
 
-    script = script_lesson(options) if options.trust else chosen_lesson(options)
+    choose = script_lesson if options.trust else chosen_lesson
+    script = choose(options, journal)
     check_mode(options.mode, script.modes)
 
     def read(path: Path) -> Lesson:
@@ -148,18 +154,9 @@ def _open_plain(options: argparse.Namespace) -> int:
     from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
 
     options.lang = _readable(options.lang)
-    script = None
-    if is_script(options.lesson):
-        from tutor.cli.scripts import script_lesson  # noqa: PLC0415 - as above
-
-        script = script_lesson(options)
-    elif options.lesson:
-        headline = library.headline(library.find(options.lesson, options.lang))
-        if headline.diagnostic:
-            raise LessonError(headline.diagnostic)
-        check_mode(options.mode, headline.modes)
     for stream in (sys.stdin, sys.stdout):
         _replace_unknown_characters(stream)
+    script: Lesson | None = None
 
     def read(name: str) -> Lesson:
         if script is not None and name == options.lesson:
@@ -172,7 +169,16 @@ def _open_plain(options: argparse.Namespace) -> int:
     )
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     start = Start(options.mode, options.device, options.learning_rate, options.seed)
+    if options.lesson and not is_script(options.lesson):
+        headline = library.headline(library.find(options.lesson, options.lang))
+        if headline.diagnostic:
+            raise LessonError(headline.diagnostic)
+        check_mode(options.mode, headline.modes)
     with _engine_and_progress() as (engine, progress_writer):
+        if is_script(options.lesson):
+            from tutor.cli.scripts import script_lesson  # noqa: PLC0415 - as above
+
+            script = script_lesson(options, progress_writer)
         reader = plain_mode.CommandReader(
             engine,
             progress_writer,

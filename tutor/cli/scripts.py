@@ -20,28 +20,30 @@ from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import ScriptSource, read_script, short_place
+from tutor.session.journal import Journal
+from tutor.session.script_bookmark import script_key
 from tutor.wording.number_format import counted
 from tutor.wording.script_notes import refusal_in_source, source_note_text
 from tutor.wording.table import columns
 from tutor.wording.torch_errors import torch_error_of
 
 
-def script_lesson(options: argparse.Namespace) -> Lesson:
+def script_lesson(options: argparse.Namespace, journal: Journal | None = None) -> Lesson:
     """The lesson of the script's loop that the options name, trusted to run.
 
     Asks at the terminal which loop, where there are several. Raises ScriptError for a script that
     can't be read or stepped, UsageError for a loop that is not there, and LessonError where the
     content is not trusted.
     """
-    return agreed(chosen_lesson(options), trust_now=options.trust)
+    return agreed(chosen_lesson(options, journal), trust_now=options.trust)
 
 
-def chosen_lesson(options: argparse.Namespace) -> Lesson:
-    """The same; it may not be trusted yet."""
+def chosen_lesson(options: argparse.Namespace, journal: Journal | None = None) -> Lesson:
+    """The same; it may not be trusted yet. The `journal` knows in which loop it was left."""
     source, outline = read_outline(Path(options.lesson))
     for note in source.notes:
         warn(source_note_text(note, source))
-    number = options.loop or _asked_loop(source, outline.loops)
+    number = options.loop or _asked_loop(source, outline.loops, journal)
     if not 0 < number <= len(outline.loops):
         raise UsageError(
             f"{source.path.name} has {counted(len(outline.loops), 'training loop')}: "
@@ -101,19 +103,34 @@ def _modules_beside(path: Path) -> list[str]:
     return [p.stem for p in beside if p.suffix == ".py" and p.name != path.name] + folders
 
 
-def _asked_loop(source: ScriptSource, loops: Sequence[TrainingLoop]) -> int:
-    """The number of the loop that is to be stepped: asked for, or the first."""
+def _asked_loop(
+    source: ScriptSource, loops: Sequence[TrainingLoop], journal: Journal | None
+) -> int:
+    """The number of the loop that is to be stepped: asked for, or the first.
+
+    An empty answer is the loop that the script was left in.
+    """
     if len(loops) == 1:
         return 1
-    rows = [(f"{n}", *_loop_cells(source, loop)) for n, loop in enumerate(loops, 1)]
-    listed = "\n".join(f"  {line}" for line in columns(rows))
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         warn(f"{source.path.name} has {len(loops)} training loops: --loop N chooses another one")
         return 1
+    left = journal.last_bookmark(script_key(source.path)) if journal else None
+    number = left.script.loop if left and left.script else 0
+    rows = [
+        (
+            f"{n}",
+            *_loop_cells(source, loop),
+            f"left in epoch {left.at.epoch}" if left and n == number else "",
+        )
+        for n, loop in enumerate(loops, 1)
+    ]
+    listed = "\n".join(f"  {line}" for line in columns(rows))
+    usual = number if 0 < number <= len(loops) else 1
     print(f"{one_line(source.path.name)} has {len(loops)} training loops:", file=sys.stderr)
     print(plain(listed), file=sys.stderr)
-    print("Which one? [1] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip() or "1"
+    print(f"Which one? [{usual}] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip() or str(usual)
     if not answer.isdecimal():
         raise UsageError(f"{one_line(answer)!r} is no number of a loop; give --loop 1")
     return int(answer)

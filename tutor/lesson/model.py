@@ -276,8 +276,10 @@ class Lesson(msgspec.Struct, frozen=True):
             if isinstance(f, Fence)
         ]
         settings = (self.modes, sorted(self.parameters.items()), self.batches, self.warm_up)
-        extra = [*([self.script] if self.script else []), *([self.workers][self.workers == 1 :])]
-        recipe = repr((code, settings, *extra))
+        script = self.script  # neither its name as it was typed, nor --here, changes a number
+        run = [msgspec.structs.replace(script, name="", is_here=False)] if script else []
+        workers = [self.workers] if self.workers > 1 else []
+        recipe = repr((code, settings, *run, *workers))
         return hashlib.sha256(recipe.encode()).hexdigest()
 
     def phase(self, name: str, line: int = 0) -> Section | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,14 +11,15 @@ from typing import TypeAlias
 
 import msgspec
 
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line
-from tutor.progress.records import SCRIPT_KEY, ExerciseEvent, PlaceRecord
+from tutor.progress.records import ExerciseEvent, PlaceRecord
 from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import EngineSession
 from tutor.session.run_view import Notice
+from tutor.session.script_bookmark import LONGEST_KEY, as_left, script_key
 
 ExerciseResult: TypeAlias = ExerciseEvent
 """An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""
@@ -76,6 +76,8 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its code was open in the editor."""
     unfinished: tuple[UnfinishedAttempt, ...] = msgspec.field(default=(), name="halfway")
     """The other exercises that were begun and left."""
+    script: ScriptOptions | None = None
+    """The loop and the arguments of a script."""
     raw_path: bytes = b""
     """The path as bytes if its name is not UTF-8; then `path` is only for display."""
 
@@ -92,27 +94,25 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def key_of(lesson: Lesson) -> str:
-    """The name of a lesson in the journal: its slug; that of a script has its whole path.
-
-    A path that no record may hold, as it is too long or not printable, is replaced by its digest.
-    """
-    if lesson.script is None:
-        return lesson.slug
-    path = os.path.abspath(lesson.path)
-    if not path.isprintable() or len(path) > _LONGEST - len(SCRIPT_KEY):
-        path = hashlib.sha256(os.fsencode(path)).hexdigest()
-    return SCRIPT_KEY + path
+    """The name of a lesson in the journal: its slug, or the key of a script."""
+    return script_key(lesson.path, lesson.script) if lesson.script else lesson.slug
 
 
 def left_notice(lesson: Lesson, bookmark: Bookmark) -> Notice:
     """The notice of where a lesson was left; of a script also that it has changed since."""
+    epoch = bookmark.at.epoch
     if lesson.script is not None:
-        if bookmark.fingerprint != lesson.fingerprint():
+        left = as_left(lesson, bookmark.script)
+        if bookmark.fingerprint != left.fingerprint():
             return Notice("script_changed")
-        return Notice("script_left_in_epoch", {"epoch": bookmark.at.epoch})
+        if left is lesson or left.script is None:
+            return Notice("script_left_in_epoch", {"epoch": epoch})
+        loop = left.script.loop if left.script.loop != lesson.script.loop else None
+        run = {"loop": loop, "arguments": left.script.arguments}
+        return Notice("script_left_in_run", {"epoch": epoch, **run})
     if bookmark.exercise:
         return Notice("left_at_exercise", {"id": bookmark.exercise})
-    return Notice("left_in_epoch", {"epoch": bookmark.at.epoch})
+    return Notice("left_in_epoch", {"epoch": epoch})
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -150,8 +150,8 @@ class Journal:
         """The bookmark of a lesson; None if there is none that can be read."""
         return None
 
-    def last_bookmark(self) -> Bookmark | None:
-        """The latest bookmark of all lessons."""
+    def last_bookmark(self, script: str = "") -> Bookmark | None:
+        """The latest bookmark of all lessons, or of all loops of the script with this key."""
         return None
 
     def refresh(self) -> None:
@@ -166,9 +166,6 @@ class Journal:
         """The reason why nothing is saved; mostly empty."""
         return Notice()
 
-
-_LONGEST = 200
-"""Characters of a name: of a lesson, a mode, a device or a run."""
 
 _MOST = 10**12
 """More than any count that a run comes to in a lifetime."""
@@ -236,7 +233,7 @@ def _is_plausible(left: Bookmark) -> bool:
     seeds = [recipe.seed for recipe in recipes] + [run.seed for run in left.runs]
     seeds += [change.seed for change in changes if change.seed is not None]
     return (
-        all(name.isprintable() and len(name) <= _LONGEST for name in names)
+        all(name.isprintable() and len(name) <= LONGEST_KEY for name in names)
         and all(0 <= count <= _MOST for count in counts)
         and all(0 <= step <= _MOST_STEPS for step in steps)
         and all(0 <= seed < 2**64 for seed in seeds)
@@ -277,6 +274,7 @@ class PausedRun:
             path=one_line(str(lesson.path)),
             raw_path=b"" if str(lesson.path).isprintable() else bytes(lesson.path),
             fingerprint=lesson.fingerprint(),
+            script=lesson.script,
             language=lesson.language,
             recipe=self.recipe,
             at=self.at,

@@ -29,6 +29,7 @@ from tutor.progress.records import (
 )
 from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, packed, unpacked
 from tutor.session.run_view import Notice
+from tutor.session.script_bookmark import is_of_script
 
 if TYPE_CHECKING:
     from tutor.progress.store import Store
@@ -206,12 +207,14 @@ class ProgressWriter(Journal):
 
     # ── Bookmarks ──────────────────────────────────────────────────────
 
-    def last_bookmark(self) -> Bookmark | None:
-        """The latest bookmark of all lessons."""
+    def last_bookmark(self, script: str = "") -> Bookmark | None:
+        """The latest bookmark of all lessons, or of all loops of the script with this key."""
         self._wait_until_loaded()
         with self._changed:
-            lessons = (slug for slug in self._places if not is_script(slug))
-            slugs = sorted(lessons, key=lambda slug: self._places[slug][0])
+            wanted = [k for k in self._places if not is_script(k)]
+            if script:
+                wanted = [key for key in self._places if is_of_script(key, script)]
+            slugs = sorted(wanted, key=lambda slug: self._places[slug][0])
         return self.bookmark_of(slugs[-1]) if slugs else None
 
     def bookmark_of(self, lesson: str) -> Bookmark | None:

@@ -38,6 +38,7 @@ from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import Bookmark, Journal, key_of, left_notice
 from tutor.session.run_view import Notice, RunView, Start
+from tutor.session.script_bookmark import as_left, script_key
 
 _SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
 """The commands after which a run continues."""
@@ -126,7 +127,10 @@ class Session(EngineSession):
         """Begin a lesson; the exercises that were left unfinished are restored."""
         self._forget_pending()
         self.controller.forget_lesson()
-        self._previous = bookmark = self.journal.bookmark_of(key_of(lesson))
+        bookmark = self.journal.bookmark_of(key_of(lesson))
+        if bookmark is None and lesson.script is not None:  # left in another loop, perhaps
+            bookmark = self.journal.last_bookmark(script_key(lesson.path))
+        self._previous = bookmark
         self.open_lesson(lesson, start)
         if bookmark is not None and bookmark.fingerprint == lesson.fingerprint():
             self.controller.restore(bookmark)
@@ -149,11 +153,12 @@ class Session(EngineSession):
     def resume(self, lesson: Lesson, bookmark: Bookmark) -> None:
         """Resume at a bookmark: the same run at the same position, its forks beside it.
 
-        If the lesson's file has changed since, it begins anew, under the settings of the bookmark.
+        A script is resumed in the loop, and with the arguments, that it was left in. If the
+        file has changed since, it begins anew, under the settings of the bookmark.
         """
         self._forget_pending()
         self.controller.forget_lesson()
-        recipe = bookmark.recipe
+        lesson, recipe = as_left(lesson, bookmark.script), bookmark.recipe
         recipes = [recipe, *(run.record for run in bookmark.runs if run.record)]
         has_modes = {mode for each in recipes for mode in modes_of(each)} <= {*lesson.modes}
         if bookmark.fingerprint != lesson.fingerprint() or not has_modes:

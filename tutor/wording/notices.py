@@ -6,6 +6,7 @@ word: `{restart} starts again` is "R starts again" or "restart starts again".
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -169,6 +170,14 @@ def _safe(value: Any) -> Any:
 # ── Notices whose parts depend on their parameters ──────────────────────────────────
 
 
+def _script_left_in_run(values: Values, commands: Commands) -> Iterable[str]:
+    loop = f" of loop {values['loop']}" if values["loop"] else ""
+    arguments = f"with {shlex.join(values['arguments'])}" if values["arguments"] else ""
+    run = arguments or ("" if loop else "without arguments")
+    yield f"You left this script in epoch {values['epoch']}{loop}{', ' if run else ''}{run}"
+    yield _filled("{resume_previous} takes you there", commands)
+
+
 def _engine_notes(values: Values, commands: Commands) -> Iterable[str]:
     yield from map(note_text, values["notes"])
     if values["can_restart"]:
@@ -259,6 +268,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "engine_notes": _engine_notes,
     "process_ended": _process_ended,
     "rate_stays": _rate_stays,
+    "script_left_in_run": _script_left_in_run,
     "phase_failed": _phase_failed,
     "stopped": _stopped,
     "change_is_fixed": _change_is_fixed,
