@@ -115,6 +115,7 @@ def test_inspect_tells_what_is_understood(script: Path) -> None:
     assert found["loops"] == [
         {
             "line": 13,
+            "place": "train.py:13",
             "function": "train",
             "mode": "autograd",
             "parameters": ["w"],
@@ -353,6 +354,6 @@ def test_an_error_in_a_notebook_names_its_cell_and_tutor_why(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     done = tutor("inspect", str(book), "--trust")
     assert done.returncode == 1
-    assert f"{book}: cell 2, line 3: Gradient raised RuntimeError: grad can be" in done.stderr
+    assert f"{book} [2]:3: Gradient raised RuntimeError: grad can be" in done.stderr
     assert "tutor why" in done.stderr
     assert "the first batch" in done.stderr, "a terminal is told what runs"

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.plain_mode import listening
-from tests.ui.scripts import SCRIPT, ScriptEngine, network, script
+from tests.ui.scripts import IN_CELLS, SCRIPT, ScriptEngine, network, script
 from tutor.plain_mode.run_narrator import all_values, changes
 from tutor.protocol.messages import Command, RunTo, Seek, StepPhase, Switch
 
@@ -33,7 +33,7 @@ def answer(*lines: str) -> str:
 
 def test_a_script_begins_with_its_name_its_loop_and_the_first_line_of_it() -> None:
     text = said()
-    assert text.startswith("Script: train.py. The training loop of train, on line 9.\n")
+    assert text.startswith("Script: train.py. The training loop of train (line 9).\n")
     assert "Next: Predict, from line 9: for epoch in range(3):\n" in text
     assert "import torch" not in text
 
@@ -66,7 +66,7 @@ def test_the_end_is_told_and_steps_after_it_are_not_made() -> None:
         ("code update", "Line 14:     w -= lr * w.grad"),
         ("code 19", 'Line 20: print("w", w.item())'),
         ("code 99", "there is no line 99"),
-        ("code 0", "0 is not a whole number from 1"),
+        ("code 0", "there is no line 0"),
         ("where", "Script train.py, mode autograd"),
         ("read", "only code"),
         ("compare", "nothing to compare"),
@@ -121,3 +121,12 @@ def test_a_long_file_is_read_in_parts() -> None:
     text = said("code 1", "code 31", script=long)
     assert "Type code 31 to go on." in text
     assert "Line 60: # more" in text
+
+
+def test_a_notebook_has_the_lines_of_its_cells() -> None:
+    book = script(IN_CELLS, "/home/anna/fit.ipynb")
+    heard = said("code [7]:2", "next", script=book)
+    assert "The training loop of train ([7]:3)." in heard
+    assert "[7]:2:     w = torch.tensor" in heard
+    assert "Predict, from [7]:3: for epoch" in heard
+    assert "line 9" not in heard

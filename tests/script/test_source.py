@@ -11,14 +11,8 @@ from typing import Any
 import pytest
 
 from tutor.errors import ScriptError
-from tutor.script.source import (
-    MAX_BYTES,
-    ScriptSource,
-    cells_in,
-    full_place,
-    read_script,
-    short_place,
-)
+from tutor.script.line_places import Cell, cells_in, full_place, short_place
+from tutor.script.source import MAX_BYTES, ScriptSource, read_script
 
 
 def script(folder: Path, data: bytes, name: str = "train.py") -> ScriptSource:
@@ -94,18 +88,25 @@ def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
 def test_cells_follow_each_other_below_their_headings(tmp_path: Path) -> None:
     prose = {"cell_type": "markdown", "metadata": {}, "source": "# Prose"}
     source = notebook(tmp_path, "x = 1\ny = 2", prose, "", "print(x)\n")
-    assert lines(source) == [
-        "# %% cell 1",
-        "x = 1",
-        "y = 2",
-        "# %% cell 2",
-        "# %% cell 3",
-        "print(x)",
-    ]
-    assert source.cells == (1, 4, 5)
-    assert source.place(3) == "cell 1, line 2"
-    assert source.place(6) == "cell 3, line 1"
+    assert lines(source) == ["# %% [1]", "x = 1", "y = 2", "# %% [2]", "print(x)"]
+    assert source.cells == (Cell(1, "1"), Cell(4, "2"))
+    assert source.place(3) == "[1]:2"
+    assert source.place(5) == "[2]:1"
     assert notes(source) == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "labels"),
+    [((3, 7), "37"), ((8, 2), "82"), ((3, None), "12"), ((4, 4), "12"), ((None, None), "12")],
+)
+def test_cells_are_numbered_as_jupyter_does(
+    tmp_path: Path, counts: tuple[int | None, ...], labels: str
+) -> None:
+    """Unless each has been run once: then as Jupyter will, once it has run all of them."""
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "source": "x = 1"}
+    source = notebook(tmp_path, *({**code, "execution_count": count} for count in counts))
+    assert "".join(cell.label for cell in source.cells) == labels
+    assert source.place(4) == f"[{labels[1]}]:1"
 
 
 def test_what_ipython_adds_becomes_a_comment(tmp_path: Path) -> None:
@@ -151,11 +152,11 @@ def test_a_notebook_of_an_old_format_is_read(tmp_path: Path) -> None:
     sheets = [{"cells": [{**cell, "collapsed": False, "metadata": {}}], "metadata": {}}]
     book = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": sheets}
     source = script(tmp_path, json.dumps(book).encode(), "old.ipynb")
-    assert lines(source) == ["# %% cell 1", "x = 1", "y = 2"]
+    assert lines(source) == ["# %% [1]", "x = 1", "y = 2"]
 
 
 def test_a_faulty_notebook_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ScriptError, match="cell 2, line 2"):
+    with pytest.raises(ScriptError, match=r" \[2\]:2: "):
         notebook(tmp_path, "x = 1", "y = 2\nz = (")
     with pytest.raises(ScriptError, match="julia"):
         notebook(tmp_path, "x = 1", metadata={"kernelspec": {"language": "julia", "name": "j"}})
@@ -170,11 +171,11 @@ def test_a_faulty_notebook_is_told(tmp_path: Path) -> None:
 def test_a_line_of_a_notebook_is_named_by_its_cell(tmp_path: Path) -> None:
     source = notebook(tmp_path, "a = 1\nb = 2", "c = 3\nd = 4\ne = 5")
     path = source.path
-    assert cells_in(path, source.text) == source.cells == (1, 4)
-    assert short_place(path, source.text, 6) == "cell 2, line 2"
-    assert full_place(path, source.text, 6) == f"{path}: cell 2, line 2"
-    assert (source.lines(5, 5), source.lines(5, 7)) == ("cell 2, line 1", "cell 2, lines 1 to 3")
-    assert source.lines(2, 5) == "cell 1, lines 1 to cell 2, line 1"
+    assert cells_in(path, source.text) == source.cells == (Cell(1, "1"), Cell(4, "2"))
+    assert short_place(path, source.text, 6) == "[2]:2"
+    assert full_place(path, source.text, 6) == f"{path} [2]:2"
+    assert (source.lines(5, 5), source.lines(5, 7)) == ("[2]:1", "[2]:1 to 3")
+    assert source.lines(2, 5) == "[1]:1 to [2]:1"
     script = tmp_path / "fit.py"
     assert short_place(script, source.text, 6) == "line 6"
     assert full_place(script, source.text, 6) == f"{script}:6"

@@ -253,7 +253,8 @@ def test_a_script_that_seeds_itself_takes_no_seed_and_stays_where_it_is(
         change()
         stepping.hear()
         assert stepping.session.notice.code == "script_seed"
-        assert stepping.session.notice.values["line"] == len(TEXT.splitlines()) + 1
+        place = f"line {len(TEXT.splitlines()) + 1}"
+        assert stepping.session.notice.values["place"] == place
     stepping.session.open_with_seed(3)
     assert stepping.session.notice.kind == "refused"
     assert not [c for c in stepping.engine.sent[sent:] if isinstance(c, Reseed | Restart)]

@@ -48,6 +48,11 @@ def train(lr=0.01):
 w = train()
 print("w", w.item())
 """
+IN_CELLS = (
+    TEXT.replace("import torch\n\n", "# %% [3]\nimport torch\n")
+    .replace("\n\ndef train", "\n# %% [7]\ndef train")
+)  # fmt: skip
+"""The same in two cells of a notebook; no line has moved."""
 LOOP_LINE = 9
 LAST_EPOCH = 3
 LINES = {"Predict": 10, "Loss": 11, "Gradient": 12, "Update": 13, "Reset": 15}

@@ -36,7 +36,18 @@ from tutor.wording.notices import notice_text
 
 from .conftest import LARGE, SMALL, MakeApp, settled, text_of
 from .panes import OnePane
-from .scripts import LINES, PHASES, SCRIPT, TEXT, ScriptEngine, at, network, script, view_of
+from .scripts import (
+    IN_CELLS,
+    LINES,
+    PHASES,
+    SCRIPT,
+    TEXT,
+    ScriptEngine,
+    at,
+    network,
+    script,
+    view_of,
+)
 
 ALL_COMMANDS = ("space", "s", "i", "b", "B", "r", "R", "S", "z", "g", "G", "d", "[", "]", "f", "v",
                 "V", "D", "c", "x", "O", "a", "o", "h", "H", "k", "K", "A", "escape", "tab",
@@ -254,6 +265,19 @@ async def test_of_two_phases_of_one_name_the_one_on_the_line_is_marked() -> None
         assert heads == [
             "Predict · line 2", "Update · line 3", "┃ Loss · line 4", "▶ Update · line 5"
         ]  # fmt: skip
+
+
+async def test_a_notebook_has_the_numbers_that_jupyter_shows() -> None:
+    book = script(IN_CELLS, "/home/anna/fit.ipynb")
+    rows = [row.plain.split() for row in ScriptListing(book, 40).rows(LineMarks())]
+    assert rows[0][:3] == ["#", "%%", "[3]"]
+    assert rows[1][:3] == ["1", "import", "torch"]
+    heading = rows.index(["#", "%%", "[7]"])
+    assert rows[heading + 1][:2] == ["1", "def"]
+    app = OnePane(FormulaPane(id="formula", ascii_only=False), view_of(at(1, 0), book))
+    async with app.run_test(size=(60, 40)) as pilot:
+        await pilot.pause()
+        assert any("Predict · [7]:4" in row for row in app.screen_rows)
 
 
 # ── The numbers ─────────────────────────────────────────────────────────────────────

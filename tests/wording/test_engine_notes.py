@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from tests.ui.lessons import lesson
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.wording.engine_notes import abort_text, note_text, place_text, process_end
@@ -87,4 +89,4 @@ def test_a_command_that_a_lesson_ended_says_how() -> None:
     ],
 )
 def test_a_part_of_a_lesson_is_named_with_its_place(part: LessonPart, text: str) -> None:
-    assert place_text(Path("a.md"), part) == text
+    assert place_text(replace(lesson(), path=Path("a.md")), part) == text

@@ -43,9 +43,9 @@ def test_a_fork_that_stops_without_the_fix_has_one_loss() -> None:
 
 
 def test_in_a_notebook_the_lines_are_those_of_a_cell() -> None:
-    what, fix, _ = finding_text(FINDING, "cell 2, line {}".format).split("\n")
-    assert what.startswith("Cell 2, line 12: ")
-    assert "cell 2, line 15" in fix
+    what, fix, _ = finding_text(FINDING, "[2]:{}".format).split("\n")
+    assert what.startswith("[2]:12: ")
+    assert "[2]:15" in fix
 
 
 def test_text_of_the_code_is_plain() -> None:

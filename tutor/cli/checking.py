@@ -207,7 +207,7 @@ def findings(
         message = f"{what}; nothing more of this lesson was checked"
         found.append(Finding(path=str(lesson.path), line=error.part.line, message=message))
     except KeyboardInterrupt as stopped:
-        if where := stopped_at(lesson.path, stopped):
+        if where := stopped_at(lesson, stopped):
             _report(f"stopped at {where}")
         raise
     return found, answers

@@ -14,7 +14,7 @@ import msgspec
 
 from tutor.cli.output import warn
 from tutor.cli.parsers import FAILED, is_script
-from tutor.cli.scripts import place_in, read_outline, script_lesson, where_in, why_named
+from tutor.cli.scripts import read_outline, script_lesson, where_in, why_named
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson
@@ -24,6 +24,7 @@ from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import LoopReport
 from tutor.protocol.messages import Event, FindingsReady, InspectScript, RunRemark, ScriptInspected
 from tutor.script.lesson import lesson_of_script
+from tutor.script.line_places import place_in
 from tutor.script.outline import Outline, loop_report
 from tutor.script.source import ScriptSource
 from tutor.wording.engine_notes import abort_text, note_text, place_text
@@ -134,7 +135,7 @@ class _Inspection:
         except LessonAborted as error:
             if not is_examined:
                 raise
-            where = place_text(lesson.path, error.part)
+            where = place_text(lesson, error.part)
             raise RunError(f"{where} {abort_text(error.how)}") from error
         if is_examined:
             self._examined, self._report = number, found[0].report
@@ -159,7 +160,7 @@ class _Inspection:
         """All of it, for other programs."""
         findings = self._report.findings if self._report else ()
         return {
-            "loops": [_loop_json(loop) for loop in self._loops],
+            "loops": [_loop_json(self._source, loop) for loop in self._loops],
             "refused": self.refused,
             "examined": self._examined if self._report else None,
             "findings": [finding_values(f, place_in(self._lesson)) for f in findings],
@@ -201,10 +202,11 @@ def _reason(error: RunError) -> str:
     return note_text(Remark.of(error))
 
 
-def _loop_json(loop: _KnownLoop) -> dict[str, Any]:
+def _loop_json(source: ScriptSource, loop: _KnownLoop) -> dict[str, Any]:
     report = loop.report
     return {
         "line": report.line,
+        "place": source.place(report.line),
         "function": report.function,
         "mode": report.mode,
         "parameters": list(report.parameters),

@@ -17,7 +17,7 @@ from typing import TextIO
 from tutor.cli.comparison_report import comparison_writer
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.parsers import check_mode, is_script
-from tutor.cli.scripts import place_in, script_lesson, why_named
+from tutor.cli.scripts import script_lesson, why_named
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
@@ -32,6 +32,7 @@ from tutor.protocol.messages import (
     RunRemark,
     TrainLesson,
 )
+from tutor.script.line_places import place_in
 from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at
 from tutor.wording.findings import finding_text, finding_values, report_text
 
@@ -114,10 +115,10 @@ def train(
     try:
         client.do(command, on_event)
     except LessonAborted as error:
-        where = place_text(command.lesson.path, error.part)
+        where = place_text(command.lesson, error.part)
         raise RunError(f"{where} {abort_text(error.how)}") from error
     except KeyboardInterrupt as stopped:
-        if where := stopped_at(command.lesson.path, stopped):
+        if where := stopped_at(command.lesson, stopped):
             _write_aside(f"tutor: stopped at {where}\n")
         raise
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -19,7 +18,7 @@ from tutor.plain import one_line, plain
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
-from tutor.script.source import ScriptSource, read_script, short_place
+from tutor.script.source import ScriptSource, read_script
 from tutor.session.journal import Journal
 from tutor.session.script_bookmark import script_key
 from tutor.wording.number_format import counted
@@ -75,11 +74,6 @@ def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
     if outline.refusal is not None:
         raise ScriptError(refusal_in_source(outline.refusal, source))
     return source, outline
-
-
-def place_in(lesson: Lesson) -> Callable[[int], str]:
-    """The name of each line of a script: `line 12`; of a notebook `cell 3, line 4`."""
-    return partial(short_place, lesson.path, lesson.source)
 
 
 @contextmanager

@@ -144,9 +144,9 @@ def _outline(source: ScriptSource, number: int) -> Outline:
     if outline.refusal is not None:
         raise ScriptError(refusal_in_source(outline.refusal, source))
     if not 0 < number <= len(outline.loops):
-        lines = ", ".join(str(loop.line) for loop in outline.loops)
+        places = ", ".join(source.place(loop.line) for loop in outline.loops)
         name = one_line(source.path.name)
-        raise UsageError(f"{name} has no loop {number}; its training loops begin on line {lines}")
+        raise UsageError(f"{name} has no loop {number}; its training loops begin at {places}")
     return outline
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,7 @@ from tutor.protocol.messages import (
     Spent,
     StepPhase,
 )
+from tutor.script.line_places import place_in
 
 ASK_SECONDS = 0.3
 """Seconds that a lesson has to come to the end of an epoch after a stop."""
@@ -338,7 +340,10 @@ class EngineClient:
             return Remark("not_started", {"error": ended.last_error()})
         if self._spent:
             return Remark("ended_unclean", {"reason": self._spent})
-        where = dataclasses.asdict(place) if place is not None else {}
+        where: dict[str, Any] = {}
+        if place is not None and self._opened is not None:
+            of_line = place_in(self._opened.lesson)(place.line)
+            where = {**dataclasses.asdict(place), "place": of_line}
         if self._is_killed:
             return Remark("did_not_stop" if where else "lesson_did_not_stop", where)
         how = ended.how_ended(place)

@@ -206,8 +206,8 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
             send(RunRemark(note=note))
     for expression in run.program.expressions():
         if why := run.program.stopped.get(expression.source):
-            place = {"path": run.program.filename, "line": expression.line}
-            values = {**place, "label": expression.label, "reason": why}
+            place = run.program.place(expression.line)
+            values = {"place": place, "label": expression.label, "reason": why}
             send(RunRemark(note=Remark("no_value", values)))
     if run.diverged_at is not None:
         send(RunRemark(note=Remark("diverged", {"epoch": run.diverged_at})))

@@ -7,7 +7,7 @@ with a closing mark or end with an opening one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TextIO, TypeAlias
 
@@ -53,6 +53,8 @@ class SpokenCode:
     """Whether each line has its number before it."""
     first: int = 1
     """The number of the first line."""
+    place_of: Callable[[int], str] = "line {}".format
+    """The words for the place of each line."""
 
 
 Line: TypeAlias = str | SpokenCode
@@ -155,7 +157,10 @@ class LineWriter:
     def _code(self, code: SpokenCode) -> None:
         rows = plain(code.text).rstrip("\n").split("\n")
         if code.numbered:
-            rows = [f"Line {number}: {row}" for number, row in enumerate(rows, code.first)]
+            rows = [
+                f"{code.place_of(number).capitalize()}: {row}"
+                for number, row in enumerate(rows, code.first)
+            ]
         if len(rows) == 1:
             self._write(f"Code: {rows[0]}")
             return

@@ -8,19 +8,19 @@ from pathlib import Path
 from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, DisplayFormula, Section
 from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson, spoken_script
-from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandError, clear, typed
+from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandError, typed
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
 from tutor.plain_mode.spoken_lesson import figure, sentence, spoken_definition
 from tutor.protocol.inspections import NoPicture
 from tutor.protocol.messages import WriteSeries
+from tutor.script.line_places import line_at, place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
 from tutor.wording.findings import finding_text, report_text
 from tutor.wording.number_format import listed
-from tutor.wording.parameter_input import read_whole_number
 
 CURVE_COLUMNS = 2000
 """Epochs of a loss curve that are spoken exactly; of a longer run, so many parts."""
@@ -39,7 +39,7 @@ def _where(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     what = "Script" if view.lesson.script else "Lesson"
     yield f"{what} {view.lesson.slug}, mode {view.mode}, on {view.device}."
     if frame is not None:
-        yield spoken_lesson.where(frame)
+        yield spoken_lesson.where(view.lesson, frame)
         is_known = frame.learning_rate or not view.lesson.script
         rate = figure(frame.learning_rate) if is_known else "not known"
         yield f"The learning rate is {rate}. A run goes to epoch {view.goal}."
@@ -56,7 +56,7 @@ def _values(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     if view.frame is None:
         yield "There are no values yet."
     else:
-        yield spoken_lesson.where(view.frame)
+        yield spoken_lesson.where(view.lesson, view.frame)
         yield from all_values(view.frame)
 
 
@@ -98,14 +98,13 @@ def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
 
 def _script_code(argument: str, view: RunView) -> Iterator[Line]:
     """The lines of a phase of a script, or the file from a line on."""
-    if argument.isdecimal():
-        first = clear(lambda text: read_whole_number(text, 1), argument)
+    if (first := line_at(view.lesson, argument)) is not None:
         yield from spoken_script.code_from(view.lesson, first)
         return
     section = _phase(argument, view) if argument else view.next_section
     if section is None or not section.lines:
         raise UnclearCommandError("No line is next. Type code and the number of a line.")
-    yield spoken_script.code_of(section)
+    yield spoken_script.code_of(view.lesson, section)
 
 
 @typed("read", "[PHASE]")
@@ -163,7 +162,8 @@ def _doctor(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     on.listener.wait()
     if (report := on.session.report) is not None:
         for finding in report.findings:
-            yield from finding_text(finding).replace("`", "").split("\n")
+            text = finding_text(finding, place_in(view.lesson))
+            yield from text.replace("`", "").split("\n")
         yield report_text(report)
 
 

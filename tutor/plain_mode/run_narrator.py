@@ -152,7 +152,7 @@ class RunNarrator:
         if view is None or view.frame is None:
             self._writer.say("Nothing has changed.")
             return
-        self._writer.say(f"Nothing has changed. {where(view.frame)}")
+        self._writer.say(f"Nothing has changed. {where(view.lesson, view.frame)}")
         if attempt is not None and attempt.state == "asking":
             self._writer.say(
                 exercise_text.question(attempt, spoken_lesson.has_symbols(view.lesson))
@@ -175,7 +175,7 @@ class RunNarrator:
             case "phase" | "answer" if frame.at != was.at:
                 self._writer.apart(self._what_ran(view, frame, was, with_words=attempt is None))
             case "epochs":
-                self._writer.apart([*self._ended(frame), *changes(frame, was)])
+                self._writer.apart([*self._ended(view, frame), *changes(frame, was)])
             case "change":
                 self._writer.apart(changes(frame, was))
                 if (frame.mode, frame.device) == (was.mode, was.device):
@@ -199,14 +199,14 @@ class RunNarrator:
 
     def _progress(self, view: RunView) -> list[Line]:
         frame = view.frame
-        return [] if frame is None else [where(frame), *all_values(frame)]
+        return [] if frame is None else [where(view.lesson, frame), *all_values(frame)]
 
     @staticmethod
-    def _ended(frame: Frame) -> Iterator[Line]:
+    def _ended(view: RunView, frame: Frame) -> Iterator[Line]:
         if frame.is_epoch_end:
             yield f"Epoch {frame.at.epoch} is done."
         else:
-            yield where(frame)
+            yield where(view.lesson, frame)
 
     # ── Sections ────────────────────────────────────────────────────────────────────────
 
@@ -239,7 +239,7 @@ class RunNarrator:
         section, frame = view.next_section, view.frame
         is_there = section is not None and frame is not None and frame.next_line in section.lines
         if section is not None and is_there and self._is_new(section, "before"):
-            said += spoken_script.further_code(section)
+            said += spoken_script.further_code(view.lesson, section)
         self._writer.say(*said)
 
     def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:

@@ -383,9 +383,10 @@ def of_batches(frame: Frame) -> str:
     return f", batch {number_format.of_batches(frame)}" if frame.batches > 1 else ""
 
 
-def where(frame: Frame) -> str:
+def where(lesson: Lesson, frame: Frame) -> str:
     """The position of a run, and the next phase; of a script with the line that it begins on."""
-    epoch, following = frame.at.epoch, f"Next: {frame.next_phase}{of_line(frame.next_line)}."
+    epoch = frame.at.epoch
+    following = f"Next: {frame.next_phase}{of_line(lesson, frame.next_line)}."
     if frame.is_over:
         return where_it_ended(frame)
     if frame.phase in (None, SETUP) and not frame.at.step:

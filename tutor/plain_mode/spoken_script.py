@@ -9,6 +9,7 @@ from tutor.lesson.model import Lesson, Section, fences_of
 from tutor.plain import one_line, plain
 from tutor.plain_mode.line_writer import Line, SpokenCode
 from tutor.protocol.frame import Frame
+from tutor.script.line_places import place_in
 from tutor.session.run_view import RunView
 from tutor.wording.number_format import counted
 
@@ -24,9 +25,9 @@ def introduction(lesson: Lesson, mode: str, device: str) -> Iterator[Line]:
     yield "Setup: the script runs to its loop."
 
 
-def of_line(line: int) -> str:
+def of_line(lesson: Lesson, line: int) -> str:
     """`, line 12`; empty for a lesson, whose lines are in a file that nobody reads."""
-    return f", line {line}" if line else ""
+    return f", {place_in(lesson)(line)}" if line else ""
 
 
 def what_is_next(view: RunView) -> Iterator[Line]:
@@ -40,19 +41,21 @@ def what_is_next(view: RunView) -> Iterator[Line]:
     line = frame.next_line or (section.lines[0] if section.lines else 0)
     code = code_line(view.lesson, line)
     begins = "" if line in section.lines else "from "
-    yield f"Next: {section.phase}, {begins}line {line}{f': {code}' if code else '.'}"
+    place = f"{begins}{place_in(view.lesson)(line)}"
+    yield f"Next: {section.phase}, {place}{f': {code}' if code else '.'}"
 
 
-def further_code(section: Section) -> Iterator[Line]:
+def further_code(lesson: Lesson, section: Section) -> Iterator[Line]:
     """All lines of a phase that has more than the one that was told as the next."""
     if len(section.lines) > 1:
-        yield code_of(section)
+        yield code_of(lesson, section)
 
 
-def code_of(section: Section) -> SpokenCode:
+def code_of(lesson: Lesson, section: Section) -> SpokenCode:
     """The lines of a phase, with their numbers in the file."""
     code = "".join(fence.code for fence in fences_of([section]))
-    return SpokenCode(textwrap.dedent(code).rstrip(), numbered=True, first=section.lines[0])
+    text, first = textwrap.dedent(code).rstrip(), section.lines[0]
+    return SpokenCode(text, numbered=True, first=first, place_of=place_in(lesson))
 
 
 def code_line(lesson: Lesson, line: int) -> str:
@@ -68,10 +71,11 @@ def code_from(lesson: Lesson, first: int) -> Iterator[Line]:
         yield f"The script has {counted(len(lines), 'line')}: there is no line {first}."
         return
     chosen = lines[first - 1 : first - 1 + MOST_LINES]
-    yield SpokenCode("\n".join(chosen), numbered=True, first=first)
+    yield SpokenCode("\n".join(chosen), numbered=True, first=first, place_of=place_in(lesson))
     last = first + len(chosen) - 1
     if last < len(lines):
-        yield f"There are {len(lines) - last} more lines. Type code {last + 1} to go on."
+        place = place_in(lesson)(last + 1).removeprefix("line ")
+        yield f"There are {len(lines) - last} more lines. Type code {place} to go on."
 
 
 def where_it_ended(frame: Frame) -> str:

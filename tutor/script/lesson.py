@@ -25,6 +25,7 @@ from tutor.lesson.model import (
     is_learning_rate,
 )
 from tutor.script.formulas import formulas_of
+from tutor.script.line_places import short_place
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 
 USUAL_RATE, USUAL_EPOCHS = 0.01, 100
@@ -62,7 +63,7 @@ def lesson_of_script(source: ScriptText, outline: Outline, options: ScriptOption
         digest=source.digest,
         source=source.text,
         title=name,
-        summary=_summary(loop),
+        summary=_summary(short_place(source.path, source.text, loop.line), loop),
         order=LAST,
         modes=(loop.mode,),
         parameters={loop.mode: loop.parameters},
@@ -78,9 +79,9 @@ def lesson_of_script(source: ScriptText, outline: Outline, options: ScriptOption
     )
 
 
-def _summary(loop: TrainingLoop) -> str:
-    where = f" of `{loop.function}`," if loop.function else ""
-    return f"The training loop{where} on line {loop.line}."
+def _summary(place: str, loop: TrainingLoop) -> str:
+    where = f" of `{loop.function}`" if loop.function else ""
+    return f"The training loop{where} ({place})."
 
 
 # ── The file in pieces ──────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from tutor.script.environment import ScriptEnvironment
 from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import instrumented
 from tutor.script.lesson import learning_rate_in
+from tutor.script.line_places import full_place, short_place
 from tutor.script.log_handlers import LogHandlers
 from tutor.script.loops import outline_of
 from tutor.script.outline import TrainingLoop, loop_report
@@ -20,7 +21,6 @@ from tutor.script.parameters import ParameterTable
 from tutor.script.phase_code import for_targets, phase_statements, phases_with_code
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
-from tutor.script.source import full_place
 from tutor.training.liveness import Liveness
 from tutor.training.loop import Loop
 from tutor.training.program import Program, boxed_of
@@ -109,7 +109,8 @@ class _Opener:
         loop = ScriptLoop(self.program, self._loop, driver, device, self._table(), environment)
         loop.start()
         if driver.loop is None:
-            raise Refused("loop_not_reached", line=self._loop.line)
+            lesson, line = self._lesson, self._loop.line
+            raise Refused("loop_not_reached", place=short_place(lesson.path, lesson.source, line))
         loop.phase_statements = phase_statements(self._lesson.source, self._loop)
         if learning_rate not in (0.0, loop.learning_rate()):
             loop.set_learning_rate(loop.learning_rate(), learning_rate)

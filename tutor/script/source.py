@@ -13,8 +13,7 @@ import re
 import stat
 import tokenize
 import warnings
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,11 @@ import msgspec
 
 from tutor.errors import ScriptError
 from tutor.plain import one_line
+from tutor.script.line_places import HEADING, NOTEBOOK, Cell, full_place, named_place
 
-NOTEBOOK = ".ipynb"
 MAX_BYTES = {".py": 4 * 2**20, NOTEBOOK: 128 * 2**20}
 """By the end of the file's name: a notebook holds the pictures that its cells have drawn."""
 
-_HEADING = "# %% cell {}"
 _TIMED = re.compile(r"(\s*)%time\s+(\S.*)")
 _MAGIC = re.compile(r"\s*%[A-Za-z_]|\s*[\w.,\[\] ]+=\s*%[A-Za-z_]")
 _SHELL = re.compile(r"\s*!|\s*[\w.,\[\] ]+=\s*!")
@@ -61,53 +59,26 @@ class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """SHA-256 of the file's bytes, in hex."""
     notes: tuple[SourceNote, ...] = ()
-    cells: tuple[int, ...] = ()
-    """Of a notebook: the line of each code cell's heading; the cell's own lines follow it."""
+    cells: tuple[Cell, ...] = ()
+    """Of a notebook."""
 
     def place(self, line: int) -> str:
-        """A line as people name it: `train.py:12`, `cell 3, line 4`."""
-        return _place(self.path, self.cells, line)
+        """A line as people name it: `train.py:12`, `[3]:4`."""
+        return named_place(self.path, self.cells, line)
+
+    def full_place(self, line: int) -> str:
+        """The same with the file's name in front, in any case: `fit.ipynb [3]:4`."""
+        return f"{self.path.name} {self.place(line)}" if self.cells else self.place(line)
 
     def lines(self, first: int, last: int) -> str:
-        """The lines of a phase: `line 3`, `lines 3 to 5`, `cell 3, lines 4 to 6`."""
-        cell, _, begin = self._in_cell(first).rpartition("line ")
-        end = self._in_cell(last).rpartition("line ")
-        if first == last:
-            return f"{cell}line {begin}"
-        return f"{cell}lines {begin} to {end[2] if end[0] == cell else ''.join(end)}"
-
-    def _in_cell(self, line: int) -> str:
-        return self.place(line) if self.cells else f"line {line}"
-
-
-def cells_in(path: Path, text: str) -> tuple[int, ...]:
-    """The lines of the headings in a notebook's joined text; empty for any other file."""
-    if path.suffix.lower() != NOTEBOOK:
-        return ()
-    found: list[int] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line == _HEADING.format(len(found) + 1):
-            found.append(number)
-    return tuple(found)
-
-
-def short_place(path: Path, text: str, line: int) -> str:
-    """A line without its file: `line 12`; in a notebook's text `cell 3, line 4`."""
-    cells = cells_in(path, text)
-    return _place(path, cells, line) if cells else f"line {line}"
-
-
-def full_place(path: Path, text: str, line: int) -> str:
-    """A line with its path: `/home/a/train.py:12`, `/home/a/fit.ipynb: cell 3, line 4`."""
-    cells = cells_in(path, text)
-    return f"{path}: {_place(path, cells, line)}" if cells else f"{path}:{line}"
-
-
-def _place(path: Path, cells: tuple[int, ...], line: int) -> str:
-    if not cells:
-        return one_line(f"{path.name}:{line}")
-    cell = max(bisect_right(cells, line), 1)
-    return f"cell {cell}, line {max(line - cells[cell - 1], 1)}"
+        """The lines of a phase: `line 3`, `lines 3 to 5`, `[3]:4 to 6`, `[3]:4 to [4]:1`."""
+        if not self.cells:
+            return f"line {first}" if first == last else f"lines {first} to {last}"
+        begin, end = self.place(first), self.place(last)
+        if begin == end:
+            return begin
+        is_one = begin.partition(":")[0] == end.partition(":")[0]
+        return f"{begin} to {end.partition(':')[2] if is_one else end}"
 
 
 def read_script(path: Path) -> ScriptSource:
@@ -168,12 +139,11 @@ def _decoded(path: Path, data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _check_python(path: Path, text: str, cells: tuple[int, ...]) -> None:
+def _check_python(path: Path, text: str, cells: tuple[Cell, ...]) -> None:
     try:
         ast.parse(text)
     except SyntaxError as error:
-        where = f"{path}: {_place(path, cells, error.lineno or 1)}"
-        where = where if cells else f"{path}:{error.lineno or 1}"
+        where = full_place(path, text, error.lineno or 1)
         raise ScriptError(one_line(f"{where}: {error.msg}; fix it, then open it again")) from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, endless nesting
         raise _error(path, f"it can't be read as Python ({error}); fix it") from None
@@ -182,8 +152,11 @@ def _check_python(path: Path, text: str, cells: tuple[int, ...]) -> None:
 # ── Notebooks ─────────────────────────────────────────────────────────────────────
 
 
-def _cells(path: Path, data: bytes) -> Iterator[str]:
-    """The texts of a notebook's code cells. Notebooks of older formats are brought up to date."""
+def _cells(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
+    """The labels and texts of a notebook's code cells that are not empty.
+
+    Notebooks of older formats are brought up to date.
+    """
     import nbformat  # noqa: PLC0415 - slow to load, and only for notebooks
 
     reads: Callable[..., Any] = nbformat.reads
@@ -191,7 +164,9 @@ def _cells(path: Path, data: bytes) -> Iterator[str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of cells without an id, and the like
             book = reads(data.decode("utf-8-sig"), as_version=4)
-        cells = [str(cell.source) for cell in book.cells if cell.cell_type == "code"]
+        code = [cell for cell in book.cells if cell.cell_type == "code" and cell.source.strip()]
+        counts = [cell.get("execution_count") for cell in code]
+        texts = [str(cell.source) for cell in code]
     except Exception as error:  # noqa: BLE001 - nbformat raises what JSON, traitlets and keys raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"this is not a Jupyter notebook ({reason}); save it again in Jupyter"
@@ -199,24 +174,33 @@ def _cells(path: Path, data: bytes) -> Iterator[str]:
     language = str(book.metadata.get("kernelspec", {}).get("language", "python"))
     if language.lower() not in ("python", ""):
         raise _error(path, f"its language is {language}; the tutor steps Python")
-    if not any(cell.strip() for cell in cells):
+    if not texts:
         raise _error(path, "it has no code cell; write a training loop in one")
-    yield from cells
+    yield from zip(_labels(counts), texts, strict=True)
 
 
-def _joined(cells: Iterator[str]) -> tuple[str, tuple[int, ...], tuple[SourceNote, ...]]:
-    """The cells as one text, each below its heading; the lines of the headings; the notes."""
+def _labels(counts: Sequence[object]) -> Iterator[str]:
+    """The numbers that Jupyter shows beside cells, or will show once it has run all of them."""
+    known = [count for count in counts if type(count) is int and 0 < count < 10**6]
+    is_run = len({*known}) == len(counts)
+    yield from (f"{count if is_run else at}" for at, count in enumerate(counts, 1))
+
+
+def _joined(
+    cells: Iterable[tuple[str, str]],
+) -> tuple[str, tuple[Cell, ...], tuple[SourceNote, ...]]:
+    """The cells as one text, each below its heading; the cells' places; the notes."""
     lines: list[str] = []
-    headings: list[int] = []
+    found: list[Cell] = []
     notes: list[SourceNote] = []
-    for number, cell in enumerate(cells, 1):
-        lines.append(_HEADING.format(number))
-        headings.append(len(lines))
+    for label, cell in cells:
+        lines.append(HEADING.format(label))
+        found.append(Cell(len(lines), label))
         for line, (code, shown) in zip(_lines(cell), _python_lines(cell), strict=True):
             lines.append(shown)
             if code:
                 notes.append(SourceNote(code, len(lines), line.strip()))
-    return "\n".join(lines) + "\n", tuple(headings), tuple(notes)
+    return "\n".join(lines) + "\n", tuple(found), tuple(notes)
 
 
 def _lines(cell: str) -> list[str]:

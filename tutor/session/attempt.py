@@ -46,6 +46,8 @@ class CodePlace:
     """The line itself, to be quoted in an exercise: the file is not in view there."""
     is_own: bool = False
     """Whether it is the code that the learner fixes."""
+    in_cell: str = ""
+    """The line in a notebook's cell: `[3]:2`."""
 
     @property
     def is_in_file(self) -> bool:

@@ -44,6 +44,7 @@ from tutor.protocol.messages import (
     Switch,
     WriteSeries,
 )
+from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace
 from tutor.session.printed_text import RunOutput
 from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
@@ -323,7 +324,7 @@ class EngineSession:
         if event.stopped is not None:
             self._stopped(event.stopped, is_undone=False)
         elif failed is not None and not isinstance(command, OpenLesson):  # there is no run
-            self.tell("phase_failed", kind="failed", place=CodePlace(failed.phase, failed.line))
+            self.tell("phase_failed", kind="failed", place=self._code_place(failed))
         elif not isinstance(command, Inspect):  # which the learner has not asked for
             notes, can_restart = (event.note,), event.can_restart
             self.tell("engine_notes", kind="refused", notes=notes, can_restart=can_restart)
@@ -332,8 +333,14 @@ class EngineSession:
 
     def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:
         kind: NoticeKind = "info" if is_undone else "refused"
-        place = CodePlace(at.phase, at.line)
+        place = self._code_place(at)
         self.tell("stopped", kind=kind, place=place, is_undone=is_undone)
+
+    def _code_place(self, at: LessonFailed | StoppedAt) -> CodePlace:
+        lesson = self.view.lesson if self.view else None
+        is_in_cell = lesson and at.line and cells_in(lesson.path, lesson.source)
+        place = place_in(lesson)(at.line) if lesson and at.line and is_in_cell else ""
+        return CodePlace(at.phase, at.line, in_cell=place)
 
     def _open_as_closely_as_possible(self, refused: OpenLesson, reason: Remark) -> None:
         """Say why a lesson can't be opened as asked, and open it as closely as possible."""
@@ -426,7 +433,7 @@ class EngineSession:
     def _lesson_failed(self, event: LessonFailed) -> None:
         if self.view is not None:
             self.view = replace(self.view, failed=event, target=None)
-        self.tell("phase_failed", kind="failed", place=CodePlace(event.phase, event.line))
+        self.tell("phase_failed", kind="failed", place=self._code_place(event))
 
     def _process_ended(self, event: ProcessEnded) -> None:
         self._unanswered.clear()

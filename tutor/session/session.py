@@ -33,6 +33,7 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import Engine, EngineSession
 from tutor.session.exercise_controller import ExerciseController
@@ -428,7 +429,7 @@ def script_refusal(command: Command, view: RunView | None) -> Notice | None:
             return Notice("script_device", {"name": view.device})
         case Restart(new_seed=True) | Reseed():
             line = own_seed_line(view.lesson.source)
-            return Notice("script_seed", {"line": line}) if line else None
+            return Notice("script_seed", {"place": place_in(view.lesson)(line)}) if line else None
         case StepPhase() | StepEpoch() | RunTo() if view.frame is not None and view.frame.is_over:
             return Notice("script_over")
     return None

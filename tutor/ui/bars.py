@@ -12,6 +12,7 @@ from textual.reactive import var
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.protocol.messages import LessonFailed
+from tutor.script.line_places import place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import text_styles
 from tutor.ui.commands import KEYS, NOT_FOR_SCRIPTS, AppCommand, footer
@@ -107,7 +108,8 @@ class ErrorBar(Bar):
         from tutor.ui.exercise_lines import where_failed  # noqa: PLC0415 - not for the menu
 
         name = self.view.lesson.path.name
-        where = f"{name}, line {failed.line}" if failed.line else name
+        place_of = place_in(self.view.lesson)
+        where = f"{name}, {place_of(failed.line)}" if failed.line else name
         where = where_failed(failed, self.attempt) or where
         phase = one_line(failed.phase)
         what = (
@@ -168,7 +170,7 @@ def _next(view: RunView | None) -> Iterable[Piece]:
     yield "next: "
     yield (f"▶ {frame.next_phase}", text_styles.NEXT)
     if frame.next_line:
-        yield f", line {frame.next_line}"
+        yield f", {place_in(view.lesson)(frame.next_line)}"
 
 
 def _progress(view: RunView, width: int) -> Content:

@@ -10,6 +10,7 @@ from textual.style import Style
 
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
+from tutor.script.line_places import cells_in, line_in_cell
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.code_lines import FAILED, FOLDED, fold_at, highlighted
@@ -81,7 +82,8 @@ class ScriptListing:
     def __init__(self, lesson: Lesson, width: int) -> None:
         self._code = _code(lesson.source)
         self._labels = _labels(lesson)
-        self._digits = len(str(len(self._code)))
+        self._cells = cells_in(lesson.path, lesson.source)
+        self._digits = max(len(self._number(line)) for line in range(1, len(self._code) + 1))
         self._room = max(_LEAST_ROOM, width - text_styles.GUTTER - self._digits - 1)
         self._rows: list[Content] = []
         self._starts: list[int] = []
@@ -124,6 +126,10 @@ class ScriptListing:
         """The row behind a line."""
         return self._starts[number] if number < len(self._starts) else len(self._rows)
 
+    def _number(self, line: int) -> str:
+        """The number beside a line: that in the file, or in the cell of a notebook."""
+        return f"{line_in_cell(self._cells, line)[1] or ''}" if self._cells else f"{line}"
+
     def _line(self, number: int, marks: LineMarks) -> Iterator[tuple[int, Content]]:
         """The rows of a line, each with the character that it begins with.
 
@@ -134,7 +140,7 @@ class ScriptListing:
             content = content.stylize(text_styles.ACTIVE, marks.chosen.start, marks.chosen.end)
         mark = _mark(number, marks)
         style = _style(number, marks)
-        margin = f"{number:>{self._digits}} "
+        margin = f"{self._number(number):>{self._digits}} "
         room = self._room - (len(label) + _LABEL_GAP if label else 0)
         room, at = max(_LEAST_ROOM, room), 0
         while True:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from tutor.lesson.model import WANTED
+from tutor.lesson.model import WANTED, Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import GRADIENT_CHECK, LessonPart, ProcessEnded
+from tutor.script.line_places import full_place
 
 _TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
@@ -33,7 +33,7 @@ _TEMPLATES: Mapping[str, str] = {
     "bad_value": "{value:g} is no finite number that {name} can hold ({dtype})",
     # ── Of a learner's own script
     "no_loop_number": "there is no training loop {number}: the script has {count}",
-    "loop_not_reached": "the script came to its end without reaching its loop on line {line}",
+    "loop_not_reached": "the script came to its end without reaching its loop ({place})",
     "package_missing": (
         "{place}: the module {module} is not installed for the tutor's Python: "
         "install {package} there (pip install {package})"
@@ -96,15 +96,15 @@ _TEMPLATES: Mapping[str, str] = {
     "runs_again": "is being run again: epoch {epoch} of {of}",
     # ── Of a run without a screen
     "sets_a_seed": "the code sets a seed: --seed changes only what it draws before that",
-    "no_value": "{path}:{line}: {label} has no value: {reason}",
+    "no_value": "{place}: {label} has no value: {reason}",
     "diverged": "the loss is not finite from epoch {epoch} on",
     # ── Of the end of a process
     "not_started": "the process that runs lessons could not start: {error}",
     "ended_unclean": "{reason}: its process was ended",
-    "did_not_stop": "{what}, line {line}, would not stop: its process was ended",
+    "did_not_stop": "{what}, {place}, would not stop: its process was ended",
     "lesson_did_not_stop": "the code would not stop: its process was ended",
     "no_end": (
-        "{what}, line {line}, did not come to its end within {seconds:g} s: its process was ended"
+        "{what}, {place}, did not come to its end within {seconds:g} s: its process was ended"
     ),
     "exited": "the process exited with status {status}",
     "killed": "the process was ended by {signal}",
@@ -166,16 +166,17 @@ def part_text(part: LessonPart) -> str:
     return one_line(f"exercise {part.exercise}{key}{after}")
 
 
-def place_text(path: Path, part: LessonPart) -> str:
-    """The part, and where it is in the lesson's file."""
+def place_text(lesson: Lesson, part: LessonPart) -> str:
+    """The place in a lesson's or a script's file, with the part, that a command ended at."""
+    place = full_place(lesson.path, lesson.source, part.line)
     text = part_text(part)
-    return one_line(f"{path}:{part.line}: {text}" if text else f"{path}:")
+    return one_line(f"{place}: {text}" if text else f"{lesson.path}:")
 
 
-def stopped_at(path: Path, stopped: KeyboardInterrupt) -> str:
+def stopped_at(lesson: Lesson, stopped: KeyboardInterrupt) -> str:
     """The place that a command of the command line was stopped at; empty if it is unknown."""
     part = stopped.args[0] if stopped.args else None
-    return place_text(path, part) if isinstance(part, LessonPart) else ""
+    return place_text(lesson, part) if isinstance(part, LessonPart) else ""
 
 
 def _element_set(name: str, index: list[int], value: float) -> str:

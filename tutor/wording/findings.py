@@ -183,7 +183,7 @@ def line_place(line: int) -> str:
 def finding_text(finding: DoctorFinding, place_of: Callable[[int], str] = line_place) -> str:
     """One to three lines: what is wrong, how to fix it, and where it is explained.
 
-    `place_of` names a line as people do: in a notebook, `cell 3, line 4`.
+    `place_of` names a line as people do: in a notebook, `[3]:4`.
     """
     values = {name: _shown(value) for name, value in finding.numbers.items()}
     variable = one_line(finding.variable)

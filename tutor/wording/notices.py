@@ -83,7 +83,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
         "Epoch {epoch} is the last of the loop",
         "{step_epoch} or {toggle_run} runs the rest of the script",
     ),
-    "script_seed": ("The script sets its own seed on line {line}: no other one changes anything",),
+    "script_seed": ("The script sets its own seed ({place}): no other one changes anything",),
     "script_over": ("The script has ended", "{back_phase} goes back", _STARTS_AGAIN),
     "script_device": ("A script chooses its own device: this is {name}",),
     "script_export": ("A script is a file already: only its figures can be written, as .csv",),
@@ -196,7 +196,7 @@ def _rate_stays(values: Values, commands: Commands) -> Iterable[str]:
 
 def _phase_failed(values: Values, commands: Commands) -> Iterable[str]:
     place: CodePlace = values["place"]
-    line = f", line {place.line}" if place.is_in_file else ""
+    line = f", {_line_in_file(place)}" if place.is_in_file else ""
     phase = one_line(place.phase)
     yield f"{phase[:1].upper()}{phase[1:]} failed{line}{_line_of_code(place)}"
     yield _filled(_STARTS_AGAIN, commands)
@@ -204,10 +204,14 @@ def _phase_failed(values: Values, commands: Commands) -> Iterable[str]:
 
 def _stopped(values: Values, commands: Commands) -> Iterable[str]:
     place: CodePlace = values["place"]
-    line = f", line {place.line}," if place.is_in_file else ""
+    line = f", {_line_in_file(place)}," if place.is_in_file else ""
     undone = "; its changes were undone" if values["is_undone"] else ""
     running = f"{line} was still running{_line_of_code(place)}"
     yield f"Stopped: {one_line(place.phase)}{running}{undone}"
+
+
+def _line_in_file(place: CodePlace) -> str:
+    return place.in_cell or f"line {place.line}"
 
 
 def _line_of_code(place: CodePlace) -> str:

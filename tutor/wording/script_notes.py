@@ -71,12 +71,12 @@ def refusal_text(refusal: Refusal, name: str) -> str:
 
 
 def refusal_in_source(refusal: Refusal, source: ScriptSource) -> str:
-    """The same, with the line as people name it in a notebook: `cell 3, line 4`."""
+    """The same, with the line as people name it in a notebook: `[3]:4`."""
     if refusal.line is None or not source.cells:
         return refusal_text(refusal, source.path.name)
     return refusal_text(
         Refusal(refusal.code, None, refusal.values),
-        f"{source.path.name}: {source.place(refusal.line)}",
+        source.full_place(refusal.line),
     )
 
 

@@ -18,6 +18,7 @@ from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import SETUP, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Value
+from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
 from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import RunView
@@ -331,7 +332,7 @@ class FormulaPane(LinesPane):
             style = text_styles.NEXT if is_next else text_styles.HEADING
             heading = line(state.heading_mark, (one_line(section.heading), style))
             if lesson.script is not None:
-                heading += line((f" · line {section.line}", text_styles.DIM))
+                heading += line((f" · {place_in(lesson)(section.line)}", text_styles.DIM))
             lines += heading.wrap(state.width)
         indent = INDENT if section.heading else ""
         start = line(state.line_mark, FORMULA_INDENT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
@@ -16,12 +16,13 @@ from textual.widgets import Static
 
 from tutor.protocol.findings import DoctorFinding, DoctorReport
 from tutor.protocol.messages import Examine, Pause
+from tutor.script.line_places import place_in
 from tutor.session.session import Session
 from tutor.ui import text_styles
 from tutor.ui.commands import DOCTOR_COMMANDS, KEYS, bindings
 from tutor.ui.screens.lists import CURSOR, ListPane
 from tutor.ui.text_styles import line
-from tutor.wording.findings import finding_text, report_text
+from tutor.wording.findings import finding_text, line_place, report_text
 from tutor.wording.notices import notice_text
 
 
@@ -64,7 +65,10 @@ class DoctorScreen(ModalScreen[Explanation | None]):
         if not (panes := self.query(FindingsPane)):
             return
         report = self.session.report
-        panes.first().report = report
+        pane, view = panes.first(), self.session.view
+        if view is not None:
+            pane.place_of = place_in(view.lesson)
+        pane.report = report
         words = report_text(report) if report else notice_text(self.session.notice, KEYS)
         if self.session.awaits(Examine):
             words = "Examining a second run of this code …"
@@ -102,6 +106,8 @@ class FindingsPane(ListPane):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
+        self.place_of: Callable[[int], str] = line_place
+        """The words for a line of the code."""
         self._starts: list[int] = []
         """The first line of each finding, and the line after the last."""
 
@@ -130,7 +136,7 @@ class FindingsPane(ListPane):
         return lines
 
     def _rows(self, index: int, finding: DoctorFinding, width: int) -> Iterator[Content]:
-        first, *others = finding_text(finding).split("\n")
+        first, *others = finding_text(finding, self.place_of).split("\n")
         room = max(20, width - len(CURSOR))
         for row, content in enumerate(line((first, text_styles.STRONG)).wrap(room)):
             marked = self.marked(index, content, width) if not row else None
