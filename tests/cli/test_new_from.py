@@ -188,6 +188,111 @@ for epoch in range(3):
     opt.step()
 """
 
+COUNTED = """\
+import torch
+torch.manual_seed(0)
+x = torch.randn(8)
+w = torch.zeros(1, requires_grad=True)
+LAST = 4
+epoch = 1
+while epoch <= LAST:
+    y_pred = w * x
+    loss = ((y_pred - 3 * x) ** 2).mean()
+    loss.backward()
+    with torch.no_grad():
+        w -= 0.1 * w.grad
+    w.grad = None
+    print(epoch, loss.item())
+    epoch += 1
+"""
+METHOD = """\
+import numpy as np
+
+class Regression:
+    'A line.'
+
+    def __init__(self, lr=0.01, n_iters=1000):
+        self.lr = lr
+        self.n_iters = n_iters
+        self.weights = None
+        self.bias = None
+
+    def fit(self, X, y):
+        n, features = X.shape
+        self.weights, self.bias = np.zeros(features), 0.0
+        self.history = []
+        for i in range(self.n_iters):
+            y_pred = self.predict(X)
+            loss = self._loss(y_pred, y)
+            dw = 2 / n * X.T @ (y_pred - y)
+            db = 2 / n * np.sum(y_pred - y)
+            # down the slope
+            self.weights -= self.lr * dw
+            self.bias -= self.lr * db
+            self.history.append(loss)
+            if i % 2 == 0:
+                print(f"{i}: {self.history[-1]:.6f}")
+
+    def predict(self, X):
+        return X @ self.weights + self.bias
+
+    def _loss(self, y_pred, y):
+        return np.mean((y_pred - y) ** 2)
+
+if __name__ == "__main__":
+    rng = np.random.default_rng(0)
+    X_train = rng.normal(size=(20, 2))
+    y_train = X_train @ np.array([1.0, -2.0]) + 0.5
+    model = Regression(lr=0.1, n_iters=4)
+    model.fit(X_train, y_train)
+    print(model.predict(X_train[:1]))
+"""
+LISTED = """\
+import torch
+torch.manual_seed(4)
+x = torch.randn(8, 2)
+W = torch.randn(2, 1, requires_grad=True)
+b = torch.zeros(1, requires_grad=True)
+params = [W, b]
+lr = 0.1
+for epoch in range(3):
+    y_pred = x @ W + b
+    loss = ((y_pred - x[:, :1]) ** 2).mean()
+    for p in params:
+        p.grad = None
+    loss.backward()
+    with torch.no_grad():
+        for p in params:
+            p -= lr * p.grad
+    print(epoch, loss.item())
+"""
+TRAINER = """\
+import torch
+from torch import nn
+torch.manual_seed(2)
+
+class Trainer:
+    def __init__(self, rate):
+        self.model = nn.Linear(2, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate)
+        self.data = torch.randn(10, 2)
+
+    def train(self):
+        for epoch in range(3):
+            total = self.one_epoch(epoch)
+            print(epoch, total)
+
+    def one_epoch(self, epoch):
+        self.optimizer.zero_grad()
+        prediction = self.model(self.data)
+        loss = nn.functional.mse_loss(prediction, self.data.sum(1, keepdim=True))
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+Trainer(0.1).train()
+"""
+
 
 @pytest.fixture(autouse=True)
 def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,8 +351,15 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
         ),
         (SAMPLES, ("w",), {"w": "w"}),
         (FUNCTIONS, ("weight", "bias"), {"weight": "net.weight", "bias": "net.bias"}),
+        (COUNTED, ("w",), {"w": "w"}),
+        (METHOD, ("weights", "bias"), {"weights": "model.weights", "bias": "model.bias"}),
+        (LISTED, ("W", "b"), {"W": "W", "b": "b"}),
+        (TRAINER, ("weight", "bias"), {}),
     ],
-    ids=["manual", "autograd", "optimizer", "model", "samples", "functions"],
+    ids=[
+        *("manual", "autograd", "optimizer", "model", "samples", "functions"),
+        *("counted", "method", "listed", "trainer"),
+    ],
 )
 def test_the_lesson_runs_to_the_numbers_of_the_script(
     text: str, parameters: Sequence[str], same: dict[str, str]
@@ -264,8 +376,19 @@ def test_the_lesson_runs_to_the_numbers_of_the_script(
 
 @pytest.mark.parametrize(
     "text",
-    [MANUAL, AUTOGRAD, MODEL, FUNCTIONS, TENSORS_BY_HAND, CLIPPED],
-    ids=["manual", "autograd", "model", "functions", "tensors", "clipped"],
+    [
+        MANUAL,
+        AUTOGRAD,
+        MODEL,
+        FUNCTIONS,
+        TENSORS_BY_HAND,
+        CLIPPED,
+        COUNTED,
+        METHOD,
+        LISTED,
+        TRAINER,
+    ],
+    ids=lambda text: next(n for n, value in globals().items() if value is text).lower(),
 )
 def test_the_lesson_passes_the_check(text: str) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
@@ -374,6 +497,40 @@ LOOP = inside(FOR, STEP)
 def test_what_no_lesson_can_say_is_refused_with_its_line(text: str, line: int, says: str) -> None:
     with pytest.raises(ScriptError, match=rf"train\.py:{line}: .*{says}"):
         made(HEAD + text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("class Trainer:", "class Trainer(nn.Module):"),
+        ("Trainer(0.1).train()", "a, b = Trainer(0.1), Trainer(0.2)\na.train()"),
+        ("Trainer(0.1).train()", "t = Trainer(0.1)\nprint(t)\nt.train()"),
+        ("torch.manual_seed(2)", "data = 3"),
+        ("        prediction = self.model", "        model = 0\n        prediction = self.model"),
+        ("    def train(self)", "    @torch.enable_grad()\n    def train(self)"),
+    ],
+    ids=["base", "two instances", "bare", "module's name", "local name", "decorated"],
+)
+def test_a_class_that_is_more_than_its_names_is_refused(before: str, after: str) -> None:
+    text = TRAINER.replace(before, after)
+    compile(text, "train.py", "exec")
+    with pytest.raises(ScriptError, match=r"train\.py:\d+: "):
+        made(text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("    epoch += 1", "    epoch += 2"),
+        ("    w.grad = None", "    w.grad = None\n    LAST = 9"),
+        ("    w.grad = None", "    w.grad = None\n    if epoch > 2:\n        epoch += 1"),
+        ("epoch = 1", "epoch = len(x)"),
+        ("epoch <= LAST", "epoch <= LAST and w < 9"),
+    ],
+)
+def test_a_while_loop_that_does_not_just_count_is_refused(before: str, after: str) -> None:
+    with pytest.raises(ScriptError, match=r"train\.py:7: a while loop"):
+        made(COUNTED.replace(before, after))
 
 
 # ── The command ─────────────────────────────────────────────────────────────────────

@@ -118,6 +118,7 @@ class InlinedCalls:
 def _without_return(function: ast.FunctionDef, statement: ast.stmt) -> Iterator[ast.stmt]:
     """A function's statements; what it returns is given to the names that take it."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    body = [inner for inner in body if not isinstance(inner, ast.Global)]
     last = body[-1] if body else None
     if not isinstance(last, ast.Return):
         yield from body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 StatementT = TypeVar("StatementT", bound=ast.stmt)
@@ -96,7 +96,7 @@ def renamed(code: str, names: Mapping[str, str]) -> str:
             node.id = names[node.id]
         return ast.unparse(tree)
     places = ((n.lineno, n.col_offset, n.end_col_offset or 0, names[n.id]) for n in found)
-    return _replaced(code, places)
+    return replaced(code, places)
 
 
 def with_rate(code: str, calls: Sequence[ast.Call], rate: str) -> str:
@@ -107,7 +107,7 @@ def with_rate(code: str, calls: Sequence[ast.Call], rate: str) -> str:
         assert value is not None
         assert value.end_col_offset is not None
         places.append((value.lineno, value.col_offset, value.end_col_offset, rate))
-    return _replaced(code, places)
+    return replaced(code, places)
 
 
 def rate_argument(call: ast.Call) -> ast.expr | None:
@@ -118,10 +118,10 @@ def rate_argument(call: ast.Call) -> ast.expr | None:
     return value if is_number else None
 
 
-def _replaced(code: str, places: object) -> str:
+def replaced(code: str, places: Iterable[tuple[int, int, int, str]]) -> str:
     """The code with texts in place of others: line, first and last column in bytes, new text."""
     lines = [line.encode() for line in code.split("\n")]
-    for line, start, end, new in sorted(places, reverse=True):  # type: ignore[call-overload]
+    for line, start, end, new in sorted(places, reverse=True):
         lines[line - 1] = lines[line - 1][:start] + new.encode() + lines[line - 1][end:]
     return b"\n".join(lines).decode()
 

@@ -33,7 +33,8 @@ def watched_parameters(
         raise refusal(
             place, loop.line, "the code does not tell the parameters; update them by name"
         )
-    for name in loop.parameters:
+    parameters = tuple(p for name in loop.parameters for p in _elements(name, loop, facts))
+    for name in parameters:
         if name in facts.iterated:
             reason = f"`{name}` holds several parameters, and a lesson names each of them"
             raise refusal(place, loop.line, f"{reason}; write them as `w1`, `w2`, …")
@@ -45,7 +46,17 @@ def watched_parameters(
         raise refusal(place, loop.line, f"{reason}; use tensors of PyTorch")
     names = facts_names(tree)
     gradients = _own_gradients(loop, facts, names, place) if loop.mode == "manual" else ()
-    return Watched(loop.parameters, (), tuple(gradients))
+    return Watched(parameters, (), tuple(gradients))
+
+
+def _elements(name: str, loop: TrainingLoop, facts: CodeFacts) -> tuple[str, ...]:
+    """The names in a list of parameters, which autograd's are changed in place; else the name."""
+    match facts.resolved(ast.Name(name)):
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) if loop.mode == "autograd":
+            names = tuple(e.id for e in elements if isinstance(e, ast.Name))
+            is_fixed = all(facts.only_value(e) is not None for e in elements)
+            return names if is_fixed and len(names) == len(elements) else (name,)
+    return (name,)
 
 
 def _own_gradients(

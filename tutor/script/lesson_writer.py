@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from tutor.errors import ScriptError
 from tutor.lesson.model import REPORT, SETUP, DisplayFormula
 from tutor.script.batches import BatchCounter, Batches
@@ -24,9 +26,12 @@ from tutor.script.code_pieces import (
     renamed,
     with_rate,
 )
+from tutor.script.counted_while import with_for_loop
+from tutor.script.flat_class import without_class
 from tutor.script.formulas import formulas_of
 from tutor.script.lesson import USUAL_RATE, learning_rate_in
 from tutor.script.lesson_parameters import Watched, watched_parameters
+from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 from tutor.script.source import ScriptSource
 from tutor.script.straight_code import Straightener
@@ -61,7 +66,23 @@ class WrittenLesson:
 
 def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) -> WrittenLesson:
     """The lesson of the script's loop with this number. Raises ScriptError with the line."""
-    return _Writer(source, outline.loops[number - 1]).written(slug)
+    loop = outline.loops[number - 1]
+    if (flat := without_class(source.text, loop)) is not None:
+        origin = tuple(flat.origin)
+        source, loop = _rewritten(source, loop, number, flat.text, origin)
+    text = with_for_loop(source.text, loop.line)
+    source, loop = _rewritten(source, loop, number, text, source.origin)
+    return _Writer(source, loop).written(slug)
+
+
+def _rewritten(
+    source: ScriptSource, loop: TrainingLoop, number: int, text: str, origin: tuple[int, ...]
+) -> tuple[ScriptSource, TrainingLoop]:
+    """The source with another text that computes the same, and the loop in it."""
+    loops = outline_of(text).loops if text != source.text else ()
+    if len(loops) < number:
+        return source, loop
+    return msgspec.structs.replace(source, text=text, origin=origin), loops[number - 1]
 
 
 class _Writer:

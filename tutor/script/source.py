@@ -61,9 +61,12 @@ class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[SourceNote, ...] = ()
     cells: tuple[Cell, ...] = ()
     """Of a notebook."""
+    origin: tuple[int, ...] = ()
+    """By line: the file's own line, where the text was written anew."""
 
     def place(self, line: int) -> str:
         """A line as people name it: `train.py:12`, `[3]:4`."""
+        line = self.origin[line - 1] if 0 < line <= len(self.origin) else line
         return named_place(self.path, self.cells, line)
 
     def full_place(self, line: int) -> str:

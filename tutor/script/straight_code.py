@@ -59,12 +59,15 @@ class Straightener:
             raise self._refusal(
                 self._outline.line,
                 f"the loop stands in `{where}`, and only a loop at the top level, or in a function "
-                "of the file that is called once from there, can become a lesson; move it there",
+                "of the file that is called once from there, can become a lesson (or in a method "
+                "of a class without bases that has one instance, where each name of an attribute "
+                "stands for one thing); move it there",
             )
         if not isinstance(loop, ast.For):
             raise self._refusal(
                 loop.lineno,
-                "a while loop has no number of epochs; write `for epoch in range(100):`",
+                "a while loop has a number of epochs only where it counts them, the last line "
+                "being `epoch += 1`; write `for epoch in range(100):`",
             )
         return self._cut(loop, setup)
 
@@ -83,7 +86,8 @@ class Straightener:
         for at, statement in enumerate(body):
             inner = self._way_into(statement)
             if inner is None:
-                setup.append(statement)
+                if not isinstance(statement, ast.Global):
+                    setup.append(statement)
                 continue
             if at + 1 < len(body):
                 self._left_out = first_line(body[at + 1])

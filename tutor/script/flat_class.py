@@ -1,0 +1,230 @@
+"""A script whose training loop is a method, written without the class: `self.w` becomes `w`.
+
+Only where that computes the same: the class has one instance, and is used for nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tutor.script.call_inlining import InlinedCalls, stored_in
+from tutor.script.code_pieces import CodePieces, first_line, indented, replaced
+from tutor.script.outline import TrainingLoop
+
+
+@dataclass(slots=True)
+class FlatText:
+    """The text without the class."""
+
+    rows: list[str] = field(default_factory=list)
+    origin: list[int] = field(default_factory=list)
+    """By row: the line of the file that it was made from."""
+
+    def add(self, code: str, line: int) -> None:
+        """Add the rows of code that begins on a line of the file."""
+        for number, row in enumerate(code.split("\n")):
+            self.rows.append(row)
+            self.origin.append(line + number)
+
+    @property
+    def text(self) -> str:
+        """All rows."""
+        return "\n".join(self.rows) + "\n"
+
+
+def without_class(text: str, loop: TrainingLoop) -> FlatText | None:
+    """The text without the class whose method the loop is in; None where there is none such."""
+    tree = ast.parse(text)
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef) and _holds(statement, loop.line):
+            flat = _FlatClass(text, tree, statement, loop)
+            return flat.written() if flat.can_be_written() else None
+    return None
+
+
+class _FlatClass:
+    """Writes the functions of a class, and what its one instance is used for, without either."""
+
+    def __init__(self, text: str, tree: ast.Module, of: ast.ClassDef, loop: TrainingLoop) -> None:
+        self._tree, self._class, self._loop = tree, of, loop
+        self._pieces = CodePieces(text)
+        self._methods = {n.name: n for n in of.body if isinstance(n, ast.FunctionDef)}
+        self._init = self._methods.get("__init__")
+        self._own = [n for n in ast.walk(tree) if self._is_instance(n)]
+        """The call that makes the instance."""
+        self._names = {n.args.args[0].arg for n in self._methods.values() if n.args.args}
+        """`self`, and the name of the instance."""
+        for node in ast.walk(tree):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) if value in self._own:
+                    self._names.add(name)
+
+    def _is_instance(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.Call) and ast.unparse(node.func) == self._class.name
+
+    # ── Whether it can be written ───────────────────────────────────────────────────
+
+    def can_be_written(self) -> bool:
+        """Whether the class is plain, has one instance, and no name would stand for two things."""
+        of = self._class
+        others = [n for n in of.body if n not in self._methods.values() and not _is_text(n)]
+        uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == of.name]
+        is_plain = not (of.bases or of.keywords or of.decorator_list or others)
+        has_self = all(m.args.args and not m.decorator_list for m in self._methods.values())
+        if not (is_plain and has_self and len(uses) == len(self._own) == 1):
+            return False
+        attributes = {n.value for n in self._attributes(self._tree)}
+        for node in ast.walk(self._tree):
+            is_bare = isinstance(node, ast.Name) and node not in attributes
+            if is_bare and node.id in self._names and not self._is_made(node):  # type: ignore[attr-defined]
+                return False
+        return not self._is_ambiguous()
+
+    def _is_made(self, name: ast.AST) -> bool:
+        """Whether a name is given the instance there."""
+        made = (n for n in ast.walk(self._tree) if isinstance(n, ast.Assign))
+        return any(n.targets == [name] and n.value in self._own for n in made)
+
+    def _attributes(self, node: ast.AST) -> Iterator[ast.Attribute]:
+        """All `self.x` in some code, and those of the instance."""
+        for inner in ast.walk(node):
+            match inner:
+                case ast.Attribute(value=ast.Name(id=name)) if name in self._names:
+                    yield inner
+
+    def _is_ambiguous(self) -> bool:
+        """Whether the name of an attribute or method stands for something else already."""
+        own = {n.attr for n in self._attributes(self._tree)} | {*self._methods} - {"__init__"}
+        outside = [s for s in self._tree.body if s is not self._class]
+        taken = {*dir(builtins)} | {n for s in outside for n in _names_in(s)}
+        if own & taken or any(name.startswith("__") for name in own):
+            return True
+        for method in self._methods.values():
+            parameters = {a.arg for a in _arguments(method)}
+            local = own & (parameters | {*stored_in(method)})
+            kept = {n for s in method.body if (n := self._kept(s))} & parameters
+            is_inlined = method is self._init or _holds(method, self._loop.line)
+            if local - kept or (local and not is_inlined):
+                return True
+        return False
+
+    def _kept(self, statement: ast.stmt) -> str:
+        """`lr` of `self.lr = lr`."""
+        match statement:
+            case ast.Assign(targets=[ast.Attribute() as target], value=ast.Name(id=name)):
+                is_own = any(target is n for n in self._attributes(statement))
+                return name if is_own and target.attr == name else ""
+        return ""
+
+    # ── Writing it ──────────────────────────────────────────────────────────────────
+
+    def written(self) -> FlatText:
+        """The text without the class."""
+        flat = FlatText()
+        self._write(self._tree.body, flat, "")
+        return flat
+
+    def _write(self, body: Iterable[ast.stmt], flat: FlatText, margin: str) -> None:
+        for statement in body:
+            line = first_line(statement)
+            if statement is self._class:
+                for method in self._methods.values():
+                    if method is not self._init:
+                        self._write_function(method, flat)
+            elif isinstance(statement, ast.If) and self._own[0] in ast.walk(statement):
+                flat.add(f"{margin}if {ast.unparse(statement.test)}:", line)
+                self._write(statement.body, flat, margin + "    ")
+            elif self._own[0] in ast.walk(statement):
+                self._write_instance(statement, flat, margin)
+            else:
+                self._add(statement, flat, margin)
+
+    def _write_function(self, method: ast.FunctionDef, flat: FlatText) -> None:
+        head = ast.parse(ast.unparse(method)).body[0]
+        assert isinstance(head, ast.FunctionDef)
+        head.args.args.pop(0)
+        head.body = [ast.Pass()]
+        flat.add(self._renamed(ast.unparse(head)).rpartition("\n")[0], method.lineno)
+        stored = {n.attr for n in self._attributes(method) if isinstance(n.ctx, ast.Store)}
+        if stored:
+            flat.add(f"    global {', '.join(sorted(stored))}", method.lineno)
+        for statement in method.body:
+            if not self._kept(statement):
+                self._add(statement, flat, "    ")
+
+    def _write_instance(self, statement: ast.stmt, flat: FlatText, margin: str) -> None:
+        """What `__init__` does, then the rest of the statement, if it is more than `a = A()`."""
+        call, line = self._own[0], first_line(statement)
+        assert isinstance(call, ast.Call)
+        if self._init is not None:
+            init = ast.parse(ast.unparse(self._init)).body[0]
+            assert isinstance(init, ast.FunctionDef)
+            init.args.args.pop(0)
+            for text in InlinedCalls(self._tree, lambda at: f"{at}").arguments(call, init):
+                flat.add(margin + text, line)
+            for inner in self._init.body:
+                if not self._kept(inner) and not _is_text(inner):
+                    self._add(inner, flat, margin)
+        if not (isinstance(statement, ast.Assign) and statement.value is call):
+            text = self._pieces.text_of(statement)
+            made = next(n for n in ast.walk(ast.parse(text)) if self._is_instance(n))
+            code = ast.unparse(ast.parse(text)).replace(f"{ast.unparse(made)}.", "")
+            flat.add(indented(code) if margin else code, line)
+
+    def _add(self, statement: ast.stmt, flat: FlatText, margin: str) -> None:
+        code = self._renamed(self._pieces.text_of(statement))
+        last = statement.end_lineno or statement.lineno
+        first = max(last - code.count("\n"), 1)
+        flat.add(indented(code) if margin else code, first)
+
+    def _renamed(self, code: str) -> str:
+        """The code with `w` for `self.w`."""
+        tree = ast.parse(code)
+        found = list(self._attributes(tree))
+        is_short = all(n.lineno == n.end_lineno for n in found)
+        if not found:
+            return code
+        if not is_short or any(isinstance(n, ast.JoinedStr) for n in ast.walk(tree)):
+            return ast.unparse(_Renamer(self._names).visit(tree))
+        return replaced(
+            code, ((n.lineno, n.col_offset, n.end_col_offset or 0, n.attr) for n in found)
+        )
+
+
+class _Renamer(ast.NodeTransformer):
+    """Puts `w` in the place of `self.w`."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id in self._names:
+            return ast.copy_location(ast.Name(node.attr, node.ctx), node)
+        return self.generic_visit(node)
+
+
+def _holds(node: ast.stmt, line: int) -> bool:
+    return node.lineno <= line <= (node.end_lineno or 0)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _arguments(function: ast.FunctionDef) -> list[ast.arg]:
+    return [n for n in ast.walk(function.args) if isinstance(n, ast.arg)][1:]
+
+
+def _names_in(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement gives to things: variables, functions, imports."""
+    for node in ast.walk(statement):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name):
+                yield name
+            case ast.alias(name=name, asname=other):
+                yield other or name.partition(".")[0]
