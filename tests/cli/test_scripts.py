@@ -202,6 +202,22 @@ def test_inspect_says_like_the_doctor_how_much_was_found(tutor: Tutor, script: P
     assert doctor[-2].startswith("epoch"), "nothing was found"
 
 
+def test_a_loop_without_a_loss_is_told_to_people(
+    tutor: Tutor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = home / "mine.py"
+    loop = "x = 5.0\nfor i in range(3):\n    {}x -= 0.1 * x\n"
+    for code, is_told in (("", True), ("loss = x**2 / 2\n    ", False)):
+        mine.write_text(loop.format(code))
+        with monkeypatch.context() as context:
+            quiet = tutor("run", str(mine), "--trust", "--format", "jsonl")
+            context.setattr(sys.stderr, "isatty", lambda: True)
+            told = tutor("run", str(mine), "--format", "jsonl")
+        assert quiet.stderr == ""
+        assert ("loss" in told.stderr) == is_told
+        assert json.loads(told.stdout.splitlines()[0])["gradients"] == {"x": 5.0}
+
+
 def test_a_script_runs_only_after_it_has_been_trusted(tutor: Tutor, script: Path) -> None:
     done = tutor("run", str(script))
     assert done.returncode == 1

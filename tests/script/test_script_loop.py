@@ -264,7 +264,28 @@ def test_script_that_runs_again_logs_each_line_once() -> None:
 def test_loop_that_is_never_reached_is_refused() -> None:
     with pytest.raises(Refused) as refusal:
         run_of(line(epochs="range(0)"))
-    assert (refusal.value.code, refusal.value.values) == ("loop_not_reached", {"line": 6})
+    assert (refusal.value.code, refusal.value.values) == ("loop_not_reached", {"place": "line 6"})
+
+
+def test_a_gradient_within_an_update_is_the_one_that_was_used() -> None:
+    """It reads what the update changes: afterwards its expression has another value."""
+    text = """
+x, v = 8.0, [2.0, 4.0]
+import numpy as np
+v = np.array(v)
+for i in range(4):  #: LOOP
+    x -= 0.5 * (2 * x)  #: Update
+    v -= 0.25 * v
+"""
+    used = {"x": "2 * x", "v": "v"}
+    run = run_of(text, mode="manual", parameters=("x", "v"), gradients=used)
+    start = run.frame()
+    first, second = run.step_epoch(), run.step_epoch()
+    assert [first.gradients_now[name].data for name in used] == [(16.0,), (2.0, 4.0)]
+    assert [second.gradients_now[name].data for name in used] == [(0.0,), (1.5, 3.0)]
+    assert is_same(run.back_epoch(), first)
+    assert is_same(run.back_epoch(), start)
+    assert is_same(run.step_epoch(), first)
 
 
 # ── Changes ─────────────────────────────────────────────────────────────────────────

@@ -176,8 +176,8 @@ class _Inspection:
             yield f"{number}. {place}, {where_in(report.function)}, mode {report.mode}"
             facts = [
                 ("parameters", ", ".join(report.parameters) or "not known before it runs"),
-                ("loss", report.loss or "not known"),
-                ("prediction", report.prediction or "not known"),
+                ("loss", report.loss or "not named in the code"),
+                ("prediction", report.prediction or "not named in the code"),
                 *((name, source.lines(first, last)) for name, first, last in report.phases),
                 *([("not run", loop.not_run)] if loop.not_run else ()),
             ]

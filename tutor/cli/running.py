@@ -36,6 +36,9 @@ from tutor.script.line_places import place_in
 from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at
 from tutor.wording.findings import finding_text, finding_values, report_text
 
+FOR_PEOPLE = ("files_aside", "no_loss_in_loop")
+"""Notes on a script that only a terminal is told: a pipe gets what the script prints."""
+
 
 def run_command(options: argparse.Namespace) -> int:
     """Train and report. Raises RunError after the figures until then."""
@@ -99,7 +102,7 @@ def train(
                 write_comparison(event.comparison)
             case FindingsReady():
                 _write_findings(event.report, command, write)
-            case RunRemark() if event.note.code == "files_aside" and not sys.stderr.isatty():
+            case RunRemark() if event.note.code in FOR_PEOPLE and not sys.stderr.isatty():
                 pass  # for a person at a terminal: the rest is what the script prints
             case RunRemark() if not quiet:
                 _write_aside(f"tutor: {note_text(event.note)}\n")

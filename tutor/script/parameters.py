@@ -7,6 +7,7 @@ the names that the code changes by hand. Each is named by an expression of the s
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -26,6 +27,7 @@ _DEEPEST = 3
 _MOST_ITEMS = 200
 """Items of one list or dict that are looked at."""
 
+_NAME = re.compile(r"\W")
 _INDEX = re.compile(r"\.(\d+)(?=\.|$)")
 
 NUMBERS = (int, float, np.ndarray, np.generic, torch.Tensor)
@@ -83,6 +85,15 @@ class ParameterTable:
         if not isinstance(thing, NUMBERS) and hasattr(thing, "grad"):
             return unwrapped(thing.grad)
         return unwrapped(_evaluated(self.gradients[label], names))
+
+    def gradients_to_use(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """The gradients in the code of an update that reads what it changes: `x -= 0.1 * x`.
+
+        Their expressions have another value once the update has run.
+        """
+        changed = {_NAME.split(p)[0] for p in self.loop.parameters}
+        found = {n: c for n, c in self.gradients.items() if changed & {*c.co_names}}
+        return {n: copy.deepcopy(unwrapped(_evaluated(c, names))) for n, c in found.items()}
 
     def value(self, expression: str, names: Mapping[str, Any]) -> Any:
         """The value of an expression of the script; None if it has none."""

@@ -81,6 +81,8 @@ class ScriptLoop(Loop):
         """The end of the script, as it came to it; None if it has not, or can't be copied."""
         self.phase_statements: Mapping[int, tuple[ast.stmt, ...]] = {}
         """The statements of the batch's phases, by number, where a probe can run them."""
+        self._used: Mapping[str, Any] = {}
+        """Gradients as the last update has used them, where it has changed their expressions."""
         self._has_gradient = False
         """Whether this epoch has come to a Gradient phase."""
         self._left_over: dict[str, Any] = {}
@@ -242,6 +244,8 @@ class ScriptLoop(Loop):
         phase = self.outline.phases[self._next]
         if phase.starts_batch or not self._batches_done:
             self._begin_batch(resting, is_before=not phase.starts_batch)
+        if phase.name == "Update" and self.outline.mode == "manual":
+            self._used = self.table.gradients_to_use(self._scopes())
         self._next = self._guarded(self.driver.resume)
         self._last = phase
         self.step += 1
@@ -299,11 +303,13 @@ class ScriptLoop(Loop):
 
     @property
     def notes(self) -> tuple[Remark, ...]:
-        """Notes on what the tutor has changed in the script's environment, and on its files."""
+        """Notes on the script's environment and files, and on a loop that computes no loss."""
         files = self._environment.files
         is_aside = files is not None and files.folder is not None
         aside = (Remark("files_aside"),) if is_aside else ()
-        return (*self._environment.notes, *aside)
+        has_gradient = any(phase.name == "Gradient" for phase in self.outline.phases)
+        no_loss = () if self.outline.loss or has_gradient else (Remark("no_loss_in_loop"),)
+        return (*no_loss, *self._environment.notes, *aside)
 
     def entered(self) -> AbstractContextManager[None]:
         """The script's environment, which is entered once for many steps."""
@@ -343,6 +349,8 @@ class ScriptLoop(Loop):
 
     def gradient_of(self, name: str) -> Any:
         """The gradient of a parameter."""
+        if name in self._used:
+            return self._used[name]
         return self.table.gradient(name, self._scopes())
 
     def keep_boxed(self, phase: str) -> None:
@@ -447,7 +455,7 @@ class ScriptLoop(Loop):
         if image is None:
             return None
         surroundings = self.driver.surroundings()
-        known = (self._steps, self._batches_known)
+        known = (self._steps, self._batches_known, self._used)
         return ScriptSnapshot(self, loop, loop.passes, image, self.driver.loss, surroundings, known)
 
     def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
@@ -467,7 +475,7 @@ class ScriptLoop(Loop):
             return False
         self.driver.loss = snapshot.loss
         self.epoch, self._ended, self._next = epoch, True, END
-        self._steps, self._batches_known = snapshot.known
+        self._steps, self._batches_known, self._used = snapshot.known
         self.step = self._steps
         self.gradients, self._left_over, self.boxed = None, {}, {}
         self._batches_done = self._done_in_batch = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ class ScriptSnapshot:
     image: MemoryImage
     loss: Any
     surroundings: SavedSurroundings
-    known: tuple[int, int]
-    """The steps and batches of an epoch, as far as they were known."""
+    known: tuple[int, int, Mapping[str, Any]]
+    """The steps and batches of an epoch, as far as they were known, and the gradients used last."""
 
     @property
     def setup_namespace(self) -> object:

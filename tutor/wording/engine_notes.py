@@ -46,6 +46,7 @@ _TEMPLATES: Mapping[str, str] = {
         "the DataLoader runs without its {workers} worker processes: the results are the same, but "
         "for random numbers that these would draw"
     ),
+    "no_loss_in_loop": "the loop has no loss: what an update subtracts is shown as the gradient",
     "files_aside": (
         "the script's files are in a temporary folder that is deleted at the end: with --here it "
         "writes them where it wants"
