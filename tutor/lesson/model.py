@@ -288,7 +288,9 @@ class Lesson(msgspec.Struct, frozen=True):
         Of a script, which may have several of one name, the one whose code is on this line.
         """
         found = [s for s in self.sections if s.phase == name]
-        return next((s for s in found if line in s.lines), found[0] if found else None)
+        if len(found) < 2:
+            return found[0] if found else None
+        return next((s for s in found if line in s.lines), found[0])
 
     def phase_of_line(self, line: int) -> str:
         """The phase with code on this line of the file; "" if none has."""
