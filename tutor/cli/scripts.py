@@ -15,6 +15,7 @@ from tutor.cli.output import warn
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line, plain
+from tutor.script.carried_modules import modules_beside
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
@@ -53,6 +54,7 @@ def chosen_lesson(options: argparse.Namespace, journal: Journal | None = None) -
         arguments=tuple(options.arguments),
         name=options.lesson,
         is_here=options.here,
+        modules=modules_beside(source.path, source.text) if getattr(options, "on", "") else None,
     )
     return lesson_of_script(source, outline, chosen)
 
@@ -64,7 +66,8 @@ def read_lesson(path: Path, options: ScriptOptions) -> Lesson:
     """
     source, outline = read_outline(path)
     number = min(options.loop, len(outline.loops))
-    return lesson_of_script(source, outline, replace(options, loop=number))
+    modules = None if options.modules is None else modules_beside(path, source.text)
+    return lesson_of_script(source, outline, replace(options, loop=number, modules=modules))
 
 
 def read_outline(path: Path) -> tuple[ScriptSource, Outline]:

@@ -214,6 +214,8 @@ class ScriptOptions(msgspec.Struct, frozen=True):
     """Whether its code says how many epochs there are; else nobody knows before its end."""
     phases: tuple[str, ...] = ()
     """The phase of each step, if all its epochs have the same; empty if they may differ."""
+    modules: Mapping[str, bytes] | None = None
+    """The modules beside it by path, where it runs on another machine, which has not got them."""
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -276,8 +278,10 @@ class Lesson(msgspec.Struct, frozen=True):
             if isinstance(f, Fence)
         ]
         settings = (self.modes, sorted(self.parameters.items()), self.batches, self.warm_up)
-        script = self.script  # neither its name as it was typed, nor --here, changes a number
-        run = [msgspec.structs.replace(script, name="", is_here=False)] if script else []
+        # What it was typed as, --here and the way its modules come change no number.
+        script = self.script
+        own = script and msgspec.structs.replace(script, name="", is_here=False, modules=None)
+        run = [own] if own else []
         workers = [self.workers] if self.workers > 1 else []
         recipe = repr((code, settings, *run, *workers))
         return hashlib.sha256(recipe.encode()).hexdigest()

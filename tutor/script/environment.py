@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TextIO
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import Remark
+from tutor.script.carried_modules import CarriedFinder
 from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
 
 
@@ -31,11 +32,18 @@ class ScriptEnvironment:
     """The environment of one run of a script, entered while its code runs and left again."""
 
     def __init__(
-        self, path: Path, module: ModuleType, arguments: Sequence[str], *, is_here: bool
+        self,
+        path: Path,
+        module: ModuleType,
+        arguments: Sequence[str],
+        *,
+        is_here: bool,
+        carried: Mapping[str, bytes] | None = None,
     ) -> None:
         """`module` is the script's `__main__`; `arguments` are its `sys.argv`.
 
-        `is_here`: it writes files where it wants.
+        `is_here`: it writes files where it wants. `carried`: the modules beside it, if it comes
+        from another machine.
         """
         self.notes: tuple[Remark, ...] = ()
         """Notes for a reader of its figures."""
@@ -53,6 +61,7 @@ class ScriptEnvironment:
         self._input = _NoInput()
         self.files = None if is_here else RedirectedFiles([path.parent, Path(self._working)])
         self._finder = _LibraryFinder(self.files)
+        self._carried = CarriedFinder(path.parent, carried) if carried else None
         self._stack = ExitStack()
         os.environ["MPLBACKEND"] = "Agg"  # until the next lesson
         # `plt.show()` returns at once; that there is no window is no news to the learner.
@@ -91,8 +100,9 @@ class ScriptEnvironment:
         load = DataLoader.__init__
         DataLoader.__init__ = self._without_workers(load)  # type: ignore[method-assign]
         self._stack.callback(setattr, DataLoader, "__init__", load)
-        sys.meta_path.insert(0, self._finder)
-        self._stack.callback(sys.meta_path.remove, self._finder)
+        for finder in filter(None, (self._carried, self._finder)):
+            sys.meta_path.insert(0, finder)
+            self._stack.callback(sys.meta_path.remove, finder)
         self._finder.change_loaded()
         if self.files is not None:
             self._stack.enter_context(self.files.in_use())

@@ -105,6 +105,7 @@ class _Opener:
             module,
             [options.name or str(self._lesson.path), *options.arguments],
             is_here=options.is_here,
+            carried=options.modules,
         )
         loop = ScriptLoop(self.program, self._loop, driver, device, self._table(), environment)
         loop.start()
