@@ -291,15 +291,13 @@ class Server:
         return left
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
-        from tutor.training.series import write_series  # noqa: PLC0415  rarely wanted
+        from tutor.training.series import series_text, write_series  # noqa: PLC0415  rarely wanted
 
-        run = runs.current
-        done = write_series(
-            run, Path(command.path), until=self._has_command, quiet=self.capture.muted
-        )
-        if not done:
+        run, how = runs.current, (self._has_command, self.capture.muted)
+        text = series_text(run, *how) if command.is_sent else ""
+        if not (text or (not command.is_sent and write_series(run, Path(command.path), *how))):
             raise Refused("not_written", path=command.path)
-        self.send(SeriesWritten(path=command.path, answers=command.number))
+        self.send(SeriesWritten(path=command.path, text=text, answers=command.number))
 
     # ── Long replays and training ───────────────────────────────────────────────────
 

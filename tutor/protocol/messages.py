@@ -188,6 +188,8 @@ class WriteSeries(Command, frozen=True, kw_only=True):
     """Write the figures of every epoch of this run so far to a new file, as CSV."""
 
     path: str
+    is_sent: bool = False
+    """Whether their text is sent instead: the file is to be on another machine."""
 
 
 class EvaluateExpressions(Command, frozen=True, kw_only=True):
@@ -391,9 +393,10 @@ class ScriptInspected(Event, frozen=True, kw_only=True):
 
 
 class SeriesWritten(Event, frozen=True, kw_only=True):
-    """The file has been written."""
+    """The file has been written, or its text is to be written to it."""
 
     path: str
+    text: str = ""
 
 
 class PartBegun(Event, frozen=True, kw_only=True):

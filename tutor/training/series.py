@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 import numpy as np
@@ -18,6 +19,9 @@ from tutor.protocol.frame import Position
 from tutor.training.devices import untouched_randomness
 from tutor.training.program import Quiet
 from tutor.training.run import Reading, Run, reading_of
+
+MOST_SENT = 8 * 2**20
+"""Characters of figures that one message carries."""
 
 Array = np.ndarray[Any, Any]
 
@@ -64,10 +68,10 @@ def readings(run: Run, epochs: int | None, every: int = 1) -> Iterator[Reading]:
 def write_series(
     run: Run,
     path: Path,
-    *,
-    every: int = 1,
     until: Callable[[], bool] = lambda: False,
     quiet: Quiet = nullcontext,
+    *,
+    every: int = 1,
 ) -> bool:
     """Write the figures of a run's whole epochs, up to where it stands, into a new csv file.
 
@@ -90,6 +94,16 @@ def write_series(
     except _SeriesStopped:
         return False
     return True
+
+
+def series_text(run: Run, until: Callable[[], bool], quiet: Quiet) -> str:
+    """The text of that file; "" if `until` stopped it. Raises Refused if it is too long to send."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "figures.csv")
+        text = file.read_text("utf-8") if write_series(run, file, until, quiet) else ""
+    if len(text) > MOST_SENT:
+        raise Refused("too_much_to_send", megabytes=len(text) // 2**20)
+    return text
 
 
 def _before_changes(
