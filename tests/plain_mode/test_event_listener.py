@@ -11,6 +11,7 @@ import pytest
 from tests.plain_mode.listening import said
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
+from tutor.errors import EngineError
 from tutor.plain_mode import event_listener
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import LineWriter
@@ -88,3 +89,30 @@ def test_a_long_run_is_told_of_now_and_then():
     lines = out.getvalue().splitlines()
     assert 2 <= len(lines) < 6
     assert lines[0].startswith("Epoch 2 of 12, the loss is ")
+
+
+class Losing(FakeEngine):
+    """The connection to its host is lost at the first phase."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.host = "far-machine"
+
+    def send(self, command: Command) -> int:
+        number = super().send(command)
+        if isinstance(command, StepPhase) and not self.reconnected:
+            self.lose()
+        return number
+
+
+def test_a_lost_connection_ends_what_nobody_attends_to():
+    with pytest.raises(EngineError, match="far-machine"):
+        said("next", "where", engine=Losing())
+
+
+def test_a_lost_connection_is_told_and_made_again_by_a_word():
+    engine = Losing()
+    text = said("s", "next", "reconnect", "next", engine=engine, is_attended=True)
+    assert "The connection to far-machine is lost. Reconnect connects again." in text
+    assert engine.reconnected == 1
+    assert "in epoch 2" in text.partition("connects again")[2]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from tutor.errors import EngineError
 from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import (
     NONE,
@@ -45,6 +46,7 @@ from tutor.protocol.messages import (
     LocalGradientsFound,
     OpenLesson,
     Pause,
+    ProcessEnded,
     RenameRun,
     Restart,
     RunTo,
@@ -187,6 +189,10 @@ class FakeEngine:
         """The phase that raises."""
         self.message = "ZeroDivisionError: division by zero"
         """The message of the error that it raises."""
+        self.host = ""
+        self.reconnected = 0
+        self.refuses_connection = ""
+        """Why it can't be connected to again; empty if it can."""
         self.busy = 0.0
         self.stopped = 0
         self.closed = False
@@ -195,6 +201,7 @@ class FakeEngine:
         self._on_event: Callable[[Event], object] = lambda event: None
         self._waiting: list[tuple[int, Command]] = []
         self._is_ready = False
+        self._lost: Remark | None = None
         self.refuses_records = ""
         """Why no run can be gone on with; empty if it can."""
         self.opening = 0
@@ -227,6 +234,20 @@ class FakeEngine:
 
     def resume(self) -> None:
         """There is no process."""
+
+    def reconnect(self) -> None:
+        """Nothing to connect to; the answers are as before."""
+        self.reconnected += 1
+        if self.refuses_connection:
+            raise EngineError(self.refuses_connection)
+        self._lost = None
+        self.get_ready()
+        self.tell(self.shown())
+
+    def lose(self) -> None:
+        """The connection to its host is lost."""
+        self._lost = Remark("connection_lost", {"host": self.host, "reason": "a cut"})
+        self.tell(ProcessEnded(note=self._lost, restarting=False))
 
     def close(self) -> None:
         self.closed = True
@@ -290,7 +311,10 @@ class FakeEngine:
 
     def _answer(self, number: int, command: Command) -> None:
         if isinstance(command, OpenLesson):
-            self.opening = number
+            self.opening = command.opening or number
+        if self._lost is not None:
+            self.tell(CommandRefused(note=self._lost, answers=number))
+            return
         refusal = self._apply(number, command)
         self.furthest = max(self.furthest, self.at.epoch)
         if isinstance(command, FramePainted | RunTo):

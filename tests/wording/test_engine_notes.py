@@ -19,7 +19,7 @@ from tutor.wording.engine_notes import abort_text, note_text, place_text, proces
         (Remark("text", {"text": "a\x1b[2J\nb"}), "a^[[2J b"),
         (
             Remark("no_device", {"device": "cuda:9", "available": ["cpu", "mps"]}),
-            "no device 'cuda:9' on this machine; available: cpu, mps",
+            "there is no device 'cuda:9'; available: cpu, mps",
         ),
         (
             Remark("no_element", {"name": "w1", "index": [0, 2], "last": [1, 1]}),

@@ -33,7 +33,7 @@ def test_every_code_in_the_sources_has_a_sentence_and_every_sentence_a_code() ->
 
 def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
     values = ("epoch", "further", "mode", "rate", "path", "reason", "target", "phase", "seconds",
-              "name", "id", "key", "whose", "title", "text", "file", "place")  # fmt: skip
+              "name", "host", "id", "key", "whose", "title", "text", "file", "place")  # fmt: skip
     parts = [part for templates in notices._NOTICES.values() for part in templates]
     named = {name for part in parts for name in re.findall(r"\{(\w+)", part)} - set(values)
     assert named <= set(KEYS) | set(TYPED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -182,10 +183,16 @@ def _has_lines() -> bool:
 
 
 def devices_command(options: argparse.Namespace) -> int:
-    """Print the devices of this machine with a description."""
-    from tutor.training import devices  # noqa: PLC0415 - loads torch, which takes seconds
+    """Print the devices of this machine, or of another one, with a description."""
+    if options.on:
+        from tutor.engine.connection import Connection  # noqa: PLC0415 - seldom needed
 
-    found = [(name, devices.describe(name)) for name in devices.available()]
+        with closing(Connection(options.on)) as connection:
+            found = [(one_line(n), one_line(d)) for n, d in connection.devices()]
+    else:
+        from tutor.training import devices  # noqa: PLC0415 - loads torch, which takes seconds
+
+        found = [(name, devices.describe(name)) for name in devices.available()]
     if options.json:
         print(json_text([{"name": n, "description": d} for n, d in found]))
     else:

@@ -21,11 +21,19 @@ from tutor.errors import LessonError, RunError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.plain import one_line
 from tutor.session.journal import Journal
 from tutor.session.progress_writer import ProgressWriter
 
 DUMB = ("dumb", "unknown")
 """Values of TERM for a terminal that can't move its cursor."""
+
+
+def engine_command(options: argparse.Namespace) -> int:
+    """Serve a tutor at the other end of ssh."""
+    from tutor.engine import far_end  # noqa: PLC0415 - nothing else needs it
+
+    far_end.serve()
 
 
 def open_command(options: argparse.Namespace) -> int:
@@ -42,7 +50,7 @@ def open_command(options: argparse.Namespace) -> int:
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
     gc.disable()  # all that is loaded stays; the app enables it at the engine's first event
-    with _engine_and_progress(_terminal_path()) as (engine, progress_writer):
+    with _engine_and_progress(options.on, _terminal_path()) as (engine, progress_writer):
         try:
             return _open_app(engine, progress_writer, options)
         finally:
@@ -50,9 +58,13 @@ def open_command(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _engine_and_progress(terminal: str = "") -> Iterator[tuple[EngineClient, ProgressWriter]]:
+def _engine_and_progress(
+    host: str, terminal: str = ""
+) -> Iterator[tuple[EngineClient, ProgressWriter]]:
     """The engine, and the writer of the progress file: both are closed at the end."""
-    engine, progress_writer = EngineClient(terminal=terminal), ProgressWriter()
+    if host and sys.stderr.isatty():
+        print(f"Connecting to {one_line(host)} …", file=sys.stderr, flush=True)
+    engine, progress_writer = EngineClient(terminal=terminal, host=host), ProgressWriter()
     try:
         yield engine, progress_writer
     finally:
@@ -174,7 +186,7 @@ def _open_plain(options: argparse.Namespace) -> int:
         if headline.diagnostic:
             raise LessonError(headline.diagnostic)
         check_mode(options.mode, headline.modes)
-    with _engine_and_progress() as (engine, progress_writer):
+    with _engine_and_progress(options.on) as (engine, progress_writer):
         if is_script(options.lesson):
             from tutor.cli.scripts import script_lesson  # noqa: PLC0415 - as above
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "devices": "tutor.cli.lessons",
     "why": "tutor.cli.why",
     "inspect": "tutor.cli.inspecting",
+    "engine": "tutor.cli.opening",
 }
 
 WITH_SCRIPT = ("open", "run", "inspect", "new")
@@ -68,6 +69,7 @@ _EXAMPLES = """examples:
   tutor check mine.md              check it
   tutor progress                   what you have done, and where you left each lesson
   tutor devices                    where PyTorch can compute
+  tutor --on gpu-box xor           the screen here, the engine on another machine, over ssh
   python train.py 2>&1 | tutor why
                                    what an error of PyTorch means, and where it comes from
 
@@ -115,6 +117,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     _add_devices(commands)
     _add_why(commands)
     _add_inspect(commands)
+    commands.add_parser("engine")  # without help, so not listed: `--on` runs it at the far end
     return parser
 
 
@@ -159,6 +162,7 @@ def _add_open(commands: _Commands) -> None:
         "so that text can be selected (Ctrl+P, mouse: remembered)",
     )
     parser.add_argument("--exercise", default="", metavar="ID", help="begin with this exercise")
+    _add_host(parser)
     _add_start(parser)
     _add_script(parser)
 
@@ -288,6 +292,17 @@ def _add_progress(commands: _Commands) -> None:
 def _add_devices(commands: _Commands) -> None:
     parser = _command(commands, "devices", "list where PyTorch can compute", "tutor devices --json")
     parser.add_argument("--json", action="store_true", help="as a JSON array of objects")
+    _add_host(parser)
+
+
+def _add_host(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--on",
+        default="",
+        metavar="HOST",
+        type=_host,
+        help="compute on another machine, over ssh (TUTOR_SSH, TUTOR_REMOTE: other commands)",
+    )
 
 
 def _add_why(commands: _Commands) -> None:
@@ -356,6 +371,12 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let a lesson that was not shipped run, from now on",
     )
+
+
+def _host(text: str) -> str:
+    if not text or text.startswith("-"):  # ssh would take it for an option
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a host")
+    return text
 
 
 def _language(text: str) -> str:

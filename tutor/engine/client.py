@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tutor.engine.process import COMMAND, LastPlace, Process
+from tutor.engine.lesson_process import LastPlace, LessonProcess
+from tutor.engine.process import COMMAND, Process
 from tutor.errors import EngineError
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import (
@@ -35,6 +36,9 @@ from tutor.protocol.messages import (
     StepPhase,
 )
 from tutor.script.line_places import place_in
+
+if TYPE_CHECKING:
+    from tutor.engine.connection import Connection
 
 ASK_SECONDS = 0.3
 """Seconds that a lesson has to come to the end of an epoch after a stop."""
@@ -60,13 +64,19 @@ LONG_ENOUGH = 60.0
 class EngineClient:
     """One child process at a time, and the commands that wait for its answers."""
 
-    def __init__(self, command: Sequence[str] = COMMAND, terminal: str = "") -> None:
+    def __init__(
+        self, command: Sequence[str] = COMMAND, terminal: str = "", host: str = ""
+    ) -> None:
         """Start the child, which does little until `start`.
 
         `command`: how it is started. `terminal`: the path of the one that the app takes the
-        whole screen of, if it does. Raises EngineError if the child can't be started.
+        whole screen of, if it does. With a `host` it runs there, over ssh, which may ask at the
+        terminal now. Raises EngineError if the child can't be started, and what Connection does.
         """
         self._command, self._terminal = command, terminal
+        self.host = host
+        """The machine that the child runs on; empty for this one."""
+        self._connection = self._connect()
         self._lock = threading.RLock()
         self._on_event: Callable[[Event], object] | None = None
         self._number = 0
@@ -85,7 +95,7 @@ class EngineClient:
         """The opening that was tried again without having come to a frame."""
         self._has_given_up = False
         self._started = time.monotonic()
-        self._process = Process(self._command, self._terminal)
+        self._process = self._new_process()
 
     # ── What the app calls ──────────────────────────────────────────────────────────
 
@@ -119,7 +129,7 @@ class EngineClient:
 
     def _has_started_again(self, command: Command) -> bool:
         """Whether a process could be started after too many ends: opening a lesson does that."""
-        if not isinstance(command, OpenLesson):
+        if not isinstance(command, OpenLesson) or self._lost:
             return False
         try:
             self._start_process()
@@ -133,15 +143,16 @@ class EngineClient:
 
     def _refuse(self, number: int) -> int:
         """Answer a command that no process can do: from a thread, as all answers come."""
+        note, can_restart = self._lost or Remark("no_process"), self._lost is None
         refused = CommandRefused(
-            note=Remark("no_process"), can_restart=True, answers=number, opening=self._opening()
+            note=note, can_restart=can_restart, answers=number, opening=self._opening()
         )
         threading.Thread(target=self._report, args=(refused,), daemon=True).start()
         return number
 
     def _start_process(self) -> None:
         """Raises EngineError."""
-        self._process = Process(self._command, self._terminal)
+        self._process = self._new_process()
         self._started = time.monotonic()
         self._attach()
 
@@ -180,6 +191,40 @@ class EngineClient:
             self._process.send(EndProcess())
         self._process.has_screen(False)
         self._process.end(CLOSE_SECONDS)
+        if self._connection is not None:
+            self._connection.close()
+
+    # ── The far end ─────────────────────────────────────────────────────────────────
+
+    @property
+    def _lost(self) -> Remark | None:
+        return self._connection.lost if self._connection is not None else None
+
+    def _connect(self) -> Connection | None:
+        if not self.host:
+            return None
+        from tutor.engine.connection import Connection  # noqa: PLC0415 - seldom needed
+
+        return Connection(self.host, self._terminal)
+
+    def _new_process(self) -> LessonProcess:
+        if self._connection is not None:
+            return self._connection.start_process()
+        return Process(self._command, self._terminal)
+
+    def reconnect(self) -> None:
+        """After the connection is lost: make another one, and go to where the run stood.
+
+        ssh may ask at the terminal meanwhile. Raises what Connection does.
+        """
+        if self._connection is None or not self._has_given_up:
+            return
+        another = self._connect()
+        self._connection.close()
+        with self._lock:
+            self._connection = another
+            self._has_given_up, self._ends, self._retried = False, 0, 0
+            self._restart(self._reopening())
 
     # ── The child ───────────────────────────────────────────────────────────────────
 
@@ -188,7 +233,7 @@ class EngineClient:
         threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
         self._process.send(FramePainted())
 
-    def _follow(self, process: Process) -> None:
+    def _follow(self, process: LessonProcess) -> None:
         """Have its events read until it ends, even if another process then holds its pipe."""
         reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         reader.start()
@@ -196,13 +241,13 @@ class EngineClient:
         reader.join(READ_SECONDS)
         self._handle_end(process)
 
-    def _read(self, process: Process) -> None:
+    def _read(self, process: LessonProcess) -> None:
         with closing(process.events()) as events:
             for event in events:
                 if not self._pass_on(event, process):
                     return
 
-    def _pass_on(self, event: Event, process: Process) -> bool:
+    def _pass_on(self, event: Event, process: LessonProcess) -> bool:
         """Hand an event on; whether there may be more: a process that is gone sends none."""
         with self._lock:
             if process is not self._process:
@@ -227,10 +272,10 @@ class EngineClient:
 
     # ── A child that does not stop, or has ended ────────────────────────────────────
 
-    def _force_stop(self, process: Process, due: int) -> None:
+    def _force_stop(self, process: LessonProcess, due: int) -> None:
         """Interrupt, then kill, unless the commands up to `due` have been answered."""
         for wait, is_last in ((ASK_SECONDS, False), (INTERRUPT_SECONDS, True)):
-            until = time.monotonic() + wait
+            until = time.monotonic() + wait + process.lag
             while time.monotonic() < until:
                 if not self._is_waiting(process, due):
                     return
@@ -245,12 +290,12 @@ class EngineClient:
                 process.dump_stack()
                 process.kill()
 
-    def _is_waiting(self, process: Process, due: int) -> bool:
+    def _is_waiting(self, process: LessonProcess, due: int) -> bool:
         with self._lock:
             same = process is self._process and process.is_alive
             return same and any(number <= due for number in self._pending)
 
-    def _handle_end(self, ended: Process) -> None:
+    def _handle_end(self, ended: LessonProcess) -> None:
         """Report why the child has ended, start another, and go to where the run stood."""
         with self._lock:
             if self._closing:
@@ -258,14 +303,15 @@ class EngineClient:
             place = ended.place(self._opened.lesson) if self._opened else None
             note = self._why_ended(ended, place)
             self._count_end()
-            again = self._ready and self._ends <= len(BACK_OFF)
+            is_lost = ended.lost is not None
+            again = self._ready and self._ends <= len(BACK_OFF) and not is_lost
             if place is not None and place.is_expression:  # else it would end the next one, too
                 self._leave_out(place.what)
             reopen = self._reopening() if again else None
-            can_restart = self._ready and not again
+            can_restart = self._ready and not again and not is_lost
             can_restart |= again and self._opened is not None and reopen is None
             self._pending.clear()
-            self._has_given_up = self._ready and not again
+            self._has_given_up = is_lost or (self._ready and not again)
             self._ready = self._is_killed = False
             self._spent = None
         self._report(
@@ -335,7 +381,9 @@ class EngineClient:
             runs=tuple(msgspec.structs.replace(run, curve=None) for run in shown.runs),
         )
 
-    def _why_ended(self, ended: Process, place: LastPlace | None) -> Remark:
+    def _why_ended(self, ended: LessonProcess, place: LastPlace | None) -> Remark:
+        if ended.lost is not None:
+            return ended.lost
         if not self._ready:
             return Remark("not_started", {"error": ended.last_error()})
         if self._spent:
@@ -355,7 +403,7 @@ class EngineClient:
 
     def _possible(self, command: Command) -> Command:
         """A Restart of a lesson that never came up is a new attempt to open it."""
-        is_gone = self._shown is None or self._has_given_up
+        is_gone = self._shown is None or (self._has_given_up and not self._lost)
         if isinstance(command, Restart) and is_gone and self._opened is not None:
             return self._opened
         return command

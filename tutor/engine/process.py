@@ -1,4 +1,4 @@
-"""A lesson's process: its pipes, its memory limit, its stack when it hangs, and its end.
+"""A lesson's process on this machine: its pipes, memory limit, its stack when it hangs, its end.
 
 It ends with everything that the lesson has started.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import resource
 import signal
 import subprocess
@@ -17,20 +16,16 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from tutor.engine import supervisor
+from tutor.engine.lesson_process import LessonProcess
 from tutor.errors import EngineError
-from tutor.lesson.model import Lesson
 from tutor.plain import one_line
-from tutor.protocol.frame import Remark
 from tutor.protocol.messages import Command, Event, event_from_line, to_line
-from tutor.training import time_limit
 from tutor.training.main_thread import DUMP_SIGNAL
-from tutor.training.time_limit import VALUE_OF
 
 DEFAULT_MEGABYTES = 1024
 """Megabytes that a lesson may take beyond torch's own, unless TUTOR_MEMORY_MB is set."""
@@ -88,49 +83,6 @@ LET_GO_SECONDS = 10.0
 Nobody waits for that. Too short a time would blame a child whose end takes long to be seen.
 """
 
-_STACK = re.compile(r"\(most recent call first\):\n((?:  .*\n?)+)")
-_STACK_LINE = re.compile(r'  File "(.*)", line (\d+) in (.*)')
-_ESCAPED = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}")
-_LONGEST_NAME = 500
-"""Characters that faulthandler writes of a name."""
-
-
-@dataclass(frozen=True, slots=True)
-class LastPlace:
-    """Where a lesson's process was."""
-
-    line: int
-    """Of the lesson's file."""
-    what: str
-    """The phase, or the label of the expression that was evaluated."""
-    is_expression: bool
-
-
-def last_place(written: str, lesson: Lesson) -> LastPlace | None:
-    """The place in the last stack that has code of the lesson; None if there is none."""
-    path = _as_written(str(lesson.path))
-    for stack in reversed(_STACK.findall(written)):
-        frames = [(int(n), name) for file, n, name in _STACK_LINE.findall(stack) if file == path]
-        if not frames:
-            continue
-        line, name = frames[-1]  # the outermost
-        if name.startswith(VALUE_OF):
-            return LastPlace(line, _ESCAPED.sub(_unescaped, name.removeprefix(VALUE_OF)), True)
-        phase = lesson.phase_of_line(line)
-        return LastPlace(frames[0][0], phase, False) if phase else None
-    return None
-
-
-def _as_written(name: str) -> str:
-    """A name as faulthandler writes it: only ASCII, and no more than so much of it."""
-    cut = name[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
-    return cut + "..." * (len(name) > _LONGEST_NAME)
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    return chr(int(escape[0][2:], 16))
-
-
 LONGEST_LINE = 16 * 2**20
 """Bytes. The longest line of the engine's own has some ten thousand."""
 
@@ -149,8 +101,8 @@ _GONE = 1.0
 _PROC = Path("/proc")
 
 
-class Process:
-    """A running child, which leads a session and a process group of its own."""
+class Process(LessonProcess):
+    """A running child of this process, which leads a session and a process group of its own."""
 
     def __init__(self, command: Sequence[str] = COMMAND, terminal: str = "") -> None:
         """Start it. Raises EngineError if it can't be started.
@@ -159,8 +111,6 @@ class Process:
         app be killed, the supervisor leaves that screen.
         """
         allowed_megabytes()  # raises now what no process could report later
-        self.ended_for = ""
-        """The code of the reason why the tutor ended it; empty if it did not."""
         self._is_over = False
         self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
         # It lives as long as the child, which writes to it until torch is loaded.
@@ -223,15 +173,6 @@ class Process:
             self.end(patience, reason)
             self._child.stdout.close()
 
-    def last_error(self) -> str:
-        """The last line that it wrote to where errors go."""
-        lines = self.error_text().strip().splitlines()
-        return lines[-1] if lines else "it ended without an error message"
-
-    def place(self, lesson: Lesson) -> LastPlace | None:
-        """Where it was in the lesson's code, by the last stack that it wrote."""
-        return last_place(self.error_text(), lesson)
-
     def error_text(self) -> str:
         """The last of what it wrote to where errors go."""
         # Not by seeking: the child writes at the position that both share.
@@ -250,20 +191,10 @@ class Process:
         """Whether it has not ended yet."""
         return self._child.poll() is None
 
-    def how_ended(self, place: LastPlace | None) -> Remark:
-        """How it ended, once it has, `place` being where it was in the lesson's code."""
-        status = self._child.wait()
-        if self.ended_for:
-            return Remark(self.ended_for)
-        if place is not None and place.is_expression and status == -time_limit.END_SIGNAL:
-            return Remark("no_end", {"seconds": time_limit.SECONDS})
-        if status >= 0:
-            return Remark("exited", {"status": status})
-        try:
-            name = signal.Signals(-status).name
-        except ValueError:
-            name = f"signal {-status}"
-        return Remark("killed", {"signal": name})
+    @property
+    def exit_status(self) -> int:
+        """Its exit status, once it has ended; negative for a signal."""
+        return self._child.wait()
 
     def interrupt(self) -> None:
         """Signal that the learner wishes to stop what runs."""
@@ -312,7 +243,7 @@ class Process:
                 os.kill(pid, number)
 
     def dump_stack(self) -> None:
-        """Have it write its stack down, if it is not dead; `last_place` finds that."""
+        """Have it write its stack down, if it is not dead; `place` finds that."""
         before = last = self.error_size
         until = time.monotonic() + DUMP_SECONDS
         # In this order: a stopped one writes its stack before it does anything else.

@@ -279,6 +279,14 @@ def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
     return "change"
 
 
+@typed("reconnect C")
+def _reconnect(on: CommandContext, argument: str, view: RunView) -> Answer:
+    """Connect again to the other machine, after the connection was lost."""
+    on.session.reconnect()
+    on.listener.is_coming_back = on.session.notice.code == "connected"
+    return "jump"
+
+
 @typed("lr l", "[NUMBER]")
 def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
     """Say the learning rate, or set it."""
@@ -361,6 +369,7 @@ RUN_COMMANDS = (
     simple("reseed z", "continue with a new seed", Session.reseed, "change"),
     _mode,
     _device,
+    _reconnect,
     _learning_rate,
     _set,
     simple("fork f", "keep this run as it is, and continue with a copy", Session.fork, "aside"),

@@ -25,7 +25,7 @@ from tutor.protocol.messages import (
     LessonFailed,
     ProcessEnded,
 )
-from tutor.session.engine_session import Engine
+from tutor.session.engine_port import Engine
 from tutor.session.session import Session
 from tutor.wording.engine_notes import process_end
 
@@ -61,8 +61,8 @@ class EventListener:
         self._is_attended = is_attended
         self._clock = clock
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._is_coming_back = False
-        """The engine's process has ended, and a new one replays the run."""
+        self.is_coming_back = False
+        """Whether the engine's process has ended, and a new one replays the run."""
         self._began = self._last_progress = clock()
         self._has_named_command = self._has_given_up = self._is_interrupted = False
 
@@ -80,7 +80,7 @@ class EventListener:
         with self._ctrl_c_stops():
             while (
                 self._session.is_waiting
-                or self._is_coming_back
+                or self.is_coming_back
                 or not (until() or self._is_interrupted)
             ):
                 try:
@@ -112,14 +112,14 @@ class EventListener:
             return
         is_owed = self._session.receive(event)
         if isinstance(event, ProcessEnded):
-            if not event.restarting:
+            if not event.restarting and not (self._session.lost and self._is_attended):
                 raise EngineError(process_end(event))
-            self._is_coming_back = True
+            self.is_coming_back = event.restarting
         elif isinstance(event, FrameShown | CommandRefused | LessonFailed):
-            self._is_coming_back = False
-        elif isinstance(event, EngineReady) and self._is_coming_back:
+            self.is_coming_back = False
+        elif isinstance(event, EngineReady) and self.is_coming_back:
             view = self._session.view  # without a frame there is nothing to replay
-            self._is_coming_back = view is not None and view.frame is not None
+            self.is_coming_back = view is not None and view.frame is not None
         if is_owed and isinstance(event, FrameShown):
             self._tell_progress(event)
             self._session.frame_painted()

@@ -35,6 +35,7 @@ TYPED: Mapping[str, str] = {
     "operation": "operation",
     "toggle_run": "run",
     "restart": "restart",
+    "reconnect": "reconnect",
     "resume_previous": "go on",
     "exercise": "exercise",
     "exercises": "exercises",

@@ -227,7 +227,7 @@ def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
     try:
         path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)
         if kind == "figures":
-            on.session.request(WriteSeries(path=str(path)))
+            on.session.request(WriteSeries(path=str(path), is_sent=bool(on.session.host)))
             return "aside"
         write_lesson(view, path)
     except (ValueError, TutorError) as error:

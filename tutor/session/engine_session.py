@@ -6,12 +6,14 @@ All of it runs in the app's own thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+from tutor.errors import EngineError, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
@@ -21,7 +23,6 @@ from tutor.protocol.messages import (
     CommandRefused,
     EngineReady,
     Event,
-    Examine,
     FindingsReady,
     FramePainted,
     FrameShown,
@@ -37,46 +38,15 @@ from tutor.protocol.messages import (
     RunTo,
     Seek,
     SeekAdvanced,
-    SelectRun,
     SeriesWritten,
-    StepPhase,
     StoppedAt,
-    Switch,
-    WriteSeries,
 )
 from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace
+from tutor.session.engine_port import Engine
+from tutor.session.pending import is_repeated, running_notice
 from tutor.session.printed_text import RunOutput
 from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
-
-
-class Engine(Protocol):
-    """The engine as the session uses it; `tutor.engine.client` is the real one.
-
-    It takes commands without ever blocking, and reports events from a thread of its own.
-    """
-
-    def start(self, on_event: Callable[[Event], object]) -> None:
-        """Start. `on_event` is called from another thread: it may only post a message."""
-
-    def send(self, command: Command) -> int:
-        """Pass a command on and return its number, which the answer carries."""
-
-    def busy_for(self) -> float:
-        """Seconds that the oldest unanswered command has been waiting; 0.0 if none has."""
-
-    def stop(self) -> None:
-        """Stop what runs: politely first, by force a second later. ProcessEnded reports it."""
-
-    def suspend(self) -> None:
-        """Halt the process that runs lessons, until `resume`."""
-
-    def resume(self) -> None:
-        """Continue the process."""
-
-    def close(self) -> None:
-        """End the engine for good."""
-
 
 QUEUE = 12
 """Number of unanswered commands from which on further keys are dropped."""
@@ -92,6 +62,8 @@ class EngineSession:
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self.host = engine.host
+        """The machine that the engine runs on; empty for this one."""
         self._clock = clock
         self._unanswered: dict[int, Command] = {}
         self.opening: int | None = None
@@ -101,6 +73,8 @@ class EngineSession:
         self._heard_at = clock()
         self._ended_with: ProcessEnded | None = None
         """The end of the last process, until the next one is where it was."""
+        self.lost: ProcessEnded | None = None
+        """That the connection to the host is lost, while it is."""
         self._notice_when_open: Notice | None = None
         self._seeking: SeekAdvanced | None = None
         self.inspected = Inspect()
@@ -189,6 +163,8 @@ class EngineSession:
         if self.view is None:
             return None
         is_never_refused = isinstance(command, OpenLesson | Pause | ReadingCommand)
+        if self.host and is_repeated(command, self._unanswered.values()):
+            return None
         if len(self._unanswered) >= QUEUE and not is_never_refused:
             self.notice = Notice("busy", kind="refused")
             return None
@@ -228,6 +204,21 @@ class EngineSession:
     def tell_when_open(self, code: str, *, kind: NoticeKind = "info", **values: object) -> None:
         """Show a notice as soon as the run that is being opened is there."""
         self._notice_when_open = Notice(code, values, kind)
+
+    def reconnect(self) -> None:
+        """Connect again after the connection was lost; may ask at the terminal, and blocks."""
+        if self.lost is None:
+            self.tell("not_lost" if self.host else "not_remote")
+            return
+        try:
+            self._engine.reconnect()
+        except EngineError as error:
+            self.tell("not_connected", kind="refused", reason=Remark.of(error))
+        except KeyboardInterrupt:
+            self.tell("lost", kind="failed", **self.lost.note.values)
+        else:
+            self._ended_with, self.lost, self.devices = self.lost, None, ()
+            self.tell("connected", host=self.host)
 
     # ── State ───────────────────────────────────────────
 
@@ -275,7 +266,7 @@ class EngineSession:
         if seconds < PATIENCE:
             return Notice()
         oldest = next(iter(self._unanswered.values()))
-        code, values = _running(oldest, self.view.next_phase if self.view else None)
+        code, values = running_notice(oldest, self.view.next_phase if self.view else None)
         return Notice(code, {**values, "seconds": seconds})
 
     # ── Events ─────────────────────────────────────────────────────────────────────
@@ -301,13 +292,13 @@ class EngineSession:
             case FrameShown():
                 self._show(event, command)
             case InspectionReady():
-                self._add_inspections(event)
+                self.view = self.view and _inspected(self.view, event)
             case SeekAdvanced():
                 self._seeking = event
             case FindingsReady():
                 self.report = event.report
             case SeriesWritten():
-                self.tell("written", path=event.path)
+                self._series_written(event)
             case CommandRefused():
                 self._refused(event, command)
             case LessonFailed():
@@ -320,6 +311,9 @@ class EngineSession:
         return event.opening not in (0, self.opening)
 
     def _refused(self, event: CommandRefused, command: Command | None) -> None:
+        if self.lost is not None:
+            self.tell("lost", kind="failed", **self.lost.note.values)
+            return
         failed = self.view.failed if self.view is not None and self.view.frame is None else None
         if event.stopped is not None:
             self._stopped(event.stopped, is_undone=False)
@@ -329,7 +323,7 @@ class EngineSession:
             notes, can_restart = (event.note,), event.can_restart
             self.tell("engine_notes", kind="refused", notes=notes, can_restart=can_restart)
         if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
-            self._open_as_closely_as_possible(command, event.note)
+            _open_as_closely_as_possible(self, command, event.note)
 
     def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:
         kind: NoticeKind = "info" if is_undone else "refused"
@@ -341,32 +335,6 @@ class EngineSession:
         is_in_cell = lesson and at.line and cells_in(lesson.path, lesson.source)
         place = place_in(lesson)(at.line) if lesson and at.line and is_in_cell else ""
         return CodePlace(at.phase, at.line, in_cell=place)
-
-    def _open_as_closely_as_possible(self, refused: OpenLesson, reason: Remark) -> None:
-        """Say why a lesson can't be opened as asked, and open it as closely as possible."""
-        view = self.view
-        if view is None:
-            return
-        record = refused.record
-        if record is None:
-            if refused.device != "cpu":
-                start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
-                self.open_lesson(view.lesson, start)
-                self.tell_when_open("on_cpu", kind="refused", reason=reason)
-            return
-        moved = on_cpu(record)
-        if moved != record and not set(devices_of(record)) <= set(self.devices):
-            at = Position(refused.epoch, refused.step or 0)
-            runs = tuple(
-                msgspec.structs.replace(run, device="cpu", record=run.record and on_cpu(run.record))
-                for run in refused.runs
-            )
-            self.open_run(view.lesson, moved, at, runs, view.goal, before=refused.before)
-            self.tell_when_open("replayed_on_cpu", kind="refused", reason=reason)
-            return
-        mode, _, rate, seed = settings_of(record.changes, record)
-        self.open_lesson(view.lesson, Start(mode, "cpu", rate, seed))
-        self.tell_when_open("begins_anew", kind="refused", reason=reason)
 
     def _show(self, event: FrameShown, command: Command | None) -> None:
         view = self.view
@@ -420,28 +388,75 @@ class EngineSession:
         if (is_new_one or self.inspected.then not in others) and (others or self.inspected.then):
             self.inspect(then=others[-1] if others else "")
 
-    def _add_inspections(self, event: InspectionReady) -> None:
-        if self.view is not None and event.runs is not None:
-            self.view = replace(self.view, runs=event.runs)
-        view = self.view
-        if view is None or view.frame is None or event.at != view.frame.at:
-            return
-        parts = {name: getattr(event, name) for name in Inspections.__dataclass_fields__}
-        fresh = {name: part for name, part in parts.items() if part is not None}
-        self.view = replace(view, inspections=replace(view.inspections, **fresh))
-
     def _lesson_failed(self, event: LessonFailed) -> None:
         if self.view is not None:
             self.view = replace(self.view, failed=event, target=None)
         self.tell("phase_failed", kind="failed", place=self._code_place(event))
 
+    def _series_written(self, event: SeriesWritten) -> None:
+        """Say so; text from another machine is written here first."""
+        try:
+            if event.text:
+                from tutor.export import new_file  # noqa: PLC0415 - after the first paint
+
+                with new_file(Path(event.path)) as file:
+                    file.write(event.text)
+        except RunError as error:
+            self.tell("text", kind="refused", text=str(error))
+        else:
+            self.tell("written", path=event.path)
+
     def _process_ended(self, event: ProcessEnded) -> None:
         self._unanswered.clear()
         self._seeking = None
-        self.tell("process_ended", kind="failed", event=event)
+        if event.note.code == "connection_lost":
+            self.lost = event
+            self.tell("lost", kind="failed", **event.note.values)
+        else:
+            self.tell("process_ended", kind="failed", event=event)
         self._ended_with = event if event.restarting else None
         if self.view is not None:
             self.view = replace(self.view, target=None)
+
+
+def _inspected(view: RunView, event: InspectionReady) -> RunView:
+    """The view with new inspections, unless they are of another position."""
+    if event.runs is not None:
+        view = replace(view, runs=event.runs)
+    if view.frame is None or event.at != view.frame.at:
+        return view
+    parts = {name: getattr(event, name) for name in Inspections.__dataclass_fields__}
+    fresh = {name: part for name, part in parts.items() if part is not None}
+    return replace(view, inspections=replace(view.inspections, **fresh))
+
+
+def _open_as_closely_as_possible(
+    session: EngineSession, refused: OpenLesson, reason: Remark
+) -> None:
+    """Say why a lesson can't be opened as asked, and open it as closely as possible."""
+    view = session.view
+    if view is None:
+        return
+    record = refused.record
+    if record is None:
+        if refused.device != "cpu":
+            start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
+            session.open_lesson(view.lesson, start)
+            session.tell_when_open("on_cpu", kind="refused", reason=reason)
+        return
+    moved = on_cpu(record)
+    if moved != record and not set(devices_of(record)) <= set(session.devices):
+        at = Position(refused.epoch, refused.step or 0)
+        runs = tuple(
+            msgspec.structs.replace(run, device="cpu", record=run.record and on_cpu(run.record))
+            for run in refused.runs
+        )
+        session.open_run(view.lesson, moved, at, runs, view.goal, before=refused.before)
+        session.tell_when_open("replayed_on_cpu", kind="refused", reason=reason)
+        return
+    mode, _, rate, seed = settings_of(record.changes, record)
+    session.open_lesson(view.lesson, Start(mode, "cpu", rate, seed))
+    session.tell_when_open("begins_anew", kind="refused", reason=reason)
 
 
 def _goal(view: RunView, frame: Frame) -> int:
@@ -464,24 +479,3 @@ def _before(
 
 def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
     return (frame.at, frame.mode, frame.device) if frame else None
-
-
-def _running(command: Command, phase: str | None) -> tuple[str, Mapping[str, object]]:
-    """The notice for a command that takes long: its code, and the parameters."""
-    match command:
-        case StepPhase() if phase:
-            return "phase_runs", {"phase": phase}
-        case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
-            return "run_to_runs", {"epoch": epoch}
-        case OpenLesson() | Restart() | Switch() | StepPhase():
-            return "setup_runs", {}
-        case Seek():
-            return "run_to_runs", {"epoch": command.epoch}
-        case SelectRun():
-            return "change_runs", {"name": command.name}
-        case WriteSeries():
-            return "writing_runs", {}
-        case Examine():
-            return "examination_runs", {}
-        case _:
-            return "epoch_runs", {}

@@ -35,7 +35,8 @@ from tutor.protocol.messages import (
 )
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
-from tutor.session.engine_session import Engine, EngineSession
+from tutor.session.engine_port import Engine
+from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.journal import Bookmark, Journal, key_of, left_notice
 from tutor.session.run_view import Notice, RunView, Start

@@ -15,7 +15,7 @@ from tutor.protocol.messages import LessonFailed
 from tutor.script.line_places import place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import text_styles
-from tutor.ui.commands import KEYS, NOT_FOR_SCRIPTS, AppCommand, footer
+from tutor.ui.commands import KEYS, AppCommand, footer
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
@@ -37,12 +37,14 @@ class Header(Bar):
 
     heading: Shown[str] = Shown("")
     """The title while no lesson is open."""
+    host: Shown[str] = Shown("")
+    """The machine that the run is on, if it is another one."""
 
     def build(self, width: int) -> Sequence[Content]:
         """The title on the left, the settings on the right; the title is cut if both don't fit."""
         view = self.view
         title = one_line(view.lesson.title) if view else self.heading
-        right = " · ".join(_settings(view)) if view else ""
+        right = " · ".join(_settings(view, self.host)) if view else one_line(self.host)
         left: Sequence[Piece] = (" tutor · ", (title, text_styles.STRONG)) if title else (" tutor",)
         right = f"{right} "
         room = max(8, width - len(right) - 2)
@@ -52,11 +54,11 @@ class Header(Bar):
         return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
 
 
-def _settings(view: RunView) -> Iterable[str]:
+def _settings(view: RunView, host: str) -> Iterable[str]:
     frame, lesson = view.frame, view.lesson
     rate = frame.learning_rate if frame else lesson.learning_rate[view.mode]
     yield one_line(view.mode)
-    yield one_line(view.device)
+    yield one_line(f"{view.device} on {host}" if host else view.device)
     if lesson.script is None or (frame and rate):  # else it is not known
         yield f"lr {setting(rate)}"
     if frame and frame.seed:
@@ -190,8 +192,8 @@ class Footer(Bar):
     """The commands that come first for now."""
     only: Shown[tuple[AppCommand, ...]] = Shown(())
     """The only commands that work for now, if any."""
-    is_of_script: Shown[bool] = Shown(False)
-    """Whether the run is that of a script, for which some commands do nothing."""
+    left_out: Shown[frozenset[str]] = Shown(frozenset())
+    """The names of the commands that do nothing now."""
 
     def __init__(self, commands: Sequence[AppCommand], *, id: str) -> None:
         super().__init__(id=id)
@@ -201,8 +203,7 @@ class Footer(Bar):
         """Each key with its label, the most needed first."""
         pieces: list[Piece] = []
         commands, first = (self.only, ()) if self.only else (self._commands, self.first)
-        if self.is_of_script:
-            commands = [c for c in commands if c.name not in NOT_FOR_SCRIPTS]
+        commands = [c for c in commands if c.name not in self.left_out]
         for command in footer(commands, width, first):
             pieces += [(command.key_label, text_styles.KEY), f" {command.label}  "]
         return [line(*pieces)]

@@ -66,6 +66,11 @@ SUSPEND = AppCommand(
     "suspend", ("ctrl+z",), "suspend", "To the shell, until fg", "app.suspend_process"
 )
 
+RECONNECT = AppCommand(
+    "reconnect", ("C",), "reconnect", "Connect again after a cut", "app.reconnect", 0
+)
+"""Of use where the engine is on another machine; in the footer while the connection is lost."""
+
 LESSON_COMMANDS = (
     _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),
     _session("step_epoch", "s", "epoch", "To the end of an epoch", 2),
@@ -101,6 +106,7 @@ LESSON_COMMANDS = (
     AppCommand("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     AppCommand("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
     _session("resume_previous", "O", "resume", "Resume where you left"),
+    RECONNECT,
     AppCommand("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
     AppCommand("map", ("M",), "map", "The map: what builds on what", "app.map", 27),
     AppCommand("theme", ("T",), "theme", "Next theme: colours", "app.turn_theme"),

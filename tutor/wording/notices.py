@@ -44,6 +44,13 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "rate_unknown": ("The learning rate is 0 or not known", "{ask_learning_rate} sets one"),
     "written": ("Written to {path}",),
     "back_at": ("{reason}", "back at epoch {epoch}"),
+    # ── An engine on another machine
+    "lost": ("The connection to {host} is lost", "{reconnect} connects again", "{reason}"),
+    "not_connected": ("{reason}", "{reconnect} tries again"),
+    "connected": ("Connected to {host} again",),
+    "not_lost": ("The connection is there",),
+    "not_remote": ("The code runs on this machine: there is no connection",),
+    # ── Changes of a run
     "on_cpu": ("{reason}", "it begins on the CPU"),
     "replayed_on_cpu": ("{reason}", "computed anew on the CPU"),
     "begins_anew": ("{reason}", "it begins anew"),

@@ -203,7 +203,7 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
 def _write(session: Session, path: Path) -> None:
     view = session.view
     if path.suffix == FIGURES:
-        session.request(WriteSeries(path=str(path)))
+        session.request(WriteSeries(path=str(path), is_sent=bool(session.host)))
     elif view is not None and view.lesson.script is not None:
         session.tell("script_export", kind="refused")
     elif view is not None:

@@ -79,6 +79,7 @@ class LessonScreen(PaneLayoutScreen):
         view = LessonScreen.view
         header = Header(id="header").data_bind(view)
         header.set_reactive(Header.heading, self._heading)
+        header.set_reactive(Header.host, self.session.host)
         yield header
         attempt, results = LessonScreen.attempt, LessonScreen.results
         yield ErrorBar(id="error").data_bind(view, attempt)
@@ -105,11 +106,12 @@ class LessonScreen(PaneLayoutScreen):
         self.printed = self.session.output.here
         lesson, attempt = self.view and self.view.lesson, self.attempt
         super().update_from_session()
+        footer = self.query_one(Footer)
+        footer.left_out = self.left_out(may_reconnect=self.session.lost is not None)
         if self.attempt is not attempt or (self.view and self.view.lesson) is not lesson:
             self.results = self.session.controller.results()
             keys = _first_keys(self.attempt, self.session.controller.exercises)
-            footer = self.query_one(Footer)
-            footer.first, footer.is_of_script = tuple(keys), self.is_script
+            footer.first = tuple(keys)
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 

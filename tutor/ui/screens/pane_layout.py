@@ -8,7 +8,7 @@ from typing import TypeAlias
 from tutor.lesson.exercise import BeAutograd, Repair
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
-from tutor.ui.commands import NOT_FOR_SCRIPTS, PANE_TITLES, AppCommand
+from tutor.ui.commands import NOT_FOR_SCRIPTS, PANE_TITLES, RECONNECT, AppCommand
 from tutor.ui.panes.exercise import ExercisePane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.base import SessionScreen
@@ -65,7 +65,13 @@ class PaneLayoutScreen(SessionScreen):
         return self._of_use(self.PANE_KEYS)
 
     def _of_use(self, commands: Sequence[AppCommand]) -> Sequence[AppCommand]:
-        return [c for c in commands if not self.is_script or c.name not in NOT_FOR_SCRIPTS]
+        left_out = self.left_out(may_reconnect=self.session.host != "")
+        return [c for c in commands if c.name not in left_out]
+
+    def left_out(self, *, may_reconnect: bool) -> frozenset[str]:
+        """The names of the commands that are of no use now."""
+        names = NOT_FOR_SCRIPTS if self.is_script else frozenset()
+        return names if may_reconnect else names | {RECONNECT.name}
 
     def action_show(self, pane: str) -> None:
         """Show a pane and give it the focus."""

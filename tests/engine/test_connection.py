@@ -1,0 +1,369 @@
+"""The engine at the far end of a connection: all that can happen to either side, without ssh.
+
+A shell in ssh's place runs the far end here; in the engine's place are a few lines of shell.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.engine.conftest import E
+from tests.engine.test_process import READY, is_let_go, on_linux, started
+from tests.far_machine import SIMULATED, pretend
+from tests.terminal import is_alive
+from tests.ui.lessons import lesson
+from tests.waiting import PATIENCE, wait_until
+from tutor.engine import client, connection
+from tutor.engine.client import EngineClient
+from tutor.engine.connection import Connection, lines_from
+from tutor.errors import EngineError
+from tutor.protocol.far_end import Hello
+from tutor.protocol.frame import Position, Remark
+from tutor.protocol.messages import (
+    CommandRefused,
+    EngineReady,
+    Event,
+    FrameShown,
+    OpenLesson,
+    ProcessEnded,
+    Restart,
+    RunTo,
+    StepEpoch,
+    StepPhase,
+)
+
+HOST = "far-machine"
+
+
+class Far:
+    """A client of an engine at the far end, and its events."""
+
+    def __init__(self) -> None:
+        self.client = EngineClient(host=HOST)
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.client.start(self.events.put)
+        self.wait_for(EngineReady)
+
+    def wait_for(self, kind: type[E]) -> E:
+        while not isinstance(event := self.events.get(timeout=PATIENCE), kind):
+            pass
+        return event
+
+    @property
+    def ssh(self) -> int:
+        """The process in ssh's place, which has become the far end."""
+        assert self.client._connection is not None
+        return self.client._connection._ssh.pid
+
+
+Make: TypeAlias = Callable[..., Far]
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Make]:
+    """Makes a client whose engine is the simulated one, or a shell with a mischief."""
+    made: list[Far] = []
+
+    def make(mischief: str = "") -> Far:
+        code = f"read taken; echo {READY}; read command; {mischief}"
+        pretend(monkeypatch, tmp_path, *SIMULATED, *([code] if mischief else []))
+        made.append(Far())
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.client.close()
+
+
+# ── Before the screen ───────────────────────────────────────────────────────────────
+
+
+def test_what_a_shells_start_files_print_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = "echo Welcome; yes stuff | head -n 999; printf 'no end of a line'"
+    pretend(monkeypatch, tmp_path, *SIMULATED, before=before)
+    Connection(HOST).close()
+
+
+def saying(hello: Hello) -> str:
+    return f"printf '%s\\n' {shlex.quote(hello.to_line().decode().strip())}; sleep 99"
+
+
+OLDER = Hello("0.0.1", "another", "3.11", "2.6")
+SAME = Hello(Hello.here().version, "another", "3.11", "2.6")
+
+
+@pytest.mark.parametrize(
+    ("before", "named"),
+    [
+        ("exit 127", "TUTOR_REMOTE"),
+        ("exit 255", HOST),
+        ("exit 1", "TUTOR_REMOTE"),
+        ("yes", "engine"),
+        (saying(OLDER), "0.0.1"),
+        (saying(SAME), "build"),
+        ("echo 'tutor-engine {}'; sleep 99", "unknown"),
+        ("echo 'tutor-engine \x1b[31m'; sleep 99", "unknown"),
+    ],
+)
+def test_a_far_end_that_can_not_serve_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, before: str, named: str
+) -> None:
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.2)
+    pretend(monkeypatch, tmp_path, before=before)
+    with pytest.raises(EngineError, match=named) as told:
+        Connection(HOST)
+    assert str(told.value).isprintable()
+
+
+def test_a_missing_ssh_and_a_host_that_is_an_option_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TUTOR_SSH", "no-such-ssh -p 22")
+    with pytest.raises(EngineError, match="no-such-ssh"):
+        Connection(HOST)
+    monkeypatch.setenv("TUTOR_SSH", "ssh 'half")
+    with pytest.raises(EngineError, match="TUTOR_SSH"):
+        Connection(HOST)
+    monkeypatch.delenv("TUTOR_SSH")
+    with pytest.raises(EngineError, match="no name of a host"):
+        Connection("-oProxyCommand=true")
+
+
+def test_what_ssh_says_to_a_terminal_is_shown_and_obeyed_by_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = "test -t 2 && printf 'touch \\033[31m your key\\n' >&2"
+    pretend(monkeypatch, tmp_path, *SIMULATED, before=before)
+    with closing(Connection(HOST)):
+        said = ""
+        while "your key" not in said:
+            said += capfd.readouterr().err
+    assert "touch ^[[31m your key" in said
+
+
+# ── The process there ───────────────────────────────────────────────────────────────
+
+WROTE = Remark("wrote_into_pipe", {"phase": ""})
+
+
+@pytest.mark.parametrize(
+    ("mischief", "how"),
+    [
+        ("echo garbage; sleep 99", WROTE),
+        ("echo '!garbage'; sleep 99", WROTE),
+        ("exit 3", Remark("exited", {"status": 3, "phase": ""})),
+        ("kill -9 $$", Remark("killed", {"signal": "SIGKILL", "phase": ""})),
+    ],
+)
+def test_the_end_of_the_process_is_told_as_it_is_here_and_another_one_starts(
+    far: Make, mischief: str, how: Remark
+) -> None:
+    there = far(mischief)
+    there.client.send(StepPhase())
+    ended = there.wait_for(ProcessEnded)
+    assert (ended.note, ended.restarting) == (how, True)
+    there.wait_for(EngineReady)
+
+
+def test_a_lesson_that_does_not_stop_is_killed_there(
+    far: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "INTERRUPT_SECONDS", 0.1)
+    there = far("while :; do sleep 1; done")
+    there.client.send(StepPhase())
+    there.client.stop()
+    assert there.wait_for(ProcessEnded).note.code == "lesson_did_not_stop"
+    there.wait_for(EngineReady)
+
+
+def test_an_interrupt_arrives(far: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = far("trap 'exit 7' INT; while :; do sleep 0.1; done")
+    there.client.send(StepPhase())
+    there.client.stop()
+    assert there.wait_for(ProcessEnded).note == Remark("exited", {"status": 7, "phase": ""})
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[int]:
+    """A pipe that what a lesson has started holds on to."""
+    os.mkfifo(tmp_path / "held")
+    pipe = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(pipe, True)
+    yield pipe
+    os.close(pipe)
+
+
+def holding(tmp_path: Path) -> str:
+    return f"{started('forked twice', tmp_path / 'held')} sleep 99"
+
+
+def wait_held(pipe: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        select.select([pipe], [], [], 0.1)
+        if os.read(pipe, 5) == b"there":
+            return
+        time.sleep(0.01)  # nobody has opened it yet
+    raise AssertionError("nothing was started")
+
+
+@on_linux
+@pytest.mark.parametrize("end", ["close", "kill ssh", "stop ssh"])
+def test_all_that_a_lesson_has_started_there_ends_with_the_connection(
+    far: Make, held: int, tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "TICK", 0.05)
+    monkeypatch.setattr(connection, "MOST_SILENT_TICKS", 10**9)
+    there = far(holding(tmp_path))
+    there.client.send(StepPhase())
+    wait_held(held)
+    if end == "close":
+        there.client.close()
+    else:
+        os.kill(there.ssh, signal.SIGKILL if end == "kill ssh" else signal.SIGSTOP)
+        monkeypatch.setattr(connection, "MOST_SILENT_TICKS", 4)
+        assert there.wait_for(ProcessEnded).note.code == "connection_lost"
+    assert is_let_go(held)
+
+
+THE_APP = """
+import sys, time
+from tutor.engine import connection
+from tutor.engine.client import EngineClient
+from tutor.protocol.messages import EngineReady, StepPhase
+connection.TICK, connection.MOST_SILENT_TICKS = 0.05, 10**9
+client = EngineClient(host="far-machine")
+client.start(lambda event: isinstance(event, EngineReady) and client.send(StepPhase()))
+time.sleep(99)
+"""
+
+
+@on_linux
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_all_ends_there_when_the_tutor_is_killed_or_gives_no_sign_of_life(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
+) -> None:
+    monkeypatch.setenv("FAR_SILENCE", str(tmp_path / "silence"))
+    code = f"read taken; echo {READY}; read command; {holding(tmp_path)}"
+    pretend(monkeypatch, tmp_path, *SIMULATED, code)
+    app = subprocess.Popen((sys.executable, "-c", THE_APP))
+    wait_held(held)
+    app.send_signal(end)
+    if end == signal.SIGSTOP:
+        (tmp_path / "silence").touch()
+    assert is_let_go(held)
+    app.kill()
+    app.wait()
+
+
+# ── A lost connection ───────────────────────────────────────────────────────────────
+
+
+def test_after_a_reconnection_the_run_is_where_it_was(far: Make) -> None:
+    there = far()
+    there.client.send(OpenLesson(lesson=lesson()))
+    for _ in range(3):
+        there.client.send(StepEpoch())
+    there.client.send(StepPhase())
+    while (stood := there.wait_for(FrameShown)).frame.at != Position(4, 1):
+        pass
+    os.kill(there.ssh, signal.SIGKILL)
+    ended = there.wait_for(ProcessEnded)
+    assert (ended.note.code, ended.restarting, ended.can_restart) == (
+        "connection_lost",
+        False,
+        False,
+    )
+    for command in (StepPhase(), Restart(), RunTo(epoch=9)):
+        there.client.send(command)
+        assert there.wait_for(CommandRefused).note == ended.note
+    there.client.reconnect()
+    there.wait_for(EngineReady)
+    back = there.wait_for(FrameShown)
+    assert back.frame == stood.frame
+    there.client.send(StepPhase())
+    assert there.wait_for(FrameShown).frame.at == Position(4, 2)
+
+
+def test_a_lesson_that_was_opened_while_the_connection_was_lost_opens_with_the_next(
+    far: Make,
+) -> None:
+    there = far()
+    os.kill(there.ssh, signal.SIGKILL)
+    there.wait_for(ProcessEnded)
+    number = there.client.send(OpenLesson(lesson=lesson()))
+    there.wait_for(CommandRefused)
+    there.client.reconnect()
+    assert there.wait_for(FrameShown).opening == number
+
+
+def test_where_no_connection_can_be_made_it_stays_lost(
+    far: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = far()
+    os.kill(there.ssh, signal.SIGKILL)
+    there.wait_for(ProcessEnded)
+    pretend(monkeypatch, tmp_path, before="exit 255")
+    with pytest.raises(EngineError):
+        there.client.reconnect()
+    there.client.send(StepPhase())
+    assert there.wait_for(CommandRefused).note.code == "connection_lost"
+
+
+def test_a_suspended_tutor_stays_connected_and_its_process_stands_still(
+    far: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = far(f"echo $$ >{tmp_path}/number; while :; do sleep 0.01; done")
+    there.client.send(StepPhase())
+    written = tmp_path / "number"
+    wait_until(lambda: written.exists() and written.read_text().strip(), "the process")
+    process = int(written.read_text())
+    state = Path(f"/proc/{process}/status")
+    there.client.suspend()
+    wait_until(lambda: "State:\tT" in state.read_text(), "its standing still")
+    there.client.resume()
+    wait_until(lambda: "State:\tT" not in state.read_text(), "its going on")
+    there.client.close()
+    wait_until(lambda: not is_alive(process), "its end")
+
+
+def test_silence_ends_the_lines_unless_it_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "TICK", 0.01)
+    source, target = os.pipe()
+    os.write(target, b"one\ntw")
+    asked = threading.Event()
+
+    def is_patient() -> bool:
+        if silent.is_set():
+            return False
+        asked.set()
+        return True
+
+    silent = threading.Event()
+    lines = lines_from(source, is_patient)
+    assert next(lines) == b"one"
+    later = threading.Thread(target=lambda: (asked.wait(), os.write(target, b"o\n")))
+    later.start()
+    assert next(lines) == b"two"
+    later.join()
+    silent.set()
+    assert list(lines) == []
+    os.close(source)
+    os.close(target)

@@ -1,0 +1,124 @@
+"""The screen of an engine on another machine: its name, a lost connection, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ui.conftest import LARGE, SMALL, MakeApp, settled, text_of
+from tests.ui.fake_engine import FakeEngine
+from tutor.protocol.messages import Inspect, OpenLesson, SeriesWritten, StepPhase, WriteSeries
+from tutor.ui.app import TutorApp
+from tutor.ui.commands import RECONNECT
+from tutor.ui.screens.dialogs import _write
+
+HOST = "me@far-machine"
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    engine = FakeEngine()
+    engine.host = HOST
+    return engine
+
+
+def help_text(app: TutorApp) -> str:
+    return "\n".join(c.help for c in app.screen.commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_the_header_names_the_machine(make_app: MakeApp, size: tuple[int, int]) -> None:
+    app = make_app()
+    async with app.run_test(size=size):
+        assert f"cpu on {HOST}" in text_of(app, "header")
+
+
+async def test_a_lost_connection_leaves_the_screen_and_names_the_key(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s", "space")
+        assert RECONNECT.label not in text_of(app, "footer")
+        engine.lose()
+        await settled(pilot)
+        numbers = text_of(app, "numbers")
+        assert HOST in text_of(app, "status")
+        assert f"{RECONNECT.key_label} " in text_of(app, "status")
+        assert f"{RECONNECT.key_label} {RECONNECT.label}" in text_of(app, "footer")
+        await pilot.press(RECONNECT.keys[0])
+        await settled(pilot)
+        assert engine.reconnected == 1
+        assert RECONNECT.label not in text_of(app, "footer")
+        assert text_of(app, "numbers") == numbers
+        assert "epoch 2" in text_of(app, "status")
+        assert isinstance(engine.sent[-1], Inspect), "the new process does not know what is seen"
+        await pilot.press("space")
+        assert isinstance(engine.sent[-1], StepPhase)
+
+
+async def test_a_connection_that_can_not_be_made_is_told_and_may_be_tried_again(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=LARGE) as pilot:
+        engine.refuses_connection = "no route to it"
+        engine.lose()
+        await settled(pilot)
+        await pilot.press("C")
+        assert "no route to it" in text_of(app, "status")
+        engine.refuses_connection = ""
+        await pilot.press("C")
+        await settled(pilot)
+        assert engine.reconnected == 2
+        assert RECONNECT.label not in text_of(app, "footer")
+
+
+async def test_a_lesson_that_is_refused_for_a_lost_connection_is_not_opened_otherwise(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("s")
+        engine.lose()
+        await settled(pilot)
+        for key in ("n", "p"):
+            before = sum(isinstance(c, OpenLesson) for c in engine.sent)
+            await pilot.press(key)
+            await settled(pilot)
+            assert sum(isinstance(c, OpenLesson) for c in engine.sent) <= before + 1
+            assert HOST in text_of(app, "status")
+
+
+async def test_only_where_the_engine_is_elsewhere_can_it_be_connected_to(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        assert RECONNECT.help in help_text(app)
+        await pilot.press("C")
+        assert engine.reconnected == 0
+    engine.host = ""
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        assert RECONNECT.help not in help_text(app)
+        assert " on " not in text_of(app, "header")
+        await pilot.press("C")
+        assert engine.reconnected == 0
+
+
+async def test_figures_from_another_machine_are_written_here(
+    make_app: MakeApp, engine: FakeEngine, tmp_path: Path
+) -> None:
+    file = tmp_path / "figures.csv"
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        for _ in range(2):  # and no file is replaced
+            _write(app.session, file)
+            asked = next(c for c in reversed(engine.sent) if isinstance(c, WriteSeries))
+            assert asked.is_sent
+            engine.tell(SeriesWritten(path=asked.path, text="epoch,loss\n1,2.0\n"))
+            await settled(pilot)
+        assert file.read_text() == "epoch,loss\n1,2.0\n"
+        assert app.session.notice.kind == "refused"

@@ -1,0 +1,428 @@
+"""The connection to an engine on another machine, over the learner's own ssh.
+
+ssh asks for passwords on the terminal before the far end says hello; from then on it is silent.
+Nothing listens on a port: all messages go through ssh's standard input and output.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+
+import msgspec
+
+from tutor import __version__
+from tutor.engine.lesson_process import LessonProcess
+from tutor.engine.process import DUMP_SECONDS, LONGEST_LINE, Process
+from tutor.errors import EngineError
+from tutor.plain import one_line, plain
+from tutor.protocol.far_end import (
+    HELLO,
+    MARK,
+    DevicesListed,
+    DumpStack,
+    FarMessage,
+    Hello,
+    KillProcess,
+    ListDevices,
+    Ping,
+    Pong,
+    ProcessOver,
+    SignalProcess,
+    StackDumped,
+    StartProcess,
+    far_message,
+)
+from tutor.protocol.frame import Remark
+from tutor.protocol.messages import Command, Event, event_from_line, to_line
+
+TICK = 5.0
+"""Seconds between two signs of life, in each direction."""
+MOST_SILENT_TICKS = 4
+"""Ticks without a sign of the other side after which the connection is lost."""
+CLOSE_SECONDS = 2.0
+"""Seconds that ssh may take to end once it should."""
+FLUSH_SECONDS = 0.5
+"""Seconds that the last message before a suspension may take to be written."""
+MOST_BEFORE_HELLO = 2**16
+"""Bytes that a shell's start files may print before the far end says hello."""
+_LONGEST_ERRORS = 4000
+
+_NOT_FOUND, _NO_CONNECTION = 127, 255
+"""Exit statuses of ssh: the shell there has not found the command; ssh itself has failed."""
+
+# Ctrl+C at a terminal is meant for the tutor, which ends ssh if that is what it means.
+_UNINTERRUPTED = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+_ALIVE = ("-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
+"""Options of ssh. It takes the first value of each that it is given: the learner's."""
+
+
+def lines_from(descriptor: int, is_patient: Callable[[], bool]) -> Iterator[bytes]:
+    """The lines from a pipe until its end, or until it is silent for too long.
+
+    The latter does not count while `is_patient` returns true. Ticks are counted, not time: a
+    process that stood still (a suspended machine, Ctrl+Z) can't have heard anything meanwhile.
+    """
+    rest, silent = b"", 0
+    while silent < MOST_SILENT_TICKS and len(rest) < LONGEST_LINE:
+        if not select.select([descriptor], [], [], TICK)[0]:
+            silent += not is_patient()
+            continue
+        silent = 0
+        if not (data := os.read(descriptor, 2**16)):
+            return
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+
+
+def ssh_command(host: str) -> list[str]:
+    """The command that starts the far end. Raises EngineError."""
+    try:
+        ssh = shlex.split(os.environ.get("TUTOR_SSH", "")) or ["ssh"]
+    except ValueError as error:
+        raise EngineError(f"TUTOR_SSH can't be read as a command: {error}") from None
+    if host.startswith("-"):  # it would be an option
+        raise EngineError(f"{host!r} is no name of a host")
+    if shutil.which(ssh[0]) is None:
+        raise EngineError(
+            f"{ssh[0]} is not found: install it (openssh-client), or name another in TUTOR_SSH"
+        )
+    return [*ssh, *_ALIVE, host, f"{_far_tutor()} engine"]
+
+
+def _far_tutor() -> str:
+    return os.environ.get("TUTOR_REMOTE", "").strip() or "tutor"
+
+
+class Connection:
+    """One run of ssh, and the process for lessons at its far end."""
+
+    def __init__(self, host: str, terminal: str = "") -> None:
+        """Connect; ssh may ask at the terminal meanwhile.
+
+        `terminal`: the path of the one that the app has its screen on, if it has. Raises
+        EngineError if there is no tutor of this version at the other end, and KeyboardInterrupt
+        at Ctrl+C.
+        """
+        self.host = host
+        self.lag = 0.0
+        """Seconds that the last Ping took there and back."""
+        self.lost: Remark | None = None
+        self._lock = threading.Lock()
+        self._number = 0
+        self._process: RemoteProcess | None = None
+        self._devices: queue.SimpleQueue[DevicesListed | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
+        self._pinged = 0.0
+        self._errors = ""
+        self._is_open = False
+        self.screen_guard: Process | None = None
+        """A process here that leaves the screen should the app be killed; see supervisor.py."""
+        command = ssh_command(host)
+        errors, slave = os.openpty()  # ssh says only to a terminal what a security key waits for
+        try:
+            self._ssh = subprocess.Popen(
+                (*_UNINTERRUPTED, *command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=slave,
+            )
+        finally:
+            os.close(slave)
+        self._listener = threading.Thread(target=self._read_errors, args=(errors,), daemon=True)
+        self._listener.start()
+        assert self._ssh.stdout is not None
+        lines = lines_from(self._ssh.stdout.fileno(), lambda: not self._is_open)
+        try:
+            self._greet(lines)
+        except BaseException:
+            self.close()
+            raise
+        self._is_open = True
+        self.screen_guard = Process(("cat",), terminal) if terminal else None
+        threading.Thread(target=self._write_on, daemon=True).start()
+        threading.Thread(target=self._read_on, args=(lines,), daemon=True).start()
+
+    def _greet(self, lines: Iterator[bytes]) -> None:
+        """Wait for the Hello of a tutor like this one. Raises EngineError."""
+        size = 0
+        for line in lines:
+            if line.startswith(HELLO):
+                break
+            size += len(line)
+            if size > MOST_BEFORE_HELLO:
+                raise EngineError(
+                    f"{self.host} answers with something else than `{_far_tutor()} engine`: does a "
+                    "start file of the shell there print to standard output?"
+                )
+        else:
+            raise EngineError(f"{self.host}: {self._why_ended()}")
+        there, here = Hello.from_line(line), Hello.here()
+        if there is None or not there.talks_with(here):
+            version = one_line(there.version) if there else "unknown"
+            build = "" if version != __version__ else ", of another build"
+            raise EngineError(
+                f"{self.host} has tutor {version}{build}; here is {__version__}: install the same "
+                f"there as here, or name another there: TUTOR_REMOTE=/path/to/tutor"
+            )
+
+    def _why_ended(self) -> str:
+        """The reason why ssh has ended without a Hello."""
+        status, far = self._wait_for_ssh(), _far_tutor()
+        if status == _NO_CONNECTION:
+            return f"no connection (ssh ended with status {status})"
+        if status == _NOT_FOUND:
+            return (
+                f"`{far}` is not found there: install tutor {__version__} there, or say where it "
+                "is: TUTOR_REMOTE=/path/to/tutor"
+            )
+        return (
+            f"`{far} engine` ended with status {status} there and did not answer: install tutor "
+            f"{__version__} there, or name it: TUTOR_REMOTE=/path/to/tutor"
+        )
+
+    def _wait_for_ssh(self) -> int:
+        """Wait for the end of ssh, and end it if that takes long; returns its exit status."""
+        for end in (self._ssh.terminate, self._ssh.kill):
+            with suppress(subprocess.TimeoutExpired):
+                return self._ssh.wait(CLOSE_SECONDS)
+            end()
+        return self._ssh.wait()
+
+    # ── What is said ────────────────────────────────────────────────────────────────
+
+    def start_process(self) -> RemoteProcess:
+        """Start a process for lessons there, in place of the one before."""
+        with self._lock:
+            self._number += 1
+            process = self._process = RemoteProcess(self, self._number)
+        self.tell(StartProcess(self._number))
+        if self.lost is not None:
+            process.lose(self.lost)
+        return process
+
+    def devices(self) -> tuple[tuple[str, str], ...]:
+        """The devices there, each with its description. Raises EngineError."""
+        self.tell(ListDevices())
+        listed = self._devices.get()
+        if listed is None:
+            reason = self.lost.values["reason"] if self.lost else ""
+            raise EngineError(f"{self.host}: the connection is lost: {reason}")
+        return listed.devices
+
+    def tell(self, message: FarMessage | Command) -> None:
+        """Send a message. Never blocks."""
+        self._outgoing.put(
+            message.to_line() if isinstance(message, FarMessage) else to_line(message)
+        )
+
+    def flush(self) -> None:
+        """Wait until all messages are written, but not for long."""
+        self._outgoing.put(written := threading.Event())
+        written.wait(FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """End ssh; the far end ends everything there as soon as it sees that."""
+        assert self._ssh.stdin is not None
+        if self._is_open:
+            self._outgoing.put(b"")
+        else:
+            self._ssh.stdin.close()
+        self._wait_for_ssh()
+        if self.screen_guard is not None:
+            self.screen_guard.kill()
+
+    def _write_on(self) -> None:
+        assert self._ssh.stdin is not None
+        pipe, due = self._ssh.stdin.fileno(), 0.0
+        with suppress(OSError):  # ssh has ended, which the reader notices
+            while True:
+                try:
+                    line = self._outgoing.get(timeout=max(due - time.monotonic(), 0.0))
+                except queue.Empty:
+                    self._pinged = time.monotonic()
+                    line, due = Ping().to_line(), self._pinged + TICK
+                if isinstance(line, threading.Event):
+                    line.set()
+                    continue
+                if not line:
+                    break
+                while line:
+                    line = line[os.write(pipe, line) :]
+        with suppress(OSError):
+            self._ssh.stdin.close()
+
+    # ── What is heard ───────────────────────────────────────────────────────────────
+
+    def _read_on(self, lines: Iterator[bytes]) -> None:
+        with suppress(msgspec.MsgspecError):
+            for line in lines:
+                self._hear(line)
+        reason = self._why_lost()
+        self._wait_for_ssh()
+        with self._lock:
+            self.lost = Remark("connection_lost", {"host": self.host, "reason": reason})
+            process = self._process
+        self._devices.put(None)
+        if process is not None:
+            process.lose(self.lost)
+
+    def _why_lost(self) -> str:
+        """The reason why nothing more is heard."""
+        try:
+            status = self._ssh.wait(CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "it does not answer"
+        self._listener.join(CLOSE_SECONDS)
+        said = [line for line in self._errors.splitlines() if line.strip()]
+        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        return one_line(said[-1].strip(" .")) if said else f"ssh ended {how}"
+
+    def _hear(self, line: bytes) -> None:
+        process = self._process
+        if not line.startswith(MARK):
+            if process is not None:
+                process.take(line)
+            return
+        match far_message(line):
+            case Pong():
+                self.lag = time.monotonic() - self._pinged
+            case DevicesListed() as listed:
+                self._devices.put(listed)
+            case StackDumped(errors) if process is not None:
+                process.take_stack(errors)
+            case ProcessOver() as over if process is not None and process.number == over.number:
+                process.take_end(over)
+
+    def _read_errors(self, terminal: int) -> None:
+        """Pass on what ssh says until the far end says hello; keep it from then on."""
+        with suppress(OSError):  # so a terminal ends
+            while data := os.read(terminal, 4096):
+                text = plain(data.decode(errors="replace").replace("\r", ""))
+                if not self._is_open:
+                    self._errors = ""
+                    os.write(2, text.encode())
+                else:
+                    self._errors = (self._errors + text)[-_LONGEST_ERRORS:]
+        os.close(terminal)
+
+
+class RemoteProcess(LessonProcess):
+    """A process that runs lessons at the far end of a connection."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.number = number
+        self._connection = connection
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._errors = ""
+        self._status = 0
+        self._is_over = threading.Event()
+        self._has_dumped = threading.Event()
+
+    @property
+    def lag(self) -> float:
+        """Seconds that a message takes there and back."""
+        return self._connection.lag
+
+    # ── What the connection has heard ───────────────────────────────────────────────
+
+    def take(self, line: bytes) -> None:
+        """Take in an event, still as a line."""
+        self._lines.put(line)
+
+    def take_stack(self, errors: str) -> None:
+        """Take in what it has written to where errors go, with its stack."""
+        self._errors = errors
+        self._has_dumped.set()
+
+    def take_end(self, over: ProcessOver) -> None:
+        """Take in that it has ended."""
+        self._status, self._errors = over.status, over.errors
+        self.ended_for = self.ended_for or over.ended_for
+        self._finish()
+
+    def lose(self, lost: Remark) -> None:
+        """Take in that the connection is lost, and the process with it."""
+        if not self._is_over.is_set():
+            self.lost = lost
+            self._finish()
+
+    def _finish(self) -> None:
+        self._is_over.set()
+        self._has_dumped.set()
+        self._lines.put(None)
+
+    # ── What its client asks ────────────────────────────────────────────────────────
+
+    def send(self, command: Command) -> None:
+        """Pass a command on."""
+        self._connection.tell(command)
+
+    def events(self) -> Generator[Event, None, None]:
+        """The events that it sends; the far end has ended a process that writes anything else."""
+        try:
+            while (line := self._lines.get()) is not None:
+                yield event_from_line(line)
+        except msgspec.DecodeError:
+            self.end(0, "wrote_into_pipe")
+
+    def error_text(self) -> str:
+        """The last of what it wrote to where errors go, as of its last stack or its end."""
+        return self._errors
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return not self._is_over.is_set()
+
+    @property
+    def exit_status(self) -> int:
+        """Its exit status, once it has ended."""
+        self._is_over.wait()
+        return self._status
+
+    def wait(self) -> int:
+        """Wait for its end, or that of the connection; returns its exit status."""
+        return self.exit_status
+
+    def end(self, patience: float, reason: str = "") -> None:
+        """Give it so many seconds to end by itself; then end it, for that `reason`."""
+        if not self._is_over.wait(patience):
+            self.ended_for = reason
+            self.kill()
+            self._is_over.wait(CLOSE_SECONDS)
+
+    def kill(self) -> None:
+        """End it at once, with everything that a lesson has started in it."""
+        if self.is_alive:
+            self._connection.tell(KillProcess())
+
+    def interrupt(self) -> None:
+        """Signal that the learner wishes to stop what runs."""
+        self._connection.tell(SignalProcess(signal.SIGINT, is_to_all=False))
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send it a signal, and all that a lesson has started; this process may stop next."""
+        self._connection.tell(SignalProcess(number, is_to_all=True))
+        self._connection.flush()
+
+    def dump_stack(self) -> None:
+        """Have it write its stack down, if it is not dead; `place` finds that."""
+        self._has_dumped.clear()
+        if self.is_alive:
+            self._connection.tell(DumpStack())
+            self._has_dumped.wait(2 * DUMP_SECONDS + self.lag)
+
+    def has_screen(self, is_there: bool) -> None:
+        """Note whether the app's screen is on the terminal here."""
+        if self._connection.screen_guard is not None:
+            self._connection.screen_guard.has_screen(is_there)

@@ -1,0 +1,152 @@
+"""The messages between the tutor here and the program beside the engine on another machine.
+
+They travel over ssh's standard input and output, between the lines of `tutor.protocol.messages`: a
+line of theirs begins with `!`, which base64 has not got. Before all others comes the line of a
+Hello, which any version can read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib import metadata
+from typing import Any, Union, get_args, get_type_hints
+
+import msgspec
+
+from tutor import __version__
+from tutor.protocol.messages import Command, Event
+
+HELLO = b"tutor-engine "
+MARK = b"!"
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """The first line of the far end: the versions there."""
+
+    version: str
+    """Of the tutor."""
+    protocol: str
+    """The digest of its messages."""
+    python: str
+    torch: str
+
+    @classmethod
+    def here(cls) -> Hello:
+        """The versions of this tutor."""
+        try:
+            torch = metadata.version("torch")
+        except metadata.PackageNotFoundError:  # which the engine then says
+            torch = ""
+        return cls(__version__, protocol_digest(), platform.python_version(), torch)
+
+    def to_line(self) -> bytes:
+        """The line, on which a text that a shell has printed before it does not end."""
+        return b"\n" + HELLO + msgspec.json.encode(self) + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Hello | None:
+        """The Hello on a line; None if there is none."""
+        try:
+            return msgspec.json.decode(line.removeprefix(HELLO), type=cls)
+        except msgspec.MsgspecError:
+            return None
+
+    def talks_with(self, other: Hello) -> bool:
+        """Whether both sides have the same messages, and the same codes in them."""
+        return (self.version, self.protocol) == (other.version, other.protocol)
+
+
+def protocol_digest() -> str:
+    """A digest of the fields of all messages: another one where a message has changed."""
+    fields: dict[str, list[tuple[str, str]]] = {}
+
+    def collect(kind: Any) -> None:
+        is_message = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        if is_message and kind.__qualname__ not in fields:
+            fields[kind.__qualname__] = [(n, str(t)) for n, t in kind.__annotations__.items()]
+            collect(tuple(get_type_hints(kind).values()))
+        for part in kind if isinstance(kind, tuple) else get_args(kind):
+            collect(part)
+
+    collect((*Command.__subclasses__(), *Event.__subclasses__()))
+    return hashlib.sha256(json.dumps(sorted(fields.items())).encode()).hexdigest()[:12]
+
+
+class FarMessage(msgspec.Struct, frozen=True, tag=True):
+    """The base class of what both sides say besides commands and events."""
+
+    def to_line(self) -> bytes:
+        """The message as one line."""
+        return MARK + msgspec.json.encode(self) + b"\n"
+
+
+# ── From here to there ──────────────────────────────────────────────────────────────
+
+
+class StartProcess(FarMessage, frozen=True):
+    """Start a process for lessons, in place of the one before."""
+
+    number: int
+
+
+class SignalProcess(FarMessage, frozen=True):
+    """Send the process a signal, or also everything that a lesson has started in it."""
+
+    signal: int
+    is_to_all: bool
+
+
+class DumpStack(FarMessage, frozen=True):
+    """Have the process write its stack down; answered by StackDumped."""
+
+
+class KillProcess(FarMessage, frozen=True):
+    """End the process at once, with everything that a lesson has started in it."""
+
+
+class ListDevices(FarMessage, frozen=True):
+    """Answered by DevicesListed."""
+
+
+class Ping(FarMessage, frozen=True):
+    """A sign of life; answered by Pong."""
+
+
+# ── From there to here ──────────────────────────────────────────────────────────────
+
+
+class StackDumped(FarMessage, frozen=True):
+    """The stack has been written."""
+
+    errors: str
+    """What the process has written to where errors go."""
+
+
+class ProcessOver(FarMessage, frozen=True):
+    """The process with this number has ended, and all that it has started."""
+
+    number: int
+    status: int
+    ended_for: str
+    errors: str
+
+
+class DevicesListed(FarMessage, frozen=True):
+    """The devices there, each with its description."""
+
+    devices: tuple[tuple[str, str], ...]
+
+
+class Pong(FarMessage, frozen=True):
+    """The answer to a Ping."""
+
+
+_decoder = msgspec.json.Decoder(Union[tuple(FarMessage.__subclasses__())])  # noqa: UP007
+
+
+def far_message(line: bytes) -> FarMessage:
+    """The message on a line that begins with MARK. Raises msgspec.DecodeError if there is none."""
+    message: FarMessage = _decoder.decode(line.removeprefix(MARK))
+    return message

@@ -1,0 +1,68 @@
+"""Commands that wait for an answer: which are not repeated, and what is said of a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import get_args
+
+from tutor.protocol.frame import RunRecipe
+from tutor.protocol.messages import (
+    BackEpoch,
+    BackPhase,
+    Command,
+    Examine,
+    Fork,
+    OpenLesson,
+    Pause,
+    ReadingCommand,
+    Reseed,
+    Restart,
+    RunTo,
+    Seek,
+    SelectRun,
+    SetLearningRate,
+    StepEpoch,
+    StepPhase,
+    Switch,
+    WriteSeries,
+)
+
+_HELD = (StepPhase, StepEpoch, BackPhase, BackEpoch, Switch, SetLearningRate, Restart, Reseed, Fork)
+"""Commands whose key may be held down."""
+_ASIDE = (Pause, RunTo, *get_args(ReadingCommand))
+"""Commands that come with others, or move nothing."""
+
+
+def is_repeated(command: Command, unanswered: Iterable[Command]) -> bool:
+    """Whether one such command is under way already, and one more waits.
+
+    On a slow line, a key that is held down would go on acting long after it was let go.
+    """
+    last = [_kind(c) for c in unanswered if not isinstance(c, _ASIDE)][-2:]
+    return isinstance(command, _HELD) and last == [_kind(command)] * 2
+
+
+def _kind(command: Command) -> tuple[type[Command], bool]:
+    """What the key of a command does: a Switch is of the mode or of the device."""
+    return type(command), isinstance(command, Switch) and command.device is None
+
+
+def running_notice(command: Command, phase: str | None) -> tuple[str, Mapping[str, object]]:
+    """The notice for a command that takes long: its code, and the parameters."""
+    match command:
+        case StepPhase() if phase:
+            return "phase_runs", {"phase": phase}
+        case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
+            return "run_to_runs", {"epoch": epoch}
+        case OpenLesson() | Restart() | Switch() | StepPhase():
+            return "setup_runs", {}
+        case Seek():
+            return "run_to_runs", {"epoch": command.epoch}
+        case SelectRun():
+            return "change_runs", {"name": command.name}
+        case WriteSeries():
+            return "writing_runs", {}
+        case Examine():
+            return "examination_runs", {}
+        case _:
+            return "epoch_runs", {}
