@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,19 +36,20 @@ def pretend(patch: pytest.MonkeyPatch, folder: Path, *far_tutor: str, before: st
     patch.setenv("TUTOR_REMOTE", shlex.join(far_tutor or (str(TUTOR),)))
 
 
+HOST = "far-machine"
+
 SIMULATED = (sys.executable, str(Path(__file__).with_name("simulated_far_end.py")))
 """A far end without torch: see there. Arguments for `sh` may follow."""
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
-def why_no_sshd() -> str:
-    """Why there can be no sshd here; empty if there can."""
-    if SSHD is None or shutil.which("ssh") is None:
-        return "there is no sshd (openssh-server) or no ssh (openssh-client) here"
-    if os.getuid() != 0:
-        return "sshd runs as root here, to let in whoever started it"
-    return ""
+WHY_NO_SSHD = (
+    "there is no sshd here (openssh-server)" if SSHD is None
+    else "there is no ssh here (openssh-client)" if shutil.which("ssh") is None
+    else ""
+)  # fmt: skip
+"""Why nobody can come in here; empty if somebody can."""
 
 
 @dataclass
@@ -58,11 +59,11 @@ class Sshd:
     folder: Path
     port: int
     process: subprocess.Popen[bytes]
-    environment: dict[str, str] = field(default_factory=dict)
 
     def ssh(self, port: int, *options: str) -> str:
         """The command for ssh to this sshd, over any port that leads to it."""
-        own = ("-F", "none", "-p", str(port), "-i", str(self.folder / "key"),
+        own = ("-F", "none", "-o", "HostName=127.0.0.1", "-p", str(port),
+               "-i", str(self.folder / "key"),
                "-o", f"UserKnownHostsFile={self.folder / 'known'}", "-o", "BatchMode=yes",
                "-o", "HostKeyAlias=far-machine", "-o", "IdentitiesOnly=yes")  # fmt: skip
         return shlex.join(("ssh", *own, *options))
@@ -83,7 +84,8 @@ class Sshd:
 def running_sshd(folder: Path) -> Iterator[Sshd]:
     """An sshd of its own: host key, configuration, keys that may come in, and port."""
     assert SSHD is not None
-    Path("/run/sshd").mkdir(exist_ok=True)  # sshd itself wants it
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it then
     for name in ("host", "key"):
         made = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name))
         subprocess.run(made, check=True)
@@ -94,7 +96,11 @@ def running_sshd(folder: Path) -> Iterator[Sshd]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # What the tests' own environment says where things are, the far end has to know, too.
-    kept = {k: v for k, v in os.environ.items() if k.startswith(("PYTHON", "XDG", "TUTOR", "OMP"))}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if k.startswith(("PYTHON", "XDG", "TUTOR", "OMP", "HOME"))
+    }
     settings = " ".join(f'"{name}={value}"' for name, value in kept.items())
     (folder / "config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host'}\nUsePAM no\n"
@@ -106,7 +112,13 @@ def running_sshd(folder: Path) -> Iterator[Sshd]:
     process = subprocess.Popen((SSHD, "-D", "-e", "-f", str(folder / "config")), stderr=log)
     try:
         wait_until(lambda: b"listening" in (folder / "log").read_bytes(), "sshd")
-        yield Sshd(folder, port, process)
+        there = Sshd(folder, port, process)
+        try_out = shlex.split(there.ssh(port, "-o", "LogLevel=ERROR", HOST, "true"))
+        tried = subprocess.run(try_out, capture_output=True, text=True, check=False)
+        if tried.returncode and os.getuid() != 0:  # a system may forbid that to all but root
+            pytest.skip(f"sshd lets nobody in: {tried.stderr.strip()}")
+        assert not tried.returncode, tried.stderr + (folder / "log").read_text()
+        yield there
     finally:
         process.terminate()
         process.wait()

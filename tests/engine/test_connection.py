@@ -5,6 +5,7 @@ A shell in ssh's place runs the far end here; in the engine's place are a few li
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import select
@@ -23,10 +24,11 @@ import pytest
 
 from tests.engine.conftest import E
 from tests.engine.test_process import READY, is_let_go, on_linux, started
-from tests.far_machine import SIMULATED, pretend
+from tests.far_machine import HOST, SIMULATED, pretend
 from tests.terminal import is_alive
 from tests.ui.lessons import lesson
 from tests.waiting import PATIENCE, wait_until
+from tutor.cli import main
 from tutor.engine import client, connection
 from tutor.engine.client import EngineClient
 from tutor.engine.connection import Connection, lines_from
@@ -45,8 +47,7 @@ from tutor.protocol.messages import (
     StepEpoch,
     StepPhase,
 )
-
-HOST = "far-machine"
+from tutor.training import devices
 
 
 class Far:
@@ -155,6 +156,15 @@ def test_what_ssh_says_to_a_terminal_is_shown_and_obeyed_by_none(
         while "your key" not in said:
             said += capfd.readouterr().err
     assert "touch ^[[31m your key" in said
+
+
+def test_the_devices_there_are_listed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, tmp_path)
+    assert main(["devices", "--on", HOST, "--json"]) == 0
+    there = [device["name"] for device in json.loads(capsys.readouterr().out)]
+    assert there == list(devices.available())
 
 
 # ── The process there ───────────────────────────────────────────────────────────────

@@ -370,7 +370,10 @@ class EngineSession:
     def _set_notice(self, event: FrameShown, is_echo: bool) -> None:
         if self._ended_with:
             epoch = event.frame.at.epoch
-            self.tell("back_at", kind="failed", reason=self._ended_with, epoch=epoch)
+            if self._ended_with.restarting:
+                self.tell("back_at", kind="failed", reason=self._ended_with, epoch=epoch)
+            else:
+                self.tell("connected_at", host=self.host, epoch=epoch)
             self._ended_with = None
         elif self._notice_when_open is not None and not is_echo:
             self.notice, self._notice_when_open = self._notice_when_open, None

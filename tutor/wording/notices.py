@@ -48,6 +48,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "lost": ("The connection to {host} is lost", "{reconnect} connects again", "{reason}"),
     "not_connected": ("{reason}", "{reconnect} tries again"),
     "connected": ("Connected to {host} again",),
+    "connected_at": ("Connected to {host} again", "back at epoch {epoch}"),
     "not_lost": ("The connection is there",),
     "not_remote": ("The code runs on this machine: there is no connection",),
     # ── Changes of a run
