@@ -105,8 +105,8 @@ def saying(hello: Hello) -> str:
     return f"printf '%s\\n' {shlex.quote(hello.to_line().decode().strip())}; sleep 99"
 
 
-OLDER = Hello("0.0.1", "another", "3.11", "2.6")
-SAME = Hello(Hello.here().version, "another", "3.11", "2.6")
+OLDER = Hello("0.0.1", "another")
+SAME = Hello(Hello.here().version, "another")
 
 
 @pytest.mark.parametrize(

@@ -115,10 +115,15 @@ async def test_figures_from_another_machine_are_written_here(
     app = make_app()
     async with app.run_test(size=SMALL) as pilot:
         for _ in range(2):  # and no file is replaced
+            engine.holds = True
             _write(app.session, file)
             asked = next(c for c in reversed(engine.sent) if isinstance(c, WriteSeries))
             assert asked.is_sent
-            engine.tell(SeriesWritten(path=asked.path, text="epoch,loss\n1,2.0\n"))
+            number = len(engine.sent) - engine.sent[::-1].index(asked)  # the first has number 1
+            engine.tell(SeriesWritten(path=asked.path, text="epoch,loss\n1,2.0\n", answers=number))
             await settled(pilot)
+        engine.tell(SeriesWritten(path=str(tmp_path / "unasked"), text="x"))
+        await settled(pilot)
+        assert list(tmp_path.iterdir()) == [file]
         assert file.read_text() == "epoch,loss\n1,2.0\n"
         assert app.session.notice.kind == "refused"

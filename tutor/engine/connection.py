@@ -144,11 +144,12 @@ class Connection:
         lines = lines_from(self._ssh.stdout.fileno(), lambda: not self._is_open)
         try:
             self._greet(lines)
+            self.screen_guard = Process(("cat",), terminal) if terminal else None
         except BaseException:
+            self._ssh.terminate()  # it may be asking
             self.close()
             raise
         self._is_open = True
-        self.screen_guard = Process(("cat",), terminal) if terminal else None
         threading.Thread(target=self._write_on, daemon=True).start()
         threading.Thread(target=self._read_on, args=(lines,), daemon=True).start()
 
@@ -167,7 +168,7 @@ class Connection:
         else:
             raise EngineError(f"{self.host}: {self._why_ended()}")
         there, here = Hello.from_line(line), Hello.here()
-        if there is None or not there.talks_with(here):
+        if there != here:
             version = one_line(there.version) if there else "unknown"
             build = "" if version != __version__ else ", of another build"
             raise EngineError(

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-from importlib import metadata
 from typing import Any, Union, get_args, get_type_hints
 
 import msgspec
@@ -23,23 +21,20 @@ MARK = b"!"
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """The first line of the far end: the versions there."""
+    """The first line of the far end: the versions there, which have to be those here.
+
+    Tutors of two versions may have the same messages, but not all codes in them.
+    """
 
     version: str
     """Of the tutor."""
     protocol: str
     """The digest of its messages."""
-    python: str
-    torch: str
 
     @classmethod
     def here(cls) -> Hello:
         """The versions of this tutor."""
-        try:
-            torch = metadata.version("torch")
-        except metadata.PackageNotFoundError:  # which the engine then says
-            torch = ""
-        return cls(__version__, protocol_digest(), platform.python_version(), torch)
+        return cls(__version__, protocol_digest())
 
     def to_line(self) -> bytes:
         """The line, on which a text that a shell has printed before it does not end."""
@@ -52,10 +47,6 @@ class Hello(msgspec.Struct, frozen=True):
             return msgspec.json.decode(line.removeprefix(HELLO), type=cls)
         except msgspec.MsgspecError:
             return None
-
-    def talks_with(self, other: Hello) -> bool:
-        """Whether both sides have the same messages, and the same codes in them."""
-        return (self.version, self.protocol) == (other.version, other.protocol)
 
 
 def protocol_digest() -> str:

@@ -40,6 +40,7 @@ from tutor.protocol.messages import (
     SeekAdvanced,
     SeriesWritten,
     StoppedAt,
+    WriteSeries,
 )
 from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace
@@ -298,7 +299,7 @@ class EngineSession:
             case FindingsReady():
                 self.report = event.report
             case SeriesWritten():
-                self._series_written(event)
+                self._series_written(event, command)
             case CommandRefused():
                 self._refused(event, command)
             case LessonFailed():
@@ -396,18 +397,20 @@ class EngineSession:
             self.view = replace(self.view, failed=event, target=None)
         self.tell("phase_failed", kind="failed", place=self._code_place(event))
 
-    def _series_written(self, event: SeriesWritten) -> None:
-        """Say so; text from another machine is written here first."""
+    def _series_written(self, event: SeriesWritten, command: Command | None) -> None:
+        """Say so; text from another machine is written here first, if it was asked for."""
+        if not isinstance(command, WriteSeries):
+            return
         try:
-            if event.text:
+            if command.is_sent:
                 from tutor.export import new_file  # noqa: PLC0415 - after the first paint
 
-                with new_file(Path(event.path)) as file:
+                with new_file(Path(command.path)) as file:
                     file.write(event.text)
         except RunError as error:
             self.tell("text", kind="refused", text=str(error))
         else:
-            self.tell("written", path=event.path)
+            self.tell("written", path=command.path)
 
     def _process_ended(self, event: ProcessEnded) -> None:
         self._unanswered.clear()
