@@ -54,6 +54,8 @@ LONGEST = (
     "training/test_kinds_of_values.py",
     "engine/test_hostile_lessons.py",
     "engine/test_restarts.py",
+    "engine/test_connection.py",
+    "e2e/test_on_another_machine.py",
     "export/test_same_figures.py",
     "engine/test_process.py",
     "ui/test_looks.py",

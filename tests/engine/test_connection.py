@@ -144,6 +144,9 @@ def test_a_missing_ssh_and_a_host_that_is_an_option_are_told(
     monkeypatch.delenv("TUTOR_SSH")
     with pytest.raises(EngineError, match="no name of a host"):
         Connection("-oProxyCommand=true")
+    with pytest.raises(SystemExit) as ended:
+        main(["devices", "--on=-oProxyCommand=true"])
+    assert ended.value.code == 2
 
 
 def test_what_ssh_says_to_a_terminal_is_shown_and_obeyed_by_none(

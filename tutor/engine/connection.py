@@ -179,6 +179,7 @@ class Connection:
     def _why_ended(self) -> str:
         """The reason why ssh has ended without a Hello."""
         status, far = self._wait_for_ssh(), _far_tutor()
+        self._listener.join(CLOSE_SECONDS)  # ssh's own words come first
         if status == _NO_CONNECTION:
             return f"no connection (ssh ended with status {status})"
         if status == _NOT_FOUND:
@@ -413,8 +414,9 @@ class RemoteProcess(LessonProcess):
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send it a signal, and all that a lesson has started; this process may stop next."""
-        self._connection.tell(SignalProcess(number, is_to_all=True))
-        self._connection.flush()
+        if self.is_alive:
+            self._connection.tell(SignalProcess(number, is_to_all=True))
+            self._connection.flush()
 
     def dump_stack(self) -> None:
         """Have it write its stack down, if it is not dead; `place` finds that."""
