@@ -357,7 +357,8 @@ async def test_m_shows_the_menu_and_pauses_the_run(make_app: MakeApp, engine: Fa
         assert engine.kinds().count("OpenLesson") == 1
 
 
-async def test_question_mark_shows_every_key(make_app: MakeApp) -> None:
+async def test_question_mark_shows_every_key(make_app: MakeApp, engine: FakeEngine) -> None:
+    engine.host = "far-machine"  # where there is one key more
     app = make_app()
     async with app.run_test(size=LARGE) as pilot:
         await pilot.press("question_mark")

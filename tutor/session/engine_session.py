@@ -298,8 +298,8 @@ class EngineSession:
                 self._seeking = event
             case FindingsReady():
                 self.report = event.report
-            case SeriesWritten():
-                self._series_written(event, command)
+            case SeriesWritten() if isinstance(command, WriteSeries):
+                self.notice = _series_written(event.text, command)
             case CommandRefused():
                 self._refused(event, command)
             case LessonFailed():
@@ -397,21 +397,6 @@ class EngineSession:
             self.view = replace(self.view, failed=event, target=None)
         self.tell("phase_failed", kind="failed", place=self._code_place(event))
 
-    def _series_written(self, event: SeriesWritten, command: Command | None) -> None:
-        """Say so; text from another machine is written here first, if it was asked for."""
-        if not isinstance(command, WriteSeries):
-            return
-        try:
-            if command.is_sent:
-                from tutor.export import new_file  # noqa: PLC0415 - after the first paint
-
-                with new_file(Path(command.path)) as file:
-                    file.write(event.text)
-        except RunError as error:
-            self.tell("text", kind="refused", text=str(error))
-        else:
-            self.tell("written", path=command.path)
-
     def _process_ended(self, event: ProcessEnded) -> None:
         self._unanswered.clear()
         self._seeking = None
@@ -423,6 +408,19 @@ class EngineSession:
         self._ended_with = event if event.restarting else None
         if self.view is not None:
             self.view = replace(self.view, target=None)
+
+
+def _series_written(text: str, command: WriteSeries) -> Notice:
+    """The notice of a file that has been written; one from another machine is written now."""
+    try:
+        if command.is_sent:
+            from tutor.export import new_file  # noqa: PLC0415 - after the first paint
+
+            with new_file(Path(command.path)) as file:
+                file.write(text)
+    except RunError as error:
+        return Notice("text", {"text": str(error)}, "refused")
+    return Notice("written", {"path": command.path})
 
 
 def _inspected(view: RunView, event: InspectionReady) -> RunView:

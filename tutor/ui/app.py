@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,16 +50,6 @@ def _trust(lesson: Lesson) -> str:
     from tutor.lesson import trust  # noqa: PLC0415  as above
 
     return trust.trust(lesson)
-
-
-@contextmanager
-def _ctrl_c_raises() -> Iterator[None]:
-    """Inside, Ctrl+C raises KeyboardInterrupt; asyncio would end the app."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class TutorApp(ThemedApp):
@@ -320,15 +308,6 @@ class TutorApp(ThemedApp):
         """Give the terminal back to the shell, until `fg`; a run is paused meanwhile."""
         self._journal.flush()  # or the file could stay locked for another tutor
         super().action_suspend_process()
-
-    def action_reconnect(self) -> None:
-        """Connect again to the lost host, outside the screen: ssh may ask for a password."""
-        has_terminal = self.session.lost is not None and not self.is_headless
-        with self.suspend() if has_terminal else nullcontext(), _ctrl_c_raises():
-            if has_terminal:
-                print(f"Connecting to {one_line(self.session.host)} … (Ctrl+C gives up)")
-            self.session.reconnect()
-        self._lesson_screen.update_from_session()
 
     def _come_back(self, _: object) -> None:
         """Resume after a suspension; the shell has used the screen meanwhile."""

@@ -67,7 +67,7 @@ SUSPEND = AppCommand(
 )
 
 RECONNECT = AppCommand(
-    "reconnect", ("C",), "reconnect", "Connect again after a cut", "app.reconnect", 0
+    "reconnect", ("C",), "reconnect", "Connect again after a cut", "screen.reconnect", 0
 )
 """Of use where the engine is on another machine; in the footer while the connection is lost."""
 

@@ -191,6 +191,13 @@ class LessonScreen(PaneLayoutScreen):
         else:
             self.action_session("stop")
 
+    def action_reconnect(self) -> None:
+        """Connect again to the machine that the engine was on."""
+        from tutor.ui.reconnecting import reconnect  # noqa: PLC0415  as above
+
+        reconnect(self.app, self.session)
+        self.update_from_session()
+
     # ── Exercises ───────────────────────────────────────────────────────────────────
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
