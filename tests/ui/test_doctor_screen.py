@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from textual.widgets import Static
 
 from tutor.protocol.findings import CodeFix, DoctorFinding, DoctorReport
 from tutor.protocol.messages import Examine, Pause
 from tutor.ui.app import TutorApp
+from tutor.ui.commands import DOCTOR_COMMANDS
 from tutor.ui.screens.doctor import DoctorScreen, FindingsPane
 
 from .conftest import SMALL, MakeApp
@@ -73,6 +75,27 @@ async def test_what_the_lesson_teaches_is_asked_for(make_app: MakeApp, engine: F
         assert "Line 12" in shown(app)
         asked = [command.with_taught for command in engine.sent if isinstance(command, Examine)]
         assert asked == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("report", "keys"),
+    [
+        (DoctorReport(taught=0, epochs=3), ["escape"]),
+        (DoctorReport(taught=1, epochs=3), ["t", "escape"]),
+        (REPORT, ["enter", "escape"]),
+    ],
+)
+async def test_only_keys_that_do_something_are_named(
+    make_app: MakeApp, engine: FakeEngine, report: DoctorReport, keys: list[str]
+) -> None:
+    engine.report = report
+    app = make_app(first=lesson("line"))
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("exclamation_mark")
+        await pilot.pause()
+        said = str(app.screen.query_one("#doctor-keys", Static).content)
+        named = [c.keys[0] for c in DOCTOR_COMMANDS if f"{c.key_label} {c.label}" in said]
+        assert named == keys
 
 
 async def test_an_examination_ends_when_the_list_is_closed(

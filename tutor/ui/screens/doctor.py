@@ -51,8 +51,7 @@ class DoctorScreen(ModalScreen[Explanation | None]):
         yield Static("The doctor: mistakes in this code", markup=False)
         yield FindingsPane(id="findings")
         yield Static("", id="doctor-result", markup=False)
-        keys = " · ".join(f"{c.key_label} {c.label}" for c in DOCTOR_COMMANDS if c.rank)
-        yield Static(keys, id="doctor-keys", markup=False)
+        yield Static("", id="doctor-keys", markup=False)
 
     def on_mount(self) -> None:
         """Have the code examined."""
@@ -73,6 +72,11 @@ class DoctorScreen(ModalScreen[Explanation | None]):
         if self.session.awaits(Examine):
             words = "Examining a second run of this code …"
         self.query_one("#doctor-result", Static).update(line(words))
+        useless = {"open"} if not panes.first().count else set()
+        useless |= {"taught"} if not (report and report.taught) else set()
+        useful = (c for c in DOCTOR_COMMANDS if c.rank and c.name not in useless)
+        keys = " · ".join(f"{command.key_label} {command.label}" for command in useful)
+        self.query_one("#doctor-keys", Static).update(line(keys))
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
