@@ -88,17 +88,17 @@ Placed: TypeAlias = tuple[int, int, Box]
 def compose(placed: Iterable[Placed], baseline: int, *, above: int = 0, below: int = 0) -> Box:
     """One box of boxes at given places (rows may be negative); `baseline` counts likewise."""
     boxes = [p for p in placed if p[2].rows]
-    top = min([baseline, *(row for row, _, _ in boxes)])
-    bottom = max([baseline, *(row + b.height - 1 for row, _, b in boxes)])
-    total = max((column + b.width for _, column, b in boxes), default=0)
+    top = min([baseline, *[row for row, _, _ in boxes]])
+    bottom = max([baseline, *[row + len(b.rows) - 1 for row, _, b in boxes]])
+    total = max([column + b.width for _, column, b in boxes], default=0)
     segments: list[list[tuple[int, str, int]]] = [[] for _ in range(top, bottom + 1)]
     marks: list[PictureMark] = []
     for row, column, box in boxes:
         for offset, text in enumerate(box.rows):
             segments[row - top + offset].append((column, text, box.width))
         for mark in box.marks:
-            moved = replace(mark, row=mark.row + row - top)
-            marks.append(replace(moved, start=mark.start + column, end=mark.end + column))
+            start, end = mark.start + column, mark.end + column
+            marks.append(replace(mark, row=mark.row + row - top, start=start, end=end))
     rows = tuple(_joined(line, total) for line in segments)
     marks.sort(key=lambda m: (m.row, m.start))
     return Box(rows, total, baseline - top, above, below, tuple(marks))
@@ -121,8 +121,8 @@ def beside(boxes: Sequence[tuple[int, Box]]) -> Box:
         column += gap
         placed.append((-box.baseline, column, box))
         column += box.width
-    above = max((b.above for _, b in boxes), default=0)
-    below = max((b.below for _, b in boxes), default=0)
+    above = max([b.above for _, b in boxes], default=0)
+    below = max([b.below for _, b in boxes], default=0)
     return compose(placed, 0, above=above, below=below)
 
 

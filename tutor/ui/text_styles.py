@@ -66,19 +66,21 @@ NO_MARK: Piece = "  "
 
 def is_next(section: Section | None, view: RunView) -> bool:
     """Whether this phase is about to run."""
+    if section is None or view.frame is None or section.phase != view.frame.next_phase:
+        return False
     return _is_same(section, view.next_section)
 
 
 def has_just_run(section: Section | None, view: RunView) -> bool:
     """Whether the last step ran this phase."""
+    if section is None or view.frame is None or section.phase != view.frame.phase:
+        return False
     return _is_same(section, view.last_section)
 
 
-def _is_same(one: Section | None, other: Section | None) -> bool:
+def _is_same(one: Section, other: Section | None) -> bool:
     """Whether two sections are one phase: its code may differ, as in an exercise."""
-    if one is None or other is None:
-        return False
-    return (one.phase, one.line) == (other.phase, other.line)
+    return other is not None and (one.phase, one.line) == (other.phase, other.line)
 
 
 def heading_mark(section: Section | None, view: RunView) -> Piece:

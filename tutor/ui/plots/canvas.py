@@ -189,13 +189,13 @@ def clipped(start: Point, end: Point) -> tuple[Point, Point] | None:
     return (first[0], first[1]), (last[0], last[1])
 
 
-def _straight(start: Dot, end: Dot) -> Iterator[Dot]:
+def _straight(start: Dot, end: Dot) -> Sequence[Dot]:
     """The dots of a straight line: one in each column, or in each row if it is steep."""
     (x, y), dx, dy = start, end[0] - start[0], end[1] - start[1]
     steps = max(abs(dx), abs(dy))
-    for i in range(steps + 1):
-        at = i / steps if steps else 0.0
-        yield round(x + at * dx), round(y + at * dy)
+    if not steps:
+        return [start]
+    return [(round(x + i / steps * dx), round(y + i / steps * dy)) for i in range(steps + 1)]
 
 
 def _is_finite(point: Point) -> bool:
