@@ -37,7 +37,7 @@ def test_it_has_all_that_a_lesson_has(tutor: Tutor, here: Path) -> None:
     tutor("new", "my-first.md")
     lesson = document.read(here / "my-first.md")
     assert (lesson.slug, lesson.title) == ("my-first", "My first")
-    assert {s.phase for s in lesson.sections if s.phase} == set(PHASES) - {"Report"}
+    assert {s.phase for s in lesson.sections if s.phase} == set(PHASES) - {"Report", "Synchronize"}
     assert lesson.sections[-1].heading == "What to remember"
     assert [kind_of(e) for e in lesson.exercises] == [
         "predict", "reach", "repair", "autograd", "choose"]  # fmt: skip

@@ -26,11 +26,12 @@ from tutor.export.formats import notebook, script
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
 from tutor.protocol.frame import Element, Frame, is_same
-from tutor.training import rank_group
+from tutor.training import rank_process
 from tutor.training.loop import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
-from tutor.training.rank_group import FOLLOWER, end_group
+from tutor.training.rank_group import end_group
+from tutor.training.rank_process import FOLLOWER
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 from tutor.training.series import readings
@@ -365,6 +366,6 @@ def test_each_rank_sees_which_it_is_and_how_many_there_are() -> None:
 
 def test_a_rank_that_can_not_be_started_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     end_group()
-    monkeypatch.setattr(rank_group, "FOLLOWER", "tutor.engine.no_such_module")
+    monkeypatch.setattr(rank_process, "FOLLOWER", "tutor.engine.no_such_module")
     with pytest.raises(RunError, match="rank_not_started"):
         ranked_run()

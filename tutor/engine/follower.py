@@ -20,7 +20,7 @@ from tutor.training import devices
 from tutor.training.follower_loops import FollowerLoops
 from tutor.training.loop import LessonRaised
 from tutor.training.main_thread import for_the_main_thread_alone
-from tutor.training.rank_group import Answer, Joining, RankFailure, Whereabouts, to_bytes
+from tutor.training.rank_process import Answer, Joining, RankFailure, Whereabouts, to_bytes
 from tutor.training.time_limit import limit_expressions
 
 

@@ -1,0 +1,240 @@
+"""The process of another rank, as rank 0 has it, and what the two tell each other."""
+
+from __future__ import annotations
+
+import io
+import marshal
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import TCPStore
+
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Program
+
+FOLLOWER = "tutor.engine.follower"
+"""The module that a follower runs. It is only named here: it stands above this one."""
+
+COLLECTIVE_SECONDS = 60.0
+"""Seconds that one collective operation may wait, where the watch can't see that it does."""
+_GONE = 2.0
+"""Seconds in which a process that has closed its connection ends."""
+_CPU_SECONDS = 0.002
+"""Processor time that a thread that waits may take between two looks at it.
+
+One that computes gets more, on a very busy machine, too.
+"""
+
+_HAS_CLOCK = hasattr(time, "pthread_getcpuclockid")
+_TORCH = str(Path(torch.__file__).parent) + os.sep
+_WAITS = _TORCH if _HAS_CLOCK else _TORCH + "distributed"
+"""The files whose functions may wait: where nobody knows whether they compute, only these."""
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+def to_bytes(message: object) -> bytes:
+    """A message to another rank: pickled, compiled code too."""
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out, protocol=5)
+    pickler.dispatch_table = {CodeType: lambda code: (marshal.loads, (marshal.dumps(code),))}
+    pickler.dump(message)
+    return out.getvalue()
+
+
+# ── What ranks tell of themselves ───────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """The place of a rank's main thread at one moment."""
+
+    line: int | None
+    """Of the lesson's file; None if none of its code runs."""
+    operation: str
+    """The function of torch's that was called from there; empty if it is not in any."""
+    seconds: float
+    """The processor's time that the thread has taken."""
+
+    @classmethod
+    def of(cls, filename: str) -> Whereabouts:
+        """Of the main thread of this process, which runs code of this file."""
+        main = threading.main_thread()
+        frame, operation, line = sys._current_frames().get(main.ident or 0), "", None
+        is_in_torch = frame is not None and frame.f_code.co_filename.startswith(_WAITS)
+        while frame is not None and line is None:
+            if frame.f_code.co_filename == filename:
+                line = frame.f_lineno
+            elif frame.f_code.co_name != "wrapper":  # torch.distributed's, around each operation
+                operation = frame.f_code.co_name
+            frame = frame.f_back
+        seconds = 0.0
+        if _HAS_CLOCK and main.ident:
+            seconds = time.clock_gettime(time.pthread_getcpuclockid(main.ident))
+        return cls(line, operation if is_in_torch else "", seconds)
+
+    def is_waiting_since(self, before: Whereabouts | None) -> bool:
+        """Whether the thread has done nothing but wait in torch since an earlier moment."""
+        return (
+            before is not None
+            and self.operation != ""
+            and (self.line, self.operation) == (before.line, before.operation)
+            and self.seconds - before.seconds < _CPU_SECONDS
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a follower needs to join the group."""
+
+    rank: int
+    size: int
+    port: int
+    backend: str
+
+    def join(self, store: TCPStore | None = None) -> None:
+        """Make the process group; waits until all ranks have come to this."""
+        patience = timedelta(seconds=COLLECTIVE_SECONDS)
+        store = store or TCPStore("127.0.0.1", self.port, None, False, timeout=patience)
+        before = os.environ.get("GLOO_SOCKET_IFNAME")
+        os.environ["GLOO_SOCKET_IFNAME"] = _LOOPBACK
+        try:
+            dist.init_process_group(
+                self.backend, store=store, rank=self.rank, world_size=self.size, timeout=patience
+            )
+        finally:
+            del os.environ["GLOO_SOCKET_IFNAME"]
+            if before is not None:
+                os.environ["GLOO_SOCKET_IFNAME"] = before
+
+
+@dataclass(frozen=True, slots=True)
+class RankFailure:
+    """A rank that raised an error, ended, or waits for one that does not come."""
+
+    rank: int
+    message: str
+    line: int | None = None
+    phase: str = ""
+    """Empty: the one that ran."""
+    stopped: bool = False
+
+    def as_error(self, program: Program, phase: str) -> LessonRaised:
+        """The same as an error of the lesson's, on the phase's first line if no other is known."""
+        name = self.phase or phase
+        parts = (program.setup, *program.loop, program.report)
+        lines = [min(p.lines) for p in parts if p is not None and p.name == name and p.lines]
+        line = self.line or next(iter(lines), None)
+        return LessonRaised(program, name, line, self.message, self.stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a follower has to say of what it was asked to do."""
+
+    result: Any = None
+    output: str = ""
+    """What its code has printed meanwhile."""
+    raised: RankFailure | None = None
+    refused: tuple[str, dict[str, Any]] | None = None
+    """The code and the values of a refusal."""
+
+
+# ── One follower ────────────────────────────────────────────────────────────────────
+
+
+class FollowerProcess:
+    """The process of one other rank, as rank 0 has it."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self.answer: Answer | None = None
+        self.is_ready = False
+        self.here: Whereabouts | None = None
+        self.before: Whereabouts | None = None
+        self._lock = threading.Lock()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self.pipe, theirs = Pipe()
+        command = (sys.executable, "-P", "-m", FOLLOWER, str(theirs.fileno()))
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            pass_fds=(theirs.fileno(),),
+        )
+        theirs.close()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.poll() is not None
+
+    def send(self, message: bytes) -> None:
+        """Send it a message."""
+        with suppress(OSError):  # it has ended, which the watch sees
+            self.pipe.send_bytes(message)
+
+    def receive(self) -> bool:
+        """Take in what it has sent; False if it can't send any more."""
+        with self._lock, suppress(OSError, EOFError):
+            while self.pipe.poll(0):
+                message = pickle.loads(self.pipe.recv_bytes())
+                if isinstance(message, Whereabouts):
+                    self.before, self.here = self.here, message
+                elif isinstance(message, Answer):
+                    self.answer = message
+                else:
+                    self.is_ready = True
+            return True
+        return False
+
+    def error_text(self) -> str:
+        """The last of what it wrote to where errors go."""
+        size = os.fstat(self._errors.fileno()).st_size
+        return os.pread(self._errors.fileno(), 2**16, max(size - 2**16, 0)).decode(errors="replace")
+
+    def last_line(self, filename: str) -> int | None:
+        """The line of the lesson in the last stack that it wrote, as it does when it ends."""
+        stack = self.error_text().rpartition("most recent call first")[2]
+        name = re.escape(filename.encode("ascii", "backslashreplace").decode())
+        found = re.search(rf'File "{name}", line (\d+)', stack)
+        return int(found[1]) if found else None
+
+    def how_ended(self) -> str:
+        """How it ended, in the words of an error."""
+        try:
+            status = self.process.wait(_GONE)
+        except subprocess.TimeoutExpired:
+            return "it has closed its connection"
+        if status >= 0:
+            return f"its process ended with exit status {status}"
+        with suppress(ValueError):
+            return f"its process was ended by {signal.Signals(-status).name}"
+        return f"its process was ended by signal {-status}"
+
+    def end(self) -> None:
+        """Kill it."""
+        self.process.kill()
+
+    def close(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self.end()
+        self.process.wait()
+        self.pipe.close()
+        self._errors.close()
