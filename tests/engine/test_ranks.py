@@ -57,7 +57,8 @@ def open_ranked(engine: Conversation, **phases: str) -> FrameShown:
 
 @pytest.mark.skipif(not supervisor.IS_LINUX, reason="reads /proc")
 def test_the_ranks_print_fail_start_again_and_end_with_the_engine(engine: Conversation) -> None:
-    open_ranked(engine, Predict="print('predicts', rank)\n" + SHARDED["Predict"])
+    update = SHARDED["Update"] + "\ntorch.set_default_dtype(torch.float64)"
+    open_ranked(engine, Predict="print('predicts', rank)\n" + SHARDED["Predict"], Update=update)
     before = engine.shown(StepPhase())
     assert len(before.frame.ranks) == 1
     printed = "".join(e.text for e in engine.heard if isinstance(e, OutputPrinted))
@@ -72,8 +73,10 @@ def test_the_ranks_print_fail_start_again_and_end_with_the_engine(engine: Conver
     assert isinstance(there, FrameShown)
     assert there.frame == before.frame
     (pid,) = followers()
+    engine.shown(StepEpoch())
     again = engine.shown(Restart())
     assert again.frame.at.epoch == 0
+    assert [rank.values["w"].dtype for rank in again.frame.ranks] == ["float32"]
     assert followers() == {pid}, "to load PyTorch takes seconds"
     engine.open()
     wait_until(lambda: not followers(), "the end of ranks that the next lesson has not got")

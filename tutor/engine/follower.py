@@ -14,13 +14,21 @@ from typing import Any
 
 from tutor.engine.child import dump_stack_at_the_end
 from tutor.engine.process import limit_memory
+from tutor.engine.process_state import CleanProcess
 from tutor.engine.streams import Capture, interruptible
 from tutor.errors import Refused
 from tutor.training import devices
 from tutor.training.follower_loops import FollowerLoops
 from tutor.training.loop import LessonRaised
 from tutor.training.main_thread import for_the_main_thread_alone
-from tutor.training.rank_process import Answer, Joining, RankFailure, Whereabouts, to_bytes
+from tutor.training.rank_process import (
+    UNCLEAN,
+    Answer,
+    Joining,
+    RankFailure,
+    Whereabouts,
+    to_bytes,
+)
 from tutor.training.time_limit import limit_expressions
 
 
@@ -67,11 +75,14 @@ def main(descriptor: int) -> None:
     assert isinstance(joining, Joining)
     with for_the_main_thread_alone():
         joining.join()
-    capture = Capture()
+    capture, clean = Capture(), CleanProcess()
     capture.renew()
     loops = FollowerLoops(joining.rank, joining.size)
     while True:
         request, arguments, released, _ = messages.next()
+        if UNCLEAN in released:
+            clean.restore()
+            capture.renew()
         loops.release(released)
         if request == "set_up":
             limit_memory(arguments[2])
@@ -94,4 +105,7 @@ def _answer(rank: int, run: Callable[[], Any]) -> Answer:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    # Under its own name: a thread of `__main__` would be taken for a lesson's.
+    from tutor.engine import follower
+
+    follower.main(int(sys.argv[1]))

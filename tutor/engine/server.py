@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO, NoReturn
 
 import msgspec
@@ -285,6 +286,8 @@ class Server:
         Returns what can't be undone.
         """
         left = self.clean.restore()
+        if rank_group := _rank_group():
+            rank_group.clean_group()
         self.capture.renew()
         if self.paused is None:  # else its processes may be needed again
             end_other_processes()
@@ -436,6 +439,10 @@ class Server:
 
 def _end_ranks(*, unless_size: int = 0) -> None:
     """End the other ranks of a lesson that had some, unless there are to be as many again."""
-    rank_group = sys.modules.get("tutor.training.rank_group")  # loaded by such a lesson
-    if rank_group is not None:
+    if rank_group := _rank_group():
         rank_group.end_group(unless_size=unless_size)
+
+
+def _rank_group() -> ModuleType | None:
+    """The module of that name, once a lesson on several ranks has loaded it."""
+    return sys.modules.get("tutor.training.rank_group")

@@ -41,9 +41,9 @@ class FollowerLoops:
 
     def release(self, released: Iterable[tuple[str, int]]) -> None:
         """Forget loops and snapshots that nobody needs any more."""
+        held: dict[str, dict[int, Any]] = {"loop": self._loops, "snapshot": self._snapshots}
         for kind, number in released:
-            held: dict[int, Any] = self._loops if kind == "loop" else self._snapshots
-            held.pop(number, None)
+            held.get(kind, {}).pop(number, None)
 
     def _take_turn(self, held: _Held | None) -> None:
         if held is self._current:

@@ -35,6 +35,7 @@ from tutor.training.main_thread import for_the_main_thread_alone
 from tutor.training.program import Program
 from tutor.training.rank_process import (
     COLLECTIVE_SECONDS,
+    UNCLEAN,
     FollowerProcess,
     Joining,
     RankFailure,
@@ -359,6 +360,12 @@ def group_of(size: int) -> RankGroup:
     if _group is None:
         _group = RankGroup(size)
     return _group
+
+
+def clean_group() -> None:
+    """Have the other ranks undo what lessons have done to them, before the next Setup."""
+    if _group is not None:
+        _group.released.append(UNCLEAN)
 
 
 def end_group(*, unless_size: int = 0) -> None:

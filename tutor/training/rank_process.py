@@ -31,6 +31,9 @@ from tutor.training.program import Program
 FOLLOWER = "tutor.engine.follower"
 """The module that a follower runs. It is only named here: it stands above this one."""
 
+UNCLEAN = ("process", 0)
+"""Stands among what is released for all that lessons have done to the process."""
+
 COLLECTIVE_SECONDS = 60.0
 """Seconds that one collective operation may wait, where the watch can't see that it does."""
 _GONE = 2.0
