@@ -50,7 +50,7 @@ def open_command(options: argparse.Namespace) -> int:
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
     gc.disable()  # all that is loaded stays; the app enables it at the engine's first event
-    with _engine_and_progress(options.on, _terminal_path()) as (engine, progress_writer):
+    with _engine_and_progress(options.on or "", _terminal_path()) as (engine, progress_writer):
         try:
             return _open_app(engine, progress_writer, options)
         finally:
@@ -186,7 +186,7 @@ def _open_plain(options: argparse.Namespace) -> int:
         if headline.diagnostic:
             raise LessonError(headline.diagnostic)
         check_mode(options.mode, headline.modes)
-    with _engine_and_progress(options.on) as (engine, progress_writer):
+    with _engine_and_progress(options.on or "") as (engine, progress_writer):
         if is_script(options.lesson):
             from tutor.cli.scripts import script_lesson  # noqa: PLC0415 - as above
 

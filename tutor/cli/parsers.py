@@ -298,7 +298,6 @@ def _add_devices(commands: _Commands) -> None:
 def _add_host(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
-        default="",
         metavar="HOST",
         type=_host,
         help="compute on another machine, over ssh (TUTOR_SSH, TUTOR_REMOTE: other commands)",
