@@ -52,8 +52,8 @@ def test_the_app_opens_it_in_that_language_and_lists_the_others_in_it(
             pass
 
     class Engine:
-        def __init__(self, terminal: str):
-            assert terminal == "", "what these tests write to is no terminal"
+        def __init__(self, terminal: str, host: str):
+            assert terminal == host == "", "what these tests write to is no terminal"
 
         def close(self) -> None:
             pass
