@@ -33,7 +33,8 @@ def hacked(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, hacked: Path) -> list[Record]:
-    code = f"{EVIL}import pathlib\npathlib.Path({str(hacked)!r}).touch()\n"
+    # A long path is wrapped in the editor, at any place: what is looked for stands on its own row.
+    code = f"{EVIL}import pathlib\nhacked = pathlib.Path(\n{str(hacked)!r})\nhacked.touch()\n"
     return [DraftRecord(lesson=LESSON, exercise=EXERCISE, code=code, at=now())]
 
 
