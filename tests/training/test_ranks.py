@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,9 @@ def followers() -> set[int]:
     """The processes of other ranks below this one."""
     found = set()
     for pid in supervisor.descendants(os.getpid()):
-        if FOLLOWER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-            found.add(pid)
+        with suppress(OSError):  # it has just ended
+            if FOLLOWER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
     return found
 
 

@@ -36,7 +36,7 @@ UNCLEAN = ("process", 0)
 
 COLLECTIVE_SECONDS = 60.0
 """Seconds that one collective operation may wait, where the watch can't see that it does."""
-_GONE = 2.0
+_GONE = 10.0
 """Seconds in which a process that has closed its connection ends."""
 _CPU_SECONDS = 0.002
 """Processor time that a thread that waits may take between two looks at it.
