@@ -22,6 +22,7 @@ from tests.far_machine import HOST, SIMULATED, WHY_NO_SSHD, Line, Sshd, kill, ru
 from tests.terminal import TUTOR, Terminal
 from tests.ui.lessons import lesson
 from tests.waiting import PATIENCE
+from tutor.engine import connection
 from tutor.engine.client import EngineClient
 from tutor.protocol.messages import Event, ProcessEnded, StepEpoch, StepPhase
 from tutor.session.session import Session
@@ -39,8 +40,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 def line(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     """A line to the sshd, which `--on` takes, to a far end that needs no torch."""
     line = Line(sshd.port)
-    alive = ("-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
-    monkeypatch.setenv("TUTOR_SSH", sshd.ssh(line.port, *alive))
+    monkeypatch.setenv("TUTOR_SSH", sshd.ssh(line.port))
     monkeypatch.setenv("TUTOR_REMOTE", shlex.join(SIMULATED))
     yield line
     line.close()
@@ -72,6 +72,8 @@ def test_after_a_cut_the_screen_stays_and_a_key_leads_back_to_where_the_run_was(
 def test_a_far_end_that_nobody_reaches_any_more_ends_with_all_that_runs_there(
     line: Line, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
+    monkeypatch.setattr(connection, "TICK", 0.05)
+    monkeypatch.setattr(connection, "MOST_SILENT_TICKS", 10**9)
     code = f"read taken; echo {READY}; read command; {holding(tmp_path)}"
     monkeypatch.setenv("TUTOR_REMOTE", shlex.join((*SIMULATED, code)))
     os.mkfifo(tmp_path / "held")
@@ -82,6 +84,7 @@ def test_a_far_end_that_nobody_reaches_any_more_ends_with_all_that_runs_there(
     wait_held(pipe)
     if end == "silent":
         line.is_silent = True
+        monkeypatch.setattr(connection, "MOST_SILENT_TICKS", 4)
     else:
         kill(sshd.sessions())
     assert there.wait_for(ProcessEnded).note.code == "connection_lost"
