@@ -8,6 +8,7 @@ import json
 import runpy
 import subprocess
 import sys
+from argparse import Namespace
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -353,7 +354,16 @@ def test_a_script_that_has_changed_is_read_again(script: Path) -> None:
     assert first.script is not None
     assert (first.script.loop, first.script.arguments) == (1, ("--epochs", "3"))
     script.write_text(SCRIPT.replace("0.1", "0.2"))
-    assert opening._read(script).digest != first.digest
+    assert opening._read(script, ScriptOptions()).digest != first.digest
+
+
+def test_a_script_that_is_opened_later_takes_its_modules_to_another_machine(script: Path) -> None:
+    script.with_name("own_part.py").write_text("x = 1\n")
+    script.write_text(f"import own_part\n{SCRIPT}")
+    for host, taken in (("", None), ("far-machine", {"own_part.py": b"x = 1\n"})):
+        lesson = opening._read(script, opening._for_scripts(Namespace(on=host)))
+        assert lesson.script is not None
+        assert lesson.script.modules == taken
 
 
 def test_an_error_in_a_notebook_names_its_cell_and_tutor_why(

@@ -86,6 +86,16 @@ def test_a_script_is_found_again_by_its_path_and_not_among_the_lessons(
     assert again.at == Position(2, 1)
 
 
+def test_a_bookmark_holds_on_any_machine_and_keeps_no_modules(writer: ProgressWriter) -> None:
+    assert SCRIPT.script is not None
+    options = replace(SCRIPT.script, modules={"net.py": b"x"})
+    Stepping(writer, replace(SCRIPT, script=options)).does("step_epoch")
+    bookmark = writer.bookmark_of(key_of(SCRIPT))
+    assert bookmark is not None
+    assert bookmark.fingerprint == SCRIPT.fingerprint()
+    assert bookmark.script == SCRIPT.script
+
+
 def test_a_script_that_has_changed_begins_anew_and_says_so(writer: ProgressWriter) -> None:
     Stepping(writer).does("step_epoch")
     again = Stepping(writer, script(TEXT + "# more\n"))

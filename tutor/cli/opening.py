@@ -124,7 +124,7 @@ def _first(
     check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
         _trust(path)
-    return path, headline.title if headline else "", _read
+    return path, headline.title if headline else "", partial(_read, options=_for_scripts(options))
 
 
 def _first_script(
@@ -137,12 +137,18 @@ def _first_script(
     check_mode(options.mode, script.modes)
 
     def read(path: Path) -> Lesson:
-        return _read(path, script.script if path == script.path else None)
+        known = script.script if path == script.path else None
+        return _read(path, known or _for_scripts(options))
 
     return script.path, script.title, read
 
 
-def _read(path: Path, options: ScriptOptions | None = None) -> Lesson:
+def _for_scripts(options: argparse.Namespace) -> ScriptOptions:
+    """The options of a script that the command line does not name, but a bookmark may."""
+    return ScriptOptions(modules={} if options.on else None)  # `read_lesson` fills them
+
+
+def _read(path: Path, options: ScriptOptions) -> Lesson:
     """The lesson in a file, or a script as it is now. Raises LessonError."""
     from tutor.lesson import cache  # noqa: PLC0415 - as above
 
@@ -150,7 +156,7 @@ def _read(path: Path, options: ScriptOptions | None = None) -> Lesson:
         return cache.read(path)
     from tutor.cli.scripts import read_lesson  # noqa: PLC0415 - loads the parser
 
-    return read_lesson(path, options or ScriptOptions())
+    return read_lesson(path, options)
 
 
 def _trust(path: Path) -> None:

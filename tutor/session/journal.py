@@ -274,7 +274,7 @@ class PausedRun:
             path=one_line(str(lesson.path)),
             raw_path=b"" if str(lesson.path).isprintable() else bytes(lesson.path),
             fingerprint=lesson.fingerprint(),
-            script=lesson.script,
+            script=lesson.script and msgspec.structs.replace(lesson.script, modules=None),
             language=lesson.language,
             recipe=self.recipe,
             at=self.at,
