@@ -14,10 +14,11 @@ from tests.waiting import wait_until
 from tutor.engine import client as engine_client
 from tutor.errors import EngineError
 from tutor.lesson.document import parse
-from tutor.protocol.frame import Change, Position, Remark
+from tutor.protocol.frame import Change, Position, Remark, is_same
 from tutor.protocol.messages import (
     CommandRefused,
     FrameShown,
+    LessonFailed,
     OpenLesson,
     OutputPrinted,
     ProcessEnded,
@@ -127,3 +128,21 @@ def test_a_run_on_a_device_that_is_not_here_is_refused(engine: Conversation, cha
     refused = engine.ask(msgspec.structs.replace(opening(), record=record, epoch=1))
     assert isinstance(refused, CommandRefused)
     assert refused.note.code == "no_device"
+
+
+def test_a_gpu_that_is_lost_costs_a_message_and_the_run_stands_where_it_was(
+    engine: Conversation,
+) -> None:
+    """PyTorch's words, raised here by the lesson: an assertion in a CUDA kernel."""
+    lost = "RuntimeError('CUDA error: device-side assert triggered')"
+    engine.open(Setup=f"{SETUP}n = 0", Predict=f"n += 1\nif n == 3: raise {lost}\ny_pred = w * x")
+    engine.shown(StepEpoch())
+    before = engine.shown(StepEpoch()).frame
+    engine.heard.clear()
+    failed = engine.ask(StepEpoch())
+    assert isinstance(failed, LessonFailed)
+    assert "device-side assert" in failed.message
+    ended = engine.wait_for(ProcessEnded)
+    assert ended.restarting
+    assert ended.note.values["reason"] == Remark("device_lost")
+    assert is_same(engine.wait_for(FrameShown).frame, before)

@@ -64,7 +64,7 @@ frame that the app paints takes a core away from the training."""
 PATIENCE = 0.5
 """Seconds after which a long replay is reported."""
 
-_STOPPED = Remark("stopped")
+_STOPPED, _LOST = Remark("stopped"), Remark("device_lost")
 
 _DURING_A_RUN = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
 """Commands that are done in the middle of a run, which then continues."""
@@ -141,6 +141,8 @@ class Server:
         except LessonRaised as error:
             before.restore()  # the run went back to then
             self._report_error(error, command.number)
+            if devices.is_lost(error.__cause__):
+                self._ask_for_another_process(_LOST)
         except RunError as error:
             note, can_restart = Remark.of(error), self.runs is None and self.opened is not None
             self.send(CommandRefused(note=note, can_restart=can_restart, answers=command.number))
@@ -254,7 +256,6 @@ class Server:
                 self.runs.close()
         self.runs, self.opened, self.rate = None, None, 0.0
         self.inspector.forget()
-        devices.free_memory()
 
     def _pause(self) -> PausedRuns | None:
         """The open runs, to be had again later; None if no lesson is open."""
@@ -291,7 +292,7 @@ class Server:
         self.capture.renew()
         if self.paused is None:  # else its processes may be needed again
             end_other_processes()
-        return left
+        return left if devices.free_memory() else _LOST
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         from tutor.training.series import series_text, write_series  # noqa: PLC0415  rarely wanted
@@ -415,7 +416,7 @@ class Server:
         if stopped is not None:
             self.send(CommandRefused(note=_STOPPED, stopped=stopped, answers=answers))
             return
-        if self.runs is not None:
+        if self.runs is not None and not devices.is_lost(error.__cause__):
             self._show()
         self.send(
             LessonFailed(

@@ -66,14 +66,22 @@ def synchronize(device: str) -> None:
         module.synchronize(*_numbered(device))
 
 
-def free_memory() -> None:
-    """Return the memory of GPUs that nothing uses any more, which PyTorch keeps for later."""
+def free_memory() -> bool:
+    """Return the memory of GPUs that nothing uses any more, which PyTorch keeps for later.
+
+    False if one of them is lost.
+    """
     used = [m for m in (torch.cuda, torch.xpu) if m.is_initialized()]
     used += [torch.mps] if torch.backends.mps.is_available() else []
     if used:
         gc.collect()  # a lesson's functions hold the names that they are among
-    for module in used:
-        module.empty_cache()
+    try:
+        for module in used:
+            module.synchronize()
+            module.empty_cache()
+    except RuntimeError:
+        return False
+    return True
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -86,6 +94,12 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in str(error) for words in ("can't allocate memory", "out of memory")
     )
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether a GPU takes no more work of this process: an assertion in a kernel ends all of it."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return "CUDA error" in text and not is_out_of_memory(error)
 
 
 def _accelerator(device: str) -> Any:

@@ -262,7 +262,9 @@ class Run(RunTimeline):
             self.notes = (Remark("as_here", {"mode": self.mode, "rate": self.learning_rate}),)
 
     def _recover(self, start: Position, error: BaseException | None) -> None:
-        """After an error in mid-phase: go to the last frame before it."""
+        """After an error in mid-phase: go to the last frame before it. No way from a lost GPU."""
+        if devices.is_lost(error):
+            return
         self._free_memory(error)
         whole = self.at
         if not whole.step and whole > start:  # the epoch's very first phase has failed
@@ -324,9 +326,10 @@ class Run(RunTimeline):
         try:
             self._apply_changes_here()
         except (RunError, MemoryError, RuntimeError) as error:
-            self._free_memory(error if error.__cause__ is None else error.__cause__)
-            self.recipe = past
-            self._replay(at, is_broken=True)
+            self.recipe, cause = past, error.__cause__ or error
+            if not devices.is_lost(cause):
+                self._free_memory(cause)
+                self._replay(at, is_broken=True)
             if isinstance(error, RunError):
                 raise
             raise lesson_raised(self.program, error) from error  # no memory for what is carried

@@ -86,6 +86,7 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     "old_gradient": "the gradient is still that of the old value, and the update will use it",
     "thread_left": "the thread {name} did not end",
+    "device_lost": "after such an error the GPU takes no more work from a process",
     "setting_left": "the code has changed what can't be put back ({name})",
     # ── Of several runs
     "kept_as": "the run before is kept as {name}",
