@@ -18,6 +18,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.messages import (
     AnswerComputed,
     CheckLesson,
+    DeviceDescribed,
     Event,
     Finding,
     LessonCommand,
@@ -25,6 +26,7 @@ from tutor.protocol.messages import (
     LessonStopped,
     OutputPrinted,
 )
+from tutor.training import devices
 from tutor.training.loop import LessonRaised
 from tutor.validation.lesson_check import answers, check
 
@@ -68,6 +70,9 @@ class ClientHere(CommandClient):
         raise_failure(events[-1])  # type: ignore[arg-type]
 
     def _check(self, command: CheckLesson, on_event: OnEvent) -> None:
+        if command.device:
+            device = devices.check(command.device)
+            on_event(DeviceDescribed(device=device, text=devices.describe(device)))
         try:
             for finding in self.check(command.lesson):
                 on_event(finding)

@@ -217,3 +217,21 @@ explain: e
     told = tutor("check", "-v", "--trust", str(path)).stdout.splitlines()
     assert told[1:] == ["    sign-of-y: +, then 0"]
     assert len(tutor("check", "--trust", str(path)).stdout.splitlines()) == 1
+
+
+def test_check_on_a_device_ends_with_what_runs_there(shelf: Path, tutor: Tutor) -> None:
+    done = tutor("check", "--device", "cpu")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].startswith("all 2 lessons run on cpu (")
+    (shelf / "b.md").write_text(lesson_text(Gradient="loss.backward()\nw.grad *= 2"))
+    done = tutor("check", "--device", "cpu")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("1 of 2 lessons run on cpu (")
+    assert done.stdout.endswith(": b\n")
+    assert "lessons run on" not in tutor("check").stdout
+
+
+def test_check_on_a_device_that_is_not_there_is_one_message(shelf: Path, tutor: Tutor) -> None:
+    done = tutor("check", "--device", "cuda:9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tutor: no device 'cuda:9' on this machine")

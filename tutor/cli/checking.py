@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +26,13 @@ from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Diagnostic, Lesson, LessonDiagnostics
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
-from tutor.protocol.messages import AnswerComputed, CheckLesson, Event, Finding
+from tutor.protocol.messages import (
+    AnswerComputed,
+    CheckLesson,
+    DeviceDescribed,
+    Event,
+    Finding,
+)
 from tutor.wording.engine_notes import abort_text, part_text, stopped_at
 from tutor.wording.inspections import remark_text
 from tutor.wording.number_format import counted
@@ -91,7 +98,7 @@ def check_command(options: argparse.Namespace) -> int:
     """
     wanted = _Wanted(options.lessons, options.lang)
     with CommandClient() as client:
-        checker = _Checker(client, options.trust, options.answers)
+        checker = _Checker(client, options.trust, options.answers, options.device)
         if options.watch:
             _Watch(wanted, checker, options.trust).run()
         return _check_wanted(wanted, checker)
@@ -109,7 +116,21 @@ def _check_wanted(wanted: _Wanted, checker: _Checker) -> int:
     if good and not files:
         raise LessonError(f"no lesson is written in {wanted.language}: there is nothing to check")
     results = checker.check_all(files)
+    if checker.device:
+        print(_device_text(checker.device, dict(zip(files, results, strict=True))), flush=True)
     return 0 if good and all(results) else 1
+
+
+def _device_text(device: str, results: Mapping[Path, bool]) -> str:
+    """Whether all lessons run on a device, in one line; else which of them don't."""
+    failed = {path.stem for path, is_good in results.items() if not is_good}
+    count = len({path.stem for path in results})
+    if not failed:
+        all_of_them = "the lesson runs" if count == 1 else f"all {count} lessons run"
+        return one_line(f"{all_of_them} on {device}")
+    names = ", ".join(sorted(failed))
+    most = f"{count - len(failed)} of {counted(count, 'lesson')}"
+    return one_line(f"{most} run on {device}; these do not: {names}")
 
 
 class _Wanted:
@@ -140,10 +161,14 @@ class _Wanted:
 class _Checker:
     """Checks lessons, and prints what is wrong with each."""
 
-    def __init__(self, client: CommandClient, trust_now: bool, with_answers: bool) -> None:
+    def __init__(
+        self, client: CommandClient, trust_now: bool, with_answers: bool, device: str
+    ) -> None:
         self._client = client
         self._trust_now = trust_now
-        self._with_answers = with_answers
+        self._asks = CheckOptions(with_answers, device)
+        self.device = ""
+        """The device that all is run on, described, if one was asked for and is there."""
 
     def check_all(self, paths: Iterable[Path]) -> list[bool]:
         """Whether each lesson passes the check."""
@@ -169,8 +194,9 @@ class _Checker:
         found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
         answers: list[str] = []
         if beside or library.original_of(path.absolute()) not in passed:
-            run_found, answers = findings(self._client, lesson, self._with_answers)
-            found += run_found
+            result = findings(self._client, lesson, self._asks)
+            found += result.findings
+            answers, self.device = result.answers, result.device or self.device
         for finding in found:
             _report(str(finding))
         good = all(isinstance(finding, Finding) and finding.is_note for finding in found)
@@ -182,35 +208,59 @@ class _Checker:
         return good
 
 
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What `tutor check` was asked for besides its lessons."""
+
+    with_answers: bool = False
+    device: str = ""
+    """Where all is to run; empty for the CPU, of which nothing more is said."""
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """All that is wrong with a lesson, its answers, and the device that it ran on, described."""
+
+    findings: list[Finding] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    device: str = ""
+
+
 def findings(
-    client: CommandClient, lesson: Lesson, with_answers: bool = False, seconds: float = SECONDS
-) -> tuple[list[Finding], list[str]]:
+    client: CommandClient,
+    lesson: Lesson,
+    options: CheckOptions = CheckOptions(),
+    seconds: float = SECONDS,
+) -> CheckResult:
     """All that is wrong with a lesson, what it does to its process included; its answers.
 
     At Ctrl+C, the part that was being checked is printed. Raises EngineError if there is no
-    process to check it in.
+    process to check it in, and Refused if there is no such device.
     """
-    found: list[Finding] = []
-    answers: list[str] = []
+    result = CheckResult()
+    command = CheckLesson(lesson=lesson, with_answers=options.with_answers, device=options.device)
 
     def on_event(event: Event) -> None:
         match event:
             case Finding():
-                found.append(with_reason(event))
+                result.findings.append(with_reason(event))
             case AnswerComputed():
-                answers.append(event.text)
+                result.answers.append(event.text)
+            case DeviceDescribed():
+                result.device = f"{event.device} ({event.text})"
 
     try:
-        client.do(CheckLesson(lesson=lesson, with_answers=with_answers), on_event, seconds)
+        client.do(command, on_event, seconds)
     except LessonAborted as error:
         what = f"{part_text(error.part)} {abort_text(error.how)}"
         message = f"{what}; nothing more of this lesson was checked"
-        found.append(Finding(path=str(lesson.path), line=error.part.line, message=message))
+        finding = Finding(path=str(lesson.path), line=error.part.line, message=message)
+        result.findings.append(finding)
     except KeyboardInterrupt as stopped:
         if where := stopped_at(lesson, stopped):
             _report(f"stopped at {where}")
         raise
-    return found, answers
+    return result
 
 
 def with_reason(finding: Finding) -> Finding:

@@ -250,6 +250,13 @@ def _add_check(commands: _Commands) -> None:
     parser.add_argument(
         "-v", "--answers", action="store_true", help="print the computed answers of exercises"
     )
+    parser.add_argument(
+        "--device",
+        default="",
+        metavar="D",
+        help="run all on this device (cuda, mps …), compare with the CPU, and say whether this "
+        "machine can do all lessons on it",
+    )
     _add_trust(parser)
 
 

@@ -31,6 +31,7 @@ from tutor.protocol.messages import (
     AnswerComputed,
     CheckLesson,
     CommandDone,
+    DeviceDescribed,
     Event,
     FiguresPrinted,
     Finding,
@@ -46,6 +47,7 @@ from tutor.protocol.messages import (
     ScriptInspected,
     TrainLesson,
 )
+from tutor.training import devices
 from tutor.training.loop import SOMEWHERE, LessonRaised
 from tutor.training.program import UnheardOutput
 from tutor.training.run import Reading, Run
@@ -138,10 +140,13 @@ def _failure(error: TutorError, command: LessonCommand) -> RunFailed:
 
 def _check(command: CheckLesson, send: Send, part: _Part, capture: Capture) -> None:
     """Send all findings, and the answers if they are asked for. What the lesson prints is lost."""
-    limit_memory("cpu")
+    device = devices.check(command.device or "cpu")
+    limit_memory(device)
+    if command.device:
+        send(DeviceDescribed(device=device, text=devices.describe(device)))
     lesson, unheard = command.lesson, UnheardOutput()
     with capture.muted(), redirect_stdout(unheard), redirect_stderr(unheard):
-        for finding in lesson_check.findings(lesson, part.begin):
+        for finding in lesson_check.findings(lesson, part.begin, device):
             send(replace(finding, message=one_line(finding.message)))
         if unheard.characters > MUCH_PRINTED:
             note = (

@@ -215,6 +215,8 @@ class CheckLesson(Command, frozen=True, kw_only=True):
     lesson: Lesson
     with_answers: bool = False
     """Report the answers of its exercises, too."""
+    device: str = ""
+    """The device to run all on; the answer then begins with a DeviceDescribed."""
 
 
 class TrainLesson(Command, frozen=True, kw_only=True):
@@ -418,6 +420,15 @@ class Finding(Event, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
+
+
+class DeviceDescribed(Event, frozen=True, kw_only=True):
+    """The device that a check runs on."""
+
+    device: str
+    """As PyTorch names it."""
+    text: str
+    """The name of a GPU and its memory."""
 
 
 class AnswerComputed(Event, frozen=True, kw_only=True):

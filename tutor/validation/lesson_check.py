@@ -30,6 +30,7 @@ from tutor.training.loop import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
+from tutor.validation.device_figures import FiguresOnDevice
 from tutor.validation.exercise_check import (
     NO_MEMORY,
     OnPart,
@@ -53,12 +54,16 @@ def check(lesson: Lesson) -> tuple[Finding, ...]:
     return tuple(findings(lesson))
 
 
-def findings(lesson: Lesson, on_part: OnPart = ignore_progress) -> Iterator[Finding]:
+def findings(
+    lesson: Lesson, on_part: OnPart = ignore_progress, device: str = "cpu"
+) -> Iterator[Finding]:
     """The same one after the other; `on_part` is called with each part before it is run.
 
+    On another `device` than the CPU each mode is trained to its end, and its figures are compared
+    with the CPU's instead of its gradient with finite differences, which need float64.
     Raises LessonRaised if somebody stops the lesson's code (Ctrl+C).
     """
-    return _Check(lesson, on_part).findings()
+    return _Check(lesson, on_part, device).findings()
 
 
 def answers(lesson: Lesson) -> Iterator[str]:
@@ -69,8 +74,8 @@ def answers(lesson: Lesson) -> Iterator[str]:
 class _Check:
     """The checks of one lesson; each yields what it finds wrong."""
 
-    def __init__(self, lesson: Lesson, on_part: OnPart) -> None:
-        self.lesson = lesson
+    def __init__(self, lesson: Lesson, on_part: OnPart, device: str) -> None:
+        self.lesson, self.device = lesson, device
         self.programs = programs_of(lesson)
         self._on_part = on_part
         self._valueless: dict[tuple[int, str], list[str]] = {}
@@ -82,9 +87,15 @@ class _Check:
         running = dict(self.programs)
         for mode in self.lesson.modes:
             try:
+                if self.device != "cpu" and Run(self.programs, mode, self.device).device == "cpu":
+                    del running[mode]  # it is NumPy's
+                    continue
                 yield from self._runs(mode)
                 if self._is_cut_short(mode):
                     del running[mode]
+                    continue
+                if self.device != "cpu":
+                    yield from self._figures(mode)
                     continue
                 unfit = self._unfit(mode)
                 yield from [self._finding(line, f"mode {mode}: {why}") for line, why in unfit]
@@ -105,10 +116,11 @@ class _Check:
                 if not is_out_of_memory(error):
                     raise
                 del running[mode]
-                yield self._finding(self._phase_line(SETUP), f"mode {mode}: {NO_MEMORY}")
+                why = NO_MEMORY if self.device == "cpu" else f"{self.device} has too little memory"
+                yield self._finding(self._phase_line(SETUP), f"mode {mode}: {why}")
         yield from self._without_value()
         yield from self._sample_notes()
-        yield from check_exercises(self.lesson, running, self._on_part)
+        yield from check_exercises(self.lesson, running, self._on_part, self.device)
 
     def _finding(self, line: int, message: str) -> Finding:
         return Finding(path=str(self.lesson.path), line=line, message=message)
@@ -128,16 +140,19 @@ class _Check:
 
     def _runs(self, mode: str) -> Iterator[Finding]:
         self._begins(mode, SETUP)
-        frames = _frames(Run(self.programs, mode), lambda phase: self._begins(mode, phase))
-        run = Run(self.programs, mode)
+        first = Run(self.programs, mode, self.device)
+        frames = _frames(first, lambda phase: self._begins(mode, phase))
+        run = Run(self.programs, mode, self.device)
         again = _frames(run)
         if self._is_cut_short(mode):  # in one frame there may be a value, in another none
             self._note_valueless(mode, again[-1])
             return
         if not all(map(is_same, frames, again)):
-            yield self._finding(
-                1, f"mode {mode}: two runs differ; take all random numbers from np or torch"
-            )
+            why = "take all random numbers from np or torch"
+            if self.device != "cpu":
+                why += "; an operation may add in no fixed order there: write "
+                why += "`torch.use_deterministic_algorithms(True)` in Setup"
+            yield self._finding(1, f"mode {mode}: two runs{self._on} differ; {why}")
         yield from self._goes_back(mode, run, again[:-1])
         self._note_valueless(mode, frames[-1])
 
@@ -147,10 +162,29 @@ class _Check:
         other = next((f.at for f in _backwards(run) if not is_same(f, there[f.at])), None)
         if other is not None:
             where = f"epoch {other.epoch}, step {other.step}"
-            yield self._finding(1, f"mode {mode}: going back to {where} shows other values")
+            what = f"mode {mode}: going back{self._on} to {where} shows other values"
+            yield self._finding(1, what)
         forward = [run.seek(0, 0), *(run.step_phase() for _ in seen[1:])]
         if not all(map(is_same, forward, seen)):
-            yield self._finding(1, f"mode {mode}: going forward again shows other values")
+            yield self._finding(1, f"mode {mode}: going forward again{self._on} shows other values")
+
+    @property
+    def _on(self) -> str:
+        """` on cuda`, in a message; nothing on the CPU."""
+        return "" if self.device == "cpu" else f" on {self.device}"
+
+    def _figures(self, mode: str) -> Iterator[Finding]:
+        """The figures of the whole training, compared with the CPU's."""
+        line, figures = (
+            self._phase_line("Gradient"),
+            FiguresOnDevice(self.programs, mode, self.device),
+        )
+        self._begins(mode, f"a run of {figures.epochs} epochs{self._on}")
+        if wrong := figures.difference():
+            yield self._finding(line, f"mode {mode}: {wrong}")
+        elif figures.draws_there:
+            note = f"mode {mode}: draws random numbers{self._on}, so its figures are not the CPU's"
+            yield msgspec.structs.replace(self._finding(line, note), is_note=True)
 
     def _note_valueless(self, mode: str, frame: Frame) -> None:
         """Note the live values that are not there after whole epochs."""

@@ -1,0 +1,140 @@
+"""The figures of a run on a device, compared with those on the CPU.
+
+They may differ by as much as arithmetic leaves open: another device adds in another order. How far
+that carries is measured: CPU runs from starts moved by one float32 step show it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from tutor.protocol.frame import Position, RunRecipe
+from tutor.training.devices import Randomness, seed_all
+from tutor.training.history import History
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Program
+from tutor.training.run import Run, reading_of
+from tutor.training.values import RELATIVE, largest_size, real_pairs
+from tutor.validation.moved_start import move
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+DRAWS = 3
+"""Runs from a moved start that measure how far the figures move."""
+
+_ROUNDINGS = 8
+"""An epoch rounds at every operation, a moved start once: so many times its way is allowed."""
+
+
+class FiguresOnDevice:
+    """A mode trained on a device, and on the CPU, and what differs."""
+
+    def __init__(self, programs: Mapping[str, Program], mode: str, device: str) -> None:
+        self._programs, self._mode, self._device = programs, mode, device
+        self.epochs = programs[mode].epochs
+        self.draws_there = False
+        """Whether random numbers came from the device's generator: the CPU's are others."""
+
+    def difference(self) -> str:
+        """In words, the first figure that is not the CPU's; "" if there is none.
+
+        Raises LessonRaised. Where random numbers were drawn on the device, nothing is compared.
+        """
+        seed_all(0)
+        fresh = Randomness.now(self._device).device
+        there = self._run(self._device)
+        on_device = dict(self._figures(there))
+        self.draws_there = fresh != Randomness.now(self._device).device or any(
+            isinstance(thing, torch.Generator) and thing.device.type != "cpu"
+            for thing in there.loop.namespace.values()
+        )
+        if self.draws_there:
+            return ""
+        here = dict(self._figures(self._run("cpu")))
+        unlike = [at for at, found in on_device.items() if not _agree(found, here.get(at))]
+        moved = [self._moved_figures(draw) for draw in range(DRAWS)] if unlike else []
+        for at in unlike:
+            spread = max(
+                (_distance(run[at], here.get(at)) for run in moved if at in run), default=0
+            )
+            if not _agree(on_device[at], here.get(at), spread):
+                epoch, name = at
+                what = _worst(on_device[at], here.get(at), self._device)
+                allowed = f"{_allowed(here.get(at), spread):.1g}"
+                return f"after epoch {epoch}, {name} is {what}; rounding explains {allowed}"
+        return ""
+
+    def _run(self, device: str) -> Run:
+        recipe = RunRecipe(self._mode, device, self._programs[self._mode].learning_rate, 0)
+        start, history = Position(0, 0), History(spacing=math.inf)
+        return Run.from_recipe(self._programs, recipe, start, history=history)
+
+    def _moved_figures(self, draw: int) -> Mapping[tuple[int, str], Array]:
+        """Those from a moved start, as far as it comes: a number may leave what is permitted."""
+        run, found = self._run("cpu"), dict[tuple[int, str], Array]()
+        move(run.loop.namespace, draw)
+        with suppress(LessonRaised):
+            found.update(self._figures(run))
+        return found
+
+    def _figures(self, run: Run) -> Iterator[tuple[tuple[int, str], Array]]:
+        """By epoch and name: loss, values and gradients, after ever more epochs."""
+        for epoch in _milestones(self.epochs):
+            run.advance(epoch)
+            reading = reading_of(run.loop)
+            yield (epoch, "loss"), np.array(reading.loss)
+            for name, value in reading.values.items():
+                yield (epoch, name), real_pairs(value)
+            for name, gradient in reading.gradients.items():
+                if gradient is not None:
+                    yield (epoch, f"the gradient of {name}"), real_pairs(gradient)
+
+
+def _milestones(epochs: int) -> Iterator[int]:
+    """1, 2, 4, 8 … and the last."""
+    epoch = 1
+    while epoch < epochs:
+        yield epoch
+        epoch *= 2
+    yield epochs
+
+
+def _agree(found: Array, wanted: Array | None, spread: float = 0.0) -> bool:
+    return _distance(found, wanted) <= _allowed(wanted, spread)
+
+
+def _allowed(wanted: Array | None, spread: float) -> float:
+    scale = 0.0 if wanted is None else largest_size(wanted)
+    return _ROUNDINGS * spread + RELATIVE * max(scale, 1e-3)
+
+
+def _distance(one: Array, other: Array | None) -> float:
+    """The largest difference; infinite where only one of two numbers is finite, or there."""
+    apart = _differences(one, other)
+    return math.inf if apart is None else float(apart.max(initial=0.0))
+
+
+def _differences(one: Array, other: Array | None) -> Array | None:
+    if other is None or one.shape != other.shape:
+        return None
+    one, other = (each.astype(np.float64) for each in (one, other))
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    with np.errstate(all="ignore"):
+        apart = np.where(same, 0.0, np.abs(one - other))
+    return np.nan_to_num(apart, nan=math.inf, posinf=math.inf)
+
+
+def _worst(found: Array, wanted: Array | None, device: str) -> str:
+    """The two numbers that differ most, and where they are."""
+    apart = _differences(found, wanted)
+    if wanted is None or apart is None:
+        return f"of another shape on {device}, or not there on the CPU"
+    at = int(apart.argmax())
+    place = f" at {list(map(int, np.unravel_index(at, found.shape)))}" if found.ndim else ""
+    return f"{found.flat[at]:.9g} on {device} and {wanted.flat[at]:.9g} on the CPU{place}"
