@@ -25,7 +25,7 @@ from benchmarks.figures import print_table
 from benchmarks.home import own_home
 from tests.terminal import TUTOR, Terminal
 from tutor.lesson.document import read
-from tutor.training.devices import use_one_thread
+from tutor.training.devices import synchronize, use_one_thread
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 
@@ -84,10 +84,11 @@ def measure_plots(rounds: int) -> None:
     print_table(f"the app at 80×24, {EPOCHS} epochs", "epochs/s", samples, "plain loop", max)
 
 
-def plain(report: bool = False) -> torch.Tensor:
+def plain(report: bool = False, device: str = "cpu") -> torch.Tensor:
     """The training loop as one would write it."""
-    t_c, t_un = torch.tensor(CELSIUS), 0.1 * torch.tensor(READINGS)
-    params = torch.tensor([1.0, 0.0], requires_grad=True)
+    t_c = torch.tensor(CELSIUS, device=device)
+    t_un = 0.1 * torch.tensor(READINGS, device=device)
+    params = torch.tensor([1.0, 0.0], device=device, requires_grad=True)
     epochs = range(1, EPOCHS + 1)
     for epoch in tqdm(epochs) if report else epochs:
         if params.grad is not None:
@@ -101,6 +102,7 @@ def plain(report: bool = False) -> torch.Tensor:
             params -= 1e-2 * params.grad
         if report and epoch % 500 == 0:
             print(f"Epoch {epoch}, Loss {float(loss):f}")
+    synchronize(device)
     return params
 
 
@@ -116,16 +118,17 @@ def rate_of(loop: object) -> float:
     return EPOCHS / (time.perf_counter() - started)
 
 
-def rate_of_run() -> float:
-    run = Run(programs_of(read(LESSON)), "autograd")
+def rate_of_run(device: str = "cpu") -> float:
+    run = Run(programs_of(read(LESSON)), "autograd", device)
     started = time.perf_counter()
     run.run(EPOCHS)
     return EPOCHS / (time.perf_counter() - started)
 
 
-def app(columns: int, rows: int) -> Terminal:
+def app(columns: int, rows: int, device: str = "cpu") -> Terminal:
     """The app, ready to run, in autograd mode."""
-    terminal = Terminal([str(TUTOR), "thermometer", "--mode", "autograd"], columns, rows)
+    command = [str(TUTOR), "thermometer", "--mode", "autograd", "--device", device]
+    terminal = Terminal(command, columns, rows)
     terminal.wait_for("autograd", "next: ▶")
     return terminal
 
