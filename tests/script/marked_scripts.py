@@ -4,7 +4,8 @@
         loss = x * w        #: Loss
         w -= 0.1            #: Update
 
-The first mark of a phase, or one with a star (`#: Loss*`), is where a batch begins.
+The first mark of a phase, or one with a star (`#: Loss*`), is where a batch begins. `#: BATCHES`
+marks the loop over batches.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def marked_loop(source: str, **known: Any) -> TrainingLoop:
         if isinstance(node, ast.stmt):
             statements.setdefault(node.lineno, node)
     phases: list[ScriptPhase] = []
+    place: dict[str, Any] = {}
     marks = ((n, _MARK.search(line)) for n, line in enumerate(source.splitlines(), 1))
     for line, mark in marks:
         if mark is None:
@@ -49,7 +51,9 @@ def marked_loop(source: str, **known: Any) -> TrainingLoop:
         node = statements[line]
         end = node.end_lineno or line
         if mark[1] == "LOOP":
-            place = {"line": line, "column": node.col_offset, "end_line": end}
+            place |= {"line": line, "column": node.col_offset, "end_line": end}
+        elif mark[1] == "BATCHES":
+            place["batches_at"] = (line, node.col_offset)
         else:
             starts = bool(mark[2]) or not phases
             phases.append(ScriptPhase(mark[1], line, node.col_offset, end, starts))

@@ -154,3 +154,28 @@ def test_an_epoch_is_regular_if_each_phase_is_always_one_step_of_it(
     before = "opt = torch.optim.SGD([w])\n"
     (loop,) = outline_of(f"import torch\n{before}{code}for e in range(9):\n    {body}\n").loops
     assert loop.is_regular is is_regular
+
+
+@pytest.mark.parametrize(
+    ("body", "is_found"),
+    [
+        ("for x in xs:\n        loss = f(w)\n        loss.backward()\n        opt.step()", True),
+        ("for x in xs:\n        print(step())", True),
+        ("one_pass(xs)\n    print(e)", True),
+        ("one_pass(xs)\n    one_pass(more)", False),
+        ("for x in xs:\n        loss = step()\n        if loss < 1: break", False),
+        ("for x in xs:\n        if x:\n            step()", False),
+        ("for x in xs:\n        for k in x:\n            step()", False),
+        ("while xs:\n        step()", False),
+        ("step()", False),
+    ],
+)
+def test_a_loop_over_batches_is_found_where_each_takes_a_gradient(
+    body: str, is_found: bool
+) -> None:
+    inner = "loss = f(w)\n    loss.backward()\n    opt.step()\n"
+    code = f"def step():\n    {inner}    return loss\n"
+    code += "def one_pass(xs):\n    for x in xs:\n        step()\n"
+    before = "import torch\nopt = torch.optim.SGD([w])\n"
+    (loop,) = outline_of(f"{before}{code}for e in range(9):\n    {body}\n").loops
+    assert (loop.batches_at is not None) is is_found

@@ -10,9 +10,11 @@ import pytest
 from tests.script.marked_scripts import muted, run_of, steps_of
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Element, Frame, Position, is_same
+from tutor.script.script_loop import ScriptLoop
 from tutor.training.loop import LessonRaised
 from tutor.training.run import Run
 from tutor.training.runs import Runs
+from tutor.training.series import readings
 
 LINE = """
 import torch
@@ -44,6 +46,22 @@ for epoch in range(6):  #: LOOP
     seen.append(loss.item())
     {more}
 print('mean', sum(seen) / len(seen))
+"""
+
+BATCHES = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+x = torch.randn(11, 2); y = x.sum(1, keepdim=True)
+loader = DataLoader(TensorDataset(x, y), batch_size=2, shuffle=True)
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+for epoch in range(3):  #: LOOP
+    for xb, yb in {batches}:  #: BATCHES
+        optimizer.zero_grad()  #: Reset*
+        loss = (model(xb) - yb).pow(2).mean()  #: Loss
+        loss.backward()  #: Gradient
+        optimizer.step()  #: Update
+    print(loss.item())  #: Report
 """
 
 
@@ -95,6 +113,9 @@ SCRIPTS = {
         "    loss =",
         "    with torch.no_grad():\n        x  #: Predict*\n        x  #: Loss\n    loss =",
     ),
+    "batches": BATCHES.format(batches="zip(x.split(2), y.split(2))"),
+    "batches of a loader": BATCHES.format(batches="loader"),
+    "batches that are not counted": BATCHES.format(batches="(batch for batch in loader)"),
     "shorter batches": line(epochs="range(3)").replace(
         "    loss = ", "    for b in range(epoch + 1):\n     loss = "
     ).replace("\n    loss.b", "\n     loss.b").replace("    with t", "     with t").replace(
@@ -473,3 +494,60 @@ def test_stop_within_many_epochs_leaves_whole_ones() -> None:
     assert 0 < frame.at.epoch < 10**6
     assert len(run.history.losses) == frame.at.epoch - (not frame.is_epoch_end)
     assert run.run_to(frame.at.epoch + 1).is_epoch_end
+
+
+# ── Long epochs ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("batches", "count"),
+    [
+        ("zip(x.split(2), y.split(2))", 6),
+        ("loader", 6),
+        ("list(loader)[:4]", 4),
+        ("(batch for batch in loader)", 1),
+    ],
+)
+def test_batches_are_counted_before_the_first_epoch_has_ended(batches: str, count: int) -> None:
+    run = run_of(BATCHES.format(batches=batches))
+    assert run.step_phase().batches == count
+
+
+@pytest.mark.parametrize("batches", ["zip(x.split(2), y.split(2))", "(batch for batch in loader)"])
+def test_figures_are_those_of_the_frames(batches: str) -> None:
+    source = BATCHES.format(batches=batches)
+    with muted():
+        stepped = run_of(source)
+        frames = [stepped.step_epoch() for _ in range(3)]
+        for frame, figures in zip(frames, readings(run_of(source), None), strict=True):
+            assert (frame.at.epoch, frame.loss.data) == (figures.epoch, (figures.loss,))
+            for name, value in figures.values.items():
+                assert frame.values[name].data == tuple(value.ravel().tolist())
+            for name, gradient in figures.gradients.items():
+                assert gradient is not None
+                assert frame.gradients[name].data == tuple(gradient.ravel().tolist())
+
+
+def test_names_are_copied_for_the_last_batch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[int] = []
+    start = ScriptLoop.start_of_batch
+    monkeypatch.setattr(
+        ScriptLoop, "start_of_batch", lambda loop: copies.append(loop.batch) or start(loop)
+    )
+    run = run_of(BATCHES.format(batches="loader"))
+    with muted():
+        run.step_epoch()
+        assert copies == [5]
+        run.advance(2)
+        assert copies == [5]
+
+
+def test_a_long_epoch_can_be_stopped_on_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tutor.script.script_loop._UNASKED", 0.0)
+    run = run_of(BATCHES.format(batches="x.split(1)").replace("range(3)", "range(2)").replace(
+        "xb, yb in", "xb in").replace("- yb", "- xb.sum()"))  # fmt: skip
+    with muted():
+        frames = [run.step_phase() for _ in range(45)]
+        calls = iter(range(10**6))
+        assert run.seek(1, 40, until=lambda: next(calls) == 5).at.step < 40
+        assert like(run.seek(1, 44), frames[43])

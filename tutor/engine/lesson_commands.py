@@ -52,6 +52,7 @@ from tutor.training.loop import SOMEWHERE, LessonRaised
 from tutor.training.program import UnheardOutput
 from tutor.training.run import Reading, Run
 from tutor.training.series import SeriesTable, readings
+from tutor.training.values import norm_of
 from tutor.validation import lesson_check
 
 Send: TypeAlias = Callable[[Event], object]
@@ -332,7 +333,7 @@ def _short(array: Array | None) -> str:
         return _digits(array)
     figures = {
         "mean": array.mean(dtype=np.float64),
-        "norm": np.linalg.norm(array.ravel().astype(np.float64)),
+        "norm": norm_of(array),
         "min": array.min(),
         "max": array.max(),
     }

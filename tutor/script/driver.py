@@ -18,8 +18,8 @@ import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
-from tutor.script.instrument import AT, FOR, LOSS, STOPS, WHILE
-from tutor.script.loop_items import LoopItems
+from tutor.script.instrument import AT, BATCHES, FOR, LOSS, STOPS, WHILE
+from tutor.script.loop_items import LoopItems, items_in
 from tutor.script.surroundings import SavedSurroundings, Surroundings
 
 Body: TypeAlias = Callable[..., Any]
@@ -85,6 +85,8 @@ class Driver:
         """The device of the script's parameters, once it is known."""
         self.loss: Any = None
         """The object whose gradient was taken last, or that was assigned as the loss."""
+        self.batches: int | None = None
+        """The number of this pass's batches, once the script has come to its loop over them."""
         self.loop: WaitingLoop | None = None
         """None before the script has come to its loop, and once it has ended."""
         self.executions = 0
@@ -94,8 +96,9 @@ class Driver:
         self._script = greenlet(self._run_script)
         self._code = code
         self._pass: greenlet | None = None
+        self._goes_past: Callable[[int], bool] | None = None
         self._is_closing = False
-        names.update({STOPS: False, AT: self._at, LOSS: self._keep_loss})
+        names.update({STOPS: False, AT: self._at, LOSS: self._keep_loss, BATCHES: self._count})
         names.update({FOR: self._for, WHILE: self._while})
 
     # ── The script's own stack ──────────────────────────────────────────────────────
@@ -201,17 +204,18 @@ class Driver:
         self._pass = greenlet(self._run_pass)
         return self.resume()
 
-    def resume(self) -> int:
+    def resume(self, goes_past: Callable[[int], bool] | None = None) -> int:
         """Run to the next hook of the pass; returns the phase's number, or END.
 
+        It does not wait at a hook that `goes_past` says True of, in the script's own surroundings.
         Whatever the script raises and does not catch passes through; the pass is gone then.
         """
         assert self._pass is not None
-        self.names[STOPS] = True
+        self.names[STOPS], self._goes_past = True, goes_past
         try:
             number = self._switch(self._pass)
         finally:
-            self.names[STOPS] = False
+            self.names[STOPS], self._goes_past = False, None
         return END if self._pass.dead else number
 
     def run_passes(self, count: int, after: Callable[[], object]) -> int:
@@ -237,7 +241,7 @@ class Driver:
         loop = self.loop
         assert loop is not None
         loop.passes += 1
-        loop.goes_on = None
+        loop.goes_on = self.batches = None
         try:
             if loop.items is not None:
                 loop.exit = loop.body(loop.items[loop.passes - 1])
@@ -313,8 +317,14 @@ class Driver:
     def _at(self, number: int) -> None:
         if self._is_closing:  # the code has caught the GreenletExit by which it was to end
             raise GreenletExit
-        if getcurrent() is self._pass and _PEEK() is None:
+        if getcurrent() is not self._pass or _PEEK() is not None:
+            return
+        if self._goes_past is None or not self._goes_past(number):
             _wait(number)
+
+    def _count(self, iterable: Any) -> Any:
+        self.batches = items_in(iterable)
+        return iterable
 
     def _keep_loss(self, loss: Any) -> Any:
         if self.loop is not None:

@@ -1,8 +1,9 @@
 """A script's code with hooks: what runs in place of the file, at the same lines.
 
-Three things are added to the syntax tree. A hook stands before each phase's first statement. The
-loss is handed over where its gradient is taken, or where it is assigned. And the training loop
-becomes a call: its body is made a function, which shares all names with the code around it.
+Four things are added to the syntax tree. A hook stands before each phase's first statement. The
+loss is handed over where its gradient is taken, or where it is assigned. What a loop over batches
+goes through is handed over as well, to be counted. And the training loop becomes a call: its body
+is made a function, which shares all names with the code around it.
 
     for epoch in range(100):          def _tutor_body(_tutor_item):
         y_pred = x @ w                    global epoch, y_pred, …
@@ -29,6 +30,7 @@ PREFIX = "_tutor_"
 """The prefix of all names that the code gets besides its own."""
 
 STOPS, AT, LOSS = f"{PREFIX}stops", f"{PREFIX}at", f"{PREFIX}loss"
+BATCHES = f"{PREFIX}batches"
 FOR, WHILE = f"{PREFIX}for", f"{PREFIX}while"
 _BODY, _ITEM, _CONDITION = f"{PREFIX}body", f"{PREFIX}item", f"{PREFIX}condition"
 _EXIT = f"{PREFIX}exit"
@@ -49,6 +51,9 @@ def instrumented(source: str, filename: str, loop: TrainingLoop) -> CodeType:
     tree = ast.parse(source, filename)
     tree = _Losses(loop).visit(tree)
     tree = _Hooks(loop.phases).visit(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For) and (node.lineno, node.col_offset) == loop.batches_at:
+            node.iter = _call_of(BATCHES, node.iter)
     tree = _LoopCall(loop).visit(tree)
     ast.fix_missing_locations(tree)
     return compile(tree, filename, "exec", dont_inherit=True)
@@ -151,10 +156,12 @@ def _elements(target: ast.expr) -> Iterator[ast.expr]:
 
 
 def _handed_over(loss: ast.expr) -> ast.expr:
-    if isinstance(loss, ast.Starred):
-        return loss
-    call = ast.Call(ast.Name(LOSS, ast.Load()), [loss], [])
-    return ast.copy_location(call, loss)
+    return loss if isinstance(loss, ast.Starred) else _call_of(LOSS, loss)
+
+
+def _call_of(function: str, value: ast.expr) -> ast.expr:
+    call = ast.Call(ast.Name(function, ast.Load()), [value], [])
+    return ast.copy_location(call, value)
 
 
 def _is_helper(receiver: ast.expr) -> bool:

@@ -128,12 +128,32 @@ def _inner(iterator: Any) -> tuple[Any, ...]:
     return tuple(iterator.__reduce__()[1]) if type(iterator) is zip else ()
 
 
+def items_in(iterable: Any) -> int | None:
+    """The number of items of an iterable that none has been taken from; None if it is not known."""
+    kind = type(iterable)
+    if kind.__module__.startswith("tqdm"):
+        return items_in(iterable.iterable)
+    if kind in (range, list, tuple, dict, set, torch.Tensor, np.ndarray):
+        return len(iterable)
+    if kind.__module__ == "torch.utils.data.dataloader":  # a DataLoader, or its iterator
+        try:
+            return len(iterable)
+        except TypeError:  # its data set has no length
+            return None
+    if kind in _PLAIN:
+        return operator.length_hint(iterable)
+    return _least([items_in(each) for each in _inner(iterable)])
+
+
 def _left(iterator: Any) -> int | None:
     if type(iterator) in _PLAIN:
         return operator.length_hint(iterator)
-    inner = [_left(each) for each in _inner(iterator)]
-    known = [count for count in inner if count is not None]
-    return min(known) if inner and len(known) == len(inner) else None
+    return _least([_left(each) for each in _inner(iterator)])
+
+
+def _least(counts: list[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return min(known) if counts and len(known) == len(counts) else None
 
 
 def _bytes_of(item: Any) -> int:

@@ -78,6 +78,7 @@ def _loop(index: CodeIndex, signs: TrainingSigns, loop: LoopCode) -> TrainingLoo
         mode=mode_of(index, signs, kinds),
         phases=cutter.phases(),
         is_regular=cutter.is_regular,
+        batches_at=cutter.batches_at,
         loss=loss_of(units),
         prediction=prediction_of(units),
         parameters=names.parameters(),

@@ -43,6 +43,11 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     """In the order in which their statements run."""
     is_regular: bool = False
     """Whether each phase is one step of every epoch: there are no batches, nor a condition."""
+    batches_at: tuple[int, int] | None = None
+    """The line and column of the loop over batches, each of which takes a gradient.
+
+    None where there is no such loop, or where it may end early.
+    """
     loss: str = ""
     """The expression whose gradient is taken: `loss`, `self.loss`; "" if the code does not tell."""
     prediction: str = ""

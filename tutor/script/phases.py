@@ -83,6 +83,12 @@ class PhaseCutter:
             found.setdefault((line, column), phase)
         return tuple(found.values())
 
+    @property
+    def batches_at(self) -> tuple[int, int] | None:
+        """The place of the loop over batches, if each pass of it takes a gradient."""
+        loop = self._batch_loop(self.kinds.loop.body, self.kinds.loop)
+        return (loop.lineno, loop.col_offset) if loop else None
+
     # ── A block
 
     def _cut(self, block: list[ast.stmt], unit: CodeUnit, *, is_epoch: bool = False) -> None:
@@ -186,6 +192,34 @@ class PhaseCutter:
             for function in unit.entered.get(node, ()):
                 inner = self.kinds.unit_of(function)
                 yield from self._batch_blocks(inner.body, inner, seen | {id(block)})
+
+    def _batch_loop(self, block: list[ast.stmt], unit: CodeUnit) -> ast.For | None:
+        """The only loop with phases in it that a block runs, once, and always to its end."""
+        nodes = [node for node, _ in self._inlined(block, unit) if self._kind(node, unit)[1]]
+        if len(nodes) != 1:
+            return None
+        (node,) = nodes
+        for function in unit.entered.get(node, ()):
+            if _is_called_once(function, node) and not blocks_of(node):
+                return self._batch_loop(function.body, self.kinds.unit_of(function))
+        exits = (ast.Break, ast.Continue, ast.Return)
+        if not isinstance(node, ast.For) or any(isinstance(n, exits) for n in ast.walk(node)):
+            return None
+        return node if self._takes_gradient(node.body, unit) else None
+
+    def _takes_gradient(
+        self, block: list[ast.stmt], unit: CodeUnit, around: frozenset[FunctionCode] = frozenset()
+    ) -> bool:
+        """Whether a block takes a gradient, once, whatever holds where it runs."""
+        for node, _ in self._inlined(block, unit):
+            if unit.kinds.get(node) == GRADIENT:
+                return True
+            for function in set(unit.entered.get(node, ())) - around:
+                inner = self.kinds.unit_of(function)
+                is_once = _is_called_once(function, node) and not blocks_of(node)
+                if is_once and self._takes_gradient(function.body, inner, around | {function}):
+                    return True
+        return False
 
     def _is_direct(self, node: ast.stmt, unit: CodeUnit) -> bool:
         if isinstance(node, LOOPS):

@@ -24,8 +24,8 @@ from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import Namespace, SetupNamespace
 
-_LARGE = 2**20
-"""Elements above which data that need no gradient are shared, not copied."""
+_LARGE = 2**22
+"""Bytes of memory above which data that need no gradient are shared, not copied."""
 
 
 class ProbeLoop(Loop):
@@ -145,9 +145,10 @@ def _copied(thing: Any, memo: dict[int, Any], filename: str, home: Namespace) ->
 
 
 def _is_large_data(thing: Any) -> bool:
-    if isinstance(thing, torch.Tensor):
-        return thing.numel() > _LARGE and not thing.requires_grad
-    return isinstance(thing, np.ndarray) and thing.size > _LARGE
+    """Whether a copy would take all the memory of a large data set: a tensor's takes all of it."""
+    if isinstance(thing, torch.Tensor) and thing.layout is torch.strided:
+        return thing.untyped_storage().nbytes() > _LARGE and not thing.requires_grad
+    return isinstance(thing, np.ndarray) and thing.nbytes > _LARGE
 
 
 def _copied_function(

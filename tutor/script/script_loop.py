@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
@@ -37,6 +39,9 @@ from tutor.training.program import Program
 from tutor.training.snapshot import SetupNamespace
 from tutor.training.state_copy import BatchStart
 from tutor.training.values import to_numbers
+
+_UNASKED = 0.01
+"""Seconds between two calls of `until` within an epoch."""
 
 _LARGEST_END = 2**26
 """Bytes that may be copied at the script's end, so that it can be gone back to."""
@@ -110,7 +115,12 @@ class ScriptLoop(Loop):
     @property
     def batches(self) -> int:
         """The batches of this epoch so far, or of the last one if those were more."""
-        return max(self._batches_known, self._batches_done, 1)
+        return max(self._batches_expected, self._batches_done, 1)
+
+    @property
+    def _batches_expected(self) -> int:
+        """The batches of this epoch, if the script has told; else those of the last one."""
+        return self.driver.batches or self._batches_known
 
     @property
     def phases_done(self) -> int:
@@ -120,10 +130,14 @@ class ScriptLoop(Loop):
     @property
     def in_last_batch(self) -> bool:
         """Whether the next step belongs to the epoch's last batch, as far as that is known."""
+        return self._batch_of_next >= self._batches_expected
+
+    @property
+    def _batch_of_next(self) -> int:
+        """The number, from 1, of the batch that the next step belongs to."""
         is_first = not self._batches_done
         starts = self._next != END and self.outline.phases[self._next].starts_batch
-        begins = is_first or (starts and not self._is_before_batches)
-        return self._batches_done + begins >= self._batches_known
+        return self._batches_done + (is_first or (starts and not self._is_before_batches))
 
     @property
     def line(self) -> int:
@@ -242,34 +256,92 @@ class ScriptLoop(Loop):
         if self._ended:  # an epoch without any phase
             return
         phase = self.outline.phases[self._next]
-        if phase.starts_batch or not self._batches_done:
-            self._begin_batch(resting, is_before=not phase.starts_batch)
-        if phase.name == "Update" and self.outline.mode == "manual":
+        self._begin_phase(phase, is_wanted=looking or resting)
+        if self._is_update_by_hand(phase):
             self._used = self.table.gradients_to_use(self._scopes())
         self._next = self._guarded(self.driver.resume)
-        self._last = phase
-        self.step += 1
-        self._done_in_batch += 1
+        self._count_phase(phase)
         if looking or not self.table.expressions:
             self._see()
         if phase.name == "Gradient":
-            self._has_gradient = True
-            is_last = looking or resting or self._batches_done >= self._gradient_batch
+            is_last = looking or resting or self._batches_done >= self._last_gradient
             self.gradients = self.gradients_now(copied=True) if is_last else None
-            self._gradient_batch_now = self._batches_done
         if looking:
             self.keep_boxed(phase.name)
         if self._next == END:
             self._end_epoch()
 
-    def _begin_batch(self, resting: bool, *, is_before: bool) -> None:
-        """Begin a batch; `is_before`: with a phase before the loop over batches (a reset)."""
+    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
+        """Run phases whose numbers nobody will ask for, to step `end` at most.
+
+        It stops before the last gradient; and, if it is `for_frame` of the epoch's end, before the
+        last batch. Returns whether `until`, called now and then, has stopped it.
+        """
+        if self._ended or not self.table.expressions or not self._is_unseen(end, for_frame):
+            return False
+        phases, asked, is_stopped = self.outline.phases, time.perf_counter(), False
+
+        def goes_past(number: int) -> bool:
+            nonlocal asked, is_stopped
+            self._count_phase(phases[self._next])
+            self._next = number
+            if not self._is_unseen(end, for_frame):
+                return False
+            if time.perf_counter() - asked > _UNASKED:
+                asked, is_stopped = time.perf_counter(), until()
+                if is_stopped:
+                    return False
+            self._begin_phase(phases[number], is_wanted=False)
+            return True
+
+        self._begin_phase(phases[self._next], is_wanted=False)
+        if self._guarded(lambda: self.driver.resume(goes_past)) == END:
+            self._count_phase(phases[self._next])
+            self._end_epoch()
+        return is_stopped
+
+    def _is_unseen(self, end: int, for_frame: bool) -> bool:
+        """Whether no frame or figure needs what the next step computes."""
+        if self.step >= end:
+            return False
+        phase, last = self.outline.phases[self._next], self._batches_expected
+        if phase.name == "Gradient":
+            last = min(last, self._last_gradient)
+        elif not (for_frame or self._is_update_by_hand(phase)):
+            last = sys.maxsize
+        return self._batch_of_next < last
+
+    def _is_update_by_hand(self, phase: ScriptPhase) -> bool:
+        return phase.name == "Update" and self.outline.mode == "manual"
+
+    @property
+    def _last_gradient(self) -> int:
+        """The number of the batch that is expected to be the last to take gradients."""
+        return self.driver.batches or self._gradient_batch
+
+    def _begin_phase(self, phase: ScriptPhase, *, is_wanted: bool) -> None:
+        if phase.starts_batch or not self._batches_done:
+            self._begin_batch(is_wanted, is_before=not phase.starts_batch)
+
+    def _count_phase(self, phase: ScriptPhase) -> None:
+        """Note that a phase has run."""
+        self._last = phase
+        self.step += 1
+        self._done_in_batch += 1
+        if phase.name == "Gradient":
+            self._has_gradient, self.gradients = True, None
+            self._gradient_batch_now = self._batches_done
+
+    def _begin_batch(self, is_wanted: bool, *, is_before: bool) -> None:
+        """Begin a batch, of which a frame `is_wanted`.
+
+        `is_before`: with a phase before the loop over batches (a reset).
+        """
         if not self._is_before_batches:
             self._batches_done += 1
         self._is_before_batches = is_before
         self._done_in_batch = 0
-        may_be_wanted = resting or self.in_last_batch
-        self.batch_start = self.start_of_batch() if may_be_wanted else None
+        self.batch_start = self.start_of_batch() if is_wanted else None
         if self._batches_done == 1:
             self.epoch_start = self.batch_start
         self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}

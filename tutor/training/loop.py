@@ -228,6 +228,10 @@ class Loop:
             self.keep_boxed(phase.name if phase else REPORT)
         self.step += 1
 
+    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
+        """Of a script: run phases whose numbers nobody will ask for; whether `until` stopped it."""
+        return False
+
     def _run_phase(self, phase: Phase, resting: bool) -> None:
         index = self.step % len(self.program.loop)
         if index == 0:

@@ -175,8 +175,8 @@ class Run(RunTimeline):
         return self._guarded(lambda: self._forward(epoch, until))
 
     def advance(self, epoch: int) -> None:
-        """The same, where no frame is wanted."""
-        self._move(lambda: self._forward(epoch, never))
+        """The same, where no frame is wanted, only figures."""
+        self._move(lambda: self._forward(epoch, never, for_frame=False))
 
     def back(self, until: Callable[[], bool] = never) -> Frame:
         """Go to the frame before; at the very start, stay."""

@@ -27,7 +27,7 @@ _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
 _UNASKED = 0.001
 """Seconds of training between two calls of `until`."""
-_UNASKED_WHERE_COSTLY = 0.01
+_UNASKED_WHERE_COSTLY = 0.03
 """The same where it costs more to stop: a script's stack has to wait, or several ranks."""
 _BETWEEN_KEYFRAMES = 0.1
 """Seconds of training between two keyframes of a script, which cost more than a lesson's."""
@@ -307,11 +307,13 @@ class RunTimeline:
         keyframe = self._nearest(epoch, is_end=True)
         return (epoch - (keyframe.epoch if keyframe else 0)) * self._epoch_seconds
 
-    def _step_through_epoch(self, until: Callable[[], bool] = never) -> bool:
+    def _step_through_epoch(
+        self, until: Callable[[], bool] = never, *, for_frame: bool = True
+    ) -> bool:
         """To the end of the epoch, phase by phase, so that its gradients are known.
 
         An epoch of a script may be long: `until` can stop it between two phases; returns whether
-        it has.
+        it has. `for_frame`: what a frame shows is looked at on the way.
         """
         clock = time.perf_counter
         started, is_whole = clock(), self.loop.at_end
@@ -319,8 +321,11 @@ class RunTimeline:
             return False
         asked = clock()
         while not self.loop.at_end:
-            # Formula values of an earlier batch are overwritten by the last batch's.
-            self._step(looking=self.loop.in_last_batch, resting=False)
+            if self._run_unseen(END, until, for_frame=for_frame):
+                return True
+            if not self.loop.at_end:
+                # Formula values of an earlier batch are overwritten by the last batch's.
+                self._step(looking=for_frame and self.loop.in_last_batch, resting=False)
             if self._is_script and clock() - asked > _UNASKED and not self.loop.at_end:
                 if until():
                     return True
@@ -329,16 +334,33 @@ class RunTimeline:
             self._epoch_seconds = clock() - started
         return False
 
-    def _forward(self, epoch: int, until: Callable[[], bool]) -> bool:
+    def _run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
+        """Phases of a script that nobody looks at, to step `end` at most; whether it was stopped.
+
+        A change within the epoch is made where it was: between two steps.
+        """
+        if not self._is_script or self._next_change() <= self.loop.epoch:
+            return False
+        before = self.loop.step
+        try:
+            is_stopped = self.loop.run_unseen(end, until, for_frame=for_frame)
+        finally:
+            self._steps_taken += self.loop.step - before
+        if self.loop.step > before:
+            self._after_step()
+        return is_stopped
+
+    def _forward(self, epoch: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
         """To the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
 
         Returns whether `until`, called between epochs, has stopped it at an earlier epoch's end.
         """
-        if not self.loop.at_end and self.loop.epoch <= epoch and self._step_through_epoch(until):
+        into = not self.loop.at_end and self.loop.epoch <= epoch
+        if into and self._step_through_epoch(until, for_frame=for_frame):
             return True
         while self.loop.epoch < epoch:
             is_stopped = self._run_fast(min(epoch, self._next_change()) - 1, until)
-            is_stopped |= self._step_through_epoch(until)
+            is_stopped |= self._step_through_epoch(until, for_frame=for_frame)
             if is_stopped or self.loop.is_over or until():
                 return self.loop.epoch < epoch
         return False
@@ -427,7 +449,7 @@ class RunTimeline:
             if must_go_back or (keyframe and keyframe.epoch > self.loop.epoch):
                 self._resume(keyframe)
             if not self._approach(to.epoch - 1, until):
-                self._step_to(to)
+                self._step_to(to, until)
         self.notes = ()  # the notes of changes on the way are old
 
     def _nearest(self, epoch: int, *, is_end: bool = False) -> Keyframe | None:
@@ -457,13 +479,18 @@ class RunTimeline:
         self.history.keep_near(near)
         return self._forward(epoch, until)
 
-    def _step_to(self, to: Position) -> None:
+    def _step_to(self, to: Position, until: Callable[[], bool]) -> None:
         """Phase by phase into the epoch of `to`; near it, what its frame shows is recorded."""
         near = 2 * max(len(program.loop) for program in self.programs.values()) + 1
         while self.loop.epoch < to.epoch or (self._steps_taken < to.step and not self.loop.at_end):
-            if self.loop.is_over:
+            if self.loop.is_over or (self._is_script and until()):
                 return
             into = self.loop.epoch == to.epoch or self.loop.at_end
+            if into and not self.loop.at_end:
+                if self._run_unseen(to.step - near, until):
+                    return
+                if self.loop.at_end:
+                    continue
             resting = into and to.step - self._steps_taken <= near
             self._step(looking=resting or self.loop.in_last_batch, resting=resting)
 

@@ -279,7 +279,13 @@ def _mean_and_norm_of_array(
         return None, None
     with np.errstate(all="ignore"):  # infinities, which the lesson warns of itself
         numbers = np.asarray(array, np.float64)
-        return float(numbers.mean()), float(np.linalg.norm(numbers.ravel()))
+        return float(numbers.mean()), norm_of(numbers)
+
+
+def norm_of(array: np.ndarray[Any, Any]) -> float:
+    """The square root of the sum of squares, in float64; for so few numbers BLAS's threads cost."""
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.square(array.astype(np.float64, copy=False)).sum()))
 
 
 def _first(array: np.ndarray[Any, Any]) -> tuple[slice, ...]:
