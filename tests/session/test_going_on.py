@@ -11,7 +11,7 @@ from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
 from tests.ui.fake_engine import FakeEngine
 from tutor.protocol.frame import Change, Frame, Position, Remark, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.protocol.messages import Command, CommandRefused, LessonFailed, OpenLesson
+from tutor.protocol.messages import Command, CommandRefused, LessonFailed, OpenLesson, SeekAdvanced
 from tutor.session.journal import Bookmark, paused_run
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
@@ -206,6 +206,16 @@ def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
     session.resume(learner.lesson, learner.notebook.places[-1])
     seconds[0] = 2.0
     assert session.check_waiting() == Notice("run_to_runs", {"epoch": 5, "seconds": 2.0})
+
+
+def test_a_long_way_back_is_named_with_the_time_that_it_takes(engine: FakeEngine) -> None:
+    learner = Learner(engine, PREDICT)
+    learner.does("seek", 5)
+    engine.holds = True
+    learner.session.back_epoch()
+    values = {"epoch": 2, "target": 4, "seconds_left": 12.0}
+    learner.session.receive(SeekAdvanced(**values))
+    assert learner.session.check_waiting() == Notice("seeking", values)
 
 
 def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:

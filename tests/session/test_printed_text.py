@@ -11,7 +11,8 @@ from tests.ui.lessons import lesson
 from tests.ui.printing import PrintingEngine
 from tutor.protocol.frame import Position
 from tutor.protocol.messages import Event, FrameShown, Seek, SelectRun
-from tutor.session.printed_text import MAX_CHARACTERS, MAX_PLACES, PrintedText, RunOutput
+from tutor.session import printed_text
+from tutor.session.printed_text import PrintedText, RunOutput
 from tutor.session.run_view import Start
 from tutor.session.session import Session
 
@@ -156,15 +157,20 @@ def test_the_rest_of_a_script_after_its_loop_is_a_place_of_its_own() -> None:
     assert output.here.shown == ("loop",)
 
 
-def test_the_kept_texts_are_bounded() -> None:
+@pytest.mark.parametrize(("places", "characters"), [(10, 10**6), (10**6, 3000)])
+def test_the_kept_texts_are_bounded(
+    places: int, characters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printed_text, "MAX_PLACES", places)
+    monkeypatch.setattr(printed_text, "MAX_CHARACTERS", characters)
     engine, output = PrintingEngine(), RunOutput()
-    for epoch in range(MAX_PLACES * 2):
-        output.add(f"{'x' * 1900}\n" * 50)
+    for epoch in range(40):
+        output.add(f"{'x' * 19}\n")
         output.follow(a_frame(engine, "A", epoch=epoch), None)
     texts = output._runs["A"]
-    assert len(texts._places) <= MAX_PLACES
-    assert sum(text.size for text in texts._texts) <= MAX_CHARACTERS
-    assert texts.exactly_at((Position(MAX_PLACES * 2 - 1, 5), False)) == output.here
+    assert 2 < len(texts._places) <= places
+    assert texts._size == sum(text.size for text in texts._texts) <= characters
+    assert texts.exactly_at((Position(39, 5), False)) == output.here
 
 
 # ── Lines that are written over ──────────────────────────────────────────────────────

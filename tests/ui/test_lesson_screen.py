@@ -34,6 +34,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.help import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
+from tutor.wording.number_format import time_left
 from tutor.wording.parameter_input import read_learning_rate
 
 from .conftest import LARGE, SMALL, MakeApp, come_true, settled, text_of
@@ -210,6 +211,9 @@ async def test_a_run_shows_its_progress_and_asks_for_the_next_frame_when_painted
         assert engine.kinds().count("FramePainted") == 2
         assert "epoch 5 of 20 · 120 epochs/s · r pauses" in text_of(app, "status")
         assert text_of(app, "status").startswith("█")
+        engine.tell(msgspec.structs.replace(engine.shown(), seconds_left=12.0))
+        await settled(pilot)
+        assert time_left(12.0) in text_of(app, "status")
         await pilot.press("r")
         assert "█" not in text_of(app, "status")
 

@@ -35,6 +35,22 @@ def test_a_learning_rate_is_shown_as_one_would_type_it() -> None:
     assert [number_format.setting(x) for x in (0.01, 1.0, 1e-5)] == ["0.01", "1", "1e−5"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, ""),
+        (math.inf, ""),
+        (0.2, "less than 1 s left"),
+        (12.3, "about 12 s left"),
+        (89.0, "about 89 s left"),
+        (170.0, "about 3 min left"),
+        (7000.0, "about 2 h left"),
+    ],
+)
+def test_the_time_left_is_rounded_as_a_person_would(seconds: float | None, words: str) -> None:
+    assert number_format.time_left(seconds) == words
+
+
 def test_no_gradient_is_shown_as_none_and_never_as_zero() -> None:
     assert number_format.short(NONE) == "None"
     assert number_format.short(Value((0.0,))) == "0"

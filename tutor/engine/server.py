@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -21,10 +22,12 @@ from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.streams import Capture, Inbox, interruptible, uninterrupted
+from tutor.engine.time_left import TimeLeft
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Remark
 from tutor.protocol.messages import (
+    BackEpoch,
     Command,
     CommandRefused,
     EngineReady,
@@ -114,6 +117,8 @@ class Server:
     target: int | None = None
     """The epoch that a run is on its way to; None while nothing runs."""
     rate: float = 0.0
+    seconds_left: float | None = None
+    """Of the run on its way to `target`, once that is known."""
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
@@ -218,7 +223,9 @@ class Server:
         else:
             self.runs.notes = ()
             left = self._begin_clean() if isinstance(command, Restart) else None
-            until = self._progress(self.runs, self.runs.current.at.epoch)
+            here = self.runs.current.epochs_done
+            target = math.ceil(here) - 1.0 if isinstance(command, BackEpoch) else here
+            until = self._progress(self.runs, target)
             frame = change_runs(self.runs, command, until)
             if left:
                 self.runs.notes = self.runs.notes or (left,)
@@ -313,19 +320,26 @@ class Server:
         if whole > run.furthest and not self._train_to(runs, whole):
             self._show(answers=command.number)
             return
-        run.seek(epoch, step, self._progress(runs, epoch))
+        into = 1.0 if step is None else step / max(run.loop.steps, step, 1)
+        run.seek(epoch, step, self._progress(runs, max(epoch - 1 + into, 0.0)))
         self._show(answers=command.number)
 
-    def _progress(self, runs: Runs, target: int) -> Callable[[], bool]:
-        """Whether the learner stops a long replay; reports meanwhile how far it is."""
+    def _progress(self, runs: Runs, target: float) -> Callable[[], bool]:
+        """Whether the learner stops a long replay; reports meanwhile how far it is.
+
+        `target`: the epochs that will have run at its end, with a part of one.
+        """
         begun = reported = time.perf_counter()
+        time_left = TimeLeft(target)
 
         def is_stopped() -> bool:
             nonlocal reported
-            now = time.perf_counter()
+            now, run = time.perf_counter(), runs.current
+            seconds = time_left.at(run.epochs_done)
             if now - begun > PATIENCE and now - reported > FRAME_SECONDS:
                 reported = now
-                self._write(SeekAdvanced(epoch=runs.current.at.epoch, target=target))
+                epochs = {"epoch": run.at.epoch, "target": math.ceil(target)}
+                self._write(SeekAdvanced(**epochs, seconds_left=seconds))
             return self._is_paused()
 
         return is_stopped
@@ -339,17 +353,19 @@ class Server:
         try:
             self._train(runs, epoch, time.perf_counter(), runs.current.at.epoch)
         finally:
-            self.target = None
+            self.target = self.seconds_left = None
         return runs.current.at.epoch >= epoch and runs.current.at_end
 
     def _train(self, runs: Runs, epoch: int, started: float, first: int) -> None:
-        diverged = runs.current.frame().diverged
+        diverged, time_left = runs.current.frame().diverged, TimeLeft(epoch)
+        time_left.at(runs.current.epochs_done)
         while (run := runs.current).at.epoch < epoch or not run.at_end:
             if not self._do_waiting():
                 break
             run = runs.current  # a change in the past continues as another run
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
             self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
+            self.seconds_left = time_left.at(run.epochs_done)
             if self.inbox.has_painted and run.at.epoch < epoch:
                 self._show(frame=frame)
                 for ready in self.inspector.glance(runs, self._has_command):
@@ -401,6 +417,7 @@ class Server:
                 furthest=run.furthest,
                 target=self.target,
                 rate=self.rate if self.target is not None else 0.0,
+                seconds_left=self.seconds_left,
                 notes=notes or runs.notes or run.notes,
                 stopped=stopped,
                 runs=infos,

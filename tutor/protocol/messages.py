@@ -334,6 +334,8 @@ class FrameShown(Event, frozen=True, kw_only=True):
     """The epoch that a RunTo is on its way to; None while nothing runs."""
     rate: float = 0.0
     """Epochs a second while running."""
+    seconds_left: float | None = None
+    """The time that the run will still take, about; None while that can't be known."""
     notes: tuple[Remark, ...] = ()
     """Remarks on what was done."""
     stopped: StoppedAt | None = None
@@ -360,10 +362,12 @@ class InspectionReady(Event, frozen=True, kw_only=True):
 
 
 class SeekAdvanced(Event, frozen=True, kw_only=True):
-    """The progress of a long Seek."""
+    """The progress of a long Seek, or of another command that replays."""
 
     epoch: int
     target: int
+    seconds_left: float | None = None
+    """The time that it will still take, about; None while that can't be known."""
 
 
 class ExpressionsEvaluated(Event, frozen=True, kw_only=True):

@@ -280,6 +280,7 @@ class Driver:
             return False
         self.loop, self.has_ended = loop, False
         loop.passes, loop.goes_on, loop.exit = passes, None, None
+        self.batches = None
         self._surroundings.restore(surroundings)
         return True
 

@@ -261,8 +261,9 @@ class EngineSession:
         if self.view is not None and not self.devices:
             return Notice("loading")
         seeking = self._seeking
-        if seeking is not None and self.awaits(Seek):
-            return Notice("seeking", {"epoch": seeking.epoch, "target": seeking.target})
+        if seeking is not None and self._unanswered:
+            left = {"seconds_left": seeking.seconds_left}
+            return Notice("seeking", {"epoch": seeking.epoch, "target": seeking.target, **left})
         seconds = self.silent_for
         if seconds < PATIENCE:
             return Notice()
@@ -360,6 +361,7 @@ class EngineSession:
             furthest=event.furthest,
             target=event.target,
             rate=event.rate,
+            seconds_left=event.seconds_left,
             failed=view.failed if is_echo else None,
             runs=event.runs,
             operations=view.operations if is_same_place else 0,

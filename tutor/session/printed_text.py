@@ -98,6 +98,7 @@ class _RunTexts:
 
     def __init__(self, places: Iterable[Place] = (), texts: Iterable[PrintedText] = ()) -> None:
         self._places, self._texts = list(places), list(texts)
+        self._size = sum(text.size for text in self._texts)
 
     def keep(self, place: Place, text: PrintedText) -> None:
         """Keep a text, unless there is one of this place already, or lines are missing in it."""
@@ -106,14 +107,11 @@ class _RunTexts:
             return
         self._places.insert(at, place)
         self._texts.insert(at, text)
-        while len(self._places) > 2 and self._is_too_much():
+        self._size += text.size
+        while len(self._places) > (2 if self._size > MAX_CHARACTERS else MAX_PLACES):
             older = slice(1, max(len(self._places) // 2, 2), 2)
+            self._size -= sum(text.size for text in self._texts[older])
             del self._places[older], self._texts[older]
-
-    def _is_too_much(self) -> bool:
-        if len(self._places) > MAX_PLACES:
-            return True
-        return sum(text.size for text in self._texts) > MAX_CHARACTERS
 
     def exactly_at(self, place: Place) -> PrintedText | None:
         """The text at a place; None if it is not known."""

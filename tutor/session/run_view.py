@@ -54,6 +54,8 @@ class RunView:
     """The epoch that a run under way goes to; None while nothing runs."""
     rate: float = 0.0
     """Epochs a second of the run under way."""
+    seconds_left: float | None = None
+    """The time that it will still take; None while that can't be known."""
     diverged_at: int | None = None
     """The first epoch whose loss is not finite, if there is one."""
     failed: LessonFailed | None = None

@@ -204,6 +204,12 @@ class RunTimeline:
         return self.loop.at_end
 
     @property
+    def epochs_done(self) -> float:
+        """The epochs that have run, with the part of this one, about."""
+        loop = self.loop
+        return max(loop.epoch - 1 + (loop.step / loop.steps if loop.steps else 1.0), 0.0)
+
+    @property
     def program(self) -> Program:
         """The program of the mode that the run is in."""
         return self.loop.program

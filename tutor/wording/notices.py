@@ -18,7 +18,7 @@ from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice
 from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.inspections import remarks_text
-from tutor.wording.number_format import listed, setting
+from tutor.wording.number_format import listed, setting, time_left
 
 Commands: TypeAlias = Mapping[str, str]
 """By the name of a command: its key, or the word that is typed for it."""
@@ -65,7 +65,6 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "no_comparison": ("Here each mode is a run of its own: there is nothing to compare",),
     # ── Waiting
     "loading": ("loading PyTorch …",),
-    "seeking": ("epoch {epoch} on the way to {target}", _STOPS),
     "phase_runs": ("{phase} is still running ({seconds:.0f} s)", _STOPS),
     "setup_runs": ("Setup is still running ({seconds:.0f} s)", _STOPS),
     "epoch_runs": ("The epoch is still running ({seconds:.0f} s)", _STOPS),
@@ -198,6 +197,12 @@ def _process_ended(values: Values, commands: Commands) -> Iterable[str]:
         yield _filled(_OPENS_AGAIN, commands)
 
 
+def _seeking(values: Values, commands: Commands) -> Iterable[str]:
+    yield f"epoch {values['epoch']} on the way to {values['target']}"
+    yield time_left(values["seconds_left"])
+    yield _filled(_STOPS, commands)
+
+
 def _rate_stays(values: Values, commands: Commands) -> Iterable[str]:
     yield f"The learning rate stays at {setting(values['rate'])}"
 
@@ -279,6 +284,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "graph_notes": lambda values, _: [remarks_text(values["notes"])],
     "engine_notes": _engine_notes,
     "process_ended": _process_ended,
+    "seeking": _seeking,
     "rate_stays": _rate_stays,
     "script_left_in_run": _script_left_in_run,
     "phase_failed": _phase_failed,

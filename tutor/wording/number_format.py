@@ -38,6 +38,16 @@ def number(x: float, digits: int = 6) -> str:
     return text.replace("-", MINUS)
 
 
+def time_left(seconds: float | None) -> str:
+    """`about 12 s left`, `about 3 min left`; empty if it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f} {unit} left"
+    return f"about {seconds:.0f} s left" if seconds >= 1 else "less than 1 s left"
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 epoch`, `2 epochs`, `3 entries`, `4 passes`; another `plural` where it has one."""
     if not plural:
