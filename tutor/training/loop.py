@@ -332,7 +332,7 @@ class Loop:
             {name: to_numbers(gradient) for name, gradient in self.gradients_now().items()},
             GeneratorStates.now(self.program, self.device),
             carried(self.program, self.namespace),
-            learning_rate=self.namespace["learning_rate"],
+            learning_rate=self.namespace.get("learning_rate"),
         )
 
     def loss(self) -> Any:
