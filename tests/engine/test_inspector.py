@@ -13,6 +13,7 @@ from tutor.protocol.frame import Element, Remark
 from tutor.protocol.inspections import DataPicture, PlanePicture, SlopePicture
 from tutor.protocol.messages import (
     BackEpoch,
+    BackPhase,
     CommandRefused,
     DeleteRun,
     Fork,
@@ -185,6 +186,25 @@ def test_a_long_way_back_is_told_of_and_can_be_broken_off(engine: Conversation) 
     stood = next(e for e in engine.heard if isinstance(e, FrameShown) and e.answers == number)
     assert 0 < stood.frame.at.epoch < 240
     assert stood.furthest == 250, "nothing of the run is lost"
+
+
+def test_what_an_epoch_prints_is_told_where_it_runs_again_in_silence(
+    engine: Conversation,
+) -> None:
+    says = "print('{}')\n"
+    engine.open(
+        Setup="x, w = 1.0, 0.5",
+        Predict=says.format("predict") + "y_pred = w * x",
+        Loss="loss = y_pred**2",
+        Gradient="dw = 2 * w",
+        Update=says.format("update") + "w = w - learning_rate * dw",
+        Reset="",
+    )
+    assert engine.shown(RunTo(epoch=3)).printed is None
+    assert engine.shown(BackPhase()).printed == "predict\n"
+    assert engine.shown(StepPhase()).printed is None
+    assert engine.shown(BackEpoch()).printed == "predict\nupdate\n"
+    assert engine.shown(Seek(epoch=0)).printed in (None, "")
 
 
 def test_the_figures_are_written_once_and_never_over_another_file(

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from tests.ui.lessons import lesson
 from tests.ui.printing import PrintingEngine
-from tutor.protocol.frame import Position
 from tutor.protocol.messages import Event, FrameShown, Seek, SelectRun
 from tutor.session import printed_text
 from tutor.session.printed_text import PrintedText, RunOutput
@@ -74,7 +73,11 @@ def printing() -> Printing:
         ("s s b b s", "1.1"),
         ("s s b b s s s", "1.1 1.2 1.3"),
         ("S S j1", "1.1 1.2 1.3 1.4 1.5"),
-        ("S s j1 j2", "1.1 1.2 1.3 1.4 1.5 2.1 …"),
+        ("S s j1 j2", "1.1 1.2 1.3 1.4 1.5 2.1 2.2 2.3 2.4 2.5"),
+        ("S S b", "1.1 1.2 1.3 1.4 1.5 2.1 2.2 2.3 2.4"),
+        ("S S b b s", "1.1 1.2 1.3 1.4 1.5 2.1 2.2 2.3 2.4"),
+        ("j2 j1", "…"),
+        ("j2 b", "…"),
         ("S B S", "1.1 1.2 1.3 1.4 1.5"),
         ("s R", "setup"),
         ("s R s b", "setup"),
@@ -85,11 +88,11 @@ def test_the_output_is_that_up_to_the_place(printing: Printing, keys: str, outpu
 
 
 def test_lines_that_are_not_printed_again_are_said_to_be_missing(printing: Printing) -> None:
-    assert printing.does("s S S b") == "1.1 1.2 1.3 1.4 1.5 …"
+    assert printing.does("s S j3 b") == "1.1 1.2 1.3 1.4 1.5 …"
     assert printing.does("b") == "1.1 1.2 1.3 1.4 1.5 …"
     printing.does("B B")
     printing.does("s s")
-    assert printing.does("j2") == " ".join(f"{e}.{s}" for e in (1, 2) for s in range(1, 6))
+    assert printing.does("j3") == " ".join(f"{e}.{s}" for e in (1, 2, 3) for s in range(1, 6))
 
 
 def test_plain_mode_has_all_in_the_order_that_it_came(printing: Printing) -> None:
@@ -98,7 +101,7 @@ def test_plain_mode_has_all_in_the_order_that_it_came(printing: Printing) -> Non
 
 
 def test_what_follows_a_gap_stands_after_it(printing: Printing) -> None:
-    assert printing.does("S S b b s").endswith("1.5 … 2.4")
+    assert printing.does("S j3 b b s").endswith("1.5 … 3.4")
 
 
 # ── Several runs ─────────────────────────────────────────────────────────────────────
@@ -170,7 +173,7 @@ def test_the_kept_texts_are_bounded(
     texts = output._runs["A"]
     assert 2 < len(texts._places) <= places
     assert texts._size == sum(text.size for text in texts._texts) <= characters
-    assert texts.exactly_at((Position(39, 5), False)) == output.here
+    assert texts.exactly_at(texts._places[-1]) == output.here
 
 
 # ── Lines that are written over ──────────────────────────────────────────────────────

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from tutor.protocol.messages import Command, OutputPrinted, Restart, Seek, StepEpoch, StepPhase
+from msgspec.structs import replace
+
+from tutor.protocol.frame import Remark
+from tutor.protocol.messages import (
+    BackEpoch,
+    BackPhase,
+    Command,
+    FrameShown,
+    OutputPrinted,
+    Restart,
+    Seek,
+    StepEpoch,
+    StepPhase,
+    StoppedAt,
+)
 
 from .fake_engine import LOOP, FakeEngine, Simulated
 
@@ -10,8 +24,10 @@ from .fake_engine import LOOP, FakeEngine, Simulated
 class PrintingEngine(FakeEngine):
     """It prints what runs for the first time or is stepped; going anywhere else is silent."""
 
+    _has_run_again = False
+
     def _answer(self, number: int, command: Command) -> None:
-        before = self.at
+        before, self._has_run_again = self.at, False
         match command:
             case StepPhase():
                 self._print(before, before.forward())
@@ -22,11 +38,26 @@ class PrintingEngine(FakeEngine):
                 self._print(before, before.end_of(epoch))
             case Restart():
                 self.tell(OutputPrinted(text="setup\n"))
+            case BackPhase() | BackEpoch() | Seek():
+                self._has_run_again = True
         super()._answer(number, command)
 
+    def shown(
+        self, answers: int = 0, note: Remark | None = None, stopped: StoppedAt | None = None
+    ) -> FrameShown:
+        """The present frame, with what its epoch has printed where it has run again."""
+        event = super().shown(answers, note, stopped)
+        if not answers or not self._has_run_again:
+            return event
+        return replace(event, printed=_lines(self.at.end_of(max(self.at.epoch - 1, 0)), self.at))
+
     def _print(self, at: Simulated, to: Simulated) -> None:
-        text = ""
-        while at != to:
-            at = at.forward()
-            text += f"{at.epoch}.{at.step}\n"
-        self.tell(OutputPrinted(text=text))
+        self.tell(OutputPrinted(text=_lines(at, to)))
+
+
+def _lines(at: Simulated, to: Simulated) -> str:
+    text = ""
+    while at != to:
+        at = at.forward()
+        text += f"{at.epoch}.{at.step}\n"
+    return text

@@ -418,11 +418,13 @@ class Server:
                 target=self.target,
                 rate=self.rate if self.target is not None else 0.0,
                 seconds_left=self.seconds_left,
+                printed=self.capture.unheard if run.has_run_again else None,
                 notes=notes or runs.notes or run.notes,
                 stopped=stopped,
                 runs=infos,
             )
         )
+        run.has_run_again = False
 
     def _report_error(self, error: LessonRaised, answers: int) -> None:
         """The frame that the run went back to, and what the lesson raised."""

@@ -98,6 +98,8 @@ class Capture:
         self._text = ""
         self._left_out = 0
         self._muted = 0
+        self.unheard: str | None = None
+        """What was printed inside the last `muted` block; None if that is too much to be kept."""
         self._pass_on: Callable[[str], object] | None = None
         with for_the_main_thread_alone():
             threading.Thread(target=self._read_on, name="capture", daemon=True).start()
@@ -136,6 +138,7 @@ class Capture:
         with self._lock:
             self._drain()
             self._muted += 1
+            self.unheard = ""
         try:
             yield
         finally:
@@ -183,8 +186,12 @@ class Capture:
                 return True
             if not raw:
                 return False
+            text = self._decoder.decode(raw)
             if not self._muted:
-                self._keep(self._decoder.decode(raw))
+                self._keep(text)
+            elif self.unheard is not None:
+                whole = self.unheard + text
+                self.unheard = whole if len(whole) <= KEPT_CHARACTERS else None
 
     def _keep(self, text: str) -> None:
         if self._pass_on is not None:

@@ -332,6 +332,8 @@ class FrameShown(Event, frozen=True, kw_only=True):
     """The first epoch whose loss is NaN or infinite, if this frame has diverged."""
     target: int | None = None
     """The epoch that a RunTo is on its way to; None while nothing runs."""
+    printed: str | None = None
+    """The text of this epoch up to here, where the epoch has run again in silence to get here."""
     rate: float = 0.0
     """Epochs a second while running."""
     seconds_left: float | None = None

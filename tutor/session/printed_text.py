@@ -21,6 +21,8 @@ MAX_COLUMNS = 2000
 """Characters that are kept of one line."""
 MAX_PLACES = 200
 """Places of one run whose text is kept."""
+_END = 2**62
+"""As a step: the end of an epoch, whatever its number of steps."""
 MAX_CHARACTERS = 4_000_000
 """Characters of all texts kept of one run; lines that several of them share count each time."""
 
@@ -123,6 +125,13 @@ class _RunTexts:
         count = bisect_right(self._places, place)
         return _RunTexts(self._places[:count], self._texts[:count])
 
+    def after_epoch_before(self, place: Place, printed: str | None) -> PrintedText | None:
+        """The text at a place in an epoch that has `printed` this; None if one is not known."""
+        before = self.exactly_at((Position(place[0].epoch - 1, _END), False))
+        if printed is None or before is None or place[1]:
+            return None
+        return self.exactly_at(place) or before.followed_by(printed)
+
     def until(self, place: Place, known: tuple[Place, PrintedText] | None = None) -> PrintedText:
         """The text of the last known place that is not later, with a gap if more was printed.
 
@@ -177,7 +186,9 @@ class RunOutput:
         """Go to the place that is shown now; `command` is the one that the event answers."""
         # By the letter: the learner may give a run another name.
         run = next((info.letter or info.name for info in event.runs if info.is_current), "")
-        place = (event.frame.at, event.frame.is_over)
+        at = event.frame.at
+        end = Position(at.epoch, _END) if event.frame.is_epoch_end else at
+        place = (end, event.frame.is_over)
         if isinstance(command, Restart):
             self._runs.pop(run, None)
         elif self._last is not None:
@@ -201,10 +212,11 @@ class RunOutput:
             return texts.until(place)
         if event.record.changes != last_event.record.changes:
             texts = self._runs[run] = texts.cut_after(place)
-        if place <= last_place:
-            return texts.until(place) if place < last_place else self.here
-        if _is_silent(command, last_event.furthest):
-            return texts.until(place, (last_place, self.here))
+        if place == last_place:
+            return self.here
+        if place < last_place or _is_silent(command, last_event.furthest):
+            known = (last_place, self.here) if place > last_place else None
+            return texts.after_epoch_before(place, event.printed) or texts.until(place, known)
         return texts.exactly_at(place) or self.here
 
 

@@ -236,6 +236,7 @@ class Run(RunTimeline):
         self.notes = ()
         if self.loop.is_lost:  # another run has met the end of a rank
             self._replay(self.at, is_broken=True)
+        self.has_run_again = False
 
     def _guarded(self, move: Callable[[], object]) -> Frame:
         """Do `move`; returns the frame there."""

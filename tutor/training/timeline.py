@@ -97,6 +97,8 @@ class RunTimeline:
         """What there is to say of the last move."""
         self.randomness: Randomness | None = None
         """The generators' state as this run left it, while another run owns them."""
+        self.has_run_again = False
+        """Whether the last move has run this epoch again, from its start to here."""
         self._epoch_seconds = 0.0
         """How long an epoch takes, as last measured; 0.0 before."""
         self._clock = KeyframeClock()
@@ -454,7 +456,10 @@ class RunTimeline:
             must_go_back = is_broken or self.at > to
             if must_go_back or (keyframe and keyframe.epoch > self.loop.epoch):
                 self._resume(keyframe)
-            if not self._approach(to.epoch - 1, until):
+            is_stopped = self._approach(to.epoch - 1, until)
+        self.has_run_again = self.at_end and self.loop.epoch == to.epoch - 1
+        if not is_stopped:
+            with self.quiet():  # by itself: what it prints belongs to this epoch
                 self._step_to(to, until)
         self.notes = ()  # the notes of changes on the way are old
 
