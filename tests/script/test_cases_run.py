@@ -187,9 +187,10 @@ def check_going_back(run: Run, frames: Sequence[Frame]) -> None:
 def check_same(frame: Frame, seen: Mapping[Position, Frame]) -> None:
     """Fail with the first field that differs from the frame seen here before."""
     before = seen[frame.at]
-    for field in Frame.__struct_fields__:
-        assert repr(getattr(frame, field)) == repr(getattr(before, field)), (frame.at, field)
-    assert is_same(frame, before)
+    if not is_same(frame, before):
+        for field in Frame.__struct_fields__:
+            assert repr(getattr(frame, field)) == repr(getattr(before, field)), (frame.at, field)
+        raise AssertionError(frame.at)
 
 
 @pytest.mark.parametrize(

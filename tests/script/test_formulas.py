@@ -161,7 +161,7 @@ def is_same(expression: str, latex: str) -> bool:
     return np.shape(expected) == np.shape(found) and bool(np.all(expected == found))
 
 
-@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(_TEXTS)
 def test_a_formula_says_what_the_code_computes(expression: str) -> None:
     code = ast.unparse(ast.parse(expression))  # only with the parentheses that Python needs

@@ -337,7 +337,7 @@ def test_a_switch_draws_no_other_batch(drawn: Lesson) -> None:
     """Whatever a mode has drawn, the other draws too: here, later, and after switching back."""
     programs = programs_of(drawn)
     alone = Run(programs, "manual")
-    frames = [alone.step_phase() for _ in range(3 * alone.program.steps)]
+    frames = [alone.step_phase() for _ in range(2 * alone.program.steps)]
     switching = Run(programs, "manual")
     for right in frames:
         switching.step_phase()
