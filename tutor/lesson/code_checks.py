@@ -247,6 +247,9 @@ def _called(function: ast.expr) -> str:
 GIVEN = ("np", "torch", "device", "learning_rate", "batch", "gradient", "gradient_now")
 """The names that a lesson's code, or its formulas, have without binding them."""
 
+GIVEN_ON_RANKS = ("rank", "world_size", "dist")
+"""The same in a lesson on several ranks."""
+
 _BY_PARAMETER = ("gradient", "gradient_now", "was")
 """The things that are asked for a parameter by its name, in quotes."""
 
@@ -259,7 +262,8 @@ def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> 
     wanted = set(modes)
     codes = [f.code for f in fences_of(lesson.sections) if not f.modes or wanted & {*f.modes}]
     bound = bound_names([*codes, *more])
-    return frozenset() if bound is None else bound.union(GIVEN)
+    given = GIVEN + GIVEN_ON_RANKS if lesson.workers > 1 else GIVEN
+    return frozenset() if bound is None else bound.union(given)
 
 
 def slips(expression: str, known: Collection[str], parameters: Collection[str]) -> Iterator[str]:
