@@ -214,6 +214,8 @@ class _Pickler(pickle.Pickler):
         return (known,)
 
     def _described(self, thing: Any) -> tuple[Any, ...] | None:
+        if isinstance(thing, torch.nn.parallel.DistributedDataParallel):
+            raise TypeError("a copy would have lost the hooks that it calls in the backward pass")
         if isinstance(thing, torch.Tensor):
             return self._tensor(thing)
         if type(thing) is np.ndarray and thing.dtype.hasobject is False:
