@@ -27,7 +27,7 @@ RATES = (0, 0.1, 0.5, 4)
 def cheats(trial: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
     """Pairs of what is done, in words, and the code that does it."""
     solved = trial.from_the_start(exercise.stage, exercise.epochs, exercise.solution_code)
-    made = _made_by_setup(trial.lesson, exercise)
+    made = _made_by_setup(trial, exercise)
     results, data = dict(_results(solved)), dict(_changed_data(solved, made))
     rates_and_losses = dict(_rates(solved, made)) | _no_loss(exercise)
     for base, code in _bases(trial.lesson, exercise, solved):
@@ -41,13 +41,8 @@ def cheats(trial: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
             yield f"{base}, then {label}", f"{code}\n{addition}"
 
 
-def _made_by_setup(lesson: Lesson, exercise: Repair) -> Mapping[str, Any]:
-    namespace: dict[str, Any] = {"np": np, "torch": torch, "device": "cpu", "learning_rate": 0.1}
-    code = exercise.solution_code
-    if exercise.phase != SETUP:
-        code = "\n".join(f.code for f in lesson.phase(SETUP).fences(exercise.stage.mode))  # type: ignore[union-attr]
-    exec(code, namespace)
-    return namespace
+def _made_by_setup(trial: ExerciseTrial, exercise: Repair) -> Mapping[str, Any]:
+    return trial.from_the_start(exercise.stage, 0, exercise.solution_code).loop.namespace.copy()
 
 
 # ── What becomes of the mistake ─────────────────────────────────────────────────────

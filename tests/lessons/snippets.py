@@ -50,6 +50,12 @@ DEEP = (
 
 OPTIMIZER = "torch.optim.SGD(model.parameters(), lr=learning_rate)"
 
+OF_BATCH = (
+    "chosen = order[2 * batch : 2 * batch + 2]\nx_batch, y_batch = x[chosen], y[chosen]\n"
+    "log.clear()\nprediction = model(x_batch)"
+)
+"""What follows the sampler in the Predict of `ddp`."""
+
 
 def changed_solution(where: str, old: str, new: str) -> tuple[str, str]:
     """A repair, and the code of its solution with this much of it changed."""

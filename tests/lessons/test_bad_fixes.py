@@ -21,6 +21,18 @@ from tests.lessons.snippets import (
 )
 
 NO_FIXES = [
+    ("two-workers/forgot-to-divide", "dist.all_reduce(w.grad)\nw.grad /= 4"),
+    ("two-workers/forgot-to-divide", "w.grad /= world_size"),
+    ("two-workers/forgot-to-divide", "dist.broadcast(w.grad, src=0)"),
+    (
+        "two-workers/forgot-to-divide",
+        "dist.all_reduce(w.grad)\nlearning_rate = 0.05",
+    ),
+    changed_solution("two-workers/one-start", "broadcast(w, src=0)", "broadcast(w.clone(), src=0)"),
+    changed_solution("two-workers/one-start", "src=0", "src=1"),
+    changed_solution("ddp/same-order", "list(sampler)", "torch.randperm(8)[:4].tolist()"),
+    changed_solution("ddp/same-order", "epochs_done", "0"),
+    changed_mistake("ddp/past-the-wrapper", "net(x_batch)", "model.module(x_batch)"),
     changed_solution(
         "before-backward/looked-too-early", "step = -learning_rate * w.grad", "step = 0"
     ),

@@ -11,6 +11,7 @@ from tests.lessons.snippets import (
     GRADCHECK,
     MEASURED,
     NO_GRAD,
+    OF_BATCH,
     OPTIMIZER,
     START,
     TABLE,
@@ -338,6 +339,28 @@ OTHER_FIXES = [
         "        edge[0].grad = edge[0].grad + edge[1] * node.grad\n"
         "dw = w_node.grad",
     ),
+    ("two-workers/forgot-to-divide", "w.grad /= dist.get_world_size()\ndist.all_reduce(w.grad)"),
+    (
+        "two-workers/forgot-to-divide",
+        "parts = [torch.zeros_like(w.grad) for _ in range(world_size)]\n"
+        "dist.all_gather(parts, w.grad)\n"
+        "w.grad = torch.stack(parts).mean()",
+    ),
+    changed_mistake("two-workers/one-start", "manual_seed(rank)", "manual_seed(0)"),
+    changed_mistake(
+        "two-workers/one-start",
+        "w.requires_grad_()",
+        "w.requires_grad_()\ndist.broadcast(w.detach(), 0)",
+    ),
+    changed_mistake("ddp/past-the-wrapper", "net(x_batch)", "model.forward(x_batch)"),
+    changed_mistake("ddp/past-the-wrapper", "net(x_batch)", "model(x[chosen])"),
+    (
+        "ddp/same-order",
+        "if batch == 0:\n"
+        "    sampler = torch.utils.data.DistributedSampler(x, seed=epochs_done)\n"
+        "    order = [*sampler]\n" + OF_BATCH,
+    ),
+    changed_mistake("ddp/same-order", "order = ", "sampler.epoch = epochs_done\n    order = "),
     ("layer-gradient/wrong-axis", DELTA + "dW = X.T @ delta\ndb = np.ones(4) @ delta"),
     ("layer-gradient/wrong-axis", DELTA + "dW = (delta.T @ X).T\ndb = delta.T.sum(axis=1)"),
     ("layer-gradient/one-sum-for-both", DELTA + "dW = X.T @ delta\ndb = sum(delta)"),

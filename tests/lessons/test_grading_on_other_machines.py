@@ -65,7 +65,10 @@ def _moved_stage(lesson: Lesson, stage: Stage, random: np.random.Generator) -> S
     run = Run.from_recipe(shipped.programs(lesson.slug), recipe, Position(0, 0))
     said = {(setting.parameter, setting.index) for setting in stage.settings}
     settings = list(stage.settings)
-    for name, value in run.frame().values.items():
+    frame = run.frame()
+    for name, value in frame.values.items():
+        if any(other.values[name] != value for other in frame.ranks):
+            continue  # a setting would make it the same on all ranks
         for index, number in zip(np.ndindex(*value.shape), value.data, strict=True):
             if number or (name, index) not in said:  # a 0 that the question names is a 0
                 settings.append(Setting(name, index, _neighbour(number, value.dtype, random)))

@@ -17,6 +17,8 @@ PUBLISHED = {
     "optimizer": {"Predict": HAND, "Gradient": PYTORCH, "Loss": PYTORCH, "Update": PYTORCH},
     "model": {"Predict": PYTORCH, "Gradient": PYTORCH, "Loss": PYTORCH, "Update": PYTORCH},
 }
+SYNCHRONIZED = {"manual": HAND, "autograd": HAND, "optimizer": HAND, "model": PYTORCH}
+"""The same of a lesson on several ranks."""
 
 
 @pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
@@ -24,6 +26,10 @@ def test_the_ladder_of_a_shipped_lesson_is_the_published_one(path: Path) -> None
     """Of its modes that are rungs: two lessons compare something else (`raw`, `float32`)."""
     lesson = shipped.read_once(path)
     ladder = {row.phase: dict(row.by_hand) for row in ladder_of(lesson)}
+    synchronized = ladder.pop("Synchronize", None)
+    assert (synchronized is not None) == (lesson.workers > 1)
+    for mode, by_hand in (synchronized or {}).items():
+        assert by_hand == SYNCHRONIZED.get(mode, HAND)
     for phase, by_hand in ladder.items():
         rungs = {mode: hand for mode, hand in by_hand.items() if mode in PUBLISHED}
         assert rungs == {mode: PUBLISHED[mode][phase] for mode in rungs}

@@ -11,6 +11,7 @@ from tutor.lesson.exercise import Predict
 from tutor.training.exercises import expected_text
 
 FULL = "(2 * x.T @ (x @ w - y) / 10)[0]"
+ALL_FOUR = "(2 * x_all * (w.item() * x_all - y_all)).mean()"
 
 HARMLESS: dict[tuple[str, str, str], str] = {
     ("accumulate-and-clip/clipped", "Gradient", FULL): "too short to be clipped",
@@ -25,6 +26,7 @@ HARMLESS: dict[tuple[str, str, str], str] = {
     ("starting-weights/the-other-twin", "Loss", "loss"): "a loss, by chance",
     ("thermometer/first-answer", "Predict", "x[0]"): "an input, by chance",
     ("thermometer/first-answer", "Setup", "x[0]"): "an input, by chance",
+    ("two-workers/after-all-reduce", "Synchronize", ALL_FOUR): "not shown until the answer",
     ("why-activations/one-step-of-x", "Setup", "w1[1, 1]"): "another weight, by chance",
 }
 """By exercise, phase and expression: why the box may show the number of the answer."""
