@@ -44,6 +44,7 @@ CASES = {
     "a formula": ("Gradient", "dw = (2 * x * (y_pred - y)).mean()", HAND),
     "tensors without a module": ("Predict", "y_pred = torch.relu(x @ w)", HAND),
     "a module": ("Predict", "y_pred = net(x)", PYTORCH),
+    "a module's other name": ("Predict", "y_pred = same(x)", PYTORCH),
     "one of a list": ("Predict", "y_pred = layers[0](x)", PYTORCH),
     "a class of the lesson's own": ("Predict", "y_pred = own.forward(x)", PYTORCH),
     "a function of torch.nn": ("Loss", "loss = F.mse_loss(y_pred, y)", PYTORCH),
@@ -60,6 +61,7 @@ def squares(a, b):
     return ((a - b) ** 2).mean()
 net, layers, own = nn.Linear(1, 1).to("cpu"), [nn.Linear(1, 1)], Own()
 measure = nn.MSELoss()
+same = net
 x, y, w = torch.ones(2, 1), torch.ones(2, 1), torch.zeros(1, requires_grad=True)"""
 
 CODE = {

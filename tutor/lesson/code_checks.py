@@ -415,6 +415,8 @@ class _Code:
         """Whether an expression is, or holds, a module or a function of torch.nn."""
         if isinstance(value, ast.List | ast.Tuple):
             return any(map(self._makes_a_module, value.elts))
+        if isinstance(value, ast.Name) and value.id in self._modules:
+            return True
         called = value.func if isinstance(value, ast.Call) else value
         if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Call):
             return self._makes_a_module(called.value)  # Net().to(device)
