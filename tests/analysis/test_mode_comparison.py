@@ -116,10 +116,17 @@ def test_the_published_gradient_by_hand_is_told_as_a_sum(slug: str, factor: floa
         assert found.rows[0].diagnosis.ratio == {"manual": factor}
 
 
-@pytest.mark.parametrize("slug", ["one-weight", "thermometer", "xor"])
-def test_in_the_other_lessons_all_modes_agree(slug: str) -> None:
+@pytest.mark.parametrize(
+    ("slug", "lead"),
+    [
+        *((slug, "autograd") for slug in ("one-weight", "thermometer", "xor", "two-workers")),
+        ("ddp", "model"),
+    ],
+)
+def test_in_the_other_lessons_all_modes_agree(slug: str, lead: str) -> None:
+    """On several ranks in the gradient of rank 0's own loss, whichever mode takes the mean."""
     made = lessons.programs(slug)
-    for found in compared(made, epochs=3):
+    for found in compared(made, epochs=3, lead=lead):
         assert [row.diagnosis.agrees for row in found.rows] == [True] * len(found.rows)
         assert all(of_one == ["agree"] for of_one in codes(found).values())
 

@@ -56,9 +56,11 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     """The standpoint of `loop`, a copy: nothing that is done to the loop later shows in it."""
     make_replayable(loop.namespace)
     program, done = loop.program, loop.phases_done
-    # Of several ranks, each compares the gradient of its own loss.
+    # Of several ranks, each compares the gradient of its own loss. Without a Synchronize it is
+    # not known: DistributedDataParallel leaves the mean of all.
     own = loop.gradients if loop.own_gradients is None else loop.own_gradients
-    known = done > program.gradient_at and own is not None
+    is_own = program.workers == 1 or program.synchronize_at >= 0
+    known = done > program.gradient_at and own is not None and is_own
     return Standpoint(
         program=program,
         device=loop.device,
