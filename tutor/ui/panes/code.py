@@ -371,14 +371,16 @@ class LadderPane(LinesPane):
             return []
         modes = view.lesson.modes
         cell = max(9, *(len(one_line(m)) + 2 for m in modes)) + 1
-        head: list[Piece] = [" " * NAME]
+        rows = ladder(view.lesson)
+        names = max([NAME, *(len(row.phase) + 1 for row in rows)])
+        head: list[Piece] = [" " * names]
         for mode in modes:
             here = mode == view.mode
             text = f"▶ {one_line(mode)}" if here else f"  {one_line(mode)}"
             head.append((text.ljust(cell), text_styles.NEXT if here else text_styles.DIM))
         lines = [line(*head)]
-        for row in ladder(view.lesson):
-            pieces: list[Piece] = [(row.phase.ljust(NAME), text_styles.DIM)]
+        for row in rows:
+            pieces: list[Piece] = [(row.phase.ljust(names), text_styles.DIM)]
             for mode in modes:
                 word = "  " + WORDS[row.by_hand.get(mode)]
                 pieces.append(
