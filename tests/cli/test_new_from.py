@@ -232,6 +232,7 @@ class Regression:
             self.history.append(loss)
             if i % 2 == 0:
                 print(f"{i}: {self.history[-1]:.6f}")
+        return self
 
     def predict(self, X):
         return X @ self.weights + self.bias
@@ -243,8 +244,7 @@ if __name__ == "__main__":
     rng = np.random.default_rng(0)
     X_train = rng.normal(size=(20, 2))
     y_train = X_train @ np.array([1.0, -2.0]) + 0.5
-    model = Regression(lr=0.1, n_iters=4)
-    model.fit(X_train, y_train)
+    model = Regression(lr=0.1, n_iters=4).fit(X_train, y_train)
     print(model.predict(X_train[:1]))
 """
 LISTED = """\

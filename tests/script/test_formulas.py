@@ -320,6 +320,8 @@ def test_code_that_no_formula_says_exactly_has_none(code: str) -> None:
 def test_names_that_would_look_alike_are_written_as_in_the_code() -> None:
     assert latex_of("w1 + w_1") == r"\text{w1} + \text{w\_1}"
     assert latex_of("lam + lamda") == r"\text{lam} + \text{lamda}"
+    assert latex_of("xi + yj") == "x_{i} + y_{j}"
+    assert latex_of("xi + x_i") == r"\text{xi} + \text{x\_i}"
     assert latex_of("eta * lr") == r"\eta \cdot \text{lr}"
     assert latex_of("np.exp(e)") == r"\exp\left(e\right)"
     assert latex_of("torch.sigmoid(sigma)") == r"\operatorname{sigmoid}\left(\sigma\right)"

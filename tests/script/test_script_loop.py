@@ -309,6 +309,35 @@ for i in range(4):  #: LOOP
     assert is_same(run.step_epoch(), first)
 
 
+@pytest.mark.parametrize("context", ["tempfile.TemporaryDirectory()", "Folder()"])
+def test_a_loop_in_a_with_that_has_ended_can_be_gone_back_into(context: str) -> None:
+    """A folder that was deleted at its end is there again: the run is run again from its start."""
+    text = f"""
+import os, tempfile, torch
+class Folder:
+    def __enter__(self):
+        self.name = tempfile.mkdtemp()
+        return self.name
+    def __exit__(self, *error):
+        self.name = ''
+w = torch.zeros(1, requires_grad=True)
+with {context} as folder:
+    for epoch in range(4):  #: LOOP
+        loss = ((w - 3) ** 2).sum()  #: Loss
+        loss.backward()  #: Gradient
+        w.data -= 0.1 * w.grad  #: Update
+        w.grad = None  #: Reset
+        torch.save(w, os.path.join(folder, str(epoch)))
+"""
+    run = run_of(text)
+    frames = [run.step_epoch() for _ in range(4)]
+    assert run.step_epoch().is_over
+    run.back()
+    assert is_same(run.back_epoch(), frames[2])
+    assert is_same(run.step_epoch(), frames[3])
+    assert run.step_epoch().is_over
+
+
 # ── Changes ─────────────────────────────────────────────────────────────────────────
 
 

@@ -271,10 +271,14 @@ class Driver:
     def go_back(self, loop: WaitingLoop, passes: int, surroundings: SavedSurroundings) -> bool:
         """Stand after so many passes of a loop; False if the script is no longer near it.
 
-        It is where its stack waits at the loop, or where the loop was its last.
+        It is where its stack waits at the loop, or where the loop was its last and no `with`
+        around it has closed what it needs.
         """
         self.drop_pass()
-        if loop is not self.loop and (self.loop or loop.execution != self.executions):
+        is_left = loop is not self.loop
+        if is_left and (self.loop or loop.execution != self.executions):
+            return False
+        if is_left and any(guard.closes for guard in loop.guards):
             return False
         if loop.items is not None and not loop.items.keeps(passes):
             return False

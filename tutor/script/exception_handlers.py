@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import ast
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
+_HARMLESS = frozenset(
+    {"open", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "autocast", "suppress"}
+) | {"errstate", "tqdm", "trange"}
+"""Contexts that a script can be in again: their files and settings are put back."""
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef
 
 
@@ -26,6 +30,8 @@ class Guard:
     lines: range
     catches: tuple[CodeType | None, ...]
     """The handlers' classes of exceptions, compiled; None of `except:`."""
+    closes: bool = False
+    """Whether its end closes or deletes what no copy of the script's objects brings back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class GuardedPlace:
 
     catches: tuple[CodeType | None, ...]
     names: Mapping[str, Any]
+    closes: bool = False
 
     def catches_it(self, error: BaseException) -> bool:
         """Whether one of them catches the error."""
@@ -45,12 +52,14 @@ class ExceptionHandlers:
 
     def __init__(self, source: str, filename: str) -> None:
         self._filename = filename
-        self._guards = tuple(_guards(ast.parse(source), 0))
+        tree = ast.parse(source)
+        classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        self._guards = tuple(_guards(tree, 0, _HARMLESS | classes))
 
     def around(self, frames: Sequence[FrameType]) -> tuple[GuardedPlace, ...]:
         """The handlers around the places where these frames stand."""
         return tuple(
-            GuardedPlace(guard.catches, ChainMap(frame.f_locals, frame.f_globals))
+            GuardedPlace(guard.catches, ChainMap(frame.f_locals, frame.f_globals), guard.closes)
             for frame in frames
             if frame.f_code.co_filename == self._filename
             for guard in self._guards
@@ -63,7 +72,7 @@ def _first_line(frame: FrameType) -> int:
     return 0 if code.co_name == "<module>" else code.co_firstlineno
 
 
-def _guards(node: ast.AST, first_line: int) -> Iterator[Guard]:
+def _guards(node: ast.AST, first_line: int, harmless: Collection[str]) -> Iterator[Guard]:
     if isinstance(node, _Scope):
         decorators = getattr(node, "decorator_list", [])
         first_line = min([node.lineno, *(d.lineno for d in decorators)])
@@ -72,9 +81,18 @@ def _guards(node: ast.AST, first_line: int) -> Iterator[Guard]:
         yield Guard(first_line, _lines(node.body), catches)
     if isinstance(node, ast.With):
         suppressed = tuple(_compiled(cls) for item in node.items for cls in _suppressed(item))
-        yield Guard(first_line, _lines(node.body), suppressed)
+        closes = any(_called(item.context_expr) not in harmless for item in node.items)
+        yield Guard(first_line, _lines(node.body), suppressed, closes)
     for child in ast.iter_child_nodes(node):
-        yield from _guards(child, first_line)
+        yield from _guards(child, first_line, harmless)
+
+
+def _called(context: ast.expr) -> str:
+    """`no_grad` of `torch.no_grad()`, of the decorator `no_grad` itself too; "" of all else."""
+    func = context.func if isinstance(context, ast.Call) else context
+    if isinstance(func, ast.Attribute):
+        return func.attr
+    return func.id if isinstance(func, ast.Name) else ""
 
 
 def _lines(body: list[ast.stmt]) -> range:

@@ -59,7 +59,9 @@ class _FlatClass:
         """`self`, and the name of the instance."""
         for node in ast.walk(tree):
             match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=value) if value in self._own:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) if (
+                    value in self._own or self._chain(node)
+                ):
                     self._names.add(name)
 
     def _is_instance(self, node: ast.AST) -> bool:
@@ -77,6 +79,8 @@ class _FlatClass:
         if not (is_plain and has_self and len(uses) == len(self._own) == 1):
             return False
         attributes = {n.value for n in self._attributes(self._tree)}
+        returns = (s for m in self._methods.values() for s in m.body if _returns_self(s))
+        attributes |= {n for s in returns for n in ast.walk(s) if isinstance(n, ast.Name)}
         for node in ast.walk(self._tree):
             is_bare = isinstance(node, ast.Name) and node not in attributes
             if is_bare and node.id in self._names and not self._is_made(node):  # type: ignore[attr-defined]
@@ -86,7 +90,16 @@ class _FlatClass:
     def _is_made(self, name: ast.AST) -> bool:
         """Whether a name is given the instance there."""
         made = (n for n in ast.walk(self._tree) if isinstance(n, ast.Assign))
-        return any(n.targets == [name] and n.value in self._own for n in made)
+        return any(n.targets == [name] and (n.value in self._own or self._chain(n)) for n in made)
+
+    def _chain(self, statement: ast.AST) -> bool:
+        """Whether it is `a = A().fit()` of a method that returns `self`."""
+        match statement:
+            case ast.Assign(
+                targets=[ast.Name()], value=ast.Call(func=ast.Attribute(value=made, attr=name))
+            ) if made in self._own and name in self._methods:
+                return _returns_self(self._methods[name].body[-1])
+        return False
 
     def _attributes(self, node: ast.AST) -> Iterator[ast.Attribute]:
         """All `self.x` in some code, and those of the instance."""
@@ -152,7 +165,7 @@ class _FlatClass:
         if stored:
             flat.add(f"    global {', '.join(sorted(stored))}", method.lineno)
         for statement in method.body:
-            if not self._kept(statement):
+            if not self._kept(statement) and not _returns_self(statement):
                 self._add(statement, flat, "    ")
 
     def _write_instance(self, statement: ast.stmt, flat: FlatText, margin: str) -> None:
@@ -172,6 +185,7 @@ class _FlatClass:
             text = self._pieces.text_of(statement)
             made = next(n for n in ast.walk(ast.parse(text)) if self._is_instance(n))
             code = ast.unparse(ast.parse(text)).replace(f"{ast.unparse(made)}.", "")
+            code = code.partition(" = ")[2] if self._chain(statement) else code
             flat.add(indented(code) if margin else code, line)
 
     def _add(self, statement: ast.stmt, flat: FlatText, margin: str) -> None:
@@ -212,6 +226,13 @@ def _holds(node: ast.stmt, line: int) -> bool:
 
 def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _returns_self(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Return(value=ast.Name(id="self")):
+            return True
+    return False
 
 
 def _arguments(function: ast.FunctionDef) -> list[ast.arg]:

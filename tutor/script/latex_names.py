@@ -13,11 +13,13 @@ from tutor.script.latex_terms import Term
 
 _LETTERS = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "mu",
-    "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma",
-    "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega",
+    "nu", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma",
+    "Delta", "Theta", "Lambda", "Pi", "Sigma", "Phi", "Psi", "Omega",
 ]  # fmt: skip
 _GREEK = {letter: rf"\{letter}" for letter in _LETTERS}
 _GREEK |= {"eps": r"\epsilon"} | dict.fromkeys(("lam", "lamda", "lambda_", "lmbda"), r"\lambda")
+_ITEM = re.compile(r"([XYxywzt])([ij])")
+"""`xi` is one x of many in a learner's code, and no Greek letter."""
 _STEM = re.compile(r"([A-Za-z]+?)(\d*)")
 
 
@@ -68,6 +70,8 @@ def as_written(name: str) -> Term:
 
 
 def _latex(name: str) -> str:
+    if item := _ITEM.fullmatch(name):
+        return f"{item[1]}_{{{item[2]}}}"
     if name in _GREEK:
         return _GREEK[name]
     if name.endswith("_hat") and len(name) == len("y_hat") and name[0].isascii():
