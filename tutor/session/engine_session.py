@@ -36,7 +36,6 @@ from tutor.protocol.messages import (
     ReadingCommand,
     Restart,
     RunTo,
-    Seek,
     SeekAdvanced,
     SeriesWritten,
     StoppedAt,
