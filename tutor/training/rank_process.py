@@ -209,8 +209,12 @@ class FollowerProcess:
 
     def error_text(self) -> str:
         """The last of what it wrote to where errors go."""
-        size = os.fstat(self._errors.fileno()).st_size
-        return os.pread(self._errors.fileno(), 2**16, max(size - 2**16, 0)).decode(errors="replace")
+        try:
+            file = self._errors.fileno()
+        except ValueError:  # the group was closed meanwhile, by another thread
+            return ""
+        size = os.fstat(file).st_size
+        return os.pread(file, 2**16, max(size - 2**16, 0)).decode(errors="replace")
 
     def last_line(self, filename: str) -> int | None:
         """The line of the lesson in the last stack that it wrote, as it does when it ends."""
