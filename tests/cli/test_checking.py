@@ -234,4 +234,5 @@ def test_check_on_a_device_ends_with_what_runs_there(shelf: Path, tutor: Tutor) 
 def test_check_on_a_device_that_is_not_there_is_one_message(shelf: Path, tutor: Tutor) -> None:
     done = tutor("check", "--device", "cuda:9")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("tutor: no device 'cuda:9' on this machine")
+    assert "cuda:9" in done.stderr
+    assert done.stderr.count("\n") == 1
