@@ -101,7 +101,7 @@ def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
     engine.client.stop()
     ended = engine.wait_for(ProcessEnded)
     line = front.splitlines().index(watch.splitlines()[1]) + 1
-    where = {"what": "größte", "line": line, "is_expression": True}
+    where = {"what": "größte", "line": line, "is_expression": True, "place": f"line {line}"}
     assert ended.note == Remark("did_not_stop", where)
     engine.wait_for(FrameShown)
     assert "not evaluated" in engine.shown(StepEpoch()).frame.watched["größte"].text

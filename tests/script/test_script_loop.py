@@ -285,7 +285,8 @@ def test_script_that_runs_again_logs_each_line_once() -> None:
 def test_loop_that_is_never_reached_is_refused() -> None:
     with pytest.raises(Refused) as refusal:
         run_of(line(epochs="range(0)"))
-    assert (refusal.value.code, refusal.value.values) == ("loop_not_reached", {"place": "line 6"})
+    values = {"line": 6, "place": "line 6"}
+    assert (refusal.value.code, refusal.value.values) == ("loop_not_reached", values)
 
 
 def test_a_gradient_within_an_update_is_the_one_that_was_used() -> None:

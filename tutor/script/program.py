@@ -111,7 +111,8 @@ class _Opener:
         loop.start()
         if driver.loop is None:
             lesson, line = self._lesson, self._loop.line
-            raise Refused("loop_not_reached", place=short_place(lesson.path, lesson.source, line))
+            place = short_place(lesson.path, lesson.source, line)
+            raise Refused("loop_not_reached", line=line, place=place)
         loop.phase_statements = phase_statements(self._lesson.source, self._loop)
         if learning_rate not in (0.0, loop.learning_rate()):
             loop.set_learning_rate(loop.learning_rate(), learning_rate)
