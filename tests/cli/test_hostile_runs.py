@@ -169,7 +169,7 @@ def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
     def interrupted(program: Program) -> NoReturn:
         raise lesson_raised(program, KeyboardInterrupt())
 
-    def checking(lesson: Lesson, on_part: Callable[[LessonPart], None]) -> NoReturn:
+    def checking(lesson: Lesson, on_part: Callable[[LessonPart], None], device: str) -> NoReturn:
         on_part(LessonPart(30, mode="autograd", phase="Loss"))
         interrupted(programs_of(lesson)["autograd"])
 

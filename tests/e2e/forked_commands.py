@@ -78,7 +78,7 @@ def _run_all() -> None:
     wanted = json.load(sys.stdin)
     for name in COMMANDS.values():
         import_module(name)
-    opening.EngineClient = lambda terminal: FakeEngine()  # type: ignore[assignment,misc]
+    opening.EngineClient = lambda terminal, host: FakeEngine()  # type: ignore[assignment,misc]
     for module in (checking, running):
         module.CommandClient = StubClient  # type: ignore[misc]
     tutor.training.devices = SimpleNamespace(  # type: ignore[attr-defined]

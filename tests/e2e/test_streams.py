@@ -93,7 +93,7 @@ WITHOUT_ENGINE = """
 import sys
 from tests.ui.fake_engine import FakeEngine
 from tutor.cli import main, opening
-opening.EngineClient = lambda terminal: FakeEngine()
+opening.EngineClient = lambda terminal, host: FakeEngine()
 sys.exit(main())
 """
 

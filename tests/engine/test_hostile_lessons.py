@@ -89,9 +89,8 @@ def test_what_will_not_stop_is_ended_and_the_run_is_there_again(
     engine.client.stop()
     ended = engine.wait_for(ProcessEnded)
     assert ended.restarting
-    assert ended.note == Remark(
-        "did_not_stop", {"what": "Predict", "line": 19, "is_expression": False}
-    )
+    where = {"what": "Predict", "line": 19, "is_expression": False, "place": "line 19"}
+    assert ended.note == Remark("did_not_stop", where)
     assert engine.wait_for(FrameShown).frame == before.frame
 
 
