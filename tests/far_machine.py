@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +139,14 @@ class Line:
         self.port = self._listening.getsockname()[1]
         self.carried = 0
         """Bytes so far, in both directions."""
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._is_closed = False
+        self._threads: list[threading.Thread] = []
+        self._start(self._serve)
+
+    def _start(self, run: Callable[..., None], *arguments: socket.socket) -> None:
+        thread = threading.Thread(target=run, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def cut(self) -> None:
         """End all connections; new ones may come."""
@@ -149,18 +156,26 @@ class Line:
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """End it, and its threads: what a closed one waits for would be another file's soon."""
+        self._is_closed = True
+        self._threads[0].join()
         self._listening.close()
         self.cut()
+        for thread in self._threads[1:]:
+            thread.join()
 
     def _serve(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
-                here, _ = self._listening.accept()
+        while not self._is_closed:
+            if not select.select([self._listening], [], [], 0.05)[0]:
+                continue
+            here, _ = self._listening.accept()
+            self._ends.append(here)
+            with suppress(OSError):  # there is nobody
                 there = socket.create_connection(("127.0.0.1", self._to))
-                self._ends += [here, there]
+                self._ends.append(there)
                 for source, target in ((here, there), (there, here)):
                     target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
+                    self._start(self._pass, source, target)
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         """Pass on what comes, each piece after the delay, without holding up the next."""
