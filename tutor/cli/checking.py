@@ -210,7 +210,7 @@ class _Checker:
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What `tutor check` was asked for besides its lessons."""
+    """The options of `tutor check`, without its lessons."""
 
     with_answers: bool = False
     device: str = ""

@@ -33,7 +33,7 @@ from tutor.training.time_limit import limit_expressions
 
 
 class _Messages:
-    """What rank 0 sends, read by a thread: it answers where this rank is while that computes."""
+    """The requests of rank 0, read by a thread, which also tells where this rank's code is."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe

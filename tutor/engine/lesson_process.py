@@ -26,7 +26,7 @@ _LONGEST_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class LastPlace:
-    """Where a lesson's process was."""
+    """The place in a lesson's code where its process was last."""
 
     line: int
     """Of the lesson's file."""
@@ -66,7 +66,7 @@ class LessonProcess(ABC):
     ended_for = ""
     """The code of the reason why the tutor ended it; empty if it did not."""
     lost: Remark | None = None
-    """That the connection to it is lost, where it is."""
+    """The code of the reason why the connection to it is lost; None while it is not."""
 
     @property
     def lag(self) -> float:

@@ -169,7 +169,7 @@ class _FlatClass:
                 self._add(statement, flat, "    ")
 
     def _write_instance(self, statement: ast.stmt, flat: FlatText, margin: str) -> None:
-        """What `__init__` does, then the rest of the statement, if it is more than `a = A()`."""
+        """The code of `__init__`, then the rest of the statement, if it is more than `a = A()`."""
         call, line = self._own[0], first_line(statement)
         assert isinstance(call, ast.Call)
         if self._init is not None:

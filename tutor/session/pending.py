@@ -43,7 +43,7 @@ def is_repeated(command: Command, unanswered: Iterable[Command]) -> bool:
 
 
 def _kind(command: Command) -> tuple[type[Command], bool]:
-    """What the key of a command does: a Switch is of the mode or of the device."""
+    """The kind of a command, as keys tell them apart: a Switch is of the mode or of the device."""
     return type(command), isinstance(command, Switch) and command.device is None
 
 

@@ -120,9 +120,9 @@ class FollowerLoops:
         held.loop = Loop(held.loop.program, snapshot.device, names, setup)
 
     def figures(self, place: Place) -> RankFigures:
-        """What a frame has of this rank."""
+        """The figures of this rank in a frame."""
         return rank_figures(self._at(place), self.rank)
 
     def reading(self, place: Place) -> Reading:
-        """What is written down of an epoch of this rank."""
+        """The figures of this rank that are written down at the end of an epoch."""
         return reading_of(self._at(place), self.rank)

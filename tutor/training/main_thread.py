@@ -12,7 +12,7 @@ DUMP_SIGNAL = signal.SIGUSR1
 
 @contextmanager
 def for_the_main_thread_alone() -> Iterator[None]:
-    """Inside, threads are started that take no signal which is meant for the lesson.
+    """A span in which threads are started that take no signal that is meant for the lesson.
 
     A process that was stopped has all its threads woken together. If another one than the main
     thread takes the signal, the lesson runs on from the line that it was interrupted at.

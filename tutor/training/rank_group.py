@@ -141,7 +141,7 @@ class RankGroup:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside, the default process group has no rank but this one: nothing waits for others."""
+        """A span in which the default process group is this rank alone: nobody is waited for."""
         before = GroupMember.WORLD
         GroupMember.WORLD = None if self.is_closed else self._alone
         try:

@@ -103,7 +103,7 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """What a follower needs to join the group."""
+    """The rank, size and port with which a follower joins the group."""
 
     rank: int
     size: int
@@ -148,11 +148,11 @@ class RankFailure:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a follower has to say of what it was asked to do."""
+    """The answer of a follower to a request: a result, or the error that was met."""
 
     result: Any = None
     output: str = ""
-    """What its code has printed meanwhile."""
+    """The text that its code has printed meanwhile."""
     raised: RankFailure | None = None
     refused: tuple[str, dict[str, Any]] | None = None
     """The code and the values of a refusal."""
