@@ -4,7 +4,7 @@
 
 Compares the script as Python runs it with its Run in the tutor, in turn, by the thread's own clock:
 a loop of small tensors, and an MLP 784-128-10 with batches of 64, on a tenth of MNIST's rows. The
-tutor runs it to its end, and so that each epoch's figures are written, as `tutor run` does. Both
+tutor runs it to its end, and with the figures that `tutor run` prints as text. Both
 are compiled before; the scripts' own code before their loops counts.
 """
 
@@ -22,6 +22,7 @@ from benchmarks.figures import print_table
 from benchmarks.home import own_home
 from tutor.engine.lesson_commands import figures_writer
 from tutor.lesson.model import ScriptOptions
+from tutor.protocol.messages import FEWER_AND_FEWER
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
@@ -100,7 +101,7 @@ def _run(programs: Mapping[str, Program]) -> None:
 
 def _write_figures(programs: Mapping[str, Program]) -> None:
     run, write = Run(programs), figures_writer("text", io.StringIO())
-    for reading in readings(run, None):
+    for reading in readings(run, None, FEWER_AND_FEWER):
         write(reading)
     run.close()
 

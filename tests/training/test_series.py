@@ -13,6 +13,7 @@ import pytest
 from tests.training.conftest import shipped
 from tutor.engine.lesson_commands import figures_writer
 from tutor.errors import FileThere, Refused
+from tutor.protocol.messages import FEWER_AND_FEWER
 from tutor.training.run import Run
 from tutor.training.series import readings, write_series
 
@@ -36,6 +37,12 @@ def test_it_is_what_tutor_run_prints(slug: str, mode: str, path: Path) -> None:
     run.run_to(7)
     assert write_series(run, path, every=3)
     assert path.read_text() == printed(shipped(slug, mode), 7, every=3)
+
+
+def test_figures_for_people_are_fewer_the_longer_the_run_and_end_with_the_last() -> None:
+    run = shipped("one-weight", "manual")
+    epochs = [reading.epoch for reading in readings(run, 1234, FEWER_AND_FEWER)]
+    assert epochs == [*range(1, 100), *range(100, 1000, 10), 1000, 1100, 1200, 1234]
 
 
 def test_it_ends_with_the_last_whole_epoch_before_where_the_run_stands(path: Path) -> None:

@@ -225,9 +225,8 @@ def _add_length(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
         type=_count,
-        default=1,
         metavar="K",
-        help="print every Kth epoch, and the last (1: all)",
+        help="print every Kth epoch, and the last (as text: fewer, the longer it runs; else all)",
     )
 
 

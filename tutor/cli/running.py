@@ -24,6 +24,7 @@ from tutor.lesson.model import Lesson
 from tutor.plain import plain
 from tutor.protocol.findings import DoctorReport
 from tutor.protocol.messages import (
+    FEWER_AND_FEWER,
     Event,
     FiguresPrinted,
     FindingsReady,
@@ -65,6 +66,8 @@ def train_command(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
     Raises UsageError for a mode that the lesson has not, before torch is loaded to say so.
     """
     check_mode(options.mode, lesson.modes)
+    form, compare = getattr(options, "format", "csv"), getattr(options, "compare", False)
+    usual = FEWER_AND_FEWER if form == "text" and not compare else 1
     return TrainLesson(
         lesson=lesson,
         mode=options.mode,
@@ -72,9 +75,9 @@ def train_command(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
         learning_rate=options.learning_rate,
         seed=options.seed,
         epochs=options.epochs,
-        every=options.every,
-        format=getattr(options, "format", "csv"),
-        compare=getattr(options, "compare", False),
+        every=options.every or usual,
+        format=form,
+        compare=compare,
         with_doctor=getattr(options, "doctor", False),
         with_debug=options.debug,
     )

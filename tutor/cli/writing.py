@@ -78,7 +78,7 @@ def _settings(options: argparse.Namespace) -> ExportSettings:
         learning_rate=options.learning_rate,
         epochs=options.epochs,
         seed=options.seed,
-        every=options.every,
+        every=options.every or 1,
     )
 
 

@@ -219,6 +219,10 @@ class CheckLesson(Command, frozen=True, kw_only=True):
     """The device to run all on; the answer then begins with a DeviceDescribed."""
 
 
+FEWER_AND_FEWER = 0
+"""In place of the number of epochs from one report to the next."""
+
+
 class TrainLesson(Command, frozen=True, kw_only=True):
     """Train a lesson from its start, and report its figures. Leaves no lesson open."""
 
@@ -231,7 +235,10 @@ class TrainLesson(Command, frozen=True, kw_only=True):
     epochs: int | None = None
     """None: as many as the lesson says."""
     every: int = 1
-    """The figures of the epochs that this divides are reported, and of the last."""
+    """The figures of the epochs that this divides are reported, and of the last.
+
+    FEWER_AND_FEWER: of all up to epoch 100, then of each tenth, from 1,000 on of each hundredth …
+    """
     format: str = "csv"
     compare: bool = False
     """Report the gradients of all modes instead."""
