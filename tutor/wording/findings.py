@@ -235,7 +235,7 @@ def report_text(report: DoctorReport) -> str:
                      if report.taught > 1 else
                      f"{mistakes} that the lesson makes on purpose is left out.")  # fmt: skip
     if not report.is_complete:
-        texts.append("The examination ended early.")
+        texts.append("The code was not examined to its end: later mistakes may be missing.")
     return " ".join(texts)
 
 
