@@ -266,8 +266,8 @@ def _report(command: TrainLesson, run: Run, out: TextIO, send: Send, capture: Ca
 
 Array = np.ndarray[Any, Any]
 
-MOST_SHOWN = 64
-"""Elements of an array that are printed in text; of a larger one, a summary."""
+MOST_SHOWN = 8
+"""Elements of an array that are printed in text; of a larger one, its mean and norm."""
 
 NO_FIGURES = "none"
 """The format of `tutor run` that has only what the code prints."""
@@ -331,12 +331,7 @@ def _figures_of_rank(reading: Reading) -> dict[str, Any]:
 def _short(array: Array | None) -> str:
     if array is None or array.size <= MOST_SHOWN:
         return _digits(array)
-    figures = {
-        "mean": array.mean(dtype=np.float64),
-        "norm": norm_of(array),
-        "min": array.min(),
-        "max": array.max(),
-    }
+    figures = {"mean": array.mean(dtype=np.float64), "norm": norm_of(array)}
     return array_summary(array.shape, {name: f"{x:.6g}" for name, x in figures.items()})
 
 
