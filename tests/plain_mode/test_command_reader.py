@@ -120,6 +120,11 @@ def test_help_has_a_line_for_every_command():
     assert answer_to("help lr").startswith("lr [NUMBER], or l: ")
 
 
+def test_every_command_has_words_of_its_own():
+    words = [word for command in COMMANDS for word in command.words]
+    assert len(words) == len(set(words))
+
+
 def test_the_readme_names_every_command():
     readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
     chapter = readme[readme.index("## Without a screen") : readme.index("## Write a lesson")]

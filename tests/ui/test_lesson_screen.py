@@ -576,8 +576,9 @@ async def test_no_key_ends_a_lesson_with_exercises(make_app: MakeApp) -> None:
 
 
 def test_every_command_has_a_key_of_its_own() -> None:
-    keys = [key for c in (*LESSON_COMMANDS, *PANE_COMMANDS) for key in c.keys]
-    assert len(keys) == len(set(keys)) == len(bindings((*LESSON_COMMANDS, *PANE_COMMANDS)))
+    commands = LessonScreen.ALL_COMMANDS
+    keys = [key for command in commands for key in command.keys]
+    assert len(keys) == len(set(keys)) == len(bindings(commands))
 
 
 async def test_the_output_follows_its_last_line_unless_it_has_been_scrolled_up(

@@ -1,9 +1,8 @@
 """The loss around the place where a run stands: along a line, or over a plane.
 
 Every loss is the lesson's own, by its Predict and Loss in a probe. The gradient is the one that
-the lesson computes, right or wrong.
-
-The range of an axis: it holds all that matters, and moves seldom.
+the lesson computes, right or wrong. The range of an axis holds all that has to be seen (the run's
+place, its way, the step to come), and moves seldom, so that a picture does not jump.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from tutor.training.values import to_numpy
 Window: TypeAlias = tuple[float, float]
 
 _MARGIN = 0.15
-"""The margin on either side, as a part of the breadth of what matters."""
+"""The margin on either side, as a part of the breadth of what has to be seen."""
 _EDGE = 0.02
 """The edge of a window, as a part of it: a point nearer to the edge is not well inside."""
 _TOO_WIDE = 50
-"""A window so many times as wide as what matters is given up."""
+"""A window so many times as wide as what has to be seen is given up."""
 _NARROWEST = 0.2
 """The least breadth, as a part of the number in its middle."""
 _DOUBLINGS = 10
@@ -54,7 +53,7 @@ def window(points: Iterable[float], least: float | None = None) -> Window | None
 def still_good(before: Iterable[Sequence[float]], wanted: Iterable[Window]) -> bool:
     """Whether what was shown before (the places on each axis, ascending) will do for these.
 
-    All that matters has to be well inside, and at least on one axis fill more than a speck.
+    All of it has to be well inside, and at least on one axis fill more than a speck.
     """
     pairs = [((old[0], old[-1]), new) for old, new in zip(before, wanted, strict=True)]
     return all(_is_well_inside(*pair) for pair in pairs) and any(
@@ -63,7 +62,7 @@ def still_good(before: Iterable[Sequence[float]], wanted: Iterable[Window]) -> b
 
 
 def _is_well_inside(before: Window, wanted: Window) -> bool:
-    """Whether what matters (a window without its margins) is."""
+    """Whether `wanted`, without its margins, lies well inside `before`."""
     edge = _EDGE * (before[1] - before[0])
     margin = _MARGIN * (wanted[1] - wanted[0]) / (1 + 2 * _MARGIN)
     inside = before[0] + edge <= wanted[0] + margin

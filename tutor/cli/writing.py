@@ -28,10 +28,12 @@ from tutor.script.lesson_writer import lesson_from
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline
 from tutor.script.source import ScriptSource, read_script
+from tutor.session.session import KNOWN_DEVICES
+from tutor.wording.number_format import listed
 from tutor.wording.script_notes import refusal_in_source
 
 _KINDS = {".py": script, ".ipynb": notebook}
-_DEVICE = re.compile(r"(cpu|mps|(cuda|xpu)(:\d+)?)\Z")
+_DEVICE = re.compile(rf"({'|'.join(KNOWN_DEVICES)})(:\d+)?\Z")
 """As torch names them; a script may be for a machine that has another."""
 _TEMPLATE = Path(document.__file__).with_name("new_lesson.md")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -71,7 +73,7 @@ def export_command(options: argparse.Namespace) -> int:
 def _settings(options: argparse.Namespace) -> ExportSettings:
     if not _DEVICE.match(options.device):
         raise UsageError(
-            f"no device is called {options.device!r}; available: cpu, cuda, cuda:1, mps"
+            f"no device is called {options.device!r}; available: {listed(KNOWN_DEVICES)}, cuda:1 …"
         )
     return ExportSettings(
         device=options.device,

@@ -100,7 +100,7 @@ class EngineClient:
     # ── What the app calls ──────────────────────────────────────────────────────────
 
     def start(self, on_event: Callable[[Event], object]) -> None:
-        """Let it load torch, and hand every event to `on_event`, from a thread, from now on."""
+        """Let the child load torch; hand every event to `on_event`, from a thread, from now on."""
         self._on_event = on_event
         self._attach()
 
@@ -113,7 +113,7 @@ class EngineClient:
                 opening = command.opening or self._number
                 command = msgspec.structs.replace(command, opening=opening)
                 self._opened, self._shown = command, None
-            if self._has_given_up and not self._has_started_again(command):
+            if self._has_given_up and not self._start_again(command):
                 return self._refuse(self._number)
             return self._ask(command, self._number)
 
@@ -127,8 +127,8 @@ class EngineClient:
             self._process.send(command)
             return number
 
-    def _has_started_again(self, command: Command) -> bool:
-        """Whether a process could be started after too many ends: opening a lesson does that."""
+    def _start_again(self, command: Command) -> bool:
+        """Start a process after too many ends, as opening a lesson does; returns whether it has."""
         if not isinstance(command, OpenLesson) or self._lost:
             return False
         try:
@@ -234,7 +234,7 @@ class EngineClient:
         self._process.send(FramePainted())
 
     def _follow(self, process: LessonProcess) -> None:
-        """Have its events read until it ends, even if another process then holds its pipe."""
+        """Have its events read until it ends, even if a process of the lesson keeps the pipe."""
         reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         reader.start()
         process.wait()

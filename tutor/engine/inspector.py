@@ -54,7 +54,7 @@ class Inspector:
     """The run that the lockstep follows: another one is followed from the start."""
     _picture: AnyPicture | None = None
     _pictured: str = ""
-    """The run that the picture is of: only its own next one may be like it."""
+    """The run that the picture is of: only for that run its window is kept."""
     _not_before: float = 0.0
     """The time from which on the next look during a run may be taken."""
 
@@ -203,7 +203,7 @@ class Inspector:
     def _then(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The other run may have a long way to catch up: it is sent once it is there.
 
-        One that has just been renamed or deleted is not looked for: the app finds that out.
+        One that has just been renamed or deleted is skipped: the app finds that out.
         """
         if self.look.then not in runs.names:
             return

@@ -17,6 +17,7 @@ import msgspec
 
 from tutor.errors import FormulaError
 from tutor.lesson.model import (
+    PHASES_IN_ORDER,
     SETUP,
     SYNCHRONIZE,
     DataNames,
@@ -309,9 +310,6 @@ def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]
 
 # ── Who does what ───────────────────────────────────────────────────────────────────
 
-LADDER_PHASES = ("Predict", "Loss", "Gradient", SYNCHRONIZE, "Update")
-"""The rows of the ladder table, in the order in which PyTorch takes them over."""
-
 _AUTOGRAD = ("torch.autograd", "torch.func")
 _NETWORKS = "torch.nn"
 _DATA_PARALLEL = "DistributedDataParallel"
@@ -327,11 +325,11 @@ class LadderRow(msgspec.Struct, frozen=True):
 
 
 def ladder(lesson: Lesson) -> tuple[LadderRow, ...]:
-    """A row for each phase of LADDER_PHASES that the lesson has."""
+    """A row for each of PHASES_IN_ORDER that the lesson has."""
     code = {mode: _Code(lesson, mode) for mode in lesson.modes}
     return tuple(
         LadderRow(phase, {mode: code[mode].is_by_hand(phase) for mode in code})
-        for phase in LADDER_PHASES
+        for phase in PHASES_IN_ORDER
         if lesson.phase(phase) is not None
     )
 

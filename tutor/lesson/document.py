@@ -19,6 +19,7 @@ from tutor.lesson.languages import language_of
 from tutor.lesson.markdown import Body
 from tutor.lesson.model import (
     PHASES,
+    PHASES_IN_ORDER,
     SETUP,
     STANDARD_MODES,
     SYNCHRONIZE,
@@ -125,9 +126,6 @@ def _watch_by_mode(
 
 NEEDED = ("Predict", "Loss")
 """The phases without which there is nothing to learn."""
-
-_IN_ORDER = ("Predict", "Loss", "Gradient", SYNCHRONIZE, "Update")
-"""Each needs what the one before it has computed. A Reset may stand anywhere."""
 
 USUAL_DATA = DataNames("x", "y", "y_pred")
 """The names of the data in a lesson that does not say."""
@@ -297,10 +295,10 @@ class _Checker:
 
     def _order(self) -> None:
         """Phases run as they stand: one before what it needs computes with what is left over."""
-        found = [s for s in self.sections if s.phase in _IN_ORDER]
+        found = [s for s in self.sections if s.phase in PHASES_IN_ORDER]
         for above, below in pairwise(found):
             first, then = str(above.phase), str(below.phase)
-            if _IN_ORDER.index(first) > _IN_ORDER.index(then):
+            if PHASES_IN_ORDER.index(first) > PHASES_IN_ORDER.index(then):
                 what = f"{then} stands below {first} here, and phases run in the order of the file"
                 self.diagnostics.remark(below.line, f"{what}; move ## {then} above ## {first}")
 

@@ -142,7 +142,7 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     """Never empty: where the author says nothing, one epoch later."""
 
     def asked_in(self, round_: int) -> Predict:
-        """The question after so many wrong answers: each in turn, and then anew."""
+        """The question after so many wrong answers: each in turn, then from the first."""
         index = round_ % (1 + len(self.again))
         if not index:
             return self
@@ -158,7 +158,7 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
 
 
 class Reach(_Exercise, frozen=True, kw_only=True, tag="reach"):
-    """Change what may be changed until a condition over the run holds."""
+    """Change the permitted settings until a condition over the run holds."""
 
     condition: str
     """Evaluated wherever the run comes to rest."""
@@ -193,7 +193,7 @@ class Choose(_Exercise, frozen=True, kw_only=True, tag="choose"):
 
 
 Exercise: TypeAlias = Predict | Reach | Repair | BeAutograd | Choose
-"""The kinds of exercises: every list of them is made from this one."""
+"""The kinds of exercises. `KIND_KEYS` and `wording.notices.KINDS` have an entry for each."""
 
 KINDS: Mapping[str, type[Exercise]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(Exercise)

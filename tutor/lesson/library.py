@@ -261,7 +261,7 @@ def lessons() -> Mapping[str, Mapping[str, Path]]:
 
 
 def original_of(path: Path) -> Path | None:
-    """The lesson that the file in `path` is a translation of; None if it is none, or of none."""
+    """The lesson that the file in `path` translates; None if there is none."""
     if language_of(path) == ORIGINAL:
         return None
     beside = sibling(path, ORIGINAL)
@@ -292,8 +292,8 @@ def _exists(path: Path) -> bool:
 def _shelf() -> tuple[dict[str, dict[str, Path]], list[Path]]:
     """The lesson files that there are, the shipped ones first, each folder by name.
 
-    By slug and language, the languages in the order of LANGUAGES; and the files of a slug and a
-    language that there is already.
+    By slug and language, the languages in the order of LANGUAGES; and the files hidden by another
+    one of the same slug and language.
     """
     lessons: dict[str, dict[str, Path]] = {}
     shadowed: list[Path] = []

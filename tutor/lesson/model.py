@@ -104,6 +104,8 @@ def standard_modes(named: Collection[str]) -> tuple[str, ...]:
 
 SETUP, REPORT = "Setup", "Report"
 SYNCHRONIZE = "Synchronize"
+PHASES_IN_ORDER = ("Predict", "Loss", "Gradient", SYNCHRONIZE, "Update")
+"""Each needs what the one before it has computed. A Reset may stand anywhere."""
 PHASES = (SETUP, "Predict", "Loss", "Gradient", SYNCHRONIZE, "Update", "Reset", REPORT)
 """The level-2 headings that are phases. Setup runs once; Report ends an epoch.
 

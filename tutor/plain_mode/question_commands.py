@@ -187,9 +187,9 @@ def _graph(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield from spoken_inspections.graph(found, view.lesson, frame, known)
 
 
-@typed("plot v", "[NAME]", needs="frame")
+@typed("plot v", f"[{'|'.join(('loss', *PLOTS))}]", needs="frame")
 def _plot(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
-    """The plots in words: loss, data, slope, plane, or all."""
+    """The plots in words: one of them by its name, or all."""
     name = argument.lower()
     if name and name not in ("loss", *PLOTS):
         names = listed(["loss", *PLOTS])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import assert_never
 
 from tutor.lesson.model import Lesson, gradient_index
 from tutor.plain_mode.line_writer import in_words
@@ -26,6 +27,7 @@ from tutor.protocol.inspections import (
     DataPicture,
     GraphNode,
     ModeComparison,
+    NoPicture,
     OtherRunState,
     PictureKind,
     PlanePicture,
@@ -286,8 +288,10 @@ def picture(found: AnyPicture) -> Iterator[str]:
             yield from _contours(found)
         case PlanePicture():
             yield from _plane(found)
-        case _:
+        case NoPicture():
             yield sentence(_remark(found.why))
+        case _:
+            assert_never(found)
 
 
 def _data(found: DataPicture) -> Iterator[str]:

@@ -15,11 +15,11 @@ from tutor import formula
 from tutor.errors import FormulaError
 from tutor.formula.nodes import Formula
 from tutor.formula.words_patterns import without_values
-from tutor.lesson.code_checks import LADDER_PHASES
 from tutor.lesson.code_checks import ladder as phase_ladder
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.markdown import MATH, parser
 from tutor.lesson.model import (
+    PHASES_IN_ORDER,
     SETUP,
     Block,
     DisplayFormula,
@@ -361,7 +361,7 @@ def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
         rest = "; ".join(f"{BY_WHOM[row.by_hand[m]]} in {m}" for m in others)
         yield f"{said}; {rest}." if rest else f"{said}."
     if not phase_ladder(lesson):
-        yield f"This lesson has none of the phases {listed(LADDER_PHASES)}."
+        yield f"This lesson has none of the phases {listed(PHASES_IN_ORDER)}."
 
 
 def is_by_hand(lesson: Lesson, mode: str) -> bool:

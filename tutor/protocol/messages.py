@@ -322,7 +322,7 @@ class EngineReady(Event, frozen=True, kw_only=True):
     torch: str
     """Its version."""
     devices: tuple[str, ...]
-    """The available devices: cpu first, then cuda, cuda:1 …, mps."""
+    """The available devices: cpu first, then cuda, cuda:1 …, xpu, mps."""
 
 
 class FrameShown(Event, frozen=True, kw_only=True):

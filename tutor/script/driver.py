@@ -34,7 +34,7 @@ END = -1
 
 @dataclass(frozen=True, slots=True)
 class LeftBy:
-    """The exception by which a pass has left the loop; the script catches it outside of it."""
+    """The exception by which a pass has left the loop, and which the script handles outside it."""
 
     error: BaseException
 
@@ -173,7 +173,7 @@ class Driver:
         return bool(loop.goes_on)
 
     def _ask_for_pass(self) -> None:
-        """The same, called where the script's own surroundings are."""
+        """Ask whether the loop goes on, in the script's own surroundings."""
         loop = self.loop
         assert loop is not None
         try:
@@ -193,7 +193,7 @@ class Driver:
 
     @property
     def has_asked_ahead(self) -> bool:
-        """Whether items of later passes are known, and would perhaps be others now."""
+        """Whether items of later passes are known, and may be out of date."""
         loop = self.loop
         if loop is None or loop.items is None or loop.items.is_plain:
             return False

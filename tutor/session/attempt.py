@@ -102,7 +102,7 @@ an editor, or nothing typed at all: a condition that the run has to meet."""
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An exercise that the learner is at."""
+    """One attempt at an exercise."""
 
     exercise: Exercise
     number: int

@@ -154,7 +154,7 @@ class ExerciseHandler(Generic[E]):
         self.record("done")
 
     def reject(self, typed: str, code: str, **values: object) -> None:
-        """Say why an answer can't be read. That is no try."""
+        """Say why an answer can't be read. This does not count as a try."""
         self.set(reply=Reply(code, values), unread=typed)
 
     def failure(self, event: Event) -> Reply:
@@ -215,7 +215,7 @@ class ExerciseHandler(Generic[E]):
 
 
 def changes_run(command: Command) -> bool:
-    """Whether a command makes the run another one."""
+    """Whether a command changes the run's settings, or replaces it."""
     kinds = Switch | SetLearningRate | SetElement | Reseed | SelectRun
     return isinstance(command, kinds) or (isinstance(command, Restart) and command.new_seed)
 

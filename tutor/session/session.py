@@ -45,7 +45,7 @@ from tutor.session.script_bookmark import as_left, script_key
 _SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
 """The commands after which a run continues."""
 
-KNOWN_DEVICES = ("cpu", "cuda", "mps")
+KNOWN_DEVICES = ("cpu", "cuda", "xpu", "mps")
 """The devices to ask for in turn where there is only one: the refusal names what is there."""
 
 

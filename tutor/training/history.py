@@ -38,7 +38,7 @@ Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class UnreadNumbers:
-    """Numbers that are copied on their device (a GPU), and read from there all at once.
+    """Numbers copied on the GPU, and read from there all at once.
 
     To read each by itself would make the CPU wait for the GPU, and then the GPU for the CPU.
     """
@@ -322,7 +322,7 @@ def stride(epoch: int) -> int:
 
 
 def _floats(thing: Any) -> list[float]:
-    """The numbers in a parameter; three zeros where there are not one or two: none is kept."""
+    """The one or two numbers in a parameter; else three zeros, as a sign that no path is kept."""
     value = value_of(thing)
     return list(value.data) if len(value.data) == value.size <= 2 else [0.0] * 3
 

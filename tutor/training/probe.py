@@ -147,7 +147,7 @@ class Probe:
         self._volatile = self._what_changes()
 
     def _what_changes(self) -> dict[str, Kept]:
-        """The present state that an evaluation reads and changes: each starts from the same."""
+        """The present state that an evaluation reads and changes: each has to start from it."""
         make_replayable(self.loop.namespace)
         phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
         changed = {name for phase in phases for name in phase.changes}
@@ -207,7 +207,7 @@ class Probe:
 
     @contextmanager
     def _apart(self) -> Iterator[None]:
-        """Unheard, and the random numbers of the run untouched."""
+        """A span in which output is discarded, and the random numbers of the run stay untouched."""
         with untouched_randomness(self._device, self.program), self.quiet():
             yield
 

@@ -1,4 +1,4 @@
-"""Numbers as text, with as many digits as help; counts and lists of names."""
+"""Numbers as text, rounded to a useful number of digits; counts and lists of names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tutor.protocol.frame import Frame, Value
 
 MINUS = "−"
 NO_CHANGE_KNOWN = "–"
-"""Stands for the change of an element that is not a number, or was none."""
+"""Stands for the change of an element that is NaN, or was."""
 
 Span = tuple[int, int]
 """Start and end of a part of a text."""
@@ -23,7 +23,10 @@ _INTEGRAL = 1e6
 
 
 def number(x: float, digits: int = 6) -> str:
-    """A number with so many significant digits; whole ones without decimals."""
+    """A number with at most so many digits after zeros at its start; whole ones without decimals.
+
+    Leading zeros count as digits, so that columns stay narrow: 0.051235 at 6 digits.
+    """
     if math.isnan(x):
         return "NaN"
     if math.isinf(x):
@@ -83,7 +86,7 @@ def setting(x: float) -> str:
 
 
 def _decimals(x: float, digits: int) -> int:
-    """Decimals that leave `digits` significant ones (for 0.05 as for 0.5: no more than that)."""
+    """Decimals that leave `digits` digits; below 1, `digits` decimals (0.05 has those of 0.5)."""
     whole = math.floor(math.log10(abs(x))) + 1
     return max(1, digits - max(whole, 0))
 

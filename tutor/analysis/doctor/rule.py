@@ -68,7 +68,7 @@ class Patient:
         return found
 
     def modules(self) -> dict[str, torch.nn.Module]:
-        """The modules that names stand for, but for those that are a part of another."""
+        """The modules that have names, without those inside another module."""
         found = {
             n: m
             for n, m in self._named(torch.nn.Module)

@@ -38,14 +38,14 @@ class PlotPane(LinesPane):
         self._never: frozenset[str] = frozenset()
         """The kinds of which the lesson has nothing to draw in this mode, as far as is known."""
         self._never_in: tuple[str, str] | None = None
-        """The lesson and the mode that this is so in."""
+        """The lesson and the mode that `_never` belongs to."""
         self._is_due = False
         self._is_seen = False
         self._last_request: dict[str, object] = {}
         self._other_is_log: bool | None = None
         """The scale that "the other" is; settled when it is first seen, so that it stays."""
         self._outdated: AnyPicture | None = None
-        """The data when the kind was chosen: a NoPicture does not name the kind it answers."""
+        """The data when the kind was chosen: a NoPicture does not say which kind was asked for."""
 
     @property
     def kind(self) -> str:
