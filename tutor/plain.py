@@ -6,7 +6,6 @@ comes out as characters that can be read.
 
 from __future__ import annotations
 
-import json
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -64,6 +63,8 @@ def array_summary(shape: Iterable[int], figures: Mapping[str, str]) -> str:
 
 def json_text(thing: object) -> str:
     r"""Data as indented JSON that a terminal can't obey: all that has no picture is `\uXXXX`."""
+    import json  # noqa: PLC0415 - no screen needs it
+
     text = json.dumps(thing, indent=2, ensure_ascii=False)
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)
 

@@ -16,7 +16,7 @@ import pytest
 from tests.cli.conftest import ClientHere, Tutor
 from tests.training.conftest import lesson_text
 from tutor.cli import opening
-from tutor.cli.parsers import parser_of_all
+from tutor.cli.parsers import make_parser
 from tutor.errors import LessonError
 from tutor.ui.app import TutorApp
 from tutor.ui.settings import Settings, SettingsFile, settings_file
@@ -330,7 +330,7 @@ def test_an_option_says_whose_the_mouse_is_before_the_settings_do(
     SettingsFile(settings_file()).keep(Settings(mouse=settled))
     asked = []
     monkeypatch.setattr(TutorApp, "run", lambda _, mouse: asked.append(mouse))
-    opening._open_app(Mock(), Mock(), parser_of_all().parse_args(["open", *option]))
+    opening._open_app(Mock(), Mock(), make_parser().parse_args(["open", *option]))
     assert asked == [takes]
 
 

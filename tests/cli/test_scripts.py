@@ -19,7 +19,7 @@ from tests.cli.conftest import Tutor
 from tests.terminal import TUTOR
 from tutor.cli import inspecting, opening, scripts
 from tutor.cli.main import _split
-from tutor.cli.parsers import parser_of_all
+from tutor.cli.parsers import make_parser
 from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import ScriptOptions
 from tutor.protocol.frame import Position, RunRecipe
@@ -312,7 +312,7 @@ def test_the_loop_that_a_script_was_left_in_is_offered(
     step = "    dw = 2 * (w - 3)\n    w -= 0.1 * dw\n"
     two.write_text(f"w = 0.0\nfor i in range(2):\n{step}for j in range(3):\n{step}")
     given = ["open", str(two)]
-    options = parser_of_all().parse_args(given, argparse.Namespace(arguments=[]))
+    options = make_parser().parse_args(given, argparse.Namespace(arguments=[]))
     journal = ProgressWriter(home / "progress.db")
     for stream in (answers := io.StringIO("\n\n"), sys.stderr):
         monkeypatch.setattr(stream, "isatty", lambda: True)

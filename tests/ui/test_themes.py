@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.pilot import Pilot
 
-from tutor.cli.parsers import parser_of_all
+from tutor.cli.parsers import make_parser
 from tutor.ui.app import TutorApp
 from tutor.ui.settings import THEMES, Settings, SettingsFile
 from tutor.ui.themes import LOOKS
@@ -190,8 +190,8 @@ async def test_settings_that_can_not_be_written_hold_and_are_told(
 
 
 def test_the_command_line_knows_the_themes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert parser_of_all().parse_args(["open", "--theme", "light"]).theme == "light"
+    assert make_parser().parse_args(["open", "--theme", "light"]).theme == "light"
     with pytest.raises(SystemExit):
-        parser_of_all().parse_args(["open", "--theme", "pink"])
+        make_parser().parse_args(["open", "--theme", "pink"])
     assert "pink" in capsys.readouterr().err
     assert tuple(LOOKS) == THEMES

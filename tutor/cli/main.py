@@ -22,7 +22,7 @@ from tutor.cli.parsers import (
     OK,
     USAGE,
     WITH_SCRIPT,
-    parser_of_all,
+    make_parser,
 )
 from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 from tutor.plain import plain
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, for_script = _split(given)
     options = argparse.Namespace(debug=False, arguments=for_script)
     try:
-        parser_of_all().parse_args(given, options)
+        make_parser(given[0]).parse_args(given, options)
         command = import_module(COMMANDS[options.command])
         status: int = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 
@@ -95,8 +95,11 @@ class _Parser(argparse.ArgumentParser):
         sys.stdout.flush()
 
 
-def parser_of_all() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def make_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of this command, or of the whole command line.
+
+    A start needs one command only, and the parsers of all take as long as a module.
+    """
     parser = _Parser(
         prog="tutor",
         usage="tutor [LESSON] [options]\n"
@@ -107,17 +110,9 @@ def parser_of_all() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tutor {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="tutor")
-    _add_open(commands)
-    _add_list(commands)
-    _add_run(commands)
-    _add_export(commands)
-    _add_check(commands)
-    _add_new(commands)
-    _add_progress(commands)
-    _add_devices(commands)
-    _add_why(commands)
-    _add_inspect(commands)
-    commands.add_parser("engine")  # without help, so not listed: `--on` runs it at the far end
+    for name, add in _ADD.items():
+        if command == name or command not in _ADD:
+            add(commands)
     return parser
 
 
@@ -376,6 +371,26 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let a lesson that was not shipped run, from now on",
     )
+
+
+def _add_engine(commands: _Commands) -> None:
+    commands.add_parser("engine")  # without help, so not listed: `--on` runs it at the far end
+
+
+_ADD: Mapping[str, Callable[[_Commands], object]] = {
+    "open": _add_open,
+    "list": _add_list,
+    "run": _add_run,
+    "export": _add_export,
+    "check": _add_check,
+    "new": _add_new,
+    "progress": _add_progress,
+    "devices": _add_devices,
+    "why": _add_why,
+    "inspect": _add_inspect,
+    "engine": _add_engine,
+}
+"""The functions that add the commands' parsers, in the order of the help."""
 
 
 def _host(text: str) -> str:

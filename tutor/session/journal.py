@@ -7,19 +7,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.lesson.model import ScriptOptions
 from tutor.plain import one_line
 from tutor.progress.records import ExerciseEvent, PlaceRecord
-from tutor.protocol.frame import Frame, Position, RunRecipe
+from tutor.protocol.frame import Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
-from tutor.session.attempt import Attempt
-from tutor.session.engine_session import EngineSession
 from tutor.session.run_view import Notice
 from tutor.session.script_bookmark import LONGEST_KEY, as_left, script_key
+
+if TYPE_CHECKING:
+    from tutor.lesson.model import Lesson
+    from tutor.protocol.frame import Frame
+    from tutor.session.attempt import Attempt
+    from tutor.session.engine_session import EngineSession
 
 ExerciseResult: TypeAlias = ExerciseEvent
 """An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""

@@ -10,7 +10,9 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from uuid import uuid4
@@ -305,6 +307,13 @@ class ProgressWriter(Journal):
 
     # ── The thread ──────────────────────────────────────────────────────────────────
 
+    @cached_property
+    def _seals(self) -> Seals:
+        """The seals of drafts; they are loaded, with OpenSSL, when there is a draft."""
+        from tutor.progress.transfer import Seals  # noqa: PLC0415
+
+        return Seals()
+
     def _run(self) -> None:
         try:
             self._write_until_closed()
@@ -319,19 +328,17 @@ class ProgressWriter(Journal):
     def _write_until_closed(self) -> None:
         # Lazy: SQLite is loaded here, beside the first paint and not before it.
         from tutor.progress.store import Store  # noqa: PLC0415
-        from tutor.progress.transfer import Seals  # noqa: PLC0415
 
-        seals = Seals()
         store = Store(self.file, patience=BUSY)
         try:
-            is_read = self._read(store, seals)
+            is_read = self._read(store)
             self._is_loaded.set()
             while (batch := self._next_batch()) is not None:
                 has_news = self._has_news(store)
-                is_read = (is_read and not has_news) or self._read(store, seals)
+                is_read = (is_read and not has_news) or self._read(store)
                 self._set_loaded(is_read)
                 if batch:
-                    self._finish(batch, self._write(store, seals, batch))
+                    self._finish(batch, self._write(store, batch))
                 self._take_trouble(store)
         finally:
             store.close()
@@ -364,7 +371,7 @@ class ProgressWriter(Journal):
             if not self._refresh_wanted:
                 self._is_loaded.set()
 
-    def _read(self, store: Store, seals: Seals) -> bool:
+    def _read(self, store: Store) -> bool:
         """Read the file; waiting records of this process take precedence. False if it failed."""
         store.has_news()  # reset: all of it is read now
         try:
@@ -380,15 +387,16 @@ class ProgressWriter(Journal):
                     self._add_known(known.lesson, known.exercise, result)
             self._places = {place.lesson: (place.at, place.data) for place in places}
             self._drafts = {
-                (kept.lesson, kept.exercise): Draft(kept.code, seals.holds(kept)) for kept in drafts
+                (kept.lesson, kept.exercise): Draft(kept.code, self._seals.holds(kept))
+                for kept in drafts
             }
             for name, change in self._pending.batch().items():
                 self._remember(name, change)
         return True
 
-    def _write(self, store: Store, seals: Seals, batch: WriteBatch) -> bool:
+    def _write(self, store: Store, batch: WriteBatch) -> bool:
         try:
-            store.add(_records(batch, seals))
+            store.add(_records(batch, lambda draft: self._seals.sealed(draft)))
         except ProgressError:
             return False  # the store has the reason
         return True
@@ -408,8 +416,10 @@ class ProgressWriter(Journal):
             self._trouble, self._notice = store.trouble, store.notice
 
 
-def _records(batch: WriteBatch, seals: Seals | None = None) -> list[Record]:
-    """The records of a batch; drafts that were typed on this machine carry its seal."""
+def _records(
+    batch: WriteBatch, seal: Callable[[DraftRecord], DraftRecord] | None = None
+) -> list[Record]:
+    """The records of a batch; drafts that were typed on this machine are sealed."""
     records: list[Record] = []
     for name, (at, what) in batch.items():
         match what:
@@ -420,5 +430,5 @@ def _records(batch: WriteBatch, seals: Seals | None = None) -> list[Record]:
             case Draft(code=code, is_own=is_own):
                 _, lesson, exercise = name
                 record = DraftRecord(lesson=lesson, exercise=exercise, code=code, at=at)
-                records.append(seals.sealed(record) if seals and is_own else record)
+                records.append(seal(record) if seal and is_own else record)
     return records

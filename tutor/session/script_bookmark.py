@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ def script_key(path: Path, options: ScriptOptions | None = None) -> str:
 
     A path that no record may hold, as it is too long or not printable, is replaced by its digest.
     """
+    import hashlib  # noqa: PLC0415 - loads OpenSSL; the menu needs no digest
+
     text = os.path.abspath(path)
     if not text.isprintable() or len(text) > LONGEST_KEY - len(SCRIPT_KEY) - _LENGTH - 1:
         text = hashlib.sha256(os.fsencode(text)).hexdigest()

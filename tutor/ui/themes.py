@@ -242,6 +242,18 @@ class ThemedApp(App[None]):
         for look in LOOKS.values():
             self.register_theme(look.theme)
         self._wear(theme or settings.settings.theme)
+        self.stylesheet.set_variables(self.get_css_variables())
+        self._is_first_theme = True
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Parse the stylesheet again for a new theme.
+
+        The call for the first theme does nothing: its variables were set before the stylesheet was
+        parsed, and to parse it twice would take a twentieth of the start.
+        """
+        if not self._is_first_theme:
+            super().refresh_css(animate)
+        self._is_first_theme = False
 
     def tell(self, notice: Notice) -> None:
         """Show a one-line message on the current screen."""

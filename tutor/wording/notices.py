@@ -9,16 +9,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import ProcessEnded
-from tutor.session.attempt import CodePlace
-from tutor.session.run_view import Notice
 from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.inspections import remarks_text
 from tutor.wording.number_format import listed, setting, time_left
+
+if TYPE_CHECKING:
+    from tutor.session.attempt import CodePlace
+    from tutor.session.run_view import Notice
 
 Commands: TypeAlias = Mapping[str, str]
 """By the name of a command: its key, or the word that is typed for it."""
