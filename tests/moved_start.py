@@ -14,7 +14,7 @@ from tutor.training.program import Program, programs_of
 def programs(slug: str, mode: str, draw: int) -> Mapping[str, Program]:
     """The program of a shipped lesson in `mode`, its start moved as the seed `draw` says."""
     lesson = shipped.lesson(slug)
-    code = f"from tutor.validation.moved_start import move\nmove(globals(), {draw})\n"
+    code = f"from tutor.validation.device_figures import move\nmove(globals(), {draw})\n"
     moving = Fence(code=code, line=lesson.sections[-1].line, modes=(mode,))
 
     def with_moved_setup(section: Section) -> Section:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tutor.cli.comparison_report import comparison_writer
+from tutor.cli.running import comparison_writer
 from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import ModeComparison, ParameterComparison
 

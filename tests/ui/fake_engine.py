@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from tutor.errors import EngineError
-from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import (
     NONE,
     Change,
@@ -24,7 +23,7 @@ from tutor.protocol.frame import (
     Value,
     devices_of,
 )
-from tutor.protocol.inspections import LocalGradients, RunInfo
+from tutor.protocol.inspections import DoctorReport, LocalGradients, RunInfo
 from tutor.protocol.messages import (
     BackEpoch,
     BackPhase,

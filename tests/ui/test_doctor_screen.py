@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Static
 
-from tutor.protocol.findings import CodeFix, DoctorFinding, DoctorReport
+from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
 from tutor.protocol.messages import Examine, Pause
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import DOCTOR_COMMANDS

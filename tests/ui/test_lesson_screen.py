@@ -31,7 +31,7 @@ from tutor.session.run_view import Notice, NoticeKind
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.help import HelpScreen
+from tutor.ui.screens.dialogs import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.number_format import time_left

@@ -14,8 +14,17 @@ from hypothesis import strategies as st
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture
 from tutor.ui.plots import data, landscape, loss, plane
-from tutor.ui.plots.canvas import Canvas, Drawing, Note, Pen, Scale, Sheet, clipped, scale_over
-from tutor.ui.plots.field import ScalarField
+from tutor.ui.plots.canvas import (
+    Canvas,
+    Drawing,
+    Note,
+    Pen,
+    ScalarField,
+    Scale,
+    Sheet,
+    clipped,
+    scale_over,
+)
 from tutor.ui.plots.loss import Losses, ghosts_of, legend, marks_of, nearest
 from tutor.ui.text_styles import CURVE, PLAIN, VALUE
 from tutor.ui.themes import to_ascii

@@ -24,14 +24,13 @@ from tutor.script.outline import ScriptPhase
 from tutor.session.run_view import Notice
 from tutor.ui import text_styles
 from tutor.ui.app import TutorApp
+from tutor.ui.code_lines import MOST_HIGHLIGHTED, LineMarks, ScriptListing
 from tutor.ui.commands import KEYS
 from tutor.ui.panes.code import CodePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.numbers import NumbersPane
-from tutor.ui.screens.dialogs import AskTrust, script_place_question
-from tutor.ui.screens.help import HelpScreen
+from tutor.ui.screens.dialogs import AskTrust, HelpScreen, script_place_question
 from tutor.ui.screens.lesson_list import MenuScreen
-from tutor.ui.script_lines import MOST_HIGHLIGHTED, LineMarks, ScriptListing
 from tutor.wording.notices import notice_text
 
 from .conftest import LARGE, SMALL, MakeApp, settled, text_of

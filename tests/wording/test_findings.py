@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tutor.protocol.findings import CodeFix, DoctorFinding, DoctorReport, ForkLosses
+from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, ForkLosses
 from tutor.wording.findings import _TEXTS, finding_text, report_text
 
 DOCTOR = Path(__file__).parents[2] / "tutor" / "analysis" / "doctor"

@@ -19,9 +19,8 @@ from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import json_text, plain
-from tutor.protocol.findings import DoctorFinding, DoctorReport
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import LoopReport
+from tutor.protocol.inspections import DoctorFinding, DoctorReport, LoopReport
 from tutor.protocol.messages import Event, FindingsReady, InspectScript, RunRemark, ScriptInspected
 from tutor.script.lesson import lesson_of_script
 from tutor.script.line_places import place_in

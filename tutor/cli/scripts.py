@@ -20,8 +20,7 @@ from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import ScriptSource, read_script
-from tutor.session.journal import Journal
-from tutor.session.script_bookmark import script_key
+from tutor.session.journal import Journal, script_key
 from tutor.wording.number_format import counted
 from tutor.wording.script_notes import refusal_in_source, source_note_text
 from tutor.wording.table import columns

@@ -18,8 +18,7 @@ from importlib import import_module
 from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
 from tutor.engine.streams import Inbox, note_interrupt
-from tutor.training.main_thread import DUMP_SIGNAL, for_the_main_thread_alone
-from tutor.training.time_limit import limit_expressions
+from tutor.training.time_limit import DUMP_SIGNAL, for_the_main_thread_alone, limit_expressions
 
 Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
 """Does the commands of the inbox, and writes the events."""

@@ -20,7 +20,6 @@ from tutor.errors import Refused
 from tutor.training import devices
 from tutor.training.follower_loops import FollowerLoops
 from tutor.training.loop import LessonRaised
-from tutor.training.main_thread import for_the_main_thread_alone
 from tutor.training.rank_process import (
     UNCLEAN,
     Answer,
@@ -29,7 +28,7 @@ from tutor.training.rank_process import (
     Whereabouts,
     to_bytes,
 )
-from tutor.training.time_limit import limit_expressions
+from tutor.training.time_limit import for_the_main_thread_alone, limit_expressions
 
 
 class _Messages:

@@ -12,9 +12,14 @@ from tutor.engine.open_runs import programs_for
 from tutor.engine.process_state import ProcessState
 from tutor.errors import RunError
 from tutor.lesson.model import Lesson
-from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import AnyPicture, AutogradGraph, LocalGradients, NoPicture
+from tutor.protocol.inspections import (
+    AnyPicture,
+    AutogradGraph,
+    DoctorReport,
+    LocalGradients,
+    NoPicture,
+)
 from tutor.protocol.messages import (
     EvaluateExpressions,
     Event,

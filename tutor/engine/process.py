@@ -25,7 +25,7 @@ from tutor.engine.lesson_process import LessonProcess
 from tutor.errors import EngineError
 from tutor.plain import one_line
 from tutor.protocol.messages import Command, Event, event_from_line, to_line
-from tutor.training.main_thread import DUMP_SIGNAL
+from tutor.training.time_limit import DUMP_SIGNAL
 
 DEFAULT_MEGABYTES = 1024
 """Megabytes that a lesson may take beyond torch's own, unless TUTOR_MEMORY_MB is set."""

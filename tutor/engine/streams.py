@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
 from tutor.protocol.messages import Command, EndProcess, FramePainted, command_from_line
-from tutor.training.main_thread import for_the_main_thread_alone
+from tutor.training.time_limit import for_the_main_thread_alone
 
 
 class Inbox:

@@ -1,13 +1,14 @@
-"""Text as terminal cells, and boxes of it: rows of equal width, put beside or above each other."""
+"""Text as terminal cells, boxes of it, and the boxes of matrices, cases and aligned lines."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from tutor.formula.nodes import MarkKind, PictureMark
+from tutor.formula.nodes import MarkKind, Node, NodeKind, PictureMark, RowNode, Sym, TableNode
+from tutor.formula.spacing import Spaced
 from tutor.plain import cell_width
 
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -139,3 +140,154 @@ def embraced(box: Box) -> Box:
 def blank(box: Box) -> Box:
     """The room that a box takes."""
     return replace(box, rows=(" " * box.width,) * box.height, marks=())
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The place of a node in the formula."""
+
+    display: bool = True
+    """Whether limits go above and below."""
+    script: bool = False
+    """Whether it is a sub- or superscript or a limit: set tightly."""
+
+
+TEXT_STYLE = Style(display=False)
+SCRIPT_STYLE = Style(display=False, script=True)
+
+
+class Setter(Protocol):
+    """Sets a node, or a row of nodes with their blanks, as a box."""
+
+    @property
+    def ascii(self) -> bool:
+        """Whether only ASCII may be used."""
+
+    def box(self, node: Node, style: Style) -> Box:
+        """The box of a node."""
+
+    def row(self, items: Sequence[Spaced], style: Style) -> Box:
+        """The box of a row."""
+
+
+_MATRIX_GAP, _PAIR_GAP = 2, 3
+"""Cells between the columns of a matrix, and between the pairs of an alignment."""
+
+CellSetter = Callable[[Node, int], Box]
+"""Sets a cell, given the column (in cells of text) at which it begins."""
+
+
+def table_box(setter: Setter, table: TableNode, style: Style, *, middle: bool = False) -> Box:
+    """A table; with `middle` its height is odd, for a brace whose point is in the middle."""
+    inner = Style(display=table.display, script=style.script)
+    return table_of(setter, table, lambda node, _: setter.box(node, inner), middle=middle)
+
+
+def table_of(
+    setter: Setter, table: TableNode, set_cell: CellSetter, *, middle: bool = False
+) -> Box:
+    """A table whose cells are set by `set_cell`."""
+    columns = max((len(row) for row in table.rows), default=0)
+    boxes: list[list[Box]] = [[] for _ in table.rows]
+    starts: list[int] = []
+    widths: list[int] = []
+    at = 0
+    for column in range(columns):
+        at += _gap(table, column) if column else 0
+        for row, cells in enumerate(table.rows):
+            if column < len(cells):
+                boxes[row].append(set_cell(cells[column], at))
+        widths.append(max((r[column].width for r in boxes if column < len(r)), default=0))
+        starts.append(at)
+        at += widths[-1]
+    placed, height = _rows(setter, table, boxes, starts, widths, middle)
+    placed += _column_lines(setter, table, starts, placed, height)
+    return embraced(compose(placed, _baseline(boxes, placed, height)))
+
+
+def _gap(table: TableNode, column: int) -> int:
+    if not table.display:
+        return _MATRIX_GAP + int(_line_before(table, column))
+    if column % 2 == 0 and all(_is_sign(row[column - 1]) for row in table.rows if row[column:]):
+        return 1  # of `&=&` the middle column holds nothing but the sign
+    return 0 if column % 2 else _PAIR_GAP
+
+
+def _is_sign(cell: Node) -> bool:
+    items = cell.items if isinstance(cell, RowNode) else (cell,)
+    shown = [item for item in items if item != Sym("")]
+    return all(isinstance(i, Sym) and i.kind in (NodeKind.REL, NodeKind.BIN) for i in shown)
+
+
+def _line_before(table: TableNode, column: int) -> bool:
+    return table.column_lines[column - 1 : column] == (True,)
+
+
+def _rows(
+    setter: Setter,
+    table: TableNode,
+    boxes: list[list[Box]],
+    starts: list[int],
+    widths: list[int],
+    middle: bool,
+) -> tuple[list[Placed], int]:
+    """Place the cells row by row; also return the height of it all."""
+    placed: list[Placed] = []
+    top = 0
+    line = _row_line(setter, table, starts, starts[-1] + widths[-1] if starts else 0)
+    depth_before = 0
+    for index, row in enumerate(boxes):
+        above = max((b.baseline for b in row), default=0)
+        if index in table.row_lines:
+            placed.append((top, 0, line))
+            top += 1
+        elif index and (above or depth_before):
+            top += 1  # keeps a denominator apart from the numerator below it
+        elif middle and len(boxes) == 2 * index:
+            top += 1
+        for column, box in enumerate(row):
+            offset = _offset(table, column, box, widths[column])
+            placed.append((top + above - box.baseline, starts[column] + offset, box))
+        depth_before = max((b.depth for b in row), default=0)
+        top += above + 1 + depth_before
+    if len(boxes) in table.row_lines:
+        placed.append((top, 0, line))
+        top += 1
+    return placed, top
+
+
+def _offset(table: TableNode, column: int, box: Box, width: int) -> int:
+    align = table.align[column] if column < len(table.align) else "center"
+    return {"left": 0, "center": centred(box, width), "right": width - box.width}[align]
+
+
+def _row_line(setter: Setter, table: TableNode, starts: list[int], width: int) -> Box:
+    line, crossing = ("-", "+") if setter.ascii else ("─", "┼")
+    columns = _line_columns(table, starts)
+    return text_box("".join(crossing if c in columns else line for c in range(width)))
+
+
+def _line_columns(table: TableNode, starts: list[int]) -> list[int]:
+    return [s - 2 for c, s in enumerate(starts) if c and _line_before(table, c)]
+
+
+def _column_lines(
+    setter: Setter, table: TableNode, starts: list[int], placed: list[Placed], height: int
+) -> list[Placed]:
+    """The cells of the lines between columns, but where a line between rows crosses them."""
+    bar = text_box("|" if setter.ascii else "│")
+    columns = _line_columns(table, starts)
+    if not columns:
+        return []
+    line = _row_line(setter, table, starts, max(p[1] + p[2].width for p in placed))
+    crossed = {row for row, _, box in placed if box == line}
+    return [(r, c, bar) for c in columns for r in range(height) if r not in crossed]
+
+
+def _baseline(boxes: list[list[Box]], placed: list[Placed], height: int) -> int:
+    """The middle row's baseline where there is a middle row, else the middle of the height."""
+    if len(boxes) % 2 and boxes[len(boxes) // 2]:
+        cell = boxes[len(boxes) // 2][0]
+        top = next(row for row, _, box in placed if box is cell)
+        return top + cell.baseline
+    return max(height - 1, 0) // 2

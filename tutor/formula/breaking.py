@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tutor.formula.box import Box, Placed, compose, text_box
+from tutor.formula.box import Box, Placed, Setter, Style, compose, table_of, text_box
 from tutor.formula.nodes import (
     Break,
     Fenced,
@@ -26,7 +26,6 @@ from tutor.formula.nodes import (
 )
 from tutor.formula.parentheses import with_parentheses
 from tutor.formula.spacing import Spaced, spaced
-from tutor.formula.tables import Setter, Style, table_of
 from tutor.plain import cell_width
 
 FEWEST_CELLS = 4

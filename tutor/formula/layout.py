@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 from tutor.formula import glyphs
 from tutor.formula.box import (
+    SCRIPT_STYLE,
+    TEXT_STYLE,
     Box,
     Placed,
+    Style,
     beside,
     blank,
     centred,
@@ -19,6 +22,7 @@ from tutor.formula.box import (
     compose,
     embraced,
     struck,
+    table_box,
     text_box,
     visible,
 )
@@ -52,7 +56,6 @@ from tutor.formula.parentheses import (
     with_parentheses,
 )
 from tutor.formula.spacing import Spaced, run_together, script_text, spaced
-from tutor.formula.tables import SCRIPT_STYLE, TEXT_STYLE, Style, table_box
 
 
 def draw(

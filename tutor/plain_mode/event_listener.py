@@ -25,7 +25,7 @@ from tutor.protocol.messages import (
     LessonFailed,
     ProcessEnded,
 )
-from tutor.session.engine_port import Engine
+from tutor.session.pending import Engine
 from tutor.session.session import Session
 from tutor.wording.engine_notes import process_end
 from tutor.wording.number_format import time_left

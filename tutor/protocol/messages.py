@@ -16,11 +16,11 @@ from typing import Any, TypeAlias, TypeVar, Union
 import msgspec
 
 from tutor.lesson.model import Lesson
-from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Curve, Element, Frame, Position, Remark, RunRecipe, Value
 from tutor.protocol.inspections import (
     AnyPicture,
     AutogradGraph,
+    DoctorReport,
     LocalGradients,
     LoopReport,
     ModeComparison,

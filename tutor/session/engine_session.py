@@ -15,9 +15,8 @@ import msgspec
 
 from tutor.errors import EngineError, RunError
 from tutor.lesson.model import Lesson
-from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
-from tutor.protocol.inspections import RunInfo
+from tutor.protocol.inspections import DoctorReport, RunInfo
 from tutor.protocol.messages import (
     Command,
     CommandRefused,
@@ -43,8 +42,7 @@ from tutor.protocol.messages import (
 )
 from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace
-from tutor.session.engine_port import Engine
-from tutor.session.pending import is_repeated, running_notice
+from tutor.session.pending import Engine, is_repeated, running_notice
 from tutor.session.printed_text import RunOutput
 from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
 

@@ -1,15 +1,16 @@
-"""Commands that wait for an answer: which are not repeated, and what is said of a long one."""
+"""The engine as the session uses it, and the commands that wait for its answer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, get_args
 
 from tutor.protocol.frame import RunRecipe
 from tutor.protocol.messages import (
     BackEpoch,
     BackPhase,
     Command,
+    Event,
     Examine,
     Fork,
     OpenLesson,
@@ -26,6 +27,44 @@ from tutor.protocol.messages import (
     Switch,
     WriteSeries,
 )
+
+
+class Engine(Protocol):
+    """The engine as the session uses it; `tutor.engine.client` is the real one.
+
+    It takes commands without ever blocking, and reports events from a thread of its own.
+    """
+
+    host: str
+    """The machine that it runs on; empty for this one."""
+
+    def start(self, on_event: Callable[[Event], object]) -> None:
+        """Start. `on_event` is called from another thread: it may only post a message."""
+
+    def send(self, command: Command) -> int:
+        """Pass a command on and return its number, which the answer carries."""
+
+    def busy_for(self) -> float:
+        """Seconds that the oldest unanswered command has been waiting; 0.0 if none has."""
+
+    def stop(self) -> None:
+        """Stop what runs: politely first, by force a second later. ProcessEnded reports it."""
+
+    def suspend(self) -> None:
+        """Halt the process that runs lessons, until `resume`."""
+
+    def resume(self) -> None:
+        """Continue the process."""
+
+    def reconnect(self) -> None:
+        """Connect again to the lost host, and go to where the run stood. Raises EngineError.
+
+        Blocks: ssh may ask at the terminal, and Ctrl+C raises KeyboardInterrupt.
+        """
+
+    def close(self) -> None:
+        """End the engine for good."""
+
 
 _HELD = (StepPhase, StepEpoch, BackPhase, BackEpoch, Switch, SetLearningRate, Restart, Reseed, Fork)
 """Commands whose key may be held down."""

@@ -29,9 +29,16 @@ from tutor.progress.records import (
     now,
     progress_file,
 )
-from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, packed, unpacked
+from tutor.session.journal import (
+    Bookmark,
+    Draft,
+    ExerciseResult,
+    Journal,
+    is_of_script,
+    packed,
+    unpacked,
+)
 from tutor.session.run_view import Notice
-from tutor.session.script_bookmark import is_of_script
 
 if TYPE_CHECKING:
     from tutor.progress.store import Store

@@ -35,12 +35,11 @@ from tutor.protocol.messages import (
 )
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
-from tutor.session.engine_port import Engine
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_controller import ExerciseController
-from tutor.session.journal import Bookmark, Journal, key_of, left_notice
+from tutor.session.journal import Bookmark, Journal, as_left, key_of, left_notice, script_key
+from tutor.session.pending import Engine
 from tutor.session.run_view import Notice, RunView, Start
-from tutor.session.script_bookmark import as_left, script_key
 
 _SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
 """The commands after which a run continues."""

@@ -31,7 +31,6 @@ from torch.distributed.distributed_c10d import GroupMember
 from tutor.errors import Refused
 from tutor.plain import one_line, shortened
 from tutor.training.loop import LessonRaised
-from tutor.training.main_thread import for_the_main_thread_alone
 from tutor.training.program import Program
 from tutor.training.rank_process import (
     COLLECTIVE_SECONDS,
@@ -42,6 +41,7 @@ from tutor.training.rank_process import (
     Whereabouts,
     to_bytes,
 )
+from tutor.training.time_limit import for_the_main_thread_alone
 
 Result = TypeVar("Result")
 

@@ -5,7 +5,7 @@ before every frame, and one without an end would leave no frame at all. After SE
 by an exception. Where that does not reach it (a loop in C code, an `except:` that catches all),
 the process is ended by END_SIGNAL after _MORE seconds of the processor's time: the stack that
 faulthandler writes down then tells the expression. What it may take in memory meanwhile is
-bounded by the limit of the process (`tutor.engine.process`).
+bounded by the limit of the process (`tutor.engine.process`). Signals reach the main thread alone.
 """
 
 from __future__ import annotations
@@ -85,3 +85,21 @@ def _stop(number: int, _: FrameType | None) -> None:
     # The lesson has ordered the alarm, and it ends the process as if there were no handler.
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+DUMP_SIGNAL = signal.SIGUSR1
+"""At this signal an engine's process writes its stack down, and continues."""
+
+
+@contextmanager
+def for_the_main_thread_alone() -> Iterator[None]:
+    """A span in which threads are started that take no signal that is meant for the lesson.
+
+    A process that was stopped has all its threads woken together. If another one than the main
+    thread takes the signal, the lesson runs on from the line that it was interrupted at.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, DUMP_SIGNAL})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -32,7 +32,7 @@ from tutor.ui.themes import ThemedApp, is_ascii_only
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
-    from tutor.session.engine_port import Engine
+    from tutor.session.pending import Engine
     from tutor.session.session import Session
     from tutor.ui.screens.lesson import LessonScreen
 
@@ -323,7 +323,7 @@ class TutorApp(ThemedApp):
 
     def action_help(self) -> None:
         """Show all keys of this screen."""
-        from tutor.ui.screens.help import HelpScreen  # noqa: PLC0415  after the first paint
+        from tutor.ui.screens.dialogs import HelpScreen  # noqa: PLC0415  after the first paint
 
         if isinstance(screen := self.screen, SizedScreen):
             self.push_screen(HelpScreen((*screen.commands, *screen.pane_keys)))

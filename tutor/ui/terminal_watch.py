@@ -1,7 +1,8 @@
 """A watch that ends the app on a signal, or when its terminal is gone, even if it is busy.
 
 Also while it is suspended (Ctrl+Z): the signal to go on that comes with the one to end would
-only make it stop again, as it is not in the foreground.
+only make it stop again, as it is not in the foreground. And `reconnect`, which leaves the screen,
+as ssh may ask for a password.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from textual.app import App
+
+from tutor.plain import one_line
+
+if TYPE_CHECKING:
+    from tutor.session.session import Session
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
@@ -124,3 +132,17 @@ def _is_in_background() -> bool:
 def _handle(handler: Handler, number: int, frame: FrameType | None) -> None:
     if callable(handler):
         handler(number, frame)
+
+
+def reconnect(app: App[Any], session: Session) -> None:
+    """Connect again; Ctrl+C gives up."""
+    has_terminal = session.lost is not None and not app.is_headless
+    # Ctrl+C would end the app: asyncio has a handler of its own.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with app.suspend() if has_terminal else nullcontext():
+            if has_terminal:
+                print(f"Connecting to {one_line(session.host)} … (Ctrl+C gives up)")
+            session.reconnect()
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -21,7 +21,6 @@ from tutor.training.loop import LessonRaised
 from tutor.training.program import Program
 from tutor.training.run import Run, reading_of
 from tutor.training.values import RELATIVE, largest_size, real_pairs
-from tutor.validation.moved_start import move
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -138,3 +137,29 @@ def _worst(found: Array, wanted: Array | None, device: str) -> str:
     at = int(apart.argmax())
     place = f" at {list(map(int, np.unravel_index(at, found.shape)))}" if found.ndim else ""
     return f"{found.flat[at]:.9g} on {device} and {wanted.flat[at]:.9g} on the CPU{place}"
+
+
+def move(namespace: Mapping[str, Any], draw: int) -> None:
+    """Move each floating-point number of the arrays, tensors and modules in a namespace.
+
+    Each number stays, or goes one float32 step up or down, in place. Data and parameters are
+    both moved: a parameter that starts at 0 has no neighbour that a sum would notice.
+    """
+    random = np.random.default_rng(draw)
+    for array in _arrays(namespace):
+        up = random.integers(-1, 2, array.shape)
+        ends = np.where(up > 0, np.inf, -np.inf).astype(np.float32)
+        array[...] = np.where(up == 0, array, np.nextafter(array.astype(np.float32), ends))
+
+
+def _arrays(namespace: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
+    """Views of all floating-point numbers that can be changed, each once."""
+    found: dict[int, np.ndarray[Any, Any]] = {}
+    for value in namespace.values():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.flags.writeable:
+            found[id(value)] = value
+        tensors = value.parameters() if isinstance(value, torch.nn.Module) else [value]
+        for tensor in tensors:
+            if isinstance(tensor, torch.Tensor) and tensor.dtype in (torch.float32, torch.float64):
+                found[id(tensor)] = tensor.detach().numpy()
+    return list(found.values())

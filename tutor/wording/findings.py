@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tutor.plain import json_number, one_line
-from tutor.protocol.findings import CodeFix, DoctorFinding, DoctorReport, Evidence
+from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, Evidence
 from tutor.wording.number_format import counted, setting
 
 _TEXTS: Mapping[str, str] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from tutor.analysis.doctor.examination import EPOCHS, examine
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
-from tutor.protocol.findings import DoctorFinding, DoctorReport
+from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.wording.findings import finding_text
 
 FRONT = """---

@@ -12,7 +12,7 @@ import pytest
 from tutor.analysis.doctor import examination
 from tutor.analysis.doctor.examination import examine
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.findings import DoctorFinding
+from tutor.protocol.inspections import DoctorFinding
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs

@@ -15,7 +15,7 @@ from tutor.analysis.doctor.examination import EPOCHS, examine
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process_state import ProcessState
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.findings import DoctorFinding, DoctorReport
+from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline

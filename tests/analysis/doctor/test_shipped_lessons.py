@@ -8,8 +8,8 @@ from tests import shipped as lessons
 from tutor.analysis.doctor.examination import examine
 from tutor.analysis.doctor.rules import TAUGHT
 from tutor.lesson.exercise import Repair
-from tutor.protocol.findings import DoctorReport
 from tutor.protocol.frame import RunRecipe
+from tutor.protocol.inspections import DoctorReport
 from tutor.training.devices import use_one_thread
 from tutor.training.exercises import start_of
 

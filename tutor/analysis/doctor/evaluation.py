@@ -14,11 +14,10 @@ from tutor.analysis.doctor.module_forwards import (
     Forward,
     ForwardWatcher,
 )
-from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Patient
-from tutor.analysis.doctor.tensors import number_at, place_of_extreme
+from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Patient, number_at, place_of_extreme
 from tutor.analysis.doctor.torch_calls import CallRecorder
 from tutor.analysis.graph_recorder import tensors_in
-from tutor.protocol.findings import CodeFix, DoctorFinding
+from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
 
 _LESSON = "train-and-eval"

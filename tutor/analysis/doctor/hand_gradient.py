@@ -21,9 +21,8 @@ from tutor.analysis.finite_differences import (
 from tutor.analysis.gradient_diagnosis import diagnose, samples_in
 from tutor.analysis.mode_comparison import GradientRow, ModeLockstep
 from tutor.errors import RunError
-from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import FINITE_DIFFERENCE
+from tutor.protocol.inspections import FINITE_DIFFERENCE, CodeFix, DoctorFinding, Evidence
 from tutor.training.probe import Probe
 from tutor.training.values import is_near, to_numbers
 

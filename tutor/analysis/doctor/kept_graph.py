@@ -1,17 +1,26 @@
-"""A loss that is kept with its graph: `total += loss`, `losses.append(loss)`."""
+"""Graphs and gradients that nothing reads: a loss kept with its graph, data with a gradient."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, with_contents
-from tutor.analysis.doctor.tensors import grad_fn_of
+from tutor.analysis.doctor.rule import (
+    DoctorRule,
+    Moment,
+    Patient,
+    grad_fn_of,
+    held_by,
+    leaves_of,
+    norm_of,
+    with_contents,
+)
 from tutor.analysis.doctor.torch_calls import TorchCall
-from tutor.protocol.findings import CodeFix, DoctorFinding
+from tutor.protocol.inspections import CodeFix, DoctorFinding
 
 MOST_NODES = 2_000
 _LONGEST = 2_000
@@ -129,3 +138,146 @@ def _added(statement: ast.stmt, name: str) -> ast.expr | None:
         ):
             return v
     return None
+
+
+_COMPARING = ("sub", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cross_entropy",
+              "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")  # fmt: skip
+_WEIGHTS_AT: dict[str, int] = {"matmul": 1, "mm": 1, "mv": 1, "dot": 1, "linear": 1, "conv1d": 1,
+                               "conv2d": 1, "conv3d": 1, "embedding": 1, "addmm": 2}  # fmt: skip
+"""By call: the position of the argument that is a weight."""
+_MEANT = ("autograd.grad", "checkpoint", "jacobian", "hessian", "register_hook", "retain_grad")
+"""Words of code that uses the gradients of its data, in one way or another."""
+
+
+@dataclass(slots=True, eq=False)
+class _Data:
+    """A leaf that no optimizer holds and that got a gradient."""
+
+    tensor: torch.Tensor
+    value: torch.Tensor
+    """Its numbers when it was first seen."""
+    line: int
+    """Of the backward that gave it a gradient."""
+    first: float | None = None
+    """The norm of its gradient after the first backward."""
+
+
+class DataGradientRule(DoctorRule):
+    """A tensor of the data gets a gradient in each backward: time and memory for nothing.
+
+    Data are as long as a batch: as what the loss compares. What changes, is held by an optimizer
+    or a module, or whose gradient is read, is no such tensor.
+    """
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self._data: dict[int, _Data] = {}
+        self._lengths: set[int] = set()
+        self._no_data: set[int] = set()
+        """Ids of tensors that an optimizer holds, that are weights, or whose `.grad` is read."""
+
+    def before_call(self, call: TorchCall) -> None:
+        """Note the leaves that a backward comes to, and what an optimizer holds."""
+        if call.name == "optimizer.step":
+            self._no_data.update(map(id, held_by(call.arguments[0])))
+        elif call.name == "backward":
+            for leaf in leaves_of(call.argument(0, "tensors")):
+                is_long = leaf.ndim > 0 and leaf.shape[0] > 1
+                if is_long and not isinstance(leaf, torch.nn.Parameter) and not leaf.is_complex():
+                    new = _Data(leaf, leaf.detach().clone(), call.line)
+                    self._data.setdefault(id(leaf), new)
+
+    def after_call(self, call: TorchCall) -> None:
+        """Note the first gradient."""
+        if call.name == "backward":
+            for data in self._data.values():
+                if data.first is None and data.tensor.grad is not None:
+                    data.first = norm_of(data.tensor.grad)
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """See which tensors are weights, which gradients are read, and how long a batch is."""
+        for call in moment.calls:
+            if call.name in _COMPARING:
+                both = [t for t in call.arguments[:2] if isinstance(t, torch.Tensor) and t.ndim]
+                self._lengths.update(t.shape[0] for t in both)
+            elif call.name in _WEIGHTS_AT:
+                weight = call.argument(_WEIGHTS_AT[call.name], "weight")
+                if isinstance(weight, torch.Tensor):
+                    self._no_data.add(id(weight))
+            elif call.name in ("get grad", "set grad") and self._is_by_the_code(call):
+                self._no_data.add(id(call.arguments[0]))
+        return ()
+
+    def _is_by_the_code(self, call: TorchCall) -> bool:
+        """Whether the code itself asks for `.grad`: an optimizer and a module do so, too."""
+        if id(call.arguments[0]) not in self._data:
+            return False
+        statement = self.patient.source.statement_at(call.line)
+        return statement is not None and ".grad" in ast.unparse(statement)
+
+    def at_end(self) -> Iterable[DoctorFinding]:
+        """The tensors of data that got a gradient and still have the same numbers."""
+        text = self.patient.source.text
+        if any(word in text for word in _MEANT):
+            return
+        seen: set[str] = set()
+        for key, data in self._data.items():
+            name = self.patient.name_of(data.tensor)
+            is_used = key in self._no_data or f"{name}.grad" in text
+            is_data = data.tensor.shape[0] in self._lengths
+            is_same = torch.equal(data.tensor.detach(), data.value)
+            gradient = data.tensor.grad
+            if not name or name in seen or is_used or not is_data or not is_same:
+                continue
+            if gradient is not None and data.first is not None:
+                seen.add(name)
+                yield self._finding(name, data, data.first, gradient)
+
+    def _finding(
+        self, name: str, data: _Data, first: float, gradient: torch.Tensor
+    ) -> DoctorFinding:
+        places = [n for n in self.patient.source.nodes() if _asks_for_gradient(n, name)]
+        return DoctorFinding(
+            code="data_require_gradient",
+            line=getattr(places[0], "lineno", data.line) if places else data.line,
+            variable=name,
+            numbers={
+                "size": data.tensor.numel(),
+                "first": first,
+                "last": norm_of(gradient),
+            },
+            lesson="before-backward",
+            fix=self._fix(places[0]) if places else None,
+        )
+
+    def _fix(self, place: ast.AST) -> CodeFix | None:
+        source = self.patient.source
+        match place:
+            case ast.Assign(value=ast.Call() as call):
+                keywords = [k for k in call.keywords if k.arg != "requires_grad"]
+                parts = [source.segment(a) for a in call.args]
+                parts += [f"{k.arg}={source.segment(k.value)}" for k in keywords]
+                is_method = isinstance(call.func, ast.Attribute)
+                if is_method and call.func.attr == "requires_grad_":  # type: ignore[attr-defined]
+                    return source.replaced(call, source.segment(call.func.value))  # type: ignore[attr-defined]
+                return source.replaced(call, f"{source.segment(call.func)}({', '.join(parts)})")
+            case ast.Assign(value=value):
+                return source.replaced(value, "False")
+            case ast.Expr(value=ast.Call(func=func)):
+                return source.replaced(place, f"{source.segment(func)}(False)")
+        return None
+
+
+def _asks_for_gradient(node: ast.AST, name: str) -> bool:
+    """Whether a statement makes the tensor of this name require a gradient."""
+    match node:
+        case ast.Assign(targets=[target], value=ast.Call(func=func, keywords=keywords)) if (
+            ast.unparse(target) == name
+        ):
+            is_method = isinstance(func, ast.Attribute) and func.attr == "requires_grad_"
+            return is_method or any(k.arg == "requires_grad" for k in keywords)
+        case ast.Assign(targets=[ast.Attribute(value=inner, attr="requires_grad")]):
+            return ast.unparse(inner) == name
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=inner, attr="requires_grad_"))):
+            return ast.unparse(inner) == name
+    return False

@@ -1,17 +1,20 @@
-"""Arguments of a loss function: in the wrong order, of the wrong type, or out of their range."""
+"""Arguments of a loss function: their order, type, range and shape, and an activation before it."""
 
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment
+from tutor.analysis.doctor.rule import DoctorRule, Moment, grad_fn_of
+from tutor.analysis.doctor.source_code import called_name
 from tutor.analysis.doctor.torch_calls import TorchCall
-from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
+from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 
 _CLASS_LOSSES = ("cross_entropy", "nll_loss")
 _BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -252,3 +255,240 @@ def _has_logarithm(tensor: torch.Tensor) -> bool:
             return True
         waiting += [child for child, _ in node.next_functions]
     return False
+
+
+_CLOSE = 1e-4
+"""Rows of float32 probabilities add up to 1 but for this."""
+
+_PASSING = ("View", "Squeeze", "Unsqueeze", "Reshape", "ToCopy", "Slice", "Select", "Transpose",
+            "Permute", "T", "Alias", "Clone", "Index", "Expand")  # fmt: skip
+"""Operations that leave numbers as they are, by the beginning of their nodes' names."""
+
+
+class DoubleActivationRule(DoctorRule):
+    """A loss that takes logits, and is given probabilities."""
+
+    def after(self, moment: Moment) -> Iterator[DoctorFinding]:
+        """The losses of a step whose input is a probability already."""
+        for call in moment.calls:
+            given = call.argument(0, "input")
+            if not isinstance(given, torch.Tensor) or not given.numel():
+                continue
+            if call.name in ("cross_entropy", "nll_loss") and _are_probabilities(given):
+                yield self._softmax(call, given)
+            elif call.name == "binary_cross_entropy_with_logits" and _node(given) == "Sigmoid":
+                yield self._sigmoid(call, given)
+
+    def _softmax(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
+        classes = int(given.shape[1 if given.ndim > 1 else 0])
+        is_cross_entropy = call.name == "cross_entropy"
+        lowest = math.log(math.e + classes - 1) - 1 if is_cross_entropy else -1.0
+        return DoctorFinding(
+            code="softmax_before_cross_entropy" if is_cross_entropy else "softmax_before_nll",
+            line=call.line,
+            variable=self._variable(call, given),
+            numbers={
+                "row_sum": float(given.detach().sum(1 if given.ndim > 1 else 0).reshape(-1)[0]),
+                "largest": float(given.detach().max()),
+                "classes": classes,
+                "lowest": lowest,
+            },
+            lesson="cross-entropy",
+            exercise="softmax-twice",
+            fix=self._without("softmax", "Softmax", None if is_cross_entropy else "log_softmax"),
+        )
+
+    def _sigmoid(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
+        return DoctorFinding(
+            code="sigmoid_before_logits",
+            line=call.line,
+            variable=self._variable(call, given),
+            numbers={
+                "smallest": float(given.detach().min()),
+                "largest": float(given.detach().max()),
+                "lowest": math.log1p(math.exp(-1)),
+            },
+            lesson="logistic",
+            fix=self._without("sigmoid", "Sigmoid", None),
+        )
+
+    def _variable(self, call: TorchCall, given: torch.Tensor) -> str:
+        """The first argument of the loss as the code has it; else the name it bears."""
+        source = self.patient.source
+        statement = source.statement_at(call.line)
+        for node in ast.walk(statement) if statement is not None else ():
+            if isinstance(node, ast.Call) and len(node.args) > 1:
+                return source.segment(node.args[0])
+        return self.patient.name_of(given) or "loss"
+
+    def _without(self, function: str, module: str, instead: str | None) -> CodeFix | None:
+        """The code without the only call of the function, or with another in its place."""
+        source = self.patient.source
+        found = [*source.calls(function), *source.calls(module)]
+        if len(found) != 1:
+            return None
+        (call,) = found
+        if called_name(call) == module:  # nn.Softmax(dim=1), among the layers
+            nn = self.patient.nn()
+            return source.replaced(call, f"{nn}.LogSoftmax(1)" if instead else f"{nn}.Identity()")
+        if instead is not None and isinstance(call.func, ast.Attribute):
+            text = source.segment(call)
+            head = source.segment(call.func)
+            return source.replaced(call, head[: -len(function)] + instead + text[len(head) :])
+        if isinstance(call.func, ast.Attribute) and not _is_library(call.func.value):
+            return source.replaced(call, source.segment(call.func.value))  # z.softmax(1)
+        if not call.args:
+            return None
+        text, around = source.segment(call.args[0]), next(iter(source.enclosing(call)), None)
+        is_operand = isinstance(around, ast.BinOp | ast.UnaryOp | ast.Attribute | ast.Subscript)
+        return source.replaced(call, f"({text})" if is_operand else text)
+
+
+def _is_library(node: ast.expr) -> bool:
+    """Whether the function of a module is called: torch, F, torch.nn.functional …"""
+    return ast.unparse(node) in ("torch", "F", "functional", "torch.nn.functional",
+                                 "nn.functional", "torch.special")  # fmt: skip
+
+
+def _are_probabilities(given: torch.Tensor) -> bool:
+    """Whether every row of what asks for a gradient holds numbers from 0 to 1 that add up to 1."""
+    if not given.requires_grad or not given.is_floating_point() or not given.ndim:
+        return False
+    numbers = given.detach()
+    rows = numbers.sum(1 if numbers.ndim > 1 else 0)
+    if rows.numel() == numbers.numel():  # a single class: its softmax is 1
+        return False
+    is_one = bool(((rows - 1).abs() < _CLOSE).all())
+    return is_one and bool((numbers >= 0).all()) and bool((numbers <= 1).all())
+
+
+def _node(given: torch.Tensor) -> str:
+    """The operation that made a tensor: of a view of it, the one before; `Sigmoid`."""
+    node = grad_fn_of(given)
+    while node is not None:
+        name = type(node).__name__.partition("Backward")[0].removeprefix("Unsafe")
+        if not name.startswith(_PASSING) or name.startswith("Tanh"):
+            return name
+        node = node.next_functions[0][0] if node.next_functions else None
+    return ""
+
+
+Shape = tuple[int, ...]
+
+_BROADCASTING_LOSSES = frozenset({
+    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "kl_div",
+})  # fmt: skip
+"""Loss functions of PyTorch that broadcast their two first arguments."""
+
+
+class BroadcastRule(DoctorRule):
+    """Two arrays of a loss, of N numbers each, that broadcast to N x N."""
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """The first such operation of a step."""
+        if moment.error is not None:
+            return ()
+        found = [*self._called(moment), *self._written(moment)]
+        return found[:1]
+
+    def _called(self, moment: Moment) -> Iterator[DoctorFinding]:
+        """Differences that PyTorch computes: loss functions, and subtractions where the loss is."""
+        for call in moment.calls:
+            one, other = call.argument(0, "input"), call.argument(1, "target")
+            is_loss = call.name in _BROADCASTING_LOSSES
+            in_loss = call.name == "sub" and self.patient.source.phase_of(call.line) == "Loss"
+            if not (is_loss or in_loss) or not isinstance(one, torch.Tensor):
+                continue
+            if isinstance(other, torch.Tensor) and _is_square(one.shape, other.shape):
+                operands = self._operands(call, one)
+                yield self._finding(call.line, tuple(one.shape), tuple(other.shape), operands)
+
+    def _written(self, moment: Moment) -> Iterator[DoctorFinding]:
+        """NumPy's subtractions, which no hook sees, of their operands as they are now."""
+        if moment.phase != "Loss":
+            return
+        for node in self.patient.source.nodes("Loss"):
+            if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
+                continue
+            left, right = (_value(side, self.patient.namespace) for side in (node.left, node.right))
+            if not (isinstance(left, np.ndarray) and isinstance(right, np.ndarray)):
+                continue
+            if _is_square(left.shape, right.shape):
+                yield self._finding(node.lineno, left.shape, right.shape, (node.left, node.right))
+
+    def _operands(self, call: TorchCall, one: torch.Tensor) -> tuple[ast.expr, ast.expr] | None:
+        """The two operands as they stand in the code; None where that does not tell."""
+        statement = self.patient.source.statement_at(call.line)
+        pairs = [pair for node in ast.walk(statement) if (pair := _pair(node))] if statement else []
+        for left, right in pairs:
+            values = [_value(side, self.patient.namespace) for side in (left, right)]
+            if values[0] is one or values[1] is call.argument(1, "target"):
+                return left, right
+            if values[1] is one:  # `y - y_pred`, computed as the other's
+                return right, left
+        return pairs[0] if len(pairs) == 1 else None
+
+    def _finding(
+        self, line: int, one: Shape, other: Shape, operands: tuple[ast.expr, ast.expr] | None
+    ) -> DoctorFinding:
+        source = self.patient.source
+        variable, against = map(source.segment, operands) if operands else ("", "")
+        samples = max(one)
+        return DoctorFinding(
+            code="broadcast_in_loss",
+            line=line,
+            variable=variable or "loss",
+            numbers={
+                "shape": one,
+                "other_shape": other,
+                **({"against": against} if against else {}),
+                "samples": samples,
+                "differences": samples * samples,
+            },
+            lesson="broadcasting",
+            exercise="lost-dimension",
+            fix=self._fix(operands, one, other) if operands else None,
+        )
+
+    def _fix(self, operands: tuple[ast.expr, ast.expr], one: Shape, other: Shape) -> CodeFix | None:
+        """The second operand, which is usually the target, in the shape of the first."""
+        source, target = self.patient.source, operands[1]
+        if not isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
+            return None
+        text = source.segment(target)
+        if len(other) < len(one):
+            return source.replaced(target, f"{text}[:, None]")
+        is_made = text.endswith("[:, None]")
+        return source.replaced(
+            target, text.removesuffix("[:, None]") if is_made else f"{text}[:, 0]"
+        )
+
+
+def _is_square(one: Iterable[int], other: Iterable[int]) -> bool:
+    """Whether the shapes are (N,) and (N, 1), with N above 1, in whatever order."""
+    flat, column = sorted((tuple(one), tuple(other)), key=len)
+    return len(flat) == 1 and flat[0] > 1 and column == (flat[0], 1)
+
+
+def _pair(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
+    match node:
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):
+            return left, right
+        case ast.Call(args=[left, right, *_]):
+            return left, right
+    return None
+
+
+def _value(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
+    """The object that a name, an attribute or a plain element stands for; None otherwise."""
+    match node:
+        case ast.Name(id=name):
+            return namespace.get(name)
+        case ast.Attribute(value=inner, attr=name):
+            owner = _value(inner, namespace)
+            return getattr(owner, "__dict__", {}).get(name)
+        case ast.Subscript(value=inner, slice=ast.Constant(value=key)):
+            owner = _value(inner, namespace)
+            if isinstance(owner, dict):
+                return owner.get(key)
+    return None

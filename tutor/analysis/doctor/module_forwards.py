@@ -19,7 +19,7 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 
-from tutor.analysis.doctor.tensors import nodes_below
+from tutor.analysis.doctor.rule import nodes_below
 from tutor.analysis.doctor.torch_calls import is_tutors
 from tutor.analysis.graph_recorder import frame_within, tensors_in
 

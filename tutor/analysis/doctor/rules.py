@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tutor.analysis.doctor.accumulation import AccumulationRule
-from tutor.analysis.doctor.broadcast import BroadcastRule
-from tutor.analysis.doctor.connection import GradientRule
-from tutor.analysis.doctor.data_gradients import DataGradientRule
 from tutor.analysis.doctor.divergence import DivergenceRule
-from tutor.analysis.doctor.double_activation import DoubleActivationRule
 from tutor.analysis.doctor.evaluation import EvaluationRule
 from tutor.analysis.doctor.hand_gradient import HandGradientRule
-from tutor.analysis.doctor.held_parameters import HeldParametersRule
-from tutor.analysis.doctor.kept_graph import KeptGraphRule
-from tutor.analysis.doctor.layer_gradients import LayerGradientRule
-from tutor.analysis.doctor.loss_arguments import LossArgumentsRule
-from tutor.analysis.doctor.lost_leaf import LostLeafRule
+from tutor.analysis.doctor.held_parameters import HeldParametersRule, LostLeafRule
+from tutor.analysis.doctor.kept_graph import DataGradientRule, KeptGraphRule
+from tutor.analysis.doctor.layer_gradients import GradientRule, LayerGradientRule
+from tutor.analysis.doctor.loss_arguments import (
+    BroadcastRule,
+    DoubleActivationRule,
+    LossArgumentsRule,
+)
 from tutor.analysis.doctor.not_finite import NotFiniteRule
-from tutor.analysis.doctor.reset import MissingResetRule, ResetOrderRule
+from tutor.analysis.doctor.reset import AccumulationRule, MissingResetRule, ResetOrderRule
 from tutor.analysis.doctor.rule import DoctorRule
 from tutor.analysis.doctor.scheduler_order import SchedulerOrderRule
 from tutor.analysis.doctor.seeds import SeedRule
 from tutor.lesson.model import Lesson
-from tutor.protocol.findings import DoctorFinding
 from tutor.protocol.frame import RunRecipe
+from tutor.protocol.inspections import DoctorFinding
 
 RULES: tuple[type[DoctorRule], ...] = (
     MissingResetRule, ResetOrderRule, LostLeafRule, BroadcastRule, GradientRule,

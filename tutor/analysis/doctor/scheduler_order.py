@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
-from tutor.protocol.findings import CodeFix, DoctorFinding, Evidence
+from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 
 
 @dataclass(slots=True, eq=False)

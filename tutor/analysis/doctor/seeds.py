@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.errors import RunError
-from tutor.protocol.findings import CodeFix, DoctorFinding
+from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
 from tutor.training.run import Run
 from tutor.training.values import to_numpy

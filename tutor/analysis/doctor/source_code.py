@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 
 from tutor.lesson.model import SETUP, Fence, Lesson
-from tutor.protocol.findings import CodeFix
+from tutor.protocol.inspections import CodeFix
 
 
 class SourceCode:

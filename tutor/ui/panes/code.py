@@ -24,15 +24,17 @@ from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.code_lines import (
     Difference,
+    ScriptListing,
     compared_with,
     diff_rows,
     difference,
     fence_rows,
+    lines_to_follow,
+    marks_of,
     turned,
 )
 from tutor.ui.commands import CODE_COMMANDS, bindings
 from tutor.ui.panes.lines import FooterPane, LinesPane
-from tutor.ui.script_lines import ScriptListing, lines_to_follow, marks_of
 from tutor.ui.text_styles import Piece, line
 from tutor.ui.variables import (
     Name,

@@ -20,16 +20,20 @@ from tutor.ui.plots.canvas import (
     Note,
     Pen,
     Point,
+    ScalarField,
     Scale,
     Sheet,
+    bands,
+    borders,
+    draw_borders,
     figure,
     framed,
     gutter,
+    on_dots,
     placeholder,
     scale_over,
     with_notes,
 )
-from tutor.ui.plots.field import ScalarField, bands, borders, draw_borders, on_dots
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 from tutor.wording.number_format import number, setting
 

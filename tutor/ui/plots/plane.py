@@ -15,17 +15,22 @@ from tutor.ui.plots.canvas import (
     Drawing,
     Note,
     Pen,
+    ScalarField,
     Scale,
     Sheet,
+    bands,
+    borders,
+    draw_borders,
     figure,
     framed,
     gutter,
     is_inside,
+    on_cells,
+    on_dots,
     placeholder,
     scale_over,
     with_notes,
 )
-from tutor.ui.plots.field import ScalarField, bands, borders, draw_borders, on_cells, on_dots
 from tutor.ui.text_styles import ACTIVE, CURVE, DIM
 from tutor.wording.number_format import number
 

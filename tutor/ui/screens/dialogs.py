@@ -1,8 +1,8 @@
-"""Small questions over the screen, and the action on each answer."""
+"""Small questions over the screen, and the action on each answer; the page of all keys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tutor.errors import TutorError
@@ -19,9 +20,13 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.messages import SetElement, SetLearningRate, WriteSeries
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
+from tutor.ui import text_styles
+from tutor.ui.bars import Footer, Header
+from tutor.ui.commands import AppCommand
 from tutor.ui.keys_in_order import Field
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.text_styles import line
+from tutor.ui.screens.base import SizedScreen
+from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
 from tutor.wording.number_format import setting
 from tutor.wording.parameter_input import read_learning_rate, read_place, read_step
@@ -224,3 +229,72 @@ def _put(
         done()
 
     app.push_screen(Ask(question), answered)
+
+
+NOTES = (
+    "tab and shift+tab go from pane to pane; the one with the double line has the focus.",
+    "↑ ↓ PgUp PgDn Home End scroll it.",
+    "▶ marks what runs next, ┃ what has just run; underlined digits have just changed.",
+    "“gradient” is the one that the update uses; “left over” is what is stored after a reset.",
+)
+
+HELP_COMMANDS = (
+    AppCommand(
+        "close", ("escape", "question_mark", "q", "ctrl+c"), "close", "Close", "app.back", 1
+    ),
+)
+
+
+class HelpScreen(SizedScreen):
+    """The screen with all keys on one page."""
+
+    ALL_COMMANDS = HELP_COMMANDS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key, "app.back", "close", priority=True) for key in HELP_COMMANDS[0].keys
+    ]
+
+    def __init__(self, commands: Sequence[AppCommand]) -> None:
+        super().__init__()
+        self._commands = commands
+
+    def parts(self) -> Iterable[Widget]:
+        """Header, page and footer."""
+        header = Header(id="header")
+        header.heading = "Keys"
+        yield header
+        yield HelpPane(self._commands, id="help")
+        yield Footer(HELP_COMMANDS, id="footer")
+
+
+class HelpPane(LinesPane):
+    """Two columns of keys, then the notes."""
+
+    def __init__(self, commands: Sequence[AppCommand], *, id: str) -> None:
+        super().__init__(id=id)
+        self._commands = commands
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Every command with its keys and what it does, then those of single panes."""
+        everywhere = [c for c in self._commands if not c.where]
+        keys = max(len(c.key_label) for c in everywhere)
+        entries = [
+            line((c.key_label.rjust(keys), text_styles.KEY), f"  {c.help}") for c in everywhere
+        ]
+        half = (len(entries) + 1) // 2
+        column = max(e.cell_length for e in entries[:half]) + 2
+        if column + max(e.cell_length for e in entries[half:]) > width:
+            lines = entries
+        else:
+            pairs = zip(entries[:half], [*entries[half:], line()], strict=False)
+            lines = [left.pad_right(column - left.cell_length) + right for left, right in pairs]
+        notes = [part for note in NOTES for part in line(note).wrap(width)]
+        return [*lines, line(), *self._of_panes(width), line(), *notes]
+
+    def _of_panes(self, width: int) -> Iterator[Content]:
+        """The keys of each pane with keys of its own, in a column."""
+        for where in dict.fromkeys(c.where for c in self._commands if c.where):
+            mine = [c for c in self._commands if c.where == where]
+            pieces: list[Piece] = [f"{where}: "]
+            for command in mine:
+                pieces += [(command.key_label, text_styles.KEY), f" {command.label}   "]
+            yield from line(*pieces).wrap(width - 2)

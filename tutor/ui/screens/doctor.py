@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tutor.protocol.findings import DoctorFinding, DoctorReport
+from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.protocol.messages import Examine, Pause
 from tutor.script.line_places import place_in
 from tutor.session.session import Session

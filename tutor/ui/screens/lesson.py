@@ -193,7 +193,7 @@ class LessonScreen(PaneLayoutScreen):
 
     def action_reconnect(self) -> None:
         """Connect again to the machine that the engine was on."""
-        from tutor.ui.reconnecting import reconnect  # noqa: PLC0415  as above
+        from tutor.ui.terminal_watch import reconnect  # noqa: PLC0415  as above
 
         reconnect(self.app, self.session)
         self.update_from_session()
