@@ -21,8 +21,8 @@ import torch
 from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
+from tutor.engine.run_progress import RunProgress, TimeLeft
 from tutor.engine.streams import Capture, Inbox, interruptible, uninterrupted
-from tutor.engine.time_left import TimeLeft
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Remark
@@ -114,11 +114,7 @@ class Server:
     """The number of the OpenLesson that the events are marked with."""
     paused: PausedRuns | None = None
     """The lesson's runs, while an exercise has a run of its own."""
-    target: int | None = None
-    """The epoch that a run is on its way to; None while nothing runs."""
-    rate: float = 0.0
-    seconds_left: float | None = None
-    """Of the run on its way to `target`, once that is known."""
+    progress: RunProgress = field(default_factory=RunProgress)
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
@@ -261,7 +257,7 @@ class Server:
         if self.runs is not None and self.paused is None:
             with self.capture.muted():
                 self.runs.close()
-        self.runs, self.opened, self.rate = None, None, 0.0
+        self.runs = self.opened = None
         self.inspector.forget()
 
     def _pause(self) -> PausedRuns | None:
@@ -349,23 +345,22 @@ class Server:
 
         Returns whether the run came there.
         """
-        self.target, self.inbox.has_painted = epoch, True
+        self.inbox.has_painted = True
+        self.progress.begin(epoch, runs.current.epochs_done)
         try:
-            self._train(runs, epoch, time.perf_counter(), runs.current.at.epoch)
+            self._train(runs, epoch)
         finally:
-            self.target = self.seconds_left = None
+            self.progress = RunProgress()
         return runs.current.at.epoch >= epoch and runs.current.at_end
 
-    def _train(self, runs: Runs, epoch: int, started: float, first: int) -> None:
-        diverged, time_left = runs.current.frame().diverged, TimeLeft(epoch)
-        time_left.at(runs.current.epochs_done)
+    def _train(self, runs: Runs, epoch: int) -> None:
+        diverged = runs.current.frame().diverged
         while (run := runs.current).at.epoch < epoch or not run.at_end:
             if not self._do_waiting():
                 break
             run = runs.current  # a change in the past continues as another run
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
-            self.rate = (run.at.epoch - first) / (time.perf_counter() - started)
-            self.seconds_left = time_left.at(run.epochs_done)
+            self.progress.advance(run.epochs_done)
             if self.inbox.has_painted and run.at.epoch < epoch:
                 self._show(frame=frame)
                 for ready in self.inspector.glance(runs, self._has_command):
@@ -402,7 +397,7 @@ class Server:
     ) -> None:
         runs = self.runs
         assert runs is not None
-        if not answers and self.target is not None:
+        if not answers and self.progress.target is not None:
             self.inbox.has_painted = False
         run, columns = runs.current, self.inspector.look.columns
         frame, infos = frame or run.frame(), runs.infos(columns)
@@ -415,9 +410,9 @@ class Server:
                 record=run.recipe,
                 curve=next(info.curve for info in infos if info.is_current),
                 furthest=run.furthest,
-                target=self.target,
-                rate=self.rate if self.target is not None else 0.0,
-                seconds_left=self.seconds_left,
+                target=self.progress.target,
+                rate=self.progress.rate,
+                seconds_left=self.progress.seconds_left,
                 printed=self.capture.unheard if run.has_run_again else None,
                 notes=notes or runs.notes or run.notes,
                 stopped=stopped,

@@ -1,4 +1,4 @@
-"""The seconds to the end of a long replay or run, told from how fast it has been so far."""
+"""The progress of a long replay or run: its speed so far, and the seconds to its end."""
 
 from __future__ import annotations
 
@@ -29,3 +29,25 @@ class TimeLeft:
         if passed < SURE_AFTER or way <= 0:
             return None
         return max(self._target - done, 0.0) * passed / way
+
+
+class RunProgress:
+    """The progress of a run to the end of an epoch; `target` is None while nothing runs."""
+
+    def __init__(self) -> None:
+        self.target: int | None = None
+        self.rate = 0.0
+        """Epochs a second."""
+        self.seconds_left: float | None = None
+        """None while it is not known."""
+
+    def begin(self, target: int, done: float) -> None:
+        """Start for this epoch, when so many epochs have been done."""
+        self.target = target
+        self._started, self._first, self._time_left = time.perf_counter(), done, TimeLeft(target)
+        self._time_left.at(done)
+
+    def advance(self, done: float) -> None:
+        """Measure, now that so many epochs have been done."""
+        self.rate = (done - self._first) / (time.perf_counter() - self._started)
+        self.seconds_left = self._time_left.at(done)
