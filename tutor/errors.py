@@ -1,7 +1,7 @@
 """The errors that a person is shown.
 
-Each error's text is one line fit for the terminal: what is wrong, where, and what to
-do. Code that fails in a way not listed here is a bug and may show a traceback.
+Each error's text, or the sentence for its code, is one line fit for the terminal: what is wrong,
+where, and what to do. Code that fails in a way not listed here is a bug and may show a traceback.
 """
 
 
@@ -35,12 +35,16 @@ class RunError(TutorError):
     """A run that can't do what it was asked to do, or a lesson's own code that raised."""
 
 
-class Refused(RunError):
-    """A refusal of a run: a code, which `tutor.wording` has a sentence for, and its parameters."""
+class CodedError(TutorError):
+    """An error as a code, which `tutor.wording` has a sentence for, and its parameters."""
 
     def __init__(self, code: str, **values: object) -> None:
         super().__init__(f"{code}: {values}")
         self.code, self.values = code, values
+
+
+class Refused(CodedError, RunError):
+    """A refusal of a run."""
 
     @property
     def is_usage(self) -> bool:
@@ -56,8 +60,8 @@ class EngineError(TutorError):
     """The child process that holds the run can't be started or has ended."""
 
 
-class ProgressError(TutorError):
-    """The progress file can't be read or written."""
+class ProgressError(CodedError):
+    """The progress file, or a file to import, can't be read or written."""
 
 
 class UsageError(TutorError):

@@ -14,7 +14,7 @@ import pytest
 from tests.progress.conftest import Open, deed
 from tutor.errors import ProgressError
 from tutor.progress import database
-from tutor.progress.store import Store
+from tutor.progress.store import SetAside, Store
 
 PAGE = 4096
 
@@ -54,6 +54,12 @@ def no_column(file: Path) -> None:
 DAMAGE = [not_a_database, no_header, truncated, corrupt_pages, no_tables, no_column]
 
 
+def reason_of(store: Store) -> object:
+    """Why nothing is kept now."""
+    assert store.trouble is not None
+    return store.trouble.values["reason"]
+
+
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
 def test_a_damaged_file_is_told_and_set_aside_and_a_new_one_begun(
     whole: Path, opened: Open, damage: Callable[[Path], None]
@@ -63,14 +69,14 @@ def test_a_damaged_file_is_told_and_set_aside_and_a_new_one_begun(
     store = opened()
     (aside,) = [path for path in whole.parent.iterdir() if ".damaged-" in path.name]
     assert aside.read_bytes() == was
-    assert f"was damaged and is set aside as {aside.name};" in store.notice
-    assert "\n" not in store.notice
-    assert store.trouble == ""
+    assert store.set_aside is not None
+    assert store.set_aside.name == aside.name
+    assert store.trouble is None
     store.add([deed(exercise="new")])
     store.close()
     again = opened()
     assert "new" in {summary.exercise for summary in again.exercises()}
-    assert again.notice == ""
+    assert again.set_aside is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,8 @@ def test_what_can_still_be_read_is_saved(
     store = opened()
     records = store.records()
     assert least <= len(records) <= 202
-    assert f"; {len(records)} entries of it could be saved" in store.notice
+    assert store.set_aside is not None
+    assert store.set_aside.saved == len(records)
 
 
 def test_what_can_not_be_saved_lies_where_it_was_set_aside(
@@ -96,7 +103,8 @@ def test_what_can_not_be_saved_lies_where_it_was_set_aside(
     with monkeypatch.context() as patch:
         patch.setattr(database, "add", full)
         store = opened()
-    assert "; 0 entries of it could be saved" in store.notice
+    assert store.set_aside is not None
+    assert store.set_aside.saved == 0
     store.add([deed()])
     assert len(store.records()) == 1
 
@@ -108,17 +116,17 @@ def test_damage_that_is_found_in_mid_session_costs_nothing_new(whole: Path, open
         other.execute("PRAGMA user_version = 1")  # the open store is to look at the file again
         other.commit()
     store.add([deed(exercise="new")])
-    assert "was damaged" in store.notice
+    assert store.set_aside is not None
     assert "new" in {summary.exercise for summary in store.exercises()}
 
 
 def test_two_tutors_that_find_the_same_damage_set_it_aside_once(whole: Path) -> None:
     not_a_database(whole)
 
-    def write(_: int) -> str:
+    def write(_: int) -> SetAside | None:
         with closing(Store(whole, patience=10)) as store:
             store.add([deed()])
-            return store.notice
+            return store.set_aside
 
     with ThreadPoolExecutor(4) as pool:
         notices = list(pool.map(write, range(4)))
@@ -133,7 +141,7 @@ def test_an_empty_file_is_a_new_one(file: Path, opened: Open) -> None:
     file.touch()
     store = opened()
     store.add([deed()])
-    assert (store.trouble, store.notice) == ("", "")
+    assert (store.trouble, store.set_aside) == (None, None)
 
 
 def test_a_newer_tutors_file_is_read_and_left_as_it_is(whole: Path, opened: Open) -> None:
@@ -141,9 +149,9 @@ def test_a_newer_tutors_file_is_read_and_left_as_it_is(whole: Path, opened: Open
         connection.execute("PRAGMA user_version = 99")
     was = whole.read_bytes()
     store = opened()
-    assert "newer version of the tutor" in store.trouble
+    assert reason_of(store) == "newer"
     assert len(store.exercises()) == 200
-    with pytest.raises(ProgressError, match="newer version"):
+    with pytest.raises(ProgressError, match="newer"):
         store.add([deed()])
     assert whole.read_bytes() == was
 
@@ -154,8 +162,8 @@ def test_another_programs_database_is_left_as_it_is(file: Path, opened: Open) ->
         connection.execute("CREATE TABLE photos (name)")
     was = file.read_bytes()
     store = opened()
-    assert "another program's database" in store.trouble
-    with pytest.raises(ProgressError, match="TUTOR_PROGRESS"):
+    assert reason_of(store) == "foreign"
+    with pytest.raises(ProgressError, match="foreign"):
         store.add([deed()])
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     assert file.read_bytes() == was
@@ -182,10 +190,10 @@ def link_to_nowhere(file: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "why"),
     [
-        (folder_in_its_place, "it is a folder"),
-        (pipe_in_its_place, "it is no ordinary file"),
-        (file_in_place_of_its_folder, "a file is in the place of its folder"),
-        (link_to_nowhere, "it may not be written"),
+        (folder_in_its_place, "is_folder"),
+        (pipe_in_its_place, "not_ordinary"),
+        (file_in_place_of_its_folder, "file_for_folder"),
+        (link_to_nowhere, "read_only"),
     ],
 )
 def test_a_place_where_no_file_can_be_is_told(
@@ -193,10 +201,10 @@ def test_a_place_where_no_file_can_be_is_told(
 ) -> None:
     what(file)
     store = opened()
-    assert store.trouble == f"progress is not kept: {why} ({file})"
-    with pytest.raises(ProgressError, match="not kept"):
+    assert reason_of(store) == why
+    with pytest.raises(ProgressError, match="not_kept"):
         store.add([deed()])
-    with pytest.raises(ProgressError, match="not kept"):
+    with pytest.raises(ProgressError, match="not_kept"):
         store.exercises()
 
 
@@ -207,10 +215,10 @@ def test_a_file_that_may_only_be_read_is_read(
     whole.parent.chmod(0o555)
     as_nobody()
     store = opened()
-    assert store.trouble == f"progress is not kept: it may not be written ({whole})"
+    assert reason_of(store) == "read_only"
     assert len(store.exercises()) == 200
     assert store.trouble
-    with pytest.raises(ProgressError, match="may not be written"):
+    with pytest.raises(ProgressError, match="read_only"):
         store.add([deed()])
 
 
@@ -219,7 +227,7 @@ def test_a_folder_that_may_not_be_written_is_told(
 ) -> None:
     file.parent.parent.chmod(0o555)
     as_nobody()
-    assert opened().trouble == f"progress is not kept: permission denied ({file})"
+    assert reason_of(opened()) == "system"
 
 
 def test_a_damaged_file_that_can_not_be_set_aside_is_told(
@@ -229,7 +237,7 @@ def test_a_damaged_file_that_can_not_be_set_aside_is_told(
     whole.chmod(0o444)
     whole.parent.chmod(0o555)
     as_nobody()
-    assert "damaged and can't be set aside, permission denied" in opened().trouble
+    assert reason_of(opened()) == "not_set_aside"
 
 
 def test_a_full_disk_is_told_and_written_to_when_there_is_room(opened: Open) -> None:
@@ -238,10 +246,10 @@ def test_a_full_disk_is_told_and_written_to_when_there_is_room(opened: Open) -> 
     pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
     store._connection.execute(f"PRAGMA max_page_count = {pages}")
     lot = [deed(exercise=f"e{n}") for n in range(500)]
-    with pytest.raises(ProgressError, match="the disk is full"):
+    with pytest.raises(ProgressError, match="disk_full"):
         store.add(lot)
-    assert "the disk is full" in store.trouble
+    assert reason_of(store) == "disk_full"
     assert len(store.exercises()) == 1
     store._connection.execute("PRAGMA max_page_count = 10000")
     assert store.add(lot).deeds == 500
-    assert store.trouble == ""
+    assert store.trouble is None

@@ -24,7 +24,7 @@ from tutor.cli.parsers import (
     WITH_SCRIPT,
     make_parser,
 )
-from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
+from tutor.errors import FileThere, ProgressError, Refused, RunError, TutorError, UsageError
 from tutor.plain import plain
 from tutor.protocol.frame import Remark
 
@@ -80,6 +80,10 @@ def _fail(error: TutorError) -> int:
 
 
 def _text(error: TutorError) -> str:
+    if isinstance(error, ProgressError):
+        from tutor.wording.notices import progress_error_text  # noqa: PLC0415 - likewise
+
+        return progress_error_text(error)
     if not isinstance(error, Refused):
         return str(error)
     from tutor.wording.engine_notes import note_text  # noqa: PLC0415 - likewise

@@ -31,6 +31,7 @@ from tutor.progress.records import (
 )
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of, read_lines
+from tutor.wording.notices import progress_error_text, set_aside_text
 from tutor.wording.number_format import counted
 from tutor.wording.table import columns, cut
 
@@ -138,7 +139,7 @@ def json_of(found: Sequence[Overview], chapters: Sequence[ChapterOverview], stor
     last = _last(found)
     shown = {
         "file": str(store.file),
-        "trouble": store.trouble,
+        "trouble": progress_error_text(store.trouble) if store.trouble else "",
         "last": last.slug if last else None,
         "chapters": [_chapter_json(chapter) for chapter in chapters],
         "lessons": [_lesson_json(overview) for overview in found],
@@ -290,11 +291,11 @@ def _open() -> Iterator[Store]:
     """The progress file; a problem that does not stop the command is printed."""
     store = Store(progress_file())
     try:
-        if store.notice:
-            warn(store.notice)
+        if store.set_aside:
+            warn(set_aside_text(store.set_aside))
         yield store
         if store.trouble:
-            warn(store.trouble)
+            warn(progress_error_text(store.trouble))
     finally:
         store.close()
 
@@ -380,9 +381,9 @@ def _read(path: Path, name: str) -> bytes:
             with path.open("rb") as file:
                 data = file.read(_LIMIT + 1)
     except OSError as error:
-        raise ProgressError(one_line(f"{name}: can't be read: {error.strerror}")) from None
+        raise ProgressError("unreadable", file=name, words=error.strerror) from None
     if len(data) > _LIMIT:
-        raise ProgressError(f"{name}: too long to be progress")
+        raise ProgressError("too_long", file=name)
     return data
 
 

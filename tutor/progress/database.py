@@ -219,6 +219,10 @@ _ROOM = 64 * 1024
 _READ_A_LITTLE = "SELECT count(*) FROM sqlite_master"
 
 
+class NotOrdinary(sqlite3.OperationalError):
+    """The error for a pipe, a socket or a device in the file's place."""
+
+
 def connect(file: Path, patience: float, **query: str) -> sqlite3.Connection:
     """Open the file, without automatic transactions.
 
@@ -227,7 +231,7 @@ def connect(file: Path, patience: float, **query: str) -> sqlite3.Connection:
     """
     # A pipe would be waited for. (These raise nothing where a folder may not be looked into.)
     if os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file)):
-        raise sqlite3.OperationalError("it is no ordinary file")
+        raise NotOrdinary
     words = "&".join(f"{key}={value}" for key, value in query.items())
     connection = sqlite3.connect(
         f"file:{quote(os.fsencode(file))}?{words}",
@@ -308,22 +312,31 @@ def is_damage(error: Exception) -> bool:
 
 
 def reason(file: Path, error: Exception) -> str:
-    """The reason why the file can't be used, in a few words."""
+    """The code of the reason why the file can't be used; `system` for what the system says."""
     if isinstance(error, (FileExistsError, NotADirectoryError)):
-        return "a file is in the place of its folder"
+        return "file_for_folder"
     if isinstance(error, OSError):
-        return one_line(error.strerror or str(error)).lower()
+        return "system"
     if file.is_dir():
-        return "it is a folder"
+        return "is_folder"
+    if isinstance(error, NotOrdinary):
+        return "not_ordinary"
     code = _code(error)
     if code in _DAMAGE:
-        return "it is damaged"
+        return "damaged"
     if code in _BUSY:
-        return "another program is writing it"
+        return "busy"
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(file.parent)):
-        return "the disk is full"
+        return "disk_full"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        return "it may not be written"
+        return "read_only"
+    return "system"
+
+
+def words_of(error: Exception) -> str:
+    """What the system says of an error."""
+    if isinstance(error, OSError):
+        return one_line(error.strerror or str(error)).lower()
     return one_line(str(error))
 
 

@@ -10,12 +10,11 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from tutor.errors import ProgressError
-from tutor.plain import one_line
 from tutor.progress import database
 from tutor.progress.database import (
     check_whole,
@@ -27,6 +26,7 @@ from tutor.progress.database import (
     reason,
     salvage,
     set_aside,
+    words_of,
     write_safely,
 )
 from tutor.progress.records import (
@@ -86,8 +86,14 @@ def _summary(row: dict[str, Any]) -> ExerciseSummary:
 
 T = TypeVar("T")
 
-_NEWER = "it was written by a newer version of the tutor; update this one"
-_FOREIGN = "it is another program's database; let TUTOR_PROGRESS name another file"
+
+class SetAside(NamedTuple):
+    """A damaged file that was set aside."""
+
+    name: str
+    """The name that it has now."""
+    saved: int
+    """The number of its records that could be read, and are in the new file."""
 
 
 class Store:
@@ -101,10 +107,10 @@ class Store:
     def __init__(self, file: Path, patience: float = 2.0) -> None:
         """`patience`: seconds to wait for another program that is writing the file."""
         self.file = file
-        self.trouble = ""
-        """One line on the current problem; empty if there is none."""
-        self.notice = ""
-        """One line on a damaged file that was set aside."""
+        self.trouble: ProgressError | None = None
+        """The reason why nothing can be written now."""
+        self.set_aside: SetAside | None = None
+        """The damaged file that was here before."""
         self._patience = patience
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
@@ -204,7 +210,7 @@ class Store:
                 result = self._work(work)
             except sqlite3.Error as again:
                 raise self._failed(again) from again
-        self.trouble = ""
+        self.trouble = None
         return result
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -227,7 +233,7 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise self._failed(error) from error
-        self.trouble = ""
+        self.trouble = None
 
     def _opened(self) -> sqlite3.Connection:
         """The open and checked file. Raises sqlite3.Error, OSError or ProgressError."""
@@ -235,7 +241,7 @@ class Store:
         try:
             state = database.state_of(connection)
             if state in ("newer", "foreign"):
-                raise self._failed(_NEWER if state == "newer" else _FOREIGN)
+                raise self._failed(state)
             check_whole(connection)
             if state == "broken":
                 raise damage("tables are missing")
@@ -259,14 +265,9 @@ class Store:
             try:
                 aside = set_aside(self.file)
             except OSError as error:
-                why = f"it is damaged and can't be set aside, {reason(self.file, error)}"
-                raise self._failed(why) from error
+                raise self._failed("not_set_aside", words_of(error)) from error
             self._connection = self._opened()
-        saved = self._save(salvage(aside))
-        self.notice = one_line(
-            f"the progress file was damaged and is set aside as {aside.name}; "
-            f"{saved} {'entry' if saved == 1 else 'entries'} of it could be saved"
-        )
+        self.set_aside = SetAside(aside.name, self._save(salvage(aside)))
 
     def _save(self, records: list[Record]) -> int:
         """Write the records of a damaged file; returns their number."""
@@ -278,11 +279,12 @@ class Store:
             return 0
         return len(records)
 
-    def _failed(self, why: Exception | str) -> ProgressError:
-        """The error to raise; `trouble` says it too."""
-        words = why if isinstance(why, str) else reason(self.file, why)
-        self.trouble = one_line(f"progress is not kept: {words} ({self.file})")
-        return ProgressError(self.trouble)
+    def _failed(self, why: Exception | str, words: str = "") -> ProgressError:
+        """The error to raise, by its reason; it is kept as `trouble` too."""
+        if isinstance(why, Exception):
+            words, why = words_of(why), reason(self.file, why)
+        self.trouble = ProgressError("not_kept", reason=why, words=words, file=str(self.file))
+        return self.trouble
 
     def _is_still_there(self) -> bool:
         """Whether the open file still has this name: another tutor may have set it aside."""

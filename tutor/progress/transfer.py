@@ -23,7 +23,6 @@ import msgspec
 import platformdirs
 
 from tutor.errors import ProgressError
-from tutor.plain import one_line
 from tutor.progress.records import APP, DraftRecord, Moment, Record, now
 
 FORMAT = "gradient-tutor progress"
@@ -64,25 +63,16 @@ def _check_header(number: int, line: bytes, name: str) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         header = None
     if header is None or header.format != FORMAT:
-        raise ProgressError(
-            one_line(f"{name}:{number}: this is not a file of `tutor progress export`")
-        )
+        raise ProgressError("not_exported", place=f"{name}:{number}")
     if header.version > VERSION:
-        raise ProgressError(
-            one_line(f"{name}:{number}: written by a newer version of the tutor; update this one")
-        )
+        raise ProgressError("exported_by_newer", place=f"{name}:{number}")
 
 
 def _read(line: bytes, where: str) -> Record:
     try:
         record: Record = _record.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProgressError(
-            one_line(
-                f"{where}: not a line that `tutor progress export` writes: {error}; "
-                "nothing was imported"
-            )
-        ) from None
+        raise ProgressError("line_not_exported", place=where, words=str(error)) from None
     return msgspec.structs.replace(_unsealed(record), at=min(record.at, now()))
 
 

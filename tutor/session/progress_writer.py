@@ -41,7 +41,7 @@ from tutor.session.journal import (
 from tutor.session.run_view import Notice
 
 if TYPE_CHECKING:
-    from tutor.progress.store import Store
+    from tutor.progress.store import SetAside, Store
     from tutor.progress.transfer import Seals
 
 
@@ -147,7 +147,8 @@ class ProgressWriter(Journal):
         """By lesson and exercise: the results so far."""
         self._places: dict[str, tuple[datetime, Bookmark | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
-        self._trouble = self._notice = ""
+        self._trouble: ProgressError | None = None
+        self._set_aside: SetAside | None = None
         self._unsaved = Notice()
         """The message about records that were not written in time."""
         self._closes_at: float | None = None
@@ -248,8 +249,10 @@ class ProgressWriter(Journal):
         with self._changed:
             if self._unsaved.code:
                 return self._unsaved
-            if text := self._trouble or self._notice:
-                return Notice("text", {"text": text})
+            if self._trouble is not None:
+                return Notice("progress_error", {"error": self._trouble})
+            if self._set_aside is not None:
+                return Notice("progress_set_aside", {"set_aside": self._set_aside})
             is_stuck = self._pending and time.monotonic() - self._pending.since > STUCK
             return Notice("progress_waits", {"file": str(self.file)}) if is_stuck else Notice()
 
@@ -280,7 +283,7 @@ class ProgressWriter(Journal):
             beside.start()
             beside.join(PATIENCE)
 
-    def _put_beside(self, batch: WriteBatch, why: str) -> None:
+    def _put_beside(self, batch: WriteBatch, why: ProgressError | None) -> None:
         """Write the records into another file, for `tutor progress import`."""
         from tutor.progress.transfer import lines_of  # noqa: PLC0415 - seldom needed
 
@@ -327,8 +330,10 @@ class ProgressWriter(Journal):
         # An error here must not end the lesson; `trouble` reports it.
         except Exception as error:  # noqa: BLE001
             with self._changed:
-                what = f"{type(error).__name__}: {error}"
-                self._trouble = one_line(f"progress is not kept: {what} ({self.file})")
+                words = one_line(f"{type(error).__name__}: {error}")
+                self._trouble = ProgressError(
+                    "not_kept", reason="system", words=words, file=str(self.file)
+                )
         finally:
             self._is_loaded.set()
 
@@ -420,7 +425,7 @@ class ProgressWriter(Journal):
 
     def _take_trouble(self, store: Store) -> None:
         with self._changed:
-            self._trouble, self._notice = store.trouble, store.notice
+            self._trouble, self._set_aside = store.trouble, store.set_aside
 
 
 def _records(

@@ -16,9 +16,11 @@ from tutor.protocol.frame import Remark
 from tutor.protocol.messages import ProcessEnded
 from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.inspections import remarks_text
-from tutor.wording.number_format import listed, setting, time_left
+from tutor.wording.number_format import counted, listed, setting, time_left
 
 if TYPE_CHECKING:
+    from tutor.errors import ProgressError
+    from tutor.progress.store import SetAside
     from tutor.session.attempt import CodePlace
     from tutor.session.run_view import Notice
 
@@ -269,6 +271,49 @@ def _exercise_skipped(values: Values, commands: Commands) -> Iterable[str]:
         yield from _last_exercise(values, commands)
 
 
+_NOT_KEPT: Mapping[str, str] = {
+    "file_for_folder": "a file is in the place of its folder",
+    "is_folder": "it is a folder",
+    "not_ordinary": "it is no ordinary file",
+    "damaged": "it is damaged",
+    "not_set_aside": "it is damaged and can't be set aside, {words}",
+    "busy": "another program is writing it",
+    "disk_full": "the disk is full",
+    "read_only": "it may not be written",
+    "newer": "it was written by a newer version of the tutor; update this one",
+    "foreign": "it is another program's database; let TUTOR_PROGRESS name another file",
+    "system": "{words}",
+}
+"""By reason."""
+
+_PROGRESS_ERRORS: Mapping[str, str] = {
+    "not_exported": "{place}: this is not a file of `tutor progress export`",
+    "exported_by_newer": "{place}: written by a newer version of the tutor; update this one",
+    "line_not_exported": (
+        "{place}: not a line that `tutor progress export` writes: {words}; nothing was imported"
+    ),
+    "unreadable": "{file}: can't be read: {words}",
+    "too_long": "{file}: too long to be progress",
+}
+
+
+def progress_error_text(error: ProgressError) -> str:
+    """The reason why progress is not kept, or not imported."""
+    template = _PROGRESS_ERRORS.get(error.code, "")
+    if error.code == "not_kept":
+        template = f"progress is not kept: {_NOT_KEPT[str(error.values['reason'])]} ({{file}})"
+    return one_line(template.format_map(error.values))
+
+
+def set_aside_text(found: SetAside) -> str:
+    """The fate of a damaged progress file."""
+    entries = counted(found.saved, "entry")
+    return one_line(
+        f"the progress file was damaged and is set aside as {found.name}; "
+        f"{entries} of it could be saved"
+    )
+
+
 def _progress_put_beside(values: Values, commands: Commands) -> Iterable[str]:
     yield f"{_why_unsaved(values)} is in {values['beside']}: `tutor progress import` takes it"
 
@@ -278,7 +323,9 @@ def _progress_lost(values: Values, commands: Commands) -> Iterable[str]:
 
 
 def _why_unsaved(values: Values) -> str:
-    why = values["why"] or f"progress is not kept: waiting for {values['file']}"
+    why = f"progress is not kept: waiting for {values['file']}"
+    if values["why"] is not None:
+        why = progress_error_text(values["why"])
     return f"{why}; what was done since"
 
 
@@ -294,6 +341,8 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "change_is_fixed": _change_is_fixed,
     "last_exercise": _last_exercise,
     "exercise_skipped": _exercise_skipped,
+    "progress_error": lambda values, _: [progress_error_text(values["error"])],
+    "progress_set_aside": lambda values, _: [set_aside_text(values["set_aside"])],
     "progress_put_beside": _progress_put_beside,
     "progress_lost": _progress_lost,
 }
