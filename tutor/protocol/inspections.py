@@ -335,7 +335,7 @@ class CodeFix(msgspec.Struct, frozen=True, kw_only=True):
     """The new lines, without the indentation of the place."""
     place: Literal["instead", "before", "after"] = "instead"
     epochs: int = 0
-    """The epoch of both losses; 0: the fork was not run."""
+    """The epoch of both losses, the last of the shorter run; 0: the fork was not run."""
     loss_with: float | None = None
     """None where the fork's loss is no single number."""
     loss_without: float | None = None

@@ -174,9 +174,9 @@ class Run(RunTimeline):
         """Run until the end of `epoch`."""
         return self._guarded(lambda: self._forward(epoch, until))
 
-    def advance(self, epoch: int) -> None:
+    def advance(self, epoch: int, until: Callable[[], bool] = never) -> None:
         """The same, where no frame is wanted, only figures."""
-        self._move(lambda: self._forward(epoch, never, for_frame=False))
+        self._move(lambda: self._forward(epoch, until, for_frame=False))
 
     def back(self, until: Callable[[], bool] = never) -> Frame:
         """Go to the frame before; at the very start, stay."""

@@ -226,7 +226,7 @@ def report_text(report: DoctorReport) -> str:
         if fork.loss_without is not None:
             without = f"it is {setting(fork.loss_without)}"
         texts.append(
-            f"With all {fork.fixes} fixes the loss after {fork.epochs} epochs is "
+            f"With all {fork.fixes} fixes the loss after {counted(fork.epochs, 'epoch')} is "
             f"{setting(fork.loss_with)}, without them {without}."
         )
     if report.taught:
@@ -250,8 +250,8 @@ def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
         return text
     without = "the code stops" if fix.loss_without is None else f"{setting(fix.loss_without)}"
     return (
-        f"{text} With it the loss after {fix.epochs} epochs is {setting(fix.loss_with)}, "
-        f"without it {without}."
+        f"{text} With it the loss after {counted(fix.epochs, 'epoch')} is "
+        f"{setting(fix.loss_with)}, without it {without}."
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tutor.analysis.doctor import examination
+from tutor.analysis.doctor import examination, forks
 from tutor.analysis.doctor.examination import examine
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.inspections import DoctorFinding
@@ -338,7 +339,19 @@ for epoch in range(4):
     assert not found_in(game)
 
 
+@pytest.fixture
+def limits() -> Iterator[None]:
+    """The limits of time that a lesson's process has."""
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time_limit, "_is_on", False)
+        time_limit.limit_expressions()
+        yield
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.mark.parametrize("epochs", [2, 9])
+@pytest.mark.usefixtures("limits")
 def test_code_without_an_end_behind_the_loop_ends_the_examination(
     epochs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,13 +369,42 @@ print(((w - 3) ** 2).item())
 while True:
     pass
 """
-    before = signal.getsignal(signal.SIGALRM)
     monkeypatch.setattr(examination, "SECONDS_TO_THE_END", 0.2)
-    monkeypatch.setattr(time_limit, "_is_on", False)
-    time_limit.limit_expressions()
-    try:
-        report = examine(script_of(text), compiled=script_programs)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    report = examine(script_of(text), compiled=script_programs)
     assert not report.is_complete
     assert not report.findings
+
+
+SUMMED_UNTIL_SMALL = """\
+import torch
+w = torch.zeros(1, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.2)
+loss = torch.ones(())
+while loss.item() > 0.01:
+    loss = (w - 3) ** 2
+    loss.backward()
+    optimizer.step()
+{rest}
+"""
+"""Converges with a reset only."""
+
+
+def test_fork_ends_with_its_loop_and_both_losses_are_of_that_epoch() -> None:
+    """What follows the loop is not run by the fork, in which the loop has an end."""
+    found = found_in(SUMMED_UNTIL_SMALL.format(rest="raise RuntimeError('the rest has run')"))
+    fix = found["gradients_not_reset"].fix
+    assert fix is not None
+    assert fix.epochs == 8
+    assert fix.loss_with == pytest.approx(9 * 0.36**7, rel=1e-3)
+    assert fix.loss_without == pytest.approx(0.1291, rel=1e-2)
+
+
+@pytest.mark.usefixtures("limits")
+def test_fork_that_takes_long_within_a_phase_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SUMMED_UNTIL_SMALL.replace("    loss.back", "    wait(loss)\n    loss.back").replace(
+        "loss = torch", "def wait(loss):\n    while 0.15 < loss < 0.16:\n        pass\nloss = torch"
+    )
+    monkeypatch.setattr(forks, "SECONDS", 0.3)
+    fix = found_in(text.format(rest=""))["gradients_not_reset"].fix
+    assert fix is not None
+    assert fix.epochs == 0

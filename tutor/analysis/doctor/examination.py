@@ -1,148 +1,27 @@
-"""The examination of a run: its second run, step by step, and forks in which a fix is made."""
+"""The examination of a run: a second run of the same code, stepped under the eyes of the rules."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 
-import msgspec
-
+from tutor.analysis.doctor.bounds import is_at_loop_end, run_in_loop, time_bound
+from tutor.analysis.doctor.forks import Compiled, Forks
 from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
 from tutor.analysis.doctor.rules import RULES, is_taught
-from tutor.analysis.doctor.source_code import SourceCode, with_fix
+from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
-from tutor.errors import RunError
-from tutor.lesson.model import SETUP, Block, Fence, Lesson, Section
+from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import RunRecipe, settings_of
-from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, ForkLosses
+from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.training.devices import untouched_randomness
 from tutor.training.loop import LessonRaised
 from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run
-from tutor.training.time_limit import TookTooLong, limited
+from tutor.training.time_limit import TookTooLong
 from tutor.training.timeline import never
-from tutor.training.values import named, to_numpy
-
-FORK_EPOCHS = 10
-"""The epoch whose losses are compared."""
-
-FORK_SECONDS = 10.0
-"""The time that one fork may take; the losses of a slower one are not known."""
-
-Compiled = Callable[[Lesson], Mapping[str, Program]]
-"""Makes the programs of a lesson, or of a script. Raises RunError."""
-
-
-class Forks:
-    """Runs of fixed code beside a patient's."""
-
-    def __init__(self, patient: Patient, compiled: Compiled) -> None:
-        self._patient, self._compiled = patient, compiled
-        self._without: tuple[float | None, bool] | None = None
-
-    def tried(self, finding: DoctorFinding) -> DoctorFinding:
-        """The finding with both losses of its fix; without the fix if that does not run."""
-        fix, patient = finding.fix, self._patient
-        if fix is None or patient.until():
-            return finding
-        fixed = fixed_lesson(patient.lesson, patient.recipe.mode, fix)
-        if fixed is None:
-            return msgspec.structs.replace(finding, fix=None)
-        try:
-            loss, is_there = self._loss_of(self._compiled(fixed))
-        except (RunError, SyntaxError) as error:
-            _raise_if_stopped(error)
-            return msgspec.structs.replace(finding, fix=None)
-        if not is_there:
-            return finding
-        without, is_there = self._loss_without()
-        if not is_there:
-            return finding
-        tried = msgspec.structs.replace(
-            fix, epochs=self._epochs, loss_with=loss, loss_without=without
-        )
-        return msgspec.structs.replace(finding, fix=tried)
-
-    def together(self, findings: Iterable[DoctorFinding]) -> ForkLosses | None:
-        """The losses with all fixes of these findings; None unless there are several that run."""
-        patient = self._patient
-        fixes = {f.fix for f in findings if f.fix is not None and f.fix.loss_with is not None}
-        lesson, below, count = patient.lesson, sys.maxsize, 0
-        for fix in sorted(fixes, key=lambda fix: fix.line, reverse=True):
-            # From below: the lines above stay where they are.
-            fixed = fixed_lesson(lesson, patient.recipe.mode, fix) if fix.end_line < below else None
-            if fixed is not None:
-                lesson, below, count = fixed, fix.line, count + 1
-        if count < 2 or patient.until():
-            return None
-        try:
-            loss, is_there = self._loss_of(self._compiled(lesson))
-        except (RunError, SyntaxError) as error:
-            _raise_if_stopped(error)
-            return None
-        without, _ = self._loss_without()
-        if loss is None or not is_there:
-            return None
-        return ForkLosses(fixes=count, epochs=self._epochs, loss_with=loss, loss_without=without)
-
-    @property
-    def _epochs(self) -> int:
-        program = self._patient.programs[self._patient.recipe.mode]
-        return min(FORK_EPOCHS, program.epochs)
-
-    def _loss_without(self) -> tuple[float | None, bool]:
-        if self._without is None:
-            try:
-                self._without = self._loss_of(self._patient.programs)
-            except LessonRaised as error:
-                _raise_if_stopped(error)
-                self._without = (None, True)
-        return self._without
-
-    def _loss_of(self, programs: Mapping[str, Program]) -> tuple[float | None, bool]:
-        """The loss after so many epochs, and whether it came so far. Raises RunError."""
-        patient, recipe = self._patient, self._patient.recipe
-        mode = recipe.mode if recipe.mode in programs else next(iter(programs))
-        start = (mode, recipe.device, recipe.learning_rate, recipe.seed)
-        deadline = time.monotonic() + FORK_SECONDS
-        run = Run(programs, *start, quiet=patient.quiet)
-        try:
-            run.run_to(self._epochs, lambda: patient.until() or time.monotonic() > deadline)
-            found = to_numpy(run.loop.loss())
-        finally:
-            run.close()
-        loss = float(found.reshape(())) if found is not None and found.size == 1 else None
-        return loss, run.at.epoch >= self._epochs
-
-
-def _raise_if_stopped(error: Exception) -> None:
-    """Raise it again if it is the learner's wish to stop."""
-    if isinstance(error, LessonRaised) and error.stopped:
-        raise error
-
-
-def fixed_lesson(lesson: Lesson, mode: str, fix: CodeFix) -> Lesson | None:
-    """The lesson, or the script, with a fix made in its code; None if it can't be made."""
-    if lesson.script is not None:
-        text = with_fix(lesson.source, fix)
-        return None if text is None else msgspec.structs.replace(lesson, source=text)
-    sections = tuple(_fixed(section, mode, fix) for section in lesson.sections)
-    if sections == lesson.sections:
-        return None
-    return msgspec.structs.replace(lesson, sections=sections)
-
-
-def _fixed(section: Section, mode: str, fix: CodeFix) -> Section:
-    blocks: list[Block] = []
-    for block in section.blocks:
-        text = None
-        if isinstance(block, Fence) and section.phase and block.runs_in(mode):
-            text = with_fix(block.code, fix, block.line)
-        blocks.append(block if text is None else msgspec.structs.replace(block, code=text))
-    return msgspec.structs.replace(section, blocks=tuple(blocks))
-
+from tutor.training.values import named
 
 EPOCHS = 3
 """Epochs that are examined phase by phase: most mistakes show in the second."""
@@ -231,18 +110,6 @@ def _patient(
     return Patient(lesson, programs, recipe, run, source, quiet, until)
 
 
-@contextmanager
-def _limited() -> Iterator[None]:
-    """Raise TookTooLong after a while: behind a script's loop may be another one, hours long."""
-    try:
-        with limited(SECONDS_TO_THE_END, ends_process=False):
-            yield
-    except LessonRaised as error:
-        if isinstance(error.__cause__, TookTooLong):
-            raise error.__cause__ from None
-        raise
-
-
 class _Examination:
     """The steps of one examination, and what its rules have found."""
 
@@ -288,11 +155,11 @@ class _Examination:
     def _step(self) -> bool:
         """Run the next step; whether it raised nothing. Raises LessonRaised if it is stopped."""
         patient, error, loop = self._patient, None, self._patient.run.loop
-        phase, is_rest = loop.next_phase_name(), loop.at_end and loop.is_at_loop_end
+        phase, is_rest = loop.next_phase_name(), is_at_loop_end(patient.run)
         self._each(lambda rule: rule.before(self._moment(phase, [])))
         with self._recorder.recording() as calls:
             try:
-                with _limited() if is_rest else nullcontext():
+                with time_bound(SECONDS_TO_THE_END) if is_rest else nullcontext():
                     patient.run.advance_phase()
             except LessonRaised as raised:
                 if raised.stopped:
@@ -325,10 +192,12 @@ class _Examination:
         patient, until = self._patient, self._within_time()
         for epochs in sorted({rule.epochs for rule in self._rules if rule.epochs}):
             is_last = epochs == TO_THE_END
-            until_then = self._within_time(SECONDS_TO_THE_END) if is_last else until
             try:
-                with _limited() if is_last else nullcontext():
-                    patient.run.run_to(max(epochs, patient.epoch), until_then)
+                if is_last:
+                    with time_bound(SECONDS_TO_THE_END):
+                        patient.run.run_to(epochs, self._within_time(SECONDS_TO_THE_END))
+                else:
+                    run_in_loop(patient.run, epochs, until)
             except LessonRaised as error:
                 if error.stopped:
                     raise

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from msgspec.structs import replace
 
+from tutor.analysis.doctor.bounds import is_at_loop_end
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.errors import RunError
 from tutor.protocol.inspections import CodeFix, DoctorFinding
@@ -96,6 +97,8 @@ class SeedRule(DoctorRule):
             return None
         try:
             for _ in range(_MOST_STEPS):
+                if is_at_loop_end(run):
+                    return None
                 run.advance_phase()
                 if (loss := _loss_of(run)) is not None or self.patient.until():
                     return loss
