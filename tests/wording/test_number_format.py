@@ -51,6 +51,23 @@ def test_the_time_left_is_rounded_as_a_person_would(seconds: float | None, words
     assert number_format.time_left(seconds) == words
 
 
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (0.0, ""),
+        (120.4, "120 epochs/s"),
+        (99.7, "100 epochs/s"),
+        (1.44, "1.4 epochs/s"),
+        (0.435, "2.3 s/epoch"),
+        (1 / 89, "89 s/epoch"),
+        (1 / 270, "4.5 min/epoch"),
+        (1 / 7200, "2 h/epoch"),
+    ],
+)
+def test_slow_epochs_are_told_by_their_time(rate: float, words: str) -> None:
+    assert number_format.speed(rate) == words
+
+
 def test_no_gradient_is_shown_as_none_and_never_as_zero() -> None:
     assert number_format.short(NONE) == "None"
     assert number_format.short(Value((0.0,))) == "0"

@@ -28,7 +28,7 @@ from tutor.protocol.messages import (
 from tutor.session.pending import Engine
 from tutor.session.session import Session
 from tutor.wording.engine_notes import process_end
-from tutor.wording.number_format import time_left
+from tutor.wording.number_format import speed, time_left
 
 TICK = 0.5
 """Seconds between two checks for a command that takes long."""
@@ -131,8 +131,8 @@ class EventListener:
             self._last_progress = now
             loss = f", the loss is {spoken_value(event.frame.loss)}"
             said = loss if is_known(event.frame.loss) else ""
-            left = time_left(event.seconds_left)
-            said += f", {left}" if left else ""
+            known = filter(None, (speed(event.rate, " per "), time_left(event.seconds_left)))
+            said += "".join(f", {one}" for one in known)
             self._writer.say(f"Epoch {event.frame.at.epoch} of {event.target}{said}.")
 
     def _on_silence(self) -> None:

@@ -342,7 +342,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
     printed: str | None = None
     """The text of this epoch up to here, where the epoch has run again in silence to get here."""
     rate: float = 0.0
-    """Epochs a second while running."""
+    """Epochs a second while running; 0 where that is not known yet."""
     seconds_left: float | None = None
     """The time that the run will still take, about; None while that can't be known."""
     notes: tuple[Remark, ...] = ()

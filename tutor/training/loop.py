@@ -167,6 +167,11 @@ class Loop:
         return None
 
     @property
+    def part_done(self) -> float:
+        """The part of this epoch that has run, about."""
+        return self.step / self.steps if self.steps else 1.0
+
+    @property
     def is_at_loop_end(self) -> bool:
         """Of a script: whether its loop is at its end, so that the rest of it comes next."""
         return False

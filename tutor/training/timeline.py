@@ -208,8 +208,7 @@ class RunTimeline:
     @property
     def epochs_done(self) -> float:
         """The epochs that have run, with the part of this one, about."""
-        loop = self.loop
-        return max(loop.epoch - 1 + (loop.step / loop.steps if loop.steps else 1.0), 0.0)
+        return max(self.loop.epoch - 1 + self.loop.part_done, 0.0)
 
     @property
     def program(self) -> Program:

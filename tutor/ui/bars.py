@@ -19,7 +19,7 @@ from tutor.ui.commands import KEYS, AppCommand, footer
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
-from tutor.wording.number_format import of_batches, setting, time_left
+from tutor.wording.number_format import of_batches, setting, speed, time_left
 
 if TYPE_CHECKING:
     from tutor.session.attempt import Attempt
@@ -178,10 +178,9 @@ def _next(view: RunView | None) -> Iterable[Piece]:
 def _progress(view: RunView, width: int) -> Content:
     target, epoch = view.target or 1, view.epoch
     if view.lesson.script is not None and not view.lesson.script.is_counted:
-        return line(f"Epoch {epoch} · {view.rate:.0f} epochs/s · r pauses")
-    left = time_left(view.seconds_left)
-    rate = f"{view.rate:.0f} epochs/s" + (f" · {left}" if left else "")
-    words = f" epoch {epoch} of {target} · {rate} · r pauses"
+        return line(PART.join(filter(None, (f"Epoch {epoch}", speed(view.rate), "r pauses"))))
+    figures = f"epoch {epoch} of {target}", speed(view.rate), time_left(view.seconds_left)
+    words = " " + PART.join(filter(None, (*figures, "r pauses")))
     cells = max(5, width - len(words) - 2)
     done = min(cells, cells * epoch // max(1, target))
     return line(("█" * done, text_styles.CURVE), ("░" * (cells - done), text_styles.DIM), words)

@@ -51,6 +51,22 @@ def time_left(seconds: float | None) -> str:
     return f"about {seconds:.0f} s left" if seconds >= 1 else "less than 1 s left"
 
 
+def speed(rate: float, per: str = "/") -> str:
+    """`120 epochs/s`, `2.3 s/epoch`, `4.5 min/epoch`; empty if it is not known."""
+    if not rate > 0:
+        return ""
+    if rate >= 1:
+        return f"{_two_digits(rate)} epochs{per}s"
+    seconds = 1 / rate
+    units = (("h", 3600), ("min", 60), ("s", 1))
+    unit, size = next(one for one in units if seconds >= 1.5 * one[1] or one[1] == 1)
+    return f"{_two_digits(seconds / size)} {unit}{per}epoch"
+
+
+def _two_digits(x: float) -> str:
+    return f"{x:.2g}" if x < 99.5 else f"{x:.0f}"
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 epoch`, `2 epochs`, `3 entries`, `4 passes`; another `plural` where it has one."""
     if not plural:
