@@ -472,6 +472,14 @@ def inside(head: str, body: str) -> str:
 LOOP = inside(FOR, STEP)
 
 
+def test_a_loop_within_try_is_the_loop_alone() -> None:
+    text = inside("try:\n", LOOP) + "except KeyboardInterrupt:\n    w = 3\nfinally:\n    w = 4\n"
+    written = made(HEAD + text)
+    assert written.left_out == 13
+    assert "w = 3" not in written.text
+    assert code_of(HEAD + text) == code_of(HEAD + LOOP)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
@@ -479,7 +487,18 @@ LOOP = inside(FOR, STEP)
         ("n = int(input())\n" + LOOP, 4, "input"),
         (inside(FOR, STEP + "if loss < 1:\n    break\n"), 12, "break"),
         (inside("for epoch in range(len(open('f').read())):\n", STEP), 4, "range"),
-        (inside("try:\n", LOOP) + "finally:\n    pass\n", 4, "plain statement"),
+        (inside("with open('log', 'w') as log:\n", LOOP), 4, "with"),
+        (inside("if 1:\n", LOOP), 4, "condition"),
+        (
+            inside("try:\n", inside(FOR, STEP + "raise OSError\n")) + "except OSError:\n    pass\n",
+            12,
+            "raise",
+        ),
+        (
+            inside(FOR, inside("def closure():\n", STEP + "return loss\n") + "opt.step(closure)\n"),
+            5,
+            "closure",
+        ),
         ("batch = 3\n" + LOOP, 4, "batch"),
         (inside("def run():\n", "global w\n" + LOOP) + "run()\nrun()\n", 14, "more than once"),
         (

@@ -93,7 +93,10 @@ class Straightener:
                 self._left_out = first_line(body[at + 1])
             if isinstance(inner, ast.For | ast.While):
                 return inner
-            if isinstance(inner, ast.If):
+            if isinstance(inner, ast.Try):  # what it does after an error, or at the end, follows
+                rest = [*(h.body[0] for h in inner.handlers), *inner.orelse, *inner.finalbody]
+                self._left_out = first_line(rest[0])
+            if isinstance(inner, ast.If | ast.Try):
                 return self._descend(inner.body, setup)
             call, function = inner
             setup += self._calls.arguments(call, function)
@@ -104,7 +107,7 @@ class Straightener:
 
     def _way_into(
         self, statement: ast.stmt
-    ) -> ast.For | ast.While | ast.If | tuple[ast.Call, ast.FunctionDef] | None:
+    ) -> ast.For | ast.While | ast.If | ast.Try | tuple[ast.Call, ast.FunctionDef] | None:
         """The block that a statement leads into on the way to the loop; None if it does not."""
         if not self._leads_to_loop(statement):
             return None
@@ -113,6 +116,12 @@ class Straightener:
                 return statement
             case ast.If(orelse=[], test=test) if "__name__" in ast.unparse(test):
                 return statement
+            case ast.Try(handlers=handlers):
+                raised = [n for n in ast.walk(statement) if isinstance(n, ast.Raise)]
+                if handlers and raised:
+                    reason = "`raise` leaves the loop, which a lesson can't do; leave it out"
+                    raise self._refusal(raised[0].lineno, reason)
+                return statement
             case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
                 function = self._calls.function_of(call)
                 if function is not None and self._holds(function):
@@ -120,9 +129,10 @@ class Straightener:
                     return call, function
             case ast.FunctionDef() | ast.ClassDef():
                 return None
+        kinds = (text for kind, text in _AROUND.items() if isinstance(statement, kind))
+        reason = next(kinds, "the loop is not run by a plain statement here")
         raise self._refusal(
-            first_line(statement),
-            "the loop is not run by a plain statement here; write it at the top level of the file",
+            first_line(statement), f"{reason}; write the loop at the top level of the file"
         )
 
     def _leads_to_loop(self, statement: ast.stmt) -> bool:
@@ -242,11 +252,24 @@ class Straightener:
             if not missing:
                 return statement
             lost = missing[0]
+        function = next((f for f in self._inner_functions() if _is_below(f, lost.line)), None)
+        if function:
+            raise self._refusal(
+                function.lineno,
+                f"{lost.name} stands in `{function.name}`, which the optimizer, or other code, "
+                "calls, perhaps several times in one step, and a lesson runs each phase once in a "
+                "batch; write the phases one below the other, with another optimizer",
+            )
         raise self._refusal(
             lost.line,
             f"{lost.name} does not stand in the loop's own block, beside the other phases; "
             "write all of them one below the other",
         )
+
+    def _inner_functions(self) -> list[ast.FunctionDef]:
+        """The functions that do not hold the loop, and have not taken their calls' places."""
+        every = (node for node in ast.walk(self._tree) if isinstance(node, ast.FunctionDef))
+        return [f for f in every if not self._is_inlined(f) and not self._holds(f)]
 
     def _begin_of(self, phase: ScriptPhase, body: Sequence[ast.stmt]) -> ast.stmt | None:
         """The statement of a block that a phase begins with."""
@@ -280,8 +303,11 @@ class Straightener:
         names = [phase.name for phase, _ in found]
         for at, (phase, _) in enumerate(found):
             if phase.name in names[:at]:
-                reason = f"a lesson has one {phase.name}, and this is the second"
-                raise self._refusal(phase.line, f"{reason}; make a script of each")
+                raise self._refusal(
+                    phase.line,
+                    f"a lesson has one {phase.name} in a batch, and this is the second; only a "
+                    "script can have two, which `tutor FILE` steps as it is",
+                )
         for needed, example in (("Predict", "y_pred = w * x"), ("Loss", "loss = …")):
             if needed not in names:
                 raise self._refusal(
@@ -329,6 +355,12 @@ class _PhaseRow:
         return self._found
 
 
+_AROUND: dict[type[ast.stmt] | tuple[type[ast.stmt], ...], str] = {
+    ast.With: "the loop stands in the block of a `with`, and a lesson's phases stand in none",
+    (ast.For, ast.While): "the loop runs again in each pass of this one, and a lesson's runs once",
+    ast.If: "the loop runs on a condition, and a lesson's always runs",
+}
+"""Reasons why a lesson can't have a loop within a statement."""
 _CONTEXTS = ("torch.no_grad", "no_grad", "torch.inference_mode", "torch.enable_grad")
 
 
