@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stdout
+from functools import partial
 
 import pytest
 
 from tests.script.marked_scripts import muted, run_of, steps_of
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Element, Frame, Position, is_same
+from tutor.script import memory_image
+from tutor.script.saved_files import saved_files
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.loop import LessonRaised
 from tutor.training.run import Run
@@ -541,6 +544,60 @@ def test_stop_within_many_epochs_leaves_whole_ones() -> None:
 def test_batches_are_counted_before_the_first_epoch_has_ended(batches: str, count: int) -> None:
     run = run_of(BATCHES.format(batches=batches))
     assert run.step_phase().batches == count
+
+
+FILES = line(
+    before="import os\nos.mkdir('out')",
+    more="""
+    with open("out/log.txt", "a") as file:
+        file.write(f"{epoch}\\n")
+    torch.save(torch.full((4, 5), epoch), "out/w.pt")
+    if epoch:
+        os.remove(f"out/{epoch - 1}.txt")
+    open(f"out/{epoch}.txt", "x").close()
+    print(open("out/log.txt").read(), sorted(os.listdir("out")), torch.load("out/w.pt").sum())
+""",
+)
+"""Files that are opened and closed within an epoch: appended to, replaced, deleted, made."""
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_files_of_an_epoch_are_what_they_were_when_it_is_gone_back_to(
+    is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where their content is too large to be kept: the script then runs again."""
+    if not is_kept:
+        monkeypatch.setattr(memory_image, "saved_files", partial(saved_files, most=0))
+    with redirect_stdout(io.StringIO()) as plain:
+        run = run_of(FILES)
+        run.run_to(5)
+    lines = plain.getvalue().splitlines(keepends=True)
+    for epoch in (3, 0, 1, 4):
+        run.seek(epoch)
+        with redirect_stdout(io.StringIO()) as output:
+            run.run_to(5)
+        printed = output.getvalue()
+        assert printed, epoch
+        assert "".join(lines).endswith(printed)
+        assert printed.count("]") == 5 - epoch
+    with redirect_stdout(io.StringIO()) as output:
+        assert run.run_to(6).is_over
+        run.seek(2)
+        assert run.run_to(6).is_over
+    assert output.getvalue().count("]") == 3
+    run.close()
+
+
+def test_part_of_the_first_epoch_is_told_by_its_batches_if_at_all() -> None:
+    counted, uncounted = run_of(BATCHES.format(batches="loader")), run_of(line())
+    counted.step_phase()
+    assert counted.epochs_done == 0
+    for _ in range(4):
+        counted.step_phase()
+    assert counted.epochs_done == pytest.approx(1 / 3)
+    assert counted.step_epoch().at.epoch == counted.epochs_done == 1
+    uncounted.step_phase()
+    assert uncounted.epochs_done == 0
 
 
 @pytest.mark.parametrize("batches", ["zip(x.split(2), y.split(2))", "(batch for batch in loader)"])

@@ -5,8 +5,8 @@ change these objects, not replace them. An image holds each mutable object that 
 the script's names, with its content: a list's items, an instance's attributes, a tensor's elements.
 
 An iterator can't be copied; a script that keeps one has no images, and goes back by running again
-from its start. The same holds for a file that has been closed since; an open one is cut where it
-ended. Functions and classes of libraries, and progress bars, are left as they are.
+from its start. The same holds for a file that was open and has been closed since; an open one is
+cut where it ended. Functions and classes of libraries, and progress bars, are left as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ import torch
 
 from tutor.script.instrument import PREFIX
 from tutor.script.open_files import file_place, set_file_place
+from tutor.script.redirected_files import RedirectedFiles
 from tutor.script.saved_elements import SavedElements, flat_memory, held_by, saved_memories
+from tutor.script.saved_files import SavedFiles, saved_files
 from tutor.training.devices import Randomness
 
 _ATOMS = (int, float, complex, str, bytes, type(None), range, slice, BuiltinFunctionType, Enum)
@@ -95,6 +97,8 @@ class MemoryImage:
     """Bytes of each memory that only the graphs hold, by address."""
     randomness: Randomness
     device: str
+    files: SavedFiles | None = None
+    """The files that the script has written; None where they are the learner's."""
 
     def restore(self) -> bool:
         """Make everything what it was; False if something is not kept, or can't be put back."""
@@ -107,6 +111,8 @@ class MemoryImage:
             with torch.no_grad():
                 for memory in self.memories:
                     memory.put_back()
+            if self.files is not None:  # behind the open ones, which write what they have held
+                self.files.put_back()
         except KeyboardInterrupt:
             raise
         except Exception:  # noqa: BLE001 - whatever a script's objects raise when they are set
@@ -121,14 +127,22 @@ class MemoryImage:
             yield id(memory), _OBJECT + memory.size
         yield from self.held.items()
         yield from self.randomness.parts()
+        if self.files is not None:
+            yield from self.files.parts()
 
 
 def take_image(
-    roots: Iterable[Any], filename: str, device: str, before: MemoryImage | None, limit: int
+    roots: Iterable[Any],
+    filename: str,
+    device: str,
+    before: MemoryImage | None,
+    limit: int,
+    owner: RedirectedFiles | None = None,
 ) -> MemoryImage | None:
     """An image of all that the roots lead to; what equals `before` is shared with it.
 
-    None if something can't be copied, or if more than `limit` bytes would be new.
+    `owner`: that of the files which the script writes, where they are not the learner's. None if
+    something can't be copied, or if more than `limit` bytes would be new.
     """
     walk = _Walk(filename)
     try:
@@ -136,6 +150,9 @@ def take_image(
         held = walk.held()
         old = before.held if before else {}
         limit -= sum(size for address, size in held.items() if address not in old)
+        files = None
+        if owner is not None:
+            files = saved_files(owner, before.files if before else None)
         memories = saved_memories(
             walk.memories, walk.trained, before.memories if before else (), limit
         )
@@ -146,7 +163,7 @@ def take_image(
     randomness = Randomness.now(device)
     if before is not None:
         randomness = randomness.sharing(before.randomness)
-    return MemoryImage(walk.objects, memories, walk.graphs, held, randomness, device)
+    return MemoryImage(walk.objects, memories, walk.graphs, held, randomness, device, files)
 
 
 # ── Finding the objects ─────────────────────────────────────────────────────────────

@@ -103,6 +103,13 @@ class ScriptLoop(Loop):
         return self.step if self._ended else max(self._steps, self.step + 1)
 
     @property
+    def part_done(self) -> float:
+        """The part of this epoch that has run; of the first one, 0 as long as that is unknown."""
+        if self._ended or self.epoch > 1:
+            return super().part_done
+        return max(self._batches_done - 1, 0) / self.driver.batches if self.driver.batches else 0.0
+
+    @property
     def at_end(self) -> bool:
         """Whether the pass is at its end."""
         return self._ended
@@ -534,7 +541,8 @@ class ScriptLoop(Loop):
         loop = self.driver.loop
         own = [thing for scope in self.driver.scopes() for thing in scope.values()]
         roots = [self.driver.names, *([loop.body] if loop else []), *own]
-        return take_image(roots, self.program.filename, self.device, before, limit)
+        files = self._environment.files
+        return take_image(roots, self.program.filename, self.device, before, limit, files)
 
     def go_back(self, snapshot: object, epoch: int) -> bool:
         """Stand at the end of an epoch, as far as a snapshot goes; False if it can't be reached."""
