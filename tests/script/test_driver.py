@@ -14,6 +14,7 @@ from tests.script.marked_scripts import driver_of, plainly, to_the_end
 from tutor.script import loop_items
 from tutor.script.driver import END, Driver
 from tutor.script.loop_items import LoopItems
+from tutor.training import devices
 
 LOOP = """
 for e in range(4):  #: LOOP
@@ -195,6 +196,40 @@ def test_script_and_tutor_have_settings_of_their_own() -> None:
     driver.go_on()
     assert driver.names["seen"] == [False, (torch.float64, True), "raise"] * 2 + [True]
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("before", "loop"),
+    [
+        ("torch.set_default_device('meta')\n", "for e in range(2):  #: LOOP"),
+        ("", "with torch.device('meta'):\n  for e in range(2):  #: LOOP"),
+    ],
+)
+def test_script_has_a_default_device_of_its_own(before: str, loop: str) -> None:
+    """Two at a time: the second sets it while the first waits."""
+    code = f"import torch\n{before}seen = []\n{loop}\n" + (
+        "    seen.append(torch.ones(1).device.type)  #: Loss\n"
+        "    seen.append(torch.get_default_device().type)  #: Update\n"
+    )
+    drivers = driver_of(code), driver_of(code)
+    for driver in drivers:
+        driver.go_on()
+        driver.begin_pass()
+        assert torch.ones(1).device.type == "cpu"
+    for driver in drivers:
+        assert to_the_end_of_loop(driver) == ["meta"] * 4
+        assert torch.ones(1).device.type == torch.get_default_device().type == "cpu"
+        driver.close()
+    assert not devices.function_modes()
+
+
+def to_the_end_of_loop(driver: Driver) -> list[str]:
+    """Run the pass that waits, and the others; returns what the script has seen."""
+    while driver.resume() != END:
+        pass
+    driver.run_passes(9, lambda: None)
+    driver.go_on()
+    return list(driver.names["seen"])
 
 
 def test_settings_are_gone_back_to() -> None:

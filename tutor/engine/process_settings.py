@@ -29,10 +29,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import overrides
 from torch.backends import mha
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._config_module import _UNSET_SENTINEL as _UNSET
+
+from tutor.training.devices import (
+    default_device,
+    function_modes,
+    set_default_device,
+    set_function_modes,
+)
 
 
 def is_same(now: Any, before: Any) -> bool:
@@ -51,18 +57,6 @@ def _set_autocast(device: str, is_on: bool) -> None:
     torch.set_autocast_enabled(device, is_on)
     if not is_on:
         torch.clear_autocast_cache()
-
-
-def _function_modes() -> list[Any]:
-    """The default device is one of them."""
-    return list(overrides._get_current_function_mode_stack())  # type: ignore[no-untyped-call]
-
-
-def _set_function_modes(modes: list[Any]) -> None:
-    for _ in _function_modes():
-        overrides._pop_mode()  # type: ignore[no-untyped-call]
-    for mode in modes:
-        overrides._push_mode(mode)  # type: ignore[no-untyped-call]
 
 
 def _set_warning_filters(filters: list[Any]) -> None:
@@ -293,11 +287,8 @@ _TORCH: dict[str, Setting] = {
     "dispatch modes": (
         lambda: list(dispatch._get_current_dispatch_mode_stack()), _set_dispatch_modes),
     "torch function state": _of_torch("torch_function_state"),
-    "function modes": (_function_modes, _set_function_modes),
-    "default device": (
-        lambda: getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None),
-        partial(setattr, torch._GLOBAL_DEVICE_CONTEXT, "device_context"),
-    ),
+    "function modes": (function_modes, set_function_modes),
+    "default device": (default_device, set_default_device),
     "inference mode": (torch.is_inference_mode_enabled, _enter_inference_mode),
     "grad mode": (torch.is_grad_enabled, torch._C._set_grad_enabled),
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),

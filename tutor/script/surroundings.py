@@ -7,12 +7,20 @@ NumPy's error state is a context variable: greenlets keep those apart by themsel
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+
+from tutor.training.devices import (
+    default_device,
+    function_modes,
+    set_default_device,
+    set_function_modes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +30,17 @@ class ThreadSettings:
     grad: bool
     dtype: torch.dtype
     autocast: tuple[tuple[bool, torch.dtype], ...]
+    modes: Sequence[Any]
+    device: Any
+    """The default device, as PyTorch keeps it beside the mode that is made of it."""
 
     @classmethod
     def now(cls) -> ThreadSettings:
         """At this moment."""
         is_on, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
         autocast = ((is_on("cpu"), dtype("cpu")), (is_on("cuda"), dtype("cuda")))
-        return cls(torch.is_grad_enabled(), torch.get_default_dtype(), autocast)
+        grad, float_type = torch.is_grad_enabled(), torch.get_default_dtype()
+        return cls(grad, float_type, autocast, function_modes(), default_device())
 
     def put_on(self, instead_of: ThreadSettings) -> None:
         """Make these the thread's, where they differ from those that are on."""
@@ -39,6 +51,9 @@ class ThreadSettings:
         for device, (is_on, dtype) in zip(("cpu", "cuda"), self.autocast, strict=True):
             torch.set_autocast_enabled(device, is_on)
             torch.set_autocast_dtype(device, dtype)
+        if self.modes != instead_of.modes:
+            set_function_modes(self.modes)
+        set_default_device(self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +77,14 @@ class Surroundings:
     def on(self) -> Iterator[None]:
         """The script runs inside."""
         ours = ThreadSettings.now()
-        if self._own is not None:
-            self._own.put_on(ours)
+        if self._own is not None:  # its default device has to be the lowest of all modes
+            replace(self._own, modes=[*self._own.modes, *ours.modes]).put_on(ours)
         try:
             yield
         finally:
-            self._own = ThreadSettings.now()
-            ours.put_on(self._own)
+            now = ThreadSettings.now()
+            ours.put_on(now)
+            self._own = replace(now, modes=[m for m in now.modes if m not in ours.modes])
 
     def saved(self) -> SavedSurroundings:
         """The settings as they are while the script waits."""

@@ -6,14 +6,14 @@ import gc
 import pickle
 import random
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
-from torch import get_rng_state, set_rng_state
+from torch import get_rng_state, overrides, set_rng_state
 
 from tutor.errors import Refused
 from tutor.training.program import Program
@@ -113,6 +113,29 @@ def _numbered(device: str) -> tuple[str, ...]:
 
 
 _ACCELERATORS: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.mps}
+
+
+def function_modes() -> list[Any]:
+    """The modes that PyTorch's functions are called in; the default device is one of them."""
+    return overrides._get_current_function_mode_stack()  # type: ignore[no-any-return, no-untyped-call]
+
+
+def set_function_modes(modes: Sequence[Any]) -> None:
+    """Let functions be called in these modes, the lowest first."""
+    for _ in function_modes():
+        overrides._pop_mode()  # type: ignore[no-untyped-call]
+    for mode in modes:
+        overrides._push_mode(mode)  # type: ignore[no-untyped-call]
+
+
+def default_device() -> Any:
+    """The mode that `torch.set_default_device` has set, if it has, and will leave."""
+    return getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+
+
+def set_default_device(mode: Any) -> None:
+    """Let this be that mode; it is put among the others by `set_function_modes`."""
+    torch._GLOBAL_DEVICE_CONTEXT.device_context = mode
 
 
 def use_one_thread() -> None:
