@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import pytest
 
 from tests.cli.conftest import ClientHere, Tutor
+from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tutor.cli import opening
 from tutor.cli.parsers import make_parser
@@ -351,3 +352,39 @@ sys.exit(main())
 def test_ctrl_c_again_while_it_ends_is_no_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", PRESSED_TWICE], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("before", [("--on", "box", "check"), ("--on=box", "check")])
+def test_the_host_may_stand_before_the_command(tutor: Tutor, before: tuple[str, ...]) -> None:
+    done = [tutor(*words, "one-weight", "--device", "cpu")
+            for words in (before, ("check", "--on", "box"))]  # fmt: skip
+    assert [d.returncode for d in done] == [0, 0]
+    last, same = (d.stdout.splitlines()[-1] for d in done)
+    assert last == same
+    assert last.endswith("of box")
+
+
+def test_a_host_is_refused_where_nothing_is_computed_and_named_where_a_device_is_missing(
+    tutor: Tutor,
+) -> None:
+    for words in (
+        ("--on", "box", "list"),
+        ("export", "xor", "--on", "box"),
+        ("--on", "box", "new"),
+    ):
+        done = tutor(*words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "--on" in done.stderr
+    missing = tutor("check", "one-weight", "--on", "box", "--device", "cuda:77")
+    assert missing.returncode == 2
+    assert "box" in missing.stderr
+
+
+def test_a_wrong_name_is_told_before_ssh_is_asked(tmp_path: Path) -> None:
+    ssh = {"TUTOR_SSH": f"touch {tmp_path / 'asked'}"}
+    done = subprocess.run(
+        [TUTOR, "run", "--on", "box", "no-such-lesson"],
+        env={**os.environ, **ssh}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "no-such-lesson" in done.stderr
+    assert not (tmp_path / "asked").exists()

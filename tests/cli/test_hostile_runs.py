@@ -113,7 +113,7 @@ def test_ctrl_c_ends_it_with_all_that_it_has_started_and_names_the_line(
     home: Path, mischief: str
 ) -> None:
     path, line = hostile(home, mischief)
-    status, rows, said = stopped(path, TUTOR, "run", presses=1)
+    status, rows, said = stopped(path, TUTOR, "run", presses=1, rows=2)
     assert status == 130
     assert [row.split()[1] for row in rows.splitlines()] == ["1", "2"]
     assert said == f"tutor: stopped at {path}:{line}: mode autograd, Predict\n"
@@ -123,7 +123,7 @@ WITHOUT_TORCH = f"""
 import sys
 from tutor.cli import main
 from tutor.engine.command_client import CommandClient
-CommandClient.__init__.__defaults__ = ({COMMAND!r},)
+CommandClient.__init__.__defaults__ = ({COMMAND!r}, None)
 sys.exit(main())
 """
 
@@ -136,28 +136,29 @@ def test_ctrl_c_twice_ends_what_is_deaf_to_it(home: Path) -> None:
     assert "Traceback" not in said
 
 
-def stopped(path: Path, *command: str | Path, presses: int) -> tuple[int, str, str]:
+def stopped(path: Path, *command: str | Path, presses: int, rows: int = 0) -> tuple[int, str, str]:
     """Exit status, output and errors of a command stopped by Ctrl+C amid the mischief.
 
-    Nothing that the lesson has started is left. The mischief takes longer than PATIENCE: what
-    ends before that has been ended.
+    That comes once so many rows are printed. Nothing that the lesson has started is left. The
+    mischief takes longer than PATIENCE: what ends before that has been ended.
     """
-    there = path.with_name("there")
+    there, out = path.with_name("there"), path.with_name("out")
     child = subprocess.Popen(
         [*command, path, "--trust"],
-        stdout=subprocess.PIPE,
+        stdout=out.open("wb"),
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TUTOR_TRIAL": str(path), "THERE": str(there)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    wait_until(lambda: there.exists() or child.poll() is not None, "the mischief")
+    is_due = lambda: there.exists() and out.read_text().count("\n") >= rows  # noqa: E731
+    wait_until(lambda: is_due() or child.poll() is not None, "the mischief")
     for press in range(presses):
         time.sleep(0.1 * press)  # or the second is one with the first
         child.send_signal(signal.SIGINT)
-    printed, said = child.communicate(timeout=PATIENCE)
+    said = child.communicate(timeout=PATIENCE)[1]
     wait_until(lambda: not processes_with(str(path)), "the end of all that the lesson has started")
-    return child.returncode, printed, said
+    return child.returncode, out.read_text(), said
 
 
 def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(

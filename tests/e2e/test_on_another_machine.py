@@ -9,6 +9,7 @@ import os
 import queue
 import re
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.child_without_torch import COMMAND as WITHOUT_TORCH
 from tests.engine.test_connection import Far, holding, wait_held
 from tests.engine.test_process import READY, is_let_go
 from tests.far_machine import HOST, SIMULATED, WHY_NO_SSHD, Line, Sshd, kill, running_sshd
 from tests.terminal import TUTOR, Terminal
+from tests.training.conftest import lesson_text
 from tests.ui.lessons import lesson
 from tests.waiting import PATIENCE
 from tutor.engine import connection
@@ -121,6 +124,41 @@ def test_on_a_slow_line_a_key_that_is_held_down_has_one_under_way_and_one_that_w
     assert max(sent) == 2
     assert session.view.epoch <= let_go + 2
     client.close()
+
+
+HOLDING = "import time\nheld = open({path!r}, 'w')\nprint('there', file=held, flush=True)"
+
+
+@pytest.mark.parametrize(("end", "status"), [("Ctrl+C", 130), ("a cut", 1)])
+def test_a_check_there_is_ended_by_ctrl_c_or_a_cut_with_what_it_runs(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, status: int
+) -> None:
+    code = f"exec {shlex.join(WITHOUT_TORCH)}"
+    monkeypatch.setenv("TUTOR_REMOTE", shlex.join((*SIMULATED, code)))
+    os.mkfifo(tmp_path / "held")
+    pipe = os.open(tmp_path / "held", os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(pipe, True)
+    code = HOLDING.format(path=str(tmp_path / "held"))
+    file = tmp_path / "mine.md"
+    file.write_text(lesson_text(Predict=f"{code}\nwhile True:\n    time.sleep(0.1)"))
+    checking = subprocess.Popen(
+        [str(TUTOR), "--on", HOST, "check", "--trust", str(file)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_held(pipe)
+    if end == "a cut":
+        line.cut()
+    else:  # a terminal sends it to ssh, too
+        os.killpg(checking.pid, signal.SIGINT)
+    said = checking.communicate(timeout=PATIENCE)[1]
+    assert checking.returncode == status, said
+    assert is_let_go(pipe)
+    os.close(pipe)
+    (told,) = said.splitlines()
+    assert (HOST if end == "a cut" else f"stopped at {file}:") in told
 
 
 def hear_until(session: Session, events: queue.Queue[Event], is_so: Callable[[], bool]) -> None:

@@ -6,9 +6,10 @@ The child is `child_without_torch`: instead of a check, it runs the code of Pred
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,11 +17,13 @@ import pytest
 import torch
 
 from tests.engine.child_without_torch import COMMAND
+from tests.far_machine import HOST, SIMULATED, pretend
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.cli.checking import CheckOptions, findings
 from tutor.engine import command_client, lesson_commands
 from tutor.engine.command_client import CommandClient, raise_failure
+from tutor.engine.connection import Connection
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.process_state import CleanProcess
 from tutor.engine.streams import Capture
@@ -35,10 +38,24 @@ KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"
 """In place of a hand on Ctrl+C, once the lesson runs."""
 
 
+def far_client() -> CommandClient:
+    """One whose child runs at the far end of a connection."""
+    return CommandClient(connect=lambda: Connection(HOST))
+
+
 @pytest.fixture(scope="module")
-def client() -> Iterator[CommandClient]:
+def _far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The way to the far end."""
+    with pytest.MonkeyPatch.context() as patch:
+        code = f"exec {shlex.join(COMMAND)}"
+        pretend(patch, tmp_path_factory.mktemp("far"), *SIMULATED, code)
+        yield
+
+
+@pytest.fixture(scope="module", params=["here", "far"])
+def client(request: pytest.FixtureRequest, _far: None) -> Iterator[CommandClient]:
     """One for all tests: whatever a lesson has done to its process, it serves the next."""
-    with CommandClient(COMMAND) as found:
+    with CommandClient(COMMAND) if request.param == "here" else far_client() as found:
         yield found
 
 
@@ -97,10 +114,12 @@ def test_an_endless_loop_is_told_with_the_line_that_it_is_at(client: CommandClie
     )
 
 
+@pytest.mark.parametrize("make", [lambda: CommandClient(COMMAND), far_client])
+@pytest.mark.usefixtures("_far")
 def test_ctrl_c_says_what_was_being_checked_and_leaves_no_process(
-    capsys: pytest.CaptureFixture[str],
+    make: Callable[[], CommandClient], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with CommandClient(COMMAND) as client:
+    with make() as client:
         found(client, SOUND)
         assert client._child is not None
         child = client._child.process
@@ -112,6 +131,24 @@ def test_ctrl_c_says_what_was_being_checked_and_leaves_no_process(
             signal.signal(signal.SIGALRM, before)
         assert not child.is_alive
     assert capsys.readouterr().err == "tutor: stopped at test.md:17: mode autograd, Predict\n"
+
+
+@pytest.mark.parametrize("when", ["while a lesson runs", "between two"])
+@pytest.mark.usefixtures("_far")
+def test_a_lost_connection_ends_the_command_with_one_line_that_names_the_host(when: str) -> None:
+    with far_client() as client:
+        assert found(client, SOUND).endswith("has run")
+        assert client._connection is not None
+        ssh = client._connection._ssh
+        code = SOUND
+        if when == "between two":
+            ssh.kill()
+            ssh.wait()
+        else:
+            code = f"import os, time\nos.kill({ssh.pid}, 9)\ntime.sleep(99)"
+        with pytest.raises(EngineError, match=HOST) as lost:
+            found(client, code)
+        assert str(lost.value).isprintable()
 
 
 def test_a_copy_that_a_lesson_makes_of_its_process_says_nothing(client: CommandClient) -> None:

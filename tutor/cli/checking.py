@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
+from tutor.cli.connecting import connect_as_asked
 from tutor.cli.lessons import trusted
 from tutor.cli.output import word
 from tutor.cli.parsers import is_script
@@ -97,8 +98,8 @@ def check_command(options: argparse.Namespace) -> int:
     there, or may not run.
     """
     wanted = _Wanted(options.lessons, options.lang)
-    with CommandClient() as client:
-        checker = _Checker(client, options.trust, options.answers, options.device)
+    with CommandClient(connect=connect_as_asked(options)) as client:
+        checker = _Checker(client, options)
         if options.watch:
             _Watch(wanted, checker, options.trust).run()
         return _check_wanted(wanted, checker)
@@ -161,12 +162,11 @@ class _Wanted:
 class _Checker:
     """Checks lessons, and prints what is wrong with each."""
 
-    def __init__(
-        self, client: CommandClient, trust_now: bool, with_answers: bool, device: str
-    ) -> None:
+    def __init__(self, client: CommandClient, options: argparse.Namespace) -> None:
         self._client = client
-        self._trust_now = trust_now
-        self._asks = CheckOptions(with_answers, device)
+        self._trust_now = options.trust
+        self._asks = CheckOptions(options.answers, options.device)
+        self._of_host = f" of {options.on}" if options.on else ""
         self.device = ""
         """The device that all is run on, described, if one was asked for and is there."""
 
@@ -196,7 +196,8 @@ class _Checker:
         if beside or library.original_of(path.absolute()) not in passed:
             result = findings(self._client, lesson, self._asks)
             found += result.findings
-            answers, self.device = result.answers, result.device or self.device
+            answers = result.answers
+            self.device = result.device + self._of_host if result.device else self.device
         for finding in found:
             _report(str(finding))
         good = all(isinstance(finding, Finding) and finding.is_note for finding in found)

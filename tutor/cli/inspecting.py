@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tutor.cli.connecting import connect_as_asked
 from tutor.cli.output import warn
 from tutor.cli.parsers import FAILED, is_script
 from tutor.cli.scripts import read_outline, script_lesson, where_in, why_named
@@ -80,7 +81,7 @@ class _Inspection:
     """
 
     def __init__(self, source: ScriptSource, outline: Outline, options: argparse.Namespace) -> None:
-        self._source, self._outline = source, outline
+        self._source, self._outline, self._connect = source, outline, connect_as_asked(options)
         self._is_chosen = options.loop is not None
         self._examined = options.loop = options.loop or 1
         self._lesson = script_lesson(options)
@@ -97,7 +98,7 @@ class _Inspection:
         """
         numbers = range(1, len(self._loops) + 1)
         not_reached: RunError | None = None
-        with CommandClient() as client, why_named(self._lesson):
+        with CommandClient(connect=self._connect) as client, why_named(self._lesson):
             client.start()
             for number in sorted(numbers, key=lambda number: number != self._examined):
                 loop = self._loops[number - 1]

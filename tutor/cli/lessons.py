@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tutor.cli.connecting import connected
 from tutor.cli.output import screen, warn
 from tutor.errors import LessonError
 from tutor.lesson import library, trust
@@ -185,9 +186,7 @@ def _has_lines() -> bool:
 def devices_command(options: argparse.Namespace) -> int:
     """Print the devices of this machine, or of another one, with a description."""
     if options.on:
-        from tutor.engine.connection import Connection  # noqa: PLC0415 - seldom needed
-
-        with closing(Connection(options.on)) as connection:
+        with closing(connected(options.on)) as connection:
             found = [(one_line(n), one_line(d)) for n, d in connection.devices()]
     else:
         from tutor.training import devices  # noqa: PLC0415 - loads torch, which takes seconds

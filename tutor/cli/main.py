@@ -21,6 +21,7 @@ from tutor.cli.parsers import (
     INTERRUPTED,
     OK,
     USAGE,
+    WITH_HOST,
     WITH_SCRIPT,
     make_parser,
 )
@@ -37,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     _escape_unknown_characters()
     _drop_impossible_sizes()
-    given = _with_command(list(sys.argv[1:] if arguments is None else arguments))
-    given, for_script = _split(given)
-    options = argparse.Namespace(debug=False, arguments=for_script)
+    options = argparse.Namespace(debug=False, on=None)
     try:
+        given = _with_command(list(sys.argv[1:] if arguments is None else arguments))
+        given, options.arguments = _split(given)
         make_parser(given[0]).parse_args(given, options)
         command = import_module(COMMANDS[options.command])
         status: int = getattr(command, f"{options.command}_command")(options)
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if isinstance(error, FileThere):
             return _fail(RunError(f"{error}; give --force to replace it"))
-        return _fail(error)
+        return _fail(error, options.on)
     except BrokenPipeError:
         # The reader has read enough (`| head`). Python flushes once more at exit, which must
         # not find the broken pipe again.
@@ -67,11 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _fail(error: TutorError) -> int:
+def _fail(error: TutorError, host: str | None = None) -> int:
     if getattr(error, "stopped", False):  # Ctrl+C while the lesson's own code ran
         return INTERRUPTED
     try:
-        for line in plain(_text(error)).splitlines():
+        for line in plain(_text(error, host)).splitlines():
             print(f"tutor: {line}", file=sys.stderr, flush=True)
     except OSError:  # the exit status still says it
         _discard_output(sys.stderr)
@@ -79,7 +80,7 @@ def _fail(error: TutorError) -> int:
     return USAGE if is_usage else FAILED
 
 
-def _text(error: TutorError) -> str:
+def _text(error: TutorError, host: str | None) -> str:
     if isinstance(error, ProgressError):
         from tutor.wording.notices import progress_error_text  # noqa: PLC0415 - likewise
 
@@ -88,7 +89,8 @@ def _text(error: TutorError) -> str:
         return str(error)
     from tutor.wording.engine_notes import note_text  # noqa: PLC0415 - likewise
 
-    return note_text(Remark.of(error))
+    is_of_host = host is not None and error.code == "no_device"
+    return (f"{host}: " if is_of_host else "") + note_text(Remark.of(error))
 
 
 def _open_closed_streams() -> None:
@@ -136,11 +138,21 @@ def _escape_unknown_characters() -> None:
 
 
 def _with_command(given: list[str]) -> list[str]:
-    """`tutor`, `tutor LESSON` and `tutor --mode M LESSON` mean the command `open`."""
+    """`tutor`, `tutor LESSON` and `tutor --mode M LESSON` mean the command `open`.
+
+    `--on HOST` may stand before a command. Raises UsageError for one that has no such option.
+    """
     first = given[0] if given else ""
     if first in COMMANDS or first in ("-h", "--help", "--version"):
         return given
-    return ["open", *given]
+    length = 2 if first == "--on" else int(first.startswith("--on="))
+    command = given[length] if 0 < length < len(given) else ""
+    if command not in COMMANDS:
+        return ["open", *given]
+    if command not in WITH_HOST:
+        takes = ", ".join(WITH_HOST)
+        raise UsageError(f"tutor {command} takes no --on HOST: {takes} do")
+    return [command, *given[:length], *given[length + 1 :]]
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str]]:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from tutor.cli.connecting import say_connecting
 from tutor.cli.output import warn
 from tutor.cli.parsers import check_mode, is_script
 from tutor.engine.client import EngineClient
@@ -21,7 +22,6 @@ from tutor.errors import LessonError, RunError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.plain import one_line
 from tutor.session.journal import Journal
 from tutor.session.progress_writer import ProgressWriter
 
@@ -62,8 +62,8 @@ def _engine_and_progress(
     host: str, terminal: str = ""
 ) -> Iterator[tuple[EngineClient, ProgressWriter]]:
     """The engine, and the writer of the progress file: both are closed at the end."""
-    if host and sys.stderr.isatty():
-        print(f"Connecting to {one_line(host)} …", file=sys.stderr, flush=True)
+    if host:
+        say_connecting(host)
     engine, progress_writer = EngineClient(terminal=terminal, host=host), ProgressWriter()
     try:
         yield engine, progress_writer

@@ -38,6 +38,9 @@ COMMANDS = {
     "engine": "tutor.cli.opening",
 }
 
+WITH_HOST = ("open", "run", "check", "inspect", "export", "devices")
+"""Commands that take `--on HOST`."""
+
 WITH_SCRIPT = ("open", "run", "inspect", "new")
 """Commands that take a script, and its own arguments after `--`."""
 
@@ -70,6 +73,8 @@ _EXAMPLES = """examples:
   tutor progress                   what you have done, and where you left each lesson
   tutor devices                    where PyTorch can compute
   tutor --on gpu-box xor           the screen here, the engine on another machine, over ssh
+  tutor check --on gpu-box --device cuda
+                                   can that machine do all lessons on its GPU?
   python train.py 2>&1 | tutor why
                                    what an error of PyTorch means, and where it comes from
 
@@ -176,6 +181,7 @@ def _add_run(commands: _Commands) -> None:
         commands, "run", about, "tutor run thermometer --mode autograd --every 500 --format csv"
     )
     parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file")
+    _add_host(parser)
     _add_start(parser)
     _add_length(parser)
     _add_script(parser)
@@ -202,6 +208,7 @@ def _add_export(commands: _Commands) -> None:
     about = "write a lesson as a script or notebook that runs without the tutor, or its figures"
     parser = _command(commands, "export", about, "tutor export xor --mode autograd -o xor.py")
     parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
+    _add_host(parser)
     _add_start(parser)
     _add_length(parser)
     parser.add_argument(
@@ -251,6 +258,7 @@ def _add_check(commands: _Commands) -> None:
         help="run all on this device (cuda, mps …), compare with the CPU, and say whether this "
         "machine can do all lessons on it",
     )
+    _add_host(parser)
     _add_trust(parser)
 
 
@@ -324,6 +332,7 @@ def _add_inspect(commands: _Commands) -> None:
     parser = _command(commands, "inspect", about, "tutor inspect train.py --json")
     parser.add_argument("lesson", metavar="FILE", help="a .py or .ipynb file")
     parser.add_argument("--json", action="store_true", help="as a JSON object")
+    _add_host(parser)
     _add_script(parser)
     _add_trust(parser)
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
+from tutor.cli.connecting import connect_as_asked
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.parsers import check_mode, is_script
 from tutor.cli.scripts import script_lesson, why_named
@@ -47,7 +48,7 @@ FOR_PEOPLE = ("files_aside", "no_loss_in_loop")
 
 def run_command(options: argparse.Namespace) -> int:
     """Train and report. Raises RunError after the figures until then."""
-    with CommandClient() as client:
+    with CommandClient(connect=connect_as_asked(options)) as client:
         client.start()  # it loads torch while the lesson is read
         lesson = lesson_to_run(options)
         if options.compare and not lesson.comparable:

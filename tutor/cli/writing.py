@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from tutor.cli.connecting import connect_as_asked
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.output import print_exactly, warn, word
 from tutor.cli.parsers import COMMANDS, is_script
@@ -57,6 +58,8 @@ def export_command(options: argparse.Namespace) -> int:
             f"{one_line(str(path))}: the name must end in .py (a script), .ipynb (a notebook) "
             "or .csv (the figures)"
         )
+    if options.on and kind != ".csv":
+        raise UsageError("only figures are computed: --on HOST goes with -o FILE.csv")
     lesson = trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
     mode = options.mode or lesson.modes[0]
     if path is None:
@@ -87,7 +90,10 @@ def _settings(options: argparse.Namespace) -> ExportSettings:
 def _write_table(lesson: Lesson, mode: str, options: argparse.Namespace) -> None:
     """Train, and write the figures; what the lesson prints meanwhile is dropped."""
     command = replace(train_command(options, lesson), mode=mode)
-    with new_file(options.output, options.force) as out, CommandClient() as client:
+    with (
+        new_file(options.output, options.force) as out,
+        CommandClient(connect=connect_as_asked(options)) as client,
+    ):
         train(client, command, out.write, quiet=True)
 
 

@@ -1,4 +1,4 @@
-"""The client of `tutor check` and `tutor run`: one command at a time, and nothing else.
+"""The client of `tutor check` and `tutor run`, here or over ssh: one command at a time.
 
 `EngineClient` serves the app, answers at once and restarts its child by itself. Here the command
 line waits, and a child that has ended is started again for the next command.
@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from tutor.engine.lesson_process import LessonProcess, lost_error
 from tutor.engine.process import COMMAND, Process
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
@@ -31,6 +33,9 @@ from tutor.protocol.messages import (
     Spent,
     TrainLesson,
 )
+
+if TYPE_CHECKING:
+    from tutor.engine.connection import Connection
 
 GRACE = 0.7
 """Seconds in which an interrupt has to be answered, by naming a line; then the child is killed."""
@@ -53,9 +58,14 @@ class LessonAborted(RunError):
 class CommandClient:
     """One child process at a time, which is ended with the `with` that this is used in."""
 
-    def __init__(self, command: Sequence[str] = COMMAND) -> None:
-        """`command` starts the child."""
-        self._command = command
+    def __init__(
+        self,
+        command: Sequence[str] = COMMAND,
+        connect: Callable[[], Connection] | None = None,
+    ) -> None:
+        """`command` starts the child. `connect` connects to the machine that it is to run on."""
+        self._command, self._connect = command, connect
+        self._connection: Connection | None = None
         self._child: _Child | None = None
 
     def __enter__(self) -> CommandClient:
@@ -63,15 +73,34 @@ class CommandClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the child, and all that lessons have started in it."""
+        """End the child, and all that lessons have started in it; then the connection."""
         self._end()
+        if self._connection is not None:
+            self._connection.close()
 
     def start(self) -> None:
-        """Start the child, if there is none: it loads torch meanwhile. Raises EngineError."""
+        """Start the child, if there is none: it loads torch meanwhile. Raises EngineError.
+
+        On another machine it starts with the first command: ssh may ask for a password, and a
+        lesson that is not there needs none.
+        """
+        if self._connect is None:
+            self._start()
+
+    def _start(self) -> _Child:
+        """The child. Raises EngineError."""
         if self._child is not None and self._child.is_gone:
             self._end()  # it died between two lessons, of a thread of one say
         if self._child is None:
-            self._child = _Child(self._command)
+            self._child = _Child(self._new_process())
+        return self._child
+
+    def _new_process(self) -> LessonProcess:
+        if self._connect is None:
+            return Process(self._command)
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection.start_process()
 
     def do(self, command: LessonCommand, on_event: OnEvent, seconds: float | None = None) -> None:
         """Have a command done, and hand each of its events to `on_event`.
@@ -91,9 +120,7 @@ class CommandClient:
 
     def _answer(self, command: LessonCommand, on_event: OnEvent, seconds: float | None) -> Event:
         """The answer to the command. Raises LessonAborted or EngineError."""
-        self.start()
-        child = self._child
-        assert child is not None
+        child = self._start()
         child.ask(command)
         while event := child.next(seconds):
             if isinstance(event, Spent):  # the lesson before has left a process unfit for others
@@ -145,8 +172,8 @@ def raise_failure(answer: Event) -> None:
 class _Child:
     """A process that lessons run in, and its events as a thread reads them."""
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.process = Process(command)
+    def __init__(self, process: LessonProcess) -> None:
+        self.process = process
         self.part = LessonPart()
         """The part of a lesson that it runs."""
         self.is_gone = False
@@ -173,6 +200,7 @@ class _Child:
             self._is_loaded = isinstance(self.next(None), EngineReady)
         if not self._is_loaded:
             self.process.end(POLL)
+            self._check_connection()
             why = self.process.last_error()
             self.end()
             raise EngineError(f"the process that runs lessons could not start: {why}")
@@ -202,7 +230,7 @@ class _Child:
         if not self._is_loaded or not self.process.is_alive:
             return
         self.process.interrupt()
-        if self._has_answered(GRACE, on_event):
+        if self._has_answered(GRACE + self.process.lag, on_event):
             return
         # It may be in C code, have a handler of its own, or have stopped itself.
         self.process.dump_stack()
@@ -234,9 +262,10 @@ class _Child:
     def how_ended(self, lesson: Lesson) -> Remark:
         """How it ended, once it is gone, `part` being the place.
 
-        Raises EngineError if an error of the tutor's own has ended it.
+        Raises EngineError if an error of the tutor's own has ended it, or the connection is lost.
         """
         self.process.wait()
+        self._check_connection()
         self._find_place(lesson)
         how = self.process.how_ended(self.process.place(lesson))
         if (
@@ -246,6 +275,11 @@ class _Child:
             why = self.process.last_error()
             raise EngineError(f"{lesson.path}: the process that runs lessons failed: {why}")
         return how
+
+    def _check_connection(self) -> None:
+        """Raise EngineError if the connection to the process is lost."""
+        if self.process.lost is not None:
+            raise lost_error(self.process.lost)
 
     def end(self) -> None:
         """End it, with all the processes that lessons have started."""

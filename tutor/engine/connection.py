@@ -21,7 +21,7 @@ from contextlib import suppress
 import msgspec
 
 from tutor import __version__
-from tutor.engine.lesson_process import LessonProcess
+from tutor.engine.lesson_process import LessonProcess, lost_error
 from tutor.engine.process import DUMP_SECONDS, LONGEST_LINE, Process
 from tutor.errors import EngineError
 from tutor.plain import one_line, plain
@@ -217,8 +217,8 @@ class Connection:
         self.tell(ListDevices())
         listed = self._devices.get()
         if listed is None:
-            reason = self.lost.values["reason"] if self.lost else ""
-            raise EngineError(f"{self.host}: the connection is lost: {reason}")
+            assert self.lost is not None
+            raise lost_error(self.lost)
         return listed.devices
 
     def tell(self, message: FarMessage | Command) -> None:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import Command, Event
@@ -58,6 +59,14 @@ def _as_written(name: str) -> str:
 
 def _unescaped(escape: re.Match[str]) -> str:
     return chr(int(escape[0][2:], 16))
+
+
+def lost_error(lost: Remark) -> EngineError:
+    """The error of a command that waits for an answer when the connection is lost."""
+    return EngineError(
+        f"the connection to {lost.values['host']} is lost ({lost.values['reason']}), and what ran "
+        "there has ended: give the command again"
+    )
 
 
 class LessonProcess(ABC):
