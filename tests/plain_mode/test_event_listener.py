@@ -116,3 +116,7 @@ def test_a_lost_connection_is_told_and_made_again_by_a_word():
     assert "The connection to far-machine is lost. Reconnect connects again." in text
     assert engine.reconnected == 1
     assert "in epoch 2" in text.partition("connects again")[2]
+
+
+def test_the_first_line_names_the_other_machine():
+    assert "far-machine" in said(engine=Losing()).splitlines()[0]

@@ -30,8 +30,23 @@ def help_text(app: TutorApp) -> str:
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_the_header_names_the_machine(make_app: MakeApp, size: tuple[int, int]) -> None:
     app = make_app()
-    async with app.run_test(size=size):
-        assert f"cpu on {HOST}" in text_of(app, "header")
+    async with app.run_test(size=size) as pilot:
+        assert "cpu on far-machine" in text_of(app, "header")
+        for key in ("c", "m", "M"):  # comparison, menu, map
+            await pilot.press(key)
+            await settled(pilot)
+            assert "on far-machine" in text_of(app, "header")
+
+
+async def test_a_long_name_of_the_machine_leaves_room_in_the_header(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    engine.host = f"me@{'far-' * 20}machine"
+    app = make_app()
+    async with app.run_test(size=SMALL):
+        header = text_of(app, "header")
+        assert "cpu on far-" in header
+        assert "epoch" in header
 
 
 async def test_a_lost_connection_leaves_the_screen_and_names_the_key(

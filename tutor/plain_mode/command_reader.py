@@ -15,6 +15,7 @@ from tutor.errors import LessonError, LessonMissingError
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.library import OTHERS
 from tutor.lesson.model import Lesson
+from tutor.plain import one_line
 from tutor.plain_mode import exercise_text
 from tutor.plain_mode.commands import (
     RUN_COMMANDS,
@@ -135,6 +136,8 @@ class CommandReader:
         """
         lesson = self._source.open(name) if name is not None else None
         self._listener.start()
+        if self._session.host:
+            self._writer.say(f"All code runs on {one_line(self._session.host)}.")
         if lesson is not None:
             self._open(lesson, start)
             if exercise:

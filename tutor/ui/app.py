@@ -110,7 +110,7 @@ class TutorApp(ThemedApp):
         self._curriculum = CurriculumProgress(
             lessons if callable(lessons) else lambda: lessons, journal
         )
-        self._menu_screen = MenuScreen(self._curriculum)
+        self._menu_screen = MenuScreen(self._curriculum, engine.host)
         self._leave_map = self.action_menu
         self._keys = KeysInOrder(self, self._hand_on)
 
@@ -133,7 +133,7 @@ class TutorApp(ThemedApp):
     @cached_property
     def _map_screen(self) -> MapScreen:
         """The map of lessons, which few learners open."""
-        screen = MapScreen(self._curriculum)
+        screen = MapScreen(self._curriculum, self._engine.host)
         self.install_screen(screen, "map")
         return screen
 

@@ -28,6 +28,10 @@ MOST_ERROR_LINES = 4
 """Lines of an error's message: PyTorch says within them which tensor it is and what is wrong."""
 
 
+MOST_OF_HOST = 24
+"""Characters of a host's name in the header: beside them, title and settings have room."""
+
+
 class Bar(LinesPane, can_focus=False):
     """One line of text."""
 
@@ -37,14 +41,19 @@ class Header(Bar):
 
     heading: Shown[str] = Shown("")
     """The title while no lesson is open."""
-    host: Shown[str] = Shown("")
-    """The machine that the run is on, if it is another one."""
+
+    def __init__(self, *, id: str, host: str = "") -> None:
+        """`host`: the machine that runs are on, if it is another one."""
+        super().__init__(id=id)
+        name = one_line(host).rpartition("@")[2]
+        self._host = name if len(name) <= MOST_OF_HOST else name[: MOST_OF_HOST - 1] + "…"
 
     def build(self, width: int) -> Sequence[Content]:
         """The title on the left, the settings on the right; the title is cut if both don't fit."""
         view = self.view
         title = one_line(view.lesson.title) if view else self.heading
-        right = " · ".join(_settings(view, self.host)) if view else one_line(self.host)
+        host = f" on {self._host}" if self._host else ""
+        right = " · ".join(_settings(view, host)) if view else host.strip()
         left: Sequence[Piece] = (" tutor · ", (title, text_styles.STRONG)) if title else (" tutor",)
         right = f"{right} "
         room = max(8, width - len(right) - 2)
@@ -54,11 +63,11 @@ class Header(Bar):
         return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
 
 
-def _settings(view: RunView, host: str) -> Iterable[str]:
+def _settings(view: RunView, on_host: str) -> Iterable[str]:
     frame, lesson = view.frame, view.lesson
     rate = frame.learning_rate if frame else lesson.learning_rate[view.mode]
     yield one_line(view.mode)
-    yield one_line(f"{view.device} on {host}" if host else view.device)
+    yield one_line(view.device) + on_host
     if lesson.script is None or (frame and rate):  # else it is not known
         yield f"lr {setting(rate)}"
     if frame and frame.seed:

@@ -259,7 +259,7 @@ class CompareScreen(SessionScreen):
     def parts(self) -> Iterable[Widget]:
         """Header, the one pane, status and footer; all bind to this screen's attributes."""
         view = CompareScreen.view
-        yield Header(id="header").data_bind(view)
+        yield Header(id="header", host=self.session.host).data_bind(view)
         yield ErrorBar(id="error").data_bind(view, CompareScreen.attempt)
         with Container(id="panes"):
             pane = ComparisonPane(id="agreement").data_bind(view)

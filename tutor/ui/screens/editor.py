@@ -67,7 +67,7 @@ class EditorScreen(SessionScreen):
     def parts(self) -> Iterable[Widget]:
         """Header, question, the code around, result, code, status and footer."""
         here = EditorScreen
-        yield Header(id="header").data_bind(here.view)
+        yield Header(id="header", host=self.session.host).data_bind(here.view)
         with Container(id="panes"):
             task = TaskPane(ascii_only=self._ascii, id="task").data_bind(here.attempt)
             task.tabs = (("Question", True),)

@@ -77,9 +77,8 @@ class LessonScreen(PaneLayoutScreen):
     def parts(self) -> Iterable[Widget]:
         """Header, panes, timeline, status and footer; all bind to this screen's attributes."""
         view = LessonScreen.view
-        header = Header(id="header").data_bind(view)
+        header = Header(id="header", host=self.session.host).data_bind(view)
         header.set_reactive(Header.heading, self._heading)
-        header.set_reactive(Header.host, self.session.host)
         yield header
         attempt, results = LessonScreen.attempt, LessonScreen.results
         yield ErrorBar(id="error").data_bind(view, attempt)

@@ -61,9 +61,10 @@ class LessonListScreen(SizedScreen):
     notice: var[Notice] = var(Notice)
     """The text of the status line."""
 
-    def __init__(self, curriculum: CurriculumProgress) -> None:
+    def __init__(self, curriculum: CurriculumProgress, host: str = "") -> None:
+        """`host`: the machine that runs will be on, if it is another one."""
         super().__init__()
-        self._curriculum = curriculum
+        self._curriculum, self._host = curriculum, host
         self._known: Mapping[str, LessonProgress] = {}
         self._has_chosen = False
         """Whether the learner has moved in the list: then the choice stays."""
@@ -88,7 +89,7 @@ class LessonListScreen(SizedScreen):
 
     def parts(self) -> Iterable[Widget]:
         """Header, list, details, status and footer."""
-        header = Header(id="header")
+        header = Header(id="header", host=self._host)
         header.set_reactive(Header.heading, self.HEADING)
         yield header
         yield LessonsPane(id="lessons")
@@ -219,8 +220,8 @@ class MenuScreen(LessonListScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(MENU_COMMANDS)]
     HEADING = "Gradient descent, backpropagation and autograd, step by step"
 
-    def __init__(self, curriculum: CurriculumProgress) -> None:
-        super().__init__(curriculum)
+    def __init__(self, curriculum: CurriculumProgress, host: str = "") -> None:
+        super().__init__(curriculum, host)
         self._words = ""
         """The words of the search."""
         self._widest = 0
