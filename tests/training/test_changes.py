@@ -386,3 +386,120 @@ def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:
     assert (note.code, note.values["mode"]) == ("other_loss", "autograd")
     assert note.values["loss"] == pytest.approx(autograd.loss.data[0])
     assert note.values["old_loss"] == pytest.approx(manual.loss.data[0])
+
+
+STEPPED = """---
+title: Stepped
+summary: One optimizer in two modes.
+parameters: [w, b]
+learning_rate: 0.05
+epochs: 20
+batches: 2
+---
+## Setup
+```python
+x = torch.tensor([[1.0, 2.0], [3.0, -1.0], [-2.0, 1.0], [0.5, 0.5]])
+y = torch.tensor([1.0, 2.0, 3.0, 4.0])
+```
+```python optimizer
+w, b = torch.zeros(2, requires_grad=True), torch.zeros(1, requires_grad=True)
+optimizer = torch.optim.{first}
+```
+```python model
+model = torch.nn.Module()
+model.w = torch.nn.Parameter(torch.zeros(2))
+model.b = torch.nn.Parameter(torch.zeros(1))
+w, b = model.w, model.b
+optimizer = torch.optim.{second}
+```
+```python
+scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+```
+## Reset
+```python
+optimizer.zero_grad()
+```
+## Predict
+```python
+xb, yb = x[2 * batch:2 * batch + 2], y[2 * batch:2 * batch + 2]
+y_pred = xb @ w + b
+```
+## Loss
+```python
+loss = ((y_pred - yb) ** 2).mean()
+```
+## Gradient
+```python
+loss.backward()
+```
+## Update
+```python
+optimizer.step()
+if batch:
+    scheduler.step()
+```
+"""
+PLAIN, ADAM = "SGD({}, lr=learning_rate)", "Adam({}, lr=learning_rate)"
+MOMENTUM = "SGD({}, lr=learning_rate, momentum=0.9)"
+
+
+def stepped(first: str, second: str, held: str = "model.parameters()") -> Run:
+    """A run whose modes `optimizer` and `model` have these optimizers."""
+    text = STEPPED.format(first=first.format("[w, b]"), second=second.format(held))
+    return Run(programs_of(parse(text, Path("stepped.md"))), "optimizer")
+
+
+@pytest.mark.parametrize("phases", [0, 2, 8])
+@pytest.mark.parametrize("optimizer", [MOMENTUM, ADAM])
+def test_the_state_of_an_optimizer_goes_along_into_a_mode_that_has_the_same_one(
+    optimizer: str, phases: int
+) -> None:
+    staying, switching = (stepped(optimizer, optimizer) for _ in range(2))
+    for epoch, mode in ((3, "model"), (5, "optimizer")):
+        switching.run_to(epoch)
+        for _ in range(phases):
+            switching.step_phase()
+        switching.switch(mode=mode)
+        assert all(note.code == "updated_by" for note in switching.notes)
+    assert switching.run_to(8).values == staying.run_to(8).values
+    switching.seek(4)
+    assert switching.frame().values == staying.seek(4).values
+    assert switching.run_to(9).values == staying.run_to(9).values
+
+
+def anew(*names: str, mode: str = "model") -> tuple[Remark, ...]:
+    return (Remark("begins_anew", {"names": list(names), "mode": mode}),)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "held", "told"),
+    [
+        (MOMENTUM, ADAM, "[w, b]", ["optimizer", "scheduler"]),
+        (MOMENTUM, MOMENTUM, "[b, w]", ["optimizer", "scheduler"]),
+        (ADAM, ADAM, "[w]", ["optimizer", "scheduler"]),
+        (MOMENTUM, MOMENTUM.replace("9", "5"), "[w, b]", ["optimizer", "scheduler"]),
+        (ADAM, PLAIN, "[w, b]", ["scheduler"]),
+        (PLAIN, PLAIN, "[w, b]", []),
+    ],
+)
+def test_of_an_optimizer_that_is_another_one_it_is_told_that_it_begins_anew(
+    first: str, second: str, held: str, told: list[str]
+) -> None:
+    run = stepped(first, second, held)
+    run.step_phase()
+    run.switch(mode="model")
+    assert run.notes == (), "there is no state yet"
+    run.switch(mode="optimizer")
+    run.run_to(2)
+    run.switch(mode="model")
+    assert run.notes[1:] == (anew(*told) if told else ())
+
+
+def test_where_only_one_mode_has_an_optimizer_that_one_begins_anew() -> None:
+    run = shipped("momentum", "autograd")
+    run.run_to(3)
+    run.switch(mode="optimizer")
+    assert run.notes[1:] == anew("optimizer", mode="optimizer")
+    run.run_to(5)
+    run.switch(mode="autograd")
+    assert [note.code for note in run.notes] == ["updated_by"]

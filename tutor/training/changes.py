@@ -16,11 +16,13 @@ from tutor.training.program import Program
 from tutor.training.state_copy import (
     NOTHING,
     SCALARS,
+    STEPPED,
     BatchStart,
     GeneratorState,
     Kept,
     ModuleState,
     ReplayedIterator,
+    SteppedState,
     keep,
     make_replayable,
     moved,
@@ -29,8 +31,8 @@ from tutor.training.state_copy import (
 from tutor.training.values import is_near, is_spoiled, to_numpy
 
 
-def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
-    """Bring `new` to where `old` stands; returns the parameters that could not come along.
+def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:
+    """Bring `new` to where `old` stands; returns what there is to say of what could not come.
 
     The phases that `old` has done of its batch run again in `new`, from what the batch began
     with: the parameters, the state of the random number generators (the lesson's own ones too),
@@ -45,10 +47,11 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
         return ()
     first, values = new.parameter_values(), old.parameter_values()
     new.step = old.batch * len(new.program.loop)
+    anew: tuple[str, ...] = ()
     if old.batch_start is None:
         new.set_parameters(values)
     else:
-        _go_to_batch(old, old.batch_start, new)
+        anew = _go_to_batch(old, old.batch_start, new)
     for _ in range(_phases_to_repeat(old, new)):
         new.run_step()
     # What only the new mode has goes back to what its Setup made of it.
@@ -56,28 +59,34 @@ def carry_over(old: Loop, new: Loop) -> tuple[str, ...]:
     if old.at_end:
         while not new.at_end:
             new.run_step()
-    mine = set(new.program.parameters)
-    return tuple(name for name in left if name in mine)
+    remarks: tuple[Remark, ...] = ()
+    if lost := [name for name in left if name in new.program.parameters]:
+        remarks += (Remark("not_carried", {"names": lost}),)
+    if anew and (old.epoch > 1 or old.batch):
+        remarks += (Remark("begins_anew", {"names": list(anew), "mode": new.program.mode}),)
+    return remarks
 
 
-def _go_to_batch(old: Loop, start: BatchStart, new: Loop) -> None:
-    """Bring `new` to the start of the batch in which `old` stands.
+def _go_to_batch(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
+    """Bring `new` to the start of the batch in which `old` stands; returns what begins anew there.
 
     An open file, a queue or an iterator in a list can't be copied, as a name's own iterator can
     (ReplayedIterator), but made again: the epoch's batches are run until here.
     """
     if not old.batch or start.is_whole(old.program) or old.epoch_start is None:
-        _bring(old, start, new)
-        return
-    _bring(old, old.epoch_start, new)
+        return _bring(old, start, new)
+    anew = _bring(old, old.epoch_start, new)
     new.step = 0
     for _ in range(old.batch * len(new.program.loop)):
         new.run_step(looking=False, resting=False)
     new.set_parameters(start.values)
+    return anew
 
 
-def _bring(old: Loop, start: BatchStart, new: Loop) -> None:
+def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     """Carry over the state at the start of a batch, in another mode as far as it fits.
+
+    Returns the names of optimizers and schedulers whose state does not.
 
     On another device all of it fits: the state of optimizers and what was left in gradients, too.
     """
@@ -87,14 +96,17 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> None:
     mine = {name: keep(names[name]) for name in start.carried if name in names}
     by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
     found = state_that_fits(start.carried, mine, new.program, is_numpy=by_hand, device=device)
-    for name, kept in found.items():
+    stepped, anew = ({}, ()) if device else _stepped_that_fit(old, start, new)
+    for name, kept in (found | stepped).items():
         names[name] = set_down(kept, names.get(name))
     start.generator_states.restore(new.device)
     new.set_parameters(start.values)
     if device is not None:
         new.set_gradients(start.gradients)
-        if start.learning_rate is not None:  # an optimizer's is now the one of then
-            new.set_learning_rate(start.learning_rate, names["learning_rate"])
+    if start.learning_rate is not None and (device or stepped):
+        # An optimizer's is now the one of then.
+        new.set_learning_rate(start.learning_rate, names["learning_rate"])
+    return anew
 
 
 def other_loss(old: Loop, new: Loop) -> tuple[Remark, ...]:
@@ -205,6 +217,55 @@ def state_that_fits(
         if kept is not NOTHING:
             found[name] = kept
     return found
+
+
+def _stepped_that_fit(
+    old: Loop, start: BatchStart, new: Loop
+) -> tuple[dict[str, Kept], tuple[str, ...]]:
+    """The states of optimizers and schedulers that `new` can take over, by name; all others' names.
+
+    An optimizer that keeps no state is none of the others.
+    """
+    found, anew = dict[str, Kept](), list[str]()
+    same_rate = start.learning_rate == new.namespace["learning_rate"]
+    for name, mine in new.namespace.items():
+        kept, was = start.carried.get(name), old.namespace.get(name)
+        if not isinstance(mine, STEPPED):
+            continue
+        fits = isinstance(kept, SteppedState) and type(was) is type(mine)
+        if isinstance(mine, torch.optim.Optimizer):
+            fits = fits and _groups(old, was) == _groups(new, mine)
+        else:  # a scheduler has the rates that it began with in its state
+            fits = fits and same_rate and any(new.namespace[n] is mine.optimizer for n in found)
+        if fits:
+            found[name] = kept
+        elif _keeps_state(mine):
+            anew.append(name)
+    return found, tuple(anew)
+
+
+def _groups(loop: Loop, optimizer: Any) -> list[Any]:
+    """The names, shapes and settings of what an optimizer steps, but for learning rates."""
+    names = {id(thing): name for name, thing in loop.namespace.items()}
+    for name, thing in loop.namespace.items():
+        if isinstance(thing, torch.nn.Module):
+            names |= {id(p): f"{name}.{inner}" for inner, p in thing.named_parameters()}
+    names |= {id(thing): name for name, thing in loop.parameters().items()}
+    rates = ("params", "lr", "initial_lr")
+    return [
+        (
+            [(names.get(id(p)), tuple(p.shape)) for p in group["params"]],
+            {key: value for key, value in group.items() if key not in rates},
+        )
+        for group in optimizer.param_groups
+    ]
+
+
+def _keeps_state(stepped: Any) -> bool:
+    """Whether an optimizer or a scheduler remembers earlier steps, as far as that is known."""
+    if type(stepped) is torch.optim.SGD:
+        return any(group["momentum"] for group in stepped.param_groups)
+    return type(stepped).__module__.startswith("torch.optim")
 
 
 _SETTINGS = ("batch", "device", "learning_rate", "loss", "__builtins__")

@@ -57,7 +57,7 @@ class ModuleState:
 
 
 @dataclass(frozen=True, slots=True)
-class _StateDict:
+class SteppedState:
     """The state of an optimizer, or of a scheduler of its learning rate."""
 
     state: dict[str, Any]
@@ -178,7 +178,7 @@ def _kept(thing: Any, depth: int) -> Kept:
     if isinstance(thing, torch.nn.Module):
         return _keep_module(thing, depth)
     if isinstance(thing, STEPPED):
-        return _StateDict(copy.deepcopy(thing.state_dict()))
+        return SteppedState(copy.deepcopy(thing.state_dict()))
     if isinstance(thing, GENERATORS):
         return _keep_generator(thing)
     return _keep_container(thing, depth + 1) if depth < _DEEPEST else NOTHING
@@ -294,7 +294,7 @@ def set_down(kept: Kept, mine: Any) -> Any:
             return mine
         case ModuleState():
             return _into_module(kept, mine)
-        case _StateDict():
+        case SteppedState():
             if isinstance(mine, STEPPED):
                 mine.load_state_dict(copy.deepcopy(kept.state))
             return mine

@@ -545,15 +545,16 @@ class RunTimeline:
         self.settings = replace(
             self.settings, applied=before.applied, fresh=fresh, has_drawn=has_drawn
         )
-        not_carried = new.everywhere("carry_over", lambda: carry_over(old, new), old)
+        remarks = new.everywhere("carry_over", lambda: carry_over(old, new), old)
         from_mode = old.program.mode
         self._loop = new
-        if not_carried:
-            self.notes = (Remark("not_carried", {"names": list(not_carried)}),)
+        if any(remark.code == "not_carried" for remark in remarks):
+            self.notes = ()
         elif mode != from_mode and not self.notes:
             self.notes = other_loss(old, new)
             if old.phases_done > old.program.update_at and old.step:
                 self.notes += (Remark("updated_by", {"mode": mode, "old_mode": from_mode}),)
+        self.notes += remarks
 
     def _reseed(self, seed: int) -> None:
         has_drawn = self._has_drawn()

@@ -80,6 +80,7 @@ _TEMPLATES: Mapping[str, str] = {
     "seed_unused": "seed {seed}: no random number of this code depends on it, so nothing changes",
     "as_here": "as it was here: {mode}, learning rate {rate:g}",
     "not_carried": "{names} could not be carried over: of another size here",
+    "begins_anew": "in {mode} the state of {names} begins anew: it remembers no earlier step",
     "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",
     "other_loss": (
         "{mode} computes another loss of this batch: {loss:.6g}, {old_mode} {old_loss:.6g}"
