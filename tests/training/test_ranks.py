@@ -221,6 +221,21 @@ def test_changes_reach_all_ranks() -> None:
     assert np.isfinite(w)
 
 
+def test_momentum_goes_along_into_another_mode_on_all_ranks() -> None:
+    phases = {
+        "Setup": SHARDED["Setup"] + "\noptimizer = torch.optim.SGD([w], learning_rate, 0.9)",
+        "Update": "optimizer.step()",
+    }
+    front = SMALL_STEPS.replace("[w]", "[w]\nmodes: [autograd, optimizer]")
+    staying, switching = (ranked_run(front, **phases) for _ in range(2))
+    switching.run_to(3)
+    switching.step_phase()
+    switching.switch("optimizer")
+    frame = switching.run_to(6)
+    assert frame.mode == "optimizer"
+    assert of_all(frame, "w") == of_all(staying.run_to(6), "w")
+
+
 def test_a_value_set_before_the_gradient_runs_the_batch_again_on_all_ranks() -> None:
     run = ranked_run()
     run.run_to(1)
