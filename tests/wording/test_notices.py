@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 import tutor
+from tutor.errors import ProgressError
 from tutor.plain_mode.exercise_text import TYPED
 from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice
 from tutor.ui.commands import KEYS
 from tutor.wording import feedback, notices
 from tutor.wording.notices import notice_text
+
+FULL = ProgressError("not_kept", reason="disk_full", words="", file="/p")
 
 CODE = re.compile(
     r"(Notice|Reply|(?:session|self)\.tell|tell_when_open|reject)\((?:text, )?\s*\"(\w+)\""
@@ -42,11 +45,11 @@ def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
 @pytest.mark.parametrize(
     ("notice", "text"),
     [
-        (Notice("progress_put_beside", {"why": "", "file": "/p", "beside": "/b"}),
+        (Notice("progress_put_beside", {"why": None, "file": "/p", "beside": "/b"}),
          "progress is not kept: waiting for /p; what was done since is in /b: "
          "`tutor progress import` takes it"),
-        (Notice("progress_lost", {"why": "Why", "file": "/p", "beside": "/b", "reason": "full"}),
-         "Why; what was done since is lost (full: /b)"),
+        (Notice("progress_lost", {"why": FULL, "file": "/p", "beside": "/b", "reason": "full"}),
+         "progress is not kept: the disk is full (/p); what was done since is lost (full: /b)"),
         (Notice("goal_reached", {"epoch": 8, "further": 16}),
          "Epoch 8 is reached · r again goes on to 16"),
         (Notice("beginning"), "This is the beginning · space goes on"),
