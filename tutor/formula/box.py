@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter, itemgetter
 from typing import Protocol, TypeAlias
 
 from tutor.formula.nodes import MarkKind, Node, NodeKind, PictureMark, RowNode, Sym, TableNode
@@ -89,9 +90,11 @@ Placed: TypeAlias = tuple[int, int, Box]
 def compose(placed: Iterable[Placed], baseline: int, *, above: int = 0, below: int = 0) -> Box:
     """One box of boxes at given places (rows may be negative); `baseline` counts likewise."""
     boxes = [p for p in placed if p[2].rows]
-    top = min([baseline, *[row for row, _, _ in boxes]])
-    bottom = max([baseline, *[row + len(b.rows) - 1 for row, _, b in boxes]])
-    total = max([column + b.width for _, column, b in boxes], default=0)
+    top = bottom = baseline
+    total = 0
+    for row, column, box in boxes:
+        top, bottom = min(top, row), max(bottom, row + len(box.rows) - 1)
+        total = max(total, column + box.width)
     segments: list[list[tuple[int, str, int]]] = [[] for _ in range(top, bottom + 1)]
     marks: list[PictureMark] = []
     for row, column, box in boxes:
@@ -100,15 +103,15 @@ def compose(placed: Iterable[Placed], baseline: int, *, above: int = 0, below: i
         for mark in box.marks:
             start, end = mark.start + column, mark.end + column
             marks.append(replace(mark, row=mark.row + row - top, start=start, end=end))
-    rows = tuple(_joined(line, total) for line in segments)
-    marks.sort(key=lambda m: (m.row, m.start))
+    rows = tuple([_joined(line, total) for line in segments])
+    marks.sort(key=attrgetter("row", "start"))
     return Box(rows, total, baseline - top, above, below, tuple(marks))
 
 
 def _joined(segments: list[tuple[int, str, int]], total: int) -> str:
     parts: list[str] = []
     at = 0
-    for column, text, cells in sorted(segments, key=lambda s: s[0]):
+    for column, text, cells in sorted(segments, key=itemgetter(0)):
         parts.append(" " * (column - at) + text)
         at = column + cells
     return "".join(parts) + " " * (total - at)

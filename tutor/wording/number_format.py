@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
@@ -201,14 +201,12 @@ def changed_spans(now: str, was: str) -> tuple[Span, ...]:
     new, old = list(_WORD.finditer(now)), _WORD.findall(was)
     if len(new) != len(old):
         return ((0, len(now)),) if now else ()
-    return tuple(_changed_spans(new, old))
-
-
-def _changed_spans(new: Sequence[re.Match[str]], old: Sequence[str]) -> Iterator[Span]:
+    spans: list[Span] = []
     for word, before in zip(new, old, strict=True):
         if word.group() != before:
             first, end = _changed_digits(word.group(), before)
-            yield word.start() + first, word.start() + end
+            spans.append((word.start() + first, word.start() + end))
+    return tuple(spans)
 
 
 def _changed_digits(now: str, was: str) -> Span:

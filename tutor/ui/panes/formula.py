@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rich.cells import cell_len
@@ -306,10 +307,11 @@ class FormulaPane(LinesPane):
         phase = section.phase or ""
         before = view.before.boxed.get(phase, {}) if view.before else {}
         known = self._last.get(phase, {})
+        line_mark = text_styles.line_mark(section, view)
         state = _State(
             width,
-            text_styles.heading_mark(section, view),
-            text_styles.line_mark(section, view),
+            text_styles.NEXT_MARK if text_styles.is_next(section, view) else line_mark,
+            line_mark,
             self._asks_what_comes and phase == view.next_phase,
             view.frame.boxed.get(phase, {}) if view.frame else {},
             {expression: known.get(expression) for expression in before},
@@ -395,7 +397,7 @@ class FormulaPane(LinesPane):
         from tutor.formula import draw, parse  # noqa: PLC0415 - after the first paint
 
         room = max(10, width - text_styles.GUTTER - len(FORMULA_INDENT))
-        shapes = tuple((e, text.translate(_ANY_DIGIT)) for e, text in now.items())
+        shapes = tuple([(e, text.translate(_ANY_DIGIT)) for e, text in now.items()])
         picture = _picture_of_shapes(latex, shapes, room, self._ascii)
         return picture or draw(parse(latex), now, width=room, ascii=self._ascii)
 
@@ -453,40 +455,40 @@ def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:
 
 def _text(value: Value | None) -> str:
     """The value as it stands in the formula; nothing where there is none yet."""
-    return "" if value is None or value.dtype == "text" else one_line(short(value))
+    return "" if value is None or value.dtype == "text" else short(value)
 
 
 def _pieces(
     picture: Picture, row: int, now: Mapping[str, str], changed: Mapping[str, Spans]
-) -> Iterator[Piece]:
+) -> list[Piece]:
     """One row of the picture: values stand out, and their changed digits the more so.
 
     A value in one piece is taken from `now`: the picture may have been drawn for other digits.
     """
     text, at = picture.rows[row].rstrip(), 0
-    for mark in sorted((m for m in picture.marks if m.row == row), key=lambda m: m.start):
+    pieces: list[Piece] = []
+    for mark in sorted([m for m in picture.marks if m.row == row], key=attrgetter("start")):
         start, end = index_at(text, mark.start), index_at(text, mark.end)
-        yield text[at:start]
+        pieces.append(text[at:start])
         shown, value, spans = text[start:end], now.get(mark.text, ""), changed.get(mark.text, ())
         if mark.kind != "value":
-            yield (shown, text_styles.UNSUPPORTED)
+            pieces.append((shown, text_styles.UNSUPPORTED))
         elif shown.translate(_ANY_DIGIT) == value.translate(_ANY_DIGIT):
-            yield from _value(value, spans)
+            pieces += _value(value, spans)
         else:
             is_whole = len(shown) == len(value)
-            yield from _value(shown, spans if is_whole else spans and ((0, len(shown)),))
+            pieces += _value(shown, spans if is_whole else spans and ((0, len(shown)),))
         at = end
-    yield text[at:]
+    return [*pieces, text[at:]]
 
 
-def _value(text: str, changed: Spans) -> Iterator[Piece]:
+def _value(text: str, changed: Spans) -> list[Piece]:
     """A value, the changed stretches of it underlined."""
-    at = 0
+    pieces, at = list[Piece](), 0
     for start, end in changed:
-        yield (text[at:start], text_styles.VALUE)
-        yield (text[start:end], text_styles.CHANGED)
+        pieces += [(text[at:start], text_styles.VALUE), (text[start:end], text_styles.CHANGED)]
         at = end
-    yield (text[at:], text_styles.VALUE)
+    return [*pieces, (text[at:], text_styles.VALUE)]
 
 
 def index_at(text: str, cell: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from textual.content import Content
@@ -201,15 +202,16 @@ def _column(frame: Frame, then: OtherRunState | None) -> _Column | None:
     return _Column(f"{name} {THEN}", then.frame.at != frame.at)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Cells:
     name: str
     has_changed: bool
     blocks: dict[str, Block]
 
-    @property
-    def height(self) -> int:
-        return max(len(b) for b in self.blocks.values())
+    @cached_property
+    def widths(self) -> Mapping[str, int]:
+        """The cells of its widest line, by column."""
+        return {k: max(map(len, block), default=0) for k, block in self.blocks.items()}
 
 
 def _table(
@@ -249,8 +251,8 @@ def _fitted(
     """The widths of the columns, and the rows that have room in them, narrow ones first."""
     widths = {column: len(heading) for column, heading in headings.items()}
     fitting: list[_Cells] = []
-    for cell in sorted(cells, key=lambda c: sum(map(_width, c.blocks.values()))):
-        wider = {k: max(w, _width(cell.blocks[k])) for k, w in widths.items()}
+    for cell in sorted(cells, key=lambda c: sum(c.widths.values())):
+        wider = {k: max(w, cell.widths[k]) for k, w in widths.items()}
         if sum(wider.values()) + GAP * len(wider) <= room:
             widths = wider
             fitting.append(cell)
@@ -289,7 +291,7 @@ def _mark(cell: _Cells) -> Piece:
 def _lines(
     cell: _Cells, names: int, widths: Mapping[str, int], then: _Column | None
 ) -> Iterator[Content]:
-    for i in range(cell.height):
+    for i in range(max(map(len, cell.blocks.values()))):
         pieces: list[Piece] = [_mark(cell), (cell.name if i == 0 else "").ljust(names)]
         for column, width in widths.items():
             block = cell.blocks[column]
@@ -298,10 +300,6 @@ def _lines(
             is_now = column == "now" or column.startswith("rank")
             pieces.append((text, text_styles.STRONG) if is_now else text)
         yield line(*pieces)
-
-
-def _width(block: Block) -> int:
-    return max(map(len, block), default=0)
 
 
 def _cells(row: NumberRow) -> _Cells:
