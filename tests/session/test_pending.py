@@ -17,7 +17,7 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
-from tutor.session.pending import is_repeated
+from tutor.session.pending import UnansweredCommands
 
 S, E = StepPhase(), StepEpoch()
 
@@ -43,7 +43,10 @@ S, E = StepPhase(), StepEpoch()
 def test_one_command_of_a_kind_is_under_way_and_one_waits(
     command: Command, unanswered: list[Command], is_one_too_many: bool
 ) -> None:
-    assert is_repeated(command, unanswered) is is_one_too_many
+    waiting = UnansweredCommands()
+    for number, other in enumerate(unanswered):
+        waiting.add(number, other)
+    assert waiting.are_enough_of(command) is is_one_too_many
 
 
 @pytest.mark.parametrize("key", ["step_phase", "step_epoch", "raise_learning_rate", "next_mode"])

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -42,7 +41,7 @@ from tutor.protocol.messages import (
 )
 from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace
-from tutor.session.pending import Engine, is_repeated, running_notice
+from tutor.session.pending import Engine, UnansweredCommands, running_notice
 from tutor.session.printed_text import RunOutput
 from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
 
@@ -51,8 +50,6 @@ QUEUE = 12
 
 PATIENCE = 1.0
 """Seconds after which the learner is told that something still runs."""
-
-Kind = TypeVar("Kind", bound=Command)
 
 
 class EngineSession:
@@ -63,7 +60,7 @@ class EngineSession:
         self.host = engine.host
         """The machine that the engine runs on; empty for this one."""
         self._clock = clock
-        self._unanswered: dict[int, Command] = {}
+        self.unanswered = UnansweredCommands()
         self.opening: int | None = None
         """The number of the command that opened the run."""
         self._is_stopping = False
@@ -145,7 +142,7 @@ class EngineSession:
         """Forget all that belongs to the present run: another one is opened."""
         if self.is_running:
             self._engine.send(Pause())
-        self._unanswered.clear()
+        self.unanswered.clear()
         self._is_stopping = False
         self.notice = Notice()
         self._notice_when_open = None
@@ -161,13 +158,13 @@ class EngineSession:
         if self.view is None:
             return None
         is_never_refused = isinstance(command, OpenLesson | Pause | ReadingCommand)
-        if self.host and is_repeated(command, self._unanswered.values()):
+        if self.host and self.unanswered.are_enough_of(command):
             return None
-        if len(self._unanswered) >= QUEUE and not is_never_refused:
+        if len(self.unanswered) >= QUEUE and not is_never_refused:
             self.notice = Notice("busy", kind="refused")
             return None
         number = self._engine.send(command)
-        self._unanswered[number] = command
+        self.unanswered.add(number, command)
         return number
 
     def inspect(self, **changes: object) -> None:
@@ -188,7 +185,7 @@ class EngineSession:
 
     def stop(self) -> None:
         """Stop whatever runs."""
-        if self._unanswered:
+        if self.unanswered:
             self._is_stopping = True
             self.notice = Notice("stopping")
             self._engine.stop()
@@ -223,32 +220,17 @@ class EngineSession:
     @property
     def is_running(self) -> bool:
         """Whether a run is on, or asked for, and has not been paused since."""
-        commands = [c for c in self._unanswered.values() if isinstance(c, RunTo | Pause)]
-        return bool(commands) and isinstance(commands[-1], RunTo)
+        return isinstance(self.unanswered.last(RunTo, Pause), RunTo)
 
     @property
     def is_waiting(self) -> bool:
         """Whether anything that was asked is still unanswered."""
-        return bool(self._unanswered)
-
-    @property
-    def is_moving(self) -> bool:
-        """Whether an unanswered command may still move the run, or open it."""
-        return any(not isinstance(c, ReadingCommand) for c in self._unanswered.values())
-
-    def awaits(self, kind: type[Command]) -> bool:
-        """Whether a command of this kind is unanswered."""
-        return any(isinstance(c, kind) for c in self._unanswered.values())
-
-    def last(self, kind: type[Kind], such: Callable[[Kind], bool] = lambda _: True) -> Kind | None:
-        """The last unanswered command of a kind."""
-        commands = reversed(self._unanswered.values())
-        return next((c for c in commands if isinstance(c, kind) and such(c)), None)
+        return bool(self.unanswered)
 
     @property
     def silent_for(self) -> float:
         """Seconds without a sign of the engine while an answer is due; 0 if none is."""
-        if not self._unanswered:
+        if not self.unanswered:
             return 0.0
         return min(self._engine.busy_for(), self._clock() - self._heard_at)
 
@@ -258,26 +240,26 @@ class EngineSession:
         if self.view is not None and not self.devices:
             return Notice("loading")
         seeking = self._seeking
-        if seeking is not None and self._unanswered:
+        if seeking is not None and self.unanswered:
             left = {"seconds_left": seeking.seconds_left}
             return Notice("seeking", {"epoch": seeking.epoch, "target": seeking.target, **left})
         seconds = self.silent_for
         if seconds < PATIENCE:
             return Notice()
-        oldest = next(iter(self._unanswered.values()))
-        code, values = running_notice(oldest, self.view.next_phase if self.view else None)
+        phase = self.view.next_phase if self.view else None
+        code, values = running_notice(self.unanswered.oldest(), phase)
         return Notice(code, {**values, "seconds": seconds})
 
     # ── Events ─────────────────────────────────────────────────────────────────────
 
     def command_of(self, event: Event) -> Command | None:
         """The command that an event answers; None if no command waits for it."""
-        return self._unanswered.get(event.answers)
+        return self.unanswered.get(event.answers)
 
     def receive(self, event: Event) -> bool:
         """Handle an event; returns whether a FramePainted is due after the paint."""
         self._heard_at = self._clock()
-        command = self._unanswered.pop(event.answers, None)
+        command = self.unanswered.pop(event.answers)
         is_owed = isinstance(event, FrameShown) and event.answers == 0 and event.target is not None
         match event:
             case EngineReady():
@@ -397,7 +379,7 @@ class EngineSession:
         self.tell("phase_failed", kind="failed", place=self._code_place(event))
 
     def _process_ended(self, event: ProcessEnded) -> None:
-        self._unanswered.clear()
+        self.unanswered.clear()
         self._seeking = None
         if event.note.code == "connection_lost":
             self.lost = event

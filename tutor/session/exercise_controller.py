@@ -115,7 +115,7 @@ class ExerciseController:
             self._engine_session.tell(code, id=id)
             return
         if self._handler is None:
-            if self._engine_session.is_moving:
+            if self._engine_session.unanswered.may_move():
                 self.begin_when_open(found.id)
                 self._engine_session.tell("exercise_waits")
                 return
@@ -381,7 +381,7 @@ class ExerciseController:
 
     def _begin_waiting(self, event: Event) -> None:
         """Begin the exercise that waits, as soon as the lesson's run is there."""
-        is_moving = isinstance(event, ProcessEnded) or self._engine_session.is_moving
+        is_moving = isinstance(event, ProcessEnded) or self._engine_session.unanswered.may_move()
         if not self._waiting_exercise or is_moving:
             return
         waiting, self._waiting_exercise = self._waiting_exercise, ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, get_args
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol, TypeVar, get_args
 
 from tutor.protocol.frame import RunRecipe
 from tutor.protocol.messages import (
@@ -72,13 +72,58 @@ _ASIDE = (Pause, RunTo, *get_args(ReadingCommand))
 """Commands that come with others, or move nothing."""
 
 
-def is_repeated(command: Command, unanswered: Iterable[Command]) -> bool:
-    """Whether one such command is under way already, and one more waits.
+Kind = TypeVar("Kind", bound=Command)
 
-    On a slow line, a key that is held down would go on acting long after it was let go.
-    """
-    last = [_kind(c) for c in unanswered if not isinstance(c, _ASIDE)][-2:]
-    return isinstance(command, _HELD) and last == [_kind(command)] * 2
+
+class UnansweredCommands:
+    """The commands that were sent and have no answer yet, by number."""
+
+    def __init__(self) -> None:
+        self._commands: dict[int, Command] = {}
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    def add(self, number: int, command: Command) -> None:
+        """Note a command that was sent."""
+        self._commands[number] = command
+
+    def get(self, number: int) -> Command | None:
+        """The command with this number; None if it does not wait."""
+        return self._commands.get(number)
+
+    def pop(self, number: int) -> Command | None:
+        """The same, which is answered now."""
+        return self._commands.pop(number, None)
+
+    def clear(self) -> None:
+        """Await no answer any more."""
+        self._commands.clear()
+
+    def oldest(self) -> Command:
+        """The command that has waited longest."""
+        return next(iter(self._commands.values()))
+
+    def last(self, *kinds: type[Kind]) -> Kind | None:
+        """The last command of these kinds; None if none waits."""
+        return next((c for c in reversed(self._commands.values()) if isinstance(c, kinds)), None)
+
+    def last_switch(self, what: Literal["mode", "device"]) -> Switch | None:
+        """The last switch of the mode, or of the device."""
+        commands = [c for c in self._commands.values() if isinstance(c, Switch)]
+        return next((c for c in reversed(commands) if getattr(c, what) is not None), None)
+
+    def may_move(self) -> bool:
+        """Whether one of them may still move the run, or open it."""
+        return any(not isinstance(c, ReadingCommand) for c in self._commands.values())
+
+    def are_enough_of(self, command: Command) -> bool:
+        """Whether one such command is under way already, and one more waits.
+
+        On a slow line, a key that is held down would go on acting long after it was let go.
+        """
+        last = [_kind(c) for c in self._commands.values() if not isinstance(c, _ASIDE)][-2:]
+        return isinstance(command, _HELD) and last == [_kind(command)] * 2
 
 
 def _kind(command: Command) -> tuple[type[Command], bool]:

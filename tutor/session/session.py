@@ -88,7 +88,7 @@ class Session(EngineSession):
     @property
     def learning_rate(self) -> float | None:
         """The current learning rate, or the one that has been asked for since."""
-        asked = self.last(SetLearningRate)
+        asked = self.unanswered.last(SetLearningRate)
         if asked is not None:
             return asked.value
         return self.view.learning_rate if self.view else None
@@ -279,11 +279,10 @@ class Session(EngineSession):
     def scrub(self, epoch: int, step: int | None = None) -> None:
         """Go there when the present Seek is done; only the last position asked for counts."""
         self._scrubbed_to = (self.opening, epoch, step)
-        if not self.awaits(Seek):
-            self._seek_scrubbed()
+        self._seek_scrubbed()
 
     def _seek_scrubbed(self) -> None:
-        if self._scrubbed_to is not None and not self.awaits(Seek):
+        if self._scrubbed_to is not None and not self.unanswered.last(Seek):
             (opening, epoch, step), self._scrubbed_to = self._scrubbed_to, None
             if opening == self.opening:
                 self.seek(epoch, step)
@@ -302,7 +301,7 @@ class Session(EngineSession):
         """Switch to the next device; with only one, the refusal names it."""
         if self.view is None:
             return
-        asked = self.last(Switch, lambda c: c.device is not None)
+        asked = self.unanswered.last_switch("device")
         device = asked.device if asked else self.view.device
         ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
         index = ring.index(device) if device in ring else -1
@@ -336,7 +335,8 @@ class Session(EngineSession):
 
     def request(self, command: Command) -> None:
         """Pause a run and send a command; after a change of a setting the run continues."""
-        run = self.last(RunTo) if self.is_running and isinstance(command, _SETTINGS) else None
+        continues = self.is_running and isinstance(command, _SETTINGS)
+        run = self.unanswered.last(RunTo) if continues else None
         self.pause()
         self._send(command)
         if run is not None:
@@ -349,14 +349,16 @@ class Session(EngineSession):
 
     def _is_taken_by_script(self, command: Command) -> bool:
         """Whether the open script, if it is one, takes a command; the notice says why not."""
-        refusal = script_refusal(command, self.view)
-        if refusal is not None:
-            self.notice = replace(refusal, kind="refused")
-        return refusal is None
+        return self._shows_no(script_refusal(command, self.view))
 
     def _is_allowed(self, command: Command) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""
-        refusal = script_refusal(command, self.view) or self.controller.refusal(command)
+        return self._shows_no(
+            script_refusal(command, self.view) or self.controller.refusal(command)
+        )
+
+    def _shows_no(self, refusal: Notice | None) -> bool:
+        """Whether there is no refusal; one is shown as the notice."""
         if refusal is not None:
             self.notice = replace(refusal, kind="refused")
         return refusal is None
@@ -392,7 +394,7 @@ class Session(EngineSession):
         if len(modes) == 1:
             self.tell("one_mode", mode=modes[0])
             return
-        asked = self.last(Switch, lambda c: c.mode is not None)
+        asked = self.unanswered.last_switch("mode")
         mode = (asked.mode if asked else None) or self.view.mode
         self.request(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
 
@@ -400,14 +402,12 @@ class Session(EngineSession):
         now = self.learning_rate
         if now is None:
             return
-        value = next_of_1_2_5(now, up)
         if not now:
             self.tell("rate_unknown", kind="refused")
-            return
-        if not 1e-12 <= value <= LARGEST:
+        elif 1e-12 <= (value := next_of_1_2_5(now, up)) <= LARGEST:
+            self.request(SetLearningRate(value=value))
+        else:
             self.tell("rate_stays", kind="refused", rate=now)
-            return
-        self.request(SetLearningRate(value=value))
 
 
 def next_of_1_2_5(value: float, up: bool) -> float:

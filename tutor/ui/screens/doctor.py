@@ -69,7 +69,7 @@ class DoctorScreen(ModalScreen[Explanation | None]):
             pane.place_of = place_in(view.lesson)
         pane.report = report
         words = report_text(report) if report else notice_text(self.session.notice, KEYS)
-        if self.session.awaits(Examine):
+        if self.session.unanswered.last(Examine):
             words = "Examining a second run of this code …"
         self.query_one("#doctor-result", Static).update(line(words))
         useless = {"open"} if not panes.first().count else set()
@@ -92,13 +92,13 @@ class DoctorScreen(ModalScreen[Explanation | None]):
 
     def action_taught(self) -> None:
         """List what the lesson does wrong on purpose, too."""
-        if not self.session.awaits(Examine):
+        if not self.session.unanswered.last(Examine):
             self.session.examine(with_taught=True)
             self.update_from_session()
 
     def action_close(self) -> None:
         """Close the list; an examination ends after its present step."""
-        if self.session.awaits(Examine):
+        if self.session.unanswered.last(Examine):
             self.session.send(Pause())
         self.dismiss(None)
 
