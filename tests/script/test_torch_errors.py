@@ -91,6 +91,8 @@ ELSEWHERE = {
     "devices": "RuntimeError: Expected all tensors to be on the same device, but found at least "
     "two devices, cuda:0 and cpu! (when checking argument for argument mat1 in method addmm)",
     "class out of range": "RuntimeError: CUDA error: device-side assert triggered",
+    "types of floats": "RuntimeError: expected mat1 and mat2 to have the same dtype, but got: "
+    "double != float",
     "parameter without a part": "RuntimeError: Expected to have finished reduction in the prior "
     "iteration before starting a new one.",
 }
@@ -127,6 +129,14 @@ def test_what_a_gpu_says_is_known(key: str) -> None:
     found = torch_error_of(report.text)
     assert found is not None
     assert found.key == key
+
+
+def test_the_repair_of_mixed_types_quotes_what_cpu_and_gpu_both_say() -> None:
+    (exercise,) = (e for e in shipped.lesson("cpu-and-gpu").exercises if e.id == "mixed-types")
+    assert isinstance(exercise, Repair)
+    said = raised_by("nn.Linear(1, 1, bias=False)(torch.ones(3, 1).double())")
+    assert exercise.symptom.error in said
+    assert exercise.symptom.error in ELSEWHERE["types of floats"]
 
 
 def test_each_kind_is_raised_once_here_and_leads_to_a_lesson() -> None:
