@@ -45,7 +45,7 @@ class GradientRow:
     """One parameter's gradient by each mode, whole."""
 
     gradients: Mapping[str, Array | None]
-    """By mode, finite differences last, in the shape of the first; None where there is none.
+    """The gradients by mode, finite differences last, in one shape; None where there is none.
 
     Finite differences are NaN in the elements that were not checked. Complex numbers are pairs
     along one more axis.

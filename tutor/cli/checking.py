@@ -215,7 +215,7 @@ class CheckOptions:
 
     with_answers: bool = False
     device: str = ""
-    """Where all is to run; empty for the CPU, of which nothing more is said."""
+    """The device that all is to run on; empty for the CPU, of which nothing more is said."""
 
 
 @dataclass(slots=True)

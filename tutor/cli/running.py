@@ -237,7 +237,7 @@ def _digits(numbers: Any) -> str:
 
 
 def _rows(found: ModeComparison) -> Iterator[tuple[object, ...]]:
-    """In long form: a row for each parameter, mode and element.
+    """The rows in long form: one for each parameter, mode and element.
 
     Nothing stands where there is no gradient, or finite differences did not check it.
     """

@@ -35,7 +35,7 @@ from tutor.wording.script_notes import refusal_in_source
 
 _KINDS = {".py": script, ".ipynb": notebook}
 _DEVICE = re.compile(rf"({'|'.join(KNOWN_DEVICES)})(:\d+)?\Z")
-"""As torch names them; a script may be for a machine that has another."""
+"""The names of torch's devices; a script may be for a machine that has another."""
 _TEMPLATE = Path(document.__file__).with_name("new_lesson.md")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST = 40

@@ -30,7 +30,7 @@ class LastPlace:
     """The place in a lesson's code where its process was last."""
 
     line: int
-    """Of the lesson's file."""
+    """Its number in the lesson's file."""
     what: str
     """The phase, or the label of the expression that was evaluated."""
     is_expression: bool
@@ -102,7 +102,7 @@ class LessonProcess(ABC):
         return lines[-1] if lines else "it ended without an error message"
 
     def place(self, lesson: Lesson) -> LastPlace | None:
-        """Where it was in the lesson's code, by the last stack that it wrote."""
+        """The place in the lesson's code, by the last stack that the process wrote."""
         return last_place(self.error_text(), lesson)
 
     # ── Its end ─────────────────────────────────────────────────────────────────────

@@ -181,7 +181,7 @@ class Process(LessonProcess):
 
     @property
     def error_size(self) -> int:
-        """How many bytes it has written to where errors go."""
+        """The number of bytes that it has written as errors."""
         return os.fstat(self._errors.fileno()).st_size
 
     # ── Its end ─────────────────────────────────────────────────────────────────────

@@ -24,7 +24,7 @@ from tutor.lesson.model import Lesson
 
 T = TypeVar("T")
 _Headlines: TypeAlias = dict[str, tuple[str, Headline]]
-"""By path: the state of the file, and its headline."""
+"""The state of each file, and its headline, by path."""
 
 
 class _Kept(msgspec.Struct):

@@ -313,7 +313,7 @@ def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]
 _AUTOGRAD = ("torch.autograd", "torch.func")
 _NETWORKS = "torch.nn"
 _DATA_PARALLEL = "DistributedDataParallel"
-"""It makes the gradients of all ranks one while backward still runs."""
+"""The class that averages the gradients of all ranks while backward still runs."""
 
 
 class LadderRow(msgspec.Struct, frozen=True):

@@ -116,7 +116,7 @@ class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     """1-based line of the fence that opens its block."""
     lines: Mapping[str, int]
-    """By key: the line that it stands on; of its parts too, as `wrong.0.reply` and `set.w`."""
+    """The line of each key; of its parts too, as `wrong.0.reply` and `set.w`."""
     ask: str
     hints: tuple[str, ...]
     """At least one; shown one at a time."""
@@ -136,7 +136,7 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     choices: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Key → text, for the form `choice`."""
     working: str = ""
-    """Of a number, evaluated before the phase: the calculation that gives the answer."""
+    """The calculation that gives a number as the answer, evaluated before the phase."""
     wrong: tuple[Wrong, ...] = ()
     again: tuple[Again, ...] = ()
     """Never empty: where the author says nothing, one epoch later."""
@@ -172,7 +172,7 @@ class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
 
     phase: str
     code: str
-    """With the mistake."""
+    """The code with the mistake."""
     solution_code: str
     symptom: Symptom
     condition: str
@@ -198,7 +198,7 @@ Exercise: TypeAlias = Predict | Reach | Repair | BeAutograd | Choose
 KINDS: Mapping[str, type[Exercise]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(Exercise)
 }
-"""By its name in a lesson file, which is the tag of its struct."""
+"""The kinds by their name in a lesson file, which is the tag of the struct."""
 
 MAY_CHANGE = ("learning_rate", "mode", "device", "values", "seed")
 

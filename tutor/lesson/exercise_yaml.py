@@ -213,7 +213,7 @@ class SolutionKeys(RunKeys):
 
 
 _CHANGED_BY = {"mode": "mode", "learning_rate": "learning_rate", "seed": "seed", "set": "values"}
-"""By key of a solution: the word of MAY_CHANGE for what it changes."""
+"""The words of MAY_CHANGE, by the key of a solution."""
 
 
 class ReachKeys(ExerciseKeys):

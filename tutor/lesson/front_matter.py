@@ -235,7 +235,7 @@ class FrontMatter(Entry):
     watch: Mapping[str, ByMode[str]] = key(
         schema.mapping_of(_watched, "{label: expression}"), MappingProxyType({})
     )
-    """By label."""
+    """The watched expressions by label."""
     own_gradient: tuple[str, ...] = key(list_of(schema.MODE, "[manual]"), ())
     comparable: bool = key(schema.YES_OR_NO, True)
     data: DataNames | None = key(_data, None)

@@ -235,7 +235,7 @@ class Lesson(msgspec.Struct, frozen=True):
     order: float
     modes: tuple[str, ...]
     parameters: Mapping[str, tuple[str, ...]]
-    """By mode: the names whose value and gradient are watched."""
+    """The names whose value and gradient are watched, by mode."""
     learning_rate: Mapping[str, float]
     epochs: Mapping[str, int]
     sections: tuple[Section, ...]
@@ -246,19 +246,19 @@ class Lesson(msgspec.Struct, frozen=True):
     warm_up: int = 0
     """Updates (batches 0, 1, …) that come before epoch 1 and are steppable as epoch 0."""
     watch: Mapping[str, Mapping[str, str]] | None = None
-    """By mode: label → Python expression, shown among the numbers."""
+    """The Python expressions shown among the numbers, by mode and label."""
     watch_lines: Mapping[str, Mapping[str, int]] = {}
-    """By mode: label → the line of the file that its expression stands on."""
+    """The line of the file that each of these expressions stands on, by mode and label."""
     own_gradient: tuple[str, ...] = ()
     """Modes whose gradient differs from autograd's on purpose."""
     comparable: bool = True
     """Whether the modes compute the same run, so that they can be compared."""
     data: DataNames | None = None
-    """From the front matter, or the usual names; None where the code does not bind them."""
+    """The names of the data, or the usual ones; None where the code does not bind them."""
     builds_on: tuple[str, ...] = ()
     """The slugs of the lessons that should come before this one."""
     language: str = "en"
-    """Of its prose: the code of a language, as in `lessons/zh/`."""
+    """The code of its prose's language, as in `lessons/zh/`."""
     remarks: tuple[Diagnostic, ...] = ()
     """Diagnostics that do not keep the lesson from being used."""
     script: ScriptOptions | None = None

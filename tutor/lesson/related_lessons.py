@@ -156,14 +156,14 @@ class _Part:
 
     line: int
     content: tuple[Any, ...] = ()
-    """Of code one entry for each line."""
+    """The content to compare: of code one entry for each line."""
 
 
 _Parts: TypeAlias = Mapping[str, _Part]
-"""By what a diagnostic calls it, in the file's order."""
+"""The parts of a lesson by what a diagnostic calls them, in the file's order."""
 
 _WORDS_OF_LESSON = ("title", "summary")
-"""Of the front matter: the keys that are translated."""
+"""The keys of the front matter that are translated."""
 
 _OWN_TEXT = re.compile(r"again\.\d+(\.(ask|hints|explain))?")
 """A text that an entry of `again` may take from the exercise: in both files, or in neither."""

@@ -40,7 +40,7 @@ class YamlValue:
     """1-based line of its key."""
     node: yaml.Node
     lines: dict[str, int]
-    """By path: the line of each key that has been read, of the whole block of YAML."""
+    """The line of each key that has been read, by path, of the whole block of YAML."""
     diagnostics: DiagnosticList
 
     @property
@@ -315,10 +315,10 @@ class Source:
     """The place of a mapping in its file."""
 
     line: int = 1
-    """Of the mapping, or of what it stands in."""
+    """The line of the mapping, or of what it stands in."""
     path: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
-    """By path: the line of every key of the whole block of YAML."""
+    """The line of every key of the whole block of YAML, by path."""
     own: frozenset[str] = frozenset()
     """The known keys that are there."""
     is_right: bool = True

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Numbers: TypeAlias = Mapping[str, tuple[float, ...]]
-"""By the source of a leaf: its number, or those of an array that is added up."""
+"""The number of each leaf, or those of an array that is added up, by the leaf's source."""
 
 LONGEST = 300
 """Characters of the expression: more could not be read."""
 _MOST_TERMS = 8
-"""Of a sum or a mean."""
+"""The most terms of a sum or a mean that are written out."""
 
 _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
 """The binding strength of a term."""
@@ -34,7 +34,7 @@ _BINARY: Mapping[str, tuple[str, Callable[[float, float], float]]] = {
     "Div": ("{} / {}", operator.truediv),
     "Pow": ("{}^{{{}}}", math.pow),
 }
-"""By the name of the operator in Python's syntax tree."""
+"""The operators by their name in Python's syntax tree."""
 _FUNCTIONS: Mapping[str, tuple[str, Callable[..., float]]] = {
     "abs": (r"\left| {} \right|", abs),
     "exp": (r"\exp({})", math.exp),
@@ -151,7 +151,7 @@ class _Writer:
     numbers: Numbers
     text: Callable[[float], str]
     index: int | None = None
-    """Of the element of an array, in a term of a sum."""
+    """The index of the array's element, in a term of a sum."""
 
     def write(self, node: _Node, *, is_first: bool = True) -> tuple[str, float]:
         """A negative number stands in parentheses unless it comes first."""

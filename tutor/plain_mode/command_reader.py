@@ -96,7 +96,7 @@ class LessonSource:
     """The lessons that can be opened."""
 
     open: Callable[[str], Lesson]
-    """By a slug or a path; raises LessonError."""
+    """The function that opens a lesson by a slug or a path; raises LessonError."""
     headlines: Callable[[], Sequence[Headline]]
 
 

@@ -47,7 +47,7 @@ TYPED: Mapping[str, str] = {
     "stop": "Ctrl+C",
     "quit": "quit",
 }
-"""By the name of a command: the word that a notice tells the learner to type."""
+"""The words that a notice tells the learner to type, by the name of the command."""
 AGREE = "Type agree to run exactly this code, edit to write it again, or code to hear it again."
 AFTER_SOLUTION = {
     "number": "Type it as your answer, or type skip.",

@@ -255,7 +255,7 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
 PLOTS: Mapping[str, PictureKind] = {
     "slope" if kind == "landscape" else kind: kind for kind in PICTURES
 }
-"""By the typed name: the picture that the engine computes."""
+"""The pictures that the engine computes, by the typed name."""
 
 
 def loss_curve(curve: Curve | None) -> Iterator[str]:

@@ -62,7 +62,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("ALTER TABLE drafts ADD COLUMN seal TEXT NOT NULL DEFAULT ''",),
 )
-"""By version, from 1: the statements that lead from the version before to it."""
+"""The statements that lead from each version to the next; the first make version 1."""
 
 VERSION = len(_MIGRATIONS)
 
@@ -70,7 +70,7 @@ KINDS: tuple[type[Record], ...] = (ExerciseRecord, PlaceRecord, DraftRecord)
 _TABLES: dict[type, str] = dict(zip(KINDS, ("deeds", "places", "drafts"), strict=True))
 _KEYS = {"deeds": "id", "places": "lesson", "drafts": "lesson, exercise"}
 COLUMNS: dict[str, tuple[str, ...]] = {_TABLES[kind]: kind.__struct_fields__ for kind in KINDS}
-"""By table: the columns of the latest version, which are named like the record's fields."""
+"""The columns of each table in the latest version, named like the record's fields."""
 
 State = Literal["empty", "older", "current", "newer", "foreign", "broken"]
 
@@ -334,7 +334,7 @@ def reason(file: Path, error: Exception) -> str:
 
 
 def words_of(error: Exception) -> str:
-    """What the system says of an error."""
+    """The system's words for an error."""
     if isinstance(error, OSError):
         return one_line(error.strerror or str(error)).lower()
     return one_line(str(error))

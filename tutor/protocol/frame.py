@@ -48,9 +48,9 @@ class Value(msgspec.Struct, frozen=True):
     """The text where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, or
     an error's message."""
     mean: float | None = None
-    """Of an array with more than MAX_ELEMENTS elements, the mean of all; None for all else."""
+    """The mean of an array with more than MAX_ELEMENTS elements; None for all else."""
     norm: float | None = None
-    """Of such an array, the square root of the sum of all squares."""
+    """The square root of the sum of all squares of such an array."""
 
     @property
     def size(self) -> int:
@@ -73,7 +73,7 @@ NONE = Value((), (), "none", "None")
 
 
 NO_VALUE = Value((), (), "text", "")
-"""Nothing has been computed that could be shown."""
+"""The value of what has not been computed yet."""
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
@@ -127,7 +127,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     watched: dict[str, Value]
     """The lesson's `watch` expressions, by label."""
     boxed: dict[str, dict[str, Value]]
-    r"""By phase (`""` for sections that are none), by expression: the values of `\boxed{…}`.
+    r"""The values of `\boxed{…}`, by phase (`""` for sections that are none) and expression.
 
     Those of a phase that has run in this batch stand as they were then, so that its equation
     stays true after an update. Of a phase still to come they are those of now; NO_VALUE
@@ -142,7 +142,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     is_over: bool = False
     """Whether the script has come to its end: there is no next step."""
     own_gradients: dict[str, Value] = {}
-    """On several ranks, once Synchronize has run: the gradients that this one had before."""
+    """The gradients that this rank had before Synchronize, once that has run on several ranks."""
     ranks: tuple[RankFigures, ...] = ()
     """The figures of the ranks from 1 on; all else in a frame is of rank 0."""
 

@@ -55,7 +55,7 @@ class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     left_out: int = 0
     """Points beyond those that are shown."""
     loss: float | None = None
-    """Of this very line, by the lesson's own Predict and Loss; None where an epoch has batches."""
+    """The loss of this line, by the lesson's Predict and Loss; None where an epoch has batches."""
 
 
 class SlopePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -125,7 +125,7 @@ PICTURES: Mapping[PictureKind, tuple[type[AnyPicture], ...]] = {
     "landscape": (SlopePicture, ContourPicture),
     "plane": (PlanePicture,),
 }
-"""By kind: the pictures that show it. `tutor/ui/plots` has a module for each kind."""
+"""The pictures that show each kind. `tutor/ui/plots` has a module for each kind."""
 
 
 # ── The graph ───────────────────────────────────────────────────────────────────────
@@ -136,7 +136,7 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     op: str
-    """As PyTorch calls it: `MulBackward0`; `AccumulateGrad` for a leaf."""
+    """PyTorch's name for it: `MulBackward0`; `AccumulateGrad` for a leaf."""
     says: str
     """The computed expression, in the lesson's names where it has them: `w * x`, `mean(…)`."""
     name: str
@@ -172,7 +172,7 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
     """The autograd graph of one step, from the loss down to the leaves."""
 
     nodes: tuple[GraphNode, ...] = ()
-    """By id; the first is the loss. Empty where there is no graph."""
+    """The nodes by id; the first is the loss. Empty where there is no graph."""
     notes: tuple[Remark, ...] = ()
     """The reason why there is none, or the note on what is left out."""
 
@@ -194,7 +194,7 @@ class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """`local`: d(output) / d(input); `total`: the gradient of the loss in `input`, by the chain
     rule: the sum over its uses of (gradient of the output) × (local gradient)."""
     output: str
-    """As the code says it: `w * x`, `(y_pred - y) ** 2`; empty for a `total`."""
+    """The output in the code's words: `w * x`, `(y_pred - y) ** 2`; empty for a `total`."""
     input: str
     values: dict[str, float | tuple[float, ...]]
     """The facts needed: the values of the operation's inputs and output by what they are called;
@@ -226,7 +226,7 @@ FINITE_DIFFERENCE = "finite_difference"
 
 
 Standing: TypeAlias = Literal["right", "wrong", "other", "unknown"]
-"""Of a mode's gradient. Other: right, but of another function. Unknown: it is not finite."""
+"""The standing of a mode's gradient. Other: right, of another function. Unknown: not finite."""
 
 
 class ParameterComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,9 +234,9 @@ class ParameterComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     parameter: str
     gradients: dict[str, Value] = {}
-    """By mode, finite differences last; NONE where a mode found none."""
+    """The gradients by mode, finite differences last; NONE where a mode found none."""
     ratio: dict[str, float]
-    """To the right gradient, of each mode that is one factor away from it; 1.0: it agrees."""
+    """The factor from the right gradient to a mode's, where there is one; 1.0: they agree."""
     largest: float
     """The largest difference of any mode's element to the right one's."""
     remarks: tuple[Remark, ...]
@@ -250,9 +250,9 @@ class ParameterComparison(msgspec.Struct, frozen=True, kw_only=True):
     measure: str = "autograd"
     """The mode whose gradient is right, if finite differences confirm it; else these."""
     standing: dict[str, Standing] = {}
-    """By mode: its standing by finite differences."""
+    """The standing of each mode by finite differences."""
     apart: dict[str, tuple[int, ...]] = {}
-    """By mode that is wrong: which of its elements are, counted row by row."""
+    """The wrong elements of each mode that is wrong, counted row by row."""
 
 
 class ModeComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -349,7 +349,7 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
     line: int
     """Line in the file; 0 where no line is known."""
     variable: str
-    """As the code says it: `w`, `model.fc.weight`, `y_pred`."""
+    """The variable's name in the code: `w`, `model.fc.weight`, `y_pred`."""
     numbers: dict[str, Evidence]
     """The evidence, at least two numbers."""
     lesson: str
@@ -373,7 +373,7 @@ class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that the doctor found in one run."""
 
     findings: tuple[DoctorFinding, ...] = ()
-    """By line."""
+    """The findings by line."""
     together: ForkLosses | None = None
     """All fixes at once, where there are several: one mistake may hide what fixing another does."""
     taught: int = 0

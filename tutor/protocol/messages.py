@@ -439,7 +439,7 @@ class DeviceDescribed(Event, frozen=True, kw_only=True):
     """The device that a check runs on."""
 
     device: str
-    """As PyTorch names it."""
+    """The device's name in PyTorch."""
     text: str
     """The name of a GPU and its memory."""
 

@@ -41,7 +41,7 @@ class CodePlace:
 
     phase: str
     line: int | None = None
-    """In the lesson's file; in the editor where the code is the learner's own."""
+    """Its number in the lesson's file; in the editor where the code is the learner's own."""
     code: str = ""
     """The line itself, to be quoted in an exercise: the file is not in view there."""
     is_own: bool = False
@@ -117,18 +117,18 @@ class Attempt:
     asks_what_comes: bool = False
     """Whether the question is about the result of the phase that comes next."""
     step: int = 0
-    """Of a BeAutograd: which of its questions, from 1; 0 elsewhere."""
+    """The number of a BeAutograd's question, from 1; 0 elsewhere."""
     steps: int = 0
     asked_of: LocalGradientQuestion | None = None
-    """Of a BeAutograd: the operation that is asked about; None before the first question."""
+    """The operation that a BeAutograd asks about; None before its first question."""
     answer: str = ""
     """The learner's last answer, as it is compared."""
     reply: Reply | None = None
     """The reply to the last answer."""
     was_right: bool | None = None
-    """Of a BeAutograd: whether the last answer was right; None before the first, and elsewhere."""
+    """Whether the last answer to a BeAutograd was right; None before the first, and elsewhere."""
     round: int = 0
-    """Of a Predict: how often it has been asked again."""
+    """The number of times that a Predict has been asked again."""
     tries: int = 0
     hints: tuple[str, ...] = ()
     """Those that have been asked for so far. Markdown."""
@@ -137,24 +137,24 @@ class Attempt:
     explain: str = ""
     """After success. Markdown."""
     is_met: bool | None = None
-    """Of a Reach: whether the condition holds where the run rests; None: not known yet."""
+    """Whether a Reach's condition holds where the run rests; None: not known yet."""
     marks: Marks = ()
-    """Of a Reach: how near it is, comparison by comparison; empty where that is not known."""
+    """The state of each comparison of a Reach; empty where that is not known."""
     unread: str = ""
     """The last answer, if it could not be read; `reply` says so."""
     typed: str = ""
     """The text in the field, not answered yet."""
     code: str = ""
-    """Of a Repair: the code as it was left. It runs, unless it is from elsewhere."""
+    """The code of a Repair as it was left. It runs, unless it is from elsewhere."""
     is_from_elsewhere: bool = False
-    """Of a Repair: whether the code was not typed on this machine, and nobody has agreed to it.
+    """Whether a Repair's code was not typed on this machine, and nobody has agreed to it.
 
     It is shown, and stays so when it is changed; to run it takes a word of the learner.
     """
     was_stopped: bool = False
-    """Of a Repair: whether the code, the last time that it ran, had to be stopped."""
+    """Whether a Repair's code had to be stopped the last time that it ran."""
     is_editing: bool = False
-    """Of a Repair: whether the code is open in the editor."""
+    """Whether a Repair's code is open in the editor."""
 
     @property
     def asked(self) -> Exercise:

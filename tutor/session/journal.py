@@ -108,13 +108,13 @@ class UnfinishedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a lesson was left: all the data that is needed to resume there."""
+    """The place where a lesson was left, with all the data that is needed to resume there."""
 
     slug: str
     """The lesson's, or the key of a script (`key_of`)."""
     path: str
     fingerprint: str
-    """Of the lesson's code at that time."""
+    """The fingerprint of the lesson's code at that time."""
     language: str
     recipe: RunRecipe = msgspec.field(name="record")
     at: Position
@@ -127,7 +127,7 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     exercise: str = ""
     """The id of the current exercise; its own run is set up anew."""
     round: int = 0
-    """How often its question had been asked again."""
+    """The number of times that its question had been asked again."""
     step: int = 0
     """The number of its current question, from 1; 0 where it has only one."""
     tries: int = 0

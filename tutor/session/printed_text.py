@@ -22,7 +22,7 @@ MAX_COLUMNS = 2000
 MAX_PLACES = 200
 """Places of one run whose text is kept."""
 _END = 2**62
-"""As a step: the end of an epoch, whatever its number of steps."""
+"""The step that stands for the end of an epoch, whatever its number of steps."""
 MAX_CHARACTERS = 4_000_000
 """Characters of all texts kept of one run; lines that several of them share count each time."""
 

@@ -69,7 +69,7 @@ SUSPEND = AppCommand(
 RECONNECT = AppCommand(
     "reconnect", ("C",), "reconnect", "Connect again after a cut", "screen.reconnect", 0
 )
-"""Of use where the engine is on another machine; in the footer while the connection is lost."""
+"""The command for a lost connection to another machine; in the footer while it is lost."""
 
 LESSON_COMMANDS = (
     _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),

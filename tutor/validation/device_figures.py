@@ -41,7 +41,7 @@ class FiguresOnDevice:
         """Whether random numbers came from the device's generator: the CPU's are others."""
 
     def difference(self) -> str:
-        """In words, the first figure that is not the CPU's; "" if there is none.
+        """The first figure that is not the CPU's, in words; "" if there is none.
 
         Raises LessonRaised. Where random numbers were drawn on the device, nothing is compared.
         """
@@ -83,7 +83,7 @@ class FiguresOnDevice:
         return found
 
     def _figures(self, run: Run) -> Iterator[tuple[tuple[int, str], Array]]:
-        """By epoch and name: loss, values and gradients, after ever more epochs."""
+        """The loss, values and gradients by epoch and name, after ever more epochs."""
         for epoch in _milestones(self.epochs):
             run.advance(epoch)
             reading = reading_of(run.loop)

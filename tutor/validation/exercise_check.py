@@ -464,7 +464,7 @@ def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
 
 
 def _raised(trial: ExerciseTrial, exercise: Repair, error: str) -> Iterator[Finding]:
-    """The code with the mistake has raised: as the symptom says?"""
+    """The findings where the code with the mistake raises another error than the symptom."""
     wanted = " ".join(exercise.symptom.error.split())
     if not wanted:
         what = f"`code` of `{exercise.id}` can't be run ({error})"

@@ -394,7 +394,7 @@ def _all_of(gradients: Mapping[str, Array]) -> dict[str, Sampled]:
 def _disagreement(
     found: Mapping[str, Array], wanted: Mapping[str, Sampled], relative: float = RELATIVE
 ) -> str:
-    """In words, where two sets of gradients differ by more than rounding; "" if nowhere."""
+    """The first difference of two sets of gradients beyond rounding, in words; "" if none."""
     for name, right in wanted.items():
         if name not in found:
             return f"there is no gradient of {name}"

@@ -280,7 +280,7 @@ class _Names:
     introduced: str
     """`Here u = y_pred - y. `; empty where both have names of their own."""
     short: Mapping[str, str]
-    """By a name of the step's values: the letter in its place."""
+    """The letters that stand for the step's values, by name."""
 
     @classmethod
     def of(cls, step: LocalGradientQuestion) -> _Names:

@@ -172,7 +172,7 @@ _TEXTS: Mapping[str, str] = {
         "random numbers, and no line sets a seed for them."
     ),
 }
-"""By code: a sentence, into which the variable and the numbers are put."""
+"""The sentences by code, into which the variable and the numbers are put."""
 
 
 def line_place(line: int) -> str:

@@ -17,7 +17,7 @@ from tutor.wording.number_format import setting, short
 
 _MOST_CELLS = 48
 _MOST_FACT_CELLS = 80
-"""Of a fact, which may take more than one line."""
+"""The most cells of a fact, which may take more than one line."""
 _NAMES = {"learning_rate": "learning rate", "losses": "the losses"}
 _OF = {
     "min": "lowest",
@@ -82,7 +82,7 @@ def _joined(*parts: str) -> str:
 
 
 def _operand(node: ast.expr, binding: int) -> str:
-    """In brackets where it binds less tightly than that."""
+    """The operand, in brackets where it binds less tightly than that."""
     words = _words(node)
     while isinstance(node, ast.Call) and (inner := _unwrapped(node)) is not None:
         node = inner

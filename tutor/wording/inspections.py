@@ -78,7 +78,7 @@ _REMARKS: Mapping[str, str] = {
     "no_leaf": "not a leaf: backward passes through it and keeps no gradient here",
     "gradient_by_hand": "its gradient is {gradient}, computed by hand",
 }
-"""By code: a template of the remark's values."""
+"""The templates of remarks, by code."""
 
 
 def remark_text(remark: Remark) -> str:
@@ -209,7 +209,7 @@ _MISTAKES: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
     "right_for_another_loss": lambda v, _: f"right for its own loss, but {_another_loss(v)}",
     "factor_of_another_loss": lambda v, _: f"{_times(v)}, as {_another_loss(v)}",
 }
-"""By code: what is said of the modes, behind their names and the verb."""
+"""The words for the modes' mistakes, by code; they follow the modes' names and the verb."""
 
 _VERBS = {
     **dict.fromkeys(("opposite", "shape", "no_variable"), "has"),
@@ -305,4 +305,4 @@ _COMPOSED: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
         f"each sample has {counted(v['count'], 'input')}, and a plane takes two"
     ),
 }
-"""By code: a remark on no mistake, composed of its values and the names of modes."""
+"""The functions that compose remarks on no mistake, by code, of its values and the modes' names."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tutor.session.run_view import Notice
 
 Commands: TypeAlias = Mapping[str, str]
-"""By the name of a command: its key, or the word that is typed for it."""
+"""The keys of commands, or the words that are typed for them, by name."""
 Values: TypeAlias = Mapping[str, Any]
 
 PART = " · "
@@ -405,7 +405,7 @@ _CHANGES: Mapping[str, tuple[str, Sequence[str]]] = {
     "values": ("a parameter's value", ("value",)),
     "seed": ("the seed", ("new_seed",)),
 }
-"""By the kind of change: its words, and the commands that make it."""
+"""The words for a kind of change, and the commands that make it."""
 
 
 def allowed_changes(kinds: Iterable[str], commands: Commands) -> str:

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 LIKE_ENOUGH = 0.5
-"""From this likeness on (0 to 1, difflib's ratio of words) a message is offered as the nearest."""
+"""The least likeness (difflib's ratio of words) at which a message is offered as the nearest."""
 
 
 @dataclass(frozen=True)

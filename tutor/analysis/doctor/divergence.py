@@ -236,7 +236,7 @@ class RatePlace:
 
     line: int
     name: str
-    """As the code calls it; the number itself where it has no name."""
+    """The rate's name in the code; the number itself where it has no name."""
     rate: float
     """Exactly."""
     constant: ast.Constant | None = None

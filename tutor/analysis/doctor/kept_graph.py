@@ -144,7 +144,7 @@ _COMPARING = ("sub", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cro
               "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")  # fmt: skip
 _WEIGHTS_AT: dict[str, int] = {"matmul": 1, "mm": 1, "mv": 1, "dot": 1, "linear": 1, "conv1d": 1,
                                "conv2d": 1, "conv3d": 1, "embedding": 1, "addmm": 2}  # fmt: skip
-"""By call: the position of the argument that is a weight."""
+"""The position of the argument that is a weight, by call."""
 _MEANT = ("autograd.grad", "checkpoint", "jacobian", "hessian", "register_hook", "retain_grad")
 """Words of code that uses the gradients of its data, in one way or another."""
 
@@ -157,7 +157,7 @@ class _Data:
     value: torch.Tensor
     """Its numbers when it was first seen."""
     line: int
-    """Of the backward that gave it a gradient."""
+    """The line of the backward that gave it a gradient."""
     first: float | None = None
     """The norm of its gradient after the first backward."""
 

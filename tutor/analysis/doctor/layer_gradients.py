@@ -45,9 +45,9 @@ class _Backward:
 
     weights: list[torch.Tensor]
     gradients: list[float]
-    """Of each weight's gradient."""
+    """The size of each weight's gradient."""
     signals: list[float]
-    """Of the gradient that came to each product with a weight: of the layer's output."""
+    """The size of the gradient that came to each layer's output, a product with a weight."""
 
 
 class LayerGradientRule(DoctorRule):

@@ -102,7 +102,7 @@ class Patient:
     lesson: Lesson
     programs: Mapping[str, Program]
     recipe: RunRecipe
-    """Of the examined run: without the changes that the learner made on the way."""
+    """The recipe of the examined run, without the changes that the learner made on the way."""
     run: Run
     source: SourceCode
     quiet: Quiet

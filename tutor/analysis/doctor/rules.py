@@ -30,7 +30,7 @@ RULES: tuple[type[DoctorRule], ...] = (
     EvaluationRule, NotFiniteRule, SchedulerOrderRule, LossArgumentsRule, DataGradientRule,
     LayerGradientRule, AccumulationRule, SeedRule,
 )  # fmt: skip
-"""In the order in which they are asked: of two findings on one line the first comes first.
+"""The rules in the order in which they are asked, and findings on one line are shown.
 
 NotFiniteRule goes back in the run: rules that look at the same whole epochs come before it.
 """
@@ -49,7 +49,7 @@ TAUGHT: Mapping[tuple[str, str], Mapping[str, str]] = {
         "tensor_not_registered": "the mode is the one in which the model forgets its bias",
     },
 }
-"""By lesson and mode: the code of each finding that it makes on purpose, and the reason.
+"""The codes of the findings that a lesson makes on purpose, with the reason, by lesson and mode.
 
 The doctor keeps silent about them there.
 """

@@ -42,11 +42,11 @@ class _Order:
     stepped: set[int] = field(default_factory=set)
     """The ids of the optimizers that have made a step."""
     early: dict[int, _Early] = field(default_factory=dict)
-    """By the id of the scheduler."""
+    """The early steps, by the id of the scheduler."""
 
 
 class SchedulerOrderRule(DoctorRule):
-    """In the loop `scheduler.step()` comes first, and `optimizer.step()` after it."""
+    """The rule for a loop in which `scheduler.step()` comes before `optimizer.step()`."""
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)

@@ -27,7 +27,7 @@ _SEEDS = {
     "numpy": ("np.random.seed", "numpy.random.seed", "seed_everything", "set_seed", "seed_all"),
     "python": ("random.seed", "seed_everything", "set_seed", "seed_all"),
 }
-"""By generator: the calls that seed it. (`np.random.seed` is none of Python's own.)"""
+"""The calls that seed each generator. (`np.random.seed` does not seed Python's own.)"""
 _SEEDING = {
     "torch": "torch.manual_seed(0)",
     "numpy": "np.random.seed(0)",

@@ -18,7 +18,7 @@ class SourceCode:
         self.tree = tree
         self._lines = text.split("\n")
         self._phases = phases
-        """By line."""
+        """The phases by line."""
         self._parents = {
             id(child): node
             for statement in tree

@@ -34,7 +34,7 @@ LABELS = {
     True: "▶ Your answer: ",
     False: "  Your answer: ",
 }
-"""By whether the field has the focus."""
+"""The label of the field, by whether it has the focus."""
 
 
 BRIEF = 6

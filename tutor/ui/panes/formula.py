@@ -56,9 +56,9 @@ class _State(NamedTuple):
     hides_result: bool
     """Whether an exercise asks for the result of this phase."""
     now: Mapping[str, Value]
-    """By expression: the value to show."""
+    """The values to show, by expression."""
     last: Mapping[str, Value | None]
-    """By expression that had a value before this step, or none: the last value."""
+    """The last values, by expression; None where there was none before this step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Drawn:
     formulas: Sequence[LineSpan]
     """First and last line of each formula."""
     results: LineSpan | None
-    """From the first line of its formulas with numbers to the last line of the last one."""
+    """The lines from the first formula with numbers to the last one."""
 
 
 class FormulaPane(LinesPane):
@@ -81,7 +81,7 @@ class FormulaPane(LinesPane):
 
     loads_slowly = True
     results: var[Mapping[str, ExerciseResult]] = var(dict)
-    """By exercise: the best that the learner has done there."""
+    """The learner's best result, by exercise."""
     attempt: var[Attempt | None] = var(None)
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:

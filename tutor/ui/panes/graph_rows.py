@@ -57,7 +57,7 @@ LOOKS = (
     GraphDetail(False, 3, 0, 1, indent=TIGHT),
     GraphDetail(False, 3, 0, 0, indent=TIGHT),
 )
-"""From the fullest to the shortest: the first that fits is taken, and more if there is room."""
+"""The ways to write a row, the fullest first: the first that fits is taken."""
 
 
 # ── The rows ────────────────────────────────────────────────────────────────────────

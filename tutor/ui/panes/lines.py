@@ -109,7 +109,7 @@ class LinesPane(ScrollView, can_focus=True):
         """The pane needs other inspections of the run."""
 
         changes: Mapping[str, object]
-        """By field of `Inspect`."""
+        """The new values, by field of `Inspect`."""
 
     loads_slowly: ClassVar[bool] = False
     """Whether `build` imports much: then the empty pane is painted first."""

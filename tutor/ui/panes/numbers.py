@@ -55,7 +55,7 @@ class NumberRow:
     was: Value | None
     then: Value | None = None
     others: tuple[tuple[Value | None, Value | None], ...] = ()
-    """What it is on each rank from 1 on, and what it was there."""
+    """The value now and the value before, on each rank from 1 on."""
 
     @property
     def has_changed(self) -> bool:

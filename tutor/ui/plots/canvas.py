@@ -39,7 +39,7 @@ class Pen:
     """The character of a cell on the line where there is no braille."""
     on: int = 1
     off: int = 0
-    """So many dots drawn, then so many left out (in braille only)."""
+    """The number of dots drawn, then left out, in turn (in braille only)."""
     lone: str = "•"
     """The character for a point without neighbours: a single dot would be overlooked."""
 
@@ -296,7 +296,7 @@ ALIKE = 1e-12
 """A relative spread below which numbers are shown as one."""
 
 SMALL = 1e-3
-"""On a linear scale, a smaller fraction of the greatest number is shown as 0."""
+"""The fraction of a linear scale's greatest number below which a number is shown as 0."""
 
 Tick: TypeAlias = tuple[float, str]
 """A place on an axis, from 0 to 1, and what is written there."""
@@ -309,7 +309,7 @@ class Scale:
     low: float
     high: float
     log: bool = False
-    """Then both are above 0, and whatever is 0 is put at the lower end."""
+    """Whether the scale is logarithmic: both ends are above 0, and a 0 is put at the lower end."""
 
     def of(self, value: float) -> float:
         """The place of a number; NaN if it has none."""

@@ -60,7 +60,7 @@ TINIEST = 1e-300
 
 MOST_LEVELS = 6
 SHADES = " .:-=%#@"
-"""From the lowest band to the highest: one more than there are levels at most."""
+"""The characters of the bands, lowest first: one more than there are levels at most."""
 
 
 def _contours(picture: ContourPicture, sheet: Sheet) -> Drawing:
@@ -184,10 +184,10 @@ def _write_levels(
 # ── Along a line: the point, its tangent, whose slope is the gradient, and the next step ──
 
 TOUCHING = 0.1
-"""By so much of the height the tangent may climb otherwise than the curve, over the breadth."""
+"""The fraction of the height by which the tangent's climb may differ from the curve's."""
 
 BELOW = 0.2
-"""So much of the height is left free below the least loss."""
+"""The fraction of the height that is left free below the least loss."""
 
 
 def _slope(picture: SlopePicture, sheet: Sheet) -> Drawing:

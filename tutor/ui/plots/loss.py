@@ -185,7 +185,7 @@ class Losses:
     changes: tuple[Change, ...] = ()
     runs: tuple[RunInfo, ...] = ()
     steps: int = 0
-    """In an epoch of the present mode; 0 where that is not known."""
+    """The steps of an epoch in the present mode; 0 where that is not known."""
     of_last_batch: bool = False
     """Whether an epoch's loss is that of its last batch, one of several."""
 

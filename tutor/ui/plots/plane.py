@@ -37,7 +37,7 @@ from tutor.wording.number_format import number
 TITLE = "plane"
 
 FEW_POINTS = 16
-"""So many points may take a blank on either side; more of them would cover the plane."""
+"""The most points that take a blank on either side; more of them would cover the plane."""
 
 SHADES = " ░▒▓█"
 ASCII_SHADES = " .:=#"

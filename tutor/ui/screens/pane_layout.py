@@ -16,7 +16,7 @@ from tutor.ui.screens.base import SessionScreen
 TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
 
 WIDE, TALL = 110, 34
-"""From this size on all panes are shown; if only the width is enough, two side by side."""
+"""The least size at which all panes are shown; with only the width, two stand side by side."""
 
 _Groups: TypeAlias = Sequence[tuple[str, ...]]
 
