@@ -18,7 +18,7 @@ from tutor.training import exercises
 
 
 class BeAutogradHandler(ExerciseHandler[BeAutograd]):
-    """Fill in the gradients of the graph, one after the other."""
+    """The handler of a BeAutograd: the gradients of the graph, one after the other."""
 
     asks_what_comes = True
 

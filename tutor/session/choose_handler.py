@@ -10,7 +10,7 @@ from tutor.session.exercise_handler import ExerciseHandler, read_choice
 
 
 class ChooseHandler(ExerciseHandler[Choose]):
-    """Pick one of several answers; each has its own reply."""
+    """The handler of a Choose: one of several answers is right; each has its own reply."""
 
     wants = "choice"
 

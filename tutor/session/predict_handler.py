@@ -21,7 +21,7 @@ from tutor.training import exercises
 
 
 class PredictHandler(ExerciseHandler[Predict]):
-    """Predict a number, a sign, or one of several choices."""
+    """The handler of a Predict: a number, a sign, or one of several choices."""
 
     asks_what_comes = True
 

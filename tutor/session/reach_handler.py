@@ -26,7 +26,7 @@ from tutor.training import exercises
 
 
 class ReachHandler(ExerciseHandler[Reach]):
-    """Reach a condition, which is evaluated wherever the run comes to rest."""
+    """The handler of a Reach: its condition is evaluated wherever the run comes to rest."""
 
     wants = "condition"
 

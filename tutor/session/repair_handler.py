@@ -30,7 +30,7 @@ REPAIR_SECONDS = 10.0
 
 
 class RepairHandler(ExerciseHandler[Repair]):
-    """Fix the code of a phase."""
+    """The handler of a Repair: the learner fixes the code of a phase."""
 
     wants = "code"
 

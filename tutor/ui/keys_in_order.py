@@ -57,7 +57,7 @@ PATIENCE = 2.0
 
 
 class KeysInOrder:
-    """The keys on their way into an app."""
+    """A queue that hands keys on to an app in the order in which they came."""
 
     def __init__(self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]]) -> None:
         """`hand_on` gives a key to what has the focus; it is called in the app's own task."""

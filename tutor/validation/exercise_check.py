@@ -442,7 +442,7 @@ def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     trial.begin(exercise.stage)
     if trial.device == "cpu" or not exercise.symptom.error:
         yield from _symptom(trial, exercise)
-    yield from _mended(trial, exercise)
+    yield from _solution(trial, exercise)
 
 
 def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
@@ -475,8 +475,8 @@ def _raised(trial: ExerciseTrial, exercise: Repair, error: str) -> Iterator[Find
         yield trial.finding(f"{what}; copy a part of it: {error}", "symptom.error")
 
 
-def _mended(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
-    """(The lesson's own code need not do: an exercise may ask for more than the lesson does.)"""
+def _solution(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
+    """Findings unless the condition holds with `solution`, which may do more than the lesson."""
     epochs, ran = exercise.epochs, _run(trial, exercise, "solution")
     if isinstance(ran, str):
         what = f"`solution` of `{exercise.id}` can't be run for {epochs} epochs"

@@ -157,7 +157,7 @@ class _Check:
         self._note_valueless(mode, frames[-1])
 
     def _goes_back(self, mode: str, run: Run, seen: Sequence[Frame]) -> Iterator[Finding]:
-        """Back to the start and forward again must meet the frames that the run has shown."""
+        """Findings unless the way back and forward again meets the frames that were shown."""
         there = {frame.at: frame for frame in seen}
         other = next((f.at for f in _backwards(run) if not is_same(f, there[f.at])), None)
         if other is not None:
@@ -216,7 +216,7 @@ class _Check:
         return wrong or text or "it names something that the mode does not compute"
 
     def _without_value(self) -> Iterator[Finding]:
-        """Each once, however many modes show it."""
+        """Findings for live values without a number, each once, however many modes show it."""
         for (line, what), modes in self._valueless.items():
             yield self._finding(line, f"mode{'s'[: len(modes) - 1]} {', '.join(modes)}: {what}")
 

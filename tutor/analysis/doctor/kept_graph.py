@@ -163,7 +163,7 @@ class _Data:
 
 
 class DataGradientRule(DoctorRule):
-    """A tensor of the data gets a gradient in each backward: time and memory for nothing.
+    """The rule for data that get a gradient in each backward: time and memory for nothing.
 
     Data are as long as a batch: as what the loss compares. What changes, is held by an optimizer
     or a module, or whose gradient is read, is no such tensor.

@@ -51,7 +51,9 @@ class _Backward:
 
 
 class LayerGradientRule(DoctorRule):
-    """A size is the root of the mean square of the elements that are not 0.
+    """The rule for gradients that vanish or explode from the last layer to the first.
+
+    The size of a gradient is the root of the mean square of its elements that are not 0.
 
     Vanishing shows in the weights' gradients. Exploding shows in those of the layers' outputs:
     where the outputs explode, too, the weights' gradients are equally large in all layers.

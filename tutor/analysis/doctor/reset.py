@@ -48,7 +48,7 @@ class _Sum:
 
 
 class MissingResetRule(DoctorRule):
-    """`backward()` adds to a gradient that has been used by an update and was not reset.
+    """The rule for a `backward()` that adds to a gradient which an update has used already.
 
     Backward passes that are added up on purpose come before one update; these go over it.
     """
@@ -303,7 +303,7 @@ class _Window:
 
 
 class AccumulationRule(DoctorRule):
-    """k mean losses go back before one update: its gradient is k times the mean of all.
+    """The rule for k mean losses that go back before one update: the gradient is k times too large.
 
     Silent where the loss or the gradients are scaled by anything, and where several losses are
     added up that are not those of the batches of one loop.

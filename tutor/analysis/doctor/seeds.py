@@ -51,7 +51,7 @@ class _Draw:
 
 
 class SeedRule(DoctorRule):
-    """The first loss is another one if the generators begin with another seed.
+    """The rule for random numbers that no seed fixes: another seed gives another first loss.
 
     A lesson is seeded by the tutor: this is asked of scripts alone.
     """

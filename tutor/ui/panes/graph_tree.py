@@ -174,7 +174,7 @@ def backward(
 
 
 def below(graph: AutogradGraph, node: GraphNode) -> list[GraphNode]:
-    """All that it was computed from, each once."""
+    """The nodes that this node was computed from, each once."""
     by_id = {n.id: n for n in graph.nodes}
     found: dict[int, GraphNode] = {}
     waiting = [i for i in node.inputs if i in by_id]
@@ -187,7 +187,7 @@ def below(graph: AutogradGraph, node: GraphNode) -> list[GraphNode]:
 
 
 def above(graph: AutogradGraph, order: int) -> frozenset[int]:
-    """The ids of all in whose branch the operation with this place in backward stands."""
+    """The ids of the nodes in whose branch the operation with this place in backward stands."""
     users: dict[int, list[int]] = {}
     for node in graph.nodes:
         for child in node.inputs:

@@ -24,7 +24,7 @@ PARTS = 10
 
 
 class Timeline(LinesPane):
-    """The pane posts where the learner wants to go, and shows that place at once."""
+    """The run so far as one line: it posts where the learner goes, and shows that place at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(TIMELINE_COMMANDS)]
 

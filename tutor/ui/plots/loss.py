@@ -179,7 +179,7 @@ LETTER_EVERY = 12
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """All that is drawn here."""
+    """The data of the loss plot."""
 
     curve: Curve
     changes: tuple[Change, ...] = ()

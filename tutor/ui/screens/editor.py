@@ -317,7 +317,7 @@ PASTE_PAUSE = 0.3
 
 
 class CodeArea(TextArea):
-    """Line numbers from 1; enter keeps the indentation, tab and shift+tab change it.
+    """The text area of the code. Enter keeps the indentation, tab and shift+tab change it.
 
     A pasted line has its own indentation: none is added to it.
     """
