@@ -31,13 +31,8 @@ from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
 from tutor.validation.device_figures import FiguresOnDevice
-from tutor.validation.exercise_check import (
-    NO_MEMORY,
-    OnPart,
-    check_exercises,
-    computed_answers,
-    ignore_progress,
-)
+from tutor.validation.exercise_check import NO_MEMORY, check_exercises, computed_answers
+from tutor.validation.exercise_trial import OnPart, ignore_progress
 
 RELATIVE = 1e-5
 """The distance of two gradients that agree, by the size of the larger."""

@@ -1,0 +1,139 @@
+"""One try at an exercise of a lesson that is checked: its run, and findings on its lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from tutor.errors import Refused, RunError
+from tutor.lesson.exercise import (
+    Exercise,
+    Stage,
+    StartPlace,
+)
+from tutor.lesson.model import Lesson
+from tutor.plain import one_line
+from tutor.protocol.frame import Remark, Value
+from tutor.protocol.messages import Finding, LessonPart
+from tutor.training.exercises import (
+    is_truth,
+    position_of,
+    recipe_of,
+    with_code,
+)
+from tutor.training.history import History
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Program, programs_of
+from tutor.training.run import Run
+
+OnPart: TypeAlias = Callable[[LessonPart], object]
+"""Called with the part that is checked next: it may never come to its end."""
+
+
+def ignore_progress(part: LessonPart) -> None:
+    """An OnPart that does nothing."""
+
+
+class EndError(Exception):
+    """An exercise can't be tried out any further; `finding` is the reason."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+@dataclass(frozen=True, slots=True)
+class ExerciseTrial:
+    """An exercise, the lesson it is in, and that lesson's programs."""
+
+    lesson: Lesson
+    programs: Mapping[str, Program]
+    exercise: Exercise
+    on_part: OnPart = ignore_progress
+    device: str = "cpu"
+
+    def finding(self, message: str, *keys: str) -> Finding:
+        """A finding on the line of the first of these keys that the author has written."""
+        lines = self.exercise.lines
+        line = next((lines[key] for key in keys if key in lines), self.exercise.line)
+        return Finding(path=str(self.lesson.path), line=line, message=message)
+
+    def failure(self, what: str, error: RunError, *keys: str) -> EndError:
+        """The end of a trial: what the run could not do, and why. Raises the error if stopped."""
+        if isinstance(error, Refused):
+            return EndError(msgspec.structs.replace(
+                self.finding(what, *keys), why=Remark.of(error)))  # fmt: skip
+        return EndError(self.finding(f"{what}: {said_by(error)}", *keys))
+
+    def begin(self, stage: Stage, again: str = "") -> Run:
+        """A run that stands at `stage`, that of the entry `again` if it is asked again.
+
+        Raises EndError.
+        """
+        try:
+            return self._run_at(self.lesson, self.programs, stage)
+        except RunError as error:
+            keys = ("at", "set") if isinstance(error, LessonRaised) else ("set", "at")
+            own = [f"{again}.{key}" for key in keys] if again else []
+            what = "the exercise can't begin here"
+            raise self.failure(what, error, *own, again, *keys) from error
+
+    def from_the_start(self, stage: Stage, epochs: int, code: str | None = None) -> Run:
+        """The run of a stage after so many epochs; with other code for a Repair's phase.
+
+        Raises RunError.
+        """
+        lesson, programs = self.lesson, self.programs
+        if code is not None:
+            lesson = with_code(lesson, stage.mode, self.exercise.phase, code)  # type: ignore[union-attr]
+            programs = programs_of(lesson, [stage.mode])
+        run = self._run_at(lesson, programs, msgspec.structs.replace(stage, at=StartPlace()))
+        run.run_to(epochs)
+        return run
+
+    def _run_at(self, lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
+        recipe, place = recipe_of(lesson, stage, self.device), position_of(lesson, stage)
+        # No keyframes: a trial does not go back.
+        return Run.from_recipe(programs, recipe, place, history=History(spacing=math.inf))
+
+    def is_true(self, run: Run, condition: str, *keys: str) -> bool:
+        """Whether a condition holds. Raises EndError if it is neither True nor False."""
+        (value,) = run.evaluate([condition])
+        if not is_truth(value):
+            what = f"this {is_what(value)}; it must be True or False"
+            if "is ambiguous" in value.text:  # Python's words for an array where a truth has to be
+                what = (
+                    "this asks whether a whole array is true, and `losses` is an array; "
+                    "write `len(losses) > 0 and …`, or `(…).all()`"
+                )
+            raise EndError(self.finding(what, *keys))
+        return bool(value.data[0])
+
+
+def is_what(value: Value) -> str:
+    """An unexpected value in words: `is an array of shape (4,)`."""
+    if value.dtype == "text":
+        return f"has no value ({one_line(value.text)})"
+    if value.dtype == "str":
+        return f"is the text “{one_line(value.text)}”"
+    if value.size != 1:
+        return f"is an array of shape {value.shape}" if value.shape else f"is {value.text}"
+    if not value.data:
+        return f"is {value.text}"
+    return f"is {bool(value.data[0])}" if value.dtype == "bool" else f"is {value.data[0]:.6g}"
+
+
+def said_by(error: RunError) -> str:
+    """The error of the lesson, or the refusal, on one line.
+
+    Raises the error itself if somebody has stopped it (Ctrl+C): no lesson is to blame for that.
+    """
+    if not isinstance(error, LessonRaised):
+        return one_line(str(error))
+    if error.stopped:
+        raise error
+    return f"{error.phase} raised {one_line(error.message)}"
