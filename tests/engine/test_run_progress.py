@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tutor.engine.run_progress import SURE_AFTER, TimeLeft
+from tutor.engine.open_runs import SURE_AFTER, TimeLeft
 
 
 def test_the_rest_takes_as_long_as_the_way_so_far() -> None:

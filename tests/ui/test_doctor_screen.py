@@ -9,7 +9,7 @@ from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
 from tutor.protocol.messages import Examine, Pause
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import DOCTOR_COMMANDS
-from tutor.ui.screens.doctor import DoctorScreen, FindingsPane
+from tutor.ui.screens.lists import DoctorScreen, FindingsPane
 
 from .conftest import SMALL, MakeApp
 from .fake_engine import FakeEngine

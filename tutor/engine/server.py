@@ -19,9 +19,8 @@ import msgspec
 import torch
 
 from tutor.engine.inspector import Inspector
-from tutor.engine.open_runs import PausedRuns, change_runs, open_runs
+from tutor.engine.open_runs import PausedRuns, RunProgress, TimeLeft, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.run_progress import RunProgress, TimeLeft
 from tutor.engine.streams import Capture, Inbox, interruptible, uninterrupted
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import Lesson

@@ -1,6 +1,6 @@
 """The tree of a formula → spoken English.
 
-The phrases are templates in `words_glyphs.TEMPLATES`. Parentheses stay, as they group, and are
+The phrases are templates in `words_sentence.TEMPLATES`. Parentheses stay, as they group, and are
 added around the parts of fractions, powers and roots where the grouping could not be heard: no
 two different trees get the same words. A nested fraction says where it ends.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tutor.formula import words_glyphs as glyphs
+from tutor.formula import words_sentence as spoken
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -36,7 +36,6 @@ from tutor.formula.nodes import (
     single,
     walk,
 )
-from tutor.formula.words_glyphs import phrase
 from tutor.formula.words_patterns import (
     EXPECTATIONS,
     POWERS,
@@ -73,8 +72,11 @@ from tutor.formula.words_sentence import (
     cases,
     lines,
     matrix,
+    name_of_expression,
+    phrase,
     sentence,
     sign_part,
+    spoken_name,
     text_part,
 )
 
@@ -202,7 +204,7 @@ class _Speaker:
         if bare(items[at]) != "d" or not is_variable(items[at + 1]):
             return [], 1
         is_behind_frac = at > 0 and isinstance(items[at - 1], Frac)
-        is_after = is_behind_frac or any(bare(stem(i)) in glyphs.INTEGRALS for i in items[:at])
+        is_after = is_behind_frac or any(bare(stem(i)) in spoken.INTEGRALS for i in items[:at])
         before_equals = bare(items[0]) == "d" and is_variable(items[1])
         if not (is_after or before_equals or len(items) == 2):
             return [], 1
@@ -255,9 +257,7 @@ class _Speaker:
             case TextNode(text):
                 return [text_part(text)]
             case ValueNode(expression):
-                return [
-                    PhrasePart(self.values.get(expression) or glyphs.name_of_expression(expression))
-                ]
+                return [PhrasePart(self.values.get(expression) or name_of_expression(expression))]
             case Unsupported(source):
                 return [PhrasePart(phrase("unsupported", _MARKUP.sub(" ", source)))]
             case Space(cells) if cells >= SEPARATES:
@@ -279,7 +279,7 @@ class _Speaker:
     def _thing(self, node: Node) -> str:
         match node:
             case Accent(base, name):
-                return f"{self.grouped(base)} {glyphs.ACCENTS.get(name, name)}"
+                return f"{self.grouped(base)} {spoken.ACCENTS.get(name, name)}"
             case Brace(base):
                 return self.whole(base)
             case Root(body, None):
@@ -304,23 +304,23 @@ class _Speaker:
         if (part := sign_part(text, kind, is_last=not following)) is not None:
             return [part]
         if kind is NodeKind.FUNC:
-            return _before(glyphs.FUNCTIONS.get(text, text), following)
-        name = glyphs.spoken_name(text)
+            return _before(spoken.FUNCTIONS.get(text, text), following)
+        name = spoken_name(text)
         if text in self.both_cases and text.isupper():
             name = f"capital {text}"
-        return [PhrasePart(name, PhraseRole.TEXT if text in glyphs.ELLIPSES else PhraseRole.FACTOR)]
+        return [PhrasePart(name, PhraseRole.TEXT if text in spoken.ELLIPSES else PhraseRole.FACTOR)]
 
     def _function(self, node: Node) -> str:
         """The name of a function, with its scripts; "" if the node is none."""
         match node:
             case Sym(text, NodeKind.FUNC):
-                return glyphs.FUNCTIONS.get(text, text)
+                return spoken.FUNCTIONS.get(text, text)
             case Scripts(Sym(text, NodeKind.FUNC), sub, sup) | Stack(
                 Sym(text, NodeKind.FUNC), sub, sup
             ):
-                name = glyphs.FUNCTIONS.get(text, text)
+                name = spoken.FUNCTIONS.get(text, text)
                 if sub is not None:
-                    link = "over" if text in glyphs.OVER else "as" if "lim" in text else "sub"
+                    link = "over" if text in spoken.OVER else "as" if "lim" in text else "sub"
                     link = "base" if text in ("log", "lg") else link
                     name += f" {link} {self._range(sub)}"
                 return name + (self._power(sup, node) if sup is not None else "")
@@ -335,7 +335,7 @@ class _Speaker:
         inner = single(base)
         whole = Scripts(inner, sub, sup)
         if isinstance(inner, Sym) and inner.kind is NodeKind.BIG:
-            name = glyphs.BIG.get(inner.text, glyphs.spoken_name(inner.text))
+            name = spoken.BIG.get(inner.text, spoken_name(inner.text))
             return [PhrasePart(self._big(name, whole), PhraseRole.PREFIX)]
         if function := self._function(whole):
             return _before(function, following)
@@ -367,7 +367,7 @@ class _Speaker:
         primes = [i for i in flat(power) if bare(i) in PRIMES]
         if primes and primes != flat(power):
             rest = RowNode(tuple(flat(power)[len(primes) :]))
-            said = "".join(f" {glyphs.spoken_name(bare(i))}" for i in primes)
+            said = "".join(f" {spoken_name(bare(i))}" for i in primes)
             return said + self._power(rest, base)
         if isinstance(inner, Fenced) and inner.opening == "(":
             return phrase("superscript", self.whole(inner))
@@ -424,7 +424,7 @@ class _Speaker:
         self, kind: str, order: str, of: Sequence[Node], by: Sequence[Node]
     ) -> list[PhrasePart]:
         """`the second partial derivative of L with respect to w and b`."""
-        what = " ".join(w for w in ("the", glyphs.ORDERS.get(order, ""), kind, "derivative") if w)
+        what = " ".join(w for w in ("the", spoken.ORDERS.get(order, ""), kind, "derivative") if w)
         variables = " and ".join(self.whole(n) for n in by)
         if not of:
             return [PhrasePart(phrase("derivative by", what, variables), PhraseRole.PREFIX)]
@@ -444,17 +444,17 @@ class _Speaker:
             return phrase("inner product", *(self.grouped(side) for side in sides))
         if pair == ("{", "}"):
             return phrase("set", self.grouped(node.body).replace(" given ", " such that "))
-        if pair in glyphs.FENCES:
-            return f"{glyphs.FENCES[pair]} {self.grouped(node.body)}"
+        if pair in spoken.FENCES:
+            return f"{spoken.FENCES[pair]} {self.grouped(node.body)}"
         text = self.whole(node.body)
         kept = {"(", "[", ")", "]", ""}
-        opening, closing = (c if c in kept else f" {glyphs.spoken_name(c)} " for c in pair)
+        opening, closing = (c if c in kept else f" {spoken_name(c)} " for c in pair)
         return f"{opening}{text}{',' if ends_with_comma(node.body) else ''}{closing}"
 
 
 def _is_named(fenced: Fenced) -> bool:
     """Whether its words don't end with a parenthesis: those of a table, of an absolute value."""
-    is_operation = (fenced.opening, fenced.closing) in glyphs.FENCES
+    is_operation = (fenced.opening, fenced.closing) in spoken.FENCES
     return is_operation or isinstance(single(fenced.body), TableNode)
 
 

@@ -172,7 +172,7 @@ class LessonScreen(PaneLayoutScreen):
 
     def action_doctor(self) -> None:
         """Open the list of mistakes in the code."""
-        from tutor.ui.screens.doctor import DoctorScreen  # noqa: PLC0415  as above
+        from tutor.ui.screens.lists import DoctorScreen  # noqa: PLC0415  as above
 
         if self.session.view is not None:
             self.session.pause()
