@@ -13,7 +13,7 @@ from tests.training.conftest import shipped
 from tutor.lesson.exercise import EXERCISE_NAMES
 from tutor.protocol.frame import NONE, Position
 from tutor.training.exercises import holds
-from tutor.training.history import LossColumn
+from tutor.training.loss_and_trail import LossColumn
 from tutor.training.run import Run
 
 Start = Callable[..., Run]

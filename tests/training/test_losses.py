@@ -11,11 +11,11 @@ import torch
 
 from tests.training.host_reads import HostReads
 from tutor.protocol.frame import Curve
-from tutor.training import history
-from tutor.training.history import LossColumn, Trail
+from tutor.training import loss_and_trail
+from tutor.training.loss_and_trail import LossColumn, Trail
 
 
-def column(count: int, max_exact: int = history.MAX_EXACT) -> LossColumn:
+def column(count: int, max_exact: int = loss_and_trail.MAX_EXACT) -> LossColumn:
     """Losses that fall and swing."""
     found = LossColumn(max_exact)
     for i in range(count):
@@ -58,7 +58,7 @@ def test_a_column_that_has_let_go_of_single_losses_still_has_its_curve() -> None
 def test_blocks_grow_so_that_no_length_takes_more_than_its_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(history, "MAX_BLOCKS", 16)
+    monkeypatch.setattr(loss_and_trail, "MAX_BLOCKS", 16)
     long = column(60_000, 8192)
     kept = long._low, long._high, long._exact
     assert sum(sys.getsizeof(a) for a in kept) < 90_000
