@@ -52,7 +52,7 @@ class Refused(CodedError, RunError):
         return self.code in ("no_mode", "no_device")
 
 
-class FileThere(RunError):
+class FileThere(Refused):
     """A file of this name that may not be replaced."""
 
 

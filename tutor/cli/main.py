@@ -27,7 +27,6 @@ from tutor.cli.parsers import (
 )
 from tutor.errors import FileThere, ProgressError, Refused, RunError, TutorError, UsageError
 from tutor.plain import plain
-from tutor.protocol.frame import Remark
 
 MOST_CELLS = 1000
 """Columns or lines of a terminal that are believed: each cell takes memory."""
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         if isinstance(error, FileThere):
-            return _fail(RunError(f"{error}; give --force to replace it"))
+            return _fail(RunError(f"{_text(error)}; give --force to replace it"))
         return _fail(error, options.on)
     except BrokenPipeError:
         # The reader has read enough (`| head`). Python flushes once more at exit, which must
@@ -85,12 +84,10 @@ def _text(error: TutorError, host: str | None) -> str:
         from tutor.wording.notices import progress_error_text  # noqa: PLC0415 - likewise
 
         return progress_error_text(error)
-    if not isinstance(error, Refused):
-        return str(error)
-    from tutor.wording.engine_notes import note_text  # noqa: PLC0415 - likewise
+    from tutor.wording.engine_notes import error_text  # noqa: PLC0415 - likewise
 
-    is_of_host = host is not None and error.code == "no_device"
-    return (f"{host}: " if is_of_host else "") + note_text(Remark.of(error))
+    is_of_host = host is not None and isinstance(error, Refused) and error.code == "no_device"
+    return (f"{host}: " if is_of_host else "") + error_text(error)
 
 
 def _open_closed_streams() -> None:

@@ -15,8 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import TextIO
 
-from tutor.errors import FileThere, RunError
-from tutor.plain import one_line
+from tutor.errors import FileThere, Refused
 
 
 def write(text: str, path: Path, force: bool = False) -> Path:
@@ -31,15 +30,20 @@ def new_file(path: Path, force: bool = False) -> Iterator[TextIO]:
     """A new text file, which is deleted again if the body raises.
 
     With `force` it replaces an older file in one step, after all is written. Raises FileThere if
-    there is an older file and no `force`, RunError if the file can't be written.
+    there is an older file and no `force`, Refused if the file can't be written.
     """
     try:
         with _replacing(Path(os.path.realpath(path))) if force else _creating(path) as file:
             yield file
     except FileExistsError:
-        raise FileThere(one_line(f"{path} is there already and was left as it is")) from None
+        raise FileThere("file_there", path=str(path)) from None
+    except FileNotFoundError as error:
+        raise Refused("no_folder", path=str(path), folder=str(path.parent)) from error
+    except IsADirectoryError as error:
+        raise Refused("path_is_folder", path=str(path)) from error
     except OSError as error:
-        raise RunError(one_line(f"{path} can't be written: {_reason(path, error)}")) from error
+        words = error.strerror or str(error)
+        raise Refused("unwritable", path=str(path), words=words) from error
 
 
 @contextmanager
@@ -66,14 +70,6 @@ def _replacing(path: Path) -> Iterator[TextIO]:
     except OSError:
         beside.unlink()
         raise
-
-
-def _reason(path: Path, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"there is no folder {path.parent}"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder; name a file in it"
-    return error.strerror or str(error)
 
 
 def free_path(folder: Path, slug: str, mode: str, suffix: str) -> Path:

@@ -11,7 +11,7 @@ from functools import cached_property
 from io import StringIO
 from itertools import dropwhile, takewhile
 
-from tutor.errors import RunError, UsageError
+from tutor.errors import Refused, UsageError
 from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
 from tutor.lesson.model import (
     REPORT,
@@ -369,11 +369,9 @@ def _tokens(code: str) -> Iterator[tokenize.TokenInfo]:
 
 
 def checked(lines: Iterable[str], lesson: Lesson) -> str:
-    """The lines as a program. Raises RunError if it is none, as a lesson can bring about."""
+    """The lines as a program. Raises Refused if it is none, as a lesson can bring about."""
     text = "\n".join(lines) + "\n"
     if bad := why_not_code(text):  # `from __future__ import …`, a form feed before a line
         line = one_line(text.split("\n")[bad.line - 1].strip())
-        raise RunError(
-            f"{lesson.slug} can't be exported: `{line}` can't stand there ({bad.reason})"
-        )
+        raise Refused("not_exportable", slug=lesson.slug, line=line, reason=bad.reason)
     return text

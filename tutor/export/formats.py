@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
-from tutor.errors import FormulaError, RunError
+from tutor.errors import FormulaError, Refused
 from tutor.export.code import ExportSettings, OutlinePart, ScriptCode, checked, indented
 from tutor.formula import draw, draw_inline, parse
 from tutor.lesson.markdown import with_inline_math
@@ -31,7 +31,7 @@ _KEEPS_ITS_LINES = re.compile(r"\s*([-*+>#]\s|\d+[.)]\s|\||`{3}|~{3})|    ", re.
 def script(lesson: Lesson, mode: str, settings: ExportSettings | None = None) -> str:
     """The text of the script; it prints what `tutor run --format jsonl` does, line by line.
 
-    Raises UsageError if there is no such mode, RunError if the code can't stand in a script.
+    Raises UsageError if there is no such mode, Refused if the code can't stand in a script.
     """
     settings = settings or ExportSettings()
     code = ScriptCode(lesson, mode, settings)
@@ -183,13 +183,10 @@ THE_LOOP = (
 def notebook(lesson: Lesson, mode: str, settings: ExportSettings | None = None) -> str:
     """The notebook's JSON; run from top to bottom it prints what the script prints.
 
-    Raises UsageError if there is no such mode, RunError if the code can't stand in it.
+    Raises UsageError if there is no such mode, Refused if the code can't stand in it.
     """
     if lesson.workers > 1:
-        raise RunError(
-            f"{lesson.slug} runs on {lesson.workers} ranks, and a notebook is one process: "
-            "export it as a script (.py)"
-        )
+        raise Refused("no_notebook_of_ranks", slug=lesson.slug, ranks=lesson.workers)
     code = ScriptCode(lesson, mode, settings or ExportSettings())
     names = (f"cell-{number}" for number in count(1))
     cells = [{"id": next(names), **cell} for cell in _cells(code)]

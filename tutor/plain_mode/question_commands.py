@@ -19,6 +19,7 @@ from tutor.script.line_places import line_at, place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
+from tutor.wording.engine_notes import error_text
 from tutor.wording.findings import finding_text, report_text
 from tutor.wording.number_format import listed
 
@@ -231,7 +232,8 @@ def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
             return "aside"
         write_lesson(view, path)
     except (ValueError, TutorError) as error:
-        raise UnclearCommandError(f"{str(error).rstrip('.')}.") from None
+        text = error_text(error) if isinstance(error, TutorError) else str(error)
+        raise UnclearCommandError(f"{text.rstrip('.')}.") from None
     return [f"Written to {path}"]
 
 

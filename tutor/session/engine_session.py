@@ -400,7 +400,9 @@ def _series_written(text: str, command: WriteSeries) -> Notice:
             with new_file(Path(command.path)) as file:
                 file.write(text)
     except RunError as error:
-        return Notice("text", {"text": str(error)}, "refused")
+        return Notice(
+            "engine_notes", {"notes": (Remark.of(error),), "can_restart": False}, "refused"
+        )
     return Notice("written", {"path": command.path})
 
 

@@ -450,7 +450,7 @@ def suggested_file(view: RunView, suffix: str = SCRIPT) -> str:
 
 
 def write_lesson(view: RunView, path: Path) -> Path:
-    """Write the lesson as a script or a notebook. Raises RunError in words."""
+    """Write the lesson as a script or a notebook. Raises Refused."""
     from tutor import export  # noqa: PLC0415  lazy, as above
     from tutor.export.code import ExportSettings  # noqa: PLC0415
     from tutor.export.formats import notebook, script  # noqa: PLC0415

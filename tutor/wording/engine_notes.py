@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tutor.errors import Refused, TutorError
 from tutor.lesson.model import WANTED, Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
@@ -32,6 +33,15 @@ _TEMPLATES: Mapping[str, str] = {
     "no_index": "{name} is a single number: it has no index",
     "no_element": "{name} has no element [{index}]: its last is [{last}], its first is all 0",
     "bad_value": "{value:g} is no finite number that {name} can hold ({dtype})",
+    # ── Files
+    "file_there": "{path} is there already and was left as it is",
+    "no_folder": "{path} can't be written: there is no folder {folder}",
+    "path_is_folder": "{path} can't be written: it is a folder; name a file in it",
+    "unwritable": "{path} can't be written: {words}",
+    "not_exportable": "{slug} can't be exported: `{line}` can't stand there ({reason})",
+    "no_notebook_of_ranks": (
+        "{slug} runs on {ranks} ranks, and a notebook is one process: export it as a script (.py)"
+    ),
     # ── Of a learner's own script
     "no_loop_number": "there is no training loop {number}: the script has {count}",
     "loop_not_reached": "the script came to its end without reaching its loop ({place})",
@@ -127,6 +137,11 @@ _ABORTS: Mapping[str, str] = {
     "interrupted_itself": "raised KeyboardInterrupt",
 }
 """For the command line: the words after the part of the lesson that ended the command."""
+
+
+def error_text(error: TutorError) -> str:
+    """The text of an error; of a refusal, its sentence."""
+    return note_text(Remark.of(error)) if isinstance(error, Refused) else str(error)
 
 
 def note_text(note: Remark) -> str:

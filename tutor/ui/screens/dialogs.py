@@ -28,6 +28,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.base import SizedScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
+from tutor.wording.engine_notes import error_text
 from tutor.wording.number_format import setting
 from tutor.wording.parameter_input import read_learning_rate, read_place, read_step
 
@@ -215,7 +216,7 @@ def _write(session: Session, path: Path) -> None:
         try:
             write_lesson(view, path)
         except TutorError as error:
-            session.tell("text", kind="refused", text=str(error))
+            session.tell("text", kind="refused", text=error_text(error))
             return
         session.tell("written", path=str(path))
 
