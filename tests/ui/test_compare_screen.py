@@ -121,7 +121,7 @@ class FakeSession:
         self.view: RunView | None = RunView(
             lesson(), "autograd", "cpu", 20, frame=frame, inspections=Inspections(comparison=seen)
         )
-        self.notice = Notice()
+        self.notice, self.host = Notice(), ""
         self.calls: list[str] = []
         self.looks: list[bool] = []
         self.learning_rate = 0.01

@@ -73,6 +73,20 @@ async def test_a_lost_connection_leaves_the_screen_and_names_the_key(
         assert isinstance(engine.sent[-1], StepPhase)
 
 
+async def test_while_the_connection_is_lost_no_screen_opens_that_needs_it(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    app = make_app()
+    async with app.run_test(size=SMALL) as pilot:
+        engine.lose()
+        await settled(pilot)
+        for key in ("c", "!", "x", RECONNECT.keys[0]):
+            assert f"{RECONNECT.key_label} " in text_of(app, "status"), key
+            await pilot.press(key)
+            await settled(pilot)
+        assert engine.reconnected == 1
+
+
 async def test_a_connection_that_can_not_be_made_is_told_and_may_be_tried_again(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:

@@ -49,6 +49,8 @@ def open_command(options: argparse.Namespace) -> int:
             f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
+    if options.on and options.lesson and not is_script(options.lesson):
+        library.find(options.lesson, options.lang)  # before ssh asks for a password
     gc.disable()  # all that is loaded stays; the app enables it at the engine's first event
     with _engine_and_progress(options.on or "", _terminal_path()) as (engine, progress_writer):
         try:

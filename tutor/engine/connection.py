@@ -171,9 +171,10 @@ class Connection:
         if there != here:
             version = one_line(there.version) if there else "unknown"
             build = "" if version != __version__ else ", of another build"
+            same = "the same build" if build else f"tutor {__version__}"
             raise EngineError(
-                f"{self.host} has tutor {version}{build}; here is {__version__}: install the same "
-                f"there as here, or name another there: TUTOR_REMOTE=/path/to/tutor"
+                f"{self.host} has tutor {version}{build}; here is {__version__}: install {same} "
+                "there, or name another one there: TUTOR_REMOTE=/path/to/tutor"
             )
 
     def _why_ended(self) -> str:
@@ -181,7 +182,7 @@ class Connection:
         status, far = self._wait_for_ssh(), _far_tutor()
         self._listener.join(CLOSE_SECONDS)  # ssh's own words come first
         if status == _NO_CONNECTION:
-            return f"no connection (ssh ended with status {status})"
+            return f"no connection; does `ssh {self.host}` work?"
         if status == _NOT_FOUND:
             return (
                 f"`{far}` is not found there: install tutor {__version__} there, or say where it "

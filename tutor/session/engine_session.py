@@ -189,7 +189,7 @@ class EngineSession:
             self._is_stopping = True
             self.notice = Notice("stopping")
             self._engine.stop()
-        else:
+        elif self.is_connected():
             self.notice = Notice("nothing_running")
 
     def tell(self, code: str, *, kind: NoticeKind = "info", **values: object) -> None:
@@ -199,6 +199,12 @@ class EngineSession:
     def tell_when_open(self, code: str, *, kind: NoticeKind = "info", **values: object) -> None:
         """Show a notice as soon as the run that is being opened is there."""
         self._notice_when_open = Notice(code, values, kind)
+
+    def is_connected(self) -> bool:
+        """Whether the engine can be asked for something; the learner is told if it can't."""
+        if self.lost is not None:
+            self.tell("lost", kind="failed", **self.lost.note.values)
+        return self.lost is None
 
     def reconnect(self) -> None:
         """Connect again after the connection was lost; may ask at the terminal, and blocks."""
@@ -210,7 +216,7 @@ class EngineSession:
         except EngineError as error:
             self.tell("not_connected", kind="refused", reason=Remark.of(error))
         except KeyboardInterrupt:
-            self.tell("lost", kind="failed", **self.lost.note.values)
+            self.is_connected()
         else:
             self._ended_with, self.lost, self.devices = self.lost, None, ()
             self.tell("connected", host=self.host)
@@ -292,8 +298,7 @@ class EngineSession:
         return event.opening not in (0, self.opening)
 
     def _refused(self, event: CommandRefused, command: Command | None) -> None:
-        if self.lost is not None:
-            self.tell("lost", kind="failed", **self.lost.note.values)
+        if not self.is_connected():
             return
         failed = self.view.failed if self.view is not None and self.view.frame is None else None
         if event.stopped is not None:
@@ -383,7 +388,7 @@ class EngineSession:
         self._seeking = None
         if event.note.code == "connection_lost":
             self.lost = event
-            self.tell("lost", kind="failed", **event.note.values)
+            self.is_connected()
         else:
             self.tell("process_ended", kind="failed", event=event)
         self._ended_with = event if event.restarting else None

@@ -167,16 +167,21 @@ class LessonScreen(PaneLayoutScreen):
             self.tell("script_compare")
         elif view is not None and not view.lesson.comparable:
             self.tell("no_comparison")
-        elif view is not None:
+        elif view is not None and self._is_connected():
             self.app.push_screen(CompareScreen(self.session))
 
     def action_doctor(self) -> None:
         """Open the list of mistakes in the code."""
         from tutor.ui.screens.lists import DoctorScreen  # noqa: PLC0415  as above
 
-        if self.session.view is not None:
+        if self.session.view is not None and self._is_connected():
             self.session.pause()
             self.app.push_screen(DoctorScreen(self.session), self._explain)
+
+    def _is_connected(self) -> bool:
+        is_connected = self.session.is_connected()
+        self.update_from_session()
+        return is_connected
 
     def _explain(self, explanation: tuple[str, str] | None) -> None:
         self.update_from_session()
