@@ -59,6 +59,9 @@ def open_command(options: argparse.Namespace) -> int:
             gc.enable()
 
 
+torchrun_command = open_command
+
+
 @contextmanager
 def _engine_and_progress(
     host: str, terminal: str = ""

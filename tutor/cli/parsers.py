@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 from tutor import __version__
 from tutor.errors import UsageError
 from tutor.lesson.languages import LANGUAGES, language_of_locale
+from tutor.lesson.model import MOST_WORKERS
 from tutor.plain import one_line
 from tutor.ui.settings import THEMES
 
@@ -26,6 +27,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 COMMANDS = {
     "open": "tutor.cli.opening",
+    "torchrun": "tutor.cli.opening",
     "list": "tutor.cli.lessons",
     "run": "tutor.cli.running",
     "export": "tutor.cli.writing",
@@ -38,10 +40,10 @@ COMMANDS = {
     "engine": "tutor.cli.opening",
 }
 
-WITH_HOST = ("open", "run", "check", "inspect", "export", "devices")
+WITH_HOST = ("open", "torchrun", "run", "check", "inspect", "export", "devices")
 """Commands that take `--on HOST`."""
 
-WITH_SCRIPT = ("open", "run", "inspect", "new")
+WITH_SCRIPT = ("open", "torchrun", "run", "inspect", "new")
 """Commands that take a script, and its own arguments after `--`."""
 
 
@@ -55,6 +57,8 @@ _EXAMPLES = """examples:
   tutor xor                        open a lesson
   tutor ./mine.md --mode model     open a lesson file of your own
   tutor train.py -- --epochs 3     step a training script of your own
+  tutor torchrun --nproc 2 train.py
+                                   the same on two ranks, as torchrun starts it
   tutor --plain xor                the same in plain lines, formulas in words
   tutor list                       what there is to learn
   tutor list --map                 and what builds on what
@@ -108,7 +112,7 @@ def make_parser(command: str = "") -> argparse.ArgumentParser:
     parser = _Parser(
         prog="tutor",
         usage="tutor [LESSON] [options]\n"
-        "       tutor {list,run,export,check,new,progress,devices,why,inspect} …",
+        "       tutor {list,run,torchrun,export,check,new,progress,devices,why,inspect} …",
         description="Step through gradient descent, backpropagation and PyTorch's autograd.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -145,6 +149,20 @@ def _add_open(commands: _Commands) -> None:
     parser.add_argument(
         "lesson", nargs="?", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file"
     )
+    _add_screen(parser)
+
+
+def _add_torchrun(commands: _Commands) -> None:
+    about = "step a script of your own on several ranks, each a process, as torchrun starts it"
+    example = "tutor torchrun --nproc 2 train.py -- --epochs 3"
+    parser = _command(commands, "torchrun", about, example)
+    parser.add_argument("lesson", type=_script, metavar="FILE", help="a .py or .ipynb file")
+    _add_screen(parser)
+    parser.set_defaults(nproc=2)
+
+
+def _add_screen(parser: argparse.ArgumentParser) -> None:
+    """The options for a lesson or a script that is stepped."""
     parser.add_argument(
         "--plain",
         action="store_true",
@@ -348,6 +366,14 @@ def _add_script(parser: argparse.ArgumentParser) -> None:
         help="of a script: let it write files where it wants (a temporary folder); "
         "after -- stand arguments for the script itself",
     )
+    parser.add_argument(
+        *("--nproc", "--nproc-per-node", "--nproc_per_node"),
+        type=int,
+        choices=range(2, MOST_WORKERS + 1),
+        default=1,
+        metavar="N",
+        help=f"of a script: run it on so many ranks (2 to {MOST_WORKERS}), as torchrun does",
+    )
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
@@ -382,12 +408,19 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _script(text: str) -> str:
+    if not is_script(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no script (.py, .ipynb)")
+    return text
+
+
 def _add_engine(commands: _Commands) -> None:
     commands.add_parser("engine")  # without help, so not listed: `--on` runs it at the far end
 
 
 _ADD: Mapping[str, Callable[[_Commands], object]] = {
     "open": _add_open,
+    "torchrun": _add_torchrun,
     "list": _add_list,
     "run": _add_run,
     "export": _add_export,

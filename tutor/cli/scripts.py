@@ -54,6 +54,7 @@ def chosen_lesson(options: argparse.Namespace, journal: Journal | None = None) -
         name=options.lesson,
         is_here=options.here,
         modules=modules_beside(source.path, source.text) if getattr(options, "on", "") else None,
+        workers=options.nproc,
     )
     return lesson_of_script(source, outline, chosen)
 

@@ -76,15 +76,19 @@ def main(descriptor: int) -> None:
         joining.join()
     capture, clean = Capture(), CleanProcess()
     capture.renew()
-    loops = FollowerLoops(joining.rank, joining.size)
+    loops: FollowerLoops = FollowerLoops(joining.rank, joining.size)
     while True:
         request, arguments, released, _ = messages.next()
         if UNCLEAN in released:
             clean.restore()
             capture.renew()
         loops.release(released)
-        if request == "set_up":
+        if request in ("set_up", "open_script"):
             limit_memory(arguments[2])
+        if request == "open_script" and type(loops) is FollowerLoops:
+            from tutor.script.follower_scripts import FollowerScripts  # noqa: PLC0415 - few need it
+
+            loops = FollowerScripts(joining.rank, joining.size, joining.port)
         answer = _answer(loops.rank, lambda: getattr(loops, request)(*arguments))  # noqa: B023
         text, _ = capture.take()
         messages.send(Answer(answer.result, text, answer.raised, answer.refused))

@@ -218,6 +218,8 @@ class ScriptOptions(msgspec.Struct, frozen=True):
     """The phase of each step, if all its epochs have the same; empty if they may differ."""
     modules: Mapping[str, bytes] | None = None
     """The modules beside it by path, where it runs on another machine, which has not got them."""
+    workers: int = 1
+    """The ranks that it runs on, as if `torchrun` had started it."""
 
 
 class Lesson(msgspec.Struct, frozen=True):

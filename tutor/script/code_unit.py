@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
+from tutor.lesson.model import SYNCHRONIZE
 from tutor.script.data_flow import StatementFlow, statements, targets_of, variable, variables
 from tutor.script.hand_changes import HandChange
 from tutor.script.syntax_nodes import FunctionCode, LoopCode
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
 PREDICT, LOSS = "Predict", "Loss"
-TRAINING = frozenset({RESET, GRADIENT, UPDATE})
+TRAINING = frozenset({RESET, GRADIENT, SYNCHRONIZE, UPDATE})
 
 
 @dataclass(slots=True)

@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import Remark
 from tutor.script.carried_modules import CarriedFinder
 from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
+
+if TYPE_CHECKING:
+    from tutor.script.script_group import ScriptGroup
 
 
 class ScriptEnvironment:
@@ -39,14 +42,15 @@ class ScriptEnvironment:
         *,
         is_here: bool,
         carried: Mapping[str, bytes] | None = None,
+        group: ScriptGroup | None = None,
     ) -> None:
         """`module` is the script's `__main__`; `arguments` are its `sys.argv`.
 
         `is_here`: it writes files where it wants. `carried`: the modules beside it, if it comes
-        from another machine.
+        from another machine. `group`: on several ranks, the process group.
         """
-        self.notes: tuple[Remark, ...] = ()
-        """Notes for a reader of its figures."""
+        self.group = group
+        self._notes: tuple[Remark, ...] = ()
         outside = _active[-1].outside if _active else _Outside.now()
         self.outside: _Outside = outside
         """The state that holds where no script's code runs."""
@@ -59,13 +63,20 @@ class ScriptEnvironment:
         """The script itself, and the modules beside it that it has imported."""
         self._count = 0
         self._input = _NoInput()
-        self.files = None if is_here else RedirectedFiles([path.parent, Path(self._working)])
+        folder = group.folder if group else None
+        own = [path.parent, Path(self._working)]
+        self.files = None if is_here else RedirectedFiles(own, folder)
         self._finder = _LibraryFinder(self.files)
         self._carried = CarriedFinder(path.parent, carried) if carried else None
         self._stack = ExitStack()
         os.environ["MPLBACKEND"] = "Agg"  # until the next lesson
         # `plt.show()` returns at once; that there is no window is no news to the learner.
         warnings.filterwarnings("ignore", message=".*non-interactive, and thus cannot be shown")
+
+    @property
+    def notes(self) -> tuple[Remark, ...]:
+        """Notes for a reader of its figures."""
+        return self._notes + (self.group.notes if self.group else ())
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -75,6 +86,8 @@ class ScriptEnvironment:
         """
         other = _active[-1] if _active else None
         if other is self:
+            if self.group is not None:  # it may have gone back to where it had it, or had not
+                self.group.show()
             yield
             return
         if other is not None:
@@ -104,6 +117,8 @@ class ScriptEnvironment:
             sys.meta_path.insert(0, finder)
             self._stack.callback(sys.meta_path.remove, finder)
         self._finder.change_loaded()
+        if self.group is not None:
+            self._stack.enter_context(self.group.in_use())
         if self.files is not None:
             self._stack.enter_context(self.files.in_use())
 
@@ -142,7 +157,7 @@ class ScriptEnvironment:
                 for name in ("prefetch_factor", "persistent_workers", "multiprocessing_context"):
                     given.arguments.pop(name, None)
                 given.arguments.update(num_workers=0, timeout=0)
-                self.notes = (Remark("no_workers", {"workers": workers}),)
+                self._notes = (Remark("no_workers", {"workers": workers}),)
             load(*given.args, **given.kwargs)
 
         return without_workers

@@ -70,6 +70,7 @@ def lesson_of_script(source: ScriptText, outline: Outline, options: ScriptOption
         learning_rate={loop.mode: learning_rate_in(source.text, loop) or USUAL_RATE},
         epochs={loop.mode: loop.epochs or USUAL_EPOCHS},
         sections=tuple(_sections(source.text, loop)),
+        workers=options.workers,
         comparable=False,
         script=msgspec.structs.replace(
             options,

@@ -59,7 +59,7 @@ PutBack: TypeAlias = Callable[[Any, Any], None]
 
 
 class CannotCopy(Exception):
-    """An object that can't be copied: an iterator, or one in memory of another program."""
+    """An object that can't be copied: an iterator, or one whose state is not Python's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,7 +279,8 @@ class _Walk:
             return ()
         if module.startswith(_LEFT_ALONE):
             return ()
-        if not isinstance(getattr(type(thing), "__next__", _set_items), FunctionType):
+        is_iterator = not isinstance(getattr(type(thing), "__next__", _set_items), FunctionType)
+        if is_iterator or _is_unsettled(thing):
             raise CannotCopy(type(thing).__name__)
         return self._attributes(thing)
 
@@ -330,6 +331,17 @@ class _Walk:
             memory = root.ravel(order="K").view(np.ndarray).view(np.uint8)
             self.memories.setdefault(root.__array_interface__["data"][0], memory)
         return own
+
+
+def _is_unsettled(thing: Any) -> bool:
+    """Whether a DistributedDataParallel model will still arrange its gradients anew, for good.
+
+    It does so in its second batch. More than two ranks may sum in another order then.
+    """
+    if not isinstance(thing, torch.nn.parallel.DistributedDataParallel):
+        return False
+    is_other_sum = thing.process_group.size() > 2 and not thing.find_unused_parameters
+    return bool((thing.static_graph or is_other_sum) and not thing._has_rebuilt_buckets)
 
 
 def _storage_of(tensor: torch.Tensor) -> int:

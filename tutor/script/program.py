@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from types import CodeType, ModuleType
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from tutor.errors import Refused
 from tutor.lesson.model import Lesson
@@ -21,6 +22,7 @@ from tutor.script.parameters import ParameterTable
 from tutor.script.phase_code import for_targets, phase_statements, phases_with_code
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.script_loop import ScriptLoop
+from tutor.training.devices import seed_all
 from tutor.training.liveness import Liveness
 from tutor.training.loop import Loop
 from tutor.training.program import Program, boxed_of
@@ -28,19 +30,30 @@ from tutor.training.program import Program, boxed_of
 _NOTHING = compile("", "<phase>", "exec")
 
 
+if TYPE_CHECKING:
+    from tutor.script.script_group import ScriptGroup
+
+L = TypeVar("L", bound=ScriptLoop)
+
+
 def script_programs(lesson: Lesson) -> dict[str, Program]:
     """The program of a script's loop, by its one mode.
 
     Raises Refused where the script has no such loop.
     """
+    program = script_opener(lesson).program
+    return {program.mode: program}
+
+
+def script_opener(lesson: Lesson) -> ScriptOpener:
+    """What opens a script at its loop. Raises Refused where the script has no such loop."""
     assert lesson.script is not None
     outline = outline_of(lesson.source)
     if outline.refusal is not None:
         raise Refused(outline.refusal.code, line=outline.refusal.line, **outline.refusal.values)
     if not 0 < lesson.script.loop <= len(outline.loops):
         raise Refused("no_loop_number", number=lesson.script.loop, count=len(outline.loops))
-    loop = outline.loops[lesson.script.loop - 1]
-    return {loop.mode: program_of(lesson, loop)}
+    return ScriptOpener(lesson, outline.loops[lesson.script.loop - 1])
 
 
 def script_report(loop: Loop) -> LoopReport:
@@ -51,10 +64,12 @@ def script_report(loop: Loop) -> LoopReport:
 
 def program_of(lesson: Lesson, loop: TrainingLoop) -> Program:
     """The program of one loop of a script."""
+    return ScriptOpener(lesson, loop).program
+
+
+def _program_of(lesson: Lesson, loop: TrainingLoop, opener: ScriptOpener) -> Program:
     filename = str(lesson.path)
-    code = instrumented(lesson.source, filename, loop)
-    opener = _Opener(lesson, loop, code)
-    program = Program(
+    return Program(
         name=lesson.slug,
         filename=filename,
         mode=loop.mode,
@@ -63,7 +78,7 @@ def program_of(lesson: Lesson, loop: TrainingLoop) -> Program:
         epochs=loop.epochs or lesson.epochs[loop.mode],
         batches=1,
         warm_up=0,
-        workers=1,
+        workers=lesson.workers,
         setup=None,
         loop=phases_with_code(lesson.source, filename, loop),
         epoch_code=_NOTHING,
@@ -75,25 +90,41 @@ def program_of(lesson: Lesson, loop: TrainingLoop) -> Program:
         open_probe=opener.open_probe,
         place_of=partial(full_place, lesson.path, lesson.source),
     )
-    opener.program = program
-    return program
 
 
-class _Opener:
+class ScriptOpener:
     """Runs a script to its training loop."""
 
-    program: Program
-
-    def __init__(self, lesson: Lesson, loop: TrainingLoop, code: CodeType) -> None:
-        self._lesson, self._loop, self._code = lesson, loop, code
+    def __init__(self, lesson: Lesson, loop: TrainingLoop) -> None:
+        self._lesson, self._loop = lesson, loop
+        self._code = instrumented(lesson.source, str(lesson.path), loop)
         self._targets = for_targets(lesson.source)
         self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
         self._handlers = ExceptionHandlers(lesson.source, str(lesson.path))
         self._log_handlers = LogHandlers()
+        self.program = _program_of(lesson, loop, self)
 
-    def open(self, device: str, learning_rate: float) -> ScriptLoop:
+    def open(self, device: str, learning_rate: float, seed: int) -> ScriptLoop:
         """The loop, at its start. Raises LessonRaised, or Refused if the script ends before it."""
+        if self.program.workers == 1:
+            seed_all(seed)
+            return self.opened(ScriptLoop, device, learning_rate)
+        from tutor.script import ranked_script  # noqa: PLC0415 - few scripts need it
+
+        return ranked_script.open_together(
+            self._lesson,
+            self.program,
+            (device, learning_rate, seed),
+            lambda kind, group: self.opened(kind, device, learning_rate, group),
+        )
+
+    def opened(
+        self, kind: type[L], device: str, learning_rate: float, group: ScriptGroup | None = None
+    ) -> L:
+        """A loop of this kind, at its start; `group`: on several ranks, that of this one."""
         self._log_handlers.put_back()
+        if group is not None:
+            group.set_environment()
         module = ModuleType("__main__")
         module.__file__ = self.program.filename
         vars(module)["__builtins__"] = __builtins__
@@ -106,8 +137,9 @@ class _Opener:
             [options.name or str(self._lesson.path), *options.arguments],
             is_here=options.is_here,
             carried=options.modules,
+            group=group,
         )
-        loop = ScriptLoop(self.program, self._loop, driver, device, self._table(), environment)
+        loop = kind(self.program, self._loop, driver, device, self._table(), environment)
         loop.start()
         if driver.loop is None:
             lesson, line = self._lesson, self._loop.line
@@ -123,4 +155,9 @@ class _Opener:
 
     def open_probe(self, device: str) -> ProbeLoop:
         """A loop for looking, without any names yet."""
-        return ProbeLoop(self.program, self._loop, device, self._table())
+        kind = ProbeLoop
+        if self.program.workers > 1:
+            from tutor.script import ranked_script  # noqa: PLC0415 - as above
+
+            kind = ranked_script.LoneProbeLoop
+        return kind(self.program, self._loop, device, self._table())

@@ -39,10 +39,13 @@ Patches: TypeAlias = dict[ModuleType, dict[str, Any]]
 class RedirectedFiles:
     """A temporary folder that stands before the learner's own folders."""
 
-    def __init__(self, own: Sequence[Path]) -> None:
-        """`own`: folders of the learner's; there is no exception for what lies in these."""
+    def __init__(self, own: Sequence[Path], folder: Path | None = None) -> None:
+        """`own`: folders of the learner's; there is no exception for what lies in these.
+
+        `folder`: a temporary folder that is shared with others.
+        """
         self._before: Patches = {}
-        self.folder: Path | None = None
+        self.folder = folder
         """The temporary folder; None before anything has been written."""
         self._own = tuple(str(path) for path in own)
         home = os.path.expanduser("~")
@@ -60,6 +63,11 @@ class RedirectedFiles:
         finally:
             _put(before)
             _in_use.remove(self)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether there is anything in the temporary folder."""
+        return self.folder is not None and bool(_LISTDIR(self.folder))
 
     def delete(self) -> None:
         """Delete the temporary folder."""
@@ -129,12 +137,12 @@ class RedirectedFiles:
         if _is_inside(whole, self._free) and not _is_inside(whole, self._own):
             return None
         if self.folder is None:
-            self.folder = _new_folder()
+            self.folder = new_folder()
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         return os.path.join(self.folder, os.path.splitdrive(whole)[1].lstrip(os.sep))
 
 
-def _new_folder() -> Path:
+def new_folder() -> Path:
     """A new temporary folder. Those of processes that were killed are deleted."""
     held, _in_use[:] = list(_in_use), []
     try:

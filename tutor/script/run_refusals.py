@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from tutor.errors import Refused
@@ -37,6 +38,10 @@ PACKAGES = {
 """By module: the package that has it, where that has another name."""
 
 
+_WANTS_RANKS = re.compile(r".* environment variable (RANK|WORLD_SIZE) .*|'(LOCAL_)?RANK'")
+"""Errors of a script that reads variables of the environment that torchrun sets."""
+
+
 def refusal_of(raised: LessonRaised, program: Program) -> Refused | None:
     """The refusal of a script that raised before its loop; None where only it can help itself."""
     error = raised.__cause__
@@ -48,6 +53,8 @@ def refusal_of(raised: LessonRaised, program: Program) -> Refused | None:
         return Refused("package_missing", module=module, package=package, **place)
     if isinstance(error, EOFError) and "reading a line" in str(error):
         return Refused("input_refused", **place)
+    if program.workers == 1 and _WANTS_RANKS.fullmatch(str(error)):
+        return Refused("needs_ranks", file=program.name, **place)
     return None
 
 

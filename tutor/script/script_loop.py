@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from tutor.errors import Refused
-from tutor.lesson.model import SETUP
+from tutor.lesson.model import SETUP, SYNCHRONIZE
 from tutor.protocol.frame import NO_VALUE, Remark, Value
 from tutor.script.driver import END, Driver
 from tutor.script.environment import ScriptEnvironment
@@ -52,6 +52,9 @@ class ScriptLoop(Loop):
 
     A step is a phase that the code comes to: how many an epoch has is only known at its end.
     """
+
+    starts_probes = True
+    """Whether the start of a batch is kept for probes."""
 
     def __init__(
         self,
@@ -155,6 +158,11 @@ class ScriptLoop(Loop):
     def next_line(self) -> int:
         """The line that the next step begins on: at the end of an epoch, that of the loop."""
         return self.outline.line if self._ended else self.outline.phases[self._next].line
+
+    @property
+    def next_number(self) -> int:
+        """The number of the phase that comes next; END at the end of an epoch."""
+        return self._next
 
     @property
     def is_over(self) -> bool:
@@ -273,6 +281,9 @@ class ScriptLoop(Loop):
         if phase.name == "Gradient":
             is_last = looking or resting or self._batches_done >= self._last_gradient
             self.gradients = self.gradients_now(copied=True) if is_last else None
+            self.own_gradients = None
+        elif phase.name == SYNCHRONIZE and self.gradients is not None:
+            self.own_gradients, self.gradients = self.gradients, self.gradients_now(copied=True)
         if looking:
             self.keep_boxed(phase.name)
         if self._next == END:
@@ -312,7 +323,7 @@ class ScriptLoop(Loop):
         if self.step >= end:
             return False
         phase, last = self.outline.phases[self._next], self._batches_expected
-        if phase.name == "Gradient":
+        if phase.name in ("Gradient", SYNCHRONIZE):
             last = min(last, self._last_gradient)
         elif not (for_frame or self._is_update_by_hand(phase)):
             last = sys.maxsize
@@ -336,7 +347,7 @@ class ScriptLoop(Loop):
         self.step += 1
         self._done_in_batch += 1
         if phase.name == "Gradient":
-            self._has_gradient, self.gradients = True, None
+            self._has_gradient, self.gradients, self.own_gradients = True, None, None
             self._gradient_batch_now = self._batches_done
 
     def _begin_batch(self, is_wanted: bool, *, is_before: bool) -> None:
@@ -348,7 +359,7 @@ class ScriptLoop(Loop):
             self._batches_done += 1
         self._is_before_batches = is_before
         self._done_in_batch = 0
-        self.batch_start = self.start_of_batch() if is_wanted else None
+        self.batch_start = self.start_of_batch() if is_wanted and self.starts_probes else None
         if self._batches_done == 1:
             self.epoch_start = self.batch_start
         self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
@@ -359,7 +370,7 @@ class ScriptLoop(Loop):
         if self._has_gradient:
             self._gradient_batch = self._gradient_batch_now
         else:
-            self.gradients = None
+            self.gradients = self.own_gradients = None
         self._see()
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
@@ -378,14 +389,13 @@ class ScriptLoop(Loop):
             self.epoch, self.step, self._ended = self.epoch + 1, 0, False
             raise
         self._last = self._last or self.outline.phases[-1]
-        self.gradients = None
+        self.gradients = self.own_gradients = None
 
     @property
     def notes(self) -> tuple[Remark, ...]:
         """Notes on the script's environment and files, and on a loop that computes no loss."""
         files = self._environment.files
-        is_aside = files is not None and files.folder is not None
-        aside = (Remark("files_aside"),) if is_aside else ()
+        aside = (Remark("files_aside"),) if files is not None and files.has_written else ()
         has_gradient = any(phase.name == "Gradient" for phase in self.outline.phases)
         no_loss = () if self.outline.loss or has_gradient else (Remark("no_loss_in_loop"),)
         return (*no_loss, *self._environment.notes, *aside)
@@ -540,8 +550,8 @@ class ScriptLoop(Loop):
     def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
         loop = self.driver.loop
         own = [thing for scope in self.driver.scopes() for thing in scope.values()]
-        roots = [self.driver.names, *([loop.body] if loop else []), *own]
-        files = self._environment.files
+        files, group = self._environment.files, self._environment.group
+        roots = [self.driver.names, *([loop.body] if loop else []), *own, group]
         return take_image(roots, self.program.filename, self.device, before, limit, files)
 
     def go_back(self, snapshot: object, epoch: int) -> bool:
@@ -557,7 +567,8 @@ class ScriptLoop(Loop):
         self.epoch, self._ended, self._next = epoch, True, END
         self._steps, self._batches_known, self._used = snapshot.known
         self.step = self._steps
-        self.gradients, self._left_over, self.boxed = None, {}, {}
+        self.gradients = self.own_gradients = None
+        self._left_over, self.boxed = {}, {}
         self._batches_done = self._done_in_batch = 0
         self._is_before_batches = False
         self.batch_start = self.epoch_start = None

@@ -25,6 +25,8 @@ class ScriptSnapshot:
     surroundings: SavedSurroundings
     known: tuple[int, int, Mapping[str, Any]]
     """The steps and batches of an epoch, as far as they were known, and the gradients used last."""
+    held: object = None
+    """On several ranks: what stands for the others' parts."""
 
     @property
     def setup_namespace(self) -> object:

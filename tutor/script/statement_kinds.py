@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 
+from tutor.lesson.model import SYNCHRONIZE
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import (
     LOSS,
@@ -29,7 +30,13 @@ from tutor.script.data_flow import (
 )
 from tutor.script.hand_kinds import mark_by_hand
 from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, last_name, own_nodes
-from tutor.script.training_signs import GRADIENT, RESET, UPDATE, TrainingSigns
+from tutor.script.training_signs import (
+    GRADIENT,
+    RESET,
+    UPDATE,
+    TrainingSigns,
+    is_synchronizing,
+)
 
 _HELPERS = frozenset(
     {"accelerator", "fabric", "autograd", "dist_autograd", "engine", "model_engine"}
@@ -86,6 +93,7 @@ class StatementKinds:
         flow = StatementFlow(body)
         for node in flow.heads:
             self._by_name(unit, node)
+        self._mark_synchronize(unit)
         self._mark_losses(unit, flow)
         if not self.has_optimizer:
             mark_by_hand(unit, flow, has_backward=self.has_backward)
@@ -136,6 +144,16 @@ class StatementKinds:
     def _is_helper(self, value: ast.expr) -> bool:
         """Whether `backward` is called on a library that is given the loss, or on a network."""
         return last_name(value) in _HELPERS and not self.index.classes_of(value)
+
+    def _mark_synchronize(self, unit: CodeUnit) -> None:
+        """Make one phase of what makes the gradients of all ranks one: a sum, and its division."""
+        gradients = [node for node, kind in unit.kinds.items() if kind == GRADIENT]
+        sums = [n for n in gradients if any(map(is_synchronizing, _calls(n)))]
+        taken = [n for n in gradients if any(map(self.signs.is_autograd, _calls(n)))]
+        last = max((n.lineno for n in taken), default=0)
+        if sums:
+            found = [n for n in gradients if n in sums or n.lineno > last]
+            unit.kinds |= dict.fromkeys(found, SYNCHRONIZE)
 
     # ── The loss whose gradient is taken, and what it is computed from
 
@@ -192,7 +210,7 @@ def _is_mixed(kinds: set[str]) -> bool:
 
 
 def _strongest(signs: set[str]) -> str:
-    return next((sign for sign in (UPDATE, GRADIENT, RESET) if sign in signs), "")
+    return next((sign for sign in (UPDATE, GRADIENT, SYNCHRONIZE, RESET) if sign in signs), "")
 
 
 def _unscaled(loss: ast.expr) -> ast.expr:

@@ -50,6 +50,7 @@ _NO_OPTIMIZER = re.compile(
 )
 _SCHEDULERS = re.compile(r"lr_scheduler|Scheduler|scheduler|[a-z]LR$|ReduceLROnPlateau|Annealing")
 _CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "unscale_"})
+_COLLECTIVE = frozenset({"all_reduce", "reduce", "all_gather", "reduce_scatter", "broadcast"})
 _GRADIENT_MAKERS = frozenset({"grad", "value_and_grad", "grad_and_value", "jacrev", "jacfwd"})
 _ZEROS = frozenset({"zeros", "zeros_like", "zero_", "full", "full_like"})
 
@@ -82,7 +83,7 @@ class TrainingSigns:
         name, func = called_name(call), call.func
         if name == "zero_grad":
             return {RESET}
-        if name in _CLIPPING or self.is_backward(call):
+        if name in _CLIPPING or is_synchronizing(call) or self.is_backward(call):
             return {GRADIENT}
         if name == "optimizer_step" or self.is_optimizer_step(call):
             return {UPDATE}
@@ -296,6 +297,14 @@ class TrainingSigns:
         """The signs of statements, and of all functions that they call."""
         nodes = list(nodes)
         return self.own(nodes) | self.of_functions(self.index.reached(nodes))
+
+
+def is_synchronizing(call: ast.Call) -> bool:
+    """Whether a call makes one of the gradients of all ranks: `dist.all_reduce(p.grad)`."""
+    given = [*call.args, *(word.value for word in call.keywords)]
+    return called_name(call) in _COLLECTIVE and any(
+        isinstance(n, ast.Attribute) and n.attr == "grad" for part in given for n in ast.walk(part)
+    )
 
 
 _PARAMETERS = frozenset({"parameters", "chain", "list", "filter", "named_parameters"})

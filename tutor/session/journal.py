@@ -34,7 +34,7 @@ _LENGTH = 12
 
 
 def script_key(path: Path, options: ScriptOptions | None = None) -> str:
-    """The key of a script's bookmark: its whole path, and its loop and arguments where it has any.
+    """The key of a script's bookmark: its path, and its loop, arguments and ranks where it has any.
 
     A path that no record may hold, as it is too long or not printable, is replaced by its digest.
     """
@@ -43,7 +43,8 @@ def script_key(path: Path, options: ScriptOptions | None = None) -> str:
     text = os.path.abspath(path)
     if not text.isprintable() or len(text) > LONGEST_KEY - len(SCRIPT_KEY) - _LENGTH - 1:
         text = hashlib.sha256(os.fsencode(text)).hexdigest()
-    run = (options.loop, options.arguments) if options else (1, ())
+    run: tuple[object, ...] = (options.loop, options.arguments) if options else (1, ())
+    run += (options.workers,) if options and options.workers > 1 else ()
     if run == (1, ()):
         return SCRIPT_KEY + text
     return f"{SCRIPT_KEY}{text}#{hashlib.sha256(repr(run).encode()).hexdigest()[:_LENGTH]}"

@@ -15,7 +15,7 @@ from tutor.training.loop import Loop, in_namespace
 from tutor.training.program import Program
 from tutor.training.ranks import Place
 from tutor.training.run import Reading, rank_figures, reading_of
-from tutor.training.snapshot import Snapshot
+from tutor.training.snapshot import SavedState, Snapshot
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class FollowerLoops:
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
         self._loops: dict[int, _Held] = {}
-        self._snapshots: dict[int, Snapshot] = {}
+        self._snapshots: dict[int, SavedState] = {}
         self._current: _Held | None = None
         """The loop that the random number generators belong to."""
 
@@ -54,6 +54,9 @@ class FollowerLoops:
             held.randomness.restore(held.loop.device)
         self._current = held
 
+    def _hold(self, number: int, loop: Loop) -> None:
+        self._loops[number] = self._current = _Held(loop)
+
     def _at(self, place: Place) -> Loop:
         """A loop, brought to the place where rank 0's stands."""
         held = self._loops[place.number]
@@ -69,8 +72,7 @@ class FollowerLoops:
         seed_all(seed)
         if device == "cuda" and torch.cuda.device_count() >= self.size:
             device = f"cuda:{self.rank}"
-        loop = in_namespace(program, device, rate, rank=self.rank, kind=Loop)
-        self._loops[number] = self._current = _Held(loop)
+        self._hold(number, in_namespace(program, device, rate, rank=self.rank, kind=Loop))
 
     def run_step(self, place: Place, resting: bool) -> None:
         """Run the next step."""
@@ -106,7 +108,7 @@ class FollowerLoops:
         """Keep a snapshot; returns whether that could be."""
         known = None if before is None else self._snapshots.get(before)
         found = self._at(place).snapshot(known, limit)
-        if not isinstance(found, Snapshot):
+        if found is None:
             return False
         self._snapshots[number] = found
         return True
@@ -114,6 +116,7 @@ class FollowerLoops:
     def restore(self, place: Place, number: int) -> None:
         """Put a loop back to a snapshot of it."""
         snapshot, held = self._snapshots[number], self._loops[place.number]
+        assert isinstance(snapshot, Snapshot)
         self._take_turn(held)
         setup = snapshot.setup_namespace or held.loop.setup_namespace
         names = snapshot.restore(setup)

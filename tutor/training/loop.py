@@ -479,6 +479,9 @@ def set_up(
 
     `alone`: of a lesson on several ranks, only this one's loop, as a probe needs it.
     """
+    if program.open_loop is not None:
+        opened: Loop = program.open_loop(device, learning_rate, seed)
+        return opened
     kind: type[Loop] = Loop
     if program.workers > 1:
         from tutor.training import ranks  # noqa: PLC0415 - few lessons need it
@@ -487,9 +490,6 @@ def set_up(
             return ranks.set_up_together(program, device, learning_rate, seed)
         kind = ranks.LoneLoop
     seed_all(seed)
-    if program.open_loop is not None:
-        opened: Loop = program.open_loop(device, learning_rate)
-        return opened
     return in_namespace(program, device, learning_rate, kind=kind)
 
 

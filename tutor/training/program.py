@@ -124,9 +124,9 @@ class Program:
     """Whether the code may draw from Python's or NumPy's own random number generators."""
     stopped: dict[str, str] = field(default_factory=dict, compare=False)
     """The reason why an expression is not evaluated again; shared by all modes of a lesson."""
-    open_loop: Callable[[str, float], Any] | None = field(default=None, compare=False)
-    """Of a script: runs it to its training loop, with a device and a learning rate (0.0: its own);
-    returns the Loop."""
+    open_loop: Callable[[str, float, int], Any] | None = field(default=None, compare=False)
+    """Of a script: runs it to its training loop, with a device, a learning rate (0.0: its own) and
+    a seed; returns the Loop."""
     open_probe: Callable[[str], Any] | None = field(default=None, compare=False)
     """Of a script: makes the Loop of a probe on a device, without any names yet."""
 

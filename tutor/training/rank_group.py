@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
-from torch.distributed.distributed_c10d import GroupMember
+from torch.distributed.distributed_c10d import GroupMember, destroy_process_group
 
 from tutor.errors import Refused
 from tutor.plain import one_line, shortened
@@ -66,6 +66,8 @@ class RankGroup:
     def __init__(self, size: int) -> None:
         """Start the followers and wait until all have joined. Raises Refused if one does not."""
         self.size, self.number = size, next(_numbers)
+        self.world: Any = None
+        """The process group of all ranks, once it is there."""
         self.is_closed = False
         self.released: deque[tuple[str, int]] = deque()
         """Loops and snapshots that nobody needs any more, by kind and number."""
@@ -104,7 +106,7 @@ class RankGroup:
             # PyTorch's own socket would listen on all interfaces.
             listening.bind(("127.0.0.1", 0))
             listening.listen(self.size)
-            port = listening.getsockname()[1]
+            port = self.port = listening.getsockname()[1]
             is_nccl = dist.is_nccl_available() and torch.cuda.device_count() >= self.size
             backend = "cpu:gloo,cuda:nccl" if is_nccl else "gloo"
             for follower in self._followers:
@@ -120,7 +122,7 @@ class RankGroup:
                 use_libuv=True,
             )
             Joining(0, self.size, port, backend).join(store)
-            self._world = GroupMember.WORLD
+            self.world = GroupMember.WORLD
             self._alone = dist.new_group(
                 [0],
                 use_local_synchronization=True,
@@ -134,9 +136,10 @@ class RankGroup:
         self.is_closed = True
         for follower in self._followers:
             follower.close()
-        if dist.is_initialized():
+        if self.world is not None:
+            GroupMember.WORLD = self.world  # a script's code may just have none
             with suppress(RuntimeError):  # its connections are gone
-                dist.destroy_process_group()
+                destroy_process_group()
         os.close(self._wake)
 
     @contextmanager

@@ -53,6 +53,14 @@ _TEMPLATES: Mapping[str, str] = {
         "{place}: a script can't ask by input() here: give the value in its code, or as an "
         "argument of the script after --"
     ),
+    "needs_ranks": (
+        "{place}: the script is to be one of several ranks: "
+        "start it with tutor torchrun --nproc 2 {file}"
+    ),
+    "backend_as_gloo": (
+        "the script asked for the backend {backend}, which {ranks} ranks can't have on this "
+        "machine: they use gloo, with the same results"
+    ),
     "no_workers": (
         "the DataLoader runs without its {workers} worker processes: the results are the same, but "
         "for random numbers that these would draw"

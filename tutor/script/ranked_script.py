@@ -1,0 +1,210 @@
+"""A script's loop on several ranks: rank 0's, which the others do with it (`follower_scripts`)."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+from tutor.lesson.model import SETUP, Lesson
+from tutor.script.driver import END
+from tutor.script.probe_loop import ProbeLoop
+from tutor.script.redirected_files import new_folder
+from tutor.script.script_group import ScriptGroup, lone_replicas
+from tutor.script.script_loop import ScriptLoop
+from tutor.script.script_snapshot import ScriptSnapshot
+from tutor.training.devices import seed_all
+from tutor.training.loop import LessonRaised
+from tutor.training.program import Program
+from tutor.training.rank_group import group_of
+from tutor.training.ranks import HeldByRanks, LoneLoop, RankedLoop
+from tutor.training.timeline import never
+
+Result = TypeVar("Result")
+
+_MOST_UNSEEN = 0.1
+"""Seconds of steps that nobody looks at, of which the ranks do several at once."""
+
+
+class Standing(NamedTuple):
+    """The place where a rank's loop stands: that of all others, too."""
+
+    epoch: int
+    step: int
+    next: int
+    """The number of the phase that comes next, or END."""
+    executions: int
+    is_over: bool
+
+    @classmethod
+    def of(cls, loop: ScriptLoop) -> Standing:
+        """The place where a loop stands."""
+        return cls(loop.epoch, loop.step, loop.next_number, loop.driver.executions, loop.is_over)
+
+
+def open_together(
+    lesson: Lesson,
+    program: Program,
+    start: tuple[str, float, int],
+    opened: Callable[[type[RankedScriptLoop], ScriptGroup], RankedScriptLoop],
+) -> RankedScriptLoop:
+    """Run a script to its loop on all ranks; `start`: the device, learning rate and seed.
+
+    Where a script sets no seed, each rank draws its own numbers, as it does under torchrun. Raises
+    LessonRaised, or Refused.
+    """
+    ranks = group_of(program.workers)
+    held = HeldByRanks(ranks, program, "loop")
+    is_here = lesson.script is not None and lesson.script.is_here
+    group = ScriptGroup(0, ranks.size, ranks.port, ranks.world, None if is_here else new_folder())
+
+    def mine() -> RankedScriptLoop:
+        seed_all(start[2])
+        return opened(RankedScriptLoop, group)
+
+    request = (held.number, lesson, *start, group.folder)
+    loop, others = ranks.ask(program, SETUP, mine, "open_script", *request)
+    loop.setup_namespace.held = held
+    loop.check_others(others)
+    return loop
+
+
+class RankedScriptLoop(RankedLoop, ScriptLoop):
+    """Rank 0's loop of a script. What changes it is asked of the other ranks, too."""
+
+    _unseen_at_once = 16
+    """Steps that nobody looks at, as many as take some time."""
+    _is_broken = False
+    """Whether a backward has been interrupted: DistributedDataParallel never gets over that."""
+
+    def check_others(self, others: list[Standing]) -> None:
+        """Raise LessonRaised if another rank does not stand where this one does."""
+        here = Standing.of(self)
+        for rank, there in enumerate(others, 1):
+            if there != here:
+                places = f"rank 0 {self._told(here)}, rank {rank} {self._told(there)}"
+                message = f"RanksApart: {places}; all ranks must come to the same phases"
+                raise LessonRaised(self.program, self.next_phase_name(), self.next_line, message)
+
+    def _told(self, at: Standing) -> str:
+        if at.is_over:
+            return "is at the script's end"
+        if at.next == END:
+            return f"is at the end of epoch {at.epoch}, after {at.step} steps"
+        phase = self.outline.phases[at.next]
+        return f"comes to {phase.name} on line {phase.line} after {at.step} steps"
+
+    def _together(self, request: str, run: Callable[[], Result], *arguments: object) -> Result:
+        """Do the same on all ranks. Raises LessonRaised if they stand at different places then."""
+        try:
+            result, others = self._asked(request, run, *arguments)
+        except LessonRaised as error:
+            self._is_broken |= _is_in_backward(error)
+            raise
+        self.check_others(others)
+        return result
+
+    def _all(self, request: str, run: Callable[[], bool], *arguments: object) -> bool:
+        """Whether it is done on all ranks."""
+        mine, others = self._asked(request, run, *arguments)
+        return mine and all(others)
+
+    # ── Running ─────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_at_loop_end(self) -> bool:
+        """Whether the loop is at its end, on all ranks. Raises LessonRaised if only on some."""
+        loop = self.driver.loop
+        if loop is not None and loop.goes_on is not None:
+            return not loop.goes_on
+        mine, others = self._asked("is_at_loop_end", lambda: super(RankedLoop, self).is_at_loop_end)
+        if any(other != mine for other in others):
+            at = {False: "goes on", True: "ends"}
+            told = [f"rank {rank} {at[ended]}" for rank, ended in enumerate((mine, *others))]
+            message = f"RanksApart: after epoch {self.epoch}, the loop of {', of '.join(told)}"
+            raise LessonRaised(self.program, self.next_phase_name(), self.outline.line, message)
+        return bool(mine)
+
+    def has_next_epoch(self) -> bool:
+        """Whether there is a next epoch; at the loop's end, the rest of the script runs."""
+        return self._together("has_next_epoch", lambda: ScriptLoop.has_next_epoch(self))
+
+    def end_again(self) -> bool:
+        """End as the script has ended before; False if that is not known. Raises LessonRaised."""
+        return self._all("end_again", lambda: ScriptLoop.end_again(self))
+
+    def begin_epoch(self) -> None:
+        """Enter the next epoch: its code runs to the first phase."""
+        self._together("begin_epoch", lambda: ScriptLoop.begin_epoch(self))
+
+    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
+        """Run the next phase on all ranks."""
+        run = lambda: ScriptLoop.run_step(self, looking=looking, resting=resting)  # noqa: E731
+        self._together("run_script_step", run, looking, resting)
+
+    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
+        """Run phases whose numbers nobody will ask for, some steps at once on all ranks."""
+        while not self._ended and self.table.expressions and self._is_unseen(end, for_frame):
+            if until():
+                return True
+            started, to = time.perf_counter(), min(end, self.step + self._unseen_at_once)
+            run = lambda: ScriptLoop.run_unseen(self, to, never, for_frame=for_frame)  # noqa: B023, E731
+            self._together("run_unseen", run, to, for_frame)
+            factor = 2 if time.perf_counter() - started < _MOST_UNSEEN / 2 else 0.5
+            self._unseen_at_once = max(1, int(self._unseen_at_once * factor))
+        return False
+
+    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
+        """Run so many whole epochs on all ranks, or to the loop's end."""
+        self._together("run_passes", lambda: ScriptLoop.run_epochs(self, count, after), count)
+
+    def set_learning_rate(self, old: float, new: float) -> None:
+        """Change the learning rate on all ranks. Raises Refused."""
+        run = lambda: ScriptLoop.set_learning_rate(self, old, new)  # noqa: E731
+        self.everywhere("set_learning_rate", run, old, new)
+
+    # ── Keeping ─────────────────────────────────────────────────────────────────────
+
+    def _copied_names(self) -> dict[str, Any] | None:
+        with lone_replicas():
+            return super()._copied_names()
+
+    def snapshot(self, before: Any, limit: int = 2**62) -> ScriptSnapshot | None:
+        """The state at the end of an epoch, each rank's kept by itself."""
+        token = HeldByRanks(self._held.group, self.program, "snapshot")
+        held = before.held if isinstance(before, ScriptSnapshot) else None
+        number = held.number if isinstance(held, HeldByRanks) else None
+        run = lambda: ScriptLoop.snapshot(self, before, limit)  # noqa: E731
+        mine, others = self._asked("snapshot", run, token.number, number, limit)
+        return replace(mine, held=token) if mine is not None and all(others) else None
+
+    def go_back(self, snapshot: object, epoch: int) -> bool:
+        """Stand at the end of an epoch on all ranks; False if one of them can't."""
+        held = snapshot.held if isinstance(snapshot, ScriptSnapshot) else None
+        if not isinstance(held, HeldByRanks) or self.is_lost or self._is_broken:
+            return False
+        run = lambda: ScriptLoop.go_back(self, snapshot, epoch)  # noqa: E731
+        return self._all("go_back", run, held.number, epoch)
+
+    def close(self) -> None:
+        """Give up the script wherever it waits, on all ranks."""
+        if self.is_lost:
+            ScriptLoop.close(self)
+        else:
+            self.everywhere("close", lambda: ScriptLoop.close(self))
+
+
+def _is_in_backward(error: BaseException | None) -> bool:
+    """Whether an error was raised while PyTorch took gradients."""
+    while error is not None:
+        codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+        if any(code.co_name == "_engine_run_backward" for code in codes):
+            return True
+        error = error.__cause__
+    return False
+
+
+class LoneProbeLoop(LoneLoop, ProbeLoop):
+    """A loop that runs a script's phases in a copy of rank 0's names, without the other ranks."""

@@ -1,0 +1,138 @@
+"""The process group as a script finds it on one rank, as if `torchrun` had started it.
+
+The ranks belong to one group already, which outlives the script: what the script's own
+`init_process_group` and `destroy_process_group` do is to have it, and to have it no longer.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d
+from torch.distributed.distributed_c10d import GroupMember
+from torch.nn.parallel import DistributedDataParallel
+
+from tutor.protocol.frame import Remark
+
+_DESTROY = dist.destroy_process_group
+
+
+@dataclass
+class ScriptGroup:
+    """The process group of a script's run on one rank."""
+
+    rank: int
+    size: int
+    port: int
+    """The port of this machine at which the ranks have met."""
+    world: Any
+    """The process group of all ranks."""
+    folder: Path | None = None
+    """The folder for the files that all ranks write; None if they write where they want."""
+    is_joined: bool = False
+    """Whether the script has the group now."""
+    notes: tuple[Remark, ...] = field(default=())
+    """Notes for a reader of its figures."""
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside, the script's code finds its group, if it has it, and asks for it here."""
+        before = GroupMember.WORLD
+        self.show()
+        names = ("init_process_group", "destroy_process_group")
+        places = [(module, name) for module in (dist, distributed_c10d) for name in names]
+        theirs = [getattr(module, name) for module, name in places]
+        for module, name in places:
+            setattr(module, name, self._join if name == names[0] else self._leave)
+        try:
+            yield
+        finally:
+            for (module, name), function in zip(places, theirs, strict=True):
+                setattr(module, name, function)
+            is_there = before in distributed_c10d._world.pg_map
+            GroupMember.WORLD = before if is_there else None
+
+    def show(self) -> None:
+        """Let the script's code find the group, or none, as it has it now."""
+        GroupMember.WORLD = self.world if self.is_joined else None
+
+    def set_environment(self) -> None:
+        """Set the variables of the environment that torchrun sets."""
+        rank, size = str(self.rank), str(self.size)
+        ranks = dict.fromkeys(("RANK", "LOCAL_RANK", "ROLE_RANK"), rank)
+        sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE"), size)
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.port), "GROUP_RANK": "0"}
+        started = {"TORCHELASTIC_RUN_ID": "tutor", "TORCHELASTIC_RESTART_COUNT": "0"}
+        os.environ.update(ranks | sizes | place | started)
+
+    def _join(
+        self,
+        backend: str | None = None,
+        init_method: str | None = None,
+        timeout: object = None,
+        world_size: int = -1,
+        rank: int = -1,
+        **_: object,
+    ) -> None:
+        """In place of `init_process_group`."""
+        if self.is_joined:
+            raise ValueError("trying to initialize the default process group twice!")
+        for name, given, own in (("rank", rank, self.rank), ("world_size", world_size, self.size)):
+            if given not in (-1, own):
+                raise ValueError(f"init_process_group has {name}={given}, but here it is {own}")
+        wanted = str(backend or "gloo").lower()
+        if not all(part.endswith(("gloo", "undefined")) for part in wanted.split(",")):
+            has_nccl = dist.is_nccl_available() and torch.cuda.device_count() >= self.size
+            if not (has_nccl and "nccl" in wanted):
+                self.notes = (Remark("backend_as_gloo", {"backend": wanted, "ranks": self.size}),)
+        self.is_joined = True
+        self.show()
+
+    def _leave(self, group: Any = None) -> None:
+        """In place of `destroy_process_group`; a group that the script has made itself is gone."""
+        if group is not None and group is not self.world:
+            _DESTROY(group)
+        elif not self.is_joined:
+            raise ValueError("Invalid process group specified")
+        else:
+            self.is_joined = False
+            self.show()
+
+
+class LoneReplica(torch.nn.Module):
+    """A copy of a DistributedDataParallel model for a probe: it waits for no other rank."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """Run the model."""
+        return self.module(*inputs, **named)
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Nothing is synchronized anyway."""
+        yield
+
+
+@contextmanager
+def lone_replicas() -> Iterator[None]:
+    """Inside, a copy of a DistributedDataParallel model is a LoneReplica."""
+
+    def copied(model: Any, memo: dict[int, Any]) -> LoneReplica:
+        return LoneReplica(copy.deepcopy(model.module, memo))
+
+    DistributedDataParallel.__deepcopy__ = copied  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del DistributedDataParallel.__deepcopy__  # type: ignore[attr-defined]
