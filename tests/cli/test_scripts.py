@@ -21,10 +21,11 @@ from tutor.cli import inspecting, opening, scripts
 from tutor.cli.main import _split
 from tutor.cli.parsers import make_parser
 from tutor.engine.command_client import CommandClient
-from tutor.lesson.model import ScriptOptions
+from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Position, RunRecipe
-from tutor.session.journal import PausedRun
+from tutor.session.journal import PausedRun, key_of
 from tutor.session.progress_writer import ProgressWriter
+from tutor.session.script_bookmark import as_left
 
 SCRIPT = """import argparse
 import torch
@@ -327,6 +328,24 @@ def test_the_loop_that_a_script_was_left_in_is_offered(
         journal.save_bookmark(paused.bookmark())
     journal.close()
     assert "epoch 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--nproc", "--nproc_per_node", "--nproc-per-node"])
+def test_torchrun_opens_a_script_on_ranks_as_a_run_of_its_own(script: Path, option: str) -> None:
+    parser = parser_of_all()
+
+    def lesson_of(*given: str) -> Lesson:
+        options = parser.parse_args(given, argparse.Namespace(arguments=[]))
+        return scripts.chosen_lesson(options)
+
+    alone, two = lesson_of("open", str(script)), lesson_of("torchrun", str(script))
+    three = lesson_of("torchrun", option, "3", str(script))
+    assert [lesson.workers for lesson in (alone, two, three)] == [1, 2, 3]
+    assert len({key_of(lesson) for lesson in (alone, two, three)}) == 3
+    assert as_left(three, two.script) == two
+    for wrong in ((option, "5", str(script)), ("xor",)):
+        with pytest.raises(SystemExit):
+            parser.parse_args(("torchrun", *wrong))
 
 
 def test_a_script_that_can_not_start_is_refused_with_its_line(tutor: Tutor, home: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_number_stands_in_a_formula_from_when_its_statement_has_run() -> None:
     assert lesson.boxed_by_phase()["Update"] == {"w": 8, "v": 13}
     (program,) = script_programs(lesson).values()
     assert program.open_loop is not None
-    loop = program.open_loop("cpu", 0.0)
+    loop = program.open_loop("cpu", 0.0, 0)
     loop.begin_epoch()
     seen = []
     while not loop.at_end:

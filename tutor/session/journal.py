@@ -56,16 +56,18 @@ def is_of_script(key: str, script: str) -> bool:
 
 
 def as_left(lesson: Lesson, left: ScriptOptions | None) -> Lesson:
-    """A script in the loop, and with the arguments, that it was left in: itself, if it is there.
+    """A script in the loop, with the arguments and ranks, that it was left in: itself, if so.
 
     Also itself where it has no longer so many loops.
     """
     own = lesson.script
-    if own is None or left is None or (own.loop, own.arguments) == (left.loop, left.arguments):
+    if own is None or left is None:
         return lesson
-    options = replace(own, loop=left.loop, arguments=left.arguments)
+    options = replace(own, loop=left.loop, arguments=left.arguments, workers=left.workers)
+    if options == own:
+        return lesson
     if left.loop == own.loop:
-        return replace(lesson, script=options)
+        return replace(lesson, script=options, workers=left.workers)
     from tutor.script.lesson import lesson_of_script  # noqa: PLC0415 - no lesson needs it
     from tutor.script.loops import outline_of  # noqa: PLC0415 - likewise
 
