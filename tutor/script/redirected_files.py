@@ -45,8 +45,10 @@ class RedirectedFiles:
         `folder`: a temporary folder that is shared with others.
         """
         self._before: Patches = {}
-        self.folder = folder
+        self.folder: Path | None = None
         """The temporary folder; None before anything has been written."""
+        if folder is not None:
+            self._keep(folder)
         self._own = tuple(str(path) for path in own)
         home = os.path.expanduser("~")
         caches = (os.path.join(home, name) for name in _CACHES)
@@ -137,9 +139,13 @@ class RedirectedFiles:
         if _is_inside(whole, self._free) and not _is_inside(whole, self._own):
             return None
         if self.folder is None:
-            self.folder = new_folder()
-            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+            self._keep(new_folder())
+        assert self.folder is not None
         return os.path.join(self.folder, os.path.splitdrive(whole)[1].lstrip(os.sep))
+
+    def _keep(self, folder: Path) -> None:
+        self.folder = folder
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
 
 def new_folder() -> Path:

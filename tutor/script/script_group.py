@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import distributed_c10d
+from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.distributed_c10d import GroupMember
 from torch.nn.parallel import DistributedDataParallel
 
@@ -47,16 +47,17 @@ class ScriptGroup:
         """Inside, the script's code finds its group, if it has it, and asks for it here."""
         before = GroupMember.WORLD
         self.show()
-        names = ("init_process_group", "destroy_process_group")
-        places = [(module, name) for module in (dist, distributed_c10d) for name in names]
-        theirs = [getattr(module, name) for module, name in places]
-        for module, name in places:
-            setattr(module, name, self._join if name == names[0] else self._leave)
+        own = {"init_process_group": self._join, "destroy_process_group": self._leave}
+        modules = (dist, distributed_c10d, device_mesh)
+        places = [(vars(m), name) for m in modules for name in own if name in vars(m)]
+        theirs = [names[name] for names, name in places]
+        for names, name in places:
+            names[name] = own[name]
         try:
             yield
         finally:
-            for (module, name), function in zip(places, theirs, strict=True):
-                setattr(module, name, function)
+            for (names, name), function in zip(places, theirs, strict=True):
+                names[name] = function
             is_there = before in distributed_c10d._world.pg_map
             GroupMember.WORLD = before if is_there else None
 
@@ -80,7 +81,8 @@ class ScriptGroup:
         timeout: object = None,
         world_size: int = -1,
         rank: int = -1,
-        **_: object,
+        *_: object,
+        **__: object,
     ) -> None:
         """In place of `init_process_group`."""
         if self.is_joined:
