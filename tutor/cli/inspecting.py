@@ -174,8 +174,9 @@ class _Inspection:
             report = loop.report
             place = source.place(report.line)
             yield f"{number}. {place}, {where_in(report.function)}, mode {report.mode}"
+            unknown = "not known before it runs" if loop.not_run else "none that is known"
             facts = [
-                ("parameters", ", ".join(report.parameters) or "not known before it runs"),
+                ("parameters", ", ".join(report.parameters) or unknown),
                 ("loss", report.loss or "not named in the code"),
                 ("prediction", report.prediction or "not named in the code"),
                 *((name, source.lines(first, last)) for name, first, last in report.phases),

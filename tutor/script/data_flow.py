@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from tutor.script.syntax_nodes import FUNCTIONS, LOOPS, LoopCode, own_nodes
 
@@ -310,21 +310,30 @@ class StatementFlow:
                 deeper = (*loops, node) if isinstance(node, LOOPS) and inner is node.body else loops
                 self._add(inner, around if is_sure else (*around, id(inner)), deeper)
 
-    def writers(self, node: ast.stmt, names: Iterable[str]) -> list[ast.stmt]:
-        """The simple statements before a statement that its variables come from, nearest first."""
-        return self._collected(list(self._blocks)[: self.position[node]], names, node)
+    def writers(
+        self, node: ast.stmt, names: Iterable[str], but: Collection[ast.stmt] = ()
+    ) -> list[ast.stmt]:
+        """The simple statements before a statement that its variables come from, nearest first.
+
+        Without those in `but`, and what only these read.
+        """
+        return self._collected(list(self._blocks)[: self.position[node]], names, node, but)
 
     def writers_behind(self, node: ast.stmt, names: Iterable[str]) -> list[ast.stmt]:
         """The statements behind it that its variables come from, from the pass before."""
         return self._collected(list(self._blocks)[self.position[node] + 1 :], names, node)
 
     def _collected(
-        self, nodes: list[ast.stmt], names: Iterable[str], reader: ast.stmt
+        self,
+        nodes: list[ast.stmt],
+        names: Iterable[str],
+        reader: ast.stmt,
+        but: Collection[ast.stmt] = (),
     ) -> list[ast.stmt]:
         wanted, found = set(names), []
         for writer in reversed(nodes):
             made = writes(writer) & wanted
-            if not made:
+            if not made or writer in but:
                 continue
             is_simple = not is_compound(writer) or isinstance(writer, ast.If)
             if is_simple and not isinstance(writer, (*FUNCTIONS, ast.ClassDef)):

@@ -70,8 +70,9 @@ def _mark_loss(unit: CodeUnit, flow: StatementFlow, training: list[ast.stmt]) ->
     makers = [n for n in inside if name and name in writes(n)]
     for node in makers:
         unit.kinds[node] = LOSS
-    for node in makers:
-        for writer in flow.writers(node, reads(node) - {name}):
+    updates = [n for n, kind in unit.kinds.items() if kind == UPDATE]
+    for node in makers:  # a loss behind the update is computed from its result, not from gradients
+        for writer in flow.writers(node, reads(node) - {name}, updates):
             unit.mark(flow, writer, PREDICT, node)
 
 

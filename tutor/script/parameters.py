@@ -27,6 +27,9 @@ _DEEPEST = 3
 _MOST_ITEMS = 200
 """Items of one list or dict that are looked at."""
 
+_MOST_OBJECTS = 2000
+"""Objects of a model without PyTorch that are looked at."""
+
 _NAME = re.compile(r"\W")
 _INDEX = re.compile(r"\.(\d+)(?=\.|$)")
 
@@ -67,6 +70,7 @@ class ParameterTable:
         if not labels or self.loop.mode == "manual":
             by_hand = ((e, _evaluated(_code(e), names)) for e in self.loop.parameters)
             labels = [label for e, thing in by_hand for label in _numbers(e, thing)]
+        labels = labels or list(_of_own_models(names))
         self.expressions = {label: _code(label) for label in labels}
         self._optimizers = {label: _code(label) for label in optimizers}
         given = self.loop.gradients
@@ -170,6 +174,28 @@ def _numbers(expression: str, thing: Any) -> Iterator[str]:
             yield from _numbers(label, item)
     elif thing is not None:
         yield expression
+
+
+def _of_own_models(names: Mapping[str, Any]) -> Iterator[str]:
+    """The expressions of what models without PyTorch are trained by: objects with a `grad`."""
+    seen: set[int] = set()
+    models = [(n, t) for n, t in names.items() if callable(_of_class(t, "parameters"))]
+    waiting = models[::-1]
+    while waiting and len(seen) < _MOST_OBJECTS:
+        label, thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if type(thing).__module__ == "__main__" and "grad" in getattr(thing, "__dict__", ()):
+            if isinstance(unwrapped(thing), NUMBERS):
+                yield label
+        elif not isinstance(thing, (*NUMBERS, str)):
+            waiting += list(_parts(label, thing))[::-1]
+
+
+def _of_class(thing: Any, name: str) -> Any:
+    """An attribute of the script's own class of a thing; None if it is no such thing."""
+    return getattr(type(thing), name, None) if type(thing).__module__ == "__main__" else None
 
 
 def _own_tensors(label: str, thing: Any) -> Iterator[tuple[str, torch.Tensor]]:
