@@ -78,16 +78,12 @@ def test_the_ranks_print_fail_start_again_and_end_with_the_engine(engine: Conver
     assert again.frame.at.epoch == 0
     assert [rank.values["w"].dtype for rank in again.frame.ranks] == ["float32"]
     assert followers() == {pid}, "to load PyTorch takes seconds"
-    engine.open()
-    wait_until(lambda: not followers(), "the end of ranks that the next lesson has not got")
-    open_ranked(engine)
-    assert followers()
     engine.client.close()
     wait_until(lambda: not followers(), "the end of the ranks")
 
 
 @pytest.mark.skipif(not supervisor.IS_LINUX, reason="reads /proc")
-def test_ranks_that_wait_for_each_other_can_be_stopped(
+def test_ranks_that_wait_for_each_other_can_be_stopped_and_end_with_their_lesson(
     engine: Conversation, tmp_path: Path
 ) -> None:
     there = tmp_path / "there"
@@ -104,3 +100,6 @@ def test_ranks_that_wait_for_each_other_can_be_stopped(
     assert isinstance(answer, FrameShown)
     assert answer.frame.at < Position(2, 5), "before the Update that waits"
     assert len(engine.shown(BackPhase()).frame.ranks) == 1
+    assert followers()
+    engine.open()
+    wait_until(lambda: not followers(), "the end of ranks that the next lesson has not got")
