@@ -23,9 +23,8 @@ from tutor.cli.parsers import make_parser
 from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Position, RunRecipe
-from tutor.session.journal import PausedRun, key_of
+from tutor.session.journal import PausedRun, as_left, key_of
 from tutor.session.progress_writer import ProgressWriter
-from tutor.session.script_bookmark import as_left
 
 SCRIPT = """import argparse
 import torch
@@ -332,7 +331,7 @@ def test_the_loop_that_a_script_was_left_in_is_offered(
 
 @pytest.mark.parametrize("option", ["--nproc", "--nproc_per_node", "--nproc-per-node"])
 def test_torchrun_opens_a_script_on_ranks_as_a_run_of_its_own(script: Path, option: str) -> None:
-    parser = parser_of_all()
+    parser = make_parser()
 
     def lesson_of(*given: str) -> Lesson:
         options = parser.parse_args(given, argparse.Namespace(arguments=[]))

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         if isinstance(error, FileThere):
-            return _fail(RunError(f"{_text(error)}; give --force to replace it"))
+            return _fail(RunError(f"{_text(error, None)}; give --force to replace it"))
         return _fail(error, options.on)
     except BrokenPipeError:
         # The reader has read enough (`| head`). Python flushes once more at exit, which must
