@@ -126,6 +126,7 @@ class TutorApp(ThemedApp):
         """The lesson screen. Its panes load after the menu's first paint."""
         from tutor.ui.screens.lesson import LessonScreen  # noqa: PLC0415
 
+        self.stylesheet.read(Path(__file__).with_name("lesson.tcss"))
         screen = LessonScreen(self.session, self._ascii_only, self._first_title)
         self.install_screen(screen, "lesson")
         return screen
