@@ -146,8 +146,9 @@ class ScriptOpener:
             place = short_place(lesson.path, lesson.source, line)
             raise Refused("loop_not_reached", line=line, place=place)
         loop.phase_statements = phase_statements(self._lesson.source, self._loop)
-        if learning_rate not in (0.0, loop.learning_rate()):
-            loop.set_learning_rate(loop.learning_rate(), learning_rate)
+        loop.first_rate = loop.learning_rate()
+        if learning_rate not in (0.0, loop.first_rate):
+            loop.set_learning_rate(loop.first_rate, learning_rate)
         return loop
 
     def _table(self) -> ParameterTable:

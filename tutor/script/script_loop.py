@@ -91,6 +91,8 @@ class ScriptLoop(Loop):
         """The statements of the batch's phases, by number, where a probe can run them."""
         self._used: Mapping[str, Any] = {}
         """Gradients as the last update has used them, where it has changed their expressions."""
+        self.first_rate = 0.0
+        """The learning rate that the script itself began with."""
         self._has_gradient = False
         """Whether this epoch has come to a Gradient phase."""
         self._left_over: dict[str, Any] = {}
@@ -104,6 +106,11 @@ class ScriptLoop(Loop):
         if self.epoch == 0:
             return 0
         return self.step if self._ended else max(self._steps, self.step + 1)
+
+    @property
+    def own_rate(self) -> float:
+        """The learning rate of the code itself, where nobody has set another one."""
+        return self.first_rate
 
     @property
     def part_done(self) -> float:

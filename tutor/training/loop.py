@@ -172,6 +172,11 @@ class Loop:
         return self.step / self.steps if self.steps else 1.0
 
     @property
+    def own_rate(self) -> float:
+        """The learning rate of the code itself, where nobody has set another one."""
+        return self.program.learning_rate
+
+    @property
     def is_at_loop_end(self) -> bool:
         """Of a script: whether its loop is at its end, so that the rest of it comes next."""
         return False
@@ -607,7 +612,10 @@ def _set_parameter(loop: Loop, name: str, value: np.ndarray[Any, Any]) -> bool:
     now = to_numbers(thing)
     if now is None or now.size != value.size:
         return False
-    new = value.reshape(now.shape).astype(now.dtype, copy=False)
+    is_array = isinstance(thing, np.ndarray | torch.Tensor)
+    # `b = 0` is a whole number only until its first update.
+    dtype = now.dtype if is_array or now.dtype.kind not in "iu" else value.dtype
+    new = value.reshape(now.shape).astype(dtype, copy=False)
     if _is_equal(new, now):
         # Writing it all the same would spoil a graph that waits for its backward.
         return True

@@ -13,6 +13,7 @@ import pytest
 from tutor.analysis.doctor import examination, forks
 from tutor.analysis.doctor.examination import examine
 from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.protocol.frame import RunRecipe
 from tutor.protocol.inspections import DoctorFinding
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
@@ -408,3 +409,64 @@ def test_fork_that_takes_long_within_a_phase_is_given_up(monkeypatch: pytest.Mon
     fix = found_in(text.format(rest=""))["gradients_not_reset"].fix
     assert fix is not None
     assert fix.epochs == 0
+
+
+# ── Figures of a fix, and of a gradient by hand ─────────────────────────────────────────
+
+STEEP = """\
+import torch
+w = torch.tensor(2.0, requires_grad=True)
+lr = {rate}
+for epoch in range(12):
+    loss = w ** 4
+    loss.backward()
+    with torch.no_grad():
+        w -= lr * w.grad
+    w.grad = None
+"""
+"""Diverges to where the curvature, 12 w², is ever greater; at the start it is 48."""
+
+
+def test_rate_is_compared_where_the_loss_has_not_grown_yet_and_the_fork_has_the_fixed_one() -> None:
+    """The run that is examined has the code's own rate; the fork must not take it over."""
+    lesson = script_of(STEEP.format(rate=0.3))
+    report = examine(lesson, RunRecipe("autograd", "cpu", 0.3, 0), compiled=script_programs)
+    (finding,) = (one for one in report.findings if one.code == "diverges")
+    assert finding.numbers["bound"] == pytest.approx(2 / 48, rel=1e-3)
+    fix = finding.fix
+    assert fix is not None
+    assert fix.loss_with is not None
+    assert fix.loss_with < 16.0
+    assert fix.loss_without is None or not fix.loss_without < 16.0
+
+
+LOGISTIC = """\
+import numpy as np
+x = np.linspace(-1, 1, 8)
+y = (x > -0.4).astype(float)
+w, b = 0, 0
+for epoch in range(6):
+    p = 1 / (1 + np.exp(-(w * x + b)))
+    loss = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+    dw = {dw}
+    db = np.mean(p - y)
+    w = w - {rate} * dw
+    b = b - {rate} * db
+"""
+DW = "(1 / 8) * np.sum((p - y) * x)"
+
+
+def test_gradient_by_hand_at_whole_numbers() -> None:
+    assert not found_in(LOGISTIC.format(dw=DW, rate=0.1))
+
+
+def test_gradient_by_hand_is_wrong_though_the_loss_is_no_number_after_it() -> None:
+    found = found_in(LOGISTIC.format(dw="np.sum((p - y) * x)", rate=4000))
+    assert found["gradient_off_by_factor"].variable == "dw"
+    assert found["gradient_off_by_factor"].numbers["factor"] == pytest.approx(8)
+
+
+def test_sign_of_a_product_is_taken_away() -> None:
+    fix = found_in(LOGISTIC.format(dw="-" + DW, rate=0.1))["gradient_of_wrong_sign"].fix
+    assert fix is not None
+    assert fix.code == f"dw = {DW}"

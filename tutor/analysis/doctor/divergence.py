@@ -176,6 +176,8 @@ class DivergenceRule(DoctorRule):
             grown, later = 1, max(step.loss for step in self._steps)
         if later is None or later <= losses[0]:
             return
+        # Far from where it began, the curvature is another one.
+        steps = [step for step in steps if step.loss <= losses[0]] or steps[:1]
         worst = max(steps, key=lambda step: step.rate / step.bound)
         place = place_of_rate(self.patient.source, self.patient.namespace, worst.rate)
         yield DoctorFinding(

@@ -132,7 +132,9 @@ class Forks:
         """Run the epochs and add their losses; whether nothing stopped that. Raises RunError."""
         patient, recipe = self._patient, self._patient.recipe
         mode = recipe.mode if recipe.mode in programs else next(iter(programs))
-        start = (mode, recipe.device, recipe.learning_rate, recipe.seed)
+        is_own = patient.lesson.script and recipe.learning_rate == patient.run.loop.own_rate
+        rate = 0.0 if is_own else recipe.learning_rate  # 0.0: the code's own, also a fixed one
+        start = (mode, recipe.device, rate, recipe.seed)
         deadline = time.monotonic() + SECONDS
         run = Run(programs, *start, quiet=patient.quiet)
         try:

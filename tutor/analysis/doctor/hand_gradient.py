@@ -72,6 +72,9 @@ class HandGradientRule(DoctorRule):
         program, loop = self.patient.run.program, self.patient.run.loop
         if loop.gradients is None or moment.code is not program.loop[program.gradient_at]:
             return False
+        loss = to_numbers(loop.loss())
+        if loss is not None and not np.isfinite(loss).all():
+            return False  # there is no slope
         is_script = self.patient.lesson.script is not None
         goes_on = not loop.at_end and loop.next_phase_name() in ("Predict", "Loss", "Gradient")
         return not (is_script and goes_on)
@@ -230,6 +233,12 @@ def _operand(text: str, value: ast.expr) -> str:
 def _opposite(source: SourceCode, value: ast.expr) -> str:
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
         return source.segment(value.operand)
+    first = value
+    while isinstance(first, ast.BinOp) and isinstance(first.op, ast.Mult | ast.Div | ast.MatMult):
+        first = first.left
+    text = source.segment(value)
+    if isinstance(first, ast.UnaryOp) and isinstance(first.op, ast.USub) and text[0] == "-":
+        return text[1:].lstrip()  # -a * b
     return f"-{_operand(source.segment(value), value)}"
 
 
