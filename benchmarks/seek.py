@@ -6,7 +6,8 @@
 Runs each lesson in its modes and seeks places at random: the end of an epoch, a phase
 within one, and one phase back from there; the median, the worst, and the worst by the
 processor's own clock, which busy neighbours do not disturb. Then a network of 784-128-10
-with Adam, whose one snapshot is larger than a small lesson's whole history. `--all` is
+with Adam, whose one snapshot is larger than a small lesson's whole history; and such a
+network in a script, with four batches an epoch. `--all` is
 every mode of every lesson for a million epochs (an hour or two). Memory is the growth of
 the resident set of a process that does nothing else, and beside it what the history
 itself reckons its snapshots to take.
@@ -28,7 +29,11 @@ from typing import TypeAlias
 
 from benchmarks.home import own_home
 from tutor.lesson.document import parse, read
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.program import script_programs
+from tutor.script.source import ScriptSource
 from tutor.training.devices import use_one_thread
 from tutor.training.program import programs_of
 from tutor.training.run import Run
@@ -77,6 +82,22 @@ optimizer.zero_grad()
 """
 
 
+SCRIPT = """
+import torch
+from torch import nn
+x, y = torch.rand(256, 784), torch.randint(0, 10, (256,))
+loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 64, shuffle=True)
+model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+for epoch in range(1000):
+    for xb, yb in loader:
+        loss = nn.functional.cross_entropy(model(xb), yb)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
 def main() -> None:
     options = _options()
     print(f"{'lesson':<20} {'mode':<10} {'epochs':>9}  {'seek':>7} {'worst':>7}", end="")
@@ -119,12 +140,15 @@ def _cases(options: argparse.Namespace) -> Iterator[tuple[Lesson, str, int]]:
     if options.network_epochs:
         path = Path(tempfile.gettempdir()) / "network.md"
         yield parse(NETWORK, path), "autograd", options.network_epochs
+        source = ScriptSource(path=path.with_name("network.py"), text=SCRIPT, digest="")
+        script = lesson_of_script(source, outline_of(SCRIPT), ScriptOptions())
+        yield script, "model", min(options.network_epochs, 1000)
 
 
 def _measure(lesson: Lesson, mode: str, epochs: int, seeks: int) -> None:
     """One row of the table."""
     use_one_thread()
-    run = Run(programs_of(lesson), mode)
+    run = Run((script_programs if lesson.script else programs_of)(lesson), mode)
     run.run_to(10)
     before, sizes = _resident(), []
     for length in [*(n for n in SEEN_AT if n < epochs), epochs]:
@@ -132,7 +156,7 @@ def _measure(lesson: Lesson, mode: str, epochs: int, seeks: int) -> None:
         sizes.append(f"{_resident() - before:.0f} ({run.history.size / 2**20:.1f})")
     chance, times = random.Random(0), [list[Times](), list[Times](), list[Times]()]
     for _ in range(seeks):
-        epoch, step = chance.randint(1, epochs), chance.randint(1, run.program.steps)
+        epoch, step = chance.randint(1, epochs), chance.randint(1, run.loop.steps)
         times[0].append(_milliseconds(partial(run.seek, epoch)))
         times[1].append(_milliseconds(partial(run.seek, chance.randint(1, epochs), step)))
         times[2].append(_milliseconds(run.back))
