@@ -101,10 +101,10 @@ def engine(_engine: Conversation) -> Conversation:
     return _engine
 
 
-def server_here(**parts: Any) -> tuple[Server, io.BytesIO]:
+def server_here() -> tuple[Server, io.BytesIO]:
     """A server in this process, which has no lesson open, and all that it writes."""
     capture: Any = SimpleNamespace(muted=nullcontext, renew=lambda: None, take=lambda: ("", 0))
     inbox: Any = SimpleNamespace(has_painted=True)
     clean: Any = SimpleNamespace(restore=lambda: "")
     out = io.BytesIO()
-    return Server(inbox, out, capture, clean=clean, **parts), out
+    return Server(inbox, out, capture, clean=clean), out

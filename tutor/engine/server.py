@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +21,6 @@ from tutor.engine.open_runs import PausedRuns, RunProgress, TimeLeft, change_run
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.streams import Capture, Inbox, interruptible, uninterrupted
 from tutor.errors import Refused, RunError
-from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Remark
 from tutor.protocol.messages import (
     BackEpoch,
@@ -71,33 +68,6 @@ _STOPPED, _LOST = Remark("stopped"), Remark("device_lost")
 _DURING_A_RUN = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
 """Commands that are done in the middle of a run, which then continues."""
 
-_IMPORTING = re.compile(r"\b(import|import_module|compile|use_deterministic_algorithms|exec)\b")
-"""In a lesson that may load a part of PyTorch in another order than an optimizer does.
-
-Two threads that load modules in different orders find some of them half loaded.
-"""
-
-
-class OptimizerLoader(threading.Thread):
-    """The loading of PyTorch's optimizers while the first lesson that uses them stands."""
-
-    def run(self) -> None:
-        """Make an optimizer: the first of a process loads some 800 modules, for over a second."""
-        # Where they can't be loaded, the lesson that makes the first optimizer shows why.
-        with suppress(ImportError, AttributeError):
-            torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-
-    def load_for(self, lesson: Lesson) -> None:
-        """Load what another mode of a lesson will need, while the learner looks."""
-        if self.ident is None and "torch.optim" in lesson.source:
-            with for_the_main_thread_alone():
-                self.start()
-
-    def wait_before(self, lesson: Lesson) -> None:
-        """Let no lesson import what is being loaded: it would find it half loaded."""
-        if self.is_alive() and _IMPORTING.search(lesson.source):
-            self.join()
-
 
 @dataclass(slots=True)
 class Server:
@@ -117,7 +87,6 @@ class Server:
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
-    optimizers: OptimizerLoader = field(default_factory=lambda: OptimizerLoader(daemon=True))
 
     def __post_init__(self) -> None:
         """Compute inspections without showing what the lesson prints in them."""
@@ -128,8 +97,6 @@ class Server:
         self.send(EngineReady(torch=str(torch.__version__), devices=devices.available()))
         while True:
             self.handle(self.inbox.next())
-            if self.opened is not None and self.runs is not None:
-                self.optimizers.load_for(self.opened.lesson)
             self.inspect()
 
     def handle(self, command: Command) -> None:
@@ -191,9 +158,6 @@ class Server:
         if isinstance(command, LessonCommand):
             self._run_lesson(command)
             return
-        opened = command if isinstance(command, OpenLesson) else self.opened
-        if opened is not None:
-            self.optimizers.wait_before(opened.lesson)
         if isinstance(command, OpenLesson):
             before = self._open(command)
         elif isinstance(command, Inspect):

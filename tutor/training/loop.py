@@ -28,6 +28,7 @@ from tutor.training.devices import (
     seed_all,
     untouched_randomness,
 )
+from tutor.training.optimizers import spare_compiler
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import (
     LESSON_MODULE,
@@ -484,6 +485,7 @@ def set_up(
 
     `alone`: of a lesson on several ranks, only this one's loop, as a probe needs it.
     """
+    spare_compiler()
     if program.open_loop is not None:
         opened: Loop = program.open_loop(device, learning_rate, seed)
         return opened
@@ -502,6 +504,7 @@ def in_namespace(
     program: Program, device: str, learning_rate: float, *, rank: int = 0, kind: type[L]
 ) -> L:
     """A loop of this kind whose Setup has run in a namespace of its own. Raises LessonRaised."""
+    spare_compiler()
     seeded = Randomness.now(device)
     # NaN and infinity are values to show; numpy would print a warning of its own for each.
     np.seterr(over="ignore", invalid="ignore", divide="ignore")

@@ -1,0 +1,62 @@
+"""PyTorch's optimizers before and after something loads its compiler."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CODE = """
+import sys, torch
+from tests.training.conftest import shipped
+
+run = shipped("adam", "optimizer")
+run.step_epoch()
+assert "torch._dynamo" not in sys.modules, "it takes as long as to load torch"
+
+def trained(kind):
+    w = torch.tensor([[2.0, -1.0], [0.5, 3.0]], requires_grad=True)
+    optimizer = kind([w])
+    grad_is_enabled = []
+
+    def loss():
+        optimizer.zero_grad()
+        found = (w * w).sum()
+        found.backward()
+        grad_is_enabled.append(torch.is_grad_enabled())
+        return found
+
+    for _ in range(3):
+        loss()
+        optimizer.step(loss)
+        optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.add_param_group({"params": [torch.zeros(2, 2, requires_grad=True)]})
+    assert torch.is_grad_enabled()
+    return w.tolist(), grad_is_enabled
+
+kinds = [
+    kind for kind in vars(torch.optim).values()
+    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+    and kind not in (torch.optim.Optimizer, torch.optim.SparseAdam, torch.optim.LBFGS)
+]
+assert len(kinds) > 10
+before = [trained(kind) for kind in kinds]
+assert "torch._dynamo" not in sys.modules
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
+assert "torch._dynamo" in sys.modules
+after = [trained(kind) for kind in kinds]
+assert before == after
+assert all(values != [[2.0, -1.0], [0.5, 3.0]] for values, _ in before)
+"""
+
+
+def test_they_step_the_same_and_load_no_compiler() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
