@@ -54,7 +54,6 @@ from tutor.protocol.messages import (
 from tutor.training import devices
 from tutor.training.loop import LessonRaised
 from tutor.training.runs import Runs
-from tutor.training.time_limit import for_the_main_thread_alone
 
 FRAME_SECONDS = 0.1
 """The pause between two frames while a run is on: ten a second move well enough, and every
