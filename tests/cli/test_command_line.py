@@ -16,7 +16,7 @@ import pytest
 from tests.cli.conftest import ClientHere, Tutor
 from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
-from tutor.cli import opening
+from tutor.cli import opening, running
 from tutor.cli.parsers import make_parser
 from tutor.errors import LessonError
 from tutor.ui.app import TutorApp
@@ -354,14 +354,19 @@ def test_ctrl_c_again_while_it_ends_is_no_traceback() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-@pytest.mark.parametrize("before", [("--on", "box", "check"), ("--on=box", "check")])
-def test_the_host_may_stand_before_the_command(tutor: Tutor, before: tuple[str, ...]) -> None:
-    done = [tutor(*words, "one-weight", "--device", "cpu")
-            for words in (before, ("check", "--on", "box"))]  # fmt: skip
-    assert [d.returncode for d in done] == [0, 0]
-    last, same = (d.stdout.splitlines()[-1] for d in done)
-    assert last == same
-    assert last.endswith("of box")
+def test_the_host_may_stand_before_the_command(
+    tutor: Tutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: list[str | None] = []
+    monkeypatch.setattr(running, "connect_as_asked", lambda options: hosts.append(options.on))
+    for words in (("--on", "box", "run"), ("--on=box", "run"), ("run", "--on", "box"), ("run",)):
+        assert tutor(*words, "one-weight", "--epochs", "1").returncode == 0
+    assert hosts == ["box", "box", "box", None]
+
+
+def test_a_check_names_the_machine_whose_device_it_was_on(tutor: Tutor) -> None:
+    done = tutor("check", "one-weight", "--device", "cpu", "--on", "box")
+    assert done.stdout.splitlines()[-1].endswith("of box")
 
 
 def test_a_host_is_refused_where_nothing_is_computed_and_named_where_a_device_is_missing(

@@ -449,6 +449,7 @@ def stepped(first: str, second: str, held: str = "model.parameters()") -> Run:
     return Run(programs_of(parse(text, Path("stepped.md"))), "optimizer")
 
 
+@pytest.mark.filterwarnings("ignore:Seems like `optimizer.step")  # of a copied optimizer
 @pytest.mark.parametrize("phases", [0, 2, 8])
 @pytest.mark.parametrize("optimizer", [MOMENTUM, ADAM])
 def test_the_state_of_an_optimizer_goes_along_into_a_mode_that_has_the_same_one(
