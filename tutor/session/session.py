@@ -230,9 +230,7 @@ class Session(EngineSession):
     def toggle_run(self) -> None:
         """Run to the goal; pause a run; at the goal, offer more epochs."""
         view = self.view
-        if view is None:
-            return
-        if self.is_running:
+        if view is None or self.is_running:
             self.pause()
             return
         goal = view.goal

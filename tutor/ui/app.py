@@ -388,8 +388,7 @@ class TutorApp(ThemedApp):
     def _begin_exercises(self, lesson: Lesson) -> None:
         """Begin the first exercise that is not done (the fast track), once the lesson is ready."""
         self._begin_where_left(lesson)
-        exercise = self.session.controller.exercise()
-        if exercise is not None:
+        if (exercise := self.session.controller.exercise()) is not None:
             self.session.controller.begin_when_open(exercise.id)
         else:
             self.tell(Notice("no_exercises"))

@@ -306,7 +306,6 @@ class FormulaPane(LinesPane):
         """
         phase = section.phase or ""
         before = view.before.boxed.get(phase, {}) if view.before else {}
-        known = self._last.get(phase, {})
         line_mark = text_styles.line_mark(section, view)
         state = _State(
             width,
@@ -314,7 +313,7 @@ class FormulaPane(LinesPane):
             line_mark,
             self._asks_what_comes and phase == view.next_phase,
             view.frame.boxed.get(phase, {}) if view.frame else {},
-            {expression: known.get(expression) for expression in before},
+            {e: self._last.get(phase, {}).get(e) for e in before},
         )
         drawn = self._drawn.get(index)
         if drawn is None or drawn.state != state:
@@ -465,8 +464,7 @@ def _pieces(
 
     A value in one piece is taken from `now`: the picture may have been drawn for other digits.
     """
-    text, at = picture.rows[row].rstrip(), 0
-    pieces: list[Piece] = []
+    pieces, text, at = list[Piece](), picture.rows[row].rstrip(), 0
     for mark in sorted([m for m in picture.marks if m.row == row], key=attrgetter("start")):
         start, end = index_at(text, mark.start), index_at(text, mark.end)
         pieces.append(text[at:start])
