@@ -204,6 +204,20 @@ def test_every_frame_is_the_same_when_come_upon_again(
         assert is_same(run.seek(2), next(f for f in inside if f.at.epoch == 2 and f.is_epoch_end))
 
 
+def test_files_that_all_ranks_write_go_back_with_them(tmp_path: Path) -> None:
+    log = f"print(rank, epoch, file=open('{tmp_path}/log', 'a'))"
+    text = by_hand(log).replace(
+        "print(f", f"print(len(open('{tmp_path}/log').readlines()))\nprint(f"
+    )
+    run, printed = ranked(text, tmp_path), io.StringIO()
+    run.run_to(3)
+    run.seek(1)
+    with redirect_stdout(printed):
+        run.run_to(99)
+    assert printed.getvalue().splitlines().count("8") == 1
+    assert not (tmp_path / "log").exists()
+
+
 def test_learning_rate_and_fork_reach_all_ranks(tmp_path: Path) -> None:
     runs = Runs(ranked(by_hand(), tmp_path))
     alone = runs.current.run_to(4)

@@ -20,7 +20,7 @@ from tutor.training.timeline import never
 class FollowerScriptLoop(ScriptLoop):
     """The loop of a script on another rank than 0: of its phases, only figures are shown."""
 
-    starts_probes = False
+    is_first_rank = False
 
     def keep_boxed(self, phase: str) -> None:
         """Keep nothing: the formulas show the numbers of rank 0."""

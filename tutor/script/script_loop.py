@@ -53,8 +53,8 @@ class ScriptLoop(Loop):
     A step is a phase that the code comes to: how many an epoch has is only known at its end.
     """
 
-    starts_probes = True
-    """Whether the start of a batch is kept for probes."""
+    is_first_rank = True
+    """Whether it is that of rank 0, which has probes, and puts the files of all ranks back."""
 
     def __init__(
         self,
@@ -366,7 +366,7 @@ class ScriptLoop(Loop):
             self._batches_done += 1
         self._is_before_batches = is_before
         self._done_in_batch = 0
-        self.batch_start = self.start_of_batch() if is_wanted and self.starts_probes else None
+        self.batch_start = self.start_of_batch() if is_wanted and self.is_first_rank else None
         if self._batches_done == 1:
             self.epoch_start = self.batch_start
         self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
@@ -557,7 +557,8 @@ class ScriptLoop(Loop):
     def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
         loop = self.driver.loop
         own = [thing for scope in self.driver.scopes() for thing in scope.values()]
-        files, group = self._environment.files, self._environment.group
+        group = self._environment.group
+        files = self._environment.files if self.is_first_rank else None
         roots = [self.driver.names, *([loop.body] if loop else []), *own, group]
         return take_image(roots, self.program.filename, self.device, before, limit, files)
 
