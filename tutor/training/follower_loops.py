@@ -12,6 +12,7 @@ from tutor.protocol.frame import Element, RankFigures
 from tutor.training.changes import carry_over, set_element
 from tutor.training.devices import Randomness, seed_all
 from tutor.training.loop import Loop, in_namespace
+from tutor.training.optimizers import spare_compiler
 from tutor.training.program import Program
 from tutor.training.ranks import Place
 from tutor.training.run import Reading, rank_figures, reading_of
@@ -38,6 +39,7 @@ class FollowerLoops:
         self._snapshots: dict[int, SavedState] = {}
         self._current: _Held | None = None
         """The loop that the random number generators belong to."""
+        spare_compiler()
 
     def release(self, released: Iterable[tuple[str, int]]) -> None:
         """Forget loops and snapshots that nobody needs any more."""

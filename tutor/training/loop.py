@@ -504,7 +504,6 @@ def in_namespace(
     program: Program, device: str, learning_rate: float, *, rank: int = 0, kind: type[L]
 ) -> L:
     """A loop of this kind whose Setup has run in a namespace of its own. Raises LessonRaised."""
-    spare_compiler()
     seeded = Randomness.now(device)
     # NaN and infinity are values to show; numpy would print a warning of its own for each.
     np.seterr(over="ignore", invalid="ignore", divide="ignore")
