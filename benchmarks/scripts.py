@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: both compute on one thread
 
 from benchmarks.figures import print_table
 from benchmarks.home import own_home
@@ -27,7 +30,6 @@ from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
 from tutor.script.source import ScriptSource
-from tutor.training.devices import use_one_thread
 from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.training.series import readings
@@ -70,7 +72,6 @@ SCRIPTS = {"small tensors": (SMALL, 20_000), "MLP 784-128-10": (MLP, 20)}
 
 def main(rounds: int) -> None:
     """Print epochs a second of each script, by Python and in the tutor."""
-    use_one_thread()
     for name, (code, epochs) in SCRIPTS.items():
         compiled, programs = compile(code, "script.py", "exec"), _programs(code)
         rates: dict[str, list[float]] = {"python": [], "tutor": [], "with figures": []}

@@ -19,6 +19,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from tutor.script import environment
 from tutor.script.environment import ScriptEnvironment
 
 Run = Callable[..., Any]
@@ -323,3 +324,17 @@ def test_a_folder_of_a_process_that_was_killed_is_deleted(
     assert not left.exists()
     assert own.exists()
     assert len(glob.glob(str(temporary / "*"))) == 2
+
+
+def test_a_script_computes_with_as_many_threads_as_under_python(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(environment, "USUAL_THREADS", before + 2)
+    one, other = Script(folder), Script(folder)
+    assert one.run("import torch; found = torch.get_num_threads()")["found"] == before + 2
+    one.run("torch.set_num_threads(1)")
+    assert torch.get_num_threads() == before
+    assert other.run("import torch; found = torch.get_num_threads()")["found"] == before + 2
+    assert one.run("found = torch.get_num_threads()")["found"] == 1
+    assert torch.get_num_threads() == before

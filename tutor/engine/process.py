@@ -34,6 +34,8 @@ LEAST_MEGABYTES, MOST_MEGABYTES = 64, 2**30
 """With less than the least, no lesson comes up."""
 
 _STATUS = Path("/proc/self/status")
+_THREAD_BYTES = 8 * 2**20
+"""Bytes of a thread's stack, which count as data though few are used."""
 
 
 def limit_memory(device: str) -> None:
@@ -44,7 +46,8 @@ def limit_memory(device: str) -> None:
     if not _STATUS.exists():
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    soft = hard if device != "cpu" else _data_bytes() + allowed_megabytes() * 2**20
+    stacks = (os.cpu_count() or 1) * _THREAD_BYTES  # of the threads with which torch may compute
+    soft = hard if device != "cpu" else _data_bytes() + stacks + allowed_megabytes() * 2**20
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

@@ -21,11 +21,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+import torch
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import Remark
 from tutor.script.carried_modules import CarriedFinder
 from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
+from tutor.training.devices import USUAL_THREADS
 
 if TYPE_CHECKING:
     from tutor.script.script_group import ScriptGroup
@@ -56,6 +58,9 @@ class ScriptEnvironment:
         """The state that holds where no script's code runs."""
         self._argv, self._path = list(arguments), [str(path.parent), *outside.path]
         self._working = outside.folder
+        # As torchrun has it: one for each rank, where nothing else is said.
+        is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
+        self._threads = 1 if is_one else USUAL_THREADS
         self._folder = str(path.parent)
         helpers = _active[-1]._modules.keys() if _active else ()
         self._known = sys.modules.keys() - helpers
@@ -106,6 +111,7 @@ class ScriptEnvironment:
         self.outside = _Outside.now()
         sys.argv, sys.path, sys.stdin = self._argv, self._path, self._input
         sys.dont_write_bytecode = True
+        torch.set_num_threads(self._threads)
         sys.modules.update(self._modules)
         if self.outside.folder != self._working:
             os.chdir(self._working)
@@ -125,6 +131,7 @@ class ScriptEnvironment:
     def _leave(self) -> None:
         self._stack.close()
         self._argv, self._path, self._working = sys.argv, sys.path, os.getcwd()
+        self._threads = torch.get_num_threads()
         self._take_modules(is_more=len(sys.modules) != self._count)
         self.outside.restore(self._working)
 
@@ -173,18 +180,22 @@ class _Outside:
     writes_bytecode: bool
     main: ModuleType
     folder: str
+    threads: int
 
     @classmethod
     def now(cls) -> _Outside:
         """As it is now."""
         main, writes = sys.modules["__main__"], not sys.dont_write_bytecode
-        return cls(sys.argv, sys.path, sys.stdin, writes, main, os.getcwd())
+        return cls(
+            sys.argv, sys.path, sys.stdin, writes, main, os.getcwd(), torch.get_num_threads()
+        )
 
     def restore(self, folder: str) -> None:
         """Let it be so again; `folder` is the working directory now."""
         sys.argv, sys.path, sys.stdin = self.argv, self.path, self.input
         sys.dont_write_bytecode = not self.writes_bytecode
         sys.modules["__main__"] = self.main
+        torch.set_num_threads(self.threads)
         if folder != self.folder:
             os.chdir(self.folder)
 

@@ -138,6 +138,10 @@ def set_default_device(mode: Any) -> None:
     torch._GLOBAL_DEVICE_CONTEXT.device_context = mode
 
 
+USUAL_THREADS = torch.get_num_threads()
+"""The number of CPU threads with which a Python program computes on this machine."""
+
+
 def use_one_thread() -> None:
     """Let torch compute on one CPU thread: enough for lessons, and sums come out the same."""
     torch.set_num_threads(1)
