@@ -15,7 +15,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
@@ -109,7 +109,9 @@ class RedirectedFiles:
             if os.path.isdir(own):
                 _MAKEDIRS(there, exist_ok=True)
             elif os.path.isfile(own):
-                with _OPEN(own, "rb") as old, _OPEN(there, "wb") as new:
+                # Another rank may have just written it: then there is none to copy.
+                is_there = suppress(FileNotFoundError, FileExistsError)
+                with is_there, _OPEN(own, "rb") as old, _OPEN(there, "xb") as new:
                     shutil.copyfileobj(old, new)
         return there
 
