@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from textual.app import ComposeResult
+
 from tutor.lesson.exercise import BeAutograd, Repair
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
@@ -48,6 +50,13 @@ class PaneLayoutScreen(SessionScreen):
         self._before: dict[tuple[str, ...], str] = {}
         """The panes in view before the current exercise."""
         self._layout = "tabs"
+        self._is_placed = False
+        """Whether the panes have been placed for the first time."""
+
+    def compose(self) -> ComposeResult:
+        """The parts; their first styles are those of the layout, to change them would take long."""
+        self._take_layout(*self.app.size, update=False)
+        yield from super().compose()
 
     @property
     def is_script(self) -> bool:
@@ -85,16 +94,20 @@ class PaneLayoutScreen(SessionScreen):
         self._shown[next(group for group in self._groups if pane in group)] = pane
         self._place_panes()
 
+    def _take_layout(self, width: int, height: int, *, update: bool = True) -> None:
+        """Have the class of the layout for this size."""
+        self._layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
+        for name in GROUPS:
+            self.set_class(name == self._layout, f"-{name}", update=update)
+
     def resized(self, width: int, height: int) -> None:
         """Show all panes if there is room, else two at a time."""
-        layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
-        if not self.has_class(f"-{layout}"):
-            is_first = not any(self.has_class(f"-{name}") for name in GROUPS)
-            looked_at = "" if self.attempt or is_first else self._focused_pane
-            is_at_exercise = self.attempt is not None and self.query_one(ExercisePane).display
-            self._layout = layout
-            for name in GROUPS:
-                self.set_class(name == layout, f"-{name}")
+        before, focused = self._layout, self._focused_pane
+        is_at_exercise = self.attempt is not None and self.query_one(ExercisePane).display
+        self._take_layout(width, height)
+        if self._layout != before or not self._is_placed:
+            looked_at = focused if self._is_placed and not self.attempt else ""
+            self._is_placed = True
             if self.attempt is not None:  # panes may share a place for the first time
                 upper = pane_beside(self.attempt, self._groups, self._before)
                 self._shown.setdefault(next(g for g in self._groups if upper in g), upper)
