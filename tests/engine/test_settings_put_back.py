@@ -20,6 +20,9 @@ LEAKS = {
     "torch.set_default_dtype(torch.float64)": "torch.zeros(1).dtype",
     "torch.device('meta').__enter__()": "torch.zeros(1).device",
     "torch.autocast('cpu').__enter__()": "torch.is_autocast_enabled('cpu')",
+    "torch.autocast('cpu', enabled=False).__enter__()": (
+        "(torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[1]"
+    ),
     "torch.autograd.set_detect_anomaly(True)": "torch.is_anomaly_enabled()",
     "torch.use_deterministic_algorithms(True)": "torch.are_deterministic_algorithms_enabled()",
     "torch.set_num_threads(3)": "torch.get_num_threads()",

@@ -15,6 +15,7 @@ from tutor.script import loop_items
 from tutor.script.driver import END, Driver
 from tutor.script.loop_items import LoopItems
 from tutor.training import devices
+from tutor.training.devices import autocast_depth
 
 LOOP = """
 for e in range(4):  #: LOOP
@@ -183,7 +184,7 @@ def test_script_and_tutor_have_settings_of_their_own() -> None:
         "        seen.append(np.geterr()['divide'])\n"
         "seen.append(torch.is_grad_enabled())"
     )
-    before = np.geterr()
+    before, depth = np.geterr(), autocast_depth()
     driver.go_on()
     while driver.has_next_pass():
         number = driver.begin_pass()
@@ -191,6 +192,7 @@ def test_script_and_tutor_have_settings_of_their_own() -> None:
             assert torch.is_grad_enabled()
             assert torch.get_default_dtype() == torch.float32
             assert not torch.is_autocast_enabled("cpu")
+            assert autocast_depth() == depth, "else its block would not be the outermost here"
             assert np.geterr() == before
             number = driver.resume()
     driver.go_on()

@@ -34,8 +34,10 @@ from torch.utils import _python_dispatch as dispatch
 from torch.utils._config_module import _UNSET_SENTINEL as _UNSET
 
 from tutor.training.devices import (
+    autocast_depth,
     default_device,
     function_modes,
+    set_autocast_depth,
     set_default_device,
     set_function_modes,
 )
@@ -302,6 +304,7 @@ _TORCH: dict[str, Setting] = {
             partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device))
         for device in ("cpu", "cuda")
     },
+    "autocast depth": (autocast_depth, set_autocast_depth),
     "autocast cache": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     "anomaly mode": _unpacked(
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 
 from tutor.training.devices import (
+    autocast_depth,
     default_device,
     function_modes,
+    set_autocast_depth,
     set_default_device,
     set_function_modes,
 )
@@ -30,6 +32,7 @@ class ThreadSettings:
     grad: bool
     dtype: torch.dtype
     autocast: tuple[tuple[bool, torch.dtype], ...]
+    autocast_depth: int
     modes: Sequence[Any]
     device: Any
     """The default device, as PyTorch keeps it beside the mode that is made of it."""
@@ -40,7 +43,8 @@ class ThreadSettings:
         is_on, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
         autocast = ((is_on("cpu"), dtype("cpu")), (is_on("cuda"), dtype("cuda")))
         grad, float_type = torch.is_grad_enabled(), torch.get_default_dtype()
-        return cls(grad, float_type, autocast, function_modes(), default_device())
+        depth = autocast_depth()
+        return cls(grad, float_type, autocast, depth, function_modes(), default_device())
 
     def put_on(self, instead_of: ThreadSettings) -> None:
         """Make these the thread's, where they differ from those that are on."""
@@ -51,6 +55,7 @@ class ThreadSettings:
         for device, (is_on, dtype) in zip(("cpu", "cuda"), self.autocast, strict=True):
             torch.set_autocast_enabled(device, is_on)
             torch.set_autocast_dtype(device, dtype)
+        set_autocast_depth(self.autocast_depth)
         if self.modes != instead_of.modes:
             set_function_modes(self.modes)
         set_default_device(self.device)

@@ -138,6 +138,25 @@ def set_default_device(mode: Any) -> None:
     torch._GLOBAL_DEVICE_CONTEXT.device_context = mode
 
 
+def autocast_depth() -> int:
+    """The number of `torch.autocast` blocks that this thread is in.
+
+    PyTorch keeps what it has cast until the outermost is left: one that is never left would let
+    all later ones compute with old weights.
+    """
+    depth = torch.autocast_increment_nesting() - 1
+    torch.autocast_decrement_nesting()
+    return depth
+
+
+def set_autocast_depth(depth: int) -> None:
+    """Let this be that number."""
+    for _ in range(depth - autocast_depth()):
+        torch.autocast_increment_nesting()
+    for _ in range(autocast_depth() - depth):
+        torch.autocast_decrement_nesting()
+
+
 USUAL_THREADS = torch.get_num_threads()
 """The number of CPU threads with which a Python program computes on this machine."""
 
