@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import random
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.script.marked_scripts import muted, steps_of
+from tests.waiting import PATIENCE
 from tutor.errors import Refused
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Frame, Position, is_same
@@ -95,7 +98,7 @@ dist.init_process_group = dist.destroy_process_group = lambda *given, **named: N
 {scripts}
 destroy()
 """
-"""Both scripts in one run of torchrun: to start it takes seconds, and a second group may hang."""
+"""Both scripts in one start of the ranks: it takes seconds, and a second group may hang."""
 
 
 def by_hand(before: str = "pass", epochs: str = "4", backend: str = "'gloo'") -> str:
@@ -142,6 +145,48 @@ def of_all(frame: Frame, name: str) -> list[tuple[float, ...]]:
 # ── What torchrun computes ──────────────────────────────────────────────────────────
 
 
+def printed_under_torchrun(script: Path) -> list[str]:
+    """The lines of two processes, started as `torchrun --nproc-per-node 2` does on one machine."""
+    of_all = os.environ | {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
+    }
+    processes = [
+        subprocess.Popen(
+            (sys.executable, str(script)),
+            env=of_all | {"RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        lines = []
+        for process in processes:
+            out, errors = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 0, errors
+            lines += out.splitlines()
+        return lines
+    finally:  # one that waits for the other in vain
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port below those that the system gives out by itself: nobody takes it meanwhile."""
+    for port in random.Random(os.getpid()).sample(range(20_000, 32_000), 100):
+        with socket.socket() as trial, suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 def test_ranks_print_what_they_print_under_torchrun(tmp_path: Path) -> None:
     sources = {"hand": by_hand(), "replicas": replicas(tmp_path)}
     for name, text in sources.items():
@@ -149,16 +194,14 @@ def test_ranks_print_what_they_print_under_torchrun(tmp_path: Path) -> None:
     both = tmp_path / "both.py"
     each = "".join(f"runpy.run_path({str(tmp_path / name)!r} + '.py')\n" for name in sources)
     both.write_text(ONE_GROUP.format(scripts=each), encoding="utf-8")
-    command = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    ran = subprocess.run((*command, str(both)), capture_output=True, timeout=300, text=True)
-    assert ran.returncode == 0, ran.stderr
+    expected = printed_under_torchrun(both)
     (tmp_path / "model.pt").unlink()
     printed = io.StringIO()
     with redirect_stdout(printed):
         for text in sources.values():
             assert ranked(text, tmp_path).run_to(99).is_over
     lines = [text.removeprefix("[rank 1] ") for text in printed.getvalue().splitlines()]
-    assert sorted(lines) == sorted(ran.stdout.splitlines()) != []
+    assert sorted(lines) == sorted(expected) != []
     assert not (tmp_path / "model.pt").exists(), "the ranks write to one temporary folder"
 
 
