@@ -219,7 +219,7 @@ def test_the_figures_are_written_once_and_never_over_another_file(
     assert math.isclose(float(rows[1].split(",")[1]), 30.0)
     refused = engine.ask(WriteSeries(path=str(path)))
     assert isinstance(refused, CommandRefused)
-    assert "already" in refused.note.values["text"]
+    assert refused.note.code == "file_there"
     assert engine.shown(BackEpoch()).frame.at.epoch == 2
 
 

@@ -25,6 +25,7 @@ from tutor.protocol.messages import (
     StepEpoch,
     StepPhase,
 )
+from tutor.training.rank_group import end_group
 
 FOLLOWER = b"tutor.engine.follower"
 
@@ -32,6 +33,7 @@ FOLLOWER = b"tutor.engine.follower"
 @pytest.fixture
 def engine() -> Iterator[Conversation]:
     """An engine of its own: what is left when it has ended is looked for."""
+    end_group()  # of lessons that tests of other files have run in this process
     conversation = Conversation()
     yield conversation
     conversation.client.close()
