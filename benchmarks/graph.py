@@ -21,9 +21,10 @@ from benchmarks.home import own_home
 from tutor.analysis.graph import graph_of
 from tutor.lesson.document import parse, read
 from tutor.training.devices import use_one_thread
-from tutor.training.loop import Loop, set_up
+from tutor.training.loop import Loop
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
+from tutor.training.set_up import set_up
 from tutor.wording.inspections import remarks_text
 
 LESSONS = Path(__file__).parents[1] / "lessons"

@@ -15,9 +15,11 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.exercises import code_of
-from tutor.training.loop import LessonRaised, Loop, set_up
+from tutor.training.lesson_error import LessonRaised
+from tutor.training.loop import Loop
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
+from tutor.training.set_up import set_up
 from tutor.ui.panes.graph_tree import tree
 
 W = "x = torch.tensor([1.0, 2.0, 3.0])\nw = torch.tensor(0.5, requires_grad=True)\n"

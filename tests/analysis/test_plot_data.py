@@ -22,7 +22,7 @@ from tutor.protocol.inspections import (
     PlanePicture,
     SlopePicture,
 )
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.run import Run
 

@@ -27,7 +27,7 @@ from tutor.protocol.messages import (
     OutputPrinted,
 )
 from tutor.training import devices
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.validation.lesson_check import answers, check
 
 

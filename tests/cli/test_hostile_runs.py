@@ -26,7 +26,7 @@ from tutor.engine.streams import Capture
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
 from tutor.protocol.messages import CheckLesson, Event, LessonPart, LessonStopped, TrainLesson
-from tutor.training.loop import lesson_raised
+from tutor.training.lesson_error import lesson_raised
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 from tutor.validation import lesson_check

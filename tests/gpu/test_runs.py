@@ -15,7 +15,7 @@ from tests.training.host_reads import HostReads
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, is_same
 from tutor.training import devices
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
 from tutor.training.run import Run

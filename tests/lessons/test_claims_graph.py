@@ -12,7 +12,7 @@ import torch
 
 from tests.lessons.runs import a_run, exercise, losses, repair_run
 from tutor.lesson.exercise import Repair
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 
 # ── Broadcasting ──────────────────────────────────────────────────────────────────
 

@@ -18,7 +18,7 @@ from tests.lessons.runs import a_run, exercise, repair_run
 from tutor.lesson.exercise import Predict, Repair
 from tutor.protocol.frame import Element
 from tutor.training.exercises import start_of
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 

@@ -24,7 +24,7 @@ from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
 from tutor.script.source import read_script
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.rank_group import end_group
 from tutor.training.run import Run

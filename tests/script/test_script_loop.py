@@ -14,7 +14,7 @@ from tutor.protocol.frame import Element, Frame, Position, is_same
 from tutor.script import memory_image
 from tutor.script.saved_files import saved_files
 from tutor.script.script_loop import ScriptLoop
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 from tutor.training.series import readings

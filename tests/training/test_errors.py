@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tutor.errors import Refused
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run
 
 from .conftest import PLAIN, lesson_text

@@ -18,7 +18,8 @@ from tutor.analysis.finite_differences import (
     probes_at_batches,
 )
 from tutor.lesson.model import Lesson
-from tutor.training.loop import LessonRaised, Loop
+from tutor.training.lesson_error import LessonRaised
+from tutor.training.loop import Loop
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import programs_of
 from tutor.training.run import Run

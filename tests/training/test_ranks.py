@@ -28,7 +28,7 @@ from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
 from tutor.protocol.frame import Element, Frame, is_same
 from tutor.training import rank_process
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
 from tutor.training.rank_group import end_group

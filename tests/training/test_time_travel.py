@@ -16,7 +16,7 @@ from tutor.errors import Refused
 from tutor.protocol.frame import NO_VALUE, Element, Position, Remark
 from tutor.training.devices import Randomness
 from tutor.training.history import END, History
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run
 
 ADAM = {

@@ -10,7 +10,7 @@ from tests.training.conftest import FRONT, lesson_text
 from tutor.cli.checking import with_reason
 from tutor.lesson.document import parse, read
 from tutor.lesson.model import Lesson
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import programs_of
 from tutor.validation.exercise_check import check_exercises
 from tutor.validation.lesson_check import check

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from tutor.protocol.frame import Remark
-from tutor.training.loop import set_up
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program
+from tutor.training.set_up import set_up
 from tutor.training.timeline import never
 from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
 

@@ -30,7 +30,7 @@ from tutor.analysis.graph_recorder import (
 from tutor.analysis.graph_words import OperationWords
 from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Remark, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.timeline import never
 from tutor.training.values import text_value, to_numpy

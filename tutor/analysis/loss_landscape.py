@@ -16,7 +16,7 @@ import numpy as np
 
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.values import to_numpy
 

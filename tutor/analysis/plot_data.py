@@ -15,7 +15,7 @@ from tutor.analysis.loss_landscape import LandscapeStopped, landscape
 from tutor.lesson.model import DataNames
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.timeline import never
 from tutor.training.values import to_numpy

@@ -19,7 +19,7 @@ from tutor.engine.streams import Capture, interruptible
 from tutor.errors import Refused
 from tutor.training import devices
 from tutor.training.follower_loops import FollowerLoops
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.rank_process import (
     UNCLEAN,
     Answer,

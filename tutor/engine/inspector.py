@@ -32,7 +32,7 @@ from tutor.protocol.messages import (
     LocalGradientsFound,
     OpenLesson,
 )
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.program import Quiet
 from tutor.training.run import Run

@@ -48,7 +48,7 @@ from tutor.protocol.messages import (
     TrainLesson,
 )
 from tutor.training import devices
-from tutor.training.loop import SOMEWHERE, LessonRaised
+from tutor.training.lesson_error import SOMEWHERE, LessonRaised
 from tutor.training.program import UnheardOutput
 from tutor.training.run import Reading, Run
 from tutor.training.series import SeriesTable, readings

@@ -52,7 +52,7 @@ from tutor.protocol.messages import (
     to_line,
 )
 from tutor.training import devices
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.runs import Runs
 
 FRAME_SECONDS = 0.1

@@ -6,7 +6,7 @@ import re
 import sys
 
 from tutor.errors import Refused
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 
 PACKAGES = {

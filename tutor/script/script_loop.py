@@ -34,7 +34,8 @@ from tutor.script.script_snapshot import ScriptSnapshot
 from tutor.script.surroundings import SavedSurroundings
 from tutor.training import devices
 from tutor.training.devices import GeneratorStates
-from tutor.training.loop import LessonRaised, Loop, lesson_raised
+from tutor.training.lesson_error import LessonRaised, lesson_raised
+from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import SetupNamespace
 from tutor.training.state_copy import BatchStart

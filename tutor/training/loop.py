@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import io
 import os
-import re
-import sys
-import traceback
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import no_grad
 
-from tutor.errors import Refused, RunError
+from tutor.errors import Refused
 from tutor.lesson.model import REPORT, SETUP
-from tutor.plain import one_line, shortened
 from tutor.protocol.frame import NO_VALUE, NONE, RankFigures, Remark, Value
 from tutor.training.devices import (
     GeneratorStates,
-    Randomness,
-    is_out_of_memory,
-    seed_all,
     untouched_randomness,
 )
-from tutor.training.optimizers import spare_compiler
+from tutor.training.lesson_error import LessonRaised, lesson_raised
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import (
-    LESSON_MODULE,
     Namespace,
     SavedState,
     SetupNamespace,
@@ -40,37 +32,12 @@ from tutor.training.snapshot import (
 )
 from tutor.training.state_copy import BatchStart, carried, make_replayable
 from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.values import cut, is_finite, like, named, text_value, to_numbers, value_of
-
-_GPU_IS_FULL = re.compile(r".*?out of memory.*?Tried to allocate [\d.]+ \w+", re.DOTALL)
-"""The part of PyTorch's message that says something; it goes on for several lines."""
+from tutor.training.values import is_finite, like, named, text_value, to_numbers, value_of
 
 Result = TypeVar("Result")
-L = TypeVar("L", bound="Loop")
-
-SOMEWHERE = "the code"
-"""The phase of an exception that met no line of the lesson."""
 
 _leave = os._exit
 """Kept before a lesson can replace it."""
-
-
-class LessonRaised(RunError):
-    """The lesson's own code raised; says the phase, the line in the file and the message."""
-
-    def __init__(
-        self, program: Program, phase: str, line: int | None, message: str, stopped: bool = False
-    ) -> None:
-        what = phase if program.is_script else f"{phase} in mode {program.mode}"
-        super().__init__(one_line(f"{program.place(line)}: {what} raised {message}"))
-        self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
-        self.mode = program.mode
-        self.stopped = stopped
-
-    def remark(self, longest: int) -> Remark:
-        """The phase and the message, cut to `longest` characters, for an inspection."""
-        error = cut(one_line(self.message), longest)
-        return Remark("phase_raised", {"phase": self.phase, "error": error})
 
 
 @dataclass(slots=True)
@@ -478,71 +445,6 @@ class Loop:
         return take(self.setup_namespace, self.program.liveness, self.device, before, limit)
 
 
-def set_up(
-    program: Program, device: str, learning_rate: float, seed: int, *, alone: bool = True
-) -> Loop:
-    """Seed, make the namespace and run Setup in it. Raises LessonRaised.
-
-    `alone`: of a lesson on several ranks, only this one's loop, as a probe needs it.
-    """
-    spare_compiler()
-    if program.open_loop is not None:
-        opened: Loop = program.open_loop(device, learning_rate, seed)
-        return opened
-    kind: type[Loop] = Loop
-    if program.workers > 1:
-        from tutor.training import ranks  # noqa: PLC0415 - few lessons need it
-
-        if not alone:
-            return ranks.set_up_together(program, device, learning_rate, seed)
-        kind = ranks.LoneLoop
-    seed_all(seed)
-    return in_namespace(program, device, learning_rate, kind=kind)
-
-
-def in_namespace(
-    program: Program, device: str, learning_rate: float, *, rank: int = 0, kind: type[L]
-) -> L:
-    """A loop of this kind whose Setup has run in a namespace of its own. Raises LessonRaised."""
-    seeded = Randomness.now(device)
-    # NaN and infinity are values to show; numpy would print a warning of its own for each.
-    np.seterr(over="ignore", invalid="ignore", divide="ignore")
-    namespace: Namespace = {
-        "__name__": LESSON_MODULE,
-        "np": np,
-        "torch": torch,
-        "device": device,
-        "learning_rate": learning_rate,
-        "batch": 0,
-        "__file__": program.filename,
-    }
-    if program.workers > 1:
-        namespace |= {"rank": rank, "world_size": program.workers, "dist": torch.distributed}
-    # A dataclass with an annotation in quotes looks for its module there.
-    sys.modules.setdefault(LESSON_MODULE, ModuleType(LESSON_MODULE))
-    setup_namespace = SetupNamespace(namespace)
-    loop = kind(program, device, namespace, setup_namespace)
-    if program.setup is not None:
-        loop.execute(_fresh(program.setup.code))
-    loop.keep_boxed(SETUP)
-    missing = [name for name in program.parameters if name not in namespace]
-    if missing:
-        raise Refused("setup_unbound", path=program.filename, names=list(missing))
-    if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
-        loop.device = "cpu"
-    setup_namespace.remember(program.liveness, draws=Randomness.now(device) != seeded)
-    return loop
-
-
-def _fresh(code: CodeType) -> CodeType:
-    """A copy of compiled code, of the functions in it too.
-
-    torch.compile remembers a function's code, and with it the namespace of its first run.
-    """
-    inner = (_fresh(c) if isinstance(c, CodeType) else c for c in code.co_consts)
-    return code.replace(co_consts=tuple(inner))
-
-
 def _end_a_copy(process: int) -> None:
     """End this process if it is a copy that a lesson's code has made of `process` (os.fork).
 
@@ -550,30 +452,6 @@ def _end_a_copy(process: int) -> None:
     """
     if os.getpid() != process:
         _leave(0)
-
-
-def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
-    """The error with its phase (outermost line in the lesson) and line (innermost)."""
-    if isinstance(error, SyntaxError) and error.filename == program.filename:
-        lines = [error.lineno or 0]
-    else:
-        found = traceback.walk_tb(error.__traceback__)
-        lines = [n for frame, n in found if frame.f_code.co_filename == program.filename]
-    phase = program.phase_of_line(lines[0]) if lines else ""
-    what = "script" if program.is_script else "lesson"
-    if isinstance(error, KeyboardInterrupt):
-        message = "KeyboardInterrupt: it was stopped"
-    elif isinstance(error, SystemExit):
-        message = f"SystemExit: the {what} called exit({'' if error.code is None else error.code})"
-    elif isinstance(error, EOFError) and "reading a line" in str(error):
-        message = f"EOFError: a {what} can't ask by input(); give the value in its code"
-    else:
-        message = "".join(traceback.format_exception_only(error)).strip()
-    if is_out_of_memory(error) and (asked := _GPU_IS_FULL.match(message)):
-        message = f"{asked[0]}; make the tensors smaller, or compute on the CPU"
-    message, line = shortened(message), lines[-1] if lines else None
-    stopped = isinstance(error, KeyboardInterrupt)
-    return LessonRaised(program, phase or SOMEWHERE, line, message, stopped)
 
 
 def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> Value:

@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from tutor.training.devices import GeneratorStates, untouched_randomness
-from tutor.training.loop import LessonRaised, Loop, set_up
+from tutor.training.lesson_error import LessonRaised
+from tutor.training.loop import Loop
 from tutor.training.program import Program, Quiet
+from tutor.training.set_up import set_up
 from tutor.training.snapshot import Namespace
 from tutor.training.state_copy import (
     BatchStart,

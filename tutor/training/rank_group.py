@@ -30,7 +30,7 @@ from torch.distributed.distributed_c10d import GroupMember, destroy_process_grou
 
 from tutor.errors import Refused
 from tutor.plain import one_line, shortened
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.rank_process import (
     COLLECTIVE_SECONDS,

@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 
 FOLLOWER = "tutor.engine.follower"

@@ -28,7 +28,8 @@ from tutor.protocol.frame import (
 from tutor.training import devices
 from tutor.training.devices import untouched_randomness
 from tutor.training.history import END, History
-from tutor.training.loop import LessonRaised, Loop, lesson_raised
+from tutor.training.lesson_error import LessonRaised, lesson_raised
+from tutor.training.loop import Loop
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
 from tutor.training.time_limit import TookTooLong, limited

@@ -19,7 +19,7 @@ from tutor.plain import cell_width
 from tutor.protocol.frame import Change, Element, Frame, Position, Remark, RunRecipe, settings_of
 from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import END, History
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.training.timeline import never

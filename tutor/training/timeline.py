@@ -19,8 +19,9 @@ from tutor.protocol.frame import Change, Position, Remark, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
 from tutor.training.devices import Randomness, seed_all, synchronize
 from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
-from tutor.training.loop import Loop, set_up
+from tutor.training.loop import Loop
 from tutor.training.program import Program, Quiet
+from tutor.training.set_up import set_up
 from tutor.training.snapshot import SetupNamespace, Snapshot
 
 _SLOW = 0.1

@@ -17,7 +17,7 @@ import torch
 from tutor.protocol.frame import Position, RunRecipe
 from tutor.training.devices import Randomness, seed_all
 from tutor.training.history import History
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.run import Run, reading_of
 from tutor.training.values import RELATIVE, largest_size, real_pairs

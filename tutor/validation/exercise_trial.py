@@ -26,7 +26,7 @@ from tutor.training.exercises import (
     with_code,
 )
 from tutor.training.history import History
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 

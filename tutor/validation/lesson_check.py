@@ -26,7 +26,7 @@ from tutor.lesson.model import SETUP, SYNCHRONIZE, Lesson
 from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.protocol.messages import GRADIENT_CHECK, Finding, LessonPart
 from tutor.training.devices import is_out_of_memory
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong, limited
 

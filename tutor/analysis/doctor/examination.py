@@ -16,7 +16,7 @@ from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import RunRecipe, settings_of
 from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.training.devices import untouched_randomness
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong

@@ -16,7 +16,7 @@ from tutor.analysis.doctor.source_code import with_fix
 from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
 from tutor.protocol.inspections import CodeFix, DoctorFinding, ForkLosses
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong

@@ -18,7 +18,7 @@ from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import RunRecipe
 from tutor.protocol.inspections import DoctorFinding
-from tutor.training.loop import LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Phase, Program, Quiet
 from tutor.training.run import Run
 
