@@ -118,6 +118,7 @@ def as_before() -> Iterator[None]:
         torch.set_rng_state(states[2])
         sys.argv, sys.modules["__main__"] = arguments, main
         torch.set_default_dtype(dtype)
+        torch.set_default_device(None)
         torch.set_grad_enabled(True)
         np.set_printoptions(**numpy_print)
 
