@@ -23,6 +23,7 @@ from tutor.protocol.messages import (
     Event,
     FramePainted,
     FrameShown,
+    Inspect,
     OpenLesson,
     ProcessEnded,
 )
@@ -96,7 +97,8 @@ def _engine() -> Iterator[Conversation]:
 
 @pytest.fixture
 def engine(_engine: Conversation) -> Conversation:
-    """The engine, nothing remembered of earlier tests."""
+    """The engine, nothing remembered of earlier tests, and nothing looked at."""
+    _engine.ask(Inspect())
     _engine.heard.clear()
     return _engine
 
