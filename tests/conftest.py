@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tutor.lesson import trust
 
@@ -19,6 +20,13 @@ wait for each other take ten times as long."""
 
 sys.dont_write_bytecode = False
 """Each worker would compile all tests anew, which takes it three seconds."""
+
+# A busy machine may hold any example up. The same examples are tried each time, so that what one
+# run finds is there in the next.
+settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("tests")
 
 TESTS = Path(__file__).parent
 

@@ -121,7 +121,7 @@ def _marks_show_what_they_say(picture: Picture) -> None:
             assert _cells(picture, mark) in mark.text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(made=formulas, width=st.none() | st.integers(20, 60))
 def test_every_leaf_is_found_in_the_picture(made: Made, width: int | None):
     formula = parse(made.latex)
@@ -140,7 +140,7 @@ def test_every_leaf_is_found_in_the_picture(made: Made, width: int | None):
     assert sorted(shown) == sorted(formula.boxed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(made=formulas, width=st.none() | st.integers(20, 60))
 def test_ascii_is_ascii_and_keeps_letters_and_values(made: Made, width: int | None):
     picture = draw(parse(made.latex), VALUES, width=width, ascii=True)
@@ -151,7 +151,7 @@ def test_ascii_is_ascii_and_keeps_letters_and_values(made: Made, width: int | No
     _marks_show_what_they_say(picture)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(made=formulas)
 def test_one_row_keeps_every_leaf(made: Made):
     formula = parse(made.latex)
