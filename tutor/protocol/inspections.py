@@ -339,7 +339,7 @@ class CodeFix(msgspec.Struct, frozen=True, kw_only=True):
     loss_with: float | None = None
     """None where the fork's loss is no single number."""
     loss_without: float | None = None
-    """The same of the code as it is; None also where it raises an error before that epoch."""
+    """The loss of the code as it is; None also where it raises an error before that epoch."""
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):

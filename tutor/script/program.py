@@ -46,7 +46,7 @@ def script_programs(lesson: Lesson) -> dict[str, Program]:
 
 
 def script_opener(lesson: Lesson) -> ScriptOpener:
-    """What opens a script at its loop. Raises Refused where the script has no such loop."""
+    """The opener of a script at its loop. Raises Refused where the script has no such loop."""
     assert lesson.script is not None
     outline = outline_of(lesson.source)
     if outline.refusal is not None:

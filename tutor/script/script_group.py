@@ -44,7 +44,7 @@ class ScriptGroup:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Inside, the script's code finds its group, if it has it, and asks for it here."""
+        """A span in which the script's code finds its group, if it has it, and asks for it here."""
         before = GroupMember.WORLD
         self.show()
         own = {"init_process_group": self._join, "destroy_process_group": self._leave}
@@ -128,7 +128,7 @@ class LoneReplica(torch.nn.Module):
 
 @contextmanager
 def lone_replicas() -> Iterator[None]:
-    """Inside, a copy of a DistributedDataParallel model is a LoneReplica."""
+    """A span in which a copy of a DistributedDataParallel model is a LoneReplica."""
 
     def copied(model: Any, memo: dict[int, Any]) -> LoneReplica:
         return LoneReplica(copy.deepcopy(model.module, memo))
