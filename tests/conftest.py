@@ -88,6 +88,7 @@ order of the other files hardly matters.)"""
 
 _RANK = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
 _PLACES = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+_CURRENT_TEST = "PYTEST_CURRENT_TEST"
 _homes = count()
 
 
@@ -139,6 +140,18 @@ def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # Dozens of processes are started: each would compile the tutor anew.
         patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield home
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settings_of_the_file(_nobodys_home: Path) -> Iterator[None]:
+    """The process's settings, put back after each file: a worker takes files in no fixed order."""
+    from tutor.engine.process_state import UNREADABLE, ProcessState  # it loads torch
+
+    found = ProcessState.now().values
+    yield
+    environment = {**found["environment"], _CURRENT_TEST: os.environ[_CURRENT_TEST]}
+    kept_by_others = dict.fromkeys(("modules", "callbacks"), UNREADABLE)  # pytest's, Hypothesis's
+    ProcessState({**found, "environment": environment, **kept_by_others}).restore()
 
 
 @pytest.fixture(autouse=True)

@@ -114,7 +114,7 @@ LEAKS = {
     "torch.multiprocessing.set_sharing_strategy('file_system')": (
         "torch.multiprocessing.get_sharing_strategy()"
     ),
-    "torch.multiprocessing.set_start_method('spawn')": (
+    "torch.multiprocessing.set_start_method('spawn', force=True)": (
         "torch.multiprocessing.get_start_method(allow_none=True)"
     ),
     # NumPy's
