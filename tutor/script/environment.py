@@ -10,6 +10,7 @@ import functools
 import importlib.machinery
 import inspect
 import io
+import multiprocessing.context
 import os
 import sys
 import warnings
@@ -61,6 +62,7 @@ class ScriptEnvironment:
         # As torchrun has it: one for each rank, where nothing else is said.
         is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
         self._threads = 1 if is_one else USUAL_THREADS
+        self._start_method = None
         self._folder = str(path.parent)
         helpers = _active[-1]._modules.keys() if _active else ()
         self._known = sys.modules.keys() - helpers
@@ -112,13 +114,16 @@ class ScriptEnvironment:
         sys.argv, sys.path, sys.stdin = self._argv, self._path, self._input
         sys.dont_write_bytecode = True
         torch.set_num_threads(self._threads)
+        _PROCESSES._actual_context = self._start_method
         sys.modules.update(self._modules)
         if self.outside.folder != self._working:
             os.chdir(self._working)
         self._count = len(sys.modules)
-        load = DataLoader.__init__
+        load, set_interop = DataLoader.__init__, torch.set_num_interop_threads
         DataLoader.__init__ = self._without_workers(load)  # type: ignore[method-assign]
         self._stack.callback(setattr, DataLoader, "__init__", load)
+        torch.set_num_interop_threads = _nothing
+        self._stack.callback(setattr, torch, "set_num_interop_threads", set_interop)
         for finder in filter(None, (self._carried, self._finder)):
             sys.meta_path.insert(0, finder)
             self._stack.callback(sys.meta_path.remove, finder)
@@ -131,7 +136,7 @@ class ScriptEnvironment:
     def _leave(self) -> None:
         self._stack.close()
         self._argv, self._path, self._working = sys.argv, sys.path, os.getcwd()
-        self._threads = torch.get_num_threads()
+        self._threads, self._start_method = torch.get_num_threads(), _PROCESSES._actual_context
         self._take_modules(is_more=len(sys.modules) != self._count)
         self.outside.restore(self._working)
 
@@ -181,14 +186,15 @@ class _Outside:
     main: ModuleType
     folder: str
     threads: int
+    start_method: Any
+    """That of `multiprocessing`, which may be chosen once: each run of a script chooses anew."""
 
     @classmethod
     def now(cls) -> _Outside:
         """As it is now."""
         main, writes = sys.modules["__main__"], not sys.dont_write_bytecode
-        return cls(
-            sys.argv, sys.path, sys.stdin, writes, main, os.getcwd(), torch.get_num_threads()
-        )
+        threads, method = torch.get_num_threads(), _PROCESSES._actual_context
+        return cls(sys.argv, sys.path, sys.stdin, writes, main, os.getcwd(), threads, method)
 
     def restore(self, folder: str) -> None:
         """Let it be so again; `folder` is the working directory now."""
@@ -196,9 +202,12 @@ class _Outside:
         sys.dont_write_bytecode = not self.writes_bytecode
         sys.modules["__main__"] = self.main
         torch.set_num_threads(self.threads)
+        _PROCESSES._actual_context = self.start_method
         if folder != self.folder:
             os.chdir(self.folder)
 
+
+_PROCESSES: Any = multiprocessing.context._default_context
 
 _active: list[ScriptEnvironment] = []
 """The environments that are entered: each within the one before, which it takes the place of."""
@@ -217,11 +226,11 @@ class _NoInput(io.TextIOBase):
         raise EOFError("EOF when reading a line")
 
 
-# ── Pictures ────────────────────────────────────────────────────────────────────────────
-
-
 def _nothing(*_: Any, **__: Any) -> None:
-    """In place of what would open a window, or wait for one."""
+    """In place of what opens a window or waits for one, or can be done once in a process."""
+
+
+# ── Pictures ────────────────────────────────────────────────────────────────────────────
 
 
 _QUIET: Mapping[str, tuple[str, ...]] = {
