@@ -24,8 +24,9 @@ from tutor.engine.client import EngineClient
 from tutor.lesson import document, library
 from tutor.lesson.exercise import Exercise, Predict, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
+from tutor.protocol.commands import RunTo, SetElement, SetLearningRate, Switch
+from tutor.protocol.events import Event
 from tutor.protocol.frame import Element
-from tutor.protocol.messages import Event, RunTo, SetElement, SetLearningRate, Switch
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
 from tutor.wording.feedback import reply_markdown, solution_markdown

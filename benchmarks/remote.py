@@ -23,17 +23,8 @@ from tests.far_machine import HOST, Line, running_sshd
 from tests.terminal import TUTOR
 from tutor.engine.client import EngineClient
 from tutor.lesson.document import read
-from tutor.protocol.messages import (
-    Command,
-    EngineReady,
-    Event,
-    FramePainted,
-    FrameShown,
-    OpenLesson,
-    Restart,
-    RunTo,
-    StepPhase,
-)
+from tutor.protocol.commands import Command, FramePainted, OpenLesson, Restart, RunTo, StepPhase
+from tutor.protocol.events import EngineReady, Event, FrameShown
 
 LESSON = Path(__file__).parents[1] / "lessons" / "thermometer.md"
 DELAYS = (0, 50, 200)

@@ -25,7 +25,7 @@ from benchmarks.figures import print_table
 from benchmarks.home import own_home
 from tutor.engine.lesson_commands import figures_writer
 from tutor.lesson.model import ScriptOptions
-from tutor.protocol.messages import FEWER_AND_FEWER
+from tutor.protocol.commands import FEWER_AND_FEWER
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs

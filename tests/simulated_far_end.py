@@ -22,7 +22,8 @@ from tutor.engine.streams import Inbox
 def serve(inbox: Inbox, out: BinaryIO) -> None:
     """Answer commands as the simulated engine does."""
     from tests.ui.fake_engine import FakeEngine
-    from tutor.protocol.messages import Event, to_line
+    from tutor.protocol.events import Event
+    from tutor.protocol.messages import to_line
 
     def tell(event: Event) -> None:
         out.write(to_line(event))

@@ -15,13 +15,12 @@ from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
 from tutor.lesson.model import Lesson
-from tutor.protocol.messages import (
+from tutor.protocol.commands import CheckLesson, LessonCommand
+from tutor.protocol.events import (
     AnswerComputed,
-    CheckLesson,
     DeviceDescribed,
     Event,
     Finding,
-    LessonCommand,
     LessonPart,
     LessonStopped,
     OutputPrinted,

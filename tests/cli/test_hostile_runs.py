@@ -25,7 +25,8 @@ from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
-from tutor.protocol.messages import CheckLesson, Event, LessonPart, LessonStopped, TrainLesson
+from tutor.protocol.commands import CheckLesson, TrainLesson
+from tutor.protocol.events import Event, LessonPart, LessonStopped
 from tutor.training.lesson_error import lesson_raised
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run

@@ -25,7 +25,8 @@ from tests.ui.fake_engine import FakeEngine
 from tutor.cli import checking, main, opening, running
 from tutor.cli.parsers import COMMANDS
 from tutor.engine.command_client import CommandClient, OnEvent
-from tutor.protocol.messages import CheckLesson, FiguresPrinted, OutputPrinted, TrainLesson
+from tutor.protocol.commands import CheckLesson, TrainLesson
+from tutor.protocol.events import FiguresPrinted, OutputPrinted
 
 ROOT = Path(__file__).parents[2]
 TYPED = b"next\nquit\n"

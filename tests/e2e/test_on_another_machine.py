@@ -27,7 +27,8 @@ from tests.ui.lessons import lesson
 from tests.waiting import PATIENCE
 from tutor.engine import connection
 from tutor.engine.client import EngineClient
-from tutor.protocol.messages import Event, ProcessEnded, StepEpoch, StepPhase
+from tutor.protocol.commands import StepEpoch, StepPhase
+from tutor.protocol.events import Event, ProcessEnded
 from tutor.session.session import Session
 
 pytestmark = pytest.mark.skipif(WHY_NO_SSHD != "", reason=WHY_NO_SSHD)

@@ -16,10 +16,9 @@ from msgspec.structs import replace
 from tutor.engine import child
 from tutor.engine.streams import Capture, Inbox, interruptible
 from tutor.lesson.model import Fence, Lesson
-from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
+from tutor.protocol.commands import CheckLesson
+from tutor.protocol.events import (
     AnswerComputed,
-    CheckLesson,
     CommandDone,
     EngineReady,
     Event,
@@ -28,8 +27,9 @@ from tutor.protocol.messages import (
     LessonStopped,
     PartBegun,
     Spent,
-    to_line,
 )
+from tutor.protocol.frame import Remark
+from tutor.protocol.messages import to_line
 from tutor.training import program, time_limit
 
 COMMAND = (sys.executable, __file__)

@@ -18,15 +18,8 @@ from tutor.engine import client, process
 from tutor.engine.client import EngineClient
 from tutor.engine.server import Server
 from tutor.lesson.document import parse
-from tutor.protocol.messages import (
-    Command,
-    Event,
-    FramePainted,
-    FrameShown,
-    Inspect,
-    OpenLesson,
-    ProcessEnded,
-)
+from tutor.protocol.commands import Command, FramePainted, Inspect, OpenLesson
+from tutor.protocol.events import Event, FrameShown, ProcessEnded
 
 E = TypeVar("E", bound=Event)
 

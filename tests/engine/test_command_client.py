@@ -30,8 +30,9 @@ from tutor.engine.streams import Capture
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
+from tutor.protocol.commands import CheckLesson
+from tutor.protocol.events import CommandDone, Event, Finding, RunFailed
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import CheckLesson, CommandDone, Event, Finding, RunFailed
 
 SOUND = "y_pred = 1"
 KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"

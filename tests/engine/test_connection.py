@@ -33,20 +33,10 @@ from tutor.engine import client, connection
 from tutor.engine.client import EngineClient
 from tutor.engine.connection import Connection, lines_from
 from tutor.errors import EngineError
+from tutor.protocol.commands import OpenLesson, Restart, RunTo, StepEpoch, StepPhase
+from tutor.protocol.events import CommandRefused, EngineReady, Event, FrameShown, ProcessEnded
 from tutor.protocol.far_end import Hello
 from tutor.protocol.frame import Position, Remark
-from tutor.protocol.messages import (
-    CommandRefused,
-    EngineReady,
-    Event,
-    FrameShown,
-    OpenLesson,
-    ProcessEnded,
-    Restart,
-    RunTo,
-    StepEpoch,
-    StepPhase,
-)
 from tutor.training import devices
 
 
@@ -260,7 +250,8 @@ THE_APP = """
 import sys, time
 from tutor.engine import connection
 from tutor.engine.client import EngineClient
-from tutor.protocol.messages import EngineReady, StepPhase
+from tutor.protocol.commands import StepPhase
+from tutor.protocol.events import EngineReady
 connection.TICK, connection.MOST_SILENT_TICKS = 0.05, 10**9
 client = EngineClient(host="far-machine")
 client.start(lambda event: isinstance(event, EngineReady) and client.send(StepPhase()))

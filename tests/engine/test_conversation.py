@@ -8,14 +8,11 @@ from tests import shipped as lessons
 from tests.engine.conftest import Conversation, server_here
 from tests.training.conftest import PLAIN
 from tests.waiting import PATIENCE, wait_until
-from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
-    CommandRefused,
     EvaluateExpressions,
     FindLocalGradients,
-    FrameShown,
     Inspect,
     OpenLesson,
     Pause,
@@ -26,8 +23,9 @@ from tutor.protocol.messages import (
     StepEpoch,
     StepPhase,
     Switch,
-    event_from_line,
 )
+from tutor.protocol.events import CommandRefused, FrameShown, event_from_line
+from tutor.protocol.frame import Remark
 
 
 def open_shipped(engine: Conversation, slug: str, mode: str) -> FrameShown:

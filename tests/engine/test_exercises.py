@@ -11,18 +11,11 @@ from tests.engine.conftest import Conversation
 from tests.training.conftest import PLAIN, lesson_text
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Position, Remark, Value
-from tutor.protocol.messages import (
-    CommandRefused,
+from tutor.protocol.commands import (
     EvaluateExpressions,
     Examine,
-    ExpressionsEvaluated,
-    FindingsReady,
     FindLocalGradients,
     Fork,
-    FrameShown,
-    LessonFailed,
-    LocalGradientsFound,
     OpenLesson,
     Pause,
     RunTo,
@@ -30,6 +23,15 @@ from tutor.protocol.messages import (
     StepEpoch,
     StepPhase,
 )
+from tutor.protocol.events import (
+    CommandRefused,
+    ExpressionsEvaluated,
+    FindingsReady,
+    FrameShown,
+    LessonFailed,
+    LocalGradientsFound,
+)
+from tutor.protocol.frame import Frame, Position, Remark, Value
 from tutor.training.exercises import with_code
 
 NOISY = {

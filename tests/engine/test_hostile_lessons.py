@@ -10,20 +10,9 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client, supervisor
+from tutor.protocol.commands import BackEpoch, BackPhase, Restart, Seek, StepEpoch, StepPhase
+from tutor.protocol.events import FrameShown, LessonFailed, OutputPrinted, ProcessEnded, StoppedAt
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
-    BackEpoch,
-    BackPhase,
-    FrameShown,
-    LessonFailed,
-    OutputPrinted,
-    ProcessEnded,
-    Restart,
-    Seek,
-    StepEpoch,
-    StepPhase,
-    StoppedAt,
-)
 
 AS_IN_THE_APP = client.INTERRUPT_SECONDS
 # Predict does its mischief the third time that it runs.

@@ -9,34 +9,36 @@ import pytest
 
 from tests import shipped as lessons
 from tests.engine.conftest import Conversation
-from tutor.protocol.frame import Element, Remark
-from tutor.protocol.inspections import DataPicture, PlanePicture, SlopePicture
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
-    CommandRefused,
     DeleteRun,
     Fork,
-    FrameShown,
     Inspect,
-    InspectionReady,
     OpenLesson,
     Pause,
-    ProcessEnded,
     RenameRun,
     Reseed,
     Restart,
     RunTo,
     Seek,
-    SeekAdvanced,
     SelectRun,
-    SeriesWritten,
     SetElement,
     SetLearningRate,
     StepEpoch,
     StepPhase,
     WriteSeries,
 )
+from tutor.protocol.events import (
+    CommandRefused,
+    FrameShown,
+    InspectionReady,
+    ProcessEnded,
+    SeekAdvanced,
+    SeriesWritten,
+)
+from tutor.protocol.frame import Element, Remark
+from tutor.protocol.inspections import DataPicture, PlanePicture, SlopePicture
 
 
 def open_shipped(engine: Conversation, slug: str, mode: str) -> FrameShown:

@@ -12,8 +12,9 @@ import pytest
 from tests.engine.conftest import server_here
 from tests.waiting import wait_until
 from tutor.engine import streams
+from tutor.protocol.commands import StepPhase
+from tutor.protocol.events import CommandRefused, OutputPrinted, event_from_line
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import CommandRefused, OutputPrinted, StepPhase, event_from_line
 
 
 def test_one_that_came_before_its_command_stops_that_if_the_wish_still_waits() -> None:

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tutor.protocol.messages import FramePainted, to_line
+from tutor.protocol.commands import FramePainted
+from tutor.protocol.messages import to_line
 
 
 @pytest.mark.parametrize(("cores", "waits"), [(3, True), (4, False)])

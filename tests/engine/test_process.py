@@ -25,18 +25,10 @@ from tests.waiting import PATIENCE
 from tutor.engine import client, process
 from tutor.engine.client import EngineClient
 from tutor.lesson.document import parse
+from tutor.protocol.commands import EvaluateExpressions, OpenLesson, Restart, StepPhase
+from tutor.protocol.events import CommandRefused, EngineReady, Event, ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
-    CommandRefused,
-    EngineReady,
-    EvaluateExpressions,
-    Event,
-    OpenLesson,
-    ProcessEnded,
-    Restart,
-    StepPhase,
-    to_line,
-)
+from tutor.protocol.messages import to_line
 
 READY = shlex.quote(to_line(EngineReady(torch="0", devices=("cpu",))).decode().strip())
 _FORGED = ProcessEnded(note=Remark("exited"), restarting=False)
@@ -265,7 +257,8 @@ def test_a_lesson_that_acts_against_its_parent_ends_with_all_it_has_started(
 THE_APP = """
 import sys, time
 from tutor.engine.client import EngineClient
-from tutor.protocol.messages import EngineReady, StepPhase
+from tutor.protocol.commands import StepPhase
+from tutor.protocol.events import EngineReady
 client = EngineClient(("sh", "-c", sys.argv[1]))
 client.start(lambda event: isinstance(event, EngineReady) and client.send(StepPhase()))
 time.sleep(99)

@@ -12,16 +12,9 @@ import pytest
 from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client
+from tutor.protocol.commands import Restart, RunTo, StepEpoch
+from tutor.protocol.events import FrameShown, LessonFailed, OutputPrinted, ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
-    FrameShown,
-    LessonFailed,
-    OutputPrinted,
-    ProcessEnded,
-    Restart,
-    RunTo,
-    StepEpoch,
-)
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nimport os, sys\n"
 

@@ -13,18 +13,9 @@ from tests.engine.conftest import Conversation
 from tests.training.ranked import SHARDED, ranked_lesson
 from tests.waiting import wait_until
 from tutor.engine import supervisor
+from tutor.protocol.commands import BackPhase, OpenLesson, Restart, StepEpoch, StepPhase
+from tutor.protocol.events import FrameShown, LessonFailed, OutputPrinted, ProcessEnded
 from tutor.protocol.frame import Position
-from tutor.protocol.messages import (
-    BackPhase,
-    FrameShown,
-    LessonFailed,
-    OpenLesson,
-    OutputPrinted,
-    ProcessEnded,
-    Restart,
-    StepEpoch,
-    StepPhase,
-)
 from tutor.training.rank_group import end_group
 
 FOLLOWER = b"tutor.engine.follower"

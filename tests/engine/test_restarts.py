@@ -14,18 +14,16 @@ from tests.waiting import wait_until
 from tutor.engine import client as engine_client
 from tutor.errors import EngineError
 from tutor.lesson.document import parse
-from tutor.protocol.frame import Change, Position, Remark, is_same
-from tutor.protocol.messages import (
+from tutor.protocol.commands import OpenLesson, StepEpoch, StepPhase
+from tutor.protocol.events import (
     CommandRefused,
     FrameShown,
     LessonFailed,
-    OpenLesson,
     OutputPrinted,
     ProcessEnded,
-    StepEpoch,
-    StepPhase,
     StoppedAt,
 )
+from tutor.protocol.frame import Change, Position, Remark, is_same
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
 

@@ -17,7 +17,7 @@ from tests.gpu.stand_in import stand_in
 from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tutor.lesson.document import parse
-from tutor.protocol.messages import Finding
+from tutor.protocol.events import Finding
 from tutor.training import devices
 from tutor.training.run import Run
 from tutor.validation.lesson_check import findings

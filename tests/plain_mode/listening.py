@@ -15,7 +15,7 @@ from tutor.errors import LessonError
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
-from tutor.protocol.messages import Command, RunTo
+from tutor.protocol.commands import Command, RunTo
 from tutor.session.run_view import Start
 
 

@@ -14,17 +14,15 @@ from tests.session.test_exercise_controller import PREDICT, Notebook
 from tests.ui.fake_engine import FakeEngine
 from tutor.errors import EngineError, LessonError
 from tutor.plain_mode.command_reader import COMMANDS
-from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
-    Command,
+from tutor.protocol.commands import Command, OpenLesson, StepPhase
+from tutor.protocol.events import (
     CommandRefused,
     FrameShown,
     LessonFailed,
-    OpenLesson,
     OutputPrinted,
     ProcessEnded,
-    StepPhase,
 )
+from tutor.protocol.frame import Remark
 
 SIGNS = re.compile(r"[^\x20-\x7E\n]")
 

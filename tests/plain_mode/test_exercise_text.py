@@ -23,9 +23,9 @@ from tests.ui.exercises import WORKED, comparison_state
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Exercise
 from tutor.plain_mode.exercise_text import HOW, failure, news, still_to_reach
+from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt, Reply, Wants
 
 ANSWERED = "This question has an answer already."

@@ -19,6 +19,17 @@ from tests.ui.test_doctor_screen import REPORT
 from tests.ui.test_graph_pane import line_graph, node
 from tutor.plain_mode import spoken_inspections
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
+from tutor.protocol.commands import (
+    Command,
+    DeleteRun,
+    Examine,
+    Fork,
+    Inspect,
+    RenameRun,
+    SelectRun,
+    WriteSeries,
+)
+from tutor.protocol.events import InspectionReady
 from tutor.protocol.frame import NONE, Position, Remark, Value
 from tutor.protocol.inspections import (
     AnyPicture,
@@ -28,17 +39,6 @@ from tutor.protocol.inspections import (
     PictureKind,
     RunInfo,
     VariableInfo,
-)
-from tutor.protocol.messages import (
-    Command,
-    DeleteRun,
-    Examine,
-    Fork,
-    Inspect,
-    InspectionReady,
-    RenameRun,
-    SelectRun,
-    WriteSeries,
 )
 from tutor.session.journal import Journal
 from tutor.session.run_view import RunView, Start

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.plain_mode import listening
 from tests.ui.scripts import IN_CELLS, SCRIPT, ScriptEngine, network, script
 from tutor.plain_mode.run_narrator import all_values, changes
-from tutor.protocol.messages import Command, RunTo, Seek, StepPhase, Switch
+from tutor.protocol.commands import Command, RunTo, Seek, StepPhase, Switch
 
 
 class Finishing(ScriptEngine):

@@ -8,6 +8,7 @@ import sys
 import msgspec
 import pytest
 
+from tutor.protocol.commands import StepPhase
 from tutor.protocol.far_end import (
     HELLO,
     DevicesListed,
@@ -18,7 +19,6 @@ from tutor.protocol.far_end import (
     far_message,
     protocol_digest,
 )
-from tutor.protocol.messages import StepPhase
 
 HERE = "from tutor.protocol.far_end import protocol_digest as p; print(p())"
 

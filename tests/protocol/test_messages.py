@@ -8,15 +8,9 @@ import msgspec
 import pytest
 
 from tests import shipped as lessons
-from tutor.protocol.messages import (
-    LessonFailed,
-    OpenLesson,
-    StepPhase,
-    Switch,
-    command_from_line,
-    event_from_line,
-    to_line,
-)
+from tutor.protocol.commands import OpenLesson, StepPhase, Switch, command_from_line
+from tutor.protocol.events import LessonFailed, event_from_line
+from tutor.protocol.messages import to_line
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,10 @@ from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED,
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import KINDS, Exercise, Setting, Stage, StartPlace, Wrong
 from tutor.lesson.model import Lesson
+from tutor.protocol.commands import Inspect, OpenLesson, SetLearningRate, StepPhase
+from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded, StoppedAt
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.protocol.messages import (
-    CommandRefused,
-    Event,
-    Inspect,
-    LessonFailed,
-    OpenLesson,
-    ProcessEnded,
-    SetLearningRate,
-    StepPhase,
-    StoppedAt,
-)
 from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.session.exercise_handler import ExerciseHandler, handler_class
 from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, next_to_do

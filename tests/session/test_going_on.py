@@ -9,9 +9,10 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
 from tests.ui.fake_engine import FakeEngine
+from tutor.protocol.commands import Command, OpenLesson
+from tutor.protocol.events import CommandRefused, LessonFailed, SeekAdvanced
 from tutor.protocol.frame import Change, Frame, Position, Remark, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.protocol.messages import Command, CommandRefused, LessonFailed, OpenLesson, SeekAdvanced
 from tutor.session.journal import Bookmark, paused_run
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session

@@ -5,7 +5,7 @@ import pytest
 from tests.session.test_session import EagerSession
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackPhase,
     Command,
     Inspect,

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from tests.ui.lessons import lesson
 from tests.ui.printing import PrintingEngine
-from tutor.protocol.messages import Event, FrameShown, Seek, SelectRun
+from tutor.protocol.commands import Seek, SelectRun
+from tutor.protocol.events import Event, FrameShown
 from tutor.session import printed_text
 from tutor.session.printed_text import PrintedText, RunOutput
 from tutor.session.run_view import Start

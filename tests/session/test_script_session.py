@@ -12,9 +12,7 @@ from tests.ui.lessons import lesson
 from tests.ui.scripts import LAST_EPOCH, SCRIPT, TEXT, Read, ScriptEngine, script
 from tutor.cli.progress import overviews
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.frame import Position
-from tutor.protocol.messages import (
-    Event,
+from tutor.protocol.commands import (
     OpenLesson,
     Reseed,
     Restart,
@@ -23,6 +21,8 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.protocol.events import Event
+from tutor.protocol.frame import Position
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import ScriptPhase

@@ -8,27 +8,29 @@ import pytest
 
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
-from tutor.protocol.frame import NO_VALUE, Position, Remark
-from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
-from tutor.protocol.messages import (
-    CommandRefused,
-    EngineReady,
-    Event,
+from tutor.protocol.commands import (
     Inspect,
-    InspectionReady,
-    LessonFailed,
     OpenLesson,
-    OutputPrinted,
     Pause,
-    ProcessEnded,
     Restart,
     RunTo,
     Seek,
     SetLearningRate,
     StepPhase,
-    StoppedAt,
     Switch,
 )
+from tutor.protocol.events import (
+    CommandRefused,
+    EngineReady,
+    Event,
+    InspectionReady,
+    LessonFailed,
+    OutputPrinted,
+    ProcessEnded,
+    StoppedAt,
+)
+from tutor.protocol.frame import NO_VALUE, Position, Remark
+from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
 from tutor.session.attempt import CodePlace
 from tutor.session.engine_session import QUEUE
 from tutor.session.run_view import Notice

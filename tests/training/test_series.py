@@ -13,7 +13,7 @@ import pytest
 from tests.training.conftest import shipped
 from tutor.engine.lesson_commands import figures_writer
 from tutor.errors import FileThere, Refused
-from tutor.protocol.messages import FEWER_AND_FEWER
+from tutor.protocol.commands import FEWER_AND_FEWER
 from tutor.training.run import Run
 from tutor.training.series import readings, write_series
 

@@ -12,6 +12,41 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from tutor.errors import EngineError
+from tutor.protocol.commands import (
+    BackEpoch,
+    BackPhase,
+    Command,
+    DeleteRun,
+    EvaluateExpressions,
+    Examine,
+    FindLocalGradients,
+    Fork,
+    FramePainted,
+    Inspect,
+    OpenLesson,
+    Pause,
+    RenameRun,
+    Restart,
+    RunTo,
+    Seek,
+    SetElement,
+    SetLearningRate,
+    StepEpoch,
+    StepPhase,
+    Switch,
+)
+from tutor.protocol.events import (
+    CommandRefused,
+    EngineReady,
+    Event,
+    ExpressionsEvaluated,
+    FindingsReady,
+    FrameShown,
+    LessonFailed,
+    LocalGradientsFound,
+    ProcessEnded,
+    StoppedAt,
+)
 from tutor.protocol.frame import (
     NONE,
     Change,
@@ -24,39 +59,6 @@ from tutor.protocol.frame import (
     devices_of,
 )
 from tutor.protocol.inspections import DoctorReport, LocalGradients, RunInfo
-from tutor.protocol.messages import (
-    BackEpoch,
-    BackPhase,
-    Command,
-    CommandRefused,
-    DeleteRun,
-    EngineReady,
-    EvaluateExpressions,
-    Event,
-    Examine,
-    ExpressionsEvaluated,
-    FindingsReady,
-    FindLocalGradients,
-    Fork,
-    FramePainted,
-    FrameShown,
-    Inspect,
-    LessonFailed,
-    LocalGradientsFound,
-    OpenLesson,
-    Pause,
-    ProcessEnded,
-    RenameRun,
-    Restart,
-    RunTo,
-    Seek,
-    SetElement,
-    SetLearningRate,
-    StepEpoch,
-    StepPhase,
-    StoppedAt,
-    Switch,
-)
 
 LOOP = ("Predict", "Loss", "Gradient", "Update", "Reset")
 X = (1.0, 2.0, 3.0, 4.0)

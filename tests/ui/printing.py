@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
     Command,
-    FrameShown,
-    OutputPrinted,
     Restart,
     Seek,
     StepEpoch,
     StepPhase,
-    StoppedAt,
 )
+from tutor.protocol.events import FrameShown, OutputPrinted, StoppedAt
+from tutor.protocol.frame import Remark
 
 from .fake_engine import LOOP, FakeEngine, Simulated
 

@@ -10,16 +10,9 @@ from typing import Any
 import msgspec
 
 from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.protocol.commands import Command, OpenLesson, Restart, StepEpoch, StepPhase
+from tutor.protocol.events import Event, FrameShown
 from tutor.protocol.frame import Frame, Value
-from tutor.protocol.messages import (
-    Command,
-    Event,
-    FrameShown,
-    OpenLesson,
-    Restart,
-    StepEpoch,
-    StepPhase,
-)
 from tutor.script.lesson import lesson_of_script
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 from tutor.session.run_view import RunView

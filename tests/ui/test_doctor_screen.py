@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from textual.widgets import Static
 
+from tutor.protocol.commands import Examine, Pause
 from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
-from tutor.protocol.messages import Examine, Pause
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import DOCTOR_COMMANDS
 from tutor.ui.screens.lists import DoctorScreen, FindingsPane

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from tutor.protocol.messages import LessonFailed, OpenLesson, StoppedAt
+from tutor.protocol.commands import OpenLesson
+from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.session.journal import Draft, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.screens import editor

@@ -13,8 +13,9 @@ from textual.content import Content
 from textual.widgets import Input
 
 from tutor.lesson.exercise import Exercise
+from tutor.protocol.commands import OpenLesson, StepPhase
+from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
-from tutor.protocol.messages import LessonFailed, OpenLesson, StepPhase
 from tutor.session.attempt import Attempt, Reply
 from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts

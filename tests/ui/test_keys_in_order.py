@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from tests import waiting
+from tutor.protocol.commands import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.protocol.frame import Element
-from tutor.protocol.messages import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.ui.app import TutorApp
 from tutor.ui.keys_in_order import PATIENCE, KeysInOrder, Typed
 from tutor.ui.screens.lesson import LessonScreen

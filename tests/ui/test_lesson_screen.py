@@ -10,15 +10,11 @@ from textual.content import Content
 from textual.widgets import OptionList
 
 from tutor.lesson.model import SETUP, Lesson, Prose
-from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
     Command,
     FramePainted,
-    LessonFailed,
-    OutputPrinted,
-    ProcessEnded,
     Restart,
     RunTo,
     Seek,
@@ -27,6 +23,8 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.protocol.events import LessonFailed, OutputPrinted, ProcessEnded
+from tutor.protocol.frame import Remark
 from tutor.session.run_view import Notice, NoticeKind
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.formula import FormulaPane

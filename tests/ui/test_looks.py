@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tutor.protocol.messages import OutputPrinted
+from tutor.protocol.events import OutputPrinted
 
 from .conftest import LARGE, SMALL, MakeApp, settled
 from .fake_engine import FakeEngine

@@ -8,7 +8,7 @@ import pytest
 
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
-from tutor.protocol.messages import OpenLesson
+from tutor.protocol.commands import OpenLesson
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, matching

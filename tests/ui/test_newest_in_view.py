@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from tutor.lesson.exercise import Exercise
+from tutor.protocol.events import LessonFailed
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.protocol.messages import LessonFailed
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.screens.editor import EditorScreen

@@ -8,7 +8,8 @@ import pytest
 
 from tests.ui.conftest import LARGE, SMALL, MakeApp, settled, text_of
 from tests.ui.fake_engine import FakeEngine
-from tutor.protocol.messages import Inspect, OpenLesson, SeriesWritten, StepPhase, WriteSeries
+from tutor.protocol.commands import Inspect, OpenLesson, StepPhase, WriteSeries
+from tutor.protocol.events import SeriesWritten
 from tutor.ui.app import TutorApp
 from tutor.ui.commands import RECONNECT
 from tutor.ui.screens.dialogs import _write

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from textual.widgets import Input, TextArea
 
-from tutor.protocol.messages import StepPhase
+from tutor.protocol.commands import StepPhase
 from tutor.ui.commands import PANE_TITLES
 
 from .conftest import LARGE, SMALL, MakeApp, settled

@@ -12,14 +12,9 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tutor.lesson.model import ScriptOptions
+from tutor.protocol.commands import SetLearningRate, StepPhase, Switch
+from tutor.protocol.events import LessonFailed, OutputPrinted
 from tutor.protocol.frame import Value
-from tutor.protocol.messages import (
-    LessonFailed,
-    OutputPrinted,
-    SetLearningRate,
-    StepPhase,
-    Switch,
-)
 from tutor.script.outline import ScriptPhase
 from tutor.session.run_view import Notice
 from tutor.ui import text_styles

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tutor.protocol.commands import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
 from tutor.protocol.frame import Element
-from tutor.protocol.messages import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.lists import RunsPane, RunsScreen

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training.conftest import FRONT
 from tutor.lesson.model import Lesson
-from tutor.protocol.messages import LessonPart
+from tutor.protocol.events import LessonPart
 from tutor.validation.lesson_check import check, findings
 
 WATCHING = FRONT.replace("epochs: 10\n", "epochs: 10\nwatch: {z: z}\n")

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.ui.lessons import lesson
+from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.wording.engine_notes import abort_text, note_text, place_text, process_end
 
 

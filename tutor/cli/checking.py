@@ -27,13 +27,8 @@ from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Diagnostic, Lesson, LessonDiagnostics
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
-from tutor.protocol.messages import (
-    AnswerComputed,
-    CheckLesson,
-    DeviceDescribed,
-    Event,
-    Finding,
-)
+from tutor.protocol.commands import CheckLesson
+from tutor.protocol.events import AnswerComputed, DeviceDescribed, Event, Finding
 from tutor.wording.engine_notes import abort_text, part_text, stopped_at
 from tutor.wording.inspections import remark_text
 from tutor.wording.number_format import counted

@@ -20,9 +20,10 @@ from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import json_text, plain
+from tutor.protocol.commands import InspectScript
+from tutor.protocol.events import Event, FindingsReady, RunRemark, ScriptInspected
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import DoctorFinding, DoctorReport, LoopReport
-from tutor.protocol.messages import Event, FindingsReady, InspectScript, RunRemark, ScriptInspected
 from tutor.script.lesson import lesson_of_script
 from tutor.script.line_places import place_in
 from tutor.script.outline import Outline, loop_report

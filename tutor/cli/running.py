@@ -20,22 +20,21 @@ from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import json_number, plain
-from tutor.protocol.frame import NONE, Value
-from tutor.protocol.inspections import (
-    FINITE_DIFFERENCE,
-    DoctorReport,
-    ModeComparison,
-    ParameterComparison,
-)
-from tutor.protocol.messages import (
-    FEWER_AND_FEWER,
+from tutor.protocol.commands import FEWER_AND_FEWER, TrainLesson
+from tutor.protocol.events import (
     Event,
     FiguresPrinted,
     FindingsReady,
     ModesCompared,
     OutputPrinted,
     RunRemark,
-    TrainLesson,
+)
+from tutor.protocol.frame import NONE, Value
+from tutor.protocol.inspections import (
+    FINITE_DIFFERENCE,
+    DoctorReport,
+    ModeComparison,
+    ParameterComparison,
 )
 from tutor.script.line_places import place_in
 from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at

@@ -19,22 +19,24 @@ import msgspec
 from tutor.engine.lesson_process import LastPlace, LessonProcess
 from tutor.engine.process import COMMAND, Process
 from tutor.errors import EngineError
-from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     Command,
-    CommandRefused,
     EndProcess,
-    EngineReady,
-    Event,
     FramePainted,
-    FrameShown,
     OpenLesson,
     Pause,
-    ProcessEnded,
     Restart,
-    Spent,
     StepPhase,
 )
+from tutor.protocol.events import (
+    CommandRefused,
+    EngineReady,
+    Event,
+    FrameShown,
+    ProcessEnded,
+    Spent,
+)
+from tutor.protocol.frame import Remark
 from tutor.script.line_places import place_in
 
 if TYPE_CHECKING:

@@ -19,20 +19,18 @@ from tutor.engine.lesson_process import LessonProcess, lost_error
 from tutor.engine.process import COMMAND, Process
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Remark
-from tutor.protocol.messages import (
+from tutor.protocol.commands import FramePainted, LessonCommand, TrainLesson
+from tutor.protocol.events import (
     CommandRefused,
     EngineReady,
     Event,
-    FramePainted,
-    LessonCommand,
     LessonPart,
     LessonStopped,
     PartBegun,
     RunFailed,
     Spent,
-    TrainLesson,
 )
+from tutor.protocol.frame import Remark
 
 if TYPE_CHECKING:
     from tutor.engine.connection import Connection

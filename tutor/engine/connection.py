@@ -25,6 +25,8 @@ from tutor.engine.lesson_process import LessonProcess, lost_error
 from tutor.engine.process import DUMP_SECONDS, LONGEST_LINE, Process
 from tutor.errors import EngineError
 from tutor.plain import one_line, plain
+from tutor.protocol.commands import Command
+from tutor.protocol.events import Event, event_from_line
 from tutor.protocol.far_end import (
     HELLO,
     MARK,
@@ -43,7 +45,7 @@ from tutor.protocol.far_end import (
     far_message,
 )
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import Command, Event, event_from_line, to_line
+from tutor.protocol.messages import to_line
 
 TICK = 5.0
 """Seconds between two signs of life, in each direction."""

@@ -18,6 +18,7 @@ from typing import BinaryIO, NoReturn
 from tutor.engine.connection import lines_from
 from tutor.engine.process import Process
 from tutor.errors import EngineError
+from tutor.protocol.commands import command_from_line
 from tutor.protocol.far_end import (
     MARK,
     DevicesListed,
@@ -34,7 +35,7 @@ from tutor.protocol.far_end import (
     StartProcess,
     far_message,
 )
-from tutor.protocol.messages import command_from_line, to_line
+from tutor.protocol.messages import to_line
 
 LAST_WORDS = 5.0
 """Seconds in which the last events of a process that has ended are passed on."""

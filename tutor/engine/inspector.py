@@ -12,6 +12,20 @@ from tutor.engine.open_runs import programs_for
 from tutor.engine.process_state import ProcessState
 from tutor.errors import RunError
 from tutor.lesson.model import Lesson
+from tutor.protocol.commands import (
+    EvaluateExpressions,
+    Examine,
+    FindLocalGradients,
+    Inspect,
+    OpenLesson,
+)
+from tutor.protocol.events import (
+    Event,
+    ExpressionsEvaluated,
+    FindingsReady,
+    InspectionReady,
+    LocalGradientsFound,
+)
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import (
     AnyPicture,
@@ -19,18 +33,6 @@ from tutor.protocol.inspections import (
     DoctorReport,
     LocalGradients,
     NoPicture,
-)
-from tutor.protocol.messages import (
-    EvaluateExpressions,
-    Event,
-    Examine,
-    ExpressionsEvaluated,
-    FindingsReady,
-    FindLocalGradients,
-    Inspect,
-    InspectionReady,
-    LocalGradientsFound,
-    OpenLesson,
 )
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe, Standpoint

@@ -26,18 +26,15 @@ from tutor.errors import TutorError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP
 from tutor.plain import array_summary, json_number, one_line, shortened
-from tutor.protocol.frame import Remark, RunRecipe
-from tutor.protocol.messages import (
+from tutor.protocol.commands import CheckLesson, InspectScript, LessonCommand, TrainLesson
+from tutor.protocol.events import (
     AnswerComputed,
-    CheckLesson,
     CommandDone,
     DeviceDescribed,
     Event,
     FiguresPrinted,
     Finding,
     FindingsReady,
-    InspectScript,
-    LessonCommand,
     LessonPart,
     LessonStopped,
     ModesCompared,
@@ -45,8 +42,8 @@ from tutor.protocol.messages import (
     RunFailed,
     RunRemark,
     ScriptInspected,
-    TrainLesson,
 )
+from tutor.protocol.frame import Remark, RunRecipe
 from tutor.training import devices
 from tutor.training.lesson_error import SOMEWHERE, LessonRaised
 from tutor.training.program import UnheardOutput

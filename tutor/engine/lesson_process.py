@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
+from tutor.protocol.commands import Command
+from tutor.protocol.events import Event
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import Command, Event
 from tutor.training import time_limit
 from tutor.training.time_limit import VALUE_OF
 

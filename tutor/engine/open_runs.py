@@ -11,9 +11,7 @@ from typing import Any
 from tutor.engine.process import limit_memory
 from tutor.engine.process_state import ProcessState
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Position, Remark
-from tutor.protocol.inspections import RunInfo
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
     Command,
@@ -31,6 +29,8 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.protocol.frame import Frame, Position, Remark
+from tutor.protocol.inspections import RunInfo
 from tutor.training.history import END
 from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run

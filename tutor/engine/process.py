@@ -24,7 +24,9 @@ from tutor.engine import supervisor
 from tutor.engine.lesson_process import LessonProcess
 from tutor.errors import EngineError
 from tutor.plain import one_line
-from tutor.protocol.messages import Command, Event, event_from_line, to_line
+from tutor.protocol.commands import Command
+from tutor.protocol.events import Event, event_from_line
+from tutor.protocol.messages import to_line
 from tutor.training.time_limit import DUMP_SIGNAL
 
 DEFAULT_MEGABYTES = 1024

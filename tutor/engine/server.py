@@ -21,36 +21,38 @@ from tutor.engine.open_runs import PausedRuns, RunProgress, TimeLeft, change_run
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.streams import Capture, Inbox, interruptible, uninterrupted
 from tutor.errors import Refused, RunError
-from tutor.protocol.frame import Frame, Remark
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     Command,
-    CommandRefused,
-    EngineReady,
     EvaluateExpressions,
-    Event,
     Examine,
     FindLocalGradients,
-    FrameShown,
     Inspect,
     LessonCommand,
-    LessonFailed,
     OpenLesson,
-    OutputPrinted,
     Pause,
     Restart,
     RunTo,
     Seek,
-    SeekAdvanced,
-    SeriesWritten,
     SetElement,
     SetLearningRate,
-    Spent,
-    StoppedAt,
     Switch,
     WriteSeries,
-    to_line,
 )
+from tutor.protocol.events import (
+    CommandRefused,
+    EngineReady,
+    Event,
+    FrameShown,
+    LessonFailed,
+    OutputPrinted,
+    SeekAdvanced,
+    SeriesWritten,
+    Spent,
+    StoppedAt,
+)
+from tutor.protocol.frame import Frame, Remark
+from tutor.protocol.messages import to_line
 from tutor.training import devices
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.runs import Runs

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
-from tutor.protocol.messages import Command, EndProcess, FramePainted, command_from_line
+from tutor.protocol.commands import Command, EndProcess, FramePainted, command_from_line
 from tutor.training.time_limit import for_the_main_thread_alone
 
 

@@ -13,8 +13,7 @@ from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import Kind, RunNarrator
 from tutor.plain_mode.spoken_lesson import figure, has_symbols
-from tutor.protocol.inspections import RunInfo
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     DeleteRun,
     RenameRun,
     RunTo,
@@ -23,6 +22,7 @@ from tutor.protocol.messages import (
     SetLearningRate,
     Switch,
 )
+from tutor.protocol.inspections import RunInfo
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.wording import parameter_input

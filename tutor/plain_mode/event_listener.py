@@ -17,7 +17,7 @@ from tutor.errors import EngineError
 from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.spoken_lesson import is_known, spoken_value
-from tutor.protocol.messages import (
+from tutor.protocol.events import (
     CommandRefused,
     EngineReady,
     Event,

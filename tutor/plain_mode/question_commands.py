@@ -13,8 +13,8 @@ from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
 from tutor.plain_mode.spoken_lesson import figure, sentence, spoken_definition
+from tutor.protocol.commands import WriteSeries
 from tutor.protocol.inspections import NoPicture
-from tutor.protocol.messages import WriteSeries
 from tutor.script.line_places import line_at, place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson

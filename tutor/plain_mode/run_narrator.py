@@ -14,8 +14,8 @@ from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain_mode import exercise_text, spoken_lesson, spoken_script
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
 from tutor.plain_mode.spoken_lesson import figure, is_known, sentence, spoken_value, where
+from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import NONE, Frame, RankFigures, Value
-from tutor.protocol.messages import LessonFailed
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session

@@ -14,7 +14,8 @@ from typing import Any, Union, get_args, get_type_hints
 import msgspec
 
 from tutor import __version__
-from tutor.protocol.messages import Command, Event
+from tutor.protocol.commands import Command
+from tutor.protocol.events import Event
 
 HELLO = b"tutor-engine "
 MARK = b"!"

@@ -12,8 +12,7 @@ from typing import Any, Literal, TypeAlias
 from tutor.lesson.exercise import Exercise, Predict, Repair
 from tutor.lesson.model import Fence, Lesson
 from tutor.plain import cut_short
-from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.protocol.messages import (
+from tutor.protocol.events import (
     CommandRefused,
     Event,
     FrameShown,
@@ -21,6 +20,7 @@ from tutor.protocol.messages import (
     ProcessEnded,
     StoppedAt,
 )
+from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.goal_progress import Marks
 
 LONGEST_LINE = 48

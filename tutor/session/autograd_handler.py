@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tutor.lesson.exercise import BeAutograd
+from tutor.protocol.commands import FindLocalGradients, StepPhase
+from tutor.protocol.events import Event, LocalGradientsFound
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.protocol.messages import (
-    Event,
-    FindLocalGradients,
-    LocalGradientsFound,
-    StepPhase,
-)
 from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.training import exercises

@@ -14,31 +14,33 @@ import msgspec
 
 from tutor.errors import EngineError, RunError
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
-from tutor.protocol.inspections import DoctorReport, RunInfo
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     Command,
+    FramePainted,
+    Inspect,
+    OpenLesson,
+    Pause,
+    ReadingCommand,
+    Restart,
+    RunTo,
+    WriteSeries,
+)
+from tutor.protocol.events import (
     CommandRefused,
     EngineReady,
     Event,
     FindingsReady,
-    FramePainted,
     FrameShown,
-    Inspect,
     InspectionReady,
     LessonFailed,
-    OpenLesson,
     OutputPrinted,
-    Pause,
     ProcessEnded,
-    ReadingCommand,
-    Restart,
-    RunTo,
     SeekAdvanced,
     SeriesWritten,
     StoppedAt,
-    WriteSeries,
 )
+from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
+from tutor.protocol.inspections import DoctorReport, RunInfo
 from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace
 from tutor.session.pending import Engine, UnansweredCommands, running_notice

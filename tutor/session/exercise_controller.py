@@ -12,9 +12,8 @@ from typing import Any
 
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Position
-from tutor.protocol.messages import (
-    Command,
+from tutor.protocol.commands import Command
+from tutor.protocol.events import (
     CommandRefused,
     Event,
     FrameShown,
@@ -22,6 +21,7 @@ from tutor.protocol.messages import (
     ProcessEnded,
     StoppedAt,
 )
+from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, code_place
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler, handler_class

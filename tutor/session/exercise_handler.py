@@ -14,13 +14,8 @@ import msgspec
 
 from tutor.lesson.exercise import KINDS, Exercise, Stage, kind_of
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Position
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     Command,
-    CommandRefused,
-    Event,
-    LessonFailed,
-    ProcessEnded,
     Reseed,
     Restart,
     RunTo,
@@ -32,6 +27,8 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded
+from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Reply, Wants, code_place, failure_reply
 from tutor.session.engine_session import EngineSession
 from tutor.session.journal import ExerciseResult, Journal

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeVar, get_args
 
-from tutor.protocol.frame import RunRecipe
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
     Command,
-    Event,
     Examine,
     Fork,
     OpenLesson,
@@ -27,6 +25,8 @@ from tutor.protocol.messages import (
     Switch,
     WriteSeries,
 )
+from tutor.protocol.events import Event
+from tutor.protocol.frame import RunRecipe
 
 
 class Engine(Protocol):

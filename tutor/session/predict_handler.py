@@ -6,15 +6,9 @@ from typing import Any
 
 from tutor.lesson import working
 from tutor.lesson.exercise import Predict, Stage
+from tutor.protocol.commands import BackPhase, EvaluateExpressions, StepPhase
+from tutor.protocol.events import Event, ExpressionsEvaluated, FrameShown
 from tutor.protocol.frame import Value
-from tutor.protocol.messages import (
-    BackPhase,
-    EvaluateExpressions,
-    Event,
-    ExpressionsEvaluated,
-    FrameShown,
-    StepPhase,
-)
 from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler, read_choice
 from tutor.training import exercises

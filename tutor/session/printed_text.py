@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from tutor.plain import plain
+from tutor.protocol.commands import Command, Restart, Seek, SelectRun
+from tutor.protocol.events import FrameShown
 from tutor.protocol.frame import Position
-from tutor.protocol.messages import Command, FrameShown, Restart, Seek, SelectRun
 
 MAX_LINES = 500
 MAX_COLUMNS = 2000

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tutor.lesson.exercise import Reach
-from tutor.protocol.frame import Position
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     Command,
     EvaluateExpressions,
-    Event,
-    ExpressionsEvaluated,
     Reseed,
     Restart,
     RunTo,
@@ -18,6 +15,8 @@ from tutor.protocol.messages import (
     SetLearningRate,
     Switch,
 )
+from tutor.protocol.events import Event, ExpressionsEvaluated
+from tutor.protocol.frame import Position
 from tutor.session.attempt import Reply
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.goal_progress import goal_of

@@ -6,18 +6,16 @@ from typing import Any
 
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import Repair
-from tutor.protocol.frame import Position
-from tutor.protocol.messages import (
-    Command,
+from tutor.protocol.commands import Command, EvaluateExpressions, RunTo
+from tutor.protocol.events import (
     CommandRefused,
-    EvaluateExpressions,
     Event,
     ExpressionsEvaluated,
     FrameShown,
     LessonFailed,
     ProcessEnded,
-    RunTo,
 )
+from tutor.protocol.frame import Position
 from tutor.session.attempt import Reply, code_place, failure_reply
 from tutor.session.exercise_handler import ExerciseHandler, changes_run
 from tutor.session.goal_progress import goal_of

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
+from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Change, Curve, Frame, Position
 from tutor.protocol.inspections import (
     AnyPicture,
@@ -16,7 +17,6 @@ from tutor.protocol.inspections import (
     RunInfo,
     VariableInfo,
 )
-from tutor.protocol.messages import LessonFailed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

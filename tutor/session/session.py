@@ -10,17 +10,13 @@ from typing import Protocol, runtime_checkable
 
 from tutor.lesson.code_checks import own_seed_line
 from tutor.lesson.model import LARGEST, Lesson
-from tutor.protocol.frame import Position, modes_of, settings_of
-from tutor.protocol.messages import (
+from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
     Command,
     DeleteRun,
-    Event,
     Examine,
     Fork,
-    FrameShown,
-    InspectionReady,
     Pause,
     RenameRun,
     Reseed,
@@ -33,6 +29,8 @@ from tutor.protocol.messages import (
     StepPhase,
     Switch,
 )
+from tutor.protocol.events import Event, FrameShown, InspectionReady
+from tutor.protocol.frame import Position, modes_of, settings_of
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import EngineSession

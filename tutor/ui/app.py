@@ -18,7 +18,7 @@ from textual.message import Message
 from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.protocol.messages import Event
+from tutor.protocol.events import Event
 from tutor.session.journal import Journal, key_of
 from tutor.session.run_view import Notice, Start
 from tutor.ui.keys_in_order import KeysInOrder

@@ -11,7 +11,7 @@ from textual.reactive import var
 
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
-from tutor.protocol.messages import LessonFailed
+from tutor.protocol.events import LessonFailed
 from tutor.script.line_places import place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import text_styles

@@ -27,8 +27,8 @@ from tutor.lesson.exercise import (
     Stage,
 )
 from tutor.lesson.model import Lesson
+from tutor.protocol.events import Finding, LessonPart
 from tutor.protocol.frame import Value
-from tutor.protocol.messages import Finding, LessonPart
 from tutor.training.devices import is_out_of_memory
 from tutor.training.exercises import (
     close,

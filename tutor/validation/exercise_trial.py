@@ -17,8 +17,8 @@ from tutor.lesson.exercise import (
 )
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
+from tutor.protocol.events import Finding, LessonPart
 from tutor.protocol.frame import Remark, Value
-from tutor.protocol.messages import Finding, LessonPart
 from tutor.training.exercises import (
     is_truth,
     position_of,

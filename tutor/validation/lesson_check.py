@@ -23,8 +23,8 @@ from tutor.analysis.finite_differences import (
 from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.model import SETUP, SYNCHRONIZE, Lesson
+from tutor.protocol.events import GRADIENT_CHECK, Finding, LessonPart
 from tutor.protocol.frame import Frame, Remark, is_same
-from tutor.protocol.messages import GRADIENT_CHECK, Finding, LessonPart
 from tutor.training.devices import is_out_of_memory
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression, Program, programs_of

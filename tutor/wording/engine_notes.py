@@ -8,8 +8,8 @@ from typing import Any
 from tutor.errors import Refused, TutorError
 from tutor.lesson.model import WANTED, Lesson
 from tutor.plain import one_line
+from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.script.line_places import full_place
 
 _TEMPLATES: Mapping[str, str] = {

@@ -15,9 +15,9 @@ from tutor.lesson.exercise import (
     Solution,
 )
 from tutor.plain import one_line
+from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.protocol.messages import ProcessEnded
 from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.goals import goal_words, subjects

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tutor.plain import one_line
+from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.protocol.messages import ProcessEnded
 from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.inspections import remarks_text
 from tutor.wording.number_format import counted, listed, setting, time_left

@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from tutor.errors import TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.protocol.messages import SetElement, SetLearningRate, WriteSeries
+from tutor.protocol.commands import SetElement, SetLearningRate, WriteSeries
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header

@@ -15,8 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from tutor.plain import cell_width, one_line
+from tutor.protocol.commands import DeleteRun, Examine, Pause, RenameRun, SelectRun
 from tutor.protocol.inspections import DoctorFinding, DoctorReport, RunInfo
-from tutor.protocol.messages import DeleteRun, Examine, Pause, RenameRun, SelectRun
 from tutor.script.line_places import place_in
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
