@@ -32,8 +32,9 @@ from tutor.training.lesson_error import LessonRaised, lesson_raised
 from tutor.training.loop import Loop
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
+from tutor.training.run_state import GeneratorOwner, RunState, seed_note
 from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.timeline import GeneratorOwner, RunTimeline, never, seed_note
+from tutor.training.timeline import RunTimeline, never
 from tutor.training.values import named, text_value, to_numbers, to_numpy, value_of
 
 
@@ -95,7 +96,7 @@ class Run(RunTimeline):
             cls.check_start(programs, change.mode or recipe.mode, change.device or "cpu")
         run = cls.__new__(cls)
         with quiet():
-            RunTimeline.__init__(run, programs, recipe, quiet, history, turn)
+            RunState.__init__(run, programs, recipe, quiet, history, turn)
         run._replay(to, until)
         return run
 

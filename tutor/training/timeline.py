@@ -8,21 +8,13 @@ back forgets nothing. Stepping forward from the past replays what was recorded, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
-import msgspec
-
-from tutor.lesson.model import SETUP
-from tutor.protocol.frame import Change, Position, Remark, RunRecipe, Value
-from tutor.training.changes import carry_over, other_loss, set_element
-from tutor.training.devices import Randomness, seed_all, synchronize
-from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
-from tutor.training.loop import Loop
-from tutor.training.program import Program, Quiet
-from tutor.training.set_up import set_up
-from tutor.training.snapshot import SetupNamespace, Snapshot
+from tutor.protocol.frame import Position, Remark
+from tutor.training.devices import synchronize
+from tutor.training.history import END, Keyframe
+from tutor.training.run_state import RunState
 
 _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
@@ -30,14 +22,10 @@ _UNASKED = 0.001
 """Seconds of training between two calls of `until`."""
 _UNASKED_WHERE_COSTLY = 0.03
 """The same where it costs more to stop: a script's stack has to wait, or several ranks."""
-_BETWEEN_KEYFRAMES = 0.1
-"""Seconds of training between two keyframes of a script, which cost more than a lesson's."""
 _LONG_EPOCH = 0.2
 """Seconds: a longer epoch of a script runs phase by phase, so that it can be stopped in it."""
 _LONG_WAY = 1.0
 """Seconds: in less, a script's last epoch that has run as one piece runs again, watched."""
-_MAX_NAMESPACES = 4
-"""Namespaces kept for going back to; of an earlier one Setup runs again."""
 
 
 def never() -> bool:
@@ -45,214 +33,12 @@ def never() -> bool:
     return False
 
 
-class GeneratorOwner:
-    """The run that owns the process's random number generators: all runs share one set."""
-
-    def __init__(self) -> None:
-        self.holder: RunTimeline | None = None
-
-    def leave(self) -> None:
-        """Let no run own them: the one that did will find them as they are now."""
-        if self.holder is not None:
-            self.holder.randomness = Randomness.now(self.holder.device)
-        self.holder = None
-
-    def take(self, run: RunTimeline) -> None:
-        """Set the generators as this run left them."""
-        if self.holder is run:
-            return
-        self.leave()
-        if run.randomness is not None:
-            run.randomness.restore(run.device)
-        self.holder = run
-
-
-def seed_note(seed: int, has_drawn: bool) -> Remark:
-    """The note on a new seed; `has_drawn`: whether the lesson draws random numbers."""
-    return Remark("seed" if has_drawn else "seed_unused", {"seed": seed})
-
-
-class RunTimeline:
-    """A recipe, the loop that plays it, and the history of what was played.
+class RunTimeline(RunState):
+    """A run on its way: forward, and by replay to any place of its recipe.
 
     An exception of the lesson's code passes through and leaves the loop in mid-phase: `Run`
     recovers from it.
     """
-
-    def __init__(
-        self,
-        programs: Mapping[str, Program],
-        recipe: RunRecipe,
-        quiet: Quiet,
-        history: History | None = None,
-        turn: GeneratorOwner | None = None,
-    ) -> None:
-        """Stands at the start. Raises LessonRaised if Setup does, RunError if it binds too little.
-
-        `quiet` is entered while the lesson's code runs again only to get somewhere; `history` is
-        what is known of this recipe already.
-        """
-        self.programs, self.recipe, self.quiet = programs, recipe, quiet
-        self.history, self.turn = history or History(), turn or GeneratorOwner()
-        self.notes: tuple[Remark, ...] = ()
-        """What there is to say of the last move."""
-        self.randomness: Randomness | None = None
-        """The generators' state as this run left it, while another run owns them."""
-        self.has_run_again = False
-        """Whether the last move has run this epoch again, from its start to here."""
-        self._epoch_seconds = 0.0
-        """How long an epoch takes, as last measured; 0.0 before."""
-        self._clock = KeyframeClock()
-        self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
-        self._loop: Loop | None = None
-        self._start: Keyframe | None = None
-        """Of a script: the start, so that going there does not run all of it again."""
-        self._is_unwatched = False
-        """Whether a script's last epoch has run as one piece: its gradients are not known."""
-        self._ended_after: tuple[Change, ...] | None = None
-        """The changes that a script had met when it came to its end."""
-        self._is_script = any(program.open_loop is not None for program in programs.values())
-        if self._is_script:
-            self.history.spacing = max(self.history.spacing, _BETWEEN_KEYFRAMES)
-            self.history.interval = max(self.history.interval, _BETWEEN_KEYFRAMES)
-        self.turn.leave()
-        self._begin()
-        if self._is_script and not recipe.learning_rate:  # its own, which is known only now
-            rate = self.settings.learning_rate
-            self.recipe = msgspec.structs.replace(recipe, learning_rate=rate)
-        self.turn.take(self)
-
-    def _begin(self) -> None:
-        """Stand at the very start of the recipe."""
-        start, before = self.recipe, self._loop
-        self._loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
-        if self._is_script:
-            self.history.drop_keyframes()
-            self._is_unwatched, self._ended_after = False, None
-            if before is not None:
-                before.close()
-            self._start = self._keyframe(None)
-        self._steps_taken = 0
-        self._clock.start(self.history.spacing)
-        self._apply_changes_here()
-
-    def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
-        """A loop at its start; the settings are from now on these."""
-        loop = set_up(self.programs[mode], device, rate, seed, alone=False)
-        if self._is_script:
-            device, rate = loop.device, loop.learning_rate()
-        fresh = Randomness.now(loop.device)
-        self.settings = RunSettings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
-        self._namespaces[mode, device, rate, seed] = loop.setup_namespace
-        if len(self._namespaces) > _MAX_NAMESPACES:
-            del self._namespaces[next(iter(self._namespaces))]
-        self.notes = loop.notes
-        if loop.device != device:
-            self.notes = (Remark("on_numpy", {"mode": mode, "device": device}),)
-        return loop
-
-    def _resume(self, keyframe: Keyframe | None) -> None:
-        """Stand at the end of a keyframe's epoch, as far as a snapshot goes.
-
-        At the very start, if there is none, or if it can't be restored any more.
-        """
-        if keyframe is not None and isinstance(keyframe.snapshot, Snapshot):
-            if not keyframe.snapshot.can_be_restored:
-                self.history.drop_keyframes()
-                self._begin()
-                return
-            self._restore(keyframe, keyframe.snapshot)
-        elif keyframe is None or not self.loop.go_back(keyframe.snapshot, keyframe.epoch):
-            self._begin()
-            return
-        self.loop.step = self._steps_taken = self.loop.steps
-        self.settings = keyframe.settings
-        self._clock.start(self.history.spacing)
-        if keyframe is self._start:
-            self._apply_changes_here()
-
-    def _restore(self, keyframe: Keyframe, snapshot: Snapshot) -> None:
-        settings = keyframe.settings
-        start = (keyframe.mode, settings.device_wanted, settings.set_up_with, settings.seed)
-        setup_namespace = (
-            snapshot.setup_namespace
-            or self._namespaces.get(start)
-            or self._set_up(*start).setup_namespace
-        )
-        self._loop = type(self.loop)(
-            self.programs[keyframe.mode],
-            snapshot.device,
-            snapshot.restore(setup_namespace),
-            setup_namespace,
-            epoch=keyframe.epoch,
-            boxed=dict(keyframe.boxed),
-        )
-
-    # ── Where it stands ─────────────────────────────────────────────────────────────
-
-    @property
-    def loop(self) -> Loop:
-        """The loop that plays the recipe."""
-        assert self._loop is not None
-        return self._loop
-
-    @property
-    def at(self) -> Position:
-        """Where the run stands. A step counts the learner's steps of this epoch."""
-        return Position(self.loop.epoch, self._steps_taken)
-
-    @property
-    def at_end(self) -> bool:
-        """Whether the run stands at the end of an epoch (or before the first)."""
-        return self.loop.at_end
-
-    @property
-    def epochs_done(self) -> float:
-        """The epochs that have run, with the part of this one, about."""
-        return max(self.loop.epoch - 1 + self.loop.part_done, 0.0)
-
-    @property
-    def program(self) -> Program:
-        """The program of the mode that the run is in."""
-        return self.loop.program
-
-    @property
-    def mode(self) -> str:
-        """The gradient mode."""
-        return self.loop.program.mode
-
-    @property
-    def device(self) -> str:
-        """Where the tensors live: the device asked for, or cpu where the mode is NumPy's."""
-        return self.loop.device
-
-    @property
-    def learning_rate(self) -> float:
-        """As it is now."""
-        return self.settings.learning_rate
-
-    @property
-    def furthest(self) -> int:
-        """The last whole epoch that has been run since the last change."""
-        return len(self.history.losses)
-
-    @property
-    def furthest_place(self) -> Position:
-        """The furthest place that has been run since the last change.
-
-        The step of a whole epoch's end is END, whatever its number of steps.
-        """
-        whole = Position(self.furthest, END) if self.furthest else Position(0, 0)
-        return max(self.history.reached, self.at, whole)
-
-    @property
-    def draws(self) -> bool:
-        """Whether a random number has been drawn, in Setup or later, as far as it has come."""
-        return self.loop.setup_namespace.draws or self._has_drawn()
-
-    def close(self) -> None:
-        """Give up a script wherever it waits; a lesson needs nothing."""
-        self.loop.close()
 
     # ── Forward ─────────────────────────────────────────────────────────────────────
 
@@ -431,16 +217,6 @@ class RunTimeline:
                 self.history.keep(keyframe, seconds)
         self._clock.start(self.history.spacing, cost=time.thread_time() - started)
 
-    def _keyframe(self, before: Keyframe | None) -> Keyframe | None:
-        """A keyframe of this epoch's end; None if it can't be copied, or would be too large."""
-        loop = self.loop
-        snapshot = loop.snapshot(before.snapshot if before else None, self.history.largest)
-        if snapshot is None:
-            return None
-        boxed: Mapping[str, dict[str, Value]] = {k: v for k, v in loop.boxed.items() if k == SETUP}
-        boxed = before.boxed if before and before.boxed == boxed else boxed
-        return Keyframe(loop.epoch, loop.program.mode, self.settings, boxed, snapshot)
-
     # ── Replay ──────────────────────────────────────────────────────────────────────
 
     def _replay(
@@ -504,71 +280,3 @@ class RunTimeline:
                     continue
             resting = into and to.step - self._steps_taken <= near
             self._step(looking=resting or self.loop.in_last_batch, resting=resting)
-
-    # ── Changes ─────────────────────────────────────────────────────────────────────
-
-    def _next_change(self) -> int:
-        """The epoch of the next recorded change; END if there is none."""
-        following = self.recipe.changes[self.settings.applied :]
-        return following[0].at.epoch if following else END
-
-    def _apply_changes_here(self) -> None:
-        """Apply the changes that the recipe has at this very place and that are not yet done."""
-        while self.settings.applied < len(self.recipe.changes):
-            change = self.recipe.changes[self.settings.applied]
-            if change.at != self.at:
-                return
-            self.settings = replace(self.settings, applied=self.settings.applied + 1)
-            self._apply(change)
-
-    def _apply(self, change: Change) -> None:
-        old = self.learning_rate
-        rate = old if change.learning_rate is None else change.learning_rate
-        if change.mode is None and change.device is None:
-            if change.learning_rate is not None:
-                self.loop.set_learning_rate(old, rate)
-            self.settings = replace(self.settings, learning_rate=rate)
-        else:
-            self._switch(change.mode or self.mode, change.device, rate)
-        if change.element is not None:
-            loop, element = self.loop, change.element
-            self.notes = loop.everywhere("set_element", lambda: set_element(loop, element), element)
-        if change.seed is not None:
-            self._reseed(change.seed)
-
-    def _switch(self, mode: str, device: str | None, rate: float) -> None:
-        old, before, has_drawn = self.loop, self.settings, self._has_drawn()
-        generators = Randomness.now(old.device)
-        new = self._set_up(mode, device or before.device_wanted, rate, before.seed)
-        if old.step:
-            generators.restore(new.device)  # no number is drawn twice because Setup has run anew
-        fresh = Randomness.now(new.device)
-        self.settings = replace(
-            self.settings, applied=before.applied, fresh=fresh, has_drawn=has_drawn
-        )
-        remarks = new.everywhere("carry_over", lambda: carry_over(old, new), old)
-        from_mode = old.program.mode
-        self._loop = new
-        if any(remark.code == "not_carried" for remark in remarks):
-            self.notes = ()
-        elif mode != from_mode and not self.notes:
-            self.notes = other_loss(old, new)
-            if old.phases_done > old.program.update_at and old.step:
-                self.notes += (Remark("updated_by", {"mode": mode, "old_mode": from_mode}),)
-        self.notes += remarks
-
-    def _reseed(self, seed: int) -> None:
-        has_drawn = self._has_drawn()
-        self.notes = (seed_note(seed, has_drawn),)
-        self.loop.everywhere("seed", lambda: seed_all(seed), seed)
-        fresh = Randomness.now(self.device)
-        self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn=has_drawn)
-
-    def _has_drawn(self) -> bool:
-        """Whether a random number has been drawn after Setup, as far as this run has come."""
-        if self.settings.has_drawn or Randomness.now(self.device) != self.settings.fresh:
-            return True
-        latest = self.history.latest
-        return latest is not None and (
-            latest.settings.has_drawn or latest.snapshot.randomness != latest.settings.fresh
-        )
