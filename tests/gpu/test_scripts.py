@@ -61,7 +61,7 @@ def lesson(request: pytest.FixtureRequest, device: str) -> Lesson:
 def opened(lesson: Lesson) -> Run:
     run = Run(script_programs(lesson), quiet=muted)
     run.history.interval = run.history.spacing = 0.0
-    run._clock.start(0.0)
+    run.clock.start(0.0)
     return run
 
 

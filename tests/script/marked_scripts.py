@@ -117,7 +117,7 @@ def run_of(source: str, *, seed: int = 0, keyframes: float = 0.0, **known: Any) 
     )
     run = Run({loop.mode: program_of(lesson, loop)}, seed=seed, quiet=muted)
     run.history.interval = run.history.spacing = keyframes
-    run._clock.start(keyframes)
+    run.clock.start(keyframes)
     return run
 
 

@@ -103,7 +103,7 @@ def programs_of_loop(case: Case, number: int) -> dict[str, Program]:
 def keep_keyframes(run: Run, seconds: float) -> None:
     """Keep a keyframe at the end of each epoch for 0 seconds; none for many."""
     run.history.interval = run.history.spacing = seconds
-    run._clock.start(seconds)
+    run.clock.start(seconds)
 
 
 def steps_to_the_end(run: Run) -> Iterator[Frame]:

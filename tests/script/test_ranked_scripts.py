@@ -133,7 +133,7 @@ def ranked(text: str, folder: Path, *, keyframes: float = 0.0) -> Run:
     with muted():
         run = Run(script_programs(ranked_lesson(text, folder)), quiet=muted)
     run.history.interval = run.history.spacing = keyframes
-    run._clock.start(keyframes)
+    run.clock.start(keyframes)
     return run
 
 

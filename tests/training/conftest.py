@@ -68,4 +68,4 @@ def shipped(slug: str, mode: str | None = None, **options: object) -> Run:
 def keep_every_epoch(run: Run) -> None:
     """A keyframe after every epoch: each of them has to be good enough to go on from."""
     run.history.interval = run.history.spacing = 0.0
-    run._clock.start(run.history.spacing)
+    run.clock.start(run.history.spacing)

@@ -162,7 +162,7 @@ def test_a_snapshot_that_would_take_too_much_is_not_kept(start: Callable[..., Ru
 def test_a_seek_that_is_broken_off_stands_whole_where_it_came_to() -> None:
     run = shipped("thermometer", "autograd")
     run.history.spacing = 1e9  # no keyframes: all is run again
-    run._clock.start(run.history.spacing)
+    run.clock.start(run.history.spacing)
     end = run.run_to(300)
     asked: list[int] = []
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 
 from tutor.protocol.frame import Remark
+from tutor.training.playback import never
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program
 from tutor.training.set_up import set_up
-from tutor.training.timeline import never
 from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
 
 Array: TypeAlias = np.ndarray[Any, Any]

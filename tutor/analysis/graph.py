@@ -31,8 +31,8 @@ from tutor.analysis.graph_words import OperationWords
 from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Remark, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.playback import never
 from tutor.training.probe import Probe, Standpoint
-from tutor.training.timeline import never
 from tutor.training.values import text_value, to_numpy
 
 MOST_NODES = 400

@@ -28,8 +28,8 @@ from tutor.analysis.graph_recorder import (
 from tutor.analysis.graph_words import Spelling, element_of
 from tutor.protocol.frame import Remark, Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.training.playback import never
 from tutor.training.probe import Probe, Standpoint
-from tutor.training.timeline import never
 
 MOST_ELEMENTS = 6
 """A value of more numbers is not asked about: there are too many paths to add up."""

@@ -31,9 +31,9 @@ from tutor.protocol.frame import MAX_ELEMENTS, NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.changes import state_that_fits
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.playback import never
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
-from tutor.training.timeline import never
 from tutor.training.values import is_near, real_pairs, to_numbers
 
 BASE = "autograd"

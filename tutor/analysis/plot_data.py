@@ -16,8 +16,8 @@ from tutor.lesson.model import DataNames
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.playback import never
 from tutor.training.probe import Array, Probe, Standpoint
-from tutor.training.timeline import never
 from tutor.training.values import to_numpy
 
 MOST_POINTS = 400

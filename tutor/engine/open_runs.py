@@ -168,7 +168,7 @@ class TimeLeft:
     """The seconds from where a run stands to the place where it goes."""
 
     def __init__(self, target: float, clock: Callable[[], float] = time.perf_counter) -> None:
-        """`target`: in epochs, as `RunTimeline.epochs_done` counts them."""
+        """`target`: in epochs, as `RunState.epochs_done` counts them."""
         self._target, self._clock = target, clock
         self._start: tuple[float, float] | None = None
 

@@ -17,10 +17,10 @@ from tutor.script.script_loop import ScriptLoop
 from tutor.script.script_snapshot import ScriptSnapshot
 from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.playback import never
 from tutor.training.program import Program
 from tutor.training.rank_group import group_of
 from tutor.training.ranks import HeldByRanks, LoneLoop, RankedLoop
-from tutor.training.timeline import never
 
 Result = TypeVar("Result")
 

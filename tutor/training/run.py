@@ -30,15 +30,15 @@ from tutor.training.devices import untouched_randomness
 from tutor.training.history import END, History
 from tutor.training.lesson_error import LessonRaised, lesson_raised
 from tutor.training.loop import Loop
+from tutor.training.playback import Playback, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
 from tutor.training.run_state import GeneratorOwner, RunState, seed_note
 from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.timeline import RunTimeline, never
 from tutor.training.values import named, text_value, to_numbers, to_numpy, value_of
 
 
-class Run(RunTimeline):
+class Run(RunState):
     """One run of a lesson's programs. All public methods that move return the new frame.
 
     Each raises LessonRaised when the lesson's code raises (the run then stands at the last good
@@ -68,6 +68,7 @@ class Run(RunTimeline):
         rate = rate if is_own else _checked_rate(rate)
         recipe = RunRecipe(mode, devices.check(device), rate, seed)
         super().__init__(programs, recipe, quiet)
+        self._playback = Playback(self)
 
     @staticmethod
     def check_start(programs: Mapping[str, Program], mode: str, device: str) -> None:
@@ -97,7 +98,8 @@ class Run(RunTimeline):
         run = cls.__new__(cls)
         with quiet():
             RunState.__init__(run, programs, recipe, quiet, history, turn)
-        run._replay(to, until)
+        run._playback = Playback(run)
+        run._playback.replay(to, until)
         return run
 
     # ── Where the run stands ────────────────────────────────────────────────────────
@@ -158,15 +160,15 @@ class Run(RunTimeline):
 
     def step_phase(self) -> Frame:
         """Run the next phase."""
-        return self._guarded(self._step)
+        return self._guarded(self._playback.step)
 
     def advance_phase(self) -> None:
         """The same, where no frame is wanted."""
-        self._move(self._step)
+        self._move(self._playback.step)
 
     def step_epoch(self) -> Frame:
         """Run to the end of this epoch, or of the next if this one is at its end."""
-        return self._guarded(self._step_through_epoch)
+        return self._guarded(self._playback.step_through_epoch)
 
     def run(self, epochs: int, until: Callable[[], bool] = never) -> Frame:
         """Run `epochs` whole epochs (the one begun is finished first, and counts as one)."""
@@ -174,20 +176,20 @@ class Run(RunTimeline):
 
     def run_to(self, epoch: int, until: Callable[[], bool] = never) -> Frame:
         """Run until the end of `epoch`."""
-        return self._guarded(lambda: self._forward(epoch, until))
+        return self._guarded(lambda: self._playback.forward(epoch, until))
 
     def advance(self, epoch: int, until: Callable[[], bool] = never) -> None:
         """The same, where no frame is wanted, only figures."""
-        self._move(lambda: self._forward(epoch, until, for_frame=False))
+        self._move(lambda: self._playback.forward(epoch, until, for_frame=False))
 
     def back(self, until: Callable[[], bool] = never) -> Frame:
         """Go to the frame before; at the very start, stay."""
         at = self.at
         if self.loop.is_over:
-            return self._guarded(lambda: self._replay(at, until, is_broken=True))
+            return self._guarded(lambda: self._playback.replay(at, until, is_broken=True))
         if at.step > 1 or (at.step == 1 and at.epoch == 0):
             to = Position(at.epoch, at.step - 1)
-            return self._guarded(lambda: self._replay(to, until))
+            return self._guarded(lambda: self._playback.replay(to, until))
         return self.seek(at.epoch - 1, until=until) if at.epoch else self.frame()
 
     def back_epoch(self, until: Callable[[], bool] = never) -> Frame:
@@ -206,7 +208,7 @@ class Run(RunTimeline):
         to = Position(epoch, END if step is None else step)
         if step == 0:
             to = Position(max(epoch - 1, 0), END if epoch else 0)
-        return self._guarded(lambda: self._replay(to, until))
+        return self._guarded(lambda: self._playback.replay(to, until))
 
     def restart(self, seed: int | None = None) -> Frame:
         """Begin again, as the run is now set: same mode, device, learning rate and seed.
@@ -222,7 +224,7 @@ class Run(RunTimeline):
             past.seed if seed is None else seed,
         )
         try:
-            self._begin()
+            self.begin()
         except RunError:
             self.recipe = past
             raise
@@ -237,7 +239,7 @@ class Run(RunTimeline):
         self.turn.take(self)
         self.notes = ()
         if self.loop.is_lost:  # another run has met the end of a rank
-            self._replay(self.at, is_broken=True)
+            self._playback.replay(self.at, is_broken=True)
         self.has_run_again = False
 
     def _guarded(self, move: Callable[[], object]) -> Frame:
@@ -272,7 +274,7 @@ class Run(RunTimeline):
         whole = self.at
         if not whole.step and whole > start:  # the epoch's very first phase has failed
             whole = Position(whole.epoch - 1, END)
-        self._replay(max(start, whole), is_broken=True)
+        self._playback.replay(max(start, whole), is_broken=True)
 
     def _free_memory(self, error: BaseException | None) -> None:
         """If there is no memory left, free what the broken epoch holds: the way back needs some."""
@@ -323,16 +325,16 @@ class Run(RunTimeline):
             self.loop.check_learning_rate()
         if self.loop.must_begin_anew:
             with self.quiet():
-                self._begin()
-            self._replay(at)
-        self.recipe = msgspec.structs.replace(past, changes=(*self._changes_done, change))
+                self.begin()
+            self._playback.replay(at)
+        self.recipe = msgspec.structs.replace(past, changes=(*self.changes_done, change))
         try:
-            self._apply_changes_here()
+            self.apply_changes_here()
         except (RunError, MemoryError, RuntimeError) as error:
             self.recipe, cause = past, error.__cause__ or error
             if not devices.is_lost(cause):
                 self._free_memory(cause)
-                self._replay(at, is_broken=True)
+                self._playback.replay(at, is_broken=True)
             if isinstance(error, RunError):
                 raise
             raise lesson_raised(self.program, error) from error  # no memory for what is carried
@@ -342,12 +344,8 @@ class Run(RunTimeline):
     def forget_future(self) -> None:
         """Cut off all that is recorded after this place."""
         self.notes = ()
-        self.recipe = msgspec.structs.replace(self.recipe, changes=self._changes_done)
+        self.recipe = msgspec.structs.replace(self.recipe, changes=self.changes_done)
         self.history.cut(self.at.epoch + self.at_end, whole=False)
-
-    @property
-    def _changes_done(self) -> tuple[Change, ...]:
-        return self.recipe.changes[: self.settings.applied]
 
 
 def _checked_rate(rate: float) -> float:

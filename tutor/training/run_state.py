@@ -74,46 +74,46 @@ class RunState:
         """The generators' state as this run left it, while another run owns them."""
         self.has_run_again = False
         """Whether the last move has run this epoch again, from its start to here."""
-        self._epoch_seconds = 0.0
+        self.epoch_seconds = 0.0
         """How long an epoch takes, as last measured; 0.0 before."""
-        self._clock = KeyframeClock()
+        self.clock = KeyframeClock()
         self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
         self._loop: Loop | None = None
-        self._start: Keyframe | None = None
+        self.start: Keyframe | None = None
         """Of a script: the start, so that going there does not run all of it again."""
-        self._is_unwatched = False
+        self.is_unwatched = False
         """Whether a script's last epoch has run as one piece: its gradients are not known."""
-        self._ended_after: tuple[Change, ...] | None = None
+        self.ended_after: tuple[Change, ...] | None = None
         """The changes that a script had met when it came to its end."""
-        self._is_script = any(program.open_loop is not None for program in programs.values())
-        if self._is_script:
+        self.is_script = any(program.open_loop is not None for program in programs.values())
+        if self.is_script:
             self.history.spacing = max(self.history.spacing, _BETWEEN_KEYFRAMES)
             self.history.interval = max(self.history.interval, _BETWEEN_KEYFRAMES)
         self.turn.leave()
-        self._begin()
-        if self._is_script and not recipe.learning_rate:  # its own, which is known only now
+        self.begin()
+        if self.is_script and not recipe.learning_rate:  # its own, which is known only now
             rate = self.settings.learning_rate
             self.recipe = msgspec.structs.replace(recipe, learning_rate=rate)
         self.turn.take(self)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Stand at the very start of the recipe."""
         start, before = self.recipe, self._loop
         self._loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
-        if self._is_script:
+        if self.is_script:
             self.history.drop_keyframes()
-            self._is_unwatched, self._ended_after = False, None
+            self.is_unwatched, self.ended_after = False, None
             if before is not None:
                 before.close()
-            self._start = self._keyframe(None)
-        self._steps_taken = 0
-        self._clock.start(self.history.spacing)
-        self._apply_changes_here()
+            self.start = self.keyframe_here(None)
+        self.steps_taken = 0
+        self.clock.start(self.history.spacing)
+        self.apply_changes_here()
 
     def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
         """A loop at its start; the settings are from now on these."""
         loop = set_up(self.programs[mode], device, rate, seed, alone=False)
-        if self._is_script:
+        if self.is_script:
             device, rate = loop.device, loop.learning_rate()
         fresh = Randomness.now(loop.device)
         self.settings = RunSettings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
@@ -125,7 +125,7 @@ class RunState:
             self.notes = (Remark("on_numpy", {"mode": mode, "device": device}),)
         return loop
 
-    def _resume(self, keyframe: Keyframe | None) -> None:
+    def resume(self, keyframe: Keyframe | None) -> None:
         """Stand at the end of a keyframe's epoch, as far as a snapshot goes.
 
         At the very start, if there is none, or if it can't be restored any more.
@@ -133,17 +133,17 @@ class RunState:
         if keyframe is not None and isinstance(keyframe.snapshot, Snapshot):
             if not keyframe.snapshot.can_be_restored:
                 self.history.drop_keyframes()
-                self._begin()
+                self.begin()
                 return
             self._restore(keyframe, keyframe.snapshot)
         elif keyframe is None or not self.loop.go_back(keyframe.snapshot, keyframe.epoch):
-            self._begin()
+            self.begin()
             return
-        self.loop.step = self._steps_taken = self.loop.steps
+        self.loop.step = self.steps_taken = self.loop.steps
         self.settings = keyframe.settings
-        self._clock.start(self.history.spacing)
-        if keyframe is self._start:
-            self._apply_changes_here()
+        self.clock.start(self.history.spacing)
+        if keyframe is self.start:
+            self.apply_changes_here()
 
     def _restore(self, keyframe: Keyframe, snapshot: Snapshot) -> None:
         settings = keyframe.settings
@@ -173,7 +173,7 @@ class RunState:
     @property
     def at(self) -> Position:
         """Where the run stands. A step counts the learner's steps of this epoch."""
-        return Position(self.loop.epoch, self._steps_taken)
+        return Position(self.loop.epoch, self.steps_taken)
 
     @property
     def at_end(self) -> bool:
@@ -230,7 +230,7 @@ class RunState:
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────
 
-    def _keyframe(self, before: Keyframe | None) -> Keyframe | None:
+    def keyframe_here(self, before: Keyframe | None) -> Keyframe | None:
         """A keyframe of this epoch's end; None if it can't be copied, or would be too large."""
         loop = self.loop
         snapshot = loop.snapshot(before.snapshot if before else None, self.history.largest)
@@ -242,12 +242,17 @@ class RunState:
 
     # ── Changes ─────────────────────────────────────────────────────────────────────
 
-    def _next_change(self) -> int:
+    @property
+    def changes_done(self) -> tuple[Change, ...]:
+        """The recorded changes that have been made by this place."""
+        return self.recipe.changes[: self.settings.applied]
+
+    def next_change(self) -> int:
         """The epoch of the next recorded change; END if there is none."""
         following = self.recipe.changes[self.settings.applied :]
         return following[0].at.epoch if following else END
 
-    def _apply_changes_here(self) -> None:
+    def apply_changes_here(self) -> None:
         """Apply the changes that the recipe has at this very place and that are not yet done."""
         while self.settings.applied < len(self.recipe.changes):
             change = self.recipe.changes[self.settings.applied]

@@ -20,9 +20,9 @@ from tutor.protocol.frame import Change, Element, Frame, Position, Remark, RunRe
 from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import END, History
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.playback import never
 from tutor.training.program import Program
 from tutor.training.run import Run
-from tutor.training.timeline import never
 
 LETTERS = "ABCDEFGH"
 """Twice as many as there can be runs: a file from elsewhere may name runs by them, too."""

@@ -17,10 +17,10 @@ from tutor.protocol.frame import RunRecipe, settings_of
 from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.playback import never
 from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong
-from tutor.training.timeline import never
 from tutor.training.values import named
 
 EPOCHS = 3

@@ -33,44 +33,50 @@ def never() -> bool:
     return False
 
 
-class RunTimeline(RunState):
+class Playback:
     """A run on its way: forward, and by replay to any place of its recipe.
 
     An exception of the lesson's code passes through and leaves the loop in mid-phase: `Run`
     recovers from it.
     """
 
+    def __init__(self, run: RunState) -> None:
+        self._run = run
+
     # ── Forward ─────────────────────────────────────────────────────────────────────
 
-    def _step(self, *, looking: bool = True, resting: bool = True) -> None:
+    def step(self, *, looking: bool = True, resting: bool = True) -> None:
         """Run the next phase, then apply the changes that were recorded after it."""
-        if self.loop.at_end and (not self._enter_epoch() or self.loop.at_end):
+        run = self._run
+        if run.loop.at_end and (not self._enter_epoch() or run.loop.at_end):
             return
-        self.loop.run_step(looking=looking, resting=resting)
-        self._steps_taken += 1
+        run.loop.run_step(looking=looking, resting=resting)
+        run.steps_taken += 1
         self._after_step()
 
     def _after_step(self) -> None:
-        if self.loop.at_end and self.loop.epoch == self.furthest + 1:
-            self.history.losses.append(self.loop.loss(), on_cpu=self.loop.device == "cpu")
-            self.history.follow_trail(self.loop)
-        self._apply_changes_here()
+        run = self._run
+        if run.loop.at_end and run.loop.epoch == run.furthest + 1:
+            run.history.losses.append(run.loop.loss(), on_cpu=run.loop.device == "cpu")
+            run.history.follow_trail(run.loop)
+        run.apply_changes_here()
 
     def _enter_epoch(self, until: Callable[[], bool] = never) -> bool:
         """Enter the next epoch; False if there is none, because a script has come to its end.
 
         False also if `until` has stopped the way to that end.
         """
-        self.history.start_trail(self.loop)
+        run = self._run
+        run.history.start_trail(run.loop)
         self._keep_keyframe()
         if not self._has_next_epoch(until):
-            if self.loop.is_over:
-                self.notes = (Remark("script_ended", {"epoch": self.loop.epoch}),)
+            if run.loop.is_over:
+                run.notes = (Remark("script_ended", {"epoch": run.loop.epoch}),)
             return False
-        self.loop.begin_epoch()
-        self._steps_taken, self._is_unwatched = 0, False
-        if self.loop.at_end:  # an epoch that comes to none of the phases counts as one step
-            self._steps_taken = 1
+        run.loop.begin_epoch()
+        run.steps_taken, run.is_unwatched = 0, False
+        if run.loop.at_end:  # an epoch that comes to none of the phases counts as one step
+            run.steps_taken = 1
             self._after_step()
         return True
 
@@ -80,28 +86,29 @@ class RunTimeline(RunState):
         It runs again from its start where the rest has run before, with other numbers: `until`
         may stop it on the way.
         """
-        if not self._is_script or self.loop.is_over or not self.loop.is_at_loop_end:
-            return self.loop.has_next_epoch()
-        here, changes = Position(self.loop.epoch, END), self.recipe.changes[: self.settings.applied]
-        if self._is_unwatched and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
-            self._replay(here, is_broken=True)
-        if self.loop.is_spent:
-            if self._ended_after == changes and self.loop.end_again():
+        run = self._run
+        if not run.is_script or run.loop.is_over or not run.loop.is_at_loop_end:
+            return run.loop.has_next_epoch()
+        here, changes = Position(run.loop.epoch, END), run.changes_done
+        if run.is_unwatched and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
+            self.replay(here, is_broken=True)
+        if run.loop.is_spent:
+            if run.ended_after == changes and run.loop.end_again():
                 return False
-            with self.quiet():
-                self._begin()
-            self._replay(here, until)
-            if self.loop.epoch < here.epoch:
+            with run.quiet():
+                run.begin()
+            self.replay(here, until)
+            if run.loop.epoch < here.epoch:
                 return False
-        self._ended_after = changes
-        return self.loop.has_next_epoch()
+        run.ended_after = changes
+        return run.loop.has_next_epoch()
 
     def _seconds_from_keyframe(self, epoch: int) -> float:
         """Seconds to come to the end of `epoch` again."""
         keyframe = self._nearest(epoch, is_end=True)
-        return (epoch - (keyframe.epoch if keyframe else 0)) * self._epoch_seconds
+        return (epoch - (keyframe.epoch if keyframe else 0)) * self._run.epoch_seconds
 
-    def _step_through_epoch(
+    def step_through_epoch(
         self, until: Callable[[], bool] = never, *, for_frame: bool = True
     ) -> bool:
         """To the end of the epoch, phase by phase, so that its gradients are known.
@@ -109,23 +116,24 @@ class RunTimeline(RunState):
         An epoch of a script may be long: `until` can stop it between two phases; returns whether
         it has. `for_frame`: what a frame shows is looked at on the way.
         """
+        run = self._run
         clock = time.perf_counter
-        started, is_whole = clock(), self.loop.at_end
+        started, is_whole = clock(), run.loop.at_end
         if is_whole and not self._enter_epoch(until):
             return False
         asked = clock()
-        while not self.loop.at_end:
+        while not run.loop.at_end:
             if self._run_unseen(END, until, for_frame=for_frame):
                 return True
-            if not self.loop.at_end:
+            if not run.loop.at_end:
                 # Formula values of an earlier batch are overwritten by the last batch's.
-                self._step(looking=for_frame and self.loop.in_last_batch, resting=False)
-            if self._is_script and clock() - asked > _UNASKED and not self.loop.at_end:
+                self.step(looking=for_frame and run.loop.in_last_batch, resting=False)
+            if run.is_script and clock() - asked > _UNASKED and not run.loop.at_end:
                 if until():
                     return True
                 asked = clock()
-        if is_whole and self._is_script:
-            self._epoch_seconds = clock() - started
+        if is_whole and run.is_script:
+            run.epoch_seconds = clock() - started
         return False
 
     def _run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
@@ -133,30 +141,32 @@ class RunTimeline(RunState):
 
         A change within the epoch is made where it was: between two steps.
         """
-        if not self._is_script or self._next_change() <= self.loop.epoch:
+        run = self._run
+        if not run.is_script or run.next_change() <= run.loop.epoch:
             return False
-        before = self.loop.step
+        before = run.loop.step
         try:
-            is_stopped = self.loop.run_unseen(end, until, for_frame=for_frame)
+            is_stopped = run.loop.run_unseen(end, until, for_frame=for_frame)
         finally:
-            self._steps_taken += self.loop.step - before
-        if self.loop.step > before:
+            run.steps_taken += run.loop.step - before
+        if run.loop.step > before:
             self._after_step()
         return is_stopped
 
-    def _forward(self, epoch: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
+    def forward(self, epoch: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
         """To the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
 
         Returns whether `until`, called between epochs, has stopped it at an earlier epoch's end.
         """
-        into = not self.loop.at_end and self.loop.epoch <= epoch
-        if into and self._step_through_epoch(until, for_frame=for_frame):
+        run = self._run
+        into = not run.loop.at_end and run.loop.epoch <= epoch
+        if into and self.step_through_epoch(until, for_frame=for_frame):
             return True
-        while self.loop.epoch < epoch:
-            is_stopped = self._run_fast(min(epoch, self._next_change()) - 1, until)
-            is_stopped |= self._step_through_epoch(until, for_frame=for_frame)
-            if is_stopped or self.loop.is_over or until():
-                return self.loop.epoch < epoch
+        while run.loop.epoch < epoch:
+            is_stopped = self._run_fast(min(epoch, run.next_change()) - 1, until)
+            is_stopped |= self.step_through_epoch(until, for_frame=for_frame)
+            if is_stopped or run.loop.is_over or until():
+                return run.loop.epoch < epoch
         return False
 
     def _run_fast(self, epoch: int, until: Callable[[], bool]) -> bool:
@@ -165,61 +175,63 @@ class RunTimeline(RunState):
         There is no change on the way. `until` and the clock would cost more than a small epoch: as
         many epochs run in one go as take a millisecond.
         """
-        loop, clock = self.loop, time.perf_counter
-        self.history.start_trail(loop)
+        run, loop, clock = self._run, self._run.loop, time.perf_counter
+        run.history.start_trail(loop)
         while loop.epoch < epoch and not self._must_be_asked():
             if until():
                 return True
             if loop.is_over or loop.epochs_left == 1 or loop.is_at_loop_end:
                 return False  # the last epoch runs phase by phase: the run may rest at its end
-            if clock() > self._clock.due:
+            if clock() > run.clock.due:
                 self._keep_keyframe()
-            is_costly = self._is_script or self.program.workers > 1
+            is_costly = run.is_script or run.program.workers > 1
             unasked = _UNASKED_WHERE_COSTLY if is_costly else _UNASKED
-            together = int(unasked / self._epoch_seconds) if self._epoch_seconds else 1
+            together = int(unasked / run.epoch_seconds) if run.epoch_seconds else 1
             first, started = loop.epoch, clock()
             left = (loop.epochs_left or END) - 1
             self._run_together(min(epoch - first, max(1, together), left))
-            self._epoch_seconds = max(clock() - started, 1e-9) / (loop.epoch - first)
+            run.epoch_seconds = max(clock() - started, 1e-9) / (loop.epoch - first)
         return False
 
     def _must_be_asked(self) -> bool:
         """Whether an epoch of a script takes so long that `until` has to be asked within it."""
-        return self._is_script and not 0 < self._epoch_seconds < _LONG_EPOCH
+        return self._run.is_script and not 0 < self._run.epoch_seconds < _LONG_EPOCH
 
     def _run_together(self, count: int) -> None:
         """Run `count` epochs, or fewer: to the next one whose end is kept, or that is new."""
-        loop, losses, trail = self.loop, self.history.losses, self.history.trail
+        run = self._run
+        loop, losses, trail = run.loop, run.history.losses, run.history.trail
         known = len(losses) - loop.epoch
-        self._steps_taken, self._is_unwatched = 0, True
+        run.steps_taken, run.is_unwatched = 0, True
         if known > 0:
             loop.run_epochs(min(count, known), lambda loss: None)
         else:
             keep = partial(losses.append, on_cpu=loop.device == "cpu")
             loop.run_epochs(min(count, max(1, trail.next_epoch - loop.epoch)), keep)
-            self.history.follow_trail(loop)
-        self._steps_taken = loop.step
+            run.history.follow_trail(loop)
+        run.steps_taken = loop.step
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────
 
     def _keep_keyframe(self) -> None:
         """Keep a keyframe of this epoch's end, if there is none and it is time for one."""
+        run = self._run
         now = time.perf_counter()
-        if now < self._clock.due:
+        if now < run.clock.due:
             return
-        synchronize(self.loop.device)  # a snapshot's cost is not that of the epochs before it
-        latest, seconds = self.history.latest, now - self._clock.started
+        synchronize(run.loop.device)  # a snapshot's cost is not that of the epochs before it
+        latest, seconds = run.history.latest, now - run.clock.started
         # By the thread's own clock: a busy machine does not make a snapshot expensive.
         started = time.thread_time()
-        if latest is None or latest.epoch < self.loop.epoch:
-            keyframe = self._keyframe(latest)
+        if latest is None or latest.epoch < run.loop.epoch:
+            keyframe = run.keyframe_here(latest)
             if keyframe is not None:
-                self.history.keep(keyframe, seconds)
-        self._clock.start(self.history.spacing, cost=time.thread_time() - started)
+                run.history.keep(keyframe, seconds)
+        run.clock.start(run.history.spacing, cost=time.thread_time() - started)
 
     # ── Replay ──────────────────────────────────────────────────────────────────────
 
-    def _replay(
+    def replay(
         self, to: Position, until: Callable[[], bool] = never, *, is_broken: bool = False
     ) -> None:
         """Go to a place, from here or by running again from the last keyframe before it.
@@ -227,17 +239,18 @@ class RunTimeline(RunState):
         `until`, called between epochs, may stop it at the end of one. `is_broken`: the loop is in
         mid-phase now, and can't be continued.
         """
+        run = self._run
         keyframe = self._nearest(to.epoch, is_end=to.step == END)
-        with self.quiet():
-            must_go_back = is_broken or self.at > to
-            if must_go_back or (keyframe and keyframe.epoch > self.loop.epoch):
-                self._resume(keyframe)
+        with run.quiet():
+            must_go_back = is_broken or run.at > to
+            if must_go_back or (keyframe and keyframe.epoch > run.loop.epoch):
+                run.resume(keyframe)
             is_stopped = self._approach(to.epoch - 1, until)
-        self.has_run_again = self.at_end and self.loop.epoch == to.epoch - 1
+        run.has_run_again = run.at_end and run.loop.epoch == to.epoch - 1
         if not is_stopped:
-            with self.quiet():  # by itself: what it prints belongs to this epoch
+            with run.quiet():  # by itself: what it prints belongs to this epoch
                 self._step_to(to, until)
-        self.notes = ()  # the notes of changes on the way are old
+        run.notes = ()  # the notes of changes on the way are old
 
     def _nearest(self, epoch: int, *, is_end: bool = False) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.
@@ -245,8 +258,9 @@ class RunTimeline(RunState):
         One whole epoch runs on the way: what a snapshot leaves out is then there again. The frame
         at the end of a script's epoch needs no other epoch than its own.
         """
-        left_out = 1 if is_end and self._is_script else 2
-        return self.history.before(epoch - left_out) or self._start
+        run = self._run
+        left_out = 1 if is_end and run.is_script else 2
+        return run.history.before(epoch - left_out) or run.start
 
     def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
         """To the end of `epoch`; returns whether `until` stopped it.
@@ -254,29 +268,31 @@ class RunTimeline(RunState):
         A long way is halved again and again, with a keyframe after each half: going back step by
         step from its end is then quick.
         """
-        left, near = epoch - self.loop.epoch, list[Keyframe]()
-        if left * self._epoch_seconds < _SLOW:
-            return self._forward(epoch, until)
-        while left > 2 and left * self._epoch_seconds > _SLOW / 4:
-            if self._forward(self.loop.epoch + left // 2, until) or self.loop.is_over:
+        run = self._run
+        left, near = epoch - run.loop.epoch, list[Keyframe]()
+        if left * run.epoch_seconds < _SLOW:
+            return self.forward(epoch, until)
+        while left > 2 and left * run.epoch_seconds > _SLOW / 4:
+            if self.forward(run.loop.epoch + left // 2, until) or run.loop.is_over:
                 return True
-            keyframe = self._keyframe(self._nearest(self.loop.epoch))
+            keyframe = run.keyframe_here(self._nearest(run.loop.epoch))
             near += [keyframe] if keyframe else []
-            left = epoch - self.loop.epoch
-        self.history.keep_near(near)
-        return self._forward(epoch, until)
+            left = epoch - run.loop.epoch
+        run.history.keep_near(near)
+        return self.forward(epoch, until)
 
     def _step_to(self, to: Position, until: Callable[[], bool]) -> None:
         """Phase by phase into the epoch of `to`; near it, what its frame shows is recorded."""
-        near = 2 * max(len(program.loop) for program in self.programs.values()) + 1
-        while self.loop.epoch < to.epoch or (self._steps_taken < to.step and not self.loop.at_end):
-            if self.loop.is_over or (self._is_script and until()):
+        run = self._run
+        near = 2 * max(len(program.loop) for program in run.programs.values()) + 1
+        while run.loop.epoch < to.epoch or (run.steps_taken < to.step and not run.loop.at_end):
+            if run.loop.is_over or (run.is_script and until()):
                 return
-            into = self.loop.epoch == to.epoch or self.loop.at_end
-            if into and not self.loop.at_end:
+            into = run.loop.epoch == to.epoch or run.loop.at_end
+            if into and not run.loop.at_end:
                 if self._run_unseen(to.step - near, until):
                     return
-                if self.loop.at_end:
+                if run.loop.at_end:
                     continue
-            resting = into and to.step - self._steps_taken <= near
-            self._step(looking=resting or self.loop.in_last_batch, resting=resting)
+            resting = into and to.step - run.steps_taken <= near
+            self.step(looking=resting or run.loop.in_last_batch, resting=resting)
