@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from types import CellType
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from tutor.errors import Refused
@@ -537,10 +536,6 @@ class ScriptLoop(Loop):
                 group["lr"] = in_proportion(group["lr"], old, new)
         for name in self._rate_names():
             self.bind(name, new)
-
-    def run_batch_again(self, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Raise Refused: a pass of a script's loop can't be run again in its middle."""
-        raise Refused("set_between_epochs")
 
     def snapshot(self, before: Any, limit: int = 2**62) -> ScriptSnapshot | None:
         """The state at the end of an epoch; None if it can't be copied, or is too large."""

@@ -13,6 +13,7 @@ from tutor.errors import Refused
 from tutor.protocol.frame import Element, Remark
 from tutor.training.loop import Loop
 from tutor.training.program import Program
+from tutor.training.snapshot import Snapshot
 from tutor.training.state_copy import (
     NOTHING,
     SCALARS,
@@ -28,7 +29,7 @@ from tutor.training.state_copy import (
     moved,
     set_down,
 )
-from tutor.training.values import is_near, is_spoiled, to_numpy
+from tutor.training.values import is_near, is_spoiled, like, to_numpy
 
 
 def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:
@@ -102,11 +103,26 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     start.generator_states.restore(new.device)
     new.set_parameters(start.values)
     if device is not None:
-        new.set_gradients(start.gradients)
+        set_gradients(new, start.gradients)
     if start.learning_rate is not None and (device or stepped):
         # An optimizer's is now the one of then.
         new.set_learning_rate(start.learning_rate, names["learning_rate"])
     return anew
+
+
+def set_gradients(loop: Loop, gradients: Mapping[str, np.ndarray[Any, Any] | None]) -> None:
+    """Give the parameters these gradients; one that does not fit leaves none."""
+    names = loop.namespace
+    for name, gradient in gradients.items():
+        thing = names.get(name)
+        if not isinstance(thing, torch.Tensor):
+            if gradient is not None:
+                names[f"d{name}"] = gradient
+            else:
+                names.pop(f"d{name}", None)
+        elif thing.is_leaf:
+            fits = gradient is not None and gradient.size == thing.numel()
+            thing.grad = like(thing, np.array(gradient)).reshape(thing.shape) if fits else None
 
 
 def other_loss(old: Loop, new: Loop) -> tuple[Remark, ...]:
@@ -154,12 +170,31 @@ def set_element(loop: Loop, element: Element) -> tuple[Remark, ...]:
     new[_checked_index(element, array)] = _checked_value(element, array)
     done = loop.phases_done
     if 0 < done <= loop.program.gradient_at:
-        loop.run_batch_again({element.parameter: new})
+        _run_batch_again(loop, {element.parameter: new})
         return ()
     loop.set_parameters({element.parameter: new})
     if 0 < done <= loop.program.update_at:
         return (Remark("old_gradient"),)
     return ()
+
+
+def _run_batch_again(loop: Loop, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Run the phases of this batch up to here once more, with these parameters.
+
+    All else is as the batch began, the random numbers too. Raises LessonRaised; Refused (and
+    changes nothing) if what it began with is not known.
+    """
+    if loop.program.is_script:
+        raise Refused("set_between_epochs")
+    if not isinstance(loop.origin, Snapshot):
+        raise Refused("batch_not_repeatable")
+    done, dead = loop.phases_done, loop.program.liveness.dead
+    left_over = {k: v for k, v in loop.namespace.items() if k in dead}
+    loop.origin.restore(loop.setup_namespace).update(left_over)
+    loop.set_parameters(values)
+    loop.step -= done
+    for _ in range(done):
+        loop.run_step()
 
 
 def _checked_index(element: Element, array: np.ndarray[Any, Any]) -> tuple[int, ...]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, TypeVar
@@ -14,14 +13,13 @@ import numpy as np
 import torch
 from torch import no_grad
 
-from tutor.errors import Refused
-from tutor.lesson.model import REPORT, SETUP
-from tutor.protocol.frame import NO_VALUE, NONE, RankFigures, Remark, Value
+from tutor.lesson.model import SETUP
+from tutor.protocol.frame import RankFigures, Remark, Value
 from tutor.training.devices import (
     GeneratorStates,
-    untouched_randomness,
 )
-from tutor.training.lesson_error import LessonRaised, lesson_raised
+from tutor.training.expressions import end_a_copy, shown_values
+from tutor.training.lesson_error import lesson_raised
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import (
     Namespace,
@@ -31,13 +29,9 @@ from tutor.training.snapshot import (
     take,
 )
 from tutor.training.state_copy import BatchStart, carried, make_replayable
-from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.values import is_finite, like, named, text_value, to_numbers, value_of
+from tutor.training.values import is_finite, to_numbers
 
 Result = TypeVar("Result")
-
-_leave = os._exit
-"""Kept before a lesson can replace it."""
 
 
 @dataclass(slots=True)
@@ -166,23 +160,20 @@ class Loop:
     def check_learning_rate(self) -> None:
         """Raise Refused if the learning rate can't be changed."""
 
-    def phase_of(self, step: int) -> Phase | None:
-        """The phase that is the step `step` (from 0) of this epoch; None is the Report."""
-        if step >= self._batches * len(self.program.loop):
-            return None
-        return self.program.loop[step % len(self.program.loop)]
+    def _phase_of(self, step: int) -> Phase:
+        """The phase that is the step `step` (from 0) of this epoch."""
+        if step < self._batches * len(self.program.loop):
+            return self.program.loop[step % len(self.program.loop)]
+        assert self.program.report is not None
+        return self.program.report
 
     def next_phase_name(self) -> str:
         """The name of the phase that the next step runs."""
-        phase = self.program.loop[0] if self.at_end else self.phase_of(self.step)
-        return phase.name if phase else REPORT
+        return (self.program.loop[0] if self.at_end else self._phase_of(self.step)).name
 
     def last_phase_name(self) -> str:
         """The name of the phase that has just run."""
-        if not self.step:
-            return SETUP
-        phase = self.phase_of(self.step - 1)
-        return phase.name if phase else REPORT
+        return self._phase_of(self.step - 1).name if self.step else SETUP
 
     # ── Running ─────────────────────────────────────────────────────────────────────
 
@@ -196,14 +187,13 @@ class Loop:
         `looking`: the values in the phase's formulas are kept. `resting`: the run may stop within
         this batch, so its start is kept; that of the epoch's first and last batch is in any case.
         """
-        phase = self.phase_of(self.step)
-        if phase is None:
-            assert self.program.report is not None
-            self.execute(self.program.report.code)
+        phase = self._phase_of(self.step)
+        if phase is self.program.report:
+            self.execute(phase.code)
         else:
             self._run_phase(phase, resting)
         if looking:
-            self.keep_boxed(phase.name if phase else REPORT)
+            self.keep_boxed(phase.name)
         self.step += 1
 
     def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
@@ -238,11 +228,11 @@ class Loop:
             for _ in range(count):
                 self.epoch, self.step = self.epoch + 1, 0
                 exec(code, namespace)
-                _end_a_copy(process)
+                end_a_copy(process)
                 self.step = steps
                 after(namespace.get("loss"))
         except BaseException as error:  # as in `execute`, which costs too much here
-            _end_a_copy(process)
+            end_a_copy(process)
             raise lesson_raised(self.program, error) from error
 
     def execute(self, code: CodeType) -> None:
@@ -253,7 +243,7 @@ class Loop:
         except BaseException as error:  # a lesson may raise anything, SystemExit among it
             raise lesson_raised(self.program, error) from error
         finally:
-            _end_a_copy(process)
+            end_a_copy(process)
 
     # ── On several ranks ────────────────────────────────────────────────────────────
 
@@ -333,58 +323,24 @@ class Loop:
         its numbers move on. Of one that is still to come, as they are now, without what it or
         a phase before it has yet to compute.
         """
-        pending = self._pending()
+        is_done = self.at_end and self.step
+        pending = () if is_done else self.program.pending(self.phases_done)
         return {
             phase: self.boxed.get(phase) or self.evaluate(expressions, pending if phase else ())
             for phase, expressions in self.program.boxed.items()
         }
 
-    def _pending(self) -> frozenset[str]:
-        if self.at_end and self.step:
-            return frozenset()
-        return self.program.pending(self.phases_done)
-
-    def watched_values(self) -> dict[str, Value]:
-        """The values of the lesson's watched expressions."""
-        return self.evaluate(self.program.watch)
-
     def evaluate(
         self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
     ) -> dict[str, Value]:
-        """Each expression's value by its label; words where it has none. Changes nothing.
-
-        One that reads a `pending` name has no value yet.
-        """
-        now = self.gradients_now()
-        extra = {"gradient": self.gradients or now, "gradient_now": now}
-        calls = any(e.calls for e in expressions)
-        safely = untouched_randomness(self.device, self.program) if calls else nullcontext()
-        # Reading a non-leaf's `.grad` warns each time: that would look like the lesson's output.
-        with safely, no_grad(), redirect_stderr(io.StringIO()):
-            return {
-                e.label: NO_VALUE if e.names.intersection(pending) else _evaluated(self, e, extra)
-                for e in expressions
-            }
+        """Each expression's value by its label; one that reads a `pending` name has none yet."""
+        return shown_values(self, expressions, pending)
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────
 
     def set_parameters(self, values: Mapping[str, np.ndarray[Any, Any]]) -> tuple[str, ...]:
         """Give the parameters these values; returns the names that did not fit."""
         return tuple(n for n, v in values.items() if not _set_parameter(self, n, v))
-
-    def set_gradients(self, gradients: Mapping[str, np.ndarray[Any, Any] | None]) -> None:
-        """Give the parameters these gradients; one that does not fit leaves none."""
-        names = self.namespace
-        for name, gradient in gradients.items():
-            thing = names.get(name)
-            if not isinstance(thing, torch.Tensor):
-                if gradient is not None:
-                    names[f"d{name}"] = gradient
-                else:
-                    names.pop(f"d{name}", None)
-            elif thing.is_leaf:
-                fits = gradient is not None and gradient.size == thing.numel()
-                thing.grad = like(thing, np.array(gradient)).reshape(thing.shape) if fits else None
 
     def bind(self, name: str, value: Any) -> None:
         """Give a name another value."""
@@ -419,23 +375,6 @@ class Loop:
                     same = group["lr"] == old or not old
                     group["lr"] = new if same else group["lr"] * new / old
 
-    def run_batch_again(self, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Run the phases of this batch up to here once more, with these parameters.
-
-        All else is as the batch began, the random numbers too. Raises LessonRaised; RunError
-        (and changes nothing) if what it began with is not known.
-        """
-        if not isinstance(self.origin, Snapshot):
-            raise Refused("batch_not_repeatable")
-        done, dead = self.phases_done, self.program.liveness.dead
-        left_over = {k: v for k, v in self.namespace.items() if k in dead}
-        restored = self.origin.restore(self.setup_namespace)
-        restored.update(left_over)
-        self.set_parameters(values)
-        self.step -= done
-        for _ in range(done):
-            self.run_step()
-
     def snapshot(self, before: SavedState | None, limit: int = 2**62) -> SavedState | None:
         """A snapshot of the state at the end of a batch.
 
@@ -443,48 +382,6 @@ class Loop:
         """
         assert before is None or isinstance(before, Snapshot)
         return take(self.setup_namespace, self.program.liveness, self.device, before, limit)
-
-
-def _end_a_copy(process: int) -> None:
-    """End this process if it is a copy that a lesson's code has made of `process` (os.fork).
-
-    A copy runs the lesson's code to its end. Running on here, it would train and fork in its turn.
-    """
-    if os.getpid() != process:
-        _leave(0)
-
-
-def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> Value:
-    """Its value, or words. Raises LessonRaised if the learner stops it, once for each."""
-    stopped, source = loop.program.stopped, expression.source
-    if source in stopped:
-        return text_value(stopped[source])
-    try:
-        with limited():
-            return _value(loop, expression.code, extra)
-    except (TookTooLong, MemoryError) as error:  # the next frame would try in vain again
-        stopped[source] = str(error) or "it takes more memory than a lesson may"
-        return text_value(stopped[source])
-    except KeyboardInterrupt:
-        stopped[source] = "stopped: it did not come to its end"  # the next frame would wait
-        words, line = expression.code.co_name, expression.line
-        raise LessonRaised(loop.program, words, line, "KeyboardInterrupt", True) from None
-
-
-def _value(loop: Loop, code: CodeType, extra: Mapping[str, Any]) -> Value:
-    process = os.getpid()
-    try:
-        return value_of(eval(code, loop.namespace, extra))
-    except NameError:  # not computed yet: there is nothing to show
-        return NO_VALUE
-    except (KeyboardInterrupt, MemoryError):
-        raise
-    except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
-        if loop.gradients is None and "gradient" in code.co_names:
-            return NONE
-        return text_value(named(error))
-    finally:
-        _end_a_copy(process)
 
 
 def _set_parameter(loop: Loop, name: str, value: np.ndarray[Any, Any]) -> bool:

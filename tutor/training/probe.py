@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
+from tutor.training.changes import set_gradients
 from tutor.training.devices import GeneratorStates, untouched_randomness
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.loop import Loop
@@ -136,7 +137,7 @@ class Probe:
         loop.epoch = 0 if at.batch >= self.program.batches else 1
         loop.step = at.batch * len(self.program.loop)
         self.set_parameters(at.start.values)
-        self.loop.set_gradients(at.start.gradients)
+        set_gradients(self.loop, at.start.gradients)
         self._volatile = self._what_changes()
 
     def _stand_in_script(self, at: Standpoint, names: Namespace) -> None:

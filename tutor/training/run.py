@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import is_learning_rate
@@ -26,7 +25,7 @@ from tutor.protocol.frame import (
     Value,
 )
 from tutor.training import devices
-from tutor.training.devices import untouched_randomness
+from tutor.training.expressions import exercise_values
 from tutor.training.history import END, History
 from tutor.training.lesson_error import LessonRaised, lesson_raised
 from tutor.training.loop import Loop
@@ -34,8 +33,7 @@ from tutor.training.playback import Playback, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
 from tutor.training.run_state import GeneratorOwner, RunState, seed_note
-from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.values import named, text_value, to_numbers, to_numpy, value_of
+from tutor.training.values import to_numbers, to_numpy, value_of
 
 
 class Run(RunState):
@@ -138,11 +136,11 @@ class Run(RunState):
             raise lesson_raised(self.program, error) from error
 
     def evaluate(self, expressions: Sequence[str]) -> tuple[Value, ...]:
-        """The values of an exercise's expressions here: see `evaluate`."""
+        """The values of an exercise's expressions here: see `exercise_values`."""
         self.turn.take(self)
         losses = self.history.losses.until(max(self.at.epoch - (not self.at_end), 0))
         with self.quiet():
-            return evaluate(self.loop, expressions, names_of(self.loop, losses))
+            return exercise_values(self.loop, expressions, losses)
 
     def standpoint(self) -> Standpoint:
         """The batch that it stands in, for a probe to start from."""
@@ -410,7 +408,7 @@ def rank_figures(loop: Loop, rank: int) -> RankFigures:
         gradients={n: value_of(g) for n, g in used.items()},
         gradients_now={n: value_of(g) for n, g in now.items()},
         own_gradients={n: value_of(g) for n, g in (loop.own_gradients or {}).items()},
-        watched=loop.watched_values(),
+        watched=loop.evaluate(loop.program.watch),
     )
 
 
@@ -426,49 +424,3 @@ def reading_of(loop: Loop, rank: int = 0) -> Reading:
         rank=rank,
         others=loop.other_readings(),
     )
-
-
-def evaluate(loop: Loop, expressions: Sequence[str], names: Mapping[str, Any]) -> tuple[Value, ...]:
-    """Each expression's value, with the lesson's names and, before them, `names`.
-
-    A Python string is of the dtype `str`. An expression that raises, or is none, is a text:
-    `TypeError: …`.
-    """
-    # One dict for all: only globals are seen inside comprehensions and lambdas. It is a copy,
-    # so that `:=` binds nothing in the lesson.
-    scope = {**loop.namespace, **names}
-    with untouched_randomness(loop.device), torch.no_grad():
-        return tuple(_value(expression, scope) for expression in expressions)
-
-
-def names_of(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """The names that an exercise's expression may read besides the lesson's (EXERCISE_NAMES).
-
-    `losses` are those of the whole epochs so far. `learning_rate` is a name of the lesson's,
-    as its code uses it. The gradients are of the types that the lesson has them in.
-    """
-    now = loop.gradients_now(copied=True)
-    was = loop.batch_start.values if loop.batch_start else loop.parameter_values()
-    return {
-        "epoch": loop.epoch,
-        "losses": losses,
-        "was": {name: array.copy() if array.ndim else array.item() for name, array in was.items()},
-        "gradient": dict(now if loop.gradients is None else loop.gradients),
-        "gradient_now": now,
-        "mode": loop.program.mode,
-        "diverged": not loop.is_finite(),
-    }
-
-
-def _value(expression: str, scope: dict[str, Any]) -> Value:
-    try:
-        code = compile(expression.strip(), "<exercise>", "eval", dont_inherit=True)
-        with limited():
-            found = eval(code, scope)
-            return Value((), (), "str", str(found)) if isinstance(found, str) else value_of(found)
-    except TookTooLong as error:
-        return text_value(str(error))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
-        return text_value(named(error))
