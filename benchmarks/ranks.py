@@ -20,7 +20,7 @@ from benchmarks.home import own_home
 from tutor.lesson.document import parse
 from tutor.training.devices import use_one_thread
 from tutor.training.program import programs_of
-from tutor.training.rank_group import end_group
+from tutor.training.rank_group import RANKS
 from tutor.training.run import Run
 
 SIZES = {64: 400, 2**18: 20}
@@ -71,7 +71,7 @@ def main() -> None:
             rates["two, Run"].append(rate_of(two, epochs))
             rates["two, by phase"].append(rate_by_phase(two, epochs // 4))
         print_table(f"{samples} samples", "epochs/s", rates, "one process", max)
-    end_group()
+    RANKS.end()
 
 
 def run_on(workers: int, samples: int) -> Run:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from msgspec.structs import replace
 
 from tutor.engine import child
-from tutor.engine.streams import Capture, Inbox, interruptible
+from tutor.engine.streams import Capture, Inbox
 from tutor.lesson.model import Fence, Lesson
 from tutor.protocol.commands import CheckLesson
 from tutor.protocol.events import (
@@ -51,7 +51,7 @@ def serve(inbox: Inbox, out: BinaryIO) -> None:
             send(Spent(reason=spent))
             os._exit(0)
         answer: Event = CommandDone(answers=command.number)
-        with interruptible(), capture.muted():
+        with inbox.interrupts.raised(), capture.muted():
             try:
                 check(command, send)
             except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from tests.waiting import PATIENCE
 from tutor.engine import client, process
 from tutor.engine.client import EngineClient
 from tutor.engine.server import Server
+from tutor.engine.streams import Interrupts
 from tutor.lesson.document import parse
 from tutor.protocol.commands import Command, FramePainted, Inspect, OpenLesson
 from tutor.protocol.events import Event, FrameShown, ProcessEnded
@@ -99,7 +100,7 @@ def engine(_engine: Conversation) -> Conversation:
 def server_here() -> tuple[Server, io.BytesIO]:
     """A server in this process, which has no lesson open, and all that it writes."""
     capture: Any = SimpleNamespace(muted=nullcontext, renew=lambda: None, take=lambda: ("", 0))
-    inbox: Any = SimpleNamespace(has_painted=True)
+    inbox: Any = SimpleNamespace(has_painted=True, interrupts=Interrupts())
     clean: Any = SimpleNamespace(restore=lambda: "")
     out = io.BytesIO()
     return Server(inbox, out, capture, clean=clean), out

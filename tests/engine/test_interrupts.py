@@ -11,7 +11,6 @@ import pytest
 
 from tests.engine.conftest import server_here
 from tests.waiting import wait_until
-from tutor.engine import streams
 from tutor.protocol.commands import StepPhase
 from tutor.protocol.events import CommandRefused, OutputPrinted, event_from_line
 from tutor.protocol.frame import Remark
@@ -19,13 +18,13 @@ from tutor.protocol.frame import Remark
 
 def test_one_that_came_before_its_command_stops_that_if_the_wish_still_waits() -> None:
     server, out = server_here()  # whose inbox is never empty
-    streams.note_interrupt()
+    server.inbox.interrupts.note()
     for _ in range(2):
         server.handle(StepPhase())
     refused = [event_from_line(line) for line in out.getvalue().splitlines()]
     assert refused == [CommandRefused(note=Remark(code)) for code in ("stopped", "no_lesson")]
-    streams.note_interrupt()
-    with streams.interruptible():
+    server.inbox.interrupts.note()
+    with server.inbox.interrupts.raised():
         pass
 
 
@@ -43,7 +42,7 @@ def test_one_that_meets_a_full_pipe_leaves_no_half_line_in_it() -> None:
     reader = threading.Thread(target=press_and_read)
     reader.start()
     with open(write_end, "wb") as server.out, pytest.raises(KeyboardInterrupt):  # noqa: SIM117
-        with streams.interruptible():
+        with server.inbox.interrupts.raised():
             server._write(printed)
     reader.join()
     assert [event_from_line(line) for line in lines] == [printed]

@@ -16,7 +16,7 @@ from tutor.engine import supervisor
 from tutor.protocol.commands import BackPhase, OpenLesson, Restart, StepEpoch, StepPhase
 from tutor.protocol.events import FrameShown, LessonFailed, OutputPrinted, ProcessEnded
 from tutor.protocol.frame import Position
-from tutor.training.rank_group import end_group
+from tutor.training.rank_group import RANKS
 
 FOLLOWER = b"tutor.engine.follower"
 
@@ -24,7 +24,7 @@ FOLLOWER = b"tutor.engine.follower"
 @pytest.fixture
 def engine() -> Iterator[Conversation]:
     """An engine of its own: what is left when it has ended is looked for."""
-    end_group()  # of lessons that tests of other files have run in this process
+    RANKS.end()  # of lessons that tests of other files have run in this process
     conversation = Conversation()
     yield conversation
     conversation.client.close()

@@ -26,7 +26,7 @@ from tutor.script.program import script_programs
 from tutor.script.source import read_script
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
-from tutor.training.rank_group import end_group
+from tutor.training.rank_group import RANKS
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 
@@ -116,7 +116,7 @@ def _ranks() -> Iterator[None]:
     torch.set_num_threads(1)  # as torchrun has it: a sum comes out the same to the last bit
     yield
     torch.set_num_threads(threads)
-    end_group()
+    RANKS.end()
     os.environ.clear()
     os.environ.update(environment)
 
@@ -352,7 +352,7 @@ def test_script_has_the_group_only_between_its_own_calls(tmp_path: Path) -> None
 def test_script_of_torchrun_alone_is_refused_with_the_command_to_start_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end_group()
+    RANKS.end()
     monkeypatch.delenv("RANK", raising=False)
     lesson = ranked_lesson(by_hand(), tmp_path)
     source = read_script(lesson.path)

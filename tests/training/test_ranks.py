@@ -31,7 +31,7 @@ from tutor.training import rank_process
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
-from tutor.training.rank_group import end_group
+from tutor.training.rank_group import RANKS
 from tutor.training.rank_process import FOLLOWER
 from tutor.training.run import Run
 from tutor.training.runs import Runs
@@ -42,7 +42,7 @@ from tutor.training.series import readings
 def _no_ranks_are_left() -> Iterator[None]:
     """The ranks are shared by the tests of this file: each loads PyTorch for seconds."""
     yield
-    end_group()
+    RANKS.end()
 
 
 def followers() -> set[int]:
@@ -365,7 +365,7 @@ def test_synchronize_is_no_phase_of_a_lesson_on_one_rank() -> None:
 def test_nothing_is_left_of_ended_ranks_and_each_of_the_next_sees_which_it_is() -> None:
     ranked_run().step_phase()
     assert followers()
-    end_group()
+    RANKS.end()
     assert not followers()
     assert not torch.distributed.is_initialized()
     setup = SHARDED["Setup"] + "\nme = torch.tensor([rank, world_size, dist.get_rank()])"
@@ -377,7 +377,7 @@ def test_nothing_is_left_of_ended_ranks_and_each_of_the_next_sees_which_it_is() 
 
 
 def test_a_rank_that_can_not_be_started_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    end_group()
+    RANKS.end()
     monkeypatch.setattr(rank_process, "FOLLOWER", "tutor.engine.no_such_module")
     with pytest.raises(RunError, match="rank_not_started"):
         ranked_run()

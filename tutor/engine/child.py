@@ -17,7 +17,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
-from tutor.engine.streams import Inbox, note_interrupt
+from tutor.engine.streams import Inbox, Interrupts
 from tutor.training.time_limit import DUMP_SIGNAL, for_the_main_thread_alone, limit_expressions
 
 Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
@@ -37,7 +37,8 @@ _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRA
 
 def main(serve: Serve | None = None) -> None:
     """Take over standard input and output, then serve until the app is gone."""
-    signal.signal(signal.SIGINT, note_interrupt)
+    interrupts = Interrupts()
+    signal.signal(signal.SIGINT, interrupts.note)
     source = os.fdopen(os.dup(0), "rb")
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -54,7 +55,7 @@ def main(serve: Serve | None = None) -> None:
     with for_the_main_thread_alone():  # its arithmetic has threads
         for name in _QUICK:
             import_module(name)
-    inbox = Inbox(source)
+    inbox = Inbox(source, interrupts)
     if cores() < CORES_FOR_BOTH:
         inbox.wait_until_painted()
     try:

@@ -15,7 +15,7 @@ from typing import Any
 from tutor.engine.child import dump_stack_at_the_end
 from tutor.engine.process import limit_memory
 from tutor.engine.process_state import CleanProcess
-from tutor.engine.streams import Capture, interruptible
+from tutor.engine.streams import Capture, Interrupts
 from tutor.errors import Refused
 from tutor.training import devices
 from tutor.training.follower_loops import FollowerLoops
@@ -74,7 +74,7 @@ def main(descriptor: int) -> None:
     assert isinstance(joining, Joining)
     with for_the_main_thread_alone():
         joining.join()
-    capture, clean = Capture(), CleanProcess()
+    capture, clean, interrupts = Capture(), CleanProcess(), Interrupts()
     capture.renew()
     loops: FollowerLoops = FollowerLoops(joining.rank, joining.size)
     while True:
@@ -89,14 +89,14 @@ def main(descriptor: int) -> None:
             from tutor.script.follower_scripts import FollowerScripts  # noqa: PLC0415 - few need it
 
             loops = FollowerScripts(joining.rank, joining.size, joining.port)
-        answer = _answer(loops.rank, lambda: getattr(loops, request)(*arguments))  # noqa: B023
+        answer = _answer(loops.rank, interrupts, lambda: getattr(loops, request)(*arguments))  # noqa: B023
         text, _ = capture.take()
         messages.send(Answer(answer.result, text, answer.raised, answer.refused))
 
 
-def _answer(rank: int, run: Callable[[], Any]) -> Answer:
+def _answer(rank: int, interrupts: Interrupts, run: Callable[[], Any]) -> Answer:
     try:
-        with interruptible():
+        with interrupts.raised():
             return Answer(run())
     except LessonRaised as error:
         where = f"{error.message} (on rank {rank})"

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import msgspec
 import torch
@@ -19,7 +18,7 @@ import torch
 from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, RunProgress, TimeLeft, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.streams import Capture, Inbox, interruptible, uninterrupted
+from tutor.engine.streams import Capture, Inbox, uninterrupted
 from tutor.errors import Refused, RunError
 from tutor.protocol.commands import (
     BackEpoch,
@@ -56,6 +55,9 @@ from tutor.protocol.messages import to_line
 from tutor.training import devices
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.runs import Runs
+
+if TYPE_CHECKING:
+    from tutor.training.rank_group import ProcessRanks
 
 FRAME_SECONDS = 0.1
 """The pause between two frames while a run is on: ten a second move well enough, and every
@@ -104,7 +106,7 @@ class Server:
         """Do what one command asks, and answer it."""
         before = ProcessState.now()
         try:
-            with interruptible(self._has_command):
+            with self.inbox.interrupts.raised(self._has_command):
                 self._do(command)
         except LessonRaised as error:
             before.restore()  # the run went back to then
@@ -124,7 +126,7 @@ class Server:
             return
         before = ProcessState.now()
         try:
-            with interruptible():
+            with self.inbox.interrupts.raised():
                 for ready in self.inspector.all(self.runs, self._has_command):
                     self.send(ready)
         except KeyboardInterrupt:
@@ -205,7 +207,8 @@ class Server:
         self._close()
         # Of the lesson itself, or of an exercise in it, the ranks are those that are there.
         is_same = opened is not None and opened.lesson.path == command.lesson.path
-        _end_ranks(unless_size=command.lesson.workers if is_same else 0)
+        if ranks := _ranks():
+            ranks.end(unless_size=command.lesson.workers if is_same else 0)
         self.opened = command
         left = self._begin_clean()
         if left and paused is None and self.paused is None:
@@ -234,7 +237,8 @@ class Server:
         from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
 
         self._close()
-        _end_ranks()
+        if ranks := _ranks():
+            ranks.end()
         if left := self._begin_clean():
             self._ask_for_another_process(left)
         if command.lesson.script is None:
@@ -254,8 +258,8 @@ class Server:
         Returns what can't be undone.
         """
         left = self.clean.restore()
-        if rank_group := _rank_group():
-            rank_group.clean_group()
+        if ranks := _ranks():
+            ranks.clean()
         self.capture.renew()
         if self.paused is None:  # else its processes may be needed again
             end_other_processes()
@@ -416,12 +420,7 @@ class Server:
         self._show(answers, notes=(_STOPPED,))
 
 
-def _end_ranks(*, unless_size: int = 0) -> None:
-    """End the other ranks of a lesson that had some, unless there are to be as many again."""
-    if rank_group := _rank_group():
-        rank_group.end_group(unless_size=unless_size)
-
-
-def _rank_group() -> ModuleType | None:
-    """The module of that name, once a lesson on several ranks has loaded it."""
-    return sys.modules.get("tutor.training.rank_group")
+def _ranks() -> ProcessRanks | None:
+    """The other ranks of this process, once a lesson on several has loaded their module."""
+    module = sys.modules.get("tutor.training.rank_group")
+    return module.RANKS if module else None

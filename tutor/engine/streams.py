@@ -21,11 +21,37 @@ from tutor.protocol.commands import Command, EndProcess, FramePainted, command_f
 from tutor.training.time_limit import for_the_main_thread_alone
 
 
+class Interrupts:
+    """SIGINT in this process: the learner's wish to stop."""
+
+    def __init__(self) -> None:
+        self._came_early = False
+
+    def note(self, *_: object) -> None:
+        """Handle SIGINT where nothing may be interrupted: a busy machine may hold a command up."""
+        self._came_early = True
+
+    @contextmanager
+    def raised(self, is_still_wanted: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """A span in which SIGINT raises KeyboardInterrupt.
+
+        So does one that came before, if that `is_still_wanted`.
+        """
+        outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            came_early, self._came_early = self._came_early, False
+            if came_early and is_still_wanted():
+                raise KeyboardInterrupt
+            yield
+        finally:
+            signal.signal(signal.SIGINT, outside)
+
+
 class Inbox:
     """Commands as they come in, read by a thread."""
 
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
+    def __init__(self, source: BinaryIO, interrupts: Interrupts) -> None:
+        self._source, self.interrupts = source, interrupts
         self._waiting: deque[Command] = deque()
         self._arrived = threading.Condition()
         self.has_painted = False
@@ -205,32 +231,6 @@ class Capture:
 def _stream(descriptor: int) -> TextIO:
     """Writes to a descriptor, line by line, so that what is printed comes in its order."""
     return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
-
-
-_came_early = False
-
-
-def note_interrupt(*_: object) -> None:
-    """Handle SIGINT where nothing may be interrupted: a busy machine may have held a command up."""
-    global _came_early
-    _came_early = True
-
-
-@contextmanager
-def interruptible(is_still_wanted: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """A span in which SIGINT (the learner's wish to stop) raises KeyboardInterrupt.
-
-    So does one that came before, if that `is_still_wanted`.
-    """
-    global _came_early
-    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        came_early, _came_early = _came_early, False
-        if came_early and is_still_wanted():
-            raise KeyboardInterrupt
-        yield
-    finally:
-        signal.signal(signal.SIGINT, outside)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
 from tutor.training.program import Program
-from tutor.training.rank_group import group_of
+from tutor.training.rank_group import RANKS
 from tutor.training.ranks import HeldByRanks, LoneLoop, RankedLoop
 
 Result = TypeVar("Result")
@@ -55,7 +55,7 @@ def open_together(
     Where a script sets no seed, each rank draws its own numbers, as it does under torchrun. Raises
     LessonRaised, or Refused.
     """
-    ranks = group_of(program.workers)
+    ranks = RANKS.group_of(program.workers)
     held = HeldByRanks(ranks, program, "loop")
     is_here = lesson.script is not None and lesson.script.is_here
     group = ScriptGroup(0, ranks.size, ranks.port, ranks.world, None if is_here else new_folder())

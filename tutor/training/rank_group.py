@@ -63,9 +63,12 @@ _TICK = 0.2
 class RankGroup:
     """The followers of this process, and the process group that they form with it."""
 
-    def __init__(self, size: int) -> None:
-        """Start the followers and wait until all have joined. Raises Refused if one does not."""
-        self.size, self.number = size, next(_numbers)
+    def __init__(self, size: int, numbers: Iterator[int]) -> None:
+        """Start the followers and wait until all have joined. Raises Refused if one does not.
+
+        `numbers`: for this group, and for what its other ranks hold.
+        """
+        self.size, self.numbers, self.number = size, numbers, next(numbers)
         self.world: Any = None
         """The process group of all ranks, once it is there."""
         self.is_closed = False
@@ -350,30 +353,32 @@ def _show(rank: int, output: str) -> None:
         sys.stdout.write("".join(f"[rank {rank}] {text}\n" for text in lines))
 
 
-_numbers = count(1)
-_group: RankGroup | None = None
+class ProcessRanks:
+    """The owner of this process's group of ranks: torch.distributed has one default group."""
+
+    def __init__(self) -> None:
+        self._group: RankGroup | None = None
+        self._numbers = count(1)
+
+    def group_of(self, size: int) -> RankGroup:
+        """The group with so many ranks; started if there is none."""
+        if self._group is not None and self._group.is_closed:
+            self._group = None
+        self.end(unless_size=size)
+        if self._group is None:
+            self._group = RankGroup(size, self._numbers)
+        return self._group
+
+    def clean(self) -> None:
+        """Have the other ranks undo what lessons have done to them, before the next Setup."""
+        if self._group is not None:
+            self._group.released.append(UNCLEAN)
+
+    def end(self, *, unless_size: int = 0) -> None:
+        """End the group, if there is one of another size."""
+        if self._group is not None and self._group.size != unless_size:
+            self._group.close()
+            self._group = None
 
 
-def group_of(size: int) -> RankGroup:
-    """The group of this process, with so many ranks; started if there is none."""
-    global _group
-    if _group is not None and (_group.is_closed or _group.size != size):
-        _group.close()
-        _group = None
-    if _group is None:
-        _group = RankGroup(size)
-    return _group
-
-
-def clean_group() -> None:
-    """Have the other ranks undo what lessons have done to them, before the next Setup."""
-    if _group is not None:
-        _group.released.append(UNCLEAN)
-
-
-def end_group(*, unless_size: int = 0) -> None:
-    """End the group of this process, if there is one of another size."""
-    global _group
-    if _group is not None and _group.size != unless_size:
-        _group.close()
-        _group = None
+RANKS = ProcessRanks()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, TypeVar
 
 from tutor.lesson.model import SETUP
@@ -18,14 +17,11 @@ from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.loop import Loop
 from tutor.training.program import Expression, Program
-from tutor.training.rank_group import RankGroup, group_of
+from tutor.training.rank_group import RANKS, RankGroup
 from tutor.training.set_up import in_namespace
 from tutor.training.snapshot import Namespace, SavedState, SetupNamespace, Snapshot
 
 Result = TypeVar("Result")
-
-_numbers = count(1)
-"""Numbers for loops and snapshots that other ranks hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +37,13 @@ class HeldByRanks:
     """A loop or a snapshot that the other ranks hold under a number, for as long as this lives."""
 
     def __init__(self, group: RankGroup, program: Program, kind: str) -> None:
-        self.group, self.program, self.number = group, program, next(_numbers)
+        self.group, self.program, self.number = group, program, next(group.numbers)
         weakref.finalize(self, group.released.append, (kind, self.number))
 
 
 def set_up_together(program: Program, device: str, rate: float, seed: int) -> RankedLoop:
     """Run Setup on all ranks, each with the same seed. Raises LessonRaised, or Refused."""
-    group = group_of(program.workers)
+    group = RANKS.group_of(program.workers)
     held = HeldByRanks(group, program, "loop")
 
     def mine() -> RankedLoop:
@@ -122,7 +118,9 @@ class RankedLoop(Loop):
     ) -> dict[str, Value]:
         """Each expression's value on this rank alone: no collective operation waits in it."""
         held = self.setup_namespace.held
-        group = held.group if isinstance(held, HeldByRanks) else group_of(self.program.workers)
+        group = (
+            held.group if isinstance(held, HeldByRanks) else RANKS.group_of(self.program.workers)
+        )
         with group.alone():
             return Loop.evaluate(self, expressions, pending)
 
@@ -182,5 +180,5 @@ class LoneLoop(Loop):
 
     def execute(self, code: Any) -> None:
         """Run code as if there were no other rank."""
-        with group_of(self.program.workers).alone():
+        with RANKS.group_of(self.program.workers).alone():
             Loop.execute(self, code)
