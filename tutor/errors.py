@@ -56,8 +56,8 @@ class FileThere(Refused):
     """A file of this name that may not be replaced."""
 
 
-class EngineError(TutorError):
-    """The child process that holds the run can't be started or has ended."""
+class EngineError(CodedError):
+    """The process that holds the run, or the way to it, can't be started or has ended."""
 
 
 class ProgressError(CodedError):

@@ -33,6 +33,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.commands import CheckLesson
 from tutor.protocol.events import CommandDone, Event, Finding, RunFailed
 from tutor.protocol.frame import Remark
+from tutor.wording.engine_notes import error_text
 
 SOUND = "y_pred = 1"
 KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"
@@ -149,7 +150,7 @@ def test_a_lost_connection_ends_the_command_with_one_line_that_names_the_host(wh
             code = f"import os, time\nos.kill({ssh.pid}, 9)\ntime.sleep(99)"
         with pytest.raises(EngineError, match=HOST) as lost:
             found(client, code)
-        assert str(lost.value).isprintable()
+        assert error_text(lost.value).isprintable()
 
 
 def test_a_copy_that_a_lesson_makes_of_its_process_says_nothing(client: CommandClient) -> None:
@@ -187,7 +188,7 @@ def test_a_failure_is_the_lessons_own_lines_or_a_code() -> None:
 def test_a_process_that_can_not_start_is_told() -> None:
     with (
         CommandClient([sys.executable, "-c", "raise OSError('no torch')"]) as client,
-        pytest.raises(EngineError, match="could not start: OSError: no torch"),
+        pytest.raises(EngineError, match=r"not_started.*OSError: no torch"),
     ):
         found(client, SOUND)
 

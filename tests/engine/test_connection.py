@@ -38,6 +38,7 @@ from tutor.protocol.events import CommandRefused, EngineReady, Event, FrameShown
 from tutor.protocol.far_end import Hello
 from tutor.protocol.frame import Position, Remark
 from tutor.training import devices
+from tutor.wording.engine_notes import error_text
 
 
 class Far:
@@ -100,39 +101,41 @@ SAME = Hello(Hello.here().version, "another")
 
 
 @pytest.mark.parametrize(
-    ("before", "named"),
+    ("before", "code", "named"),
     [
-        ("exit 127", "TUTOR_REMOTE"),
-        ("exit 255", HOST),
-        ("exit 1", "TUTOR_REMOTE"),
-        ("yes", "engine"),
-        (saying(OLDER), "0.0.1"),
-        (saying(SAME), "build"),
-        ("echo 'tutor-engine {}'; sleep 99", "unknown"),
-        ("echo 'tutor-engine \x1b[31m'; sleep 99", "unknown"),
+        ("exit 127", "no_far_tutor", "TUTOR_REMOTE"),
+        ("exit 255", "no_connection", HOST),
+        ("exit 1", "far_tutor_ended", "TUTOR_REMOTE"),
+        ("yes", "no_hello", "engine"),
+        (saying(OLDER), "other_version", "0.0.1"),
+        (saying(SAME), "other_build", "build"),
+        ("echo 'tutor-engine {}'; sleep 99", "other_version", "?"),
+        ("echo 'tutor-engine \x1b[31m'; sleep 99", "other_version", "?"),
     ],
 )
 def test_a_far_end_that_can_not_serve_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, before: str, named: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, before: str, code: str, named: str
 ) -> None:
     monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.2)
     pretend(monkeypatch, tmp_path, before=before)
-    with pytest.raises(EngineError, match=named) as told:
+    with pytest.raises(EngineError, match=code) as told:
         Connection(HOST)
-    assert str(told.value).isprintable()
+    text = error_text(told.value)
+    assert named in text
+    assert text.isprintable()
 
 
 def test_a_missing_ssh_and_a_host_that_is_an_option_are_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TUTOR_SSH", "no-such-ssh -p 22")
-    with pytest.raises(EngineError, match="no-such-ssh"):
+    with pytest.raises(EngineError, match=r"no_ssh.*no-such-ssh"):
         Connection(HOST)
     monkeypatch.setenv("TUTOR_SSH", "ssh 'half")
-    with pytest.raises(EngineError, match="TUTOR_SSH"):
+    with pytest.raises(EngineError, match="unreadable_ssh"):
         Connection(HOST)
     monkeypatch.delenv("TUTOR_SSH")
-    with pytest.raises(EngineError, match="no name of a host"):
+    with pytest.raises(EngineError, match="no_host_name"):
         Connection("-oProxyCommand=true")
     with pytest.raises(SystemExit) as ended:
         main(["devices", "--on=-oProxyCommand=true"])

@@ -240,7 +240,7 @@ class FakeEngine:
         """Nothing to connect to; the answers are as before."""
         self.reconnected += 1
         if self.refuses_connection:
-            raise EngineError(self.refuses_connection)
+            raise EngineError("text", text=self.refuses_connection)
         self._lost = None
         self.get_ready()
         self.tell(self.shown())

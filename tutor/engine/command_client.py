@@ -201,7 +201,7 @@ class _Child:
             self._check_connection()
             why = self.process.last_error()
             self.end()
-            raise EngineError(f"the process that runs lessons could not start: {why}")
+            raise EngineError("not_started", error=why)
         self.part = LessonPart()
         self.process.send(command)
 
@@ -270,8 +270,7 @@ class _Child:
             not self.process.ended_for
             and "Traceback (most recent call last)" in self.process.error_text()
         ):
-            why = self.process.last_error()
-            raise EngineError(f"{lesson.path}: the process that runs lessons failed: {why}")
+            raise EngineError("failed", path=str(lesson.path), error=self.process.last_error())
         return how
 
     def _check_connection(self) -> None:

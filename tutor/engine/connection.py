@@ -59,8 +59,8 @@ MOST_BEFORE_HELLO = 2**16
 """Bytes that a shell's start files may print before the far end says hello."""
 _LONGEST_ERRORS = 4000
 
-_NOT_FOUND, _NO_CONNECTION = 127, 255
-"""Exit statuses of ssh: the shell there has not found the command; ssh itself has failed."""
+_WITHOUT_HELLO = {127: "no_far_tutor", 255: "no_connection"}
+"""By exit status: the shell there has not found the command; ssh itself has failed."""
 
 # Ctrl+C at a terminal is meant for the tutor, which ends ssh if that is what it means.
 _UNINTERRUPTED = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
@@ -91,13 +91,11 @@ def ssh_command(host: str) -> list[str]:
     try:
         ssh = shlex.split(os.environ.get("TUTOR_SSH", "")) or ["ssh"]
     except ValueError as error:
-        raise EngineError(f"TUTOR_SSH can't be read as a command: {error}") from None
+        raise EngineError("unreadable_ssh", error=str(error)) from None
     if host.startswith("-"):  # it would be an option
-        raise EngineError(f"{host!r} is no name of a host")
+        raise EngineError("no_host_name", host=host)
     if shutil.which(ssh[0]) is None:
-        raise EngineError(
-            f"{ssh[0]} is not found: install it (openssh-client), or name another in TUTOR_SSH"
-        )
+        raise EngineError("no_ssh", program=ssh[0])
     return [*ssh, *_ALIVE, host, f"{_far_tutor()} engine"]
 
 
@@ -163,37 +161,22 @@ class Connection:
                 break
             size += len(line)
             if size > MOST_BEFORE_HELLO:
-                raise EngineError(
-                    f"{self.host} answers with something else than `{_far_tutor()} engine`: does a "
-                    "start file of the shell there print to standard output?"
-                )
+                raise EngineError("no_hello", host=self.host, tutor=_far_tutor())
         else:
-            raise EngineError(f"{self.host}: {self._why_ended()}")
+            raise self._no_hello()
         there, here = Hello.from_line(line), Hello.here()
         if there != here:
-            version = one_line(there.version) if there else "unknown"
-            build = "" if version != __version__ else ", of another build"
-            same = "the same build" if build else f"tutor {__version__}"
-            raise EngineError(
-                f"{self.host} has tutor {version}{build}; here is {__version__}: install {same} "
-                "there, or name another one there: TUTOR_REMOTE=/path/to/tutor"
-            )
+            version = there.version if there else "?"
+            code = "other_build" if version == __version__ else "other_version"
+            raise EngineError(code, host=self.host, version=version, here=__version__)
 
-    def _why_ended(self) -> str:
+    def _no_hello(self) -> EngineError:
         """The reason why ssh has ended without a Hello."""
-        status, far = self._wait_for_ssh(), _far_tutor()
+        status = self._wait_for_ssh()
         self._listener.join(CLOSE_SECONDS)  # ssh's own words come first
-        if status == _NO_CONNECTION:
-            return f"no connection; does `ssh {self.host}` work?"
-        if status == _NOT_FOUND:
-            return (
-                f"`{far}` is not found there: install tutor {__version__} there, or say where it "
-                "is: TUTOR_REMOTE=/path/to/tutor"
-            )
-        return (
-            f"`{far} engine` ended with status {status} there and did not answer: install tutor "
-            f"{__version__} there, or name it: TUTOR_REMOTE=/path/to/tutor"
-        )
+        code = _WITHOUT_HELLO.get(status, "far_tutor_ended")
+        values = {"tutor": _far_tutor(), "status": status, "here": __version__}
+        return EngineError(code, host=self.host, **values)
 
     def _wait_for_ssh(self) -> int:
         """Wait for the end of ssh, and end it if that takes long; returns its exit status."""
@@ -281,16 +264,19 @@ class Connection:
         if process is not None:
             process.lose(self.lost)
 
-    def _why_lost(self) -> str:
+    def _why_lost(self) -> Remark:
         """The reason why nothing more is heard."""
         try:
             status = self._ssh.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
-            return "it does not answer"
+            return Remark("no_answer")
         self._listener.join(CLOSE_SECONDS)
         said = [line for line in self._errors.splitlines() if line.strip()]
-        how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        return one_line(said[-1].strip(" .")) if said else f"ssh ended {how}"
+        if said:
+            return Remark("text", {"text": one_line(said[-1].strip(" ."))})
+        if status < 0:
+            return Remark("ssh_killed", {"signal": -status})
+        return Remark("ssh_ended", {"status": status})
 
     def _hear(self, line: bytes) -> None:
         process = self._process
@@ -329,6 +315,7 @@ class RemoteProcess(LessonProcess):
         self._connection = connection
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._errors = ""
+        self._not_started: Remark | None = None
         self._status = 0
         self._is_over = threading.Event()
         self._has_dumped = threading.Event()
@@ -352,6 +339,7 @@ class RemoteProcess(LessonProcess):
     def take_end(self, over: ProcessOver) -> None:
         """Take in that it has ended."""
         self._status, self._errors = over.status, over.errors
+        self._not_started = over.not_started
         self.ended_for = self.ended_for or over.ended_for
         self._finish()
 
@@ -383,6 +371,10 @@ class RemoteProcess(LessonProcess):
     def error_text(self) -> str:
         """The last of what it wrote to where errors go, as of its last stack or its end."""
         return self._errors
+
+    def last_error(self) -> Remark:
+        """The last line of that, or the reason why it could not be started."""
+        return self._not_started or super().last_error()
 
     @property
     def is_alive(self) -> bool:

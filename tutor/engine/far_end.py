@@ -35,6 +35,7 @@ from tutor.protocol.far_end import (
     StartProcess,
     far_message,
 )
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
 
 LAST_WORDS = 5.0
@@ -108,7 +109,7 @@ class FarEnd:
         try:
             process = Process()
         except EngineError as error:
-            self._answers.put(ProcessOver(number, 1, "", str(error)))
+            self._answers.put(ProcessOver(number, 1, "", "", Remark.of(error)))
             return
         with self._writing:
             self._process = process

@@ -64,10 +64,7 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 def lost_error(lost: Remark) -> EngineError:
     """The error of a command that waits for an answer when the connection is lost."""
-    return EngineError(
-        f"the connection to {lost.values['host']} is lost ({lost.values['reason']}), and what ran "
-        "there has ended: give the command again"
-    )
+    return EngineError("command_lost", **lost.values)
 
 
 class LessonProcess(ABC):
@@ -97,10 +94,10 @@ class LessonProcess(ABC):
     def error_text(self) -> str:
         """The last of what it wrote to where errors go."""
 
-    def last_error(self) -> str:
+    def last_error(self) -> Remark:
         """The last line that it wrote to where errors go."""
         lines = self.error_text().strip().splitlines()
-        return lines[-1] if lines else "it ended without an error message"
+        return Remark("text", {"text": lines[-1]}) if lines else Remark("no_error_text")
 
     def place(self, lesson: Lesson) -> LastPlace | None:
         """The place in the lesson's code, by the last stack that the process wrote."""

@@ -62,10 +62,8 @@ def allowed_megabytes() -> int:
         return DEFAULT_MEGABYTES
     is_number = asked.isascii() and asked.isdecimal() and len(asked) <= len(str(MOST_MEGABYTES))
     if not is_number or not LEAST_MEGABYTES <= int(asked) <= MOST_MEGABYTES:
-        raise EngineError(
-            f"TUTOR_MEMORY_MB is {one_line(asked)[:30]!r}: set it to a whole number of megabytes "
-            f"from {LEAST_MEGABYTES} to {MOST_MEGABYTES}, or leave it unset"
-        )
+        limits = {"least": LEAST_MEGABYTES, "most": MOST_MEGABYTES}
+        raise EngineError("bad_memory_limit", asked=one_line(asked)[:30], **limits)
     return int(asked)
 
 
@@ -136,7 +134,7 @@ class Process(LessonProcess):
             )
         except OSError as error:
             os.close(self._lifeline)
-            raise EngineError(f"the process that runs lessons can't be started: {error}") from error
+            raise EngineError("not_startable", error=str(error)) from error
         finally:
             os.close(their_end)
         self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()

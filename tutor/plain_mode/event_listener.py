@@ -114,7 +114,7 @@ class EventListener:
         is_owed = self._session.receive(event)
         if isinstance(event, ProcessEnded):
             if not event.restarting and not (self._session.lost and self._is_attended):
-                raise EngineError(process_end(event))
+                raise EngineError("text", text=process_end(event))
             self.is_coming_back = event.restarting
         elif isinstance(event, FrameShown | CommandRefused | LessonFailed):
             self.is_coming_back = False

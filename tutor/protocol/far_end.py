@@ -16,6 +16,7 @@ import msgspec
 from tutor import __version__
 from tutor.protocol.commands import Command
 from tutor.protocol.events import Event
+from tutor.protocol.frame import Remark
 
 HELLO = b"tutor-engine "
 MARK = b"!"
@@ -123,6 +124,8 @@ class ProcessOver(FarMessage, frozen=True):
     status: int
     ended_for: str
     errors: str
+    not_started: Remark | None = None
+    """The reason why it could not be started."""
 
 
 class DevicesListed(FarMessage, frozen=True):

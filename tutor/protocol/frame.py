@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tutor.errors import Refused
+from tutor.errors import EngineError, Refused
 from tutor.plain import LONGEST, shortened
 
 MAX_ELEMENTS = 64
@@ -26,8 +26,8 @@ class Remark(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, error: Exception) -> Remark:
-        """The refusal; the code `text` for the words of a lesson's own error, or of the system."""
-        if isinstance(error, Refused):
+        """The error's own code; `text` for the words of a lesson's own error, or of the system."""
+        if isinstance(error, Refused | EngineError):
             return cls(error.code, error.values)
         return cls("text", {"text": shortened(str(error), 2 * LONGEST)})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tutor.errors import Refused, TutorError
+from tutor.errors import EngineError, Refused, TutorError
 from tutor.lesson.model import WANTED, Lesson
 from tutor.plain import one_line
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
@@ -130,7 +130,46 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     "exited": "the process exited with status {status}",
     "killed": "the process was ended by {signal}",
+    "not_startable": "the process that runs lessons can't be started: {error}",
+    "failed": "{path}: the process that runs lessons failed: {error}",
+    "no_error_text": "it ended without an error message",
+    "bad_memory_limit": (
+        "TUTOR_MEMORY_MB is {asked!r}: set it to a whole number of megabytes from {least} to "
+        "{most}, or leave it unset"
+    ),
+    # ── Of the connection to another machine
     "connection_lost": "the connection to {host} is lost ({reason})",
+    "command_lost": (
+        "the connection to {host} is lost ({reason}), and what ran there has ended: "
+        "give the command again"
+    ),
+    "no_answer": "it does not answer",
+    "ssh_ended": "ssh ended with status {status}",
+    "ssh_killed": "ssh ended by signal {signal}",
+    "unreadable_ssh": "TUTOR_SSH can't be read as a command: {error}",
+    "no_host_name": "{host!r} is no name of a host",
+    "no_ssh": "{program} is not found: install it (openssh-client), or name another in TUTOR_SSH",
+    "no_hello": (
+        "{host} answers with something else than `{tutor} engine`: does a start file of the shell "
+        "there print to standard output?"
+    ),
+    "no_connection": "{host}: no connection; does `ssh {host}` work?",
+    "no_far_tutor": (
+        "{host}: `{tutor}` is not found there: install tutor {here} there, or say where it is: "
+        "TUTOR_REMOTE=/path/to/tutor"
+    ),
+    "far_tutor_ended": (
+        "{host}: `{tutor} engine` ended with status {status} there and did not answer: "
+        "install tutor {here} there, or name it: TUTOR_REMOTE=/path/to/tutor"
+    ),
+    "other_version": (
+        "{host} has tutor {version}; here is {here}: install tutor {here} there, "
+        "or name another one there: TUTOR_REMOTE=/path/to/tutor"
+    ),
+    "other_build": (
+        "{host} has tutor {version}, of another build; here is {here}: install the same build "
+        "there, or name another one there: TUTOR_REMOTE=/path/to/tutor"
+    ),
     "closed_pipe": "the process closed the tutor's own pipe and was ended",
     "wrote_into_pipe": "the process wrote into the tutor's own pipe and was ended",
 }
@@ -148,8 +187,9 @@ _ABORTS: Mapping[str, str] = {
 
 
 def error_text(error: TutorError) -> str:
-    """The text of an error; of a refusal, its sentence."""
-    return note_text(Remark.of(error)) if isinstance(error, Refused) else str(error)
+    """The text of an error; of one that has a code, its sentence."""
+    has_code = isinstance(error, Refused | EngineError)
+    return note_text(Remark.of(error)) if has_code else str(error)
 
 
 def note_text(note: Remark) -> str:
