@@ -17,16 +17,6 @@ class LessonError(TutorError):
     """A lesson that can't be read, found or trusted."""
 
 
-class LessonMissingError(LessonError):
-    """A lesson that is not there. Its text ends with the command that lists lessons."""
-
-    def __init__(self, reason: str) -> None:
-        mark = "" if reason.endswith("?") else ";"
-        super().__init__(f"{reason}{mark} `tutor list` shows the lessons")
-        self.reason = reason
-        """The text without that command."""
-
-
 class ScriptError(LessonError):
     """A script or notebook that can't be read, or that has no loop to step."""
 
@@ -41,6 +31,10 @@ class CodedError(TutorError):
     def __init__(self, code: str, **values: object) -> None:
         super().__init__(f"{code}: {values}")
         self.code, self.values = code, values
+
+
+class LessonFileError(CodedError, LessonError):
+    """A lesson's file that can't be found, read or trusted."""
 
 
 class Refused(CodedError, RunError):

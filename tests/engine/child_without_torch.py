@@ -75,7 +75,8 @@ def check(command: CheckLesson, send: Callable[[Event], None]) -> None:
     code = compile("\n" * (fence.line - 1) + fence.code, str(command.lesson.path), "exec")
     exec(code, {"__name__": "lesson"})
     path = str(command.lesson.path)
-    send(Finding(path=path, line=fence.line, message="all that was asked for has run"))
+    note = Remark("text", {"text": "all that was asked for has run"})
+    send(Finding(path=path, line=fence.line, what=note))
     if command.with_answers:
         send(AnswerComputed(text="an-exercise: 3"))
 

@@ -33,7 +33,8 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.commands import CheckLesson
 from tutor.protocol.events import CommandDone, Event, Finding, RunFailed
 from tutor.protocol.frame import Remark
-from tutor.wording.engine_notes import error_text
+from tutor.wording.check_findings import check_line
+from tutor.wording.notices import error_text
 
 SOUND = "y_pred = 1"
 KEY = f"import os, signal; os.kill({os.getpid()}, signal.SIGALRM)"
@@ -73,13 +74,13 @@ def predicting(code: str, path: str = "test.md") -> Lesson:
 
 def found(client: CommandClient, code: str, seconds: float = 60.0) -> str:
     (finding,) = findings(client, predicting(code), seconds=seconds).findings
-    return str(finding)
+    return check_line(finding)
 
 
 def test_a_lesson_with_a_path_that_is_not_utf_8_is_checked(client: CommandClient) -> None:
     path = os.fsdecode(b"a folder\xff/b \xfe.md")
     (finding,) = findings(client, predicting(SOUND, path)).findings
-    assert str(finding) == "a folder?/b ?.md:16: all that was asked for has run"
+    assert check_line(finding) == "a folder?/b ?.md:16: all that was asked for has run"
 
 
 def test_nothing_that_a_lesson_prints_gets_out_and_nothing_typed_gets_in(
@@ -172,7 +173,7 @@ def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label
         (finding,) = findings(client, parse(lesson_text(front), Path("test.md"))).findings
     line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
     expected = f"test.md:{line}: mode autograd, the value of {label} did not come to"
-    assert str(finding).startswith(expected)
+    assert check_line(finding).startswith(expected)
 
 
 def test_a_failure_is_the_lessons_own_lines_or_a_code() -> None:
@@ -226,7 +227,7 @@ def test_what_a_lesson_prints_is_neither_kept_nor_encoded_and_much_is_told() -> 
         events += checked(predicting(printing + text))
     (note,) = (event for event in events if isinstance(event, Finding))
     assert note.is_note
-    assert "characters, which are not shown" in note.message
+    assert note.what.code == "printed_much"
 
 
 @pytest.mark.usefixtures("_unlimited")

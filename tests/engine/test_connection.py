@@ -38,7 +38,7 @@ from tutor.protocol.events import CommandRefused, EngineReady, Event, FrameShown
 from tutor.protocol.far_end import Hello
 from tutor.protocol.frame import Position, Remark
 from tutor.training import devices
-from tutor.wording.engine_notes import error_text
+from tutor.wording.notices import error_text
 
 
 class Far:

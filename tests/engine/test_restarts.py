@@ -24,7 +24,7 @@ from tutor.protocol.events import (
     StoppedAt,
 )
 from tutor.protocol.frame import Change, Position, Remark, is_same
-from tutor.wording.engine_notes import error_text
+from tutor.wording.notices import error_text
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
 

@@ -21,6 +21,7 @@ from tutor.protocol.events import Finding
 from tutor.training import devices
 from tutor.training.run import Run
 from tutor.validation.lesson_check import findings
+from tutor.wording.check_findings import check_line, check_message
 
 QUICK = ("one-weight", "cpu-and-gpu", "broadcasting", "detach")
 """Lessons that are checked on the stand-in, too. (All pass there; that takes some minutes.)"""
@@ -28,7 +29,7 @@ QUICK = ("one-weight", "cpu-and-gpu", "broadcasting", "detach")
 
 def faults(path: Path, device: str) -> list[str]:
     found = findings(shipped.read_once(path), device=device)
-    return [str(finding) for finding in found if not finding.is_note]
+    return [check_line(finding) for finding in found if not finding.is_note]
 
 
 @pytest.mark.gpu
@@ -70,7 +71,7 @@ def test_figures_that_differ_by_more_than_rounding_are_found() -> None:
     with stand_in() as device:
         setup = ON_A_DEVICE["Setup"] + "\n" + factor
         (wrong,) = found(device, Setup=setup.format("1.0001"), Predict="y_pred = f * w * x")
-        assert "after epoch 1, loss is" in wrong.message
+        assert "after epoch 1, loss is" in check_message(wrong)
         assert found(device, Setup=setup.format("1 + 1e-7"), Predict="y_pred = f * w * x") == []
         assert found("cpu", Setup=setup.format("1.0001"), Predict="y_pred = f * w * x") == []
 
@@ -83,7 +84,7 @@ def test_a_value_that_only_the_cpu_has_is_found() -> None:
     lesson = parse(lesson_text(front, **{**ON_A_DEVICE, "Setup": setup}), Path("test.md"))
     with stand_in() as device:
         (wrong,) = findings(lesson, device=device)
-    assert "first has no value" in wrong.message
+    assert "first has no value" in check_message(wrong)
     assert list(findings(lesson)) == []
 
 
@@ -94,7 +95,7 @@ def test_a_lesson_that_needs_float64_on_its_device_is_found_where_there_is_none(
     )
     with stand_in(has_float64=False) as device:
         (wrong,) = found(device, Setup=setup)
-    assert "Setup raised TypeError" in wrong.message
+    assert "Setup raised TypeError" in check_message(wrong)
     with stand_in() as device:
         assert found(device, Setup=setup) == []
 

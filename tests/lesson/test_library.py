@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tutor.errors import LessonError
+from tutor.errors import LessonFileError
 from tutor.lesson import library
 from tutor.lesson.languages import language_of_locale
+from tutor.lesson.library import Fault
+from tutor.wording.notices import error_text
 
 
 def put(
@@ -93,13 +95,12 @@ def test_a_broken_file_is_a_headline_with_its_fault_and_the_list_goes_on(shelf: 
     (shelf / "folder.md").mkdir()
     (shelf / "gone.md").symlink_to(shelf / "nowhere")
     good, *broken = library.headlines()
-    assert (good.slug, good.diagnostic) == ("good", "")
+    assert (good.slug, good.fault) == ("good", None)
     assert [h.slug for h in broken] == ["bad", "binary", "folder", "gone"]
     assert broken[0].title == "bad"
-    assert broken[0].diagnostic.startswith(f"{shelf}/bad.md:1: no front matter")
-    assert "not UTF-8" in broken[1].diagnostic
-    assert "directory" in broken[2].diagnostic
-    assert "no such file" in broken[3].diagnostic
+    faults = [h.fault for h in broken if h.fault is not None]
+    assert [fault.code for fault in faults] == ["text", "not_utf8", "is_folder", "no_file"]
+    assert faults[0].values["text"].startswith(f"{shelf}/bad.md:1: no front matter")
 
 
 def test_subfolders_readmes_and_other_files_are_no_lessons(shelf: Path) -> None:
@@ -132,17 +133,17 @@ def test_a_file_of_the_learner_never_hides_a_shipped_lesson(shelf: Path) -> None
     mine = put(own_folder(shelf), "xor", 0)
     assert library.find("xor") == shipped
     first, second = library.headlines()
-    assert (first.path, first.diagnostic) == (shipped, "")
+    assert (first.path, first.fault) == (shipped, None)
     assert second.path == mine
-    assert "already named `xor`; rename this one" in second.diagnostic
+    assert second.fault == Fault("name_taken", {"path": str(mine), "slug": "xor"})
 
 
 def test_a_name_that_is_nearly_right_gets_a_hint(shelf: Path) -> None:
     put(shelf, "thermometer")
-    with pytest.raises(LessonError, match=r"did you mean `thermometer`\? `tutor list` shows"):
-        library.find("termometer")
-    with pytest.raises(LessonError, match=r"no file ./thermometer.md; did you mean `thermometer`"):
-        library.find("./thermometer.md")
+    for name, code in (("termometer", "no_lesson"), ("./thermometer.md", "no_path")):
+        with pytest.raises(LessonFileError) as caught:
+            library.find(name)
+        assert (caught.value.code, caught.value.values["near"]) == (code, ["thermometer"])
 
 
 @pytest.mark.parametrize("name", ["", "no\0such", "x" * 300, "\x1b[31m", "README", "../x"])
@@ -151,10 +152,10 @@ def test_a_name_that_is_nothing_is_one_plain_line(
 ) -> None:
     put(shelf, "README")
     monkeypatch.chdir(shelf)  # what lies about where the tests are run is not its business
-    with pytest.raises(LessonError) as caught:
+    with pytest.raises(LessonFileError) as caught:
         library.find(name)
-    assert str(caught.value).isprintable()
-    assert "`tutor list`" in str(caught.value)
+    assert error_text(caught.value).isprintable()
+    assert "`tutor list`" in error_text(caught.value)
 
 
 # ── Languages ───────────────────────────────────────────────────────────────────────
@@ -198,7 +199,8 @@ def test_the_learner_may_translate_a_shipped_lesson_but_never_replace_one(shelf:
     put(shelf / "zh", "xor", 1)
     *_, mine = library.headlines("zh")
     assert mine.path == first
-    assert "already named `xor`" in mine.diagnostic
+    assert mine.fault is not None
+    assert mine.fault.code == "name_taken"
 
 
 def test_a_path_brings_the_translations_beside_it(

@@ -30,6 +30,7 @@ from tutor.training.probe import Probe
 from tutor.training.run import Run
 from tutor.validation.exercise_check import check_exercises
 from tutor.validation.exercise_trial import ExerciseTrial
+from tutor.wording.check_findings import check_line
 
 each_lesson = pytest.mark.parametrize("slug", [path.stem for path in shipped.ORIGINALS])
 
@@ -100,7 +101,7 @@ class GradedLesson(msgspec.Struct):
         """The lesson from a start that is one float32 step away."""
         lesson, programs = moved(shipped.lesson(slug)), shipped.programs(slug)
         trials = [ExerciseTrial(lesson, programs, exercise) for exercise in lesson.exercises]
-        found = [str(finding) for finding in check_exercises(lesson, programs)]
+        found = [check_line(finding) for finding in check_exercises(lesson, programs)]
         return cls(found, [list(answers(trial)) for trial in trials])
 
 

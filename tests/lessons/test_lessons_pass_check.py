@@ -10,13 +10,14 @@ from tests import shipped
 from tutor.lesson.library import original_of
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.validation.lesson_check import check
+from tutor.wording.check_findings import check_line
 
 
 @pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
 def test_a_shipped_lesson_passes_check(path: Path) -> None:
     lesson = shipped.read_once(path)
     found = [*lesson.remarks, *diagnostics_beside_others(lesson), *check(lesson)]
-    assert [str(finding) for finding in found] == []
+    assert [check_line(finding) for finding in found] == []
 
 
 @pytest.mark.parametrize("path", shipped.TRANSLATIONS, ids=lambda path: path.stem)
@@ -24,4 +25,4 @@ def test_a_translation_runs_the_code_of_its_original_and_asks_the_same(path: Pat
     lesson = shipped.read_once(path)
     assert original_of(path) == shipped.FOLDER / path.name
     found = [*lesson.remarks, *diagnostics_beside_others(lesson)]
-    assert [str(finding) for finding in found] == []
+    assert [check_line(finding) for finding in found] == []

@@ -34,7 +34,7 @@ def open_lesson(*exercises: Exercise):
 
     def opened(name: str) -> Lesson:
         slug = name.rpartition("/")[2].removesuffix(".md")
-        if slug not in [h.slug for h in HEADLINES if not h.diagnostic]:
+        if slug not in [h.slug for h in HEADLINES if not h.fault]:
             raise LessonError(f"no lesson is named `{name}`")
         base = lesson(slug)
         if not exercises:

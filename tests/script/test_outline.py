@@ -17,7 +17,7 @@ import pytest
 from tutor.script.loops import outline_of
 from tutor.script.outline import Refusal, TrainingLoop
 from tutor.script.phases import place_of
-from tutor.wording.script_notes import refusal_text
+from tutor.wording.file_faults import refusal_text
 
 _TEXT = Path(__file__).with_name("outline_scripts.txt").read_text(encoding="utf-8")
 SCRIPTS = {

@@ -55,7 +55,7 @@ def lesson(request: pytest.FixtureRequest, write_lesson: Callable[..., Lesson]) 
 
 
 def test_it_passes_check(lesson: Lesson) -> None:
-    assert [finding.message for finding in check(lesson)] == []
+    assert [finding.what for finding in check(lesson)] == []
 
 
 def test_back_and_forward_are_the_same_frames(lesson: Lesson) -> None:

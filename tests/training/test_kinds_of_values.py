@@ -22,11 +22,12 @@ from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import RunError
 from tutor.export.formats import script
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, is_same
+from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.values import is_finite, to_numpy, value_of
 from tutor.validation.lesson_check import check
+from tutor.wording.check_findings import check_message
 
 Write = Callable[..., Lesson]
 
@@ -87,7 +88,7 @@ def trained(request: pytest.FixtureRequest, write_lesson: Write) -> Lesson:
 
 
 def test_it_passes_check(trained: Lesson) -> None:
-    assert [finding.message for finding in check(trained)] == []
+    assert [finding.what for finding in check(trained)] == []
 
 
 def test_going_back_shows_the_same_frames(trained: Lesson) -> None:
@@ -218,7 +219,7 @@ def test_a_parameter_that_can_not_be_trained_is_named(write_lesson: Write, code:
     nothing = dict.fromkeys(["Predict", "Update", "Reset"], "1")
     lesson = write_lesson(Setup=code, **nothing, Gradient="dw = 0.0", Loss="loss = 1.0")
     (finding,) = check(lesson)
-    assert REFUSED[code] in finding.message
+    assert REFUSED[code] in check_message(finding)
     assert lesson.source.split("\n")[finding.line - 1] == "## Setup"
 
 
@@ -233,7 +234,7 @@ LOSSES = {
 def test_a_loss_that_is_no_single_number_is_refused(write_lesson: Write, code: str) -> None:
     lesson = write_lesson(Loss=code, Gradient="back.backward()")
     (finding,) = check(lesson)
-    assert LOSSES[code] in finding.message
+    assert LOSSES[code] in check_message(finding)
     run = Run(programs_of(lesson))
     run.run(3)
     assert run.diverged_at is None
@@ -244,7 +245,7 @@ def test_the_elements_of_a_large_parameter_are_sampled_and_it_is_said(write_less
     lesson = write_lesson(Setup=code, Loss="loss = ((y_pred - 2) ** 2).sum() / 1000")
     (note,) = check(lesson)
     assert note.is_note
-    assert note.message == "the gradient was checked at 64 of the 1000 numbers of w"
+    assert note.what == Remark("sampled", {"samples": [(64, 1000, "w")]})
     wrong = lesson.source.replace("loss.backward()", "loss.backward()\nw.grad[500:] *= 2")
     from tutor.lesson.document import parse
 
@@ -285,7 +286,7 @@ def test_memory_that_does_not_do_for_a_check_is_told(
 
     monkeypatch.setattr("tutor.validation.lesson_check.gradients_by_differences", gradients)
     (finding,) = check(write_lesson())
-    assert "set TUTOR_MEMORY_MB" in finding.message
+    assert finding.what.code == "no_memory"
 
 
 def test_what_a_lesson_replaces_ends_no_process(

@@ -13,6 +13,7 @@ from tutor.lesson.model import Lesson
 from tutor.training import time_limit
 from tutor.training.run import Run
 from tutor.validation.lesson_check import check
+from tutor.wording.check_findings import check_message
 
 ENDLESS = PLAIN["Setup"] + "\ndef endless():\n    while True:\n        pass"
 
@@ -50,7 +51,7 @@ def test_a_watched_expression_without_an_end_is_told_once_on_its_line(
     lesson = write_lesson(watching(expression), Setup=f"import time\n{ENDLESS}")
     (finding,) = check(lesson)
     assert finding.line == line_of(lesson, "count:")
-    assert "count has no value: it did not come to its end within 0.1 s" in finding.message
+    assert "count has no value: it did not come to its end within 0.1 s" in check_message(finding)
 
 
 def test_a_formula_without_an_end_is_told_on_its_line_in_all_modes_at_once(
@@ -61,7 +62,7 @@ def test_a_formula_without_an_end_is_told_on_its_line_in_all_modes_at_once(
     lesson = write_lesson(front, Setup=ENDLESS, Predict=formula)
     (finding,) = check(lesson)
     assert lesson.source.split("\n")[finding.line - 1] in ("$$", "\\boxed{endless()}")
-    assert finding.message.startswith("modes autograd, other: endless() has no value")
+    assert check_message(finding).startswith("modes autograd, other: endless() has no value")
 
 
 @pytest.mark.usefixtures("unhurried")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutor.lesson.library import Headline
+from tutor.lesson.library import Fault, Headline
 from tutor.lesson.model import Block, DisplayFormula, Fence, Lesson, Prose, Section
 
 MEAN_SQUARED_ERROR = r"L = \frac{1}{N}\sum_{i=1}^{N} (\hat{y}_i - y_i)^2 = \boxed{loss}"
@@ -68,9 +68,10 @@ def lesson(slug: str = "line", title: str = "A line through the origin") -> Less
     )
 
 
-def headline(slug: str, title: str, diagnostic: str = "") -> Headline:
+def headline(slug: str, title: str, fault: str = "") -> Headline:
     path = Path(f"/lessons/{slug}.md")
-    return Headline(slug, path, title, "One weight learns y = 2x.", 1, MODES, True, diagnostic)
+    wrong = Fault("text", {"text": fault}) if fault else None
+    return Headline(slug, path, title, "One weight learns y = 2x.", 1, MODES, True, wrong)
 
 
 HEADLINES = (

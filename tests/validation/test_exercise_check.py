@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import FRONT, lesson_text
-from tutor.cli.checking import with_reason
 from tutor.lesson.document import parse, read
 from tutor.lesson.model import Lesson
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import programs_of
 from tutor.validation.exercise_check import check_exercises
 from tutor.validation.lesson_check import check
+from tutor.wording.check_findings import check_line
 
 FOLDER = Path(__file__).parents[1] / "broken_exercises"
 BROKEN = sorted(FOLDER.glob("*.md"))
@@ -86,8 +86,8 @@ def lesson(exercises: str, **phases: str) -> Lesson:
 
 def found(path: Path) -> list[str]:
     broken = read(path)
-    findings = map(with_reason, check_exercises(broken, programs_of(broken)))
-    return [str(finding).removeprefix(f"{FOLDER}/") for finding in findings]
+    findings = check_exercises(broken, programs_of(broken))
+    return [check_line(finding).removeprefix(f"{FOLDER}/") for finding in findings]
 
 
 def test_each_broken_exercise_has_its_expected_lines() -> None:
@@ -111,16 +111,14 @@ def test_a_sound_exercise_of_each_kind_is_proven_and_its_code_is_not_heard(
 
 def test_all_that_is_wrong_is_told_at_once_by_check() -> None:
     twice = lesson(SOUND.replace("'-gradient", "'gradient").replace("losses[-1] < 1e-6", "w < 3"))
-    messages = [finding.message for finding in check(twice)]
-    assert messages == [
-        "this wrong answer is right: -20; choose another",
-        "the condition holds from the start; ask for more",
-    ]
+    assert [finding.what.code for finding in check(twice)] == ["wrong_is_right", "met_at_start"]
 
 
 def test_a_mode_that_does_not_run_is_told_once() -> None:
     (finding,) = check(lesson(SOUND, Predict="y_pred = nobody"))
-    assert finding.message.startswith("mode autograd: Predict raised NameError")
+    assert finding.what.modes == ("autograd",)
+    assert finding.what.values["phase"] == "Predict"
+    assert finding.what.values["error"].startswith("NameError")
 
 
 def test_who_stops_a_proof_stops_all_of_it() -> None:

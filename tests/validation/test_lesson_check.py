@@ -10,6 +10,7 @@ from tests.training.conftest import FRONT
 from tutor.lesson.model import Lesson
 from tutor.protocol.events import LessonPart
 from tutor.validation.lesson_check import check, findings
+from tutor.wording.check_findings import check_line, check_message
 
 WATCHING = FRONT.replace("epochs: 10\n", "epochs: 10\nwatch: {z: z}\n")
 
@@ -17,7 +18,7 @@ Write = Callable[..., Lesson]
 
 
 def told(lesson: Lesson) -> list[str]:
-    return [finding.message for finding in check(lesson)]
+    return [check_message(finding) for finding in check(lesson)]
 
 
 @pytest.mark.parametrize("more", ["", "batches: 2\n", "warm_up: 1\nbatches: 2\n"])
@@ -78,7 +79,7 @@ def test_a_misspelt_name_is_told_once_for_all_modes_where_it_is_written(
     )
     code = "y_pred = w * x\n```\n$$\\boxed{y_prd}$$\n```python\n1"
     lesson = write_lesson(front, Predict=code)
-    boxed, watched = map(str, check(lesson))
+    boxed, watched = map(check_line, check(lesson))
     what = "modes autograd, model: half-life has no value: nothing is called `learning_rat`"
     assert watched == f"{lesson.path}:10: {what}; did you mean `learning_rate`?"
     assert "y_prd has no value: nothing is called `y_prd`; did you mean `y_pred`?" in boxed

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from msgspec.structs import replace
-
 from tutor.cli.connecting import connect_as_asked
 from tutor.cli.lessons import trusted
 from tutor.cli.output import word
@@ -29,8 +27,10 @@ from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line, plain
 from tutor.protocol.commands import CheckLesson
 from tutor.protocol.events import AnswerComputed, DeviceDescribed, Event, Finding
+from tutor.protocol.frame import Remark
+from tutor.wording.check_findings import check_line
 from tutor.wording.engine_notes import abort_text, part_text, stopped_at
-from tutor.wording.inspections import remark_text
+from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 
 SECONDS = 60.0
@@ -107,7 +107,7 @@ def _check_wanted(wanted: _Wanted, checker: _Checker) -> int:
         try:
             files.update(dict.fromkeys(wanted.files(name)))
         except LessonError as error:
-            _report(str(error))
+            _report(error_text(error))
             good = False
     if good and not files:
         raise LessonError(f"no lesson is written in {wanted.language}: there is nothing to check")
@@ -181,7 +181,7 @@ class _Checker:
         try:
             lesson = trusted(path, trust_now=self._trust_now)
         except LessonError as error:
-            _report(str(error))
+            _report(error_text(error))
             if isinstance(error, LessonDiagnostics):
                 _report(f"{path}: once that is fixed, the code and the exercises are checked, too")
             return False
@@ -194,7 +194,7 @@ class _Checker:
             answers = result.answers
             self.device = result.device + self._of_host if result.device else self.device
         for finding in found:
-            _report(str(finding))
+            _report(check_line(finding) if isinstance(finding, Finding) else str(finding))
         good = all(isinstance(finding, Finding) and finding.is_note for finding in found)
         if good:
             seconds = time.perf_counter() - started
@@ -239,7 +239,7 @@ def findings(
     def on_event(event: Event) -> None:
         match event:
             case Finding():
-                result.findings.append(with_reason(event))
+                result.findings.append(event)
             case AnswerComputed():
                 result.answers.append(event.text)
             case DeviceDescribed():
@@ -249,21 +249,13 @@ def findings(
         client.do(command, on_event, seconds)
     except LessonAborted as error:
         what = f"{part_text(error.part)} {abort_text(error.how)}"
-        message = f"{what}; nothing more of this lesson was checked"
-        finding = Finding(path=str(lesson.path), line=error.part.line, message=message)
-        result.findings.append(finding)
+        note = Remark("text", {"text": f"{what}; nothing more of this lesson was checked"})
+        result.findings.append(Finding(path=str(lesson.path), line=error.part.line, what=note))
     except KeyboardInterrupt as stopped:
         if where := stopped_at(lesson, stopped):
             _report(f"stopped at {where}")
         raise
     return result
-
-
-def with_reason(finding: Finding) -> Finding:
-    """The finding, its reason in words behind the message."""
-    if finding.why is None:
-        return finding
-    return replace(finding, message=f"{finding.message}: {remark_text(finding.why)}", why=None)
 
 
 def _name(lesson: Lesson) -> str:

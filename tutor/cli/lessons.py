@@ -20,6 +20,8 @@ from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.library import Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import cell_width, json_text, one_line
+from tutor.wording.file_faults import lesson_fault_text
+from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 from tutor.wording.table import WIDEST, columns, cut, first_fitting, padded
 
@@ -47,8 +49,8 @@ def agreed(lesson: Lesson, *, trust_now: bool) -> Lesson:
         return lesson
     if not trust_now and not _says_yes(lesson):
         raise LessonError(f"{_not_ours(lesson)}: read it, then give --trust to let it run")
-    if trouble := trust.trust(lesson):
-        warn(trouble)
+    if (trouble := trust.trust(lesson)) is not None:
+        warn(error_text(trouble))
     return lesson
 
 
@@ -95,7 +97,7 @@ def _as_json(h: Headline) -> dict[str, Any]:
         "builds_on": list(h.builds_on),
         "exercises": [{"id": id_, "kind": kind} for id_, kind in h.exercises],
         "path": str(h.path),
-        **({"fault": h.diagnostic} if h.diagnostic else {}),
+        **({"fault": lesson_fault_text(*h.fault)} if h.fault else {}),
     }
 
 
@@ -108,7 +110,7 @@ def _print_list(headlines: Sequence[Headline]) -> None:
     indent = "" if "" in chapters else "  "
     cells = [tuple(map(one_line, _cells(h))) for h in headlines]
     width = screen() - len(indent)
-    is_long = [h.diagnostic or any(cell_width(text) > WIDEST for text in row[:3])
+    is_long = [h.fault or any(cell_width(text) > WIDEST for text in row[:3])
                for h, row in zip(headlines, cells, strict=True)]  # fmt: skip
 
     def width_of(lines: Sequence[str]) -> int:
@@ -122,7 +124,7 @@ def _print_list(headlines: Sequence[Headline]) -> None:
     for title, found in chapters.items():
         _print_heading(title)
         for h, line in zip(found, drawn, strict=False):
-            print(indent + (line if h.diagnostic else cut(line, width)))
+            print(indent + (line if h.fault else cut(line, width)))
 
 
 def _print_heading(title: str) -> None:
@@ -132,8 +134,8 @@ def _print_heading(title: str) -> None:
 
 def _cells(h: Headline) -> tuple[str, ...]:
     """Slug, title and modes (or what is wrong), then the columns a narrow screen leaves out."""
-    if h.diagnostic:
-        return h.slug, h.title, h.diagnostic
+    if h.fault:
+        return h.slug, h.title, lesson_fault_text(*h.fault)
     exercises = counted(len(h.exercises), "exercise") if h.exercises else ""
     after = f"after {', '.join(h.builds_on)}" if h.builds_on else ""
     return h.slug, h.title, ", ".join(h.modes), exercises, after
@@ -159,7 +161,8 @@ def _print_map(headlines: Sequence[Headline]) -> None:
             _print_heading(chapter)
         after = "also after" if row.depth else "after"
         also = f" ({after} {', '.join(row.also)})" if row.also else ""
-        wrong = row.headline.diagnostic or row.diagnostic
+        fault = row.headline.fault
+        wrong = lesson_fault_text(*fault) if fault else row.diagnostic
         title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
         line = f"{padded(tree, width)}  {one_line(title)}"
         print(line if wrong else cut(line, screen()))

@@ -25,7 +25,7 @@ from tutor.cli.parsers import (
     WITH_SCRIPT,
     make_parser,
 )
-from tutor.errors import FileThere, ProgressError, Refused, RunError, TutorError, UsageError
+from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 from tutor.plain import plain
 
 MOST_CELLS = 1000
@@ -80,11 +80,7 @@ def _fail(error: TutorError, host: str | None = None) -> int:
 
 
 def _text(error: TutorError, host: str | None) -> str:
-    if isinstance(error, ProgressError):
-        from tutor.wording.notices import progress_error_text  # noqa: PLC0415 - likewise
-
-        return progress_error_text(error)
-    from tutor.wording.engine_notes import error_text  # noqa: PLC0415 - likewise
+    from tutor.wording.notices import error_text  # noqa: PLC0415 - likewise
 
     is_of_host = host is not None and isinstance(error, Refused) and error.code == "no_device"
     return (f"{host}: " if is_of_host else "") + error_text(error)

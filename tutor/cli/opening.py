@@ -18,7 +18,7 @@ from tutor.cli.connecting import say_connecting
 from tutor.cli.output import warn
 from tutor.cli.parsers import check_mode, is_script
 from tutor.engine.client import EngineClient
-from tutor.errors import LessonError, RunError
+from tutor.errors import LessonFileError, RunError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.lesson.model import Lesson, ScriptOptions
@@ -194,8 +194,8 @@ def _open_plain(options: argparse.Namespace) -> int:
     start = Start(options.mode, options.device, options.learning_rate, options.seed)
     if options.lesson and not is_script(options.lesson):
         headline = library.headline(library.find(options.lesson, options.lang))
-        if headline.diagnostic:
-            raise LessonError(headline.diagnostic)
+        if headline.fault:
+            raise LessonFileError(headline.fault.code, **headline.fault.values)
         check_mode(options.mode, headline.modes)
     with _engine_and_progress(options.on or "") as (engine, progress_writer):
         if is_script(options.lesson):

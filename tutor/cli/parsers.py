@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 
 from tutor import __version__
@@ -53,38 +54,41 @@ def is_script(name: str | None) -> bool:
 
 
 _EXAMPLES = """examples:
-  tutor                            choose a lesson from the menu
-  tutor xor                        open a lesson
-  tutor ./mine.md --mode model     open a lesson file of your own
-  tutor train.py -- --epochs 3     step a training script of your own
+  tutor                          choose a lesson from the menu
+  tutor xor                      open a lesson
+  tutor ./mine.md --mode model   open a lesson file of your own
+  tutor train.py -- --epochs 3   step a training script of your own
   tutor torchrun --nproc 2 train.py
-                                   the same on two ranks, as torchrun starts it
-  tutor --plain xor                the same in plain lines, formulas in words
-  tutor list                       what there is to learn
-  tutor list --map                 and what builds on what
-  tutor xor --lang zh              the same lesson in Chinese
+                                 the same on two ranks, as torchrun starts it
+  tutor --plain xor              the same in plain lines, formulas in words
+  tutor list                     what there is to learn
+  tutor list --map               and what builds on what
+  tutor xor --lang zh            the same lesson in Chinese
   tutor run thermometer --mode autograd --every 500
-                                   train without a screen
+                                 train without a screen
   tutor run xor --format jsonl | head -3
-                                   the same, for other programs
+                                 the same, for other programs
   tutor run sum-or-mean --compare --epochs 3
-                                   all modes side by side: do their gradients agree?
+                                 all modes: do their gradients agree?
   tutor export xor --mode model -o xor.ipynb
-                                   take it along as a notebook, a script or a table
-  tutor new mine                   write a lesson of your own: mine.md
-  tutor new mine --from train.py   make it from a training script
-  tutor check mine.md              check it
-  tutor progress                   what you have done, and where you left each lesson
-  tutor devices                    where PyTorch can compute
-  tutor --on gpu-box xor           the screen here, the engine on another machine, over ssh
+                                 the lesson as a notebook, a script or a table
+  tutor new mine                 write a lesson of your own: mine.md
+  tutor new mine --from train.py make it from a training script
+  tutor check mine.md            check it
+  tutor progress                 what you have done, where you left each lesson
+  tutor devices                  where PyTorch can compute
+  tutor --on gpu-box xor         the engine on another machine, over ssh
   tutor check --on gpu-box --device cuda
-                                   can that machine do all lessons on its GPU?
+                                 can that machine do all lessons on its GPU?
   python train.py 2>&1 | tutor why
-                                   what an error of PyTorch means, and where it comes from
+                                 what an error of PyTorch means
 
 Lessons of your own are found in the folders that TUTOR_LESSONS names."""
 
 _LANGUAGES = ", ".join(LANGUAGES)
+
+_WIDTH = 78
+"""Cells of a line of a command's description."""
 
 T = TypeVar("T")
 
@@ -111,8 +115,7 @@ def make_parser(command: str = "") -> argparse.ArgumentParser:
     """
     parser = _Parser(
         prog="tutor",
-        usage="tutor [LESSON] [options]\n"
-        "       tutor {list,run,torchrun,export,check,new,progress,devices,why,inspect} …",
+        usage="tutor [LESSON] [options]\n       tutor COMMAND …",
         description="Step through gradient descent, backpropagation and PyTorch's autograd.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -135,7 +138,7 @@ def _command(
     parser = commands.add_parser(
         name,
         help=about,
-        description=about[0].upper() + about[1:] + ".",
+        description=fill(f"{about[0].upper()}{about[1:]}.", _WIDTH),
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -201,7 +204,7 @@ def _add_run(commands: _Commands) -> None:
     parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file")
     _add_host(parser)
     _add_start(parser)
-    _add_length(parser)
+    _add_length(parser, "all; in text without --compare: fewer, the longer it runs")
     _add_script(parser)
     parser.add_argument(
         "--compare",
@@ -228,7 +231,7 @@ def _add_export(commands: _Commands) -> None:
     parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
     _add_host(parser)
     _add_start(parser)
-    _add_length(parser)
+    _add_length(parser, "all")
     parser.add_argument(
         "-o",
         "--output",
@@ -239,14 +242,14 @@ def _add_export(commands: _Commands) -> None:
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
 
 
-def _add_length(parser: argparse.ArgumentParser) -> None:
-    """The options for the length of a run and the epochs that are printed."""
+def _add_length(parser: argparse.ArgumentParser, usual: str) -> None:
+    """The options for the length of a run and its epochs in the figures: the `usual` ones."""
     parser.add_argument("--epochs", type=_count, metavar="N", help="how long (the lesson's own)")
     parser.add_argument(
         "--every",
         type=_count,
         metavar="K",
-        help="print every Kth epoch, and the last (as text: fewer, the longer it runs; else all)",
+        help=f"the figures of every Kth epoch, and of the last ({usual})",
     )
 
 

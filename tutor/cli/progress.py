@@ -31,6 +31,7 @@ from tutor.progress.records import (
 )
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of, read_lines
+from tutor.wording.file_faults import hint_of
 from tutor.wording.notices import progress_error_text, set_aside_text
 from tutor.wording.number_format import counted
 from tutor.wording.table import columns, cut
@@ -95,7 +96,7 @@ def overviews(
 def _in_order(
     found: list[ExerciseSummary], headline: Headline | None
 ) -> tuple[ExerciseSummary, ...]:
-    if headline is None or headline.diagnostic:
+    if headline is None or headline.fault:
         return tuple(found)
     by_id = {exercise.exercise: exercise for exercise in found}
     return tuple(by_id[id_] for id_, _ in headline.exercises if id_ in by_id)
@@ -309,7 +310,7 @@ def _show(store: Store, options: argparse.Namespace) -> None:
     elif found:
         print_table(found, chapters)
     else:
-        usable = [headline.slug for headline in headlines if not headline.diagnostic]
+        usable = [headline.slug for headline in headlines if not headline.fault]
         print("Nothing has been done yet. Type `tutor` to choose a lesson", end="")
         print(f",\nor `tutor {one_line(usable[0])}` to begin with the first." if usable else ".")
 
@@ -356,9 +357,8 @@ def _lesson(store: Store, name: str) -> str:
     known = {record.lesson for record in store.records()}
     slug = library.slug_of(Path(name)) if name.endswith(".md") else name
     if slug not in known and not any(h.slug == slug for h in library.headlines()):
-        near = get_close_matches(slug, known, n=3)
-        hint = f"; did you mean {' or '.join(f'`{one_line(n)}`' for n in near)}?" if near else ""
-        raise UsageError(one_line(f"nothing has been done in a lesson named `{slug}`") + hint)
+        hint = hint_of(get_close_matches(slug, known, n=3))
+        raise UsageError(one_line(f"nothing has been done in a lesson named `{slug}`{hint}"))
     return slug
 
 

@@ -21,8 +21,8 @@ from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import ScriptSource, read_script
 from tutor.session.journal import Journal, script_key
+from tutor.wording.file_faults import refusal_in_source, source_note_text
 from tutor.wording.number_format import counted
-from tutor.wording.script_notes import refusal_in_source, source_note_text
 from tutor.wording.table import columns
 from tutor.wording.torch_errors import torch_error_of
 

@@ -30,8 +30,9 @@ from tutor.script.loops import outline_of
 from tutor.script.outline import Outline
 from tutor.script.source import ScriptSource, read_script
 from tutor.session.session import KNOWN_DEVICES
+from tutor.wording.file_faults import refusal_in_source
+from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
-from tutor.wording.script_notes import refusal_in_source
 
 _KINDS = {".py": script, ".ipynb": notebook}
 _DEVICE = re.compile(rf"({'|'.join(KNOWN_DEVICES)})(:\d+)?\Z")
@@ -112,15 +113,15 @@ def new_command(options: argparse.Namespace) -> int:
     text = text.replace("NAME.md", path.name)
     write(text, path, options.force)
     # The tutor itself wrote this very content, so it may run without a question.
-    trouble = trust.trust(document.parse(text, path))
+    not_remembered = trust.trust(document.parse(text, path))
     print(
         f"{path} is a small lesson that works: open it in your editor and make it yours.\n"
         f"  tutor check {path} --trust          check it (what you have written is run)\n"
         f"  tutor check --watch --trust {path}  check it again each time you save it\n"
         f"  tutor {path}                        see it as a learner does"
     )
-    if trouble:
-        warn(trouble)
+    if not_remembered is not None:
+        warn(error_text(not_remembered))
     return 0
 
 

@@ -145,13 +145,10 @@ def _check(command: CheckLesson, send: Send, part: _Part, capture: Capture) -> N
     lesson, unheard = command.lesson, UnheardOutput()
     with capture.muted(), redirect_stdout(unheard), redirect_stderr(unheard):
         for finding in lesson_check.findings(lesson, part.begin, device):
-            send(replace(finding, message=one_line(finding.message)))
+            send(finding)
         if unheard.characters > MUCH_PRINTED:
-            note = (
-                f"while it was checked, it printed {unheard.characters:,} characters, which are "
-                "not shown: with fewer, the check is faster"
-            )
-            send(Finding(path=str(lesson.path), line=1, message=note, is_note=True))
+            note = Remark("printed_much", {"characters": unheard.characters})
+            send(Finding(path=str(lesson.path), line=1, what=note, is_note=True))
         if command.with_answers:
             for text in lesson_check.answers(lesson):
                 send(AnswerComputed(text=one_line(text)))

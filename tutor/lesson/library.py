@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import platformdirs
 
-from tutor.errors import LessonError, LessonMissingError
+from tutor.errors import LessonFileError
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
 from tutor.lesson.model import LAST, standard_modes
 from tutor.plain import one_line
@@ -30,30 +31,26 @@ BOM = "\ufeff"
 def load(path: Path) -> str:
     """The file's text as it is, byte order mark and carriage returns included.
 
-    Raises LessonError, one line, if the file is missing, not a plain file, empty, too
-    large, unreadable or not UTF-8.
+    Raises LessonFileError if the file is missing, not a plain file, empty, too large, unreadable
+    or not UTF-8.
     """
     try:
         data = _bytes(path)
     except FileNotFoundError:
-        raise LessonMissingError(one_line(f"{path}: there is no such file")) from None
+        raise LessonFileError("no_file", path=str(path)) from None
     except PermissionError:
-        raise _error(path, "you may not read it; change its permissions") from None
+        raise LessonFileError("not_permitted", path=str(path)) from None
     except (OSError, ValueError) as error:  # a ValueError: a path with a NUL character in it
-        reason = getattr(error, "strerror", None) or error
-        raise _error(path, f"it can't be read ({reason})") from None
+        words = str(getattr(error, "strerror", None) or error)
+        raise LessonFileError("unreadable", path=str(path), words=words) from None
     if not data.strip():
-        raise _error(path, "the file is empty; begin it with front matter between --- lines")
+        raise LessonFileError("is_empty", path=str(path))
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise LessonError(
-            one_line(
-                f"{path}:{line}: byte 0x{data[error.start]:02x} at offset {error.start} "
-                "is not UTF-8; save the file as UTF-8"
-            )
-        ) from None
+        at = error.start
+        place = {"line": data.count(b"\n", 0, at) + 1, "offset": at, "byte": data[at]}
+        raise LessonFileError("not_utf8", path=str(path), **place) from None
 
 
 def slug_of(path: Path) -> str:
@@ -69,18 +66,14 @@ def with_plain_newlines(text: str) -> str:
 def _bytes(path: Path) -> bytes:
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise _error(path, "this is a directory; name a .md file in it")
+        raise LessonFileError("is_folder", path=str(path))
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-        raise _error(path, "this is not a plain file; name a .md file")
+        raise LessonFileError("not_plain_file", path=str(path))
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise _error(path, "the file is larger than 256 KB; a lesson is a few pages of text")
+        raise LessonFileError("too_large", path=str(path))
     return data
-
-
-def _error(path: Path, message: str) -> LessonError:
-    return LessonError(one_line(f"{path}: {message}"))
 
 
 _MARKER = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
@@ -126,6 +119,13 @@ FOLDERS = "TUTOR_LESSONS"
 """The environment variable that names more folders of lessons, separated as in PATH."""
 
 
+class Fault(NamedTuple):
+    """A reason why a lesson can't be used: the code of a LessonFileError, and its parameters."""
+
+    code: str
+    values: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Headline:
     """One lesson in a list of lessons."""
@@ -138,8 +138,8 @@ class Headline:
     order: float = LAST
     modes: tuple[str, ...] = ()
     shipped: bool = True
-    diagnostic: str = ""
-    """One line about why it can't be used; empty if its front matter is right."""
+    fault: Fault | None = None
+    """The reason why it can't be used; None if its front matter is right."""
     language: str = ORIGINAL
     """The language of this file."""
     languages: tuple[str, ...] = (ORIGINAL,)
@@ -177,7 +177,7 @@ def is_shipped(path: Path) -> bool:
 def headlines(
     language: str = ORIGINAL, read: Callable[[Path, tuple[str, ...]], Headline] | None = None
 ) -> tuple[Headline, ...]:
-    """One headline for each lesson, by chapter, order and slug, those with diagnostics last.
+    """One headline for each lesson, by chapter, order and slug, those with faults last.
 
     A chapter's place is that of its first shipped lesson; lessons in no chapter follow.
     It is made from the lesson's file in `language` where there is one, else from another, by
@@ -192,7 +192,7 @@ def headlines(
         place = (not h.shipped, h.order)
         places[h.chapter] = min(place, places.get(h.chapter, place)) if h.chapter else places[""]
     return tuple(
-        sorted(found, key=lambda h: (bool(h.diagnostic), places[h.chapter], h.order, h.slug))
+        sorted(found, key=lambda h: (h.fault is not None, places[h.chapter], h.order, h.slug))
     )
 
 
@@ -202,7 +202,7 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     `languages` are those of its translations beside it, where they are not given.
     """
     from tutor.lesson import front_matter  # noqa: PLC0415 - loads the YAML parser
-    from tutor.lesson.model import DiagnosticList  # noqa: PLC0415 - likewise
+    from tutor.lesson.model import DiagnosticList, LessonDiagnostics  # noqa: PLC0415 - likewise
 
     shipped = is_shipped(path)
     languages = languages or tuple(_beside(path))
@@ -211,8 +211,10 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
         diagnostics = DiagnosticList(path)
         front = front_matter.parse(text.split("\n"), diagnostics)
         diagnostics.raise_if_any()
-    except LessonError as error:
-        return _faulty(path, shipped, str(error).split("\n", 1)[0], languages)
+    except LessonFileError as error:
+        return _faulty(path, Fault(error.code, error.values), languages)
+    except LessonDiagnostics as error:
+        return _faulty(path, Fault("text", {"text": str(error.diagnostics[0])}), languages)
     in_file = tuple(fences(text))
     modes = {word for f in in_file if f.info[:1] == ("python",) for word in f.info[1:]}
     return Headline(
@@ -273,10 +275,8 @@ def _named(name: str, slugs: Collection[str]) -> Path:
     path = Path(name)
     if _is_path(name) and _exists(path):
         return path  # reading it shows whether it is a lesson
-    what = f"there is no file {name}" if _is_path(name) else f"no lesson is named `{name}`"
     near = get_close_matches(slug_of(path), slugs, n=3)
-    hint = f"; did you mean {' or '.join(f'`{slug}`' for slug in near)}?" if near else ""
-    raise LessonMissingError(one_line(f"{what}{hint}"))
+    raise LessonFileError("no_path" if _is_path(name) else "no_lesson", name=name, near=near)
 
 
 def _exists(path: Path) -> bool:
@@ -336,18 +336,17 @@ def _is_path(name: str) -> bool:
 
 
 def _shadowed(path: Path) -> Headline:
-    slug = slug_of(path)
-    diagnostic = f"{path}: another lesson is already named `{slug}`; rename this one"
-    return _faulty(path, is_shipped(path), one_line(diagnostic), (language_of(path),))
+    fault = Fault("name_taken", {"path": str(path), "slug": slug_of(path)})
+    return _faulty(path, fault, (language_of(path),))
 
 
-def _faulty(path: Path, shipped: bool, diagnostic: str, languages: tuple[str, ...]) -> Headline:
+def _faulty(path: Path, fault: Fault, languages: tuple[str, ...]) -> Headline:
     return Headline(
         slug_of(path),
         path,
         slug_of(path),
-        shipped=shipped,
-        diagnostic=diagnostic,
+        shipped=is_shipped(path),
+        fault=fault,
         language=language_of(path),
         languages=languages,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from tutor.errors import LessonError
+from tutor.errors import LessonError, LessonFileError
 from tutor.lesson import library
 from tutor.lesson.library import APP, is_shipped
 from tutor.lesson.model import Lesson
@@ -53,10 +53,10 @@ def _is_as_shipped(lesson: Lesson) -> bool:
     return hashlib.sha256(source.encode()).hexdigest() == lesson.digest
 
 
-def trust(lesson: Lesson, store: Path | None = None) -> str:
+def trust(lesson: Lesson, store: Path | None = None) -> LessonFileError | None:
     """Let this exact content run: from now on, or for this session if that can't be written.
 
-    Returns one line on why it is only for this session; empty where it is remembered.
+    Returns the reason why it is only for this session; None where it is remembered.
     """
     _agreed.add(lesson.digest)
     file = store or default_store()
@@ -65,11 +65,9 @@ def trust(lesson: Lesson, store: Path | None = None) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         _append(file, line)
     except OSError as error:
-        return one_line(
-            f"{file} can't be written ({error.strerror or error}): "
-            f"you will be asked about {lesson.path.name} again the next time"
-        )
-    return ""
+        words, name = error.strerror or str(error), lesson.path.name
+        return LessonFileError("not_remembered", file=str(file), words=words, name=name)
+    return None
 
 
 def _append(file: Path, line: bytes) -> None:

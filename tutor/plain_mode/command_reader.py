@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TextIO
 
-from tutor.errors import LessonError, LessonMissingError
+from tutor.errors import LessonError, LessonFileError
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.library import OTHERS
 from tutor.lesson.model import Lesson
@@ -34,6 +34,7 @@ from tutor.session.journal import Journal
 from tutor.session.pending import Engine
 from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session
+from tutor.wording.file_faults import lesson_fault_text
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -195,9 +196,10 @@ class CommandReader:
         except UnclearCommandError as error:
             self._writer.say(str(error))
         except LessonError as error:
-            why = error.reason if isinstance(error, LessonMissingError) else str(error)
-            why = why.replace("`", "")
-            self._writer.say(f"{sentence(why)} Type lessons for their names.")
+            why = str(error)
+            if isinstance(error, LessonFileError):
+                why = lesson_fault_text(error.code, error.values)
+            self._writer.say(f"{sentence(why.replace('`', ''))} Type lessons for their names.")
         if self._writer.rows == rows:
             self._narrator.nothing_new()
         return True
@@ -278,15 +280,12 @@ class CommandReader:
             if headline.chapter != chapter:
                 chapter = headline.chapter
                 lines.append(sentence(f"Chapter: {spoken_line(chapter)}" if chapter else OTHERS))
-            diagnostic = (
-                f" It can't be opened: {headline.diagnostic}" if headline.diagnostic else ""
-            )
+            fault = headline.fault
+            wrong = f" It can't be opened: {lesson_fault_text(*fault)}" if fault else ""
             in_symbols = headline.language != ORIGINAL
             texts = (headline.title, headline.summary)
             named = [spoken_line(text, in_symbols=in_symbols) for text in texts]
-            lines.append(
-                f"{number}, {headline.slug}: {following(*map(sentence, named))}{diagnostic}"
-            )
+            lines.append(f"{number}, {headline.slug}: {following(*map(sentence, named))}{wrong}")
         self._writer.apart(lines or ["There are no lessons."])
         how = "Type open and the name or number of a lesson."
         self._writer.say(how if self._session.view else "Which lesson? Type its name or number.")

@@ -19,8 +19,8 @@ from tutor.script.line_places import line_at, place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
-from tutor.wording.engine_notes import error_text
 from tutor.wording.findings import finding_text, report_text
+from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
 
 CURVE_COLUMNS = 2000

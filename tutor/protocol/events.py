@@ -171,14 +171,11 @@ class Finding(Event, frozen=True, kw_only=True):
 
     path: str
     line: int
-    message: str
+    what: Remark
     why: Remark | None = None
-    """The reason, whose words the command line puts behind the message."""
+    """The reason, where the code names none of its own."""
     is_note: bool = False
     """Whether nothing is wrong, and it only says what was checked."""
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.message}"
 
 
 class DeviceDescribed(Event, frozen=True, kw_only=True):

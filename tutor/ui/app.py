@@ -15,7 +15,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tutor.errors import LessonError
+from tutor.errors import LessonError, TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.events import Event
@@ -49,7 +49,14 @@ def _is_trusted(lesson: Lesson) -> bool:
 def _trust(lesson: Lesson) -> str:
     from tutor.lesson import trust  # noqa: PLC0415  as above
 
-    return trust.trust(lesson)
+    trouble = trust.trust(lesson)
+    return _error_text(trouble) if trouble is not None else ""
+
+
+def _error_text(error: TutorError) -> str:
+    from tutor.wording.notices import error_text  # noqa: PLC0415  as above
+
+    return error_text(error)
 
 
 class TutorApp(ThemedApp):
@@ -178,7 +185,7 @@ class TutorApp(ThemedApp):
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:
-            self.exit(return_code=1, message=plain(str(error)))
+            self.exit(return_code=1, message=plain(_error_text(error)))
             return
         self._begin_if_trusted(lesson, self._begin_as_asked)
 
@@ -332,8 +339,8 @@ class TutorApp(ThemedApp):
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 
     def _open(self, headline: Headline, begin: Callable[[Lesson], None]) -> None:
-        if headline.diagnostic:
-            self.tell(Notice("text", {"text": headline.diagnostic}, "refused"))
+        if headline.fault:
+            self.tell(Notice("lesson_fault", {"fault": headline.fault}, "refused"))
         else:
             self._open_file(headline.path, begin)
 
@@ -342,7 +349,7 @@ class TutorApp(ThemedApp):
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:
-            self.tell(Notice("text", {"text": str(error)}, "refused"))
+            self.tell(Notice("text", {"text": _error_text(error)}, "refused"))
             return
         self._begin_if_trusted(lesson, begin)
 

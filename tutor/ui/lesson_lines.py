@@ -18,6 +18,7 @@ from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.file_faults import lesson_fault_text
 from tutor.wording.notices import kind_words
 from tutor.wording.number_format import counted, setting
 
@@ -106,7 +107,7 @@ class CurriculumProgress:
         return lessons[at] if 0 <= at < len(lessons) else None
 
     def _readable(self) -> list[Headline]:
-        return [headline for headline in self.headlines if not headline.diagnostic]
+        return [headline for headline in self.headlines if not headline.fault]
 
     def unknown(self) -> tuple[LessonProgress, ...]:
         """All lessons before the journal is asked."""
@@ -161,7 +162,7 @@ def mark(standing: LessonProgress) -> str:
 
     The figures are exercises done, of how many; ✓ where none is left, `✓ 4/5` if one was skipped.
     """
-    if standing.headline.diagnostic:
+    if standing.headline.fault:
         return "✗"
     if not standing.has_begun:
         return ""
@@ -211,8 +212,8 @@ def title_column(widest: int, width: int) -> int:
 def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
     """The most useful detail: the error, the bookmark, the topic, or the number of exercises."""
     headline = standing.headline
-    if headline.diagnostic:
-        return line((one_line(headline.diagnostic), text_styles.ERROR))
+    if headline.fault:
+        return line((lesson_fault_text(*headline.fault), text_styles.ERROR))
     if is_open:
         return line("◂ open now")
     if standing.left is not None:
@@ -237,10 +238,9 @@ def map_row(
     ]
     if is_open:
         pieces.append("  ◂ open now")
-    if row.diagnostic or row.headline.diagnostic:
-        pieces.append(
-            (f"  ✗ {one_line(row.headline.diagnostic or row.diagnostic)}", text_styles.ERROR)
-        )
+    fault = row.headline.fault
+    if wrong := lesson_fault_text(*fault) if fault else one_line(row.diagnostic):
+        pieces.append((f"  ✗ {wrong}", text_styles.ERROR))
     elif row.also:
         also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
         builds_on = "  also builds on" if row.depth else "  builds on"
@@ -268,8 +268,9 @@ def details(
     `known` holds every lesson by its slug, this one too.
     """
     headline = standing.headline
-    if headline.diagnostic:
-        wrong = line(("✗ " + one_line(headline.diagnostic), text_styles.ERROR)).wrap(width)
+    if headline.fault:
+        fault = lesson_fault_text(*headline.fault)
+        wrong = line((f"✗ {fault}", text_styles.ERROR)).wrap(width)
         return [*wrong[: DETAILS - 1], line("It can't be opened before that is fixed.")]
     summary = line(one_line(headline.summary)).wrap(width)[:2]
     exercises = _exercises(standing, width)

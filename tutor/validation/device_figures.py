@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.protocol.frame import Position, RunRecipe
+from tutor.protocol.frame import Position, Remark, RunRecipe
 from tutor.training.devices import Randomness, seed_all
 from tutor.training.history import History
 from tutor.training.lesson_error import LessonRaised
@@ -40,8 +40,8 @@ class FiguresOnDevice:
         self.draws_there = False
         """Whether random numbers came from the device's generator: the CPU's are others."""
 
-    def difference(self) -> str:
-        """The first figure that is not the CPU's, in words; "" if there is none.
+    def difference(self) -> Remark | None:
+        """The first figure that is not the CPU's; None if there is none.
 
         Raises LessonRaised. Where random numbers were drawn on the device, nothing is compared.
         """
@@ -54,7 +54,7 @@ class FiguresOnDevice:
             for thing in there.loop.namespace.values()
         )
         if self.draws_there:
-            return ""
+            return None
         here = dict(self._figures(self._run("cpu")))
         unlike = [at for at, found in on_device.items() if not _agree(found, here.get(at))]
         moved = [self._moved_figures(draw) for draw in range(DRAWS)] if unlike else []
@@ -64,10 +64,12 @@ class FiguresOnDevice:
             )
             if not _agree(on_device[at], here.get(at), spread):
                 epoch, name = at
-                what = _worst(on_device[at], here.get(at), self._device)
-                allowed = f"{_allowed(here.get(at), spread):.1g}"
-                return f"after epoch {epoch}, {name} is {what}; rounding explains {allowed}"
-        return ""
+                allowed = _allowed(here.get(at), spread)
+                values = {"epoch": epoch, "name": name, "device": self._device, "allowed": allowed}
+                if worst := _worst(on_device[at], here.get(at)):
+                    return Remark("figure_differs", {**values, **worst})
+                return Remark("figure_of_other_shape", values)
+        return None
 
     def _run(self, device: str) -> Run:
         recipe = RunRecipe(self._mode, device, self._programs[self._mode].learning_rate, 0)
@@ -129,14 +131,14 @@ def _differences(one: Array, other: Array | None) -> Array | None:
     return np.nan_to_num(apart, nan=math.inf, posinf=math.inf)
 
 
-def _worst(found: Array, wanted: Array | None, device: str) -> str:
-    """The two numbers that differ most, and where they are."""
+def _worst(found: Array, wanted: Array | None) -> dict[str, Any]:
+    """The two numbers that differ most, and where they are; nothing if the shapes differ."""
     apart = _differences(found, wanted)
     if wanted is None or apart is None:
-        return f"of another shape on {device}, or not there on the CPU"
+        return {}
     at = int(apart.argmax())
-    place = f" at {list(map(int, np.unravel_index(at, found.shape)))}" if found.ndim else ""
-    return f"{found.flat[at]:.9g} on {device} and {wanted.flat[at]:.9g} on the CPU{place}"
+    place = [int(i) for i in np.unravel_index(at, found.shape)] if found.ndim else []
+    return {"found": float(found.flat[at]), "wanted": float(wanted.flat[at]), "place": place}
 
 
 def move(namespace: Mapping[str, Any], draw: int) -> None:

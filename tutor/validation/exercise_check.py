@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from itertools import combinations
+from typing import Any
 
 import msgspec
 
@@ -28,7 +29,7 @@ from tutor.lesson.exercise import (
 )
 from tutor.lesson.model import Lesson
 from tutor.protocol.events import Finding, LessonPart
-from tutor.protocol.frame import Value
+from tutor.protocol.frame import Remark, Value
 from tutor.training.devices import is_out_of_memory
 from tutor.training.exercises import (
     close,
@@ -44,14 +45,9 @@ from tutor.validation.exercise_trial import (
     EndError,
     ExerciseTrial,
     OnPart,
+    facts_of,
     ignore_progress,
-    is_what,
-    said_by,
-)
-
-NO_MEMORY = (
-    "the memory that a lesson may take is too little to check it; make its tensors smaller, "
-    "or set TUTOR_MEMORY_MB to more megabytes"
+    reason_of,
 )
 
 
@@ -66,11 +62,12 @@ def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Findin
     for number in range(len(exercise.again)):
         value = yield from _asked(trial, exercise.asked_in(number + 1), f"again.{number}")
         if exercise.form == "number" and value is not None and _is_same(exercise, first, value):
-            how = (
-                "choose other numbers" if "again" in exercise.lines else "write `again: [{set: …}]`"
+            yield trial.finding(
+                "asked_again_alike",
+                *(f"again.{number}", "answer"),
+                answer=expected_text(exercise, value),
+                advice="again" in exercise.lines,
             )
-            what = f"asked again, the answer is {expected_text(exercise, value)} once more; {how}"
-            yield trial.finding(what, f"again.{number}", "answer")
 
 
 def _asked(
@@ -83,12 +80,11 @@ def _asked(
     leaves = dict(zip(sources, run.evaluate(sources), strict=True))
     _step(trial, run, again)
     answer, *mistaken = run.evaluate(expressions)
-    where = "asked again, " if again else ""
-    if why := _why_not(asked, answer):
-        yield trial.finding(f"{where}the answer {why}", again, "answer")
+    if not _is_answer(asked, answer):
+        yield _unfit(trial, asked, "answer_unfit", answer, again, again, "answer")
         return None
-    if leaves and (why := _why_not_working(asked, leaves, answer)):
-        yield trial.finding(f"{where}{why}", "working")
+    if leaves and (wrong := _wrong_working(asked, leaves, answer)):
+        yield trial.finding(wrong.code, "working", again=bool(again), **wrong.values)
     has_own = f"{again}.wrong" in asked.lines
     if again and asked.form != "number" and not has_own:
         return answer  # there a wrong answer of the first question may well be the right one
@@ -101,24 +97,26 @@ def _wrong(
     trial: ExerciseTrial, asked: Predict, answer: Value, mistaken: Sequence[Value], again: str
 ) -> Iterator[Finding]:
     """Findings unless the wrong answers are answers, none is right, and each is another."""
-    where = "asked again, " if again else ""
     path = f"{again}.wrong" if f"{again}.wrong" in asked.lines else "wrong"
     good: list[tuple[int, Value]] = []
     for number, value in enumerate(mistaken):
         key = f"{path}.{number}.value"
-        if why := _why_not(asked, value):
-            yield trial.finding(f"{where}this wrong answer {why}", key)
+        if not _is_answer(asked, value):
+            yield _unfit(trial, asked, "wrong_unfit", value, again, key)
         elif _is_same(asked, answer, value):
             shown = expected_text(asked, value)
-            yield trial.finding(f"{where}this wrong answer is right: {shown}; choose another", key)
+            yield trial.finding("wrong_is_right", key, again=bool(again), answer=shown)
         else:
             good.append((number, value))
     for (one, value), (other, same) in combinations(good, 2):
         if _is_same(asked, value, same):
             line = asked.lines.get(f"{path}.{one}.value", asked.line)
-            shown = expected_text(asked, same)
-            what = f"{where}this is {shown}, as on line {line}: its reply would never be given"
-            yield trial.finding(what, f"{path}.{other}.value")
+            values: dict[str, Any] = {
+                "again": bool(again),
+                "answer": expected_text(asked, same),
+                "line": line,
+            }
+            yield trial.finding("wrong_twice", f"{path}.{other}.value", **values)
 
 
 def _step(trial: ExerciseTrial, run: Run, again: str) -> None:
@@ -126,36 +124,41 @@ def _step(trial: ExerciseTrial, run: Run, again: str) -> None:
     try:
         run.step_phase()
     except RunError as error:
-        what = "the phase that is asked about can't be run"
-        raise trial.failure(what, error, f"{again}.at", again, "at") from error
+        raise trial.failure("phase_fails", error, f"{again}.at", again, "at") from error
 
 
 PRINTED = 1e-4
 """The distance of a working from its answer, relative to it, that does not show in print."""
 
 
-def _why_not_working(exercise: Predict, leaves: Mapping[str, Value], answer: Value) -> str:
-    """The reason why a working, of leaves as before the phase, can't be shown; "" if it can."""
+def _wrong_working(exercise: Predict, leaves: Mapping[str, Value], answer: Value) -> Remark | None:
+    """The reason why a working, of leaves as before the phase, can't be shown; None if it can."""
     for source, value in leaves.items():
         if not value.is_finite or len(value.data) != value.size:
-            return f"`{source}` in `working` {is_what(value)} before the phase; it must be a number"
+            return Remark("working_of_no_number", {"source": source, "value": facts_of(value)})
     try:
         found = working.result(exercise.working, {s: value.data for s, value in leaves.items()})
     except ValueError as error:
-        return f"this working can't be shown: {error}"
+        return Remark("working_fails", {"error": str(error)})
     if close(found, answer.data[0], min(exercise.tolerance, PRINTED)):
-        return ""
-    shown = expected_text(exercise, answer)
-    return f"before the phase this comes to {found:.6g}, but the answer is {shown}; correct it"
+        return None
+    return Remark("working_differs", {"found": found, "answer": expected_text(exercise, answer)})
 
 
-def _why_not(exercise: Predict, value: Value) -> str:
-    """The reason why a value can't be given as an answer; "" if it can."""
-    if exercise.form != "choice":
-        return "" if has_one_number(value) else f"{is_what(value)}; it must be one finite number"
-    if value.dtype == "str" and value.text in exercise.choices:
-        return ""
-    return f"{is_what(value)}; it must be a key of `choices`: {', '.join(exercise.choices)}"
+def _is_answer(exercise: Predict, value: Value) -> bool:
+    """Whether a value can be given as an answer."""
+    if exercise.form == "choice":
+        return value.dtype == "str" and value.text in exercise.choices
+    return has_one_number(value)
+
+
+def _unfit(
+    trial: ExerciseTrial, asked: Predict, code: str, value: Value, again: str, *keys: str
+) -> Finding:
+    """The finding on a value that can't be given as an answer."""
+    choices = list(asked.choices) if asked.form == "choice" else []
+    facts = facts_of(value)
+    return trial.finding(code, *keys, again=bool(again), value=facts, choices=choices)
 
 
 def _is_same(exercise: Predict, right: Value, value: Value) -> bool:
@@ -206,8 +209,11 @@ def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
         run = trial.begin(stage)
         run.step_phase()
         (value,) = run.evaluate([exercise.answer])
-    except (EndError, RunError) as error:
-        return said_by(error) if isinstance(error, RunError) else "none"
+    except EndError:
+        return "none"
+    except RunError as error:
+        reason_of(error)  # raises it if somebody has stopped it
+        return "none"
     return expected_text(exercise, value)
 
 
@@ -224,7 +230,7 @@ def _found(trial: ExerciseTrial) -> list[Finding]:
         except (MemoryError, RuntimeError) as error:  # in code of ours: the lesson's is a RunError
             if not is_out_of_memory(error):
                 raise
-            found.append(trial.finding(f"`{trial.exercise.id}`: {NO_MEMORY}"))
+            found.append(trial.finding("exercise_without_memory", id=trial.exercise.id))
     return found
 
 
@@ -255,7 +261,7 @@ def _misnamed(trial: ExerciseTrial) -> Iterator[Finding]:
     parameters = {name for names in lesson.parameters.values() for name in names}
     for key, expression in _expressions(exercise):
         for slip in slips(expression, known, parameters):
-            yield trial.finding(f"`{exercise.id}`: {slip}", key)
+            yield trial.finding("misnamed", key, id=exercise.id, slip=slip)
 
 
 def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
@@ -288,27 +294,22 @@ def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
     start = trial.begin(exercise.stage)
     # What can't be evaluated yet (an index into no losses) is not met yet.
     if holds(*start.evaluate([condition])):
-        yield trial.finding("the condition holds from the start; ask for more", "condition")
+        yield trial.finding("met_at_start", "condition")
         return
     try:
         waited = trial.from_the_start(exercise.stage, epochs)
     except RunError as error:
-        said_by(error)  # what can't even run so far is not met by waiting
+        reason_of(error)  # what can't even run so far is not met by waiting
     else:
         if trial.is_true(waited, condition, "condition"):
-            what = f"after {epochs} epochs the condition holds with nothing changed; ask for more"
-            yield trial.finding(what, "condition")
+            yield trial.finding("met_by_waiting", "condition", epochs=epochs)
     try:
         solved = trial.from_the_start(_solved(exercise), epochs)
     except RunError as error:
-        yield trial.failure("the solution can't be run", error, "solution").finding
+        yield trial.failure("solution_fails", error, "solution").finding
         return
     if not trial.is_true(solved, condition, "condition"):
-        yield trial.finding(
-            f"after {epochs} epochs of the solution the condition does not hold; "
-            "correct the solution, or the condition",
-            "solution",
-        )
+        yield trial.finding("solution_misses", "solution", epochs=epochs)
 
 
 def _solved(exercise: Reach) -> Stage:
@@ -336,48 +337,42 @@ def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
 
 
 def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
-    symptom, epochs = exercise.symptom, exercise.epochs
+    symptom = exercise.symptom
     ran = _run(trial, exercise, "code")
-    if isinstance(ran, str):
+    if isinstance(ran, Remark):
         yield from _raised(trial, exercise, ran)
         return
     if symptom.error:
-        what = f"`code` of `{exercise.id}` raises nothing in {epochs} epochs; put the mistake "
-        yield trial.finding(f"{what}into `code`, or fix `symptom`", "symptom.error")
+        yield trial.finding("mistake_raises_nothing", "symptom.error", **_about(exercise))
     elif not trial.is_true(ran, symptom.condition, "symptom.condition"):
-        what = f"after {epochs} epochs of `code` of `{exercise.id}` this does not hold; "
-        advice = "say what does go wrong, or put the mistake into `code`"
-        yield trial.finding(what + advice, "symptom.condition")
+        yield trial.finding("mistake_not_seen", "symptom.condition", **_about(exercise))
     if holds(*ran.evaluate([exercise.condition])):
-        what = f"the condition of `{exercise.id}` holds with the mistake in `code`, too"
-        yield trial.finding(f"{what}; ask for more", "condition")
+        yield trial.finding("met_with_mistake", "condition", id=exercise.id)
 
 
-def _raised(trial: ExerciseTrial, exercise: Repair, error: str) -> Iterator[Finding]:
+def _raised(trial: ExerciseTrial, exercise: Repair, why: Remark) -> Iterator[Finding]:
     """The findings where the code with the mistake raises another error than the symptom."""
-    wanted = " ".join(exercise.symptom.error.split())
+    wanted, id_ = " ".join(exercise.symptom.error.split()), exercise.id
     if not wanted:
-        what = f"`code` of `{exercise.id}` can't be run ({error})"
-        advice = "write `symptom: {error: part of that}`"
-        yield trial.finding(f"{what}; {advice}", "symptom.condition", "symptom")
-    elif wanted not in " ".join(error.partition(" raised ")[2].split()):
-        what = f"this is no part of the error that `code` of `{exercise.id}` raises"
-        yield trial.finding(f"{what}; copy a part of it: {error}", "symptom.error")
+        yield trial.finding("mistake_raises", "symptom.condition", "symptom", why=why, id=id_)
+    elif wanted not in " ".join(str(why.values.get("error", "")).split()):
+        yield trial.finding("mistake_raises_other", "symptom.error", why=why, id=id_)
 
 
 def _solution(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     """Findings unless the condition holds with `solution`, which may do more than the lesson."""
-    epochs, ran = exercise.epochs, _run(trial, exercise, "solution")
-    if isinstance(ran, str):
-        what = f"`solution` of `{exercise.id}` can't be run for {epochs} epochs"
-        yield trial.finding(f"{what}; correct it: {ran}", "solution")
+    ran = _run(trial, exercise, "solution")
+    if isinstance(ran, Remark):
+        yield trial.finding("repair_fails", "solution", why=ran, **_about(exercise))
     elif not trial.is_true(ran, exercise.condition, "condition"):
-        what = f"after {epochs} epochs of `solution` of `{exercise.id}` the condition does not hold"
-        advice = "correct `solution` or `condition`, or give it more `epochs`"
-        yield trial.finding(f"{what}; {advice}", "solution")
+        yield trial.finding("repair_misses", "solution", **_about(exercise))
 
 
-def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
+def _about(exercise: Repair) -> dict[str, Any]:
+    return {"id": exercise.id, "epochs": exercise.epochs}
+
+
+def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | Remark:
     """The run of its `code` or its `solution`, or what that raised."""
     code = exercise.code if key == "code" else exercise.solution_code
     line = exercise.lines.get(key, exercise.line)
@@ -385,7 +380,7 @@ def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | str:
     try:
         return trial.from_the_start(exercise.stage, exercise.epochs, code)
     except RunError as error:
-        return said_by(error)
+        return reason_of(error)
 
 
 # ── autograd ────────────────────────────────────────────────────────────────────────
@@ -398,16 +393,14 @@ def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding
     try:
         local = local_gradients(probe, run.standpoint())
     except RunError as error:
-        raise trial.failure("there is no graph", error, "at") from error
+        raise trial.failure("no_graph", error, "at") from error
     if not local.steps:
-        finding = trial.finding("there is nothing to ask here", "at", "mode")
-        yield msgspec.structs.replace(finding, why=local.why)
+        yield trial.finding("nothing_to_ask", "at", "mode", why=local.why)
     if (count := len(local.steps)) > MOST_STEPS:
-        what = f"there are {count} questions here, more than {MOST_STEPS}; take a smaller graph"
-        yield trial.finding(what, "at", "mode")
+        yield trial.finding("too_many_questions", "at", "mode", count=count, most=MOST_STEPS)
     for step in local.steps:
         if not math.isfinite(step.expected):
-            asked = (
-                f"the gradient in `{step.input}`" if step.asks == "total" else f"`{step.output}`"
-            )
-            yield trial.finding(f"{asked} has no finite answer ({step.expected})", "set", "at")
+            is_total = step.asks == "total"
+            code = "gradient_not_finite" if is_total else "local_not_finite"
+            of = step.input if is_total else step.output
+            yield trial.finding(code, "set", "at", of=of, expected=step.expected)

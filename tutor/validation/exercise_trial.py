@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
-from tutor.errors import Refused, RunError
+from tutor.errors import RunError
 from tutor.lesson.exercise import (
     Exercise,
     Stage,
     StartPlace,
 )
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line
 from tutor.protocol.events import Finding, LessonPart
 from tutor.protocol.frame import Remark, Value
 from tutor.training.exercises import (
@@ -42,7 +41,7 @@ class EndError(Exception):
     """An exercise can't be tried out any further; `finding` is the reason."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(str(finding))
+        super().__init__(finding)
         self.finding = finding
 
 
@@ -56,18 +55,15 @@ class ExerciseTrial:
     on_part: OnPart = ignore_progress
     device: str = "cpu"
 
-    def finding(self, message: str, *keys: str) -> Finding:
+    def finding(self, code: str, *keys: str, why: Remark | None = None, **values: Any) -> Finding:
         """A finding on the line of the first of these keys that the author has written."""
         lines = self.exercise.lines
         line = next((lines[key] for key in keys if key in lines), self.exercise.line)
-        return Finding(path=str(self.lesson.path), line=line, message=message)
+        return Finding(path=str(self.lesson.path), line=line, what=Remark(code, values), why=why)
 
-    def failure(self, what: str, error: RunError, *keys: str) -> EndError:
+    def failure(self, code: str, error: RunError, *keys: str) -> EndError:
         """The end of a trial: what the run could not do, and why. Raises the error if stopped."""
-        if isinstance(error, Refused):
-            return EndError(msgspec.structs.replace(
-                self.finding(what, *keys), why=Remark.of(error)))  # fmt: skip
-        return EndError(self.finding(f"{what}: {said_by(error)}", *keys))
+        return EndError(self.finding(code, *keys, why=reason_of(error)))
 
     def begin(self, stage: Stage, again: str = "") -> Run:
         """A run that stands at `stage`, that of the entry `again` if it is asked again.
@@ -79,8 +75,7 @@ class ExerciseTrial:
         except RunError as error:
             keys = ("at", "set") if isinstance(error, LessonRaised) else ("set", "at")
             own = [f"{again}.{key}" for key in keys] if again else []
-            what = "the exercise can't begin here"
-            raise self.failure(what, error, *own, again, *keys) from error
+            raise self.failure("cannot_begin", error, *own, again, *keys) from error
 
     def from_the_start(self, stage: Stage, epochs: int, code: str | None = None) -> Run:
         """The run of a stage after so many epochs; with other code for a Repair's phase.
@@ -104,36 +99,34 @@ class ExerciseTrial:
         """Whether a condition holds. Raises EndError if it is neither True nor False."""
         (value,) = run.evaluate([condition])
         if not is_truth(value):
-            what = f"this {is_what(value)}; it must be True or False"
             if "is ambiguous" in value.text:  # Python's words for an array where a truth has to be
-                what = (
-                    "this asks whether a whole array is true, and `losses` is an array; "
-                    "write `len(losses) > 0 and …`, or `(…).all()`"
-                )
-            raise EndError(self.finding(what, *keys))
+                raise EndError(self.finding("truth_of_array", *keys))
+            raise EndError(self.finding("no_truth", *keys, value=facts_of(value)))
         return bool(value.data[0])
 
 
-def is_what(value: Value) -> str:
-    """An unexpected value in words: `is an array of shape (4,)`."""
+def facts_of(value: Value) -> dict[str, Any]:
+    """An unexpected value as a parameter of a finding."""
     if value.dtype == "text":
-        return f"has no value ({one_line(value.text)})"
+        return {"error": value.text}
     if value.dtype == "str":
-        return f"is the text “{one_line(value.text)}”"
-    if value.size != 1:
-        return f"is an array of shape {value.shape}" if value.shape else f"is {value.text}"
+        return {"string": value.text}
+    if value.size != 1 and value.shape:
+        return {"shape": value.shape}
     if not value.data:
-        return f"is {value.text}"
-    return f"is {bool(value.data[0])}" if value.dtype == "bool" else f"is {value.data[0]:.6g}"
+        return {"text": value.text}
+    if value.dtype == "bool":
+        return {"text": str(bool(value.data[0]))}
+    return {"number": value.data[0]}
 
 
-def said_by(error: RunError) -> str:
-    """The error of the lesson, or the refusal, on one line.
+def reason_of(error: RunError) -> Remark:
+    """The error of the lesson, or the refusal.
 
     Raises the error itself if somebody has stopped it (Ctrl+C): no lesson is to blame for that.
     """
     if not isinstance(error, LessonRaised):
-        return one_line(str(error))
+        return Remark.of(error)
     if error.stopped:
         raise error
-    return f"{error.phase} raised {one_line(error.message)}"
+    return Remark("phase_raised", {"phase": error.phase, "error": error.message})

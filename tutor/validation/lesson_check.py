@@ -31,8 +31,8 @@ from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
 from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
 from tutor.validation.device_figures import FiguresOnDevice
-from tutor.validation.exercise_check import NO_MEMORY, check_exercises, computed_answers
-from tutor.validation.exercise_trial import OnPart, ignore_progress
+from tutor.validation.exercise_check import check_exercises, computed_answers
+from tutor.validation.exercise_trial import OnPart, ignore_progress, reason_of
 
 RELATIVE = 1e-5
 """The distance of two gradients that agree, by the size of the larger."""
@@ -73,10 +73,10 @@ class _Check:
         self.lesson, self.device = lesson, device
         self.programs = programs_of(lesson)
         self._on_part = on_part
-        self._valueless: dict[tuple[int, str], list[str]] = {}
-        """By line and message: the modes that show no value there."""
-        self._samples: dict[str, None] = {}
-        """The parameters that have been checked by a sample, each once."""
+        self._valueless: list[tuple[int, Remark, str]] = []
+        """The line of each expression that has no value, why, and a mode that shows it."""
+        self._samples: dict[tuple[int, int, str], None] = {}
+        """The parameters that have been checked by a sample, each once: how many of its numbers."""
 
     def findings(self) -> Iterator[Finding]:
         running = dict(self.programs)
@@ -93,32 +93,32 @@ class _Check:
                     yield from self._figures(mode)
                     continue
                 unfit = self._unfit(mode)
-                yield from [self._finding(line, f"mode {mode}: {why}") for line, why in unfit]
+                yield from [self._finding(line, what, mode) for line, what in unfit]
                 if not unfit:
                     yield from self._gradient(mode)
             except LessonRaised as error:
                 if error.stopped:  # Ctrl+C, which no lesson is to blame for
                     raise
                 del running[mode]
-                yield self._finding(
-                    error.line or 1, f"mode {mode}: {error.phase} raised {error.message}"
-                )
+                yield self._finding(error.line or 1, reason_of(error), mode)
             except RunError as error:
                 del running[mode]
-                found = self._finding(1, f"mode {mode}")
-                yield msgspec.structs.replace(found, why=Remark.of(error))
+                yield self._finding(1, Remark.of(error), mode)
             except (MemoryError, RuntimeError) as error:  # in code of ours, not in the lesson's
                 if not is_out_of_memory(error):
                     raise
                 del running[mode]
-                why = NO_MEMORY if self.device == "cpu" else f"{self.device} has too little memory"
-                yield self._finding(self._phase_line(SETUP), f"mode {mode}: {why}")
+                what = Remark("no_memory")
+                if self.device != "cpu":
+                    what = Remark("no_memory_on", {"device": self.device})
+                yield self._finding(self._phase_line(SETUP), what, mode)
         yield from self._without_value()
         yield from self._sample_notes()
         yield from check_exercises(self.lesson, running, self._on_part, self.device)
 
-    def _finding(self, line: int, message: str) -> Finding:
-        return Finding(path=str(self.lesson.path), line=line, message=message)
+    def _finding(self, line: int, what: Remark, *modes: str, is_note: bool = False) -> Finding:
+        what = msgspec.structs.replace(what, modes=modes)
+        return Finding(path=str(self.lesson.path), line=line, what=what, is_note=is_note)
 
     def _begins(self, mode: str, phase: str) -> None:
         """Say that this phase is run next, on its first line of code in this mode."""
@@ -143,11 +143,8 @@ class _Check:
             self._note_valueless(mode, again[-1])
             return
         if not all(map(is_same, frames, again)):
-            why = "take all random numbers from np or torch"
-            if self.device != "cpu":
-                why += "; an operation may add in no fixed order there: write "
-                why += "`torch.use_deterministic_algorithms(True)` in Setup"
-            yield self._finding(1, f"mode {mode}: two runs{self._on} differ; {why}")
+            code = "runs_differ_on" if self._on else "runs_differ"
+            yield self._finding(1, Remark(code, {"on": self._on}), mode)
         yield from self._goes_back(mode, run, again[:-1])
         self._note_valueless(mode, frames[-1])
 
@@ -156,17 +153,16 @@ class _Check:
         there = {frame.at: frame for frame in seen}
         other = next((f.at for f in _backwards(run) if not is_same(f, there[f.at])), None)
         if other is not None:
-            where = f"epoch {other.epoch}, step {other.step}"
-            what = f"mode {mode}: going back{self._on} to {where} shows other values"
-            yield self._finding(1, what)
+            values = {"on": self._on, "epoch": other.epoch, "step": other.step}
+            yield self._finding(1, Remark("back_differs", values), mode)
         forward = [run.seek(0, 0), *(run.step_phase() for _ in seen[1:])]
         if not all(map(is_same, forward, seen)):
-            yield self._finding(1, f"mode {mode}: going forward again{self._on} shows other values")
+            yield self._finding(1, Remark("forward_differs", {"on": self._on}), mode)
 
     @property
     def _on(self) -> str:
-        """` on cuda`, in a message; nothing on the CPU."""
-        return "" if self.device == "cpu" else f" on {self.device}"
+        """The device in a remark; empty for the CPU, of which nothing is said."""
+        return "" if self.device == "cpu" else self.device
 
     def _figures(self, mode: str) -> Iterator[Finding]:
         """The figures of the whole training, compared with the CPU's."""
@@ -174,12 +170,12 @@ class _Check:
             self._phase_line("Gradient"),
             FiguresOnDevice(self.programs, mode, self.device),
         )
-        self._begins(mode, f"a run of {figures.epochs} epochs{self._on}")
+        self._begins(mode, f"a run of {figures.epochs} epochs on {self.device}")
         if wrong := figures.difference():
-            yield self._finding(line, f"mode {mode}: {wrong}")
+            yield self._finding(line, wrong, mode)
         elif figures.draws_there:
-            note = f"mode {mode}: draws random numbers{self._on}, so its figures are not the CPU's"
-            yield msgspec.structs.replace(self._finding(line, note), is_note=True)
+            note = Remark("draws_on_device", {"on": self._on})
+            yield self._finding(line, note, mode, is_note=True)
 
     def _note_valueless(self, mode: str, frame: Frame) -> None:
         """Note the live values that are not there after whole epochs."""
@@ -188,9 +184,8 @@ class _Check:
         for expression in self._shown(mode):
             value = values[expression.label]
             if value.dtype == "text":
-                why = self._why_no_value(expression.source, mode, value.text)
-                what = f"{expression.label} has no value: {why}"
-                self._valueless.setdefault((expression.line, what), []).append(mode)
+                what = self._why_no_value(expression, mode, value.text)
+                self._valueless.append((expression.line, what, mode))
 
     def _shown(self, mode: str) -> Sequence[Expression]:
         """The expressions whose values the lesson shows in this mode, each once."""
@@ -203,17 +198,23 @@ class _Check:
         """Whether an expression was stopped at its time limit: it then has no value."""
         return any(e.source in self.programs[mode].stopped for e in self._shown(mode))
 
-    def _why_no_value(self, expression: str, mode: str, text: str) -> str:
-        if stopped := self.programs[mode].stopped.get(expression):
-            return f"{stopped}; let it end sooner, or leave it out"
+    def _why_no_value(self, expression: Expression, mode: str, text: str) -> Remark:
+        values = {"label": expression.label}
+        if stopped := self.programs[mode].stopped.get(expression.source):
+            return Remark("not_shown_in_time", {**values, "reason": stopped})
         known = names_in(self.lesson, [mode])
-        wrong = next(slips(expression, known, self.lesson.parameters[mode]), "")
-        return wrong or text or "it names something that the mode does not compute"
+        wrong = next(slips(expression.source, known, self.lesson.parameters[mode]), "")
+        if wrong or text:
+            return Remark("not_shown", {**values, "reason": wrong or text})
+        return Remark("not_shown_unbound", values)
 
     def _without_value(self) -> Iterator[Finding]:
         """Findings for live values without a number, each once, however many modes show it."""
-        for (line, what), modes in self._valueless.items():
-            yield self._finding(line, f"mode{'s'[: len(modes) - 1]} {', '.join(modes)}: {what}")
+        found = [(line, what) for line, what, _ in self._valueless]
+        for at, (line, what) in enumerate(found):
+            if (line, what) not in found[:at]:
+                modes = [m for n, w, m in self._valueless if (n, w) == (line, what)]
+                yield self._finding(line, what, *modes)
 
     # ── Gradients ───────────────────────────────────────────────────────────────────
 
@@ -227,55 +228,48 @@ class _Check:
             differences = gradients_by_differences(probe, found)
             wrong = _disagreement(found, differences)
             if wrong and not own:
-                yield self._gradient_finding(mode, f"finite differences: {wrong}")
+                yield self._gradient_finding(mode, "finite_differences", wrong)
                 return
             self._note_samples(differences)
             if wrong:
                 return  # on purpose: the lesson says so
         apart = self.lesson.comparable and mode != "autograd" and "autograd" in self.programs
-        wrong = self._unlike_autograd(mode, program) if apart else ""
+        wrong = self._unlike_autograd(mode, program) if apart else None
         if own and not wrong:
-            yield self._finding(
-                self._phase_line("Gradient"),
-                f"mode {mode}: own_gradient names a mode whose gradient differs on purpose, but it "
-                f"is the gradient of its loss: take {mode} out of own_gradient",
-            )
+            what = Remark("own_gradient_is_right", {"mode": mode})
+            yield self._finding(self._phase_line("Gradient"), what, mode)
         elif wrong and not own:
-            yield self._gradient_finding(mode, f"autograd's: {wrong}")
+            yield self._gradient_finding(mode, "autograd", wrong)
 
     def _note_samples(self, differences: Mapping[str, Sampled]) -> None:
         for name, sampled in differences.items():
             size = math.prod(sampled.shape)
             if len(sampled.at) < size:
-                self._samples[f"{len(sampled.at)} of the {size} numbers of {name}"] = None
+                self._samples[len(sampled.at), size, name] = None
 
     def _sample_notes(self) -> Iterator[Finding]:
         """Once for all modes, the gradients that were checked by a sample."""
         if self._samples:
-            what = ", ".join(self._samples)
-            line = self._phase_line("Gradient")
-            message = f"the gradient was checked at {what}"
-            yield Finding(path=str(self.lesson.path), line=line, message=message, is_note=True)
+            what = Remark("sampled", {"samples": list(self._samples)})
+            yield self._finding(self._phase_line("Gradient"), what, is_note=True)
 
-    def _unfit(self, mode: str) -> list[tuple[int, str]]:
+    def _unfit(self, mode: str) -> list[tuple[int, Remark]]:
         """The reasons why the loss has no gradient that could be checked, by line."""
         run = Run(self.programs, mode)
         parameters = {name: run.loop.namespace.get(name) for name in run.program.parameters}
         line = self._phase_line(SETUP)
-        found = [
-            (line, why) for n, thing in parameters.items() if (why := _why_no_weight(n, thing))
-        ]
+        found = [(line, why) for n, it in parameters.items() if (why := _why_no_weight(n, it))]
         run.step_epoch()
         why = _why_no_loss(run.loop.namespace.get("loss"))
         return [*found, (self._phase_line("Loss"), why)] if why else found
 
-    def _unlike_autograd(self, mode: str, program: Program) -> str:
-        """The place where it differs from autograd's in the lesson's own precision; "" if nowhere.
+    def _unlike_autograd(self, mode: str, program: Program) -> Remark | None:
+        """The first difference from autograd's in the lesson's own precision.
 
         At the same parameters, phase by phase.
         """
         if program.parameters != self.programs["autograd"].parameters:
-            return ""  # another set of parameters is another function
+            return None  # another set of parameters is another function
         run = Run(self.programs, mode)
         for _ in range(_EPOCHS):
             _to_gradient(run)
@@ -285,12 +279,11 @@ class _Check:
             if wrong := _disagreement(mine, _all_of(theirs), _rounding(run)):
                 return wrong
             run.switch(mode)
-        return ""
+        return None
 
-    def _gradient_finding(self, mode: str, what: str) -> Finding:
-        return self._finding(
-            self._phase_line("Gradient"), f"mode {mode}: the gradient is not that of {what}"
-        )
+    def _gradient_finding(self, mode: str, measure: str, what: Remark) -> Finding:
+        what = Remark(what.code, {"measure": measure, **what.values})
+        return self._finding(self._phase_line("Gradient"), what, mode)
 
 
 def _to_gradient(run: Run) -> None:
@@ -332,41 +325,32 @@ def _backwards(run: Run) -> Iterator[Frame]:
         yield run.back_epoch()
 
 
-def _why_no_loss(loss: Any) -> str:
-    """The reason why a loss can't be gone down; "" if it can."""
-    numbers = to_numbers(loss)
+def _why_no_loss(loss: Any) -> Remark | None:
+    """The reason why a loss can't be gone down; None if it can."""
     if loss is None:
-        return ""
+        return None
+    numbers = to_numbers(loss)
     if numbers is None:
-        return "the loss is no number"
+        return Remark("loss_is_no_number")
     if numbers.size != 1:
-        return (
-            f"the loss is {dtype_and_shape(loss)}: make it a single number, as mean() or sum() do"
-        )
+        return Remark("loss_is_array", {"kind": dtype_and_shape(loss)})
     if numbers.dtype.kind == "c":
-        return f"the loss is {dtype_and_shape(loss)}: make it real, as abs() or .real do"
-    return ""
+        return Remark("loss_is_complex", {"kind": dtype_and_shape(loss)})
+    return None
 
 
-def _why_no_weight(name: str, thing: Any) -> str:
-    """The reason why a parameter, as Setup binds it, can't be trained; "" if it can."""
-    numbers = to_numbers(thing)
+def _why_no_weight(name: str, thing: Any) -> Remark | None:
+    """The reason why a parameter, as Setup binds it, can't be trained; None if it can."""
+    numbers, kind = to_numbers(thing), type(thing).__name__
     if isinstance(thing, list | tuple | dict | torch.nn.Module):
-        kind = type(thing).__name__
-        return (
-            f"{name} is a {kind}: give each tensor in it a name of its own in Setup, and list "
-            f"those names under parameters"
-        )
+        return Remark("parameter_is_container", {"name": name, "kind": kind})
+    if isinstance(thing, torch.Tensor | np.ndarray | np.generic):
+        kind = dtype_and_shape(thing)
     if numbers is None:
-        known = isinstance(thing, torch.Tensor | np.ndarray)
-        what = dtype_and_shape(thing) if known else type(thing).__name__
-        return (
-            f"{name} holds no numbers to train ({what}): a parameter is a tensor, array or number"
-        )
+        return Remark("parameter_without_numbers", {"name": name, "kind": kind})
     if numbers.dtype.kind in "biu":
-        what = dtype_and_shape(thing) if hasattr(thing, "dtype") else type(thing).__name__
-        return f"{name} is a whole number ({what}): write it with a decimal point, as in 0.0"
-    return ""
+        return Remark("parameter_is_whole", {"name": name, "kind": kind})
+    return None
 
 
 def _rounding(run: Run) -> float:
@@ -388,13 +372,14 @@ def _all_of(gradients: Mapping[str, Array]) -> dict[str, Sampled]:
 
 def _disagreement(
     found: Mapping[str, Array], wanted: Mapping[str, Sampled], relative: float = RELATIVE
-) -> str:
-    """The first difference of two sets of gradients beyond rounding, in words; "" if none."""
+) -> Remark | None:
+    """The first difference of two sets of gradients beyond rounding; None if there is none."""
     for name, right in wanted.items():
         if name not in found:
-            return f"there is no gradient of {name}"
+            return Remark("gradient_missing", {"name": name})
         if found[name].size != math.prod(right.shape):
-            return f"of {name} it has the shape {found[name].shape}, not {right.shape}"
+            shapes = {"found": found[name].shape, "right": right.shape}
+            return Remark("gradient_shape", {"name": name, **shapes})
         mine = found[name].reshape(-1)[right.at].astype(np.float64)
         theirs = right.slopes.astype(np.float64)
         unlike = ~((np.isnan(mine) & np.isnan(theirs)) | (mine == theirs))
@@ -403,5 +388,6 @@ def _disagreement(
         # What is 0 to one and 1e-9 to the other (a silent unit) is rounding.
         if not apart.max(initial=0.0) <= relative * max(float(scale), 1e-3):
             worst = np.flatnonzero(unlike)[np.nan_to_num(apart, nan=np.inf).argmax()]
-            return f"of {name} it is {mine[worst]:.6g}, not {theirs[worst]:.6g}"
-    return ""
+            numbers = {"found": float(mine[worst]), "right": float(theirs[worst])}
+            return Remark("gradient_differs", {"name": name, **numbers})
+    return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tutor.errors import EngineError, Refused, TutorError
 from tutor.lesson.model import WANTED, Lesson
 from tutor.plain import one_line
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
@@ -184,12 +183,6 @@ _ABORTS: Mapping[str, str] = {
     "interrupted_itself": "raised KeyboardInterrupt",
 }
 """For the command line: the words after the part of the lesson that ended the command."""
-
-
-def error_text(error: TutorError) -> str:
-    """The text of an error; of one that has a code, its sentence."""
-    has_code = isinstance(error, Refused | EngineError)
-    return note_text(Remark.of(error)) if has_code else str(error)
 
 
 def note_text(note: Remark) -> str:

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from tutor.errors import EngineError, LessonFileError, ProgressError, Refused, TutorError
 from tutor.plain import one_line
 from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.wording.engine_notes import note_text, process_end
+from tutor.wording.file_faults import lesson_fault_text
 from tutor.wording.inspections import remarks_text
 from tutor.wording.number_format import counted, listed, setting, time_left
 
 if TYPE_CHECKING:
-    from tutor.errors import ProgressError
     from tutor.progress.store import SetAside
     from tutor.session.attempt import CodePlace
     from tutor.session.run_view import Notice
@@ -305,6 +306,18 @@ def progress_error_text(error: ProgressError) -> str:
     return one_line(template.format_map(error.values))
 
 
+def error_text(error: TutorError) -> str:
+    """An error in words; of a lesson that is not there, the command that lists them is named."""
+    match error:
+        case ProgressError():
+            return progress_error_text(error)
+        case LessonFileError():
+            return lesson_fault_text(error.code, error.values, with_command=True)
+        case Refused() | EngineError():
+            return note_text(Remark.of(error))
+    return str(error)
+
+
 def set_aside_text(found: SetAside) -> str:
     """The fate of a damaged progress file."""
     entries = counted(found.saved, "entry")
@@ -333,6 +346,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "graph_notes": lambda values, _: [remarks_text(values["notes"])],
     "engine_notes": _engine_notes,
     "process_ended": _process_ended,
+    "lesson_fault": lambda values, _: [lesson_fault_text(*values["fault"])],
     "seeking": _seeking,
     "rate_stays": _rate_stays,
     "script_left_in_run": _script_left_in_run,

@@ -28,7 +28,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.base import SizedScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
-from tutor.wording.engine_notes import error_text
+from tutor.wording.notices import error_text
 from tutor.wording.number_format import setting
 from tutor.wording.parameter_input import read_learning_rate, read_place, read_step
 

@@ -1,12 +1,37 @@
-"""The sentences about a learner's script: why it can't be stepped, and which lines are left out."""
+"""The sentences on files of lessons and scripts: why one can't be used, what is left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tutor.plain import one_line
-from tutor.script.outline import Refusal
-from tutor.script.source import ScriptSource, SourceNote
+
+if TYPE_CHECKING:
+    from tutor.script.outline import Refusal
+    from tutor.script.source import ScriptSource, SourceNote
+
+_LESSON_FAULTS: Mapping[str, str] = {
+    "text": "{text}",
+    "no_file": "{path}: there is no such file",
+    "not_permitted": "{path}: you may not read it; change its permissions",
+    "unreadable": "{path}: it can't be read ({words})",
+    "is_empty": "{path}: the file is empty; begin it with front matter between --- lines",
+    "not_utf8": (
+        "{path}:{line}: byte 0x{byte:02x} at offset {offset} is not UTF-8; save the file as UTF-8"
+    ),
+    "is_folder": "{path}: this is a directory; name a .md file in it",
+    "not_plain_file": "{path}: this is not a plain file; name a .md file",
+    "too_large": "{path}: the file is larger than 256 KB; a lesson is a few pages of text",
+    "name_taken": "{path}: another lesson is already named `{slug}`; rename this one",
+    "no_path": "there is no file {name}{hint}",
+    "no_lesson": "no lesson is named `{name}`{hint}",
+    "not_remembered": (
+        "{file} can't be written ({words}): you will be asked about {name} again the next time"
+    ),
+}
+_MISSING = ("no_file", "no_path", "no_lesson")
+"""Codes of lessons that are not there."""
 
 _NO_LOOP = (
     "there is no training loop in it. The tutor steps a `for` or `while` loop that computes a "
@@ -63,21 +88,37 @@ _NOTES: Mapping[str, str] = {
 }
 
 
+def lesson_fault_text(code: str, values: Mapping[str, Any], *, with_command: bool = False) -> str:
+    """Why a lesson's file can't be used, as one line.
+
+    `with_command`: of a lesson that is not there also the command that lists them.
+    """
+    text = _LESSON_FAULTS[code].format(**values, hint=hint_of(values.get("near", ())))
+    if with_command and code in _MISSING:
+        text += f"{'' if text.endswith('?') else ';'} `tutor list` shows the lessons"
+    return one_line(text)
+
+
+def hint_of(near: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name; empty if no name is near."""
+    return f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+
+
 def refusal_text(refusal: Refusal, name: str) -> str:
     """Why the script of this name can't be stepped, and what to do: `train.py:12: …`."""
+    return _refusal_at(refusal, name if refusal.line is None else f"{name}:{refusal.line}")
+
+
+def _refusal_at(refusal: Refusal, place: str) -> str:
     values = {"loss": "a loss", **refusal.values}
-    where = name if refusal.line is None else f"{name}:{refusal.line}"
-    return one_line(f"{where}: {_REFUSALS[refusal.code].format_map(values)}")
+    return one_line(f"{place}: {_REFUSALS[refusal.code].format_map(values)}")
 
 
 def refusal_in_source(refusal: Refusal, source: ScriptSource) -> str:
     """The same, with the line as people name it in a notebook: `[3]:4`."""
     if refusal.line is None or not source.cells:
         return refusal_text(refusal, source.path.name)
-    return refusal_text(
-        Refusal(refusal.code, None, refusal.values),
-        source.full_place(refusal.line),
-    )
+    return _refusal_at(refusal, source.full_place(refusal.line))
 
 
 def source_note_text(note: SourceNote, source: ScriptSource) -> str:

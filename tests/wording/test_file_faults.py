@@ -7,7 +7,7 @@ from pathlib import Path
 from tutor.script.line_places import Cell
 from tutor.script.outline import Refusal
 from tutor.script.source import ScriptSource, SourceNote
-from tutor.wording.script_notes import refusal_in_source, refusal_text, source_note_text
+from tutor.wording.file_faults import refusal_in_source, refusal_text, source_note_text
 
 NOTEBOOK = ScriptSource(
     path=Path("n/fit.ipynb"), text="", digest="", cells=(Cell(1, "1"), Cell(5, "7"))
