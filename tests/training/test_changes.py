@@ -16,7 +16,8 @@ from tutor.errors import Refused
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Remark, Value, is_same
-from tutor.training import devices, loop
+from tutor.training import devices
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 from tutor.validation.lesson_check import check
@@ -217,7 +218,7 @@ def test_a_setup_that_raises_leaves_the_run_where_it_was(
     programs = programs_of(lesson)
     run = Run({"good": programs["good"], "bad": broken(programs["bad"])}, "good")
     before = run.run_to(5)
-    with pytest.raises(loop.LessonRaised, match="bind"):
+    with pytest.raises(LessonRaised, match="bind"):
         run.switch(mode="bad")
     assert run.frame() == before
     assert run.step_epoch().at.epoch == 6

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tutor.engine.lesson_process import LastPlace, LessonProcess
-from tutor.engine.process import COMMAND, Process
+from tutor.engine.process import COMMAND, LastPlace, LessonProcess, Process
 from tutor.errors import EngineError
 from tutor.protocol.commands import (
     Command,

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tutor.engine.lesson_process import LessonProcess, lost_error
-from tutor.engine.process import COMMAND, Process
+from tutor.engine.process import COMMAND, LessonProcess, Process, lost_error
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import FramePainted, LessonCommand, TrainLesson

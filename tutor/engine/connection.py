@@ -21,8 +21,7 @@ from contextlib import suppress
 import msgspec
 
 from tutor import __version__
-from tutor.engine.lesson_process import LessonProcess, lost_error
-from tutor.engine.process import DUMP_SECONDS, LONGEST_LINE, Process
+from tutor.engine.process import DUMP_SECONDS, LONGEST_LINE, LessonProcess, Process, lost_error
 from tutor.errors import EngineError
 from tutor.plain import one_line, plain
 from tutor.protocol.commands import Command

@@ -12,11 +12,10 @@ from tutor.protocol.frame import Element, RankFigures
 from tutor.training.changes import carry_over, set_element
 from tutor.training.devices import Randomness, seed_all
 from tutor.training.loop import Loop
-from tutor.training.optimizers import spare_compiler
 from tutor.training.program import Program
 from tutor.training.ranks import Place
 from tutor.training.run import Reading, rank_figures, reading_of
-from tutor.training.set_up import in_namespace
+from tutor.training.set_up import in_namespace, spare_compiler
 from tutor.training.snapshot import SavedState, Snapshot
 
 
