@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import shipped as lessons
-from tutor.analysis.doctor.examination import examine
-from tutor.analysis.doctor.rules import TAUGHT
+from tutor.analysis.doctor.examination import TAUGHT, examine
 from tutor.lesson.exercise import Repair
 from tutor.protocol.frame import RunRecipe
 from tutor.protocol.inspections import DoctorReport

@@ -70,17 +70,14 @@ class DivergenceRule(DoctorRule):
 
     # ── By autograd ─────────────────────────────────────────────────────────────────
 
-    def before_call(self, call: TorchCall) -> None:
-        """Measure the slope before a backward, and the rate of the step since the last one."""
-        if call.name == "optimizer.step":
-            self._look_at_optimizer(call.arguments[0])
-        elif call.name == "backward":
-            self._end_step()
-            loss = call.argument(0, "tensors")
-            if isinstance(loss, torch.Tensor) and loss.numel() == 1:
-                self._begin_step(loss)
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+        """Measure the slope, and the rate of the step since the last one."""
+        self._end_step()
+        if loss is not None and loss.numel() == 1:
+            self._begin_step(loss)
 
-    def _look_at_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
+        """Note the optimizer's rate and momentum."""
         self._is_scaled |= not isinstance(optimizer, torch.optim.SGD)
         groups = optimizer.param_groups
         self._momentum = max(float(group.get("momentum", 0)) for group in groups)

@@ -10,8 +10,13 @@ from functools import cached_property
 
 import msgspec
 
-from tutor.analysis.doctor.bounds import is_at_loop_end, run_in_loop, time_bound
-from tutor.analysis.doctor.rule import Patient
+from tutor.analysis.doctor.rule import (
+    Patient,
+    is_at_loop_end,
+    loss_of,
+    run_in_loop,
+    time_bound,
+)
 from tutor.analysis.doctor.source_code import with_fix
 from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
@@ -20,7 +25,6 @@ from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong
-from tutor.training.values import to_numpy
 
 EPOCHS = 10
 """The epoch whose losses are compared."""
@@ -143,9 +147,7 @@ class Forks:
                 run_in_loop(run, epoch, lambda: patient.until() or time.monotonic() > deadline)
                 if run.loop.epoch < epoch or not run.at_end:
                     return False
-                found = to_numpy(run.loop.loss())
-                one = None if found is None or found.size != 1 else float(found.reshape(()))
-                losses.append(one)
+                losses.append(loss_of(run))
             return True
         finally:
             run.close()

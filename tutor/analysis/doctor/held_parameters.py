@@ -44,21 +44,21 @@ class HeldParametersRule(DoctorRule):
         self._leaves: dict[int, torch.Tensor] = {}
         self._has_stepped = False
 
-    def before_call(self, call: TorchCall) -> None:
-        """Note the leaves of the loss, and that an optimizer makes a step."""
-        if call.name != "backward":
-            self._has_stepped = True
-            return
-        for leaf in leaves_of(call.argument(0, "self")):
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
+        """Note that an optimizer makes a step."""
+        self._has_stepped = True
+
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+        """Note the leaves of the loss."""
+        for leaf in leaves_of(loss):
             self._leaves[id(leaf)] = leaf
             self._starts.setdefault(id(leaf), _sample(leaf))
 
-    def after_call(self, call: TorchCall) -> None:
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Note the gradients of the leaves."""
-        if call.name == "backward":
-            for key, leaf in self._leaves.items():
-                if leaf.grad is not None and bool(leaf.grad.any()):
-                    self._gradients[key] = extreme_of(leaf.grad)
+        for key, leaf in self._leaves.items():
+            if leaf.grad is not None and bool(leaf.grad.any()):
+                self._gradients[key] = extreme_of(leaf.grad)
 
     def at_end(self) -> Iterable[DoctorFinding]:
         """The parameters that are left out, if any: one finding for each reason."""
@@ -293,11 +293,10 @@ class LostLeafRule(DoctorRule):
         self._lost: dict[str, _Lost] = {}
         self._is_confirmed = self._has_backward = False
 
-    def before_call(self, call: TorchCall) -> None:
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """A name that is still lost at the next backward stays so."""
-        if call.name == "backward":
-            self._has_backward = True
-            self._confirm()
+        self._has_backward = True
+        self._confirm()
 
     def before(self, moment: Moment) -> None:
         """Note the tensors that the names stand for."""

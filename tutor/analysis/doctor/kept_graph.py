@@ -41,10 +41,9 @@ class KeptGraphRule(DoctorRule):
         """The nodes of the present step."""
         self._reported: set[str] = set()
 
-    def after_call(self, call: TorchCall) -> None:
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Note the loss. Its node is kept alive here, so that no other gets its identity."""
-        loss = call.argument(0, "self")
-        if call.name == "backward" and (node := grad_fn_of(loss)) is not None:
+        if (node := grad_fn_of(loss)) is not None:
             self._fresh.append(node)
 
     def after(self, moment: Moment) -> Iterator[DoctorFinding]:
@@ -176,23 +175,23 @@ class DataGradientRule(DoctorRule):
         self._no_data: set[int] = set()
         """Ids of tensors that an optimizer holds, that are weights, or whose `.grad` is read."""
 
-    def before_call(self, call: TorchCall) -> None:
-        """Note the leaves that a backward comes to, and what an optimizer holds."""
-        if call.name == "optimizer.step":
-            self._no_data.update(map(id, held_by(call.arguments[0])))
-        elif call.name == "backward":
-            for leaf in leaves_of(call.argument(0, "tensors")):
-                is_long = leaf.ndim > 0 and leaf.shape[0] > 1
-                if is_long and not isinstance(leaf, torch.nn.Parameter) and not leaf.is_complex():
-                    new = _Data(leaf, leaf.detach().clone(), call.line)
-                    self._data.setdefault(id(leaf), new)
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
+        """Note what an optimizer holds."""
+        self._no_data.update(map(id, held_by(optimizer)))
 
-    def after_call(self, call: TorchCall) -> None:
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+        """Note the leaves that a backward comes to."""
+        for leaf in leaves_of(loss):
+            is_long = leaf.ndim > 0 and leaf.shape[0] > 1
+            if is_long and not isinstance(leaf, torch.nn.Parameter) and not leaf.is_complex():
+                new = _Data(leaf, leaf.detach().clone(), call.line)
+                self._data.setdefault(id(leaf), new)
+
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Note the first gradient."""
-        if call.name == "backward":
-            for data in self._data.values():
-                if data.first is None and data.tensor.grad is not None:
-                    data.first = norm_of(data.tensor.grad)
+        for data in self._data.values():
+            if data.first is None and data.tensor.grad is not None:
+                data.first = norm_of(data.tensor.grad)
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """See which tensors are weights, which gradients are read, and how long a batch is."""

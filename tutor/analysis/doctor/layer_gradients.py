@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 import torch
 from msgspec.structs import replace
@@ -67,18 +66,15 @@ class LayerGradientRule(DoctorRule):
         self._leaves: set[int] = set()
         self._signals: dict[int, float] = {}
         """By the number that PyTorch has given to a node."""
-        self._hooks: list[Any] = []
 
-    def before_call(self, call: TorchCall) -> None:
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Watch the products with weights that a backward comes to."""
-        loss = call.argument(0, "tensors")
-        if call.name != "backward" or not isinstance(loss, torch.Tensor):
+        if loss is None:
             return
-        self._unhook()
         self._leaves = {id(leaf) for leaf in leaves_of(loss)}
         for node in nodes_below(loss):
             if node.name().startswith(_PRODUCTS) and any(map(_is_leaf, _operands(node))):
-                self._hooks.append(node.register_prehook(self._watch(node._sequence_nr())))
+                self.hooks.append(node.register_prehook(self._watch(node._sequence_nr())))
 
     def _watch(self, number: int) -> Callable[[tuple[torch.Tensor, ...]], None]:
         def came(gradients: tuple[torch.Tensor, ...]) -> None:
@@ -87,19 +83,8 @@ class LayerGradientRule(DoctorRule):
 
         return came
 
-    def after_call(self, call: TorchCall) -> None:
-        """Take the hooks away."""
-        if call.name == "backward":
-            self._unhook()
-
-    def _unhook(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """Note the order of the weights, and the sizes of the gradients after a backward."""
-        self._unhook()
         for call in moment.calls_of(*_USES):
             for thing in call.arguments[:2]:  # and not the bias
                 if isinstance(thing, torch.Tensor) and thing.is_leaf and thing.requires_grad:
@@ -222,12 +207,9 @@ class GradientRule(DoctorRule):
         own = {id(thing) for thing in self.patient.run.loop.parameters().values()}
         return {n: t for n, t in parameters.items() if id(t) in own and t.requires_grad}
 
-    def after_call(self, call: TorchCall) -> None:
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Count the gradients that a backward has left."""
-        if call.name != "backward":
-            return
-        loss = call.argument(0, "self")
-        if isinstance(loss, torch.Tensor) and loss.numel():
+        if loss is not None and loss.numel():
             self._loss = max(self._loss, abs(extreme_of(loss)))
         for name, parameter in self._watched().items():
             if parameter.is_leaf:
@@ -286,21 +268,17 @@ class GradientRule(DoctorRule):
 
     def _without_gradient(self, name: str, parameter: torch.Tensor, passes: int) -> DoctorFinding:
         uses = self._uses[id(parameter)]
-        numbers = {"passes": passes, "gradients": 0, "uses": uses}
-        source, line, fix = self.patient.source, self.patient.line_of_parameter(name), None
-        if not uses:
-            code, lesson, exercise = "parameter_unused", "registered", ""
-        else:
-            code, lesson, exercise = "parameter_cut_off", "detach", ""
-            line = self._without_graph.get(id(parameter), 0)
-            if not line and self._cuts:
-                line = self._cuts[0].line
-                fix = _joined(source, self._cuts[0])
-            line = line or self.patient.line_of_parameter(name)
+        line, fix = self._without_graph.get(id(parameter), 0), None
+        if uses and not line and self._cuts:
+            line, fix = self._cuts[0].line, _joined(self.patient.source, self._cuts[0])
         return DoctorFinding(
-            code=code, line=line, variable=name, numbers=dict(numbers), lesson=lesson,
-            exercise=exercise, fix=fix,
-        )  # fmt: skip
+            code="parameter_cut_off" if uses else "parameter_unused",
+            line=line or self.patient.line_of_parameter(name),
+            variable=name,
+            numbers={"passes": passes, "gradients": 0, "uses": uses},
+            lesson="detach" if uses else "registered",
+            fix=fix,
+        )
 
     def _always_zero(self, name: str, passes: int) -> DoctorFinding:
         return DoctorFinding(
@@ -312,14 +290,13 @@ class GradientRule(DoctorRule):
         )
 
     def _frozen(self, name: str, passes: int) -> DoctorFinding:
-        source = self.patient.source
         return DoctorFinding(
             code="frozen_in_optimizer",
             line=self.patient.line_of_parameter(name),
             variable=name,
             numbers={"requires_grad": False, "passes": passes, "gradient": "None"},
             lesson="before-backward",
-            fix=_asking(source, name),
+            fix=_asking(self.patient.source, name),
         )
 
 

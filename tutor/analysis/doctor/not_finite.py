@@ -76,7 +76,6 @@ class NotFiniteRule(DoctorRule):
         """By node: the call that it belongs to."""
         self._born: list[_BackwardBirth] = []
         self._bad_loss: torch.Tensor | None = None
-        self._hooks: list[Any] = []
         self._is_done = False
         self._recorder: CallRecorder | None = None
         if patient.lesson.script is not None:
@@ -91,29 +90,15 @@ class NotFiniteRule(DoctorRule):
 
     # ── The way back ────────────────────────────────────────────────────────────────
 
-    def before_call(self, call: TorchCall) -> None:
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Hook the nodes that a backward comes to."""
-        if call.name != "backward" or self._is_done:
-            return
-        self._unhook()
-        loss = call.argument(0, "tensors")
-        if not isinstance(loss, torch.Tensor) or _has_grown(loss):
+        if self._is_done or loss is None or _has_grown(loss):
             return
         if not is_finite(loss):
             self._bad_loss = loss
             return
         for node in nodes_below(loss):
-            self._hooks.append(node.register_hook(self._watch(node)))
-
-    def after_call(self, call: TorchCall) -> None:
-        """Take the hooks away."""
-        if call.name == "backward":
-            self._unhook()
-
-    def _unhook(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+            self.hooks.append(node.register_hook(self._watch(node)))
 
     def _watch(self, node: Node) -> Any:
         def went_through(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
@@ -129,7 +114,6 @@ class NotFiniteRule(DoctorRule):
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """The finding, as soon as there is a loss or a gradient that is not finite."""
-        self._unhook()
         if self._is_done:
             return ()
         for call in moment.calls:

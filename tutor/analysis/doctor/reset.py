@@ -70,21 +70,19 @@ class MissingResetRule(DoctorRule):
             found = {n: t for n, t in found.items() if t.numel() <= MOST_NUMBERS // len(found)}
         return found
 
-    def before_call(self, call: TorchCall) -> None:
-        """Note the gradients that are there; see which of them an optimizer uses."""
-        if call.name == "backward":
-            self._before = {
-                id(p): p.grad.detach().clone()
-                for p in self._leaves().values()
-                if p.grad is not None and bool(p.grad.any())
-            }
-            for key in [key for key in self._sums if key not in self._before]:
-                del self._sums[key]  # it was reset before an update has used it
-        else:
-            self._see_step(call)
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+        """Note the gradients that are there."""
+        self._before = {
+            id(p): p.grad.detach().clone()
+            for p in self._leaves().values()
+            if p.grad is not None and bool(p.grad.any())
+        }
+        for key in [key for key in self._sums if key not in self._before]:
+            del self._sums[key]  # it was reset before an update has used it
 
-    def _see_step(self, call: TorchCall) -> None:
-        for parameter in held_by(call.arguments[0]):
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
+        """See which of the sums an optimizer uses."""
+        for parameter in held_by(optimizer):
             gradient, key = parameter.grad, id(parameter)
             found = self._sums.pop(key, None)
             if gradient is None:
@@ -95,10 +93,8 @@ class MissingResetRule(DoctorRule):
                 value = self._left[key].value
                 self._left[key] = _Left(gradient.detach().clone(), value)
 
-    def after_call(self, call: TorchCall) -> None:
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """See which gradients were added to those that an update has used."""
-        if call.name != "backward":
-            return
         for label, parameter in self._leaves().items():
             if parameter.grad is None:
                 continue
@@ -217,20 +213,16 @@ class ResetOrderRule(DoctorRule):
         """The gradients that no step has used yet: of each the number farthest from 0."""
         self._found: list[DoctorFinding] = []
 
-    def after_call(self, call: TorchCall) -> None:
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Note the gradients that a backward has left."""
-        if call.name != "backward":
-            return
         for key, tensor in self.patient.held().items():
             self._waiting.pop(key, None)
             if tensor.grad is not None and bool(tensor.grad.any()):
                 self._waiting[key] = extreme_of(tensor.grad)
 
-    def before_call(self, call: TorchCall) -> None:
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
         """See whether they are still there when the optimizer makes its step."""
-        if call.name != "optimizer.step":
-            return
-        tensors = held_by(call.arguments[0])
+        tensors = held_by(optimizer)
         ready = {t: self._waiting.pop(id(t)) for t in tensors if id(t) in self._waiting}
         has_closure = call.argument(1, "closure") is not None  # it computes the gradients
         if (
@@ -260,7 +252,7 @@ class ResetOrderRule(DoctorRule):
             },
             lesson="forgotten-zero",
             exercise="none-or-zero",
-            fix=_swapped(source, reset, source.statement_at(call.line)),
+            fix=source.swapped(reset, source.statement_at(call.line)),
         )
 
 
@@ -270,16 +262,6 @@ def _reset_before(source: SourceCode, line: int) -> ast.stmt | None:
     found = [s for s in statements if s is not None]
     before = [s for s in found if s.lineno < line]
     return max(before or found, key=lambda s: s.lineno, default=None)
-
-
-def _swapped(source: SourceCode, reset: ast.stmt | None, step: ast.stmt | None) -> CodeFix | None:
-    """The two statements in the other order, where one follows the other."""
-    if reset is None or step is None or reset.col_offset != step.col_offset:
-        return None
-    if (reset.end_lineno or reset.lineno) + 1 != step.lineno:
-        return None
-    code = f"{source.segment(step)}\n{source.segment(reset)}"
-    return CodeFix(line=reset.lineno, end_line=step.end_lineno or step.lineno, code=code)
 
 
 _MEAN = 1
@@ -315,14 +297,14 @@ class AccumulationRule(DoctorRule):
         self._ripe: list[tuple[_Window, int]] = []
         """The windows that an update has ended, with its line."""
 
-    def before_call(self, call: TorchCall) -> None:
-        """Count a backward for each leaf; see what an optimizer uses."""
-        if call.name == "optimizer.step":
-            for parameter in held_by(call.arguments[0]):
-                self._used(parameter, call.line)
-            return
-        loss = call.argument(0, "tensors")
-        if not isinstance(loss, torch.Tensor):
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
+        """See what an optimizer uses."""
+        for parameter in held_by(optimizer):
+            self._used(parameter, call.line)
+
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+        """Count a backward for each leaf."""
+        if loss is None:
             return
         is_mean = _is_mean(loss.grad_fn) and call.argument(1, "gradient") is None
         for leaf in leaves_of(loss):
@@ -333,12 +315,11 @@ class AccumulationRule(DoctorRule):
             window.are_means &= is_mean
             window.changes = leaf._version
 
-    def after_call(self, call: TorchCall) -> None:
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Note the sums."""
-        if call.name == "backward":
-            for window in self._windows.values():
-                if window.leaf.grad is not None:
-                    window.norm = norm_of(window.leaf.grad)
+        for window in self._windows.values():
+            if window.leaf.grad is not None:
+                window.norm = norm_of(window.leaf.grad)
 
     def _used(self, leaf: torch.Tensor, line: int) -> None:
         window = self._windows.pop(id(leaf), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.autograd.graph import Node
+from torch.utils.hooks import RemovableHandle
 
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
@@ -21,6 +22,8 @@ from tutor.protocol.inspections import DoctorFinding
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Phase, Program, Quiet
 from tutor.training.run import Run
+from tutor.training.time_limit import TookTooLong, limited
+from tutor.training.values import to_numpy
 
 MOST_NODES = 50_000
 """Nodes that are looked at; the graph of a long recurrent run has more."""
@@ -53,6 +56,40 @@ def norm_of(tensor: torch.Tensor) -> float:
 def held_by(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """The tensors that an optimizer changes."""
     return [tensor for group in optimizer.param_groups for tensor in group["params"]]
+
+
+def loss_of(run: Run) -> float | None:
+    """The loss of a run as it stands; None where it is no single number."""
+    found = to_numpy(run.loop.loss())
+    return None if found is None or found.size != 1 else float(found.reshape(()))
+
+
+# ── Bounds of what is run ───────────────────────────────────────────────────────────
+
+
+@contextmanager
+def time_bound(seconds: float) -> Iterator[None]:
+    """Raise TookTooLong after so many seconds, wherever the code is then."""
+    try:
+        with limited(seconds, ends_process=False):
+            yield
+    except LessonRaised as error:
+        if isinstance(error.__cause__, TookTooLong):
+            raise error.__cause__ from None
+        raise
+
+
+def run_in_loop(run: Run, epoch: int, until: Callable[[], bool]) -> None:
+    """Run to the end of `epoch`, or of the loop: what follows a script's loop may take hours."""
+    if run.program.open_loop is None:
+        run.advance(epoch, until)
+    while run.loop.epoch < epoch and not until() and not is_at_loop_end(run):
+        run.advance(run.loop.epoch + 1, until)
+
+
+def is_at_loop_end(run: Run) -> bool:
+    """Whether the next step would run what follows a script's loop."""
+    return run.loop.is_over or (run.at_end and run.loop.is_at_loop_end)
 
 
 # ── The graph ───────────────────────────────────────────────────────────────────────
@@ -240,6 +277,14 @@ class DoctorRule:
 
     def __init__(self, patient: Patient) -> None:
         self.patient = patient
+        self.hooks: list[RemovableHandle] = []
+        """Its hooks on nodes of the graph that a backward is about to go through."""
+
+    def unhook(self) -> None:
+        """Take these hooks away."""
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks = []
 
     def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
         """Entered while the run is stepped, for hooks of the rule's own.
@@ -248,11 +293,14 @@ class DoctorRule:
         """
         return nullcontext()
 
-    def before_call(self, call: TorchCall) -> None:
-        """Called just before each backward and each optimizer's step; its `result` is None."""
+    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+        """Called just before each backward, with its loss if that is one tensor."""
 
-    def after_call(self, call: TorchCall) -> None:
-        """Called just after each backward and each optimizer's step."""
+    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+        """Called just after each backward; then `hooks` are removed."""
+
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
+        """Called just before each step of an optimizer."""
 
     def before(self, moment: Moment) -> None:
         """Called before each step, and once (phase Setup) before the first."""

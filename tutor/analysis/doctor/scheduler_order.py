@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,9 +12,8 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
-from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
-from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
+from tutor.protocol.inspections import DoctorFinding
 
 
 @dataclass(slots=True, eq=False)
@@ -57,13 +55,10 @@ class SchedulerOrderRule(DoctorRule):
         self._order = _Order(recorder.filename, lambda: recorder.is_paused)
         return _watched(self._order)
 
-    def before_call(self, call: TorchCall) -> None:
+    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
         """See the rate of an optimizer's first step."""
         order = self._order
-        if call.name != "optimizer.step" or order is None:
-            return
-        optimizer = call.arguments[0]
-        if id(optimizer) in order.stepped:
+        if order is None or id(optimizer) in order.stepped:
             return
         order.stepped.add(id(optimizer))
         for early in order.early.values():
@@ -89,33 +84,23 @@ class SchedulerOrderRule(DoctorRule):
         return mine is other and early.line >= early.step_line
 
     def _finding(self, early: _Early, used: float) -> DoctorFinding:
-        numbers: dict[str, Evidence] = {
-            "scheduler_steps": early.steps,
-            "optimizer_steps": 0,
-            "rate": early.rate,
-            "used": used,
-        }
+        source = self.patient.source
         return DoctorFinding(
             code="scheduler_first",
             line=early.line,
             variable=self.patient.name_of(early.scheduler),
-            numbers=numbers,
+            numbers={
+                "scheduler_steps": early.steps,
+                "optimizer_steps": 0,
+                "rate": early.rate,
+                "used": used,
+            },
             lesson="schedules",
             exercise="two-steps",
-            fix=_swapped(self.patient.source, early.line, early.step_line),
+            fix=source.swapped(
+                source.statement_at(early.line), source.statement_at(early.step_line)
+            ),
         )
-
-
-def _swapped(source: SourceCode, line: int, other: int) -> CodeFix | None:
-    """Both statements in the other order; None unless one follows directly on the other."""
-    first, second = source.statement_at(line), source.statement_at(other)
-    if not isinstance(first, ast.Expr) or not isinstance(second, ast.Expr):
-        return None
-    end = first.end_lineno or first.lineno
-    if second.lineno != end + 1 or first.col_offset != second.col_offset:
-        return None
-    code = f"{source.segment(second)}\n{source.segment(first)}"
-    return CodeFix(line=first.lineno, end_line=second.end_lineno or second.lineno, code=code)
 
 
 def _rate_of(optimizer: torch.optim.Optimizer) -> float:

@@ -6,18 +6,14 @@ import ast
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from msgspec.structs import replace
 
-from tutor.analysis.doctor.bounds import is_at_loop_end
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, is_at_loop_end, loss_of
 from tutor.errors import RunError
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
-from tutor.training.run import Run
-from tutor.training.values import to_numpy
 
 _MOST_STEPS = 12
 """Steps of the second run: up to its first loss, and no further."""
@@ -63,7 +59,7 @@ class SeedRule(DoctorRule):
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """Note the first loss."""
         if self._first is None and moment.error is None:
-            self._first = _loss_of(self.patient.run)
+            self._first = loss_of(self.patient.run)
         return ()
 
     def at_end(self) -> Iterable[DoctorFinding]:
@@ -100,7 +96,7 @@ class SeedRule(DoctorRule):
                 if is_at_loop_end(run):
                     return None
                 run.advance_phase()
-                if (loss := _loss_of(run)) is not None or self.patient.until():
+                if (loss := loss_of(run)) is not None or self.patient.until():
                     return loss
         except RunError:
             return None
@@ -151,8 +147,3 @@ def _generator_of(call: ast.Call, name: str) -> str:
     )
     layer = getattr(torch.nn, parts[-1], None)
     return "torch" if is_torch or is_shuffled or hasattr(layer, "reset_parameters") else ""
-
-
-def _loss_of(run: Run) -> float | None:
-    found: Any = to_numpy(run.loop.loss())
-    return float(found.reshape(())) if found is not None and found.size == 1 else None

@@ -123,6 +123,16 @@ class SourceCode:
             line=first, end_line=last, code="\n".join(line.removeprefix(indent) for line in lines)
         )
 
+    def swapped(self, first: ast.stmt | None, second: ast.stmt | None) -> CodeFix | None:
+        """The fix that swaps two statements; None unless one follows directly on the other."""
+        if first is None or second is None or first.col_offset != second.col_offset:
+            return None
+        if (first.end_lineno or first.lineno) + 1 != second.lineno:
+            return None
+        code = f"{self.segment(second)}\n{self.segment(first)}"
+        end = second.end_lineno or second.lineno
+        return CodeFix(line=first.lineno, end_line=end, code=code)
+
     def after(self, statement: ast.stmt, code: str) -> CodeFix:
         """The fix that puts code behind a statement."""
         end = statement.end_lineno or statement.lineno
