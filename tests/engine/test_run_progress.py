@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from tutor.engine.open_runs import SURE_AFTER, TimeLeft
+import pytest
+
+from tutor.engine.open_runs import SURE_AFTER, RunProgress
+
+SURE = SURE_AFTER * 2
 
 
-def test_the_rest_takes_as_long_as_the_way_so_far() -> None:
-    seconds = [0.0]
-    left = TimeLeft(10.0, clock=lambda: seconds[0])
-    assert left.at(2.0) is None
-    seconds[0] = SURE_AFTER / 2
-    assert left.at(4.0) is None
-    seconds[0] = SURE_AFTER * 2
-    assert left.at(4.0) == SURE_AFTER * 6
-    assert left.at(10.0) == 0.0
-
-
-def test_a_way_that_goes_back_first_begins_there() -> None:
-    seconds = [0.0]
-    left = TimeLeft(10.0, clock=lambda: seconds[0])
-    left.at(9.0)
-    seconds[0] = 5.0
-    assert left.at(0.0) is None
-    seconds[0] = 7.0
-    assert left.at(5.0) == 2.0
-
-
-def test_a_run_that_stands_still_has_no_time_left() -> None:
-    seconds = [0.0]
-    left = TimeLeft(10.0, clock=lambda: seconds[0])
-    left.at(1.0)
-    seconds[0] = 9.0
-    assert left.at(1.0) is None
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param([(0.0, 2.0, None), (SURE / 4, 4.0, None), (SURE, 4.0, SURE * 3),
+                      (SURE, 10.0, 0.0)], id="as long as the way so far"),
+        pytest.param([(0.0, 9.0, None), (5.0, 0.0, None), (7.0, 5.0, 2.0)], id="back first"),
+        pytest.param([(0.0, 1.0, None), (9.0, 1.0, None)], id="still standing"),
+    ],
+)  # fmt: skip
+def test_the_rest_takes_as_long_as_the_way_so_far(
+    told: list[tuple[float, float, float | None]],
+) -> None:
+    progress = RunProgress(10.0, clock=iter([now for now, *_ in told]).__next__)
+    for _, done, left in told:
+        progress.advance(done)
+        assert progress.seconds_left == left

@@ -164,16 +164,21 @@ SURE_AFTER = 1.0
 """Seconds after which the speed is known well enough to tell the rest by it."""
 
 
-class TimeLeft:
-    """The seconds from where a run stands to the place where it goes."""
+class RunProgress:
+    """The progress of a run to a target: its speed, and the seconds to the end."""
+
+    rate = 0.0
+    """Epochs a second; 0 where that is not known yet."""
+    seconds_left: float | None = None
+    """None while that can't be known."""
 
     def __init__(self, target: float, clock: Callable[[], float] = time.perf_counter) -> None:
         """`target`: in epochs, as `RunState.epochs_done` counts them."""
-        self._target, self._clock = target, clock
+        self.target, self._clock = target, clock
         self._start: tuple[float, float] | None = None
 
-    def at(self, done: float) -> float | None:
-        """Seconds to go after so many epochs; None while that can't be known.
+    def advance(self, done: float) -> None:
+        """Measure, now that so many epochs have been done.
 
         The way begins at the first call, or where the run has gone back to since.
         """
@@ -181,28 +186,6 @@ class TimeLeft:
         if self._start is None or done < self._start[1]:
             self._start = now, done
         passed, way = now - self._start[0], done - self._start[1]
-        if passed < SURE_AFTER or way <= 0:
-            return None
-        return max(self._target - done, 0.0) * passed / way
-
-
-class RunProgress:
-    """The progress of a run to the end of an epoch; `target` is None while nothing runs."""
-
-    def __init__(self) -> None:
-        self.target: int | None = None
-        self.rate = 0.0
-        """Epochs a second."""
-        self.seconds_left: float | None = None
-        """None while it is not known."""
-
-    def begin(self, target: int, done: float) -> None:
-        """Start for this epoch, when so many epochs have been done."""
-        self.target = target
-        self._started, self._first, self._time_left = time.perf_counter(), done, TimeLeft(target)
-        self._time_left.at(done)
-
-    def advance(self, done: float) -> None:
-        """Measure, now that so many epochs have been done."""
-        self.rate = (done - self._first) / (time.perf_counter() - self._started)
-        self.seconds_left = self._time_left.at(done)
+        self.rate = way / passed if passed else 0.0
+        is_sure = passed >= SURE_AFTER and way > 0
+        self.seconds_left = max(self.target - done, 0.0) / self.rate if is_sure else None

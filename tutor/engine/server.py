@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from tutor.engine.inspector import Inspector
-from tutor.engine.open_runs import PausedRuns, RunProgress, TimeLeft, change_runs, open_runs
+from tutor.engine.open_runs import PausedRuns, RunProgress, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.streams import Capture, Inbox, uninterrupted
 from tutor.errors import Refused, RunError
@@ -86,7 +86,8 @@ class Server:
     """The number of the OpenLesson that the events are marked with."""
     paused: PausedRuns | None = None
     """The lesson's runs, while an exercise has a run of its own."""
-    progress: RunProgress = field(default_factory=RunProgress)
+    progress: RunProgress | None = None
+    """That of a RunTo, while it is on."""
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
@@ -294,16 +295,16 @@ class Server:
         `target`: the epochs that will have run at its end, with a part of one.
         """
         begun = reported = time.perf_counter()
-        time_left = TimeLeft(target)
+        progress = RunProgress(target)
 
         def is_stopped() -> bool:
             nonlocal reported
             now, run = time.perf_counter(), runs.current
-            seconds = time_left.at(run.epochs_done)
+            progress.advance(run.epochs_done)
             if now - begun > PATIENCE and now - reported > FRAME_SECONDS:
                 reported = now
                 epochs = {"epoch": run.at.epoch, "target": math.ceil(target)}
-                self._write(SeekAdvanced(**epochs, seconds_left=seconds))
+                self._write(SeekAdvanced(**epochs, seconds_left=progress.seconds_left))
             return self._is_paused()
 
         return is_stopped
@@ -314,21 +315,22 @@ class Server:
         Returns whether the run came there.
         """
         self.inbox.has_painted = True
-        self.progress.begin(epoch, runs.current.epochs_done)
+        self.progress = RunProgress(epoch)
         try:
-            self._train(runs, epoch)
+            self._train(runs, epoch, self.progress)
         finally:
-            self.progress = RunProgress()
+            self.progress = None
         return runs.current.at.epoch >= epoch and runs.current.at_end
 
-    def _train(self, runs: Runs, epoch: int) -> None:
+    def _train(self, runs: Runs, epoch: int, progress: RunProgress) -> None:
+        progress.advance(runs.current.epochs_done)
         diverged = runs.current.frame().diverged
         while (run := runs.current).at.epoch < epoch or not run.at_end:
             if not self._do_waiting():
                 break
             run = runs.current  # a change in the past continues as another run
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
-            self.progress.advance(run.epochs_done)
+            progress.advance(run.epochs_done)
             if self.inbox.has_painted and run.at.epoch < epoch:
                 self._show(frame=frame)
                 for ready in self.inspector.glance(runs, self._has_command):
@@ -365,10 +367,11 @@ class Server:
     ) -> None:
         runs = self.runs
         assert runs is not None
-        if not answers and self.progress.target is not None:
+        progress = self.progress
+        if not answers and progress is not None:
             self.inbox.has_painted = False
         run, columns = runs.current, self.inspector.look.columns
-        frame, infos = frame or run.frame(), runs.infos(columns)
+        frame = frame or run.frame()
         self.send(
             FrameShown(
                 answers=answers,
@@ -376,15 +379,15 @@ class Server:
                 before=before,
                 diverged_at=run.diverged_at if frame.diverged else None,
                 record=run.recipe,
-                curve=next(info.curve for info in infos if info.is_current),
+                curve=run.curve(columns) if columns else None,
                 furthest=run.furthest,
-                target=self.progress.target,
-                rate=self.progress.rate,
-                seconds_left=self.progress.seconds_left,
+                target=int(progress.target) if progress else None,
+                rate=progress.rate if progress else 0.0,
+                seconds_left=progress.seconds_left if progress else None,
                 printed=self.capture.unheard if run.has_run_again else None,
                 notes=notes or runs.notes or run.notes,
                 stopped=stopped,
-                runs=infos,
+                runs=runs.infos(columns),
             )
         )
         run.has_run_again = False

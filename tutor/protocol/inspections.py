@@ -284,6 +284,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The loss of that epoch; NaN if there is none."""
     changes: tuple[Change, ...] = ()
     curve: Curve | None = None
+    """Of another run than the current one, whose curve a FrameShown has."""
     is_current: bool = False
     forked_at: Position | None = None
     """The position at which it parted from the run that it was made of."""

@@ -16,6 +16,7 @@ from tutor.errors import Refused, RunError
 from tutor.lesson.model import is_learning_rate
 from tutor.protocol.frame import (
     Change,
+    Curve,
     Element,
     Frame,
     Position,
@@ -145,6 +146,10 @@ class Run(RunState):
     def standpoint(self) -> Standpoint:
         """The batch that it stands in, for a probe to start from."""
         return standpoint_of(self.loop, self.learning_rate)
+
+    def curve(self, columns: int) -> Curve:
+        """The losses so far in so many columns."""
+        return self.history.losses.curve(columns, self.at.epoch)
 
     def trail(self) -> tuple[tuple[float, float], ...]:
         """Where the parameters have been by the end of earlier epochs, oldest first.

@@ -252,16 +252,14 @@ class Runs:
     # ── The others ──────────────────────────────────────────────────────────────────
 
     def infos(self, columns: int) -> tuple[RunInfo, ...]:
-        """A description of each run, the current one last; curves have so many columns."""
+        """A description of each run, the current one last.
+
+        The curves of the others have so many columns; `Run.curve` is that of the current one.
+        """
         now = self.current
-        mine = _info(self._as_kept(None), columns, now.at.epoch, now.recipe.changes)
-        return (
-            *(
-                _info(kept, columns, len(kept.history.losses), _used_changes(kept, now.programs))
-                for kept in self._kept
-            ),
-            msgspec.structs.replace(mine, is_current=True),
-        )
+        mine = _info(self._as_kept(None), now.recipe.changes)
+        others = [_info(kept, _used_changes(kept, now.programs), columns) for kept in self._kept]
+        return (*others, msgspec.structs.replace(mine, is_current=True))
 
     def take(self, name: str, until: Callable[[], bool] = never) -> Frame:
         """Continue with another run: at the current one's place if it came so far, or at its end.
@@ -410,7 +408,7 @@ def _used_changes(kept: _Kept, programs: Mapping[str, Program]) -> tuple[Change,
     return tuple(used)
 
 
-def _info(kept: _Kept, columns: int, here: int, changes: tuple[Change, ...]) -> RunInfo:
+def _info(kept: _Kept, changes: tuple[Change, ...], columns: int = 0) -> RunInfo:
     mode, device, learning_rate, seed = settings_of(changes, kept.recipe)
     losses = kept.history.losses
     return RunInfo(
@@ -423,7 +421,7 @@ def _info(kept: _Kept, columns: int, here: int, changes: tuple[Change, ...]) -> 
         furthest=kept.epochs,
         loss=kept.loss,
         changes=changes,
-        curve=losses.curve(columns, here) if columns else None,
+        curve=losses.curve(columns, len(losses)) if columns else None,
         forked_at=kept.forked_at,
         record=kept.recipe,
         reached=kept.furthest,
