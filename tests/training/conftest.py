@@ -10,6 +10,7 @@ import pytest
 from tests import shipped as lessons
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Frame
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 
@@ -69,3 +70,12 @@ def keep_every_epoch(run: Run) -> None:
     """A keyframe after every epoch: each of them has to be good enough to go on from."""
     run.history.interval = run.history.spacing = 0.0
     run.clock.start(run.history.spacing)
+
+
+def step_through(run: Run, epochs: int) -> list[Frame]:
+    """All frames of the next `epochs` epochs, the present one first."""
+    frames = [run.frame()]
+    last = run.at.epoch + epochs
+    while run.at.epoch < last or not run.at_end:
+        frames.append(run.step_phase())
+    return frames

@@ -162,22 +162,23 @@ rude = torch.ones(2).as_subclass(Torch)
 """
 
 
-@pytest.mark.parametrize("expression", SHOWN)
-@pytest.mark.parametrize("where", ["watched", "boxed"])
 @pytest.mark.filterwarnings("ignore")
-def test_every_kind_of_value_is_shown(write_lesson: Write, expression: str, where: str) -> None:
-    front = FRONT.replace("epochs: 10\n", f'epochs: 10\nwatch: {{"v": "{expression}"}}\n')
+@pytest.mark.parametrize("where", ["watched", "boxed"])
+def test_every_kind_of_value_is_shown(write_lesson: Write, where: str) -> None:
     setup = X + RUDE + "w = torch.tensor(0.5, requires_grad=True)"
     if where == "watched":
+        watch = "".join(f'  "{expression}": "{expression}"\n' for expression in SHOWN)
+        front = FRONT.replace("epochs: 10\n", f"epochs: 10\nwatch:\n{watch}")
         lesson = write_lesson(front, Setup=setup)
     else:
-        predict = f"y_pred = w * x\n```\n$$\\boxed{{{expression}}}$$\n```python\n1"
+        boxes = "\n\n".join(f"$$\\boxed{{{expression}}}$$" for expression in SHOWN)
+        predict = f"y_pred = w * x\n```\n{boxes}\n```python\n1"
         lesson = write_lesson(Setup=setup, Predict=predict)
     run = Run(programs_of(lesson))
     run.run(2)
     frame = run.step_phase()
-    shown = frame.watched["v"] if where == "watched" else frame.boxed["Predict"][expression]
-    assert (shown.data or shown.text) == SHOWN[expression]
+    shown = frame.watched if where == "watched" else frame.boxed["Predict"]
+    assert {name: value.data or value.text for name, value in shown.items()} == SHOWN
     assert is_same(run.seek(frame.at.epoch, frame.at.step), frame)
 
 

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.conftest import keep_every_epoch
+from tests.training.conftest import keep_every_epoch, step_through
 from tests.training.ranked import SHARDED, SMALL_STEPS, THREE, ranked_lesson, ranked_run
-from tests.training.test_going_back import step_through
 from tests.waiting import wait_until
 from tutor.engine import supervisor
 from tutor.engine.lesson_commands import figures_writer

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tests.shipped import MODES_OF_SAMPLE
-from tests.training.conftest import keep_every_epoch, shipped
+from tests.training.conftest import PLAIN, keep_every_epoch, shipped, step_through
 from tutor.errors import Refused
 from tutor.protocol.frame import NO_VALUE, Element, Position, Remark
 from tutor.training.devices import Randomness
-from tutor.training.history import END, History
+from tutor.training.history import END
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run
 
@@ -77,10 +77,13 @@ def walk(run: Run, epochs: int) -> dict[Position, Any]:
 
 
 def check_every_place(run: Run, epochs: int, seeks: int) -> None:
-    """Seek about at random; now and then step on from there."""
+    """Go back step by step, then seek about at random; now and then step on from there."""
     keep_every_epoch(run)
     seen = walk(run, epochs)
     assert run.history.epochs, "there are keyframes to come back to"
+    for at in list(seen)[-2 : -seeks - 2 : -1]:
+        run.back()
+        assert all_of(run) == seen[at], f"back at {at}"
     places, chance = [at for at in seen if at.epoch], random.Random(1)
     for at in chance.sample(places, min(seeks, len(places))):
         run.seek(at.epoch, at.step)
@@ -92,7 +95,13 @@ def check_every_place(run: Run, epochs: int, seeks: int) -> None:
 
 @pytest.mark.parametrize(("slug", "mode"), MODES_OF_SAMPLE)
 def test_every_place_of_every_mode_is_the_same_to_the_bit(slug: str, mode: str) -> None:
-    check_every_place(shipped(slug, mode), 5, 8)
+    run = shipped(slug, mode)
+    check_every_place(run, 5, 8)
+    far = {epoch: run.run_to(epoch) for epoch in range(6, 31)}
+    for epoch in (29, 7, 17, 18, 6, 30):
+        assert run.seek(epoch) == far[epoch]
+    run.seek(0)
+    assert run.back() == run.frame(), "at the start, back stays"
 
 
 @pytest.mark.parametrize("lesson", [ADAM, MOMENTUM, DRAWING], ids=["Adam", "momentum", "draws"])
@@ -133,18 +142,40 @@ def test_a_class_that_the_lesson_defines_comes_back_as_itself(start: Callable[..
     assert [run.seek(e) for e in (7, 3, 5)] == [seen[6], seen[2], seen[4]]
 
 
+@pytest.mark.parametrize(
+    "phases",
+    [
+        {
+            "Setup": "shared = np.ones(3, dtype=np.float32)\nx = torch.from_numpy(shared)\n"
+            "w = torch.tensor(0.5, requires_grad=True)",
+            "Update": "shared += 1\nwith torch.no_grad():\n    w -= 0.001 * w.grad",
+        },
+        {
+            "Setup": f"{PLAIN['Setup']}\nnumbers = (0.1 * n for n in range(100))",
+            "Predict": "y_pred = w * x + next(numbers)",
+        },
+    ],
+    ids=["shared memory", "a generator"],
+)
 def test_what_would_lose_something_in_a_copy_is_run_again_from_the_start(
-    start: Callable[..., Run],
+    start: Callable[..., Run], phases: dict[str, str]
 ) -> None:
-    run = start(
-        Setup="shared = np.ones(3, dtype=np.float32)\nx = torch.from_numpy(shared)\n"
-        "w = torch.tensor(0.5, requires_grad=True)",
-        Update="shared += 1\nwith torch.no_grad():\n    w -= 0.001 * w.grad",
-    )
+    run = start(**phases)
     keep_every_epoch(run)
     seen = [run.run_to(e) for e in range(1, 7)]
     assert not run.history.epochs
     assert [run.seek(e) for e in (4, 2)] == [seen[3], seen[1]]
+
+
+def test_a_leaf_that_was_lost_is_lost_again(start: Callable[..., Run]) -> None:
+    run = start(
+        Update="w = w - learning_rate * w.grad",
+        Gradient="w.retain_grad(); loss.backward()",
+        Reset="",
+    )
+    keep_every_epoch(run)
+    frames = step_through(run, 1)
+    assert [run.back() for _ in frames[1:]] == frames[-2::-1]
 
 
 def test_a_snapshot_that_would_take_too_much_is_not_kept(start: Callable[..., Run]) -> None:
@@ -195,7 +226,68 @@ def test_from_where_one_stands_a_seek_goes_on() -> None:
     assert min(steps) >= 10
 
 
+def test_back_an_epoch_is_its_beginning_and_then_the_one_before() -> None:
+    run = shipped("line-through-origin", "optimizer")
+    two = run.run_to(2)
+    run.run_to(3)
+    run.step_phase()
+    assert run.back_epoch().at == Position(3, 5)
+    assert run.back_epoch() == two
+    run.back_epoch()
+    assert run.back_epoch().at == Position(0, 0)
+    assert run.back_epoch().at == Position(0, 0)
+
+
 # ── Changes ─────────────────────────────────────────────────────────────────────────
+
+
+def test_stepping_on_from_the_past_meets_the_changes_that_were_made_there() -> None:
+    run = shipped("line-through-origin", "autograd")
+    run.run_to(3)
+    run.set(learning_rate=0.02)
+    run.run_to(5)
+    run.switch(mode="optimizer")
+    frames = step_through(run, 2)
+    run.seek(1)
+    assert run.frame().learning_rate == 0.01
+    assert run.run_to(5) == frames[0]
+    assert step_through(run, 2) == frames
+
+
+def test_a_change_in_the_past_cuts_off_what_came_after() -> None:
+    run = shipped("line-through-origin", "autograd")
+    run.run_to(20)
+    run.switch(mode="manual")
+    run.run_to(40)
+    run.seek(10)
+    run.set(learning_rate=0.02)
+    assert run.furthest == 10
+    assert run.run_to(40).mode == "autograd"
+    assert len(run.recipe.changes) == 1
+
+
+def test_a_change_at_the_end_of_an_epoch_that_has_a_keyframe_is_met_again() -> None:
+    run = shipped("line-through-origin", "autograd")
+    keep_every_epoch(run)
+    run.run_to(20)
+    run.seek(10)
+    run.set(learning_rate=0.02)
+    frames = [run.run_to(epoch) for epoch in range(11, 21)]
+    assert [run.seek(epoch) for epoch in range(20, 10, -1)] == frames[::-1]
+    assert run.seek(10).learning_rate == 0.02
+    assert run.seek(9).learning_rate == 0.01
+
+
+def test_a_run_can_be_built_again_from_its_record() -> None:
+    run = shipped("xor", "manual")
+    run.run_to(3)
+    run.step_phase()
+    run.step_phase()
+    run.switch(mode="model")
+    run.set(learning_rate=0.5)
+    frame = run.step_phase()
+    assert Run.from_recipe(run.programs, run.recipe, run.at).frame() == frame
+
 
 SETTINGS = [
     ("line-through-origin", "autograd", Element("w", (), 3.0)),
@@ -359,13 +451,13 @@ def test_one_parameter_leaves_no_trail() -> None:
     assert len(run.trail()) == 2, "two parameters do"
 
 
-def test_a_history_says_how_much_it_takes_and_keeps_to_its_budget() -> None:
+def test_a_long_run_thins_its_keyframes_out_to_its_budget_and_finds_every_epoch() -> None:
     run = shipped("xor", "manual")
     run.history.budget = 50_000
     keep_every_epoch(run)
-    run.run_to(150)
+    frames = {e: run.run_to(e) for e in (10, 60, 150)}
     assert 10_000 < run.history.size <= 50_000
-    assert isinstance(run.history, History)
+    assert {e: run.seek(e) for e in frames} == frames
     assert run.history.copy(portable=True).epochs == run.history.epochs
 
 
