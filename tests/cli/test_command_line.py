@@ -17,7 +17,7 @@ from tests.cli.conftest import ClientHere, Tutor
 from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tutor.cli import opening, running
-from tutor.cli.parsers import make_parser
+from tutor.cli.parsers import COMMANDS, make_parser
 from tutor.errors import LessonError
 from tutor.ui.app import TutorApp
 from tutor.ui.settings import Settings, SettingsFile, settings_file
@@ -29,6 +29,15 @@ def test_help_shows_an_example_for_each_command(tutor: Tutor) -> None:
         assert f"  tutor {example}" in text
     for command in ("list", "run", "export", "check", "new", "devices"):
         assert f"example:\n  tutor {command}" in tutor(command, "--help").stdout
+
+
+def test_help_fits_into_80_columns(tutor: Tutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = [[], *([command] for command in COMMANDS if command != "engine")]
+    commands += [["progress", action] for action in ("export", "import", "reset")]
+    for command in commands:
+        lines = tutor(*command, "--help").stdout.splitlines()
+        assert [line for line in lines if len(line) > 80] == []
 
 
 def test_version_is_that_of_the_distribution(tutor: Tutor) -> None:

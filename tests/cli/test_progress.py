@@ -307,9 +307,9 @@ def test_at_a_terminal_it_asks(
     typed = io.StringIO(answer)
     monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "stdin", typed)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     done = tutor("progress", "reset")
-    assert "Delete all progress in all lessons (9 entries)? [y/N]" in done.stdout
+    assert "Delete all progress in all lessons (9 entries)? [y/N]" in done.stderr
     assert len(kept(file)) == is_left
 
 

@@ -246,7 +246,7 @@ def test_the_elements_of_a_large_parameter_are_sampled_and_it_is_said(write_less
     lesson = write_lesson(Setup=code, Loss="loss = ((y_pred - 2) ** 2).sum() / 1000")
     (note,) = check(lesson)
     assert note.is_note
-    assert note.what == Remark("sampled", {"samples": [(64, 1000, "w")]})
+    assert note.what == Remark("checked_by_sample", {"samples": [(64, 1000, "w")]})
     wrong = lesson.source.replace("loss.backward()", "loss.backward()\nw.grad[500:] *= 2")
     from tutor.lesson.document import parse
 

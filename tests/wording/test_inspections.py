@@ -9,10 +9,13 @@ import pytest
 
 import tutor
 from tutor.protocol.frame import Remark
-from tutor.wording import engine_notes, inspections
+from tutor.wording import check_findings, engine_notes, file_faults, inspections
 from tutor.wording.inspections import remark_text
 
-CODE = re.compile(r"\b(?:Remark|Refused|_never|_NotAskedError)\(\s*\"(\w+)\"")
+CODE = re.compile(
+    r"\b(?:Remark|Refused|_never|_NotAskedError|LessonFileError|Fault|trial\.finding|trial\.failure"
+    r"|self\.finding)\(\s*\"(\w+)\""
+)
 
 
 def test_every_code_in_the_sources_has_words_and_all_words_a_code() -> None:
@@ -20,7 +23,9 @@ def test_every_code_in_the_sources_has_words_and_all_words_a_code() -> None:
     known = {*inspections._REMARKS, *inspections._COMPOSED, *inspections._MISTAKES}
     engine = {*engine_notes._TEMPLATES, *engine_notes._ABORTS, "element_set"}
     assert not known & engine
-    known |= engine
+    check = {*check_findings._TEMPLATES}
+    assert not (known | engine) & check
+    known |= engine | check | {*file_faults._LESSON_FAULTS}
     only_values_are_shown = {"another_loss"}
     assert set(CODE.findall(text)) - only_values_are_shown <= known
     assert not [code for code in known if text.count(f'"{code}"') < 2]

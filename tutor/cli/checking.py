@@ -6,7 +6,6 @@ With `--watch` it looks twice a second whether a file has changed.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,17 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tutor.cli.connecting import connect_as_asked
 from tutor.cli.lessons import trusted
-from tutor.cli.output import word
 from tutor.cli.parsers import is_script
+from tutor.cli.terminal import connect_as_asked, warn, word
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
 from tutor.lesson import library
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import Diagnostic, Lesson, LessonDiagnostics
 from tutor.lesson.related_lessons import diagnostics_beside_others
-from tutor.plain import one_line, plain
+from tutor.plain import one_line
 from tutor.protocol.commands import CheckLesson
 from tutor.protocol.events import AnswerComputed, DeviceDescribed, Event, Finding
 from tutor.protocol.frame import Remark
@@ -269,11 +267,7 @@ def _about(lesson: Lesson) -> str:
 
 def _report(text: str) -> None:
     sys.stdout.flush()
-    try:
-        for line in plain(text).splitlines():
-            print(f"tutor: {line}", file=sys.stderr, flush=True)
-    except OSError:  # nobody reads it: the exit status says it, and the next lesson is checked
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    warn(text)
 
 
 class _Watch:

@@ -12,10 +12,9 @@ from typing import Any
 
 import msgspec
 
-from tutor.cli.connecting import connect_as_asked
-from tutor.cli.output import warn
 from tutor.cli.parsers import FAILED, is_script
 from tutor.cli.scripts import read_outline, script_lesson, where_in, why_named
+from tutor.cli.terminal import connect_as_asked, warn
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson

@@ -12,8 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tutor.cli.connecting import connected
-from tutor.cli.output import screen, warn
+from tutor.cli.terminal import agrees, connected, is_attended, screen, warn
 from tutor.errors import LessonError
 from tutor.lesson import library, trust
 from tutor.lesson.languages import ORIGINAL
@@ -56,14 +55,10 @@ def agreed(lesson: Lesson, *, trust_now: bool) -> Lesson:
 
 def _says_yes(lesson: Lesson) -> bool:
     """Ask at the terminal, if there is one."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not is_attended():
         return False
-    print(
-        f"{_not_ours(lesson)} that runs with your permissions.",
-        file=sys.stderr,
-    )
-    print("Run exactly this content from now on? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    print(f"{_not_ours(lesson)} that runs with your permissions.", file=sys.stderr)
+    return agrees("Run exactly this content from now on?")
 
 
 def _not_ours(lesson: Lesson) -> str:

@@ -25,8 +25,8 @@ from tutor.cli.parsers import (
     WITH_SCRIPT,
     make_parser,
 )
+from tutor.cli.terminal import discard, warn
 from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
-from tutor.plain import plain
 
 MOST_CELLS = 1000
 """Columns or lines of a terminal that are believed: each cell takes memory."""
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader has read enough (`| head`). Python flushes once more at exit, which must
         # not find the broken pipe again.
-        _discard_output(sys.stdout)
+        discard(sys.stdout)
         return OK
     except OSError as error:
         if options.debug or not _is_full(sys.stdout):
@@ -70,11 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(error: TutorError, host: str | None = None) -> int:
     if getattr(error, "stopped", False):  # Ctrl+C while the lesson's own code ran
         return INTERRUPTED
-    try:
-        for line in plain(_text(error, host)).splitlines():
-            print(f"tutor: {line}", file=sys.stderr, flush=True)
-    except OSError:  # the exit status still says it
-        _discard_output(sys.stderr)
+    warn(_text(error, host))
     is_usage = isinstance(error, UsageError) or (isinstance(error, Refused) and error.is_usage)
     return USAGE if is_usage else FAILED
 
@@ -114,14 +110,9 @@ def _is_full(stream: TextIO) -> bool:
         stream.flush()
         os.write(stream.fileno(), b"\n")  # an unbuffered stream has nothing left to flush
     except OSError:
-        _discard_output(stream)
+        discard(stream)
         return True
     return False
-
-
-def _discard_output(stream: TextIO) -> None:
-    """Send the buffer of a stream, and all further output, to the null device."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _escape_unknown_characters() -> None:

@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from tutor.cli.connecting import say_connecting
-from tutor.cli.output import warn
 from tutor.cli.parsers import check_mode, is_script
+from tutor.cli.terminal import say_connecting, warn
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonFileError, RunError
 from tutor.lesson import library

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tutor.cli.output import print_exactly, screen, warn, word
+from tutor.cli.terminal import agrees, is_attended, print_exactly, screen, warn, word
 from tutor.errors import ProgressError, UsageError
 from tutor.export import new_file
 from tutor.lesson import library
@@ -341,9 +341,13 @@ def _reset(store: Store, options: argparse.Namespace) -> None:
         print("There is nothing to delete.")
         return
     what = f"all progress in {one_line(lesson)}" if lesson else "all progress in all lessons"
-    if not options.yes and not _agrees(f"Delete {what} ({counted(count, 'entry')})?"):
-        print("Nothing was deleted.")
-        return
+    if not options.yes:
+        if not is_attended():
+            why = "there is no terminal to ask at; give --yes to delete without a question"
+            raise UsageError(why)
+        if not agrees(f"Delete {what} ({counted(count, 'entry')})?"):
+            print("Nothing was deleted.")
+            return
     backup = free_name(store.file, "backup", ".jsonl")
     store.forget(lesson, lambda records: _write(records, backup))
     print(
@@ -360,17 +364,6 @@ def _lesson(store: Store, name: str) -> str:
         hint = hint_of(get_close_matches(slug, known, n=3))
         raise UsageError(one_line(f"nothing has been done in a lesson named `{slug}`{hint}"))
     return slug
-
-
-def _agrees(question: str) -> bool:
-    """Whether the learner agrees, asked at the terminal. Raises UsageError if there is none."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("there is no terminal to ask at; give --yes to delete without a question")
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print()
-        return False
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -7,15 +7,14 @@ import csv
 import io
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from tutor.cli.connecting import connect_as_asked
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.parsers import check_mode, is_script
 from tutor.cli.scripts import script_lesson, why_named
+from tutor.cli.terminal import connect_as_asked, discard, warn, write_aside, write_whole
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
@@ -112,15 +111,15 @@ def train(
             case RunRemark() if event.note.code in FOR_PEOPLE and not sys.stderr.isatty():
                 pass  # for a person at a terminal: the rest is what the script prints
             case RunRemark() if not quiet:
-                _write_aside(f"tutor: {note_text(event.note)}\n")
+                warn(note_text(event.note))
             case OutputPrinted() if not quiet:
                 if event.left_out:
-                    _write_aside(f"… {event.left_out} characters left out\n")
+                    write_aside(f"… {event.left_out} characters left out\n")
                 is_alone = command.format == "none"
                 if command.lesson.script is not None or is_alone:
                     _write_exactly(event.text, sys.stdout if is_alone else sys.stderr)
                 else:  # the figures, and the next message, begin a line of their own
-                    _write_aside(event.text + ("" if event.text.endswith("\n") else "\n"))
+                    write_aside(event.text + ("" if event.text.endswith("\n") else "\n"))
 
     try:
         client.do(command, on_event)
@@ -129,7 +128,7 @@ def train(
         raise RunError(f"{where} {abort_text(error.how)}") from error
     except KeyboardInterrupt as stopped:
         if where := stopped_at(command.lesson, stopped):
-            _write_aside(f"tutor: stopped at {where}\n")
+            warn(f"stopped at {where}")
         raise
 
 
@@ -146,39 +145,23 @@ def _write_findings(
             )
         return
     texts = [*(finding_text(finding, place_of) for finding in report.findings), report_text(report)]
-    (write if form == "text" else _write_aside)(plain("\n".join(texts)) + "\n")
+    (write if form == "text" else write_aside)(plain("\n".join(texts)) + "\n")
 
 
 def _write_figures(text: str) -> None:
-    """Whole lines at once, past Python's buffer: Ctrl+C leaves no half of one behind."""
-    sys.stdout.flush()
-    data = text.encode(sys.stdout.encoding, "backslashreplace")
-    while data:
-        data = data[os.write(sys.stdout.fileno(), data) :]
+    write_whole(sys.stdout, text.encode(sys.stdout.encoding, "backslashreplace"))
 
 
 def _write_exactly(text: str, stream: TextIO) -> None:
     """Write what code prints to the character; to a terminal, without escape sequences."""
-    stream.flush()
     if stream.isatty():  # a line of progress is drawn over the one before
         text = "\r".join(plain(part) for part in text.replace("\r\n", "\n").split("\r"))
-    data = text.encode("utf-8", "backslashreplace")
     try:
-        while data:
-            data = data[os.write(stream.fileno(), data) :]
+        write_whole(stream, text.encode("utf-8", "backslashreplace"))
     except OSError:
         if stream is sys.stdout:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # as in `_write_aside`
-
-
-def _write_aside(text: str) -> None:
-    """Write text that is no figure to standard error, without escape sequences."""
-    try:
-        sys.stderr.write(plain(text))
-        sys.stderr.flush()
-    except OSError:  # nobody reads it: the figures count
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        discard(stream)  # nobody reads it: the figures count
 
 
 MOST_SHOWN = 16

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tutor.cli.lessons import agreed
-from tutor.cli.output import warn
+from tutor.cli.terminal import answer_to, is_attended, warn
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line, plain
@@ -109,7 +109,7 @@ def _asked_loop(
     """
     if len(loops) == 1:
         return 1
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not is_attended():
         warn(f"{source.path.name} has {len(loops)} training loops: --loop N chooses another one")
         return 1
     left = journal.last_bookmark(script_key(source.path)) if journal else None
@@ -126,8 +126,7 @@ def _asked_loop(
     usual = number if 0 < number <= len(loops) else 1
     print(f"{one_line(source.path.name)} has {len(loops)} training loops:", file=sys.stderr)
     print(plain(listed), file=sys.stderr)
-    print(f"Which one? [{usual}] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip() or str(usual)
+    answer = answer_to(f"Which one? [{usual}]") or str(usual)
     if not answer.isdecimal():
         raise UsageError(f"{one_line(answer)!r} is no number of a loop; give --loop 1")
     return int(answer)

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from tutor.cli.output import PIPED, screen
 from tutor.cli.parsers import FAILED, OK
+from tutor.cli.terminal import PIPED, screen
 from tutor.lesson import library
 from tutor.plain import one_line, plain, shortened
 from tutor.plain_mode.line_writer import wrap

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from tutor.cli.connecting import connect_as_asked
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.output import print_exactly, warn, word
 from tutor.cli.parsers import COMMANDS, is_script
 from tutor.cli.running import train, train_command
+from tutor.cli.terminal import connect_as_asked, print_exactly, warn, word
 from tutor.engine.command_client import CommandClient
 from tutor.errors import ScriptError, UsageError
 from tutor.export import new_file, write

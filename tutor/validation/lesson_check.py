@@ -250,7 +250,7 @@ class _Check:
     def _sample_notes(self) -> Iterator[Finding]:
         """Once for all modes, the gradients that were checked by a sample."""
         if self._samples:
-            what = Remark("sampled", {"samples": list(self._samples)})
+            what = Remark("checked_by_sample", {"samples": list(self._samples)})
             yield self._finding(self._phase_line("Gradient"), what, is_note=True)
 
     def _unfit(self, mode: str) -> list[tuple[int, Remark]]:

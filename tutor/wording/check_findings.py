@@ -43,6 +43,7 @@ _TEMPLATES: Mapping[str, str] = {
         "rounding explains {allowed:.1g}"
     ),
     # ── Gradients
+    "checked_by_sample": "the gradient was checked at {samples}",
     "gradient_missing": "the gradient is not that of {measure}: there is no gradient of {name}",
     "gradient_shape": (
         "the gradient is not that of {measure}: of {name} it has the shape {found}, not {right}"
@@ -145,8 +146,6 @@ def check_message(finding: Finding) -> str:
         text = _TEMPLATES[what.code].format(
             why=why, no_memory=_TEMPLATES["no_memory"], **{**_ABSENT, **shown}
         )
-    elif what.code == "sampled":
-        text = f"the gradient was checked at {_samples(what.values['samples'])}"
     else:
         text = remark_text(what)
     return one_line(f"mode{'s'[: len(modes) - 1]} {', '.join(modes)}: {text}" if modes else text)
@@ -185,6 +184,7 @@ _COMPOSED: Mapping[str, Callable[[Any], Any]] = {
         "choose other numbers" if has_again else "write `again: [{set: …}]`"
     ),
     "measure": lambda measure: "autograd's" if measure == "autograd" else "finite differences",
+    "samples": _samples,
     "value": _value,
     "choices": _choices,
 }
