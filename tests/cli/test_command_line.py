@@ -219,6 +219,8 @@ def test_compare_of_what_diverges_is_valid_json(tutor: Tutor) -> None:
         (["run", "xor", "--mode", "magic"], 2, "available: manual, autograd, optimizer, model"),
         (["run", "xor", "--device", "cuda:5"], 2, "available: cpu"),
         (["run", "xor", "--epochs", "-3"], 2, "-3 is not a whole number from 1"),
+        (["run", "xor", "--epochs", "1" * 30], 2, "is not a whole number from 1"),
+        (["run", "xor", "--seed", "9" * 30], 2, "is not a whole number from 0"),
         (["run", "xor", "--learning-rate", "nan"], 2, "a positive number"),
         (["run", "xor", "--format", "xml"], 2, "xml"),
         (["run"], 2, "LESSON"),

@@ -20,7 +20,7 @@ from tests.engine.child_without_torch import COMMAND
 from tests.far_machine import HOST, SIMULATED, pretend
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
-from tutor.cli.checking import CheckOptions, findings
+from tutor.cli.checking import findings
 from tutor.engine import command_client, lesson_commands
 from tutor.engine.command_client import CommandClient, raise_failure
 from tutor.engine.connection import Connection
@@ -73,13 +73,13 @@ def predicting(code: str, path: str = "test.md") -> Lesson:
 
 
 def found(client: CommandClient, code: str, seconds: float = 60.0) -> str:
-    (finding,) = findings(client, predicting(code), seconds=seconds).findings
+    (finding,) = findings(client, CheckLesson(lesson=predicting(code)), seconds).findings
     return check_line(finding)
 
 
 def test_a_lesson_with_a_path_that_is_not_utf_8_is_checked(client: CommandClient) -> None:
     path = os.fsdecode(b"a folder\xff/b \xfe.md")
-    (finding,) = findings(client, predicting(SOUND, path)).findings
+    (finding,) = findings(client, CheckLesson(lesson=predicting(SOUND, path))).findings
     assert check_line(finding) == "a folder?/b ?.md:16: all that was asked for has run"
 
 
@@ -99,8 +99,8 @@ def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_checked(
         "nothing more of this lesson was checked"
     )
     assert found(client, SOUND).endswith("has run")
-    asked = CheckOptions(with_answers=True)
-    assert findings(client, predicting(SOUND), asked).answers == ["an-exercise: 3"]
+    asked = CheckLesson(lesson=predicting(SOUND), with_answers=True)
+    assert findings(client, asked).answers == ["an-exercise: 3"]
     killed = found(client, "import os\nos.kill(os.getpid(), 9)")
     assert killed.startswith(
         "test.md:17: mode autograd, Predict ended its process, which was ended"
@@ -170,7 +170,8 @@ def test_a_lesson_that_writes_into_the_tutors_pipe_costs_a_finding(client: Comma
 def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label: str) -> None:
     front = FRONT.replace("epochs: 10", f"epochs: 10\nwatch:\n  {label}: max(iter(int, 1))")
     with CommandClient((*COMMAND, "watching")) as client:
-        (finding,) = findings(client, parse(lesson_text(front), Path("test.md"))).findings
+        lesson = parse(lesson_text(front), Path("test.md"))
+        (finding,) = findings(client, CheckLesson(lesson=lesson)).findings
     line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
     expected = f"test.md:{line}: mode autograd, the value of {label} did not come to"
     assert check_line(finding).startswith(expected)

@@ -157,8 +157,7 @@ class _Checker:
 
     def __init__(self, client: CommandClient, options: argparse.Namespace) -> None:
         self._client = client
-        self._trust_now = options.trust
-        self._asks = CheckOptions(options.answers, options.device)
+        self._options = options
         self._of_host = f" of {options.on}" if options.on else ""
         self.device = ""
         """The device that all is run on, described, if one was asked for and is there."""
@@ -177,7 +176,7 @@ class _Checker:
         """Whether a lesson passes the check. A translation of one that has isn't run again."""
         started = time.perf_counter()
         try:
-            lesson = trusted(path, trust_now=self._trust_now)
+            lesson = trusted(path, trust_now=self._options.trust)
         except LessonError as error:
             _report(error_text(error))
             if isinstance(error, LessonDiagnostics):
@@ -187,7 +186,10 @@ class _Checker:
         found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
         answers: list[str] = []
         if beside or library.original_of(path.absolute()) not in passed:
-            result = findings(self._client, lesson, self._asks)
+            asked = CheckLesson(
+                lesson=lesson, with_answers=self._options.answers, device=self._options.device
+            )
+            result = findings(self._client, asked)
             found += result.findings
             answers = result.answers
             self.device = result.device + self._of_host if result.device else self.device
@@ -202,15 +204,6 @@ class _Checker:
         return good
 
 
-@dataclass(frozen=True, slots=True)
-class CheckOptions:
-    """The options of `tutor check`, without its lessons."""
-
-    with_answers: bool = False
-    device: str = ""
-    """The device that all is to run on; empty for the CPU, of which nothing more is said."""
-
-
 @dataclass(slots=True)
 class CheckResult:
     """All that is wrong with a lesson, its answers, and the device that it ran on, described."""
@@ -220,19 +213,13 @@ class CheckResult:
     device: str = ""
 
 
-def findings(
-    client: CommandClient,
-    lesson: Lesson,
-    options: CheckOptions = CheckOptions(),
-    seconds: float = SECONDS,
-) -> CheckResult:
+def findings(client: CommandClient, command: CheckLesson, seconds: float = SECONDS) -> CheckResult:
     """All that is wrong with a lesson, what it does to its process included; its answers.
 
     At Ctrl+C, the part that was being checked is printed. Raises EngineError if there is no
     process to check it in, and Refused if there is no such device.
     """
-    result = CheckResult()
-    command = CheckLesson(lesson=lesson, with_answers=options.with_answers, device=options.device)
+    result, lesson = CheckResult(), command.lesson
 
     def on_event(event: Event) -> None:
         match event:

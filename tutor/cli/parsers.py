@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from tutor import __version__
 from tutor.errors import UsageError
@@ -89,8 +89,6 @@ _LANGUAGES = ", ".join(LANGUAGES)
 
 _WIDTH = 78
 """Cells of a line of a command's description."""
-
-T = TypeVar("T")
 
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
@@ -296,7 +294,7 @@ def _add_new(commands: _Commands) -> None:
         help="make it from a training script or notebook of yours, which is not changed",
     )
     parser.add_argument(
-        "--loop", type=int, default=1, metavar="N", help="with --from: which training loop (1)"
+        "--loop", type=_count, default=1, metavar="N", help="with --from: which training loop (1)"
     )
 
 
@@ -450,30 +448,21 @@ def _language(text: str) -> str:
     return text
 
 
-def _count(text: str) -> int:
-    from tutor.wording.parameter_input import read_whole_number  # noqa: PLC0415 - rarely wanted
+def _read_by(name: str) -> Callable[[str], Any]:
+    """The reader of typed values that has this name; what it raises becomes an error of usage."""
 
-    return _typed(lambda: read_whole_number(text, 1))
+    def read(text: str) -> Any:
+        from tutor.wording import parameter_input  # noqa: PLC0415 - rarely wanted
 
+        try:
+            return getattr(parameter_input, name)(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
 
-def _seed(text: str) -> int:
-    from tutor.wording.parameter_input import read_whole_number  # noqa: PLC0415 - as above
-
-    return _typed(lambda: read_whole_number(text))
-
-
-def _rate(text: str) -> float:
-    from tutor.wording.parameter_input import read_learning_rate  # noqa: PLC0415 - as above
-
-    return _typed(lambda: read_learning_rate(text))
+    return read
 
 
-def _typed(read: Callable[[], T]) -> T:
-    """The value that was typed. Raises ArgumentTypeError, which argparse prints."""
-    try:
-        return read()
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+_count, _seed, _rate = map(_read_by, ("read_count", "read_seed", "read_learning_rate"))
 
 
 def check_mode(mode: str | None, modes: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ from tutor.wording.parameter_input import (
     read_learning_rate,
     read_place,
     read_run_name,
+    read_seed,
     read_step,
     read_whole_number,
 )
@@ -40,8 +41,6 @@ T = TypeVar("T")
 
 MOST_TIMES = 1000
 """The largest number of repetitions of one command."""
-
-LARGEST_SEED = 10**9 - 1
 
 NOT_LOOKING: Mapping[str, object] = {
     "columns": 0, "picture": None, "name": "", "graph": False, "compare": False
@@ -244,8 +243,7 @@ def _seed(on: CommandContext, argument: str, view: RunView) -> Answer:
     elif on.session.attempt is not None:
         raise UnclearCommandError("In an exercise a seed can't be chosen: type seed alone.")
     else:
-        seed = clear(lambda text: read_whole_number(text, 0, LARGEST_SEED), argument)
-        on.session.open_with_seed(seed)
+        on.session.open_with_seed(clear(read_seed, argument))
     return "jump"
 
 

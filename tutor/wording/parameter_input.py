@@ -17,6 +17,8 @@ from tutor.wording.number_format import setting
 
 MAX_EPOCH = 10_000_000
 
+LARGEST_SEED = 10**9 - 1
+
 MAX_DIGITS = 100
 """Digits of a typed number: Python reads no number of more than some thousand digits."""
 
@@ -134,14 +136,23 @@ def read_learning_rate(text: str) -> float:
     return value
 
 
-def read_whole_number(text: str, least: int = 0, most: int | None = None) -> int:
+def read_whole_number(text: str, least: int, most: int) -> int:
     """Return the whole number that was typed. Raises ValueError, its text fit to show."""
     digits = text.strip()
     is_number = digits.isdecimal() and len(digits) <= MAX_DIGITS
-    if not is_number or int(digits) < least or (most is not None and int(digits) > most):
-        limits = f"from {least}" + ("" if most is None else f" to {most}")
-        raise ValueError(f"{one_line(text)} is not a whole number {limits}.")
+    if not is_number or not least <= int(digits) <= most:
+        raise ValueError(f"{one_line(text)} is not a whole number from {least} to {most}.")
     return int(digits)
+
+
+def read_count(text: str) -> int:
+    """Return the number of epochs, or of something else, from 1. Raises ValueError as above."""
+    return read_whole_number(text, 1, MAX_EPOCH)
+
+
+def read_seed(text: str) -> int:
+    """Return the seed that was typed. Raises ValueError as above."""
+    return read_whole_number(text, 0, LARGEST_SEED)
 
 
 def read_run_name(text: str) -> str:
