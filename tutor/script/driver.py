@@ -8,17 +8,18 @@ of the script runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import CellType, CodeType, FrameType, ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
-from tutor.script.instrument import AT, BATCHES, FOR, LOSS, STOPS, WHILE
+from tutor.script.instrument import AT, BATCHES, FOR, LOSS, PREFIX, STOPS, WHILE
 from tutor.script.loop_items import LoopItems, items_in
 from tutor.script.surroundings import SavedSurroundings, Surroundings
 
@@ -98,6 +99,8 @@ class Driver:
         self._pass: greenlet | None = None
         self._goes_past: Callable[[int], bool] | None = None
         self._is_closing = False
+        self._left_over: dict[str, Any] = {}
+        """The names of functions that have returned since, as they were at the last phase."""
         names.update({STOPS: False, AT: self._at, LOSS: self._keep_loss, BATCHES: self._count})
         names.update({FOR: self._for, WHILE: self._while})
 
@@ -127,6 +130,16 @@ class Driver:
             frames = _frames(self._script)
             self.loop.guards = self._handlers.around(frames)
             self.loop.names = self._names_of(frames)
+
+    def run_rest(self) -> None:
+        """Run the script to a loop with a pass to run, or to its end, which `exit()` is too."""
+        while not self.has_ended and not self.has_next_pass():
+            try:
+                self.go_on()
+            except SystemExit as error:
+                if error.code not in (None, 0):
+                    raise
+                self.has_ended = True
 
     def _switch(self, to: greenlet, *value: Any, error: BaseException | None = None) -> Any:
         """Run a greenlet until it waits or ends, in the script's own surroundings."""
@@ -275,6 +288,7 @@ class Driver:
         around it has closed what it needs.
         """
         self.drop_pass()
+        self._left_over = {}
         is_left = loop is not self.loop
         if is_left and (self.loop or loop.execution != self.executions):
             return False
@@ -339,7 +353,45 @@ class Driver:
     def _get_device(self) -> str:
         return self.device
 
-    # ── Looking ─────────────────────────────────────────────────────────────────────
+    # ── Names ───────────────────────────────────────────────────────────────────────
+
+    def all_names(self) -> dict[str, Any]:
+        """The names of the script's module and of the functions that wait, innermost last."""
+        inner = {name: value for scope in self.scopes() for name, value in scope.items()}
+        if self._pass is not None and not self._pass.dead:
+            self._left_over = inner
+        found = self._left_over | self.names | inner
+        return {name: value for name, value in found.items() if not name.startswith(PREFIX)}
+
+    def lookup(self) -> Mapping[str, Any]:
+        """The same names without a copy of them, to be read at once."""
+        inner = cast("list[MutableMapping[str, Any]]", self.scopes()[::-1])
+        return ChainMap(*inner, self.names, self._left_over) if inner else self.names
+
+    def bind(self, name: str, value: Any) -> None:
+        """Give an expression of the script (`w`, `params["w"]`) another value."""
+        cells = self._cells()
+        if name in cells:
+            cells[name].cell_contents = value
+        elif name in self.names:
+            self.names[name] = value
+        elif not name.isidentifier():
+            exec(f"{name} = {PREFIX}value", {**self.all_names(), f"{PREFIX}value": value})
+
+    def can_bind(self, expression: str) -> bool:
+        """Whether the code reads a number (`lr`, `args.lr`, not `0.1`) where it can be set."""
+        try:
+            value = eval(expression, self.all_names())
+        except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
+            return False
+        if not isinstance(value, int | float) or expression[:1].isdigit():
+            return False
+        inner = {name for scope in self.scopes() for name in scope}
+        is_own = expression in self._cells() or expression not in inner
+        return not expression.isidentifier() or is_own
+
+    def _cells(self) -> dict[str, CellType]:
+        return self.loop.cells() if self.loop else {}
 
     def scopes(self) -> list[Mapping[str, Any]]:
         """The names of the script's functions that wait, outermost first, without the module's.

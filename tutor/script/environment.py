@@ -83,7 +83,9 @@ class ScriptEnvironment:
     @property
     def notes(self) -> tuple[Remark, ...]:
         """Notes for a reader of its figures."""
-        return self._notes + (self.group.notes if self.group else ())
+        is_aside = self.files is not None and self.files.has_written
+        aside = (Remark("files_aside"),) if is_aside else ()
+        return (*self._notes, *(self.group.notes if self.group else ()), *aside)
 
     @contextmanager
     def entered(self) -> Iterator[None]:

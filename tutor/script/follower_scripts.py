@@ -17,15 +17,6 @@ from tutor.training.playback import never
 from tutor.training.ranks import Place
 
 
-class FollowerScriptLoop(ScriptLoop):
-    """The loop of a script on another rank than 0: of its phases, only figures are shown."""
-
-    is_first_rank = False
-
-    def keep_boxed(self, phase: str) -> None:
-        """Keep nothing: the formulas show the numbers of rank 0."""
-
-
 class FollowerScripts(FollowerLoops):
     """The loops of a script on this rank. Each public method is a request."""
 
@@ -54,7 +45,7 @@ class FollowerScripts(FollowerLoops):
         key = repr((lesson.digest, lesson.source, lesson.script))
         opener = self._openers.setdefault(key, script_opener(lesson))
         group = ScriptGroup(self.rank, self.size, self._port, GroupMember.WORLD, folder)
-        loop = opener.opened(FollowerScriptLoop, device, rate, group)
+        loop = opener.opened(ScriptLoop, device, rate, group)
         self._hold(number, loop)
         return Standing.of(loop)
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tutor.script.driver import Driver
 from tutor.script.outline import TrainingLoop
 
 _DEEPEST = 3
@@ -47,6 +48,8 @@ class ParameterTable:
     """The learning rate that stands in the code as a number; 0.0 if none does."""
     expressions: dict[str, CodeType] = field(default_factory=dict)
     gradients: dict[str, CodeType] = field(default_factory=dict)
+    used: Mapping[str, Any] = field(default_factory=dict)
+    """Gradients as the last update has used them, where it has changed their expressions."""
     _optimizers: dict[str, CodeType] = field(default_factory=dict)
     """The expressions of the optimizers: the script may make another one on its way."""
 
@@ -82,6 +85,8 @@ class ParameterTable:
 
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
         """A parameter's gradient: `.grad` of a tensor, or what the code computes by hand."""
+        if label in self.used:
+            return self.used[label]
         thing = _evaluated(self.expressions[label], names)
         if isinstance(thing, torch.Tensor):
             # Asking a tensor in mid-graph for .grad prints a warning into the script's output.
@@ -90,18 +95,45 @@ class ParameterTable:
             return unwrapped(thing.grad)
         return unwrapped(_evaluated(self.gradients[label], names))
 
-    def gradients_to_use(self, names: Mapping[str, Any]) -> dict[str, Any]:
-        """The gradients in the code of an update that reads what it changes: `x -= 0.1 * x`.
+    def keep_used(self, names: Mapping[str, Any]) -> None:
+        """Keep the gradients in the code of an update that reads what it changes: `x -= 0.1 * x`.
 
         Their expressions have another value once the update has run.
         """
         changed = {_NAME.split(p)[0] for p in self.loop.parameters}
         found = {n: c for n, c in self.gradients.items() if changed & {*c.co_names}}
-        return {n: copy.deepcopy(unwrapped(_evaluated(c, names))) for n, c in found.items()}
+        self.used = {n: copy.deepcopy(unwrapped(_evaluated(c, names))) for n, c in found.items()}
 
     def value(self, expression: str, names: Mapping[str, Any]) -> Any:
         """The value of an expression of the script; None if it has none."""
         return _evaluated(_code(expression), names)
+
+    def holds_rate(self, driver: Driver) -> bool:
+        """Whether an optimizer or a name of the code holds the learning rate."""
+        return bool(self.optimizers(driver.lookup()) or self._rate_names(driver))
+
+    def _rate_names(self, driver: Driver) -> list[str]:
+        """The names of the learning rate that can be set: `lr`, `args.lr`."""
+        return [name for name in self.loop.rates if driver.can_bind(name)]
+
+    def set_rate(self, driver: Driver, new: float) -> None:
+        """Change the rate of all optimizers, and of the names that stand for it in the code.
+
+        A parameter group with a rate of its own keeps its ratio to the first.
+        """
+        names = driver.all_names()
+        old = self.learning_rate(names)
+        if new == old:
+            return
+        for optimizer in self.optimizers(names):
+            for group in optimizer.param_groups:
+                rate = group["lr"]
+                is_plain = rate == old or not old or not math.isfinite(old)
+                number = new if is_plain else float(rate) * new / old
+                is_tensor = isinstance(rate, torch.Tensor)
+                group["lr"] = rate.fill_(number) if is_tensor else number
+        for name in self._rate_names(driver):
+            driver.bind(name, new)
 
     def learning_rate(self, names: Mapping[str, Any]) -> float:
         """The learning rate of the first optimizer, or of the code; 0.0 if nothing tells."""
@@ -135,21 +167,6 @@ def unwrapped(thing: Any) -> Any:
         return thing
     data = getattr(thing, "data", None)
     return data if isinstance(data, NUMBERS) else thing
-
-
-def is_bound_number(expression: str, names: Mapping[str, Any]) -> bool:
-    """Whether an expression names a number that can be set: `lr`, `args.lr`, not `0.1`."""
-    try:
-        value = eval(expression, dict(names))
-    except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
-        return False
-    return isinstance(value, int | float) and not expression[:1].isdigit()
-
-
-def in_proportion(rate: Any, old: float, new: float) -> Any:
-    """The rate of a parameter group, changed as the first group's is; a tensor in its place."""
-    number = new if rate == old or not old or not math.isfinite(old) else float(rate) * new / old
-    return rate.fill_(number) if isinstance(rate, torch.Tensor) else number
 
 
 def _code(expression: str) -> CodeType:

@@ -44,7 +44,7 @@ class ProbeLoop(Loop):
         self.namespace.clear()
         # Functions of the script that the phases call have hooks in them.
         self.namespace.update({STOPS: False, LOSS: lambda loss: loss})
-        self.namespace.update(copied_names(names, names, self.program.filename, self.namespace))
+        self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
 
     def parameters(self) -> dict[str, Any]:
@@ -69,7 +69,18 @@ class ProbeLoop(Loop):
         """The copy has the rate of the script."""
 
 
-def names_needed(statements: Collection[ast.stmt], names: Mapping[str, Any]) -> frozenset[str]:
+def names_for_probe(
+    statements: Collection[ast.stmt], names: Mapping[str, Any], filename: str
+) -> dict[str, Any] | None:
+    """Copies of the names that statements read; None if there are no statements to run."""
+    if not statements:
+        return None
+    home: dict[str, Any] = {}
+    home.update(_copied_names(names, _names_needed(statements, names), filename, home))
+    return home
+
+
+def _names_needed(statements: Collection[ast.stmt], names: Mapping[str, Any]) -> frozenset[str]:
     """The names that statements read, and those that the functions and classes so named read."""
     waiting = [
         name for statement in statements for name in (*loads(statement), *_added_to(statement))
@@ -108,7 +119,7 @@ def _names_in(code: CodeType) -> set[str]:
     return found
 
 
-def copied_names(
+def _copied_names(
     names: Mapping[str, Any], wanted: Collection[str], filename: str, home: Namespace
 ) -> Namespace:
     """Copies of the things that these names stand for; without those that can't be copied.

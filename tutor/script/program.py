@@ -100,6 +100,8 @@ class ScriptOpener:
         self._code = instrumented(lesson.source, str(lesson.path), loop)
         self._targets = for_targets(lesson.source)
         self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
+        groups = phase_statements(lesson.source, loop).values()
+        self._batch_code = [statement for group in groups for statement in group]
         self._handlers = ExceptionHandlers(lesson.source, str(lesson.path))
         self._log_handlers = LogHandlers()
         self.program = _program_of(lesson, loop, self)
@@ -139,16 +141,16 @@ class ScriptOpener:
             carried=options.modules,
             group=group,
         )
-        loop = kind(self.program, self._loop, driver, device, self._table(), environment)
+        outline, table = self._loop, self._table()
+        loop = kind(self.program, outline, driver, device, table, environment, self._batch_code)
         loop.start()
         if driver.loop is None:
             lesson, line = self._lesson, self._loop.line
             place = short_place(lesson.path, lesson.source, line)
             raise Refused("loop_not_reached", line=line, place=place)
-        loop.phase_statements = phase_statements(self._lesson.source, self._loop)
-        loop.first_rate = loop.learning_rate()
-        if learning_rate not in (0.0, loop.first_rate):
-            loop.set_learning_rate(loop.first_rate, learning_rate)
+        loop.own_rate = loop.learning_rate()
+        if learning_rate not in (0.0, loop.own_rate):
+            loop.set_learning_rate(loop.own_rate, learning_rate)
         return loop
 
     def _table(self) -> ParameterTable:

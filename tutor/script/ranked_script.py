@@ -14,13 +14,14 @@ from tutor.script.probe_loop import ProbeLoop
 from tutor.script.redirected_files import new_folder
 from tutor.script.script_group import ScriptGroup, lone_replicas
 from tutor.script.script_loop import ScriptLoop
-from tutor.script.script_snapshot import ScriptSnapshot
+from tutor.script.script_memory import ScriptSnapshot
 from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
 from tutor.training.program import Program
 from tutor.training.rank_group import RANKS
 from tutor.training.ranks import HeldByRanks, LoneLoop, RankedLoop
+from tutor.training.state_copy import BatchStart
 
 Result = TypeVar("Result")
 
@@ -41,7 +42,7 @@ class Standing(NamedTuple):
     @classmethod
     def of(cls, loop: ScriptLoop) -> Standing:
         """The place where a loop stands."""
-        return cls(loop.epoch, loop.step, loop.next_number, loop.driver.executions, loop.is_over)
+        return cls(loop.epoch, loop.step, loop.progress.next, loop.driver.executions, loop.is_over)
 
 
 def open_together(
@@ -146,7 +147,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
 
     def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for, some steps at once on all ranks."""
-        while not self._ended and self.table.expressions and self._is_unseen(end, for_frame):
+        while self._is_unseen(end, for_frame):
             if until():
                 return True
             started, to = time.perf_counter(), min(end, self.step + self._unseen_at_once)
@@ -167,9 +168,10 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
 
     # ── Keeping ─────────────────────────────────────────────────────────────────────
 
-    def _copied_names(self) -> dict[str, Any] | None:
+    def start_of_batch(self) -> BatchStart:
+        """The state as a batch begins, with models that wait for no other rank."""
         with lone_replicas():
-            return super()._copied_names()
+            return super().start_of_batch()
 
     def snapshot(self, before: Any, limit: int = 2**62) -> ScriptSnapshot | None:
         """The state at the end of an epoch, each rank's kept by itself."""

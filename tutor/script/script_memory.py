@@ -1,0 +1,128 @@
+"""Copies of a script's state at the ends of epochs, and at its own end, to go back to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tutor.script.driver import WaitingLoop
+from tutor.script.environment import ScriptEnvironment
+from tutor.script.memory_image import MemoryImage, take_image
+from tutor.script.redirected_files import RedirectedFiles
+from tutor.script.surroundings import SavedSurroundings
+from tutor.training.devices import Randomness
+from tutor.training.lesson_error import LessonRaised
+
+if TYPE_CHECKING:
+    from tutor.script.script_loop import ScriptLoop
+
+_LARGEST_END = 2**26
+"""Bytes that may be copied at the script's end, so that it can be gone back to."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScriptSnapshot:
+    """The state of a script at the end of an epoch, as a keyframe keeps it."""
+
+    owner: object
+    """The only ScriptLoop that it can be restored in."""
+    loop: WaitingLoop
+    passes: int
+    image: MemoryImage
+    loss: Any
+    surroundings: SavedSurroundings
+    known: tuple[int, int]
+    """The steps and batches of an epoch, as far as they were known."""
+    used: Mapping[str, Any]
+    """The gradients that were used last."""
+    held: object = None
+    """On several ranks: what stands for the others' parts."""
+
+    @property
+    def setup_namespace(self) -> object:
+        """Not None: it can be restored in no other namespace."""
+        return self.owner
+
+    @property
+    def device(self) -> str:
+        """The device of the parameters."""
+        return self.image.device
+
+    @property
+    def randomness(self) -> Randomness:
+        """The state of the random number generators."""
+        return self.image.randomness
+
+    def parts(self) -> Iterator[tuple[int, int]]:
+        """The identity and the bytes of each part; another snapshot may share some."""
+        return self.image.parts()
+
+
+class ScriptMemory:
+    """Copies the state of one run of a script, and puts it back."""
+
+    def __init__(
+        self, loop: ScriptLoop, environment: ScriptEnvironment, files: RedirectedFiles | None
+    ) -> None:
+        """`files`: those that the script writes, which are kept and put back, too."""
+        self._loop, self._driver = loop, loop.driver
+        self._environment, self._files = environment, files
+        self._end: tuple[MemoryImage, SavedSurroundings] | LessonRaised | None = None
+        """The end of the script, as it came to it; None if it has not, or can't be copied."""
+
+    def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
+        waiting, loop = self._driver.loop, self._loop
+        own = [thing for scope in self._driver.scopes() for thing in scope.values()]
+        body = [waiting.body] if waiting else []
+        roots = [self._driver.names, *body, *own, self._environment.group]
+        return take_image(roots, loop.program.filename, loop.device, before, limit, self._files)
+
+    def snapshot(self, before: object, limit: int) -> ScriptSnapshot | None:
+        """The state at the end of an epoch; None if it can't be copied, or is too large."""
+        driver, waiting, progress = self._driver, self._driver.loop, self._loop.progress
+        old = before.image if isinstance(before, ScriptSnapshot) else None
+        if waiting is None or (image := self._image(old, limit)) is None:
+            return None
+        known = (progress.steps_known, progress.batches_known)
+        now = (driver.loss, driver.surroundings(), known, self._loop.table.used)
+        return ScriptSnapshot(self._loop, waiting, waiting.passes, image, *now)
+
+    def restore(self, snapshot: object, *, is_start: bool) -> bool:
+        """Let the script stand where it stood; False if it can't come there.
+
+        `is_start`: before its loop's first pass.
+        """
+        if not isinstance(snapshot, ScriptSnapshot) or snapshot.owner is not self._loop:
+            return False
+        place = (snapshot.loop, snapshot.passes, snapshot.surroundings)
+        with self._environment.entered():  # a pass is given up: its `finally` blocks run
+            is_there = self._driver.go_back(*place)
+        if not is_there or not snapshot.image.restore():
+            return False
+        self._driver.loss, self._loop.table.used = snapshot.loss, snapshot.used
+        self._loop.progress.stand_at_end(*snapshot.known, is_start=is_start)
+        return True
+
+    @contextmanager
+    def keeping_end(self) -> Iterator[None]:
+        """A span in which the script may come to its end, or raise: that is kept."""
+        self._end = None
+        try:
+            yield
+        except LessonRaised as error:
+            self._end = error
+            raise
+        if self._driver.has_ended:
+            image = self._image(None, _LARGEST_END)
+            self._end = (image, self._driver.surroundings()) if image else None
+
+    def end_again(self) -> bool:
+        """End as the script has ended before; False if that is not known. Raises LessonRaised."""
+        if isinstance(self._end, LessonRaised):
+            raise self._end
+        if self._end is None or not self._end[0].restore():
+            return False
+        self._driver.end_again(self._end[1])
+        return True
