@@ -15,11 +15,12 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.home import own_home
+from tests.waiting import PATIENCE
 from tutor.engine.client import EngineClient
 from tutor.lesson import document, library
 from tutor.lesson.exercise import Exercise, Predict, Reach, Repair, kind_of
@@ -30,9 +31,6 @@ from tutor.protocol.frame import Element
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
 from tutor.wording.feedback import reply_markdown, solution_markdown
-
-PATIENCE = 60.0
-"""Seconds to wait for the engine before an exercise counts as stuck."""
 
 MOST_SEEDS = 50
 """Where a seed is to be found, so many are tried."""
@@ -65,11 +63,13 @@ class Player:
             if self.session.receive(event):
                 self.session.frame_painted()
 
-    def play(self, lesson: Lesson) -> Iterator[tuple[Exercise, str]]:
-        """Each exercise of a lesson with what kept it from being done; empty if it was."""
+    def play(
+        self, lesson: Lesson, ids: Collection[str] | None = None
+    ) -> Iterator[tuple[Exercise, str]]:
+        """Each exercise, or those of `ids`, with what kept it from being done; "" if it was."""
         self.session.open(lesson)
         self.settle()
-        for exercise in lesson.exercises:
+        for exercise in (e for e in lesson.exercises if ids is None or e.id in ids):
             self.session.controller.begin(exercise.id)
             self.settle()
             yield exercise, self._play(exercise)
