@@ -83,7 +83,7 @@ def test_a_watched_value_without_an_end_is_stopped_by_name(
     assert isinstance(answer, FrameShown), answer
     line = front.splitlines().index(watch.splitlines()[1]) + 1
     assert answer.stopped == StoppedAt("the value of endless", line)
-    assert "stopped" in engine.shown(StepEpoch()).frame.watched["endless"].text
+    assert engine.shown(StepEpoch()).frame.watched["endless"].why == "interrupted"
 
 
 def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
@@ -103,7 +103,7 @@ def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
     where = {"what": "größte", "line": line, "is_expression": True, "place": f"line {line}"}
     assert ended.note == Remark("did_not_stop", where)
     engine.wait_for(FrameShown)
-    assert "not evaluated" in engine.shown(StepEpoch()).frame.watched["größte"].text
+    assert engine.shown(StepEpoch()).frame.watched["größte"].why == "left_out"
 
 
 @pytest.mark.parametrize("megabytes", ["1", "0", "-5", "lots", "1e3", "9" * 40, "٣٠٠"])

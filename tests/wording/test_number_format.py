@@ -1,8 +1,11 @@
 import math
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
 
+import tutor.training
 from tests.ui.scripts import at
 from tutor.protocol.frame import NONE, Position, Value
 from tutor.wording import number_format
@@ -91,6 +94,15 @@ def test_truth_values_are_words() -> None:
 
 def test_an_array_of_one_number_is_shown_as_that_number() -> None:
     assert number_format.short(Value((0.5,), (1,), "float32")) == "0.50000"
+
+
+def test_every_reason_why_there_is_no_value_has_words() -> None:
+    sources = Path(tutor.training.__file__).parent.glob("*.py")
+    codes = {c for p in sources for c in re.findall(r'(?:no_value\(|why=)"(\w+)"', p.read_text())}
+    assert codes == set(number_format._REASONS)
+    for code in codes:
+        assert " " in number_format.short(Value((), (), "text", why=code))
+    assert number_format.short(Value((), (), "text", "KeyError: 'w'")) == "KeyError: 'w'"
 
 
 def test_an_empty_array_is_shown() -> None:

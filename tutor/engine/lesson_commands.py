@@ -207,7 +207,7 @@ def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> N
     for expression in run.program.expressions():
         if why := run.program.stopped.get(expression.source):
             place = run.program.place(expression.line)
-            values = {"place": place, "label": expression.label, "reason": why}
+            values = {"place": place, "label": expression.label, "reason": why.why or why.text}
             send(RunRemark(note=Remark("no_value", values)))
     if run.diverged_at is not None:
         send(RunRemark(note=Remark("diverged", {"epoch": run.diverged_at})))

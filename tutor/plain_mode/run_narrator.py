@@ -375,7 +375,8 @@ def _is_different(now: Value, was: Value | None) -> bool:
         return True
     figures, before = ((*v.data, v.mean, v.norm) for v in (now, was))
     pairs = zip(figures, before, strict=True)
-    return now.text != was.text or any(a != b and not (a != a and b != b) for a, b in pairs)
+    is_other_text = (now.text, now.why) != (was.text, was.why)
+    return is_other_text or any(a != b and not (a != a and b != b) for a, b in pairs)
 
 
 def _change(name: str, now: Value, was: Value | None, *, link: str = " is") -> Iterator[str]:

@@ -420,7 +420,7 @@ def spoken_value(value: Value, *, is_part: bool = False, is_brief: bool = False)
     only its shape, mean and norm, as always of one with more elements than a Value carries.
     """
     if not value.data:
-        return value.text or "no value"
+        return number_format.value_reason(value.why or value.text) or "no value"
     is_truth = value.dtype == "bool"
     words = [str(bool(x)).lower() if is_truth else figure(x) for x in value.data[:MOST_ELEMENTS]]
     if is_single(value):

@@ -32,7 +32,7 @@ class Remark(msgspec.Struct, frozen=True):
         return cls("text", {"text": shortened(str(error), 2 * LONGEST)})
 
 
-class Value(msgspec.Struct, frozen=True):
+class Value(msgspec.Struct, frozen=True, omit_defaults=True):
     """A name's or an expression's value at one moment."""
 
     data: tuple[float, ...]
@@ -47,6 +47,8 @@ class Value(msgspec.Struct, frozen=True):
     text: str = ""
     """The text where there are no numbers: `None`, a short repr, `complex64, shape (2,)`, or
     an error's message."""
+    why: str = ""
+    """The code of the reason why the tutor does not evaluate an expression; else empty."""
     mean: float | None = None
     """The mean of an array with more than MAX_ELEMENTS elements; None for all else."""
     norm: float | None = None

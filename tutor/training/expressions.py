@@ -21,7 +21,7 @@ from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression
 from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.values import named, text_value, value_of
+from tutor.training.values import named, no_value, text_value, value_of
 
 if TYPE_CHECKING:
     from tutor.training.loop import Loop
@@ -59,18 +59,21 @@ def shown_values(
 
 
 def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> Value:
-    """Its value, or words. Raises LessonRaised if the learner stops it, once for each."""
+    """Its value, or why it has none. Raises LessonRaised if the learner stops it, once for each."""
     stopped, source = loop.program.stopped, expression.source
     if source in stopped:
-        return text_value(stopped[source])
+        return stopped[source]
     try:
         with limited():
             return _value(loop, expression.code, extra)
-    except (TookTooLong, MemoryError) as error:  # the next frame would try in vain again
-        stopped[source] = str(error) or "it takes more memory than a lesson may"
-        return text_value(stopped[source])
+    except TookTooLong:  # the next frame would wait as long again
+        stopped[source] = no_value("too_slow")
+        return stopped[source]
+    except MemoryError as error:  # of NumPy's, the text says how much
+        stopped[source] = text_value(str(error)) if str(error) else no_value("too_large")
+        return stopped[source]
     except KeyboardInterrupt:
-        stopped[source] = "stopped: it did not come to its end"  # the next frame would wait
+        stopped[source] = no_value("interrupted")
         words, line = expression.code.co_name, expression.line
         raise LessonRaised(loop.program, words, line, "KeyboardInterrupt", True) from None
 
@@ -131,8 +134,8 @@ def _exercise_value(expression: str, scope: dict[str, Any]) -> Value:
         with limited():
             found = eval(code, scope)
             return Value((), (), "str", str(found)) if isinstance(found, str) else value_of(found)
-    except TookTooLong as error:
-        return text_value(str(error))
+    except TookTooLong:
+        return no_value("too_slow")
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too

@@ -29,6 +29,7 @@ from tutor.lesson.model import (
     gradient_index,
 )
 from tutor.plain import one_line
+from tutor.protocol.frame import Value
 from tutor.training.liveness import (
     KEPT,
     Liveness,
@@ -122,8 +123,8 @@ class Program:
     """
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
-    stopped: dict[str, str] = field(default_factory=dict, compare=False)
-    """The reason why an expression is not evaluated again; shared by all modes of a lesson."""
+    stopped: dict[str, Value] = field(default_factory=dict, compare=False)
+    """By expression that is not evaluated again: the reason. Shared by all modes of a lesson."""
     open_loop: Callable[[str, float, int], Any] | None = field(default=None, compare=False)
     """Of a script: runs it to its training loop, with a device, a learning rate (0.0: its own) and
     a seed; returns the Loop."""
@@ -199,7 +200,7 @@ def programs_of(
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _refusal(lesson) or RunError(f"{lesson.path}: {error}") from error
     stopped = {
-        e.source: "it is not evaluated: it did not come to its end"
+        e.source: Value((), (), "text", why="left_out")
         for program in programs.values()
         for e in program.expressions()
         if e.label in without

@@ -28,9 +28,6 @@ END_SIGNAL = signal.SIGPROF
 VALUE_OF = "the value of "
 """The prefix of an expression's label in the name of its code, and so in every stack."""
 
-NO_END = "did not come to its end within {:g} s"
-"""The message about such an expression."""
-
 _is_on = False
 _is_evaluating = False
 
@@ -81,7 +78,7 @@ def limited(seconds: float = 0.0, *, ends_process: bool = True) -> Iterator[None
 
 def _stop(number: int, _: FrameType | None) -> None:
     if _is_evaluating:
-        raise TookTooLong(f"it {NO_END.format(SECONDS)}")
+        raise TookTooLong
     # The lesson has ordered the alarm, and it ends the process as if there were no handler.
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

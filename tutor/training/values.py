@@ -60,6 +60,11 @@ def text_value(text: str) -> Value:
     return Value((), (), "text", cut(text, _LONGEST_TEXT))
 
 
+def no_value(why: str) -> Value:
+    """A Value that is only the code of a reason."""
+    return Value((), (), "text", why=why)
+
+
 def cut(text: str, most: int) -> str:
     """The text, cut to `most` characters and an ellipsis if it is longer."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -108,7 +108,7 @@ class ExerciseTrial:
 def facts_of(value: Value) -> dict[str, Any]:
     """An unexpected value as a parameter of a finding."""
     if value.dtype == "text":
-        return {"error": value.text}
+        return {"error": value.why or value.text}
     if value.dtype == "str":
         return {"string": value.text}
     if value.size != 1 and value.shape:

@@ -200,8 +200,9 @@ class _Check:
 
     def _why_no_value(self, expression: Expression, mode: str, text: str) -> Remark:
         values = {"label": expression.label}
-        if stopped := self.programs[mode].stopped.get(expression.source):
-            return Remark("not_shown_in_time", {**values, "reason": stopped})
+        stopped = self.programs[mode].stopped.get(expression.source)
+        if stopped is not None and stopped.why:
+            return Remark("not_shown_in_time", {**values, "reason": stopped.why})
         known = names_in(self.lesson, [mode])
         wrong = next(slips(expression.source, known, self.lesson.parameters[mode]), "")
         if wrong or text:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from tutor.plain import one_line
 from tutor.protocol.events import Finding
 from tutor.wording.inspections import remark_text
+from tutor.wording.number_format import value_reason
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -159,7 +160,7 @@ def _value(found: Values) -> str:
     """An unexpected value: `is an array of shape (4,)`."""
     match found:
         case {"error": error}:
-            return f"has no value ({error})"
+            return f"has no value ({value_reason(error)})"
         case {"string": text}:
             return f"is the text “{text}”"
         case {"shape": shape}:
@@ -186,6 +187,7 @@ _COMPOSED: Mapping[str, Callable[[Any], Any]] = {
     "measure": lambda measure: "autograd's" if measure == "autograd" else "finite differences",
     "samples": _samples,
     "value": _value,
+    "reason": value_reason,
     "choices": _choices,
 }
 """The words for parameters, by their name."""

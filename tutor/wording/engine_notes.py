@@ -10,6 +10,7 @@ from tutor.plain import one_line
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.script.line_places import full_place
+from tutor.wording.number_format import value_reason
 
 _TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
@@ -192,6 +193,8 @@ def note_text(note: Remark) -> str:
     values = note.values
     if values.get("is_expression"):
         values = {**values, "what": f"the value of {values['what']}"}
+    if note.code == "no_value":
+        values = {**values, "reason": value_reason(values["reason"])}
     text = _filled(_TEMPLATES[note.code], values)
     return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text
 

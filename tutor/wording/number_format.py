@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
 from tutor.plain import array_summary
 from tutor.protocol.frame import Frame, Value
+from tutor.training import time_limit
 
 MINUS = "−"
 NO_CHANGE_KNOWN = "–"
@@ -107,12 +108,27 @@ def _decimals(x: float, digits: int) -> int:
     return max(1, digits - max(whole, 0))
 
 
+_REASONS: Mapping[str, str] = {
+    "too_slow": "it did not come to its end within {seconds:g} s",
+    "too_large": "it takes more memory than a lesson may",
+    "interrupted": "stopped: it did not come to its end",
+    "left_out": "it is not evaluated: it did not come to its end",
+}
+"""By code: why an expression has no value."""
+
+
+def value_reason(why: str) -> str:
+    """The words for a reason; an error's text, which is no code, as it is."""
+    return _REASONS[why].format(seconds=time_limit.SECONDS) if why in _REASONS else why
+
+
 # The same value is shown by several panes, and after the next step as the one before.
 @lru_cache(512)
 def short(value: Value, digits: int = 5) -> str:
     """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`."""
     if not value.data:
-        return value.text if value.text or not value.is_number else "[]"
+        text = value_reason(value.why or value.text)
+        return text if text or not value.is_number else "[]"
     if is_single(value):
         return _scalar(value, value.data[0], digits)
     if value.norm is not None:
