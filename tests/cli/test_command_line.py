@@ -18,7 +18,10 @@ from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tutor.cli import opening, running
 from tutor.cli.parsers import COMMANDS, make_parser
+from tutor.cli.running import comparison_writer
 from tutor.errors import LessonError
+from tutor.protocol.frame import NONE, Remark, Value
+from tutor.protocol.inspections import ModeComparison, ParameterComparison
 from tutor.ui.app import TutorApp
 from tutor.ui.settings import Settings, SettingsFile, settings_file
 
@@ -122,6 +125,37 @@ def test_compare_has_a_line_of_json_for_each_epoch_and_parameter(tutor: Tutor) -
     }
     assert second["gradients"]["autograd"] == -25.5  # the run goes on by autograd's
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (16, f"[{', '.join(['0'] * 16)}]"),
+        (17, f"[{', '.join(['0'] * 8)}, ... 17 elements]"),
+        (100, f"[{', '.join(['0'] * 8)}, ... 100 elements]"),
+    ],
+)
+def test_a_large_gradient_is_cut_to_what_can_be_compared_by_eye(size: int, shown: str) -> None:
+    row = ParameterComparison(
+        parameter="w",
+        gradients={"manual": Value((0.0,) * min(size, 16), (size,), "float32"), "autograd": NONE},
+        ratio={},
+        largest=0.0,
+        remarks=(Remark("agree"),),
+        agrees=True,
+    )
+    held = Remark("held", {"parameters": ["b"], "leader": "manual"}, modes=("model",))
+    found: list[str] = []
+    write = comparison_writer("text", found.append)
+    for epoch in (1, 2):
+        write(
+            ModeComparison(epoch=epoch, batch=0, leader="manual", agreements=(row,), notes=(held,))
+        )
+    assert "".join(found).splitlines() == [
+        "(in model b is held at its value in Setup: manual has none)",
+        *("epoch 1, w: agree", f"    manual    {shown}", "    autograd  None"),
+        *("epoch 2, w: agree", f"    manual    {shown}", "    autograd  None"),
+    ]
 
 
 def test_compare_goes_on_by_the_mode_that_is_named(tutor: Tutor) -> None:

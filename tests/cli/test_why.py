@@ -60,14 +60,3 @@ def test_output_without_an_error_has_nothing_to_explain(
     done = tutor("why")
     assert done.returncode == 0
     assert done.stdout.startswith("epoch 1\nepoch 2\n")
-
-
-def test_it_loads_neither_torch_nor_the_screen(home: Path) -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from tutor.cli.main import main; main(['why', 'Target 5 is out of bounds.']);"
-        "assert not {'torch', 'textual'}.intersection(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

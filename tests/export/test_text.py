@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tests import shipped as lessons
 from tests.training.conftest import lesson_text
-from tutor.errors import RunError, UsageError
+from tutor.errors import Refused, RunError
 from tutor.export.code import ExportSettings
 from tutor.export.formats import legible, notebook, script
 from tutor.lesson.document import parse
@@ -141,7 +141,7 @@ def test_a_run_that_was_changed_on_its_way_is_not_passed_off_as_the_same() -> No
 
 
 def test_an_unknown_mode_is_named_with_those_there_are() -> None:
-    with pytest.raises(UsageError, match="available: manual, autograd, optimizer, model"):
+    with pytest.raises(Refused, match="no_mode"):
         script(LINE, "magic")
 
 

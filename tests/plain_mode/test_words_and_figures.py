@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -247,14 +245,3 @@ def test_single_letters_tell_capitals_apart_and_words_do_not():
     assert names == [("run", ""), ("restart", ""), ("run", "3"), ("mode", "manual"), None]
     assert nearest("exercize 3") == "exercise"
     assert nearest("qqqq") == ""
-
-
-def test_it_is_loaded_without_torch_and_without_textual():
-    modules = "sys, tutor.cli.opening, tutor.plain_mode.command_reader"
-    listing = f"import {modules}; print('\\n'.join(sys.modules))"
-    run = subprocess.run(
-        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
-    )
-    loaded = set(run.stdout.split())
-    assert "tutor.plain_mode.command_reader" in loaded
-    assert not loaded & {"torch", "numpy", "textual", "rich", "sqlite3", "tutor.formula.commands"}

@@ -14,7 +14,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.errors import UsageError
+from tutor.errors import Refused
 from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.lesson.model import MOST_WORKERS
 from tutor.plain import one_line
@@ -466,6 +466,6 @@ _count, _seed, _rate = map(_read_by, ("read_count", "read_seed", "read_learning_
 
 
 def check_mode(mode: str | None, modes: Sequence[str]) -> None:
-    """Raise UsageError if the lesson is known to have no such mode."""
+    """Raise Refused if the lesson is known to have no such mode."""
     if mode and modes and mode not in modes:
-        raise UsageError(f"no mode {mode!r} in this lesson; available: {', '.join(modes)}")
+        raise Refused("no_mode", mode=mode, available=modes)

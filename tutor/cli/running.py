@@ -66,7 +66,7 @@ def lesson_to_run(options: argparse.Namespace) -> Lesson:
 def train_command(options: argparse.Namespace, lesson: Lesson) -> TrainLesson:
     """The training that the command line asks for; a table if it names no format.
 
-    Raises UsageError for a mode that the lesson has not, before torch is loaded to say so.
+    Raises Refused for a mode that the lesson has not, before torch is loaded to say so.
     """
     check_mode(options.mode, lesson.modes)
     form, compare = getattr(options, "format", "csv"), getattr(options, "compare", False)

@@ -11,7 +11,7 @@ from functools import cached_property
 from io import StringIO
 from itertools import dropwhile, takewhile
 
-from tutor.errors import Refused, UsageError
+from tutor.errors import Refused
 from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
 from tutor.lesson.model import (
     REPORT,
@@ -139,10 +139,9 @@ class ScriptCode:
     settings: ExportSettings
 
     def __post_init__(self) -> None:
-        """Raise UsageError if there is no such mode."""
+        """Raise Refused if there is no such mode."""
         if self.mode not in self.lesson.modes:
-            there = ", ".join(self.lesson.modes)
-            raise UsageError(f"no mode {self.mode!r} in this lesson; available: {there}")
+            raise Refused("no_mode", mode=self.mode, available=self.lesson.modes)
 
     @cached_property
     def outline(self) -> LessonOutline:

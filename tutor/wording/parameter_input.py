@@ -169,23 +169,33 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     `12` is the end of an epoch, `12 loss` after a phase in its first batch, `12 lo 3` in its third.
     `phases` has the phase of each step. Raises ValueError, its text fit to show.
     """
-    first, *rest = text.split() or [""]
-    try:
-        epoch, batch = int(first), int(rest[1]) if len(rest) > 1 else 1
-    except ValueError:
-        raise ValueError("Type an epoch, like 50, or one and a phase, like 12 loss.") from None
-    if not 0 <= epoch <= MAX_EPOCH:
-        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
+    epoch, rest = _epoch_and_rest(text, 2, "a phase, like 12 loss")
     if not rest or not epoch:
         return epoch, None
-    wanted = rest[0].lower()
-    steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(wanted)]
-    if not steps:
+    steps = _steps_of(rest[0], phases)
+    batch = rest[1] if len(rest) > 1 else "1"
+    if not _is_count(batch) or not 1 <= int(batch) <= len(steps):
+        raise ValueError(f"There is no batch {one_line(batch)}: an epoch has {len(steps)}.")
+    return epoch, steps[int(batch) - 1]
+
+
+def _epoch_and_rest(text: str, most: int, example: str) -> tuple[int, list[str]]:
+    """The epoch that a place begins with, and at most so many words behind it."""
+    first, *rest = text.split() or [""]
+    if len(rest) > most or not _is_count(first):
+        raise ValueError(f"Type an epoch, like 50, or one and {example}.")
+    if int(first) > MAX_EPOCH:
+        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
+    return int(first), rest
+
+
+def _steps_of(typed: str, phases: Sequence[str]) -> list[int]:
+    """The steps whose phase begins with what was typed, from 1. Raises ValueError without any."""
+    steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(typed.lower())]
+    if phases and not steps:
         names = ", ".join(dict.fromkeys(name.lower() for name in phases))
-        raise ValueError(f"No phase begins with {one_line(wanted)}: the phases are {names}.")
-    if not 1 <= batch <= len(steps):
-        raise ValueError(f"There is no batch {batch}: an epoch has {len(steps)}.")
-    return epoch, steps[batch - 1]
+        raise ValueError(f"No phase begins with {one_line(typed)}: the phases are {names}.")
+    return steps
 
 
 def _is_count(word: str) -> bool:
@@ -200,12 +210,7 @@ def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
     an epoch, empty where that is not known; with them `12 loss` is after the phase. Raises
     ValueError, fit to show.
     """
-    first, *rest = text.split() or [""]
-    if len(rest) > 1 or not _is_count(first):
-        raise ValueError("Type an epoch, like 50, or one and a step, like 12 3.")
-    epoch = int(first)
-    if epoch > MAX_EPOCH:
-        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
+    epoch, rest = _epoch_and_rest(text, 1, "a step, like 12 3")
     if not rest or not epoch:
         return epoch, None
     if not _is_count(rest[0]):
@@ -218,12 +223,9 @@ def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
 
 def _step_of_phase(typed: str, phases: Sequence[str]) -> int:
     """The number of the one step whose phase begins with what was typed. Raises ValueError."""
-    steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(typed.lower())]
+    steps = _steps_of(typed, phases)
     if len(steps) == 1:
         return steps[0]
-    if phases and not steps:
-        names = ", ".join(dict.fromkeys(name.lower() for name in phases))
-        raise ValueError(f"No phase begins with {one_line(typed)}: the phases are {names}.")
     which = f": {', '.join(map(str, steps))} here" if steps else ""
     raise ValueError(
         f"{one_line(typed)} can be more than one step of an epoch{which}. Type the step's number, "

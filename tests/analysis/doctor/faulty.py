@@ -1,14 +1,23 @@
-"""Small lessons in one mode, made from phases, and what the doctor finds in them."""
+"""Small lessons in one mode, made from phases, and scripts: what the doctor finds in them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 from tutor.analysis.doctor.examination import EPOCHS, examine
+from tutor.engine.open_runs import programs_for
+from tutor.engine.process_state import ProcessState
 from tutor.lesson.document import parse
-from tutor.lesson.model import Lesson
-from tutor.protocol.inspections import DoctorFinding, DoctorReport
+from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.outline import Outline
+from tutor.training.program import Program
 from tutor.wording.findings import finding_text
 
 FRONT = """---
@@ -66,21 +75,74 @@ def lesson_of(
 
 def report_on(phases: Mapping[str, str], epochs: int = EPOCHS, **options: object) -> DoctorReport:
     """What the doctor says of a lesson of these phases."""
-    report = examine(lesson_of(phases, **options), epochs=epochs)  # type: ignore[arg-type]
+    return _sound(examine(lesson_of(phases, **options), epochs=epochs))  # type: ignore[arg-type]
+
+
+def _sound(report: DoctorReport) -> DoctorReport:
+    """The report; no rule has failed, and each code has its words."""
     assert not report.failed
-    assert all(finding_text(finding) for finding in report.findings)  # each code has its words
+    assert all(finding_text(finding) for finding in report.findings)
     return report
 
 
 def found_in(phases: Mapping[str, str], **options: object) -> dict[str, DoctorFinding]:
     """The findings by code; two of one code are a mistake of the test."""
-    findings = report_on(phases, **options).findings  # type: ignore[arg-type]
-    found = {finding.code: finding for finding in findings}
-    assert len(found) == len(findings), findings
+    return _by_code(report_on(phases, **options))  # type: ignore[arg-type]
+
+
+def _by_code(report: DoctorReport) -> dict[str, DoctorFinding]:
+    found = {finding.code: finding for finding in report.findings}
+    assert len(found) == len(report.findings), report.findings
     return found
+
+
+def fix_of(finding: DoctorFinding) -> CodeFix:
+    """The fix that a finding has."""
+    assert finding.fix is not None
+    return finding.fix
 
 
 def line_of(phases: Mapping[str, str], code: str, **options: object) -> int:
     """The line of the lesson's file that holds this code."""
     lines = lesson_of(phases, **options).source.splitlines()  # type: ignore[arg-type]
     return next(i for i, line in enumerate(lines, 1) if code in line)
+
+
+# ── Scripts ─────────────────────────────────────────────────────────────────────────
+
+
+def script_lesson(
+    text: str, path: Path = Path("train.py"), outline: Outline | None = None
+) -> Lesson:
+    """The lesson of a script's first loop."""
+    source = SimpleNamespace(path=path, text=text, digest="0" * 64)
+    outline = outline or outline_of(text)
+    assert outline.refusal is None
+    return lesson_of_script(source, outline, ScriptOptions())
+
+
+def examined(
+    lesson: Lesson, epochs: int = EPOCHS, programs: Mapping[str, Program] | None = None
+) -> DoctorReport:
+    """The report on a script, unheard; what it does to the process is undone."""
+    before = ProcessState.now()
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            return examine(lesson, compiled=programs_for, epochs=epochs, programs=programs)
+    finally:
+        before.restore()
+
+
+def report_on_script(text: str) -> DoctorReport:
+    """What the doctor says of a script."""
+    return _sound(examined(script_lesson(text)))
+
+
+def found_in_script(text: str) -> dict[str, DoctorFinding]:
+    """The same by code."""
+    return _by_code(report_on_script(text))
+
+
+def line_in(text: str, code: str) -> int:
+    """The line of a script that holds this code."""
+    return next(i for i, line in enumerate(text.splitlines(), 1) if code in line)

@@ -10,6 +10,7 @@ from tests.analysis.doctor.faulty import (
     AUTOGRAD,
     MANUAL,
     OPTIMIZER,
+    fix_of,
     found_in,
     lesson_of,
     line_of,
@@ -63,10 +64,9 @@ def test_an_optimizer_that_diverges(
     assert numbers["curvature"] == pytest.approx(CURVATURE)
     assert numbers["loss"] == pytest.approx(10.5)
     assert float(str(numbers["loss_later"])) > 1000
-    assert finding.fix is not None
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_with < 3
-    assert fix in (None, finding.fix.code)
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_with < 3
+    assert fix in (None, fix_of(finding).code)
 
 
 @pytest.mark.parametrize(("phases", "mode"), [(AUTOGRAD, "autograd"), (MANUAL, "manual")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import found_in, line_of, report_on
+from tests.analysis.doctor.faulty import fix_of, found_in, line_of, report_on
 
 MODEL = {
     "Setup": """torch.manual_seed(0)
@@ -50,8 +50,7 @@ def test_an_evaluation_in_training_mode(
     assert finding.line == line_of(faulty, evaluation, mode="model")
     assert finding.numbers["layer"] == layer
     assert finding.numbers["in_training"] != finding.numbers["in_evaluation"]
-    assert finding.fix is not None
-    assert (finding.fix.code, finding.fix.place) == ("model.eval()", "before")
+    assert (fix_of(finding).code, fix_of(finding).place) == ("model.eval()", "before")
 
 
 def test_an_evaluation_that_records_a_graph() -> None:
@@ -77,8 +76,7 @@ def test_a_model_that_stays_in_evaluation_mode() -> None:
     assert (finding.code, finding.variable) == ("trained_in_evaluation_mode", "model")
     assert finding.line == line_of(faulty, "y_pred = model(x)", mode="model")
     assert (finding.numbers["in_training"], finding.numbers["in_evaluation"]) == (1, 2)
-    assert finding.fix is not None
-    assert finding.fix.code == "model.train()"
+    assert fix_of(finding).code == "model.train()"
 
 
 def test_the_function_dropout_in_evaluation() -> None:
@@ -101,8 +99,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)"""
     assert (finding.code, finding.variable) == ("dropout_in_evaluation", "x")
     assert finding.line == line_of(faulty, "F.dropout", mode="model")
     assert finding.numbers == {"dropped": 0.25, "wanted": 0}
-    assert finding.fix is not None
-    assert finding.fix.code == "x = F.dropout(x, 0.25, training=self.training)"
+    assert fix_of(finding).code == "x = F.dropout(x, 0.25, training=self.training)"
     for right in (", training=self.training)", ", True)"):  # the second: dropout on purpose
         setup = faulty["Setup"].replace("0.25)", f"0.25{right}")
         assert not found_in({**faulty, "Setup": setup}, mode="model")
@@ -187,9 +184,8 @@ def test_a_scheduler_that_steps_first() -> None:
     assert (finding.code, finding.variable) == ("scheduler_first", "scheduler")
     assert finding.line == line_of(faulty, "scheduler.step()", mode="model")
     assert (finding.numbers["rate"], finding.numbers["used"]) == (0.05, 0.025)
-    assert finding.fix is not None
-    assert finding.fix.code == "optimizer.step()\nscheduler.step()"
-    assert finding.fix.loss_with != finding.fix.loss_without
+    assert fix_of(finding).code == "optimizer.step()\nscheduler.step()"
+    assert fix_of(finding).loss_with != fix_of(finding).loss_without
 
 
 def test_a_scheduler_at_the_beginning_of_the_epoch() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, OPTIMIZER, found_in, line_of
+from tests.analysis.doctor.faulty import AUTOGRAD, OPTIMIZER, fix_of, found_in, line_of
 
 # ── Data that require a gradient ────────────────────────────────────────────────────
 
@@ -37,8 +37,7 @@ def test_data_that_require_a_gradient(setup: str, line: str, fix: str) -> None:
     assert finding.numbers["size"] == 3
     assert finding.numbers["first"] == pytest.approx(1.5 * 14**0.5)
     assert float(str(finding.numbers["last"])) > float(str(finding.numbers["first"]))
-    assert finding.fix is not None
-    assert finding.fix.code == fix
+    assert fix_of(finding).code == fix
 
 
 def test_targets_that_require_a_gradient() -> None:
@@ -212,8 +211,7 @@ def test_means_that_are_added_up(faulty: dict[str, str], count: int, fix: str) -
     assert finding.numbers["backwards"] == count
     assert finding.numbers["used"] == pytest.approx(14 * count)
     assert finding.numbers["mean"] == pytest.approx(14)
-    assert finding.fix is not None
-    assert finding.fix.code == fix
+    assert fix_of(finding).code == fix
 
 
 MEAN = "loss = ((y_pred - 2 * x) ** 2).mean()"

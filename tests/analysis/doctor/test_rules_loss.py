@@ -1,4 +1,4 @@
-"""The rules on broadcasting, on probabilities as logits, and on losses kept with their graphs."""
+"""The rules on a loss: broadcasting, its arguments, and losses kept with their graphs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, MANUAL, OPTIMIZER, found_in, line_of
+from tests.analysis.doctor.faulty import AUTOGRAD, MANUAL, OPTIMIZER, fix_of, found_in, line_of
 
 # ── Broadcasting ────────────────────────────────────────────────────────────────────
 
@@ -39,12 +39,11 @@ def test_a_column_against_a_flat_target(loss: str, fixed: str) -> None:
     assert finding.numbers["shape"] == (3, 1)
     assert finding.numbers["other_shape"] == (3,)
     assert finding.numbers["differences"] == 9
-    assert finding.fix is not None
-    assert finding.fix.code == fixed
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_with < 0.001
-    assert finding.fix.loss_without is not None
-    assert finding.fix.loss_without > 1
+    assert fix_of(finding).code == fixed
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_with < 0.001
+    assert fix_of(finding).loss_without is not None
+    assert fix_of(finding).loss_without > 1
 
 
 def test_the_same_in_numpy_and_the_other_way_round() -> None:
@@ -115,9 +114,8 @@ def test_softmax_among_the_layers() -> None:
         "Predict": "z = model(x)",
     }
     finding = found_in(faulty, rate=1.0)["softmax_before_cross_entropy"]
-    assert finding.fix is not None
-    assert finding.fix.line == line_of(faulty, "Sequential")
-    assert "torch.nn.Identity()" in finding.fix.code
+    assert fix_of(finding).line == line_of(faulty, "Sequential")
+    assert "torch.nn.Identity()" in fix_of(finding).code
     negative = {**faulty, "Loss": "loss = torch.nn.functional.nll_loss(z, y)"}
     assert "softmax_before_nll" in found_in(negative, rate=1.0)
 
@@ -134,8 +132,7 @@ def test_a_sigmoid_before_logits() -> None:
     (finding,) = found_in(faulty, rate=1.0).values()
     assert (finding.code, finding.variable) == ("sigmoid_before_logits", "z")
     assert finding.numbers["smallest"] == finding.numbers["largest"] == 0.5
-    assert finding.fix is not None
-    assert finding.fix.code == "z = (x @ w).squeeze()"
+    assert fix_of(finding).code == "z = (x @ w).squeeze()"
 
 
 @pytest.mark.parametrize(
@@ -177,8 +174,7 @@ def test_a_loss_kept_with_its_graph(line: str, fixed: str, variable: str) -> Non
     assert finding.line == line_of(faulty, line)
     assert finding.numbers["kept"] == 2
     assert finding.numbers["needed"] == 1
-    assert finding.fix is not None
-    assert finding.fix.code == fixed
+    assert fix_of(finding).code == fixed
 
 
 def test_a_loss_kept_in_an_attribute() -> None:
@@ -190,8 +186,7 @@ def test_a_loss_kept_in_an_attribute() -> None:
     }
     (finding,) = found_in(faulty).values()
     assert (finding.code, finding.variable) == ("loss_kept_with_graph", "kept.losses")
-    assert finding.fix is not None
-    assert finding.fix.code == "kept.losses.append(loss.item())"
+    assert fix_of(finding).code == "kept.losses.append(loss.item())"
 
 
 def test_a_sum_that_each_epoch_begins_anew_is_kept_within_the_epoch() -> None:
@@ -218,3 +213,161 @@ def test_numbers_that_are_kept_are_no_mistake(reset: str) -> None:
 def test_losses_that_are_added_up_before_backward_are_no_mistake() -> None:
     phases = {**KEEPING, "Loss": "loss = 0\nfor i in range(3):\n    loss += (y_pred[i] - 2) ** 2"}
     assert not found_in(phases)
+
+
+# ── Arguments of loss functions ─────────────────────────────────────────────────────
+
+NET = {
+    "Setup": """torch.manual_seed(0)
+x = torch.randn(6, 3)
+c = torch.tensor([0, 1, 2, 0, 1, 2])
+b = (c > 0).float()
+net = torch.nn.Linear(3, 3)
+w = net.weight
+optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate)
+F = torch.nn.functional
+cross, binary = torch.nn.CrossEntropyLoss(), torch.nn.BCELoss()""",
+    "Predict": "logits = net(x)\np = torch.sigmoid(logits[:, 0])",
+    "Loss": "loss = F.cross_entropy(logits, c)",
+    "Gradient": "loss.backward()",
+    "Update": "optimizer.step()",
+    "Reset": "optimizer.zero_grad()",
+}
+
+
+def with_loss(loss: str) -> dict[str, str]:
+    return {**NET, "Loss": f"loss = {loss}"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "variable", "fixed"),
+    [
+        ("F.cross_entropy(c, logits)", "c", "F.cross_entropy(logits, c)"),
+        (
+            "cross(F.one_hot(c, 3).float(), logits)",
+            "F.one_hot(c, 3).float()",
+            "cross(logits, F.one_hot(c, 3).float())",
+        ),
+        ("F.nll_loss(c, logits.log_softmax(1))", "c", "F.nll_loss(logits.log_softmax(1), c)"),
+        (
+            "F.binary_cross_entropy(b, p, reduction='mean')",
+            "b",
+            "F.binary_cross_entropy(p, b, reduction='mean')",
+        ),
+        ("binary(b, p)", "b", "binary(p, b)"),
+    ],
+)
+def test_prediction_and_target_swapped(loss: str, variable: str, fixed: str) -> None:
+    faulty = with_loss(loss)
+    (finding,) = found_in(faulty, mode="model").values()
+    assert (finding.code, finding.variable) == ("loss_arguments_swapped", variable)
+    assert finding.line == line_of(faulty, loss, mode="model")
+    assert finding.numbers["loss"] != finding.numbers["loss_in_order"]
+    assert 0 < float(str(finding.numbers["loss_in_order"])) < 2
+    assert fix_of(finding).code == f"loss = {fixed}"
+    assert fix_of(finding).loss_with is not None
+
+
+@pytest.mark.parametrize(
+    ("loss", "code", "dtype", "fixed"),
+    [
+        (
+            "cross(logits, c.float())",
+            "targets_not_indices",
+            "float32",
+            "cross(logits, c.long())",
+        ),
+        (
+            "F.nll_loss(logits.log_softmax(1), b)",
+            "targets_not_indices",
+            "float32",
+            "F.nll_loss(logits.log_softmax(1), b.long())",
+        ),
+        (
+            "F.cross_entropy(logits, c.int())",
+            "targets_not_indices",
+            "int32",
+            "F.cross_entropy(logits, c.int().long())",
+        ),
+        ("binary(p, c > 0)", "targets_not_float", "bool", "binary(p, (c > 0).float())"),
+        (
+            "F.binary_cross_entropy_with_logits(logits[:, 0], b.long())",
+            "targets_not_float",
+            "int64",
+            "F.binary_cross_entropy_with_logits(logits[:, 0], b.float())",
+        ),
+    ],
+)
+def test_targets_of_the_wrong_type(loss: str, code: str, dtype: str, fixed: str) -> None:
+    faulty = with_loss(loss)
+    finding = found_in(faulty, mode="model")[code]
+    assert finding.line == line_of(faulty, loss, mode="model")
+    assert finding.numbers["dtype"] == dtype
+    assert finding.numbers["shape"] == (6,)
+    assert fix_of(finding).code == f"loss = {fixed}"
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_without is None  # it raises
+
+
+@pytest.mark.parametrize(
+    ("loss", "fixed"),
+    [
+        ("F.nll_loss(logits, c)", "F.nll_loss(logits.log_softmax(dim=1), c)"),
+        ("F.nll_loss(logits.softmax(1), c)", "F.nll_loss(torch.log(logits.softmax(1)), c)"),
+    ],
+)
+def test_a_likelihood_without_logarithm(loss: str, fixed: str) -> None:
+    finding = found_in(with_loss(loss), mode="model")["not_log_probabilities"]
+    assert abs(float(str(finding.numbers["sum"])) - 1) > 0.5
+    assert fix_of(finding).code == f"loss = {fixed}"
+
+
+def test_targets_beyond_one() -> None:
+    loss = "F.binary_cross_entropy_with_logits(logits[:, 0], c.float())"
+    finding = found_in(with_loss(loss), mode="model")["targets_not_probabilities"]
+    assert (finding.variable, finding.numbers["target"]) == ("c.float()", 2)
+
+
+def test_logits_where_probabilities_belong() -> None:
+    faulty = with_loss("F.binary_cross_entropy(9 * logits[:, 0], b)")
+    finding = found_in(faulty, mode="model")["not_probabilities"]
+    assert finding.variable == "9 * logits[:, 0]"
+    assert not 0 <= float(str(finding.numbers["given"])) <= 1
+    assert "F.binary_cross_entropy_with_logits(9 * logits[:, 0], b)" in fix_of(finding).code
+    assert fix_of(finding).loss_with is not None
+
+
+def test_cross_entropy_of_one_class() -> None:
+    loss = "F.cross_entropy(logits[:, :1], b[:, None])"
+    finding = found_in(with_loss(loss), mode="model")["one_class"]
+    assert (finding.numbers["classes"], finding.numbers["loss"]) == (1, 0)
+    assert "F.binary_cross_entropy_with_logits(" in fix_of(finding).code
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "F.cross_entropy(logits, c)",
+        "F.cross_entropy(logits, F.one_hot(c, 3).float())",
+        "F.nll_loss(logits.log_softmax(1), c)",
+        "F.nll_loss(torch.log(logits.softmax(1)), c)",
+        # The focal loss weighs log-probabilities, which then do not add up to 1.
+        "F.nll_loss((1 - logits.softmax(1)) ** 2 * logits.log_softmax(1), c)",
+        "binary(p, b)",
+        "F.binary_cross_entropy_with_logits(logits[:, 0], b)",
+        "F.mse_loss(b, logits[:, 0])",
+        "F.l1_loss(b, logits[:, 0])",
+        # A distribution to be learnt by another one that is learnt too.
+        "F.kl_div(logits.log_softmax(1), logits.softmax(1))",
+        # One class of several.
+        "F.cross_entropy(logits, c, weight=torch.ones(3))",
+    ],
+)
+def test_arguments_as_they_should_be(loss: str) -> None:
+    assert not found_in(with_loss(loss), mode="model")
+
+
+def test_a_loss_of_an_evaluation_is_not_swapped() -> None:
+    """Under no_grad nothing tells which is the prediction."""
+    phases = {**NET, "Report": "with torch.no_grad():\n    val = binary(b, p.detach())"}
+    assert not found_in(phases, mode="model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, MANUAL, OPTIMIZER, found_in, line_of
+from tests.analysis.doctor.faulty import AUTOGRAD, MANUAL, OPTIMIZER, fix_of, found_in, line_of
 
 # ── No gradient ─────────────────────────────────────────────────────────────────────
 
@@ -33,8 +33,7 @@ def test_a_parameter_that_is_cut_off() -> None:
     assert finding.line == line_of(faulty, "shift.detach()")
     assert finding.numbers["gradients"] == 0
     assert finding.numbers["passes"] == 3
-    assert finding.fix is not None
-    assert finding.fix.code == "y_pred = w * x + shift"
+    assert fix_of(finding).code == "y_pred = w * x + shift"
 
 
 def test_a_parameter_used_under_no_grad() -> None:
@@ -57,8 +56,7 @@ def test_a_tensor_in_an_optimizer_that_asks_for_no_gradient() -> None:
     (finding,) = found_in(faulty, parameters="w, b").values()
     assert (finding.code, finding.variable) == ("frozen_in_optimizer", "b")
     assert finding.numbers["requires_grad"] is False
-    assert finding.fix is not None
-    assert finding.fix.code == "b = torch.tensor(0.1, requires_grad=True)"
+    assert fix_of(finding).code == "b = torch.tensor(0.1, requires_grad=True)"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +86,7 @@ def test_a_parameter_that_no_optimizer_holds() -> None:
     assert finding.numbers["held"] == finding.numbers["left_out"] == 1
     assert finding.numbers["change"] == 0
     assert finding.numbers["gradient"] != 0
-    assert finding.fix is not None
-    assert finding.fix.code == "optimizer = torch.optim.SGD([w, b], lr=learning_rate)"
+    assert fix_of(finding).code == "optimizer = torch.optim.SGD([w, b], lr=learning_rate)"
 
 
 MODEL = """x = torch.tensor([[1.0], [2.0], [3.0]])
@@ -126,9 +123,8 @@ def test_layers_in_a_plain_list() -> None:
     assert (finding.code, finding.variable) == ("layers_in_list", "model.layers[0].weight")
     assert finding.line == line_of(faulty, "self.layers = ")
     assert (finding.numbers["registered"], finding.numbers["left_out"]) == (2, 2)
-    assert finding.fix is not None
-    assert finding.fix.code == "self.layers = torch.nn.ModuleList([torch.nn.Linear(2, 1)])"
-    assert finding.fix.loss_with is not None
+    assert fix_of(finding).code == "self.layers = torch.nn.ModuleList([torch.nn.Linear(2, 1)])"
+    assert fix_of(finding).loss_with is not None
 
 
 def test_a_tensor_that_is_no_parameter() -> None:
@@ -137,8 +133,7 @@ def test_a_tensor_that_is_no_parameter() -> None:
     )
     (finding,) = found_in(faulty).values()
     assert (finding.code, finding.variable) == ("tensor_not_registered", "model.b")
-    assert finding.fix is not None
-    assert finding.fix.code.startswith("self.b = torch.nn.Parameter(")
+    assert fix_of(finding).code.startswith("self.b = torch.nn.Parameter(")
 
 
 @pytest.mark.parametrize(
@@ -161,8 +156,7 @@ def test_a_second_model_that_is_at_rest_is_no_mistake() -> None:
     teacher["Setup"] = teacher["Setup"].replace(".eval()", "")
     finding = found_in(teacher)["parameter_not_held"]
     assert finding.numbers["left_out"] == 2
-    assert finding.fix is not None
-    assert "[*model.parameters(), *teacher.parameters()]" in finding.fix.code
+    assert "[*model.parameters(), *teacher.parameters()]" in fix_of(finding).code
 
 
 def test_a_part_of_a_model_may_be_trained_alone() -> None:
@@ -179,11 +173,12 @@ def test_an_optimizer_that_holds_tensors_of_a_model_that_was_replaced() -> None:
     assert finding.code == "optimizer_holds_old_tensors"
     assert finding.line == line_of(faulty, "optimizer = ")
     assert (finding.numbers["held"], finding.numbers["gone"]) == (2, 2)
-    assert finding.fix is not None
-    assert finding.fix.code == "optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)"
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_without is not None
-    assert finding.fix.loss_with < finding.fix.loss_without
+    assert (
+        fix_of(finding).code == "optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)"
+    )
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_without is not None
+    assert fix_of(finding).loss_with < fix_of(finding).loss_without
 
 
 # ── Gradients by hand ───────────────────────────────────────────────────────────────
@@ -226,8 +221,7 @@ def test_a_transposed_gradient() -> None:
     faulty = {**MATRIX, "Gradient": "dw = (y_pred - y).T @ x / 3"}
     (finding,) = found_in(faulty, mode="manual").values()
     assert finding.code == "gradient_transposed"
-    assert finding.fix is not None
-    assert finding.fix.code == "dw = ((y_pred - y).T @ x / 3).T"
+    assert fix_of(finding).code == "dw = ((y_pred - y).T @ x / 3).T"
 
 
 @pytest.mark.parametrize("phases", [MANUAL, MATRIX])

@@ -5,46 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.analysis.doctor.faulty import fix_of, found_in_script, line_in, script_lesson
 from tutor.analysis.doctor import examination, forks
 from tutor.analysis.doctor.examination import examine
-from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import RunRecipe
-from tutor.protocol.inspections import DoctorFinding
-from tutor.script.lesson import lesson_of_script
-from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
 from tutor.training import time_limit
-from tutor.wording.findings import finding_text
-
-PATH = Path("train.py")
-
-
-def script_of(text: str) -> Lesson:
-    source = SimpleNamespace(path=PATH, text=text, digest="0" * 64)
-    outline = outline_of(text)
-    assert outline.refusal is None
-    return lesson_of_script(source, outline, ScriptOptions())
-
-
-def found_in(text: str) -> dict[str, DoctorFinding]:
-    """What the doctor finds in a script, by code; each has its words."""
-    lesson = script_of(text)
-    report = examine(lesson, compiled=script_programs)
-    assert not report.failed
-    assert all(finding_text(finding) for finding in report.findings)
-    found = {finding.code: finding for finding in report.findings}
-    assert len(found) == len(report.findings)
-    return found
-
-
-def line_of(text: str, code: str) -> int:
-    return next(i for i, line in enumerate(text.splitlines(), 1) if code in line)
-
 
 # ── Seeds ───────────────────────────────────────────────────────────────────────────
 
@@ -78,8 +48,8 @@ for epoch in range(5):
 @pytest.mark.parametrize(("script", "draws"), [(TORCH, "torch.randn"), (NUMPY, "np.random.randn")])
 def test_random_numbers_without_a_seed(script: str, draws: str) -> None:
     text = script.format(seed="")
-    finding = found_in(text)["not_seeded"]
-    assert (finding.line, finding.variable) == (line_of(text, f"{draws}("), draws)
+    finding = found_in_script(text)["not_seeded"]
+    assert (finding.line, finding.variable) == (line_in(text, f"{draws}("), draws)
     assert finding.numbers["loss"] != finding.numbers["other"]
 
 
@@ -96,14 +66,14 @@ def test_random_numbers_without_a_seed(script: str, draws: str) -> None:
     ],
 )
 def test_random_numbers_with_a_seed(text: str) -> None:
-    assert not found_in(text)
+    assert not found_in_script(text)
 
 
 def test_only_the_generator_without_a_seed_is_named() -> None:
     text = TORCH.format(seed="import numpy as np\ntorch.manual_seed(0)").replace(
         "torch.randn(16, 3)", "torch.tensor(np.random.randn(16, 3), dtype=torch.float32)"
     )
-    finding = found_in(text)["not_seeded"]
+    finding = found_in_script(text)["not_seeded"]
     assert finding.variable == "np.random.randn"
 
 
@@ -122,7 +92,7 @@ for epoch in range(5):
     w -= 0.02 * dw
     np.save(path, w)
 """
-    assert not found_in(text)
+    assert not found_in_script(text)
 
 
 # ── NaN in a later epoch ────────────────────────────────────────────────────────────
@@ -144,11 +114,11 @@ for epoch in range(100):
 
 
 def test_nan_in_a_later_epoch() -> None:
-    (finding,) = found_in(LATE).values()
+    (finding,) = found_in_script(LATE).values()
     assert (finding.code, finding.variable) == ("first_not_finite", "loss")
-    assert finding.line == line_of(LATE, "torch.log(p)")
+    assert finding.line == line_in(LATE, "torch.log(p)")
     assert finding.numbers == {"operation": "log", "argument": 0, "result": "-inf"}
-    assert not found_in(LATE.replace("(1 + epoch)", "1"))
+    assert not found_in_script(LATE.replace("(1 + epoch)", "1"))
 
 
 FUNCTION = """\
@@ -170,8 +140,8 @@ for epoch in range(10):
 
 
 def test_a_function_that_makes_no_number_in_numpy() -> None:
-    finding = found_in(FUNCTION)["first_not_finite"]
-    assert (finding.line, finding.variable) == (line_of(FUNCTION, "p = predict"), "p")
+    finding = found_in_script(FUNCTION)["first_not_finite"]
+    assert (finding.line, finding.variable) == (line_in(FUNCTION, "p = predict"), "p")
     assert (finding.numbers["operation"], finding.numbers["result"]) == ("predict", "-inf")
 
 
@@ -193,13 +163,12 @@ for epoch in range(3):
 
 
 def test_a_run_that_diverges_within_its_first_epoch() -> None:
-    (finding,) = found_in(BATCHES).values()
-    assert (finding.code, finding.line) == ("diverges", line_of(BATCHES, "lr=1.0"))
+    (finding,) = found_in_script(BATCHES).values()
+    assert (finding.code, finding.line) == ("diverges", line_in(BATCHES, "lr=1.0"))
     assert float(str(finding.numbers["bound"])) < 0.1
-    assert finding.fix is not None
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_with < 1
-    assert not found_in(BATCHES.replace("lr=1.0", "lr=0.01"))
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_with < 1
+    assert not found_in_script(BATCHES.replace("lr=1.0", "lr=0.01"))
 
 
 SAMPLES = """\
@@ -219,21 +188,21 @@ for epoch in range(20):
 
 
 def test_samples_by_hand_that_diverge() -> None:
-    (finding,) = found_in(SAMPLES).values()
-    assert (finding.code, finding.line) == ("diverges", line_of(SAMPLES, "0.2 *"))
+    (finding,) = found_in_script(SAMPLES).values()
+    assert (finding.code, finding.line) == ("diverges", line_in(SAMPLES, "0.2 *"))
     # Of one sample the curvature along the gradient is 2 |x|².
     curvature, bound = (float(str(finding.numbers[name])) for name in ("curvature", "bound"))
     assert bound == pytest.approx(2 / curvature)
     rng = np.random.default_rng(0)
     possible = 2 * ((3 * rng.normal(size=(8, 2))) ** 2).sum(1)
     assert abs(possible - curvature).min() < 1e-3 * curvature
-    assert not found_in(SAMPLES.replace("0.2 *", "0.01 *"))
+    assert not found_in_script(SAMPLES.replace("0.2 *", "0.01 *"))
 
 
 def test_the_rate_is_no_other_number_of_that_size() -> None:
     text = SAMPLES.replace("y = x @", "noise = 0.2\ny = 0.2 * rng.normal(size=8) + x @")
-    finding = found_in(text)["diverges"]
-    assert finding.line == line_of(text, "w -= 0.2 *")
+    finding = found_in_script(text)["diverges"]
+    assert finding.line == line_in(text, "w -= 0.2 *")
 
 
 # ── Functions, classes, and the rest of the script ──────────────────────────────────
@@ -272,10 +241,10 @@ RIGHT = f"model.eval()\n    {WRONG}"
 )
 def test_an_evaluation_in_a_function(in_loop: str, after: str) -> None:
     text = CLASSIFIER.format(evaluation=WRONG, in_loop=in_loop, after=after)
-    (finding,) = found_in(text).values()
+    (finding,) = found_in_script(text).values()
     assert (finding.code, finding.variable) == ("evaluated_in_training_mode", "model")
-    assert finding.line == line_of(text, "model(x[32:])")
-    assert not found_in(CLASSIFIER.format(evaluation=RIGHT, in_loop=in_loop, after=after))
+    assert finding.line == line_in(text, "model(x[32:])")
+    assert not found_in_script(CLASSIFIER.format(evaluation=RIGHT, in_loop=in_loop, after=after))
 
 
 def test_a_trainer_class() -> None:
@@ -303,11 +272,11 @@ class Trainer:
 
 Trainer().fit(30)
 """
-    found = found_in(text)
+    found = found_in_script(text)
     assert set(found) == {"diverges", "evaluated_with_graph"}
-    assert (found["diverges"].line, found["diverges"].variable) == (line_of(text, "lr=0.9"), "lr")
+    assert (found["diverges"].line, found["diverges"].variable) == (line_in(text, "lr=0.9"), "lr")
     assert found["evaluated_with_graph"].variable == "self.model"
-    assert found["evaluated_with_graph"].line == line_of(text, "print(")
+    assert found["evaluated_with_graph"].line == line_in(text, "print(")
 
 
 def test_an_adversarial_game_and_a_loop_over_two_phases_are_no_mistakes() -> None:
@@ -337,7 +306,7 @@ for epoch in range(4):
         picture = made(torch.randn(4, 2)).detach().cpu()
     print(epoch, loss.item(), (picture - picture.min()) / (picture.max() - picture.min()))
 """
-    assert not found_in(game)
+    assert not found_in_script(game)
 
 
 @pytest.fixture
@@ -371,7 +340,7 @@ while True:
     pass
 """
     monkeypatch.setattr(examination, "SECONDS_TO_THE_END", 0.2)
-    report = examine(script_of(text), compiled=script_programs)
+    report = examine(script_lesson(text), compiled=script_programs)
     assert not report.is_complete
     assert not report.findings
 
@@ -392,7 +361,9 @@ while loss.item() > 0.01:
 
 def test_fork_ends_with_its_loop_and_both_losses_are_of_that_epoch() -> None:
     """What follows the loop is not run by the fork, in which the loop has an end."""
-    found = found_in(SUMMED_UNTIL_SMALL.format(rest="raise RuntimeError('the rest has run')"))
+    found = found_in_script(
+        SUMMED_UNTIL_SMALL.format(rest="raise RuntimeError('the rest has run')")
+    )
     fix = found["gradients_not_reset"].fix
     assert fix is not None
     assert fix.epochs == 8
@@ -406,7 +377,7 @@ def test_fork_that_takes_long_within_a_phase_is_given_up(monkeypatch: pytest.Mon
         "loss = torch", "def wait(loss):\n    while 0.15 < loss < 0.16:\n        pass\nloss = torch"
     )
     monkeypatch.setattr(forks, "SECONDS", 0.3)
-    fix = found_in(text.format(rest=""))["gradients_not_reset"].fix
+    fix = found_in_script(text.format(rest=""))["gradients_not_reset"].fix
     assert fix is not None
     assert fix.epochs == 0
 
@@ -429,7 +400,7 @@ for epoch in range(12):
 
 def test_rate_is_compared_where_the_loss_has_not_grown_yet_and_the_fork_has_the_fixed_one() -> None:
     """The run that is examined has the code's own rate; the fork must not take it over."""
-    lesson = script_of(STEEP.format(rate=0.3))
+    lesson = script_lesson(STEEP.format(rate=0.3))
     report = examine(lesson, RunRecipe("autograd", "cpu", 0.3, 0), compiled=script_programs)
     (finding,) = (one for one in report.findings if one.code == "diverges")
     assert finding.numbers["bound"] == pytest.approx(2 / 48, rel=1e-3)
@@ -457,16 +428,16 @@ DW = "(1 / 8) * np.sum((p - y) * x)"
 
 
 def test_gradient_by_hand_at_whole_numbers() -> None:
-    assert not found_in(LOGISTIC.format(dw=DW, rate=0.1))
+    assert not found_in_script(LOGISTIC.format(dw=DW, rate=0.1))
 
 
 def test_gradient_by_hand_is_wrong_though_the_loss_is_no_number_after_it() -> None:
-    found = found_in(LOGISTIC.format(dw="np.sum((p - y) * x)", rate=4000))
+    found = found_in_script(LOGISTIC.format(dw="np.sum((p - y) * x)", rate=4000))
     assert found["gradient_off_by_factor"].variable == "dw"
     assert found["gradient_off_by_factor"].numbers["factor"] == pytest.approx(8)
 
 
 def test_sign_of_a_product_is_taken_away() -> None:
-    fix = found_in(LOGISTIC.format(dw="-" + DW, rate=0.1))["gradient_of_wrong_sign"].fix
+    fix = found_in_script(LOGISTIC.format(dw="-" + DW, rate=0.1))["gradient_of_wrong_sign"].fix
     assert fix is not None
     assert fix.code == f"dw = {DW}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, OPTIMIZER, found_in, line_of, report_on
+from tests.analysis.doctor.faulty import AUTOGRAD, OPTIMIZER, fix_of, found_in, line_of, report_on
 
 # ── Gradients that are not reset ────────────────────────────────────────────────────
 
@@ -31,9 +31,8 @@ def test_a_missing_reset_by_hand() -> None:
 def test_a_missing_reset_with_an_optimizer() -> None:
     faulty = {**OPTIMIZER, "Reset": ""}
     finding = found_in(faulty)["gradients_not_reset"]
-    assert finding.fix is not None
-    assert finding.fix.code == "optimizer.zero_grad()"
-    assert finding.fix.line == line_of(faulty, "optimizer.step()")
+    assert fix_of(finding).code == "optimizer.zero_grad()"
+    assert fix_of(finding).line == line_of(faulty, "optimizer.step()")
 
 
 @pytest.mark.parametrize(
@@ -98,10 +97,9 @@ def test_a_reset_between_backward_and_the_update() -> None:
     assert finding.line == line_of(faulty, "optimizer.zero_grad()")
     assert finding.numbers["gradient"] == pytest.approx(-14)
     assert finding.numbers["used"] == "None"
-    assert finding.fix is not None
-    assert finding.fix.code == "optimizer.step()\noptimizer.zero_grad()"
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_with < 0.01
+    assert fix_of(finding).code == "optimizer.step()\noptimizer.zero_grad()"
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_with < 0.01
 
 
 # ── A lost leaf ─────────────────────────────────────────────────────────────────────
@@ -129,11 +127,10 @@ def test_a_lost_leaf(update: str, fix: str, requires_grad: bool) -> None:
     assert finding.numbers["gradient_before"] == pytest.approx(-14)
     assert finding.numbers["gradient"] == "None"
     assert finding.numbers["requires_grad"] is requires_grad
-    assert finding.fix is not None
-    assert finding.fix.code == fix
-    assert finding.fix.loss_without is None  # it raises in epoch 2
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_with < 0.01
+    assert fix_of(finding).code == fix
+    assert fix_of(finding).loss_without is None  # it raises in epoch 2
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_with < 0.01
 
 
 def test_two_leaves_that_are_lost_together_are_fixed_together() -> None:

@@ -2,61 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
-from pathlib import Path
 from textwrap import dedent
-from types import SimpleNamespace
 
 import pytest
 
-from tutor.analysis.doctor.examination import EPOCHS, examine
-from tutor.engine.open_runs import programs_for
-from tutor.engine.process_state import ProcessState
-from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.inspections import DoctorFinding, DoctorReport
-from tutor.script.lesson import lesson_of_script
-from tutor.script.loops import outline_of
-from tutor.script.outline import Outline
-from tutor.training.program import Program
-
-
-def script_lesson(
-    text: str, path: Path = Path("train.py"), outline: Outline | None = None
-) -> Lesson:
-    """The lesson of a script's first loop."""
-    source = SimpleNamespace(path=path, text=text, digest="")
-    return lesson_of_script(source, outline or outline_of(text), ScriptOptions())
-
-
-def report_on(text: str) -> DoctorReport:
-    """What the doctor says of a script."""
-    report = examined(script_lesson(text))
-    assert not report.failed
-    return report
-
-
-def examined(
-    lesson: Lesson, epochs: int = EPOCHS, programs: Mapping[str, Program] | None = None
-) -> DoctorReport:
-    """The report on a script, unheard; what it does to the process is undone."""
-    before = ProcessState.now()
-    try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return examine(lesson, compiled=programs_for, epochs=epochs, programs=programs)
-    finally:
-        before.restore()
-
-
-def found_in(text: str) -> dict[str, DoctorFinding]:
-    """The findings by code."""
-    return {finding.code: finding for finding in report_on(text).findings}
-
-
-def line_of(text: str, code: str) -> int:
-    return next(i for i, line in enumerate(text.splitlines(), 1) if code in line)
-
+from tests.analysis.doctor.faulty import fix_of, found_in_script, line_in, report_on_script
 
 NETWORK = dedent("""
     import torch
@@ -94,7 +44,7 @@ NETWORK = dedent("""
 
 
 def test_a_correct_network_has_no_findings() -> None:
-    report = report_on(NETWORK)
+    report = report_on_script(NETWORK)
     assert not report.findings
     assert report.epochs == 3
     assert report.is_complete
@@ -122,13 +72,12 @@ def test_each_mistake_in_a_function_of_a_script(
     right: str, wrong: str, code: str, variable: str, fixed: str
 ) -> None:
     assert right in NETWORK
-    (finding,) = found_in(NETWORK.replace(right, wrong)).values()
+    (finding,) = found_in_script(NETWORK.replace(right, wrong)).values()
     assert finding.code == code
     assert variable in finding.variable
-    assert finding.fix is not None
-    assert finding.fix.code == fixed
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_without is not None
+    assert fix_of(finding).code == fixed
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_without is not None
 
 
 def test_all_fixes_are_tried_together() -> None:
@@ -137,7 +86,7 @@ def test_all_fixes_are_tried_together() -> None:
     faulty = faulty.replace("optimizer.zero_grad()", "pass").replace(
         "y = x ** 2", "y = x[:, 0] ** 2"
     )
-    report = report_on(faulty)
+    report = report_on_script(faulty)
     assert len(report.findings) == 3
     together = report.together
     assert together is not None
@@ -164,11 +113,11 @@ BY_HAND = dedent("""
 
 
 def test_a_gradient_by_hand_in_a_script() -> None:
-    assert not report_on(BY_HAND).findings
+    assert not report_on_script(BY_HAND).findings
     faulty = BY_HAND.replace(".mean()\n    weights", ".sum()\n    weights")
-    (finding,) = report_on(faulty).findings
+    (finding,) = report_on_script(faulty).findings
     assert (finding.code, finding.variable) == ("gradient_off_by_factor", "slope")
-    assert finding.line == line_of(faulty, "slope =")
+    assert finding.line == line_in(faulty, "slope =")
     assert finding.numbers["factor"] == pytest.approx(3)
 
 
@@ -185,13 +134,12 @@ LEAF = dedent("""
 
 
 def test_a_lost_leaf_in_a_script() -> None:
-    report = report_on(LEAF)
+    report = report_on_script(LEAF)
     (finding,) = report.findings
-    assert (finding.code, finding.line) == ("lost_leaf", line_of(LEAF, "w = w -"))
+    assert (finding.code, finding.line) == ("lost_leaf", line_in(LEAF, "w = w -"))
     assert not report.is_complete
-    assert finding.fix is not None
-    assert finding.fix.loss_with is not None
-    assert finding.fix.loss_without is None
+    assert fix_of(finding).loss_with is not None
+    assert fix_of(finding).loss_without is None
 
 
 SAMPLES = dedent("""
@@ -210,14 +158,14 @@ SAMPLES = dedent("""
 
 
 def test_a_gradient_that_is_summed_over_samples_is_looked_at_when_it_is_whole() -> None:
-    assert not report_on(SAMPLES).findings
+    assert not report_on_script(SAMPLES).findings
 
 
 def test_a_script_that_ends_early_is_examined_to_its_end() -> None:
     short = NETWORK.replace("epochs=20", "epochs=2").replace(
         "total += loss.item()", "total += loss"
     )
-    report = report_on(short)
+    report = report_on_script(short)
     assert {finding.code for finding in report.findings} == {"loss_kept_with_graph"}
     assert report.epochs == 2
 
@@ -237,7 +185,7 @@ STRANGE = dedent("""
 
 def test_objects_that_raise_whatever_is_asked_of_them_hide_no_mistake() -> None:
     faulty = STRANGE + NETWORK.replace("optimizer.zero_grad()", "pass")
-    assert set(found_in(faulty)) == {"gradients_not_reset"}
+    assert set(found_in_script(faulty)) == {"gradients_not_reset"}
 
 
 HIDDEN = dedent("""
@@ -254,4 +202,4 @@ HIDDEN = dedent("""
 
 
 def test_an_optimizer_without_a_name_is_seen_when_it_makes_a_step() -> None:
-    assert set(found_in(HIDDEN)) == {"gradients_not_reset"}
+    assert set(found_in_script(HIDDEN)) == {"gradients_not_reset"}
