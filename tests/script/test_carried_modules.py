@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tutor.errors import ScriptError
-from tutor.script import carried_modules
-from tutor.script.carried_modules import modules_beside
+from tutor.script import source
 from tutor.script.environment import ScriptEnvironment
+from tutor.script.source import modules_beside
 
 FILES = {
     "carried_net.py": "from carried_parts import layers\nimport carried_tools.sizes as sizes\n",
@@ -88,7 +88,7 @@ def test_an_error_in_one_shows_its_line(folder: Path) -> None:
 
 
 def test_too_much_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carried_modules, "MOST_BYTES", 20)
+    monkeypatch.setattr(source, "MOST_MODULE_BYTES", 20)
     with pytest.raises(ScriptError, match=r"train\.py"):
         modules_beside(folder / "train.py", SCRIPT)
 

@@ -16,8 +16,7 @@ from tutor.lesson.model import DisplayFormula
 from tutor.script.code_facts import CodeFacts
 from tutor.script.expression_latex import ExpressionLatex
 from tutor.script.formulas import formulas_of
-from tutor.script.known_functions import NotExact
-from tutor.script.latex_names import Names
+from tutor.script.latex_terms import Names, NotExact
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
 from .latex_evaluator import evaluate

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.script.marked_scripts import FILE, bits
-from tutor.script import saved_elements
+from tutor.script import saved_state
 from tutor.script.memory_image import MemoryImage, take_image
 
 LIMIT = 2**30
@@ -224,7 +224,7 @@ def test_equal_parts_are_shared_with_the_image_before() -> None:
 
 
 def test_large_data_are_copied_only_once_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved_elements, "LARGE", 1000)
+    monkeypatch.setattr(saved_state, "LARGE", 1000)
     names = names_of("data = torch.arange(50000.); n = 0")
     first = image_of(names)
     assert first is not None
@@ -248,7 +248,7 @@ def test_large_data_are_copied_only_once_they_change(monkeypatch: pytest.MonkeyP
 def test_large_data_that_changed_are_told_from_the_same(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved_elements, "LARGE", 1000)
+    monkeypatch.setattr(saved_state, "LARGE", 1000)
     names = names_of("torch.manual_seed(0); a = torch.randn(10001)")
     image = image_of(names)
     more(names, change)
@@ -257,7 +257,7 @@ def test_large_data_that_changed_are_told_from_the_same(
 
 
 def test_large_parameters_are_kept_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saved_elements, "LARGE", 1000)
+    monkeypatch.setattr(saved_state, "LARGE", 1000)
     names = names_of("w = torch.ones(1000, requires_grad=True)")
     image = image_of(names)
     more(names, "w.data += 1")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tutor.script.open_files import FilePlace, file_place, set_file_place
+from tutor.script.saved_state import FilePlace, file_place, set_file_place
 
 
 def test_what_was_written_since_is_cut_off(tmp_path: Path) -> None:

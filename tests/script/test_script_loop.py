@@ -12,7 +12,7 @@ from tests.script.marked_scripts import muted, run_of, steps_of
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Element, Frame, Position, is_same
 from tutor.script import memory_image
-from tutor.script.saved_files import saved_files
+from tutor.script.saved_state import saved_files
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run

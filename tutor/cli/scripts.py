@@ -15,11 +15,10 @@ from tutor.cli.terminal import answer_to, is_attended, warn
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line, plain
-from tutor.script.carried_modules import modules_beside
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
-from tutor.script.source import ScriptSource, read_script
+from tutor.script.source import ScriptSource, modules_beside, read_script
 from tutor.session.journal import Journal, script_key
 from tutor.wording.file_faults import refusal_in_source, source_note_text
 from tutor.wording.number_format import counted

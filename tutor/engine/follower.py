@@ -86,7 +86,7 @@ def main(descriptor: int) -> None:
         if request in ("set_up", "open_script"):
             limit_memory(arguments[2])
         if request == "open_script" and type(loops) is FollowerLoops:
-            from tutor.script.follower_scripts import FollowerScripts  # noqa: PLC0415 - few need it
+            from tutor.script.ranked_script import FollowerScripts  # noqa: PLC0415 - few need it
 
             loops = FollowerScripts(joining.rank, joining.size, joining.port)
         answer = _answer(loops.rank, interrupts, lambda: getattr(loops, request)(*arguments))  # noqa: B023

@@ -1,12 +1,14 @@
-"""Statements of a script as pieces of text, at the left margin and with their comments."""
+"""Statements of a script moved: as text to the left margin, or from a function to its only call."""
 
 from __future__ import annotations
 
 import ast
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+from tutor.errors import ScriptError
 
 StatementT = TypeVar("StatementT", bound=ast.stmt)
 MADE = 0
@@ -136,3 +138,149 @@ def imported_names(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, ast.Import | ast.ImportFrom):
         for alias in statement.names:
             yield alias.asname or alias.name.partition(".")[0]
+
+
+# ── The body of a function in the place of its only call ──────────────────────────────────
+
+Place: TypeAlias = Callable[[int], str]
+"""A line as people name it: `train.py:12`."""
+
+
+def refusal(place: Place, line: int, reason: str) -> ScriptError:
+    """The error of a line that a lesson can't say."""
+    return ScriptError(f"{place(line)}: {reason}")
+
+
+class InlinedCalls:
+    """The functions of a file, and those whose bodies have taken the places of their calls."""
+
+    def __init__(self, tree: ast.Module, place: Place) -> None:
+        self._tree, self._place = tree, place
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        self.functions = {node.name: node for node in functions}
+        self.inlined: set[str] = set()
+
+    def _refusal(self, line: int, reason: str) -> ScriptError:
+        return refusal(self._place, line, reason)
+
+    def function_of(self, call: ast.Call) -> ast.FunctionDef | None:
+        """The function of the file that is called."""
+        return self.functions.get(call.func.id) if isinstance(call.func, ast.Name) else None
+
+    def check_is_only(self, call: ast.Call, function: ast.FunctionDef) -> None:
+        """Refuse a function that is used elsewhere, too."""
+        name = function.name
+        uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == name]
+        if len(uses) > 1:
+            raise self._refusal(
+                max(n.lineno for n in uses),
+                f"`{name}` is used more than once, and a lesson runs its loop once; call it once",
+            )
+
+    def arguments(self, call: ast.Call, function: ast.FunctionDef) -> Iterator[str]:
+        """Assignments that give a function's parameters what a call passes."""
+        settings = function.args
+        is_plain = not (settings.vararg or settings.kwarg or function.decorator_list)
+        starred = [a for a in call.args if isinstance(a, ast.Starred)]
+        if not is_plain or starred or any(k.arg is None for k in call.keywords):
+            reason = f"`{function.name}` takes any arguments, or is decorated; make it plain"
+            raise self._refusal(call.lineno, reason)
+        plain = [*settings.posonlyargs, *settings.args]
+        values = dict(zip([a.arg for a in plain], call.args, strict=False))
+        values |= {str(k.arg): k.value for k in call.keywords}
+        defaults = dict(zip([a.arg for a in plain][::-1], settings.defaults[::-1], strict=False))
+        named = zip(settings.kwonlyargs, settings.kw_defaults, strict=True)
+        defaults |= {argument.arg: value for argument, value in named if value is not None}
+        for argument in [*plain, *settings.kwonlyargs]:
+            value = values.get(argument.arg, defaults.get(argument.arg))
+            if value is None:
+                reason = f"`{argument.arg}` is given no value here; pass one"
+                raise self._refusal(call.lineno, reason)
+            text = ast.unparse(value)
+            if text != argument.arg:
+                yield f"{argument.arg} = {text}"
+
+    def check_names(
+        self, call: ast.Call, function: ast.FunctionDef, before: Sequence[ast.stmt | str]
+    ) -> None:
+        """Refuse a local name that the statements before use for something else."""
+        stored = set(stored_in(function))
+        own = stored | {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
+        own -= {name for n in ast.walk(function) if isinstance(n, ast.Global) for name in n.names}
+        given = {text.partition(" = ")[0] for text in self.arguments(call, function)}
+        passed = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)} - given
+        own -= {"_"} | passed - stored
+        definitions = (str, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        for statement in before:
+            if isinstance(statement, definitions):
+                continue
+            for name in sorted(own.intersection(stored_in(statement))):
+                raise self._refusal(
+                    first_line(statement),
+                    f"`{name}` is a name here and another one in `{function.name}`; "
+                    "rename one of them",
+                )
+
+    def statements(
+        self, statement: ast.stmt, call: ast.Call, loop: ast.For, setup: list[ast.stmt | str]
+    ) -> list[ast.stmt]:
+        """The statements that run where a statement of the loop is such a call.
+
+        Arguments that no pass of the loop changes are given in Setup.
+        """
+        function = self.function_of(call)
+        assert function is not None
+        self.check_is_only(call, function)
+        others = [s for s in loop.body if s is not statement]
+        self.check_names(call, function, [*setup, *others])
+        changing = {name for s in [*loop.body, loop] for name in stored_in(s)}
+        changing |= set(stored_in(function))
+        found: list[ast.stmt] = []
+        for text in self.arguments(call, function):
+            assignment = ast.parse(text).body[0]
+            names = {n.id for n in ast.walk(assignment) if isinstance(n, ast.Name)}
+            calls = any(isinstance(n, ast.Call) for n in ast.walk(assignment))
+            if calls or names & changing:
+                found.append(made(assignment))
+            else:
+                setup.append(text)
+        self.inlined.add(function.name)
+        return [*found, *_without_return(function, statement)]
+
+
+def _without_return(function: ast.FunctionDef, statement: ast.stmt) -> Iterator[ast.stmt]:
+    """A function's statements; what it returns is given to the names that take it."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    body = [inner for inner in body if not isinstance(inner, ast.Global)]
+    last = body[-1] if body else None
+    if not isinstance(last, ast.Return):
+        yield from body
+        return
+    yield from body[:-1]
+    if last.value is not None and isinstance(statement, ast.Assign):
+        yield made(ast.copy_location(ast.Assign(statement.targets, last.value), last))
+    elif isinstance(last.value, ast.Call):
+        yield made(ast.copy_location(ast.Expr(last.value), last))
+
+
+def calls_name(node: ast.AST) -> bool:
+    """Whether it calls a plain name."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+
+
+def stored_in(node: ast.AST) -> Iterator[str]:
+    """The names that a function's own code, or a statement, gives a value."""
+    children = ast.iter_child_nodes(node) if isinstance(node, ast.FunctionDef) else [node]
+    for child in children:
+        for inner in own_nodes(child):
+            if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
+                yield inner.id
+
+
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a statement without those of functions and classes."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from own_nodes(child)

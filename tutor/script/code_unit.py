@@ -1,14 +1,31 @@
-"""One function's code, or a loop's body, with the phase that each of its statements belongs to."""
+"""One function's code, or a loop's body, with the phase that each of its statements belongs to.
+
+Where gradients are computed by hand, no name tells the phases: the loss is the name that measures
+an error, and a gradient is what a change of a parameter is computed from, and the loss is not.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tutor.lesson.model import SYNCHRONIZE
-from tutor.script.data_flow import StatementFlow, statements, targets_of, variable, variables
+from tutor.script.data_flow import (
+    StatementFlow,
+    is_gradient,
+    is_loss,
+    is_rate,
+    loss_rank,
+    reads,
+    statements,
+    targets_of,
+    variable,
+    variables,
+    writes,
+)
 from tutor.script.hand_changes import HandChange
-from tutor.script.syntax_nodes import FunctionCode, LoopCode
+from tutor.script.syntax_nodes import FunctionCode, LoopCode, called_name, last_name
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
 PREDICT, LOSS = "Predict", "Loss"
@@ -113,3 +130,187 @@ def _is_pick(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and isinstance(
         value, ast.Name | ast.Attribute | ast.Subscript
     )
+
+
+# ── Gradients by hand, found by the flow of their data ────────────────────────────────────
+
+_MEASURES = frozenset({"abs", "square", "log", "norm", "fabs", "pow", "log1p", "hypot"})
+
+
+def mark_by_hand(unit: CodeUnit, flow: StatementFlow, *, has_backward: bool) -> None:
+    """Mark what the changes of parameters in a unit are computed from."""
+    updates = [n for n in flow.simple if unit.kinds.get(n) == UPDATE]
+    named = [n for n in flow.simple if unit.kinds.get(n) == GRADIENT and not has_backward]
+    training = [n for n in flow.simple if n in unit.entered or n in updates]
+    if training and not has_backward:
+        _mark_loss(unit, flow, training)
+    for node in [*updates, *named]:
+        _Gradients(unit, flow, node, has_backward).mark()
+    _mark_renames(unit, flow, updates)
+
+
+def _mark_renames(unit: CodeUnit, flow: StatementFlow, updates: list[ast.stmt]) -> None:
+    """Mark `w = w2` as a part of the update that has computed `w2`."""
+    made = {name for node in updates for name in writes(node)}
+    for node in flow.simple:
+        if _is_rename(node) and reads(node) <= made and writes(node) & _changed(unit):
+            unit.kinds.setdefault(node, UPDATE)
+
+
+def _is_rename(node: ast.stmt) -> bool:
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Assign) and isinstance(value, ast.Name | ast.Tuple)
+
+
+def _changed(unit: CodeUnit) -> set[str]:
+    return {change.variable for change in unit.changes}
+
+
+def _mark_loss(unit: CodeUnit, flow: StatementFlow, training: list[ast.stmt]) -> None:
+    """Mark the statements that measure the error, and what the error is computed from."""
+    loops = {batch_loops(unit, flow, node) for node in training}
+    free = [n for n in flow.simple if n not in unit.kinds and n not in unit.entered]
+    last = flow.position[training[-1]]
+    inside = [n for n in free if any(flow.loops[n][: len(around)] == around for around in loops)]
+    before = [n for n in inside if flow.position[n] < last]
+    behind = [n for n in inside if flow.position[n] > last and flow.loops[n] in loops]
+    name = _measure(before) or _measure([n for n in behind if flow.is_sure(n)])
+    makers = [n for n in inside if name and name in writes(n)]
+    for node in makers:
+        unit.kinds[node] = LOSS
+    updates = [n for n, kind in unit.kinds.items() if kind == UPDATE]
+    for node in makers:  # a loss behind the update is computed from its result, not from gradients
+        for writer in flow.writers(node, reads(node) - {name}, updates):
+            unit.mark(flow, writer, PREDICT, node)
+
+
+def _measure(nodes: list[ast.stmt]) -> str:
+    """The variable that measures the error, of those that statements write; "" if none."""
+    found: list[tuple[int, str]] = []
+    for node in nodes:
+        value = getattr(node, "value", None)
+        for name in writes(node):
+            last = name.rpartition(".")[2]
+            is_number = isinstance(value, ast.Constant)
+            if is_loss(last) and not is_number:
+                found.append((loss_rank(last), name))
+            elif isinstance(node, ast.AugAssign) and value is not None and _measures(value):
+                found.append((_SUMMED, name))
+    return min(found, key=lambda one: one[0])[1] if found else ""
+
+
+_SUMMED = 15
+"""The rank of a sum of squared errors, whatever its name: before that of the error itself."""
+
+
+def _measures(value: ast.expr) -> bool:
+    """Whether an expression makes a number of an error: its square, its size."""
+    return any(
+        (isinstance(n, ast.BinOp) and isinstance(n.op, ast.Pow)) or called_name(n) in _MEASURES
+        for n in ast.walk(value)
+    )
+
+
+class _Gradients:
+    """Marks what one change of a parameter is computed from."""
+
+    def __init__(
+        self, unit: CodeUnit, flow: StatementFlow, update: ast.stmt, has_backward: bool
+    ) -> None:
+        self.unit, self.flow, self.update = unit, flow, update
+        self.has_backward = has_backward
+        read = reads(update) - (writes(update) if unit.kinds.get(update) == UPDATE else set())
+        self.near = {n for n in read if not is_rate(_last(n))}
+        changes = [c for c in unit.changes if c.node is update]
+        self.direct = {n for c in changes for n in gradient_names(c)}
+        self.direct = self.direct or {n for n in self.near if is_gradient(_last(n))}
+        self.known: set[str] = set()
+        """The gradients found so far."""
+        self.running: set[str] = set()
+        """The moving averages of gradients found so far."""
+
+    def mark(self) -> None:
+        """Mark the statements before the update; else those of the pass before."""
+        writers = self.flow.writers(self.update, self.near)
+        if self.direct and not any(self.direct & writes(writer) for writer in writers):
+            writers += self.flow.writers_behind(self.update, self.direct)
+        for writer in sorted(writers, key=self.flow.position.__getitem__):
+            kind = self.unit.kinds.get(writer) or self._kind(writer)
+            if kind:
+                self.unit.mark(self.flow, writer, kind, self.update)
+            if kind == GRADIENT:
+                self.known |= writes(writer)
+            elif kind == UPDATE:
+                self.running |= writes(writer)
+
+    def _kind(self, writer: ast.stmt) -> str:
+        made = writes(writer)
+        is_named = any(is_gradient(_last(n)) for n in made)
+        if made & reads(writer) and not _is_accumulated(writer, is_named):
+            return UPDATE  # momentum
+        if self.running & reads(writer) and not is_named:
+            return UPDATE
+        if self._is_copy(writer):
+            return UPDATE
+        if self.has_backward:
+            return GRADIENT if self._is_behind(writer, GRADIENT) else ""
+        is_scaled = any(is_rate(_last(n)) for n in reads(writer))
+        is_direct = is_named or is_scaled or bool(made & self.direct | self.known & reads(writer))
+        return GRADIENT if is_direct or self._is_behind(writer, LOSS) else PREDICT
+
+    def _is_copy(self, node: ast.stmt) -> bool:
+        """Whether a statement keeps the old value of a parameter: `old = w.copy()`."""
+        value = getattr(node, "value", None)
+        is_copy = called_name(value) in ("copy", "clone", "deepcopy") if value else False
+        return is_copy and bool(reads(node) & _changed(self.unit))
+
+    def _is_behind(self, node: ast.stmt, kind: str) -> bool:
+        """Whether a statement stands behind all statements of a kind."""
+        places = [self.flow.position[n] for n, of in self.unit.kinds.items() if of == kind]
+        return bool(places) and self.flow.position[node] > max(places)
+
+
+def gradient_names(change: HandChange) -> set[str]:
+    """The variables that stand for the gradient in a change: `dw` of `lr * dw`."""
+    found = set()
+    for _, term in change.terms:
+        factors = [f for f in _factors(term) if not _is_scale(f)]
+        if len(factors) == 1 and (name := variable(factors[0])):
+            found.add(name)
+    return found | {n for n in variables(change.added) if is_gradient(_last(n))}
+
+
+def _factors(term: ast.expr) -> Iterator[ast.expr]:
+    match term:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            yield from _factors(left)
+            yield from _factors(right)
+        case ast.BinOp(left=left, op=ast.Div()):
+            yield from _factors(left)
+        case ast.UnaryOp(operand=operand):
+            yield from _factors(operand)
+        case _:
+            yield term
+
+
+def _is_scale(factor: ast.expr) -> bool:
+    match factor:
+        case ast.Constant():
+            return True
+        case ast.Subscript(slice=ast.Constant(value=str() as key)):
+            return is_rate(key)
+    return is_rate(last_name(factor))
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _is_accumulated(node: ast.stmt, is_named: bool) -> bool:
+    """Whether a statement adds to a gradient or scales it, and is no momentum."""
+    if isinstance(node, ast.AugAssign):
+        return is_named or isinstance(node.op, ast.Add | ast.Sub | ast.Div)
+    calls = {called_name(n) for n in ast.walk(node)}
+    if calls & {"mul_", "lerp_", "addcmul_"}:
+        return False
+    return is_named or bool(calls & {"append", "clip", "insert", "extend"}) or not targets_of(node)

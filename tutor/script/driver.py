@@ -18,10 +18,10 @@ from typing import Any, TypeAlias, cast
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from tutor.script.environment import SavedSurroundings, Surroundings
 from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
 from tutor.script.instrument import AT, BATCHES, FOR, LOSS, PREFIX, STOPS, WHILE
 from tutor.script.loop_items import LoopItems, items_in
-from tutor.script.surroundings import SavedSurroundings, Surroundings
 
 Body: TypeAlias = Callable[..., Any]
 """One pass of the loop; see `instrument.BREAK` for its results."""

@@ -7,17 +7,20 @@ nowhere, and nothing of the learner's is changed (`redirected_files.py`).
 from __future__ import annotations
 
 import functools
-import importlib.machinery
+import importlib.util
 import inspect
 import io
+import logging
 import multiprocessing.context
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, replace
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -26,12 +29,19 @@ import torch
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import Remark
-from tutor.script.carried_modules import CarriedFinder
 from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
-from tutor.training.devices import USUAL_THREADS
+from tutor.training.devices import (
+    USUAL_THREADS,
+    autocast_depth,
+    default_device,
+    function_modes,
+    set_autocast_depth,
+    set_default_device,
+    set_function_modes,
+)
 
 if TYPE_CHECKING:
-    from tutor.script.script_group import ScriptGroup
+    from tutor.script.ranked_script import ScriptGroup
 
 
 class ScriptEnvironment:
@@ -74,7 +84,7 @@ class ScriptEnvironment:
         own = [path.parent, Path(self._working)]
         self.files = None if is_here else RedirectedFiles(own, folder)
         self._finder = _LibraryFinder(self.files)
-        self._carried = CarriedFinder(path.parent, carried) if carried else None
+        self._carried = _CarriedFinder(path.parent, carried) if carried else None
         self._stack = ExitStack()
         os.environ["MPLBACKEND"] = "Agg"  # until the next lesson
         # `plt.show()` returns at once; that there is no window is no news to the learner.
@@ -250,7 +260,7 @@ class _LibraryFinder(MetaPathFinder):
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         """Find a module that is to be changed; None for all others."""
         if name not in _QUIET and (self._files is None or name not in LIBRARIES):
             return None
@@ -291,3 +301,161 @@ def _silence(module: ModuleType) -> None:
 def _to_nowhere(choose: Callable[[str], Any], _: str) -> None:
     """Choose the backend that draws into memory, whichever is asked for."""
     choose("agg")
+
+
+# ── The settings of a thread that a script and the tutor each have for themselves ─────────
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadSettings:
+    """Torch's settings of this thread, as they were at one moment."""
+
+    grad: bool
+    dtype: torch.dtype
+    autocast: tuple[tuple[bool, torch.dtype], ...]
+    autocast_depth: int
+    modes: Sequence[Any]
+    device: Any
+    """The default device, as PyTorch keeps it beside the mode that is made of it."""
+
+    @classmethod
+    def now(cls) -> ThreadSettings:
+        """At this moment."""
+        is_on, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
+        autocast = ((is_on("cpu"), dtype("cpu")), (is_on("cuda"), dtype("cuda")))
+        grad, float_type = torch.is_grad_enabled(), torch.get_default_dtype()
+        depth = autocast_depth()
+        return cls(grad, float_type, autocast, depth, function_modes(), default_device())
+
+    def put_on(self, instead_of: ThreadSettings) -> None:
+        """Make these the thread's, where they differ from those that are on."""
+        if self == instead_of:
+            return
+        torch.set_grad_enabled(self.grad)
+        torch.set_default_dtype(self.dtype)
+        for device, (is_on, dtype) in zip(("cpu", "cuda"), self.autocast, strict=True):
+            torch.set_autocast_enabled(device, is_on)
+            torch.set_autocast_dtype(device, dtype)
+        set_autocast_depth(self.autocast_depth)
+        if self.modes != instead_of.modes:
+            set_function_modes(self.modes)
+        set_default_device(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSurroundings:
+    """A script's settings at one moment."""
+
+    settings: ThreadSettings | None
+    context: Context
+
+
+class Surroundings:
+    """A script's own settings of the thread, put on while it runs.
+
+    A script that waits in `with torch.no_grad():` has switched gradients off for the whole thread.
+    So its settings are taken off each time that it begins to wait, and put on again before it goes
+    on. NumPy's error state is a context variable: greenlets keep those apart by themselves.
+    """
+
+    def __init__(self) -> None:
+        self._own: ThreadSettings | None = None
+        """None before it has run at all."""
+        self.context = copy_context()
+        """The context variables of all its stacks, NumPy's error state among them."""
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """The script runs inside."""
+        ours = ThreadSettings.now()
+        if self._own is not None:  # its default device has to be the lowest of all modes
+            replace(self._own, modes=[*self._own.modes, *ours.modes]).put_on(ours)
+        try:
+            yield
+        finally:
+            now = ThreadSettings.now()
+            ours.put_on(now)
+            self._own = replace(now, modes=[m for m in now.modes if m not in ours.modes])
+
+    def saved(self) -> SavedSurroundings:
+        """The settings as they are while the script waits."""
+        return SavedSurroundings(self._own, self.context.copy())
+
+    def restore(self, saved: SavedSurroundings) -> None:
+        """Make them what they were. The context stays itself: a `with` block may rely on it."""
+        self._own = saved.settings
+        for variable, value in saved.context.items():
+            if self.context.get(variable) is not value:
+                self.context.run(variable.set, value)
+
+
+# ── Loggers ───────────────────────────────────────────────────────────────────────────────
+
+
+class LogHandlers:
+    """The handlers of all loggers, as they were at one moment, put back before a script runs anew.
+
+    Loggers belong to the process: a script that adds a handler to one would add a second one when
+    it runs again, and each of its lines would be logged twice.
+    """
+
+    def __init__(self) -> None:
+        self._handlers = {logger.name: tuple(logger.handlers) for logger in _loggers()}
+
+    def put_back(self) -> None:
+        """Take off what has been added since, and add what has been taken off."""
+        for logger in _loggers():
+            logger.handlers[:] = self._handlers.get(logger.name, ())
+
+
+def _loggers() -> list[logging.Logger]:
+    named = list(logging.root.manager.loggerDict.values())
+    return [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
+
+
+# ── Modules that came with the script from another machine ─────────────────────────────────
+
+
+class _CarriedFinder(MetaPathFinder):
+    """Finds modules that were carried here, as if they stood in the script's folder."""
+
+    def __init__(self, folder: Path, modules: Mapping[str, bytes]) -> None:
+        self._folder, self._modules = folder, modules
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A module, a package, or a folder of modules; None for all others."""
+        place = name.replace(".", "/")
+        for file, inside in ((f"{place}/__init__.py", [str(self._folder / place)]),
+                             (f"{place}.py", None)):  # fmt: skip
+            if file in self._modules:
+                where = str(self._folder / file)
+                loader = _CarriedLoader(name, where, self._modules[file])
+                return importlib.util.spec_from_file_location(
+                    name, where, loader=loader, submodule_search_locations=inside
+                )
+        is_folder = any(file.startswith(f"{place}/") for file in self._modules)
+        if not is_folder or PathFinder.find_spec(name, path) is not None:
+            return None  # an installed package comes before a folder without `__init__.py`
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(self._folder / place)]
+        return spec
+
+
+class _CarriedLoader(SourceFileLoader):
+    """Loads a module from its content in memory; no bytecode is read or written."""
+
+    def __init__(self, name: str, path: str, content: bytes) -> None:
+        super().__init__(name, path)
+        self._content = content
+
+    def get_data(self, path: str) -> bytes:
+        """The content of the module's file."""
+        if path != self.path:
+            raise OSError(f"{path} was not carried here")
+        return self._content
+
+    def path_stats(self, path: str) -> Mapping[str, object]:
+        """Raise OSError: there is no file, so that no bytecode can belong to it."""
+        raise OSError(f"{path} is not here")

@@ -9,18 +9,20 @@ from collections.abc import Mapping, Sequence
 
 from tutor.script import latex_terms as terms
 from tutor.script.code_facts import CodeFacts, has_same_numbers, loss_function
-from tutor.script.known_functions import (
+from tutor.script.latex_terms import (
     AXES,
     BINARY,
     PACKAGES,
     REDUCTIONS,
     SYNONYMS,
+    Binding,
+    Names,
     NotExact,
+    Term,
     activation,
+    as_written,
     unary,
 )
-from tutor.script.latex_names import Names, as_written
-from tutor.script.latex_terms import Binding, Term
 
 _SIGNS = {
     ast.Gt: ">",

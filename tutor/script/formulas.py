@@ -14,9 +14,7 @@ from tutor.lesson.model import DisplayFormula, Prose
 from tutor.script import latex_terms as terms
 from tutor.script.code_facts import CodeFacts
 from tutor.script.expression_latex import ExpressionLatex
-from tutor.script.known_functions import NotExact
-from tutor.script.latex_names import Names
-from tutor.script.latex_terms import Term
+from tutor.script.latex_terms import Names, NotExact, Term
 from tutor.script.optimizer_formulas import THETA, each_parameter, optimizer_step
 from tutor.script.outline import ScriptPhase, TrainingLoop
 

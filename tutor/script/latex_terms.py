@@ -6,6 +6,10 @@ product with a single number as `η · x` or `2 x`. They bind in this order, fro
 
 from __future__ import annotations
 
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -157,3 +161,193 @@ def between(left: str, a: Term, right: str) -> Term:
 def root(a: Term) -> Term:
     """The square root."""
     return Term(rf"\sqrt{{{a.latex}}}")
+
+
+# ── The names of a script ─────────────────────────────────────────────────────────────────
+
+_LETTERS = [
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "mu",
+    "nu", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma",
+    "Delta", "Theta", "Lambda", "Pi", "Sigma", "Phi", "Psi", "Omega",
+]  # fmt: skip
+_GREEK = {letter: rf"\{letter}" for letter in _LETTERS}
+_GREEK |= {"eps": r"\epsilon"} | dict.fromkeys(("lam", "lamda", "lambda_", "lmbda"), r"\lambda")
+_ITEM = re.compile(r"([XYxywzt])([ij])")
+"""`xi` is one x of many in a learner's code, and no Greek letter."""
+_STEM = re.compile(r"([A-Za-z]+?)(\d*)")
+
+
+class Names:
+    """The LaTeX of a file's names, and of members such as `self.w` or `params["w"]`."""
+
+    def __init__(self, tree: ast.AST) -> None:
+        nodes = list(ast.walk(tree))
+        known = {node.id for node in nodes if isinstance(node, ast.Name)}
+        known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        members = {found for node in nodes if (found := member_of(node))}
+        self._known = frozenset(known)
+        self._count = Counter(map(_latex, known))
+        self._members = Counter(_latex(name) for _, name in members)
+
+    def term(self, name: str) -> Term:
+        """A name of the file."""
+        latex = _latex(name)
+        others = self._count[latex] - (name in self._known)
+        return as_written(name) if others else Term(latex)
+
+    def is_free(self, latex: str) -> bool:
+        """Whether nothing in the file is written so: then it can stand for something else."""
+        return not self._count[latex] and not self._members[latex]
+
+    def member(self, node: ast.expr) -> Term | None:
+        """`self.w` or `params["w"]`; w, if nothing else in the file has this name."""
+        if (found := member_of(node)) is None:
+            return None
+        latex = _latex(found[1])
+        is_alone = self._members[latex] == 1 and not self._count[latex]
+        return Term(latex) if is_alone else as_written(ast.unparse(node).replace("'", '"'))
+
+
+def member_of(node: ast.AST) -> tuple[str, str] | None:
+    """The owner and the name of a member."""
+    match node:
+        case ast.Attribute(value=ast.Name(id="self"), attr=name):
+            return "self", name
+        case ast.Subscript(value=owner, slice=ast.Constant(value=str() as name)):
+            return ast.unparse(owner), name
+    return None
+
+
+def as_written(name: str) -> Term:
+    """A name as it stands in the code."""
+    return Term(_text(name))
+
+
+def _latex(name: str) -> str:
+    if item := _ITEM.fullmatch(name):
+        return f"{item[1]}_{{{item[2]}}}"
+    if name in _GREEK:
+        return _GREEK[name]
+    if name.endswith("_hat") and len(name) == len("y_hat") and name[0].isascii():
+        return rf"\hat{{{name[0]}}}"
+    first, *rest = name.split("_")
+    stem = _STEM.fullmatch(first)
+    if stem is None or not all(part.isascii() and part.isalnum() for part in rest):
+        return _text(name)
+    letter, digits = stem.groups()
+    if len(letter) > 1 and letter not in _GREEK and not all(map(str.isdigit, rest)):
+        return _text(name)
+    base = _GREEK.get(letter) or (letter if len(letter) == 1 else rf"\text{{{letter}}}")
+    below = [part if part.isdigit() or len(part) == 1 else rf"\text{{{part}}}" for part in rest]
+    below = [digits, *below] if digits else below
+    return f"{base}_{{{','.join(below)}}}" if below else base
+
+
+def _text(name: str) -> str:
+    escaped = re.sub(r"([_&%$#{}])", r"\\\1", name)
+    return rf"\text{{{escaped}}}"
+
+
+# ── The functions and methods that formulas have a sign for ───────────────────────────────
+
+
+class NotExact(Exception):
+    """Code that no formula says exactly."""
+
+
+PACKAGES = frozenset(["builtins", "math", "numpy", "numpy.linalg", "torch",
+    "torch.linalg", "torch.special", "torch.nn.functional", "scipy.special"])  # fmt: skip
+SYNONYMS = {
+    "absolute": "abs",
+    "fabs": "abs",
+    "expit": "sigmoid",
+    "power": "pow",
+    "negative": "neg",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "true_divide": "div",
+    "mm": "matmul",
+    "mv": "matmul",
+    "dot": "matmul",
+    "clip": "clamp",
+    "t": "transpose",
+    "vector_norm": "norm",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+}
+BINARY: dict[str, type[ast.operator]] = {
+    "add": ast.Add,
+    "sub": ast.Sub,
+    "mul": ast.Mult,
+    "div": ast.Div,
+    "pow": ast.Pow,
+    "matmul": ast.MatMult,
+}
+REDUCTIONS = frozenset(("sum", "mean", "max", "min", "std", "var", "norm"))
+AXES = frozenset(("dim", "axis"))
+
+_NAMED = {name: rf"\{name}" for name in ["log", "sin", "cos", "tan", "sinh", "cosh", "tanh"]}
+_NAMED |= {"asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan"}
+_NAMED |= {"log2": r"\log_{2}", "log10": r"\log_{10}"}
+_NAMED |= {
+    name: rf"\operatorname{{{name}}}"
+    for name in ["relu", "softplus", "gelu", "silu", "sign", "elu", "erf"]
+}
+_ACTIVATIONS = {
+    "ReLU": "relu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Softplus": "softplus",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Identity": "",
+}
+"""A layer of torch.nn without parameters → its function."""
+
+
+def unary(name: str, of: Term, names: Names) -> Term:
+    """A function of one argument, element by element. Raises NotExact for an unknown one."""
+    if name in _NAMED:
+        return function(_NAMED[name], of)
+    if name == "exp":
+        return _exponential(of, names)
+    if name == "sigmoid":
+        sign = r"\sigma" if names.is_free(r"\sigma") else r"\operatorname{sigmoid}"
+        return function(sign, of)
+    if name in _SHAPED:
+        return _SHAPED[name](of)
+    raise NotExact
+
+
+def _exponential(of: Term, names: Names) -> Term:
+    """`e^{-z}`, or `exp(…)` where the exponent is long or the file calls something e."""
+    inner = of.negated or of
+    if inner.binding == Binding.ATOM and r"\left" not in inner.latex and names.is_free("e"):
+        return Term(f"e^{{{of.latex}}}", Binding.POWER)
+    return function(r"\exp", of)
+
+
+_SHAPED: dict[str, Callable[[Term], Term]] = {
+    "abs": lambda of: between(r"\lvert", of, r"\rvert"),
+    "sqrt": root,
+    "square": lambda of: power(of, Term("2")),
+    "neg": negative,
+    "reciprocal": lambda of: fraction(Term("1"), of),
+    "log1p": lambda of: function(r"\log", add(Term("1"), of)),
+    "floor": lambda of: between(r"\lfloor", of, r"\rfloor"),
+    "ceil": lambda of: between(r"\lceil", of, r"\rceil"),
+}
+
+
+def activation(name: str, made_by: ast.Call, of: Term, names: Names) -> Term:
+    """A layer of torch.nn that has no parameters. Raises NotExact for another one."""
+    arguments = [keyword.arg for keyword in made_by.keywords]
+    if name not in _ACTIVATIONS or arguments not in ([], ["inplace"]):
+        if name == "Softmax" and arguments == ["dim"]:
+            axis = ast.unparse(made_by.keywords[0].value)
+            return function(rf"\operatorname{{softmax}}_{{\text{{dim {axis}}}}}", of)
+        raise NotExact
+    computes = _ACTIVATIONS[name]
+    return unary(computes, of, names) if computes else of

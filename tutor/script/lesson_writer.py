@@ -14,8 +14,6 @@ import msgspec
 
 from tutor.errors import ScriptError
 from tutor.lesson.model import REPORT, SETUP, DisplayFormula
-from tutor.script.batches import BatchCounter, Batches
-from tutor.script.call_inlining import refusal, stored_in
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
     CodePieces,
@@ -23,16 +21,17 @@ from tutor.script.code_pieces import (
     indented,
     names_read,
     rate_argument,
+    refusal,
     renamed,
+    stored_in,
     with_rate,
 )
-from tutor.script.counted_while import with_for_loop
-from tutor.script.flat_class import without_class
 from tutor.script.formulas import formulas_of
 from tutor.script.lesson import USUAL_RATE, learning_rate_in
-from tutor.script.lesson_parameters import Watched, watched_parameters
+from tutor.script.lesson_settings import BatchCounter, Batches, Watched, watched_parameters
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
+from tutor.script.rewritten_script import with_for_loop, without_class
 from tutor.script.source import ScriptSource
 from tutor.script.straight_code import Straightener
 

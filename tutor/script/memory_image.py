@@ -28,10 +28,17 @@ import numpy as np
 import torch
 
 from tutor.script.instrument import PREFIX
-from tutor.script.open_files import file_place, set_file_place
 from tutor.script.redirected_files import RedirectedFiles
-from tutor.script.saved_elements import SavedElements, flat_memory, held_by, saved_memories
-from tutor.script.saved_files import SavedFiles, saved_files
+from tutor.script.saved_state import (
+    SavedElements,
+    SavedFiles,
+    file_place,
+    flat_memory,
+    held_by,
+    saved_files,
+    saved_memories,
+    set_file_place,
+)
 from tutor.training.devices import Randomness
 
 _ATOMS = (int, float, complex, str, bytes, type(None), range, slice, BuiltinFunctionType, Enum)

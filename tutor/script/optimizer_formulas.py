@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tutor.script import latex_terms as terms
 from tutor.script.expression_latex import ExpressionLatex
-from tutor.script.known_functions import NotExact
-from tutor.script.latex_names import Names
-from tutor.script.latex_terms import Term
+from tutor.script.latex_terms import Names, NotExact, Term
 
 THETA = r"\theta"
 """Any parameter that the optimizer holds."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
@@ -10,28 +12,30 @@ from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.protocol.inspections import LoopReport
 from tutor.script.driver import Driver
-from tutor.script.environment import ScriptEnvironment
+from tutor.script.environment import LogHandlers, ScriptEnvironment
 from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import instrumented
 from tutor.script.lesson import learning_rate_in
 from tutor.script.line_places import full_place, short_place
-from tutor.script.log_handlers import LogHandlers
 from tutor.script.loops import outline_of
 from tutor.script.outline import TrainingLoop, loop_report
 from tutor.script.parameters import ParameterTable
-from tutor.script.phase_code import for_targets, phase_statements, phases_with_code
-from tutor.script.probe_loop import ProbeLoop
+from tutor.script.probe_loop import (
+    NOTHING,
+    ProbeLoop,
+    for_targets,
+    phase_statements,
+    phases_with_code,
+)
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.devices import seed_all
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.liveness import Liveness
 from tutor.training.loop import Loop
 from tutor.training.program import Program, boxed_of
 
-_NOTHING = compile("", "<phase>", "exec")
-
-
 if TYPE_CHECKING:
-    from tutor.script.script_group import ScriptGroup
+    from tutor.script.ranked_script import ScriptGroup
 
 L = TypeVar("L", bound=ScriptLoop)
 
@@ -81,7 +85,7 @@ def _program_of(lesson: Lesson, loop: TrainingLoop, opener: ScriptOpener) -> Pro
         workers=lesson.workers,
         setup=None,
         loop=phases_with_code(lesson.source, filename, loop),
-        epoch_code=_NOTHING,
+        epoch_code=NOTHING,
         report=None,
         watch=(),
         boxed=boxed_of(lesson),
@@ -143,7 +147,10 @@ class ScriptOpener:
         )
         outline, table = self._loop, self._table()
         loop = kind(self.program, outline, driver, device, table, environment, self._batch_code)
-        loop.start()
+        try:
+            loop.start()
+        except LessonRaised as error:
+            raise _refusal_of(error, self.program) or error from error.__cause__
         if driver.loop is None:
             lesson, line = self._lesson, self._loop.line
             place = short_place(lesson.path, lesson.source, line)
@@ -164,3 +171,60 @@ class ScriptOpener:
 
             kind = ranked_script.LoneProbeLoop
         return kind(self.program, self._loop, device, self._table())
+
+
+# ── The reasons, found only while it runs, why a script can't be stepped ──────────────────
+
+_PACKAGES = {
+    "Bio": "biopython",
+    "Crypto": "pycryptodome",
+    "IPython": "ipython",
+    "OpenGL": "PyOpenGL",
+    "PIL": "pillow",
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "fitz": "PyMuPDF",
+    "git": "GitPython",
+    "google": "protobuf",
+    "hydra": "hydra-core",
+    "imblearn": "imbalanced-learn",
+    "mpl_toolkits": "matplotlib",
+    "pkg_resources": "setuptools",
+    "serial": "pyserial",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "umap": "umap-learn",
+    "yaml": "PyYAML",
+    "zmq": "pyzmq",
+}
+"""By module: the package that has it, where that has another name."""
+
+
+_WANTS_RANKS = re.compile(r".* environment variable (RANK|WORLD_SIZE) .*|'(LOCAL_)?RANK'")
+"""Errors of a script that reads variables of the environment that torchrun sets."""
+
+
+def _refusal_of(raised: LessonRaised, program: Program) -> Refused | None:
+    """The refusal of a script that raised before its loop; None where only it can help itself."""
+    error = raised.__cause__
+    if raised.line is None:
+        return None
+    place = {"place": program.place(raised.line), "line": raised.line}
+    if isinstance(error, ModuleNotFoundError) and (module := _missing(error)):
+        package = _PACKAGES.get(module, module.replace("_", "-"))
+        return Refused("package_missing", module=module, package=package, **place)
+    if isinstance(error, EOFError) and "reading a line" in str(error):
+        return Refused("input_refused", **place)
+    if program.workers == 1 and _WANTS_RANKS.fullmatch(str(error)):
+        return Refused("needs_ranks", file=program.name, **place)
+    return None
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """The module that is not installed; empty if only a part of an installed one is missing."""
+    module = (error.name or "").partition(".")[0]
+    return "" if module in sys.modules else module

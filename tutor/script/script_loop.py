@@ -19,7 +19,6 @@ from tutor.script.epoch_progress import EpochProgress
 from tutor.script.outline import TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.script.probe_loop import names_for_probe
-from tutor.script.run_refusals import refusal_of
 from tutor.script.script_memory import ScriptMemory, ScriptSnapshot
 from tutor.training import devices
 from tutor.training.devices import GeneratorStates
@@ -191,14 +190,8 @@ class ScriptLoop(Loop):
     # ── Running ─────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
-        """Run the script to its loop, or to its end if it does not come there.
-
-        Raises LessonRaised, or Refused where the tutor can say what to do about it.
-        """
-        try:
-            self._guarded(self.driver.run_rest)
-        except LessonRaised as error:
-            raise refusal_of(error, self.program) or error from error.__cause__
+        """Run the script to its loop, or its end if it does not come there. Raises LessonRaised."""
+        self._guarded(self.driver.run_rest)
         self._see()
         tensors = (t for t in self.parameters().values() if isinstance(t, torch.Tensor))
         self.device = self.driver.device = next((devices.name_of(t) for t in tensors), "cpu")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tutor.script.driver import WaitingLoop
-from tutor.script.environment import ScriptEnvironment
+from tutor.script.environment import SavedSurroundings, ScriptEnvironment
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.redirected_files import RedirectedFiles
-from tutor.script.surroundings import SavedSurroundings
 from tutor.training.devices import Randomness
 from tutor.training.lesson_error import LessonRaised
 

@@ -313,3 +313,59 @@ class _OpenCode:
         elif character in ")]}":
             self._depth = max(self._depth - 1, 0)
         return at + 1
+
+
+# ── The modules beside a script ───────────────────────────────────────────────────
+
+MOST_MODULE_BYTES = 4 * 2**20
+"""Bytes of modules that are carried: code of a learner's own has some ten thousand."""
+
+
+def modules_beside(path: Path, source: str) -> dict[str, bytes]:
+    """The content of all modules in the script's folder that it imports, and that these import.
+
+    By their path in that folder. Of a package, all modules are taken. Raises ScriptError if they
+    are too many, or one can't be read.
+    """
+    folder, found, waiting = path.absolute().parent, dict[str, bytes](), [source.encode()]
+    while waiting:
+        for file in _files(folder, _imported(waiting.pop())):
+            name = file.relative_to(folder).as_posix()
+            if name in found or file == path.absolute():
+                continue
+            try:
+                found[name] = file.read_bytes()
+            except OSError as error:
+                raise ScriptError(f"{file} can't be read: {error.strerror or error}") from error
+            waiting.append(found[name])
+            if sum(map(len, found.values())) > MOST_MODULE_BYTES:
+                raise ScriptError(
+                    f"{path}: the modules beside it that it imports have more than "
+                    f"{MOST_MODULE_BYTES // 2**20} MB: copy them to the other machine and run "
+                    "tutor there"
+                )
+    return found
+
+
+def _imported(source: bytes) -> set[str]:
+    """The first names of all modules that a piece of code imports."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):  # which the import will say, where it is reached
+        return set()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def _files(folder: Path, names: set[str]) -> Iterator[Path]:
+    for name in sorted(names):
+        module, package = folder / f"{name}.py", folder / name
+        if module.is_file() and not (package / "__init__.py").is_file():
+            yield module
+        elif package.is_dir():
+            yield from sorted(package.rglob("*.py"))

@@ -17,6 +17,7 @@ from tutor.script.code_unit import (
     CodeUnit,
     forget_picks,
     join_parameter_loops,
+    mark_by_hand,
 )
 from tutor.script.data_flow import (
     StatementFlow,
@@ -28,7 +29,6 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.hand_kinds import mark_by_hand
 from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, last_name, own_nodes
 from tutor.script.training_signs import (
     GRADIENT,

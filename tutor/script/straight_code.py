@@ -15,8 +15,15 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.errors import ScriptError
-from tutor.script.call_inlining import InlinedCalls, Place, calls_name, own_nodes, refusal
-from tutor.script.code_pieces import first_line, made
+from tutor.script.code_pieces import (
+    InlinedCalls,
+    Place,
+    calls_name,
+    first_line,
+    made,
+    own_nodes,
+    refusal,
+)
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
 PhaseCode: TypeAlias = tuple[ScriptPhase, list[ast.stmt]]

@@ -1,0 +1,425 @@
+"""The facts of a training loop besides its phases: gradient mode, loss, prediction, epochs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tutor.script.code_index import CodeIndex
+from tutor.script.code_unit import LOSS, PREDICT, CodeUnit
+from tutor.script.data_flow import (
+    flat_targets,
+    is_gradient,
+    is_loss,
+    loss_rank,
+    named_text,
+    statements,
+    text_of,
+    variable,
+    writes,
+)
+from tutor.script.hand_changes import bare
+from tutor.script.statement_kinds import StatementKinds
+from tutor.script.syntax_nodes import (
+    FUNCTIONS,
+    FunctionCode,
+    LoopCode,
+    called_name,
+    last_name,
+    own_nodes,
+)
+from tutor.script.training_signs import GRADIENT, TrainingSigns
+
+MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
+
+_NO_MODEL = ("torch.nn.functional", "torch.nn.utils", "torch.nn.init", "torch.nn.Parameter")
+_MODEL_LIBRARIES = ("torchvision.models", "transformers", "timm")
+_WRAPPERS = frozenset({"compile", "DataParallel", "DDP", "DistributedDataParallel", "prepare"})
+_OF_MODULES = frozenset({"parameters", "train", "eval", "state_dict", "named_parameters"})
+"""Methods by which a module of torch is known, wherever it comes from."""
+
+
+def mode_of(index: CodeIndex, signs: TrainingSigns, kinds: StatementKinds) -> str:
+    """The gradient mode of the loop whose statements have these kinds."""
+    if not kinds.has_backward:
+        return MANUAL
+    if _uses_model(index, kinds.loop.body):
+        return MODEL
+    return OPTIMIZER if kinds.has_optimizer else AUTOGRAD
+
+
+def _uses_model(index: CodeIndex, body: list[ast.stmt]) -> bool:
+    """Whether the loop uses a module of torch that has parameters."""
+    if not any(n.partition(".")[0] == "torch" for n in index.imports.values()):
+        return False
+    code = [*body, *(s for f in index.reached(body) for s in f.body)]
+    nodes = list(own_nodes(code))
+    models = _Models(index)
+    names = {last_name(n) for n in nodes if isinstance(n, ast.Name | ast.Attribute)}
+    if any(models.is_model(name) for name in names):
+        return True
+    called = {last_name(n.func) for n in nodes if isinstance(n, ast.Call)}
+    called -= {*(f.name for f in index.functions), *index.classes}
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in _OF_MODULES
+        and last_name(node.value) in called
+        and not index.classes_of(node.value)
+        for node in ast.walk(index.tree)
+    )
+
+
+class _Models:
+    """Tells which names of a file are bound to modules of torch."""
+
+    def __init__(self, index: CodeIndex) -> None:
+        self.index = index
+        self._known: dict[str, bool] = {}
+        self._made_by: dict[FunctionCode, bool] = {}
+
+    def is_model(self, name: str) -> bool:
+        """Whether a name is bound to a module of torch with parameters."""
+        if name not in self._known:
+            self._known[name] = False  # while it is looked up
+            bound = self.index.bindings.get(name, ())
+            self._known[name] = any(self._makes(value) for value in bound)
+        return self._known[name]
+
+    def _makes(self, value: ast.expr) -> bool:
+        match value:
+            case ast.Call(func=ast.Name(id=name)) if name in self.index.classes:
+                return self.index.is_module(name)
+            case ast.Call(func=ast.Attribute(value=inner, attr="to" | "cuda" | "cpu" | "double")):
+                return self._makes(inner)
+            case ast.Call(func=func, args=args):
+                dotted = self.index.dotted(func)
+                if dotted.startswith(("torch.nn.", "nn.")):
+                    is_wrapper = called_name(value) in _WRAPPERS and bool(args)
+                    return self._makes(args[0]) if is_wrapper else _is_layer(dotted)
+                if dotted.startswith(_MODEL_LIBRARIES):
+                    return dotted.rpartition(".")[2][:1] != "get" and "okenizer" not in dotted
+                if called_name(value) in _WRAPPERS and args:
+                    return self._makes(args[0])
+                return self._is_made_by(value)
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                return self.is_model(name)
+        return False
+
+    def _is_made_by(self, call: ast.Call) -> bool:
+        """Whether a function of the file returns a model."""
+        return any(map(self._returns_model, self.index.callees(call.func)))
+
+    def _returns_model(self, function: FunctionCode) -> bool:
+        if function not in self._made_by:
+            self._made_by[function] = False  # while it is looked up: functions may call each other
+            returned = (
+                node.value
+                for node in own_nodes(function.body)
+                if isinstance(node, ast.Return) and node.value is not None
+            )
+            parts = (p for v in returned for p in (v.elts if isinstance(v, ast.Tuple) else [v]))
+            self._made_by[function] = any(map(self._makes, parts))
+        return self._made_by[function]
+
+
+def _is_layer(dotted: str) -> bool:
+    """Whether a name of `torch.nn` stands for a module with layers, not for a loss or a helper."""
+    dotted = dotted if dotted.startswith("torch.") else f"torch.{dotted}"
+    name = dotted.rpartition(".")[2]
+    return not dotted.startswith(_NO_MODEL) and name[:1].isupper() and not name.endswith("Loss")
+
+
+# ── The loss, and the prediction that it compares with the target ─────────────────────────
+
+_DEEPEST = 3
+_MOVING = re.compile(
+    r"to|cuda|cpu|float|long|double|view|reshape|unsqueeze|squeeze|tensor|as_tensor|from_numpy|"
+    r"Variable|FloatTensor|LongTensor"
+)
+_LIBRARIES = frozenset({"F", "torch", "np", "functional", "jnp"})
+_THROUGH = frozenset({"sum", "zip", "abs", "float", "enumerate", "max", "min", "pow", "len", "int"})
+"""Functions of Python whose arguments are looked at: others may be models."""
+
+
+def loss_of(units: list[CodeUnit]) -> str:
+    """The expression whose gradient is taken; in code by hand, the name of the error."""
+    taken = [loss for unit in units for loss in unit.losses]
+    if taken:
+        return text_of(taken[0])
+    named = [name for unit in units for name in _named_losses(unit)]
+    return min(named, key=lambda name: loss_rank(name.rpartition(".")[2]), default="")
+
+
+def _named_losses(unit: CodeUnit) -> Iterator[str]:
+    for node in statements(unit.body):
+        if unit.kinds.get(node) == GRADIENT:  # `gradients, loss = grad_and_value(f)(w)`
+            beside = [t for t in flat_targets(node) if variable(t) and is_loss(variable(t))]
+            yield from (text_of(t) for t in beside if len(flat_targets(node)) > 1)
+        elif unit.kinds.get(node) == LOSS:
+            tested = ast.walk(node.test) if isinstance(node, ast.If) else ()
+            targets = [t for t in flat_targets(node) if variable(t)]
+            targets += [n.target for n in tested if isinstance(n, ast.NamedExpr)]
+            named = [t for t in targets if is_loss(variable(t).rpartition(".")[2])]
+            yield from (text_of(bare(t)) for t in named or targets)
+
+
+def prediction_of(units: list[CodeUnit]) -> str:
+    """The name that the loss compares with the target; "" if the code does not tell."""
+    for unit in units:
+        nodes = [n for n in statements(unit.body) if unit.kinds.get(n) == LOSS]
+        values = [value for n in nodes for value in _values(n)]
+        search = _PredictionSearch(unit)
+        if beside := [name for n in nodes for name in _beside(n)]:
+            return beside[0]
+        for expression in [*values, *unit.losses]:
+            if name := search.within(expression, _DEEPEST):
+                return "" if _is_part_of_loss(name) else name
+    return ""
+
+
+def _is_part_of_loss(name: str) -> bool:
+    """Whether a name stands for a loss of its own, and not for an error that is squared."""
+    last = name.rpartition(".")[2]
+    return "loss" in last.lower() or (is_loss(last) and "." in name)
+
+
+def _beside(node: ast.stmt) -> list[str]:
+    """The names that get a value together with the loss: `logits, loss = model(x, y)`."""
+    targets = flat_targets(node)
+    names = [text_of(t) for t in targets if len(targets) > 1 and variable(t)]
+    return [n for n in names if n != "_" and not is_loss(n) and not is_gradient(n)]
+
+
+class _PredictionSearch:
+    """Finds the prediction in the expression of a loss."""
+
+    def __init__(self, unit: CodeUnit) -> None:
+        nodes = [n for n in statements(unit.body) if unit.kinds.get(n) == PREDICT]
+        self._values = {
+            name: value
+            for node in nodes
+            if (value := getattr(node, "value", None)) is not None and _is_computed(value)
+            for name in writes(node)
+        }
+        """By variable: what it is computed from, if it is more than data that are moved."""
+
+    def within(self, expression: ast.expr, deepest: int) -> str:
+        """The name of the prediction in an expression."""
+        if any(called_name(n) == "log_prob" for n in ast.walk(expression)):
+            return ""  # of a policy: an action is compared with nothing
+        node = self._compared(expression)
+        if node is None and not (node := self._only_name(expression)):
+            return ""
+        value = self._values[variable(node)]
+        if deepest and (_is_error(value) or is_loss(variable(node))):
+            return self.within(value, deepest - 1) or named_text(node)
+        return named_text(node)
+
+    def _compared(self, expression: ast.expr) -> ast.expr | None:
+        """A side of a difference, or an argument of a function that compares."""
+        for node in _nodes(expression):
+            match node:
+                case ast.BinOp(left=left, op=ast.Sub(), right=right):
+                    sides = [left, right]
+                case ast.Call(args=[ast.Call(func=func, args=[first, *_]), *args]) if _is_library(
+                    func
+                ):
+                    plain = first.left if isinstance(first, ast.BinOp) else first
+                    sides = [plain, *args]  # F.kl_div(F.log_softmax(logits), targets)
+                case ast.Call(func=func, args=args) if len(args) > 1 or _is_library(func):
+                    is_named = bool(args) and named_text(args[0]) != ""
+                    sides = args[: 2 if is_named else 1]
+                case _:
+                    continue
+            if found := [s for s in sides if self._is_known(s)]:
+                return found[0]
+        return None
+
+    def _is_known(self, node: ast.expr) -> bool:
+        """Whether an expression names a computed value."""
+        return variable(node) in self._values and named_text(node) != ""
+
+    def _only_name(self, expression: ast.expr) -> ast.expr | None:
+        """The one computed name in an expression; of several, a part of the loss."""
+        nodes = list(_nodes(expression))
+        if any(isinstance(n, ast.Call) and _may_be_model(n) for n in nodes):
+            return None
+        names = [n for n in nodes if isinstance(n, ast.Name | ast.Attribute)]
+        known = {
+            variable(n): n
+            for n in names
+            if variable(n) in self._values and named_text(n) and not is_gradient(variable(n))
+        }
+        parts = [node for name, node in known.items() if is_loss(name)]
+        return next(iter(parts or known.values())) if parts or len(known) == 1 else None
+
+
+def _is_error(value: ast.expr) -> bool:
+    """Whether an expression is a difference, or a list of differences."""
+    value = value.elt if isinstance(value, ast.ListComp) else value
+    return isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub)
+
+
+def _may_be_model(call: ast.Call) -> bool:
+    """Whether a call is one of a plain name that may be a model: its arguments are its own."""
+    return isinstance(call.func, ast.Name) and call.func.id not in _THROUGH
+
+
+def _is_library(func: ast.expr) -> bool:
+    """Whether a function is one of a library for numbers: `F.mse_loss`, `np.square`."""
+    return isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES
+
+
+def _is_computed(value: ast.expr) -> bool:
+    """Whether an expression computes, and does not only move or cut out the data."""
+    if isinstance(value, ast.Call) and _MOVING.fullmatch(called_name(value)):
+        return isinstance(value.func, ast.Attribute) and _is_computed(value.func.value)
+    if isinstance(value, ast.Subscript):
+        return isinstance(value.value, ast.Call)
+    return isinstance(value, ast.Call | ast.BinOp | ast.ListComp)
+
+
+def _values(node: ast.stmt) -> list[ast.expr]:
+    """The targets that a statement, or the condition of an `if`, assigns."""
+    if isinstance(node, ast.If):
+        return [n.value for n in ast.walk(node.test) if isinstance(n, ast.NamedExpr)]
+    value = getattr(node, "value", None)
+    return [value] if isinstance(value, ast.expr) else []
+
+
+def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of an expression, without arguments of functions that may be models."""
+    yield node
+    children = ast.iter_child_nodes(node)
+    match node:
+        case ast.Call() if _may_be_model(node):
+            return
+        case ast.Call(func=ast.Attribute(value=value), args=args):
+            children = iter([*([] if isinstance(value, ast.Name) else [value]), *args])
+            if isinstance(value, ast.Name) and not args:
+                children = iter([value])
+        case ast.Attribute():
+            return
+    for child in children:
+        yield from _nodes(child)
+
+
+# ── The number of epochs, where the code says it ──────────────────────────────────────────
+
+_WRAPPING = frozenset({"tqdm", "enumerate", "track", "list", "reversed", "progress_bar"})
+
+
+def epochs_of(index: CodeIndex, loop: LoopCode) -> int | None:
+    """The number of a loop's passes; None if the code does not say it as a number."""
+    return None if isinstance(loop, ast.While) else _Numbers(index).length(loop.iter)
+
+
+class _Numbers:
+    """The whole numbers that the names of a file stand for."""
+
+    def __init__(self, index: CodeIndex) -> None:
+        self.index = index
+        self._known: dict[str, int | None] = {}
+        self._iterated: set[str] = set()
+        nodes = (n for n in ast.walk(index.tree) if isinstance(n, ast.AugAssign))
+        self.counted = {name for node in nodes for name in writes(node)}
+
+    def length(self, iterated: ast.expr) -> int | None:
+        """The number of elements of what a loop goes through."""
+        match iterated:
+            case ast.Call(func=func, args=[first, *rest]):
+                if last_name(func) in ("range", "trange"):
+                    bounds = [self.number(a) for a in (first, *rest)]
+                    known = [b for b in bounds if b is not None]
+                    is_known = len(known) == len(bounds) and all(known[2:])
+                    return len(range(*known)) if is_known else None
+                return self.length(first) if last_name(func) in _WRAPPING else None
+            case ast.NamedExpr(value=value):
+                return self.length(value)
+            case ast.Name(id=name):
+                bound = self.index.bindings.get(name, [])
+                if len(bound) != 1 or name in self._iterated:
+                    return None
+                self._iterated.add(name)
+                return self.length(bound[0])
+            case ast.List(elts=elts) | ast.Tuple(elts=elts):
+                return None if any(isinstance(e, ast.Starred) for e in elts) else len(elts)
+        return None
+
+    def number(self, node: ast.expr) -> int | None:
+        """The whole number that an expression stands for."""
+        match node:
+            case ast.Constant(value=int() as value) if not isinstance(value, bool):
+                return value
+            case ast.Constant(value=float() as size) if size.is_integer():
+                return int(size)
+            case ast.Call(func=ast.Name(id="int"), args=[one]):
+                return self.number(one)
+            case ast.BinOp(left=left, op=op, right=right):
+                first, second = self.number(left), self.number(right)
+                return None if first is None or second is None else _computed(op, first, second)
+            case ast.Attribute(value=ast.Name(id=holder)) if not self._is_known(node.value, holder):
+                return None
+            case ast.Name(id=name) | ast.Attribute(value=ast.Name(), attr=name):
+                if name not in self._known:
+                    self._known[name] = None  # while it is looked up
+                    self._known[name] = self._constant(name, node)
+                return self._known[name]
+        return None
+
+    def _is_known(self, node: ast.expr, holder: str) -> bool:
+        """Whether an object is of a class of the file, so that the file says all that is in it."""
+        return holder in self.index.classes or bool(self.index.classes_of(node))
+
+    def _constant(self, name: str, at: ast.expr) -> int | None:
+        """The number that a name stands for, if the file gives it only one."""
+        if name in self.counted or f"self.{name}" in self.counted:
+            return None
+        values = list(self.index.bindings.get(name, ()))
+        scopes = [n for n in self.index.ancestors(at) if isinstance(n, FUNCTIONS)]
+        if (own := self.index.own_class(at)) is not None:
+            scopes += self.index.methods(own.name, "__init__")
+        for scope in scopes:
+            default = _default(scope, name)
+            if default is not None and not self._is_always_given(scope, name):
+                values.append(default)
+        numbers = {self.number(value) for value in values if not _is_itself(value, name)}
+        return numbers.pop() if len(numbers) == 1 else None
+
+    def _is_always_given(self, function: FunctionCode, name: str) -> bool:
+        """Whether each call of a function in the file gives this argument."""
+        calls = [
+            node
+            for node in ast.walk(self.index.tree)
+            if isinstance(node, ast.Call) and function in self.index.callees(node.func)
+        ]
+        return bool(calls) and all(name in self.index.arguments(function, c) for c in calls)
+
+
+def _is_itself(value: ast.expr, name: str) -> bool:
+    """Whether a name is bound to a name of its own spelling: `fit(epochs=epochs)`."""
+    return last_name(value) == name and isinstance(value, ast.Name)
+
+
+def _default(function: FunctionCode, name: str) -> ast.expr | None:
+    """The default value of a function's parameter."""
+    positional = [*function.args.posonlyargs, *function.args.args]
+    pairs = zip(reversed(positional), reversed(function.args.defaults), strict=False)
+    by_word = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return next((value for arg, value in [*pairs, *by_word] if arg.arg == name), None)
+
+
+def _computed(op: ast.operator, one: int, other: int) -> int | None:
+    match op:
+        case ast.Add():
+            return one + other
+        case ast.Sub():
+            return one - other
+        case ast.Mult():
+            return one * other
+        case ast.FloorDiv() if other:
+            return one // other
+        case ast.Pow() if 0 <= other < 8 and abs(one) < 1000:
+            return int(one**other)
+    return None
