@@ -17,7 +17,7 @@ from tests.formula.test_any_formula import VALUES, Made, formulas
 from tutor import formula as formulas_of
 from tutor.formula import inline, layout, parse, words
 from tutor.formula.breaking import FEWEST_CELLS
-from tutor.plain_mode.spoken_lesson import spoken_formula
+from tutor.plain_mode.spoken_text import spoken_formula
 from tutor.ui.prose import inline_formulas
 
 _RAGGED = [

@@ -29,7 +29,7 @@ from tutor.plain_mode.exercise_commands import EXERCISE_COMMANDS, answer
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.question_commands import QUESTION_COMMANDS
 from tutor.plain_mode.run_narrator import RunNarrator
-from tutor.plain_mode.spoken_lesson import following, sentence, spoken_line
+from tutor.plain_mode.spoken_text import following, sentence, spoken_line
 from tutor.session.journal import Journal
 from tutor.session.pending import Engine
 from tutor.session.run_view import Notice, Start

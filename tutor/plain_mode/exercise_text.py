@@ -9,7 +9,7 @@ from tutor.lesson import code_checks
 from tutor.lesson.exercise import BeAutograd, Exercise, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
-from tutor.plain_mode.spoken_lesson import sentence, spoken_prose, spoken_python
+from tutor.plain_mode.spoken_text import sentence, spoken_prose, spoken_python
 from tutor.protocol.events import LessonFailed
 from tutor.session.attempt import Attempt, code_at, is_own_code
 from tutor.session.journal import ExerciseResult

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, DisplayFormula, Section
-from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson, spoken_script
+from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
 from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandError, typed
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
-from tutor.plain_mode.spoken_lesson import figure, sentence, spoken_definition
+from tutor.plain_mode.spoken_lesson import figure
+from tutor.plain_mode.spoken_text import sentence, spoken_definition
 from tutor.protocol.commands import WriteSeries
 from tutor.protocol.inspections import NoPicture
 from tutor.script.line_places import line_at, place_in
@@ -100,12 +101,12 @@ def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
 def _script_code(argument: str, view: RunView) -> Iterator[Line]:
     """The lines of a phase of a script, or the file from a line on."""
     if (first := line_at(view.lesson, argument)) is not None:
-        yield from spoken_script.code_from(view.lesson, first)
+        yield from spoken_lesson.lines_from(view.lesson, first)
         return
     section = _phase(argument, view) if argument else view.next_section
     if section is None or not section.lines:
         raise UnclearCommandError("No line is next. Type code and the number of a line.")
-    yield spoken_script.code_of(view.lesson, section)
+    yield spoken_lesson.lines_of(view.lesson, section)
 
 
 @typed("read", "[PHASE]")

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
-from tutor.plain_mode import exercise_text, spoken_lesson, spoken_script
+from tutor.plain_mode import exercise_text, spoken_lesson
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
-from tutor.plain_mode.spoken_lesson import figure, is_known, sentence, spoken_value, where
+from tutor.plain_mode.spoken_lesson import figure, is_known, spoken_value, where
+from tutor.plain_mode.spoken_text import sentence
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import NONE, Frame, RankFigures, Value
 from tutor.session.attempt import Attempt
@@ -63,7 +64,7 @@ class RunNarrator:
         self._reset()
         lesson, mode = view.lesson, view.mode
         if lesson.script is not None:
-            self._writer.apart(spoken_script.introduction(lesson, mode, view.device))
+            self._writer.apart(spoken_lesson.script_introduction(lesson, mode, view.device))
             return
         rate = self._session.learning_rate or lesson.learning_rate[mode]
         self._writer.apart(spoken_lesson.introduction(lesson, mode, view.device, rate))
@@ -235,11 +236,12 @@ class RunNarrator:
 
     def _tell_next_lines(self, view: RunView) -> None:
         """Tell the next line of a script; all lines of its phase the first time."""
-        said = list(spoken_script.what_is_next(view))
+        said = list(spoken_lesson.what_is_next(view))
         section, frame = view.next_section, view.frame
-        is_there = section is not None and frame is not None and frame.next_line in section.lines
-        if section is not None and is_there and self._is_new(section, "before"):
-            said += spoken_script.further_code(view.lesson, section)
+        if section is not None and frame is not None and frame.next_line in section.lines:
+            is_new = self._is_new(section, "before")
+            if is_new and len(section.lines) > 1:
+                said.append(spoken_lesson.lines_of(view.lesson, section))
         self._writer.say(*said)
 
     def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:

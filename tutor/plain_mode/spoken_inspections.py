@@ -9,14 +9,8 @@ from typing import assert_never
 from tutor.lesson.model import Lesson, gradient_index
 from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.run_narrator import all_values
-from tutor.plain_mode.spoken_lesson import (
-    figure,
-    is_by_hand,
-    is_known,
-    sentence,
-    spoken_python,
-    spoken_value,
-)
+from tutor.plain_mode.spoken_lesson import figure, is_by_hand, is_known, spoken_value
+from tutor.plain_mode.spoken_text import sentence, spoken_python
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame, Remark
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,

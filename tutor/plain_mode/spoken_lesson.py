@@ -1,23 +1,16 @@
-"""A lesson's Markdown, formulas, expressions and sections as lines to be read aloud.
+"""What is told of a lesson or a script: its sections, the position of its run, its values.
 
 Text after the last code of a phase is told once the phase has run, because it is about the result.
 """
 
 from __future__ import annotations
 
-import ast
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 
-from tutor import formula
-from tutor.errors import FormulaError
-from tutor.formula.nodes import Formula
-from tutor.formula.words_patterns import without_values
 from tutor.lesson.code_checks import ladder as phase_ladder
 from tutor.lesson.languages import ORIGINAL
-from tutor.lesson.markdown import MATH, parser
 from tutor.lesson.model import (
     PHASES_IN_ORDER,
     SETUP,
@@ -27,236 +20,23 @@ from tutor.lesson.model import (
     Lesson,
     Prose,
     Section,
+    fences_of,
 )
-from tutor.plain import plain
-from tutor.plain_mode.line_writer import Line, SpokenCode, in_words, is_wide
-from tutor.plain_mode.spoken_script import of_line, where_it_ended
+from tutor.plain import one_line, plain
+from tutor.plain_mode.line_writer import Line, SpokenCode
+from tutor.plain_mode.spoken_text import (
+    following,
+    sentence,
+    spoken_definition,
+    spoken_formula,
+    spoken_line,
+    spoken_prose,
+)
 from tutor.protocol.frame import NO_VALUE, Frame, Value
+from tutor.script.line_places import place_in
+from tutor.session.run_view import RunView
 from tutor.wording import number_format
 from tutor.wording.number_format import article, counted, is_single, listed, setting
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
-
-_OPERATORS: Mapping[type[ast.AST], str] = {
-    ast.Add: "plus",
-    ast.Sub: "minus",
-    ast.Mult: "times",
-    ast.Div: "over",
-    ast.MatMult: "times, as matrices,",
-    ast.Pow: "to the power of",
-    ast.Gt: "is greater than",
-    ast.Lt: "is less than",
-    ast.GtE: "is at least",
-    ast.LtE: "is at most",
-    ast.Eq: "equals",
-    ast.NotEq: "is not",
-}
-_FUNCTIONS = {"mean": "the mean", "sum": "the sum", "abs": "the absolute value"}
-_NEEDS_WORDS = ast.BinOp | ast.UnaryOp | ast.Subscript | ast.Compare
-"""Expressions that are not told as they are written."""
-
-
-def spoken_python(code: str) -> str:
-    """The expression in words; as it is written if it needs no words or has none."""
-    try:
-        tree = ast.parse(code.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code
-    if not any(isinstance(node, _NEEDS_WORDS) for node in ast.walk(tree)):
-        return code
-    return _in_words(tree) or code
-
-
-def _in_words(node: ast.expr) -> str:
-    """The words of an expression; empty if a part of it has none."""
-    match node:
-        case ast.Constant() | ast.Name() | ast.Attribute(value=ast.Name()):
-            return ast.unparse(node)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _joined(["minus", _grouped(operand)])
-        case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=2)):
-            return _joined(["the square of", _grouped(left)])
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _joined([_grouped(left), _OPERATORS[type(op)], _grouped(right)])
-        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
-            return _joined([_grouped(left), _OPERATORS[type(op)], _grouped(right)])
-        case ast.Subscript(value=value, slice=ast.Constant(value=int(at))) if at >= 0:
-            return _joined([f"number {at + 1} of", _grouped(value)])
-        case ast.Subscript(
-            value=value,
-            slice=ast.Tuple(elts=[ast.Constant(value=int(row)), ast.Constant(value=int(column))]),
-        ) if min(row, column) >= 0:
-            return _joined([f"row {row + 1}, column {column + 1} of", _grouped(value)])
-        case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))):
-            return f"{name} of {key}"
-        case ast.Call(func=ast.Name(id=name), args=[one], keywords=[]):
-            return _joined([f"{_FUNCTIONS.get(name, name)} of", _grouped(one)])
-        case ast.Call(func=ast.Name(id=name), args=[_, _, *_] as several, keywords=[]):
-            inner = [_in_words(argument) for argument in several]
-            return f"{name} of ({', '.join(inner)})" if all(inner) else ""
-        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[], keywords=[]):
-            return _joined([f"{_FUNCTIONS.get(name, name)} of", _grouped(of)])
-    return ""
-
-
-def _grouped(node: ast.expr) -> str:
-    """The words of an operand, in parentheses if its end can't be heard."""
-    words = _in_words(node)
-    is_open = isinstance(node, ast.BinOp | ast.Compare | ast.UnaryOp) and not words.startswith(
-        "the square"
-    )
-    return f"({words})" if words and is_open else words
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " ".join(words) if all(words) else ""
-
-
-def spoken_prose(
-    markdown: str, *, in_symbols: bool = False, spoken_code: Callable[[str], str] = str
-) -> list[Line]:
-    """A line for each paragraph, item of a list and row of a table.
-
-    `spoken_code` makes the words for code in a sentence.
-    """
-
-    def inline(token: Token) -> str:
-        return _inline(token, in_symbols, spoken_code)
-
-    lines: list[Line] = []
-    cells: list[str] | None = None
-    numbers: list[int | None] = []
-    mark = ""
-    for token in parser().parse(plain(markdown)):
-        match token.type:
-            case "ordered_list_open":
-                numbers.append(int(token.attrGet("start") or 1))
-            case "bullet_list_open":
-                numbers.append(None)
-            case "ordered_list_close" | "bullet_list_close":
-                numbers.pop()
-            case "list_item_open":
-                number = numbers[-1]
-                mark = "" if number is None else f"{number}. "
-                numbers[-1] = None if number is None else number + 1
-            case "tr_open":
-                cells = []
-            case "tr_close" if cells is not None:
-                lines.append("; ".join(cells))
-                cells = None
-            case "inline" if cells is not None:
-                cells.append(inline(token))
-            case "inline":
-                lines += (mark + inline(token)).split("\n")
-                mark = ""
-            case "fence" | "code_block":
-                lines.append(SpokenCode(token.content))
-            case "math_block":
-                lines.append(spoken_formula(token.content, in_symbols=in_symbols))
-            case "html_block":
-                lines.append(token.content.strip())
-    return lines
-
-
-def spoken_line(markdown: str, *, in_symbols: bool = False) -> str:
-    """Short Markdown as one line."""
-    lines = spoken_prose(markdown, in_symbols=in_symbols)
-    said = (line.text if isinstance(line, SpokenCode) else line for line in lines)
-    return " ".join(" ".join(said).split())
-
-
-def _inline(token: Token, in_symbols: bool, spoken_code: Callable[[str], str]) -> str:
-    said: list[str] = []
-    for child in token.children or []:
-        match child.type:
-            case "softbreak":
-                is_open = not said or not is_wide(said[-1][-1:])
-                said.append(" " if is_open else "")
-            case "hardbreak":
-                said.append("\n")
-            case kind if kind in MATH:
-                words = spoken_formula(child.content, is_inline=True, in_symbols=in_symbols)
-                before = "".join(said).split()[-1:]
-                said.append(_as_noun(words) if {*before} & _PREPOSITIONS else words)
-            case "text":
-                said.append(child.content if in_symbols else in_words(child.content))
-            case "code_inline":
-                said.append(spoken_code(child.content))
-            case _ if child.nesting == 0:
-                said.append(child.content)
-    return "".join(said)
-
-
-_PREPOSITIONS = frozenset(
-    ["after", "at", "before", "by", "for", "from", "in", "of", "on", "than", "to", "until", "with"]
-)
-
-
-def _as_noun(formula: str) -> str:
-    """A formula after a preposition: `for z equal to 0`, not `for z equals 0`."""
-    return formula.replace(" equals ", " equal to ", 1).replace(" is about ", " about ", 1)
-
-
-def spoken_formula(
-    latex: str,
-    values: Mapping[str, str] | None = None,
-    *,
-    is_inline: bool = False,
-    in_symbols: bool = False,
-) -> str:
-    """A formula in words, with `values` for its boxes; a sentence unless it `is_inline`."""
-    try:
-        parsed = formula.parse(latex)
-        said = _symbols(parsed, values) if in_symbols else formula.say(parsed, values)
-    except FormulaError:  # the lesson's check reports it
-        return latex
-    return said if is_inline else sentence(said)
-
-
-def spoken_definition(latex: str, *, in_symbols: bool = False) -> str:
-    """A formula in words without its boxes; empty if nothing is left."""
-    try:
-        parsed: Formula = formula.parse(latex)
-    except FormulaError:
-        return latex
-    if in_symbols:
-        return sentence(_symbols(without_values(parsed)))
-    return sentence(formula.define(parsed))
-
-
-def _symbols(parsed: Formula, values: Mapping[str, str] | None = None) -> str:
-    """A formula on one line; wide gaps in it become semicolons."""
-    return _APART.sub("; ", formula.draw_inline(parsed, values).strip())
-
-
-_APART = re.compile(r"[ ,;]*(?: {3,}|; )[ ;]*")
-
-
-def following(*sentences: str) -> str:
-    """Sentences in a row, without a blank after a wide character."""
-    said = ""
-    for one in filter(None, sentences):
-        said += one if not said or is_wide(said[-1]) else f" {one}"
-    return said
-
-
-_BEGINNERS = frozenset(
-    ["the", "there", "this", "as", "by", "in", "it", "no", "nothing", "left", "seed"]
-)
-"""First words that get a capital: they are no names of the lesson."""
-
-_ENDED = re.compile(r"(?:[.?!:]|[。？！：…][”’」』）》\"']*)\Z")
-"""The end of a sentence; in Chinese a closing mark may follow it."""
-
-
-def sentence(text: str) -> str:
-    """A text with a full stop, unless it ends like a sentence, and a capital."""
-    first = text.partition(" ")[0]
-    text = text[0].upper() + text[1:] if first in _BEGINNERS else text
-    if not text or _ENDED.search(text):
-        return text
-    return f"{text}。" if is_wide(text[-1]) else f"{text}."
 
 
 def has_symbols(lesson: Lesson) -> bool:
@@ -383,12 +163,17 @@ def of_batches(frame: Frame) -> str:
     return f", batch {number_format.of_batches(frame)}" if frame.batches > 1 else ""
 
 
+def _of_line(lesson: Lesson, line: int) -> str:
+    """`, line 12`; empty for a lesson, whose lines are in a file that nobody reads."""
+    return f", {place_in(lesson)(line)}" if line else ""
+
+
 def where(lesson: Lesson, frame: Frame) -> str:
     """The position of a run, and the next phase; of a script with the line that it begins on."""
     epoch = frame.at.epoch
-    following = f"Next: {frame.next_phase}{of_line(lesson, frame.next_line)}."
+    following = f"Next: {frame.next_phase}{_of_line(lesson, frame.next_line)}."
     if frame.is_over:
-        return where_it_ended(frame)
+        return f"The script has ended, after epoch {epoch}. Type back to go back."
     if frame.phase in (None, SETUP) and not frame.at.step:
         place = "The run stands at the start"
     elif frame.is_epoch_end and epoch:
@@ -396,6 +181,62 @@ def where(lesson: Lesson, frame: Frame) -> str:
     else:
         place = f"The run stands in epoch {epoch}{of_batches(frame)}, after {frame.phase}"
     return f"{place}. {following}"
+
+
+# ── A learner's own script ──────────────────────────────────────────────────────────
+
+MOST_LINES = 30
+"""Lines of a file that are read at once."""
+
+
+def script_introduction(lesson: Lesson, mode: str, device: str) -> Iterator[Line]:
+    """The name of the script, and its loop."""
+    loop = one_line(lesson.summary).replace("`", "")
+    yield f"Script: {one_line(lesson.title)}. {loop}"
+    yield f"Its gradient mode is {mode}, and it runs on {device}."
+    yield "Setup: the script runs to its loop."
+
+
+def what_is_next(view: RunView) -> Iterator[Line]:
+    """The next phase, and the line of code that it begins on."""
+    frame, section = view.frame, view.next_section
+    if frame is None:
+        return
+    if section is None or frame.is_over:
+        yield "The script has ended. Type back to go back, restart to start again."
+        return
+    line = frame.next_line or (section.lines[0] if section.lines else 0)
+    code = code_line(view.lesson, line)
+    begins = "" if line in section.lines else "from "
+    place = f"{begins}{place_in(view.lesson)(line)}"
+    yield f"Next: {section.phase}, {place}{f': {code}' if code else '.'}"
+
+
+def lines_of(lesson: Lesson, section: Section) -> SpokenCode:
+    """The lines of a phase, with their numbers in the file."""
+    code = "".join(fence.code for fence in fences_of([section]))
+    text, first = textwrap.dedent(code).rstrip(), section.lines[0]
+    return SpokenCode(text, numbered=True, first=first, place_of=place_in(lesson))
+
+
+def code_line(lesson: Lesson, line: int) -> str:
+    """A line of the script without its indentation; empty if there is none."""
+    lines = plain(lesson.source).split("\n")
+    return lines[line - 1].strip() if 0 < line <= len(lines) else ""
+
+
+def lines_from(lesson: Lesson, first: int) -> Iterator[Line]:
+    """The file from a line on, as much of it as is read at once."""
+    lines = lesson.source.rstrip("\n").split("\n")
+    if not 1 <= first <= len(lines):
+        yield f"The script has {counted(len(lines), 'line')}: there is no line {first}."
+        return
+    chosen = lines[first - 1 : first - 1 + MOST_LINES]
+    yield SpokenCode("\n".join(chosen), numbered=True, first=first, place_of=place_in(lesson))
+    last = first + len(chosen) - 1
+    if last < len(lines):
+        place = place_in(lesson)(last + 1).removeprefix("line ")
+        yield f"There are {len(lines) - last} more lines. Type code {place} to go on."
 
 
 # ── Values ──────────────────────────────────────────────────────────────────────────
