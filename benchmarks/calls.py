@@ -26,7 +26,7 @@ from tutor.ui.screens import base
 
 TUTOR = str(Path(errors.__file__).parent)
 
-PRESSES = 5
+PRESSES = 15
 """How often the key is pressed; the press with the median number of calls counts."""
 
 QUIET = 0.2

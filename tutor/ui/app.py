@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
+from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -292,7 +293,7 @@ class TutorApp(ThemedApp):
             if isinstance(event, events.Key) and event.key in ("q", "ctrl+q"):
                 self.exit()
             elif isinstance(event, events.Key) and event.key == "ctrl+z":
-                self.action_suspend_process()
+                await self.run_action("suspend_process")
         elif isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             await self._keys.take(event)
         else:
@@ -306,14 +307,10 @@ class TutorApp(ThemedApp):
                 self.screen.update_from_session()
         await super().on_event(event)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Disable suspending in the editor, where Ctrl+Z is undo."""
-        if action == "suspend_process" and hasattr(self.focused, "undo"):
-            return False
-        return super().check_action(action, parameters)
-
     def action_suspend_process(self) -> None:
-        """Give the terminal back to the shell, until `fg`; a run is paused meanwhile."""
+        """Give the terminal back to the shell, until `fg`; in the editor Ctrl+Z is undo."""
+        if hasattr(self.focused, "undo"):
+            raise SkipAction
         self._journal.flush()  # or the file could stay locked for another tutor
         super().action_suspend_process()
 

@@ -64,30 +64,17 @@ DONE_MARK: Piece = ("┃ ", DONE)
 NO_MARK: Piece = "  "
 
 
-def is_next(section: Section | None, view: RunView) -> bool:
-    """Whether this phase is about to run."""
-    if section is None or view.frame is None or section.phase != view.frame.next_phase:
-        return False
-    return _is_same(section, view.next_section)
-
-
-def has_just_run(section: Section | None, view: RunView) -> bool:
-    """Whether the last step ran this phase."""
-    if section is None or view.frame is None or section.phase != view.frame.phase:
-        return False
-    return _is_same(section, view.last_section)
+def marks(section: Section | None, view: RunView) -> tuple[Piece, Piece]:
+    """The mark before a phase's name, and that before each line of its code or formulas."""
+    frame = view.frame
+    if section is None or frame is None:
+        return NO_MARK, NO_MARK
+    has_just_run = section.phase == frame.phase and _is_same(section, view.last_section)
+    is_next = section.phase == frame.next_phase and _is_same(section, view.next_section)
+    mark = DONE_MARK if has_just_run else NO_MARK
+    return NEXT_MARK if is_next else mark, mark
 
 
 def _is_same(one: Section, other: Section | None) -> bool:
     """Whether two sections are one phase: its code may differ, as in an exercise."""
     return other is not None and (one.phase, one.line) == (other.phase, other.line)
-
-
-def heading_mark(section: Section | None, view: RunView) -> Piece:
-    """The mark before a phase's name."""
-    return NEXT_MARK if is_next(section, view) else line_mark(section, view)
-
-
-def line_mark(section: Section | None, view: RunView) -> Piece:
-    """The mark before a line of a phase's code or formula."""
-    return DONE_MARK if has_just_run(section, view) else NO_MARK

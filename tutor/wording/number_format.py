@@ -231,7 +231,11 @@ def _changed_digits(now: str, was: str) -> Span:
     if not new or not old or not _alike(new, old):
         return 0, len(now)
     mantissas = zip_longest(_pointed(new), _pointed(old), fillvalue="0")
-    same = next((i for i, (a, b) in enumerate(mantissas) if a != b), len(now))
+    same = len(now)
+    for index, (a, b) in enumerate(mantissas):
+        if a != b:
+            same = index
+            break
     first, end = new.start("mantissa") + same, new.end("mantissa")
     return (first, end) if first < end else (0, len(now))
 

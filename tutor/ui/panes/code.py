@@ -68,8 +68,8 @@ class CodePane(FooterPane):
         self._sections: tuple[Section, ...] = ()
         """The phases that this mode runs."""
         self._names: tuple[Name, ...] = ()
-        self._drawn: dict[tuple[str, bool, bool], _DrawnPhase] = {}
-        """By phase, whether it is next, and whether it has just run."""
+        self._drawn: dict[tuple[str, tuple[Piece, Piece]], _DrawnPhase] = {}
+        """By phase, and its marks."""
         self._drawn_for: tuple[object, ...] = ()
         """The width, the line that failed, and the chosen name in what is drawn."""
         self._listing: ScriptListing | None = None
@@ -279,26 +279,23 @@ class CodePane(FooterPane):
         lines: list[Content] = []
         for section in self._sections:
             phase = str(section.phase)
-            state = (
-                phase,
-                text_styles.is_next(section, view),
-                text_styles.has_just_run(section, view),
-            )
+            state = (phase, text_styles.marks(section, view))
             if state not in self._drawn:
-                self._drawn[state] = self._draw_phase(section, view, width)
+                self._drawn[state] = self._draw_phase(section, state[1], view, width)
             drawn = self._drawn[state]
             self._phases[phase] = (len(lines), len(lines) + len(drawn.lines) - 1)
             self._rows |= {name: len(lines) + row for name, row in drawn.rows.items()}
             lines += drawn.lines
         return lines
 
-    def _draw_phase(self, section: Section, view: RunView, width: int) -> _DrawnPhase:
-        lines = [_heading(section, view)]
-        mark = text_styles.line_mark(section, view)
+    def _draw_phase(
+        self, section: Section, marks: tuple[Piece, Piece], view: RunView, width: int
+    ) -> _DrawnPhase:
+        lines = [_heading(str(section.phase), *marks)]
         failed = view.failed.line if view.failed else None
         rows: dict[Name, int] = {}
         for fence in section.fences(view.mode):
-            for row in fence_rows(fence, width, mark, failed, self._chosen):
+            for row in fence_rows(fence, width, marks[1], failed, self._chosen):
                 rows |= {name: len(lines) for name in self._names if row.shows(name)}
                 lines.append(row.content)
         return _DrawnPhase(lines, rows)
@@ -307,7 +304,8 @@ class CodePane(FooterPane):
         lines: list[Content] = []
         for phase in found.phases:
             first = len(lines)
-            heading = _heading(view.lesson.phase(phase.phase), view)
+            marks = text_styles.marks(view.lesson.phase(phase.phase), view)
+            heading = _heading(phase.phase, *marks)
             lines.append(
                 heading + line((f"  {phase.says}", text_styles.DIM)) if phase.says else heading
             )
@@ -324,12 +322,11 @@ def _shown_of(view: RunView) -> tuple[object, ...]:
     return (view.lesson.digest, view.mode, phases, lines, view.failed, view.inspections.facts)
 
 
-def _heading(section: Section | None, view: RunView) -> Content:
-    style = text_styles.NEXT if text_styles.is_next(section, view) else text_styles.DIM
-    if text_styles.has_just_run(section, view):
+def _heading(phase: str, mark: Piece, mark_of_lines: Piece) -> Content:
+    style = text_styles.NEXT if mark == text_styles.NEXT_MARK else text_styles.DIM
+    if mark_of_lines == text_styles.DONE_MARK:
         style = text_styles.STRONG
-    phase = (section.phase if section else None) or ""
-    return line(text_styles.heading_mark(section, view), (phase, style))
+    return line(mark, (phase, style))
 
 
 @dataclass(frozen=True, slots=True)

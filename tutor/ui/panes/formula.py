@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rich.cells import cell_len
@@ -31,7 +30,7 @@ from tutor.ui.text_styles import Piece, line
 from tutor.wording.number_format import Span, changed_spans, counted, short
 
 if TYPE_CHECKING:
-    from tutor.formula import Picture
+    from tutor.formula import Picture, PictureMark
 
 Spans: TypeAlias = tuple[Span, ...]
 LineSpan: TypeAlias = tuple[int, int]
@@ -157,29 +156,26 @@ class FormulaPane(LinesPane):
         for found in (self._sections, self._results, self._formulas, self._closing_starts):
             found.clear()
         sections = _shown_sections(view.lesson)
-        last_phase = max((i for i, s in enumerate(sections) if s.phase), default=len(sections))
+        last_phase = max([i for i, s in enumerate(sections) if s.phase], default=len(sections))
         is_first_look = view.frame is None and not self._is_whole
         for index, section in enumerate(sections):
             if index > last_phase:
                 self._closing_starts.append(len(lines))
             room = self.room - len(lines) if is_first_look else None
             drawn = self._section(index, section, view, width, room)
-            self._place(_key(section), len(lines), drawn)
+            first, phase = len(lines), _key(section)
             lines += drawn.lines
+            self._formulas += [(first + start, first + end) for start, end in drawn.formulas]
+            if phase:
+                self._sections[phase] = (first, len(lines) - 1)
+            if phase and drawn.results:
+                self._results[phase] = (first + drawn.results[0], first + drawn.results[1])
             if is_first_look and len(lines) > self.room:
                 after_paint(self, self._build_whole)
                 return lines
             if drawn.lines:
                 lines.append(line())
         return lines[:-1]
-
-    def _place(self, phase: _Key | None, first: int, drawn: _Drawn) -> None:
-        """Note where a section stands."""
-        self._formulas += [(first + start, first + end) for start, end in drawn.formulas]
-        if phase:
-            self._sections[phase] = (first, first + len(drawn.lines) - 1)
-            if drawn.results:
-                self._results[phase] = (first + drawn.results[0], first + drawn.results[1])
 
     def page_introduction(self) -> bool:
         """Page down if some text up to the first phase's formulas has not been in view.
@@ -305,15 +301,14 @@ class FormulaPane(LinesPane):
         They are drawn again only if a mark or a number in them has changed.
         """
         phase = section.phase or ""
-        before = view.before.boxed.get(phase, {}) if view.before else {}
-        line_mark = text_styles.line_mark(section, view)
+        before = view.before.boxed.get(phase) if view.before else None
+        last = self._last.get(phase, {})
         state = _State(
             width,
-            text_styles.NEXT_MARK if text_styles.is_next(section, view) else line_mark,
-            line_mark,
+            *(text_styles.marks(section, view) if phase else _NO_MARKS),
             self._asks_what_comes and phase == view.next_phase,
             view.frame.boxed.get(phase, {}) if view.frame else {},
-            {e: self._last.get(phase, {}).get(e) for e in before},
+            {e: last.get(e) for e in before} if before else {},
         )
         drawn = self._drawn.get(index)
         if drawn is None or drawn.state != state:
@@ -378,46 +373,66 @@ class FormulaPane(LinesPane):
             boxed = _before_the_result(block)  # the formula would say what is asked
         now = {e: text for e in boxed if (text := _text(state.now.get(e)))}
         changed = {
-            e: changed_spans(text, _text(state.last[e]))
+            e: changed_spans(text, short(was) if (was := state.last[e]) else "")
             for e, text in now.items()
             if e in state.last
         }
         try:
-            picture = self._picture(block.latex, now, state.width)
+            rows = self._rows(block.latex, now, state.width)
         except FormulaError as error:
             return [
                 line((one_line(block.latex), text_styles.UNSUPPORTED)),
                 line((one_line(str(error)), text_styles.DIM)),
             ]
-        return [line(*_pieces(picture, row, now, changed)) for row in range(len(picture.rows))]
+        return [line(*_pieces(row, now, changed)) for row in rows]
 
-    def _picture(self, latex: str, now: Mapping[str, str], width: int) -> Picture:
-        """The picture of a formula, perhaps with other digits: those don't change the layout."""
+    def _rows(self, latex: str, now: Mapping[str, str], width: int) -> Sequence[_PictureRow]:
+        """The rows of a formula, perhaps with other digits: those don't change the layout."""
         from tutor.formula import draw, parse  # noqa: PLC0415 - after the first paint
 
         room = max(10, width - text_styles.GUTTER - len(FORMULA_INDENT))
-        shapes = tuple([(e, text.translate(_ANY_DIGIT)) for e, text in now.items()])
-        picture = _picture_of_shapes(latex, shapes, room, self._ascii)
-        return picture or draw(parse(latex), now, width=room, ascii=self._ascii)
+        shapes = tuple([(e, text.translate(_SHAPE)) for e, text in now.items()])
+        rows = _rows_of_shapes(latex, shapes, room, self._ascii)
+        return rows or _cut_at_marks(draw(parse(latex), now, width=room, ascii=self._ascii))
 
 
-_ANY_DIGIT = str.maketrans("123456789", "0" * 9)
+_NO_MARKS = text_styles.NO_MARK, text_styles.NO_MARK
+
+_SHAPE = str.maketrans("123456789.", "0" * 10)
+"""What makes no difference to the layout: digits, and where the decimal point stands."""
+
+_PictureRow: TypeAlias = Sequence[tuple[str, "PictureMark | None"]]
+"""A row of a picture in parts, each with its mark."""
 
 
 @lru_cache(512)
-def _picture_of_shapes(
+def _rows_of_shapes(
     latex: str, shapes: tuple[tuple[str, str], ...], width: int, is_ascii: bool
-) -> Picture | None:
-    """A picture for all values of these shapes; None where a value is folded or respelled."""
+) -> Sequence[_PictureRow] | None:
+    """The rows for all values of these shapes; None where a value is folded or respelled."""
     from tutor.formula import draw, parse  # noqa: PLC0415 - as above
 
-    picture = draw(parse(latex), values := dict(shapes), width=width, ascii=is_ascii)
-    for mark in picture.marks:
-        row = picture.rows[mark.row]
-        shown = row[index_at(row, mark.start) : index_at(row, mark.end)]
-        if mark.kind == "value" and shown != values.get(mark.text, shown):
+    values = dict(shapes)
+    rows = _cut_at_marks(draw(parse(latex), values, width=width, ascii=is_ascii))
+    for text, mark in (part for row in rows for part in row):
+        if mark is not None and mark.kind == "value" and text != values.get(mark.text, text):
             return None
-    return picture
+    return rows
+
+
+def _cut_at_marks(picture: Picture) -> Sequence[_PictureRow]:
+    """The rows of a picture, cut where a mark begins or ends."""
+    rows = []
+    for number, row in enumerate(picture.rows):
+        parts: list[tuple[str, PictureMark | None]] = []
+        text, at = row.rstrip(), 0
+        for mark in picture.marks:
+            if mark.row == number:
+                start, end = index_at(text, mark.start), index_at(text, mark.end)
+                parts += [(text[at:start], None), (text[start:end], mark)]
+                at = end
+        rows.append((*parts, (text[at:], None)))
+    return rows
 
 
 def _shown_sections(lesson: Lesson) -> Sequence[Section]:
@@ -457,36 +472,34 @@ def _text(value: Value | None) -> str:
     return "" if value is None or value.dtype == "text" else short(value)
 
 
-def _pieces(
-    picture: Picture, row: int, now: Mapping[str, str], changed: Mapping[str, Spans]
-) -> list[Piece]:
+def _pieces(row: _PictureRow, now: Mapping[str, str], changed: Mapping[str, Spans]) -> list[Piece]:
     """One row of the picture: values stand out, and their changed digits the more so.
 
     A value in one piece is taken from `now`: the picture may have been drawn for other digits.
     """
-    pieces, text, at = list[Piece](), picture.rows[row].rstrip(), 0
-    for mark in sorted([m for m in picture.marks if m.row == row], key=attrgetter("start")):
-        start, end = index_at(text, mark.start), index_at(text, mark.end)
-        pieces.append(text[at:start])
-        shown, value, spans = text[start:end], now.get(mark.text, ""), changed.get(mark.text, ())
-        if mark.kind != "value":
-            pieces.append((shown, text_styles.UNSUPPORTED))
-        elif shown.translate(_ANY_DIGIT) == value.translate(_ANY_DIGIT):
-            pieces += _value(value, spans)
+    pieces: list[Piece] = []
+    for text, mark in row:
+        if mark is None:
+            pieces.append(text)
+        elif mark.kind != "value":
+            pieces.append((text, text_styles.UNSUPPORTED))
         else:
-            is_whole = len(shown) == len(value)
-            pieces += _value(shown, spans if is_whole else spans and ((0, len(shown)),))
-        at = end
-    return [*pieces, text[at:]]
+            value, spans = now.get(mark.text, ""), changed.get(mark.text, ())
+            if text.translate(_SHAPE) == value.translate(_SHAPE):
+                text = value
+            elif len(text) != len(value):
+                spans = spans and ((0, len(text)),)
+            _add_value(pieces, text, spans)
+    return pieces
 
 
-def _value(text: str, changed: Spans) -> list[Piece]:
-    """A value, the changed stretches of it underlined."""
-    pieces, at = list[Piece](), 0
+def _add_value(pieces: list[Piece], text: str, changed: Spans) -> None:
+    """Add a value, the changed stretches of it underlined."""
+    at = 0
     for start, end in changed:
         pieces += [(text[at:start], text_styles.VALUE), (text[start:end], text_styles.CHANGED)]
         at = end
-    return [*pieces, (text[at:], text_styles.VALUE)]
+    pieces.append((text[at:], text_styles.VALUE))
 
 
 def index_at(text: str, cell: int) -> int:

@@ -58,22 +58,21 @@ def after_paint(node: DOMNode, callback: Callable[[], object]) -> None:
 
 def difference(old: Content, new: Content) -> tuple[int, int]:
     """The first cell in which two lines differ, and the one after the last."""
-    a, b = _characters(old), _characters(new)
     width = max(old.cell_length, new.cell_length)
-    a += [(" ", ())] * (width - old.cell_length)
-    b += [(" ", ())] * (width - new.cell_length)
+    old = old.pad_right(width - old.cell_length)
+    new = new.pad_right(width - new.cell_length)
+    a, b = _styled_characters(old), _styled_characters(new)
     shortest = min(len(a), len(b))
     first = last = 0
     while first < shortest and a[first] == b[first]:
         first += 1
     while last < shortest - first and a[-1 - last] == b[-1 - last]:
         last += 1
-    before = cell_len("".join([c for c, _ in a[:first]]))
-    after = cell_len("".join([c for c, _ in a[len(a) - last :]]))
+    before, after = cell_len(old.plain[:first]), cell_len(old.plain[len(a) - last :])
     return before, max(before, width - after)
 
 
-def _characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
+def _styled_characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
     """Each character with the styles that lie on it."""
     styles: list[tuple[object, ...]] = [()] * len(content.plain)
     for span in content.spans:

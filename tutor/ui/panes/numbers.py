@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 from textual.content import Content
@@ -30,17 +29,8 @@ THEN = "then →"
 RUN_NAME = 10
 """Cells that another run's name may take in the heading of its column."""
 
-_LAYOUTS = (("now", "was", "change"), ("now", "change"))
-"""The columns: all, or fewer if more rows find room in them then."""
-
 BEFORE_SYNCHRONIZE = "  before sync"
 """The label of a gradient as a rank had it before Synchronize."""
-
-_LAYOUTS_WITH_THEN = (
-    ("then", "now", "was", "change"),
-    ("then", "now", "change"),
-    ("then", "now"),
-)
 
 Block = tuple[str, ...]
 """The lines of one cell of the table, all equally wide."""
@@ -85,10 +75,10 @@ class NumbersPane(LinesPane):
         was = when(frame, view.before)
         table = list(rows(frame, view.before, then))
         if view.lesson.script is not None and height_of(frame) > self.room:
-            lines = list(_table(table[:1], width, _column(frame, then), was))
+            lines = list(_table(table[:1], width, then, frame, was))
             lines += parameter_lines(frame, view.before, then, width)
         else:
-            lines = list(_table(table, width, _column(frame, then), was))
+            lines = list(_table(table, width, then, frame, was))
         if then is not None and then.note:
             note = line((f"{one_line(then.name)}: {note_text(then.note)}", text_styles.DIM))
             lines = [*note.wrap(width), *lines]
@@ -138,14 +128,14 @@ def rows(
     compared with what they were before.
     """
     is_comparable = before is not None and before.mode == frame.mode
-    was = _figures(before) if before else {}
+    here, was = _figures(frame), _figures(before) if before else {}
     elsewhere = _figures(then.frame) if then and then.frame else {}
     others = [_figures(rank) for rank in frame.ranks]
     earlier = [_figures(rank) for rank in before.ranks] if before else []
-    for key, now in _figures(frame).items():
+    for key, now in here.items():
         kind, name = key
         if kind == "left over" and not any(
-            _differ(of[key], of["gradient", name]) for of in (_figures(frame), *others) if key in of
+            _differ(of[key], of["gradient", name]) for of in (here, *others) if key in of
         ):
             continue
         label = name if kind in ("value", "watched") else _LABELS[kind]
@@ -186,63 +176,91 @@ def _differ(a: Value, b: Value) -> bool:
     return a != b and number_format.matrix(a, 9) != number_format.matrix(b, 9)
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """The column of another run."""
-
-    heading: str
-    is_stale: bool
-    """Whether its figures belong to a position that this run has left; they are then hidden."""
-
-
-def _column(frame: Frame, then: OtherRunState | None) -> _Column | None:
+def _heading_of_other(then: OtherRunState | None) -> str:
+    """The heading above another run's figures; empty where there are none."""
     if then is None or then.frame is None:
-        return None
-    name = line(one_line(then.name)).truncate(RUN_NAME, ellipsis=True).plain
-    return _Column(f"{name} {THEN}", then.frame.at != frame.at)
-
-
-@dataclass(frozen=True)
-class _Cells:
-    name: str
-    has_changed: bool
-    blocks: dict[str, Block]
-
-    @cached_property
-    def widths(self) -> Mapping[str, int]:
-        """The cells of its widest line, by column."""
-        return {k: max(map(len, block), default=0) for k, block in self.blocks.items()}
+        return ""
+    return f"{line(one_line(then.name)).truncate(RUN_NAME, ellipsis=True).plain} {THEN}"
 
 
 def _table(
-    table: Sequence[NumberRow], width: int, then: _Column | None, was: str
+    table: Sequence[NumberRow], width: int, then: OtherRunState | None, frame: Frame, was: str
 ) -> Iterator[Content]:
-    cells = _aligned_scalars([_cells(row) for row in table], table)
-    ranks = range(1, len(table[0].others) + 1)
+    cells = _cells(table)
+    ranks = [f"rank {r}" for r in range(1, len(table[0].others) + 1)]
     headings = {"now": "rank 0" if ranks else "now", "was": was, "change": "change"}
-    headings |= {f"rank {r}": f"rank {r}" for r in ranks} | {f"was {r}": was for r in ranks}
-    if then is not None:
-        headings["then"] = then.heading
-    layouts = _layouts_of_ranks(ranks, then) if ranks else _LAYOUTS_WITH_THEN if then else _LAYOUTS
-    names = max(len(c.name) for c in cells)
+    headings |= {rank: rank for rank in ranks} | {
+        rank.replace("rank", "was"): was for rank in ranks
+    }
+    if other := _heading_of_other(then):
+        headings["then"] = other
+    # Figures of a position that this run has left keep their room, so that nothing moves.
+    hidden = "then" if then and then.frame and then.frame.at != frame.at else ""
+    layouts = _layouts(ranks, bool(other))
+    names = max([len(c.name) for c in cells])
     room = width - text_styles.GUTTER - names
     fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
-    head = "".join(" " * GAP + headings[k].ljust(w) for k, w in widths.items())
+    head = "".join([" " * GAP + headings[k].ljust(w) for k, w in widths.items()])
     yield line((" " * (text_styles.GUTTER + names) + head, text_styles.DIM))
+    alone = {("rank 0" if ranks else "now" if other else ""): "now", **{r: r for r in ranks}}
+    alone |= {THEN: "then"} if other else {}
     for cell in cells:
         if cell in fitting:
-            yield from _lines(cell, names, widths, then)
+            yield from _lines(cell, names, widths, hidden)
         else:
-            yield from _alone(cell, names, width, then, ranks)
+            yield from _alone(cell, names, width, alone, hidden)
 
 
-def _layouts_of_ranks(ranks: range, then: _Column | None) -> Sequence[tuple[str, ...]]:
-    """A column for each rank; where there is room, what it was stands beside it."""
-    now = ("now", *(f"rank {r}" for r in ranks))
-    if then is not None:
-        return (("then", *now),)
-    return (("now", "was", *(c for r in ranks for c in (f"rank {r}", f"was {r}"))), now)
+def _layouts(ranks: Sequence[str], has_other: bool) -> Sequence[tuple[str, ...]]:
+    """The columns: all, or fewer if more rows find room in them then; one for each rank."""
+    if ranks and has_other:
+        return (("then", "now", *ranks),)
+    if ranks:
+        with_was = [column for rank in ranks for column in (rank, rank.replace("rank", "was"))]
+        return ("now", "was", *with_was), ("now", *ranks)
+    if has_other:
+        return ("then", "now", "was", "change"), ("then", "now", "change"), ("then", "now")
+    return ("now", "was", "change"), ("now", "change")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """The texts of one row."""
+
+    name: str
+    mark: Piece
+    blocks: Mapping[str, Block]
+    widths: Mapping[str, int]
+    """The cells of its widest line, by column."""
+
+
+def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
+    """The texts of all rows; of single numbers, the decimal points stand in one column."""
+    columns = [row.columns() for row in table]
+    single = [i for i, row in enumerate(table) if number_format.is_single(row.now)]
+    blocks: list[dict[str, Block]] = [{} for _ in table]
+    for column in columns[0]:
+        texts = number_format.align([_text(columns[i][column]) for i in single])
+        for i, text in zip(single, texts, strict=True):
+            blocks[i][column] = (text,)
+    found: list[_Cells] = []
+    for i, (row, block) in enumerate(zip(table, blocks, strict=True)):
+        if not block:
+            block |= {column: _block(value) for column, value in columns[i].items()}
+        block["change"] = _change(row, is_single=i in single)
+        widths = {column: max(map(len, texts), default=0) for column, texts in block.items()}
+        mark = text_styles.DONE_MARK if row.has_changed else text_styles.NO_MARK
+        found.append(_Cells(row.name, mark, block, widths))
+    return found
+
+
+def _block(value: Value | None) -> Block:
+    return tuple(map(one_line, number_format.matrix(value, ARRAY_DIGITS))) if value else ()
+
+
+def _text(value: Value | None) -> str:
+    return "" if value is None else one_line(number_format.short(value, SCALAR_DIGITS))
 
 
 def _fitted(
@@ -260,84 +278,45 @@ def _fitted(
 
 
 def _alone(
-    cell: _Cells, names: int, width: int, then: _Column | None, ranks: range
+    cell: _Cells, names: int, width: int, columns: Mapping[str, str], hidden: str
 ) -> Iterator[Content]:
-    """A row too wide for the columns: its value now, over as many lines as that takes.
+    """A row too wide for the table: its value now, over as many lines as that takes.
 
     Below that, its value on the other ranks, and in the other run if one is compared with.
+    `columns` are these by their labels; of one that is `hidden` only the room is kept.
     """
-    mark, name = _mark(cell), cell.name.ljust(names)
-    columns = {"rank 0" if ranks else "now" if then else "": "now"}
-    columns |= {f"rank {r}": f"rank {r}" for r in ranks} | ({THEN: "then"} if then else {})
+    mark, name = cell.mark, cell.name.ljust(names)
     label_cells = max(map(len, columns)) + GAP if len(columns) > 1 else 0
     room = max(10, width - text_styles.GUTTER - names - GAP - label_cells)
     for label, column in columns.items():
         for text in cell.blocks[column]:
             for part in line((text, text_styles.STRONG) if column == "now" else text).wrap(room):
                 head = line(mark, name, " " * GAP, (label.ljust(label_cells), text_styles.DIM))
-                yield head if _is_unseen(column, then) else head + part.rstrip()
+                yield head if column == hidden else head + part.rstrip()
                 mark, name, label = text_styles.NO_MARK, " " * names, ""
 
 
-def _is_unseen(column: str, then: _Column | None) -> bool:
-    """Whether only the room of its figures is kept, so that nothing moves."""
-    return column == "then" and then is not None and then.is_stale
-
-
-def _mark(cell: _Cells) -> Piece:
-    return text_styles.DONE_MARK if cell.has_changed else text_styles.NO_MARK
-
-
-def _lines(
-    cell: _Cells, names: int, widths: Mapping[str, int], then: _Column | None
-) -> Iterator[Content]:
+def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> Iterator[Content]:
     for i in range(max(map(len, cell.blocks.values()))):
-        pieces: list[Piece] = [_mark(cell), (cell.name if i == 0 else "").ljust(names)]
+        pieces: list[Piece] = [cell.mark, (cell.name if i == 0 else "").ljust(names)]
         for column, width in widths.items():
             block = cell.blocks[column]
-            known = block[i] if i < len(block) and not _is_unseen(column, then) else ""
+            known = block[i] if i < len(block) and column != hidden else ""
             text = " " * GAP + known.ljust(width)
             is_now = column == "now" or column.startswith("rank")
             pieces.append((text, text_styles.STRONG) if is_now else text)
         yield line(*pieces)
 
 
-def _cells(row: NumberRow) -> _Cells:
-    if number_format.is_single(row.now):
-        blocks: dict[str, Block] = {"change": _change(row, SCALAR_DIGITS)}
-    else:
-        blocks = {column: _block(value) for column, value in row.columns().items()}
-        blocks["change"] = _change(row, ARRAY_DIGITS)
-    return _Cells(row.name, row.has_changed, blocks)
-
-
-def _block(value: Value | None) -> Block:
-    return tuple(map(one_line, number_format.matrix(value, ARRAY_DIGITS))) if value else ()
-
-
-def _aligned_scalars(cells: list[_Cells], table: Sequence[NumberRow]) -> list[_Cells]:
-    """The scalars' texts, their decimal points in one column."""
-    scalar = [i for i, row in enumerate(table) if number_format.is_single(row.now)]
-    columns = [row.columns() for row in table]
-    for column in columns[0] if columns else ():
-        texts = number_format.align([_text(columns[i][column]) for i in scalar])
-        for i, text in zip(scalar, texts, strict=True):
-            cells[i].blocks[column] = (text,)
-    return cells
-
-
-def _text(value: Value | None) -> str:
-    return "" if value is None else one_line(number_format.short(value, SCALAR_DIGITS))
-
-
-def _change(row: NumberRow, precision: int) -> Block:
+def _change(row: NumberRow, *, is_single: bool) -> Block:
+    precision = SCALAR_DIGITS if is_single else ARRAY_DIGITS
     if row.was is not None and row.now.norm is not None and row.was.norm is not None:
         moved_by = number_format.change(row.now.norm, row.was.norm, precision)
         return ("=",) if row.now == row.was else (f"norm {moved_by}",)
     moved = number_format.each(row.now, row.was, lambda a, b: number_format.change(a, b, precision))
     if moved is None or not any(moved):
         return ()
-    if number_format.is_single(row.now):
+    if is_single:
         return moved
     if all(text == "=" for text in moved):
         return ("=",)
