@@ -238,9 +238,6 @@ _MOST = 10**12
 _MOST_STEPS = 2**62
 """More than the step that stands for the end of an epoch (END of a run)."""
 
-_pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder(Bookmark).decode
-
 
 def packed(left: Bookmark, at: datetime) -> PlaceRecord:
     """The record of a bookmark, with the settings that hold at its position."""
@@ -262,7 +259,7 @@ def packed(left: Bookmark, at: datetime) -> PlaceRecord:
         step=left.at.step,
         fork=forks[0] if forks else "",
         exercise=left.exercise,
-        data=_pack(left),
+        data=msgspec.msgpack.encode(left),
     )
 
 
@@ -272,7 +269,7 @@ def unpacked(data: bytes) -> Bookmark | None:
     It may come from another version of the tutor, or from a file of unknown origin.
     """
     try:
-        left = _unpack(data)
+        left = msgspec.msgpack.decode(data, type=Bookmark)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return left if _is_plausible(left) else None

@@ -47,6 +47,9 @@ class LessonsPane(LinesPane, can_focus=False):
     class ChosenMoved(Message):
         """Another row is the chosen one."""
 
+    class Drawn(Message):
+        """The list has its lines for the first time."""
+
     class Picked(Message):
         """The chosen row was clicked on."""
 
@@ -108,6 +111,12 @@ class LessonsPane(LinesPane, can_focus=False):
             self.chosen = found
         return found is not None
 
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """Report the first lines."""
+        if lines and not self.lines:
+            self.post_message(self.Drawn())
+        super().show_lines(lines)
+
     def build(self, width: int) -> Sequence[Content]:
         """A line for each row."""
         return [self._row(index, width - GUTTER) for index in range(len(self.entries))]
@@ -154,9 +163,10 @@ class DetailsPane(LinesPane, can_focus=False):
 
     def show(self, slug: str, known: Mapping[str, LessonProgress], place: str) -> None:
         """Show this lesson, and its place in the line above; an unknown one has no details."""
-        self._slug, self._known = slug, known
         self.tabs = ((place.strip(), False),)
-        self.rebuild()
+        if slug != self._slug or known is not self._known:
+            self._slug, self._known = slug, known
+            self.rebuild()
 
     def build(self, width: int) -> Sequence[Content]:
         """The details, then empty lines."""

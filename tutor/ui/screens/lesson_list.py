@@ -104,6 +104,11 @@ class LessonListScreen(SizedScreen):
     def on_screen_resume(self) -> None:
         """Refresh the progress whenever the screen is shown."""
         self.is_known = self._has_chosen = False
+        if self.query_one(LessonsPane).lines:
+            after_paint(self, self._look)
+
+    def on_lessons_pane_drawn(self) -> None:
+        """Read the progress once the list is there for the first time, and painted."""
         after_paint(self, self._look)
 
     def _look(self) -> None:
