@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from typing import TypeAlias
 
 import pytest
 
-from tests.lessons.runs import answer_to, exercise, names_of, rounds_of, trial_of
+from tests.lessons.runs import exercise, names_of, rounds_of, trial_of
 from tutor.lesson.exercise import Predict
+from tutor.protocol.frame import Value
 from tutor.training.exercises import expected_text
+
+Boxes: TypeAlias = Mapping[str, Mapping[str, Value]]
+"""By phase and expression, the value in each box."""
 
 FULL = "(2 * x.T @ (x @ w - y) / 10)[0]"
 ALL_FOUR = "(2 * x_all * (w.item() * x_all - y_all)).mean()"
@@ -41,12 +48,24 @@ WITHOUT: dict[str, str] = {
 NUMBERS = [name for name in names_of(Predict) if exercise(name, Predict).form == "number"]
 
 
+@cache
+def asked_of(name: str) -> tuple[tuple[Predict, Boxes, Value], ...]:
+    """Each question of a prediction in turn, the boxes before the asked phase, and the answer."""
+    trial, found = trial_of(name), []
+    for asked in rounds_of(exercise(name, Predict)):
+        run = trial.begin(asked.stage)
+        before = run.frame().boxed
+        run.step_phase()
+        (answer,) = run.evaluate([asked.answer])
+        found.append((asked, before, answer))
+    return tuple(found)
+
+
 def shown_answers(name: str) -> set[tuple[str, str, str]]:
     """The boxes with the answer's number before the asked phase, for each question's numbers."""
-    trial, found = trial_of(name), set()
-    for asked in rounds_of(exercise(name, Predict)):
-        before = trial.begin(asked.stage).frame().boxed
-        answer = answer_to(trial, asked).data[0]
+    found = set()
+    for _, before, value in asked_of(name):
+        answer = value.data[0]
         if answer.is_integer() and abs(answer) < 10:
             continue  # weights, targets and counts are such numbers everywhere
         for phase, boxes in before.items():
@@ -77,17 +96,16 @@ def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
     for where in names_of(Predict):
         asked = exercise(where, Predict)
         if asked.choices:
-            places.append([*asked.choices].index(answer_to(trial_of(where), asked).text))
+            places.append([*asked.choices].index(asked_of(where)[0][-1].text))
     assert max(Counter(places).values()) <= len(places) / 2
 
 
 @pytest.mark.parametrize("where", names_of(Predict))
 def test_a_retry_asks_something_else_than_what_was_just_answered(where: str) -> None:
     """Another question, or the same one in a place where its answer is another."""
-    trial, rounds = trial_of(where), rounds_of(exercise(where, Predict))
-    asked = [(one.ask, expected_text(one, answer_to(trial, one))) for one in rounds]
+    asked = [(one.ask, expected_text(one, answer)) for one, _, answer in asked_of(where)]
     assert len(set(asked)) == len(asked) > 1
     answers = {answer for _, answer in asked}
     assert len(answers) > 1
-    if rounds[0].form == "number":
+    if exercise(where, Predict).form == "number":
         assert len(answers) == len(asked)

@@ -38,7 +38,8 @@ def test_its_formulas_fit_the_pane_with_wide_numbers_in_them(path: Path) -> None
 
 
 @each_lesson
-def test_every_phase_shows_live_values_in_every_mode_that_runs_it(path: Path) -> None:
+def test_every_phase_shows_live_values_and_a_reset_leaves_a_zero_or_none(path: Path) -> None:
+    """In every mode that runs it."""
     lesson = shipped.read_once(path)
     for mode in lesson.modes:
         run = Run(shipped.programs(path.stem), mode)
@@ -49,23 +50,13 @@ def test_every_phase_shows_live_values_in_every_mode_that_runs_it(path: Path) ->
             live = frame.boxed.get(frame.phase or "", {})
             assert live, (mode, frame.phase)
             assert [e for e, value in live.items() if value.dtype == "text"] == []
+            if frame.phase == "Reset" and frame.at.epoch > 1:
+                (left,) = live.values()
+                assert left == NONE or set(left.data) == {0.0}
+                code = "".join(fence.code for fence in lesson.phase("Reset").fences(mode))
+                assert (left == NONE) != ("zero_()" in code)
         phases = {s.phase for s in lesson.sections if s.phase and s.fences(mode)}
         assert {frame.phase for frame in frames} == phases
-
-
-@each_lesson
-def test_a_reset_leaves_a_zero_or_none_to_be_seen(path: Path) -> None:
-    lesson = shipped.read_once(path)
-    for mode in lesson.modes:
-        run = Run(shipped.programs(path.stem), mode)
-        frame = run.step_epoch()
-        while frame.phase != "Reset" and run.at.epoch < 3:
-            frame = run.step_phase()
-        if frame.phase == "Reset":
-            (left,) = frame.boxed["Reset"].values()
-            assert left == NONE or set(left.data) == {0.0}
-            zeroed = any("zero_()" in fence.code for fence in lesson.phase("Reset").fences(mode))
-            assert (left == NONE) != zeroed
 
 
 @each_file

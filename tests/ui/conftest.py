@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from textual import app as textual_app
-from textual import pilot, screen
+from textual import pilot as textual_pilot
+from textual import screen
 from textual._context import active_app
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
@@ -33,14 +34,30 @@ SMALL, LARGE = (80, 24), (120, 36)
 MakeApp = Callable[..., TutorApp]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what the mark of a test with a `pilot` means."""
+    how = "the app that the test drives: what `make_app` takes, and the size of its terminal"
+    config.addinivalue_line("markers", f"app(size=SMALL, **options): {how}")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine: no plugin is needed for that."""
+    """Run a test that is a coroutine, beside the app if it has a `pilot`: that needs no plugin."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
-    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    asyncio.run(_run(pyfuncitem, {name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+async def _run(test: pytest.Function, arguments: dict[str, Any]) -> None:
+    if "pilot" not in arguments:
+        await test.obj(**arguments)
+        return
+    mark = test.get_closest_marker("app")
+    size = {"size": arguments.get("size", SMALL), **(mark.kwargs if mark else {})}["size"]
+    async with arguments["pilot"].run_test(size=size) as pilot:
+        await test.obj(**{**arguments, "pilot": pilot})
 
 
 PAINT_SECONDS = 0.001
@@ -74,7 +91,7 @@ def _wait_by_condition(monkeypatch: pytest.MonkeyPatch) -> None:
         await nothing_to_do()
         return True
 
-    for module in (textual_app, pilot):
+    for module in (textual_app, textual_pilot):
         monkeypatch.setattr(module, "wait_for_idle", nothing_to_do)
     monkeypatch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
     monkeypatch.setattr(screen, "UPDATE_PERIOD", PAINT_SECONDS)
@@ -141,3 +158,18 @@ def make_app(engine: FakeEngine) -> MakeApp:
         return TutorApp(engine, HEADLINES, open_lesson, first=chosen, **{**options, **more})
 
     return make
+
+
+@pytest.fixture
+def app(request: pytest.FixtureRequest, make_app: MakeApp) -> TutorApp:
+    """The app as the test's mark `app` says."""
+    mark = request.node.get_closest_marker("app")
+    options = {**mark.kwargs} if mark else {}
+    options.pop("size", None)
+    return make_app(**options)
+
+
+@pytest.fixture
+def pilot(app: TutorApp) -> TutorApp:
+    """The app, which `pytest_pyfunc_call` starts: the test gets what presses its keys."""
+    return app

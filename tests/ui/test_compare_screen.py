@@ -8,7 +8,9 @@ from typing import ClassVar, cast
 
 import msgspec
 import numpy as np
+import pytest
 from textual.app import App
+from textual.pilot import Pilot
 
 from tutor.analysis.finite_differences import ModeGradient, Slopes
 from tutor.analysis.gradient_diagnosis import diagnose
@@ -16,11 +18,12 @@ from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.session.session import Session
+from tutor.ui.app import TutorApp
 from tutor.ui.bars import Footer
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen, ComparisonPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import LARGE, SMALL, MakeApp
+from .conftest import LARGE, SMALL
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
@@ -179,15 +182,14 @@ async def test_a_parameter_has_a_row_for_each_mode_and_for_the_finite_difference
     assert table[2].endswith("right")
 
 
+@pytest.mark.app(first=msgspec.structs.replace(lesson(), comparable=False))
 async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
-    make_app: MakeApp,
+    app: TutorApp, pilot: Pilot[None]
 ) -> None:
-    app = make_app(first=msgspec.structs.replace(lesson(), comparable=False))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("c")
-        await pilot.pause()
-        assert isinstance(app.screen, LessonScreen)
-        assert app.screen.notice == Notice("no_comparison")
+    await pilot.press("c")
+    await pilot.pause()
+    assert isinstance(app.screen, LessonScreen)
+    assert app.screen.notice == Notice("no_comparison")
 
 
 async def test_it_fits_a_small_terminal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tutor.protocol.commands import Examine, Pause
@@ -11,9 +12,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.commands import DOCTOR_COMMANDS
 from tutor.ui.screens.lists import DoctorScreen, FindingsPane
 
-from .conftest import SMALL, MakeApp
 from .fake_engine import FakeEngine
-from .lessons import lesson
 
 RESET = DoctorFinding(
     code="gradients_not_reset",
@@ -43,38 +42,36 @@ def shown(app: TutorApp) -> str:
 
 
 async def test_findings_are_listed_and_enter_opens_the_lesson(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
     engine.report = REPORT
-    app = make_app(first=lesson("line"))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("exclamation_mark")
-        await pilot.pause()
-        text = shown(app)
-        assert all(part in text for part in ("▶ Line 12", "−12", "31.25", "`w.grad = None`"))
-        assert "b[0]" in text
-        await pilot.press("down")
-        await pilot.pause()
-        assert "▶ Line 30" in shown(app)
-        await pilot.press("enter")
-        await pilot.pause()
-        assert not isinstance(app.screen, DoctorScreen)
-        assert "missing" in str(app.session.notice.values)
+    await pilot.press("exclamation_mark")
+    await pilot.pause()
+    text = shown(app)
+    assert all(part in text for part in ("▶ Line 12", "−12", "31.25", "`w.grad = None`"))
+    assert "b[0]" in text
+    await pilot.press("down")
+    await pilot.pause()
+    assert "▶ Line 30" in shown(app)
+    await pilot.press("enter")
+    await pilot.pause()
+    assert not isinstance(app.screen, DoctorScreen)
+    assert "missing" in str(app.session.notice.values)
 
 
-async def test_what_the_lesson_teaches_is_asked_for(make_app: MakeApp, engine: FakeEngine) -> None:
+async def test_what_the_lesson_teaches_is_asked_for(
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+) -> None:
     engine.report = DoctorReport(taught=1, epochs=3)
-    app = make_app(first=lesson("line"))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("exclamation_mark")
-        await pilot.pause()
-        assert "on purpose" in shown(app)
-        engine.report = REPORT
-        await pilot.press("t")
-        await pilot.pause()
-        assert "Line 12" in shown(app)
-        asked = [command.with_taught for command in engine.sent if isinstance(command, Examine)]
-        assert asked == [False, True]
+    await pilot.press("exclamation_mark")
+    await pilot.pause()
+    assert "on purpose" in shown(app)
+    engine.report = REPORT
+    await pilot.press("t")
+    await pilot.pause()
+    assert "Line 12" in shown(app)
+    asked = [command.with_taught for command in engine.sent if isinstance(command, Examine)]
+    assert asked == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -86,30 +83,26 @@ async def test_what_the_lesson_teaches_is_asked_for(make_app: MakeApp, engine: F
     ],
 )
 async def test_only_keys_that_do_something_are_named(
-    make_app: MakeApp, engine: FakeEngine, report: DoctorReport, keys: list[str]
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine, report: DoctorReport, keys: list[str]
 ) -> None:
     engine.report = report
-    app = make_app(first=lesson("line"))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("exclamation_mark")
-        await pilot.pause()
-        said = str(app.screen.query_one("#doctor-keys", Static).content)
-        named = [c.keys[0] for c in DOCTOR_COMMANDS if f"{c.key_label} {c.label}" in said]
-        assert named == keys
+    await pilot.press("exclamation_mark")
+    await pilot.pause()
+    said = str(app.screen.query_one("#doctor-keys", Static).content)
+    named = [c.keys[0] for c in DOCTOR_COMMANDS if f"{c.key_label} {c.label}" in said]
+    assert named == keys
 
 
 async def test_an_examination_ends_when_the_list_is_closed(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
     engine.report = REPORT
-    app = make_app(first=lesson("line"))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause()
-        engine.holds = True
-        await pilot.press("exclamation_mark")
-        await pilot.pause()
-        assert "Line 12" not in shown(app)
-        await pilot.press("escape")
-        await pilot.pause()
-        assert isinstance(engine.sent[-1], Pause)
-        assert not isinstance(app.screen, DoctorScreen)
+    await pilot.pause()
+    engine.holds = True
+    await pilot.press("exclamation_mark")
+    await pilot.pause()
+    assert "Line 12" not in shown(app)
+    await pilot.press("escape")
+    await pilot.pause()
+    assert isinstance(engine.sent[-1], Pause)
+    assert not isinstance(app.screen, DoctorScreen)

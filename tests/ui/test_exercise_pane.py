@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from textual.content import Content
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tutor.lesson.exercise import Exercise
@@ -133,22 +134,21 @@ async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(at: At) -> Non
         assert "(For a hint press esc, then h.)" in said
 
 
+@pytest.mark.app(first=with_exercises(PREDICT))
 async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_was(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app(first=with_exercises(PREDICT))
-    async with app.run_test(size=SMALL) as pilot:
-        learner = Learner(app, pilot)
-        await learner.press("s", "s", "space", "a", "escape", "h", "H")
-        assert learner.sees("Hint 1: Look at w.")
-        assert learner.sees("Try once", "status")
-        assert not learner.field.has_focus
-        await learner.press("escape")
-        assert app.session.attempt is None
-        opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
-        assert (opened.epoch, opened.step) == (3, 1)
-        assert learner.sees("Your own run is back", "status")
-        assert app.screen.query_one("#numbers").display
+    learner = Learner(app, pilot)
+    await learner.press("s", "s", "space", "a", "escape", "h", "H")
+    assert learner.sees("Hint 1: Look at w.")
+    assert learner.sees("Try once", "status")
+    assert not learner.field.has_focus
+    await learner.press("escape")
+    assert app.session.attempt is None
+    opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
+    assert (opened.epoch, opened.step) == (3, 1)
+    assert learner.sees("Your own run is back", "status")
+    assert app.screen.query_one("#numbers").display
 
 
 async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(at: At) -> None:
@@ -226,19 +226,18 @@ async def test_an_error_of_a_repair_names_the_line_of_the_learners_code(
         assert not learner.sees("line.md", "error")
 
 
+@pytest.mark.app(first=with_exercises(PREDICT, REPAIR))
 async def test_without_an_exercise_its_keys_say_how_to_begin_one(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app(first=with_exercises(PREDICT, REPAIR))
-    async with app.run_test(size=SMALL) as pilot:
-        learner = Learner(app, pilot)
-        await learner.press("h")
-        assert learner.sees("No exercise is on · a begins one", "status")
-        assert learner.sees("a exercise", "footer")
-        await learner.press("8")
-        assert learner.sees("◇  1  prediction     What is the gradient of w")
-        assert learner.sees("a begins exercise 1 · A chooses one", "exercise-keys")
-        assert not any(isinstance(c, StepPhase) for c in engine.sent)
+    learner = Learner(app, pilot)
+    await learner.press("h")
+    assert learner.sees("No exercise is on · a begins one", "status")
+    assert learner.sees("a exercise", "footer")
+    await learner.press("8")
+    assert learner.sees("◇  1  prediction     What is the gradient of w")
+    assert learner.sees("a begins exercise 1 · A chooses one", "exercise-keys")
+    assert not any(isinstance(c, StepPhase) for c in engine.sent)
 
 
 # ── In the text ─────────────────────────────────────────────────────────────────────
@@ -371,32 +370,32 @@ def test_the_next_one_is_the_first_that_is_neither_done_nor_skipped() -> None:
     assert next_open(every, dict.fromkeys(("first", "reach", "fix"), "done")) is None
 
 
-async def test_a_short_question_leaves_its_rows_to_the_formula(make_app: MakeApp) -> None:
+@pytest.mark.app(first=with_exercises(PREDICT))
+async def test_a_short_question_leaves_its_rows_to_the_formula(
+    app: TutorApp, pilot: Pilot[None]
+) -> None:
     """In a small terminal; a long reply takes them back."""
-    app = make_app(first=with_exercises(PREDICT))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("a")
-        pane, formula = app.screen.query_one("#exercise"), app.screen.query_one("#formula")
-        rows = (pane.size.height, formula.size.height)
-        assert len(app.screen.query_one(ExerciseText).lines) <= BRIEF
-        await pilot.press("9", "9", "enter", "h", "h")
-        assert len(app.screen.query_one(ExerciseText).lines) > BRIEF
-        grown = (pane.size.height, formula.size.height)
-        assert grown == (rows[0] + 3, rows[1] - 3)
+    await pilot.press("a")
+    pane, formula = app.screen.query_one("#exercise"), app.screen.query_one("#formula")
+    rows = (pane.size.height, formula.size.height)
+    assert len(app.screen.query_one(ExerciseText).lines) <= BRIEF
+    await pilot.press("9", "9", "enter", "h", "h")
+    assert len(app.screen.query_one(ExerciseText).lines) > BRIEF
+    grown = (pane.size.height, formula.size.height)
+    assert grown == (rows[0] + 3, rows[1] - 3)
 
 
+@pytest.mark.app(first=with_exercises(PREDICT))
 async def test_an_exercise_that_begins_puts_the_timeline_away(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
     """Typed behind a fork, `a` and `t` leave no line of the lesson's run beside the field."""
-    app = make_app(first=with_exercises(PREDICT))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s")
-        engine.holds = True
-        await pilot.press("f", "a", "t")
-        await pilot.pause()
-        engine.release()
-        await settled(pilot)
-        assert app.session.attempt is not None
-        assert not app.screen.query_one(Timeline).display
-        assert app.screen.query_one("#exercise-answer", Input).has_focus
+    await pilot.press("s")
+    engine.holds = True
+    await pilot.press("f", "a", "t")
+    await pilot.pause()
+    engine.release()
+    await settled(pilot)
+    assert app.session.attempt is not None
+    assert not app.screen.query_one(Timeline).display
+    assert app.screen.query_one("#exercise-answer", Input).has_focus

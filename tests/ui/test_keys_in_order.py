@@ -18,7 +18,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.keys_in_order import PATIENCE, KeysInOrder, Typed
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import SMALL, MakeApp, settled, text_of
+from .conftest import settled, text_of
 from .exercises import PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
@@ -49,50 +49,46 @@ async def acted(app: TutorApp, pilot: Pilot[None]) -> None:
 
 
 @pytest.mark.usefixtures("patient")
+@pytest.mark.app(menu=True)
 async def test_words_after_the_slash_find_a_lesson_enter_opens_it_and_the_next_key_acts_there(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app(menu=True)
-    async with app.run_test(size=SMALL) as pilot:
-        at_once(app, "/xor\r ")
-        await acted(app, pilot)
-        assert "XOR with a hidden layer" in text_of(app, "header")
-        assert engine.sent[-1] == StepPhase()
+    at_once(app, "/xor\r ")
+    await acted(app, pilot)
+    assert "XOR with a hidden layer" in text_of(app, "header")
+    assert engine.sent[-1] == StepPhase()
 
 
 @pytest.mark.usefixtures("patient")
 async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        at_once(app, "l0.5\re\x1bw1.5\rj2\rfFnx\r\x1bl0")
-        app.post_message(events.Paste(".2"))
-        at_once(app, "5\r ")
-        await acted(app, pilot)
-        assert isinstance(app.screen, LessonScreen)
-        assert [c for c in engine.sent if isinstance(c, DONE)] == [
-            SetLearningRate(value=0.5),
-            SetElement(element=Element("w", (), 1.5)),
-            Seek(epoch=2),
-            RenameRun(name="A", new="x"),
-            SetLearningRate(value=0.25),
-            StepPhase(),
-        ]
+    at_once(app, "l0.5\re\x1bw1.5\rj2\rfFnx\r\x1bl0")
+    app.post_message(events.Paste(".2"))
+    at_once(app, "5\r ")
+    await acted(app, pilot)
+    assert isinstance(app.screen, LessonScreen)
+    assert [c for c in engine.sent if isinstance(c, DONE)] == [
+        SetLearningRate(value=0.5),
+        SetElement(element=Element("w", (), 1.5)),
+        Seek(epoch=2),
+        RenameRun(name="A", new="x"),
+        SetLearningRate(value=0.25),
+        StepPhase(),
+    ]
 
 
 @pytest.mark.usefixtures("patient")
+@pytest.mark.app(first=with_exercises(PREDICT, REPAIR))
 async def test_an_answer_is_typed_into_the_field_of_its_exercise_and_code_into_the_editor(
-    make_app: MakeApp,
+    app: TutorApp, pilot: Pilot[None]
 ) -> None:
-    app = make_app(first=with_exercises(PREDICT, REPAIR))
-    async with app.run_test(size=SMALL) as pilot:
-        at_once(app, "a0.5")
-        await acted(app, pilot)
-        assert app.screen.query_one("#exercise-answer", Input).value == "0.5"
-        at_once(app, "\x1bkopq")
-        await acted(app, pilot)
-        assert app.screen.query_one(TextArea).text.startswith("pq")
+    at_once(app, "a0.5")
+    await acted(app, pilot)
+    assert app.screen.query_one("#exercise-answer", Input).value == "0.5"
+    at_once(app, "\x1bkopq")
+    await acted(app, pilot)
+    assert app.screen.query_one(TextArea).text.startswith("pq")
 
 
 class Forgetful:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from textual.pilot import Pilot
 
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
@@ -347,30 +348,31 @@ async def test_the_fast_track_keeps_the_run_that_was_left(menu: Menu, engine: Fa
 # ── Opening ─────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.app(menu=True)
 async def test_enter_opens_the_lesson_under_the_cursor(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app(menu=True)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "enter")
-        assert isinstance(app.screen, LessonScreen)
-        assert "XOR" in text_of(app, "header")
+    await pilot.press("down", "enter")
+    assert isinstance(app.screen, LessonScreen)
+    assert "XOR" in text_of(app, "header")
     assert engine.kinds().count("OpenLesson") == 1
 
 
-async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(make_app: MakeApp) -> None:
-    app = make_app(menu=True)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("end", "enter")
-        assert isinstance(app.screen, MenuScreen)
-        assert "no Predict phase" in text_of(app, "status")
+@pytest.mark.app(menu=True)
+async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(
+    app: TutorApp, pilot: Pilot[None]
+) -> None:
+    await pilot.press("end", "enter")
+    assert isinstance(app.screen, MenuScreen)
+    assert "no Predict phase" in text_of(app, "status")
 
 
-async def test_going_back_without_an_open_lesson_says_what_to_do(make_app: MakeApp) -> None:
-    app = make_app(menu=True)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("escape")
-        assert "No lesson is open yet" in text_of(app, "status")
+@pytest.mark.app(menu=True)
+async def test_going_back_without_an_open_lesson_says_what_to_do(
+    app: TutorApp, pilot: Pilot[None]
+) -> None:
+    await pilot.press("escape")
+    assert "No lesson is open yet" in text_of(app, "status")
 
 
 @pytest.mark.parametrize(("key", "runs"), [("y", True), ("n", False), ("escape", False)])
@@ -395,31 +397,30 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
     assert engine.kinds().count("OpenLesson") == int(runs)
 
 
-async def test_the_text_of_a_lesson_can_be_viewed_before_it_is_trusted(make_app: MakeApp) -> None:
-    app = make_app(menu=True)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "down", "enter")
-        await pilot.press("v")
-        assert isinstance(app.screen, ViewText)
-        shown = [line.plain for line in app.screen.query_one("#source", LinesPane).lines]
-        assert "prose with [bold]brackets[/bold] and an escape ^[[31m" in shown
-        await pilot.press("escape")
-        assert isinstance(app.screen, AskTrust)
-
-
-async def test_q_quits_from_the_menu(make_app: MakeApp) -> None:
-    app = make_app(menu=True)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("q")
-        await come_true(lambda: not app.is_running)
-
-
-async def test_a_path_is_read_after_the_first_paint_and_opened(
-    make_app: MakeApp, engine: FakeEngine
+@pytest.mark.app(menu=True)
+async def test_the_text_of_a_lesson_can_be_viewed_before_it_is_trusted(
+    app: TutorApp, pilot: Pilot[None]
 ) -> None:
-    app = make_app(first=HEADLINES[1].path)
-    async with app.run_test(size=SMALL):
-        assert "XOR" in text_of(app, "header")
+    await pilot.press("down", "down", "enter")
+    await pilot.press("v")
+    assert isinstance(app.screen, ViewText)
+    shown = [line.plain for line in app.screen.query_one("#source", LinesPane).lines]
+    assert "prose with [bold]brackets[/bold] and an escape ^[[31m" in shown
+    await pilot.press("escape")
+    assert isinstance(app.screen, AskTrust)
+
+
+@pytest.mark.app(menu=True)
+async def test_q_quits_from_the_menu(app: TutorApp, pilot: Pilot[None]) -> None:
+    await pilot.press("q")
+    await come_true(lambda: not app.is_running)
+
+
+@pytest.mark.app(first=HEADLINES[1].path)
+async def test_a_path_is_read_after_the_first_paint_and_opened(
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+) -> None:
+    assert "XOR" in text_of(app, "header")
     assert engine.kinds().count("OpenLesson") == 1
 
 
@@ -433,13 +434,12 @@ async def test_a_path_that_is_no_lesson_ends_the_app_with_its_words(
     assert capsys.readouterr().err == "/lessons/none.md: there is no such file\n"
 
 
+@pytest.mark.app(first=HEADLINES[2].path)
 async def test_a_path_to_a_lesson_that_is_not_trusted_asks_and_then_shows_the_menu(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app(first=HEADLINES[2].path)
-    async with app.run_test(size=SMALL) as pilot:
-        assert isinstance(app.screen, AskTrust)
-        await pilot.press("n")
-        assert isinstance(app.screen, MenuScreen)
-        assert text_of(app, "status") == "far.md is not opened"
+    assert isinstance(app.screen, AskTrust)
+    await pilot.press("n")
+    assert isinstance(app.screen, MenuScreen)
+    assert text_of(app, "status") == "far.md is not opened"
     assert engine.kinds().count("OpenLesson") == 0

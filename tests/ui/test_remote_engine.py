@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from tests.ui.conftest import LARGE, SMALL, MakeApp, settled, text_of
 from tests.ui.fake_engine import FakeEngine
@@ -29,14 +30,14 @@ def help_text(app: TutorApp) -> str:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_the_header_names_the_machine(make_app: MakeApp, size: tuple[int, int]) -> None:
-    app = make_app()
-    async with app.run_test(size=size) as pilot:
-        assert "cpu on far-machine" in text_of(app, "header")
-        for key in ("c", "m", "M"):  # comparison, menu, map
-            await pilot.press(key)
-            await settled(pilot)
-            assert "on far-machine" in text_of(app, "header")
+async def test_the_header_names_the_machine(
+    app: TutorApp, pilot: Pilot[None], size: tuple[int, int]
+) -> None:
+    assert "cpu on far-machine" in text_of(app, "header")
+    for key in ("c", "m", "M"):  # comparison, menu, map
+        await pilot.press(key)
+        await settled(pilot)
+        assert "on far-machine" in text_of(app, "header")
 
 
 async def test_a_long_name_of_the_machine_leaves_room_in_the_header(
@@ -51,74 +52,67 @@ async def test_a_long_name_of_the_machine_leaves_room_in_the_header(
 
 
 async def test_a_lost_connection_leaves_the_screen_and_names_the_key(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "space")
-        assert RECONNECT.label not in text_of(app, "footer")
-        engine.lose()
-        await settled(pilot)
-        numbers = text_of(app, "numbers")
-        assert HOST in text_of(app, "status")
-        assert f"{RECONNECT.key_label} " in text_of(app, "status")
-        assert f"{RECONNECT.key_label} {RECONNECT.label}" in text_of(app, "footer")
-        await pilot.press(RECONNECT.keys[0])
-        await settled(pilot)
-        assert engine.reconnected == 1
-        assert RECONNECT.label not in text_of(app, "footer")
-        assert text_of(app, "numbers") == numbers
-        assert "epoch 2" in text_of(app, "status")
-        assert isinstance(engine.sent[-1], Inspect), "the new process does not know what is seen"
-        await pilot.press("space")
-        assert isinstance(engine.sent[-1], StepPhase)
+    await pilot.press("s", "space")
+    assert RECONNECT.label not in text_of(app, "footer")
+    engine.lose()
+    await settled(pilot)
+    numbers = text_of(app, "numbers")
+    assert HOST in text_of(app, "status")
+    assert f"{RECONNECT.key_label} " in text_of(app, "status")
+    assert f"{RECONNECT.key_label} {RECONNECT.label}" in text_of(app, "footer")
+    await pilot.press(RECONNECT.keys[0])
+    await settled(pilot)
+    assert engine.reconnected == 1
+    assert RECONNECT.label not in text_of(app, "footer")
+    assert text_of(app, "numbers") == numbers
+    assert "epoch 2" in text_of(app, "status")
+    assert isinstance(engine.sent[-1], Inspect), "the new process does not know what is seen"
+    await pilot.press("space")
+    assert isinstance(engine.sent[-1], StepPhase)
 
 
 async def test_while_the_connection_is_lost_no_screen_opens_that_needs_it(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        engine.lose()
+    engine.lose()
+    await settled(pilot)
+    for key in ("c", "!", "x", RECONNECT.keys[0]):
+        assert f"{RECONNECT.key_label} " in text_of(app, "status"), key
+        await pilot.press(key)
         await settled(pilot)
-        for key in ("c", "!", "x", RECONNECT.keys[0]):
-            assert f"{RECONNECT.key_label} " in text_of(app, "status"), key
-            await pilot.press(key)
-            await settled(pilot)
-        assert engine.reconnected == 1
+    assert engine.reconnected == 1
 
 
+@pytest.mark.app(size=LARGE)
 async def test_a_connection_that_can_not_be_made_is_told_and_may_be_tried_again(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=LARGE) as pilot:
-        engine.refuses_connection = "no route to it"
-        engine.lose()
-        await settled(pilot)
-        await pilot.press("C")
-        assert "no route to it" in text_of(app, "status")
-        engine.refuses_connection = ""
-        await pilot.press("C")
-        await settled(pilot)
-        assert engine.reconnected == 2
-        assert RECONNECT.label not in text_of(app, "footer")
+    engine.refuses_connection = "no route to it"
+    engine.lose()
+    await settled(pilot)
+    await pilot.press("C")
+    assert "no route to it" in text_of(app, "status")
+    engine.refuses_connection = ""
+    await pilot.press("C")
+    await settled(pilot)
+    assert engine.reconnected == 2
+    assert RECONNECT.label not in text_of(app, "footer")
 
 
 async def test_a_lesson_that_is_refused_for_a_lost_connection_is_not_opened_otherwise(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s")
-        engine.lose()
+    await pilot.press("s")
+    engine.lose()
+    await settled(pilot)
+    for key in ("n", "p"):
+        before = sum(isinstance(c, OpenLesson) for c in engine.sent)
+        await pilot.press(key)
         await settled(pilot)
-        for key in ("n", "p"):
-            before = sum(isinstance(c, OpenLesson) for c in engine.sent)
-            await pilot.press(key)
-            await settled(pilot)
-            assert sum(isinstance(c, OpenLesson) for c in engine.sent) <= before + 1
-            assert HOST in text_of(app, "status")
+        assert sum(isinstance(c, OpenLesson) for c in engine.sent) <= before + 1
+        assert HOST in text_of(app, "status")
 
 
 async def test_only_where_the_engine_is_elsewhere_can_it_be_connected_to(

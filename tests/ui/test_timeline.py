@@ -1,6 +1,7 @@
 """The timeline and the list of runs, as keys and text on a screen."""
 
 import pytest
+from textual.pilot import Pilot
 
 from tutor.protocol.commands import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
 from tutor.protocol.frame import Element
@@ -8,7 +9,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.lists import RunsPane, RunsScreen
 
-from .conftest import LARGE, SMALL, MakeApp
+from .conftest import LARGE, SMALL
 from .fake_engine import FakeEngine
 
 
@@ -23,140 +24,116 @@ def text_of(app: TutorApp) -> str:
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(
-    make_app: MakeApp, engine: FakeEngine, size: tuple[int, int]
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine, size: tuple[int, int]
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=size) as pilot:
-        await pilot.press("s", "s", "s", "t", "left", "left")
-        assert seeks(engine) == [(2, None), (1, None)]
-        assert "epoch 1 of 3" in text_of(app)
-        await pilot.press("end", "home", "right")
-        assert seeks(engine)[2:] == [(3, None), (0, None), (1, None)]
+    await pilot.press("s", "s", "s", "t", "left", "left")
+    assert seeks(engine) == [(2, None), (1, None)]
+    assert "epoch 1 of 3" in text_of(app)
+    await pilot.press("end", "home", "right")
+    assert seeks(engine)[2:] == [(3, None), (0, None), (1, None)]
 
 
 @pytest.mark.parametrize("key", ["left", "right", "home", "end", "pageup", "pagedown"])
 async def test_at_the_only_epoch_every_key_names_it(
-    make_app: MakeApp, engine: FakeEngine, key: str
+    pilot: Pilot[None], engine: FakeEngine, key: str
 ) -> None:
     """An epoch that is no number would end the engine's process."""
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("t", key)
-        assert seeks(engine) == [(0, None)]
+    await pilot.press("t", key)
+    assert seeks(engine) == [(0, None)]
 
 
 async def test_arrows_up_and_down_go_from_phase_to_phase_but_not_beyond_the_run(
-    make_app: MakeApp, engine: FakeEngine
+    pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "s", "t")
-        before = engine.kinds().count("StepPhase")
-        await pilot.press("down")
-        assert engine.kinds().count("StepPhase") == before
-        await pilot.press("up", "up", "down")
-        assert engine.kinds()[-3:] == ["BackPhase", "BackPhase", "StepPhase"]
+    await pilot.press("s", "s", "t")
+    before = engine.kinds().count("StepPhase")
+    await pilot.press("down")
+    assert engine.kinds().count("StepPhase") == before
+    await pilot.press("up", "up", "down")
+    assert engine.kinds()[-3:] == ["BackPhase", "BackPhase", "StepPhase"]
 
 
 async def test_escape_goes_back_to_where_it_began_and_enter_stays(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "s", "space", "t", "left", "escape")
-        assert seeks(engine)[-1] == (3, 1)
-        assert not app.screen.query_one(Timeline).display
-        await pilot.press("t", "home", "enter")
-        assert engine.at.epoch == 0
-        assert not app.screen.query_one(Timeline).display
-        assert engine.stopped == 0
+    await pilot.press("s", "s", "space", "t", "left", "escape")
+    assert seeks(engine)[-1] == (3, 1)
+    assert not app.screen.query_one(Timeline).display
+    await pilot.press("t", "home", "enter")
+    assert engine.at.epoch == 0
+    assert not app.screen.query_one(Timeline).display
+    assert engine.stopped == 0
 
 
 async def test_wishes_that_come_faster_than_the_run_can_be_played_are_dropped_but_the_last(
-    make_app: MakeApp, engine: FakeEngine
+    pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "s", "s", "s", "s", "t")
-        engine.holds = True
-        await pilot.press("left", "left", "left", "left")
-        assert seeks(engine) == [(4, None)]
-        engine.release()
-        await pilot.pause()
-        assert seeks(engine) == [(4, None), (1, None)]
+    await pilot.press("s", "s", "s", "s", "s", "t")
+    engine.holds = True
+    await pilot.press("left", "left", "left", "left")
+    assert seeks(engine) == [(4, None)]
+    engine.release()
+    await pilot.pause()
+    assert seeks(engine) == [(4, None), (1, None)]
 
 
-async def test_j_jumps_into_a_phase(make_app: MakeApp, engine: FakeEngine) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "s", "s", "j", *"2 loss", "enter")
-        assert seeks(engine) == [(2, 2)]
+async def test_j_jumps_into_a_phase(pilot: Pilot[None], engine: FakeEngine) -> None:
+    await pilot.press("s", "s", "s", "j", *"2 loss", "enter")
+    assert seeks(engine) == [(2, 2)]
 
 
-async def test_w_sets_a_number_of_a_parameter(make_app: MakeApp, engine: FakeEngine) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "w", *"1.5", "enter")
-        assert SetElement(element=Element("w", (), 1.5)) in engine.sent
+async def test_w_sets_a_number_of_a_parameter(pilot: Pilot[None], engine: FakeEngine) -> None:
+    await pilot.press("s", "w", *"1.5", "enter")
+    assert SetElement(element=Element("w", (), 1.5)) in engine.sent
 
 
-async def test_capital_s_draws_a_new_seed(make_app: MakeApp, engine: FakeEngine) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "S")
-        assert engine.sent[-1] == Restart(new_seed=True)
+async def test_capital_s_draws_a_new_seed(pilot: Pilot[None], engine: FakeEngine) -> None:
+    await pilot.press("s", "S")
+    assert engine.sent[-1] == Restart(new_seed=True)
 
 
 async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "f", "F")
-        assert any(isinstance(c, Fork) for c in engine.sent)
-        assert isinstance(app.screen, RunsScreen)
-        pane = app.screen.query_one(RunsPane)
-        assert [run.name for run in pane.runs] == ["A", "B"]
-        assert pane.lines[1].plain.startswith("▶ A")
-        assert pane.lines[1].plain.rstrip().endswith("this run")
-        await pilot.press("down", "n", *"slow", "enter")
-        assert RenameRun(name="B", new="slow") in engine.sent, "typing replaces the name"
-        assert pane.lines[2].plain.startswith("▶ B slow")
-        await pilot.press("d")
-        assert DeleteRun(name="slow") not in engine.sent, "it asks once more"
-        await pilot.press("d")
-        assert DeleteRun(name="slow") in engine.sent
-        assert [run.name for run in pane.runs] == ["A"]
-        await pilot.press("escape")
-        assert not isinstance(app.screen, RunsScreen)
+    await pilot.press("s", "f", "F")
+    assert any(isinstance(c, Fork) for c in engine.sent)
+    assert isinstance(app.screen, RunsScreen)
+    pane = app.screen.query_one(RunsPane)
+    assert [run.name for run in pane.runs] == ["A", "B"]
+    assert pane.lines[1].plain.startswith("▶ A")
+    assert pane.lines[1].plain.rstrip().endswith("this run")
+    await pilot.press("down", "n", *"slow", "enter")
+    assert RenameRun(name="B", new="slow") in engine.sent, "typing replaces the name"
+    assert pane.lines[2].plain.startswith("▶ B slow")
+    await pilot.press("d")
+    assert DeleteRun(name="slow") not in engine.sent, "it asks once more"
+    await pilot.press("d")
+    assert DeleteRun(name="slow") in engine.sent
+    assert [run.name for run in pane.runs] == ["A"]
+    await pilot.press("escape")
+    assert not isinstance(app.screen, RunsScreen)
 
 
 async def test_enter_in_the_list_goes_on_with_another_run(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "f", "F", "down", "enter")
-        assert SelectRun(name="B") in engine.sent
-        assert not isinstance(app.screen, RunsScreen)
+    await pilot.press("s", "f", "F", "down", "enter")
+    assert SelectRun(name="B") in engine.sent
+    assert not isinstance(app.screen, RunsScreen)
 
 
 async def test_a_run_that_is_kept_is_compared_with_at_once(
-    make_app: MakeApp, engine: FakeEngine
+    app: TutorApp, pilot: Pilot[None]
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "f")
-        assert app.session.inspected.then == "B"
+    await pilot.press("s", "f")
+    assert app.session.inspected.then == "B"
 
 
 async def test_an_event_that_comes_while_the_app_ends_does_not_look_for_the_list_of_runs(
-    make_app: MakeApp,
+    app: TutorApp, pilot: Pilot[None]
 ) -> None:
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "F")
-        screen = app.screen
-        assert isinstance(screen, RunsScreen)
-        await screen.query("*").remove()
-        screen.update_from_session()
+    await pilot.press("s", "F")
+    screen = app.screen
+    assert isinstance(screen, RunsScreen)
+    await screen.query("*").remove()
+    screen.update_from_session()
