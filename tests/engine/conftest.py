@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests import shipped as lessons
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import client, process
@@ -20,7 +21,7 @@ from tutor.engine.server import Server
 from tutor.engine.streams import Interrupts
 from tutor.lesson.document import parse
 from tutor.protocol.commands import Command, FramePainted, Inspect, OpenLesson
-from tutor.protocol.events import Event, FrameShown, ProcessEnded
+from tutor.protocol.events import Event, FrameShown, OutputPrinted, ProcessEnded
 
 E = TypeVar("E", bound=Event)
 
@@ -61,6 +62,18 @@ class Conversation:
     def open(self, front: str = FRONT, **phases: str) -> Event:
         """Open a lesson made of phases given by name."""
         return self.ask(OpenLesson(lesson=parse(lesson_text(front, **phases), Path("test.md"))))
+
+    def open_shipped(self, slug: str, mode: str) -> FrameShown:
+        """Open a shipped lesson."""
+        return self.shown(OpenLesson(lesson=lessons.lesson(slug), mode=mode))
+
+    def printed(self) -> list[OutputPrinted]:
+        """What the lesson has printed, as far as it was heard."""
+        return [event for event in self.heard if isinstance(event, OutputPrinted)]
+
+    def printed_text(self) -> str:
+        """The same as one text."""
+        return "".join(event.text for event in self.printed())
 
     def shown(self, command: Command) -> FrameShown:
         """The answer to a command that must succeed."""

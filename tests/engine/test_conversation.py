@@ -28,10 +28,6 @@ from tutor.protocol.events import CommandRefused, FrameShown, event_from_line
 from tutor.protocol.frame import Remark
 
 
-def open_shipped(engine: Conversation, slug: str, mode: str) -> FrameShown:
-    return engine.shown(OpenLesson(lesson=lessons.lesson(slug), mode=mode))
-
-
 def test_nothing_can_be_done_before_a_lesson_is_open() -> None:
     server, out = server_here()
     commands = (Inspect(columns=10), EvaluateExpressions(expressions=("1",)), FindLocalGradients())
@@ -43,7 +39,7 @@ def test_nothing_can_be_done_before_a_lesson_is_open() -> None:
 
 
 def test_a_learner_steps_forward_and_back(engine: Conversation) -> None:
-    start = open_shipped(engine, "line-through-origin", "autograd")
+    start = engine.open_shipped("line-through-origin", "autograd")
     assert start.frame.phase == "Setup"
     first = engine.shown(StepPhase())
     second = engine.shown(StepPhase())
@@ -55,7 +51,7 @@ def test_a_learner_steps_forward_and_back(engine: Conversation) -> None:
 
 
 def test_a_run_reaches_its_end_and_the_published_figure(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "autograd")
+    engine.open_shipped("thermometer", "autograd")
     shown = engine.shown(RunTo(epoch=5000))
     assert f"{shown.frame.loss.data[0]:.6f}" == "2.927647"
     assert shown.target is None
@@ -63,7 +59,7 @@ def test_a_run_reaches_its_end_and_the_published_figure(engine: Conversation) ->
 
 
 def test_frames_come_while_a_run_is_on_and_a_pause_ends_it(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "autograd")
+    engine.open_shipped("thermometer", "autograd")
     number = engine.client.send(RunTo(epoch=10**7))
     seen = [engine.wait_for(FrameShown) for _ in range(3)]
     assert all(shown.target == 10**7 and shown.rate > 0 for shown in seen)
@@ -77,7 +73,7 @@ def test_frames_come_while_a_run_is_on_and_a_pause_ends_it(engine: Conversation)
 
 
 def test_an_answer_needs_no_receipt_for_frames_to_come(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "manual")
+    engine.open_shipped("thermometer", "manual")
     engine.client.send(StepPhase())
     engine.client.send(RunTo(epoch=10**7))
     assert engine.events.get(timeout=PATIENCE).answers, "the step"
@@ -97,7 +93,7 @@ def test_no_frame_is_sent_before_the_last_was_taken(engine: Conversation, tmp_pa
 
 
 def test_settings_change_while_a_run_goes_on(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "autograd")
+    engine.open_shipped("thermometer", "autograd")
     running = engine.client.send(RunTo(epoch=10**7))
     engine.wait_for(FrameShown)
     changed = engine.shown(SetLearningRate(value=0.005))
@@ -110,7 +106,7 @@ def test_settings_change_while_a_run_goes_on(engine: Conversation) -> None:
 
 
 def test_a_step_in_the_middle_of_a_run_ends_it_and_is_done(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "autograd")
+    engine.open_shipped("thermometer", "autograd")
     running = engine.client.send(RunTo(epoch=10**7))
     engine.wait_for(FrameShown)
     stepping = engine.client.send(StepPhase())
@@ -123,7 +119,7 @@ def test_a_step_in_the_middle_of_a_run_ends_it_and_is_done(engine: Conversation)
 
 
 def test_jumping_goes_forward_by_training_and_back_by_memory(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "autograd")
+    engine.open_shipped("thermometer", "autograd")
     far = engine.shown(Seek(epoch=400))
     near = engine.shown(Seek(epoch=37))
     assert near.furthest == 400
@@ -132,7 +128,7 @@ def test_jumping_goes_forward_by_training_and_back_by_memory(engine: Conversatio
 
 
 def test_the_plot_has_as_many_points_as_it_has_columns(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "manual")
+    engine.open_shipped("thermometer", "manual")
     engine.ask(Inspect(columns=0))
     assert engine.shown(RunTo(epoch=1000)).curve is None
     curve = engine.shown(Inspect(columns=50)).curve
@@ -143,7 +139,7 @@ def test_the_plot_has_as_many_points_as_it_has_columns(engine: Conversation) -> 
 
 
 def test_a_missing_device_is_refused_with_those_that_are_there(engine: Conversation) -> None:
-    before = open_shipped(engine, "xor", "model")
+    before = engine.open_shipped("xor", "model")
     answer = engine.ask(Switch(device="cuda:7"))
     assert isinstance(answer, CommandRefused)
     assert answer.note == Remark("no_device", {"device": "cuda:7", "available": ["cpu"]})
@@ -151,7 +147,7 @@ def test_a_missing_device_is_refused_with_those_that_are_there(engine: Conversat
 
 
 def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
-    opened = open_shipped(engine, "xor", "manual")
+    opened = engine.open_shipped("xor", "manual")
     engine.shown(RunTo(epoch=5))
     engine.shown(Switch(mode="autograd"))
     there = engine.shown(StepPhase())
@@ -169,7 +165,7 @@ def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
 
 
 def test_a_run_pauses_where_it_diverges_and_goes_on_if_asked_again(engine: Conversation) -> None:
-    open_shipped(engine, "thermometer", "autograd")
+    engine.open_shipped("thermometer", "autograd")
     engine.shown(SetLearningRate(value=1.0))
     paused = engine.shown(RunTo(epoch=10**6))
     assert paused.frame.diverged

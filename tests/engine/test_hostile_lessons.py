@@ -11,7 +11,7 @@ from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client, supervisor
 from tutor.protocol.commands import BackEpoch, BackPhase, Restart, Seek, StepEpoch, StepPhase
-from tutor.protocol.events import FrameShown, LessonFailed, OutputPrinted, ProcessEnded, StoppedAt
+from tutor.protocol.events import FrameShown, LessonFailed, ProcessEnded, StoppedAt
 from tutor.protocol.frame import Remark
 
 AS_IN_THE_APP = client.INTERRUPT_SECONDS
@@ -101,8 +101,7 @@ for status in pathlib.Path('/proc/self/task').glob('*/status'):
     mask = int(status.read_text().split('SigBlk:')[1].split()[0], 16)
     print(mask >> (signal.SIGINT - 1) & 1)"""
     )
-    printed = "".join(event.text for event in engine.heard if isinstance(event, OutputPrinted))
-    states = printed.split()
+    states = engine.printed_text().split()
     assert len(states) > 2
     assert states.count("0") == 1
 
@@ -139,10 +138,10 @@ def test_printing_is_passed_on_and_a_flood_is_cut(engine: Conversation) -> None:
         Setup=SETUP + "\nprint('[bold]hello\\x1b[31m')",
         Predict="import os\nprint('x' * 10**6)\nos.write(2, b'from C\\n')\ny_pred = w * x",
     )
-    printed = [e for e in engine.heard if isinstance(e, OutputPrinted)]
+    printed = engine.printed()
     assert printed[-1].text == "[bold]hello\x1b[31m\n", "passed on raw: the screen makes it safe"
     engine.shown(StepPhase())
-    flood = [e for e in engine.heard if isinstance(e, OutputPrinted)][1:]
+    flood = engine.printed()[1:]
     assert sum(len(e.text) for e in flood) < 100_000
     assert sum(e.left_out + len(e.text) for e in flood) == 10**6 + len("\nfrom C\n")
     assert flood[-1].text.endswith("x\nfrom C\n")
@@ -157,7 +156,7 @@ def test_who_has_lost_what_it_prints_on_prints_again_in_the_next_run(
     assert isinstance(engine.ask(StepPhase()), FrameShown)
     engine.heard.clear()
     engine.open(Setup=SETUP + "\nprint('ŷ is there', flush=True)")
-    assert [e.text for e in engine.heard if isinstance(e, OutputPrinted)] == ["ŷ is there\n"]
+    assert [e.text for e in engine.printed()] == ["ŷ is there\n"]
 
 
 def test_an_exception_that_says_more_than_anybody_reads_is_cut(engine: Conversation) -> None:
@@ -175,4 +174,4 @@ def test_going_back_prints_nothing_again(engine: Conversation) -> None:
     engine.heard.clear()
     engine.shown(BackEpoch())
     engine.shown(Seek(epoch=2))
-    assert not [e for e in engine.heard if isinstance(e, OutputPrinted)]
+    assert not engine.printed()

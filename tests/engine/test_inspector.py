@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import shipped as lessons
 from tests.engine.conftest import Conversation
 from tutor.protocol.commands import (
     BackEpoch,
@@ -15,7 +14,6 @@ from tutor.protocol.commands import (
     DeleteRun,
     Fork,
     Inspect,
-    OpenLesson,
     Pause,
     RenameRun,
     Reseed,
@@ -41,10 +39,6 @@ from tutor.protocol.frame import Element, Remark
 from tutor.protocol.inspections import DataPicture, PlanePicture, SlopePicture
 
 
-def open_shipped(engine: Conversation, slug: str, mode: str) -> FrameShown:
-    return engine.shown(OpenLesson(lesson=lessons.lesson(slug), mode=mode))
-
-
 def seen_with(engine: Conversation, part: str) -> InspectionReady:
     """The next InspectionReady that has this part."""
     while True:
@@ -54,7 +48,7 @@ def seen_with(engine: Conversation, part: str) -> InspectionReady:
 
 
 def test_the_facts_of_a_name_follow_the_run(engine: Conversation) -> None:
-    open_shipped(engine, "line-through-origin", "autograd")
+    engine.open_shipped("line-through-origin", "autograd")
     engine.shown(Inspect(name="w"))
     facts = seen_with(engine, "facts").facts
     assert facts is not None
@@ -70,7 +64,7 @@ def test_the_facts_of_a_name_follow_the_run(engine: Conversation) -> None:
 
 
 def test_each_plot_is_computed_in_the_child(engine: Conversation) -> None:
-    open_shipped(engine, "line-through-origin", "autograd")
+    engine.open_shipped("line-through-origin", "autograd")
     for _ in range(3):
         engine.shown(StepPhase())
     engine.shown(Inspect(picture="landscape"))
@@ -82,13 +76,13 @@ def test_each_plot_is_computed_in_the_child(engine: Conversation) -> None:
     data = seen_with(engine, "picture").picture
     assert isinstance(data, DataPicture)
     assert data.targets == (2.0, 4.0, 6.0, 8.0)
-    open_shipped(engine, "xor", "model")
+    engine.open_shipped("xor", "model")
     engine.shown(Inspect(picture="plane"))
     assert isinstance(seen_with(engine, "picture").picture, PlanePicture)
 
 
 def test_the_graph_and_the_comparison_belong_to_the_step_at_hand(engine: Conversation) -> None:
-    open_shipped(engine, "sum-or-mean", "autograd")
+    engine.open_shipped("sum-or-mean", "autograd")
     engine.shown(StepPhase())
     engine.shown(Inspect(graph=True, compare=True))
     seen = seen_with(engine, "graph")
@@ -106,7 +100,7 @@ def test_the_graph_and_the_comparison_belong_to_the_step_at_hand(engine: Convers
 
 def test_looking_changes_nothing_in_the_run(engine: Conversation) -> None:
     def run_looking_at(look: Inspect) -> list[object]:
-        open_shipped(engine, "xor", "optimizer")
+        engine.open_shipped("xor", "optimizer")
         engine.shown(look)
         return [engine.shown(StepPhase()).frame for _ in range(9)]
 
@@ -117,7 +111,7 @@ def test_looking_changes_nothing_in_the_run(engine: Conversation) -> None:
 def test_a_change_in_the_past_keeps_the_run_as_it_was_and_shows_its_figures_beside(
     engine: Conversation,
 ) -> None:
-    open_shipped(engine, "line-through-origin", "autograd")
+    engine.open_shipped("line-through-origin", "autograd")
     engine.shown(Inspect(columns=40))
     then = engine.shown(RunTo(epoch=10)).frame
     engine.shown(Seek(epoch=5))
@@ -139,7 +133,7 @@ def test_a_change_in_the_past_keeps_the_run_as_it_was_and_shows_its_figures_besi
 
 
 def test_runs_are_renamed_and_deleted(engine: Conversation) -> None:
-    open_shipped(engine, "line-through-origin", "manual")
+    engine.open_shipped("line-through-origin", "manual")
     engine.shown(StepEpoch())
     engine.shown(Fork())
     assert {run.name for run in engine.shown(RenameRun(name="A", new="slow")).runs} == {"slow", "B"}
@@ -148,7 +142,7 @@ def test_runs_are_renamed_and_deleted(engine: Conversation) -> None:
 
 
 def test_a_parameter_takes_a_value_of_the_learners_own(engine: Conversation) -> None:
-    open_shipped(engine, "xor", "model")
+    engine.open_shipped("xor", "model")
     engine.shown(StepEpoch())
     shown = engine.shown(SetElement(element=Element("w1", (0, 1), -0.75)))
     assert shown.frame.values["w1"].data[1] == -0.75
@@ -159,7 +153,7 @@ def test_a_parameter_takes_a_value_of_the_learners_own(engine: Conversation) -> 
 
 
 def test_a_new_seed_is_drawn_and_shown(engine: Conversation) -> None:
-    opened = open_shipped(engine, "one-weight", "autograd")
+    opened = engine.open_shipped("one-weight", "autograd")
     engine.shown(StepEpoch())
     again = engine.shown(Restart(new_seed=True))
     assert again.frame.seed != opened.frame.seed
@@ -212,7 +206,7 @@ def test_what_an_epoch_prints_is_told_where_it_runs_again_in_silence(
 def test_the_figures_are_written_once_and_never_over_another_file(
     engine: Conversation, tmp_path: Path
 ) -> None:
-    open_shipped(engine, "line-through-origin", "manual")
+    engine.open_shipped("line-through-origin", "manual")
     engine.shown(RunTo(epoch=3))
     path = tmp_path / "figures.csv"
     assert isinstance(engine.ask(WriteSeries(path=str(path))), SeriesWritten)
@@ -240,7 +234,7 @@ def test_runs_that_are_kept_outlive_the_process_that_held_them(engine: Conversat
 
 
 def test_a_name_that_no_run_has_any_more_is_not_looked_for(engine: Conversation) -> None:
-    open_shipped(engine, "one-weight", "manual")
+    engine.open_shipped("one-weight", "manual")
     engine.shown(StepEpoch())
     engine.shown(Fork())
     engine.shown(Inspect(then="A"))

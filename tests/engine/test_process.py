@@ -91,6 +91,7 @@ WROTE = Remark("wrote_into_pipe", {"phase": ""})
         (f"echo {FORGED}; sleep 99", WROTE),
         ("while :; do printf 0123456789abcdef; done", WROTE),
         ("exec >&-; sleep 99", Remark("closed_pipe", {"phase": ""})),
+        ("exec >&- <&-; sleep 99", Remark("closed_pipe", {"phase": ""})),
         ("printf half", Remark("exited", {"status": 0, "phase": ""})),
         ("exec <&-; exit 3", Remark("exited", {"status": 3, "phase": ""})),
         ("kill -9 $$", Remark("killed", {"signal": "SIGKILL", "phase": ""})),
@@ -199,7 +200,7 @@ def started(kind: str, held: Path) -> str:
 
 KINDS = [
     "child",
-    pytest.param("session", marks=pytest.mark.skipif(not shutil.which("setsid"), reason="none")),
+    *(["session"] if shutil.which("setsid") else []),
     "forked twice",
     "forked twice, without an environment",
     "fork bomb",
@@ -210,8 +211,9 @@ on_linux = pytest.mark.skipif(
 
 
 @on_linux
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("end", ["exit 3", "kill -9 $$"])
+@pytest.mark.parametrize(
+    ("kind", "end"), [("child", "kill -9 $$"), *((kind, "exit 3") for kind in KINDS)]
+)
 def test_what_a_lesson_has_started_ends_with_its_process(
     shell_child: Make, held: Path, kind: str, end: str
 ) -> None:
@@ -263,22 +265,20 @@ client = EngineClient(("sh", "-c", sys.argv[1]))
 client.start(lambda event: isinstance(event, EngineReady) and client.send(StepPhase()))
 time.sleep(99)
 """
-BUSY = shlex.quote("import signal; signal.pthread_sigmask(0, range(1, 65)); sum(range(10**14))")
-"""In C code that never lets go."""
+_BUSY = shlex.quote("import signal; signal.pthread_sigmask(0, range(1, 65)); sum(range(10**14))")
+LESSONS = {"busy": f"exec {shlex.quote(sys.executable)} -c {_BUSY}", "stopped": "kill -STOP $$"}
+"""One is in C code that never lets go; the other stands still."""
 
 
 @on_linux
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "lesson",
-    [f"exec {shlex.quote(sys.executable)} -c {BUSY}", "kill -STOP $$"],
-    ids=["busy", "stopped"],
+    ("kind", "lesson"), [("child", "stopped"), *((kind, "busy") for kind in KINDS)]
 )
 def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
     held: Path, kind: str, lesson: str
 ) -> None:
     script = f"read taken; echo {READY}; read command; exec 9>{held}; "
-    script += f"{started(kind, held)} {lesson}"
+    script += f"{started(kind, held)} {LESSONS[lesson]}"
     app = subprocess.Popen((sys.executable, "-c", THE_APP, script), start_new_session=True)
     pipe = os.open(held, os.O_RDONLY)
     assert os.read(pipe, 5) == b"there"
@@ -286,14 +286,6 @@ def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
     app.wait()
     assert is_let_go(pipe)
     os.close(pipe)
-
-
-def test_the_pipe_of_a_lesson_is_its_own_alone(
-    shell_child: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
-    child = shell_child("exec >&- <&-; sleep 99")
-    assert child.ended().note.code == "closed_pipe"
 
 
 def test_to_ask_never_blocks_where_nobody_reads(shell_child: Make) -> None:

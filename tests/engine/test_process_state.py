@@ -13,7 +13,7 @@ from tests.engine.conftest import Conversation
 from tests.waiting import wait_until
 from tutor.engine import client
 from tutor.protocol.commands import Restart, RunTo, StepEpoch
-from tutor.protocol.events import FrameShown, LessonFailed, OutputPrinted, ProcessEnded
+from tutor.protocol.events import FrameShown, LessonFailed, ProcessEnded
 from tutor.protocol.frame import Remark
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\nimport os, sys\n"
@@ -41,7 +41,7 @@ def printed(engine: Conversation, expression: str) -> str:
     engine.heard.clear()
     answer = engine.open(Setup=f"{SETUP}print({expression})")
     assert isinstance(answer, FrameShown), answer
-    return "".join(event.text for event in engine.heard if isinstance(event, OutputPrinted))
+    return engine.printed_text()
 
 
 @pytest.mark.parametrize("leak", LEAKS)
@@ -61,8 +61,7 @@ def test_what_a_setup_sets_is_set_again_by_a_restart_and_not_before(engine: Conv
     )
     engine.heard.clear()
     assert engine.shown(Restart()).frame.values["w"].dtype == "float64"
-    said = "".join(event.text for event in engine.heard if isinstance(event, OutputPrinted))
-    assert said == "torch.float32\n"
+    assert engine.printed_text() == "torch.float32\n"
 
 
 def test_a_stop_inside_no_grad_leaves_autograd_as_it_was(
@@ -117,8 +116,7 @@ def test_a_restart_ends_the_threads_of_the_run_before(engine: Conversation) -> N
     engine.open(Setup=TICKING.format("time.sleep(0.01)") + count)
     engine.heard.clear()
     engine.shown(Restart())
-    said = "".join(event.text for event in engine.heard if isinstance(event, OutputPrinted))
-    assert said == "1\n"
+    assert engine.printed_text() == "1\n"
 
 
 STUBBORN = {

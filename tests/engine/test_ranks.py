@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import Conversation
-from tests.training.ranked import SHARDED, ranked_lesson
+from tests.training.ranked import SHARDED, followers, ranked_lesson
 from tests.waiting import wait_until
 from tutor.engine import supervisor
 from tutor.protocol.commands import BackPhase, OpenLesson, Restart, StepEpoch, StepPhase
-from tutor.protocol.events import FrameShown, LessonFailed, OutputPrinted, ProcessEnded
+from tutor.protocol.events import FrameShown, LessonFailed, ProcessEnded
 from tutor.protocol.frame import Position
 from tutor.training.rank_group import RANKS
-
-FOLLOWER = b"tutor.engine.follower"
 
 
 @pytest.fixture
@@ -28,18 +26,6 @@ def engine() -> Iterator[Conversation]:
     conversation = Conversation()
     yield conversation
     conversation.client.close()
-
-
-def followers() -> set[int]:
-    """The processes of other ranks below this one."""
-    found = set()
-    for pid in supervisor.descendants(os.getpid()):
-        try:
-            if FOLLOWER in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(pid)
-        except OSError:  # it has just ended
-            continue
-    return found
 
 
 def open_ranked(engine: Conversation, **phases: str) -> FrameShown:
@@ -54,8 +40,7 @@ def test_the_ranks_print_fail_start_again_and_end_with_the_engine(engine: Conver
     open_ranked(engine, Predict="print('predicts', rank)\n" + SHARDED["Predict"], Update=update)
     before = engine.shown(StepPhase())
     assert len(before.frame.ranks) == 1
-    printed = "".join(e.text for e in engine.heard if isinstance(e, OutputPrinted))
-    assert printed.splitlines() == ["predicts 0", "[rank 1] predicts 1"]
+    assert engine.printed_text().splitlines() == ["predicts 0", "[rank 1] predicts 1"]
     (pid,) = followers()
     os.kill(pid, signal.SIGKILL)
     failed = engine.ask(StepPhase())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from tests.training.conftest import FRONT, PLAIN
+from tutor.engine import supervisor
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.training.program import programs_of
+from tutor.training.rank_process import FOLLOWER
 from tutor.training.run import Run
 
 RANKED_FRONT = FRONT.replace("epochs: 10", "epochs: 10\nworkers: 2")
@@ -41,3 +45,13 @@ def ranked_lesson(front: str = SMALL_STEPS, **phases: str) -> Lesson:
 
 def ranked_run(front: str = SMALL_STEPS, **phases: str) -> Run:
     return Run(programs_of(ranked_lesson(front, **phases)))
+
+
+def followers() -> set[int]:
+    """The processes of other ranks below this one."""
+    found = set()
+    for pid in supervisor.descendants(os.getpid()):
+        with suppress(OSError):  # it has just ended
+            if FOLLOWER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+    return found

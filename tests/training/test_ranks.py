@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,15 @@ import pytest
 import torch
 
 from tests.training.conftest import keep_every_epoch, step_through
-from tests.training.ranked import SHARDED, SMALL_STEPS, THREE, ranked_lesson, ranked_run
+from tests.training.ranked import (
+    SHARDED,
+    SMALL_STEPS,
+    THREE,
+    followers,
+    ranked_lesson,
+    ranked_run,
+)
 from tests.waiting import wait_until
-from tutor.engine import supervisor
 from tutor.engine.lesson_commands import figures_writer
 from tutor.errors import RunError
 from tutor.export.code import ExportSettings
@@ -31,7 +36,6 @@ from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
 from tutor.training.rank_group import RANKS
-from tutor.training.rank_process import FOLLOWER
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 from tutor.training.series import readings
@@ -42,16 +46,6 @@ def _no_ranks_are_left() -> Iterator[None]:
     """The ranks are shared by the tests of this file: each loads PyTorch for seconds."""
     yield
     RANKS.end()
-
-
-def followers() -> set[int]:
-    """The processes of other ranks below this one."""
-    found = set()
-    for pid in supervisor.descendants(os.getpid()):
-        with suppress(OSError):  # it has just ended
-            if FOLLOWER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.add(pid)
-    return found
 
 
 def of_all(frame: Frame, name: str) -> list[tuple[float, ...]]:
