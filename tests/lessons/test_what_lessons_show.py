@@ -50,7 +50,7 @@ def test_every_phase_shows_live_values_and_a_reset_leaves_a_zero_or_none(path: P
             live = frame.boxed.get(frame.phase or "", {})
             assert live, (mode, frame.phase)
             assert [e for e, value in live.items() if value.dtype == "text"] == []
-            if frame.phase == "Reset" and frame.at.epoch > 1:
+            if (frame.phase, frame.at.epoch, frame.batch) == ("Reset", 2, 0):
                 (left,) = live.values()
                 assert left == NONE or set(left.data) == {0.0}
                 code = "".join(fence.code for fence in lesson.phase("Reset").fences(mode))
