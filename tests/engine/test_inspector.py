@@ -162,7 +162,10 @@ def test_a_new_seed_is_drawn_and_shown(engine: Conversation) -> None:
     engine.shown(Reseed())
 
 
-def test_a_long_way_back_is_told_of_and_can_be_broken_off(engine: Conversation) -> None:
+@pytest.mark.parametrize(("back", "target"), [(Seek(epoch=240), 240), (BackEpoch(), 249)])
+def test_a_long_way_back_is_told_of_and_can_be_broken_off(
+    engine: Conversation, back: Seek | BackEpoch, target: int
+) -> None:
     slow = "import time\ntime.sleep(0.002 if first else 0.2)\ny_pred = w * x"
     # A generator can't be copied: there are no keyframes, and every way back begins at Setup.
     setup = "x, w, odd = 1.0, 0.5, (i for i in range(9))\nimport sys"
@@ -171,16 +174,16 @@ def test_a_long_way_back_is_told_of_and_can_be_broken_off(engine: Conversation) 
     update = "w = w - learning_rate * dw"
     engine.open(Setup=setup, Predict=slow, Loss=loss, Gradient=gradient, Update=update, Reset="")
     engine.shown(RunTo(epoch=250))
-    number = engine.client.send(Seek(epoch=240))
+    number = engine.client.send(back)
     told = engine.wait_for(SeekAdvanced)
-    assert told.target == 240
-    assert 0 < told.epoch < 240
+    assert told.target == target
+    assert 0 < told.epoch < target
     while told.seconds_left is None:
         told = engine.wait_for(SeekAdvanced)
     assert told.seconds_left > 0
     engine.shown(Pause())
     stood = next(e for e in engine.heard if isinstance(e, FrameShown) and e.answers == number)
-    assert 0 < stood.frame.at.epoch < 240
+    assert 0 < stood.frame.at.epoch < target
     assert stood.furthest == 250, "nothing of the run is lost"
 
 

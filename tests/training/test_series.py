@@ -18,10 +18,10 @@ from tutor.training.run import Run
 from tutor.training.series import readings, write_series
 
 
-def printed(run: Run, epochs: int, every: int = 1) -> str:
+def printed(run: Run, epochs: int) -> str:
     out = io.StringIO()
     write = figures_writer("csv", out)
-    for reading in readings(run, epochs, every):
+    for reading in readings(run, epochs):
         write(reading)
     return out.getvalue()
 
@@ -35,8 +35,8 @@ def path(tmp_path: Path) -> Path:
 def test_it_is_what_tutor_run_prints(slug: str, mode: str, path: Path) -> None:
     run = shipped(slug, mode)
     run.run_to(7)
-    assert write_series(run, path, every=3)
-    assert path.read_text() == printed(shipped(slug, mode), 7, every=3)
+    assert write_series(run, path)
+    assert path.read_text() == printed(shipped(slug, mode), 7)
 
 
 def test_figures_for_people_are_fewer_the_longer_the_run_and_end_with_the_last() -> None:

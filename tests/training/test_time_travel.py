@@ -209,14 +209,6 @@ def test_a_seek_that_is_broken_off_stands_whole_where_it_came_to() -> None:
     assert run.seek(300) == end
 
 
-def test_a_record_that_is_taken_up_can_be_broken_off_too() -> None:
-    run = shipped("thermometer", "manual")
-    run.run_to(500)
-    taken = Run.from_recipe(run.programs, run.recipe, Position(500, END), until=lambda: True)
-    assert taken.at.epoch < 500
-    assert taken.run_to(500) == run.frame()
-
-
 def test_from_where_one_stands_a_seek_goes_on() -> None:
     run = shipped("thermometer", "autograd")
     run.run_to(300)
@@ -458,7 +450,7 @@ def test_a_long_run_thins_its_keyframes_out_to_its_budget_and_finds_every_epoch(
     frames = {e: run.run_to(e) for e in (10, 60, 150)}
     assert 10_000 < run.history.size <= 50_000
     assert {e: run.seek(e) for e in frames} == frames
-    assert run.history.copy(portable=True).epochs == run.history.epochs
+    assert run.history.copy().epochs == run.history.epochs
 
 
 def test_an_error_in_the_lesson_leaves_the_furthest_place_as_it_was(

@@ -115,9 +115,9 @@ def change_runs(runs: Runs, command: Command, until: Callable[[], bool]) -> Fram
         case StepEpoch():
             return runs.current.step_epoch()
         case BackPhase():
-            return runs.current.back()
+            return runs.current.back(until)
         case BackEpoch():
-            return runs.current.back_epoch()
+            return runs.current.back_epoch(until)
         case Restart(new_seed=new_seed):
             runs.restart(_new_seed(runs) if new_seed else None)
         case Switch():

@@ -209,14 +209,14 @@ class History:
         if not self._latest:
             self._waited = 0.0
 
-    def copy(self, *, portable: bool) -> History:
+    def copy(self) -> History:
         """The same for a run that is kept: smaller, and cutting one does not cut the other.
 
-        `portable`: only with the keyframes that can be restored in another namespace.
+        Its keyframes come along where all of them can be restored in another namespace.
         """
         new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.reached)
         new.budget, new.interval = KEPT_BYTES, self.interval
-        if not portable or all(k.snapshot.setup_namespace is None for k in self._keyframes):
+        if all(k.snapshot.setup_namespace is None for k in self._keyframes):
             new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]
             new._total, new._latest = self._total, self._latest[:]
             new._waited = self._waited

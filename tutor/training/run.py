@@ -83,12 +83,11 @@ class Run(RunState):
         recipe: RunRecipe,
         to: Position,
         quiet: Quiet = nullcontext,
-        until: Callable[[], bool] = never,
         *,
         history: History | None = None,
         turn: GeneratorOwner | None = None,
     ) -> Run:
-        """The run of this recipe, standing at `to` (or where `until` stopped it).
+        """The run of this recipe, standing at `to`.
 
         `history` is what is known of it already: its keyframes save running all of it again.
         """
@@ -98,7 +97,7 @@ class Run(RunState):
         with quiet():
             RunState.__init__(run, programs, recipe, quiet, history, turn)
         run._playback = Playback(run)
-        run._playback.replay(to, until)
+        run._playback.replay(to)
         return run
 
     # ── Where the run stands ────────────────────────────────────────────────────────

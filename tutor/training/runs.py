@@ -225,7 +225,7 @@ class Runs:
         gone = self._oldest_unnamed() if len(self._kept) + 1 >= MAX_RUNS else None
         run, at = self.current, at or self.current.at
         kept = self._as_kept(None)
-        kept.history = run.history.copy(portable=True)
+        kept.history = run.history.copy()
         frame = change()
         notes = [Remark("kept_as", {"name": self.name})]
         if gone is not None:

@@ -72,8 +72,6 @@ def write_series(
     path: Path,
     until: Callable[[], bool] = lambda: False,
     quiet: Quiet = nullcontext,
-    *,
-    every: int = 1,
 ) -> bool:
     """Write the figures of a run's whole epochs, up to where it stands, into a new csv file.
 
@@ -89,7 +87,7 @@ def write_series(
             table = SeriesTable(out, _columns(run))
             before = _before_changes(run, epochs, quiet, until)
             again = Run.from_recipe(run.programs, run.recipe, Position(0, 0), quiet)
-            for reading in readings(again, epochs, every):
+            for reading in readings(again, epochs):
                 table.write(before.get(reading.epoch, reading))
                 if reading.epoch < epochs and until():
                     raise _SeriesStopped
