@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Tutor
 from tutor.cli import lessons, main
-from tutor.wording.table import cut
+from tutor.wording.layout import cut
 
 LADDER = ("one-weight", "line-through-origin", "sum-or-mean")
 LADDER += ("twenty-points", "thermometer", "xor")

@@ -14,7 +14,7 @@ from tests.ui.fake_engine import Simulated
 from tutor.plain import cell_width
 from tutor.plain_mode.command_reader import help_lines, nearest, read
 from tutor.plain_mode.exercise_text import spoken_notice
-from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words, wrap
+from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
 from tutor.plain_mode.spoken_lesson import figure, spoken_value
 from tutor.plain_mode.spoken_text import (
@@ -26,6 +26,7 @@ from tutor.plain_mode.spoken_text import (
 )
 from tutor.protocol.frame import NONE, RankFigures, Value
 from tutor.session.run_view import Notice
+from tutor.wording.layout import wrap
 
 
 @pytest.mark.parametrize(

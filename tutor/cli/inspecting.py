@@ -29,8 +29,8 @@ from tutor.script.outline import Outline, loop_report
 from tutor.script.source import ScriptSource
 from tutor.wording.engine_notes import abort_text, note_text, place_text
 from tutor.wording.findings import finding_text, finding_values, report_text
+from tutor.wording.layout import columns
 from tutor.wording.number_format import counted
-from tutor.wording.table import columns
 
 SECONDS = 10.0
 """The time from the script's start to a loop's first batch, for all loops but the examined one."""

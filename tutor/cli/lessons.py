@@ -20,9 +20,9 @@ from tutor.lesson.library import Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import cell_width, json_text, one_line
 from tutor.wording.file_faults import lesson_fault_text
+from tutor.wording.layout import WIDEST, columns, cut, first_fitting, padded
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
-from tutor.wording.table import WIDEST, columns, cut, first_fitting, padded
 
 
 def trusted_lesson(name: str, *, trust_now: bool, language: str = ORIGINAL) -> Lesson:

@@ -21,8 +21,8 @@ from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import ScriptSource, modules_beside, read_script
 from tutor.session.journal import Journal, script_key
 from tutor.wording.file_faults import refusal_in_source, source_note_text
+from tutor.wording.layout import columns
 from tutor.wording.number_format import counted
-from tutor.wording.table import columns
 from tutor.wording.torch_errors import torch_error_of
 
 

@@ -1,8 +1,4 @@
-"""Writes lines of plain text, wrapped to the width of a terminal, without escape sequences.
-
-A row may also end between two characters of which one is wide, as in Chinese, but it does not begin
-with a closing mark or end with an opening one.
-"""
+"""Writes lines of plain text, wrapped to the width of a terminal, without escape sequences."""
 
 from __future__ import annotations
 
@@ -12,36 +8,7 @@ from dataclasses import dataclass
 from typing import TextIO, TypeAlias
 
 from tutor.plain import cell_width, plain
-from tutor.wording.table import HAS_WIDE, units
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Rows of at most `width` cells; a wider word is cut."""
-    rows: list[str] = []
-    row = ""
-    for unit in (found[0] for found in units(text)):
-        if row.strip() and cell_width(row + unit.rstrip()) > width:
-            rows.append(row.rstrip())
-            row = ""
-        row += unit
-        while cell_width(row.rstrip()) > width:
-            start = _fitting(row, width)
-            rows.append(start)
-            row = row[len(start) :]
-    return [*rows, row.rstrip()] if row.strip() else rows
-
-
-def is_wide(character: str) -> bool:
-    """Whether a character takes two cells, as in Chinese; an empty text does not."""
-    return bool(HAS_WIDE.match(character))
-
-
-def _fitting(text: str, width: int) -> str:
-    """The first characters that fit; at least one."""
-    end = 1
-    while end < len(text) and cell_width(text[: end + 1]) <= width:
-        end += 1
-    return text[:end]
+from tutor.wording.layout import wrap
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from tutor.formula.nodes import Formula
 from tutor.formula.words_patterns import without_values
 from tutor.lesson.markdown import MATH, parser
 from tutor.plain import plain
-from tutor.plain_mode.line_writer import Line, SpokenCode, in_words, is_wide
+from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
+from tutor.wording.layout import is_wide
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -21,7 +21,7 @@ from tutor.errors import FormulaError
 from tutor.plain import plain
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
-from tutor.wording.table import HAS_WIDE, units
+from tutor.wording.layout import HAS_WIDE, units
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -17,7 +17,7 @@ from tutor.ui import text_styles
 from tutor.ui.panes.graph_tree import Backward, GraphRow, below
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
-from tutor.wording.table import first_fitting
+from tutor.wording.layout import first_fitting
 
 GAP = 2
 WIDE, TIGHT = 3, 2

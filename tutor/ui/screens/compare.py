@@ -30,7 +30,7 @@ from tutor.wording.inspections import (
     gradient_standing,
     remarks_text,
 )
-from tutor.wording.table import GAP, aligned, first_fitting
+from tutor.wording.layout import GAP, aligned, first_fitting
 
 INDENT = "  "
 SEPARATOR = line((" · ", text_styles.DIM))

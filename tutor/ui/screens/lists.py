@@ -28,10 +28,10 @@ from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask, Question
 from tutor.ui.text_styles import line
 from tutor.wording.findings import finding_text, line_place, report_text
+from tutor.wording.layout import columns, first_fitting
 from tutor.wording.notices import notice_text
 from tutor.wording.number_format import number, setting
 from tutor.wording.parameter_input import read_run_name
-from tutor.wording.table import columns, first_fitting
 
 CURSOR = "▶ "
 """Before the chosen row, as in the menu."""

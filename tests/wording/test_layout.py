@@ -1,7 +1,7 @@
 """Tables of text: columns as wide as their cells, in the layout that there is room for."""
 
 from tutor.plain import cell_width
-from tutor.wording.table import WIDEST, columns, first_fitting
+from tutor.wording.layout import WIDEST, columns, first_fitting
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_the_last_one_widens_none() -> None:

@@ -1,4 +1,8 @@
-"""Text by its width in cells: tables with as much detail as fits, and where a row may end."""
+"""Text laid out by its width in cells: tables with as much detail as fits, and wrapped rows.
+
+A row may also end between two characters of which one is wide, as in Chinese, but it does not begin
+with a closing mark or end with an opening one.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,35 @@ HAS_WIDE = re.compile(f"[{_WIDE}]")
 def units(text: str) -> Iterator[re.Match[str]]:
     """The units that no row splits: a wide character or a word, with its marks; then blanks."""
     return re.finditer(_UNIT, text)  # compiled here: that takes milliseconds
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Rows of at most `width` cells; a wider word is cut."""
+    rows: list[str] = []
+    row = ""
+    for unit in (found[0] for found in units(text)):
+        if row.strip() and cell_width(row + unit.rstrip()) > width:
+            rows.append(row.rstrip())
+            row = ""
+        row += unit
+        while cell_width(row.rstrip()) > width:
+            start = _fitting(row, width)
+            rows.append(start)
+            row = row[len(start) :]
+    return [*rows, row.rstrip()] if row.strip() else rows
+
+
+def is_wide(character: str) -> bool:
+    """Whether a character takes two cells, as in Chinese; an empty text does not."""
+    return bool(HAS_WIDE.match(character))
+
+
+def _fitting(text: str, width: int) -> str:
+    """The first characters that fit; at least one."""
+    end = 1
+    while end < len(text) and cell_width(text[: end + 1]) <= width:
+        end += 1
+    return text[:end]
 
 
 def aligned(rows: Sequence[Sequence[str]], to_the_right: Collection[int] = ()) -> list[list[str]]:
