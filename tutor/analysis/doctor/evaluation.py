@@ -31,17 +31,11 @@ from tutor.analysis.doctor.rule import (
     number_at,
     place_of_extreme,
 )
-from tutor.analysis.doctor.torch_calls import CallRecorder, is_tutors
+from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, CallRecorder, is_tutors
 from tutor.analysis.graph_recorder import frame_within, tensors_in
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
 
-_COMPARING = frozenset(
-    {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
-    | {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "gaussian_nll_loss"}
-    | {"hinge_embedding_loss", "multi_margin_loss", "poisson_nll_loss"}
-)
-"""Loss functions: they compare an output with a target."""
 _DIFFERENCES = frozenset({"sub", "__sub__", "__rsub__", "rsub", "eq", "__eq__", "ne", "__ne__"})
 """Operations that compare, if the other operand is a tensor of the data."""
 _WAYS_BACK = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
@@ -187,7 +181,7 @@ class ForwardWatcher(TorchFunctionMode):
             not found and tensor.numel() > 1 and not tensor.requires_grad
             for tensor, found in zip(tensors, sources, strict=True)
         )
-        if name in _COMPARING or (is_difference and not self._open):
+        if name in LOSS_FUNCTIONS or (is_difference and not self._open):
             for forward in known:
                 forward.is_compared = True
 
@@ -384,9 +378,6 @@ class EvaluationRule(DoctorRule):
         node = found[0]
         assert isinstance(node, ast.Call)
         source = self.patient.source
-        parts = [*map(source.segment, node.args)]
-        parts += [f"{k.arg}={source.segment(k.value)}" for k in node.keywords]
-        code = f"{source.segment(node.func)}({', '.join(parts)}, training=self.training)"
         function = source.function_around(call.line)
         is_method = isinstance(function, ast.FunctionDef) and "self" in ast.unparse(function.args)
         yield DoctorFinding(
@@ -395,7 +386,7 @@ class EvaluationRule(DoctorRule):
             variable=ast.unparse(node.args[0]) if node.args else "",
             numbers={"dropped": call.probability, "wanted": 0.0},
             lesson=_LESSON,
-            fix=source.replaced(node, code) if is_method else None,
+            fix=source.called_with(node, more=["training=self.training"]) if is_method else None,
         )
 
     def _name_of(self, forward: Forward) -> str:

@@ -19,7 +19,7 @@ from tutor.analysis.doctor.rule import (
     norm_of,
     with_contents,
 )
-from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 
 MOST_NODES = 2_000
@@ -139,8 +139,6 @@ def _added(statement: ast.stmt, name: str) -> ast.expr | None:
     return None
 
 
-_COMPARING = ("sub", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cross_entropy",
-              "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")  # fmt: skip
 _WEIGHTS_AT: dict[str, int] = {"matmul": 1, "mm": 1, "mv": 1, "dot": 1, "linear": 1, "conv1d": 1,
                                "conv2d": 1, "conv3d": 1, "embedding": 1, "addmm": 2}  # fmt: skip
 """The position of the argument that is a weight, by call."""
@@ -196,7 +194,7 @@ class DataGradientRule(DoctorRule):
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """See which tensors are weights, which gradients are read, and how long a batch is."""
         for call in moment.calls:
-            if call.name in _COMPARING:
+            if call.name == "sub" or call.name in LOSS_FUNCTIONS:
                 both = [t for t in call.arguments[:2] if isinstance(t, torch.Tensor) and t.ndim]
                 self._lengths.update(t.shape[0] for t in both)
             elif call.name in _WEIGHTS_AT:
@@ -253,13 +251,10 @@ class DataGradientRule(DoctorRule):
         source = self.patient.source
         match place:
             case ast.Assign(value=ast.Call() as call):
-                keywords = [k for k in call.keywords if k.arg != "requires_grad"]
-                parts = [source.segment(a) for a in call.args]
-                parts += [f"{k.arg}={source.segment(k.value)}" for k in keywords]
                 is_method = isinstance(call.func, ast.Attribute)
                 if is_method and call.func.attr == "requires_grad_":  # type: ignore[attr-defined]
                     return source.replaced(call, source.segment(call.func.value))  # type: ignore[attr-defined]
-                return source.replaced(call, f"{source.segment(call.func)}({', '.join(parts)})")
+                return source.called_with(call, without="requires_grad")
             case ast.Assign(value=value):
                 return source.replaced(value, "False")
             case ast.Expr(value=ast.Call(func=func)):

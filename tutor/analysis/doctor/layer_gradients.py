@@ -335,6 +335,5 @@ def _asking(source: SourceCode, name: str) -> CodeFix | None:
         match value:
             case ast.Call(func=ast.Attribute(attr=attr), keywords=keywords) if attr in _MAKERS:
                 if all(keyword.arg != "requires_grad" for keyword in keywords):
-                    text = source.segment(value)
-                    return source.replaced(value, f"{text[:-1]}, requires_grad=True)")
+                    return source.called_with(value, more=["requires_grad=True"])
     return None

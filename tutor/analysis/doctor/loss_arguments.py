@@ -83,7 +83,7 @@ class LossArgumentsRule(DoctorRule):
         if node is not None:
             code = self.patient.source.segment
             arguments = [code(node.args[1]), code(node.args[0]), *map(code, node.args[2:])]
-            fix = self._rewritten(node, arguments)
+            fix = self.patient.source.called_with(node, arguments)
         return self._finding("loss_arguments_swapped", call, node, 0, numbers, fix)
 
     def _not_log_probabilities(
@@ -102,7 +102,7 @@ class LossArgumentsRule(DoctorRule):
             code = self.patient.source.segment
             first = code(node.args[0])
             logarithm = f"torch.log({first})" if is_probability else f"{first}.log_softmax(dim=1)"
-            fix = self._rewritten(node, [logarithm, *map(code, node.args[1:])])
+            fix = self.patient.source.called_with(node, [logarithm, *map(code, node.args[1:])])
         numbers: dict[str, Evidence] = {"sum": worst, "wanted": 1.0}
         yield self._finding("not_log_probabilities", call, node, 0, numbers, fix)
 
@@ -119,7 +119,7 @@ class LossArgumentsRule(DoctorRule):
         if node is not None and "cross_entropy" in ast.unparse(node.func):
             name = self.patient.source.segment(node.func)
             better = name.replace("cross_entropy", "binary_cross_entropy_with_logits")
-            fix = self._rewritten(node, [*map(self.patient.source.segment, node.args)], better)
+            fix = self.patient.source.called_with(node, name=better)
         numbers: dict[str, Evidence] = {"classes": 1, "loss": abs(loss)}
         yield self._finding("one_class", call, node, 0, numbers, fix)
 
@@ -139,7 +139,7 @@ class LossArgumentsRule(DoctorRule):
         node, fix = self._call_at(call), None
         if node is not None and ast.unparse(node.func).endswith("binary_cross_entropy"):
             name = self.patient.source.segment(node.func) + "_with_logits"
-            fix = self._rewritten(node, [*map(self.patient.source.segment, node.args)], name)
+            fix = self.patient.source.called_with(node, name=name)
         numbers: dict[str, Evidence] = {"given": outside, "least": 0, "most": 1}
         yield self._finding("not_probabilities", call, node, 0, numbers, fix)
 
@@ -154,7 +154,7 @@ class LossArgumentsRule(DoctorRule):
                 node.args[1], ast.Name | ast.Attribute | ast.Subscript | ast.Call
             )
             arguments[1] = (bare if is_closed else f"({bare})") + conversion
-            fix = self._rewritten(node, arguments)
+            fix = self.patient.source.called_with(node, arguments)
         numbers: dict[str, Evidence] = {
             "dtype": str(target.dtype).removeprefix("torch."),
             "wanted": "int64" if code == "targets_not_indices" else "float32",
@@ -200,16 +200,6 @@ class LossArgumentsRule(DoctorRule):
         ]
         named = [node for node in found if call.name in ast.unparse(node.func)]
         return next(iter(named or found), None)
-
-    def _rewritten(self, node: ast.Call, arguments: list[str], name: str = "") -> CodeFix:
-        """The call with other arguments, and the keywords as they are."""
-        source = self.patient.source
-        keywords = [
-            f"{k.arg}={source.segment(k.value)}" if k.arg else f"**{source.segment(k.value)}"
-            for k in node.keywords
-        ]
-        function = name or source.segment(node.func)
-        return source.replaced(node, f"{function}({', '.join([*arguments, *keywords])})")
 
     def _loss(self, call: TorchCall, given: torch.Tensor, target: torch.Tensor) -> float | None:
         """The loss with these arguments; None if they can't be."""

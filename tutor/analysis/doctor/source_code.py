@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tutor.lesson.model import SETUP, Fence, Lesson
 from tutor.protocol.inspections import CodeFix
@@ -122,6 +122,28 @@ class SourceCode:
         return CodeFix(
             line=first, end_line=last, code="\n".join(line.removeprefix(indent) for line in lines)
         )
+
+    def called_with(
+        self,
+        call: ast.Call,
+        arguments: Iterable[str] | None = None,
+        *,
+        name: str = "",
+        more: Iterable[str] = (),
+        without: str = "",
+    ) -> CodeFix:
+        """The fix that makes a call with other arguments, or by another name.
+
+        Keywords stay, but for the one it is to be `without`, and there may be `more`.
+        """
+        given = map(self.segment, call.args) if arguments is None else arguments
+        keywords = [
+            f"{k.arg}={self.segment(k.value)}" if k.arg else f"**{self.segment(k.value)}"
+            for k in call.keywords
+            if k.arg != without
+        ]
+        function = name or self.segment(call.func)
+        return self.replaced(call, f"{function}({', '.join([*given, *keywords, *more])})")
 
     def swapped(self, first: ast.stmt | None, second: ast.stmt | None) -> CodeFix | None:
         """The fix that swaps two statements; None unless one follows directly on the other."""

@@ -24,6 +24,13 @@ from tutor.training.time_limit import VALUE_OF
 ANNOUNCED = ("backward", "optimizer.step")
 """Calls that rules are told of just before and just after they are made."""
 
+LOSS_FUNCTIONS = frozenset(
+    {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+    | {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "gaussian_nll_loss"}
+    | {"hinge_embedding_loss", "multi_margin_loss", "poisson_nll_loss"}
+)
+"""Calls that compare an output with a target."""
+
 MOST_CALLS = 5_000
 """Calls of one step that are kept; a step that makes more is not looked at beyond them."""
 
