@@ -102,17 +102,10 @@ BUSY = "[signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; there(); sum(range(
 
 @pytest.mark.parametrize(
     "mischief",
-    [
-        BUSY,
-        "[os.fork() for _ in range(3)]; subprocess.Popen(['sleep', '77'], "
-        "start_new_session=True); there(); os.kill(os.getpid(), signal.SIGSTOP)",
-        "Slow(); os.kill(os.getpid(), signal.SIGSTOP)",
-    ],
-    ids=["busy", "stopped, with others", "in a finalizer"],
+    [BUSY, "Slow(); os.kill(os.getpid(), signal.SIGSTOP)"],
+    ids=["busy", "stopped, and in a finalizer"],
 )
-def test_ctrl_c_ends_it_with_all_that_it_has_started_and_names_the_line(
-    home: Path, mischief: str
-) -> None:
+def test_ctrl_c_ends_a_run_and_names_the_line(home: Path, mischief: str) -> None:
     path, line = hostile(home, mischief)
     status, rows, said = stopped(path, TUTOR, "run", presses=1, rows=2)
     assert status == 130
@@ -129,10 +122,25 @@ sys.exit(main())
 """
 
 
-def test_ctrl_c_twice_ends_what_is_deaf_to_it(home: Path) -> None:
+@pytest.mark.parametrize(
+    ("mischief", "presses"),
+    [
+        (
+            "[os.fork() for _ in range(3)]; subprocess.Popen(['sleep', '77'], "
+            "start_new_session=True); there(); os.kill(os.getpid(), signal.SIGSTOP)",
+            1,
+        ),
+        (BUSY, 2),
+    ],
+    ids=["stopped, with others", "deaf, pressed twice"],
+)
+def test_ctrl_c_ends_a_check_with_all_that_it_has_started(
+    home: Path, mischief: str, presses: int
+) -> None:
     path = home / "mine.md"
-    path.write_text(lesson_text(Predict=f"{SETUP.replace(TENSORS, '')}\n{BUSY}"))
-    status, _, said = stopped(path, sys.executable, "-c", WITHOUT_TORCH, "check", presses=2)
+    path.write_text(lesson_text(Predict=f"{SETUP.replace(TENSORS, '')}\n{mischief}"))
+    command = (sys.executable, "-c", WITHOUT_TORCH, "check")
+    status, _, said = stopped(path, *command, presses=presses)
     assert status == 130
     assert "Traceback" not in said
 
