@@ -22,7 +22,6 @@ from tutor.script.source import ScriptSource, modules_beside, read_script
 from tutor.session.journal import Journal, script_key
 from tutor.wording.file_faults import refusal_in_source, source_note_text
 from tutor.wording.layout import columns
-from tutor.wording.number_format import counted
 from tutor.wording.torch_errors import torch_error_of
 
 
@@ -42,11 +41,7 @@ def chosen_lesson(options: argparse.Namespace, journal: Journal | None = None) -
     for note in source.notes:
         warn(source_note_text(note, source))
     number = options.loop or _asked_loop(source, outline.loops, journal)
-    if not 0 < number <= len(outline.loops):
-        raise UsageError(
-            f"{source.path.name} has {counted(len(outline.loops), 'training loop')}: "
-            f"there is no --loop {number}"
-        )
+    check_loop(number, source, outline)
     chosen = ScriptOptions(
         loop=number,
         arguments=tuple(options.arguments),
@@ -76,6 +71,14 @@ def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
     if outline.refusal is not None:
         raise ScriptError(refusal_in_source(outline.refusal, source))
     return source, outline
+
+
+def check_loop(number: int, source: ScriptSource, outline: Outline) -> None:
+    """Raise UsageError if the script has no loop of this number."""
+    if not 0 < number <= len(outline.loops):
+        places = ", ".join(source.place(loop.line) for loop in outline.loops)
+        name = one_line(source.path.name)
+        raise UsageError(f"{name} has no loop {number}; its training loops begin at {places}")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.parsers import COMMANDS, is_script
 from tutor.cli.running import train, train_command
+from tutor.cli.scripts import check_loop, read_outline
 from tutor.cli.terminal import connect_as_asked, print_exactly, warn, word
 from tutor.engine.command_client import CommandClient
 from tutor.errors import ScriptError, UsageError
@@ -25,11 +26,7 @@ from tutor.lesson import document, library, trust
 from tutor.lesson.model import Lesson, LessonDiagnostics
 from tutor.plain import one_line
 from tutor.script.lesson_writer import lesson_from
-from tutor.script.loops import outline_of
-from tutor.script.outline import Outline
-from tutor.script.source import ScriptSource, read_script
 from tutor.session.session import KNOWN_DEVICES
-from tutor.wording.file_faults import refusal_in_source
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
 
@@ -126,8 +123,9 @@ def new_command(options: argparse.Namespace) -> int:
 
 def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
     """Write a lesson made from a script. Nothing of the script is run."""
-    source = read_script(options.script)
-    written = lesson_from(source, _outline(source, options.loop), options.loop, slug)
+    source, outline = read_outline(options.script)
+    check_loop(options.loop, source, outline)
+    written = lesson_from(source, outline, options.loop, slug)
     try:
         document.parse(written.text, path)
     except LessonDiagnostics as error:
@@ -144,18 +142,6 @@ def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
         place = one_line(source.place(written.left_out))
         print(f"Left out: what the script does behind its loop, from {place} on.")
     return 0
-
-
-def _outline(source: ScriptSource, number: int) -> Outline:
-    """The outline of a script that has a loop of this number. Raises ScriptError."""
-    outline = outline_of(source.text)
-    if outline.refusal is not None:
-        raise ScriptError(refusal_in_source(outline.refusal, source))
-    if not 0 < number <= len(outline.loops):
-        places = ", ".join(source.place(loop.line) for loop in outline.loops)
-        name = one_line(source.path.name)
-        raise UsageError(f"{name} has no loop {number}; its training loops begin at {places}")
-    return outline
 
 
 def _checked(slug: str) -> str:
