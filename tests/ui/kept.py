@@ -8,7 +8,7 @@ from tutor.lesson.library import Headline
 from tutor.protocol.frame import Change, Position, RunRecipe
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.ui.app import TutorApp
-from tutor.ui.panes.lessons import LessonsPane
+from tutor.ui.screens.lesson_list import LessonsPane
 
 from .lessons import headline, lesson
 

@@ -13,11 +13,10 @@ from tutor.protocol.commands import OpenLesson
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, matching
-from tutor.ui.panes.lessons import LessonsPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
-from tutor.ui.screens.lesson_list import MenuScreen
+from tutor.ui.screens.lesson_list import LessonsPane, MenuScreen
 
 from .conftest import LARGE, SMALL, MakeApp, come_true, open_lesson, settled, text_of
 from .exercises import CHOOSE, with_exercises

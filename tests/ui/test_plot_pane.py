@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from importlib import import_module
 from typing import get_args
 
 import msgspec
@@ -28,13 +27,6 @@ from .fake_engine import Simulated
 from .lessons import lesson
 
 COLUMNS = 80 - 2 - 7
-
-
-@pytest.mark.parametrize("kind", inspections.PICTURES)
-def test_every_kind_of_picture_has_a_module_that_draws_it(kind: str) -> None:
-    module = import_module(f"tutor.ui.plots.{kind}")
-    assert module.TITLE
-    assert callable(module.draw)
 
 
 def test_every_picture_is_of_a_kind() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture
-from tutor.ui.plots import data, landscape, loss, plane
+from tutor.ui.plots import data, landscape, loss
 from tutor.ui.plots.canvas import (
     Canvas,
     Drawing,
@@ -43,7 +43,7 @@ DRAWINGS: dict[str, Callable[[Sheet], Drawing]] = {
     "data": lambda sheet: data.draw(pictures.data(), sheet),
     "slope": lambda sheet: landscape.draw(pictures.slope(), sheet),
     "contour": lambda sheet: landscape.draw(pictures.contour(), sheet),
-    "plane": lambda sheet: plane.draw(pictures.plane(), sheet),
+    "plane": lambda sheet: data.draw(pictures.plane(), sheet),
 }
 
 
@@ -475,10 +475,10 @@ def test_a_contour_without_a_number_says_so() -> None:
 
 @pytest.mark.parametrize("sheet", [LARGE, Sheet(58, 9, ascii_only=True)])
 def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> None:
-    rows = lines_of(plane.draw(pictures.plane(), sheet))
+    rows = lines_of(data.draw(pictures.plane(), sheet))
     canvas = [row[7:38] for row in rows[:-1]]
     ones = [(x, y) for y, row in enumerate(canvas) for x, c in enumerate(row) if c == "1"]
-    dense = (plane.ASCII_SHADES if sheet.ascii_only else plane.SHADES)[-1]
+    dense = (data.ASCII_SHADES if sheet.ascii_only else data.SHADES)[-1]
     assert len(ones) == 2
     for x, y in ones:
         assert canvas[y][x - 2] == dense
@@ -489,13 +489,13 @@ def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> 
 
 def test_many_points_do_not_cover_the_plane() -> None:
     points = tuple((x / 10, y / 10, float((x + y) % 2)) for x in range(11) for y in range(0, 11, 5))
-    drawn = plane.draw(msgspec.structs.replace(pictures.plane(), points=points), Sheet(78, 20))
+    drawn = data.draw(msgspec.structs.replace(pictures.plane(), points=points), Sheet(78, 20))
     assert text_of(drawn).count("█") > 100
 
 
 def test_an_output_beyond_the_targets_takes_the_last_shade() -> None:
     flat = msgspec.structs.replace(pictures.plane(), outputs=((7.0,) * 31,) * 31)
-    canvas = [row[7:38] for row in lines_of(plane.draw(flat, LARGE))[:-1]]
+    canvas = [row[7:38] for row in lines_of(data.draw(flat, LARGE))[:-1]]
     assert set("".join(canvas)) == {"█", " ", "0", "1"}
 
 
@@ -503,9 +503,9 @@ def test_an_output_beyond_the_targets_takes_the_last_shade() -> None:
 def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sheet) -> None:
     picture: PlanePicture = pictures.plane()
     gaps = ((math.nan,) * 31,) * 15 + picture.outputs[15:]
-    assert "?" in text_of(plane.draw(msgspec.structs.replace(picture, outputs=gaps), sheet))
+    assert "?" in text_of(data.draw(msgspec.structs.replace(picture, outputs=gaps), sheet))
     nothing = msgspec.structs.replace(picture, outputs=((math.nan,) * 31,) * 31)
-    assert lines_of(plane.draw(nothing, sheet)) == ["No finite output to draw here."]
+    assert lines_of(data.draw(nothing, sheet)) == ["No finite output to draw here."]
 
 
 def test_a_gradient_that_is_not_the_curves_own_slope_is_told_from_it() -> None:
@@ -522,7 +522,7 @@ def test_no_target_of_the_plane_is_written_over_another(sheet: Sheet, count: int
     draws = random.Random(3)
     points = tuple((draws.random(), draws.random(), draws.gauss(0.0, 5.0)) for _ in range(count))
     flat = msgspec.structs.replace(pictures.plane(), points=points, outputs=((-9.0,) * 31,) * 31)
-    rows = lines_of(plane.draw(flat, sheet))
+    rows = lines_of(data.draw(flat, sheet))
     side = 24 if sheet.width >= 70 else 20  # of the legend
     canvas = [re.split("[┤│]", row[: sheet.width - side], maxsplit=1)[1] for row in rows[:-1]]
     labels = {number(target, 2) for *_, target in points}

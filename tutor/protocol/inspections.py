@@ -125,7 +125,7 @@ PICTURES: Mapping[PictureKind, tuple[type[AnyPicture], ...]] = {
     "landscape": (SlopePicture, ContourPicture),
     "plane": (PlanePicture,),
 }
-"""The pictures that show each kind. `tutor/ui/plots` has a module for each kind."""
+"""The pictures that show each kind; `tutor/ui/panes/plot.py` has them drawn."""
 
 
 # ── The graph ───────────────────────────────────────────────────────────────────────

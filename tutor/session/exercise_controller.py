@@ -7,10 +7,19 @@ that is needed to open it again.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tutor.lesson.exercise import Exercise, kind_of
+from tutor.lesson.exercise import (
+    BeAutograd,
+    Choose,
+    Exercise,
+    Predict,
+    Reach,
+    Repair,
+    kind_of,
+)
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import Command
 from tutor.protocol.events import (
@@ -22,9 +31,10 @@ from tutor.protocol.events import (
     StoppedAt,
 )
 from tutor.protocol.frame import Position
+from tutor.session.answer_handlers import BeAutogradHandler, ChooseHandler, PredictHandler
 from tutor.session.attempt import Attempt, code_place
 from tutor.session.engine_session import EngineSession
-from tutor.session.exercise_handler import ExerciseHandler, handler_class
+from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.journal import (
     Bookmark,
     ExerciseResult,
@@ -35,9 +45,18 @@ from tutor.session.journal import (
     paused_run,
     unfinished,
 )
-from tutor.session.repair_handler import RepairHandler
 from tutor.session.run_view import Notice, Start
+from tutor.session.task_handlers import ReachHandler, RepairHandler
 from tutor.training.exercises import UnreadableError
+
+HANDLERS: Mapping[type[Exercise], Callable[..., ExerciseHandler[Any]]] = {
+    Predict: PredictHandler,
+    Reach: ReachHandler,
+    Repair: RepairHandler,
+    BeAutograd: BeAutogradHandler,
+    Choose: ChooseHandler,
+}
+"""The handler of each kind."""
 
 MOST_SEEDS = 1000
 """A seed that is drawn is below this: short enough to be remembered."""
@@ -121,9 +140,8 @@ class ExerciseController:
                 return
             self.paused = paused_run(self._engine_session)
         self._remember()
-        make = handler_class(kind_of(found))
-        attempt = self._new_attempt(found)
-        self._handler = make(found, attempt, lesson, self._engine_session, self._journal)
+        context = (self._new_attempt(found), lesson, self._engine_session, self._journal)
+        self._handler = HANDLERS[type(found)](found, *context)
         self._handler.begin()
 
     def _new_attempt(self, exercise: Exercise) -> Attempt:

@@ -1,4 +1,4 @@
-"""The base class of the exercise handlers, one for each kind of exercise, in a file of its own.
+"""The base class of the exercise handlers, one for each kind of exercise.
 
 A handler sets up a run, waits for an answer and checks it.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
-from tutor.lesson.exercise import KINDS, Exercise, Stage, kind_of
+from tutor.lesson.exercise import Exercise, Stage, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import (
     Command,
@@ -215,21 +214,3 @@ def changes_run(command: Command) -> bool:
     """Whether a command changes the run's settings, or replaces it."""
     kinds = Switch | SetLearningRate | SetElement | Reseed | SelectRun
     return isinstance(command, kinds) or (isinstance(command, Restart) and command.new_seed)
-
-
-def read_choice(text: str, count: int) -> int | None:
-    """Index of the choice that was named by its number from 1; None if none was."""
-    typed = text.strip().rstrip(".)")
-    if not (typed.isascii() and typed.isdecimal()) or not 1 <= int(typed) <= count:
-        return None
-    return int(typed) - 1
-
-
-def handler_class(kind: str) -> type[ExerciseHandler[Any]]:
-    """The handler of a kind: of `predict`, PredictHandler in `predict_handler.py`.
-
-    It is imported when the first exercise of its kind begins.
-    """
-    module = import_module(f"tutor.session.{kind}_handler")
-    found: type[ExerciseHandler[Any]] = getattr(module, f"{KINDS[kind].__name__}Handler")
-    return found

@@ -53,6 +53,19 @@ def line(*pieces: Piece) -> Content:
     return Content("".join(texts), spans)
 
 
+CURSOR = "▶ "
+"""Before the chosen row of a list."""
+
+
+def list_row(row: Content, is_chosen: bool, width: int) -> Content:
+    """A row of a list in so many cells; the chosen one has a mark and stands reversed."""
+    if not is_chosen:
+        return line(" " * len(CURSOR)) + row
+    row = row.truncate(width - len(CURSOR))
+    blank = " " * max(0, width - len(CURSOR) - row.cell_length)
+    return line(CURSOR, (row.plain + blank, ACTIVE))  # of one style: dim is grey on grey
+
+
 # ── The marks of phases, in a gutter of two cells ───────────────────────────────────
 
 GUTTER = 2

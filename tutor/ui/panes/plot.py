@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib import import_module
 
 import msgspec
 from textual import events
 from textual.content import Content
 
 from tutor.lesson.model import REPORT
-from tutor.protocol.inspections import PICTURES, AnyPicture, NoPicture, PictureKind
+from tutor.protocol.inspections import (
+    PICTURES,
+    AnyPicture,
+    ContourPicture,
+    NoPicture,
+    PictureKind,
+    SlopePicture,
+)
 from tutor.session.run_view import RunView
 from tutor.ui.commands import KEYS
 from tutor.ui.panes.lines import LinesPane, after_paint
@@ -23,6 +29,13 @@ from tutor.wording.inspections import remark_text
 LOSS, OTHER_SCALE = "loss", "loss, the other scale"
 KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, *PICTURES)
 """All kinds of plots, in the order of the key that changes them."""
+
+_TITLES: Mapping[PictureKind, str] = {
+    "data": "data and model",
+    "landscape": "landscape of the loss",
+    "plane": "plane",
+}
+"""The title of each kind while there is no picture of it."""
 
 COMING = "It is being computed …"
 
@@ -125,14 +138,20 @@ class PlotPane(LinesPane):
         if kind is None:
             return self._loss(view, sheet)
         # Lazy, as below: there is nothing to draw before the first epoch.
-        module = import_module(f"tutor.ui.plots.{kind}")
+        from tutor.ui.plots import data, landscape  # noqa: PLC0415
+
         picture = view.inspections.picture if view else None
         if isinstance(picture, NoPicture) and picture is not self._outdated:
-            return placeholder(module.TITLE, f"Nothing to draw here: {remark_text(picture.why)}")
-        if not isinstance(picture, PICTURES[kind]):
-            return placeholder(module.TITLE, COMING)
-        drawing: Drawing = module.draw(picture, sheet)
-        return drawing
+            return placeholder(_TITLES[kind], f"Nothing to draw here: {remark_text(picture.why)}")
+        if (
+            picture is None
+            or isinstance(picture, NoPicture)
+            or not isinstance(picture, PICTURES[kind])
+        ):
+            return placeholder(_TITLES[kind], COMING)
+        if isinstance(picture, SlopePicture | ContourPicture):
+            return landscape.draw(picture, sheet)
+        return data.draw(picture, sheet)
 
     @property
     def _picture_kind(self) -> PictureKind | None:

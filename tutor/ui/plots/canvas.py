@@ -252,6 +252,26 @@ def placeholder(title: str, why: str) -> Drawing:
     return Drawing(title, (line((why, DIM)),))
 
 
+NO_ROOM = "There is no room for the plot."
+
+
+def drawn(
+    title: str,
+    sheet: Sheet,
+    scales: tuple[Scale | None, Scale | None],
+    nothing: str,
+    notes: Iterable[Note],
+    plot: Callable[[Scale, Scale, Sheet], Sequence[Content]],
+) -> Drawing:
+    """A plot with its legend; the reason `nothing` where a scale is missing."""
+    xs, ys = scales
+    if xs is None or ys is None:
+        return placeholder(title, nothing)
+    if sheet.is_too_small:
+        return placeholder(title, NO_ROOM)
+    return Drawing(title, with_notes(sheet, list(notes), lambda room: plot(xs, ys, room)))
+
+
 def figure(x: float) -> str:
     """A number for a legend: five significant digits, and no zeros after them."""
     return setting(float(f"{x:.5g}")) if math.isfinite(x) else number(x)

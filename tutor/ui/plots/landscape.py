@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from textual.content import Content
 
@@ -26,18 +27,17 @@ from tutor.ui.plots.canvas import (
     bands,
     borders,
     draw_borders,
+    drawn,
     figure,
     framed,
     gutter,
     on_dots,
-    placeholder,
     scale_over,
-    with_notes,
 )
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 from tutor.wording.number_format import number, setting
 
-TITLE = "landscape of the loss"
+NOTHING = "No finite loss to draw here."
 
 
 def draw(picture: SlopePicture | ContourPicture, sheet: Sheet) -> Drawing:
@@ -69,20 +69,11 @@ def _contours(picture: ContourPicture, sheet: Sheet) -> Drawing:
     batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
     title = f"landscape: loss by {first} → and {second} ↑{batch}"
     xs, ys = scale_over(picture.xs), scale_over(picture.ys)
-    if xs is None or ys is None or not any(map(math.isfinite, _all(picture))):
-        return placeholder(title, "No finite loss to draw here.")
-    if sheet.is_too_small:
-        return placeholder(title, "There is no room for the plot.")
-    levels = levels_of(_all(picture))
-
-    def plot(room: Sheet) -> Sequence[Content]:
-        return _contours_plot(picture, levels, xs, ys, room)
-
-    return Drawing(title, with_notes(sheet, list(_contours_notes(picture, sheet.ascii_only)), plot))
-
-
-def _all(picture: ContourPicture) -> list[float]:
-    return [loss for row in picture.losses for loss in row]
+    losses = [loss for row in picture.losses for loss in row]
+    if not any(map(math.isfinite, losses)):
+        xs = None
+    notes = _contours_notes(picture, sheet.ascii_only)
+    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_contours_plot, picture, losses))
 
 
 def levels_of(losses: Sequence[float]) -> list[float]:
@@ -134,8 +125,9 @@ def _contours_notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]
 
 
 def _contours_plot(
-    picture: ContourPicture, levels: Sequence[float], xs: Scale, ys: Scale, sheet: Sheet
+    picture: ContourPicture, losses: Sequence[float], xs: Scale, ys: Scale, sheet: Sheet
 ) -> list[Content]:
+    levels = levels_of(losses)
     upright = ys.upright(sheet.height - 1)
     canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
     field = ScalarField(picture.xs, picture.ys, picture.losses)
@@ -195,15 +187,8 @@ def _slope(picture: SlopePicture, sheet: Sheet) -> Drawing:
     title = f"landscape: {_what(picture)}"
     xs = scale_over((*picture.xs, picture.at))
     ys = _with_room_below(scale_over((*picture.losses, picture.loss)))
-    if xs is None or ys is None:
-        return placeholder(title, "No finite loss to draw here.")
-    if sheet.is_too_small:
-        return placeholder(title, "There is no room for the plot.")
-
-    def plot(room: Sheet) -> Sequence[Content]:
-        return _slope_plot(picture, xs, ys, room)
-
-    return Drawing(title, with_notes(sheet, list(_slope_notes(picture, sheet.ascii_only)), plot))
+    notes = _slope_notes(picture, sheet.ascii_only)
+    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_slope_plot, picture))
 
 
 def _with_room_below(ys: Scale | None) -> Scale | None:

@@ -13,6 +13,7 @@ from tutor.plain import cut_short, one_line
 from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
 from tutor.ui.plots.canvas import (
+    NO_ROOM,
     Canvas,
     Drawing,
     Pen,
@@ -224,7 +225,7 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
             title, f"A log scale needs losses above 0, and the least here is {least}."
         )
     if sheet.is_too_small:
-        return placeholder(title, "There is no room for the plot.")
+        return placeholder(title, NO_ROOM)
     scale = _log_scale(numbers) if log else scale_over(numbers)
     if scale is None:
         return placeholder(title, "A log scale needs losses above 0, and all here are 0.")

@@ -26,15 +26,12 @@ from tutor.ui.exercise_lines import list_row, next_open
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask, Question
-from tutor.ui.text_styles import line
+from tutor.ui.text_styles import CURSOR, line
 from tutor.wording.findings import finding_text, line_place, report_text
 from tutor.wording.layout import columns, first_fitting
 from tutor.wording.notices import notice_text
 from tutor.wording.number_format import number, setting
 from tutor.wording.parameter_input import read_run_name
-
-CURSOR = "▶ "
-"""Before the chosen row, as in the menu."""
 
 
 class ListPane(LinesPane):
@@ -58,11 +55,8 @@ class ListPane(LinesPane):
         self.rebuild()
 
     def marked(self, index: int, row: Content, width: int) -> Content:
-        """A row behind its mark."""
-        if index != self._chosen:
-            return line(" " * len(CURSOR)) + row
-        row = row.pad_right(max(0, width - len(CURSOR) - row.cell_length))
-        return line(CURSOR) + row.stylize(text_styles.ACTIVE)
+        """A row, behind a mark if it is the chosen one."""
+        return text_styles.list_row(row, index == self._chosen, width)
 
     def settle(self) -> None:
         """Scroll the chosen row into view."""

@@ -1,12 +1,21 @@
-"""The handler of repairs: the learner fixes a phase's code; it runs, and a condition must hold."""
+"""The handlers of tasks: the learner changes the run, or its code, until a condition holds."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from tutor.lesson import code_checks
-from tutor.lesson.exercise import Repair
-from tutor.protocol.commands import Command, EvaluateExpressions, RunTo
+from tutor.lesson.exercise import Reach, Repair
+from tutor.protocol.commands import (
+    Command,
+    EvaluateExpressions,
+    Reseed,
+    Restart,
+    RunTo,
+    SetElement,
+    SetLearningRate,
+    Switch,
+)
 from tutor.protocol.events import (
     CommandRefused,
     Event,
@@ -17,7 +26,7 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Reply, code_place, failure_reply
-from tutor.session.exercise_handler import ExerciseHandler, changes_run
+from tutor.session.exercise_handler import ExerciseHandler, OnAnswer, changes_run
 from tutor.session.goal_progress import goal_of
 from tutor.session.journal import Draft
 from tutor.session.run_view import Notice
@@ -26,15 +35,85 @@ from tutor.training import exercises
 REPAIR_SECONDS = 10.0
 """Seconds that fixed code may run without a sign of life; then it is stopped."""
 
+Task = TypeVar("Task", bound=Reach | Repair)
 
-class RepairHandler(ExerciseHandler[Repair]):
+
+class TaskHandler(ExerciseHandler[Task]):
+    """The handler of a task, with the comparisons that its condition is made of."""
+
+    def __init__(self, exercise: Task, *context: Any) -> None:
+        super().__init__(exercise, *context)
+        self._goal = goal_of(exercise.condition)
+
+    def ask_condition(self, on_answer: OnAnswer) -> None:
+        """Have the condition evaluated, and all that its comparisons need."""
+        expressions = (self.exercise.condition, *self._goal.expressions)
+        self.ask(EvaluateExpressions(expressions=expressions), on_answer)
+
+
+class ReachHandler(TaskHandler[Reach]):
+    """The handler of a Reach: its condition is evaluated wherever the run comes to rest."""
+
+    wants = "condition"
+
+    def solution(self) -> Reply:
+        """The settings with which the condition is met."""
+        return Reply("reach_solution", {"solution": self.exercise.solution})
+
+    def refusal(self, command: Command, at: Position) -> Notice | None:
+        """The reason why this setting may not be changed."""
+        change = _change(command)
+        if not change or change in self.exercise.may:
+            return None
+        return Notice("change_is_fixed", {"change": change, "allowed": self.exercise.may})
+
+    def opened(self, event: Event) -> None:
+        """Evaluate the condition where the run begins."""
+        super().opened(event)
+        self.rested(None)
+
+    def restart(self, seed: int | None = None) -> None:
+        """Go to the start under the settings that hold now; with another seed if one is given."""
+        self.open(self.stage, self.opened, keep_settings=True, seed=seed)
+
+    def rested(self, command: Command | None) -> None:
+        """Evaluate the condition here."""
+        if self.attempt.state == "asking":
+            self.ask_condition(lambda event: self._evaluated(event, isinstance(command, RunTo)))
+
+    def _evaluated(self, event: Event, has_run: bool) -> None:
+        if not isinstance(event, ExpressionsEvaluated) or self.attempt.state != "asking":
+            return
+        condition, *values = event.values
+        is_met = exercises.holds(condition)
+        self.set(is_met=is_met, marks=self._goal.marks(values))
+        if has_run or is_met:
+            self.count_try()
+        if is_met:
+            self.succeed()
+
+
+def _change(command: Command) -> str:
+    """The kind of change that a command makes; empty for none that an exercise may forbid."""
+    match command:
+        case SetLearningRate():
+            return "learning_rate"
+        case Switch(mode=mode):
+            return "mode" if mode is not None else "device"
+        case SetElement():
+            return "values"
+        case Reseed() | Restart(new_seed=True):
+            return "seed"
+    return ""
+
+
+class RepairHandler(TaskHandler[Repair]):
     """The handler of a Repair: the learner fixes the code of a phase."""
 
     wants = "code"
 
     def __init__(self, exercise: Repair, *context: Any) -> None:
         super().__init__(exercise, *context)
-        self._goal = goal_of(exercise.condition)
         self._stopped_after: float | None = None
         """Seconds of silence after which the tutor itself has stopped the code."""
         draft = self._draft()
@@ -127,8 +206,7 @@ class RepairHandler(ExerciseHandler[Repair]):
             stopped = Reply("stopped", {"place": None, "after": self._stopped_after})
             self._fail(self._stop_reply(event) or stopped)
         else:
-            expressions = (self.exercise.condition, *self._goal.expressions)
-            self.ask(EvaluateExpressions(expressions=expressions), self._judge)
+            self.ask_condition(self._judge)
 
     def failure(self, event: Event) -> Reply:
         """The reason why a command was not done; the error to fix, shown above, is not repeated."""

@@ -1,16 +1,27 @@
-"""The handler of predictions: the learner says what a phase will compute; then it runs."""
+"""The handlers of questions that are answered: predictions, choices, and backward passes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tutor.lesson import working
-from tutor.lesson.exercise import Predict, Stage
-from tutor.protocol.commands import BackPhase, EvaluateExpressions, StepPhase
-from tutor.protocol.events import Event, ExpressionsEvaluated, FrameShown
+from tutor.lesson.exercise import BeAutograd, Choose, Predict, Stage
+from tutor.protocol.commands import (
+    BackPhase,
+    EvaluateExpressions,
+    FindLocalGradients,
+    StepPhase,
+)
+from tutor.protocol.events import (
+    Event,
+    ExpressionsEvaluated,
+    FrameShown,
+    LocalGradientsFound,
+)
 from tutor.protocol.frame import Value
+from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Reply
-from tutor.session.exercise_handler import ExerciseHandler, read_choice
+from tutor.session.exercise_handler import ExerciseHandler
 from tutor.training import exercises
 
 
@@ -142,3 +153,99 @@ class PredictHandler(ExerciseHandler[Predict]):
         if isinstance(event, ExpressionsEvaluated):
             self._right = event.values[0]
             super().show_solution()
+
+
+class ChooseHandler(ExerciseHandler[Choose]):
+    """The handler of a Choose: one of several answers is right; each has its own reply."""
+
+    wants = "choice"
+
+    def __init__(self, exercise: Choose, *context: Any) -> None:
+        super().__init__(exercise, *context)
+        self.set(choices=tuple(choice.text for choice in exercise.choices))
+
+    def solution(self) -> Reply:
+        """The right choice."""
+        number, right = next((n, c) for n, c in enumerate(self.exercise.choices, 1) if c.is_right)
+        return Reply("lesson", {"markdown": right.text, "number": number})
+
+    def answer(self, text: str) -> None:
+        """Say whether it is this one, and why not."""
+        index = read_choice(text, len(self.exercise.choices))
+        if index is None:
+            self.reject(text, "no_choice", count=len(self.exercise.choices))
+            return
+        choice = self.exercise.choices[index]
+        self.count_try()
+        self.set(answer=choice.text)
+        reply = Reply("lesson", {"markdown": choice.reply})
+        if choice.is_right:
+            self.succeed(reply)
+        else:
+            self.set(reply=reply)
+
+
+def read_choice(text: str, count: int) -> int | None:
+    """Index of the choice that was named by its number from 1; None if none was."""
+    typed = text.strip().rstrip(".)")
+    if not (typed.isascii() and typed.isdecimal()) or not 1 <= int(typed) <= count:
+        return None
+    return int(typed) - 1
+
+
+class BeAutogradHandler(ExerciseHandler[BeAutograd]):
+    """The handler of a BeAutograd: the gradients of the graph, one after the other."""
+
+    asks_what_comes = True
+
+    def __init__(self, exercise: BeAutograd, *context: Any) -> None:
+        super().__init__(exercise, *context)
+        self._questions: tuple[LocalGradientQuestion, ...] = ()
+
+    @property
+    def _question(self) -> LocalGradientQuestion:
+        return self._questions[self.attempt.step - 1]
+
+    def opened(self, event: Event) -> None:
+        """Ask for the questions, now that the run is before its Gradient phase."""
+        super().opened(event)
+        if not self._questions:
+            self.ask(FindLocalGradients(), self._found)
+
+    def _found(self, event: Event) -> None:
+        if isinstance(event, LocalGradientsFound) and event.local.steps:
+            self._questions = event.local.steps
+            count = len(self._questions)
+            step = min(max(1, self.attempt.step), count)
+            self.set(steps=count, step=step, asked_of=self._questions[step - 1])
+            return
+        if isinstance(event, LocalGradientsFound):
+            reason = Reply("not_asked", {"why": event.local.why})
+        else:
+            reason = self.failure(event)
+        self.set(reply=Reply("no_questions", {"reason": reason}))
+
+    def answer(self, text: str) -> None:
+        """Check one number of the graph."""
+        if not self._questions:
+            return
+        value = exercises.read_number(text)
+        self.count_try()
+        self.set(answer=repr(value), solution=None)
+        attempt, question = self.attempt, self._question
+        if not exercises.close(value, question.expected, self.exercise.tolerance):
+            reply = Reply("wrong_gradient", {"value": value, "question": question})
+            self.set(was_right=False, reply=reply)
+        elif attempt.step < attempt.steps:
+            reply = Reply("right_gradient", {"value": question.expected})
+            following = self._questions[attempt.step]
+            step = attempt.step + 1
+            self.set(was_right=True, reply=reply, step=step, ask="", asked_of=following)
+        else:
+            self.set(state="judging")
+            self.ask(StepPhase(), lambda _: self.succeed(Reply("like_autograd")))
+
+    def solution(self) -> Reply:
+        """The right number, and how it comes about."""
+        asked = self.attempt.asked_of
+        return Reply("local_solution", {"question": asked}) if asked else Reply("not_done")
