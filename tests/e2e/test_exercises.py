@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarks.curriculum_terminal import play
 from tests.shipped import lesson
-from tests.terminal import TUTOR, Terminal
+from tests.terminal import Terminal
+from tests.without_torch import COMMAND
 from tutor.lesson.exercise import KINDS, kind_of
 
 
@@ -27,7 +28,7 @@ def test_pasted_code_keeps_its_own_indentation() -> None:
     """Also where the terminal does not say that it is a paste (no bracketed paste)."""
     exercises = lesson("forgotten-zero").exercises
     number = next(n for n, e in enumerate(exercises) if kind_of(e) == "repair")
-    with Terminal([str(TUTOR), "forgotten-zero"], rows=45) as terminal:
+    with Terminal([*COMMAND, "forgotten-zero"], rows=45) as terminal:
         terminal.wait_for("next: ▶")
         terminal.press("A")
         terminal.wait_for("Exercises of this lesson")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.terminal import TUTOR, Terminal
 from tests.waiting import wait_until
+from tests.without_torch import COMMAND
 from tutor.lesson import document, library
 from tutor.progress.records import DraftRecord, Record, now
 from tutor.progress.store import Store
@@ -128,7 +129,7 @@ def test_what_somebody_else_had_typed_half_is_no_escape_sequence(tmp_path: Path)
     file = tmp_path / "theirs.sqlite3"
     with closing(Store(file)) as store:
         store.add([packed(left, now())])
-    with Terminal([str(TUTOR)], env={"TUTOR_PROGRESS": str(file)}) as terminal:
+    with Terminal(COMMAND, env={"TUTOR_PROGRESS": str(file)}) as terminal:
         terminal.wait_for("▶ Go on: ")
         terminal.press("enter")
         terminal.wait_for("Exercise 1 of", "Your answer:")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.forked_commands import ends
 from tests.terminal import TUTOR, Terminal
+from tests.without_torch import COMMAND
 from tutor.lesson import document
 
 LESSON = Path(document.__file__).with_name("new_lesson.md").read_bytes().replace(b"TITLE", b"Mine")
@@ -45,7 +46,7 @@ def test_a_lesson_is_read_and_gone_on_with_whatever_its_path(mine: str, tmp_path
     for command, end in ends([("progress", ""), ("progress --json", "")], tmp_path).items():
         assert (end.status, end.stderr) == (0, ""), command
         assert "epoch 1, manual" in end.stdout or "json" in command[0]
-    with Terminal([str(TUTOR)]) as terminal:
+    with Terminal(COMMAND) as terminal:
         terminal.wait_for("▶ Go on: ")
         terminal.press("enter")
         terminal.wait_for("epoch 1 of", "You are back where you left")

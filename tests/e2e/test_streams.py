@@ -6,15 +6,15 @@ import os
 import shlex
 import sqlite3
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.forked_commands import PRINTED, ROOT, Ended, ends
+from tests.e2e.forked_commands import PRINTED, Ended, ends
 from tests.terminal import IN_SHELL
 from tests.training.conftest import lesson_text
+from tests.without_torch import COMMAND
 
 FULL, CLOSED, UNHEARD = ">/dev/full", "<&- >&- 2>&-", "2>/dev/full"
 PLAIN = "--plain one-weight"
@@ -89,23 +89,13 @@ def test_a_full_disk_is_told_in_one_line_by_a_process_of_its_own(
     assert done.stderr.startswith("tutor: ")
 
 
-WITHOUT_ENGINE = """
-import sys
-from tests.ui.fake_engine import FakeEngine
-from tutor.cli import main, opening
-opening.EngineClient = lambda terminal, host: FakeEngine()
-sys.exit(main())
-"""
-
-
 def plain_in_chinese(folder: Path, encoding: str, progress: Path) -> str:
     """What plain mode writes to standard error where the output has no Chinese characters.
 
     It shows the lesson in English then, not in question marks.
     """
-    env = {"PYTHONIOENCODING": encoding, "TUTOR_PROGRESS": str(progress), "PYTHONPATH": str(ROOT)}
-    program = shlex.join((sys.executable, "-P", "-c", WITHOUT_ENGINE))
-    done = run(folder, f"{PLAIN} --lang zh", program=program, **env)
+    env = {"PYTHONIOENCODING": encoding, "TUTOR_PROGRESS": str(progress)}
+    done = run(folder, f"{PLAIN} --lang zh", program=shlex.join(COMMAND), **env)
     assert "???" not in done.stdout
     assert "One weight" in done.stdout
     assert "LC_ALL=C.UTF-8" in done.stderr

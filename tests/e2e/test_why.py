@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from tests.terminal import IN_SHELL, Terminal
+import shlex
+
+from tests.terminal import Terminal
+from tests.without_torch import COMMAND
 
 
 def test_enter_opens_the_exercise_about_an_error_that_came_through_a_pipe() -> None:
     message = "RuntimeError: grad can be implicitly created only for scalar outputs"
-    command = f"echo '{message}' 2>&1 | {IN_SHELL} why"
+    command = f"echo '{message}' 2>&1 | {shlex.join(COMMAND)} why"
     with Terminal(["sh", "-c", command]) as terminal:
         terminal.wait_for("Enter opens")
         terminal.press("enter")
@@ -17,7 +20,8 @@ def test_enter_opens_the_exercise_about_an_error_that_came_through_a_pipe() -> N
 
 
 def test_another_key_leaves() -> None:
-    command = f"echo 'RuntimeError: Target 5 is out of bounds.' | {IN_SHELL} why; echo over"
+    told = "RuntimeError: Target 5 is out of bounds."
+    command = f"echo '{told}' | {shlex.join(COMMAND)} why; echo over"
     with Terminal(["sh", "-c", command]) as terminal:
         terminal.wait_for("Enter opens")
         terminal.press("q", "enter")
