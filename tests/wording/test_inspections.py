@@ -14,7 +14,7 @@ from tutor.wording.inspections import remark_text
 
 CODE = re.compile(
     r"\b(?:Remark|Refused|_never|_NotAskedError|LessonFileError|Fault|trial\.finding|trial\.failure"
-    r"|self\.finding)\(\s*\"(\w+)\""
+    r"|self\.finding|self\._remark)\(\s*\"(\w+)\""
 )
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TextIO, TypeAlias
 
@@ -24,7 +24,7 @@ from tutor.engine.process import limit_memory
 from tutor.engine.streams import Capture
 from tutor.errors import TutorError
 from tutor.lesson.code_checks import sets_a_seed
-from tutor.lesson.model import SETUP
+from tutor.lesson.model import SETUP, Lesson
 from tutor.plain import array_summary, json_number, one_line, shortened
 from tutor.protocol.commands import CheckLesson, InspectScript, LessonCommand, TrainLesson
 from tutor.protocol.events import (
@@ -44,9 +44,10 @@ from tutor.protocol.events import (
     ScriptInspected,
 )
 from tutor.protocol.frame import Remark, RunRecipe
+from tutor.protocol.inspections import DoctorReport
 from tutor.training import devices
 from tutor.training.lesson_error import SOMEWHERE, LessonRaised
-from tutor.training.program import UnheardOutput
+from tutor.training.program import Program, UnheardOutput
 from tutor.training.run import Reading, Run
 from tutor.training.series import SeriesTable, readings
 from tutor.training.values import norm_of
@@ -66,66 +67,24 @@ LONGEST_TRACE = 20_000
 
 def run_lesson(command: LessonCommand, send: Send, capture: Capture) -> None:
     """Do the command; its answer says how it ended."""
-    part = _Part(send)
+    work = _LessonWork(send, capture)
     answer: Event = CommandDone()
     try:
         if isinstance(command, CheckLesson):
-            _check(command, send, part, capture)
+            work.check(command)
         elif isinstance(command, InspectScript):
-            _inspect(command, send, part, capture)
+            work.inspect(command)
         else:
-            _train(command, send, part, capture)
+            work.train(command)
     except LessonRaised as error:
         if not error.stopped:
-            _examine_raised(command, send, capture)
-        answer = part.stopped(error) if error.stopped else _failure(error, command)
+            work.examine_raised(command)
+        answer = work.stopped(error) if error.stopped else _failure(error, command)
     except TutorError as error:
         answer = _failure(error, command)
     except KeyboardInterrupt:  # it met the tutor's own code
-        answer = part.stopped()
+        answer = work.stopped()
     send(replace(answer, answers=command.number))
-
-
-def _examine_raised(command: LessonCommand, send: Send, capture: Capture) -> None:
-    """Send what the doctor finds in code that has raised an error, if it is asked for."""
-    if isinstance(command, CheckLesson) or not command.with_doctor:
-        return
-    try:
-        programs, recipe = programs_for(command.lesson), None
-        if isinstance(command, TrainLesson):
-            mode = command.mode or command.lesson.modes[0]
-            rate = command.learning_rate or programs[mode].learning_rate
-            recipe = RunRecipe(mode, command.device, rate, command.seed)
-        with capture.muted():
-            found = examine(
-                command.lesson, recipe, quiet=capture.muted, programs=programs,
-                compiled=programs_for, with_taught=True,
-            )  # fmt: skip
-    except (TutorError, KeyboardInterrupt):  # it is Setup that raises, or it is stopped
-        return
-    if found.findings:
-        send(FindingsReady(report=found))
-
-
-class _Part:
-    """The part of the lesson that runs now."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._at = LessonPart()
-
-    def begin(self, part: LessonPart) -> None:
-        self._at = part
-        self._send(PartBegun(part=part))
-
-    def stopped(self, error: LessonRaised | None = None) -> LessonStopped:
-        """The place where an interrupt met the lesson's code, within the part if it is known."""
-        part = self._at
-        if error is not None and error.phase != SOMEWHERE:
-            # In an exercise, lines may be those of a repair's editor.
-            line = part.line if part.exercise else error.line or part.line
-            part = replace(part, line=line, phase=error.phase)
-        return LessonStopped(part=part)
 
 
 def _failure(error: TutorError, command: LessonCommand) -> RunFailed:
@@ -136,124 +95,170 @@ def _failure(error: TutorError, command: LessonCommand) -> RunFailed:
     )
 
 
-def _check(command: CheckLesson, send: Send, part: _Part, capture: Capture) -> None:
-    """Send all findings, and the answers if they are asked for. What the lesson prints is lost."""
-    device = devices.check(command.device or "cpu")
-    limit_memory(device)
-    if command.device:
-        send(DeviceDescribed(device=device, text=devices.describe(device)))
-    lesson, unheard = command.lesson, UnheardOutput()
-    with capture.muted(), redirect_stdout(unheard), redirect_stderr(unheard):
-        for finding in lesson_check.findings(lesson, part.begin, device):
-            send(finding)
-        if unheard.characters > MUCH_PRINTED:
-            note = Remark("printed_much", {"characters": unheard.characters})
-            send(Finding(path=str(lesson.path), line=1, what=note, is_note=True))
-        if command.with_answers:
-            for text in lesson_check.answers(lesson):
-                send(AnswerComputed(text=one_line(text)))
+class _LessonWork:
+    """One command that is being done, and the part of the lesson that runs now."""
 
+    def __init__(self, send: Send, capture: Capture) -> None:
+        self._send, self._capture = send, capture
+        self._part = LessonPart()
 
-def _inspect(command: InspectScript, send: Send, part: _Part, capture: Capture) -> None:
-    """Send what is understood of a script. Raises RunError or LessonRaised."""
-    from tutor.script.program import script_report  # noqa: PLC0415 - no lesson needs it
+    def _begin(self, part: LessonPart) -> None:
+        self._part = part
+        self._send(PartBegun(part=part))
 
-    programs = programs_for(command.lesson)
-    limit_memory("cpu")
-    part.begin(LessonPart(1, mode=next(iter(programs)), phase=SETUP))
-    with capture.muted():
-        send(RunRemark(note=Remark("runs_first_batch")))
-        run = Run(programs, quiet=capture.muted)
-        run.advance_phase()
-        while not (run.loop.at_end or run.loop.batch):
-            run.advance_phase()
-        loop, found = script_report(run.loop), None
-        if command.with_doctor:
-            send(RunRemark(note=Remark("runs_doctor", {"epochs": EPOCHS})))
-            found = examine(
-                command.lesson, run.recipe, quiet=capture.muted, programs=programs,
-                compiled=programs_for, with_taught=True,
+    def _remark(self, code: str, **values: object) -> None:
+        self._send(RunRemark(note=Remark(code, values)))
+
+    def _examined(
+        self, lesson: Lesson, programs: Mapping[str, Program], recipe: RunRecipe | None
+    ) -> DoctorReport:
+        """The doctor's findings; what the code prints is lost."""
+        quiet = self._capture.muted
+        with quiet():
+            return examine(
+                lesson, recipe, quiet=quiet, programs=programs, compiled=programs_for,
+                with_taught=True,
             )  # fmt: skip
-        run.close()
-    send(ScriptInspected(loop=loop, report=found))
 
+    def stopped(self, error: LessonRaised | None = None) -> LessonStopped:
+        """The place where an interrupt met the lesson's code, within the part if it is known."""
+        part = self._part
+        if error is not None and error.phase != SOMEWHERE:
+            # In an exercise, lines may be those of a repair's editor.
+            line = part.line if part.exercise else error.line or part.line
+            part = replace(part, line=line, phase=error.phase)
+        return LessonStopped(part=part)
 
-def _train(command: TrainLesson, send: Send, part: _Part, capture: Capture) -> None:
-    """Train to the last epoch, and send the figures and remarks.
+    def examine_raised(self, command: LessonCommand) -> None:
+        """Send what the doctor finds in code that has raised an error, if it is asked for."""
+        if isinstance(command, CheckLesson) or not command.with_doctor:
+            return
+        try:
+            programs, recipe = programs_for(command.lesson), None
+            if isinstance(command, TrainLesson):
+                mode = command.mode or command.lesson.modes[0]
+                rate = command.learning_rate or programs[mode].learning_rate
+                recipe = RunRecipe(mode, command.device, rate, command.seed)
+            found = self._examined(command.lesson, programs, recipe)
+        except (TutorError, KeyboardInterrupt):  # it is Setup that raises, or it is stopped
+            return
+        if found.findings:
+            self._send(FindingsReady(report=found))
 
-    Raises RunError or LessonRaised.
-    """
-    run = _new_run(command, part, capture)
-    told = run.notes
-    for note in told:
-        send(RunRemark(note=note))
-    codes = (fence.code for s in command.lesson.sections for fence in s.fences(run.mode))
-    if command.seed and sets_a_seed(codes):
-        send(RunRemark(note=Remark("sets_a_seed")))
-    _begin(command, part, run.program.loop[0].name, run.mode)
-    out = io.StringIO()
-    report = _report(command, run, out, send, capture)
-    usual = None if command.lesson.script else run.program.epochs
-    every = sys.maxsize if command.format == NO_FIGURES else command.every
-    for reading in readings(run, command.epochs or usual, every):
-        report(reading)
-        if text := out.getvalue():
-            send(FiguresPrinted(text=text))
-        out.seek(0)
-        out.truncate()
-    for note in run.loop.notes:
-        if note not in told:
-            send(RunRemark(note=note))
-    for expression in run.program.expressions():
-        if why := run.program.stopped.get(expression.source):
-            place = run.program.place(expression.line)
-            values = {"place": place, "label": expression.label, "reason": why.why or why.text}
-            send(RunRemark(note=Remark("no_value", values)))
-    if run.diverged_at is not None:
-        send(RunRemark(note=Remark("diverged", {"epoch": run.diverged_at})))
-    if command.with_doctor:
-        found = examine(
-            command.lesson, run.recipe, quiet=capture.muted, programs=run.programs,
-            compiled=programs_for, with_taught=True,
-        )  # fmt: skip
-        send(FindingsReady(report=found))
-    with capture.muted():
-        run.close()
+    def check(self, command: CheckLesson) -> None:
+        """Send all findings, and the answers if they are asked for; what is printed is lost."""
+        device, lesson, unheard = (
+            devices.check(command.device or "cpu"),
+            command.lesson,
+            UnheardOutput(),
+        )
+        limit_memory(device)
+        if command.device:
+            self._send(DeviceDescribed(device=device, text=devices.describe(device)))
+        lesson, unheard = command.lesson, UnheardOutput()
+        with self._capture.muted(), redirect_stdout(unheard), redirect_stderr(unheard):
+            for finding in lesson_check.findings(lesson, self._begin, device):
+                self._send(finding)
+            if unheard.characters > MUCH_PRINTED:
+                note = Remark("printed_much", {"characters": unheard.characters})
+                self._send(Finding(path=str(lesson.path), line=1, what=note, is_note=True))
+            if command.with_answers:
+                for text in lesson_check.answers(lesson):
+                    self._send(AnswerComputed(text=one_line(text)))
 
+    def inspect(self, command: InspectScript) -> None:
+        """Send what is understood of a script. Raises RunError or LessonRaised."""
+        from tutor.script.program import script_report  # noqa: PLC0415 - no lesson needs it
 
-def _new_run(command: TrainLesson, part: _Part, capture: Capture) -> Run:
-    lesson, device = command.lesson, command.device
-    programs = programs_for(lesson)
-    first = BASE if command.compare and BASE in lesson.modes else lesson.modes[0]
-    mode = command.mode or first
-    Run.check_start(programs, mode, device)
-    limit_memory(device)
-    _begin(command, part, SETUP, mode)
-    start = (mode, device, command.learning_rate, command.seed)
-    return Run(programs, *start, quiet=capture.muted)
+        programs = programs_for(command.lesson)
+        limit_memory("cpu")
+        self._begin(LessonPart(1, mode=next(iter(programs)), phase=SETUP))
+        with self._capture.muted():
+            self._remark("runs_first_batch")
+            run = Run(programs, quiet=self._capture.muted)
+            run.advance_phase()
+            while not (run.loop.at_end or run.loop.batch):
+                run.advance_phase()
+            loop, found = script_report(run.loop), None
+            if command.with_doctor:
+                self._remark("runs_doctor", epochs=EPOCHS)
+                found = self._examined(command.lesson, programs, run.recipe)
+            run.close()
+        self._send(ScriptInspected(loop=loop, report=found))
 
+    def train(self, command: TrainLesson) -> None:
+        """Train to the last epoch, and send the figures and remarks.
 
-def _begin(command: TrainLesson, part: _Part, phase: str, mode: str) -> None:
-    section = command.lesson.phase(phase)
-    fences = section.fences(mode) if section else ()
-    part.begin(LessonPart(fences[0].line if fences else 1, mode=mode, phase=phase))
+        Raises RunError or LessonRaised.
+        """
+        run = self._new_run(command)
+        told = run.notes
+        for note in told:
+            self._send(RunRemark(note=note))
+        codes = (fence.code for s in command.lesson.sections for fence in s.fences(run.mode))
+        if command.seed and sets_a_seed(codes):
+            self._remark("sets_a_seed")
+        self._begin_phase(command.lesson, run.program.loop[0].name, run.mode)
+        self._send_figures(command, run)
+        for note in run.loop.notes:
+            if note not in told:
+                self._send(RunRemark(note=note))
+        for expression in run.program.expressions():
+            if why := run.program.stopped.get(expression.source):
+                place, reason = run.program.place(expression.line), why.why or why.text
+                self._remark("no_value", place=place, label=expression.label, reason=reason)
+        if run.diverged_at is not None:
+            self._remark("diverged", epoch=run.diverged_at)
+        if command.with_doctor:
+            found = self._examined(command.lesson, run.programs, run.recipe)
+            self._send(FindingsReady(report=found))
+        with self._capture.muted():
+            run.close()
 
+    def _new_run(self, command: TrainLesson) -> Run:
+        lesson, device = command.lesson, command.device
+        programs = programs_for(lesson)
+        first = BASE if command.compare and BASE in lesson.modes else lesson.modes[0]
+        mode = command.mode or first
+        Run.check_start(programs, mode, device)
+        limit_memory(device)
+        self._begin_phase(lesson, SETUP, mode)
+        start = (mode, device, command.learning_rate, command.seed)
+        return Run(programs, *start, quiet=self._capture.muted)
 
-def _report(command: TrainLesson, run: Run, out: TextIO, send: Send, capture: Capture) -> Report:
-    """Return what writes the figures of the run's present epoch to `out`, or sends all modes'."""
-    if not command.compare:
-        return figures_writer(command.format, out)
-    most = MOST_COMPARED if command.format == "text" else sys.maxsize
-    device, rate = run.settings.device_wanted, run.learning_rate
-    lockstep = ModeLockstep(run.programs, device, rate, command.seed,
-                            quiet=capture.muted, patience=command.every)  # fmt: skip
+    def _begin_phase(self, lesson: Lesson, phase: str, mode: str) -> None:
+        section = lesson.phase(phase)
+        fences = section.fences(mode) if section else ()
+        self._begin(LessonPart(fences[0].line if fences else 1, mode=mode, phase=phase))
 
-    def compare(_: Reading) -> None:
-        found = lockstep.compare(run.standpoint(), run.at.epoch)
-        assert found is not None  # nothing stops it but Ctrl+C, which raises
-        send(ModesCompared(comparison=to_comparison(found, most)))
+    def _send_figures(self, command: TrainLesson, run: Run) -> None:
+        """Train, and send the figures of epochs, or the comparisons of all modes at them."""
+        out = io.StringIO()
+        report = self._comparison(command, run) or figures_writer(command.format, out)
+        usual = None if command.lesson.script else run.program.epochs
+        every = sys.maxsize if command.format == NO_FIGURES else command.every
+        for reading in readings(run, command.epochs or usual, every):
+            report(reading)
+            if text := out.getvalue():
+                self._send(FiguresPrinted(text=text))
+            out.seek(0)
+            out.truncate()
 
-    return compare
+    def _comparison(self, command: TrainLesson, run: Run) -> Report | None:
+        """Return what sends the gradients of all modes at the run's epoch, if that is asked for."""
+        if not command.compare:
+            return None
+        most = MOST_COMPARED if command.format == "text" else sys.maxsize
+        device, rate = run.settings.device_wanted, run.learning_rate
+        lockstep = ModeLockstep(run.programs, device, rate, command.seed,
+                                quiet=self._capture.muted, patience=command.every)  # fmt: skip
+
+        def compare(_: Reading) -> None:
+            found = lockstep.compare(run.standpoint(), run.at.epoch)
+            assert found is not None  # nothing stops it but Ctrl+C, which raises
+            self._send(ModesCompared(comparison=to_comparison(found, most)))
+
+        return compare
 
 
 # ── The figures of `tutor run` ───────────────────────────────────────────────────────
