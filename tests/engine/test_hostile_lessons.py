@@ -83,14 +83,6 @@ def test_what_will_not_stop_is_ended_and_the_run_is_there_again(
     assert engine.wait_for(FrameShown).frame == before.frame
 
 
-def test_a_process_that_dies_is_started_again_where_it_was(engine: Conversation) -> None:
-    before = open_hostile(engine, "import ctypes; ctypes.string_at(0)")
-    ended = engine.ask(StepPhase())
-    assert isinstance(ended, ProcessEnded)
-    assert ended.note == Remark("killed", {"signal": "SIGSEGV", "phase": "Predict"})
-    assert engine.wait_for(FrameShown).frame == before.frame
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are listed in /proc")
 def test_only_the_thread_that_runs_the_lesson_takes_the_interrupt(engine: Conversation) -> None:
     """Else a lesson that was stopped runs on for some lines before it is interrupted."""
