@@ -14,20 +14,12 @@ from tutor.engine import lesson_commands
 from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.streams import Capture
-from tutor.lesson.model import Lesson
-from tutor.protocol.commands import CheckLesson, LessonCommand
+from tutor.protocol.commands import LessonCommand
 from tutor.protocol.events import (
-    AnswerComputed,
-    DeviceDescribed,
     Event,
-    Finding,
-    LessonPart,
     LessonStopped,
     OutputPrinted,
 )
-from tutor.training import devices
-from tutor.training.lesson_error import LessonRaised
-from tutor.validation.lesson_check import answers, check
 
 
 @dataclass(frozen=True)
@@ -49,9 +41,6 @@ class ClientHere(CommandClient):
         return
 
     def do(self, command: LessonCommand, on_event: OnEvent, seconds: float | None = None) -> None:
-        if isinstance(command, CheckLesson):
-            self._check(command, on_event)
-            return
         events: list[Event] = []
         with closing(Capture()) as capture:
 
@@ -64,26 +53,9 @@ class ClientHere(CommandClient):
             run_lesson(command, send, capture)
         for event in events[:-1]:
             on_event(event)  # type: ignore[arg-type]
-        if isinstance(events[-1], LessonStopped):
-            raise KeyboardInterrupt
-        raise_failure(events[-1])  # type: ignore[arg-type]
-
-    def _check(self, command: CheckLesson, on_event: OnEvent) -> None:
-        if command.device:
-            device = devices.check(command.device)
-            on_event(DeviceDescribed(device=device, text=devices.describe(device)))
-        try:
-            for finding in self.check(command.lesson):
-                on_event(finding)
-            for text in answers(command.lesson) if command.with_answers else ():
-                on_event(AnswerComputed(text=text))
-        except LessonRaised as stopped:
-            part = LessonPart(stopped.line or 1, mode="autograd", phase=stopped.phase)
-            raise KeyboardInterrupt(part) from None
-
-    @staticmethod
-    def check(lesson: Lesson) -> tuple[Finding, ...]:
-        return check(lesson)
+        if isinstance(last := events[-1], LessonStopped):
+            raise KeyboardInterrupt(last.part)
+        raise_failure(last)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ClientHere, Tutor
+from tests.cli.conftest import Tutor
 from tests.training.conftest import FRONT, lesson_text
+from tutor.validation import lesson_check
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lessons are read and compared, but not run."""
-    monkeypatch.setattr(ClientHere, "check", lambda self, lesson: ())
+    monkeypatch.setattr(lesson_check, "findings", lambda *_: ())
 
 
 def line_of(path: Path, piece: str) -> int:
@@ -115,7 +116,7 @@ def test_code_that_is_checked_is_not_run_once_more_for_a_translation(
 ) -> None:
     checked: list[str] = []
     monkeypatch.setattr(
-        ClientHere, "check", lambda self, lesson: checked.append(lesson.language) or ()
+        lesson_check, "findings", lambda lesson, *_: checked.append(lesson.language) or ()
     )
     chinese = shelf / "zh" / "a.md"
     tutor("check", "a")
