@@ -242,8 +242,9 @@ def test_what_can_not_be_stepped_costs_one_line_with_its_place(tutor: Tutor, hom
             assert done.stderr.count("\n") == 1
             assert part in done.stderr
     assert json.loads(tutor("inspect", str(wrong), "--json").stdout)["refused"]
-    missing = tutor("run", str(home / "missing.py"))
+    missing = tutor("run", "missing.py")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+    assert missing.stderr.startswith("tutor: missing.py: "), "named as it was typed"
 
 
 def test_a_loop_that_is_not_there_is_wrong_usage(tutor: Tutor, script: Path) -> None:

@@ -66,7 +66,7 @@ def read_lesson(path: Path, options: ScriptOptions) -> Lesson:
 
 def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
     """A script and its loops. Raises ScriptError if there is none that can be stepped."""
-    source = read_script(path.absolute())
+    source = replace(read_script(path), path=path.absolute())  # errors name it as it was typed
     outline = outline_of(source.text, _modules_beside(path))
     if outline.refusal is not None:
         raise ScriptError(refusal_in_source(outline.refusal, source))
