@@ -73,8 +73,8 @@ class _Check:
         self.lesson, self.device = lesson, device
         self.programs = programs_of(lesson)
         self._on_part = on_part
-        self._valueless: list[tuple[int, Remark, str]] = []
-        """The line of each expression that has no value, why, and a mode that shows it."""
+        self._valueless: list[tuple[int, Remark, list[str]]] = []
+        """The line of each expression that has no value, why, and the modes that show it."""
         self._samples: dict[tuple[int, int, str], None] = {}
         """The parameters that have been checked by a sample, each once: how many of its numbers."""
 
@@ -185,7 +185,14 @@ class _Check:
             value = values[expression.label]
             if value.dtype == "text":
                 what = self._why_no_value(expression, mode, value.text)
-                self._valueless.append((expression.line, what, mode))
+                self._add_valueless(expression.line, what, mode)
+
+    def _add_valueless(self, line: int, what: Remark, mode: str) -> None:
+        for known_line, known, modes in self._valueless:
+            if (known_line, known) == (line, what):
+                modes.append(mode)
+                return
+        self._valueless.append((line, what, [mode]))
 
     def _shown(self, mode: str) -> Sequence[Expression]:
         """The expressions whose values the lesson shows in this mode, each once."""
@@ -211,11 +218,8 @@ class _Check:
 
     def _without_value(self) -> Iterator[Finding]:
         """Findings for live values without a number, each once, however many modes show it."""
-        found = [(line, what) for line, what, _ in self._valueless]
-        for at, (line, what) in enumerate(found):
-            if (line, what) not in found[:at]:
-                modes = [m for n, w, m in self._valueless if (n, w) == (line, what)]
-                yield self._finding(line, what, *modes)
+        for line, what, modes in self._valueless:
+            yield self._finding(line, what, *modes)
 
     # ── Gradients ───────────────────────────────────────────────────────────────────
 
