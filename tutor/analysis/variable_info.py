@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Remark, Value
@@ -158,27 +159,19 @@ def _attribute(thing: Any, name: str) -> Any:
 
 
 def _facts(name: str, thing: Any) -> VariableInfo:
+    facts = VariableInfo(name=name, value=_value(thing), type=_type(thing))
     if not isinstance(thing, torch.Tensor):
-        return VariableInfo(name=name, value=_value(thing), type=_type(thing))
+        return facts
+    facts = replace(facts, device=str(thing.device))
     if is_spoiled(thing):
-        return VariableInfo(
-            name=name,
-            value=value_of(thing),
-            type=_type(thing),
-            device=str(thing.device),
-            note=Remark("spoiled_view"),
-        )
+        return replace(facts, note=Remark("spoiled_view"))
     keeps = thing.is_leaf or thing.retains_grad
-    can_have = thing.requires_grad and keeps
-    return VariableInfo(
-        name=name,
-        value=value_of(thing),
-        type=_type(thing),
-        device=str(thing.device),
+    return replace(
+        facts,
         requires_grad=thing.requires_grad,
         is_leaf=thing.is_leaf,
         grad_fn=thing.grad_fn.name() if thing.grad_fn is not None else "",
-        gradient=value_of(thing.grad) if can_have else None,
+        gradient=value_of(thing.grad) if thing.requires_grad and keeps else None,
         note=None if keeps else Remark("no_leaf"),
     )
 
@@ -186,10 +179,8 @@ def _facts(name: str, thing: Any) -> VariableInfo:
 def _with_gradient_by_hand(found: VariableInfo, loop: Loop, gradient: str) -> VariableInfo:
     """NumPy's parameter: its gradient is the variable that the lesson computes."""
     has_one = not _why_unbound(loop, gradient)
-    return VariableInfo(
-        name=found.name,
-        value=found.value,
-        type=found.type,
+    return replace(
+        found,
         gradient=value_of(loop.namespace[gradient]) if has_one else NONE,
         note=Remark("gradient_by_hand", {"gradient": gradient}),
     )
