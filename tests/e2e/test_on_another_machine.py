@@ -112,7 +112,7 @@ def test_on_a_slow_line_a_key_that_is_held_down_has_one_under_way_and_one_that_w
     sent: list[int] = []
 
     def most_unanswered() -> int:
-        return sum(isinstance(c, StepEpoch) for c in session.unanswered._commands.values())
+        return sum(isinstance(c, StepEpoch) for c in session.unanswered.values())
 
     for _ in range(200):
         session.step_epoch()

@@ -43,9 +43,7 @@ S, E = StepPhase(), StepEpoch()
 def test_one_command_of_a_kind_is_under_way_and_one_waits(
     command: Command, unanswered: list[Command], is_one_too_many: bool
 ) -> None:
-    waiting = UnansweredCommands()
-    for number, other in enumerate(unanswered):
-        waiting.add(number, other)
+    waiting = UnansweredCommands(enumerate(unanswered))
     assert waiting.are_enough_of(command) is is_one_too_many
 
 

@@ -146,7 +146,7 @@ def test_numbers_that_differ_by_rounding_alone_are_one() -> None:
 
 def test_a_field_is_bilinear_between_its_points_and_itself_at_them() -> None:
     field = ScalarField((0.0, 1.0, 4.0), (0.0, 2.0), ((0.0, 1.0, 4.0), (2.0, 3.0, 6.0)))
-    assert field.sampled((0.0, 0.5, 3.0, 4.0), (2.0, 1.0)) == [
+    assert field.sampled(((0.0, 0.5, 3.0, 4.0), (2.0, 1.0)), Scale(0, 1), Scale(0, 1)) == [
         [2.0, 2.5, 5.0, 6.0],
         [1.0, 1.5, 4.0, 5.0],
     ]

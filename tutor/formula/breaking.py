@@ -24,8 +24,7 @@ from tutor.formula.nodes import (
     Unsupported,
     single,
 )
-from tutor.formula.parentheses import with_parentheses
-from tutor.formula.spacing import Spaced, spaced
+from tutor.formula.spacing import Spaced, spaced, with_parentheses
 from tutor.plain import cell_width
 
 FEWEST_CELLS = 4

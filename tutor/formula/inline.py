@@ -30,14 +30,16 @@ from tutor.formula.nodes import (
     single,
     walk,
 )
-from tutor.formula.parentheses import (
+from tutor.formula.spacing import (
     is_product,
     is_raised_twice,
     needs_parentheses,
+    run_together,
+    script_text,
+    spaced,
     unstyled,
     with_parentheses,
 )
-from tutor.formula.spacing import run_together, script_text, spaced
 from tutor.plain import cell_width
 
 

@@ -49,13 +49,16 @@ from tutor.formula.nodes import (
     ValueNode,
     single,
 )
-from tutor.formula.parentheses import (
+from tutor.formula.spacing import (
+    Spaced,
     is_product,
     is_raised_twice,
     needs_parentheses,
+    run_together,
+    script_text,
+    spaced,
     with_parentheses,
 )
-from tutor.formula.spacing import Spaced, run_together, script_text, spaced
 
 
 def draw(

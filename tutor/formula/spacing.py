@@ -1,19 +1,25 @@
-"""The blank cells between the nodes of a row: TeX's classes, in whole cells.
+"""Blanks and parentheses between the nodes of a row, in the picture and in the one-row form.
 
-Used by the picture and by the one-row form alike.
+The blanks are those of TeX's classes, in whole cells. Parentheses: a fraction on one line (`a/b`)
+and a root without a line over it (`√n`) do not show where they end. Beside a factor they get
+some: `2 (1/2)`, `(1/n) Xᵀy`, `√(n)x`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tutor.formula.nodes import (
+    Accent,
+    Brace,
+    Break,
     Fenced,
     Frac,
     Node,
     NodeKind,
     Phantom,
+    Root,
     RowNode,
     Scripts,
     Soft,
@@ -24,8 +30,10 @@ from tutor.formula.nodes import (
     TableNode,
     TextNode,
     Unsupported,
+    ValueNode,
     single,
 )
+from tutor.formula.words_patterns import applies
 
 _TIGHT = frozenset("∂∇∆dΔ")
 """Symbols that lean on what follows, blank or no blank: ∂L, dw, ∇L."""
@@ -208,3 +216,221 @@ def _flat(node: Node) -> str:
             return opening + inner + closing if inner else ""
         case _:
             return ""
+
+
+# --- parentheses ------------------------------------------------------------------------------
+
+_APART = 3
+"""Cells of explicit space from which on two parts don't belong together."""
+_BARS = frozenset("|∣‖∥")
+_OPERATORS_BEFORE = frozenset("/÷∘∖")
+"""Operators that would take only the numerator of a fraction behind them."""
+
+
+def with_parentheses(
+    items: Iterable[Node], is_in_line: Callable[[Frac], bool] | None = None
+) -> list[Node]:
+    """The items of a row with the parentheses that it needs on one line.
+
+    In a picture, `is_in_line` says which fractions are written with a `/`; the others stay as
+    they are, and a root gets its line instead of parentheses.
+    """
+    row = [item for item in items if not isinstance(item, Soft)]
+    placed = iter(range(len(row)))
+    done: list[Node] = []
+    for item in items:
+        if isinstance(item, Soft):
+            done.append(item)
+            continue
+        at = next(placed)
+        before, after = _near(row[:at][::-1]), _near(row[at + 1 :])
+        before, after = _without_its_bar(row[:at], before, after)
+        done += _one(item, before, after, is_in_line)
+    return done
+
+
+def _without_its_bar(
+    earlier: Sequence[Node], before: Node | None, after: Node | None
+) -> tuple[Node | None, Node | None]:
+    """The neighbours; a bar that begins or has ended an absolute value counts as a factor."""
+    bars = sum(bare_text(item) in _BARS for item in earlier)
+    if bars % 2 == 0 and after is not None and bare_text(after) in "|‖":
+        after = Fenced("|", after, "|")
+    if bars % 2 == 0 and before is not None and bare_text(before) in "|‖":
+        before = Fenced("|", before, "|")
+    return before, after
+
+
+def bare_text(node: Node) -> str:
+    """The symbol of a node without its scripts; " " if it is none."""
+    node = unstyled(node)
+    node = unstyled(node.base) if isinstance(node, Scripts) else node
+    return (node.text or " ") if isinstance(node, Sym) else " "
+
+
+def _near(items: Sequence[Node]) -> Node | None:
+    """The first of the items that shows something, unless a wide space comes before it."""
+    for item in items:
+        if isinstance(item, Space) and item.cells >= _APART:
+            return None
+        if not isinstance(item, Space | Phantom) and item != Sym(""):
+            return item
+    return None
+
+
+def _one(
+    item: Node, before: Node | None, after: Node | None, is_in_line: Callable[[Frac], bool] | None
+) -> list[Node]:
+    node = unstyled(item)
+    is_behind = _multiplies(before, is_before=True)
+    if isinstance(node, Frac) and node.bar and (is_in_line is None or is_in_line(node)):
+        if is_behind or _multiplies(after, is_before=False) or _is_slash(after):
+            is_apart = is_behind and not isinstance(before, Fenced | None) and not _is_named(before)
+            return [*([Soft()] if is_apart else []), Fenced("(", node, ")")]
+    elif isinstance(node, Root):
+        body = unstyled(node.body)
+        if isinstance(body, Sym | ValueNode | Accent) and _multiplies(after, is_before=False):
+            is_picture = is_in_line is not None
+            body = body if is_picture else Fenced("(", body, ")")
+            node = replace(node, body=body, is_lined=is_picture)
+        if node.index is not None and is_behind:
+            return [Fenced("(", node, ")")]
+        return [node]
+    return [item]
+
+
+def _is_slash(node: Node | None) -> bool:
+    return node is not None and unstyled(node) == Sym("/")
+
+
+def unstyled(node: Node) -> Node:
+    """A node out of its rows of one item and out of a style."""
+    node = single(node)
+    while isinstance(node, Styled):
+        node = single(node.body)
+    return node
+
+
+def _is_named(node: Node) -> bool:
+    """Whether it is a function or a sum, of which what follows is taken."""
+    kinds = (NodeKind.FUNC, NodeKind.BIG)
+    node = unstyled(node)
+    if isinstance(node, Scripts | Stack):
+        node = unstyled(node.base)
+    return isinstance(node, Sym) and node.kind in kinds
+
+
+def _multiplies(node: Node | None, *, is_before: bool) -> bool:
+    """Whether a neighbour is multiplied with the node beside it, or takes it as argument."""
+    if node is None:
+        return False
+    node = unstyled(node)
+    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
+    match node:
+        case TextNode(text):
+            edge = text[-1:] if is_before else text[:1]
+            return bool(edge.strip()) and edge.isalnum()
+        case Break() | TableNode() | Space():
+            return False
+    if isinstance(base, Sym):
+        if base.text in _BARS:
+            return isinstance(node, Scripts) and not is_before
+        if base.kind is NodeKind.BIG:
+            return not is_before
+        if base.text in _OPERATORS_BEFORE or base.text == "mod":
+            return is_before or base.text == "/"
+        return base.kind in (NodeKind.ORD, NodeKind.FUNC, NodeKind.INNER) and base.text[:1] not in (
+            "…",
+            ".",
+            "⋯",
+        )
+    return True
+
+
+def is_raised_twice(base: Node) -> bool:
+    """Whether a power of it on one line needs parentheses: `(1/2)²`, `(√x)²`, `(aᵇ)ᶜ`."""
+    node = unstyled(base)
+    if isinstance(node, RowNode):
+        return len([i for i in node.items if not isinstance(i, Soft | Space)]) > 1 and not _is_name(
+            node
+        )
+    if isinstance(node, Scripts):
+        return node.sup is not None
+    return isinstance(node, Frac | Root)
+
+
+def _is_name(row: RowNode) -> bool:
+    """Whether a row is operators or the parts of a name, such as `arg min`."""
+    return all(isinstance(i, Sym) and i.kind is not NodeKind.ORD for i in row.items)
+
+
+def needs_parentheses(node: Node) -> bool:
+    """Whether a part must be put in parentheses to stand beside a `/` or under a root."""
+    node = unstyled(node)
+    match node:
+        case RowNode(items):
+            if _is_barred(items):
+                return False
+            return any(_breaks_apart(item, items[at + 1 :]) for at, item in enumerate(items))
+        case Frac(bar=True) | TableNode():
+            return True
+        case TextNode(text):
+            return " " in text.strip()
+        case Sym(text):
+            return text == "/"
+        case _:
+            return False
+
+
+def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
+    """Whether an item of a row makes it more than one product."""
+    node = unstyled(item)
+    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
+    if isinstance(node, RowNode):
+        return needs_parentheses(node)
+    if isinstance(node, TextNode):
+        return " " in node.text.strip()
+    if isinstance(node, TableNode | Break) or (isinstance(node, Space) and node.cells >= _APART):
+        return True
+    if not isinstance(base, Sym):
+        return False
+    if base.kind is NodeKind.FUNC:
+        follows = _near(after)
+        return follows is not None and not (
+            isinstance(unstyled(follows), Fenced) and len(after) == 1
+        )
+    if base.text in "|‖":
+        return False
+    is_operator = base.kind in (
+        NodeKind.BIN,
+        NodeKind.REL,
+        NodeKind.PUNCT,
+        NodeKind.BIG,
+        NodeKind.MIDDLE,
+    )
+    return is_operator or base.text in ("/", "∣")
+
+
+def is_product(node: Node) -> bool:
+    """Whether a node has several factors, a differential (`dw`, `∂w`) being one."""
+    node = unstyled(node)
+    if isinstance(node, Brace):
+        return is_product(node.base)
+    if not isinstance(node, RowNode):
+        return False
+    factors = [i for i in node.items if not isinstance(i, Soft | Space | Phantom)]
+    first: Node | None = factors[0] if factors else None
+    if _is_barred(factors):
+        return False
+    if isinstance(first, Scripts):
+        first = first.base
+    is_differential = isinstance(first, Sym) and first.text in "d∂" and len(factors) == 2
+    if len(factors) == 2 and isinstance(called := unstyled(factors[1]), Fenced):
+        return not applies(factors[0], called)
+    return len(factors) > 1 and not is_differential
+
+
+def _is_barred(items: Sequence[Node]) -> bool:
+    """Whether a row is one absolute value or one norm."""
+    bars = [at for at, item in enumerate(items) if bare_text(item) in "|‖"]
+    return bars == [0, len(items) - 1]

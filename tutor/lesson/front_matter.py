@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import yaml
 
-from tutor.lesson import front_matter, schema
+from tutor.lesson import schema
 from tutor.lesson.model import LAST, MOST_WORKERS, DataNames, DiagnosticList
 from tutor.lesson.schema import ByMode, Entry, YamlValue, by_mode, key, list_of
 
@@ -107,7 +107,7 @@ _LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
 )
 
 
-def end_of(lines: Sequence[str], diagnostics: DiagnosticList) -> int:
+def _end_of(lines: Sequence[str], diagnostics: DiagnosticList) -> int:
     """The number of lines of front matter, both `---` included; 0 and a diagnostic without one."""
     if not lines or lines[0].rstrip() != "---":
         diagnostics.add(
@@ -251,10 +251,10 @@ class FrontMatter(Entry):
 
 def parse(lines: Sequence[str], diagnostics: DiagnosticList) -> FrontMatter:
     """The front matter of a file, given as its lines."""
-    end = front_matter.end_of(lines, diagnostics)
+    end = _end_of(lines, diagnostics)
     if not end:
         return FrontMatter()
-    root = front_matter.compose(
+    root = compose(
         lines[1 : end - 1], diagnostics, first=2, what="the front matter", example="title"
     )
     if root is None:

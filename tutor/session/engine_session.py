@@ -166,7 +166,7 @@ class EngineSession:
             self.notice = Notice("busy", kind="refused")
             return None
         number = self._engine.send(command)
-        self.unanswered.add(number, command)
+        self.unanswered[number] = command
         return number
 
     def inspect(self, **changes: object) -> None:
@@ -267,7 +267,7 @@ class EngineSession:
     def receive(self, event: Event) -> bool:
         """Handle an event; returns whether a FramePainted is due after the paint."""
         self._heard_at = self._clock()
-        command = self.unanswered.pop(event.answers)
+        command = self.unanswered.pop(event.answers, None)
         is_owed = isinstance(event, FrameShown) and event.answers == 0 and event.target is not None
         match event:
             case EngineReady():

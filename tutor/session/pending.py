@@ -75,54 +75,32 @@ _ASIDE = (Pause, RunTo, *get_args(ReadingCommand))
 Kind = TypeVar("Kind", bound=Command)
 
 
-class UnansweredCommands:
+class UnansweredCommands(dict[int, Command]):
     """The commands that were sent and have no answer yet, by number."""
-
-    def __init__(self) -> None:
-        self._commands: dict[int, Command] = {}
-
-    def __len__(self) -> int:
-        return len(self._commands)
-
-    def add(self, number: int, command: Command) -> None:
-        """Note a command that was sent."""
-        self._commands[number] = command
-
-    def get(self, number: int) -> Command | None:
-        """The command with this number; None if it does not wait."""
-        return self._commands.get(number)
-
-    def pop(self, number: int) -> Command | None:
-        """The same, which is answered now."""
-        return self._commands.pop(number, None)
-
-    def clear(self) -> None:
-        """Await no answer any more."""
-        self._commands.clear()
 
     def oldest(self) -> Command:
         """The command that has waited longest."""
-        return next(iter(self._commands.values()))
+        return next(iter(self.values()))
 
     def last(self, *kinds: type[Kind]) -> Kind | None:
         """The last command of these kinds; None if none waits."""
-        return next((c for c in reversed(self._commands.values()) if isinstance(c, kinds)), None)
+        return next((c for c in reversed(self.values()) if isinstance(c, kinds)), None)
 
     def last_switch(self, what: Literal["mode", "device"]) -> Switch | None:
         """The last switch of the mode, or of the device."""
-        commands = [c for c in self._commands.values() if isinstance(c, Switch)]
+        commands = [c for c in self.values() if isinstance(c, Switch)]
         return next((c for c in reversed(commands) if getattr(c, what) is not None), None)
 
     def may_move(self) -> bool:
         """Whether one of them may still move the run, or open it."""
-        return any(not isinstance(c, ReadingCommand) for c in self._commands.values())
+        return any(not isinstance(c, ReadingCommand) for c in self.values())
 
     def are_enough_of(self, command: Command) -> bool:
         """Whether one such command is under way already, and one more waits.
 
         On a slow line, a key that is held down would go on acting long after it was let go.
         """
-        last = [_kind(c) for c in self._commands.values() if not isinstance(c, _ASIDE)][-2:]
+        last = [_kind(c) for c in self.values() if not isinstance(c, _ASIDE)][-2:]
         return isinstance(command, _HELD) and last == [_kind(command)] * 2
 
 

@@ -152,6 +152,9 @@ def compared_with(modes: Sequence[str], current: str) -> tuple[str, ...]:
     return (*below, *(mode for mode in modes if mode != current and mode not in below))
 
 
+_LEAST_ROOM = 10
+"""Cells that a row of code has at least, in however narrow a pane."""
+
 FOLDED: Piece = ("↪ ", text_styles.DIM)
 FAILED: Piece = ("✗ ", text_styles.ERROR)
 SIGNS: dict[str, Piece] = {
@@ -181,25 +184,24 @@ def fence_rows(
     fence: Fence, width: int, mark: Piece, failed: int | None, chosen: Name | None
 ) -> Iterator[CodeRow]:
     """The rows of a fence, `mark` before each of its lines; `failed` is a line that raised."""
+    room = max(_LEAST_ROOM, width - GUTTER)
     for number, content in enumerate(highlighted(fence.code), fence.line):
-        first = FAILED if number == failed else mark
+        before = FAILED if number == failed else mark
         if chosen is not None and chosen.line == number:
             content = content.stylize(text_styles.ACTIVE, chosen.start, chosen.end)
-        at = 0
-        for part, row in _folded(first, content, width):
-            yield CodeRow(row, number, at, at + part)
-            at += part
+        for start, part in _folded(content, room):
+            yield CodeRow(line(before) + part, number, start, start + len(part.plain))
+            before = FOLDED
 
 
-def _folded(mark: Piece, content: Content, width: int) -> Iterator[tuple[int, Content]]:
-    """The rows of a line, each with the number of its characters."""
-    room = max(10, width - GUTTER)
-    rest = content
-    while rest.cell_length > room:
-        part = rest[: fold_at(rest.plain, len(rest.fold(room)[0].plain))]
-        yield len(part.plain), line(mark) + part
-        rest, mark = rest[len(part.plain) :], FOLDED
-    yield len(rest.plain), line(mark) + rest
+def _folded(content: Content, room: int, first_room: int = 0) -> Iterator[tuple[int, Content]]:
+    """The rows of a line of code, each with the character that it begins with."""
+    at, here = 0, first_room or room
+    while (rest := content[at:]).cell_length > here:
+        end = at + fold_at(rest.plain, len(rest.fold(here)[0].plain))
+        yield at, content[at:end]
+        at, here = end, room
+    yield at, rest
 
 
 def fold_at(code: str, most: int) -> int:
@@ -218,13 +220,13 @@ _OPERATOR = re.compile(r"[-+*/%@=<>,.:(\[{]+(?=[\w\"'(\[])")
 
 def diff_rows(change: DiffLine, width: int) -> Iterator[Content]:
     """The rows of one line of a difference; removed code is dim."""
-    (content,) = highlighted(change.code) if change.sign != "-" else (_gone(change.code),)
-    for _, row in _folded(SIGNS[change.sign], content, width):
-        yield row
-
-
-def _gone(code: str) -> Content:
-    return line((plain(code), text_styles.DIM))
+    content = line((plain(change.code), text_styles.DIM))
+    if change.sign != "-":
+        (content,) = highlighted(change.code)
+    mark = SIGNS[change.sign]
+    for _, part in _folded(content, max(_LEAST_ROOM, width - GUTTER)):
+        yield line(mark) + part
+        mark = FOLDED
 
 
 @lru_cache(256)
@@ -265,8 +267,6 @@ MOST_HIGHLIGHTED = 200_000
 """Characters of a file with syntax highlighted: 5,000 lines, which take half a second."""
 
 _LABEL_GAP = 2
-_LEAST_ROOM = 10
-"""Cells that a row of code has at least, in however narrow a pane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,21 +382,14 @@ class ScriptListing:
         mark = _mark(number, marks)
         style = _style_of_line(number, marks)
         margin = f"{self._number(number):>{self._digits}} "
-        room = self._room - (len(label) + _LABEL_GAP if label else 0)
-        room, at = max(_LEAST_ROOM, room), 0
-        while True:
-            rest = content[at:]
-            is_last = rest.cell_length <= room
-            cut = rest.plain if is_last else rest.plain[: fold_at(rest.plain, _fitting(rest, room))]
-            row = line(mark, (margin, style)) + content[at : at + len(cut)]
+        beside_label = self._room - (len(label) + _LABEL_GAP if label else 0)
+        for at, part in _folded(content, self._room, max(_LEAST_ROOM, beside_label)):
+            row = line(mark, (margin, style)) + part
             if label:
-                gap = self._room - content[at : at + len(cut)].cell_length - len(label)
+                gap = self._room - part.cell_length - len(label)
                 row += line(" " * max(1, gap), (label, style))
             yield at, row
-            if is_last:
-                return
-            at, label, room = at + len(cut), "", self._room
-            mark, margin = FOLDED, " " * len(margin)
+            mark, margin, label = FOLDED, " " * len(margin), ""
 
 
 def _lines_of_source(source: str) -> tuple[Content, ...]:
@@ -404,11 +397,6 @@ def _lines_of_source(source: str) -> tuple[Content, ...]:
     if len(source) <= MOST_HIGHLIGHTED:
         return highlighted(source)
     return tuple(map(line, plain(source).rstrip("\n").split("\n")))
-
-
-def _fitting(rest: Content, room: int) -> int:
-    """The number of characters that fit into so many cells."""
-    return len(rest.fold(room)[0].plain)
 
 
 def _labels(lesson: Lesson) -> dict[int, str]:

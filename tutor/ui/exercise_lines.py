@@ -122,7 +122,7 @@ def parts(attempt: Attempt, picked: int, width: int, inline: Inline) -> Iterator
     yield _part("ask", prose(question_markdown(attempt)))
     for index, choice in enumerate(attempt.choices):
         rows = _choice(index, choice, index == picked, width, inline)
-        yield _part(choice_part(index), rows, is_tight=index + 1 < len(attempt.choices))
+        yield _part(f"{CHOICE}{index + 1}", rows, is_tight=index + 1 < len(attempt.choices))
     is_done = attempt.state == "done"
     if not is_done:
         yield from _aims(attempt, width)
@@ -147,11 +147,6 @@ def _aims(attempt: Attempt, width: int) -> Iterator[TextPart]:
     if attempt.wants == "code" and attempt.state != "done":
         phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
         yield _part("how", [line(("o", text_styles.KEY), f" edits the code of {phase}.")])
-
-
-def choice_part(index: int) -> str:
-    """The name of the part that is a choice."""
-    return f"{CHOICE}{index + 1}"
 
 
 def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> TextPart:

@@ -128,18 +128,8 @@ class CurriculumProgress:
     def last_bookmark(self) -> Bookmark | None:
         """The learner's last bookmark; None if its lesson no longer exists here."""
         left = self._journal.last_bookmark()
-        slugs = {h.slug for h in self.headlines}
-        return left if left is not None and (left.slug in slugs or _is_there(left)) else None
-
-
-def counted_kind(kind: str, count: int) -> str:
-    """`1 prediction`, `2 repairs`, `2 backward passes`."""
-    return counted(count, kind_words(kind).name)
-
-
-def _is_there(left: Bookmark) -> bool:
-    """Whether the lesson's file still exists; a lesson need not be in the list."""
-    return left.file.is_file()
+        slugs = {h.slug for h in self.headlines}  # a lesson need not be in the list
+        return left if left and (left.slug in slugs or left.file.is_file()) else None
 
 
 DETAILS = 6
@@ -324,7 +314,7 @@ def _exercises(standing: LessonProgress, width: int) -> list[Content]:
 def _exercises_words(standing: LessonProgress) -> str:
     if not standing.count:
         return "none"
-    kinds = ", ".join(counted_kind(kind, count) for kind, count in standing.kinds().items())
+    kinds = ", ".join(counted(n, kind_words(kind).name) for kind, n in standing.kinds().items())
     skipped = f", {standing.skipped} skipped" if standing.skipped else ""
     so_far = f"{standing.done} of {standing.count} done{skipped}: " if standing.has_begun else ""
     return so_far + kinds

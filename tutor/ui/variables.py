@@ -48,7 +48,6 @@ def names_in(fences: Sequence[Fence]) -> tuple[Name, ...]:
     return _names_in(tuple(fences))
 
 
-@lru_cache(2)
 def names_of_file(source: str) -> tuple[Name, ...]:
     """The names in a whole file, those inside functions and classes as well."""
     return _names_in((Fence(source, 1),), is_file=True)

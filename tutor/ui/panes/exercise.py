@@ -174,7 +174,7 @@ class ExerciseText(PartsPane):
     def is_news(self, part: TextPart) -> bool:
         """Whether a part is new: it has other lines, or is the choice that was just picked."""
         if part.name.startswith(lines_of.CHOICE):
-            return part.name == lines_of.choice_part(self._picked)
+            return part.name == f"{lines_of.CHOICE}{self._picked + 1}"
         return part.name not in lines_of.NEVER_NEW
 
     def _list(self, width: int) -> list[Content]:

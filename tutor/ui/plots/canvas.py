@@ -422,12 +422,15 @@ class ScalarField:
     ys: Sequence[float]
     rows: Sequence[Sequence[float]]
 
-    def sampled(self, xs: Sequence[float], ys: Sequence[float]) -> list[list[float]]:
-        """The numbers at other places, bilinearly between the four around each.
+    def sampled(
+        self, places: tuple[Sequence[float], Sequence[float]], xs: Scale, ys: Scale
+    ) -> list[list[float]]:
+        """The numbers at places of a canvas, bilinearly between the four around each.
 
-        A row for each of `ys`. NaN where one of the four is no finite number.
+        A row for each of the places' y. NaN where one of the four is no finite number.
         """
-        across, down = _between(self.xs, xs), _between(self.ys, ys)
+        across = _between(self.xs, [xs.at(x) for x in places[0]])
+        down = _between(self.ys, [ys.at(y) for y in places[1]])
         found = []
         for i, v in down:
             low, high = self.rows[i], self.rows[min(i + 1, len(self.ys) - 1)]
@@ -446,18 +449,6 @@ def _between(known: Sequence[float], wanted: Sequence[float]) -> list[tuple[int,
         gap = known[min(i + 1, len(known) - 1)] - known[i]
         found.append((i, min(max((at - known[i]) / gap, 0.0), 1.0) if gap else 0.0))
     return found
-
-
-def on_dots(field: ScalarField, canvas: Canvas, xs: Scale, ys: Scale) -> list[list[float]]:
-    """The field at every dot of the canvas, the top row first."""
-    across, down = canvas.dot_places()
-    return field.sampled([xs.at(x) for x in across], [ys.at(y) for y in down])
-
-
-def on_cells(field: ScalarField, canvas: Canvas, xs: Scale, ys: Scale) -> list[list[float]]:
-    """The field in the middle of every cell of the canvas, the top row first."""
-    across, down = canvas.cell_places()
-    return field.sampled([xs.at(x) for x in across], [ys.at(y) for y in down])
 
 
 def bands(numbers: Sequence[Sequence[float]], levels: Sequence[float]) -> list[list[int]]:

@@ -27,8 +27,6 @@ from tutor.ui.plots.canvas import (
     framed,
     gutter,
     is_inside,
-    on_cells,
-    on_dots,
     scale_over,
 )
 from tutor.ui.text_styles import ACTIVE, CURVE, DIM, VALUE
@@ -139,9 +137,9 @@ def _plane_plot(
     canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
     field = ScalarField(picture.xs, picture.ys, picture.outputs)
     shades = ASCII_SHADES if sheet.ascii_only else SHADES
-    for y, row in enumerate(bands(on_cells(field, canvas, xs, ys), ends.levels)):
+    for y, row in enumerate(bands(field.sampled(canvas.cell_places(), xs, ys), ends.levels)):
         canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
-    decided = bands(on_dots(field, canvas, xs, ys), [ends.middle])
+    decided = bands(field.sampled(canvas.dot_places(), xs, ys), [ends.middle])
     draw_borders(canvas, borders(decided), Pen(CURVE, ASCII_BORDER))
     _write_targets(picture, canvas, xs, ys)
     return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))

@@ -31,7 +31,6 @@ from tutor.ui.plots.canvas import (
     figure,
     framed,
     gutter,
-    on_dots,
     scale_over,
 )
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
@@ -131,7 +130,7 @@ def _contours_plot(
     upright = ys.upright(sheet.height - 1)
     canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
     field = ScalarField(picture.xs, picture.ys, picture.losses)
-    heights = bands(on_dots(field, canvas, xs, ys), levels)
+    heights = bands(field.sampled(canvas.dot_places(), xs, ys), levels)
     found = borders(heights)
     if sheet.ascii_only:
         _shade(canvas, heights, len(levels))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -11,7 +11,6 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.reactive import var
 from textual.screen import ModalScreen
-from textual.widget import Widget
 from textual.widgets import Static
 
 from tutor.plain import cell_width, one_line
@@ -21,7 +20,14 @@ from tutor.script.line_places import place_in
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import text_styles
-from tutor.ui.commands import DOCTOR_COMMANDS, EXERCISES_COMMANDS, KEYS, RUNS_COMMANDS, bindings
+from tutor.ui.commands import (
+    DOCTOR_COMMANDS,
+    EXERCISES_COMMANDS,
+    KEYS,
+    RUNS_COMMANDS,
+    AppCommand,
+    bindings,
+)
 from tutor.ui.exercise_lines import list_row, next_open
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
@@ -32,6 +38,8 @@ from tutor.wording.layout import columns, first_fitting
 from tutor.wording.notices import notice_text
 from tutor.wording.number_format import number, setting
 from tutor.wording.parameter_input import read_run_name
+
+T = TypeVar("T")
 
 
 class ListPane(LinesPane):
@@ -64,7 +72,25 @@ class ListPane(LinesPane):
         self.bring_into_view(at if self._chosen else 0, at)
 
 
-class RunsScreen(ModalScreen[None]):
+class ListScreen(ModalScreen[T], Generic[T]):
+    """A dialog with a list, of which one row is chosen."""
+
+    def on_mount(self) -> None:
+        """Give the list the focus."""
+        self.query_one(ListPane).focus()
+
+    def action_choose(self, by: int) -> None:
+        """Choose a row above or below."""
+        self.query_one(ListPane).choose(by)
+
+
+def _keys(commands: Iterable[AppCommand], left_out: Collection[str] = ()) -> str:
+    """The keys of a dialog in a line."""
+    shown = (c for c in commands if c.rank and c.name not in left_out)
+    return " · ".join(f"{command.key_label} {command.label}" for command in shown)
+
+
+class RunsScreen(ListScreen[None]):
     """The screen that lists every run on a line; one of them is chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(RUNS_COMMANDS)]
@@ -78,22 +104,17 @@ class RunsScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The list, the latest notice, and the keys."""
-        with Vertical(classes="dialog", id="runs-dialog"):
-            yield from self._parts()
-
-    def _parts(self) -> Iterable[Widget]:
         view = self.session.view
         what = "script" if view and view.lesson.script else "lesson"
-        yield Static(f"Runs of this {what}", markup=False)
-        yield RunsPane(id="runs")
-        yield Static("", id="runs-notice", markup=False)
-        keys = " · ".join(f"{c.key_label} {c.label}" for c in RUNS_COMMANDS if c.rank)
-        yield Static(keys, id="runs-keys", markup=False)
+        with Vertical(classes="dialog", id="runs-dialog"):
+            yield Static(f"Runs of this {what}", markup=False)
+            yield RunsPane(id="runs")
+            yield Static("", id="runs-notice", markup=False)
+            yield Static(_keys(RUNS_COMMANDS), id="runs-keys", markup=False)
 
     def on_mount(self) -> None:
         """Show the runs."""
         self.update_from_session()
-        self.query_one(RunsPane).focus()
 
     def update_from_session(self) -> None:
         """Take over the session's state, while the list is there: an app that ends removes it."""
@@ -110,7 +131,7 @@ class RunsScreen(ModalScreen[None]):
     def action_choose(self, by: int) -> None:
         """Choose the run above or below."""
         self._delete_asked = ""
-        self.query_one(RunsPane).choose(by)
+        super().action_choose(by)
 
     def action_take(self) -> None:
         """Resume the chosen run."""
@@ -225,7 +246,7 @@ def run_label(run: RunInfo) -> str:
     return name if run.name == run.letter or not run.letter else f"{run.letter} {name}"
 
 
-class ExercisesScreen(ModalScreen[None]):
+class ExercisesScreen(ListScreen[None]):
     """The screen that lists every exercise on a line; one of them is chosen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(EXERCISES_COMMANDS)]
@@ -239,19 +260,11 @@ class ExercisesScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The list and the keys."""
-        keys = " · ".join(f"{c.key_label}: {c.label}" for c in EXERCISES_COMMANDS if c.rank)
+        keys = f"number, or ↑↓ and {_keys(EXERCISES_COMMANDS)}"
         with Vertical(classes="dialog", id="exercises-dialog"):
             yield Static("Exercises of this lesson", markup=False)
             yield ExerciseList(self._session, ascii_only=self._ascii, id="exercises")
-            yield Static(f"number, or ↑↓ and {keys}", id="exercises-keys", markup=False)
-
-    def on_mount(self) -> None:
-        """Give the list the focus."""
-        self.query_one(ExerciseList).focus()
-
-    def action_choose(self, by: int) -> None:
-        """The exercise above or below."""
-        self.query_one(ExerciseList).choose(by)
+            yield Static(keys, id="exercises-keys", markup=False)
 
     def action_digit(self, digit: int) -> None:
         """Choose by number; begin where no other number begins with what has been typed."""
@@ -323,7 +336,7 @@ class Explanation(NamedTuple):
     exercise: str
 
 
-class DoctorScreen(ModalScreen[Explanation | None]):
+class DoctorScreen(ListScreen[Explanation | None]):
     """The screen that lists the findings, of which one is chosen; Enter opens its lesson."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(DOCTOR_COMMANDS)]
@@ -335,19 +348,15 @@ class DoctorScreen(ModalScreen[Explanation | None]):
     def compose(self) -> ComposeResult:
         """The list, the result in a line, and the keys."""
         with Vertical(classes="dialog", id="doctor-dialog"):
-            yield from self._parts()
-
-    def _parts(self) -> Iterable[Widget]:
-        yield Static("The doctor: mistakes in this code", markup=False)
-        yield FindingsPane(id="findings")
-        yield Static("", id="doctor-result", markup=False)
-        yield Static("", id="doctor-keys", markup=False)
+            yield Static("The doctor: mistakes in this code", markup=False)
+            yield FindingsPane(id="findings")
+            yield Static("", id="doctor-result", markup=False)
+            yield Static("", id="doctor-keys", markup=False)
 
     def on_mount(self) -> None:
         """Have the code examined."""
         self.session.examine()
         self.update_from_session()
-        self.query_one(FindingsPane).focus()
 
     def update_from_session(self) -> None:
         """Take over the session's state, while the list is there: an app that ends removes it."""
@@ -364,15 +373,9 @@ class DoctorScreen(ModalScreen[Explanation | None]):
         self.query_one("#doctor-result", Static).update(line(words))
         useless = {"open"} if not panes.first().count else set()
         useless |= {"taught"} if not (report and report.taught) else set()
-        useful = (c for c in DOCTOR_COMMANDS if c.rank and c.name not in useless)
-        keys = " · ".join(f"{command.key_label} {command.label}" for command in useful)
-        self.query_one("#doctor-keys", Static).update(line(keys))
+        self.query_one("#doctor-keys", Static).update(line(_keys(DOCTOR_COMMANDS, useless)))
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
-
-    def action_choose(self, by: int) -> None:
-        """Choose the finding above or below."""
-        self.query_one(FindingsPane).choose(by)
 
     def action_open(self) -> None:
         """Open the lesson that explains the chosen finding."""
