@@ -12,7 +12,7 @@ from tests.ui.printing import PrintingEngine
 from tutor.protocol.commands import Seek, SelectRun
 from tutor.protocol.events import Event, FrameShown
 from tutor.session import printed_text
-from tutor.session.printed_text import PrintedText, RunOutput
+from tutor.session.printed_text import MAX_COLUMNS, MAX_LINES, PrintedText, RunOutput
 from tutor.session.run_view import Start
 from tutor.session.session import Session
 
@@ -206,3 +206,26 @@ def test_a_long_progress_bar_keeps_its_end() -> None:
         text = text.followed_by(f"\r{step:3}% {'#' * 99}")
     assert text.shown == (f" 99% {'#' * 99}",)
     assert text.size < 200
+
+
+def test_a_line_that_no_newline_has_ended_goes_on_growing() -> None:
+    printed = PrintedText().followed_by("loss ").followed_by("3.0\nw")
+    assert printed.shown == ("loss 3.0", "w")
+
+
+def test_an_escape_cut_in_two_by_the_engine_is_still_only_text() -> None:
+    assert PrintedText().followed_by("\x1b").followed_by("[2J\n").shown == ("^[[2J",)
+
+
+def test_only_the_last_lines_are_kept_and_what_is_left_out_is_counted() -> None:
+    printed = PrintedText().followed_by("ab\n" * (MAX_LINES + 10), left_out=5)
+    assert len(printed.shown) == MAX_LINES
+    assert printed.left_out == 5 + 10 * 3
+
+
+def test_a_megabyte_on_one_line_is_cut() -> None:
+    printed = PrintedText()
+    for _ in range(10):
+        printed = printed.followed_by("x" * 100_000)
+    (line,) = printed.shown
+    assert line == "x" * MAX_COLUMNS + " …"

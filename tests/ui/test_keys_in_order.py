@@ -7,26 +7,31 @@ from typing import Any, cast
 
 import pytest
 from textual import events
-from textual.app import App
+from textual.app import App, ComposeResult
 from textual.pilot import Pilot
+from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from tests import waiting
 from tutor.protocol.commands import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.protocol.frame import Element
 from tutor.ui.app import TutorApp
-from tutor.ui.keys_in_order import PATIENCE, KeysInOrder, Typed
+from tutor.ui.keys_in_order import PATIENCE, Field, KeysInOrder, Typed
+from tutor.ui.screens.editor import CodeArea
 from tutor.ui.screens.lesson import LessonScreen
 
 from .conftest import settled, text_of
 from .exercises import PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
-NAMES = {"/": "slash", ".": "full_stop", " ": "space", "\r": "enter", "\x1b": "escape"}
+NAMES = {
+    **{"/": "slash", ".": "full_stop", " ": "space", ":": "colon"},
+    **{"\r": "enter", "\x1b": "escape", "\x7f": "backspace", "\t": "tab"},
+}
 DONE = (SetLearningRate, SetElement, Seek, RenameRun, StepPhase)
 
 
-def at_once(app: TutorApp, text: str) -> None:
+def at_once(app: App[None], text: str) -> None:
     """As a terminal hands them on whose line was slow."""
     for character in text:
         app.post_message(events.Key(NAMES.get(character, character), character))
@@ -118,3 +123,30 @@ async def test_a_key_whose_end_is_never_told_keeps_the_others_only_for_a_while(
     now += PATIENCE + 1
     await keys.take(third)
     assert handed == [first, second]
+
+
+class OneField(App[None]):
+    def __init__(self, field: Widget) -> None:
+        super().__init__()
+        self._field = field
+
+    def compose(self) -> ComposeResult:
+        yield self._field
+
+
+async def test_a_number_can_be_corrected_while_it_is_typed() -> None:
+    app = OneField(field := Field())
+    async with app.run_test() as pilot:
+        at_once(app, "01\x7f2")
+        app.post_message(events.Key("left", None))
+        at_once(app, "5")
+        await pilot.pause()
+        assert field.value == "052"
+
+
+async def test_code_can_be_corrected_while_it_is_typed() -> None:
+    app = OneField(area := CodeArea("", id="code"))
+    async with app.run_test() as pilot:
+        at_once(app, "if w:\rxy\x7f\tz")
+        await pilot.pause()
+        assert area.text == "if w:\n    x   z"

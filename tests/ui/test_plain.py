@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutor.plain import one_line, plain
-from tutor.session.printed_text import MAX_COLUMNS, MAX_LINES, PrintedText
 
 
 def test_an_escape_sequence_is_shown_and_not_obeyed() -> None:
@@ -37,26 +36,3 @@ def test_no_text_whatever_keeps_a_character_that_a_terminal_would_obey(text: str
 
 def test_one_line_is_one_line() -> None:
     assert one_line("a\nb\r\n  c") == "a b   c"
-
-
-def test_a_line_that_no_newline_has_ended_goes_on_growing() -> None:
-    printed = PrintedText().followed_by("loss ").followed_by("3.0\nw")
-    assert printed.shown == ("loss 3.0", "w")
-
-
-def test_an_escape_cut_in_two_by_the_engine_is_still_only_text() -> None:
-    assert PrintedText().followed_by("\x1b").followed_by("[2J\n").shown == ("^[[2J",)
-
-
-def test_only_the_last_lines_are_kept_and_what_is_left_out_is_counted() -> None:
-    printed = PrintedText().followed_by("ab\n" * (MAX_LINES + 10), left_out=5)
-    assert len(printed.shown) == MAX_LINES
-    assert printed.left_out == 5 + 10 * 3
-
-
-def test_a_megabyte_on_one_line_is_cut() -> None:
-    printed = PrintedText()
-    for _ in range(10):
-        printed = printed.followed_by("x" * 100_000)
-    (line,) = printed.shown
-    assert line == "x" * MAX_COLUMNS + " …"

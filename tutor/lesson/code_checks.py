@@ -334,7 +334,8 @@ def ladder(lesson: Lesson) -> tuple[LadderRow, ...]:
     )
 
 
-def _parsed(code: str) -> ast.Module:
+def parsed(code: str) -> ast.Module:
+    """The syntax tree of code; an empty one where it can't be parsed."""
     try:
         return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError):  # a learner's own, not finished yet
@@ -360,11 +361,11 @@ class _Code:
 
     def __init__(self, lesson: Lesson, mode: str) -> None:
         if lesson.script is not None:
-            nodes = list(ast.walk(_parsed(lesson.source)))
+            nodes = list(ast.walk(parsed(lesson.source)))
             self._phases = _by_line(lesson, nodes)
         else:
             self._phases = {
-                section.phase: [n for f in fences for n in ast.walk(_parsed(f.code))]
+                section.phase: [n for f in fences for n in ast.walk(parsed(f.code))]
                 for section in lesson.sections
                 if section.phase and (fences := section.fences(mode))
             }

@@ -129,9 +129,18 @@ def _rgb(colour: str) -> _Colour:
     return value >> 16, value >> 8 & 255, value & 255
 
 
-def _look(name: str, title: str, *, dark: bool, paper: str, ink: str, colours: str) -> ThemeStyle:
+def _look(
+    name: str,
+    title: str,
+    *,
+    dark: bool,
+    paper: str,
+    ink: str,
+    colours: str,
+    is_black_and_white: bool = False,
+) -> ThemeStyle:
     """`colours`: black, red, green, yellow, blue, magenta, cyan and white."""
-    black, red, green, yellow, blue, magenta, cyan, white = colours.split()
+    _, red, green, yellow, blue, _, cyan, _ = colours.split()
     theme = Theme(
         name,
         primary=blue,
@@ -160,20 +169,12 @@ def _look(name: str, title: str, *, dark: bool, paper: str, ink: str, colours: s
             "border-blurred": ink,
         },
     )
-    eight = [_rgb(c) for c in (black, red, green, yellow, blue, magenta, cyan, white)]
-    return ThemeStyle(title, theme, TerminalTheme(_rgb(paper), _rgb(ink), eight, eight))
+    eight = [_rgb(c) for c in colours.split()]
+    palette = TerminalTheme(_rgb(paper), _rgb(ink), eight, eight)
+    return ThemeStyle(title, theme, palette, is_black_and_white)
 
 
 _BLACK, _WHITE = "#000000", "#ffffff"
-
-_CONTRAST = _look(
-    "contrast",
-    "high contrast: white on black, no colours",
-    dark=True,
-    paper=_BLACK,
-    ink=_WHITE,
-    colours=" ".join([_WHITE] * 8),
-)
 
 LOOKS: Mapping[ThemeName, ThemeStyle] = {
     "terminal": ThemeStyle("terminal: its own colours", BUILTIN_THEMES["ansi-dark"]),
@@ -193,8 +194,14 @@ LOOKS: Mapping[ThemeName, ThemeStyle] = {
         ink="#1d2025",
         colours="#1d2025 #a81e17 #17602a #6d4500 #0b4bb3 #74189a #00545f #5c6068",
     ),
-    "contrast": ThemeStyle(
-        _CONTRAST.title, _CONTRAST.theme, _CONTRAST.palette, is_black_and_white=True
+    "contrast": _look(
+        "contrast",
+        "high contrast: white on black, no colours",
+        dark=True,
+        paper=_BLACK,
+        ink=_WHITE,
+        colours=" ".join([_WHITE] * 8),
+        is_black_and_white=True,
     ),
 }
 

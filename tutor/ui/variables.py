@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from textual.content import Content
 
+from tutor.lesson.code_checks import parsed
 from tutor.lesson.model import Fence
 from tutor.plain import one_line, plain
 from tutor.protocol.frame import NO_VALUE, NONE, Value
@@ -55,7 +56,7 @@ def names_of_file(source: str) -> tuple[Name, ...]:
 
 @lru_cache(32)
 def _names_in(fences: tuple[Fence, ...], *, is_file: bool = False) -> tuple[Name, ...]:
-    trees = [(fence, _parsed(fence)) for fence in fences]
+    trees = [(fence, parsed(plain(fence.code))) for fence in fences]
     bound = _Bound([tree for _, tree in trees])
     found: list[Name] = []
     for fence, tree in trees:
@@ -65,13 +66,6 @@ def _names_in(fences: tuple[Fence, ...], *, is_file: bool = False) -> tuple[Name
             if place is not None:
                 found.append(Name(ast.unparse(name), fence.line + name.lineno - 1, *place))
     return tuple(sorted(found, key=lambda name: (name.line, name.start)))
-
-
-def _parsed(fence: Fence) -> ast.Module:
-    try:
-        return ast.parse(plain(fence.code))
-    except (SyntaxError, ValueError, RecursionError):
-        return ast.Module([], [])
 
 
 def _place(name: ast.expr, rows: Sequence[str]) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ import msgspec
 from textual import events
 from textual.content import Content
 
+from tutor.lesson.code_checks import parsed
 from tutor.lesson.model import REPORT
 from tutor.protocol.inspections import (
     PICTURES,
@@ -215,10 +216,7 @@ def _is_of_a_batch(view: RunView) -> bool:
 @lru_cache(8)
 def _binds_loss(code: str) -> bool:
     """Whether Python code gives `loss` a value."""
-    try:
-        names = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)]
-    except (SyntaxError, ValueError, RecursionError):  # a learner's own, not finished yet
-        return False
+    names = [node for node in ast.walk(parsed(code)) if isinstance(node, ast.Name)]
     return any(name.id == "loss" and isinstance(name.ctx, ast.Store) for name in names)
 
 
