@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
+
 from tests.lessons.runs import exercise
 from tutor.lesson.exercise import Repair
 
@@ -57,16 +60,27 @@ OF_BATCH = (
 """What follows the sampler in the Predict of `ddp`."""
 
 
-def changed_solution(where: str, old: str, new: str) -> tuple[str, str]:
-    """A repair, and the code of its solution with this much of it changed."""
-    return where, _changed(exercise(where, Repair).solution_code, old, new)
+Change: TypeAlias = Callable[[Repair], str]
+"""What makes code of a repair's own."""
 
 
-def changed_mistake(where: str, old: str, new: str) -> tuple[str, str]:
-    """A repair, and its broken code with this much of it changed."""
-    return where, _changed(exercise(where, Repair).code, old, new)
+def changed_solution(old: str, new: str) -> Change:
+    """The code of the repair's solution with this much of it changed."""
+    return lambda repair: _changed(repair.solution_code, old, new)
+
+
+def changed_mistake(old: str, new: str) -> Change:
+    """The repair's broken code with this much of it changed."""
+    return lambda repair: _changed(repair.code, old, new)
 
 
 def _changed(code: str, old: str, new: str) -> str:
     assert old in code
     return code.replace(old, new)
+
+
+def each(fixes: Mapping[str, Iterable[str | Change]]) -> Iterator[tuple[str, str]]:
+    """Pairs of a repair and a code for it."""
+    for where, codes in fixes.items():
+        for code in codes:
+            yield where, code if isinstance(code, str) else code(exercise(where, Repair))

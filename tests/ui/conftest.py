@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.css.types import CSSLocation
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.waiting import PATIENCE
 from tutor.errors import LessonError
+from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
+from tutor.session.attempt import Attempt
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens import editor
+from tutor.ui.screens.editor import CodeArea
 
+from .exercises import with_exercises
 from .fake_engine import FakeEngine
 from .lessons import HEADLINES, lesson
 
@@ -36,8 +41,8 @@ MakeApp = Callable[..., TutorApp]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say what the mark of a test with a `pilot` means."""
-    how = "the app that the test drives: what `make_app` takes, and the size of its terminal"
-    config.addinivalue_line("markers", f"app(size=SMALL, **options): {how}")
+    how = "the app that the test drives: what `make_app` takes, size, first keys"
+    config.addinivalue_line("markers", f"app(size=SMALL, keys=(), **options): {how}")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -51,13 +56,47 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 async def _run(test: pytest.Function, arguments: dict[str, Any]) -> None:
-    if "pilot" not in arguments:
+    app = next((arguments[name] for name in ("pilot", "learner") if name in arguments), None)
+    if app is None:
         await test.obj(**arguments)
         return
     mark = test.get_closest_marker("app")
-    size = {"size": arguments.get("size", SMALL), **(mark.kwargs if mark else {})}["size"]
-    async with arguments["pilot"].run_test(size=size) as pilot:
-        await test.obj(**{**arguments, "pilot": pilot})
+    options = {"size": arguments.get("size", SMALL), "keys": (), **(mark.kwargs if mark else {})}
+    async with app.run_test(size=options["size"]) as pilot:
+        await pilot.press(*options["keys"])
+        drive = {"pilot": pilot, "learner": Learner(app, pilot)}
+        await test.obj(**{**arguments, **{n: drive[n] for n in drive if n in arguments}})
+
+
+class Learner:
+    """The learner at the screen, with its app."""
+
+    def __init__(self, app: TutorApp, pilot: Pilot[None]) -> None:
+        self.app, self.pilot = app, pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    def sees(self, words: str, where: str = "exercise-text") -> bool:
+        return words in text_of(self.app, where)
+
+    @property
+    def attempt(self) -> Attempt:
+        assert self.app.session.attempt is not None
+        return self.app.session.attempt
+
+    @property
+    def field(self) -> Input:
+        return self.app.screen.query_one("#exercise-answer", Input)
+
+    @property
+    def area(self) -> CodeArea:
+        return self.app.screen.query_one("#editor", CodeArea)
+
+
+def doing(*exercises: Exercise, keys: Sequence[str] = ("a",), **more: Any) -> pytest.MarkDecorator:
+    """The mark of a test whose learner has these exercises, and has pressed these keys."""
+    return pytest.mark.app(first=with_exercises(*exercises), keys=keys, **more)
 
 
 PAINT_SECONDS = 0.001
@@ -142,8 +181,10 @@ def open_lesson(path: Path) -> Lesson:
 
 
 @pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
+def engine(request: pytest.FixtureRequest) -> FakeEngine:
+    """A simulated engine, or another class of it that a test's parameter names."""
+    kind: type[FakeEngine] = getattr(request, "param", FakeEngine)
+    return kind()
 
 
 @pytest.fixture
@@ -165,11 +206,16 @@ def app(request: pytest.FixtureRequest, make_app: MakeApp) -> TutorApp:
     """The app as the test's mark `app` says."""
     mark = request.node.get_closest_marker("app")
     options = {**mark.kwargs} if mark else {}
-    options.pop("size", None)
-    return make_app(**options)
+    return make_app(**{name: options[name] for name in options if name not in ("size", "keys")})
 
 
 @pytest.fixture
 def pilot(app: TutorApp) -> TutorApp:
     """The app, which `pytest_pyfunc_call` starts: the test gets what presses its keys."""
+    return app
+
+
+@pytest.fixture
+def learner(app: TutorApp) -> TutorApp:
+    """The app, as for `pilot`: the test gets a Learner at its screen."""
     return app

@@ -2,84 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
-
 import pytest
 from textual.app import App, ComposeResult
 
 from tutor.protocol.commands import OpenLesson
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.session.journal import Draft, Journal
-from tutor.ui.app import TutorApp
 from tutor.ui.screens import editor
 from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import MakeApp, come_true, settled, text_of
+from .conftest import Learner, MakeApp, come_true, doing, settled, text_of
 from .exercises import REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
 BROKEN = "w += learning_rate * w.grad\n"
 
 
-class AtTheEditor:
-    """The learner, and what stands before them."""
-
-    def __init__(self, app: TutorApp, pilot: Any) -> None:
-        self.app, self.pilot = app, pilot
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    @property
-    def area(self) -> CodeArea:
-        return self.app.screen.query_one("#editor", CodeArea)
-
-    @property
-    def draft(self) -> str:
-        attempt = self.app.session.attempt
-        assert attempt is not None
-        return attempt.code
-
-    def sees(self, words: str, where: str = "verdict") -> bool:
-        return words in text_of(self.app, where)
+pytestmark = doing(REPAIR, size=(80, 22), keys=("a", "o"))
+"""The editor is open."""
 
 
-Opened = Callable[[], AbstractAsyncContextManager[AtTheEditor]]
-
-
-@pytest.fixture
-def opened(make_app: MakeApp) -> Opened:
-    @asynccontextmanager
-    async def run() -> AsyncIterator[AtTheEditor]:
-        app = make_app(first=with_exercises(REPAIR))
-        async with app.run_test(size=(80, 22)) as pilot:
-            await pilot.press("a", "o")
-            assert isinstance(app.screen, EditorScreen)
-            yield AtTheEditor(app, pilot)
-
-    return run
-
-
-async def test_fixed_code_is_run_and_success_leads_back(opened: Opened, engine: FakeEngine) -> None:
-    async with opened() as learner:
-        assert learner.sees("The update goes the wrong way.", "task")
-        assert learner.sees("It fails with: a leaf Variable", "task")
-        assert learner.area.has_focus
-        assert learner.area.size.height >= 5
-        await learner.press("delete", "delete", "delete", "w", " ", "-", "ctrl+s")
-        assert learner.area.read_only
-        assert learner.sees("esc stops it")
-        run = [c for c in engine.sent if isinstance(c, OpenLesson)][-1].lesson.phase("Update")
-        assert run is not None
-        assert [f.code for f in run.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
-        engine.advance(3)
-        await settled(learner.pilot)
-        assert isinstance(learner.app.screen, LessonScreen)
-        assert "✓ Done." in text_of(learner.app, "exercise-text")
+async def test_fixed_code_is_run_and_success_leads_back(
+    learner: Learner, engine: FakeEngine
+) -> None:
+    assert learner.sees("The update goes the wrong way.", "task")
+    assert learner.sees("It fails with: a leaf Variable", "task")
+    assert learner.area.has_focus
+    assert learner.area.size.height >= 5
+    await learner.press("delete", "delete", "delete", "w", " ", "-", "ctrl+s")
+    assert learner.area.read_only
+    assert learner.sees("esc stops it", "verdict")
+    run = [c for c in engine.sent if isinstance(c, OpenLesson)][-1].lesson.phase("Update")
+    assert run is not None
+    assert [f.code for f in run.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
+    engine.advance(3)
+    await settled(learner.pilot)
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert "✓ Done." in text_of(learner.app, "exercise-text")
 
 
 FOREIGN = "import os; os.system('true')\n"
@@ -110,9 +71,9 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
 
     async with app.run_test(size=(80, 22)) as pilot:
         await pilot.press("a", "o")
-        learner = AtTheEditor(app, pilot)
+        learner = Learner(app, pilot)
         assert learner.area.text == FOREIGN
-        assert learner.sees("has not been run")
+        assert learner.sees("has not been run", "verdict")
         await learner.press("ctrl+s")
         assert isinstance(app.screen, Confirm)
         await learner.press("n")
@@ -126,145 +87,140 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
 
 
 async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_stays(
-    opened: Opened, engine: FakeEngine
+    learner: Learner, engine: FakeEngine
 ) -> None:
-    async with opened() as learner:
-        await learner.press("end", "enter", *"if w", "up", "home", "right")
-        ran = len(engine.sent)
-        await learner.press("ctrl+r")
-        assert learner.sees("✗ Not yet. Line 2 is not Python")
-        assert learner.area.cursor_location == (0, 1)
-        assert len(engine.sent) == ran
-        assert learner.draft == "w += learning_rate * w.grad\nif w\n"
-        await learner.press("ctrl+z", "ctrl+z", "ctrl+z")
-        assert learner.area.text == BROKEN
-        await learner.press("ctrl+y")
-        assert learner.area.text != BROKEN
+    await learner.press("end", "enter", *"if w", "up", "home", "right")
+    ran = len(engine.sent)
+    await learner.press("ctrl+r")
+    assert learner.sees("✗ Not yet. Line 2 is not Python", "verdict")
+    assert learner.area.cursor_location == (0, 1)
+    assert len(engine.sent) == ran
+    assert learner.attempt.code == "w += learning_rate * w.grad\nif w\n"
+    await learner.press("ctrl+z", "ctrl+z", "ctrl+z")
+    assert learner.area.text == BROKEN
+    await learner.press("ctrl+y")
+    assert learner.area.text != BROKEN
 
 
 async def test_the_real_error_is_shown_and_the_cursor_stays_where_it_is(
-    opened: Opened, engine: FakeEngine
+    learner: Learner, engine: FakeEngine
 ) -> None:
-    async with opened() as learner:
-        await learner.press("end", "left", "ctrl+s")
-        message = "RuntimeError: [bold]a leaf\x1b[31m"
-        engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=2,
-                           message=message))  # fmt: skip
-        await settled(learner.pilot)
-        assert learner.sees("✗ Not yet. Line 2 of your code: RuntimeError: [bold]a leaf^[[31m")
-        assert learner.area.cursor_location == (0, len(BROKEN) - 2)
-        assert not learner.area.read_only
-        await learner.press("escape")
-        assert "RuntimeError: [bold]" in text_of(learner.app, "exercise-text")
-        assert not learner.app.screen.query_one("#error").display
+    await learner.press("end", "left", "ctrl+s")
+    message = "RuntimeError: [bold]a leaf\x1b[31m"
+    engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=2,
+                       message=message))  # fmt: skip
+    await settled(learner.pilot)
+    assert learner.sees(
+        "✗ Not yet. Line 2 of your code: RuntimeError: [bold]a leaf^[[31m", "verdict"
+    )
+    assert learner.area.cursor_location == (0, len(BROKEN) - 2)
+    assert not learner.area.read_only
+    await learner.press("escape")
+    assert "RuntimeError: [bold]" in text_of(learner.app, "exercise-text")
+    assert not learner.app.screen.query_one("#error").display
 
 
 async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
-    opened: Opened, engine: FakeEngine
+    learner: Learner, engine: FakeEngine
 ) -> None:
-    async with opened() as learner:
-        await learner.press("ctrl+s")
-        assert text_of(learner.app, "footer").strip() == "esc stops it"
-        engine.busy = 3.0
-        learner.app.session._heard_at -= 3.0
-        learner.app.screen.update_from_session()
-        await settled(learner.pilot)
-        assert learner.sees("is still running (3 s) · esc stops it", "status")
+    await learner.press("ctrl+s")
+    assert text_of(learner.app, "footer").strip() == "esc stops it"
+    engine.busy = 3.0
+    learner.app.session._heard_at -= 3.0
+    learner.app.screen.update_from_session()
+    await settled(learner.pilot)
+    assert learner.sees("is still running (3 s) · esc stops it", "status")
 
 
 async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_editor(
-    opened: Opened, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    learner: Learner, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opened() as learner:
-        await learner.press("ctrl+s")
-        engine.target = None
-        engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
-        await settled(learner.pilot)
-        await learner.press("escape")
-        assert isinstance(learner.app.screen, EditorScreen)
-        monkeypatch.setattr(editor, "GRACE", 0.0)
-        await learner.press("escape")
-        assert isinstance(learner.app.screen, LessonScreen)
-        await learner.press("g")
-        assert learner.sees("Only the code may be changed", "status")
-        await learner.press("o")
-        assert not learner.sees("Only the code may be", "status")
+    await learner.press("ctrl+s")
+    engine.target = None
+    engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
+    await settled(learner.pilot)
+    await learner.press("escape")
+    assert isinstance(learner.app.screen, EditorScreen)
+    monkeypatch.setattr(editor, "GRACE", 0.0)
+    await learner.press("escape")
+    assert isinstance(learner.app.screen, LessonScreen)
+    await learner.press("g")
+    assert learner.sees("Only the code may be changed", "status")
+    await learner.press("o")
+    assert not learner.sees("Only the code may be", "status")
 
 
 async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
-    opened: Opened, monkeypatch: pytest.MonkeyPatch
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(editor, "PAUSE", 0.01)
-    async with opened() as learner:
-        await learner.press("#")
-        await come_true(lambda: learner.draft == "#" + BROKEN)
-        monkeypatch.setattr(editor, "PAUSE", 100.0)
-        await learner.press("1", "ctrl+c", "escape")
-        assert isinstance(learner.app.screen, LessonScreen)
-        assert learner.draft == "#1" + BROKEN
-        await learner.press("o", "end", "2", "ctrl+q")
-    assert learner.draft == "#1w += learning_rate * w.grad2\n"
+    await learner.press("#")
+    await come_true(lambda: learner.attempt.code == "#" + BROKEN)
+    monkeypatch.setattr(editor, "PAUSE", 100.0)
+    await learner.press("1", "ctrl+c", "escape")
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert learner.attempt.code == "#1" + BROKEN
+    await learner.press("o", "end", "2", "ctrl+q")
+    await come_true(lambda: learner.attempt.code == "#1w += learning_rate * w.grad2\n")
 
 
 async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that_back(
-    opened: Opened,
+    learner: Learner,
 ) -> None:
-    async with opened() as learner:
-        await learner.press("#", "ctrl+o", "n")
-        assert learner.area.text == "#" + BROKEN
-        await learner.press("home", *"if", "ctrl+s")
-        assert learner.sees("Line 1 is not Python")
-        await learner.press("ctrl+o", "y")
-        assert not learner.sees("Line 1")
-        assert learner.area.text == BROKEN
-        await learner.press("ctrl+z")
-        assert learner.area.text == "if#" + BROKEN
+    await learner.press("#", "ctrl+o", "n")
+    assert learner.area.text == "#" + BROKEN
+    await learner.press("home", *"if", "ctrl+s")
+    assert learner.sees("Line 1 is not Python", "verdict")
+    await learner.press("ctrl+o", "y")
+    assert not learner.sees("Line 1", "verdict")
+    assert learner.area.text == BROKEN
+    await learner.press("ctrl+z")
+    assert learner.area.text == "if#" + BROKEN
 
 
-async def test_a_solution_that_was_asked_for_is_in_view(opened: Opened, engine: FakeEngine) -> None:
-    async with opened() as learner:
-        await learner.press("ctrl+s")
-        engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=1,
-                           message="a leaf Variable"))  # fmt: skip
-        await settled(learner.pilot)
-        await learner.press("escape", "h", "h", "H", "o")
-        task = learner.app.screen.query_one(TaskPane)
-        in_view = task.lines[task.scroll_offset.y :][: task.scrollable_content_region.height]
-        assert [row.plain.strip() for row in in_view][-2:] == [
-            "Solution:",
-            "w -= learning_rate * w.grad",
-        ]
+async def test_a_solution_that_was_asked_for_is_in_view(
+    learner: Learner, engine: FakeEngine
+) -> None:
+    await learner.press("ctrl+s")
+    engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=1,
+                       message="a leaf Variable"))  # fmt: skip
+    await settled(learner.pilot)
+    await learner.press("escape", "h", "h", "H", "o")
+    task = learner.app.screen.query_one(TaskPane)
+    in_view = task.lines[task.scroll_offset.y :][: task.scrollable_content_region.height]
+    assert [row.plain.strip() for row in in_view][-2:] == [
+        "Solution:",
+        "w -= learning_rate * w.grad",
+    ]
 
 
-async def test_a_key_gives_a_hint_and_the_text_stays(opened: Opened) -> None:
-    async with opened() as learner:
-        await learner.press("#", "ctrl+g")
-        assert learner.sees("Hint 1", "task")
-        assert learner.area.has_focus
-        await learner.press("ctrl+g", "ctrl+g", "2")
-        assert learner.sees("No more hints", "status")
-        assert learner.area.text == "#2" + BROKEN
+async def test_a_key_gives_a_hint_and_the_text_stays(learner: Learner) -> None:
+    await learner.press("#", "ctrl+g")
+    assert learner.sees("Hint 1", "task")
+    assert learner.area.has_focus
+    await learner.press("ctrl+g", "ctrl+g", "2")
+    assert learner.sees("No more hints", "status")
+    assert learner.area.text == "#2" + BROKEN
 
 
 async def test_the_code_around_it_is_in_view_with_the_place_of_what_is_to_be_fixed(
-    opened: Opened,
+    learner: Learner,
 ) -> None:
-    async with opened() as learner:
-        around = learner.app.screen.query_one("#around", AroundPane)
-        top, height = around.scroll_offset.y, around.scrollable_content_region.height
-        seen = [row.plain.strip() for row in around.lines[top : top + height]]
-        assert "▶ Update: your code, below" in seen
-        assert "loss.backward()" in seen
-        assert not any("w += learning_rate" in row for row in seen)  # that is the learner's
-        area = learner.area
-        assert area.region.bottom == area.screen.query_one("#status").region.y
-        assert height >= 4  # and no half of the screen is left blank
-        await learner.press("ctrl+t", "ctrl+t")
-        assert around.has_focus
-        await learner.press("home")
-        assert around.scroll_offset.y == 0
-        await learner.press("ctrl+t")
-        assert area.has_focus
+    around = learner.app.screen.query_one("#around", AroundPane)
+    top, height = around.scroll_offset.y, around.scrollable_content_region.height
+    seen = [row.plain.strip() for row in around.lines[top : top + height]]
+    assert "▶ Update: your code, below" in seen
+    assert "loss.backward()" in seen
+    assert not any("w += learning_rate" in row for row in seen)  # that is the learner's
+    area = learner.area
+    assert area.region.bottom == area.screen.query_one("#status").region.y
+    assert height >= 4  # and no half of the screen is left blank
+    await learner.press("ctrl+t", "ctrl+t")
+    assert around.has_focus
+    await learner.press("home")
+    assert around.scroll_offset.y == 0
+    await learner.press("ctrl+t")
+    assert area.has_focus
 
 
 # ── Python's habits ─────────────────────────────────────────────────────────────────

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +11,6 @@ from textual.content import Content
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tutor.lesson.exercise import Exercise
 from tutor.protocol.commands import OpenLesson, StepPhase
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
@@ -25,7 +22,7 @@ from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.prose import inline_formulas
 
-from .conftest import LARGE, SMALL, MakeApp, settled, text_of
+from .conftest import LARGE, SMALL, Learner, doing, settled, text_of
 from .exercises import (
     AUTOGRAD,
     CHOOSE,
@@ -40,197 +37,157 @@ from .fake_engine import FakeEngine
 from .panes import OnePane, frame, view
 
 
-class Learner:
-    """Who sits before the screen."""
-
-    def __init__(self, app: TutorApp, pilot: Any) -> None:
-        self.app, self.pilot = app, pilot
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-
-    def sees(self, words: str, where: str = "exercise-text") -> bool:
-        return words in text_of(self.app, where)
-
-    @property
-    def field(self) -> Input:
-        return self.app.screen.query_one("#exercise-answer", Input)
-
-    @property
-    def attempt(self) -> Attempt:
-        assert self.app.session.attempt is not None
-        return self.app.session.attempt
-
-
-@pytest.fixture
-def at(make_app: MakeApp) -> Callable[..., Any]:
-    """A learner at a lesson with these exercises, of which the first has begun."""
-
-    @asynccontextmanager
-    async def run(*exercises: Exercise, size: tuple[int, int] = SMALL) -> Any:
-        app = make_app(first=with_exercises(*exercises))
-        async with app.run_test(size=size) as pilot:
-            learner = Learner(app, pilot)
-            await learner.press("a")
-            yield learner
-
-    return run
-
-
-At = Callable[..., Any]
-
-
+@doing(PREDICT)
 async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
-    at: At, engine: FakeEngine
+    learner: Learner, engine: FakeEngine
 ) -> None:
-    async with at(PREDICT) as learner:
-        assert learner.sees("Exercise 1 of 1 · prediction")
-        assert learner.field.has_focus
-        assert not learner.field.cursor_blink
-        pane = learner.app.screen.query_one(ExercisePane)
-        assert pane.region.bottom == learner.field.region.bottom + 1  # the keys are below it
-        assert learner.sees("enter answers · esc then: h hint (2 left), k I", "exercise-keys")
-        assert learner.sees(
-            "enter answers  tab the other panes, and back  esc then: the other keys", "footer"
-        )
-        sent = len(engine.sent)
-        await learner.press(*"sqxk1mH", "space", "enter")
-        assert len(engine.sent) == sent
-        assert learner.sees("▸ I can't read “sqxk1mH”")
-        assert learner.field.value == "sqxk1mH "  # it stays, to be fixed
-        assert (learner.attempt.hints, learner.attempt.tries) == ((), 0)
+    assert learner.sees("Exercise 1 of 1 · prediction")
+    assert learner.field.has_focus
+    assert not learner.field.cursor_blink
+    pane = learner.app.screen.query_one(ExercisePane)
+    assert pane.region.bottom == learner.field.region.bottom + 1  # the keys are below it
+    assert learner.sees("enter answers · esc then: h hint (2 left), k I", "exercise-keys")
+    assert learner.sees(
+        "enter answers  tab the other panes, and back  esc then: the other keys", "footer"
+    )
+    sent = len(engine.sent)
+    await learner.press(*"sqxk1mH", "space", "enter")
+    assert len(engine.sent) == sent
+    assert learner.sees("▸ I can't read “sqxk1mH”")
+    assert learner.field.value == "sqxk1mH "  # it stays, to be fixed
+    assert (learner.attempt.hints, learner.attempt.tries) == ((), 0)
 
 
-async def test_the_formula_can_be_read_while_half_an_answer_waits(at: At) -> None:
-    async with at(PREDICT) as learner:
-        formula = learner.app.screen.query_one(FormulaPane)
-        await learner.press("-", "3", "1", "left", "tab")
-        assert formula.has_focus
-        top = formula.scroll_offset.y
-        await learner.press("up")
-        assert formula.scroll_offset.y == top - 1
-        await learner.press("2", "1", "tab")  # the code, and the formula again
-        assert (learner.field.has_focus, learner.field.cursor_position) == (True, 2)
-        await learner.press("0", "delete", "shift+tab")
-        assert formula.has_focus
-        await learner.press("enter")
-        assert (learner.field.value, learner.field.has_focus) == ("-30", True)
-        assert learner.attempt.state == "asking"  # that enter led to the field, and no further
-        await learner.press("enter")
-        assert learner.attempt.state == "done"
-        await learner.press("tab", "tab")
-        assert learner.app.screen.query_one("#exercise-text").has_focus
+@doing(PREDICT)
+async def test_the_formula_can_be_read_while_half_an_answer_waits(learner: Learner) -> None:
+    formula = learner.app.screen.query_one(FormulaPane)
+    await learner.press("-", "3", "1", "left", "tab")
+    assert formula.has_focus
+    top = formula.scroll_offset.y
+    await learner.press("up")
+    assert formula.scroll_offset.y == top - 1
+    await learner.press("2", "1", "tab")  # the code, and the formula again
+    assert (learner.field.has_focus, learner.field.cursor_position) == (True, 2)
+    await learner.press("0", "delete", "shift+tab")
+    assert formula.has_focus
+    await learner.press("enter")
+    assert (learner.field.value, learner.field.has_focus) == ("-30", True)
+    assert learner.attempt.state == "asking"  # that enter led to the field, and no further
+    await learner.press("enter")
+    assert learner.attempt.state == "done"
+    await learner.press("tab", "tab")
+    assert learner.app.screen.query_one("#exercise-text").has_focus
 
 
-async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(at: At) -> None:
-    async with at(PREDICT) as learner:
-        await learner.press("escape", "h", "h", "h", "enter")
-        assert learner.sees("No more hints", "status")
-        await learner.press("h")
-        assert not learner.sees("No more hints", "status")
-        await learner.press("enter")
-        said = " ".join(text_of(learner.app, "exercise-text").split())
-        assert "▸ I can't read “h”." in said
-        assert "(For a hint press esc, then h.)" in said
+@doing(PREDICT)
+async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(learner: Learner) -> None:
+    await learner.press("escape", "h", "h", "h", "enter")
+    assert learner.sees("No more hints", "status")
+    await learner.press("h")
+    assert not learner.sees("No more hints", "status")
+    await learner.press("enter")
+    said = " ".join(text_of(learner.app, "exercise-text").split())
+    assert "▸ I can't read “h”." in said
+    assert "(For a hint press esc, then h.)" in said
 
 
 @pytest.mark.app(first=with_exercises(PREDICT))
 async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_was(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+    learner: Learner, engine: FakeEngine
 ) -> None:
-    learner = Learner(app, pilot)
     await learner.press("s", "s", "space", "a", "escape", "h", "H")
     assert learner.sees("Hint 1: Look at w.")
     assert learner.sees("Try once", "status")
     assert not learner.field.has_focus
     await learner.press("escape")
-    assert app.session.attempt is None
+    assert learner.app.session.attempt is None
     opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
     assert (opened.epoch, opened.step) == (3, 1)
     assert learner.sees("Your own run is back", "status")
-    assert app.screen.query_one("#numbers").display
+    assert learner.app.screen.query_one("#numbers").display
 
 
-async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(at: At) -> None:
-    async with at(PREDICT, CHOOSE) as learner:
-        await learner.press(*"-120", "enter")
-        assert learner.sees("✗ Not right.")
-        assert learner.sees("That is the sum.")
-        assert not learner.app.screen.query_one("#exercise-field").display
-        assert learner.sees("enter asks again", "exercise-keys")
-        await learner.press("-", "2", "8")  # panes as everywhere, and the reply stays
-        assert learner.sees("That is the sum.")
-        await learner.press("enter")
-        assert learner.sees("And in epoch 2?")
-        await learner.press("enter")
-        assert learner.app.session.notice.code == "empty_answer"
-        assert (learner.field.has_focus, learner.field.value) == (True, "")
-        assert learner.app.screen.query_one("#exercise").display
-        await learner.press(*"5 x", "enter", "7")  # what can't be read gives way to the next key
-        assert learner.field.value == "7"
-        await learner.press(
-            "backspace", "escape", "H"
-        )  # the field goes and comes, and the keys stay keys
-        assert learner.sees("Solution:")
-        assert not learner.field.has_focus
-        await learner.press("a", *"-25.5", "enter")
-        assert learner.sees("✓ Right.")
-        assert learner.sees("Because the mean divides by N.")
-        await learner.press("1", "enter")  # from another pane, too
-        assert learner.sees("Exercise 2 of 2 · choice")
+@doing(PREDICT, CHOOSE)
+async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(
+    learner: Learner,
+) -> None:
+    await learner.press(*"-120", "enter")
+    assert learner.sees("✗ Not right.")
+    assert learner.sees("That is the sum.")
+    assert not learner.app.screen.query_one("#exercise-field").display
+    assert learner.sees("enter asks again", "exercise-keys")
+    await learner.press("-", "2", "8")  # panes as everywhere, and the reply stays
+    assert learner.sees("That is the sum.")
+    await learner.press("enter")
+    assert learner.sees("And in epoch 2?")
+    await learner.press("enter")
+    assert learner.app.session.notice.code == "empty_answer"
+    assert (learner.field.has_focus, learner.field.value) == (True, "")
+    assert learner.app.screen.query_one("#exercise").display
+    await learner.press(*"5 x", "enter", "7")  # what can't be read gives way to the next key
+    assert learner.field.value == "7"
+    await learner.press(
+        "backspace", "escape", "H"
+    )  # the field goes and comes, and the keys stay keys
+    assert learner.sees("Solution:")
+    assert not learner.field.has_focus
+    await learner.press("a", *"-25.5", "enter")
+    assert learner.sees("✓ Right.")
+    assert learner.sees("Because the mean divides by N.")
+    await learner.press("1", "enter")  # from another pane, too
+    assert learner.sees("Exercise 2 of 2 · choice")
 
 
-async def test_digits_and_arrows_pick_a_choice_and_enter_answers(at: At) -> None:
-    async with at(CHOOSE) as learner:
-        await learner.press("enter", "1")
-        assert learner.sees("▶ 1  Not so")
-        assert learner.app.screen.query_one("#exercise").display
-        assert learner.attempt.tries == 0  # picked, not yet answered
-        await learner.press("enter", "down")
-        assert learner.sees("✗ Not yet. No: look again.")
-        assert learner.sees("▶ 2  So")
-        await learner.press("3")  # there is no third answer: it shows its pane
-        assert learner.app.screen.query_one("#numbers").display
-        await learner.press("a", "enter")
-        assert learner.sees("✓ Right.")
+@doing(CHOOSE)
+async def test_digits_and_arrows_pick_a_choice_and_enter_answers(learner: Learner) -> None:
+    await learner.press("enter", "1")
+    assert learner.sees("▶ 1  Not so")
+    assert learner.app.screen.query_one("#exercise").display
+    assert learner.attempt.tries == 0  # picked, not yet answered
+    await learner.press("enter", "down")
+    assert learner.sees("✗ Not yet. No: look again.")
+    assert learner.sees("▶ 2  So")
+    await learner.press("3")  # there is no third answer: it shows its pane
+    assert learner.app.screen.query_one("#numbers").display
+    await learner.press("a", "enter")
+    assert learner.sees("✓ Right.")
 
 
+@doing(PREDICT, size=LARGE)
 async def test_in_a_large_terminal_it_has_two_columns_and_no_other_pane_goes_for_good(
-    at: At,
+    learner: Learner,
 ) -> None:
-    async with at(PREDICT, size=LARGE) as learner:
-        screen = learner.app.screen
-        assert screen.query_one("#exercise").region.width == LARGE[0]
-        assert all(screen.query_one(f"#{p}").display for p in ("formula", "code", "numbers"))
-        await learner.press("escape", "5")
-        assert screen.query_one("#output").display
-        await learner.pilot.resize_terminal(*SMALL)
-        await learner.press("8")
-        await learner.pilot.resize_terminal(*LARGE)
-        assert screen.query_one("#exercise").display
-        await learner.press("escape", "escape")
-        assert screen.query_one("#output").display
-        assert screen.query_one("#ladder").display
+    screen = learner.app.screen
+    assert screen.query_one("#exercise").region.width == LARGE[0]
+    assert all(screen.query_one(f"#{p}").display for p in ("formula", "code", "numbers"))
+    await learner.press("escape", "5")
+    assert screen.query_one("#output").display
+    await learner.pilot.resize_terminal(*SMALL)
+    await learner.press("8")
+    await learner.pilot.resize_terminal(*LARGE)
+    assert screen.query_one("#exercise").display
+    await learner.press("escape", "escape")
+    assert screen.query_one("#output").display
+    assert screen.query_one("#ladder").display
 
 
+@doing(REPAIR)
 async def test_an_error_of_a_repair_names_the_line_of_the_learners_code(
-    at: At, engine: FakeEngine
+    learner: Learner, engine: FakeEngine
 ) -> None:
-    async with at(REPAIR) as learner:
-        assert learner.sees("It fails with: a leaf Variable")
-        assert learner.sees("o edits the code of Update")
-        failed = LessonFailed(lesson="line", phase="Update", line=1, message="RuntimeError: a leaf")
-        engine.tell(failed)
-        await settled(learner.pilot)
-        assert learner.sees("line 1 of your code: RuntimeError", "error")
-        assert not learner.sees("line.md", "error")
+    assert learner.sees("It fails with: a leaf Variable")
+    assert learner.sees("o edits the code of Update")
+    failed = LessonFailed(lesson="line", phase="Update", line=1, message="RuntimeError: a leaf")
+    engine.tell(failed)
+    await settled(learner.pilot)
+    assert learner.sees("line 1 of your code: RuntimeError", "error")
+    assert not learner.sees("line.md", "error")
 
 
 @pytest.mark.app(first=with_exercises(PREDICT, REPAIR))
 async def test_without_an_exercise_its_keys_say_how_to_begin_one(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+    learner: Learner, engine: FakeEngine
 ) -> None:
-    learner = Learner(app, pilot)
     await learner.press("h")
     assert learner.sees("No exercise is on · a begins one", "status")
     assert learner.sees("a exercise", "footer")
@@ -301,14 +258,15 @@ def test_how_near_a_goal_is_stands_below_it_and_python_does_not() -> None:
     assert "last epoch" not in text(replace(either, is_met=True))
 
 
-async def test_while_a_goal_is_not_met_its_figures_do_not_move_what_is_being_read(at: At) -> None:
-    words = " ".join(f"word{i}" for i in range(300))
-    async with at(msgspec.structs.replace(REACH, ask=words), size=(80, 24)) as learner:
-        text = learner.app.screen.query_one("#exercise-text")
-        text.scroll_to(y=0, animate=False, immediate=True)
-        await learner.press("s")
-        assert learner.attempt.marks[0][0].now is not None
-        assert text.scroll_offset.y == 0
+@doing(msgspec.structs.replace(REACH, ask=" ".join(f"word{i}" for i in range(300))))
+async def test_while_a_goal_is_not_met_its_figures_do_not_move_what_is_being_read(
+    learner: Learner,
+) -> None:
+    text = learner.app.screen.query_one("#exercise-text")
+    text.scroll_to(y=0, animate=False, immediate=True)
+    await learner.press("s")
+    assert learner.attempt.marks[0][0].now is not None
+    assert text.scroll_offset.y == 0
 
 
 def test_who_plays_autograd_sees_which_question_it_is() -> None:

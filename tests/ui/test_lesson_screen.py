@@ -583,7 +583,7 @@ async def test_a_letter_that_is_typed_is_no_key_that_does_nothing(
     assert app.session.notice.code != "unknown_key"
 
 
-@pytest.mark.parametrize("engine", [PrintingEngine()])
+@pytest.mark.parametrize("engine", [PrintingEngine], indirect=True)
 @pytest.mark.app(size=LARGE)
 async def test_going_back_takes_back_what_was_printed_since(
     app: TutorApp, pilot: Pilot[None]

@@ -1,6 +1,9 @@
-"""What the screens look like, at both sizes (snapshots: look at the report when one differs)."""
+"""What the screens look like (snapshots: look at the report when one differs)."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -11,102 +14,66 @@ from tutor.protocol.events import OutputPrinted
 from .conftest import LARGE, SMALL, MakeApp, settled
 from .fake_engine import FakeEngine
 
-Snap = Callable[..., bool]
 
-both_sizes = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x36"])
+@dataclass(frozen=True)
+class Look:
+    """A screen: the keys that lead to it, and what happens then."""
+
+    keys: Sequence[str] = ()
+    sizes: Sequence[tuple[int, int]] = (SMALL, LARGE)
+    then: Callable[[FakeEngine], object] = lambda engine: None
+    fails_at: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def after(*keys: str, do: Callable[[], None] | None = None) -> Callable[[Pilot[None]], Any]:
-    """Press the keys, let something happen, and wait until all is painted."""
+def printed(engine: FakeEngine) -> None:
+    engine.tell(OutputPrinted(text="epoch 4 [done]\n"))
+
+
+STEPPED = ("s", "s", "g", "space")
+LOOKS = {
+    "menu": Look(["down"], options={"menu": True}),
+    "start": Look(),
+    "steps": Look(["s", "s", "s", "g", "s", "space", "space"], then=printed),
+    "run": Look(["4", "r"], then=lambda engine: engine.advance(12)),
+    "help": Look(["question_mark"]),
+    "ladder": Look(["2", "6", "g"], [SMALL]),
+    "diverged": Look(["l", *"1e6", "enter", "j", *"60", "enter"]),
+    "error": Look(["space", "2", "space"], fails_at="Loss"),
+    "question": Look(["l", "x", "enter"], [SMALL]),
+    "trust": Look(["down", "down", "enter"], [SMALL], options={"menu": True}),
+    "too-small": Look(sizes=[(60, 20)]),
+    "ascii": Look(STEPPED, options={"ascii_only": True}),
+    "no-colour": Look(STEPPED, [LARGE], environment={"NO_COLOR": "1"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        pytest.param(name, size, id=f"{name}-{size[0]}x{size[1]}")
+        for name, look in LOOKS.items()
+        for size in look.sizes
+    ],
+)
+def test_a_screen_looks_as_it_did(
+    make_app: MakeApp,
+    engine: FakeEngine,
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    size: tuple[int, int],
+) -> None:
+    look = LOOKS[name]
+    engine.fails_at = look.fails_at
+    for variable, value in look.environment.items():
+        monkeypatch.setenv(variable, value)
 
     async def run(pilot: Pilot[None]) -> None:
         await settled(pilot)
-        await pilot.press(*keys)
-        if do is not None:
-            do()
+        await pilot.press(*look.keys)
+        look.then(engine)
         await settled(pilot)
 
-    return run
-
-
-@both_sizes
-def test_the_menu(make_app: MakeApp, snap_compare: Snap, size: tuple[int, int]) -> None:
-    assert snap_compare(make_app(menu=True), terminal_size=size, run_before=after("down"))
-
-
-@both_sizes
-def test_a_lesson_at_its_start(
-    make_app: MakeApp, snap_compare: Snap, size: tuple[int, int]
-) -> None:
-    assert snap_compare(make_app(), terminal_size=size, run_before=after())
-
-
-@both_sizes
-def test_a_lesson_after_some_steps(
-    make_app: MakeApp, engine: FakeEngine, snap_compare: Snap, size: tuple[int, int]
-) -> None:
-    keys = ["s", "s", "s", "g", "s", "space", "space"]
-    printed = OutputPrinted(text="epoch 4 [done]\n")
-    run = after(*keys, do=lambda: engine.tell(printed))
-    assert snap_compare(make_app(), terminal_size=size, run_before=run)
-
-
-@both_sizes
-def test_a_run_on_its_way(
-    make_app: MakeApp, engine: FakeEngine, snap_compare: Snap, size: tuple[int, int]
-) -> None:
-    run = after("4", "r", do=lambda: engine.advance(12))
-    assert snap_compare(make_app(), terminal_size=size, run_before=run)
-
-
-@both_sizes
-def test_the_help(make_app: MakeApp, snap_compare: Snap, size: tuple[int, int]) -> None:
-    assert snap_compare(make_app(), terminal_size=size, run_before=after("question_mark"))
-
-
-def test_the_ladder_in_a_small_terminal(make_app: MakeApp, snap_compare: Snap) -> None:
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=after("2", "6", "g"))
-
-
-@both_sizes
-def test_a_run_that_has_diverged(
-    make_app: MakeApp, snap_compare: Snap, size: tuple[int, int]
-) -> None:
-    run = after("l", *"1e6", "enter", "j", *"60", "enter")
-    assert snap_compare(make_app(), terminal_size=size, run_before=run)
-
-
-@both_sizes
-def test_an_error(
-    make_app: MakeApp, engine: FakeEngine, snap_compare: Snap, size: tuple[int, int]
-) -> None:
-    engine.fails_at = "Loss"
-    run = after("space", "2", "space")
-    assert snap_compare(make_app(), terminal_size=size, run_before=run)
-
-
-def test_a_question(make_app: MakeApp, snap_compare: Snap) -> None:
-    assert snap_compare(make_app(), terminal_size=SMALL, run_before=after("l", "x", "enter"))
-
-
-def test_whether_to_trust(make_app: MakeApp, snap_compare: Snap) -> None:
-    run = after("down", "down", "enter")
-    assert snap_compare(make_app(menu=True), terminal_size=SMALL, run_before=run)
-
-
-def test_a_terminal_that_is_too_small(make_app: MakeApp, snap_compare: Snap) -> None:
-    assert snap_compare(make_app(), terminal_size=(60, 20), run_before=after())
-
-
-@both_sizes
-def test_a_terminal_without_utf_8(
-    make_app: MakeApp, snap_compare: Snap, size: tuple[int, int]
-) -> None:
-    app = make_app(ascii_only=True)
-    assert snap_compare(app, terminal_size=size, run_before=after("s", "s", "g", "space"))
-
-
-def test_no_colour(make_app: MakeApp, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    run = after("s", "s", "g", "space")
-    assert snap_compare(make_app(), terminal_size=LARGE, run_before=run)
+    assert snap_compare(make_app(**look.options), terminal_size=size, run_before=run)

@@ -12,12 +12,11 @@ import pytest
 from tutor.lesson.exercise import Exercise
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.ui.app import TutorApp
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import MakeApp, settled, text_of
+from .conftest import Learner, MakeApp, settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
@@ -44,14 +43,8 @@ def grown(exercise: Exercise, length: str) -> Any:
     )
 
 
-class Reader:
-    """The learner, who sees only what is in view."""
-
-    def __init__(self, app: TutorApp, pilot: Any) -> None:
-        self.app, self.pilot = app, pilot
-
-    async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
+class Reader(Learner):
+    """The learner, who reads only what is in view."""
 
     def in_view(self, pane: str = "exercise-text") -> str:
         """What can be seen of a pane, as it is put on the screen."""
@@ -61,7 +54,7 @@ class Reader:
         rows = self.app.screen._compositor.render_strips()[y : y + height]
         return "\n".join("".join(s.text for s in row)[x : x + width].rstrip() for row in rows)
 
-    def sees(self, *said: str, pane: str = "exercise-text") -> None:
+    def reads(self, *said: str, pane: str = "exercise-text") -> None:
         shown = self.in_view(pane)
         assert all(word in shown for word in said), shown
 
@@ -84,35 +77,35 @@ def at(make_app: MakeApp, engine: FakeEngine) -> At:
 @LENGTHS
 async def test_of_a_prediction(at: At, size: tuple[int, int], length: str) -> None:
     async with at(grown(PREDICT, length), size) as reader:
-        reader.sees("ask-begins")
+        reader.reads("ask-begins")
         await reader.press("escape", "h")
-        reader.sees("Hint 1", "first-begins", "first-ends.")
+        reader.reads("Hint 1", "first-begins", "first-ends.")
         await reader.press("h")
-        reader.sees("Hint 2", "second-begins", "second-ends.")
+        reader.reads("Hint 2", "second-begins", "second-ends.")
         await reader.press("a", *"-120", "enter")
-        reader.sees("✗ Not right.", "That is the sum.", "It is:")
+        reader.reads("✗ Not right.", "That is the sum.", "It is:")
         await reader.press("H")
-        reader.sees("Solution:", "−30")
+        reader.reads("Solution:", "−30")
         await reader.press("enter")
-        reader.sees("And in epoch 2?")
+        reader.reads("And in epoch 2?")
         await reader.press("escape", "H")  # the field goes while it is computed, and comes back
-        reader.sees("Solution:", "−25.5")
+        reader.reads("Solution:", "−25.5")
         await reader.press("a", *"-25.5", "enter")
-        reader.sees("✓ Right.", "Because", "divides by N.")
+        reader.reads("✓ Right.", "Because", "divides by N.")
 
 
 @LENGTHS
 async def test_of_a_choice(at: At, size: tuple[int, int], length: str) -> None:
     async with at(grown(CHOOSE, length), size) as reader:
-        reader.sees("ask-begins")
+        reader.reads("ask-begins")
         await reader.press("1")
-        reader.sees("▶ 1  Not so")
+        reader.reads("▶ 1  Not so")
         await reader.press("enter")
-        reader.sees("✗ Not yet.", "look again")
+        reader.reads("✗ Not yet.", "look again")
         await reader.press("down")
-        reader.sees("▶ 2  So")
+        reader.reads("▶ 2  So")
         await reader.press("enter")
-        reader.sees("✓ Right.", "because-begins", "because-ends.")
+        reader.reads("✓ Right.", "because-begins", "because-ends.")
 
 
 @LENGTHS
@@ -121,9 +114,9 @@ async def test_of_a_goal_that_is_reached_before_another_pane(
 ) -> None:
     async with at(grown(REACH, length), size) as reader:
         await reader.press("h", "h")
-        reader.sees("second-begins", "second-ends.")
+        reader.reads("second-begins", "second-ends.")
         await reader.press("3", *["]"] * 3, *["s"] * 6)
-        reader.sees("✓ Done.", "because-begins", "because-ends.")
+        reader.reads("✓ Done.", "because-begins", "because-ends.")
 
 
 @LENGTHS
@@ -136,15 +129,15 @@ async def test_of_playing_autograd(
     last = LocalGradientQuestion(asks="total", output="", input="w", values={}, expected=6.0)
     engine.local = LocalGradients(steps=(step, last))
     async with at(grown(AUTOGRAD, length), size) as reader:
-        reader.sees("ask-begins")
+        reader.reads("ask-begins")
         await reader.press("4", "enter")
-        reader.sees("✗ Not yet.")
+        reader.reads("✗ Not yet.")
         await reader.press("escape", "h", "H")
-        reader.sees("Solution: 3")
+        reader.reads("Solution: 3")
         await reader.press("a", "3", "enter")
-        reader.sees("✓ 3 is right.", "")
+        reader.reads("✓ 3 is right.", "")
         await reader.press("6", "enter")
-        reader.sees("✓ Right.", "because-begins", "because-ends.")
+        reader.reads("✓ Right.", "because-begins", "because-ends.")
 
 
 @LENGTHS
@@ -160,12 +153,12 @@ async def test_of_a_repair_whichever_pane_was_in_front(
         await settled(reader.pilot)
         assert "still raises" in text_of(reader.app, "verdict")
         await reader.press("escape", "H")
-        reader.sees("Solution:", "w -= learning_rate * w.grad")
+        reader.reads("Solution:", "w -= learning_rate * w.grad")
         await reader.press("3", "o", "ctrl+s")
         engine.advance(3)
         await settled(reader.pilot)
         assert isinstance(reader.app.screen, LessonScreen)
-        reader.sees("✓ Done.", "because-begins", "because-ends.")
+        reader.reads("✓ Done.", "because-begins", "because-ends.")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -173,19 +166,19 @@ async def test_of_the_hints_in_the_editor(at: At, size: tuple[int, int]) -> None
     async with at(grown(REPAIR, "long"), size) as reader:
         await reader.press("o")
         assert isinstance(reader.app.screen, EditorScreen)
-        reader.sees("ask-begins", pane="task")
+        reader.reads("ask-begins", pane="task")
         await reader.press("ctrl+g")
-        reader.sees("Hint 1", "first-begins", pane="task")
+        reader.reads("Hint 1", "first-begins", pane="task")
         await reader.press("ctrl+g")
-        reader.sees("Hint 2", "second-begins", pane="task")
+        reader.reads("Hint 2", "second-begins", pane="task")
 
 
 async def test_what_all_fits_is_seen_from_its_title_on(at: At) -> None:
     async with at(PREDICT, (80, 24)) as reader:
         await reader.press("escape", "h", "a", *"-120", "enter")
-        reader.sees("Exercise 1 of 1", "✗ Not right.")
+        reader.reads("Exercise 1 of 1", "✗ Not right.")
         await reader.press("enter")
-        reader.sees("Exercise 1 of 1", "And in epoch 2?")
+        reader.reads("Exercise 1 of 1", "And in epoch 2?")
 
 
 async def test_it_stays_in_view_when_the_window_changes_and_where_the_learner_scrolls_to(
@@ -196,15 +189,15 @@ async def test_it_stays_in_view_when_the_window_changes_and_where_the_learner_sc
         for size in ((80, 22), (60, 18), (100, 40), (80, 24)):
             await reader.pilot.resize_terminal(*size)
             if size[0] >= 80:
-                reader.sees("first-begins", "first-ends.")
+                reader.reads("first-begins", "first-ends.")
         await reader.press("home")
-        reader.sees("ask-begins")
+        reader.reads("ask-begins")
         await reader.press("s")  # refused: nothing is said there
-        reader.sees("ask-begins")
+        reader.reads("ask-begins")
 
 
 async def test_a_text_without_end_is_seen_from_its_beginning(at: At) -> None:
     endless = msgspec.structs.replace(PREDICT, explain=words("because", 300), again=())
     async with at(endless, (80, 24)) as reader:
         await reader.press(*"-30", "enter")
-        reader.sees("✓ Right.", "because-begins")
+        reader.reads("✓ Right.", "because-begins")
