@@ -230,7 +230,7 @@ def _found(trial: ExerciseTrial) -> list[Finding]:
         except (MemoryError, RuntimeError) as error:  # in code of ours: the lesson's is a RunError
             if not is_out_of_memory(error):
                 raise
-            found.append(trial.finding("exercise_without_memory", id=trial.exercise.id))
+            found.append(trial.finding("no_memory"))
     return found
 
 

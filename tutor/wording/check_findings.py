@@ -72,7 +72,6 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Exercises
     "cannot_begin": "the exercise can't begin here: {why}",
     "misnamed": "`{id}`: {slip}",
-    "exercise_without_memory": "`{id}`: {no_memory}",
     "phase_fails": "the phase that is asked about can't be run: {why}",
     "asked_again_alike": "asked again, the answer is {answer} once more; {advice}",
     "answer_unfit": "{again}the answer {value}; {choices}",
@@ -144,9 +143,7 @@ def check_message(finding: Finding) -> str:
     why = remark_text(finding.why) if finding.why is not None else ""
     if what.code in _TEMPLATES:
         shown = {name: _shown(name, value) for name, value in what.values.items()}
-        text = _TEMPLATES[what.code].format(
-            why=why, no_memory=_TEMPLATES["no_memory"], **{**_ABSENT, **shown}
-        )
+        text = _TEMPLATES[what.code].format(why=why, **shown)
     else:
         text = remark_text(what)
     return one_line(f"mode{'s'[: len(modes) - 1]} {', '.join(modes)}: {text}" if modes else text)
@@ -176,7 +173,6 @@ def _choices(choices: Sequence[str]) -> str:
     return f"it must be a key of `choices`: {', '.join(choices)}"
 
 
-_ABSENT = {"on": "", "place": "", "again": ""}
 _COMPOSED: Mapping[str, Callable[[Any], Any]] = {
     "on": lambda device: f" on {device}" if device else "",
     "place": lambda index: f" at {list(index)}" if index else "",
