@@ -23,6 +23,7 @@ from tutor.training.loop import Loop
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import programs_of
 from tutor.training.run import Run
+from tutor.validation.lesson_check import check
 
 
 def loop_of(run: Run) -> Loop:
@@ -312,6 +313,26 @@ def test_a_precise_probe_computes_in_float64(slug: str, mode: str) -> None:
     moved = probe.loop.parameter_values()
     for name, value in stand_of(run).now.items():
         assert moved[name] == pytest.approx(value, rel=1e-4, abs=1e-6)
+
+
+OWN_DATA = {
+    "an object": "class Data:\n    def __init__(self):\n        self.x = ones\ndata = Data()",
+    "a list": "data = [ones]",
+    "a data set": "from torch.utils.data import DataLoader, TensorDataset\n"
+    "data = DataLoader(TensorDataset(ones), batch_size=3)",
+    "a list to load": "from torch.utils.data import DataLoader\ndata = DataLoader([*ones], 3)",
+}
+READ = {"an object": "data.x", "a list": "data[0]", "a list to load": "next(iter(data))"}
+
+
+@pytest.mark.parametrize("where", OWN_DATA)
+def test_a_precise_probe_computes_with_data_wherever_they_are(
+    write_lesson: Callable[..., Lesson], where: str
+) -> None:
+    setup = f"ones, x = torch.ones(3, 2), 1.0\n{OWN_DATA[where]}\n"
+    predict = f"y_pred = {READ.get(where, 'next(iter(data))[0]')} @ w"
+    weight = "w = torch.zeros(2, requires_grad=True)"
+    assert check(write_lesson(Setup=setup + weight, Predict=predict)) == ()
 
 
 def test_predict_takes_other_inputs_and_gives_the_old_ones_back() -> None:

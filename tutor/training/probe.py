@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from tutor.training.changes import set_gradients
 from tutor.training.devices import GeneratorStates, untouched_randomness
@@ -271,9 +272,21 @@ def _make_precise(loop: Loop) -> None:
         if isinstance(thing, torch.Tensor | np.ndarray | np.floating):
             names[name] = in_float64(thing)
     for thing in names.values():
-        if isinstance(thing, torch.nn.Module):
+        if isinstance(thing, DataLoader | Dataset):
+            _make_data_precise(thing)
+        elif isinstance(thing, torch.nn.Module):
             thing.double()  # changes its parameters in place: names bound to them follow
         elif isinstance(thing, torch.Tensor) and thing.is_leaf:
             wide = doubled(thing.data)
             if wide.dtype != thing.dtype:
                 thing.data = wide  # so that an optimizer made with it keeps it
+
+
+def _make_data_precise(holder: Any) -> None:
+    """The same for the data that a data set or a loader holds: batches of them are drawn later."""
+    held = vars(holder)  # past a loader's own refusal to be changed
+    for name, thing in list(held.items()):
+        if isinstance(thing, Dataset):
+            _make_data_precise(thing)
+        else:
+            held[name] = in_float64(thing)

@@ -231,20 +231,15 @@ def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
 
 def in_float64(kept: Kept) -> Kept:
     """The same on the CPU, with every float of it a float64."""
-    if isinstance(kept, torch.Tensor):
-        kept = kept.detach().cpu().requires_grad_(kept.requires_grad)
-        return doubled(kept.detach()).requires_grad_(kept.requires_grad)
-    if isinstance(kept, np.floating) or (isinstance(kept, np.ndarray) and kept.dtype.kind != "c"):
-        return kept.astype(np.float64) if kept.dtype.kind == "f" else kept
-    if isinstance(kept, np.ndarray | np.complexfloating):
-        return kept.astype(np.complex128) if kept.dtype.kind == "c" else kept
-    if isinstance(kept, ReplayedIterator):
-        return kept.copied(in_float64)
-    if isinstance(kept, list | tuple):
-        return type(kept)(map(in_float64, kept))
-    if isinstance(kept, dict):
-        return {key: in_float64(item) for key, item in kept.items()}
-    return kept
+
+    def changed(thing: Any, _: Any) -> Any:
+        if isinstance(thing, torch.Tensor):
+            return doubled(thing.detach().cpu()).requires_grad_(thing.requires_grad)
+        kind = thing.dtype.kind if isinstance(thing, np.ndarray | np.generic) else ""
+        dtypes = {"f": np.float64, "c": np.complex128}
+        return thing.astype(dtypes[kind]) if kind in dtypes else thing
+
+    return _mapped(kept, None, changed)
 
 
 def moved(kept: Kept, mine: Kept, device: str) -> Kept:
@@ -252,21 +247,30 @@ def moved(kept: Kept, mine: Kept, device: str) -> Kept:
 
     What has none goes to `device`. Modules and optimizers move their state themselves.
     """
-    if isinstance(kept, torch.Tensor):
-        there = mine.device if isinstance(mine, torch.Tensor) else device
-        return kept.detach().to(there).requires_grad_(kept.requires_grad)
+
+    def changed(thing: Any, counterpart: Any) -> Any:
+        if not isinstance(thing, torch.Tensor):
+            return thing
+        there = counterpart.device if isinstance(counterpart, torch.Tensor) else device
+        return thing.detach().to(there).requires_grad_(thing.requires_grad)
+
+    return _mapped(kept, mine, changed)
+
+
+def _mapped(kept: Kept, mine: Kept, change: Callable[[Any, Any], Any]) -> Kept:
+    """The same with each value in it changed; `change` is given its counterpart in `mine`, too."""
     if isinstance(kept, ObjectState):
         theirs = mine.attributes if isinstance(mine, ObjectState) else {}
-        return ObjectState(moved(dict(kept.attributes), dict(theirs), device))
-    if type(kept) is dict:
-        theirs = mine if type(mine) is dict else {}
-        return {key: moved(item, theirs.get(key), device) for key, item in kept.items()}
+        return ObjectState(_mapped(dict(kept.attributes), dict(theirs), change))
+    if isinstance(kept, dict):
+        theirs = mine if isinstance(mine, dict) else {}
+        return {key: _mapped(item, theirs.get(key), change) for key, item in kept.items()}
     if type(kept) in (list, tuple):
         items = mine[: len(kept)] if type(mine) is type(kept) else ()
-        return type(kept)(moved(*pair, device) for pair in zip_longest(kept, items))
+        return type(kept)(_mapped(*pair, change) for pair in zip_longest(kept, items))
     if isinstance(kept, ReplayedIterator):
-        return kept.copied(lambda item: moved(item, None, device))
-    return kept
+        return kept.copied(lambda item: _mapped(item, None, change))
+    return change(kept, mine)
 
 
 def doubled(tensor: torch.Tensor) -> torch.Tensor:
