@@ -164,12 +164,13 @@ def test_a_new_seed_is_drawn_and_shown(engine: Conversation) -> None:
 
 @pytest.mark.parametrize(("back", "target"), [(Seek(epoch=240), 240), (BackEpoch(), 249)])
 def test_a_long_way_back_is_told_of_and_can_be_broken_off(
-    engine: Conversation, back: Seek | BackEpoch, target: int
+    engine: Conversation, tmp_path: Path, back: Seek | BackEpoch, target: int
 ) -> None:
     slow = "import time\ntime.sleep(0.002 if first else 0.2)\ny_pred = w * x"
     # A generator can't be copied: there are no keyframes, and every way back begins at Setup.
-    setup = "x, w, odd = 1.0, 0.5, (i for i in range(9))\nimport sys"
-    setup += "\nfirst, sys.has_run = not hasattr(sys, 'has_run'), True"
+    has_run = str(tmp_path / "has run")
+    setup = "x, w, odd = 1.0, 0.5, (i for i in range(9))\nimport os"
+    setup += f"\nfirst = not os.path.exists({has_run!r})\nopen({has_run!r}, 'w').close()"
     loss, gradient = "loss = y_pred**2", "next(odd, 0)\ndw = 2 * w"
     update = "w = w - learning_rate * dw"
     engine.open(Setup=setup, Predict=slow, Loss=loss, Gradient=gradient, Update=update, Reset="")

@@ -342,7 +342,10 @@ _CONNECTION = re.compile(r"gloo|Connection (closed|reset)|Timed out waiting|nccl
 
 
 def _is_connection(message: str) -> bool:
-    """Whether an error only tells that another rank does not answer."""
+    """Whether an error only tells that another rank does not answer.
+
+    By its text: gloo's connections raise a plain RuntimeError, and other ranks send only text.
+    """
     return _CONNECTION.search(message) is not None
 
 
