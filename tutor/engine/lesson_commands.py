@@ -147,11 +147,7 @@ class _LessonWork:
 
     def check(self, command: CheckLesson) -> None:
         """Send all findings, and the answers if they are asked for; what is printed is lost."""
-        device, lesson, unheard = (
-            devices.check(command.device or "cpu"),
-            command.lesson,
-            UnheardOutput(),
-        )
+        device = devices.check(command.device or "cpu")
         limit_memory(device)
         if command.device:
             self._send(DeviceDescribed(device=device, text=devices.describe(device)))

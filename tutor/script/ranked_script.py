@@ -374,7 +374,7 @@ class FollowerScripts(FollowerLoops):
         folder: Path | None,
     ) -> Standing:
         """Make a loop: seed, and run the script to its loop."""
-        self._take_turn(None)
+        self._turn.leave()
         seed_all(seed + self.rank)
         key = repr((lesson.digest, lesson.source, lesson.script))
         opener = self._openers.setdefault(key, script_opener(lesson))

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -243,6 +243,39 @@ def untouched_randomness(device: str, program: Program | None = None) -> Iterato
         yield
     finally:
         before.restore(device)
+
+
+class Drawing(Protocol):
+    """A run, or a rank's loop, that draws random numbers in turn with others."""
+
+    randomness: Randomness | None
+    """The generators' state as it left them, while another one owns them."""
+
+    @property
+    def device(self) -> str:
+        """Where its tensors live."""
+
+
+class GeneratorOwner:
+    """Whose the process's random number generators are now: all runs, or loops, share one set."""
+
+    def __init__(self) -> None:
+        self.holder: Drawing | None = None
+
+    def leave(self) -> None:
+        """Let nobody own them: the one that did will find them as they are now."""
+        if self.holder is not None:
+            self.holder.randomness = Randomness.now(self.holder.device)
+        self.holder = None
+
+    def take(self, holder: Drawing) -> None:
+        """Set the generators as this one left them."""
+        if self.holder is holder:
+            return
+        self.leave()
+        if holder.randomness is not None:
+            holder.randomness.restore(holder.device)
+        self.holder = holder
 
 
 def seed_all(seed: int) -> None:

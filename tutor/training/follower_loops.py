@@ -10,7 +10,7 @@ import torch
 
 from tutor.protocol.frame import Element, RankFigures
 from tutor.training.changes import carry_over, set_element
-from tutor.training.devices import Randomness, seed_all
+from tutor.training.devices import GeneratorOwner, Randomness, seed_all
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.ranks import Place
@@ -26,6 +26,11 @@ class _Held:
     loop: Loop
     randomness: Randomness | None = None
 
+    @property
+    def device(self) -> str:
+        """Where its tensors live."""
+        return self.loop.device
+
 
 class FollowerLoops:
     """The loops and snapshots of this rank, by the numbers that rank 0 gives them.
@@ -37,8 +42,7 @@ class FollowerLoops:
         self.rank, self.size = rank, size
         self._loops: dict[int, _Held] = {}
         self._snapshots: dict[int, SavedState] = {}
-        self._current: _Held | None = None
-        """The loop that the random number generators belong to."""
+        self._turn = GeneratorOwner()
         spare_compiler()
 
     def release(self, released: Iterable[tuple[str, int]]) -> None:
@@ -47,22 +51,13 @@ class FollowerLoops:
         for kind, number in released:
             held.get(kind, {}).pop(number, None)
 
-    def _take_turn(self, held: _Held | None) -> None:
-        if held is self._current:
-            return
-        if self._current is not None:
-            self._current.randomness = Randomness.now(self._current.loop.device)
-        if held is not None and held.randomness is not None:
-            held.randomness.restore(held.loop.device)
-        self._current = held
-
     def _hold(self, number: int, loop: Loop) -> None:
-        self._loops[number] = self._current = _Held(loop)
+        self._loops[number] = self._turn.holder = _Held(loop)
 
     def _at(self, place: Place) -> Loop:
         """A loop, brought to the place where rank 0's stands."""
         held = self._loops[place.number]
-        self._take_turn(held)
+        self._turn.take(held)
         held.loop.epoch, held.loop.step = place.epoch, place.step
         return held.loop
 
@@ -70,7 +65,7 @@ class FollowerLoops:
 
     def set_up(self, number: int, program: Program, device: str, rate: float, seed: int) -> None:
         """Make a loop: seed, and run Setup."""
-        self._take_turn(None)
+        self._turn.leave()
         seed_all(seed)
         if device == "cuda" and torch.cuda.device_count() >= self.size:
             device = f"cuda:{self.rank}"
@@ -119,7 +114,7 @@ class FollowerLoops:
         """Put a loop back to a snapshot of it."""
         snapshot, held = self._snapshots[number], self._loops[place.number]
         assert isinstance(snapshot, Snapshot)
-        self._take_turn(held)
+        self._turn.take(held)
         setup = snapshot.setup_namespace or held.loop.setup_namespace
         names = snapshot.restore(setup)
         held.loop = Loop(held.loop.program, snapshot.device, names, setup)

@@ -26,6 +26,7 @@ from tutor.protocol.frame import (
     Value,
 )
 from tutor.training import devices
+from tutor.training.devices import GeneratorOwner
 from tutor.training.expressions import exercise_values
 from tutor.training.history import END, History
 from tutor.training.lesson_error import LessonRaised, lesson_raised
@@ -33,7 +34,7 @@ from tutor.training.loop import Loop
 from tutor.training.playback import Playback, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
-from tutor.training.run_state import GeneratorOwner, RunState, seed_note
+from tutor.training.run_state import RunState, seed_note
 from tutor.training.values import to_numbers, to_numpy, value_of
 
 

@@ -10,7 +10,7 @@ import msgspec
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import Change, Position, Remark, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
-from tutor.training.devices import Randomness, seed_all
+from tutor.training.devices import GeneratorOwner, Randomness, seed_all
 from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop
 from tutor.training.program import Program, Quiet
@@ -21,28 +21,6 @@ _BETWEEN_KEYFRAMES = 0.1
 """Seconds of training between two keyframes of a script, which cost more than a lesson's."""
 _MAX_NAMESPACES = 4
 """Namespaces kept for going back to; of an earlier one Setup runs again."""
-
-
-class GeneratorOwner:
-    """The run that owns the process's random number generators: all runs share one set."""
-
-    def __init__(self) -> None:
-        self.holder: RunState | None = None
-
-    def leave(self) -> None:
-        """Let no run own them: the one that did will find them as they are now."""
-        if self.holder is not None:
-            self.holder.randomness = Randomness.now(self.holder.device)
-        self.holder = None
-
-    def take(self, run: RunState) -> None:
-        """Set the generators as this run left them."""
-        if self.holder is run:
-            return
-        self.leave()
-        if run.randomness is not None:
-            run.randomness.restore(run.device)
-        self.holder = run
 
 
 def seed_note(seed: int, has_drawn: bool) -> Remark:
