@@ -77,8 +77,8 @@ def ends(commands: Iterable[tuple[str, str]], folder: Path) -> dict[tuple[str, s
 def _run_all() -> None:
     """Run the commands that standard input names, and print how each has ended."""
     wanted = json.load(sys.stdin)
-    for name in COMMANDS.values():
-        import_module(name)
+    for command in COMMANDS.values():
+        import_module(f"tutor.cli.{command.module}")
     opening.EngineClient = lambda terminal, host: FakeEngine()  # type: ignore[assignment,misc]
     for module in (checking, running):
         module.CommandClient = StubClient  # type: ignore[misc]

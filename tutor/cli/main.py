@@ -21,8 +21,6 @@ from tutor.cli.parsers import (
     INTERRUPTED,
     OK,
     USAGE,
-    WITH_HOST,
-    WITH_SCRIPT,
     make_parser,
 )
 from tutor.cli.terminal import discard, warn
@@ -42,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = _with_command(list(sys.argv[1:] if arguments is None else arguments))
         given, options.arguments = _split(given)
         make_parser(given[0]).parse_args(given, options)
-        command = import_module(COMMANDS[options.command])
+        command = import_module(f"tutor.cli.{COMMANDS[options.command].module}")
         status: int = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()
     except TutorError as error:
@@ -133,15 +131,16 @@ def _with_command(given: list[str]) -> list[str]:
     command = given[length] if 0 < length < len(given) else ""
     if command not in COMMANDS:
         return ["open", *given]
-    if command not in WITH_HOST:
-        takes = ", ".join(WITH_HOST)
+    if not COMMANDS[command].takes_host:
+        takes = ", ".join(name for name, one in COMMANDS.items() if one.takes_host)
         raise UsageError(f"tutor {command} takes no --on HOST: {takes} do")
     return [command, *given[:length], *given[length + 1 :]]
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str]]:
     """The tutor's own arguments, and those of a script after `--`."""
-    if given[0] not in WITH_SCRIPT or "--" not in given:
+    command = COMMANDS.get(given[0])
+    if command is None or not command.takes_script or "--" not in given:
         return given, []
     at = given.index("--")
     return given[:at], given[at + 1 :]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from tutor import __version__
 from tutor.errors import Refused
@@ -25,27 +25,6 @@ if TYPE_CHECKING:
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""
-
-COMMANDS = {
-    "open": "tutor.cli.opening",
-    "torchrun": "tutor.cli.opening",
-    "list": "tutor.cli.lessons",
-    "run": "tutor.cli.running",
-    "export": "tutor.cli.writing",
-    "check": "tutor.cli.checking",
-    "new": "tutor.cli.writing",
-    "progress": "tutor.cli.progress",
-    "devices": "tutor.cli.lessons",
-    "why": "tutor.cli.why",
-    "inspect": "tutor.cli.inspecting",
-    "engine": "tutor.cli.opening",
-}
-
-WITH_HOST = ("open", "torchrun", "run", "check", "inspect", "export", "devices")
-"""Commands that take `--on HOST`."""
-
-WITH_SCRIPT = ("open", "torchrun", "run", "inspect", "new")
-"""Commands that take a script, and its own arguments after `--`."""
 
 
 def is_script(name: str | None) -> bool:
@@ -120,9 +99,9 @@ def make_parser(command: str = "") -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tutor {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", prog="tutor")
-    for name, add in _ADD.items():
-        if command == name or command not in _ADD:
-            add(commands)
+    for name, one in COMMANDS.items():
+        if command == name or command not in COMMANDS:
+            one.add(commands)
     return parser
 
 
@@ -419,23 +398,6 @@ def _add_engine(commands: _Commands) -> None:
     commands.add_parser("engine")  # without help, so not listed: `--on` runs it at the far end
 
 
-_ADD: Mapping[str, Callable[[_Commands], object]] = {
-    "open": _add_open,
-    "torchrun": _add_torchrun,
-    "list": _add_list,
-    "run": _add_run,
-    "export": _add_export,
-    "check": _add_check,
-    "new": _add_new,
-    "progress": _add_progress,
-    "devices": _add_devices,
-    "why": _add_why,
-    "inspect": _add_inspect,
-    "engine": _add_engine,
-}
-"""The functions that add the commands' parsers, in the order of the help."""
-
-
 def _host(text: str) -> str:
     if not text or text.startswith("-"):  # ssh would take it for an option
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a host")
@@ -469,3 +431,33 @@ def check_mode(mode: str | None, modes: Sequence[str]) -> None:
     """Raise Refused if the lesson is known to have no such mode."""
     if mode and modes and mode not in modes:
         raise Refused("no_mode", mode=mode, available=modes)
+
+
+class Command(NamedTuple):
+    """A command of the command line."""
+
+    module: str
+    """The module of `tutor.cli` that has its function, `NAME_command`."""
+    add: Callable[[_Commands], object]
+    """The function that adds its parser."""
+    takes_host: bool = False
+    """Whether it takes `--on HOST`."""
+    takes_script: bool = False
+    """Whether it takes a script, and its own arguments after `--`."""
+
+
+COMMANDS: Mapping[str, Command] = {
+    "open": Command("opening", _add_open, takes_host=True, takes_script=True),
+    "torchrun": Command("opening", _add_torchrun, takes_host=True, takes_script=True),
+    "list": Command("lessons", _add_list),
+    "run": Command("running", _add_run, takes_host=True, takes_script=True),
+    "export": Command("writing", _add_export, takes_host=True),
+    "check": Command("checking", _add_check, takes_host=True),
+    "new": Command("writing", _add_new, takes_script=True),
+    "progress": Command("progress", _add_progress),
+    "devices": Command("lessons", _add_devices, takes_host=True),
+    "why": Command("why", _add_why),
+    "inspect": Command("inspecting", _add_inspect, takes_host=True, takes_script=True),
+    "engine": Command("opening", _add_engine),
+}
+"""All commands, in the order of the help."""
