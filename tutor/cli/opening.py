@@ -127,7 +127,9 @@ def _first(
     headline = cache.headline(path) if path else None
     check_mode(options.mode, headline.modes if headline else ())
     if path and options.trust:
-        _trust(path)
+        from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
+
+        trusted_lesson(str(path), trust_now=True)
     return path, headline.title if headline else "", partial(_read, options=_for_scripts(options))
 
 
@@ -163,12 +165,6 @@ def _read(path: Path, options: ScriptOptions) -> Lesson:
     return read_lesson(path, options)
 
 
-def _trust(path: Path) -> None:
-    from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
-
-    trusted_lesson(str(path), trust_now=True)
-
-
 def _open_plain(options: argparse.Namespace) -> int:
     """Open a lesson as a stream of lines, with commands from standard input."""
     from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
@@ -185,10 +181,7 @@ def _open_plain(options: argparse.Namespace) -> int:
             return script
         return trusted_lesson(name, trust_now=options.trust, language=options.lang)
 
-    source = plain_mode.LessonSource(
-        read,
-        partial(library.headlines, options.lang),
-    )
+    source = plain_mode.LessonSource(read, partial(library.headlines, options.lang))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     start = Start(options.mode, options.device, options.learning_rate, options.seed)
     if options.lesson and not is_script(options.lesson):
