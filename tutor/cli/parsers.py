@@ -433,7 +433,7 @@ def check_mode(mode: str | None, modes: Sequence[str]) -> None:
         raise Refused("no_mode", mode=mode, available=modes)
 
 
-class Command(NamedTuple):
+class Subcommand(NamedTuple):
     """A command of the command line."""
 
     module: str
@@ -446,18 +446,18 @@ class Command(NamedTuple):
     """Whether it takes a script, and its own arguments after `--`."""
 
 
-COMMANDS: Mapping[str, Command] = {
-    "open": Command("opening", _add_open, takes_host=True, takes_script=True),
-    "torchrun": Command("opening", _add_torchrun, takes_host=True, takes_script=True),
-    "list": Command("lessons", _add_list),
-    "run": Command("running", _add_run, takes_host=True, takes_script=True),
-    "export": Command("writing", _add_export, takes_host=True),
-    "check": Command("checking", _add_check, takes_host=True),
-    "new": Command("writing", _add_new, takes_script=True),
-    "progress": Command("progress", _add_progress),
-    "devices": Command("lessons", _add_devices, takes_host=True),
-    "why": Command("why", _add_why),
-    "inspect": Command("inspecting", _add_inspect, takes_host=True, takes_script=True),
-    "engine": Command("opening", _add_engine),
+COMMANDS: Mapping[str, Subcommand] = {
+    "open": Subcommand("opening", _add_open, takes_host=True, takes_script=True),
+    "torchrun": Subcommand("opening", _add_torchrun, takes_host=True, takes_script=True),
+    "list": Subcommand("lessons", _add_list),
+    "run": Subcommand("running", _add_run, takes_host=True, takes_script=True),
+    "export": Subcommand("writing", _add_export, takes_host=True),
+    "check": Subcommand("checking", _add_check, takes_host=True),
+    "new": Subcommand("writing", _add_new, takes_script=True),
+    "progress": Subcommand("progress", _add_progress),
+    "devices": Subcommand("lessons", _add_devices, takes_host=True),
+    "why": Subcommand("why", _add_why),
+    "inspect": Subcommand("inspecting", _add_inspect, takes_host=True, takes_script=True),
+    "engine": Subcommand("opening", _add_engine),
 }
 """All commands, in the order of the help."""

@@ -245,7 +245,7 @@ def untouched_randomness(device: str, program: Program | None = None) -> Iterato
         before.restore(device)
 
 
-class Drawing(Protocol):
+class GeneratorUser(Protocol):
     """A run, or a rank's loop, that draws random numbers in turn with others."""
 
     randomness: Randomness | None
@@ -260,7 +260,7 @@ class GeneratorOwner:
     """Whose the process's random number generators are now: all runs, or loops, share one set."""
 
     def __init__(self) -> None:
-        self.holder: Drawing | None = None
+        self.holder: GeneratorUser | None = None
 
     def leave(self) -> None:
         """Let nobody own them: the one that did will find them as they are now."""
@@ -268,7 +268,7 @@ class GeneratorOwner:
             self.holder.randomness = Randomness.now(self.holder.device)
         self.holder = None
 
-    def take(self, holder: Drawing) -> None:
+    def take(self, holder: GeneratorUser) -> None:
         """Set the generators as this one left them."""
         if self.holder is holder:
             return
