@@ -30,7 +30,7 @@ from tutor.analysis.graph_recorder import (
 from tutor.analysis.graph_words import OperationWords
 from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Remark, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.values import text_value, to_numpy
@@ -77,8 +77,7 @@ def trace(probe: Probe, recorder: GraphRecorder) -> Remark | None:
     except LessonRaised as error:
         if isinstance(error.__cause__, GraphStopped):
             raise error.__cause__ from None
-        if error.stopped:
-            raise
+        raise_if_stopped(error)
         return error.remark(_LONGEST_ERROR)
     return None
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.values import to_numpy
 
@@ -226,8 +226,7 @@ def _ahead(ground: _Ground, at: Standpoint) -> _Ahead:
     try:
         ground.probe.run_phases(program.update_at + 1)
     except LessonRaised as error:
-        if error.stopped:
-            raise
+        raise_if_stopped(error)
         return _Ahead(gradient, None, is_known, False, batch)
     loop = ground.probe.loop
     if gradient is None:

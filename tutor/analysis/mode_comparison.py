@@ -30,7 +30,7 @@ from tutor.errors import RunError
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.changes import state_that_fits
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet
@@ -253,8 +253,7 @@ class ComparedMode:
         try:
             yield
         except RunError as error:
-            if isinstance(error, LessonRaised) and error.stopped:
-                raise
+            raise_if_stopped(error)
             self.raised, self.began, self.gradients = _one_line(error), None, {}
 
 
@@ -264,8 +263,7 @@ def _ignoring_errors() -> Iterator[None]:
     try:
         yield
     except RunError as error:
-        if isinstance(error, LessonRaised) and error.stopped:
-            raise
+        raise_if_stopped(error)
 
 
 def _one_line(error: RunError) -> str:

@@ -15,7 +15,7 @@ from tutor.analysis.loss_landscape import LandscapeStopped, landscape
 from tutor.lesson.model import DataNames
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import Array, Probe, Standpoint
 from tutor.training.values import to_numpy
@@ -60,8 +60,7 @@ def picture_of(
     except LandscapeStopped:
         return None
     except LessonRaised as error:
-        if error.stopped:
-            raise
+        raise_if_stopped(error)
         return NoPicture(why=error.remark(_LONGEST_ERROR))
 
 

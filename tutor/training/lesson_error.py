@@ -37,6 +37,12 @@ class LessonRaised(RunError):
         return Remark("phase_raised", {"phase": self.phase, "error": error})
 
 
+def raise_if_stopped(error: Exception) -> None:
+    """Raise an error again if it is the learner's wish to stop: no lesson is to blame for that."""
+    if isinstance(error, LessonRaised) and error.stopped:
+        raise error
+
+
 def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
     """The error with its phase (outermost line in the lesson) and line (innermost)."""
     if isinstance(error, SyntaxError) and error.filename == program.filename:

@@ -25,7 +25,7 @@ from tutor.training.exercises import (
     with_code,
 )
 from tutor.training.history import History
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 
@@ -125,8 +125,7 @@ def reason_of(error: RunError) -> Remark:
 
     Raises the error itself if somebody has stopped it (Ctrl+C): no lesson is to blame for that.
     """
+    raise_if_stopped(error)
     if not isinstance(error, LessonRaised):
         return Remark.of(error)
-    if error.stopped:
-        raise error
     return Remark("phase_raised", {"phase": error.phase, "error": error.message})

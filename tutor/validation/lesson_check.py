@@ -96,14 +96,11 @@ class _Check:
                 yield from [self._finding(line, what, mode) for line, what in unfit]
                 if not unfit:
                     yield from self._gradient(mode)
-            except LessonRaised as error:
-                if error.stopped:  # Ctrl+C, which no lesson is to blame for
-                    raise
-                del running[mode]
-                yield self._finding(error.line or 1, reason_of(error), mode)
             except RunError as error:
+                what = reason_of(error)  # raises it if somebody has stopped it
                 del running[mode]
-                yield self._finding(1, Remark.of(error), mode)
+                line = error.line if isinstance(error, LessonRaised) else None
+                yield self._finding(line or 1, what, mode)
             except (MemoryError, RuntimeError) as error:  # in code of ours, not in the lesson's
                 if not is_out_of_memory(error):
                     raise

@@ -39,7 +39,7 @@ from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import RunRecipe, settings_of
 from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.training.devices import untouched_randomness
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run
@@ -219,8 +219,7 @@ class _Examination:
                 with time_bound(SECONDS_TO_THE_END) if is_rest else nullcontext():
                     patient.run.advance_phase()
             except LessonRaised as raised:
-                if raised.stopped:
-                    raise
+                raise_if_stopped(raised)
                 error = raised
             except TookTooLong:
                 return False
@@ -257,8 +256,7 @@ class _Examination:
                 else:
                     run_in_loop(patient.run, epochs, until)
             except LessonRaised as error:
-                if error.stopped:
-                    raise
+                raise_if_stopped(error)
                 return False
             except TookTooLong:
                 return False

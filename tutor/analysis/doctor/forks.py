@@ -21,7 +21,7 @@ from tutor.analysis.doctor.source_code import with_fix
 from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
 from tutor.protocol.inspections import CodeFix, DoctorFinding, ForkLosses
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import raise_if_stopped
 from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong
@@ -66,7 +66,7 @@ class Forks:
         try:
             losses = self._compared(fixed)
         except (RunError, SyntaxError) as error:
-            _raise_if_stopped(error)
+            raise_if_stopped(error)
             return msgspec.structs.replace(finding, fix=None)
         if losses is None:
             return finding
@@ -89,7 +89,7 @@ class Forks:
         try:
             losses = self._compared(lesson)
         except (RunError, SyntaxError) as error:
-            _raise_if_stopped(error)
+            raise_if_stopped(error)
             return None
         epochs, loss, without = losses or (0, None, None)
         if loss is None:
@@ -129,7 +129,7 @@ class Forks:
         except TookTooLong:
             return None
         except RunError as error:
-            _raise_if_stopped(error)
+            raise_if_stopped(error)
             return _Course(losses, error)
 
     def _run(self, programs: Mapping[str, Program], losses: list[float | None]) -> bool:
@@ -151,12 +151,6 @@ class Forks:
             return True
         finally:
             run.close()
-
-
-def _raise_if_stopped(error: Exception) -> None:
-    """Raise it again if it is the learner's wish to stop."""
-    if isinstance(error, LessonRaised) and error.stopped:
-        raise error
 
 
 def fixed_lesson(lesson: Lesson, mode: str, fix: CodeFix) -> Lesson | None:
