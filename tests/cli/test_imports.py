@@ -15,8 +15,9 @@ print(*sys.modules)
 
 
 def test_commands_without_a_run_load_neither_torch_nor_the_screen() -> None:
-    done = subprocess.run([sys.executable, "-c", IN_TURN], capture_output=True, text=True)
-    assert done.stderr == ""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_TURN], capture_output=True, text=True, check=True
+    )
     plain_mode, in_all = (set(line.split()) for line in done.stdout.splitlines())
     assert "tutor.plain_mode.command_reader" in plain_mode
     assert not plain_mode & {"numpy", "rich", "sqlite3", "tutor.formula.commands"}

@@ -71,14 +71,6 @@ def _expected(values: Values, exercise: Exercise) -> str:
     return "" if value is None else solution(exercise, value, values["working"])
 
 
-def _wrong_gradient(values: Values, exercise: Exercise) -> str:
-    return f"It is not {plain_number(values['value'])}. {local_help(values['question'])}"
-
-
-def _code_failed(values: Values, exercise: Exercise) -> str:
-    return f"{_place(values['place'], at_start=True)}: {literal(values['message'])}"
-
-
 def _still_fails(values: Values, exercise: Exercise) -> str:
     place = _place(values["place"], at_start=True)
     return f"{place}{_comma(place)} still raises this error."
@@ -107,10 +99,6 @@ def _process_ended(event: ProcessEnded) -> str:
 
 def _comma(place: str) -> str:
     return "," if place.endswith("`") else ""
-
-
-def _fix_works(values: Values, exercise: Exercise) -> str:
-    return f"It runs for {counted(values['epochs'], 'epoch')} and does what it should."
 
 
 def _fix_misses(values: Values, exercise: Exercise) -> str:
@@ -149,17 +137,21 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "reach_solution": lambda v, _: reach_solution(v["solution"]),
     "local_solution": lambda v, _: local_solution(v["question"]),
     "right_gradient": lambda v, _: f"{plain_number(v['value'])} is right.",
-    "wrong_gradient": _wrong_gradient,
+    "wrong_gradient": lambda v, _: (
+        f"It is not {plain_number(v['value'])}. {local_help(v['question'])}"
+    ),
     "like_autograd": lambda v, _: "The Gradient phase has run: autograd comes to the same numbers.",
     "code_from_elsewhere": lambda v, _: (
         "The code that is kept here has not been run: it came with a progress file from elsewhere. "
         "Code is a program: read all of it before you let it run."
     ),
     "not_python": lambda v, _: f"Line {v['line']} is not Python: {v['reason']}.",
-    "code_failed": _code_failed,
+    "code_failed": lambda v, _: f"{_place(v['place'], at_start=True)}: {literal(v['message'])}",
     "still_fails": _still_fails,
     "stopped": _stopped,
-    "fix_works": _fix_works,
+    "fix_works": lambda v, _: (
+        f"It runs for {counted(v['epochs'], 'epoch')} and does what it should."
+    ),
     "fix_misses": _fix_misses,
 }
 

@@ -242,10 +242,6 @@ def _another_loss(v: Values) -> str:
     return f"its loss is {v['loss']:.6g}, not {v['right_loss']:.6g}"
 
 
-def _agree(v: Values, modes: Sequence[str]) -> str:
-    return f"agree{_rounding(v)}"
-
-
 def _rounding(v: Values) -> str:
     """The part of the gradient's size that is rounding; empty if nothing is."""
     if "rounding" not in v:
@@ -295,7 +291,7 @@ def _held(v: Values, modes: Sequence[str]) -> str:
 
 _COMPOSED: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
     "only": lambda v, modes: f"only {listed(modes)} {_verb('has', modes)} {v['parameter']}",
-    "agree": _agree,
+    "agree": lambda v, _: f"agree{_rounding(v)}",
     "agrees_with_differences": lambda v, _: f"agrees with {_DIFFERENCES}{_rounding(v)}",
     "independent": lambda _, modes: f"{listed(modes)} says None, as the loss does not depend on it",
     "kink": _kink,

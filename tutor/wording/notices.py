@@ -208,10 +208,6 @@ def _seeking(values: Values, commands: Commands) -> Iterable[str]:
     yield _filled(_STOPS, commands)
 
 
-def _rate_stays(values: Values, commands: Commands) -> Iterable[str]:
-    yield f"The learning rate stays at {setting(values['rate'])}"
-
-
 def _phase_failed(values: Values, commands: Commands) -> Iterable[str]:
     place: CodePlace = values["place"]
     line = f", {_line_in_file(place)}" if place.is_in_file else ""
@@ -327,14 +323,6 @@ def set_aside_text(found: SetAside) -> str:
     )
 
 
-def _progress_put_beside(values: Values, commands: Commands) -> Iterable[str]:
-    yield f"{_why_unsaved(values)} is in {values['beside']}: `tutor progress import` takes it"
-
-
-def _progress_lost(values: Values, commands: Commands) -> Iterable[str]:
-    yield f"{_why_unsaved(values)} is lost ({values['reason']}: {values['beside']})"
-
-
 def _why_unsaved(values: Values) -> str:
     why = f"progress is not kept: waiting for {values['file']}"
     if values["why"] is not None:
@@ -348,7 +336,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "process_ended": _process_ended,
     "lesson_fault": lambda values, _: [lesson_fault_text(*values["fault"])],
     "seeking": _seeking,
-    "rate_stays": _rate_stays,
+    "rate_stays": lambda values, _: [f"The learning rate stays at {setting(values['rate'])}"],
     "script_left_in_run": _script_left_in_run,
     "phase_failed": _phase_failed,
     "stopped": _stopped,
@@ -357,8 +345,12 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "exercise_skipped": _exercise_skipped,
     "progress_error": lambda values, _: [progress_error_text(values["error"])],
     "progress_set_aside": lambda values, _: [set_aside_text(values["set_aside"])],
-    "progress_put_beside": _progress_put_beside,
-    "progress_lost": _progress_lost,
+    "progress_put_beside": lambda values, _: [
+        f"{_why_unsaved(values)} is in {values['beside']}: `tutor progress import` takes it"
+    ],
+    "progress_lost": lambda values, _: [
+        f"{_why_unsaved(values)} is lost ({values['reason']}: {values['beside']})"
+    ],
 }
 
 # ── Typed numbers and signs that can't be read ──────────────────────────────────────
