@@ -31,7 +31,7 @@ _KEEPS_ITS_LINES = re.compile(r"\s*([-*+>#]\s|\d+[.)]\s|\||`{3}|~{3})|    ", re.
 def script(lesson: Lesson, mode: str, settings: ExportSettings | None = None) -> str:
     """The text of the script; it prints what `tutor run --format jsonl` does, line by line.
 
-    Raises UsageError if there is no such mode, Refused if the code can't stand in a script.
+    Raises Refused if there is no such mode, or the code can't stand in a script.
     """
     settings = settings or ExportSettings()
     code = ScriptCode(lesson, mode, settings)
@@ -183,7 +183,7 @@ THE_LOOP = (
 def notebook(lesson: Lesson, mode: str, settings: ExportSettings | None = None) -> str:
     """The notebook's JSON; run from top to bottom it prints what the script prints.
 
-    Raises UsageError if there is no such mode, Refused if the code can't stand in it.
+    Raises Refused if there is no such mode, or the code can't stand in it.
     """
     if lesson.workers > 1:
         raise Refused("no_notebook_of_ranks", slug=lesson.slug, ranks=lesson.workers)
