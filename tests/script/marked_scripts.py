@@ -28,8 +28,11 @@ from tutor.protocol.frame import Frame
 from tutor.script.driver import END, Driver
 from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import PREFIX, instrumented
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.script.program import program_of
+from tutor.script.program import ScriptOpener
+from tutor.script.source import ScriptSource
 from tutor.training.run import Run
 
 FILE = "/nowhere/train.py"
@@ -115,10 +118,21 @@ def run_of(source: str, *, seed: int = 0, keyframes: float = 0.0, **known: Any) 
         sections=(),
         script=ScriptOptions(),
     )
-    run = Run({loop.mode: program_of(lesson, loop)}, seed=seed, quiet=muted)
-    run.history.interval = run.history.spacing = keyframes
-    run.clock.start(keyframes)
+    run = Run({loop.mode: ScriptOpener(lesson, loop).program}, seed=seed, quiet=muted)
+    keep_keyframes(run, keyframes)
     return run
+
+
+def keep_keyframes(run: Run, seconds: float) -> None:
+    """Keep a keyframe at the end of each epoch for 0 seconds; none for many."""
+    run.history.interval = run.history.spacing = seconds
+    run.clock.start(seconds)
+
+
+def lesson_of(text: str) -> Lesson:
+    """The lesson of a script as it is read."""
+    source = ScriptSource(path=Path("train.py"), text=text, digest="0" * 64)
+    return lesson_of_script(source, outline_of(text), ScriptOptions())
 
 
 def steps_of(run: Run) -> list[Frame]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.script.case_files import CASES, REFUSED, STEPPED, Case, ExpectedLoop
+from tests.script.marked_scripts import keep_keyframes, muted
 from tests.script.plain_runs import PlainRun, Values, as_before, bits, in_folder, run_plainly
 from tests.script.test_cases_outline import AT_RUN_TIME
 from tutor.errors import Refused
@@ -20,7 +21,7 @@ from tutor.protocol.frame import Frame, Position, is_same
 from tutor.protocol.inspections import LoopReport
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
-from tutor.script.program import program_of, script_report
+from tutor.script.program import ScriptOpener, script_report
 from tutor.script.source import read_script
 from tutor.training.program import Program
 from tutor.training.run import Run
@@ -77,12 +78,6 @@ def walk(
 
 
 @contextmanager
-def muted() -> Iterator[None]:
-    with redirect_stdout(io.StringIO()):
-        yield
-
-
-@contextmanager
 def stepping(folder: Path) -> Iterator[io.StringIO]:
     """What a case needs around its run; what it prints."""
     output = io.StringIO()
@@ -97,13 +92,7 @@ def programs_of_loop(case: Case, number: int) -> dict[str, Program]:
     outline = outline_of(source.text, MODULES_BESIDE)
     lesson = lesson_of_script(source, outline, options)
     loop = outline.loops[number - 1]
-    return {loop.mode: program_of(lesson, loop)}
-
-
-def keep_keyframes(run: Run, seconds: float) -> None:
-    """Keep a keyframe at the end of each epoch for 0 seconds; none for many."""
-    run.history.interval = run.history.spacing = seconds
-    run.clock.start(seconds)
+    return {loop.mode: ScriptOpener(lesson, loop).program}
 
 
 def steps_to_the_end(run: Run) -> Iterator[Frame]:
@@ -122,15 +111,11 @@ def values_of(run: Run) -> Values:
     return {name: bits(thing) for name, thing in run.loop.parameters().items()}
 
 
-def test_expected_epochs_are_those_of_a_plain_run(walk: Walk) -> None:
-    loops = walk.case.loops
-    assert [tuple(record.epochs) for record in walk.plain.loops] == [one.epochs for one in loops]
-    assert all(loop.parameters for loop in loops)
-    assert walk.plain.output.strip()
-
-
 def test_stepped_run_is_the_plain_run(walk: Walk) -> None:
-    number = walk.case.loops.index(walk.loop)
+    number, loops = walk.case.loops.index(walk.loop), walk.case.loops
+    assert [tuple(record.epochs) for record in walk.plain.loops] == [one.epochs for one in loops]
+    assert walk.loop.parameters
+    assert walk.plain.output.strip()
     assert [*walk.finals] == walk.plain.loops[number].finals
     ran = {(frame.line, frame.phase or "") for frame in walk.frames[1:]}
     assert ran == {(first, name) for name, first, _ in walk.loop.phases}

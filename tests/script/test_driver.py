@@ -94,9 +94,7 @@ def test_stack_waits_where_nothing_catches_the_error(source: str) -> None:
         to_the_end(driver)
     assert not driver.is_gone
     assert output.getvalue() == ""
-    waiting = driver.loop
-    assert waiting is not None
-    assert driver.go_back(waiting, 1, driver.surroundings())
+    assert driver.go_back(driver.loop, 1, driver.surroundings())
     driver.has_next_pass()
     assert driver.begin_pass() == 0
     driver.close()
@@ -146,7 +144,6 @@ def test_second_execution_of_the_loop_is_another() -> None:
     driver = driver_of("def train(k):\n    " + loop("k", 4) + "\ntrain(1)\ntrain(2)")
     driver.go_on()
     first = driver.loop
-    assert first is not None
     assert driver.run_passes(9, lambda: None) == 4
     driver.go_on()
     assert driver.loop is not first
@@ -159,7 +156,6 @@ def test_names_of_a_function_are_known_after_it_has_returned() -> None:
     driver = driver_of("def train(k, model):\n    " + loop("k += 1", 4) + "\ntrain(1, 'net')")
     driver.go_on()
     waiting = driver.loop
-    assert waiting is not None
     driver.run_passes(9, lambda: None)
     driver.go_on()
     assert driver.is_gone
@@ -243,7 +239,6 @@ def test_settings_are_gone_back_to() -> None:
     )
     driver.go_on()
     waiting, settings = driver.loop, driver.surroundings()
-    assert waiting is not None
     driver.run_passes(9, lambda: None)
     driver.go_on()
     assert driver.go_back(waiting, 0, settings)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tutor.lesson.model import SETUP, DisplayFormula, Fence, Lesson, ScriptOptions
 from tutor.script.lesson import lesson_of_script
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
+from tutor.script.source import ScriptSource
 
 
-@dataclass(frozen=True)
-class Script:
-    text: str
-    path: Path = Path("train.py")
-    digest: str = "0" * 64
-
-
-def outline(line: int, *phases: ScriptPhase, column: int = 0, **more: object) -> Outline:
-    settings = {"end_line": 99, "mode": "autograd", **more}
-    loop = TrainingLoop(line=line, column=column, phases=phases, **settings)  # type: ignore[arg-type]
-    return Outline((loop,))
+def lesson_of(
+    text: str, line: int, *phases: ScriptPhase, options: ScriptOptions | None = None, **more: Any
+) -> Lesson:
+    """The lesson of a script whose loop stands on a line."""
+    settings = {"column": 0, "end_line": 99, "mode": "autograd", **more}
+    loop = TrainingLoop(line=line, phases=phases, **settings)
+    source = ScriptSource(path=Path("train.py"), text=text, digest="0" * 64)
+    return lesson_of_script(source, Outline((loop,)), options or ScriptOptions())
 
 
 def pieces(lesson: Lesson) -> list[tuple[str | None, int, str]]:
@@ -58,7 +56,7 @@ PHASES = (
 
 
 def test_the_file_is_cut_at_its_phases() -> None:
-    lesson = lesson_of_script(Script(TOP_LEVEL), outline(4, *PHASES), ScriptOptions())
+    lesson = lesson_of(TOP_LEVEL, 4, *PHASES)
     assert pieces(lesson) == [
         (SETUP, 1, TOP_LEVEL[: TOP_LEVEL.index("for")]),
         (None, 4, "for epoch in range(20):\n"),
@@ -78,8 +76,8 @@ def test_the_file_is_cut_at_its_phases() -> None:
 
 
 def test_a_phase_has_its_formulas_above_its_code() -> None:
-    found = outline(4, *PHASES, loss="loss", prediction="y_pred", parameters=("w",))
-    lesson = lesson_of_script(Script(TOP_LEVEL), found, ScriptOptions())
+    known = {"loss": "loss", "prediction": "y_pred", "parameters": ("w",)}
+    lesson = lesson_of(TOP_LEVEL, 4, *PHASES, **known)
     assert [[type(block) for block in section.blocks] for section in lesson.sections] == [
         [Fence],
         [Fence],
@@ -100,7 +98,7 @@ def test_a_phase_in_a_function_above_the_loop_stands_where_the_file_has_it() -> 
         "def step():\n    loss.backward()\n\nx = 1\nfor e in range(3):\n    loss = x\n    step()\n"
     )
     phases = (ScriptPhase("Loss", 6, 4, 6), ScriptPhase("Gradient", 2, 4, 2))
-    lesson = lesson_of_script(Script(text), outline(5, *phases), ScriptOptions())
+    lesson = lesson_of(text, 5, *phases)
     assert [(phase, line) for phase, line, _ in pieces(lesson)] == [
         (SETUP, 1),
         ("Gradient", 2),
@@ -118,7 +116,7 @@ def test_phases_on_one_line_are_cut_at_their_columns() -> None:
         ScriptPhase("Loss", 1, 16, 1),
         ScriptPhase("Gradient", 1, 16 + len("loss = 'é'; ".encode()), 1),
     )
-    lesson = lesson_of_script(Script(text), outline(1, *phases), ScriptOptions())
+    lesson = lesson_of(text, 1, *phases)
     assert pieces(lesson) == [
         (None, 1, "for e in é(3): "),
         ("Loss", 1, "loss = 'é'; "),
@@ -130,7 +128,7 @@ def test_phases_on_one_line_are_cut_at_their_columns() -> None:
 def test_a_phase_around_another_one_goes_on_behind_it() -> None:
     text = "for e in r:\n    with g:\n        w -= 1\n        w.grad = None\n        w += 0\n"
     phases = (ScriptPhase("Update", 2, 4, 5), ScriptPhase("Reset", 4, 8, 4))
-    lesson = lesson_of_script(Script(text), outline(1, *phases), ScriptOptions())
+    lesson = lesson_of(text, 1, *phases)
     assert [(phase, line) for phase, line, _ in pieces(lesson)] == [
         (None, 1),
         ("Update", 2),
@@ -142,14 +140,14 @@ def test_a_phase_around_another_one_goes_on_behind_it() -> None:
 def test_other_line_ends_are_kept() -> None:
     text = "a = 1\r\n\r\nfor e in r:\r\n    loss = a\r\n\x0c\r\nb = 2\r\n"
     phases = (ScriptPhase("Loss", 4, 4, 4),)
-    lesson = lesson_of_script(Script(text), outline(3, *phases), ScriptOptions())
+    lesson = lesson_of(text, 3, *phases)
     assert [line for _, line, _ in pieces(lesson)] == [1, 3, 4, 6]
 
 
 def test_its_settings_are_those_of_the_outline() -> None:
-    found = outline(4, *PHASES, epochs=20, parameters=("w",))
     options = ScriptOptions(loop=1, arguments=("--fast",))
-    lesson = lesson_of_script(Script(TOP_LEVEL), found, options)
+    known = {"options": options, "epochs": 20, "parameters": ("w",)}
+    lesson = lesson_of(TOP_LEVEL, 4, *PHASES, **known)
     assert (lesson.slug, lesson.title, lesson.path) == ("train.py", "train.py", Path("train.py"))
     assert (lesson.modes, lesson.parameters) == (("autograd",), {"autograd": ("w",)})
     assert (lesson.epochs, lesson.script) == ({"autograd": 20}, options)
@@ -182,6 +180,5 @@ def test_the_learning_rate_is_the_number_in_the_code(
 ) -> None:
     text = f"{code}\nfor e in r:\n    loss = 1\n"
     phases = (ScriptPhase("Loss", text.count("\n"), 4, text.count("\n")),)
-    found = outline(text.count("\n") - 1, *phases, rates=rates)
-    lesson = lesson_of_script(Script(text), found, ScriptOptions())
+    lesson = lesson_of(text, text.count("\n") - 1, *phases, rates=rates)
     assert lesson.learning_rate == {"autograd": expected}

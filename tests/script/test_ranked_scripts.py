@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.script.marked_scripts import muted, steps_of
+from tests.script.marked_scripts import keep_keyframes, muted, steps_of
 from tests.waiting import PATIENCE
 from tutor.errors import Refused
 from tutor.lesson.model import Lesson, ScriptOptions
@@ -132,8 +132,7 @@ def ranked(text: str, folder: Path, *, keyframes: float = 0.0) -> Run:
     """A run on two ranks; `keyframes`: the seconds between two of its keyframes."""
     with muted():
         run = Run(script_programs(ranked_lesson(text, folder)), quiet=muted)
-    run.history.interval = run.history.spacing = keyframes
-    run.clock.start(keyframes)
+    keep_keyframes(run, keyframes)
     return run
 
 

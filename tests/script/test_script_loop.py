@@ -8,10 +8,11 @@ from functools import partial
 
 import pytest
 
-from tests.script.marked_scripts import muted, run_of, steps_of
+from tests.script.marked_scripts import lesson_of, muted, run_of, steps_of
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Element, Frame, Position, is_same
 from tutor.script import memory_image
+from tutor.script.program import script_programs
 from tutor.script.saved_state import saved_files
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.lesson_error import LessonRaised
@@ -637,3 +638,40 @@ def test_a_long_epoch_can_be_stopped_on_the_way_back(monkeypatch: pytest.MonkeyP
         calls = iter(range(10**6))
         assert run.seek(1, 30, until=lambda: next(calls) == 5).at.step < 30
         assert like(run.seek(1, 35), frames[34])
+
+
+# ── The numbers in formulas ─────────────────────────────────────────────────────────
+
+TWO_LOSSES = """\
+import torch
+w = torch.tensor(0.0, requires_grad=True)
+v = torch.tensor(0.0, requires_grad=True)
+for epoch in range(20):
+    loss = (w - 3) ** 2
+    loss.backward()
+    with torch.no_grad():
+        w -= 0.5 * w.grad
+    w.grad = None
+    other = (v - w) ** 2
+    other.backward()
+    with torch.no_grad():
+        v -= 0.25 * v.grad
+    v.grad = None
+"""
+
+
+def test_a_number_stands_in_a_formula_from_when_its_statement_has_run() -> None:
+    lesson = lesson_of(TWO_LOSSES)
+    assert lesson.boxed_by_phase()["Update"] == {"w": 8, "v": 13}
+    (program,) = script_programs(lesson).values()
+    assert program.open_loop is not None
+    loop = program.open_loop("cpu", 0.0, 0)
+    loop.begin_epoch()
+    seen = []
+    while not loop.at_end:
+        loop.run_step()
+        values = loop.boxed_values()
+        numbers = {e: value.data for of in values.values() for e, value in of.items() if value.data}
+        if loop.last_phase_name() == "Update":
+            seen.append((loop.line, numbers["loss"], numbers["w"], numbers.get("v")))
+    assert seen == [(7, (9.0,), (3.0,), None), (12, (9.0,), (3.0,), (1.5,))]

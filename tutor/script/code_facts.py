@@ -7,6 +7,8 @@ import builtins
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from tutor.script.syntax_nodes import DEFINITIONS, imported_by
+
 _SAME_NUMBERS = frozenset(["item", "detach", "clone", "numpy", "cpu", "cuda", "to",
     "float", "double", "contiguous", "requires_grad_", "astype"])  # fmt: skip
 _DRAWN = frozenset(["random.random", "random.uniform", "random.gauss", "numpy.random.random"])
@@ -45,12 +47,12 @@ class CodeFacts:
         self.rates = frozenset(rates)
         """The expressions of the learning rate."""
         nodes = list(ast.walk(tree))
-        self._imports = dict(_imports(nodes))
+        imports = (found for node in nodes for found in imported_by(node))
+        self._imports = {name: of for name, of in imports if not of.startswith(".")}
         self._values: dict[str, list[ast.expr | None]] = defaultdict(list)
         for name, value in _bindings(nodes):
             self._values[name].append(value)
-        definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        self.callables = {node.name for node in nodes if isinstance(node, definitions)}
+        self.callables = {node.name for node in nodes if isinstance(node, DEFINITIONS)}
         """The names of all functions, methods and classes of the file."""
         self.iterated = {name for node in nodes for name in _iterated(node)}
         """The names whose items a loop takes one by one."""
@@ -226,18 +228,6 @@ def _only_element(node: ast.expr) -> ast.expr:
     return node
 
 
-def _imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, str]]:
-    """The names that imports bind, and what they stand for."""
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                top = alias.name.partition(".")[0]
-                yield (alias.asname, alias.name) if alias.asname else (top, top)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
-
-
 def _defined_once(
     tree: ast.Module, values: dict[str, list[ast.expr | None]]
 ) -> dict[str, ast.FunctionDef]:
@@ -252,24 +242,24 @@ def _bindings(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ast.expr | None]]
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
                     yield from _targets(target, value)
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
+            case (
+                ast.AnnAssign(target=target, value=ast.expr() as value)
+                | ast.NamedExpr(target=target, value=value)
+                | ast.AugAssign(target=target, value=value)
+            ):
                 yield from _targets(target, value)
-            case ast.NamedExpr(target=target, value=value):
-                yield from _targets(target, value)
-            case ast.AugAssign(target=target, value=value):
-                yield from _targets(target, value)
-            case ast.For(target=target, iter=iterable) | ast.AsyncFor(target=target, iter=iterable):
-                yield from _loop_targets(target, iterable)
-            case ast.comprehension(target=target, iter=iterable):
+            case (
+                ast.For(target=target, iter=iterable)
+                | ast.AsyncFor(target=target, iter=iterable)
+                | ast.comprehension(target=target, iter=iterable)
+            ):
                 yield from _loop_targets(target, iterable)
             case ast.withitem(optional_vars=ast.expr() as target):
                 yield from _targets(target, None)
             case ast.arg(arg=name) | ast.ExceptHandler(name=str() as name):
                 yield name, None
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                yield name, None
-            case ast.ClassDef(name=name):
-                yield name, None
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.name, None
 
 
 def _iterated(node: ast.AST) -> Iterator[str]:

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from tutor.script.syntax_nodes import (
+    DEFINITIONS,
     FUNCTIONS,
     FunctionCode,
     called_name,
+    imported_by,
     is_of_self,
     last_name,
     own_nodes,
@@ -47,6 +49,7 @@ class CodeIndex:
             for child in ast.iter_child_nodes(node):
                 self.parents[child] = node
             self._read(node)
+            self.imports.update(imported_by(node))
             for name, value in bound_by(node):
                 self.bindings[name].append(value)
         self._bound_to: dict[str, list[FunctionCode]] = {}
@@ -62,14 +65,6 @@ class CodeIndex:
                 self.functions.append(node)
             case ast.ClassDef():
                 self.classes.setdefault(node.name, node)
-            case ast.Import(names=names):
-                for name in names:
-                    self.imports[name.asname or name.name.partition(".")[0]] = (
-                        name.name if name.asname else name.name.partition(".")[0]
-                    )
-            case ast.ImportFrom(module=module, names=names):
-                for name in names:
-                    self.imports[name.asname or name.name] = f"{module or '.'}.{name.name}"
 
     def _bind_arguments(self) -> None:
         """Bind the arguments of calls to the parameters of the file's functions."""
@@ -143,7 +138,7 @@ class CodeIndex:
 
     def full_name(self, function: FunctionCode) -> str:
         """`train`, `Trainer.fit`, `make_step.step`."""
-        around = [n for n in self.ancestors(function) if isinstance(n, (*FUNCTIONS, ast.ClassDef))]
+        around = [n for n in self.ancestors(function) if isinstance(n, DEFINITIONS)]
         return ".".join([*(n.name for n in reversed(around)), function.name])
 
     # ── What a name stands for

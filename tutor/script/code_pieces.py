@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from tutor.errors import ScriptError
+from tutor.script.syntax_nodes import defaults_of, first_line, last_line, names_in
 
 StatementT = TypeVar("StatementT", bound=ast.stmt)
 MADE = 0
@@ -29,7 +30,7 @@ class CodePieces:
         if isinstance(statement, ast.With) and _is_part(statement):
             items = ", ".join(map(ast.unparse, statement.items))
             return f"with {items}:\n{indented(self.text_of(statement.body[0]))}"
-        first, last = first_line(statement), statement.end_lineno or statement.lineno
+        first, last = first_line(statement), last_line(statement)
         if not self._has_own_lines(statement, first, last):
             return ast.unparse(statement)
         top = first
@@ -65,12 +66,6 @@ def made(statement: StatementT) -> StatementT:
     """The statement, marked as one that is not in the file: its text is made anew."""
     statement.lineno = MADE
     return statement
-
-
-def first_line(statement: ast.stmt) -> int:
-    """The line that a statement begins on, its decorators included."""
-    decorators: Sequence[ast.expr] = getattr(statement, "decorator_list", ())
-    return min([statement.lineno, *(node.lineno for node in decorators)])
 
 
 def _has_long_string(node: ast.AST) -> bool:
@@ -130,14 +125,7 @@ def replaced(code: str, places: Iterable[tuple[int, int, int, str]]) -> str:
 
 def names_read(code: str) -> frozenset[str]:
     """The names that a piece of code reads or changes."""
-    return frozenset(n.id for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Name))
-
-
-def imported_names(statement: ast.stmt) -> Iterator[str]:
-    """The names that an import binds."""
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        for alias in statement.names:
-            yield alias.asname or alias.name.partition(".")[0]
+    return frozenset(names_in(ast.parse(code)))
 
 
 # ── The body of a function in the place of its only call ──────────────────────────────────
@@ -188,9 +176,7 @@ class InlinedCalls:
         plain = [*settings.posonlyargs, *settings.args]
         values = dict(zip([a.arg for a in plain], call.args, strict=False))
         values |= {str(k.arg): k.value for k in call.keywords}
-        defaults = dict(zip([a.arg for a in plain][::-1], settings.defaults[::-1], strict=False))
-        named = zip(settings.kwonlyargs, settings.kw_defaults, strict=True)
-        defaults |= {argument.arg: value for argument, value in named if value is not None}
+        defaults = defaults_of(function)
         for argument in [*plain, *settings.kwonlyargs]:
             value = values.get(argument.arg, defaults.get(argument.arg))
             if value is None:
@@ -238,7 +224,7 @@ class InlinedCalls:
         found: list[ast.stmt] = []
         for text in self.arguments(call, function):
             assignment = ast.parse(text).body[0]
-            names = {n.id for n in ast.walk(assignment) if isinstance(n, ast.Name)}
+            names = names_in(assignment)
             calls = any(isinstance(n, ast.Call) for n in ast.walk(assignment))
             if calls or names & changing:
                 found.append(made(assignment))

@@ -18,14 +18,13 @@ from tutor.script.data_flow import (
     is_rate,
     loss_rank,
     reads,
-    statements,
     targets_of,
     variable,
     variables,
     writes,
 )
 from tutor.script.hand_changes import HandChange
-from tutor.script.syntax_nodes import FunctionCode, LoopCode, called_name, last_name
+from tutor.script.syntax_nodes import FunctionCode, LoopCode, called_name, last_name, statements
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
 PREDICT, LOSS = "Predict", "Loss"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
 from tutor.script.error_report import CodeLine, ErrorReport
+from tutor.script.syntax_nodes import FUNCTIONS, called_name, statements
 
 _COMPUTED_BY = re.compile(r"which is output \d+ of (\w+?)(?:Backward\d*)?(?:,|\s|$)")
 _OPERATORS = {
@@ -78,7 +79,7 @@ class _Code:
         if tree is not None and 0 < at.line <= len(self.lines):
             self.body = _body_around(tree, at.line)
         self.line = at.line
-        found = [s for s in _statements(self.body) if s.lineno <= at.line <= _end(s)]
+        found = [s for s in statements(self.body) if s.lineno <= at.line <= _end(s)]
         self.statement: ast.AST | None = found[-1] if found else _parsed_line(at)
         self.expression: ast.AST | None = _parsed(at.expression) or self.statement
 
@@ -87,7 +88,7 @@ class _Code:
 
         In a loop, the others were run in the pass before.
         """
-        simple = [s for s in _statements(self.body) if not isinstance(s, _COMPOUND)]
+        simple = [s for s in statements(self.body) if not isinstance(s, _COMPOUND)]
         near = [s for s in simple if s.lineno < self.line]
         return near[::-1] + [s for s in simple if s.lineno >= self.line][::-1]
 
@@ -100,7 +101,6 @@ _COMPOUND = (
     ast.For, ast.While, ast.If, ast.With, ast.Try, ast.FunctionDef, ast.ClassDef, ast.AsyncFor,
     ast.AsyncWith, ast.AsyncFunctionDef,
 )  # fmt: skip
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def _parsed(source: str) -> ast.Module | None:
@@ -132,21 +132,9 @@ def _body_around(tree: ast.Module, line: int) -> _Body:
     around = [
         node
         for node in ast.walk(tree)
-        if isinstance(node, _FUNCTIONS) and node.lineno <= line <= (node.end_lineno or 0)
+        if isinstance(node, FUNCTIONS) and node.lineno <= line <= (node.end_lineno or 0)
     ]
     return max(around, key=lambda node: node.lineno).body if around else tree.body
-
-
-def _statements(body: _Body) -> Iterator[ast.stmt]:
-    """All statements of a body in their order, without those of functions in it."""
-    for node in body:
-        yield node
-        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            continue
-        for part in ("body", "orelse", "finalbody"):
-            yield from _statements(getattr(node, part, ()))
-        for handler in getattr(node, "handlers", ()):
-            yield from _statements(handler.body)
 
 
 # ── Finders, one for each kind of error that has its own variable ────────────────────────────
@@ -161,7 +149,7 @@ def _receiver(code: _Code, _: ErrorReport) -> Culprit | None:
 def _receiver_of(code: _Code) -> str:
     """The tensor that `backward` is called on, or that a library's `backward` is given."""
     for node in ast.walk(code.statement or ast.Pass()):
-        if isinstance(node, ast.Call) and _called(node) == "backward":
+        if isinstance(node, ast.Call) and called_name(node) == "backward":
             assert isinstance(node.func, ast.Attribute | ast.Name)
             name = ast.unparse(node.func).rpartition(".")[0]
             return ast.unparse(node.args[0]) if name in _BACKWARDS and node.args else name
@@ -240,7 +228,7 @@ def _changed(node: ast.stmt) -> str:
 def _operations(node: ast.stmt) -> set[str]:
     """The operations in a statement, as PyTorch's graph names them: `add`, `sigmoid`."""
     signs = {_OPERATORS[type(n.op)] for n in ast.walk(node) if _is_arithmetic(n)}
-    return signs | {_called(n).lower() for n in ast.walk(node)}
+    return signs | {called_name(n).lower() for n in ast.walk(node)}
 
 
 def _is_arithmetic(node: ast.AST) -> TypeGuard[ast.BinOp]:
@@ -266,9 +254,11 @@ def _replaced(code: _Code, report: ErrorReport) -> Culprit | None:
 def _is_result(node: ast.Assign, name: str) -> bool:
     """Whether what is assigned is computed from a tensor, so that it is no leaf."""
     of_itself = name in _names(node.value)
-    is_moved = any(_called(n) in ("to", "cuda", "double", "float") for n in ast.walk(node.value))
+    is_moved = any(
+        called_name(n) in ("to", "cuda", "double", "float") for n in ast.walk(node.value)
+    )
     has_flag = "requires_grad" in ast.unparse(node.value)
-    is_last = _called(node.value) in ("requires_grad_", "tensor", "Parameter")
+    is_last = called_name(node.value) in ("requires_grad_", "tensor", "Parameter")
     is_computed = isinstance(node.value, ast.BinOp)
     return not is_last and (of_itself or (has_flag and (is_moved or is_computed)))
 
@@ -312,11 +302,3 @@ def _called_names(node: ast.AST) -> set[str]:
     """The names of functions that are called."""
     calls = (n.func for n in ast.walk(node) if isinstance(n, ast.Call))
     return {f.id for f in calls if isinstance(f, ast.Name)}
-
-
-def _called(node: ast.AST) -> str:
-    """The name of the function or method that a node calls; empty if it is no call."""
-    match node:
-        case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
-            return name
-    return ""

@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from tutor.script.syntax_nodes import FUNCTIONS, LOOPS, LoopCode, own_nodes
+from tutor.script.syntax_nodes import DEFINITIONS, LOOPS, LoopCode, blocks_of, own_nodes, parts_of
 
 _GROWING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
 _FORWARD = re.compile(r"forward|predict|propagate", re.IGNORECASE)
@@ -119,8 +119,8 @@ def _plain_name(node: ast.AST) -> Iterator[str]:
 def reads(node: ast.stmt) -> set[str]:
     """The variables that a simple statement, or the head of a compound one, reads."""
     match node:
-        case ast.Assign(targets=targets, value=value):
-            elements = [t for t in _parts(targets) if isinstance(t, ast.Subscript)]
+        case ast.Assign(value=value):
+            elements = [t for t in flat_targets(node) if isinstance(t, ast.Subscript)]
             return variables([value, *elements])
         case ast.AugAssign(target=target, value=value):
             return variables([target, value])
@@ -136,14 +136,14 @@ def reads(node: ast.stmt) -> set[str]:
             return variables([subject])
         case ast.Try() | ast.TryStar():
             return set()
-    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+    if isinstance(node, DEFINITIONS):
         return set()
     return variables([node])
 
 
 def writes(node: ast.stmt) -> set[str]:
     """The variables that a simple statement, or the head of a compound one, gives a value."""
-    found = {variable(t) for t in _parts(targets_of(node))}
+    found = {variable(t) for t in flat_targets(node)}
     for inner in own_nodes(head_of(node)):
         match inner:
             case ast.NamedExpr(target=target):
@@ -179,22 +179,12 @@ def is_whole(node: ast.stmt, name: str) -> bool:
     """Whether a statement gives a variable a new value that does not depend on the old one."""
     if not isinstance(node, ast.Assign | ast.AnnAssign) or name in reads(node):
         return False
-    return any(
-        variable(t) == name and not isinstance(t, ast.Subscript) for t in _parts(targets_of(node))
-    )
+    return any(variable(t) == name and not isinstance(t, ast.Subscript) for t in flat_targets(node))
 
 
 def flat_targets(node: ast.stmt) -> list[ast.expr]:
     """The targets that a statement assigns, those of tuples one by one."""
-    return list(_parts(targets_of(node)))
-
-
-def _parts(targets: Iterable[ast.expr]) -> Iterator[ast.expr]:
-    for target in targets:
-        if isinstance(target, ast.Tuple | ast.List):
-            yield from _parts(target.elts)
-        else:
-            yield target
+    return [part for target in targets_of(node) for part in parts_of(target)]
 
 
 def is_compound(node: ast.stmt) -> bool:
@@ -210,24 +200,6 @@ def head_of(node: ast.stmt) -> list[ast.AST]:
         case ast.For(iter=iterated):
             return [iterated]
     return [] if is_compound(node) else [node]
-
-
-def blocks_of(node: ast.stmt) -> list[list[ast.stmt]]:
-    """The lists of statements in a compound statement; none of a function or class."""
-    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
-        return []
-    found = [getattr(node, part, None) for part in ("body", "orelse", "finalbody")]
-    found += [handler.body for handler in getattr(node, "handlers", ())]
-    found += [case.body for case in getattr(node, "cases", ())]
-    return [block for block in found if block]
-
-
-def statements(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """All statements of a block and of the blocks in it, in the file's order."""
-    for node in block:
-        yield node
-        for inner in sorted(blocks_of(node), key=lambda b: b[0].lineno):
-            yield from statements(inner)
 
 
 def dependences(nodes: Iterable[ast.stmt]) -> dict[str, set[str]]:
@@ -336,7 +308,7 @@ class StatementFlow:
             if not made or writer in but:
                 continue
             is_simple = not is_compound(writer) or isinstance(writer, ast.If)
-            if is_simple and not isinstance(writer, (*FUNCTIONS, ast.ClassDef)):
+            if is_simple and not isinstance(writer, DEFINITIONS):
                 found.append(writer)
             if self._is_always_before(writer, reader):
                 wanted -= {name for name in made if is_whole(writer, name)}

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
+from tutor.script.syntax_nodes import called_name, first_line, last_line, last_name
+
 _HARMLESS = frozenset(
     {"open", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "autocast", "suppress"}
 ) | {"errstate", "tqdm", "trange"}
@@ -72,31 +74,27 @@ def _first_line(frame: FrameType) -> int:
     return 0 if code.co_name == "<module>" else code.co_firstlineno
 
 
-def _guards(node: ast.AST, first_line: int, harmless: Collection[str]) -> Iterator[Guard]:
+def _guards(node: ast.AST, begin: int, harmless: Collection[str]) -> Iterator[Guard]:
     if isinstance(node, _Scope):
-        decorators = getattr(node, "decorator_list", [])
-        first_line = min([node.lineno, *(d.lineno for d in decorators)])
+        begin = first_line(node) if isinstance(node, ast.stmt) else node.lineno
     if isinstance(node, ast.Try):
         catches = tuple(_compiled(handler.type) for handler in node.handlers)
-        yield Guard(first_line, _lines(node.body), catches)
+        yield Guard(begin, _lines(node.body), catches)
     if isinstance(node, ast.With):
         suppressed = tuple(_compiled(cls) for item in node.items for cls in _suppressed(item))
-        closes = any(_called(item.context_expr) not in harmless for item in node.items)
-        yield Guard(first_line, _lines(node.body), suppressed, closes)
+        closes = any(_context_name(item) not in harmless for item in node.items)
+        yield Guard(begin, _lines(node.body), suppressed, closes)
     for child in ast.iter_child_nodes(node):
-        yield from _guards(child, first_line, harmless)
+        yield from _guards(child, begin, harmless)
 
 
-def _called(context: ast.expr) -> str:
-    """`no_grad` of `torch.no_grad()`, of the decorator `no_grad` itself too; "" of all else."""
-    func = context.func if isinstance(context, ast.Call) else context
-    if isinstance(func, ast.Attribute):
-        return func.attr
-    return func.id if isinstance(func, ast.Name) else ""
+def _context_name(item: ast.withitem) -> str:
+    """`no_grad` of `with torch.no_grad():`, and of `with no_grad:` too."""
+    return called_name(item.context_expr) or last_name(item.context_expr)
 
 
 def _lines(body: list[ast.stmt]) -> range:
-    return range(body[0].lineno, (body[-1].end_lineno or body[-1].lineno) + 1)
+    return range(body[0].lineno, last_line(body[-1]) + 1)
 
 
 def _suppressed(item: ast.withitem) -> Sequence[ast.expr]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import math
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +22,7 @@ from tutor.script.latex_terms import (
     as_written,
     unary,
 )
+from tutor.script.syntax_nodes import is_chain, substituted
 
 _SIGNS = {
     ast.Gt: ">",
@@ -106,7 +106,7 @@ class ExpressionLatex:
             return self.term(node.value)
         if node.attr == "grad":
             return self.gradient(node.value)
-        if not _is_chain(node) or node.attr in ("shape", "ndim"):
+        if not is_chain(node) or node.attr in ("shape", "ndim"):
             raise NotExact
         return as_written(ast.unparse(node))
 
@@ -398,11 +398,6 @@ def _is_number(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant)
 
 
-def _is_chain(node: ast.expr) -> bool:
-    """Whether it is names with dots between them."""
-    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and _is_chain(node.value))
-
-
 # ── The expression that a model of the file computes ──────────────────────────────────
 
 _MOST_NODES = 150
@@ -438,20 +433,9 @@ def result_of_forward(model: ast.ClassDef, call: ast.Call) -> ast.expr:
 
 def _with(values: Mapping[str, ast.expr], node: ast.expr) -> ast.expr:
     """An expression with the values of names in their place. Raises NotExact if it is long."""
-    found: ast.expr = _Values(values).visit(copy.deepcopy(node))
+    if any(isinstance(inner, ast.Lambda) for inner in ast.walk(node)):  # its names are its own
+        raise NotExact
+    found = substituted(node, values)
     if sum(1 for _ in ast.walk(found)) > _MOST_NODES:
         raise NotExact
     return found
-
-
-class _Values(ast.NodeTransformer):
-    def __init__(self, values: Mapping[str, ast.expr]) -> None:
-        self._values = values
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        """The value of a name, if it has one."""
-        return copy.deepcopy(self._values.get(node.id, node))
-
-    def visit_Lambda(self, node: ast.Lambda) -> ast.expr:
-        """Names in a function are its own. Raises NotExact."""
-        raise NotExact

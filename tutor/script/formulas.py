@@ -41,10 +41,7 @@ def formulas_of(text: str, loop: TrainingLoop) -> Mapping[ScriptPhase, tuple[Sai
 
     Nothing where a phase has no formula.
     """
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return {}
+    tree = ast.parse(text)
     found = {phase: statements_of(tree, phase, loop.phases) for phase in loop.phases}
     writer = _StatementWriter(tree, text, loop, [s for of in found.values() for s in of])
     said = {phase: tuple(writer.said(phase, statements)) for phase, statements in found.items()}

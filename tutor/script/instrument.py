@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import ast
 import copy
+import symtable
+import textwrap
 from collections.abc import Iterator, Sequence
 from types import CodeType
-from typing import TypeAlias
 
 from tutor.script.outline import ScriptPhase, TrainingLoop
+from tutor.script.syntax_nodes import FunctionCode, first_line, own_nodes, parts_of
 
 PREFIX = "_tutor_"
 """The prefix of all names that the code gets besides its own."""
@@ -40,10 +42,6 @@ BREAK = False
 
 None is the end of a pass, also by `continue`; `(value,)` is `return value`.
 """
-
-_Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def instrumented(source: str, filename: str, loop: TrainingLoop) -> CodeType:
@@ -82,13 +80,6 @@ class _Hooks(ast.NodeTransformer):
             (hook,) = ast.parse(f"if {STOPS}: {AT}({number})").body
             yield _located(hook, node)
         yield node
-
-
-def first_line(node: ast.stmt) -> int:
-    """The first line of a statement, its decorators included."""
-    decorators = getattr(node, "decorator_list", [])
-    lines: list[int] = [node.lineno, *(d.lineno for d in decorators)]
-    return min(lines)
 
 
 class _Losses(ast.NodeTransformer):
@@ -138,21 +129,13 @@ class _Losses(ast.NodeTransformer):
         return self._with_loss(node, [node.target])
 
     def _with_loss(self, node: ast.stmt, targets: Sequence[ast.expr]) -> ast.AST | list[ast.AST]:
-        bound = [element for target in targets for element in _elements(target)]
+        bound = [part for target in targets for part in parts_of(target)]
         if not self._loss or node.lineno not in self._lines:
             return node
         if self._loss not in [ast.unparse(target) for target in bound]:
             return node
         (after,) = ast.parse(f"{LOSS}({self._loss})").body
         return [node, _located(after, node)]
-
-
-def _elements(target: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(target, ast.Tuple | ast.List):
-        for element in target.elts:
-            yield from _elements(element)
-    else:
-        yield target
 
 
 def _handed_over(loss: ast.expr) -> ast.expr:
@@ -183,11 +166,11 @@ class _LoopCall(ast.NodeTransformer):
 
     def __init__(self, loop: TrainingLoop) -> None:
         self._place = (loop.line, loop.column)
-        self._functions: list[_Function] = []
+        self._functions: list[FunctionCode] = []
         self._bound: list[ast.stmt] = []
         """The statements that make the body's names the function's own."""
 
-    def _visit_function(self, node: _Function) -> ast.AST:
+    def _visit_function(self, node: FunctionCode) -> ast.AST:
         self._functions.append(node)
         self.generic_visit(node)
         self._functions.pop()
@@ -218,7 +201,7 @@ class _LoopCall(ast.NodeTransformer):
 
 
 def _called(
-    loop: ast.For | ast.While, names: set[str], function: _Function | None
+    loop: ast.For | ast.While, names: set[str], function: FunctionCode | None
 ) -> list[ast.stmt]:
     """The statements in place of the loop, which binds these names."""
     scope = _declarations(names, function)
@@ -241,7 +224,7 @@ def _called(
     return [*made, ran, *_after(loop, function)]
 
 
-def _after(loop: ast.For | ast.While, function: _Function | None) -> list[ast.stmt]:
+def _after(loop: ast.For | ast.While, function: FunctionCode | None) -> list[ast.stmt]:
     """The statements after the call: the loop's `else`, and its `return`."""
     after: list[ast.stmt] = []
     if loop.orelse:
@@ -261,7 +244,7 @@ def _function(name: str, arguments: Sequence[str], body: list[ast.stmt]) -> ast.
     return made
 
 
-def _declarations(names: set[str], function: _Function | None) -> list[ast.stmt]:
+def _declarations(names: set[str], function: FunctionCode | None) -> list[ast.stmt]:
     """`global` and `nonlocal` for the names that the body binds."""
     of_module = names if function is None else names & _declared(function, ast.Global)
     own = names - of_module
@@ -269,7 +252,7 @@ def _declarations(names: set[str], function: _Function | None) -> list[ast.stmt]
     return [*found, ast.Nonlocal(sorted(own))] if own else found
 
 
-def _bindings(names: set[str], function: _Function | None) -> list[ast.stmt]:
+def _bindings(names: set[str], function: FunctionCode | None) -> list[ast.stmt]:
     """A statement, never run, by which Python's compiler finds the names bound in the function."""
     if function is None:
         return []
@@ -278,12 +261,12 @@ def _bindings(names: set[str], function: _Function | None) -> list[ast.stmt]:
     return ast.parse(f"if 0: {' = '.join(own)} = None").body if own else []
 
 
-def _declared(function: _Function, kind: type[ast.Global] | type[ast.Nonlocal]) -> set[str]:
-    nodes = (node for node in _own_nodes(function) if isinstance(node, kind))
+def _declared(function: FunctionCode, kind: type[ast.Global] | type[ast.Nonlocal]) -> set[str]:
+    nodes = (node for node in own_nodes(function.body) if isinstance(node, kind))
     return {name for node in nodes for name in node.names}
 
 
-def _after_docstring(function: _Function) -> int:
+def _after_docstring(function: FunctionCode) -> int:
     """Where a statement can be put into a function: after its docstring and its declarations."""
     first = 1 if ast.get_docstring(function, clean=False) is not None else 0
     while first < len(function.body) and isinstance(
@@ -293,71 +276,27 @@ def _after_docstring(function: _Function) -> int:
     return first
 
 
-def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a scope without those of the functions and classes in it."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, _SCOPES):
-            yield from _own_nodes(child)
-
-
 def _bound_names(loop: ast.For | ast.While) -> set[str]:
-    """The names that a loop binds in its own scope."""
-    inside = set[str]()
-    for node in (loop, *_own_nodes(loop)):
-        inside |= _bound_by(node)
-    for node in _own_nodes(loop):  # what a comprehension binds is its own, but for `:=`
-        if isinstance(node, _COMPREHENSIONS):
-            inside -= _only_in_comprehensions(loop)
-            break
-    return {name for name in inside if not name.startswith(PREFIX)}
+    """The names that a loop binds in its own scope, as Python's compiler finds them."""
+    declared = (n for n in own_nodes([loop]) if isinstance(n, ast.Global | ast.Nonlocal))
+    outer = {name for node in declared for name in node.names}
+    body = textwrap.indent(ast.unparse(loop), "  ")
+    text = f"def outer({', '.join(outer)}):\n def own():\n{body}"
+    (around,) = symtable.symtable(text, "<loop>", "exec").get_children()
+    own = next(table for table in around.get_children() if table.get_name() == "own")
+    assert isinstance(own, symtable.Function)
+    found = {*own.get_locals(), *(outer & _assigned(own))}
+    return {name for name in found if not name.startswith(PREFIX)}
 
 
-def _bound_by(node: ast.AST) -> set[str]:
-    match node:
-        case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-            return {name}
-        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-            return {name}
-        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)):
-            return {name}
-        case ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
-            return {name}
-        case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-            return {alias.asname or alias.name.partition(".")[0] for alias in aliases}
-    return set()
-
-
-def _only_in_comprehensions(loop: ast.AST) -> set[str]:
-    """The names that only comprehensions bind, as their targets."""
-    targets = {
-        name.id
-        for node in _own_nodes(loop)
-        if isinstance(node, ast.comprehension)
-        for name in ast.walk(node.target)
-        if isinstance(name, ast.Name)
-    }
-    elsewhere = set[str]()
-    for node in _outside_comprehensions(loop):
-        elsewhere |= _bound_by(node)
-    return targets - elsewhere
-
-
-def _outside_comprehensions(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.comprehension):
-            parts = (child.iter, *child.ifs)
-            yield from (inner for part in parts for inner in (part, *_outside_comprehensions(part)))
-        else:
-            yield child
-            if not isinstance(child, _SCOPES):
-                yield from _outside_comprehensions(child)
+def _assigned(table: symtable.SymbolTable) -> set[str]:
+    return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
 
 
 class _BodyExits(ast.NodeTransformer):
     """Turns the ways out of a loop's body into results of a function."""
 
-    def __init__(self, function: _Function | None) -> None:
+    def __init__(self, function: FunctionCode | None) -> None:
         self._function = function
         self._is_inner = False
         """Whether the statement stands in a loop within the body."""

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tutor.script.syntax_nodes import names_in
+
 
 class Binding(IntEnum):
     """The strength with which a term's outermost sign binds, the weakest first."""
@@ -182,7 +184,7 @@ class Names:
 
     def __init__(self, tree: ast.AST) -> None:
         nodes = list(ast.walk(tree))
-        known = {node.id for node in nodes if isinstance(node, ast.Name)}
+        known = names_in(tree)
         known |= {node.arg for node in nodes if isinstance(node, ast.arg)}
         members = {found for node in nodes if (found := member_of(node))}
         self._known = frozenset(known)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ast
 import io
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
+from itertools import accumulate, chain, pairwise
+from typing import NamedTuple
 
 import msgspec
 
@@ -27,28 +26,14 @@ from tutor.lesson.model import (
 from tutor.script.formulas import formulas_of
 from tutor.script.line_places import short_place
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
+from tutor.script.source import ScriptSource
+from tutor.script.syntax_nodes import defaults_of, last_name
 
 USUAL_RATE, USUAL_EPOCHS = 0.01, 100
 """Of a script whose code does not say them as numbers: those of a lesson that does not say them."""
 
 
-class ScriptText(Protocol):
-    """A script as it was read."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def text(self) -> str:
-        """Its Python, to which the lines of the outline belong."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file, in hex."""
-
-
-def lesson_of_script(source: ScriptText, outline: Outline, options: ScriptOptions) -> Lesson:
+def lesson_of_script(source: ScriptSource, outline: Outline, options: ScriptOptions) -> Lesson:
     """The lesson of a script's loop, `options.loop` being one of the outline's.
 
     The code of all sections, one after the other, is the file. The learning rate is the number
@@ -116,59 +101,26 @@ def _pieces(text: str, loop: TrainingLoop) -> list[_Piece]:
     """The file cut into the phases and what stands between them; blank lines end a piece."""
     places = _Places(text)
     start = places.start_of(loop.line, loop.column)
-    phases = sorted(loop.phases, key=lambda phase: (phase.line, phase.column))
+    spans = {p: (places.start_of(p.line, p.column), places.end_of(p.end_line)) for p in loop.phases}
+    inner_first = sorted(spans, key=lambda phase: spans[phase][0], reverse=True)
     pieces: list[_Piece] = []
-    for whole in _cut(phases, places, 0, len(text)):
-        for piece in _split(whole, start):
-            first = piece.start + _blank_lines(text[piece.start : piece.end])
-            if pieces:
-                pieces[-1] = pieces[-1]._replace(end=first)
-                piece = piece._replace(start=first)
-            if piece.start < piece.end:
-                pieces.append(piece)
+    for first, end in pairwise(sorted({0, start, len(text), *chain(*spans.values())})):
+        phase = next((p for p in inner_first if spans[p][0] <= first < spans[p][1]), None)
+        name = phase.name if phase else SETUP if end <= start else ""
+        if pieces and (pieces[-1].name, pieces[-1].phase) == (name, phase):
+            first = pieces.pop().start
+        elif pieces:
+            first += _blank_lines(text[first:end])
+            pieces[-1] = pieces[-1]._replace(end=first)
+        if first < end:
+            pieces.append(_Piece(first, end, name, phase))
     return pieces
-
-
-def _split(piece: _Piece, start: int) -> Iterator[_Piece]:
-    """The piece; where it is no phase, the part before the loop's start is Setup."""
-    if piece.phase:
-        yield piece
-    else:
-        middle = min(max(start, piece.start), piece.end)
-        yield _Piece(piece.start, middle, SETUP)
-        yield _Piece(middle, piece.end, "")
 
 
 def _blank_lines(code: str) -> int:
     """The length of the blank lines that it begins with."""
     blank = len(code) - len(code.lstrip())
     return blank if blank == len(code) else code.rfind("\n", 0, blank) + 1
-
-
-def _cut(
-    phases: Sequence[ScriptPhase],
-    places: _Places,
-    start: int,
-    end: int,
-    owner: ScriptPhase | None = None,
-) -> Iterator[_Piece]:
-    """The text from `start` to `end` as pieces: the phases in it, and the rest, the owner's."""
-    name = owner.name if owner else ""
-    at, index = start, 0
-    while index < len(phases):
-        phase = phases[index]
-        after = index + 1
-        while after < len(phases) and phases[after].line < phase.end_line:
-            after += 1
-        first, last = places.start_of(phase.line, phase.column), places.end_of(phase.end_line)
-        if after < len(phases):
-            last = min(last, places.start_of(phases[after].line, phases[after].column))
-        if at < first:
-            yield _Piece(at, first, name, owner)
-        yield from _cut(phases[index + 1 : after], places, first, last, phase)
-        at, index = last, after
-    if at < end:
-        yield _Piece(at, end, name, owner)
 
 
 class _Places:
@@ -197,11 +149,7 @@ _USUAL_NAMES = {"lr", "learning_rate"}
 def learning_rate_in(text: str, loop: TrainingLoop) -> float | None:
     """The number that the file gives the loop's learning rate; None unless it is just one."""
     names = {rate.rpartition(".")[2] for rate in loop.rates} or _USUAL_NAMES
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
-    found = {value for node in ast.walk(tree) for value in _numbers_for(node, names)}
+    found = {value for node in ast.walk(ast.parse(text)) for value in _numbers_for(node, names)}
     rates = {value for value in found if is_learning_rate(value)}
     return rates.pop() if len(rates) == 1 else None
 
@@ -210,31 +158,19 @@ def _numbers_for(node: ast.AST, names: set[str]) -> Iterator[float]:
     """The numbers that a node gives to one of the names."""
     given: list[tuple[str, ast.expr | None]] = []
     if isinstance(node, ast.Assign):
-        given = [(_last_name(target), node.value) for target in node.targets]
+        given = [(last_name(target), node.value) for target in node.targets]
     elif isinstance(node, ast.AnnAssign):
-        given = [(_last_name(node.target), node.value)]
+        given = [(last_name(node.target), node.value)]
     elif isinstance(node, ast.keyword) and node.arg:
         given = [(node.arg, node.value)]
     elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        arguments = [*node.args.posonlyargs, *node.args.args]
-        with_default = arguments[len(arguments) - len(node.args.defaults) :]
-        given = [(a.arg, v) for a, v in zip(with_default, node.args.defaults, strict=True)]
-        given += [
-            (a.arg, v) for a, v in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-        ]
-    elif isinstance(node, ast.Call) and _last_name(node.func) in _OPTIONS_OF_PARSERS:
+        given = [*defaults_of(node).items()]
+    elif isinstance(node, ast.Call) and last_name(node.func) in _OPTIONS_OF_PARSERS:
         default = next((k.value for k in node.keywords if k.arg == "default"), None)
         given = [(_option(argument), default) for argument in node.args]
     for name, value in given:
         if name in names and isinstance(value, ast.Constant) and type(value.value) in (int, float):
             yield float(value.value)  # type: ignore[arg-type]  # the line above says so
-
-
-def _last_name(node: ast.expr) -> str:
-    """`lr` of `lr` and of `self.lr`."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _option(argument: ast.expr) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import Place, refusal
 from tutor.script.outline import TrainingLoop
+from tutor.script.syntax_nodes import names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def watched_parameters(
     if loop.mode == "autograd" and "backward" in facts.methods:
         reason = "a class of the file computes the gradients, and a lesson can't watch its objects"
         raise refusal(place, loop.line, f"{reason}; use tensors of PyTorch")
-    names = facts_names(tree)
+    names = _all_names(tree)
     gradients = _own_gradients(loop, facts, names, place) if loop.mode == "manual" else ()
     return Watched(parameters, (), tuple(gradients))
 
@@ -96,7 +97,7 @@ def _held_by_optimizers(
             if expression.isidentifier():
                 names.append(expression)
                 continue
-            alias = _alias(expression, [*facts_names(tree), *names])
+            alias = _alias(expression, [*_all_names(tree), *names])
             names.append(alias)
             aliases.append(f"{alias} = {expression}")
     if not names:
@@ -143,10 +144,9 @@ def _alias(expression: str, taken: Sequence[str]) -> str:
     return next(name for name in candidates if name not in taken)
 
 
-def facts_names(tree: ast.Module) -> set[str]:
+def _all_names(tree: ast.Module) -> set[str]:
     """All names of a file."""
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return names | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return names_in(tree) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
 
 
 # ── The parameters of a model ─────────────────────────────────────────────────────────

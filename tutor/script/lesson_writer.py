@@ -17,7 +17,6 @@ from tutor.lesson.model import REPORT, SETUP, DisplayFormula
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
     CodePieces,
-    imported_names,
     indented,
     names_read,
     rate_argument,
@@ -30,10 +29,11 @@ from tutor.script.formulas import formulas_of
 from tutor.script.lesson import USUAL_RATE, learning_rate_in
 from tutor.script.lesson_settings import BatchCounter, Batches, Watched, watched_parameters
 from tutor.script.loops import outline_of
-from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
+from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.rewritten_script import with_for_loop, without_class
 from tutor.script.source import ScriptSource
 from tutor.script.straight_code import Straightener
+from tutor.script.syntax_nodes import imported_by, names_in
 
 _RATE = "learning_rate"
 _OWN_NAMES = {"batch": "the number of the batch"}
@@ -52,6 +52,9 @@ _PROSE = {
     "Reset": "The gradient of one step must not be added to that of the next.",
     REPORT: "The report runs at the end of each epoch.",
 }
+
+
+_INTRODUCTION = "Say here in a few lines what this lesson is about, and ask a question.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class _Writer:
         self._code = Straightener(self._tree, loop, source.place).straight()
         self._setup_facts = self._facts_of_setup()
         self._rate = learning_rate_in(source.text, loop)
-        self._names = {n.id for n in ast.walk(self._tree) if isinstance(n, ast.Name)}
+        self._names = names_in(self._tree)
 
     def written(self, slug: str) -> WrittenLesson:
         """The lesson. Raises ScriptError."""
@@ -105,7 +108,7 @@ class _Writer:
         phases = self._phase_code(batches, watched)
         report = "\n".join(self._texts(self._code.report))
         setup = self._setup_code([*phases.values(), report], watched)
-        parts = [self._front_matter(slug, watched, batches), self._introduction()]
+        parts = [self._front_matter(slug, watched, batches), _INTRODUCTION]
         parts.append(_section(SETUP, (), setup))
         formulas = self._formulas()
         parts += [_section(name, formulas.get(name, ()), code) for name, code in phases.items()]
@@ -234,9 +237,8 @@ class _Writer:
         assert loop is not None
         in_loop = [*self._code.before_batches, *self._code.report]
         in_loop += [s for _, statements in self._code.phases for s in statements]
-        read = {n.id for s in in_loop for n in ast.walk(s) if isinstance(n, ast.Name)}
-        targets = [n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name)]
-        if read.isdisjoint(targets):
+        read = names_in(*in_loop)
+        if read.isdisjoint(names_in(loop.target)):
             return None
         numbers = _range_of(loop.iter)
         if not isinstance(loop.target, ast.Name) or numbers is None:
@@ -255,7 +257,7 @@ class _Writer:
             rest.append(counter[0])
         rest += watched.aliases
         read = {name for code in [*rest, *others] for name in names_read(code)}
-        used = [s for s in imports if not read.isdisjoint(imported_names(s))]
+        used = [s for s in imports if not read.isdisjoint(dict(imported_by(s)))]
         rest = [self._with_own_rate(code) for code in rest]
         blocks = ["\n".join(self._texts(used))] if used else []
         return "\n".join([*blocks, *_spaced(rest)])
@@ -322,19 +324,12 @@ class _Writer:
         updates = [s for phase, of in self._code.phases if phase.name == "Update" for s in of]
         return any(isinstance(statement, ast.If) for statement in updates[:1])
 
-    def _introduction(self) -> str:
-        return "Say here in a few lines what this lesson is about, and ask a question.\n"
-
     def _formulas(self) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = {}
         for phase, said in formulas_of(self._source.text, self._loop).items():
             latex = [block.latex for block in said if isinstance(block, DisplayFormula)]
-            found.setdefault(_name_of(phase), []).extend(latex)
+            found.setdefault(phase.name, []).extend(latex)
         return found
-
-
-def _name_of(phase: ScriptPhase) -> str:
-    return phase.name
 
 
 def _range_of(iterable: ast.expr) -> tuple[int, int] | None:

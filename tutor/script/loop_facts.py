@@ -14,7 +14,6 @@ from tutor.script.data_flow import (
     is_loss,
     loss_rank,
     named_text,
-    statements,
     text_of,
     variable,
     writes,
@@ -26,8 +25,10 @@ from tutor.script.syntax_nodes import (
     FunctionCode,
     LoopCode,
     called_name,
+    defaults_of,
     last_name,
     own_nodes,
+    statements,
 )
 from tutor.script.training_signs import GRADIENT, TrainingSigns
 
@@ -381,7 +382,7 @@ class _Numbers:
         if (own := self.index.own_class(at)) is not None:
             scopes += self.index.methods(own.name, "__init__")
         for scope in scopes:
-            default = _default(scope, name)
+            default = defaults_of(scope).get(name)
             if default is not None and not self._is_always_given(scope, name):
                 values.append(default)
         numbers = {self.number(value) for value in values if not _is_itself(value, name)}
@@ -400,14 +401,6 @@ class _Numbers:
 def _is_itself(value: ast.expr, name: str) -> bool:
     """Whether a name is bound to a name of its own spelling: `fit(epochs=epochs)`."""
     return last_name(value) == name and isinstance(value, ast.Name)
-
-
-def _default(function: FunctionCode, name: str) -> ast.expr | None:
-    """The default value of a function's parameter."""
-    positional = [*function.args.posonlyargs, *function.args.args]
-    pairs = zip(reversed(positional), reversed(function.args.defaults), strict=False)
-    by_word = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-    return next((value for arg, value in [*pairs, *by_word] if arg.arg == name), None)
 
 
 def _computed(op: ast.operator, one: int, other: int) -> int | None:

@@ -87,7 +87,7 @@ class LoopItems:
             return len(self._range) - index
         if self._length is not None:
             return self._length - index
-        left = _left(self._iterator)
+        left = items_in(self._iterator) if self.is_plain else None
         return None if left is None else self.count + left - index
 
     def _ask(self) -> None:
@@ -143,12 +143,6 @@ def items_in(iterable: Any) -> int | None:
     if kind in _PLAIN:
         return operator.length_hint(iterable)
     return _least([items_in(each) for each in _inner(iterable)])
-
-
-def _left(iterator: Any) -> int | None:
-    if type(iterator) in _PLAIN:
-        return operator.length_hint(iterator)
-    return _least([_left(each) for each in _inner(iterator)])
 
 
 def _least(counts: list[int | None]) -> int | None:

@@ -14,7 +14,6 @@ from tutor.script.data_flow import (
     is_loss,
     is_whole,
     sources,
-    statements,
     variables,
     writes,
 )
@@ -24,6 +23,7 @@ from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter
 from tutor.script.statement_kinds import StatementKinds
 from tutor.script.syntax_nodes import (
+    DEFINITIONS,
     FUNCTIONS,
     LOOPS,
     FunctionCode,
@@ -32,6 +32,7 @@ from tutor.script.syntax_nodes import (
     called_name,
     last_name,
     own_nodes,
+    statements,
 )
 from tutor.script.training_signs import GRADIENT, UPDATE, TrainingSigns
 
@@ -159,7 +160,7 @@ class LoopFinder:
     def _makes_anew(self, loop: LoopCode) -> bool:
         """Whether each pass of a loop trains new parameters: a sweep over learning rates."""
         body = self._body_of(loop)
-        nodes = [n for n in statements(body) if not isinstance(n, (*FUNCTIONS, ast.ClassDef))]
+        nodes = [n for n in statements(body) if not isinstance(n, DEFINITIONS)]
         trained = self._trained_variables(nodes)
         flow = dependences(nodes)
         own_changes = {id(c.node) for n in nodes for c in self.signs.changes(n)}
@@ -272,8 +273,7 @@ def _yields(body: list[ast.stmt]) -> bool:
 
 
 def _scope(index: CodeIndex, loop: LoopCode) -> ast.AST | None:
-    kinds = (*FUNCTIONS, ast.ClassDef)
-    return next((n for n in index.ancestors(loop) if isinstance(n, kinds)), None)
+    return next((n for n in index.ancestors(loop) if isinstance(n, DEFINITIONS)), None)
 
 
 def refusal_of(index: CodeIndex, signs: TrainingSigns, local_modules: Collection[str]) -> Refusal:
@@ -363,7 +363,7 @@ def _incomplete(index: CodeIndex, signs: TrainingSigns) -> Refusal | None:
 def _no_loop(index: CodeIndex, signs: TrainingSigns) -> Refusal:
     """No loop at all; the line of a training step that stands in none."""
     for node in statements(index.tree.body):
-        if not isinstance(node, (*FUNCTIONS, ast.ClassDef)) and GRADIENT in signs.own([node]):
+        if not isinstance(node, DEFINITIONS) and GRADIENT in signs.own([node]):
             return Refusal("step_without_loop", node.lineno)
     return Refusal("no_loop")
 

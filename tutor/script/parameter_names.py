@@ -7,7 +7,6 @@ change under a name of its own.
 from __future__ import annotations
 
 import ast
-import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -18,7 +17,6 @@ from tutor.script.data_flow import (
     is_rate,
     named_text,
     reads,
-    statements,
     targets_of,
     text_of,
     variable,
@@ -32,7 +30,10 @@ from tutor.script.syntax_nodes import (
     argument_names,
     called_name,
     last_name,
+    names_in,
     own_nodes,
+    statements,
+    substituted,
 )
 from tutor.script.training_signs import UPDATE
 
@@ -182,8 +183,8 @@ class ParameterNames:
         """An expression of a function, in terms of the code that calls it; [] if it can't be."""
         if function is None or function is self._own or depth == _DEEPEST:
             return [node]
-        node = _Substituted(_picked(node, function)).visit(copy.deepcopy(node))
-        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        node = substituted(node, _picked(node, function))
+        names = names_in(node)
         arguments = argument_names(function) & names
         if names & _locals(function) - arguments:
             return []
@@ -194,7 +195,7 @@ class ParameterNames:
             if isinstance(call, ast.Call) and function in self.index.callees(call.func):
                 given = self._given(function, call)
                 if arguments <= set(given):
-                    inner = _Substituted(given).visit(copy.deepcopy(node))
+                    inner = substituted(node, given)
                     found += self._lifted(inner, self.index.function_of(call), depth + 1)
         return found
 
@@ -219,19 +220,9 @@ def _place_of_layer(name: str, names: list[str]) -> tuple[int, int]:
     return names.index(first), int(list_of[name][2])
 
 
-class _Substituted(ast.NodeTransformer):
-    """Puts expressions in the place of names."""
-
-    def __init__(self, values: Mapping[str, ast.expr]) -> None:
-        self._values = values
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return copy.deepcopy(self._values.get(node.id, node))
-
-
 def _picked(node: ast.expr, function: FunctionCode) -> dict[str, ast.expr]:
     """The locals in an expression that only name an element: `W1 = params["W1"]`."""
-    wanted = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    wanted = names_in(node)
     found: dict[str, ast.expr] = {}
     for statement in statements(function.body):
         match statement:

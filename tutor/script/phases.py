@@ -11,10 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tutor.script.code_unit import LOSS, PREDICT, TRAINING, CodeUnit, is_over_parameters
-from tutor.script.data_flow import blocks_of, statements
 from tutor.script.outline import ScriptPhase
 from tutor.script.statement_kinds import StatementKinds
-from tutor.script.syntax_nodes import FUNCTIONS, LOOPS, FunctionCode, last_name
+from tutor.script.syntax_nodes import (
+    DEFINITIONS,
+    LOOPS,
+    FunctionCode,
+    blocks_of,
+    first_line,
+    last_line,
+    last_name,
+    statements,
+)
 from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
 REPORT = "Report"
@@ -77,8 +85,8 @@ class PhaseCutter:
         self._cut(self.kinds.loop.body, self.kinds.loop, is_epoch=True)
         found: dict[tuple[int, int], ScriptPhase] = {}
         for draft in self._drafts:
-            line, column = place_of(draft.first)
-            end = draft.last.end_lineno or draft.last.lineno
+            line, column = first_line(draft.first), draft.first.col_offset
+            end = last_line(draft.last)
             phase = ScriptPhase(draft.name, line, column, end, draft.starts_batch)
             found.setdefault((line, column), phase)
         return tuple(found.values())
@@ -243,13 +251,6 @@ def blocks_flat(node: ast.stmt) -> list[ast.stmt]:
     return [inner for block in blocks_of(node) for inner in block]
 
 
-def place_of(node: ast.stmt) -> tuple[int, int]:
-    """The line and column that a statement begins at, its decorators included."""
-    if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and node.decorator_list:
-        return node.decorator_list[0].lineno, node.col_offset
-    return node.lineno, node.col_offset
-
-
 def _same_level(block: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements of a block, and those in its ifs and withs: not those in its loops."""
     for node in block:
@@ -263,5 +264,5 @@ def _is_silent(node: ast.stmt) -> bool:
     match node:
         case ast.Expr(value=ast.Constant()) | ast.Global() | ast.Nonlocal() | ast.Pass():
             return True
-    is_definition = isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Import, ast.ImportFrom))
+    is_definition = isinstance(node, (*DEFINITIONS, ast.Import, ast.ImportFrom))
     return is_definition and last_name(node) == ""

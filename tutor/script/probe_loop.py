@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from tutor.script.instrument import LOSS, PREFIX, STOPS, first_line
+from tutor.script.instrument import LOSS, PREFIX, STOPS
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
+from tutor.script.syntax_nodes import all_blocks, first_line
 from tutor.training.liveness import changed_in_place, loads
 from tutor.training.loop import Loop
 from tutor.training.program import Phase, Program
@@ -202,7 +203,7 @@ def phase_statements(source: str, loop: TrainingLoop) -> dict[int, tuple[ast.stm
     """By phase number, the statements of the batch's phases; empty if they are not in one block."""
     numbers = {(p.line, p.column): number for number, p in enumerate(loop.phases)}
     first = next((n for n, p in enumerate(loop.phases) if p.starts_batch), 0)
-    for block in _blocks(ast.parse(source)):
+    for block in all_blocks(ast.parse(source)):
         found = [numbers.get((first_line(stmt), stmt.col_offset)) for stmt in block]
         if first in found:
             return _grouped(block, found)
@@ -226,14 +227,6 @@ def _grouped(block: list[ast.stmt], found: list[int | None]) -> dict[int, tuple[
         if now is not None:
             groups[now] = (*groups.get(now, ()), stmt)
     return groups
-
-
-def _blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
-    for node in ast.walk(tree):
-        for field in ("body", "orelse", "finalbody"):
-            block = getattr(node, field, None)
-            if isinstance(block, list):
-                yield block
 
 
 def _phase(phase: ScriptPhase, statements: tuple[ast.stmt, ...], filename: str) -> Phase:

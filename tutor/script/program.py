@@ -66,11 +66,6 @@ def script_report(loop: Loop) -> LoopReport:
     return loop_report(loop.outline, tuple(loop.parameters()))
 
 
-def program_of(lesson: Lesson, loop: TrainingLoop) -> Program:
-    """The program of one loop of a script."""
-    return ScriptOpener(lesson, loop).program
-
-
 def _program_of(lesson: Lesson, loop: TrainingLoop, opener: ScriptOpener) -> Program:
     filename = str(lesson.path)
     return Program(

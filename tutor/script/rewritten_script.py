@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from tutor.script.code_pieces import (
     CodePieces,
     InlinedCalls,
-    first_line,
     indented,
     replaced,
     stored_in,
 )
-from tutor.script.data_flow import statements, writes
+from tutor.script.data_flow import writes
 from tutor.script.outline import TrainingLoop
-from tutor.script.syntax_nodes import own_nodes
+from tutor.script.syntax_nodes import all_blocks, first_line, own_nodes, statements
 
 
 @dataclass(slots=True)
@@ -269,21 +268,12 @@ def with_for_loop(text: str, line: int) -> str:
     All lines stay where they are. Before the loop `n` is given a whole number; the last line of
     the loop is `n += 1`, and nothing else in it changes `n` or what it is compared with.
     """
-    for block in _blocks(ast.parse(text)):
+    for block in all_blocks(ast.parse(text)):
         for at, loop in enumerate(block):
             if isinstance(loop, ast.While) and loop.lineno == line:
                 start = _start(loop, block[:at])
                 return text if start is None else _rewritten(text, loop, start)
     return text
-
-
-def _blocks(tree: ast.Module) -> Iterator[Sequence[ast.stmt]]:
-    """The rows of statements in a file."""
-    for node in ast.walk(tree):
-        for name in ("body", "orelse", "finalbody"):
-            block = getattr(node, name, None)
-            if isinstance(block, list):
-                yield block
 
 
 def _start(loop: ast.While, before: Sequence[ast.stmt]) -> int | None:

@@ -233,21 +233,21 @@ def _is_python(cell: str) -> bool:
 
 def _without_magics(lines: list[str], cell_magic: int | None) -> Iterator[tuple[str, str]]:
     """The lines with a comment in place of each magic, shell command and question."""
-    state = _OpenCode()
+    code: list[str] = []
     before = ""
     for at, line in enumerate(lines):
-        is_begun = state.is_open
-        code = before or ("" if is_begun else _code_of(line, at == cell_magic))
+        kind = before or _code_of(line, at == cell_magic)
+        kind = "" if kind and not before and _is_open(code) else kind
         is_continued = bool(before)
-        before = code if code and line.rstrip().endswith("\\") else ""
-        if not code:
-            state.read(line)
+        before = kind if kind and line.rstrip().endswith("\\") else ""
+        if not kind:
+            code.append(line)
             yield "", line
         elif timed := _TIMED.fullmatch(line):
-            state.read(timed[2])
-            yield "timed", timed[1] + timed[2]
+            code.append(timed[1] + timed[2])
+            yield "timed", code[-1]
         else:
-            yield code, f"# {line}" if is_continued else _comment(line)
+            yield kind, f"# {line}" if is_continued else _comment(line)
 
 
 def _code_of(line: str, is_cell_magic: bool) -> str:
@@ -266,53 +266,16 @@ def _comment(line: str) -> str:
     return f"{indent}pass  # {stripped}" if indent else f"# {stripped}"
 
 
-class _OpenCode:
-    """Tells whether a line begins within a bracket, a long string or a joined line."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self._quotes = ""
-        self._is_joined = False
-        self._is_comment = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the next line goes on with the code before it."""
-        return self._depth > 0 or bool(self._quotes) or self._is_joined
-
-    def read(self, line: str) -> None:
-        """Read a line."""
-        at = 0
-        self._is_comment = False
-        while at < len(line):
-            at = self._in_string(line, at) if self._quotes else self._in_code(line, at)
-        if len(self._quotes) == 1:
-            self._quotes = ""  # a short string ends with its line
-        self._is_joined = line.endswith("\\") and not (self._quotes or self._is_comment)
-
-    def _in_string(self, line: str, at: int) -> int:
-        if line[at] == "\\":
-            return at + 2
-        if line.startswith(self._quotes, at):
-            at += len(self._quotes)
-            self._quotes = ""
-            return at
-        return at + 1
-
-    def _in_code(self, line: str, at: int) -> int:
-        character = line[at]
-        if character == "#":
-            self._is_comment = True
-            return len(line)
-        if character in "\"'":
-            is_long = line.startswith(character * 3, at)
-            self._quotes = character * 3 if is_long else character
-            return at + len(self._quotes)
-        if character in "([{":
-            self._depth += 1
-        elif character in ")]}":
-            self._depth = max(self._depth - 1, 0)
-        return at + 1
+def _is_open(lines: Sequence[str]) -> bool:
+    """Whether code ends within a bracket, a long string or a joined line."""
+    try:
+        for _ in tokenize.generate_tokens(iter([f"{line}\n" for line in lines]).__next__):
+            pass
+    except tokenize.TokenError as error:
+        return "multi-line" in str(error) or "triple-quoted" in str(error)
+    except SyntaxError:  # it stays so, whatever follows
+        return False
+    return False
 
 
 # ── The modules beside a script ───────────────────────────────────────────────────

@@ -24,12 +24,17 @@ from tutor.script.data_flow import (
     head_of,
     is_loss,
     reads,
-    statements,
     variable,
     variables,
     writes,
 )
-from tutor.script.syntax_nodes import FUNCTIONS, FunctionCode, last_name, own_nodes
+from tutor.script.syntax_nodes import (
+    DEFINITIONS,
+    FunctionCode,
+    last_name,
+    own_nodes,
+    statements,
+)
 from tutor.script.training_signs import (
     GRADIENT,
     RESET,
@@ -124,7 +129,7 @@ class StatementKinds:
 
     def _training_callees(self, node: ast.stmt) -> list[FunctionCode]:
         """The functions called by a statement that have statements of training in them."""
-        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        if isinstance(node, DEFINITIONS):
             return []
         return [f for f in self.index.referred(head_of(node)) if self.signs.of_functions([f])]
 
@@ -200,7 +205,7 @@ class StatementKinds:
 
 
 def _calls(node: ast.stmt) -> list[ast.Call]:
-    if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+    if isinstance(node, DEFINITIONS):
         return []
     return [call for call in own_nodes(head_of(node)) if isinstance(call, ast.Call)]
 

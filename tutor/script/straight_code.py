@@ -19,12 +19,12 @@ from tutor.script.code_pieces import (
     InlinedCalls,
     Place,
     calls_name,
-    first_line,
     made,
     own_nodes,
     refusal,
 )
 from tutor.script.outline import ScriptPhase, TrainingLoop
+from tutor.script.syntax_nodes import first_line, is_chain
 
 PhaseCode: TypeAlias = tuple[ScriptPhase, list[ast.stmt]]
 """A phase and its statements."""
@@ -478,7 +478,7 @@ def _place_of(node: ast.expr) -> tuple[ast.AST | None, str]:
         case ast.UnaryOp(operand=operand):
             return _place_of(operand)
         case ast.Call(func=ast.Name() | ast.Attribute() as function, args=[first, *others]):
-            if not _is_chain(function):
+            if not is_chain(function):
                 return _place_of(function)
             if others and _is_computed(first):
                 return node, "args"
@@ -492,10 +492,3 @@ def _place_of(node: ast.expr) -> tuple[ast.AST | None, str]:
 
 def _is_computed(node: ast.expr) -> bool:
     return isinstance(node, ast.Call | ast.BinOp)
-
-
-def _is_chain(node: ast.expr) -> bool:
-    """Whether it is names with dots between them."""
-    if isinstance(node, ast.Attribute):
-        return _is_chain(node.value)
-    return isinstance(node, ast.Name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 FunctionCode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 LoopCode: TypeAlias = ast.For | ast.AsyncFor | ast.While
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
+DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
 
 
 def last_name(node: ast.AST) -> str:
@@ -38,7 +40,7 @@ def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+        if isinstance(node, DEFINITIONS):
             waiting += node.decorator_list[::-1]
         else:
             waiting += list(ast.iter_child_nodes(node))[::-1]
@@ -47,3 +49,100 @@ def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
 def argument_names(function: FunctionCode) -> set[str]:
     """The names of a function's parameters."""
     return {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
+
+
+def defaults_of(function: FunctionCode) -> dict[str, ast.expr]:
+    """The default values of a function's parameters."""
+    of = function.args
+    positional = [a.arg for a in (*of.posonlyargs, *of.args)]
+    found = dict(zip(reversed(positional), reversed(of.defaults), strict=False))
+    by_word = zip(of.kwonlyargs, of.kw_defaults, strict=True)
+    return found | {a.arg: value for a, value in by_word if value is not None}
+
+
+def names_in(*nodes: ast.AST) -> set[str]:
+    """The plain names in some code."""
+    return {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def is_chain(node: ast.AST) -> bool:
+    """Whether it is names with dots between them."""
+    return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and is_chain(node.value))
+
+
+def imported_by(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """The names that an import binds, and the dotted names that they stand for."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            top = alias.name.partition(".")[0]
+            yield (alias.asname, alias.name) if alias.asname else (top, top)
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            module = "." * node.level + (node.module or "")
+            yield alias.asname or alias.name, f"{module}.{alias.name}"
+
+
+def first_line(node: ast.stmt) -> int:
+    """The line that a statement begins on, its decorators included."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(d.lineno for d in decorators)])
+
+
+def last_line(node: ast.stmt) -> int:
+    """The line that a statement ends on."""
+    return node.end_lineno or node.lineno
+
+
+def parts_of(target: ast.expr) -> Iterator[ast.expr]:
+    """The elements of a tuple or list, and of those in it; else the expression itself."""
+    if isinstance(target, ast.Tuple | ast.List) and target.elts:
+        for element in target.elts:
+            yield from parts_of(element)
+    else:
+        yield target
+
+
+# ── Blocks of statements ────────────────────────────────────────────────────────────────
+
+
+def blocks_of(node: ast.AST) -> list[list[ast.stmt]]:
+    """The lists of statements in a compound statement; none of a function or class."""
+    return [] if isinstance(node, DEFINITIONS) else _own_blocks(node)
+
+
+def _own_blocks(node: ast.AST) -> list[list[ast.stmt]]:
+    found = [getattr(node, part, None) for part in ("body", "orelse", "finalbody")]
+    found += [handler.body for handler in getattr(node, "handlers", ())]
+    found += [case.body for case in getattr(node, "cases", ())]
+    return [block for block in found if isinstance(block, list) and block]
+
+
+def all_blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
+    """All lists of statements in a file."""
+    for node in ast.walk(tree):
+        yield from _own_blocks(node)
+
+
+def statements(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """All statements of a block and of the blocks in it, in the file's order."""
+    for node in block:
+        yield node
+        for inner in sorted(blocks_of(node), key=lambda b: b[0].lineno):
+            yield from statements(inner)
+
+
+# ── Names replaced ──────────────────────────────────────────────────────────────────────
+
+
+def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
+    """A copy of an expression, with other expressions in the place of names."""
+    found: ast.expr = _Substituted(values).visit(copy.deepcopy(node))
+    return found
+
+
+class _Substituted(ast.NodeTransformer):
+    def __init__(self, values: Mapping[str, ast.expr]) -> None:
+        self._values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return copy.deepcopy(self._values.get(node.id, node))

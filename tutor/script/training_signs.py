@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tutor.script.code_index import CodeIndex
 from tutor.script.data_flow import (
-    blocks_of,
     dependences,
     head_of,
     is_whole,
     sources,
-    statements,
     targets_of,
     variable,
     variables,
@@ -31,13 +29,17 @@ from tutor.script.hand_changes import (
     renamed_later,
 )
 from tutor.script.syntax_nodes import (
+    DEFINITIONS,
     FUNCTIONS,
     LOOPS,
     FunctionCode,
     argument_names,
+    blocks_of,
     called_name,
     last_name,
     own_nodes,
+    parts_of,
+    statements,
 )
 
 RESET, GRADIENT, UPDATE = "Reset", "Gradient", "Update"
@@ -172,8 +174,8 @@ class TrainingSigns:
             case ast.AugAssign(target=target, op=ast.Mult(), value=value):
                 return last_name(target) == "grad" and _is_zero([value])
             case ast.Assign(targets=targets, value=value):
-                names = [t for many in targets for t in _flat(many)]
-                values = list(_flat(value))
+                names = [t for many in targets for t in parts_of(many)]
+                values = list(parts_of(value))
                 return all(_may_hold_gradient(t) for t in names) and all(
                     _is_nothing(v) for v in values
                 )
@@ -271,7 +273,7 @@ class TrainingSigns:
         """The signs of statements and of those in them, without those of functions called."""
         found: set[str] = set()
         for node in statements(nodes):
-            if not blocks_of(node) and not isinstance(node, (*FUNCTIONS, ast.ClassDef)):
+            if not blocks_of(node) and not isinstance(node, DEFINITIONS):
                 found |= self.named(node)
                 if self.changes(node):
                     found.add(UPDATE)
@@ -327,7 +329,7 @@ def is_iterated(change: HandChange) -> bool:
 
 def _is_gradient_change(node: ast.stmt) -> bool:
     """Whether a statement changes `.grad` by hand: clipping, scaling."""
-    targets = [t for many in targets_of(node) for t in _flat(many)]
+    targets = [t for many in targets_of(node) for t in parts_of(many)]
     return any(isinstance(t, ast.Attribute) and t.attr == "grad" for t in targets) or (
         isinstance(node, ast.Assign | ast.AugAssign)
         and any(".grad.data" in ast.unparse(t) for t in targets_of(node))
@@ -360,11 +362,3 @@ def _is_zero(nodes: list[ast.expr]) -> bool:
 
 def _is_true(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is True
-
-
-def _flat(node: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(node, ast.Tuple | ast.List) and node.elts:
-        for part in node.elts:
-            yield from _flat(part)
-    else:
-        yield node

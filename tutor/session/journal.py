@@ -70,20 +70,13 @@ def as_left(lesson: Lesson, left: ScriptOptions | None) -> Lesson:
         return replace(lesson, script=options, workers=left.workers)
     from tutor.script.lesson import lesson_of_script  # noqa: PLC0415 - no lesson needs it
     from tutor.script.loops import outline_of  # noqa: PLC0415 - likewise
+    from tutor.script.source import ScriptSource  # noqa: PLC0415 - likewise
 
     outline = outline_of(lesson.source)
     if left.loop > len(outline.loops):
         return lesson
-    return lesson_of_script(_Text(lesson.path, lesson.source, lesson.digest), outline, options)
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A script that has been read already."""
-
-    path: Path
-    text: str
-    digest: str
+    source = ScriptSource(path=lesson.path, text=lesson.source, digest=lesson.digest)
+    return lesson_of_script(source, outline, options)
 
 
 ExerciseResult: TypeAlias = ExerciseEvent

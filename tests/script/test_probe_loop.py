@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from tests.script.marked_scripts import muted
+from tests.script.marked_scripts import lesson_of, muted
 from tutor.analysis.graph import graph_of
-from tutor.lesson.model import ScriptOptions
-from tutor.script.lesson import lesson_of_script
-from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
-from tutor.script.source import ScriptSource
 from tutor.training.probe import Probe
 from tutor.training.run import Run
 
@@ -56,9 +50,7 @@ for epoch in range(3):
 
 
 def opened(code: str) -> Run:
-    source = ScriptSource(path=Path("train.py"), text=code, digest="")
-    lesson = lesson_of_script(source, outline_of(code), ScriptOptions())
-    return Run(script_programs(lesson), quiet=muted)
+    return Run(script_programs(lesson_of(code)), quiet=muted)
 
 
 def test_the_graph_names_parameters_of_an_object_and_knows_running_totals() -> None:
