@@ -510,6 +510,12 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
         (LOOP + "else:\n    pass\n", 12, "else"),
         (inside(FOR, STEP.replace("p = w * x", "").replace("p - 3", "w - 3")), 4, "Predict"),
         (inside(FOR, STEP + STEP.replace("loss", "other")), 12, "second"),
+        (
+            "import torch.distributed as dist\n"
+            + LOOP.replace("backward()", "backward()\n    dist.all_reduce(w.grad)"),
+            9,
+            "Synchronize",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and "\n" not in value else "",
 )

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from tutor.script.syntax_nodes import DEFINITIONS, imported_by
 
-_SAME_NUMBERS = frozenset(["item", "detach", "clone", "numpy", "cpu", "cuda", "to",
+SAME_NUMBERS = frozenset(["item", "detach", "clone", "numpy", "cpu", "cuda", "to",
     "float", "double", "contiguous", "requires_grad_", "astype"])  # fmt: skip
+"""Methods of a tensor that give back its own numbers in the same shape."""
 _DRAWN = frozenset(["random.random", "random.uniform", "random.gauss", "numpy.random.random"])
 _DRAWN_BY_SHAPE = frozenset(["randn", "rand", "zeros", "ones"])
 _NUMBERS = frozenset(
@@ -26,7 +27,7 @@ _LOSSES = frozenset(
         "binary_cross_entropy_with_logits",
     ]
 )
-_LOSS_MODULES = {
+LOSS_MODULES = {
     "MSELoss": "mse_loss",
     "L1Loss": "l1_loss",
     "CrossEntropyLoss": "cross_entropy",
@@ -61,9 +62,10 @@ class CodeFacts:
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.methods = {s.name for c in classes for s in c.body if isinstance(s, ast.FunctionDef)}
         """The names of the methods that the file's classes define."""
-        self._modules = {
+        self.modules = {
             c.name: c for c in classes if [*map(self.dotted, c.bases)] == ["torch.nn.Module"]
         }
+        """The classes of the file that are modules of torch."""
         self._scalars: set[str] = set()
         self._find_scalars()
 
@@ -115,7 +117,7 @@ class CodeFacts:
                 case ast.Attribute(value=inner, attr="to" | "train" | "eval"):
                     value = inner
                 case ast.Name(id=name):
-                    return self._modules.get(name)
+                    return self.modules.get(name)
                 case _:
                     return None
         return None
@@ -193,7 +195,7 @@ class CodeFacts:
     def _method_makes_scalar(self, call: ast.Call) -> bool:
         if module := self.call_of_module(call.func):
             made = module[1]
-            return module[0] in _LOSS_MODULES and not any(
+            return module[0] in LOSS_MODULES and not any(
                 k.arg == "reduction" for k in made.keywords
             )
         if not isinstance(call.func, ast.Attribute) or call.func.attr in self.methods:
@@ -201,7 +203,7 @@ class CodeFacts:
         method, is_bare = call.func.attr, not call.args and not call.keywords
         if method in ("item", "numel") or (method in _REDUCTIONS and is_bare):
             return True
-        return method in _SAME_NUMBERS and self.is_scalar(call.func.value)
+        return method in SAME_NUMBERS and self.is_scalar(call.func.value)
 
     def _find_scalars(self) -> None:
         """Find the names whose every value is a single number, if the others' are."""
@@ -209,16 +211,6 @@ class CodeFacts:
         self._scalars = set(values)
         while no_more := {n for n in self._scalars if not all(map(self.is_scalar, values[n]))}:
             self._scalars -= no_more
-
-
-def loss_function(module: str) -> str:
-    """The function of a loss of torch.nn; "" if it is no such loss."""
-    return _LOSS_MODULES.get(module, "")
-
-
-def has_same_numbers(method: str) -> bool:
-    """Whether a tensor's method gives back the tensor's own numbers in the same shape."""
-    return method in _SAME_NUMBERS
 
 
 def _only_element(node: ast.expr) -> ast.expr:

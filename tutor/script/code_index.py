@@ -54,6 +54,7 @@ class CodeIndex:
                 self.bindings[name].append(value)
         self._bound_to: dict[str, list[FunctionCode]] = {}
         self._objects_of: dict[str, set[str]] = {}
+        self._references: dict[FunctionCode, list[FunctionCode]] = {}
         self._by_name: dict[str, list[FunctionCode]] = defaultdict(list)
         for function in self.functions:
             self._by_name[function.name].append(function)
@@ -252,9 +253,6 @@ class CodeIndex:
                 return self._defined_in[scope, name]
         return self._bound(name, seen)
 
-    def _functions_in(self, scope: FunctionCode | None) -> list[FunctionCode]:
-        return self._by_scope.get(scope, [])
-
     @cached_property
     def _defined_in(self) -> dict[tuple[FunctionCode | None, str], list[FunctionCode]]:
         found: dict[tuple[FunctionCode | None, str], list[FunctionCode]] = defaultdict(list)
@@ -300,7 +298,7 @@ class CodeIndex:
 
     def _returned(self, maker: FunctionCode) -> list[FunctionCode]:
         """The functions that a function defines and returns."""
-        inner = {f.name: f for f in self._functions_in(maker)}
+        inner = {f.name: f for f in self._by_scope.get(maker, [])}
         if not inner:
             return []
         names = [
@@ -335,17 +333,10 @@ class CodeIndex:
             function = waiting.pop(0)
             if function not in found:
                 found.append(function)
-                waiting += self._referred_in(function)
+                if function not in self._references:
+                    self._references[function] = self.referred(function.body)
+                waiting += self._references[function]
         return found
-
-    def _referred_in(self, function: FunctionCode) -> list[FunctionCode]:
-        if function not in self._references:
-            self._references[function] = self.referred(function.body)
-        return self._references[function]
-
-    @cached_property
-    def _references(self) -> dict[FunctionCode, list[FunctionCode]]:
-        return {}
 
 
 # ── The names that code binds ─────────────────────────────────────────────────────────

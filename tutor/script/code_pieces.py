@@ -6,6 +6,7 @@ import ast
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from tutor.errors import ScriptError
@@ -143,13 +144,10 @@ class InlinedCalls:
     """The functions of a file, and those whose bodies have taken the places of their calls."""
 
     def __init__(self, tree: ast.Module, place: Place) -> None:
-        self._tree, self._place = tree, place
+        self._tree, self._refusal = tree, partial(refusal, place)
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         self.functions = {node.name: node for node in functions}
         self.inlined: set[str] = set()
-
-    def _refusal(self, line: int, reason: str) -> ScriptError:
-        return refusal(self._place, line, reason)
 
     def function_of(self, call: ast.Call) -> ast.FunctionDef | None:
         """The function of the file that is called."""

@@ -46,10 +46,6 @@ class CodeUnit:
     """The expressions whose gradient is taken."""
     changes: list[HandChange] = field(default_factory=list)
 
-    def all_kinds(self) -> set[str]:
-        """The phases in it, those of the functions that it calls left out."""
-        return set(self.kinds.values())
-
     def mark(self, flow: StatementFlow, node: ast.stmt, kind: str, reader: ast.stmt) -> None:
         """Give a statement its phase, for the sake of another statement that reads its value.
 

@@ -105,15 +105,11 @@ def _read(node: ast.AST) -> Iterator[str]:
             else:
                 yield from _read(value)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield from (n for inner in own_nodes(node.body) for n in _plain_name(inner))
+            named = (n for n in own_nodes(node.body) if isinstance(n, ast.Name | ast.Attribute))
+            yield from (name for inner in named for name in _read(inner))
         case _:
             for child in ast.iter_child_nodes(node):
                 yield from _read(child)
-
-
-def _plain_name(node: ast.AST) -> Iterator[str]:
-    if isinstance(node, ast.Name | ast.Attribute):
-        yield from _read(node)
 
 
 def reads(node: ast.stmt) -> set[str]:

@@ -52,7 +52,7 @@ class WaitingLoop:
     """The number of times that the script has come to the loop, from 1."""
     guards: Sequence[GuardedPlace] = ()
     """The script's handlers of exceptions around the loop."""
-    names: Mapping[str, Any] = field(default_factory=dict)
+    names: dict[str, Any] = field(default_factory=dict)
     """The names of the functions that wait at the loop, for when they have returned."""
     passes: int = 0
     """Passes that have begun."""
@@ -94,7 +94,7 @@ class Driver:
         self.has_ended = False
         self._surroundings = Surroundings()
         self._handlers = handlers
-        self._script = greenlet(self._run_script)
+        self._script = greenlet(lambda: exec(code, names))
         self._code = code
         self._pass: greenlet | None = None
         self._goes_past: Callable[[int], bool] | None = None
@@ -105,9 +105,6 @@ class Driver:
         names.update({FOR: self._for, WHILE: self._while})
 
     # ── The script's own stack ──────────────────────────────────────────────────────
-
-    def _run_script(self) -> None:
-        exec(self._code, self.names)
 
     @property
     def is_gone(self) -> bool:
@@ -129,7 +126,8 @@ class Driver:
         if self.loop is not None:
             frames = _frames(self._script)
             self.loop.guards = self._handlers.around(frames)
-            self.loop.names = self._names_of(frames)
+            for frame in self._functions(frames):
+                self.loop.names.update(frame.f_locals)
 
     def run_rest(self) -> None:
         """Run the script to a loop with a pass to run, or to its end, which `exit()` is too."""
@@ -156,7 +154,7 @@ class Driver:
         """In place of a `for` loop."""
         if getcurrent() is not self._script:
             return _run_for(body, iterable)
-        return self._wait_at_loop(body, LoopItems(iterable, self._get_device), None)
+        return self._wait_at_loop(body, LoopItems(iterable, lambda: self.device), None)
 
     def _while(self, body: Body, condition: Callable[[], Any]) -> Any:
         """In place of a `while` loop."""
@@ -350,9 +348,6 @@ class Driver:
             self.loss = loss
         return loss
 
-    def _get_device(self) -> str:
-        return self.device
-
     # ── Names ───────────────────────────────────────────────────────────────────────
 
     def all_names(self) -> dict[str, Any]:
@@ -411,10 +406,6 @@ class Driver:
         file = self._code.co_filename
         codes = ((frame, frame.f_code) for frame in frames)
         return [f for f, c in codes if c.co_filename == file and c.co_name != "<module>"]
-
-    def _names_of(self, frames: Sequence[FrameType]) -> dict[str, Any]:
-        functions = self._functions(frames)
-        return {name: value for frame in functions for name, value in frame.f_locals.items()}
 
 
 def _wait(*value: Any) -> Any:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tutor.script import latex_terms as terms
-from tutor.script.code_facts import CodeFacts, has_same_numbers, loss_function
+from tutor.script.code_facts import LOSS_MODULES, SAME_NUMBERS, CodeFacts
 from tutor.script.latex_terms import (
     AXES,
     BINARY,
@@ -199,7 +199,7 @@ class ExpressionLatex:
             return self._reduction(name, operands, keywords)
         if loss := self._loss(name, operands, keywords):
             return loss
-        if (not package and has_same_numbers(name)) or name == "float":
+        if (not package and name in SAME_NUMBERS) or name == "float":
             return self._same_numbers(name, operands, call)
         match name, count:
             case "clamp", _:
@@ -320,7 +320,7 @@ class ExpressionLatex:
         if call.keywords:
             raise NotExact
         name, arguments = made
-        if loss := loss_function(name):
+        if loss := LOSS_MODULES.get(name):
             keywords = {k.arg or "": k.value for k in arguments.keywords}
             if arguments.args or not (found := self._loss(loss, call.args, keywords)):
                 raise NotExact
@@ -340,10 +340,10 @@ class ExpressionLatex:
             return of
         if name != "Linear":
             return activation(name, arguments, of, self.names)
-        has_bias = ast.unparse(ast.Tuple([*arguments.args[2:], *map(_value, arguments.keywords)]))
+        values = [*arguments.args[2:], *(k.value for k in arguments.keywords)]
         weight = terms.transposed(as_written(f"{label}.weight"))
         found = terms.matrix_product(of, weight)
-        if "False" in has_bias:
+        if "False" in map(ast.unparse, values):
             return found
         return terms.add(found, as_written(f"{label}.bias"))
 
@@ -385,10 +385,6 @@ def _only_result(function: ast.FunctionDef) -> ast.expr | None:
     if len(body) != 1 or not is_plain or function.decorator_list:
         return None
     return body[0].value if isinstance(body[0], ast.Return) else None
-
-
-def _value(keyword: ast.keyword) -> ast.expr:
-    return keyword.value
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -15,13 +15,18 @@ from tutor.script import latex_terms as terms
 from tutor.script.code_facts import CodeFacts
 from tutor.script.expression_latex import ExpressionLatex
 from tutor.script.latex_terms import Names, NotExact, Term
-from tutor.script.optimizer_formulas import THETA, each_parameter, optimizer_step
+from tutor.script.optimizer_formulas import (
+    FOR_EACH,
+    MOST_PARAMETERS,
+    THETA,
+    each_parameter,
+    optimizer_step,
+)
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
 Said: TypeAlias = DisplayFormula | Prose
 _MOST_LINES = 8
 """Of code in the place of a formula."""
-_MOST_PARAMETERS = 4
 _TAKEN = frozenset(("gradient", "gradient_now"))
 """Names that stand for all gradients where a formula's numbers are computed."""
 _IN_PLACE: dict[str, type[ast.operator]] = {
@@ -190,7 +195,7 @@ class _StatementWriter:
         elif method == "zero_" and isinstance(_bare(owner), ast.Attribute):
             yield _reset(self._term(owner))
         elif method == "zero_grad" and keywords.keys() <= {"set_to_none"}:
-            yield _reset(each_parameter(self.names)) + _FOR_EACH
+            yield _reset(each_parameter(self.names)) + FOR_EACH
         elif method == "step" and not call.args and not keywords:
             yield from optimizer_step(owner, self.expressions, self._boxed_parameter)
         elif method == "copy_" and len(call.args) == 1 and not keywords:
@@ -212,8 +217,8 @@ class _StatementWriter:
         of = of if of.binding == terms.Binding.ATOM else terms.in_parentheses(of)
         parameters = self.loop.parameters
         is_a_list = not self.facts.iterated.isdisjoint(parameters)
-        if is_a_list or not 0 < len(parameters) <= _MOST_PARAMETERS:
-            yield _added(each_parameter(self.names), of, Term(THETA)) + _FOR_EACH
+        if is_a_list or not 0 < len(parameters) <= MOST_PARAMETERS:
+            yield _added(each_parameter(self.names), of, Term(THETA)) + FOR_EACH
             return
         for name in parameters:
             expression = _parsed(name)
@@ -239,7 +244,6 @@ class _StatementWriter:
 
 
 _NUMBER = r" = \boxed{"
-_FOR_EACH = rf" \quad \text{{for each parameter }} {THETA}"
 
 
 def _reset(gradient: Term) -> str:

@@ -78,7 +78,7 @@ class _Hooks(ast.NodeTransformer):
         number = self._numbers.pop((first_line(node), node.col_offset), None)
         if number is not None:
             (hook,) = ast.parse(f"if {STOPS}: {AT}({number})").body
-            yield _located(hook, node)
+            yield ast.copy_location(hook, node)
         yield node
 
 
@@ -135,7 +135,7 @@ class _Losses(ast.NodeTransformer):
         if self._loss not in [ast.unparse(target) for target in bound]:
             return node
         (after,) = ast.parse(f"{LOSS}({self._loss})").body
-        return [node, _located(after, node)]
+        return [node, ast.copy_location(after, node)]
 
 
 def _handed_over(loss: ast.expr) -> ast.expr:
@@ -175,7 +175,7 @@ class _LoopCall(ast.NodeTransformer):
         self.generic_visit(node)
         self._functions.pop()
         first = _after_docstring(node)
-        node.body[first:first] = [_located(stmt, node.body[0]) for stmt in self._bound]
+        node.body[first:first] = [ast.copy_location(stmt, node.body[0]) for stmt in self._bound]
         self._bound = []
         return node
 
@@ -195,7 +195,7 @@ class _LoopCall(ast.NodeTransformer):
         function = self._functions[-1] if self._functions else None
         names = _bound_names(node)
         self._bound = _bindings(names, function)
-        return [_located(stmt, node) for stmt in _called(node, names, function)]
+        return [ast.copy_location(stmt, node) for stmt in _called(node, names, function)]
 
     visit_For = visit_While = _visit_loop
 
@@ -307,11 +307,11 @@ class _BodyExits(ast.NodeTransformer):
 
     def visit_Break(self, node: ast.Break) -> ast.AST:
         """`break` leaves the function; that of an inner loop stays."""
-        return node if self._is_inner else _located(ast.Return(ast.Constant(BREAK)), node)
+        return node if self._is_inner else ast.copy_location(ast.Return(ast.Constant(BREAK)), node)
 
     def visit_Continue(self, node: ast.Continue) -> ast.AST:
         """`continue` ends the function."""
-        return node if self._is_inner else _located(ast.Return(ast.Constant(None)), node)
+        return node if self._is_inner else ast.copy_location(ast.Return(ast.Constant(None)), node)
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         """`return value` leaves the loop with `(value,)`."""
@@ -324,7 +324,7 @@ class _BodyExits(ast.NodeTransformer):
         if not isinstance(node.target, ast.Name):
             return node
         plain: ast.stmt = ast.Assign([node.target], node.value) if node.value else ast.Pass()
-        return _located(plain, node)
+        return ast.copy_location(plain, node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """`super()` finds its class and its object, which are those of the function around.
@@ -364,8 +364,3 @@ class _BodyExits(ast.NodeTransformer):
 
     visit_FunctionDef = visit_AsyncFunctionDef = _leave
     visit_ClassDef = visit_Lambda = _leave
-
-
-def _located(new: ast.stmt, like: ast.AST) -> ast.stmt:
-    """A new statement at the place of another, and all that is new in it."""
-    return ast.copy_location(new, like)

@@ -88,7 +88,7 @@ def _held_by_optimizers(
     names: list[str] = []
     aliases: list[str] = []
     for call in _optimizers(facts, tree):
-        found = list(_held(call.args[0], facts, tree)) if call.args else []
+        found = list(_held(call.args[0], facts)) if call.args else []
         if not found:
             held = ast.unparse(call.args[0]) if call.args else "its parameters"
             reason = f"the code does not tell what `{held}` are"
@@ -114,7 +114,7 @@ def _optimizers(facts: CodeFacts, tree: ast.Module) -> list[ast.Call]:
     return [c for c in made if not facts.dotted(c.func).endswith("LR")]
 
 
-def _held(node: ast.expr, facts: CodeFacts, tree: ast.Module) -> Iterator[str]:
+def _held(node: ast.expr, facts: CodeFacts) -> Iterator[str]:
     """The expressions of the parameters that an optimizer is given; none if that is not known."""
     match node:
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
@@ -125,10 +125,10 @@ def _held(node: ast.expr, facts: CodeFacts, tree: ast.Module) -> Iterator[str]:
         case ast.Name():
             value = facts.resolved(node)
             if isinstance(value, ast.List | ast.Tuple):
-                yield from _held(value, facts, tree)
+                yield from _held(value, facts)
         case ast.Call(func=ast.Attribute(value=ast.Name() as model, attr="parameters"), args=[]):
             try:
-                inner = parameters_of(facts.resolved(model), facts, tree)
+                inner = parameters_of(facts.resolved(model), facts)
             except UnknownModel:
                 return
             yield from (f"{model.id}{path}" for path in inner)
@@ -164,27 +164,29 @@ class UnknownModel(Exception):
     """A model whose parameters its code does not say."""
 
 
-def parameters_of(made: ast.expr, facts: CodeFacts, tree: ast.Module) -> list[str]:
+def parameters_of(made: ast.expr, facts: CodeFacts) -> list[str]:
     """The parameters of what an expression makes, as they stand behind it: `.weight`, `[0].bias`.
 
     Raises UnknownModel.
     """
     match made:
         case ast.Call(func=ast.Attribute(value=inner, attr="to" | "train" | "double" | "float")):
-            return parameters_of(inner, facts, tree)
+            return parameters_of(inner, facts)
         case ast.Call(func=ast.Name(id=name)) if name in facts.callables:
-            return list(_of_class(_class(name, tree), facts, tree))
+            if (own := facts.modules.get(name)) is None:
+                raise UnknownModel
+            return list(_of_class(own, facts))
         case ast.Call():
             module = facts.module_made_by(made)
             if module is not None:
-                return list(_of_layer(*module, facts, tree))
+                return list(_of_layer(*module, facts))
     raise UnknownModel
 
 
-def _of_layer(name: str, call: ast.Call, facts: CodeFacts, tree: ast.Module) -> Iterator[str]:
+def _of_layer(name: str, call: ast.Call, facts: CodeFacts) -> Iterator[str]:
     if name == "Sequential":
         for index, part in enumerate(call.args):
-            for inner in parameters_of(part, facts, tree):
+            for inner in parameters_of(part, facts):
                 yield f"[{index}]{inner}"
     elif name == "Parameter":
         yield ""
@@ -205,36 +207,22 @@ _PLAIN = frozenset({"bias", "in_features", "out_features", "kernel_size", "strid
 _PLAIN |= {"in_channels", "out_channels", "num_embeddings", "embedding_dim", "dtype", "device"}
 
 
-def _class(name: str, tree: ast.Module) -> ast.ClassDef:
-    found = [s for s in tree.body if isinstance(s, ast.ClassDef) and s.name == name]
-    if len(found) != 1:
-        raise UnknownModel
-    return found[0]
-
-
-def _of_class(own: ast.ClassDef, facts: CodeFacts, tree: ast.Module) -> Iterator[str]:
+def _of_class(own: ast.ClassDef, facts: CodeFacts) -> Iterator[str]:
     """The parameters that `__init__` gives a module, in order."""
-    bases = [facts.dotted(base) for base in own.bases]
     init = next(
         (s for s in own.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None
     )
-    if bases != ["torch.nn.Module"] or init is None:
+    if init is None:
         raise UnknownModel
     for statement in init.body:
         match statement:
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
-                for inner in _of_value(statement.value, facts, tree):
-                    yield f".{name}{inner}"
+                if isinstance(statement.value, ast.Call):  # else it is no module
+                    yield from (f".{name}{of}" for of in parameters_of(statement.value, facts))
             case ast.Expr():  # super().__init__()
                 continue
             case _:
                 raise UnknownModel
-
-
-def _of_value(value: ast.expr, facts: CodeFacts, tree: ast.Module) -> list[str]:
-    """The parameters in an attribute of a module; none in one that is no module."""
-    is_call = isinstance(value, ast.Call)
-    return parameters_of(value, facts, tree) if is_call else []
 
 
 # ── The loop over batches: how many there are, and what each takes ────────────────────────

@@ -9,10 +9,10 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
-from tutor.errors import ScriptError
 from tutor.lesson.model import REPORT, SETUP, DisplayFormula
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
@@ -92,6 +92,7 @@ class _Writer:
 
     def __init__(self, source: ScriptSource, loop: TrainingLoop) -> None:
         self._source, self._loop = source, loop
+        self._refusal = partial(refusal, source.place)
         self._tree = ast.parse(source.text)
         self._facts = CodeFacts(self._tree, loop.rates)
         self._pieces = CodePieces(source.text)
@@ -117,9 +118,6 @@ class _Writer:
         parts.append("## What to remember\n- Write here what to remember of this lesson.\n")
         return WrittenLesson("\n".join(parts), self._code.left_out)
 
-    def _refusal(self, line: int, reason: str) -> ScriptError:
-        return refusal(self._source.place, line, reason)
-
     # ── What no lesson can say ──────────────────────────────────────────────────────
 
     def _facts_of_setup(self) -> CodeFacts:
@@ -131,9 +129,14 @@ class _Writer:
         facts.callables |= self._facts.callables
         facts.iterated |= self._facts.iterated
         facts.methods |= self._facts.methods
+        facts.modules |= self._facts.modules
         return facts
 
     def _check(self) -> None:
+        alone = next((p for p in self._loop.phases if p.name not in _PROSE), None)
+        if alone is not None:
+            reason = f"{alone.name} is a phase of several ranks, and a lesson made from a script"
+            raise self._refusal(alone.line, f"{reason} runs on one; leave it out")
         for statement in self._kept():
             for node in ast.walk(statement):
                 self._check_node(node)

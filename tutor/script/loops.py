@@ -138,8 +138,8 @@ class LoopFinder:
         if GRADIENT not in signs and self._needs_backward(loop):
             return False
         kinds = StatementKinds(self.index, self.signs, loop.body)
-        only_updates = all(unit.all_kinds() <= {"Update", "Reset"} for unit in kinds.units())
-        return not (only_updates and is_over_parameters(loop, kinds.loop))
+        found = {kind for unit in kinds.units() for kind in unit.kinds.values()}
+        return not (found <= {"Update", "Reset"} and is_over_parameters(loop, kinds.loop))
 
     def _needs_backward(self, loop: LoopCode) -> bool:
         """Whether the updates use gradients that PyTorch computes."""
@@ -201,12 +201,8 @@ class LoopFinder:
         for name in trained:
             if is_whole(node, name) and name not in sources(variables([value]), flow):
                 function = self.index.function_of(node)
-                return function is None or not self._is_own_name(function, name)
+                return function is None or name not in argument_names(function)
         return False
-
-    def _is_own_name(self, function: FunctionCode, name: str) -> bool:
-        """Whether a variable is a function's parameter, which the function only renames."""
-        return name in argument_names(function)
 
     def _is_model(self, node: ast.AST, trained: set[str]) -> bool:
         """Whether an expression makes a model of torch's layers or of a class of the file."""
@@ -231,13 +227,9 @@ class LoopFinder:
         if any(self.signs.changes(s) for s in inside):
             return True
         bound = self.index.bindings.items()
-        held = {n for n, values in bound if any(_makes(v, name) for v in values)}
+        held = {n for n, values in bound if any(called_name(v) == name for v in values)}
 
         return bool(held & trained)
-
-
-def _makes(value: ast.expr, class_name: str) -> bool:
-    return isinstance(value, ast.Call) and last_name(value.func) == class_name
 
 
 def _is_plain(value: ast.expr) -> bool:

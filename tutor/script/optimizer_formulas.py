@@ -11,9 +11,9 @@ from tutor.script.latex_terms import Names, NotExact, Term
 
 THETA = r"\theta"
 """Any parameter that the optimizer holds."""
-_MOST_PARAMETERS = 4
+MOST_PARAMETERS = 4
 _HARMLESS = frozenset(("foreach", "fused", "capturable", "differentiable"))
-_FOR_EACH = rf" \quad \text{{for each parameter }} {THETA}"
+FOR_EACH = rf" \quad \text{{for each parameter }} {THETA}"
 
 
 def each_parameter(names: Names) -> Term:
@@ -67,8 +67,8 @@ class _Step:
         parameters = held.elts if isinstance(held, ast.List | ast.Tuple) else []
         named = (ast.Name, ast.Attribute, ast.Subscript)
         are_named = all(isinstance(p, named) for p in parameters)
-        if not are_named or not 0 < len(parameters) <= _MOST_PARAMETERS:
-            yield self._stepped(self.theta, self.gradient) + _FOR_EACH
+        if not are_named or not 0 < len(parameters) <= MOST_PARAMETERS:
+            yield self._stepped(self.theta, self.gradient) + FOR_EACH
             return
         for parameter in parameters:
             term = self._expressions.term(parameter)
@@ -83,19 +83,19 @@ class _Step:
         momentum = self.number("momentum", 0)
         is_nesterov = ast.unparse(self.settings.pop("nesterov", ast.Constant(False)))
         if not momentum:
-            yield self._stepped(self.theta, gradient) + _FOR_EACH
+            yield self._stepped(self.theta, gradient) + FOR_EACH
             return
         if is_nesterov not in ("True", "False"):
             raise NotExact
         v = self.symbol("v")
         yield rf"v \leftarrow {terms.add(_scaled(momentum, v), gradient).latex}"
         along = terms.add(gradient, _scaled(momentum, v)) if is_nesterov == "True" else v
-        yield self._stepped(self.theta, along) + _FOR_EACH
+        yield self._stepped(self.theta, along) + FOR_EACH
 
     def adamw(self) -> Iterator[str]:
         """Adam with weight decay apart from the gradient."""
         decay = _scaled(self.number("weight_decay", 0.01), self.theta)
-        yield self._stepped(self.theta, decay) + _FOR_EACH
+        yield self._stepped(self.theta, decay) + FOR_EACH
         yield from self.adam()
 
     def adam(self) -> Iterator[str]:
@@ -110,21 +110,21 @@ class _Step:
         yield _averaged(v, second, terms.power(self.gradient, Term("2")))
         below = terms.add(terms.root(_corrected(v, second)), self.epsilon(1e-8))
         along = terms.fraction(_corrected(m, first), below)
-        yield self._stepped(self.theta, along) + _FOR_EACH
+        yield self._stepped(self.theta, along) + FOR_EACH
 
     def rmsprop(self) -> Iterator[str]:
         """The gradient by the root of an average of its square."""
         v = self.symbol("v")
         yield _averaged(v, self.number("alpha", 0.99), terms.power(self.gradient, Term("2")))
         below = terms.add(terms.root(v), self.epsilon(1e-8))
-        yield self._stepped(self.theta, terms.fraction(self.gradient, below)) + _FOR_EACH
+        yield self._stepped(self.theta, terms.fraction(self.gradient, below)) + FOR_EACH
 
     def adagrad(self) -> Iterator[str]:
         """The gradient by the root of the sum of its squares."""
         v = self.symbol("v")
         yield rf"v \leftarrow {terms.add(v, terms.power(self.gradient, Term('2'))).latex}"
         below = terms.add(terms.root(v), self.epsilon(1e-10))
-        yield self._stepped(self.theta, terms.fraction(self.gradient, below)) + _FOR_EACH
+        yield self._stepped(self.theta, terms.fraction(self.gradient, below)) + FOR_EACH
 
     def number(self, name: str, default: float) -> float:
         """A setting that is a number. Raises NotExact if it is another expression."""

@@ -70,7 +70,8 @@ class ParameterNames:
         for change in self.changes():
             unit = next(u for u in self.units if any(c.node is change.node for c in u.changes))
             function = self.index.function_of(change.node)
-            body = unit.body if function in (unit.function, self._own) else _body_of(function)
+            is_own = function in (unit.function, self._own)
+            body = unit.body if is_own else function.body if function else []
             gradient = gradient_of(change, list(statements(body)))
             names = self._names(change)
             if gradient is None or len(names) != 1:
@@ -245,10 +246,6 @@ def _locals(function: FunctionCode) -> set[str]:
         for name in node.names
     }
     return {variable for node in statements(function.body) for variable in writes(node)} - outer
-
-
-def _body_of(function: FunctionCode | None) -> list[ast.stmt]:
-    return function.body if function else []
 
 
 def _source_name(loop: ast.For, name: str) -> str:

@@ -76,7 +76,7 @@ class StatementKinds:
             if (one := waiting.pop()) not in seen:
                 seen.add(one)
                 unit = self.unit_of(one)
-                found |= unit.all_kinds()
+                found |= set(unit.kinds.values())
                 waiting += [f for functions in unit.entered.values() for f in functions]
         return found
 

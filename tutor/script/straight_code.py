@@ -10,11 +10,11 @@ import ast
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
 
-from tutor.errors import ScriptError
 from tutor.script.code_pieces import (
     InlinedCalls,
     Place,
@@ -51,7 +51,8 @@ class Straightener:
     """Takes a loop and all that runs before it out of the functions that they stand in."""
 
     def __init__(self, tree: ast.Module, loop: TrainingLoop, place: Place) -> None:
-        self._tree, self._outline, self._place = tree, loop, place
+        self._tree, self._outline = tree, loop
+        self._refusal = partial(refusal, place)
         self._calls = InlinedCalls(tree, place)
         self._moved: dict[int, int] = {}
         """The line of a `with` that has been cut up → that of its first statement."""
@@ -77,9 +78,6 @@ class Straightener:
                 "being `epoch += 1`; write `for epoch in range(100):`",
             )
         return self._cut(loop, setup)
-
-    def _refusal(self, line: int, reason: str) -> ScriptError:
-        return refusal(self._place, line, reason)
 
     def _is_inlined(self, statement: ast.stmt) -> bool:
         return isinstance(statement, ast.FunctionDef) and statement.name in self._calls.inlined
