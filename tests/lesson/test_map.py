@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tutor.lesson.library import Headline
 from tutor.lesson.map import MapRow, diagnostic_of, rows

@@ -14,7 +14,6 @@ from tutor.protocol.commands import (
     Pause,
     Restart,
     RunTo,
-    Seek,
     SetLearningRate,
     StepPhase,
     Switch,
@@ -25,7 +24,6 @@ from tutor.protocol.events import (
     Event,
     InspectionReady,
     LessonFailed,
-    OutputPrinted,
     ProcessEnded,
     StoppedAt,
 )
@@ -280,11 +278,6 @@ def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failur
         assert session.notice == told
 
 
-def test_what_the_lesson_prints_is_kept_safe(session: EagerSession) -> None:
-    session.receive(OutputPrinted(text="[bold]\x1b[2J\n"))
-    assert session.output.here.shown == ("[bold]^[[2J",)
-
-
 def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_again(
     session: EagerSession, engine: FakeEngine
 ) -> None:
@@ -379,12 +372,6 @@ def test_keys_held_down_do_not_queue_up_without_end(
         session.step_phase()
     assert sum(isinstance(c, StepPhase) for c in engine.sent) <= QUEUE
     assert session.notice.kind == "refused"
-
-
-def test_seek_goes_to_an_epoch(session: EagerSession, engine: FakeEngine) -> None:
-    session.seek(7)
-    assert engine.sent[-1] == Seek(epoch=7)
-    assert session.view.epoch == 7
 
 
 def test_learning_rates_go_by_one_two_five() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tutor.lesson.library import Headline
 from tutor.protocol.frame import Change, Position, RunRecipe

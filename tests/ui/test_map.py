@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tutor.lesson.map import rows as map_rows
 from tutor.ui.app import TutorApp

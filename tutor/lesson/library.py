@@ -10,11 +10,11 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import platformdirs
 
 from tutor.errors import LessonFileError
@@ -80,8 +80,7 @@ _MARKER = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
 _KEY = re.compile(r"^(id|kind)[ \t]*:[ \t]*[\"']?([A-Za-z0-9-]+)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class FenceGlimpse:
+class FenceGlimpse(NamedTuple):
     """A fence: the words after its opening line's marks, and what is in it."""
 
     info: tuple[str, ...]
@@ -126,8 +125,7 @@ class Fault(NamedTuple):
     values: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Headline:
+class Headline(msgspec.Struct, frozen=True):
     """One lesson in a list of lessons."""
 
     slug: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from textual import events
 from textual.binding import BindingType
@@ -50,8 +50,7 @@ Target: TypeAlias = "Headline | Bookmark | None"
 """The target of a row: a lesson to open, a bookmark to resume at, or nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class LessonRow:
+class LessonRow(NamedTuple):
     """One row of a list."""
 
     draw: Callable[[int], Content]
