@@ -10,13 +10,13 @@ and the referee's finite differences. Then the same for a network of 101,770 par
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.figures import print_table
 from benchmarks.home import own_home
+from tests.training.conftest import FRONT, lesson_text
 from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.lesson.document import parse, read
 from tutor.training.devices import use_one_thread
@@ -27,42 +27,22 @@ LESSONS = Path(__file__).parents[1] / "lessons"
 EPOCHS = 200
 """Over so many epochs the cost of one is measured: what is recorded about it counts too."""
 
-NETWORK = """---
-title: A network
-summary: 784, 128 and 10 units, and a batch of 64 samples of noise.
-parameters: [w1, b1, w2, b2]
-learning_rate: 0.1
----
-## Setup
-```python autograd model
-x, y = torch.rand(64, 784, device=device), torch.randint(10, (64,), device=device)
+NETWORK = lesson_text(
+    FRONT.replace("[w]", "[w1, b1, w2, b2]").replace(
+        "epochs:", "modes: [autograd, model]\nepochs:"
+    ),
+    Setup="""\
+x, y = torch.rand(64, 784), torch.randint(10, (64,))
 model = torch.nn.Sequential(
     torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
-).to(device)
+)
 w1, b1, w2, b2 = model.parameters()
-optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
-```
-## Reset
-```python
-optimizer.zero_grad()
-```
-## Predict
-```python
-y_pred = model(x)
-```
-## Loss
-```python
-loss = torch.nn.functional.cross_entropy(y_pred, y)
-```
-## Gradient
-```python
-loss.backward()
-```
-## Update
-```python
-optimizer.step()
-```
-"""
+optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)""",
+    Predict="y_pred = model(x)",
+    Loss="loss = torch.nn.functional.cross_entropy(y_pred, y)",
+    Update="optimizer.step()",
+    Reset="optimizer.zero_grad()",
+)
 
 
 def main() -> None:
@@ -72,9 +52,7 @@ def main() -> None:
         programs = programs_of(read(path))
         if "autograd" in programs:  # the modes of others are different runs
             measure(path.stem, programs, rounds, EPOCHS)
-    with tempfile.TemporaryDirectory() as folder:
-        network = programs_of(parse(NETWORK, Path(folder) / "network.md"))
-    measure("784-128-10", network, rounds, 10)
+    measure("784-128-10", programs_of(parse(NETWORK, Path("network.md"))), rounds, 10)
 
 
 def measure(name: str, programs: Mapping[str, Program], rounds: int, epochs: int) -> None:

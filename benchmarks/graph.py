@@ -18,6 +18,7 @@ import msgspec
 
 from benchmarks.figures import print_table
 from benchmarks.home import own_home
+from tests.training.conftest import FRONT, lesson_text
 from tutor.analysis.graph import graph_of
 from tutor.lesson.document import parse, read
 from tutor.training.devices import use_one_thread
@@ -29,49 +30,21 @@ from tutor.wording.inspections import remarks_text
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 
-MADE = """---
-title: A network
-summary: Made for measuring.
-parameters: [{parameter}]
-learning_rate: 0.01
-epochs: 10
----
-## Setup
-```python
-{setup}
-```
-## Predict
-```python
-{predict}
-```
-## Loss
-```python
-loss = ((y_pred - y) ** 2).mean()
-```
-## Gradient
-```python
-loss.backward()
-```
-## Update
-```python
-with torch.no_grad():
-    {parameter} -= learning_rate * {parameter}.grad
-    {parameter}.grad = None
-```
-"""
-DENSE = MADE.format(
-    parameter="w1",
-    setup=(
-        "x, y = torch.randn(64, 784), torch.randn(64, 10)\n"
-        "w1 = (torch.randn(784, 128) / 28).requires_grad_()\n"
-        "w2 = (torch.randn(128, 10) / 11).requires_grad_()"
-    ),
-    predict="y_pred = torch.relu(x @ w1) @ w2",
+LOSS = "loss = ((y_pred - y) ** 2).mean()"
+DENSE = lesson_text(
+    FRONT.replace("[w]", "[w1]"),
+    Setup="x, y = torch.randn(64, 784), torch.randn(64, 10)\n"
+    "w1 = (torch.randn(784, 128) / 28).requires_grad_()\n"
+    "w2 = (torch.randn(128, 10) / 11).requires_grad_()",
+    Predict="y_pred = torch.relu(x @ w1) @ w2",
+    Loss=LOSS,
+    Update="with torch.no_grad():\n    w1 -= learning_rate * w1.grad",
+    Reset="w1.grad = None",
 )
-CHAIN = MADE.format(
-    parameter="w",
-    setup="w, y = torch.tensor(0.5, requires_grad=True), torch.tensor(1.0)",
-    predict="y_pred = w * 1\nfor _ in range(1000):\n    y_pred = torch.tanh(y_pred * w)",
+CHAIN = lesson_text(
+    Setup="w, y = torch.tensor(0.5, requires_grad=True), torch.tensor(1.0)",
+    Predict="y_pred = w * 1\nfor _ in range(1000):\n    y_pred = torch.tanh(y_pred * w)",
+    Loss=LOSS,
 )
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from benchmarks.home import own_home
+from tests.training.conftest import FRONT, lesson_text
 from tutor.lesson.document import parse, read
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.script.lesson import lesson_of_script
@@ -44,43 +45,18 @@ Times: TypeAlias = tuple[float, float]
 SEEN_AT = (1_000, 10_000, 100_000, 1_000_000)
 """Epochs at which the memory is read."""
 
-NETWORK = """---
-title: A network
-summary: 784-128-10 on random pictures, with Adam.
-parameters: [w1]
-learning_rate: 0.001
----
-## Setup
-```python
-x, y = torch.rand(64, 784, device=device), torch.randint(0, 10, (64,), device=device)
-net = torch.nn.Sequential(
-    torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
-).to(device)
+NETWORK = lesson_text(
+    FRONT.replace("[w]", "[w1]").replace("0.1", "0.001"),
+    Setup="""\
+x, y = torch.rand(64, 784), torch.randint(0, 10, (64,))
+net = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
 w1 = net[0].weight
-optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
-```
-## Predict
-```python
-y_pred = net(x)
-```
-## Loss
-```python
-loss = torch.nn.functional.cross_entropy(y_pred, y)
-```
-## Gradient
-```python
-loss.backward()
-```
-## Update
-```python
-optimizer.step()
-```
-## Reset
-```python
-optimizer.zero_grad()
-```
-"""
-
+optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)""",
+    Predict="y_pred = net(x)",
+    Loss="loss = torch.nn.functional.cross_entropy(y_pred, y)",
+    Update="optimizer.step()",
+    Reset="optimizer.zero_grad()",
+)
 
 SCRIPT = """
 import torch
