@@ -36,7 +36,8 @@ def cheats(trial: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
         leaves_the_mistake = base in ("broken", "error caught")
         for label, addition in (results | (data if leaves_the_mistake else {})).items():
             yield f"{base}, then {label}", f"{code}\n{addition}"
-            if base != "nothing":
+            # Data stay changed: done first, it would show from the first epoch on.
+            if base != "nothing" and label in results:
                 yield f"{label}, then {base}", f"{addition}\n{code}"
         for label, addition in rates_and_losses.items() if leaves_the_mistake else ():
             yield f"{base}, then {label}", f"{code}\n{addition}"

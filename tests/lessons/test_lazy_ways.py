@@ -158,6 +158,6 @@ UGLY_AND_RIGHT = {("backward-twice/twice-as-fast", "error caught")}
 @pytest.mark.parametrize("where", names_of(Repair))
 def test_a_repair_is_not_passed_by_making_its_end_come_out(where: str) -> None:
     tried = dict(cheats(trial_of(where), exercise(where, Repair)))
-    assert len(tried) > 12
+    assert len(tried) > 10
     passed = {label for label, code in tried.items() if passes(where, code)}
     assert {label for label in passed if (where, label) not in UGLY_AND_RIGHT} == set()
