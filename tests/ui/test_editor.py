@@ -8,6 +8,7 @@ from textual.app import App, ComposeResult
 from tutor.protocol.commands import OpenLesson
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.session.journal import Draft, Journal
+from tutor.ui.app import TutorApp
 from tutor.ui.screens import editor
 from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
@@ -151,17 +152,19 @@ async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_ed
 
 
 async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
-    learner: Learner, monkeypatch: pytest.MonkeyPatch
+    app: TutorApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(editor, "PAUSE", 0.01)
-    await learner.press("#")
-    await come_true(lambda: learner.attempt.code == "#" + BROKEN)
-    monkeypatch.setattr(editor, "PAUSE", 100.0)
-    await learner.press("1", "ctrl+c", "escape")
-    assert isinstance(learner.app.screen, LessonScreen)
-    assert learner.attempt.code == "#1" + BROKEN
-    await learner.press("o", "end", "2", "ctrl+q")
-    await come_true(lambda: learner.attempt.code == "#1w += learning_rate * w.grad2\n")
+    async with app.run_test(size=(80, 22)) as pilot:
+        learner = Learner(app, pilot)
+        await learner.press("a", "o", "#")
+        await come_true(lambda: learner.attempt.code == "#" + BROKEN)
+        monkeypatch.setattr(editor, "PAUSE", 100.0)
+        await learner.press("1", "ctrl+c", "escape")
+        assert isinstance(app.screen, LessonScreen)
+        assert learner.attempt.code == "#1" + BROKEN
+        await learner.press("o", "end", "2", "ctrl+q")
+    assert learner.attempt.code == "#1w += learning_rate * w.grad2\n"
 
 
 async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that_back(
