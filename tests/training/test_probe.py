@@ -335,6 +335,30 @@ def test_a_precise_probe_computes_with_data_wherever_they_are(
     assert check(write_lesson(Setup=setup + weight, Predict=predict)) == ()
 
 
+MADE = {
+    "a hidden state": "h = torch.zeros(2)\nfor _ in range(3):\n"
+    "    h = torch.tanh(torch.outer(w, w) @ h + 1)\ny_pred = h * w",
+    "noise": "y_pred = torch.randn(3, 2) @ w",
+    "a cast": "y_pred = torch.arange(2).float() @ w",
+    "a cast of what has a gradient": "y_pred = torch.eye(2) @ (w.float() * 2).float()",
+}
+
+
+@pytest.mark.parametrize("predict", MADE.values(), ids=MADE)
+def test_a_precise_probe_computes_with_floats_that_the_code_makes(
+    write_lesson: Callable[..., Lesson], predict: str
+) -> None:
+    lesson = write_lesson(Setup="x = 1.0\nw = torch.ones(2, requires_grad=True)", Predict=predict)
+    assert check(lesson) == ()
+    run = Run(programs_of(lesson))
+    to_the_gradient(run)
+    probe = probe_of(run, precise=True)
+    probe.stand(stand_of(run))
+    assert probe.loss() == pytest.approx(float(number(run.loop.loss())), rel=1e-4)
+    probe.run_phases(run.program.gradient_at + 1)
+    assert {str(g.dtype) for g in (probe.loop.gradients or {}).values()} == {"torch.float64"}
+
+
 def test_predict_takes_other_inputs_and_gives_the_old_ones_back() -> None:
     run = shipped("xor", "autograd")
     probe = probe_of(run)

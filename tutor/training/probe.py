@@ -7,14 +7,15 @@ generators included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, Dataset
 
 from tutor.training.changes import set_gradients
@@ -34,7 +35,7 @@ from tutor.training.state_copy import (
     set_down,
     volatile,
 )
-from tutor.training.values import like, to_numbers, to_numpy
+from tutor.training.values import is_spoiled, like, to_numbers, to_numpy
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -102,6 +103,8 @@ class Probe:
         self.program, self.quiet, self._precise = program, quiet, precise
         self._device = "cpu" if precise else device
         self._needs_grad = False
+        self._is_widening = False
+        """Whether the code makes floats that a float64 can't be computed with."""
         self._brought: dict[str, Kept] = {}
         with quiet(), untouched_randomness(device):
             self.loop: Loop = (
@@ -204,21 +207,40 @@ class Probe:
 
     def run_phases(self, count: int) -> None:
         """Run the first `count` phases of the batch, for real (with gradients), from `stand` on."""
-        with self._apart():
+
+        def run() -> None:
             self._begin_anew()
             for _ in range(count):
                 self.loop.run_step(looking=False, resting=False)
 
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """A span in which output is discarded, and the random numbers of the run stay untouched."""
+        self._run_apart(run)
+
+    def _run_apart(self, run: Callable[[], None]) -> None:
+        """Do `run` with output discarded; the random numbers of the run stay untouched.
+
+        Where it fails in float64, once more with every float that the code makes a float64, too:
+        that costs time at each call of PyTorch, and few lessons need it.
+        """
+        step = self.loop.step
         with untouched_randomness(self._device, self.program), self.quiet():
-            yield
+            try:
+                with _FloatsWidened() if self._is_widening else nullcontext():
+                    run()
+            except LessonRaised as error:
+                if error.stopped or not self._precise or self._is_widening:
+                    raise
+            else:
+                return
+            self.loop.step = step
+            with _FloatsWidened():
+                run()
+            self._is_widening = True
 
     def _evaluate(self, last: str) -> None:
         """Predict, and what belongs to it, up to the phase `last`: again from the batch's start."""
         codes = _evaluated(self.program, last)
-        with self._apart():
+
+        def run() -> None:
             if not self._needs_grad:
                 try:
                     with torch.no_grad():
@@ -232,6 +254,8 @@ class Probe:
             with torch.enable_grad():
                 self._execute(codes)
             self._needs_grad = True
+
+        self._run_apart(run)
 
     def _execute(self, codes: list[CodeType]) -> None:
         self._begin_anew()
@@ -280,6 +304,21 @@ def _make_precise(loop: Loop) -> None:
             wide = doubled(thing.data)
             if wide.dtype != thing.dtype:
                 thing.data = wide  # so that an optimizer made with it keeps it
+
+
+class _FloatsWidened(TorchFunctionMode):
+    """A span in which what PyTorch's functions return is float64 in place of a narrower float."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if not isinstance(found, torch.Tensor) or is_spoiled(found):
+            return found
+        wide = doubled(found.detach() if found.is_leaf else found)
+        if wide.dtype == found.dtype:
+            return found
+        return wide.requires_grad_(found.requires_grad) if found.is_leaf else wide
 
 
 def _make_data_precise(holder: Any) -> None:
