@@ -13,8 +13,14 @@ from tutor.cli.parsers import FAILED, OK
 from tutor.cli.terminal import PIPED, screen
 from tutor.lesson import library
 from tutor.plain import one_line, plain, shortened
-from tutor.script.culprit import Culprit, culprit_of
-from tutor.script.error_report import CodeLine, ErrorReport, report_of, reports_in
+from tutor.script.error_report import (
+    CodeLine,
+    Culprit,
+    ErrorReport,
+    culprit_of,
+    report_of,
+    reports_in,
+)
 from tutor.wording.layout import wrap
 from tutor.wording.torch_errors import TorchError, nearest, torch_error_of
 

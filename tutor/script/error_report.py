@@ -1,13 +1,19 @@
-"""The error in the output of a Python program: its type, its message, and the program's own line.
+"""The error in a Python program's output: its message, the program's own line, and the culprit.
 
-Read are the tracebacks of Python and of IPython, and warnings (`train.py:12: UserWarning: …`).
+Read are the tracebacks of Python and of IPython, and warnings (`train.py:12: UserWarning: …`). The
+variable that an error speaks of, and the statement that made it fail, are looked for in the code,
+which is read and never run: what can't be told from it is left out.
 """
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias, TypeGuard
+
+from tutor.script.syntax_nodes import FUNCTIONS, called_name, statements
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _BEGIN = re.compile(r"Traceback \(most recent call last\)|Traceback of (forward) call")
@@ -175,3 +181,295 @@ def _message(lines: Sequence[str], at: int, first: str) -> tuple[str, int]:
         message.append(lines[at].strip())
         at += 1
     return " ".join(message).strip(), at
+
+
+# ── The culprit ───────────────────────────────────────────────────────────────────────────
+
+_COMPUTED_BY = re.compile(r"which is output \d+ of (\w+?)(?:Backward\d*)?(?:,|\s|$)")
+_OPERATORS = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.Div: "div",
+    ast.Pow: "pow",
+    ast.MatMult: "mm",
+}
+_CUTS = frozenset({"detach", "item", "numpy", "tolist", "argmax"})
+"""Methods whose result is in no graph."""
+_MODULES = frozenset({"torch", "nn", "F", "np", "numpy", "optim", "math"})
+"""Names that usually stand for modules, not for variables."""
+
+_BACKWARDS = frozenset({"", "torch.autograd", "autograd", "accelerator", "fabric"})
+"""Names whose `backward` takes the loss as an argument."""
+
+_Body: TypeAlias = Sequence[ast.stmt]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement of the learner's code."""
+
+    line: int
+    code: str
+    """Its first line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The variable that an error speaks of."""
+
+    name: str
+    """As it stands in the code: `loss`, `w.grad`, `x @ w`."""
+    cause: Statement | None = None
+    """The statement that changed, cut off or replaced it."""
+    origin: Statement | None = None
+    """The statement that computed it before that."""
+
+
+def culprit_of(report: ErrorReport, kind: str, source: str) -> Culprit | None:
+    """The culprit of an error of a kind (a key of `wording.torch_errors`).
+
+    `source` is the text of the file that the error's own line stands in, empty if it can't be
+    read: then there is only the line itself. None if nothing can be told.
+    """
+    at = report.own_line
+    if at is None:
+        return None
+    code = _Code(source, at)
+    find = _FINDERS.get(kind, _operands)
+    return find(code, report)
+
+
+class _Code:
+    """The statement at a place of the learner's code, and the statements before it."""
+
+    def __init__(self, source: str, at: CodeLine) -> None:
+        self.lines = source.splitlines()
+        self.body: _Body = ()
+        tree = _parsed(source)
+        if tree is not None and 0 < at.line <= len(self.lines):
+            self.body = _body_around(tree, at.line)
+        self.line = at.line
+        found = [s for s in statements(self.body) if s.lineno <= at.line <= _end(s)]
+        self.statement: ast.AST | None = found[-1] if found else _parsed_line(at)
+        self.expression: ast.AST | None = _parsed(at.expression) or self.statement
+
+    def before(self) -> list[ast.stmt]:
+        """The simple statements before the place, the nearest first, and then all others.
+
+        In a loop, the others were run in the pass before.
+        """
+        simple = [s for s in statements(self.body) if not isinstance(s, _COMPOUND)]
+        near = [s for s in simple if s.lineno < self.line]
+        return near[::-1] + [s for s in simple if s.lineno >= self.line][::-1]
+
+    def shown(self, node: ast.stmt) -> Statement:
+        """A statement as it stands in the file."""
+        return Statement(node.lineno, self.lines[node.lineno - 1].strip())
+
+
+_COMPOUND = (
+    ast.For, ast.While, ast.If, ast.With, ast.Try, ast.FunctionDef, ast.ClassDef, ast.AsyncFor,
+    ast.AsyncWith, ast.AsyncFunctionDef,
+)  # fmt: skip
+
+
+def _parsed(source: str) -> ast.Module | None:
+    if not source.strip():
+        return None
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):  # a part of a statement, magics of a notebook
+        return None
+
+
+def _parsed_line(at: CodeLine) -> ast.AST | None:
+    """The statement of a line that is known by itself only."""
+    for text in (at.source, f"{at.source} pass", at.source.rstrip(":"), f"({at.source}"):
+        if (tree := _parsed(text)) is not None and tree.body:
+            return tree.body[0]
+    return None
+
+
+def _end(node: ast.stmt) -> int:
+    """The last line of a simple statement; of a compound one, that of its head."""
+    if isinstance(node, _COMPOUND) and not isinstance(node, ast.Try):
+        return max(node.lineno, node.body[0].lineno - 1)
+    return node.end_lineno or node.lineno
+
+
+def _body_around(tree: ast.Module, line: int) -> _Body:
+    """The body of the innermost function around a line, or that of the file."""
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, FUNCTIONS) and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    return max(around, key=lambda node: node.lineno).body if around else tree.body
+
+
+# ── Finders, one for each kind of error that has its own variable ────────────────────────────
+
+
+def _receiver(code: _Code, _: ErrorReport) -> Culprit | None:
+    """`loss` of `loss.backward()`."""
+    name = _receiver_of(code)
+    return Culprit(name) if name else None
+
+
+def _receiver_of(code: _Code) -> str:
+    """The tensor that `backward` is called on, or that a library's `backward` is given."""
+    for node in ast.walk(code.statement or ast.Pass()):
+        if isinstance(node, ast.Call) and called_name(node) == "backward":
+            assert isinstance(node.func, ast.Attribute | ast.Name)
+            name = ast.unparse(node.func).rpartition(".")[0]
+            return ast.unparse(node.args[0]) if name in _BACKWARDS and node.args else name
+    return ""
+
+
+def _cut_off(code: _Code, report: ErrorReport) -> Culprit | None:
+    """The loss without a graph, and the statement on the way to it that cut the graph."""
+    name = _receiver_of(code)
+    if not name:
+        return _operands(code, report)
+    wanted, cut = {name.partition(".")[0]}, None
+    for node in code.before():
+        if cut or node.lineno > code.line or not wanted.intersection(_assigned(node)):
+            continue
+        wanted |= _names(node)
+        if any(_is_cut(inner) for inner in ast.walk(node)):
+            cut = node
+    return Culprit(name, cause=code.shown(cut) if cut else None)
+
+
+def _is_cut(node: ast.AST) -> bool:
+    """Whether it is a call that cuts the graph: `t.detach()`, `float(t)`, `torch.tensor(t)`."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name)) if name in _CUTS:
+            return True
+        case ast.Call(func=ast.Name(id="float") | ast.Attribute(attr="tensor" | "as_tensor")):
+            return bool(node.args) and bool(_names(node.args[0]))
+    return False
+
+
+def _changed_in_place(code: _Code, report: ErrorReport) -> Culprit | None:
+    """The tensor that backward needs and that a statement has changed since.
+
+    PyTorch names the operation that computed it (`output 0 of AddBackward0`), none for a leaf.
+    """
+    found = _COMPUTED_BY.search(report.message)
+    by = found[1].lower() if found else ""
+    before = code.before()
+    changes = [(name, node) for node in before if (name := _changed(node))]
+    origins = [node for node in before if not _changed(node)]
+    if by:
+        made = {name for n in origins if by in _operations(n) for name in _assigned(n)}
+        changes = [(name, node) for name, node in changes if name in made] or changes
+    else:
+        changes = [(n, node) for n, node in changes if n.endswith(".step()")] or changes
+    if len({name for name, _ in changes}) != 1:
+        return _receiver(code, report)
+    name, node = changes[0]
+    origin = next((n for n in origins if name in _assigned(n)), None)
+    return Culprit(name, code.shown(node), code.shown(origin) if origin else None)
+
+
+def _changed(node: ast.stmt) -> str:
+    """The tensor that a statement changes in place, or `optimizer.step()`; empty if none."""
+    if any(_is_cut(inner) for inner in ast.walk(node)):  # a sum of plain numbers
+        return ""
+    match node:
+        case ast.AugAssign(target=ast.Name() | ast.Attribute() as target):
+            return ast.unparse(target)
+        case (
+            ast.AugAssign(target=ast.Subscript() as target)
+            | ast.Assign(targets=[ast.Subscript() as target])
+        ):
+            is_key = isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str)
+            return "" if is_key else ast.unparse(target.value)
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=value, attr=method))):
+            name = ast.unparse(value)
+            if method == "step":
+                return "" if "sched" in name else f"{name}.step()"
+            is_change = method.endswith("_") and method[0] != "_"
+            return name if is_change and not _MODULES.intersection(name.split(".")) else ""
+    return ""
+
+
+def _operations(node: ast.stmt) -> set[str]:
+    """The operations in a statement, as PyTorch's graph names them: `add`, `sigmoid`."""
+    signs = {_OPERATORS[type(n.op)] for n in ast.walk(node) if _is_arithmetic(n)}
+    return signs | {called_name(n).lower() for n in ast.walk(node)}
+
+
+def _is_arithmetic(node: ast.AST) -> TypeGuard[ast.BinOp]:
+    return isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS
+
+
+def _replaced(code: _Code, report: ErrorReport) -> Culprit | None:
+    """The tensor whose `.grad` is None, and the statement that made its name another tensor."""
+    grads = [
+        ast.unparse(node.value)
+        for node in ast.walk(code.statement or ast.Pass())
+        if isinstance(node, ast.Attribute) and node.attr == "grad"
+    ]
+    if not grads:
+        return _operands(code, report)
+    name = grads[0]
+    for node in code.before():
+        if isinstance(node, ast.Assign) and name in _assigned(node) and _is_result(node, name):
+            return Culprit(name, cause=code.shown(node))
+    return Culprit(name)
+
+
+def _is_result(node: ast.Assign, name: str) -> bool:
+    """Whether what is assigned is computed from a tensor, so that it is no leaf."""
+    of_itself = name in _names(node.value)
+    is_moved = any(
+        called_name(n) in ("to", "cuda", "double", "float") for n in ast.walk(node.value)
+    )
+    has_flag = "requires_grad" in ast.unparse(node.value)
+    is_last = called_name(node.value) in ("requires_grad_", "tensor", "Parameter")
+    is_computed = isinstance(node.value, ast.BinOp)
+    return not is_last and (of_itself or (has_flag and (is_moved or is_computed)))
+
+
+def _operands(code: _Code, _: ErrorReport) -> Culprit | None:
+    """The expression that failed if the output marks one; else the tensors in the statement."""
+    node = code.expression
+    if node is None:
+        return None
+    names = sorted(_names(node) - _MODULES - {"self"} - _called_names(node))
+    if isinstance(node, ast.Module):
+        return Culprit(ast.unparse(node)) if names else None
+    return Culprit(", ".join(names)) if 0 < len(names) <= 3 else None
+
+
+_FINDERS: dict[str, Callable[[_Code, ErrorReport], Culprit | None]] = {
+    "changed in place": _changed_in_place,
+    "no graph": _cut_off,
+    "not a scalar": _receiver,
+    "backward twice": _receiver,
+    "a plain number": _receiver,
+    "shape of the vector": _receiver,
+    "no gradient yet": _replaced,
+    "gradient of no leaf": _replaced,
+}
+
+
+def _assigned(node: ast.AST) -> set[str]:
+    """The names that a statement assigns."""
+    return {
+        n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
+
+
+def _names(node: ast.AST) -> set[str]:
+    """The names that a statement reads."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _called_names(node: ast.AST) -> set[str]:
+    """The names of functions that are called."""
+    calls = (n.func for n in ast.walk(node) if isinstance(n, ast.Call))
+    return {f.id for f in calls if isinstance(f, ast.Name)}
