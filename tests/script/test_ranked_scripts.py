@@ -90,8 +90,12 @@ main()
 """
 
 
-ONE_GROUP = """import runpy
+ONE_GROUP = """import os, pathlib, runpy, time
 import torch.distributed as dist
+loaded = [pathlib.Path(f"{{__file__}}.{{rank}}") for rank in range(2)]
+loaded[int(os.environ["RANK"])].touch()
+while not all(path.exists() for path in loaded):
+    time.sleep(0.01)  # the one that comes first would wait for a minute at most
 dist.init_process_group("gloo")
 destroy = dist.destroy_process_group
 dist.init_process_group = dist.destroy_process_group = lambda *given, **named: None

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 SUSPENDED_IN_THE_BACKGROUND = """
 import asyncio, os, signal, time
 from tutor.ui import terminal_watch
@@ -17,7 +19,7 @@ def say(what):
     # Not by print(), which a signal's handler can't call while it is called.
     return lambda *_: os.write(1, f"{what}\\n".encode())
 
-terminal_watch.END_DELAY = 60.0
+terminal_watch.END_DELAY = 600.0
 terminal_watch._is_in_background = lambda: bool(say("in the background")())
 signal.signal(signal.SIGTSTP, say("suspended"))
 signal.signal(signal.SIGCONT, say("stopped again"))
@@ -27,7 +29,7 @@ async def app():
     # Another thread takes the signal to end: it does not wake the main one.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     os.kill(os.getpid(), signal.SIGTSTP)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 asyncio.run(app())
 """
@@ -53,6 +55,6 @@ def test_a_signal_to_end_that_comes_after_the_one_to_go_on_still_ends_the_app(
     assert suspended.stdout is not None
     assert suspended.stdout.readline() == "in the background\n"
     suspended.send_signal(number)
-    said, _ = suspended.communicate(timeout=50)
+    said, _ = suspended.communicate(timeout=PATIENCE)
     assert said == "ended\n"
     assert suspended.returncode == 128 + number
