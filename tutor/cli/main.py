@@ -21,6 +21,7 @@ from tutor.cli.parsers import (
     INTERRUPTED,
     OK,
     USAGE,
+    check_kind,
     make_parser,
 )
 from tutor.cli.terminal import discard, warn
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = _with_command(list(sys.argv[1:] if arguments is None else arguments))
         given, options.arguments = _split(given)
         make_parser(given[0]).parse_args(given, options)
+        check_kind(options)
         command = import_module(f"tutor.cli.{COMMANDS[options.command].module}")
         status: int = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()

@@ -194,6 +194,7 @@ def _open_plain(options: argparse.Namespace) -> int:
             from tutor.cli.scripts import script_lesson  # noqa: PLC0415 - as above
 
             script = script_lesson(options, progress_writer)
+            check_mode(options.mode, script.modes)
         reader = plain_mode.CommandReader(
             engine,
             progress_writer,

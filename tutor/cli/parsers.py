@@ -14,8 +14,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.errors import Refused
-from tutor.lesson.languages import LANGUAGES, language_of_locale
+from tutor.errors import Refused, UsageError
+from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of_locale
 from tutor.lesson.model import MOST_WORKERS
 from tutor.plain import one_line
 from tutor.ui.settings import THEMES
@@ -130,6 +130,10 @@ def _add_open(commands: _Commands) -> None:
         "lesson", nargs="?", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file"
     )
     _add_screen(parser)
+    parser.add_argument("--exercise", default="", metavar="ID", help="begin with this exercise")
+    _add_host(parser)
+    _add_start(parser)
+    _add_script(parser)
 
 
 def _add_torchrun(commands: _Commands) -> None:
@@ -138,11 +142,15 @@ def _add_torchrun(commands: _Commands) -> None:
     parser = _command(commands, "torchrun", about, example)
     parser.add_argument("lesson", type=_script, metavar="FILE", help="a .py or .ipynb file")
     _add_screen(parser)
-    parser.set_defaults(nproc=2)
+    _add_host(parser)
+    _add_numbers(parser)
+    _add_trust(parser)
+    _add_script(parser)
+    parser.set_defaults(mode=None, lang=ORIGINAL, nproc=2, **_FOR_LESSONS)
 
 
 def _add_screen(parser: argparse.ArgumentParser) -> None:
-    """The options for a lesson or a script that is stepped."""
+    """The options for the screen, or the lines, in which a lesson or a script is stepped."""
     parser.add_argument(
         "--plain",
         action="store_true",
@@ -159,10 +167,6 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
         help="whether the tutor takes the mouse, this time; --no-mouse leaves it to the terminal, "
         "so that text can be selected (Ctrl+P, mouse: remembered)",
     )
-    parser.add_argument("--exercise", default="", metavar="ID", help="begin with this exercise")
-    _add_host(parser)
-    _add_start(parser)
-    _add_script(parser)
 
 
 def _add_list(commands: _Commands) -> None:
@@ -359,13 +363,17 @@ def _add_script(parser: argparse.ArgumentParser) -> None:
 def _add_start(parser: argparse.ArgumentParser) -> None:
     """The options for the start of a run."""
     parser.add_argument("--mode", metavar="M", help="manual, autograd, optimizer, model …")
-    parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, mps … (cpu)")
     parser.add_argument(
-        "--learning-rate", "--lr", type=_rate, metavar="X", help="(the lesson's own)"
+        "--device", default="cpu", metavar="D", help="of a lesson: cpu, cuda, mps … (cpu)"
     )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="for random numbers (0)")
+    _add_numbers(parser)
     _add_language(parser)
     _add_trust(parser)
+
+
+def _add_numbers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--learning-rate", "--lr", type=_rate, metavar="X", help="(the code's own)")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="for random numbers (0)")
 
 
 def _add_language(parser: argparse.ArgumentParser) -> None:
@@ -425,6 +433,29 @@ def _read_by(name: str) -> Callable[[str], Any]:
 
 
 _count, _seed, _rate = map(_read_by, ("read_count", "read_seed", "read_learning_rate"))
+
+
+_FOR_LESSONS: Mapping[str, object] = {"device": "cpu", "exercise": ""}
+_FOR_SCRIPTS: Mapping[str, object] = {"loop": None, "here": False, "nproc": 1, "arguments": []}
+"""The options that only a lesson, or only a script, has, with what they are if not given."""
+
+
+def check_kind(options: argparse.Namespace) -> None:
+    """Raise UsageError for an option of a lesson with a script, or the other way round."""
+    if not COMMANDS[options.command].takes_script or not hasattr(options, "lesson"):
+        return
+    is_of_script = options.lesson is not None and is_script(options.lesson)
+    others = _FOR_LESSONS if is_of_script else _FOR_SCRIPTS
+    name = next((n for n, usual in others.items() if getattr(options, n, usual) != usual), "")
+    if name == "device":
+        raise UsageError(
+            "a script computes where its code says, and --device is for lessons; if it is an "
+            "argument of the script, it stands after --"
+        )
+    if name == "arguments":
+        raise UsageError("arguments after -- are for a script: a .py or .ipynb file")
+    if name:
+        raise UsageError(f"--{name} is for {'lessons' if is_of_script else 'scripts'}")
 
 
 def check_mode(mode: str | None, modes: Sequence[str]) -> None:
