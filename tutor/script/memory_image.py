@@ -62,7 +62,7 @@ _LARGE_TABLE = 2**20
 _UNSET = object()
 """In place of the content of a slot that has none."""
 
-PutBack: TypeAlias = Callable[[Any, Any], None]
+PutBack: TypeAlias = Callable[[Any, Any], object]
 
 
 class CannotCopy(Exception):
@@ -75,7 +75,7 @@ class SavedObject:
 
     thing: Any
     content: Any
-    put_back: Callable[[Any, Any], None]
+    put_back: PutBack
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,7 +210,7 @@ class _Walk:
             found |= held_by(graph.tensor, self.memories)
         return found
 
-    def _note(self, thing: Any, content: Any, put_back: Callable[[Any, Any], None]) -> None:
+    def _note(self, thing: Any, content: Any, put_back: PutBack) -> None:
         self.objects.append(SavedObject(thing, content, put_back))
 
     def _inside(self, thing: Any) -> Iterable[Any]:
@@ -273,10 +273,10 @@ class _Walk:
         return (vars(thing),) if folder and file.rpartition("/")[0] == folder else ()
 
     def _instance(self, thing: Any) -> Iterable[Any]:
-        generator = _generator_state(thing)
-        if generator is not None:
-            self._note(thing, generator, _set_generator)
-            return ()
+        for kind, state_of, put_back in _GENERATORS:
+            if isinstance(thing, kind):
+                self._note(thing, state_of(thing), put_back)
+                return ()
         if isinstance(thing, io.IOBase):
             self._note(thing, file_place(thing), set_file_place)
             return ()
@@ -378,17 +378,6 @@ def _content(cell: CellType) -> tuple[Any, ...]:
         return ()
 
 
-def _generator_state(thing: Any) -> Any:
-    """The state of a random number generator; None of all else."""
-    if isinstance(thing, torch.Generator):
-        return thing.get_state()
-    if isinstance(thing, np.random.Generator):
-        return copy.deepcopy(thing.bit_generator.state)
-    if isinstance(thing, np.random.RandomState):
-        return thing.get_state()
-    return thing.getstate() if isinstance(thing, random.Random) else None
-
-
 def _copied_table(thing: Any) -> Any:
     """A copy of a table of pandas, which from version 3 on copies data only on a write."""
     is_lazy = int(sys.modules["pandas"].__version__.partition(".")[0]) >= 3
@@ -486,12 +475,14 @@ def _set_table(thing: Any, content: Any) -> None:
         thing._reset_cache()
 
 
-def _set_generator(thing: Any, state: Any) -> None:
-    if isinstance(thing, torch.Generator):
-        thing.set_state(state)
-    elif isinstance(thing, np.random.Generator):
-        thing.bit_generator.state = state
-    elif isinstance(thing, np.random.RandomState):
-        thing.set_state(state)
-    else:
-        thing.setstate(state)
+def _set_bits(thing: np.random.Generator, state: Any) -> None:
+    thing.bit_generator.state = state
+
+
+_GENERATORS: Sequence[tuple[type, Callable[[Any], Any], PutBack]] = (
+    (torch.Generator, torch.Generator.get_state, torch.Generator.set_state),
+    (np.random.RandomState, np.random.RandomState.get_state, np.random.RandomState.set_state),
+    (np.random.Generator, lambda thing: copy.deepcopy(thing.bit_generator.state), _set_bits),
+    (random.Random, random.Random.getstate, random.Random.setstate),
+)
+"""By kind of random number generator: how its state is read, and put back."""
