@@ -343,11 +343,15 @@ def test_a_script_computes_with_as_many_threads_as_under_python(
 def test_each_run_can_do_what_a_process_can_do_once(folder: Path) -> None:
     """A run that goes back begins the script anew, in the process of the run before it."""
     once = "import torch.multiprocessing as mp; mp.set_start_method('spawn')\n"
-    once += "import torch; torch.set_num_interop_threads(2)"
+    once += "import torch; torch.set_num_interop_threads(2)\n"
+    once += "import torch.distributed as dist\n"
+    once += "dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)"
     before = torch.multiprocessing.get_start_method(allow_none=True)
     one, again = Script(folder), Script(folder)
     one.run(once)
     again.run(once)
+    assert one.run("size = dist.get_world_size()")["size"] == 1
+    assert not torch.distributed.is_initialized()
     assert one.run("method = mp.get_start_method()")["method"] == "spawn"
     with pytest.raises(RuntimeError):
         one.run("mp.set_start_method('fork')")

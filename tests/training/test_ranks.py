@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from tests.training.conftest import keep_every_epoch, step_through
 from tests.training.ranked import (
@@ -355,12 +357,23 @@ def test_synchronize_is_no_phase_of_a_lesson_on_one_rank() -> None:
     assert any("Synchronize" in d.message for d in raised.value.diagnostics)
 
 
+def make_group(ranks: int) -> None:
+    """A default process group of which this process is the first rank; no other one comes."""
+    dist.init_process_group(
+        "gloo", store=dist.HashStore(), rank=0, world_size=ranks, timeout=timedelta(seconds=0.01)
+    )
+
+
 def test_nothing_is_left_of_ended_ranks_and_each_of_the_next_sees_which_it_is() -> None:
     ranked_run().step_phase()
     assert followers()
     RANKS.end()
     assert not followers()
-    assert not torch.distributed.is_initialized()
+    assert not dist.is_initialized()
+    # A start that fails, and a group that a lesson leaves behind.
+    with pytest.raises(RuntimeError):
+        make_group(ranks=2)
+    make_group(ranks=1)
     setup = SHARDED["Setup"] + "\nme = torch.tensor([rank, world_size, dist.get_rank()])"
     front = THREE.replace("epochs: 10", "epochs: 10\nwatch: {me: me}")
     frame = ranked_run(front, Setup=setup).step_phase()

@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import torch
+from torch.distributed.distributed_c10d import GroupMember
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import Remark
@@ -72,7 +73,7 @@ class ScriptEnvironment:
         # As torchrun has it: one for each rank, where nothing else is said.
         is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
         self._threads = 1 if is_one else USUAL_THREADS
-        self._start_method = None
+        self._start_method = self._process_group = None
         self._folder = str(path.parent)
         helpers = _active[-1]._modules.keys() if _active else ()
         self._known = sys.modules.keys() - helpers
@@ -140,10 +141,19 @@ class ScriptEnvironment:
             sys.meta_path.insert(0, finder)
             self._stack.callback(sys.meta_path.remove, finder)
         self._finder.change_loaded()
-        if self.group is not None:
-            self._stack.enter_context(self.group.in_use())
+        own = self.group.in_use() if self.group else self._own_process_group()
+        self._stack.enter_context(own)
         if self.files is not None:
             self._stack.enter_context(self.files.in_use())
+
+    @contextmanager
+    def _own_process_group(self) -> Iterator[None]:
+        """A span in which PyTorch's default process group is the one that this run has made."""
+        outside, GroupMember.WORLD = GroupMember.WORLD, self._process_group
+        try:
+            yield
+        finally:
+            self._process_group, GroupMember.WORLD = GroupMember.WORLD, outside
 
     def _leave(self) -> None:
         self._stack.close()

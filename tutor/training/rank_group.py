@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
+from torch.distributed import distributed_c10d
 from torch.distributed.distributed_c10d import GroupMember, destroy_process_group
 
 from tutor.errors import Refused
@@ -58,6 +59,19 @@ STOP_SECONDS = 0.3
 _TICK = 0.2
 
 # ── The group ───────────────────────────────────────────────────────────────────────
+
+
+def _leave_groups() -> None:
+    """Leave all process groups: a lesson's own, too, and one whose start has failed.
+
+    PyTorch numbers them, and a group is found by its number: it has to be 0, as it is on the other
+    ranks, which are new. Else each would wait for the others under another name.
+    """
+    if groups := distributed_c10d._world.pg_map:
+        GroupMember.WORLD = next(iter(groups))  # with the default one, all are left
+        with suppress(RuntimeError, ValueError):  # its connections are gone
+            destroy_process_group()
+    distributed_c10d._world.group_count = 0
 
 
 class RankGroup:
@@ -105,6 +119,7 @@ class RankGroup:
                     raise Refused("rank_not_started", rank=follower.rank, reason=why)
 
     def _join(self) -> None:
+        _leave_groups()
         with for_the_main_thread_alone(), socket.socket() as listening:
             # PyTorch's own socket would listen on all interfaces.
             listening.bind(("127.0.0.1", 0))
@@ -140,9 +155,7 @@ class RankGroup:
         for follower in self._followers:
             follower.close()
         if self.world is not None:
-            GroupMember.WORLD = self.world  # a script's code may just have none
-            with suppress(RuntimeError):  # its connections are gone
-                destroy_process_group()
+            _leave_groups()
         os.close(self._wake)
 
     @contextmanager
