@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.reactive import var
@@ -24,7 +23,7 @@ from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came
-from tutor.ui.panes.lines import LinesPane, after_paint
+from tutor.ui.panes.lines import LinesPane, after_paint, index_at
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.number_format import Span, changed_spans, counted, short
@@ -500,14 +499,3 @@ def _add_value(pieces: list[Piece], text: str, changed: Spans) -> None:
         pieces += [(text[at:start], text_styles.VALUE), (text[start:end], text_styles.CHANGED)]
         at = end
     pieces.append((text[at:], text_styles.VALUE))
-
-
-def index_at(text: str, cell: int) -> int:
-    """Index of the first character that stands at this cell or after it."""
-    cells = 0
-    for index, character in enumerate(text):
-        width = cell_len(character)
-        if cells >= cell and width:
-            return index
-        cells += width
-    return len(text)
