@@ -318,11 +318,17 @@ def test_a_precise_probe_computes_in_float64(slug: str, mode: str) -> None:
 OWN_DATA = {
     "an object": "class Data:\n    def __init__(self):\n        self.x = ones\ndata = Data()",
     "a list": "data = [ones]",
+    "a default argument": "def data(x=ones * 1):\n    return x",
     "a data set": "from torch.utils.data import DataLoader, TensorDataset\n"
     "data = DataLoader(TensorDataset(ones), batch_size=3)",
     "a list to load": "from torch.utils.data import DataLoader\ndata = DataLoader([*ones], 3)",
 }
-READ = {"an object": "data.x", "a list": "data[0]", "a list to load": "next(iter(data))"}
+READ = {
+    "a default argument": "data()",
+    "an object": "data.x",
+    "a list": "data[0]",
+    "a list to load": "next(iter(data))",
+}
 
 
 @pytest.mark.parametrize("where", OWN_DATA)

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
 from tutor.training.changes import set_gradients
@@ -307,12 +308,21 @@ def _make_precise(loop: Loop) -> None:
 
 
 class _FloatsWidened(TorchFunctionMode):
-    """A span in which what PyTorch's functions return is float64 in place of a narrower float."""
+    """A span in which what PyTorch's functions return is float64 in place of a narrower float.
+
+    So is what they are given, where they refuse it: a tensor that is a function's default argument,
+    say, stands in no name and is as narrow as it was made.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
+        try:
+            found = func(*args, **(kwargs or {}))
+        except RuntimeError:
+            given = (tuple(args), dict(kwargs or {}))
+            args, kwargs = tree_map_only(torch.Tensor, doubled, given)
+            found = func(*args, **kwargs)
         if not isinstance(found, torch.Tensor) or is_spoiled(found):
             return found
         wide = doubled(found.detach() if found.is_leaf else found)
