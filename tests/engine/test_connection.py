@@ -187,22 +187,27 @@ def test_the_end_of_the_process_is_told_as_it_is_here_and_another_one_starts(
     there.wait_for(EngineReady)
 
 
+def stopped(make: Make, there: Path, trap: str) -> Remark:
+    """The end of a process in a loop that is stopped once its trap is set; another one starts."""
+    far = make(f"trap '{trap}' INT; touch {there}; while :; do sleep 0.1; done")
+    far.client.send(StepPhase())
+    wait_until(there.exists)
+    far.client.stop()
+    ended = far.wait_for(ProcessEnded)
+    far.wait_for(EngineReady)
+    return ended.note
+
+
 def test_a_lesson_that_does_not_stop_is_killed_there(
-    far: Make, monkeypatch: pytest.MonkeyPatch
+    far: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "INTERRUPT_SECONDS", 0.1)
-    there = far("while :; do sleep 1; done")
-    there.client.send(StepPhase())
-    there.client.stop()
-    assert there.wait_for(ProcessEnded).note.code == "lesson_did_not_stop"
-    there.wait_for(EngineReady)
+    assert stopped(far, tmp_path / "there", trap="").code == "lesson_did_not_stop"
 
 
-def test_an_interrupt_arrives(far: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = far("trap 'exit 7' INT; while :; do sleep 0.1; done")
-    there.client.send(StepPhase())
-    there.client.stop()
-    assert there.wait_for(ProcessEnded).note == Remark("exited", {"status": 7, "phase": ""})
+def test_an_interrupt_arrives(far: Make, tmp_path: Path) -> None:
+    note = Remark("exited", {"status": 7, "phase": ""})
+    assert stopped(far, tmp_path / "there", trap="exit 7") == note
 
 
 @pytest.fixture
