@@ -1,4 +1,4 @@
-"""What a command writes to its terminal, or to a pipe, and what it asks there."""
+"""The terminal, or the pipe, of a command: lines written to it, and questions asked there."""
 
 from __future__ import annotations
 

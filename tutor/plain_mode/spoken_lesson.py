@@ -1,4 +1,4 @@
-"""What is told of a lesson or a script: its sections, the position of its run, its values.
+"""A lesson or a script as spoken text: its sections, the position of its run, its values.
 
 Text after the last code of a phase is told once the phase has run, because it is about the result.
 """

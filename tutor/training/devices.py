@@ -257,7 +257,7 @@ class GeneratorUser(Protocol):
 
 
 class GeneratorOwner:
-    """Whose the process's random number generators are now: all runs, or loops, share one set."""
+    """The owner of the process's random number generators: all runs, or loops, share one set."""
 
     def __init__(self) -> None:
         self.holder: GeneratorUser | None = None
