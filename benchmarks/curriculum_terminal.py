@@ -92,10 +92,12 @@ class Learner:
         self._press(*text)
         self._wait(lambda: f"Your answer: {text}" in self._text)
         self._press("enter")
-        self._wait(lambda: not self._is_judged(text))
+        self._wait(lambda: self._is_judged(text))
 
     def _is_judged(self, text: str) -> bool:
-        return f"Your answer: {text}" in self._text or self._is_busy
+        """Whether the reply is there. The field goes before: a key then would stop the check."""
+        has_reply = self._is_typing or self._is_done or "✗" in self._text
+        return has_reply and not self._is_busy and f"Your answer: {text}" not in self._text
 
     def _pick_choices(self, exercise: Exercise) -> None:
         for choice in "123456789":
