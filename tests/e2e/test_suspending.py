@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -52,8 +54,12 @@ def suspend(terminal: Terminal, process: int | None = None) -> None:
         terminal.press("ctrl+z")
     else:
         os.kill(process, signal.SIGTSTP)
+    wait_until_stopped(terminal, written)
+
+
+def wait_until_stopped(terminal: Terminal, since: int) -> None:
     stopped = re.compile(rb"Stopped.*shell\$", re.DOTALL)
-    terminal.wait_until(lambda: stopped.search(terminal.raw, written))
+    terminal.wait_until(lambda: stopped.search(terminal.raw, since))
 
 
 def resume(terminal: Terminal) -> None:
@@ -122,6 +128,68 @@ def begin_in_the_menu(shell: Terminal) -> None:
     shell.wait_for("enter opens a lesson")
 
 
+SUSPENDED_INSIDE_A_QUEUE = """
+import os, queue, signal, sys, threading
+from tutor.cli import main
+
+put = queue.Queue._put
+
+def put_and_suspend(self, item):
+    put(self, item)
+    if threading.current_thread() is threading.main_thread() and os.path.exists({flag!r}):
+        os.remove({flag!r})
+        os.kill(os.getpid(), signal.SIGTSTP)
+
+queue.Queue._put = put_and_suspend
+sys.argv = ["tutor"]
+sys.exit(main())
+"""
+"""The tutor; once that file is there, it suspends itself while it holds the lock of a queue.
+
+What is written to the terminal goes through one, and so it is left.
+"""
+
+
+def test_a_signal_to_suspend_may_come_while_the_screen_is_written(
+    shell: Terminal, tmp_path: Path
+) -> None:
+    flag = tmp_path / "suspend"
+    program = tmp_path / "program.py"
+    program.write_text(SUSPENDED_INSIDE_A_QUEUE.format(flag=str(flag)))
+    type_line(shell, shlex.join([sys.executable, str(program)]))
+    shell.wait_for("enter opens a lesson")
+    written = len(shell.raw)
+    flag.touch()
+    shell.press("down")
+    wait_until_stopped(shell, written)
+    resume(shell)
+    shell.wait_for("enter opens a lesson")
+    shell.press("q")
+    shell.wait_for("shell$")
+
+
+def test_a_tutor_halted_by_force_comes_back_and_leaves_the_terminal_as_it_was(
+    shell: Terminal,
+) -> None:
+    """No program hears of SIGSTOP: the screen has not been left when the signal to go on comes."""
+    type_line(shell, f"{IN_SHELL} line-through-origin --mode autograd")
+    shell.wait_for("next: ▶ Predict")
+    written = len(shell.raw)
+    os.kill(tutor_below(shell.process.pid), signal.SIGSTOP)
+    wait_until_stopped(shell, written)
+    resume(shell)
+    shell.wait_for("next: ▶ Predict")
+    for epoch in range(1, 8):  # each key is read once, by one reader
+        shell.press("s")
+        shell.wait_for(f"epoch {epoch} of 100")
+    shell.press("q")
+    shell.wait_for("shell$")
+    type_line(shell, "clear; stty -a; echo ty''ped")
+    shell.wait_for("typed")
+    assert re.search(r"(?<!-)\bicanon\b", shell.text())
+    assert re.search(r"(?<!-)\becho\b", shell.text())
+
+
 def test_a_suspended_tutor_comes_back_and_is_left_as_ever(shell: Terminal) -> None:
     begin_in_the_menu(shell)
     suspend(shell)
@@ -137,10 +205,42 @@ def test_a_suspended_tutor_comes_back_and_is_left_as_ever(shell: Terminal) -> No
 def test_a_suspended_tutor_can_be_ended(shell: Terminal, how: str) -> None:
     begin_in_the_menu(shell)
     suspend(shell)
-    end_the_suspended(shell, how)
+    written = end_the_suspended(shell, how)
+    assert b"\x1b[?1049" not in shell.raw[written:], "the terminal is the shell's"
 
 
-def end_the_suspended(shell: Terminal, how: str) -> None:
+@pytest.mark.parametrize("how", ["kill %1", "kill -9 %1"])
+def test_a_tutor_halted_by_force_can_be_ended_and_leaves_the_screen(
+    shell: Terminal, how: str
+) -> None:
+    begin_in_the_menu(shell)
+    written = len(shell.raw)
+    os.kill(tutor_below(shell.process.pid), signal.SIGSTOP)
+    wait_until_stopped(shell, written)
+    written = end_the_suspended(shell, how)
+    assert shell.raw.rfind(b"\x1b[?1049l") >= written
+
+
+def test_a_tutor_put_into_the_background_waits_there_for_the_terminal(shell: Terminal) -> None:
+    begin_in_the_menu(shell)
+    suspend(shell)
+    written = len(shell.raw)
+    type_line(shell, "bg")
+    stopped_again = re.compile(rb"&.*Stopped", re.DOTALL)
+
+    def is_stopped() -> bool:
+        type_line(shell, "")  # bash tells of its jobs before a prompt
+        shell.read(0.2)
+        return bool(stopped_again.search(shell.raw, written))
+
+    shell.wait_until(is_stopped)
+    assert b"\x1b[?1049" not in shell.raw[written:], "the terminal is the shell's"
+    resume(shell)
+    shell.wait_for("enter opens a lesson")
+
+
+def end_the_suspended(shell: Terminal, how: str) -> int:
+    """Returns how much had been written before."""
     engine = engine_of(shell)
     written = len(shell.raw)
     type_line(shell, how)
@@ -148,7 +248,8 @@ def end_the_suspended(shell: Terminal, how: str) -> None:
     type_line(shell, "clear; fg")
     shell.wait_for("no such job")
     wait_until(lambda: not any(map(is_alive, engine)), "the end of the engine")
-    assert b"\x1b[?1049" not in shell.raw[written:], "the terminal is the shell's"
+    shell.settle()
+    return written
 
 
 def ended(terminal: Terminal, since: int) -> bool:

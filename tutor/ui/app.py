@@ -149,7 +149,7 @@ class TutorApp(ThemedApp):
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
         if not self.is_headless:
-            TerminalWatch(self.exit, self._engine.close, self._engine.suspend)
+            TerminalWatch(self, self._engine)
         self.app_resume_signal.subscribe(self, self._come_back)
         self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
         self.install_screen(self._menu_screen, "menu")

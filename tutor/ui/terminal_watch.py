@@ -1,13 +1,14 @@
-"""A watch that ends the app on a signal, or when its terminal is gone, even if it is busy.
+"""A watch over the signals that end or suspend the app, and over its terminal.
 
-Also while it is suspended (Ctrl+Z): the signal to go on that comes with the one to end would
-only make it stop again, as it is not in the foreground. And `reconnect`, which leaves the screen,
-as ssh may ask for a password.
+It ends the app even if that is busy, or suspended (Ctrl+Z): the signal to go on that comes with
+the one to end would only make it stop again, as it is not in the foreground. And `reconnect`,
+which leaves the screen, as ssh may ask for a password.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import select
 import signal
@@ -24,6 +25,7 @@ from textual.app import App
 from tutor.plain import one_line
 
 if TYPE_CHECKING:
+    from tutor.session.pending import Engine
     from tutor.session.session import Session
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
@@ -46,55 +48,93 @@ STATUS = 129
 
 
 class TerminalWatch:
-    """A watch in a thread of its own, which costs nothing until something happens."""
+    """A watch that costs nothing until something happens.
 
-    def __init__(
-        self,
-        end: Callable[[], None],
-        end_at_once: Callable[[], None],
-        suspend: Callable[[], None],
-    ) -> None:
-        """`end` is called in the running event loop, whose thread has to be the main one.
+    The signals' handlers only note what has come. A handler runs in the middle of whatever the
+    main thread does, which may hold the lock of a queue to the terminal; so the screen is left,
+    and returned to, between two callbacks of the event loop. To end the app is another thread's
+    part, as that loop can stand still.
+    """
 
-        `end_at_once` is called where that loop stands still: it ends what would outlive the app.
-        `suspend` is called before the app is stopped, by its own key or by `kill -TSTP`.
-        """
-        self._suspend = suspend
-        self._end_at_once = end_at_once
+    def __init__(self, app: App[Any], engine: Engine) -> None:
+        """Watch from now on: in the event loop of the app, whose thread has to be the main one."""
+        self._app = app
+        self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._end = end
+        self._context = contextvars.copy_context()
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
-        for number in (signal.SIGHUP, signal.SIGTERM):
-            with suppress(ValueError):  # not the main thread: then there are no signals either
-                signal.signal(number, self._on_signal)
-        self._is_suspended = False
+        self._end_number = 0
+        """The signal to end that has come, if one has."""
+        self._is_stopping = self._is_suspended = self._has_gone_on = False
         self._stop: Handler = None
         self._go_on: Handler = None
-        with suppress(ValueError):  # as above
+        with suppress(ValueError):  # not the main thread: then there are no signals either
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                signal.signal(number, self._on_end)
             self._stop = signal.signal(signal.SIGTSTP, self._on_stop)
             self._go_on = signal.signal(signal.SIGCONT, self._on_going_on)
         threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:
-        """Leave the screen and stop, as Textual does."""
-        self._is_suspended = True
-        self._suspend()
-        _handle(self._stop, number, frame)
+    # ── Suspending ──────────────────────────────────────────────────────────────────
 
-    def _on_going_on(self, number: int, frame: FrameType | None) -> None:
-        """Return to the screen, or stop again in the background, as Textual does."""
-        if _is_in_background():
-            for _ in range(round(END_DELAY / _STEP)):
-                time.sleep(_STEP)  # for a signal to end, whose handler then runs here
-        _handle(self._go_on, number, frame)
+    def _on_stop(self, *_: object) -> None:
+        if self._loop.is_closed():  # the screen is left for good
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif not self._is_stopping:  # Ctrl+Z twice is meant once
+            self._is_stopping = True
+            self._call(self._stop_app)
+
+    def _on_going_on(self, *_: object) -> None:
+        self._has_gone_on = True
+        if not self._is_suspended and not self._loop.is_closed():
+            self._call(self._go_on_after_force)
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(callback, context=self._context)
+
+    def _stop_app(self) -> None:
+        """Leave the screen and stop, as Textual does; then return, once in the foreground."""
+        if not self._app.is_running:  # it has left the screen, and ends
+            return
+        self._is_suspended, self._has_gone_on = True, False
+        self._engine.suspend()
+        _handle(self._stop, signal.SIGTSTP)
+        self._stay_in_background()
+        self._is_stopping = False
+        _handle(self._go_on, signal.SIGCONT)
         self._is_suspended = False
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal, even if the main thread waits for a lock that it will never get."""
-        if self._is_suspended:  # the shell has the terminal, and the progress is saved
-            self._end_at_once()
-            os._exit(128 + number)
+    def _go_on_after_force(self) -> None:
+        """Set the terminal up again after SIGSTOP, as the shell has set it for itself meanwhile."""
+        self._stay_in_background()
+        if self._app.is_running:
+            with self._app.suspend():
+                pass
+
+    def _stay_in_background(self) -> None:
+        """Stop again and again until the app is in the foreground. A signal ends it here."""
+        while not self._may_go_on():
+            self._has_gone_on = False
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _may_go_on(self) -> bool:
+        """Whether the app is in the foreground; in the background after `END_DELAY`."""
+        while not self._has_gone_on:  # it is about to stop
+            time.sleep(_STEP)
+        for _ in range(round(END_DELAY / _STEP)):
+            if self._is_suspended and self._end_number:  # the progress is saved
+                self._engine.close()
+                os._exit(128 + self._end_number)
+            if not _is_in_background():
+                return True
+            time.sleep(_STEP)  # for a signal to end, whose handler then runs here
+        return False
+
+    # ── The end ─────────────────────────────────────────────────────────────────────
+
+    def _on_end(self, number: int, _: object) -> None:
+        self._end_number = number
         with suppress(BlockingIOError):  # enough signals are waiting in the pipe
             os.write(self._write_end, b"!")
 
@@ -105,8 +145,12 @@ class TerminalWatch:
             watched.register(sys.__stdin__.fileno() if sys.__stdin__ else -1, 0)
         while not self._is_over(watched):
             pass
+        if not self._is_suspended and _is_in_background():
+            # Stopped by force: to restore the terminal from here would stop it once more.
+            # The engine's supervisor leaves the screen, as after any sudden end.
+            os._exit(128 + self._end_number)
         with suppress(RuntimeError):  # the loop is closed: it is ending already
-            self._loop.call_soon_threadsafe(self._end)
+            self._loop.call_soon_threadsafe(self._app.exit)
         time.sleep(GRACE)
         os._exit(STATUS)
 
@@ -129,20 +173,27 @@ def _is_in_background() -> bool:
         return False
 
 
-def _handle(handler: Handler, number: int, frame: FrameType | None) -> None:
+def _handle(handler: Handler, number: int) -> None:
     if callable(handler):
-        handler(number, frame)
+        handler(number, None)
 
 
 def reconnect(app: App[Any], session: Session) -> None:
-    """Connect again; Ctrl+C gives up."""
+    """Connect again; Ctrl+C gives up, and Ctrl+Z stops it like any program of the shell."""
     has_terminal = session.lost is not None and not app.is_headless
-    # Ctrl+C would end the app: asyncio has a handler of its own.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Ctrl+C would end the app, for which asyncio has a handler, and Ctrl+Z wait for the event
+    # loop, which stands still until the end of this.
+    handlers: dict[signal.Signals, Handler] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTSTP: signal.SIG_DFL,
+        signal.SIGCONT: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with app.suspend() if has_terminal else nullcontext():
             if has_terminal:
                 print(f"Connecting to {one_line(session.host)} … (Ctrl+C gives up)")
             session.reconnect()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
