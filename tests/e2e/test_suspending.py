@@ -221,6 +221,24 @@ def test_a_tutor_halted_by_force_can_be_ended_and_leaves_the_screen(
     assert shell.raw.rfind(b"\x1b[?1049l") >= written
 
 
+def test_what_is_typed_for_the_shell_does_not_keep_a_halted_tutor_from_its_end(
+    shell: Terminal,
+) -> None:
+    """A thread that reads keys must not read in the background, which would stop the process."""
+    begin_in_the_menu(shell)
+    written = len(shell.raw)
+    pid = tutor_below(shell.process.pid)
+    os.kill(pid, signal.SIGSTOP)
+    wait_until_stopped(shell, written)
+    type_line(shell, "clear; sle''ep 2; echo ty''ped")
+    shell.settle()
+    type_line(shell, "# left in the terminal for a while")
+    os.kill(pid, signal.SIGCONT)
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not is_alive(pid), "the end of the tutor")
+
+
 def test_a_tutor_put_into_the_background_waits_there_for_the_terminal(shell: Terminal) -> None:
     begin_in_the_menu(shell)
     suspend(shell)

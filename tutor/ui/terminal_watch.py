@@ -74,6 +74,7 @@ class TerminalWatch:
                 signal.signal(number, self._on_end)
             self._stop = signal.signal(signal.SIGTSTP, self._on_stop)
             self._go_on = signal.signal(signal.SIGCONT, self._on_going_on)
+            _continue_in_background()
         threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
     # ── Suspending ──────────────────────────────────────────────────────────────────
@@ -103,6 +104,7 @@ class TerminalWatch:
         self._stay_in_background()
         self._is_stopping = False
         _handle(self._go_on, signal.SIGCONT)
+        _continue_in_background()
         self._is_suspended = False
 
     def _go_on_after_force(self) -> None:
@@ -111,6 +113,7 @@ class TerminalWatch:
         if self._app.is_running:
             with self._app.suspend():
                 pass
+            _continue_in_background()
 
     def _stay_in_background(self) -> None:
         """Stop again and again until the app is in the foreground. A signal ends it here."""
@@ -173,6 +176,16 @@ def _is_in_background() -> bool:
         return False
 
 
+def _continue_in_background() -> None:
+    """Let no thread stop the app by its use of the terminal in the background.
+
+    The thread that reads keys would, after a stop by force, before a signal to end is handled.
+    Textual restores the default whenever it sets the terminal up.
+    """
+    for number in (signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(number, lambda *_: None)
+
+
 def _handle(handler: Handler, number: int) -> None:
     if callable(handler):
         handler(number, None)
@@ -197,3 +210,5 @@ def reconnect(app: App[Any], session: Session) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if has_terminal:
+            _continue_in_background()
