@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.far_machine import HOST, SIMULATED, pretend
 from tests.terminal import IN_SHELL, Terminal, is_alive
 from tests.waiting import wait_until
 from tutor.engine import supervisor
@@ -237,6 +238,41 @@ def test_what_is_typed_for_the_shell_does_not_keep_a_halted_tutor_from_its_end(
     time.sleep(0.5)
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not is_alive(pid), "the end of the tutor")
+
+
+ASKS_FOR_A_PASSWORD = """
+echo $$ >> {folder}/processes
+if [ -e {folder}/asks ]; then
+    printf Password: > /dev/tty
+    read password < /dev/tty
+fi
+"""
+
+
+def test_ctrl_z_while_ssh_asks_for_a_password_stops_it_and_fg_lets_it_be_answered(
+    shell: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop stands still then."""
+    before = ASKS_FOR_A_PASSWORD.format(folder=shlex.quote(str(tmp_path)))
+    pretend(monkeypatch, tmp_path, *SIMULATED, before=before)
+    for name in ("TUTOR_SSH", "TUTOR_REMOTE"):
+        type_line(shell, f"export {name}={shlex.quote(os.environ[name])}")
+    type_line(shell, f"clear; {IN_SHELL} --on {HOST} line-through-origin")
+    shell.wait_for("next: ▶ Predict")
+    shell.press("s")
+    shell.wait_for("epoch 1 of")
+    (tmp_path / "asks").touch()
+    os.kill(int((tmp_path / "processes").read_text().split()[-1]), signal.SIGKILL)
+    shell.wait_for("C reconnect")
+    shell.press("C")
+    shell.wait_for("Password:")
+    suspend(shell)
+    type_line(shell, "clear; fg")
+    shell.wait_gone("Password:")
+    shell.press(*"secret", "enter")
+    shell.wait_for("back at epoch 1")
+    shell.press("s")
+    shell.wait_for("epoch 2 of")
 
 
 def test_a_tutor_put_into_the_background_waits_there_for_the_terminal(shell: Terminal) -> None:
