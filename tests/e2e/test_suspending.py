@@ -100,6 +100,35 @@ def test_the_shell_has_its_terminal_back_and_fg_brings_the_lesson_back(shell: Te
     end_the_suspended(shell, "kill %1")
 
 
+@pytest.mark.parametrize(
+    ("command", "ready", "typed", "end"),
+    [
+        ("--plain line-through-origin", "help for the rest", "jump 9000000", "The run stands at"),
+        ("run line-through-origin --epochs 9000000 --every 1000", "epoch  1000", "", "shell$"),
+    ],
+    ids=["plain", "run"],
+)
+def test_a_command_that_ctrl_z_stops_computes_nothing_until_fg(
+    shell: Terminal, command: str, ready: str, typed: str, end: str
+) -> None:
+    type_line(shell, f"{IN_SHELL} {command}")
+    shell.wait_until(lambda: ready.encode() in shell.raw)
+    wait_until_it_computes(shell, typed)
+    suspend(shell)
+    busy = processor_time(shell)
+    time.sleep(1.0)
+    assert processor_time(shell) - busy < 0.3
+    wait_until_it_computes(shell, "clear; fg")
+    shell.press("ctrl+c")
+    shell.wait_for(end)
+
+
+def wait_until_it_computes(shell: Terminal, typed: str) -> None:
+    busy = processor_time(shell)
+    type_line(shell, typed)
+    shell.wait_until(lambda: processor_time(shell) > busy + 0.5)
+
+
 def tutor_below(shell: int) -> int:
     """The one process that the shell itself has started."""
     (child,) = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
@@ -116,11 +145,12 @@ def engine_of(terminal: Terminal) -> list[int]:
 
 
 def processor_time(terminal: Terminal) -> float:
-    """Seconds that the engine of the suspended tutor has used so far."""
+    """Seconds that the engine of the shell's tutor has used so far."""
     ticks = 0
-    for number in engine_of(terminal):
-        fields = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks += int(fields[11]) + int(fields[12])
+    for number in supervisor.descendants(tutor_below(terminal.process.pid)):
+        with suppress(OSError):  # it has just ended
+            fields = Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -7,14 +7,17 @@ line waits, and a child that has ended is started again for the next command.
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from tutor.engine.job_control import on_ctrl_z, stop_together
 from tutor.engine.process import COMMAND, LessonProcess, Process, lost_error
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
@@ -119,13 +122,14 @@ class CommandClient:
         """The answer to the command. Raises LessonAborted or EngineError."""
         child = self._start()
         child.ask(command)
-        while event := child.next(seconds):
-            if isinstance(event, Spent):  # the lesson before has left a process unfit for others
-                self._end()
-                return self._answer(command, on_event, seconds)
-            if event.answers:
-                return event
-            on_event(event)
+        with on_ctrl_z(child.stop_with_us):
+            while (event := child.next(seconds)) and not isinstance(event, Spent):
+                if event.answers:
+                    return event
+                on_event(event)
+        if event is not None:  # the lesson before has left a process unfit for others
+            self._end()
+            return self._answer(command, on_event, seconds)
         if not child.is_gone:
             self._interrupt(command, lambda _: None)
             self._abort(Remark("too_long", {"seconds": seconds}))
@@ -176,6 +180,8 @@ class _Child:
         self.is_gone = False
         """Whether its last event has been read."""
         self._is_loaded = self._is_ended = False
+        self._halted = 0.0
+        """Seconds for which it has been stopped, with this process."""
         self._events: queue.Queue[Event | None] = queue.Queue(MOST_WAITING)
         self.process.send(FramePainted())  # there is no screen that would come first
         threading.Thread(target=self._read_on, name="lesson child", daemon=True).start()
@@ -206,9 +212,9 @@ class _Child:
 
     def next(self, seconds: float | None) -> Event | None:
         """The next event; None if the child is gone, or sends nothing for so many seconds."""
-        until = None if seconds is None else time.monotonic() + seconds
+        until = None if seconds is None else time.monotonic() - self._halted + seconds
         while not self.is_gone:
-            left = POLL if until is None else min(POLL, until - time.monotonic())
+            left = POLL if until is None else min(POLL, until + self._halted - time.monotonic())
             if left <= 0:
                 return None
             try:
@@ -221,6 +227,15 @@ class _Child:
                 self.part = event.part
             return event
         return None
+
+    def stop_with_us(self) -> None:
+        """Stop this process, and it, until `fg`."""
+        since = time.monotonic()
+        stop_together(
+            partial(self.process.signal_all, signal.SIGSTOP),
+            partial(self.process.signal_all, signal.SIGCONT),
+        )
+        self._halted += time.monotonic() - since
 
     def interrupt(self, lesson: Lesson, mode: str, on_event: OnEvent) -> None:
         """Have it stop in a `part` of the lesson; hands on what it sends meanwhile."""

@@ -164,6 +164,13 @@ SURE_AFTER = 1.0
 """Seconds after which the speed is known well enough to tell the rest by it."""
 
 
+GAP = 10.0
+"""Seconds between two measurements after which the way is measured anew.
+
+An epoch may last that long, or else the process stood still (Ctrl+Z, a machine put to sleep).
+"""
+
+
 class RunProgress:
     """The progress of a run to a target: its speed, and the seconds to the end."""
 
@@ -176,15 +183,21 @@ class RunProgress:
         """`target`: in epochs, as `RunState.epochs_done` counts them."""
         self.target, self._clock = target, clock
         self._start: tuple[float, float] | None = None
+        self._last = 0.0, 0.0
+        self._was_gap = False
 
     def advance(self, done: float) -> None:
         """Measure, now that so many epochs have been done.
 
-        The way begins at the first call, or where the run has gone back to since.
+        The way begins at the first call, where the run has gone back to since, or at a gap.
         """
         now = self._clock()
         if self._start is None or done < self._start[1]:
-            self._start = now, done
+            self._start = self._last = now, done
+        is_gap = now - self._last[0] > GAP
+        if is_gap or self._was_gap:
+            self._start = self._last
+        self._was_gap, self._last = is_gap, (now, done)
         passed, way = now - self._start[0], done - self._start[1]
         self.rate = way / passed if passed else 0.0
         is_sure = passed >= SURE_AFTER and way > 0

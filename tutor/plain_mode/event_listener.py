@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal, TypeAlias
 
+from tutor.engine.job_control import on_ctrl_z, stop_together
 from tutor.errors import EngineError
 from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter
@@ -43,6 +45,9 @@ GIVE_UP = 60.0
 """Seconds without an event after which a command is stopped if nobody can press Ctrl+C."""
 
 
+_Signal: TypeAlias = Literal["ctrl+c", "ctrl+z"]
+
+
 class EventListener:
     """Passes the engine's events to the session until all commands are answered."""
 
@@ -61,7 +66,7 @@ class EventListener:
         self._writer = writer
         self._is_attended = is_attended
         self._clock = clock
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | _Signal] = queue.SimpleQueue()
         self.is_coming_back = False
         """Whether the engine's process has ended, and a new one replays the run."""
         self._began = self._last_progress = clock()
@@ -78,7 +83,7 @@ class EventListener:
         """
         self._began = self._last_progress = self._clock()
         self._has_named_command = self._has_given_up = self._is_interrupted = False
-        with self._ctrl_c_stops():
+        with self._ctrl_c_stops(), on_ctrl_z(lambda: self._events.put("ctrl+z")):
             while (
                 self._session.is_waiting
                 or self.is_coming_back
@@ -97,19 +102,25 @@ class EventListener:
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread gets signals
             return
-        before = signal.signal(signal.SIGINT, lambda *_: self._events.put(None))
+        before = signal.signal(signal.SIGINT, lambda *_: self._events.put("ctrl+c"))
         try:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def _hear(self, event: Event | None) -> None:
-        """Handle an event; None is Ctrl+C."""
-        if event is None:
-            self._is_interrupted = True
-            if self._session.is_waiting:
-                self._writer.say("Stopping.")
-                self._session.stop()
+    def _handle_signal(self, key: _Signal) -> None:
+        if key == "ctrl+z":
+            stop_together(self._engine.suspend, self._engine.resume)
+            return
+        self._is_interrupted = True
+        if self._session.is_waiting:
+            self._writer.say("Stopping.")
+            self._session.stop()
+
+    def _hear(self, event: Event | _Signal) -> None:
+        """Handle an event, or the signal of a key."""
+        if isinstance(event, str):
+            self._handle_signal(event)
             return
         is_owed = self._session.receive(event)
         if isinstance(event, ProcessEnded):
