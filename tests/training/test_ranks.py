@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 from tests.training.conftest import keep_every_epoch, step_through
 from tests.training.ranked import (
+    RANKED_FRONT,
     SHARDED,
     SMALL_STEPS,
     THREE,
@@ -38,6 +39,7 @@ from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
 from tutor.training.rank_group import RANKS
+from tutor.training.rank_process import HALT
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 from tutor.training.series import readings
@@ -284,6 +286,16 @@ def test_a_rank_that_waits_for_another_in_vain_is_told(one: int, other: int) -> 
     assert f"rank {other}" in raised.value.message
     assert raised.value.phase == "Synchronize"
     assert is_same(run.frame(), here)
+
+
+def test_ranks_may_stand_still_longer_than_they_may_take_to_join() -> None:
+    """As long as the learner has them suspended: to gloo, that is a rank that does not answer."""
+    gloo = 'dist.group.WORLD._get_backend(torch.device("cpu"))'
+    setup = f"{SHARDED['Setup']}\nseconds = {gloo}.options._timeout.total_seconds()"
+    front = RANKED_FRONT.replace("epochs: 10", "epochs: 10\nwatch: {seconds: seconds}")
+    frame = ranked_run(front, Setup=setup).step_phase()
+    seconds = [rank.watched["seconds"].data for rank in (frame, *frame.ranks)]
+    assert seconds == [(HALT.total_seconds(),)] * 2
 
 
 def test_an_error_that_all_ranks_raise_is_that_of_the_code() -> None:

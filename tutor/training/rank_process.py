@@ -35,7 +35,16 @@ UNCLEAN = ("process", 0)
 """Stands among what is released for all that lessons have done to the process."""
 
 COLLECTIVE_SECONDS = 60.0
-"""Seconds that one collective operation may wait, where the watch can't see that it does."""
+"""Seconds in which the ranks have to join, and an operation of NCCL has to end.
+
+The watch can't see that one of NCCL waits: the GPU does.
+"""
+HALT = timedelta(days=1)
+"""The time that the ranks may stand still within an operation of gloo (Ctrl+Z, a machine asleep).
+
+To gloo, that is time in which another rank does not answer. What waits in vain is ended by the
+watch, which doesn't count it.
+"""
 _GONE = 10.0
 """Seconds in which a process that has closed its connection ends."""
 _CPU_SECONDS = 0.002
@@ -101,6 +110,12 @@ class Whereabouts:
         )
 
 
+def let_stand_still(group: dist.ProcessGroup | None) -> None:
+    """Let all the processes of a group that uses gloo on the CPU halt for a time."""
+    assert group is not None
+    group._get_backend(torch.device("cpu"))._set_default_timeout(HALT)
+
+
 @dataclass(frozen=True, slots=True)
 class Joining:
     """The rank, size and port with which a follower joins the group."""
@@ -120,6 +135,7 @@ class Joining:
             dist.init_process_group(
                 self.backend, store=store, rank=self.rank, world_size=self.size, timeout=patience
             )
+            let_stand_still(dist.group.WORLD)
         finally:
             del os.environ["GLOO_SOCKET_IFNAME"]
             if before is not None:
