@@ -130,16 +130,17 @@ def wait_until_it_computes(shell: Terminal, typed: str) -> None:
 
 
 def tutor_below(shell: int) -> int:
-    """The one process that the shell itself has started."""
-    (child,) = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
-    return int(child)
+    """The first process of those that the shell itself has started: `clear` may be another."""
+    return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
 
 def engine_of(terminal: Terminal) -> list[int]:
     """The numbers of all processes below the tutor that is suspended."""
+    written = len(terminal.raw)
     type_line(terminal, "clear; echo pid $(jobs -p)")
-    terminal.wait_until(lambda: re.search(r"^pid \d+", terminal.text(), re.MULTILINE))
-    found = re.search(r"^pid (\d+)", terminal.text(), re.MULTILINE)
+    whole = re.compile(rb"pid (\d+)\r\n")
+    terminal.wait_until(lambda: whole.search(terminal.raw, written))
+    found = whole.search(terminal.raw, written)
     assert found is not None
     return list(supervisor.descendants(int(found[1])))
 
