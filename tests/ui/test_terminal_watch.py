@@ -11,26 +11,39 @@ import pytest
 from tests.waiting import PATIENCE
 
 APP = """
-import asyncio, os, signal, threading
+import asyncio, os, signal
+from contextlib import contextmanager
 from types import SimpleNamespace
 from tutor.ui import terminal_watch
 
-is_in_background = is_running = False
+is_in_background, is_running = False, True
 
 def say(what):
     # Not by print(), which a signal's handler can't call while it is called.
     return lambda *_: os.write(1, f"{what}\\n".encode())
 
-def watch(on_return=say("back")):
-    app = SimpleNamespace(exit=say("asked to end"), is_running=is_running)
+@contextmanager
+def left_and_returned_to():
+    yield
+    say("set up again")()
+
+def watch(stop=say("suspended"), on_return=say("back")):
+    app = SimpleNamespace(
+        exit=say("asked to end"), is_running=is_running, suspend=left_and_returned_to
+    )
     engine = SimpleNamespace(close=say("ended"), suspend=say("engine suspended"))
-    signal.signal(signal.SIGTSTP, say("suspended"))
+    journal = SimpleNamespace(flush=say("saved"))
+    signal.signal(signal.SIGTSTP, stop)
     signal.signal(signal.SIGCONT, on_return)
-    terminal_watch.TerminalWatch(app, engine)
+    terminal_watch.TerminalWatch(app, engine, journal)
 
 def send(*numbers):
     for number in numbers:
         os.kill(os.getpid(), number)
+
+async def all_is_done():
+    for _ in range(9):  # what is called soon may call more
+        await asyncio.sleep(0)
 
 terminal_watch.END_DELAY = 600.0
 terminal_watch._is_in_background = lambda: is_in_background and bool(say("in the background")())
@@ -38,7 +51,7 @@ terminal_watch._is_in_background = lambda: is_in_background and bool(say("in the
 """An app and an engine, and the handlers of signals that Textual has, which only tell it."""
 
 SUSPENDED_IN_THE_BACKGROUND = """
-is_in_background = is_running = True
+is_in_background = True
 
 async def app():
     watch()
@@ -51,48 +64,79 @@ asyncio.run(app())
 """
 
 SUSPENDED_TWICE = """
-is_running = True
+def stop(*_):
+    say("suspended")()
+    send(signal.SIGTSTP, signal.SIGCONT)
 
 async def app():
-    watch()
+    watch(stop)
     send(signal.SIGTSTP, signal.SIGTSTP)
     say("loop")()
-    threading.Timer(0.5, send, [signal.SIGTSTP, signal.SIGCONT]).start()
-    await asyncio.sleep(1.0)
+    await all_is_done()
 
 asyncio.run(app())
 """
 
 SUSPENDED_WHILE_IT_RETURNS = """
-is_running = True
-is_first = True
+returns = 0
+
+def stop(*_):
+    say("suspended")()
+    send(signal.SIGCONT)
 
 def come_back(*_):
-    global is_first
+    global returns
+    returns += 1
     say("returning")()
-    if is_first:
-        is_first = False
+    if returns == 1:
         send(signal.SIGTSTP)
-        threading.Timer(0.5, send, [signal.SIGCONT]).start()
     say("back")()
 
 async def app():
-    watch(come_back)
+    watch(stop, come_back)
     send(signal.SIGTSTP)
-    threading.Timer(0.5, send, [signal.SIGCONT]).start()
-    await asyncio.sleep(1.0)
+    while returns < 2:
+        await asyncio.sleep(0)
+    await all_is_done()
 
 asyncio.run(app())
 """
 
 SUSPENDED_AT_THE_END = """
+is_running = False
+
 async def app():
     watch()
-    send(signal.SIGTSTP, signal.SIGCONT)
-    await asyncio.sleep(0.1)
+    send(signal.SIGTSTP)
+    await all_is_done()
     say("over")()
 
 asyncio.run(app())
+"""
+
+CONTINUED_BEFORE_IT_STOPS = """
+async def app():
+    watch()
+    send(signal.SIGTSTP, signal.SIGCONT)
+    await all_is_done()
+
+asyncio.run(app())
+"""
+
+PRESSED_AS_IT_IS_CONNECTED = """
+@contextmanager
+def pressed_on_both_sides():
+    send(signal.SIGINT)
+    yield
+    send(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+app = SimpleNamespace(is_headless=False, suspend=pressed_on_both_sides)
+session = SimpleNamespace(lost=True, host="far", reconnect=say("connected"))
+terminal_watch.reconnect(app, session)
+session.reconnect = lambda: send(signal.SIGINT)
+terminal_watch.reconnect(app, session)
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
 
 
@@ -111,23 +155,33 @@ def test_a_signal_to_end_that_comes_after_the_one_to_go_on_still_ends_the_app(
     command = [sys.executable, "-c", APP + SUSPENDED_IN_THE_BACKGROUND]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as app:
         assert app.stdout is not None
-        assert [app.stdout.readline() for _ in range(2)] == ["engine suspended\n", "suspended\n"]
+        said = [app.stdout.readline() for _ in range(3)]
+        assert said == ["saved\n", "engine suspended\n", "suspended\n"]
         app.send_signal(signal.SIGCONT)
         assert app.stdout.readline() == "in the background\n"
         app.send_signal(number)
-        said, _ = app.communicate(timeout=PATIENCE)
-    assert set(said.splitlines()) - {"in the background"} == {"ended"}
+        rest, _ = app.communicate(timeout=PATIENCE)
+    assert set(rest.splitlines()) - {"in the background"} == {"ended"}
     assert app.returncode == 128 + number
 
 
 def test_two_signals_to_suspend_suspend_once_and_never_inside_other_code() -> None:
-    assert run(SUSPENDED_TWICE) == ["loop", "engine suspended", "suspended", "back"]
+    assert run(SUSPENDED_TWICE) == ["loop", "saved", "engine suspended", "suspended", "back"]
 
 
 def test_a_signal_to_suspend_that_comes_during_the_return_waits_for_its_end() -> None:
-    once = ["engine suspended", "suspended", "returning", "back"]
+    once = ["saved", "engine suspended", "suspended", "returning", "back"]
     assert run(SUSPENDED_WHILE_IT_RETURNS) == once * 2
 
 
 def test_an_app_that_is_ending_does_not_return_to_the_screen() -> None:
-    assert run(SUSPENDED_AT_THE_END) == ["over"]
+    assert run(SUSPENDED_AT_THE_END) == ["saved", "over"]
+
+
+def test_an_app_that_is_to_go_on_before_it_has_stopped_does_not_stop() -> None:
+    assert run(CONTINUED_BEFORE_IT_STOPS) == ["saved", "set up again"]
+
+
+def test_ctrl_c_gives_up_a_connection_and_never_ends_the_app() -> None:
+    """Also where it comes just before or after that."""
+    assert [line for line in run(PRESSED_AS_IT_IS_CONNECTED) if "far" not in line] == ["connected"]

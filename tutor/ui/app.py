@@ -149,7 +149,7 @@ class TutorApp(ThemedApp):
     def on_mount(self) -> None:
         """Show the first screen and start the engine."""
         if not self.is_headless:
-            TerminalWatch(self, self._engine)
+            TerminalWatch(self, self._engine, self._journal)
         self.app_resume_signal.subscribe(self, self._come_back)
         self.set_interval(TROUBLE_SECONDS, self._tell_trouble)
         self.install_screen(self._menu_screen, "menu")
@@ -311,7 +311,6 @@ class TutorApp(ThemedApp):
         """Give the terminal back to the shell, until `fg`; in the editor Ctrl+Z is undo."""
         if hasattr(self.focused, "undo"):
             raise SkipAction
-        self._journal.flush()  # or the file could stay locked for another tutor
         super().action_suspend_process()
 
     def _come_back(self, _: object) -> None:

@@ -15,16 +15,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from textual.app import App
 
 from tutor.plain import one_line
 
 if TYPE_CHECKING:
+    from tutor.session.journal import Journal
     from tutor.session.pending import Engine
     from tutor.session.session import Session
 
@@ -56,10 +57,11 @@ class TerminalWatch:
     part, as that loop can stand still.
     """
 
-    def __init__(self, app: App[Any], engine: Engine) -> None:
+    def __init__(self, app: App[Any], engine: Engine, journal: Journal) -> None:
         """Watch from now on: in the event loop of the app, whose thread has to be the main one."""
         self._app = app
         self._engine = engine
+        self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._read_end, self._write_end = os.pipe()
@@ -88,15 +90,18 @@ class TerminalWatch:
 
     def _on_going_on(self, *_: object) -> None:
         self._has_gone_on = True
-        if not self._is_suspended and not self._loop.is_closed():
-            self._call(self._go_on_after_force)
+        if self._is_suspended or self._loop.is_closed():
+            return
+        self._is_stopping = False  # as the kernel does with a stop that has not been made yet
+        self._call(self._go_on_after_force)
 
     def _call(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon_threadsafe(callback, context=self._context)
 
     def _stop_app(self) -> None:
         """Leave the screen and stop, as Textual does; then return, once in the foreground."""
-        if not self._app.is_running:  # it has left the screen, and ends
+        self._journal.flush()  # or the file could stay locked for another tutor
+        if not self._is_stopping or not self._app.is_running:  # it has left the screen, and ends
             return
         self._is_suspended, self._has_gone_on = True, False
         self._engine.suspend()
@@ -126,9 +131,8 @@ class TerminalWatch:
         while not self._has_gone_on:  # it is about to stop
             time.sleep(_STEP)
         for _ in range(round(END_DELAY / _STEP)):
-            if self._is_suspended and self._end_number:  # the progress is saved
-                self._engine.close()
-                os._exit(128 + self._end_number)
+            if self._end_number and (self._is_suspended or _is_in_background()):
+                self._end_in_background()
             if not _is_in_background():
                 return True
             time.sleep(_STEP)  # for a signal to end, whose handler then runs here
@@ -141,6 +145,16 @@ class TerminalWatch:
         with suppress(BlockingIOError):  # enough signals are waiting in the pipe
             os.write(self._write_end, b"!")
 
+    def _end_in_background(self) -> NoReturn:
+        """End without a look at the terminal, which is the shell's; the progress is saved.
+
+        After a stop by force the screen is still there. To restore the terminal from here would
+        stop the app once more: the engine's supervisor does it, as after any sudden end.
+        """
+        if self._is_suspended:
+            self._engine.close()
+        os._exit(128 + self._end_number)
+
     def _watch(self) -> None:
         watched = select.poll()
         watched.register(self._read_end, select.POLLIN)
@@ -149,9 +163,7 @@ class TerminalWatch:
         while not self._is_over(watched):
             pass
         if not self._is_suspended and _is_in_background():
-            # Stopped by force: to restore the terminal from here would stop it once more.
-            # The engine's supervisor leaves the screen, as after any sudden end.
-            os._exit(128 + self._end_number)
+            self._end_in_background()
         with suppress(RuntimeError):  # the loop is closed: it is ending already
             self._loop.call_soon_threadsafe(self._app.exit)
         time.sleep(GRACE)
@@ -197,7 +209,7 @@ def reconnect(app: App[Any], session: Session) -> None:
     # Ctrl+C would end the app, for which asyncio has a handler, and Ctrl+Z wait for the event
     # loop, which stands still until the end of this.
     handlers: dict[signal.Signals, Handler] = {
-        signal.SIGINT: signal.default_int_handler,
+        signal.SIGINT: lambda *_: None,
         signal.SIGTSTP: signal.SIG_DFL,
         signal.SIGCONT: signal.SIG_DFL,
     }
@@ -206,9 +218,21 @@ def reconnect(app: App[Any], session: Session) -> None:
         with app.suspend() if has_terminal else nullcontext():
             if has_terminal:
                 print(f"Connecting to {one_line(session.host)} … (Ctrl+C gives up)")
-            session.reconnect()
+            with _interruptible():
+                session.reconnect()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         if has_terminal:
             _continue_in_background()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A span that Ctrl+C ends early; at its end, and after it, Ctrl+C does nothing."""
+    with suppress(KeyboardInterrupt):
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
