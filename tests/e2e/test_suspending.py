@@ -160,6 +160,14 @@ def begin_in_the_menu(shell: Terminal) -> None:
     shell.wait_for("enter opens a lesson")
 
 
+def begin_program(shell: Terminal, program: str, folder: Path) -> None:
+    """Begin a program that is the tutor in its menu, with something changed."""
+    path = folder / "program.py"
+    path.write_text(program)
+    type_line(shell, shlex.join([sys.executable, str(path)]))
+    shell.wait_for("enter opens a lesson")
+
+
 SUSPENDED_INSIDE_A_QUEUE = """
 import os, queue, signal, sys, threading
 from tutor.cli import main
@@ -186,10 +194,7 @@ def test_a_signal_to_suspend_may_come_while_the_screen_is_written(
     shell: Terminal, tmp_path: Path
 ) -> None:
     flag = tmp_path / "suspend"
-    program = tmp_path / "program.py"
-    program.write_text(SUSPENDED_INSIDE_A_QUEUE.format(flag=str(flag)))
-    type_line(shell, shlex.join([sys.executable, str(program)]))
-    shell.wait_for("enter opens a lesson")
+    begin_program(shell, SUSPENDED_INSIDE_A_QUEUE.format(flag=str(flag)), tmp_path)
     written = len(shell.raw)
     flag.touch()
     shell.press("down")
@@ -253,11 +258,23 @@ def test_a_tutor_halted_by_force_can_be_ended_and_leaves_the_screen(
     assert shell.raw.rfind(b"\x1b[?1049l") >= written
 
 
+PATIENT_IN_THE_BACKGROUND = """
+import sys
+from tutor.cli import main
+from tutor.ui import terminal_watch
+
+terminal_watch.END_DELAY = 600.0
+sys.argv = ["tutor"]
+sys.exit(main())
+"""
+"""The tutor, which waits there for a signal to end however late that comes."""
+
+
 def test_what_is_typed_for_the_shell_does_not_keep_a_halted_tutor_from_its_end(
-    shell: Terminal,
+    shell: Terminal, tmp_path: Path
 ) -> None:
     """A thread that reads keys must not read in the background, which would stop the process."""
-    begin_in_the_menu(shell)
+    begin_program(shell, PATIENT_IN_THE_BACKGROUND, tmp_path)
     written = len(shell.raw)
     pid = tutor_below(shell.process.pid)
     os.kill(pid, signal.SIGSTOP)
