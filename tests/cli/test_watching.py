@@ -135,7 +135,7 @@ def test_what_is_saved_while_it_is_watched_is_trusted(
 ) -> None:
     mine = home / "mine.md"
     mine.write_text(lesson_text())
-    do(lambda: mine.write_text(lesson_text(Predict="y_pred = x * w")))
+    do(lambda: mine.write_text(lesson_text(Predict="y_pred = (x * w)")))
     refused = tutor("check", "--watch", str(mine))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "runs whenever you save it: give --trust" in refused.stderr
@@ -152,7 +152,7 @@ def test_a_translation_is_watched_too_also_one_that_is_new(
     chinese.parent.mkdir()
     do(
         lambda: chinese.write_text(lesson_text(FRONT.replace("A test", "测试"))),
-        lambda: mine.write_text(lesson_text(Predict="y_pred = x * w")),
+        lambda: mine.write_text(lesson_text(Predict="y_pred = (x * w)")),
     )
     done = tutor("check", "--watch", "--trust", str(mine))
     assert [line.split("  (")[0] for line in done.stdout.splitlines() if line[:2] == "ok"] == [

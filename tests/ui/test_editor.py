@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.app import App, ComposeResult
 
+from tests.waiting import PATIENCE
 from tutor.protocol.commands import OpenLesson
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.session.journal import Draft, Journal
@@ -136,6 +137,7 @@ async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
 async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_editor(
     learner: Learner, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(editor, "GRACE", PATIENCE)
     await learner.press("ctrl+s")
     engine.target = None
     engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
