@@ -13,7 +13,6 @@ import re
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.curriculum import FAR_OFF, number_of, questions_of
@@ -27,11 +26,10 @@ from tutor.wording.feedback import element
 _TITLE = re.compile(r"Exercise (\d+) of (\d+)")
 _DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)
 _SOLUTION = re.compile(r"Solution: (.*?)\n\s*(?:\n|▶|Your answer)", re.DOTALL)
+_PLAIN_WORDS = re.compile(r"(?:[\w,.:;]+ ){1,6}")
+"""Words without markup, which all find room in the first line of a reply."""
 MOST_SEEDS = 50
 """A seed can't be typed: the learner draws one after the other."""
-
-LONGEST_CHANGE = 5.0
-"""Seconds after which the screen is taken to show the same reply as before."""
 
 MOST_ANSWERS = 60
 """More has no exercise: whoever needs so many is stuck."""
@@ -101,11 +99,13 @@ class Learner:
 
     def _pick_choices(self, exercise: Exercise) -> None:
         for choice in "123456789":
+            reply = _beginning_of_reply(exercise, int(choice))
             for _ in range(questions_of(exercise)):
                 self._press(choice)
                 self._wait(lambda choice=choice: f"▶ {choice}  " in self._text)
-                self._press_and_look("enter")
-                self._wait(lambda: self._is_done or "✗ Not" in self._text)
+                self._press("enter")  # the reply to another choice may still be there
+                wrong = f"✗ Not yet. {reply}" if reply else "✗ Not"
+                self._wait(lambda wrong=wrong: self._is_done or wrong in self._text)
                 if self._is_done:
                     return
                 if "✗ Not right" in self._text:  # asked again, with other numbers
@@ -176,16 +176,16 @@ class Learner:
         self._terminal.press(*keys)
         self._terminal.settle(0.15)
 
-    def _press_and_look(self, key: str) -> None:
-        """Press a key and wait for a change, as long as one takes: there may be none."""
-        before = self._text
-        self._press(key)
-        with suppress(AssertionError):
-            self._terminal.wait_until(lambda: self._text != before, LONGEST_CHANGE)
-
     def _wait(self, true: object) -> None:
         assert callable(true)
         self._terminal.wait_until(true)
+
+
+def _beginning_of_reply(exercise: Exercise, choice: int) -> str:
+    """The first words of what is said to a wrong choice; empty if that is not in the lesson."""
+    replies = exercise.choices if isinstance(exercise, Choose) else ()
+    words = _PLAIN_WORDS.match(replies[choice - 1].reply) if choice <= len(replies) else None
+    return words[0].rstrip() if words else ""
 
 
 def play(lesson: Lesson, home: Path) -> list[str]:

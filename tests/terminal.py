@@ -122,6 +122,8 @@ class Terminal:
         data = self._held + data
         begin = data.rfind(_BEGIN)
         whole = len(data) if data.find(_END, max(begin, 0)) >= 0 or begin < 0 else begin
+        if whole == len(data):  # the beginning may be cut in two itself
+            whole -= next((n for n in range(len(_BEGIN), 0, -1) if data.endswith(_BEGIN[:n])), 0)
         self._held = data[whole:]
         self._stream.feed(data[:whole])
         self._lines = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.curriculum_terminal import play
 from tests.shipped import lesson
 from tests.terminal import Terminal
+from tests.waiting import PATIENCE
 from tests.without_torch import COMMAND
 from tutor.lesson.exercise import KINDS, kind_of
 
@@ -24,11 +25,24 @@ SELECT_ALL = "\x1b[18~"
 PASTE = "def f(x):\n    if x:\n        y = [\n            1,\n        ]\n    return x\nz = 1\n"
 
 
+ALL_KEYS_ARE_FAST = f"""
+import runpy, sys
+from tutor.ui.screens import editor
+
+editor.FAST = {PATIENCE}
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a tutor for which a paste is one, however slowly a busy machine takes it in."""
+
+
 def test_pasted_code_keeps_its_own_indentation() -> None:
     """Also where the terminal does not say that it is a paste (no bracketed paste)."""
     exercises = lesson("forgotten-zero").exercises
     number = next(n for n, e in enumerate(exercises) if kind_of(e) == "repair")
-    with Terminal([*COMMAND, "forgotten-zero"], rows=45) as terminal:
+    python, script = COMMAND
+    command = [python, "-c", ALL_KEYS_ARE_FAST, script, "forgotten-zero"]
+    with Terminal(command, rows=45) as terminal:
         terminal.wait_for("next: ▶")
         terminal.press("A")
         terminal.wait_for("Exercises of this lesson")
