@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -62,6 +63,19 @@ def test_ctrl_c_stops_what_runs_and_no_more(monkeypatch: pytest.MonkeyPatch):
     assert "Stopping." in text
     assert engine.stopped == 1
     assert "The run stands" in text
+
+
+def test_ctrl_c_just_after_a_command_does_not_stop_the_next(monkeypatch: pytest.MonkeyPatch):
+    @contextmanager
+    def pressed_at_the_end(do: object) -> Iterator[None]:
+        yield
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(event_listener, "on_ctrl_z", pressed_at_the_end)
+    engine = FakeEngine()
+    text = said("next", "next", engine=engine)
+    assert engine.stopped == 0
+    assert "Loss has run" in text
 
 
 class Long(FakeEngine):

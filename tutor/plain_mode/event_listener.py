@@ -93,8 +93,12 @@ class EventListener:
                     self._hear(self._events.get(timeout=TICK))
                 except queue.Empty:
                     self._on_silence()
-            while not self._events.empty():
-                self._hear(self._events.get())
+            self._hear_waiting()
+        self._hear_waiting()  # Ctrl+C since then is not meant for the next command
+
+    def _hear_waiting(self) -> None:
+        while not self._events.empty():
+            self._hear(self._events.get())
 
     @contextmanager
     def _ctrl_c_stops(self) -> Iterator[None]:
