@@ -83,7 +83,6 @@ class Sshd:
 @contextmanager
 def running_sshd(folder: Path) -> Iterator[Sshd]:
     """An sshd of its own: host key, configuration, keys that may come in, and port."""
-    assert SSHD is not None
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it then
     for name in ("host", "key"):
@@ -92,6 +91,28 @@ def running_sshd(folder: Path) -> Iterator[Sshd]:
     (folder / "authorized").write_bytes((folder / "key.pub").read_bytes())
     host_key = (folder / "host.pub").read_text()
     (folder / "known").write_text(f"far-machine {host_key}")
+    there = next(filter(_listens, (_start_sshd(folder) for _ in range(9))))
+    try:
+        try_out = shlex.split(there.ssh(there.port, "-o", "LogLevel=ERROR", HOST, "true"))
+        tried = subprocess.run(try_out, capture_output=True, text=True, check=False)
+        if tried.returncode and os.getuid() != 0:  # a system may forbid that to all but root
+            pytest.skip(f"sshd lets nobody in: {tried.stderr.strip()}")
+        assert not tried.returncode, tried.stderr + (folder / "log").read_text()
+        yield there
+    finally:
+        there.process.terminate()
+        there.process.wait()
+
+
+def _listens(there: Sshd) -> bool:
+    """Whether it does at last; another program may have taken its port first."""
+    log = there.folder / "log"
+    wait_until(lambda: b"listening" in log.read_bytes() or there.process.poll() is not None, "sshd")
+    return there.process.poll() is None
+
+
+def _start_sshd(folder: Path) -> Sshd:
+    """Start one on a port that was free a moment ago."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -108,21 +129,10 @@ def running_sshd(folder: Path) -> Iterator[Sshd]:
         f"PermitRootLogin prohibit-password\nPasswordAuthentication no\n"
         + (f"SetEnv {settings}\n" if settings else "")
     )
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen((SSHD, "-D", "-e", "-f", str(folder / "config")), stderr=log)
-    try:
-        wait_until(lambda: b"listening" in (folder / "log").read_bytes(), "sshd")
-        there = Sshd(folder, port, process)
-        try_out = shlex.split(there.ssh(port, "-o", "LogLevel=ERROR", HOST, "true"))
-        tried = subprocess.run(try_out, capture_output=True, text=True, check=False)
-        if tried.returncode and os.getuid() != 0:  # a system may forbid that to all but root
-            pytest.skip(f"sshd lets nobody in: {tried.stderr.strip()}")
-        assert not tried.returncode, tried.stderr + (folder / "log").read_text()
-        yield there
-    finally:
-        process.terminate()
-        process.wait()
-        log.close()
+    assert SSHD is not None
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen((SSHD, "-D", "-e", "-f", str(folder / "config")), stderr=log)
+    return Sshd(folder, port, process)
 
 
 class Line:
