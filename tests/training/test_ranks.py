@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -26,20 +28,20 @@ from tests.training.ranked import (
     ranked_lesson,
     ranked_run,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tutor.engine.lesson_commands import figures_writer
-from tutor.errors import RunError
+from tutor.errors import Refused, RunError
 from tutor.export.code import ExportSettings
 from tutor.export.formats import notebook, script
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
 from tutor.protocol.frame import Element, Frame, is_same
-from tutor.training import rank_process
+from tutor.training import rank_group, rank_process
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
 from tutor.training.rank_group import RANKS
-from tutor.training.rank_process import HALT
+from tutor.training.rank_process import HALT, FollowerProcess, RankFailure
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 from tutor.training.series import readings
@@ -329,6 +331,48 @@ def test_a_rank_that_is_killed_between_two_steps_is_named_at_the_next() -> None:
     assert is_same(other.step_epoch(), ranked_run().run_to(2)), "it goes on with the new ranks"
 
 
+def test_a_rank_that_can_not_say_where_it_is_may_be_computing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was seen to wait for rank 0, and then gives Python's lock to no other thread."""
+    monkeypatch.setattr(rank_group, "APART_SECONDS", 1.5)
+    late = f"import ctypes, time\nif rank == 0:\n    time.sleep(1)\n{SHARDED['Synchronize']}"
+    run = ranked_run(Synchronize=f"{late}\nif rank == 1:\n    ctypes.PyDLL(None).sleep(3)")
+    run.seek(1, 3)
+    assert run.step_phase().phase == "Synchronize"
+
+
+def test_a_rank_is_asked_where_it_is_beside_a_long_request_and_not_within_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = ranked_run()
+    (pid,) = followers()
+    asked = threading.Event()
+    ask_where = FollowerProcess.ask_where
+
+    def asking(follower: FollowerProcess, filename: str) -> None:
+        ask_where(follower, filename)
+        asked.set()
+
+    monkeypatch.setattr(FollowerProcess, "ask_where", asking)
+    os.kill(pid, signal.SIGSTOP)  # the pipe to it is full soon
+    resume = threading.Thread(target=lambda: (asked.wait(), os.kill(pid, signal.SIGCONT)))
+    resume.start()
+    run.loop._held.group.released.append(("x" * 2**22, 0))
+    run.step_phase()
+    resume.join()
+    assert followers() == {pid}
+
+
+def test_a_request_that_has_ended_does_not_fail_any_more() -> None:
+    run = ranked_run()
+    run.step_phase()
+    group, before = run.loop._held.group, followers()
+    group._fail(group._count, RankFailure(0, "stopped when it had ended"))
+    run.step_phase()
+    assert followers() == before
+
+
 def test_an_error_of_setup_is_raised_on_the_rank_that_it_comes_from() -> None:
     with pytest.raises(LessonRaised) as raised:
         ranked_run(Setup="if rank == 1:\n    raise KeyError('shard')\n" + SHARDED["Setup"])
@@ -371,9 +415,9 @@ def test_synchronize_is_no_phase_of_a_lesson_on_one_rank() -> None:
 
 def make_group(ranks: int) -> None:
     """A default process group of which this process is the first rank; no other one comes."""
-    dist.init_process_group(
-        "gloo", store=dist.HashStore(), rank=0, world_size=ranks, timeout=timedelta(seconds=0.01)
-    )
+    patience = timedelta(seconds=0.01 if ranks > 1 else PATIENCE)
+    store = dist.HashStore()
+    dist.init_process_group("gloo", store=store, rank=0, world_size=ranks, timeout=patience)
 
 
 def test_nothing_is_left_of_ended_ranks_and_each_of_the_next_sees_which_it_is() -> None:
@@ -399,3 +443,20 @@ def test_a_rank_that_can_not_be_started_is_a_refusal(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rank_process, "FOLLOWER", "tutor.engine.no_such_module")
     with pytest.raises(RunError, match="rank_not_started"):
         ranked_run()
+
+
+def test_a_rank_that_ends_before_all_have_met_is_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    RANKS.end()
+    (tmp_path / "deserter.py").write_text(
+        "import sys\nfrom multiprocessing.connection import Connection\n"
+        "pipe = Connection(int(sys.argv[1]))\npipe.send('ready')\npipe.recv_bytes()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(rank_process, "FOLLOWER", "deserter")
+    for module in (rank_process, rank_group):
+        monkeypatch.setattr(module, "COLLECTIVE_SECONDS", 1.0)
+    with pytest.raises(Refused, match="rank_not_started"):
+        ranked_run()
+    assert not dist.is_initialized()

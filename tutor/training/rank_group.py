@@ -86,6 +86,7 @@ class RankGroup:
         self.world: Any = None
         """The process group of all ranks, once it is there."""
         self.is_closed = False
+        """Whether nobody may ask it any more; an interrupt may have kept `close` from its end."""
         self.released: deque[tuple[str, int]] = deque()
         """Loops and snapshots that nobody needs any more, by kind and number."""
         self._asked: str | None = None
@@ -95,6 +96,10 @@ class RankGroup:
         self._is_done_here = False
         self._has_raised = False
         self._failure: RankFailure | None = None
+        self._deciding = threading.Lock()
+        """Held while a request fails; where it ends, too, so that it can't fail behind its end."""
+        self._has_met = False
+        """Whether there may be a process group."""
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._followers: list[FollowerProcess] = []
@@ -102,6 +107,11 @@ class RankGroup:
             self._followers += (FollowerProcess(rank) for rank in range(1, size))
             self._wait_until_ready()
             self._join()
+        except (RuntimeError, OSError) as error:  # one has ended, or the system starts no more
+            ended = (f.rank for f in self._followers if f.has_ended)
+            rank, why = next(ended, 1), _last_line(str(error))
+            self.close()
+            raise Refused("rank_not_started", rank=rank, reason=why) from error
         except BaseException:
             self.close()
             raise
@@ -114,12 +124,12 @@ class RankGroup:
             wait([f.pipe for f in waiting], 0.2)
             for follower in waiting:
                 if not follower.receive() or follower.has_ended or time.monotonic() > until:
-                    lines = follower.error_text().strip().splitlines()
-                    why = one_line(shortened(lines[-1], 200)) if lines else "it did not start"
+                    why = _last_line(follower.error_text()) or "it did not start"
                     raise Refused("rank_not_started", rank=follower.rank, reason=why)
 
     def _join(self) -> None:
         _leave_groups()
+        self._has_met = True
         with for_the_main_thread_alone(), socket.socket() as listening:
             # PyTorch's own socket would listen on all interfaces.
             listening.bind(("127.0.0.1", 0))
@@ -148,15 +158,16 @@ class RankGroup:
             )
 
     def close(self) -> None:
-        """End the followers and leave the process group."""
-        if self.is_closed:
-            return
+        """End the followers and leave the process group, or what is left of that to be done."""
         self.is_closed = True
         for follower in self._followers:
             follower.close()
-        if self.world is not None:
+        if self._has_met:
             _leave_groups()
-        os.close(self._wake)
+            self._has_met = False
+        wake, self._wake = self._wake, -1
+        if wake >= 0:
+            os.close(wake)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -190,26 +201,31 @@ class RankGroup:
         """
         released = [self.released.popleft() for _ in range(len(self.released))]
         message = to_bytes((request, arguments, released, program.filename))
-        self._is_done_here, self._has_raised, self._failure = False, False, None
-        self._count += 1
-        self._asked = program.filename
         is_main = threading.current_thread() is threading.main_thread()
-        before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False) if is_main else -1
-        is_whole = False
+        before, is_whole = -1, False
         try:
+            self._is_done_here, self._has_raised, self._failure = False, False, None
             for follower in self._followers:
                 follower.answer = follower.here = follower.before = None
+            self._count += 1
+            self._asked = program.filename
+            if is_main:
+                before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+            for follower in self._followers:
                 follower.send(message)
             found = self._all_done(program, phase, run)
-            is_whole = self._failure is None
+            is_whole = True
         except (LessonRaised, Refused):
-            is_whole = self._failure is None and all(f.answer for f in self._followers)
+            is_whole = all(f.answer for f in self._followers)
             raise
         finally:
-            self._asked = None
+            # Without a call in between, which another interrupt could end.
+            self._asked, self.is_closed = None, not is_whole
             if is_main:
                 signal.set_wakeup_fd(before)
-            if not is_whole:
+            with self._deciding:
+                self.is_closed |= self._failure is not None
+            if self.is_closed:
                 self.close()
         return found
 
@@ -230,18 +246,18 @@ class RankGroup:
                 break
             wait([f.pipe for f in waiting], _TICK)
             for follower in waiting:
-                self._receive(follower)
+                self._receive(follower, self._count)
         for follower in self._followers:
             if follower.answer is not None:
                 _show(follower.rank, follower.answer.output)
         self._raise_first(error, program, phase)
         return result, [f.answer.result for f in self._followers if f.answer is not None]
 
-    def _receive(self, follower: FollowerProcess) -> None:
-        """Take in what a follower has sent, and note if it has ended."""
+    def _receive(self, follower: FollowerProcess, number: int) -> None:
+        """Take in what a follower has sent, and note if it has ended, during that request."""
         has_ended = follower.has_ended  # asked before: what it has sent until then is read
         if (not follower.receive() or has_ended) and follower.answer is None:
-            self._fail(self._ended(follower))
+            self._fail(number, self._ended(follower))
 
     def _raise_first(self, mine: BaseException | None, program: Program, phase: str) -> None:
         """Raise the error that tells most: the lesson's own before that of a broken connection."""
@@ -275,51 +291,49 @@ class RankGroup:
                 numbers = os.read(self._woken, 4096)
                 if not numbers:
                     break
-                if signal.SIGINT in numbers and self._asked is not None:
-                    stopping = now
-                    self._signal(signal.SIGINT)
+                with self._deciding:  # of the request that runs now, and of no later one
+                    if signal.SIGINT in numbers and self._asked is not None:
+                        stopping = now
+                        self._signal(signal.SIGINT)
             filename = self._asked
             if filename is None or self._count != number:
                 number, waited, mine = self._count, 0.0, None
                 stopping = stopping if is_woken else 0.0
                 continue
             if stopping and now - stopping > STOP_SECONDS:
-                self._fail(RankFailure(0, "KeyboardInterrupt: it was stopped", stopped=True))
+                stopped = "KeyboardInterrupt: it was stopped"
+                self._fail(number, RankFailure(0, stopped, stopped=True))
                 continue
             past, mine = mine, Whereabouts.of(filename)
+            for follower in self._followers:
+                self._receive(follower, number)
+            waiting = [f for f in self._followers if f.answer is None]
+            if any(f.is_asked for f in waiting):
+                continue  # one holds Python's lock, say, or is stopped: it may be computing
             # Of a machine that slept, or is too busy for this thread, not all time counts.
-            is_stuck = self._is_stuck(filename, mine, past)
+            is_stuck = self._is_done_here or mine.is_waiting_since(past)
+            is_stuck &= all(f.here and f.here.is_waiting_since(f.before) for f in waiting)
             waited = waited + min(now - before, 2 * _TICK) if is_stuck else 0.0
-            self._give_up(waited)
+            self._give_up(number, mine, waited)
+            for follower in waiting:
+                follower.ask_where(filename)
         os.close(self._woken)
 
-    def _is_stuck(self, filename: str, mine: Whereabouts, before: Whereabouts | None) -> bool:
-        """Whether every rank that is not done waits in torch. Asks where they are."""
-        for follower in self._followers:
-            self._receive(follower)
-            if follower.answer is None and not follower.has_ended:
-                follower.send(to_bytes(("where", (), [], filename)))
-        waiting = [f for f in self._followers if f.answer is None]
-        here = self._is_done_here or mine.is_waiting_since(before)
-        return here and all(f.here and f.here.is_waiting_since(f.before) for f in waiting)
-
-    def _give_up(self, seconds: float) -> None:
+    def _give_up(self, number: int, mine: Whereabouts, seconds: float) -> None:
         """End a wait that can't come to its end."""
-        done = [0] * self._is_done_here
-        done += [f.rank for f in self._followers if f.answer is not None]
+        places = {f.rank: f.here for f in self._followers if f.answer is None and f.here}
+        if not self._is_done_here:
+            places[0] = mine
+        done = [rank for rank in range(self.size) if rank not in places]
         raised = self._has_raised or any(f.answer and f.answer.raised for f in self._followers)
         patience = TOGETHER_SECONDS
         if done:
             patience = RAISED_SECONDS if raised else APART_SECONDS
-        if len(done) < self.size and seconds > patience:
-            self._fail(self._apart(done))
+        if places and seconds > patience:
+            self._fail(number, self._apart(places, done))
 
-    def _apart(self, done: list[int]) -> RankFailure:
+    def _apart(self, places: dict[int, Whereabouts], done: list[int]) -> RankFailure:
         """The failure of ranks that wait for those that are done, or each for another."""
-        filename = self._asked or ""
-        places = {f.rank: f.here for f in self._followers if f.answer is None and f.here}
-        if not self._is_done_here:
-            places[0] = Whereabouts.of(filename)
         rank = min(places)
         here = places[rank]
         if done:
@@ -338,10 +352,15 @@ class RankGroup:
         line = follower.last_line(self._asked or "")
         return RankFailure(follower.rank, how, line)
 
-    def _fail(self, failure: RankFailure) -> None:
-        """Note why, and end all followers: what waits for them raises an error then."""
-        if self._failure is None:
-            self._failure = failure
+    def _fail(self, number: int, failure: RankFailure) -> None:
+        """Note why the request of that number fails, unless it has ended by now.
+
+        All followers are ended: what waits for them raises an error then.
+        """
+        with self._deciding:
+            if self._asked is None or self._count != number:
+                return
+            self._failure = self._failure or failure
         for follower in self._followers:
             follower.end()
 
@@ -362,6 +381,12 @@ def _is_connection(message: str) -> bool:
     return _CONNECTION.search(message) is not None
 
 
+def _last_line(text: str) -> str:
+    """The last line of an error's text; empty if there is none."""
+    lines = text.strip().splitlines()
+    return one_line(shortened(lines[-1], 200)) if lines else ""
+
+
 def _show(rank: int, output: str) -> None:
     """Print what a follower has printed, each line with its rank."""
     if output:
@@ -379,6 +404,7 @@ class ProcessRanks:
     def group_of(self, size: int) -> RankGroup:
         """The group with so many ranks; started if there is none."""
         if self._group is not None and self._group.is_closed:
+            self._group.close()  # where an interrupt has come in between
             self._group = None
         self.end(unless_size=size)
         if self._group is None:

@@ -186,7 +186,11 @@ class FollowerProcess:
         self.is_ready = False
         self.here: Whereabouts | None = None
         self.before: Whereabouts | None = None
-        self._lock = threading.Lock()
+        self.is_asked = False
+        """Whether it has been asked where it is, and has not said so yet."""
+        self._receiving = threading.Lock()
+        """Also held while the files are closed: the watch may be looking at them."""
+        self._sending = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self.pipe, theirs = Pipe()
         command = (sys.executable, "-P", "-m", FOLLOWER, str(theirs.fileno()))
@@ -206,16 +210,26 @@ class FollowerProcess:
 
     def send(self, message: bytes) -> None:
         """Send it a message."""
-        with suppress(OSError):  # it has ended, which the watch sees
+        with self._sending, suppress(OSError):  # it has ended, which the watch sees
             self.pipe.send_bytes(message)
+
+    def ask_where(self, filename: str) -> None:
+        """Ask it where it is, unless it is still being sent a request, which may take long."""
+        if self._sending.acquire(blocking=False):
+            try:
+                self.is_asked = True
+                with suppress(OSError):  # as above
+                    self.pipe.send_bytes(to_bytes(("where", (), [], filename)))
+            finally:
+                self._sending.release()
 
     def receive(self) -> bool:
         """Take in what it has sent; False if it can't send any more."""
-        with self._lock, suppress(OSError, EOFError):
+        with self._receiving, suppress(OSError, EOFError):
             while self.pipe.poll(0):
                 message = pickle.loads(self.pipe.recv_bytes())
                 if isinstance(message, Whereabouts):
-                    self.before, self.here = self.here, message
+                    self.before, self.here, self.is_asked = self.here, message, False
                 elif isinstance(message, Answer):
                     self.answer = message
                 else:
@@ -225,12 +239,12 @@ class FollowerProcess:
 
     def error_text(self) -> str:
         """The last of what it wrote to where errors go."""
-        try:
+        with self._receiving:
+            if self._errors.closed:  # with the group, by another thread
+                return ""
             file = self._errors.fileno()
-        except ValueError:  # the group was closed meanwhile, by another thread
-            return ""
-        size = os.fstat(file).st_size
-        return os.pread(file, 2**16, max(size - 2**16, 0)).decode(errors="replace")
+            size = os.fstat(file).st_size
+            return os.pread(file, 2**16, max(size - 2**16, 0)).decode(errors="replace")
 
     def last_line(self, filename: str) -> int | None:
         """The line of the lesson in the last stack that it wrote, as it does when it ends."""
@@ -259,5 +273,6 @@ class FollowerProcess:
         """Kill it, and wait until it is gone."""
         self.end()
         self.process.wait()
-        self.pipe.close()
-        self._errors.close()
+        with self._receiving, self._sending:
+            self.pipe.close()
+            self._errors.close()
