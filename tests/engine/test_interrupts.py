@@ -6,14 +6,19 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from typing import Any
 
 import pytest
 
 from tests.engine.conftest import server_here
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
+from tutor.engine.streams import Interrupts
 from tutor.protocol.commands import StepPhase
 from tutor.protocol.events import CommandRefused, OutputPrinted, event_from_line
 from tutor.protocol.frame import Remark
+from tutor.training import time_limit
 
 
 def test_one_that_came_before_its_command_stops_that_if_the_wish_still_waits() -> None:
@@ -46,3 +51,70 @@ def test_one_that_meets_a_full_pipe_leaves_no_half_line_in_it() -> None:
             server._write(printed)
     reader.join()
     assert [event_from_line(line) for line in lines] == [printed]
+
+
+@pytest.fixture
+def _noted() -> Iterator[None]:
+    """As between two commands: an interrupt is only noted."""
+    before = signal.signal(signal.SIGINT, Interrupts().note)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+CALLS = ("signal", "getsignal", "setitimer", "getitimer", "pthread_sigmask")
+
+
+def of_the_process() -> tuple[object, ...]:
+    """All that these spans change."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)]
+    timers = [signal.getitimer(timer)[0] > 0 for timer in (signal.ITIMER_REAL, signal.ITIMER_PROF)]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return *handlers, *timers, mask, time_limit._is_evaluating
+
+
+@pytest.mark.parametrize(
+    ("span", "is_before"),
+    [
+        pytest.param(lambda: Interrupts().raised(), False, id="raised"),
+        pytest.param(lambda: Interrupts().raised(), True, id="raised, before"),
+        pytest.param(lambda: time_limit.limited(PATIENCE), False, id="limited"),
+        pytest.param(lambda: time_limit.limited(PATIENCE), True, id="limited, before"),
+        pytest.param(
+            lambda: time_limit.blocked(signal.SIGINT), False, id="blocked"
+        ),
+    ],
+)
+@pytest.mark.usefixtures("_noted")
+def test_one_that_comes_as_a_span_begins_or_ends_leaves_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+    span: Callable[[], AbstractContextManager[None]],
+    is_before: bool,
+) -> None:
+    """Python raises it behind the effect of one of these calls, or before it has any."""
+    monkeypatch.setattr(time_limit, "_is_on", True)
+    found, left = of_the_process(), 0
+
+    def met(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: object) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0 and is_before:
+                raise KeyboardInterrupt
+            result = function(*arguments)
+            if left == 0:
+                raise KeyboardInterrupt
+            return result
+
+        return call
+
+    for at in range(1, 99):
+        left = at
+        with monkeypatch.context() as patch:
+            for name in CALLS:
+                patch.setattr(signal, name, met(getattr(signal, name)))
+            with suppress(KeyboardInterrupt), span():
+                pass
+        assert of_the_process() == found, at
+        if left > 0:
+            break
+    assert at > 2

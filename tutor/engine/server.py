@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ import torch
 from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, RunProgress, change_runs, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.streams import Capture, Inbox, uninterrupted
+from tutor.engine.streams import Capture, Inbox
 from tutor.errors import Refused, RunError
 from tutor.protocol.commands import (
     BackEpoch,
@@ -55,6 +56,7 @@ from tutor.protocol.messages import to_line
 from tutor.training import devices
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.runs import Runs
+from tutor.training.time_limit import blocked
 
 if TYPE_CHECKING:
     from tutor.training.rank_group import ProcessRanks
@@ -145,7 +147,7 @@ class Server:
 
     def _write(self, event: Event) -> None:
         line = to_line(msgspec.structs.replace(event, opening=self.opening))
-        with self.writing, uninterrupted():
+        with self.writing, blocked(signal.SIGINT):  # it would leave half a line in a full pipe
             self.out.write(line)
             self.out.flush()
 

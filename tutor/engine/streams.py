@@ -37,14 +37,19 @@ class Interrupts:
 
         So does one that came before, if that `is_still_wanted`.
         """
-        outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+        outside = signal.getsignal(signal.SIGINT)
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             came_early, self._came_early = self._came_early, False
             if came_early and is_still_wanted():
                 raise KeyboardInterrupt
             yield
         finally:
-            signal.signal(signal.SIGINT, outside)
+            try:
+                signal.signal(signal.SIGINT, outside)
+            except KeyboardInterrupt:  # one that came just before: nothing is set then
+                signal.signal(signal.SIGINT, outside)
+                raise
 
 
 class Inbox:
@@ -231,13 +236,3 @@ class Capture:
 def _stream(descriptor: int) -> TextIO:
     """Writes to a descriptor, line by line, so that what is printed comes in its order."""
     return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """A span in which SIGINT waits: it would leave half a line in a pipe that is full."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
+from typing import Any
 
 SECONDS = 5.0
 """The time limit of one expression."""
@@ -55,25 +56,32 @@ def limited(seconds: float = 0.0, *, ends_process: bool = True) -> Iterator[None
         return
     seconds = seconds or SECONDS
     was_evaluating, before = _is_evaluating, signal.getsignal(signal.SIGALRM)
-    if before is not _stop:  # the lesson has a handler of its own
-        signal.signal(signal.SIGALRM, _stop)
-    _is_evaluating = True
-    timers = {
-        signal.ITIMER_REAL: signal.setitimer(signal.ITIMER_REAL, seconds),
-        signal.ITIMER_PROF: signal.setitimer(
-            signal.ITIMER_PROF, seconds + _MORE if ends_process else 0
-        ),
-    }
+    timers = {t: signal.getitimer(t) for t in (signal.ITIMER_REAL, signal.ITIMER_PROF)}
     try:
+        if before is not _stop:  # the lesson has a handler of its own
+            signal.signal(signal.SIGALRM, _stop)
+        _is_evaluating = True
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds + _MORE if ends_process else 0)
         try:
             yield
         finally:
-            _is_evaluating = was_evaluating
-    finally:  # also where the alarm comes in the line above
-        for timer, (delay, interval) in timers.items():
-            signal.setitimer(timer, delay, interval)  # as the lesson had set it, or none
-        if before is not _stop:
-            signal.signal(signal.SIGALRM, before)
+            signal.setitimer(signal.ITIMER_REAL, 0)  # one that has gone off raises here at latest
+    finally:
+        _is_evaluating = was_evaluating
+        try:
+            _put_back(before, timers)
+        except KeyboardInterrupt:  # a stop that came in between: a timer left on ends the process
+            _put_back(before, timers)
+            raise
+
+
+def _put_back(handler: Any, timers: Mapping[int, tuple[float, float]]) -> None:
+    """Set timers, and the handler of the alarm, as the lesson had set them."""
+    for timer, (delay, interval) in timers.items():
+        signal.setitimer(timer, delay, interval)
+    if handler is not _stop:
+        signal.signal(signal.SIGALRM, handler)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
@@ -89,14 +97,21 @@ DUMP_SIGNAL = signal.SIGUSR1
 
 
 @contextmanager
-def for_the_main_thread_alone() -> Iterator[None]:
+def blocked(*numbers: signal.Signals) -> Iterator[None]:
+    """A span in which this thread takes none of these signals: they wait until its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        # This may raise the interrupt that came before, though it has blocked it by then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def for_the_main_thread_alone() -> AbstractContextManager[None]:
     """A span in which threads are started that take no signal that is meant for the lesson.
 
     A process that was stopped has all its threads woken together. If another one than the main
     thread takes the signal, the lesson runs on from the line that it was interrupted at.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, DUMP_SIGNAL})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return blocked(signal.SIGINT, DUMP_SIGNAL)
