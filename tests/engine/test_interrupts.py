@@ -79,9 +79,7 @@ def of_the_process() -> tuple[object, ...]:
         pytest.param(lambda: Interrupts().raised(), True, id="raised, before"),
         pytest.param(lambda: time_limit.limited(PATIENCE), False, id="limited"),
         pytest.param(lambda: time_limit.limited(PATIENCE), True, id="limited, before"),
-        pytest.param(
-            lambda: time_limit.blocked(signal.SIGINT), False, id="blocked"
-        ),
+        pytest.param(lambda: time_limit.blocked(signal.SIGINT), False, id="blocked"),
     ],
 )
 @pytest.mark.usefixtures("_noted")
