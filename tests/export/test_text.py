@@ -22,6 +22,7 @@ from tutor.lesson.model import (
     SETUP,
     Block,
     DisplayFormula,
+    Fault,
     Lesson,
     LessonDiagnostics,
     Prose,
@@ -152,8 +153,10 @@ def test_code_that_cannot_stand_in_a_loop_is_told_in_words() -> None:
 
 
 def test_code_that_no_script_can_hold_is_no_lesson() -> None:
-    with pytest.raises(LessonDiagnostics, match="from __future__"):
+    with pytest.raises(LessonDiagnostics) as raised:
         parse(lesson_text(Setup="from __future__ import annotations\nw = 1"), Path("f.md"))
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.fault == Fault("code_is_not_python", {"reason": "future_import"})
 
 
 @pytest.mark.parametrize(

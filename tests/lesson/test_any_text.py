@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
 from tutor.plain import one_line
+from tutor.wording.notices import error_text
 
 HERE = Path(__file__).parent
 VALID = [(HERE / name).read_text("utf-8") for name in ("line.md", "exercises.md")]
@@ -63,7 +64,7 @@ def test_a_mutated_lesson_is_a_lesson_or_faults_on_lines_that_exist(text: str) -
         assert lines
         assert all(1 <= line <= last for line in lines)
         assert all(a <= b for a, b in pairwise(lines))
-        assert all(told == one_line(told) for told in str(diagnostics).split("\n"))
+        assert all(told == one_line(told) for told in error_text(diagnostics).split("\n"))
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,6 +12,7 @@ import pytest
 
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
+from tutor.wording.notices import error_text
 
 FOLDER = Path(__file__).parents[1] / "broken_lessons"
 BROKEN = sorted(FOLDER.glob("*.md"))
@@ -38,7 +39,7 @@ def test_a_broken_lesson_is_refused_with_every_fault_and_its_line() -> None:
     for path in BROKEN:
         source = path.read_bytes().decode()
         found = diagnostics(source, path)
-        lines = [line.removeprefix(f"{FOLDER}/") for line in str(found).split("\n")]
+        lines = [line.removeprefix(f"{FOLDER}/") for line in error_text(found).split("\n")]
         expected = path.with_suffix(".expected").read_text("utf-8").splitlines()
         assert len(lines) == len(expected), "\n".join(lines)
         assert [pair for pair in zip(lines, expected, strict=True) if not is_expected(*pair)] == []

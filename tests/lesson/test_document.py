@@ -12,12 +12,14 @@ from tutor.lesson.document import parse, read
 from tutor.lesson.model import (
     DataNames,
     DisplayFormula,
+    Fault,
     Fence,
     Lesson,
     LessonDiagnostics,
     Prose,
     Section,
 )
+from tutor.wording.notices import error_text
 
 LINE = (Path(__file__).parent / "line.md").read_text("utf-8")
 
@@ -252,9 +254,6 @@ def test_faults_are_sorted_by_line_and_carry_it(minimal: str) -> None:
     with pytest.raises(LessonDiagnostics) as caught:
         lesson(text)
     assert [diagnostic.line for diagnostic in caught.value.diagnostics] == [1, 2, 13]
-    assert str(caught.value) == "\n".join(
-        str(diagnostic) for diagnostic in caught.value.diagnostics
-    )
 
 
 @pytest.mark.parametrize("damage", ["modes: [a", "modes: slow", "title: x: y\nmodes: [slow]"])
@@ -271,8 +270,8 @@ def test_a_fault_never_hands_an_escape_sequence_to_the_terminal(minimal: str) ->
     text = minimal.replace("loss.backward()", "loss.backward()\n```\n```python \x1b[31m\nx = 1")
     with pytest.raises(LessonDiagnostics) as caught:
         parse(text, Path("a\x1b]0;b.md"))
-    assert "\x1b" not in str(caught.value)
-    assert "^[[31m" in str(caught.value)
+    assert "\x1b" not in error_text(caught.value)
+    assert "^[[31m" in error_text(caught.value)
 
 
 DATA = ("y_pred = w * 2", "y_pred = w * x")
@@ -315,8 +314,8 @@ def test_data_are_known_in_the_modes_that_bind_them(minimal: str) -> None:
 # ── What is remarked, and keeps nobody from using the lesson ────────────────────────
 
 
-def remarks(text: str) -> dict[int, str]:
-    return {remark.line: remark.message for remark in lesson(text).remarks}
+def remarks(text: str) -> dict[int, Fault]:
+    return {remark.line: remark.fault for remark in lesson(text).remarks}
 
 
 def line_of(text: str, piece: str) -> int:
@@ -342,7 +341,7 @@ choices:
     text = with_prose(minimal, r"An error in $\f{x}$ here.") + exercise
     told = remarks(text)
     assert told == {
-        line_of(text, piece): f"the formula's {piece} can't be drawn; write it another way"
+        line_of(text, piece): Fault("formula_not_drawable", {"piece": piece})
         for piece in (r"\f{x}", r"\fo{x}", r"\fooo", r"\foooo")
     }
     assert len(told) == 4
@@ -352,7 +351,8 @@ def test_phases_in_an_order_that_can_not_be_meant_are_remarked(minimal: str) -> 
     predict = minimal[minimal.index("## Predict") : minimal.index("## Loss")]
     text = minimal.replace(predict, "").replace("## Gradient", f"{predict}## Gradient")
     assert remarks(text) == {
-        line_of(text, "## Predict"): "Predict stands below Loss here, and phases run in the order "
-        "of the file; move ## Predict above ## Loss"
+        line_of(text, "## Predict"): Fault(
+            "phases_out_of_order", {"first": "Loss", "then": "Predict"}
+        )
     }
     assert not remarks(minimal.replace("## Predict", "## Reset\n```python\n1\n```\n## Predict"))

@@ -259,7 +259,8 @@ def test_code_of_a_misspelt_mode_may_be_what_an_exercise_needs() -> None:
     with pytest.raises(LessonDiagnostics) as caught:
         parse(SOURCE.replace("```python autograd\nwith", "```python autogrd\nwith"), FILE)
     (diagnostic,) = caught.value.diagnostics
-    assert "autogrd" in diagnostic.message
+    assert diagnostic.fault.code == "unknown_mode"
+    assert diagnostic.fault.values["word"] == "autogrd"
 
 
 def test_another_fence_of_yaml_is_prose() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tutor.errors import LessonFileError
 from tutor.lesson import library
 from tutor.lesson.languages import language_of_locale
-from tutor.lesson.library import Fault
+from tutor.lesson.model import Fault
 from tutor.wording.notices import error_text
 
 
@@ -99,8 +99,13 @@ def test_a_broken_file_is_a_headline_with_its_fault_and_the_list_goes_on(shelf: 
     assert [h.slug for h in broken] == ["bad", "binary", "folder", "gone"]
     assert broken[0].title == "bad"
     faults = [h.fault for h in broken if h.fault is not None]
-    assert [fault.code for fault in faults] == ["text", "not_utf8", "is_folder", "no_file"]
-    assert faults[0].values["text"].startswith(f"{shelf}/bad.md:1: no front matter")
+    assert [fault.code for fault in faults] == [
+        "no_front_matter",
+        "not_utf8",
+        "is_folder",
+        "no_file",
+    ]
+    assert faults[0].values == {"path": f"{shelf}/bad.md", "line": 1}
 
 
 def test_subfolders_readmes_and_other_files_are_no_lessons(shelf: Path) -> None:

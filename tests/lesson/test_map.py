@@ -8,7 +8,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from tutor.lesson.library import Headline
-from tutor.lesson.map import MapRow, diagnostic_of, rows
+from tutor.lesson.map import MapRow, fault_of, rows
+from tutor.lesson.model import Fault
 
 
 def lesson(slug: str, *builds_on: str) -> Headline:
@@ -64,32 +65,32 @@ def test_every_lesson_comes_after_all_that_it_builds_on_in_whatever_order_they_a
         assert sorted(order) == ["a", "b", "c", "e", "x", "y"]
         for at, row in enumerate(found):
             assert set(row.headline.builds_on) <= set(order[:at])
-            assert not row.diagnostic
+            assert row.fault is None
 
 
 def test_a_circle_is_told_at_each_of_its_lessons_and_hides_none() -> None:
     found = rows([lesson("start"), lesson("a", "c", "start"), lesson("b", "a"), lesson("c", "b"),
                   lesson("after", "c")])  # fmt: skip
     assert drawn(found) == ["start", "a", "└─ b", "   └─ c", "      └─ after"]
-    diagnostics = {row.headline.slug: row.diagnostic for row in found}
-    assert "it builds on itself: a → c → b → a" in diagnostics["a"]
-    assert "b → a → c → b" in diagnostics["b"]
-    assert diagnostics["after"] == diagnostics["start"] == ""
+    faults = {row.headline.slug: row.fault for row in found}
+    assert faults["a"] == Fault("builds_on_itself", {"circle": ["a", "c", "b", "a"]})
+    assert faults["b"] == Fault("builds_on_itself", {"circle": ["b", "a", "c", "b"]})
+    assert faults["after"] is faults["start"] is None
 
 
 def test_a_lesson_that_builds_on_itself_alone_is_told() -> None:
     (row,) = rows([lesson("a", "a")])
-    assert "a → a" in row.diagnostic
+    assert row.fault == Fault("builds_on_itself", {"circle": ["a", "a"]})
     assert row.also == ()
 
 
 def test_a_prerequisite_that_there_is_none_of_is_told_and_the_lesson_stays() -> None:
     found = rows([lesson("one-weight"), lesson("b", "one-wait")])
     assert drawn(found) == ["one-weight", "b"]
-    assert found[1].diagnostic == (
-        "it builds on `one-wait`, which is not a lesson; did you mean `one-weight`?"
-    )
-    assert "`tutor list` shows" in diagnostic_of("b", {"b": ("zzz",), "a": ()})
+    values = {"slug": "one-wait", "near": ["one-weight"]}
+    assert found[1].fault == Fault("unknown_prerequisite", values)
+    unlike = Fault("unknown_prerequisite", {"slug": "zzz", "near": []})
+    assert fault_of("b", {"b": ("zzz",), "a": ()}) == unlike
 
 
 def test_two_lessons_of_one_slug_are_two_rows() -> None:
@@ -104,7 +105,7 @@ def test_a_tree_stands_in_one_chapter_and_names_what_it_builds_on_in_others() ->
     assert drawn(found) == ["a", "└─ b", "e", "c", "└─ d", "mine"]
     assert [row.chapter for row in found] == ["One"] * 3 + ["Two"] * 2 + ["Other lessons"]
     assert [row.also for row in found] == [(), (), ("d",), ("b",), (), ("d",)]
-    assert not any(row.diagnostic for row in found)
+    assert not any(row.fault for row in found)
 
 
 def test_no_lessons_make_an_empty_map() -> None:

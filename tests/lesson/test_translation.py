@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tutor.lesson import document
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Fault, Lesson
 from tutor.lesson.related_lessons import differences
 
 HERE = Path("/lessons/two.md")
@@ -164,54 +164,65 @@ def test_what_differs_in_words_alone_is_the_same_lesson(original: Lesson) -> Non
 
 
 @pytest.mark.parametrize(
-    ("was", "becomes", "told"),
+    ("was", "becomes", "code", "part", "there"),
     [
-        ("order: 10", "order: 11", "`order` is not as in /lessons/two.md:4"),
-        ("modes: [manual, autograd]", "modes: [autograd, manual]", "`modes` is not as in"),
-        ("epochs: {manual: 8, ", "epochs: {manual: 7, ", "`epochs` is not as in"),
-        ("watch:\n  error: y_pred - 3", "watch:\n  error: y_pred", "`watch` is not as in"),
-        ("[one-weight]", "[one-weight, xor]", "`builds_on` is not as in /lessons/two.md:10"),
-        ("order: 10", "order: 10\nbatches: 2", "`batches` is not in /lessons/two.md"),
-        ("y_pred = y_pred + 0", "y_pred = y_pred", "Predict is not as in /lessons/two.md:30"),
-        ("# as said", "# wie gesagt", "fence 1 of Predict is not as in /lessons/two.md:29"),
-        ("```python manual\ndw", "```python manual autograd\ndw", "fence 1 of Gradient"),
-        (r"\boxed{w} = \boxed{y_pred}", r"\boxed{w} = \boxed{loss}", r"\boxed 2 of Predict"),
-        (r"$$w = \boxed{w}$$", r"$$w = \boxed{w} + \boxed{loss}$$", r"\boxed 2 outside"),
-        ("id: second", "id: zweite", "the exercise `zweite` is not in /lessons/two.md"),
+        ("order: 10", "order: 11", "differs", ("key", "order"), ":4"),
+        ("modes: [manual, autograd]", "modes: [autograd, manual]", "differs", ("key", "modes"), ""),
+        ("epochs: {manual: 8, ", "epochs: {manual: 7, ", "differs", ("key", "epochs"), ""),
+        ("watch:\n  error: y_pred - 3", "watch:\n  error: y_pred", "differs", ("key", "watch"), ""),
+        ("[one-weight]", "[one-weight, xor]", "differs", ("key", "builds_on"), ":10"),
+        ("order: 10", "order: 10\nbatches: 2", "is_new", ("key", "batches"), "two.md"),
+        ("y_pred = y_pred + 0", "y_pred = y_pred", "differs", ("fence", 1, "Predict"), ":30"),
+        ("# as said", "# wie gesagt", "differs", ("fence", 1, "Predict"), ":29"),
+        ("```python manual\ndw", "```python manual autograd\ndw",
+         "differs", ("fence", 1, "Gradient"), ""),
+        (r"\boxed{w} = \boxed{y_pred}", r"\boxed{w} = \boxed{loss}",
+         "differs", ("boxed", 2, "Predict"), ""),
+        (r"$$w = \boxed{w}$$", r"$$w = \boxed{w} + \boxed{loss}$$",
+         "is_new", ("boxed outside", 2, ""), "two.md"),
+        ("id: second", "id: zweite", "is_new", ("exercise", "zweite"), "two.md"),
         ("kind: choose\nask: Which?\nhints: [Think]\nexplain: Yes.\nchoices:\n"
          "  - text: 第一个\n    right: true\n  - text: The second\n    reply: 不。\n",
          "kind: autograd\nmode: autograd\nask: Which?\nhints: [Think]\nexplain: Yes.\n",
-         "`kind` of `third` is not as in /lessons/two.md"),
-        ("mode: autograd\n", "mode: manual\n", "`mode` of `first` is not as in"),
-        ("set: {w: 3}", "set: {w: 4}", "`set` of `first` is not as in"),
-        ("at: 1 gradient", "at: 2 gradient", "`at` of `first` is not as in"),
-        ("hints: [想想, 再想想]", "hints: [想想]", "the number of `hints` of `first` is not as in"),
-        ('answer: gradient["w"]', 'answer: -gradient["w"]', "`answer` of `first` is not as in"),
-        ("tolerance: 0.01", "tolerance: 0.1", "`tolerance` of `first` is not as in"),
-        ("tolerance: 0.01", "working: w + 1", "`working` of `first` is not as in"),
-        ("wrong:\n  - value: 4", "wrong:\n  - value: 5", "`wrong` of `first` is not as in"),
-        ("again:\n  - set: {w: 5}", "again:\n  - set: {w: 6}", "`again` of `first` is not as in"),
-        (AGAIN, AGAIN.replace("[Five]", "[Five, Six]"), "`again` of `first` is not as in"),
-        (AGAIN, AGAIN.replace("value: 5", "value: 6"), "`again` of `first` is not as in"),
-        ("  - set: {w: 5}\n    ask: 现在呢？\n", "  - set: {w: 5}\n", "`again.0.ask` of `first`"),
-        ("  - set: {w: 5}", "  - explain: Five.\n    set: {w: 5}", "`again.0.explain` of `first`"),
-        ("choices:\n  up: 上升\n  down:", "choices:\n  down: 上升\n  up:", "`choices` of `second`"),
+         "differs", ("field", "kind", "third"), ""),
+        ("mode: autograd\n", "mode: manual\n", "differs", ("field", "mode", "first"), ""),
+        ("set: {w: 3}", "set: {w: 4}", "differs", ("field", "set", "first"), ""),
+        ("at: 1 gradient", "at: 2 gradient", "differs", ("field", "at", "first"), ""),
+        ("hints: [想想, 再想想]", "hints: [想想]", "differs", ("number of", "hints", "first"), ""),
+        ('answer: gradient["w"]', 'answer: -gradient["w"]',
+         "differs", ("field", "answer", "first"), ""),
+        ("tolerance: 0.01", "tolerance: 0.1", "differs", ("field", "tolerance", "first"), ""),
+        ("tolerance: 0.01", "working: w + 1", "differs", ("field", "working", "first"), ""),
+        ("wrong:\n  - value: 4", "wrong:\n  - value: 5",
+         "differs", ("field", "wrong", "first"), ""),
+        ("again:\n  - set: {w: 5}", "again:\n  - set: {w: 6}",
+         "differs", ("field", "again", "first"), ""),
+        (AGAIN, AGAIN.replace("[Five]", "[Five, Six]"), "differs", ("field", "again", "first"), ""),
+        (AGAIN, AGAIN.replace("value: 5", "value: 6"), "differs", ("field", "again", "first"), ""),
+        ("  - set: {w: 5}\n    ask: 现在呢？\n", "  - set: {w: 5}\n",
+         "missing", ("field", "again.0.ask", "first"), ""),
+        ("  - set: {w: 5}", "  - explain: Five.\n    set: {w: 5}",
+         "is_new", ("field", "again.0.explain", "first"), ""),
+        ("choices:\n  up: 上升\n  down:", "choices:\n  down: 上升\n  up:",
+         "differs", ("field", "choices", "second"), ""),
         ("choices:\n  - text: 第一个\n    right: true\n  - text: The second\n    reply: 不。",
          "choices:\n  - text: 第一个\n    reply: 不。\n  - text: The second\n    right: true",
-         "`choices` of `third` is not as in"),
+         "differs", ("field", "choices", "third"), ""),
     ],
 )  # fmt: skip
 def test_anything_else_is_told_with_the_translations_line(
-    original: Lesson, was: str, becomes: str, told: str
+    original: Lesson, was: str, becomes: str, code: str, part: tuple[object, ...], there: str
 ) -> None:
     text = translated()
     assert text.count(was) == 1
     changed = text.replace(was, becomes)
     found = differences(original, lesson(changed, THERE))
-    diagnostic = next(diagnostic for diagnostic in found if told in diagnostic.message)
+    (diagnostic,) = (d for d in found if d.fault.values["part"] == part)
+    assert diagnostic.fault.code == f"part_{code}"
+    assert diagnostic.fault.values["there"].endswith(there)
     first = changed[: changed.index(becomes)].count("\n") + 1
     assert first <= diagnostic.line <= first + becomes.count("\n")
-    assert str(diagnostic).startswith(f"{THERE}:{diagnostic.line}: ")
+    assert diagnostic.path == THERE
 
 
 def at(piece: str, more: int = 0) -> str:
@@ -233,16 +244,16 @@ def test_what_is_missing_is_told(original: Lesson) -> None:
     fewer = without(fewer, "## Update", "## 要点")
     fewer = without(fewer, "$$w =", "```yaml exercise\nid: first")
     fewer = without(fewer, "```yaml exercise\nid: second", "```yaml exercise\nid: third")
-    found = "\n".join(map(str, differences(original, lesson(fewer, THERE))))
-    for told in (
-        f"the phase Update is missing; copy it from {at('## Update')} ",
-        f"fence 2 of Setup is missing; copy it from {at('w = torch', -1)} ",
-        f"fence 2 of Gradient is missing; copy it from {at('loss.backward()', -1)} ",
-        f"\\boxed 1 outside the phases is missing; copy it from {at('$$w')} ",
-        f"the exercise `second` is missing; copy it from {at('id: second')} ",
-        "`modes` is not as in",
+    found = [diagnostic.fault for diagnostic in differences(original, lesson(fewer, THERE))]
+    for part, there in (
+        (("phase", "Update"), at("## Update")),
+        (("fence", 2, "Setup"), at("w = torch", -1)),
+        (("fence", 2, "Gradient"), at("loss.backward()", -1)),
+        (("boxed outside", 1, ""), at("$$w")),
+        (("exercise", "second"), at("id: second")),
     ):
-        assert told in found
+        assert Fault("part_missing", {"part": part, "there": there}) in found
+    assert ("part_differs", ("key", "modes")) in [(f.code, f.values["part"]) for f in found]
 
 
 def test_exercises_and_phases_in_another_order_are_told(original: Lesson) -> None:
@@ -253,7 +264,11 @@ def test_exercises_and_phases_in_another_order_are_told(original: Lesson) -> Non
     update = text[text.index("## Update") : text.index("## 要点")]
     moved = (text.replace(first, "") + "\n" + first).replace(update, "")
     moved = moved.replace("## Gradient", update + "## Gradient")
-    found = "\n".join(map(str, differences(original, lesson(moved, THERE))))
-    assert "the phase Update stands where /lessons/two.md has the phase Gradient" in found
-    assert "the exercise `second` stands where /lessons/two.md has the exercise `first`" in found
-    assert "missing" not in found
+    found = [diagnostic.fault for diagnostic in differences(original, lesson(moved, THERE))]
+    for part, instead in (
+        (("phase", "Update"), ("phase", "Gradient")),
+        (("exercise", "second"), ("exercise", "first")),
+    ):
+        values = {"part": part, "there": str(HERE), "instead": instead}
+        assert Fault("part_elsewhere", values) in found
+    assert not [fault for fault in found if fault.code == "part_missing"]

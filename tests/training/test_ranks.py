@@ -404,13 +404,14 @@ def test_a_probe_waits_for_no_other_rank() -> None:
 def test_workers_are_two_to_four(workers: str) -> None:
     with pytest.raises(LessonDiagnostics) as raised:
         ranked_lesson(SMALL_STEPS.replace("workers: 2", f"workers: {workers}"))
-    assert [d.line for d in raised.value.diagnostics if "`workers`" in d.message] == [7]
+    found = [d for d in raised.value.diagnostics if d.fault.values.get("name") == "workers"]
+    assert [(d.line, d.fault.code) for d in found] == [(7, "bad_scalar")]
 
 
 def test_synchronize_is_no_phase_of_a_lesson_on_one_rank() -> None:
     with pytest.raises(LessonDiagnostics) as raised:
         ranked_lesson(SMALL_STEPS.replace("workers: 2\n", ""))
-    assert any("Synchronize" in d.message for d in raised.value.diagnostics)
+    assert "synchronize_on_one_rank" in [d.fault.code for d in raised.value.diagnostics]
 
 
 def make_group(ranks: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutor.lesson.library import Fault, Headline
-from tutor.lesson.model import Block, DisplayFormula, Fence, Lesson, Prose, Section
+from tutor.lesson.library import Headline
+from tutor.lesson.model import Block, DisplayFormula, Fault, Fence, Lesson, Prose, Section
 
 MEAN_SQUARED_ERROR = r"L = \frac{1}{N}\sum_{i=1}^{N} (\hat{y}_i - y_i)^2 = \boxed{loss}"
 MODES = ("manual", "autograd")
@@ -68,15 +68,16 @@ def lesson(slug: str = "line", title: str = "A line through the origin") -> Less
     )
 
 
-def headline(slug: str, title: str, fault: str = "") -> Headline:
+def headline(slug: str, title: str, fault: Fault | None = None) -> Headline:
     path = Path(f"/lessons/{slug}.md")
-    wrong = Fault("text", {"text": fault}) if fault else None
-    return Headline(slug, path, title, "One weight learns y = 2x.", 1, MODES, True, wrong)
+    return Headline(slug, path, title, "One weight learns y = 2x.", 1, MODES, True, fault)
 
 
 HEADLINES = (
     headline("line", "A line through the origin"),
     headline("xor", "XOR with a hidden layer"),
     headline("far", "From far away"),
-    headline("bad", "bad", "/lessons/bad.md:3: no Predict phase; add a heading `## Predict`"),
+    headline(
+        "bad", "bad", Fault("no_phase", {"path": "/lessons/bad.md", "line": 3, "phase": "Predict"})
+    ),
 )

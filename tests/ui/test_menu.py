@@ -363,7 +363,7 @@ async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(
 ) -> None:
     await pilot.press("end", "enter")
     assert isinstance(app.screen, MenuScreen)
-    assert "no Predict phase" in text_of(app, "status")
+    assert "/lessons/bad.md:3: " in text_of(app, "status")
 
 
 @pytest.mark.app(menu=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.training.conftest import FRONT
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Fault, Lesson
 from tutor.protocol.events import LessonPart
 from tutor.validation.lesson_check import check, findings
 from tutor.wording.check_findings import check_line, check_message
@@ -65,7 +65,7 @@ def test_random_numbers_from_elsewhere_are_found(write_lesson: Write) -> None:
 def test_what_can_not_be_drawn_is_told_without_running_anything(write_lesson: Write) -> None:
     lesson = write_lesson(Predict="1 / 0\n```\n$$\\foo{q}$$\n```python\ny_pred = w * x")
     (remark,) = lesson.remarks
-    assert remark.message == r"the formula's \foo{q} can't be drawn; write it another way"
+    assert remark.fault == Fault("formula_not_drawable", {"piece": r"\foo{q}"})
     assert lesson.source.split("\n")[remark.line - 1] == r"$$\foo{q}$$"
 
 

@@ -13,7 +13,7 @@ from tutor.wording import check_findings, engine_notes, file_faults, inspections
 from tutor.wording.inspections import remark_text
 
 CODE = re.compile(
-    r"\b(?:Remark|Refused|_never|_NotAskedError|LessonFileError|Fault|trial\.finding|trial\.failure"
+    r"\b(?:Remark|Refused|_never|_NotAskedError|LessonFileError|trial\.finding|trial\.failure"
     r"|self\.finding|self\._remark)\(\s*\"(\w+)\""
 )
 

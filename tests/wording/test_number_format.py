@@ -96,9 +96,11 @@ def test_an_array_of_one_number_is_shown_as_that_number() -> None:
     assert number_format.short(Value((0.5,), (1,), "float32")) == "0.50000"
 
 
-def test_every_reason_why_there_is_no_value_has_words() -> None:
-    sources = Path(tutor.training.__file__).parent.glob("*.py")
-    codes = {c for p in sources for c in re.findall(r'(?:no_value\(|why=)"(\w+)"', p.read_text())}
+def test_every_reason_why_there_is_no_value_or_no_python_has_words() -> None:
+    package = Path(tutor.training.__file__).parents[1]
+    sources = [*package.glob("training/*.py"), package / "lesson" / "code_checks.py"]
+    code = re.compile(r'(?:no_value\(|why=|PythonProblem\([\w.]+, )"(\w+)"')
+    codes = {found for source in sources for found in code.findall(source.read_text())}
     assert codes == set(number_format._REASONS)
     for code in codes:
         assert " " in number_format.short(Value((), (), "text", why=code))

@@ -28,6 +28,7 @@ from tutor.protocol.events import AnswerComputed, DeviceDescribed, Event, Findin
 from tutor.protocol.frame import Remark
 from tutor.wording.check_findings import check_line
 from tutor.wording.engine_notes import abort_text, part_text, stopped_at
+from tutor.wording.file_faults import lesson_fault_text
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 
@@ -194,7 +195,10 @@ class _Checker:
             answers = result.answers
             self.device = result.device + self._of_host if result.device else self.device
         for finding in found:
-            _report(check_line(finding) if isinstance(finding, Finding) else str(finding))
+            if isinstance(finding, Finding):
+                _report(check_line(finding))
+            else:
+                _report(lesson_fault_text(*finding.in_file()))
         good = all(isinstance(finding, Finding) and finding.is_note for finding in found)
         if good:
             seconds = time.perf_counter() - started

@@ -156,11 +156,10 @@ def _print_map(headlines: Sequence[Headline]) -> None:
             _print_heading(chapter)
         after = "also after" if row.depth else "after"
         also = f" ({after} {', '.join(row.also)})" if row.also else ""
-        fault = row.headline.fault
-        wrong = lesson_fault_text(*fault) if fault else row.diagnostic
-        title = f"{row.headline.title}{also}" + (f": {wrong}" if wrong else "")
+        fault = row.headline.fault or row.fault
+        title = f"{row.headline.title}{also}" + (f": {lesson_fault_text(*fault)}" if fault else "")
         line = f"{padded(tree, width)}  {one_line(title)}"
-        print(line if wrong else cut(line, screen()))
+        print(line if fault else cut(line, screen()))
 
 
 def _warn_of_circles(headlines: Sequence[Headline]) -> None:

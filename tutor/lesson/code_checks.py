@@ -49,6 +49,7 @@ class PythonProblem:
     line: int
     """1-based, in the file that the code is from."""
     reason: str
+    """A code that `python_reason` has words for, or the compiler's own words."""
 
 
 @lru_cache(_KEPT)
@@ -66,9 +67,7 @@ def _future_import(code: str) -> PythonProblem | None:
     """A `from __future__ import`, which holds in one phase's code and in no exported script."""
     for node in _nodes(code):
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
-            return PythonProblem(
-                node.lineno, "`from __future__ import` has no place in a lesson; leave it out"
-            )
+            return PythonProblem(node.lineno, "future_import")
     return None
 
 
@@ -88,7 +87,7 @@ def _why_not(code: str, kind: str) -> PythonProblem | None:
     except (ValueError, OverflowError) as error:  # NUL characters, lone surrogates
         return PythonProblem(1, str(error))
     except (RecursionError, MemoryError):  # what the compiler raises for deep nesting
-        return PythonProblem(1, "it is nested too deeply")
+        return PythonProblem(1, "nested_too_deeply")
     return None
 
 
@@ -294,17 +293,14 @@ def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]
     try:
         parsed = formula.parse(latex)
     except FormulaError as error:
-        diagnostics.add(line, f"the formula does not parse: {error}")
+        diagnostics.add(line, "formula_does_not_parse", error=str(error))
         return ()
     for piece in parsed.unsupported:
-        diagnostics.remark(line, f"the formula's {piece} can't be drawn; write it another way")
+        diagnostics.remark(line, "formula_not_drawable", piece=piece)
     for expression in parsed.boxed:
         if reason := why_not_expression(expression):
-            diagnostics.add(
-                line,
-                f"`{expression}` in \\boxed is not a Python expression ({reason}); "
-                "write one such as \\boxed{w}",
-            )
+            values = {"expression": expression, "reason": reason}
+            diagnostics.add(line, "boxed_is_no_expression", **values)
     return tuple(parsed.boxed)
 
 

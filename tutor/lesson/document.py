@@ -28,7 +28,6 @@ from tutor.lesson.model import (
     Fence,
     Lesson,
     Section,
-    did_you_mean,
     fences_of,
     standard_modes,
 )
@@ -99,17 +98,15 @@ def parse(source: str, path: Path) -> Lesson:
 
 def _check_is_not_its_own_base(front: FrontMatter, path: Path, diagnostics: DiagnosticList) -> None:
     if library.slug_of(path) in front.builds_on:
-        diagnostics.add(
-            front.line("builds_on"),
-            f"`{library.slug_of(path)}` is this lesson; write in `builds_on` what comes before it",
-        )
+        slug = library.slug_of(path)
+        diagnostics.add(front.line("builds_on"), "own_base", slug=slug)
 
 
 def _check_is_text(text: str, diagnostics: DiagnosticList) -> None:
     """A NUL would be replaced in silence by the Markdown parser: then code shown is not run."""
     if found := _NOT_TEXT.search(text):
         line = text.count("\n", 0, found.start()) + 1
-        diagnostics.add(line, f"the character {found[0]!r} is not text; delete it")
+        diagnostics.add(line, "character_is_no_text", character=found[0])
         diagnostics.raise_if_any()
 
 
@@ -147,8 +144,7 @@ def _with_meant_modes(
         unlisted = [name for name in named if name not in front.modes]
         if mode not in named and (near := get_close_matches(mode, unlisted, n=1)):
             meant[mode] = near[0]
-            what = f"no code is of the mode `{mode}`; did you mean `{near[0]}`?"
-            diagnostics.add(front.line("modes"), what)
+            diagnostics.add(front.line("modes"), "mode_without_code", mode=mode, meant=near[0])
     return replace(front, modes=tuple(meant.get(mode, mode) for mode in front.modes))
 
 
@@ -221,7 +217,7 @@ class _Checker:
             silent = [m for m in self.modes if by.lines and m not in by.lines]
             if silent:
                 self.diagnostics.add(
-                    by.line, f"`{key}` says nothing for {_named(silent)}; write `  {silent[0]}: …`"
+                    by.line, "silent_for_modes", key=key, modes=silent, first=silent[0]
                 )
         for watched in front.watch.values():
             self._known(watched.lines)
@@ -232,7 +228,7 @@ class _Checker:
         """Note each mode that the lesson does not have, given the line that names it."""
         for mode, line in lines.items():
             if mode not in self.modes:
-                self.diagnostics.add(line, f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}")
+                self.diagnostics.add(line, "unknown_mode", word=mode, known=[*self.modes])
 
     # ── Expressions and code ────────────────────────────────────────────────────────
 
@@ -241,57 +237,48 @@ class _Checker:
             lines = {by.common: by.line} | {by.own[mode]: by.lines[mode] for mode in by.own}
             for expression, line in lines.items():
                 if expression and (reason := code_checks.why_not_expression(expression)):
-                    self.diagnostics.add(
-                        line,
-                        f"`{expression}`, watched as `{label}`, is not a Python expression "
-                        f"({reason}); write one such as `{label}: w * 2`",
-                    )
+                    values = {"expression": expression, "label": label, "reason": reason}
+                    self.diagnostics.add(line, "watched_is_no_expression", **values)
 
     def _fences(self) -> None:
         for fence in self._fences_of_all:
             for mode in self._unknown_modes(fence):
-                self.diagnostics.add(fence.line - 1, self._unknown(mode))
+                line, known = fence.line - 1, [*self._known_modes]
+                if mode in STANDARD_MODES:
+                    self.diagnostics.add(line, "mode_not_in_modes", mode=mode)
+                else:
+                    self.diagnostics.add(line, "unknown_mode", word=mode, known=known)
             if bad := self._broken.get(fence):
-                self.diagnostics.add(bad.line, f"this is not Python ({bad.reason}); correct it")
+                self.diagnostics.add(bad.line, "code_is_not_python", reason=bad.reason)
 
     def _unknown_modes(self, fence: Fence) -> list[str]:
         if self.front.are_modes_unread:
             return []
         return [mode for mode in fence.modes if mode not in self._known_modes]
 
-    def _unknown(self, mode: str) -> str:
-        if mode in STANDARD_MODES:
-            return f"no mode runs this: `{mode}` is not in `modes`; add it there, or delete it here"
-        return f"unknown mode `{mode}`{did_you_mean(mode, self._known_modes)}"
-
     # ── Phases ──────────────────────────────────────────────────────────────────────
 
     def _phases(self) -> None:
         if not self._fences_of_all:
-            self.diagnostics.add(
-                1, "the lesson has no Python; write ```python fences under its phases"
-            )
+            self.diagnostics.add(1, "no_code")
         for name in NEEDED:
             section = self._phase(name)
             if section is None:
-                self.diagnostics.add(
-                    1, f"no phase {name}; write a heading ## {name} and its code below"
-                )
+                self.diagnostics.add(1, "no_phase", phase=name)
             elif self._is_unsure(name):
                 continue
             elif without := [m for m in self.modes if not self._phase_fences(name, m)]:
                 self.diagnostics.add(
                     section.line,
-                    f"{name} has no code for {_named(without)}; "
-                    f"write ```python {' '.join(without)} with code such as `{_EXAMPLES[name]}`",
+                    "phase_without_code",
+                    phase=name,
+                    modes=without,
+                    words=" ".join(without),
+                    example=_EXAMPLES[name],
                 )
         synchronize = self._phase(SYNCHRONIZE)
         if synchronize is not None and self.front.workers == 1:
-            self.diagnostics.add(
-                synchronize.line,
-                "the phase Synchronize is of a lesson on several ranks; write `workers: 2` in the "
-                "front matter, or give the section another heading",
-            )
+            self.diagnostics.add(synchronize.line, "synchronize_on_one_rank")
 
     def _order(self) -> None:
         """Phases run as they stand: one before what it needs computes with what is left over."""
@@ -299,8 +286,7 @@ class _Checker:
         for above, below in pairwise(found):
             first, then = str(above.phase), str(below.phase)
             if PHASES_IN_ORDER.index(first) > PHASES_IN_ORDER.index(then):
-                what = f"{then} stands below {first} here, and phases run in the order of the file"
-                self.diagnostics.remark(below.line, f"{what}; move ## {then} above ## {first}")
+                self.diagnostics.remark(below.line, "phases_out_of_order", first=first, then=then)
 
     def _unbound(self, phase: str, mode: str, fences: Sequence[Fence], d: str = "") -> list[str]:
         """The parameters, or their gradients `dw`, that no code binds; none if that is unsure."""
@@ -314,18 +300,16 @@ class _Checker:
         fences = [f for name in PHASES for f in self._phase_fences(name, mode)]
         missing = self._unbound("Gradient", mode, fences, "d")
         if missing and not code_checks.computes_gradient(fence.code for fence in fences):
+            line = self._line_of("Gradient")
             self.diagnostics.add(
-                self._line_of("Gradient"),
-                f"mode `{mode}` has no gradient: nothing assigns {_quoted(missing)}; "
-                f"write `{missing[0]} = …` or `loss.backward()` under ## Gradient",
+                line, "mode_without_gradient", mode=mode, names=missing, first=missing[0]
             )
 
     def _setup(self, mode: str) -> None:
         if missing := self._unbound(SETUP, mode, self._phase_fences(SETUP, mode)):
+            line = self._line_of(SETUP)
             self.diagnostics.add(
-                self._line_of(SETUP),
-                f"Setup does not bind {_quoted(missing)} in mode `{mode}`; "
-                f"write `{missing[0]} = …` under ## Setup, or correct `parameters`",
+                line, "parameters_not_bound", mode=mode, names=missing, first=missing[0]
             )
 
     def _data(self) -> None:
@@ -340,21 +324,10 @@ class _Checker:
         ):
             bound = [code_checks.bound_in(self.sections, phase, mode) for mode in self.modes]
             if not self._is_unsure(phase) and all(b is not None and name not in b for b in bound):
-                self.diagnostics.add(
-                    self.front.line("data"),
-                    f"`data` calls its {what} `{name}`, but {phase} binds no such name; "
-                    f"write `{name} = …` under ## {phase}, or correct `data`",
-                )
+                line = self.front.line("data")
+                self.diagnostics.add(line, "data_not_bound", key=what, name=name, phase=phase)
 
     def _line_of(self, phase: str) -> int:
         """The phase's heading, or the line that names the parameters."""
         section = self._phase(phase)
         return section.line if section else self.front.line("parameters")
-
-
-def _named(modes: Sequence[str]) -> str:
-    return f"mode{'s' if len(modes) > 1 else ''} {_quoted(modes)}"
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)

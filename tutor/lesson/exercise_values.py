@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 
 import yaml
@@ -14,7 +14,7 @@ from tutor.lesson import code_checks, markdown, schema
 from tutor.lesson.exercise import Setting, Stage, StartPlace
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.markdown import MathSpan, Unclosed
-from tutor.lesson.model import PHASES, REPORT, SETUP, DiagnosticList, Fence, Section, did_you_mean
+from tutor.lesson.model import PHASES, REPORT, SETUP, DiagnosticList, Fence, Section
 from tutor.lesson.schema import Entry, YamlValue, key, optional
 
 
@@ -28,9 +28,9 @@ class ExerciseContext:
     """Never empty. Where the front matter is wrong, they are not checked."""
     diagnostics: DiagnosticList
 
-    def report(self, keys: Entry, name: str, message: str) -> None:
+    def report(self, keys: Entry, name: str, code: str, /, **values: object) -> None:
         """Add a diagnostic on the line of a key."""
-        self.diagnostics.add(keys.line(name), message)
+        self.diagnostics.add(keys.line(name), code, **values)
 
     @cached_property
     def phases(self) -> tuple[str, ...]:
@@ -56,58 +56,53 @@ class ExerciseContext:
         codes = [fence.code for _, fence in self._fences[mode]]
         return any(map(code_checks.why_not_code, codes)) or code_checks.computes_gradient(codes)
 
-    def why_not_mode(self, mode: str) -> str:
-        """The reason why a name is not a mode of the lesson; "" if it is, or may be."""
-        if self.front.are_modes_unread or mode in self.modes:
-            return ""
-        return f"unknown mode `{mode}`{did_you_mean(mode, self.modes)}"
+    def _is_unsure(self, mode: str) -> bool:
+        """Whether it can't be known what code a mode has."""
+        return self.front.are_modes_unread or mode not in self.modes
 
-    def why_not_parameter(self, mode: str, name: str) -> str:
-        """The reason why `name` can't be set in `mode`; "" if it can."""
-        names = self.front.parameters.get(mode) if mode in self.modes else None
-        if self.front.are_modes_unread or not names or name in names:
-            return ""
-        return f"`{name}` is not a parameter of mode `{mode}`{did_you_mean(name, names)}"
+    def check_mode(self, keys: Entry, mode: str) -> None:
+        """Check that the lesson has a mode."""
+        if not self.front.are_modes_unread and mode not in self.modes:
+            self.report(keys, "mode", "unknown_mode", word=mode, known=[*self.modes])
 
-    def why_no_graph(self, mode: str) -> str:
-        """The reason why a mode has no graph of its step; "" if it has."""
-        is_unsure = self.front.are_modes_unread or mode not in self.modes
-        if is_unsure or mode in self._with_graph:
-            return ""
-        others = f"; write `mode: {self._with_graph[0]}`" if self._with_graph else ""
-        return f"mode `{mode}` has no graph: its code calls no backward(){others}"
+    def check_parameter(self, keys: Entry, key: str, mode: str, name: str) -> None:
+        """Check that a parameter can be set in a mode; a diagnostic is on the line of `key`."""
+        names = self.front.parameters.get(mode)
+        if not self._is_unsure(mode) and names and name not in names:
+            code = "no_such_parameter_in_set" if key == "mode" else "no_such_parameter"
+            self.report(keys, key, code, mode=mode, word=name, known=[*names])
 
-    def why_not_place(self, mode: str, at: StartPlace, repaired: str = "") -> str:
-        """The reason why a run in `mode` can't stand at `at`; "" if it can.
+    def check_graph(self, keys: Entry, mode: str) -> None:
+        """Check that a mode has a graph of its step."""
+        if not self._is_unsure(mode) and mode not in self._with_graph:
+            self.report(keys, "mode", "mode_without_graph", mode=mode, others=[*self._with_graph])
+
+    def check_place(self, keys: Entry, mode: str, at: StartPlace, repaired: str = "") -> None:
+        """Check that a run in a mode can stand at a place.
 
         A phase whose code an exercise replaces (`repaired`) is run, if it was not before.
         """
+        run = {repaired, *(p for p, _ in self._fences.get(mode, ()))}
+        runs = [p for p in PHASES if p != SETUP and (p in run or self._is_unsure(mode))]
+        report = partial(self.report, keys, "at" if "at" in keys else "mode")
+        most = self.front.batches if at.epoch else self.front.warm_up
         if not at.phase:
-            return ""
-        is_unsure = self.front.are_modes_unread or mode not in self.modes
-        run = set(PHASES) if is_unsure else {repaired, *(p for p, _ in self._fences[mode])}
-        runs = [phase for phase in PHASES if phase in run - {SETUP}]
-        warm_up, batches = self.front.warm_up, self.front.batches
+            return
         if at.phase not in runs:
-            known = ", ".join(phase.lower() for phase in runs)
-            return f"mode `{mode}` runs no phase {at.phase}; write one of: {known}"
-        if at.epoch:
-            most = 1 if at.phase == REPORT else batches
-            return f"there is no batch {at.batch} {_advice(most, at)}" if at.batch > most else ""
-        if not warm_up:
-            return "there is no epoch 0 without a `warm_up`; epochs count from 1"
-        if at.phase == REPORT:
-            return "there is no report in the warm-up; write an epoch from 1"
-        what = f"there is no batch {at.batch} in the warm-up; write one from 1 to {warm_up}"
-        return what if at.batch > warm_up else ""
-
-
-def _advice(most: int, at: StartPlace) -> str:
-    if at.phase == REPORT:
-        return "of the report, which comes once an epoch; leave it out"
-    if most == 1:
-        return "where an epoch is one batch; leave it out"
-    return f"in an epoch; write one from 1 to {most}"
+            known = [phase.lower() for phase in runs]
+            report("phase_not_run", mode=mode, phase=at.phase, runs=known)
+        elif not at.epoch and not most:
+            report("no_warm_up")
+        elif at.phase == REPORT and not at.epoch:
+            report("no_report_in_warm_up")
+        elif at.phase == REPORT and at.batch > 1:
+            report("no_batch_of_report", batch=at.batch)
+        elif at.batch > most and not at.epoch:
+            report("no_batch_in_warm_up", batch=at.batch, most=most)
+        elif at.batch > most == 1:
+            report("epoch_is_one_batch", batch=at.batch)
+        elif at.batch > most:
+            report("no_batch_in_epoch", batch=at.batch, most=most)
 
 
 # ── Texts, expressions and code ─────────────────────────────────────────────────────
@@ -116,8 +111,7 @@ def _advice(most: int, at: StartPlace) -> str:
 def text_with_formulas(value: YamlValue) -> str:
     """Markdown whose formulas parse; empty, with a diagnostic, where it can't be read."""
     if isinstance(value.node, yaml.MappingNode):  # YAML's reading of a text with a colon
-        advice = "put 'single quotes' around it if it has a `:`"
-        value.report(f"`{value.name}` must be text; {advice}", value.own_line)
+        value.report("text_with_colon", value.own_line)
         return ""
     text = schema.MARKDOWN(value) or ""
     if "$" in text:
@@ -135,7 +129,7 @@ def _check_formulas(text: str, value: YamlValue) -> None:
             continue
         line = value.first_line + blank_lines + (found.place.line if keeps_lines else 0)
         if isinstance(found, Unclosed) or found.display:
-            value.report("a formula in an exercise stands in its line; write $…$", line)
+            value.report("display_formula_in_exercise", line)
         if isinstance(found, MathSpan):
             code_checks.check(found.latex, line, value.diagnostics)
 
@@ -144,8 +138,7 @@ def expression(value: YamlValue) -> str | None:
     """A Python expression that compiles."""
     written = schema.EXPRESSION(value)
     if written and (reason := code_checks.why_not_expression(written)):
-        what = f"`{value.name}` is not a Python expression ({reason})"
-        value.report(f"{what}; correct it")
+        value.report("no_expression", reason=reason)
     return written
 
 
@@ -153,7 +146,7 @@ def python_code(value: YamlValue) -> str | None:
     """Python code that compiles, perhaps only a comment, perhaps empty."""
     written = schema.CODE(value)
     if written and (bad := code_checks.why_not_code(written, value.first_line)):
-        value.report(f"this is not Python ({bad.reason}); correct it", bad.line)
+        value.report("code_is_not_python", bad.line, reason=bad.reason)
     return written
 
 
@@ -168,21 +161,19 @@ def place(value: YamlValue) -> StartPlace:
     written = schema.TEXT(value) or ""
     found = _PLACE.fullmatch(written)
     epoch, word, batch = found.groups() if found else ("", "", "")
-    phase, problem = word.capitalize(), ""
-    if not found:
-        form = "EPOCH PHASE or EPOCH PHASE BATCH"
-        problem = f"`at` must be {form}, not `{written}`; write `at: 1 gradient`" if written else ""
+    phase = word.capitalize()
+    if not written:
+        pass  # which has its diagnostic
+    elif not found:
+        value.report("no_place", written=written)
     elif phase == SETUP:
-        problem = "Setup runs before anything else; leave `at` out to begin after it"
+        value.report("place_in_setup")
     elif phase not in PHASES:
-        known = [p.lower() for p in PHASES if p != SETUP]
-        problem = f"unknown phase `{word}`{did_you_mean(word, known)}"
+        value.report("unknown_phase", word=word, known=[p.lower() for p in PHASES if p != SETUP])
     elif batch and int(batch) == 0:
-        problem = "batches count from 1; write `at: 1 gradient 1`"
+        value.report("batch_0")
     else:
         return StartPlace(int(epoch), phase, int(batch or 1))
-    if problem:
-        value.report(problem)
     return StartPlace()
 
 
@@ -190,8 +181,7 @@ def _setting(value: YamlValue) -> Setting | None:
     number = schema.NUMBER(value)
     target = _TARGET.fullmatch(value.name.strip())
     if target is None:
-        advice = "write one such as `w: 3` or `W[0,1]: 3`"
-        value.report(f"`{value.name}` is not the name of a number; {advice}")
+        value.report("no_target")
         return None
     index = tuple(int(i) for i in (target[2] or "").split(",") if i)
     return None if number is None else Setting(target[1], index, number)
@@ -206,8 +196,7 @@ def settings_of(value: YamlValue) -> Mapping[str, Setting]:
     kept: dict[tuple[str, tuple[int, ...]], str] = {}
     for name, setting in found.items():
         if kept.setdefault((setting.parameter, setting.index), name) != name:
-            line = value.lines[f"{value.path}.{name}"]
-            value.report(f"`{name}` is set twice; keep one of them", line)
+            value.report("set_twice", value.lines[f"{value.path}.{name}"], key=name)
     return {name: found[name] for name in kept.values()}
 
 
@@ -243,14 +232,11 @@ def stage_of(
     mode = mode_of(keys, context, was.mode)
     at = was.at if keys.at is None else keys.at
     settings = checked_settings(keys, context, mode) if "set" in keys else was.settings
-    if ("at" in keys or "mode" in keys or base is None) and (
-        problem := context.why_not_place(mode, at, repaired)
-    ):
-        context.report(keys, "at" if "at" in keys else "mode", problem)
+    if "at" in keys or "mode" in keys or base is None:
+        context.check_place(keys, mode, at, repaired)
     if "mode" in keys and "set" not in keys:
         for setting in settings:
-            if problem := context.why_not_parameter(mode, setting.parameter):
-                context.report(keys, "mode", f"{problem} (it is in `set`)")
+            context.check_parameter(keys, "mode", mode, setting.parameter)
     return Stage(
         mode=mode,
         learning_rate=keys.learning_rate or was.learning_rate,
@@ -263,14 +249,12 @@ def stage_of(
 def mode_of(keys: RunKeys, context: ExerciseContext, default: str) -> str:
     """The mode that the keys name, or the default."""
     mode = keys.mode or default
-    if problem := context.why_not_mode(mode):
-        context.report(keys, "mode", problem)
+    context.check_mode(keys, mode)
     return mode
 
 
 def checked_settings(keys: RunKeys, context: ExerciseContext, mode: str) -> tuple[Setting, ...]:
     """The numbers under `set`, whose parameters the mode has to have."""
     for name, setting in keys.set.items():
-        if problem := context.why_not_parameter(mode, setting.parameter):
-            context.report(keys, f"set.{name}", problem)
+        context.check_parameter(keys, f"set.{name}", mode, setting.parameter)
     return tuple(keys.set.values())

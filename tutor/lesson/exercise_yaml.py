@@ -41,7 +41,6 @@ from tutor.lesson.exercise_values import (
     text_with_formulas,
 )
 from tutor.lesson.markdown import ExerciseBlock
-from tutor.lesson.model import did_you_mean
 from tutor.lesson.schema import Entry, YamlValue, entries_of, key, keys_of, list_of, optional
 
 Made = TypeVar("Made", bound=Exercise)
@@ -93,8 +92,7 @@ def _wrong(value: YamlValue) -> tuple[Wrong, ...]:
     found: dict[str, Wrong] = {}
     for keys in _wrong_entries(value) or ():
         if keys.value and keys.value in found:
-            what = f"`{keys.value}` is already in `wrong`; keep one of them"
-            value.diagnostics.add(keys.line("value"), what)
+            value.report("wrong_value_twice", keys.line("value"), value=keys.value)
         found[keys.value] = Wrong(keys.value, keys.reply)
     return tuple(found.values())
 
@@ -123,12 +121,12 @@ def _check_choices(value: YamlValue, texts: Mapping[str, str]) -> None:
     """Check that there are a few choices, whose texts (by their path below `choices`) differ."""
     count = len(value.node.value)
     if not 2 <= count <= MOST_CHOICES:
-        value.report(f"there must be 2 to {MOST_CHOICES} choices, not {count}")
+        value.report("number_of_choices", most=MOST_CHOICES, count=count)
     seen = set[str]()
     for path, text in texts.items():
         if text in seen:
             line = value.lines[f"{value.path}.{path}"]
-            value.report("another choice has the same text; write it otherwise", line)
+            value.report("choice_twice", line)
         seen |= {text} - {""}
 
 
@@ -138,9 +136,9 @@ def _working(value: YamlValue) -> str | None:
     if not written or code_checks.why_not_expression(written):
         return written
     if len(written) > working.LONGEST:
-        value.report(f"`working` is longer than {working.LONGEST} characters; shorten it")
+        value.report("working_too_long", most=working.LONGEST)
     elif not working.has_calculation(written):
-        value.report("`working` calculates nothing; write what gives the answer, such as `w * x`")
+        value.report("working_of_nothing")
     return written
 
 
@@ -159,7 +157,7 @@ class PredictKeys(ExerciseKeys):
     def exercise(self, context: ExerciseContext) -> Predict:
         """The prediction, asked again one epoch later if the author has no other question."""
         if "working" in self and ("choices" in self or self.form not in ("", "number")):
-            context.report(self, "working", "`working` is that of a number; delete it")
+            context.report(self, "working", "working_beside_choices")
         form, choices = self._form(context), self.choices or {}
         predict = self.make(Predict, context, form=form, choices=choices, again=())
         again = self._again(context, predict) or (_one_epoch_later(predict, context),)
@@ -168,12 +166,10 @@ class PredictKeys(ExerciseKeys):
     def _form(self, context: ExerciseContext) -> Literal["number", "sign", "choice"]:
         if "choices" in self:
             if self.form not in ("", "choice"):
-                what = "with `choices` the form is a choice; delete `form`, or `choices`"
-                context.report(self, "form", what)
+                context.report(self, "form", "form_beside_choices")
             return "choice"
         if self.form == "choice":
-            what = "a choice needs `choices`; write `choices: {KEY: text, KEY: text}`"
-            context.report(self, "form", what)
+            context.report(self, "form", "form_without_choices")
         return "sign" if self.form == "sign" else "number"
 
     def _again(self, context: ExerciseContext, first: Predict) -> tuple[Again, ...]:
@@ -189,8 +185,7 @@ class PredictKeys(ExerciseKeys):
             )
             asked = [first.stage, *(earlier.stage for earlier in found)]
             if again.stage in asked and keys.source.is_right and len(context.diagnostics) == before:
-                what = "this asks for the same number again; change `at`, `set` or `seed`"
-                context.diagnostics.add(keys.source.line, what)
+                context.diagnostics.add(keys.source.line, "asks_the_same")
             found.append(again)
         return tuple(found)
 
@@ -235,8 +230,7 @@ class ReachKeys(ExerciseKeys):
         stage, keys = stage_of(self, context), self.solution
         for name, changed in _CHANGED_BY.items():
             if name in keys and self.may and {*self.may} <= {*MAY_CHANGE, changed} - {changed}:
-                what = f"the solution changes `{name}`, but `may` lacks `{changed}`; add it there"
-                context.report(keys, name, what)
+                context.report(keys, name, "solution_may_not", key=name, word=changed)
         mode = mode_of(keys, context, stage.mode)
         solution = Solution(
             epochs=keys.epochs,
@@ -259,12 +253,9 @@ class SymptomKeys(Entry):
 
 
 def _symptom(value: YamlValue) -> Symptom:
-    keys = schema.read(SymptomKeys, value, "`symptom`")
+    keys = schema.read(SymptomKeys, value, "key")
     if keys.source.is_right and len(keys.source.own) != 1:
-        value.report(
-            "`symptom` must have one of `error` and `condition`; "
-            "write `{error: part of the error's text}` or `{condition: loss > 1}`",
-        )
+        value.report("symptom_of_one")
     return Symptom(keys.error, keys.condition, value.line)
 
 
@@ -282,12 +273,12 @@ class RepairKeys(ExerciseKeys):
         """The task, whose phase the lesson has and whose solution is other code."""
         phase = self.phase.capitalize()
         if phase and phase not in context.phases:
-            hint = did_you_mean(phase, context.phases)
-            context.report(self, "phase", f"there is no phase {phase} here{hint}")
+            known = [*context.phases]
+            context.report(self, "phase", "no_such_phase", word=phase, known=known)
         if "solution" in self and not self.solution:
-            context.report(self, "solution", "`solution` must be Python code, not empty")
+            context.report(self, "solution", "solution_is_empty")
         elif self.solution and code_checks.is_same(self.code, self.solution):
-            context.report(self, "solution", "`solution` is the code with the mistake; fix it here")
+            context.report(self, "solution", "solution_is_the_mistake")
         stage = stage_of(self, context, repaired=phase)
         return self.make(Repair, context, stage=stage, phase=phase, solution_code=self.solution)
 
@@ -303,11 +294,9 @@ class BeAutogradKeys(ExerciseKeys):
     def exercise(self, context: ExerciseContext) -> BeAutograd:
         """The task, in the phase Gradient of a mode that has a graph."""
         stage = stage_of(self, context, start=StartPlace(1, "Gradient"))
-        if problem := context.why_no_graph(stage.mode):
-            context.report(self, "mode", problem)
+        context.check_graph(self, stage.mode)
         if "at" in self and stage.at.phase not in ("Gradient", ""):
-            what = "autograd works in the phase Gradient; write `at: 1 gradient`"
-            context.report(self, "at", what)
+            context.report(self, "at", "autograd_elsewhere")
         return self.make(BeAutograd, context, stage=stage)
 
 
@@ -333,21 +322,18 @@ _choice_entries = entries_of(ChoiceKeys, _CHOICES)
 
 def _choices(value: YamlValue) -> tuple[Choice, ...]:
     """Choices of which one is right, with texts and replies that differ."""
-    add = value.diagnostics.add
     choices = _choice_entries(value) or ()
     if not choices:
         return ()
     _check_choices(value, {f"{number}.text": c.text for number, c in enumerate(choices)})
     if (right := sum(choice.is_right for choice in choices)) != 1:
-        add(value.line, f"one choice must be right, not {right}; write `right: true` once")
+        value.report("one_right_choice", right=right)
     replies = set[str]()
     for choice in choices:
         if choice.reply in replies:
-            what = "another choice has the same reply; write why this one is wrong"
-            add(choice.line("reply"), what)
+            value.report("reply_twice", choice.line("reply"))
         if not choice.is_right and "reply" not in choice:
-            what = "this choice has no reply; write `reply: …`, why it is wrong"
-            add(choice.source.line, what)
+            value.report("no_reply", choice.source.line)
         replies |= {choice.reply} - {""}
     return tuple(Choice(c.text, c.is_right, c.reply) for c in choices)
 
@@ -385,8 +371,7 @@ def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int,
         if keys is None:
             continue
         if keys.id and ids.setdefault(keys.id, block.line) != block.line:
-            what = f"`{keys.id}` is the exercise on line {ids[keys.id]}; write another"
-            context.report(keys, "id", what)
+            context.report(keys, "id", "id_twice", id=keys.id, first=ids[keys.id])
         if exercise := keys.exercise(context):
             found[block.line] = exercise
     return found
@@ -395,7 +380,7 @@ def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int,
 def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | None:
     lines = block.yaml.removesuffix("\n").split("\n")
     root = front_matter.compose(
-        lines, context.diagnostics, first=block.line + 1, what="the exercise", example="id"
+        lines, context.diagnostics, first=block.line + 1, block="exercise", example="id"
     )
     if root is None:
         return None
@@ -403,14 +388,13 @@ def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | N
     entry = KIND_KEYS.get(kind)
     known = keys_of(entry or ExerciseKeys)
     elsewhere = {
-        name: f"; it belongs to `kind: {other}`" if entry else None  # it may belong to this one
+        name: other if entry else ""  # it may belong to this one
         for other, keys in KIND_KEYS.items()
         for name in keys_of(keys)
         if name not in known
     }
-    within = f"this `{kind}`" if entry else "this exercise"
-    value = YamlValue("", "", block.line, root, {}, context.diagnostics)
-    return schema.read(entry or ExerciseKeys, value, within, elsewhere)
+    value = YamlValue(kind, "", block.line, root, {}, context.diagnostics)
+    return schema.read(entry or ExerciseKeys, value, "kind" if entry else "exercise", elsewhere)
 
 
 def _kind_written(root: yaml.MappingNode) -> str:

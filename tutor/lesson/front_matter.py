@@ -15,7 +15,7 @@ from types import MappingProxyType
 import yaml
 
 from tutor.lesson import schema
-from tutor.lesson.model import LAST, MOST_WORKERS, DataNames, DiagnosticList
+from tutor.lesson.model import LAST, MOST_WORKERS, DataNames, DiagnosticList, Fault
 from tutor.lesson.schema import ByMode, Entry, YamlValue, by_mode, key, list_of
 
 _INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
@@ -29,11 +29,9 @@ _BLOCK = re.compile(
 _NEXT_KEY = re.compile(r"[ ]*(?:-[ ]+)?[\w-]+:(?:[ ]|$)|[ ]*-[ ]|[ ]*#")
 _ESCAPE = re.compile(r"\\[A-Za-z]+")
 
-SINGLE = "write the text in 'single quotes', or below `|`"
 
-
-def _spoiled_latex(root: yaml.Node, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """LaTeX commands that double quotes turn into escapes: the index of the line, and advice.
+def _spoiled_latex(root: yaml.Node, lines: Sequence[str]) -> Iterator[tuple[int, Fault]]:
+    """LaTeX commands that double quotes turn into escapes, each with the index of its line.
 
     `lines` are counted as the nodes' marks count them.
     """
@@ -41,23 +39,23 @@ def _spoiled_latex(root: yaml.Node, lines: Sequence[str]) -> Iterator[tuple[int,
         for number, line in enumerate(_source_of(node, lines), node.start_mark.line):
             for formula in line.replace("\\\\", "").split("$")[1::2]:
                 if found := _ESCAPE.search(formula):
-                    what = f"double quotes make an escape of `{found[0][:2]}` in `{found[0]}`"
-                    yield number, f"{what}; {SINGLE}"
+                    values = {"escape": found[0][:2], "command": found[0]}
+                    yield number, Fault("latex_in_double_quotes", values)
 
 
-def _odd_character(lines: Sequence[str]) -> tuple[int, str] | None:
+def _odd_character(lines: Sequence[str]) -> tuple[int, Fault] | None:
     for index, line in enumerate(lines):
         if found := _ODD.match(line):
             odd = found["odd"]
             name = unicodedata.name(odd, "character").lower()
             if odd == "：":
-                return index, f"`：` is a {name}; write a plain `:` and a blank"
-            what = f"there is an invisible {name} (U+{ord(odd):04X}) in column {found.end()}"
-            return index, f"{what}; write a plain blank, or delete it"
+                return index, Fault("odd_colon", {"character": name})
+            values = {"character": name, "ordinal": ord(odd), "column": found.end()}
+            return index, Fault("odd_blank", values)
     return None
 
 
-def _not_indented(lines: Sequence[str]) -> tuple[int, str] | None:
+def _not_indented(lines: Sequence[str]) -> tuple[int, Fault] | None:
     """A block of lines whose first line stands no deeper than its key."""
     for index, line in enumerate(lines):
         found = _BLOCK.fullmatch(line.rstrip())
@@ -65,7 +63,7 @@ def _not_indented(lines: Sequence[str]) -> tuple[int, str] | None:
         if found is None or below is None or _NEXT_KEY.match(lines[below]):
             continue
         if len(lines[below]) - len(lines[below].lstrip(" ")) <= len(found["indent"]):
-            return below, f"indent the lines below `{found['key']}: {found['mark']}`"
+            return below, Fault("not_indented", {"key": found["key"], "mark": found["mark"]})
     return None
 
 
@@ -110,28 +108,27 @@ _LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
 def _end_of(lines: Sequence[str], diagnostics: DiagnosticList) -> int:
     """The number of lines of front matter, both `---` included; 0 and a diagnostic without one."""
     if not lines or lines[0].rstrip() != "---":
-        diagnostics.add(
-            1, "no front matter; begin the file with --- , keys such as `title: …`, and ---"
-        )
+        diagnostics.add(1, "no_front_matter")
         return 0
     for number, line in enumerate(lines[1:], start=2):
         if line.rstrip() == "---":
             return number
-    diagnostics.add(1, "the front matter is not closed; write a line --- below its last key")
+    diagnostics.add(1, "front_matter_not_closed")
     return 0
 
 
 def compose(
-    lines: Sequence[str], diagnostics: DiagnosticList, *, first: int, what: str, example: str
+    lines: Sequence[str], diagnostics: DiagnosticList, *, first: int, block: str, example: str
 ) -> yaml.MappingNode | None:
     """The tree of the YAML on `lines`, or None and a diagnostic.
 
     `lines` begin on line `first` of the file, counted from 1; a node's mark counts the file's
-    lines from 0. The diagnostics call the YAML `what`, and `example` is one of its keys.
+    lines from 0. The YAML is that of a `block`, the front matter or an exercise, and `example` is
+    one of its keys.
     """
     for number, line in enumerate(lines, start=first):
         if found := _UNREADABLE.search(line):
-            diagnostics.add(number, f"the character {found[0]!r} may not stand here; delete it")
+            diagnostics.add(number, "character_not_in_yaml", character=found[0])
             return None
     above = first - 1
     placed = [""] * above + list(lines)  # a mark counts the lines of the file
@@ -140,25 +137,25 @@ def compose(
         too_deep = _too_deep(text)
         root = None if too_deep else yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
-        at, message = _usual_slip(lines, first) or _parser_error(error)
-        diagnostics.add(min(max(at, first), above + len(lines)), message)  # the end is seen below
+        at, (code, values) = _usual_slip(lines, first) or _parser_error(error)
+        at = min(max(at, first), above + len(lines))  # the end is seen below
+        diagnostics.add(at, code, **values)
         return None
     if too_deep:
-        diagnostics.add(
-            too_deep, "the YAML is nested too deeply; no key needs more than two levels"
-        )
+        diagnostics.add(too_deep, "yaml_too_deep")
     elif not isinstance(root, yaml.MappingNode):
-        no_keys = f"{what} is not a list of keys; write lines such as `{example}: …`"
-        diagnostics.add(*(_usual_slip(lines, first) or (above, no_keys)))
+        no_keys = Fault("no_keys", {"block": block, "example": example})
+        at, (code, values) = _usual_slip(lines, first) or (above, no_keys)
+        diagnostics.add(at, code, **values)
     elif spoiled := list(_spoiled_latex(root, placed)):
-        for index, message in spoiled:
-            diagnostics.add(index + 1, message)
+        for index, (code, values) in spoiled:
+            diagnostics.add(index + 1, code, **values)
     else:
         return root
     return None
 
 
-def _usual_slip(lines: Sequence[str], first: int) -> tuple[int, str] | None:
+def _usual_slip(lines: Sequence[str], first: int) -> tuple[int, Fault] | None:
     """The line in the file of a usual slip in YAML, and what to fix."""
     found = _odd_character(lines) or _not_indented(lines)
     return found and (first + found[0], found[1])
@@ -177,18 +174,12 @@ def _too_deep(text: str) -> int:
     return 0
 
 
-def _parser_error(error: yaml.YAMLError) -> tuple[int, str]:
-    """The line and the message of YAML's own complaint."""
+def _parser_error(error: yaml.YAMLError) -> tuple[int, Fault]:
+    """The line of what YAML itself complains of, and its words."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or "it can't be read"
-    line = mark.line + 1 if mark else 1
-    advice = "write `key: value`, with 'single quotes' around a text with odd characters"
-    if "escape" in problem:
-        return (
-            line,
-            f"a backslash in double quotes begins an escape, and YAML lacks this one; {SINGLE}",
-        )
-    return line, f"bad YAML: {problem}; {advice}"
+    problem = getattr(error, "problem", None) or ""
+    code = "unknown_escape" if "escape" in problem else "bad_yaml"
+    return mark.line + 1 if mark else 1, Fault(code, {"problem": problem})
 
 
 _expressions = by_mode(schema.EXPRESSION)
@@ -197,7 +188,7 @@ _expressions = by_mode(schema.EXPRESSION)
 def _watched(value: YamlValue) -> ByMode[str] | None:
     """An expression, or one for each mode, below the label that it is shown with."""
     if not value.name.strip() or not value.name.isprintable():
-        value.report(f"`{value.name}` is not a label; write a word or two")
+        value.report("no_label")
     return _expressions(value)
 
 
@@ -209,7 +200,7 @@ class _DataKeys(Entry):
 
 def _data(value: YamlValue) -> DataNames | None:
     """All three names; None where one is missing or wrong."""
-    names = schema.read(_DataKeys, value, "`data`")
+    names = schema.read(_DataKeys, value, "key")
     found = (names.input, names.target, names.prediction)
     return DataNames(*found) if all(found) else None
 
@@ -254,10 +245,9 @@ def parse(lines: Sequence[str], diagnostics: DiagnosticList) -> FrontMatter:
     end = _end_of(lines, diagnostics)
     if not end:
         return FrontMatter()
-    root = compose(
-        lines[1 : end - 1], diagnostics, first=2, what="the front matter", example="title"
-    )
+    root = compose(lines[1 : end - 1], diagnostics, first=2, block="front matter", example="title")
     if root is None:
         return FrontMatter(end=end)
-    read = schema.read(FrontMatter, YamlValue("", "", 1, root, {}, diagnostics))
+    value = YamlValue("", "", 1, root, {}, diagnostics)
+    read = schema.read(FrontMatter, value, "front matter")
     return dataclasses.replace(read, end=end)

@@ -12,14 +12,20 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import platformdirs
 
 from tutor.errors import LessonFileError
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
-from tutor.lesson.model import LAST, standard_modes
+from tutor.lesson.model import (
+    LAST,
+    DiagnosticList,
+    Fault,
+    LessonDiagnostics,
+    standard_modes,
+)
 from tutor.plain import one_line
 
 MAX_BYTES = 256 * 1024
@@ -118,13 +124,6 @@ FOLDERS = "TUTOR_LESSONS"
 """The environment variable that names more folders of lessons, separated as in PATH."""
 
 
-class Fault(NamedTuple):
-    """A reason why a lesson can't be used: the code of a LessonFileError, and its parameters."""
-
-    code: str
-    values: Mapping[str, Any]
-
-
 class Headline(msgspec.Struct, frozen=True):
     """One lesson in a list of lessons."""
 
@@ -200,7 +199,6 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     `languages` are those of its translations beside it, where they are not given.
     """
     from tutor.lesson import front_matter  # noqa: PLC0415 - loads the YAML parser
-    from tutor.lesson.model import DiagnosticList, LessonDiagnostics  # noqa: PLC0415 - likewise
 
     shipped = is_shipped(path)
     languages = languages or tuple(_beside(path))
@@ -212,7 +210,7 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     except LessonFileError as error:
         return _faulty(path, Fault(error.code, error.values), languages)
     except LessonDiagnostics as error:
-        return _faulty(path, Fault("text", {"text": str(error.diagnostics[0])}), languages)
+        return _faulty(path, error.diagnostics[0].in_file(), languages)
     in_file = tuple(fences(text))
     modes = {word for f in in_file if f.info[:1] == ("python",) for word in f.info[1:]}
     return Headline(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
 from tutor.lesson.library import Headline, by_chapter
-from tutor.lesson.model import did_you_mean
+from tutor.lesson.model import Fault
 
 BRANCH, LAST, TRUNK, GAP = "├─ ", "└─ ", "│  ", "   "
 """The parts of a row's prefix, one for each level."""
@@ -29,8 +30,8 @@ class MapRow:
     """The lines of the tree that lead to it, as text to put before its title."""
     also: tuple[str, ...] = ()
     """The slugs of its other prerequisites, without those that are implied."""
-    diagnostic: str = ""
-    """One line about a prerequisite that does not exist or that leads back to the lesson."""
+    fault: Fault | None = None
+    """A prerequisite that does not exist or that leads back to the lesson."""
     chapter: str = ""
     """The heading of the chapter that it is drawn in; empty where there are no chapters."""
 
@@ -50,19 +51,17 @@ def rows(headlines: Sequence[Headline]) -> tuple[MapRow, ...]:
     return tuple(_with_prefixes(row for one in chapters for row in growing.grown(*one)))
 
 
-def diagnostic_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> str:
-    """The diagnostic of a lesson's `builds_on`; empty if there is none.
+def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> Fault | None:
+    """The fault of a lesson's `builds_on`, if there is one.
 
     `builds_on` holds every lesson there is, this one too.
     """
-    unknown = [other for other in builds_on[slug] if other not in builds_on]
-    if unknown:
-        hint = did_you_mean(unknown[0], builds_on)
-        hint = hint if hint.endswith("?") else "; `tutor list` shows the lessons"
-        return f"it builds on `{unknown[0]}`, which is not a lesson{hint}"
-    if way := _way_back(slug, builds_on):
-        return f"it builds on itself: {' → '.join(way)}; take one of these out of `builds_on`"
-    return ""
+    for other in builds_on[slug]:
+        if other not in builds_on:
+            near = get_close_matches(other, builds_on, n=1)
+            return Fault("unknown_prerequisite", {"slug": other, "near": near})
+    way = _way_back(slug, builds_on)
+    return Fault("builds_on_itself", {"circle": [*way]}) if way else None
 
 
 def circles(builds_on: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
@@ -123,10 +122,10 @@ class _Growing:
     def _place(self, headline: Headline, above: str, depth: int) -> Iterator[MapRow]:
         """The lesson, and below it the lessons that only waited for it."""
         self._waiting.remove(headline)
-        diagnostic = diagnostic_of(headline.slug, self._builds_on)
+        fault = fault_of(headline.slug, self._builds_on)
         others = self._others(headline, above)
         self._placed.add(headline.slug)
-        yield MapRow(headline, depth, "", others, diagnostic, self._chapter)
+        yield MapRow(headline, depth, "", others, fault, self._chapter)
         for following in [h for h in self._waiting if headline.slug in h.builds_on]:
             if following in self._waiting and not self._missing(following):
                 yield from self._place(following, headline.slug, depth + 1)

@@ -285,25 +285,18 @@ class Body:
             case MathSpan():
                 self._math(found)
             case Unclosed(place):
-                self._report(
-                    place.line + 1, "`$$` opens a formula that is never closed; write `$$` after it"
-                )
+                self._report(place.line + 1, "formula_not_closed")
 
     def _heading(self, found: Heading) -> None:
         line = found.place.line + 1
         phase = found.text if found.level == 2 and found.text in PHASES else None
         meant = found.text.strip(" :.").title()
         if phase is None and meant in PHASES:
-            self._report(
-                line, f"this heading is not quite a phase; write ## {meant}, or call it otherwise"
-            )
+            self._report(line, "nearly_a_phase", meant=meant)
         if phase is None and found.level >= 3 and self._parts[-1].phase:
             return  # a lesser heading stays, as prose, inside its phase
         if phase in self._phases:
-            first = self._phases[phase]
-            self._report(
-                line, f"the phase {phase} is already on line {first}; put its fences there"
-            )
+            self._report(line, "phase_twice", phase=phase, first=self._phases[phase])
         elif phase:
             self._phases[phase] = line
         self._parts.append(_Part(found.text, found.place, phase))
@@ -315,46 +308,38 @@ class Body:
         swallowed = _OPENING.search(found.text) if is_exercise or kind == "python" else None
         if swallowed:
             self.is_whole = False
-            where = line + found.text.count("\n", 0, swallowed.start()) + 1
-            what = f"the fence on line {line} is not closed before the next, on line {where}"
-            self._report(line, f"{what}; write ``` below its last line")
+            following = line + found.text.count("\n", 0, swallowed.start()) + 1
+            self._report(line, "fence_not_closed_before", fence=line, following=following)
             return
         if not found.closed:
-            self._report(line, "this fence is never closed; write ``` below its last line")
+            self._report(line, "fence_not_closed")
         if is_exercise:
             self._exercise(found, line)
         elif kind in ("yaml", "yml") and _EXERCISE_KEY.search(found.text):
-            self._report(
-                line, f"`{kind}` alone is shown, not asked; write ```{' '.join(_EXERCISE)}"
-            )
+            self._report(line, "yaml_alone", kind=kind)
         elif kind == "python":
             self._python(found, line)
         elif self._parts[-1].phase and (kind in _MISSPELT_PYTHON or kind.lower() == "python"):
-            self._report(line, f"code of the kind `{kind}` is not run; write ```python")
+            self._report(line, "code_of_other_kind", kind=kind)
 
     def _python(self, found: CodeBlock, line: int) -> None:
         part = self._parts[-1]
         if found.nested:
-            self._report(
-                line, "Python inside a list or a quote is not run; move it to the left margin"
-            )
+            self._report(line, "nested_code")
             return
         if part.phase is None:
-            self._report(line, _outside(part.heading))
+            near = get_close_matches(part.heading.strip().title(), PHASES, n=1)
+            self._report(line, "code_in_no_phase", heading=part.heading, phases=near)
         elif not found.text.strip():
-            self._report(line, "this fence is empty; write code in it, or delete it")
+            self._report(line, "empty_fence")
         modes = tuple(dict.fromkeys(found.info[1:]))
         part.cuts.append((found.place, Fence(found.text, line + 1, modes)))
 
     def _exercise(self, found: CodeBlock, line: int) -> None:
         if found.info != _EXERCISE:
-            written = " ".join(found.info)
-            self._report(line, f"`{written}` is not an exercise; write ```{' '.join(_EXERCISE)}")
+            self._report(line, "nearly_an_exercise", written=" ".join(found.info))
         elif found.nested:
-            self._report(
-                line,
-                "an exercise inside a list or a quote is not asked; move it to the left margin",
-            )
+            self._report(line, "nested_exercise")
         elif found.closed:  # or else it goes on to the file's end
             self._parts[-1].cuts.append((found.place, ExerciseBlock(found.text, line)))
 
@@ -364,16 +349,6 @@ class Body:
         if found.display:
             block = DisplayFormula(found.latex.strip(), line, boxed)
             self._parts[-1].cuts.append((found.place, block))
-
-
-def _outside(heading: str) -> str:
-    where = f"under the heading {heading!r}" if heading else "before the first heading"
-    near = get_close_matches(heading.strip().title(), PHASES, n=1)
-    advice = f"write ## {near[0]}" if near else "move it below a phase such as ## Predict"
-    return (
-        f"Python {where} is in no phase and never runs; {advice}, "
-        "or write ```text if it is only to be read"
-    )
 
 
 def _is_meant_as_exercise(info: Sequence[str]) -> bool:

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from tutor.errors import LessonError
 from tutor.lesson.exercise import Exercise
-from tutor.plain import one_line
+
+
+class Fault(NamedTuple):
+    """Something wrong with a lesson: a code, which `tutor.wording` has a sentence for."""
+
+    code: str
+    values: Mapping[str, Any]
+    """The parameters of the sentence: numbers, names, and lists of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +32,26 @@ class Diagnostic:
     path: Path
     line: int
     """1-based line in the file."""
-    message: str
-    """The problem and what to write instead, on one line."""
+    fault: Fault
 
-    def __str__(self) -> str:
-        return one_line(f"{self.path}:{self.line}: {self.message}")
+    def in_file(self) -> Fault:
+        """The fault with its place in the file among its parameters."""
+        code, values = self.fault
+        return Fault(code, {"path": str(self.path), "line": self.line, **values})
 
 
 class LessonDiagnostics(LessonError):
-    """A lesson file that can't be used as it is. Its text has a line for each diagnostic."""
+    """A lesson file that can't be used as it is."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics = tuple(
-            sorted(dict.fromkeys(diagnostics), key=lambda diagnostic: diagnostic.line)
-        )
-        super().__init__("\n".join(map(str, self.diagnostics)))
+        self.diagnostics = _by_line(diagnostics)
+        super().__init__("\n".join(map(repr, self.diagnostics)))
+
+
+def _by_line(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """The diagnostics in the order of their lines, each once."""
+    once = {repr(diagnostic): diagnostic for diagnostic in diagnostics}
+    return tuple(sorted(once.values(), key=lambda diagnostic: diagnostic.line))
 
 
 class DiagnosticList:
@@ -51,18 +62,18 @@ class DiagnosticList:
         self._found: list[Diagnostic] = []
         self._remarks: list[Diagnostic] = []
 
-    def add(self, line: int, message: str) -> None:
+    def add(self, line: int, code: str, /, **values: object) -> None:
         """Add a diagnostic that makes the lesson unusable."""
-        self._found.append(Diagnostic(self._path, line, message))
+        self._found.append(Diagnostic(self._path, line, Fault(code, values)))
 
-    def remark(self, line: int, message: str) -> None:
+    def remark(self, line: int, code: str, /, **values: object) -> None:
         """Add a remark: the author should fix it, but the lesson can be used."""
-        self._remarks.append(Diagnostic(self._path, line, message))
+        self._remarks.append(Diagnostic(self._path, line, Fault(code, values)))
 
     @property
     def remarks(self) -> tuple[Diagnostic, ...]:
         """The remarks, by line."""
-        return tuple(sorted(dict.fromkeys(self._remarks), key=lambda diagnostic: diagnostic.line))
+        return _by_line(self._remarks)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -73,19 +84,8 @@ class DiagnosticList:
             raise LessonDiagnostics(self._found)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean …?` if a known word is near, else the list of what is known."""
-    words = list(known)
-    near = get_close_matches(word, words, n=1)
-    if near:
-        return f"; did you mean `{near[0]}`?"
-    return f"; write one of: {', '.join(words)}"
-
-
 LARGEST = 1e6
 """Far above every rate at which a lesson converges; the update of a float32 stays finite longer."""
-
-WANTED = "a positive number, at most a million"
 
 
 def is_learning_rate(value: float) -> bool:

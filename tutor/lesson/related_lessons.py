@@ -20,11 +20,12 @@ from tutor.lesson import document, front_matter, library
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.languages import ORIGINAL, TRANSLATED, sibling
-from tutor.lesson.map import diagnostic_of
+from tutor.lesson.map import fault_of
 from tutor.lesson.model import (
     Diagnostic,
     DiagnosticList,
     DisplayFormula,
+    Fault,
     Fence,
     Lesson,
     Prose,
@@ -42,8 +43,8 @@ def diagnostics_beside_others(lesson: Lesson) -> tuple[Diagnostic, ...]:
 def _of_prerequisites(lesson: Lesson) -> Iterator[Diagnostic]:
     if lesson.builds_on:
         known = {**_builds_on(lesson), lesson.slug: lesson.builds_on}
-        if wrong := diagnostic_of(lesson.slug, known):
-            yield Diagnostic(lesson.path, _front(lesson).line("builds_on"), wrong)
+        if fault := fault_of(lesson.slug, known):
+            yield Diagnostic(lesson.path, _front(lesson).line("builds_on"), fault)
 
 
 def _builds_on(lesson: Lesson) -> Mapping[str, tuple[str, ...]]:
@@ -59,17 +60,14 @@ def _of_translation(lesson: Lesson) -> Iterator[Diagnostic]:
     path = library.original_of(lesson.path)
     if path is None:
         if lesson.language != ORIGINAL:
-            where = sibling(lesson.path, ORIGINAL)
-            what = f"there is no lesson that this one, in {lesson.language}/, is a translation of"
-            yield Diagnostic(
-                lesson.path, 1, f"{what}; write {where}, or call this file as that one"
-            )
+            there = sibling(lesson.path, ORIGINAL)
+            values = {"language": lesson.language, "original": str(there)}
+            yield Diagnostic(lesson.path, 1, Fault("no_original", values))
         return
     try:
         original = document.read(path)
     except LessonError:
-        message = f"{path} is not a lesson yet, so it can't be compared with this one; fix it first"
-        yield Diagnostic(lesson.path, 1, message)
+        yield Diagnostic(lesson.path, 1, Fault("original_is_wrong", {"original": str(path)}))
         return
     yield from differences(original, lesson)
     yield from untranslated(original, lesson)
@@ -97,9 +95,8 @@ def untranslated(original: Lesson, translation: Lesson) -> Iterator[Diagnostic]:
     theirs = {text for text, _ in _texts(original)}
     for text, line in sorted(_texts(translation), key=lambda found: found[1]):
         if text in theirs and len(_WORD.findall(_MATH_OR_CODE.sub("", text))) >= LEAST:
-            short = cut_short(text, 40)
-            message = f"this is not translated: “{short}” is word for word that of {original.path}"
-            yield Diagnostic(translation.path, line, message)
+            values = {"text": cut_short(text, 40), "original": str(original.path)}
+            yield Diagnostic(translation.path, line, Fault("not_translated", values))
 
 
 def _texts(lesson: Lesson) -> Iterator[tuple[str, int]]:
@@ -159,8 +156,8 @@ class _Part:
     """The content to compare: of code one entry for each line."""
 
 
-_Parts: TypeAlias = Mapping[str, _Part]
-"""The parts of a lesson by what a diagnostic calls them, in the file's order."""
+_Parts: TypeAlias = Mapping[tuple[object, ...], _Part]
+"""The parts of a lesson in the file's order: by what they are, with their numbers and names."""
 
 _WORDS_OF_LESSON = ("title", "summary")
 """The keys of the front matter that are translated."""
@@ -211,32 +208,28 @@ class _Comparison:
         for name, their in theirs.items():
             my = mine.get(name)
             if my is None:
-                what = f"{name} is missing; copy it from {self._there(their.line)} below this line"
-                yield self._diagnostic(line, what)
+                there = f"{self.original.path}:{their.line}"
+                yield self._diagnostic(line, "part_missing", part=name, there=there)
                 continue
             line = my.line
             if my.content != their.content:
                 lines = enumerate(zip_longest(my.content, their.content))
                 at = next(number for number, (one, other) in lines if one != other)
-                what = f"{name} is not as in {self._there(their.line + at)}; make it the same"
-                yield self._diagnostic(my.line + at, what)
+                there = f"{self.original.path}:{their.line + at}"
+                yield self._diagnostic(my.line + at, "part_differs", part=name, there=there)
         for name, my in mine.items():
             if name not in theirs:
-                yield self._diagnostic(
-                    my.line, f"{name} is not in {self.original.path}; delete it here"
-                )
+                there = str(self.original.path)
+                yield self._diagnostic(my.line, "part_is_new", part=name, there=there)
         order = (name for name in theirs if name in mine)
         for wanted, name in zip(order, (n for n in mine if n in theirs), strict=True):
             if name != wanted:
-                what = f"{name} stands where {self.original.path} has {wanted}"
-                yield self._diagnostic(mine[name].line, what)
+                values = {"part": name, "there": str(self.original.path), "instead": wanted}
+                yield self._diagnostic(mine[name].line, "part_elsewhere", **values)
                 return
 
-    def _diagnostic(self, line: int, message: str) -> Diagnostic:
-        return Diagnostic(self.translation.path, line, message)
-
-    def _there(self, line: int) -> str:
-        return f"{self.original.path}:{line}"
+    def _diagnostic(self, line: int, code: str, **values: object) -> Diagnostic:
+        return Diagnostic(self.translation.path, line, Fault(code, values))
 
 
 # ── The parts of a lesson without its texts ─────────────────────────────────────────
@@ -247,7 +240,7 @@ def _settings(lesson: Lesson) -> _Parts:
     front, default = _front(lesson), FrontMatter()
     values = {key: _plain(getattr(front, key)) for key in keys_of(FrontMatter)}
     return {
-        f"`{key}`": _Part(front.line(key), (value,))
+        ("key", key): _Part(front.line(key), (value,))
         for key, value in values.items()
         if key not in _WORDS_OF_LESSON and value != _plain(getattr(default, key))
     }
@@ -267,7 +260,7 @@ def _phases(lesson: Lesson) -> Mapping[str, Section]:
 
 
 def _headings(phases: Mapping[str, Section]) -> _Parts:
-    return {f"the phase {name}": _Part(section.line) for name, section in phases.items()}
+    return {("phase", name): _Part(section.line) for name, section in phases.items()}
 
 
 def _code(lesson: Lesson, phase: str) -> _Parts:
@@ -275,7 +268,7 @@ def _code(lesson: Lesson, phase: str) -> _Parts:
     section = lesson.phase(phase)
     fences = [b for b in section.blocks if isinstance(b, Fence)] if section else []
     return {
-        f"fence {number} of {phase}": _Part(f.line - 1, (f.modes, *f.code.split("\n")))
+        ("fence", number, phase): _Part(f.line - 1, (f.modes, *f.code.split("\n")))
         for number, f in enumerate(fences, 1)
     }
 
@@ -284,35 +277,35 @@ def _boxed(lesson: Lesson, phase: str) -> _Parts:
     r"""The `\boxed` expressions under a phase's heading; under all others, if that is empty."""
     blocks = [b for s in lesson.sections if (s.phase or "") == phase for b in s.blocks]
     found = [(e, b.line) for b in blocks if isinstance(b, DisplayFormula) for e in b.boxed]
-    where = f"of {phase}" if phase else "outside the phases"
+    kind = "boxed" if phase else "boxed outside"
     return {
-        f"\\boxed {number} {where}": _Part(line, (expression,))
+        (kind, number, phase): _Part(line, (expression,))
         for number, (expression, line) in enumerate(found, 1)
     }
 
 
 def _exercises(lesson: Lesson) -> _Parts:
-    return {f"the exercise `{e.id}`": _Part(e.lines.get("id", e.line)) for e in lesson.exercises}
+    return {("exercise", e.id): _Part(e.lines.get("id", e.line)) for e in lesson.exercises}
 
 
 def _kind(exercise: Exercise) -> _Parts:
-    return {f"`kind` of `{exercise.id}`": _Part(exercise.lines["kind"], (kind_of(exercise),))}
+    return {("field", "kind", exercise.id): _Part(exercise.lines["kind"], (kind_of(exercise),))}
 
 
 def _fields(exercise: Exercise) -> _Parts:
     """The fields of an exercise, and of its stage."""
-    found = {}
+    found: dict[tuple[object, ...], _Part] = {}
     for name, value in (*_inner(exercise), *_inner(exercise.stage)):
         if name != "stage":
             key = _KEYS.get(name, name)
-            what = f"the number of `{key}`" if name == "hints" else f"`{key}`"
             content = _without_texts(value, is_text=name in _TEXTS)
             line = exercise.lines.get(key, exercise.line)
-            found[f"{what} of `{exercise.id}`"] = _Part(line, (content,))
+            kind = "number of" if name == "hints" else "field"
+            found[kind, key, exercise.id] = _Part(line, (content,))
     return found
 
 
 def _own_texts(exercise: Exercise) -> _Parts:
     """The texts that entries of `again` have themselves."""
     paths = sorted(filter(_OWN_TEXT.fullmatch, exercise.lines))
-    return {f"`{path}` of `{exercise.id}`": _Part(exercise.lines[path]) for path in paths}
+    return {("field", path, exercise.id): _Part(exercise.lines[path]) for path in paths}

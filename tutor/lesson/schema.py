@@ -14,11 +14,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar, dataclass_transform
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, dataclass_transform
 
 import yaml
 
-from tutor.lesson.model import WANTED, DiagnosticList, did_you_mean, is_learning_rate
+from tutor.lesson.model import DiagnosticList, is_learning_rate
 from tutor.plain import cut_short
 
 T = TypeVar("T")
@@ -54,9 +54,9 @@ class YamlValue:
         is_block = isinstance(self.node, yaml.ScalarNode) and self.node.style in ("|", ">")
         return self.own_line + is_block
 
-    def report(self, message: str, line: int | None = None) -> None:
+    def report(self, code: str, line: int | None = None, /, **values: object) -> None:
         """Add a diagnostic, on the line of the key if no other is given."""
-        self.diagnostics.add(self.line if line is None else line, message)
+        self.diagnostics.add(self.line if line is None else line, code, name=self.name, **values)
 
     def below(self, key: str, node: yaml.Node, line: int, name: str | None = None) -> YamlValue:
         """A value within this one, whose line is noted."""
@@ -78,22 +78,20 @@ MAX_INTEGER = 1_000_000_000
 """Counts of epochs and batches above this are typing mistakes."""
 
 
-def scalar(wanted: str, convert: Callable[[str], T]) -> Kind[T]:
+def scalar(wanted: str, convert: Callable[[str], T], **bounds: int) -> Kind[T]:
     """A kind of scalar; `convert` raises ValueError for text that isn't `wanted`."""
 
     def read_scalar(value: YamlValue) -> T | None:
-        node, name = value.node, value.name
+        node = value.node
         if not isinstance(node, yaml.ScalarNode):
-            found = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
-            value.report(
-                f"`{name}` must be {wanted}, not {found}; write `{name}: …`", value.own_line
-            )
+            found = "list" if isinstance(node, yaml.SequenceNode) else "mapping"
+            value.report("no_scalar", value.own_line, wanted=wanted, found=found, **bounds)
             return None
         try:
             return convert(node.value)
         except ValueError:
-            shown = f"`{cut_short(node.value, _QUOTED)}`" if node.value.strip() else "empty"
-            value.report(f"`{name}` must be {wanted}, not {shown}", value.own_line)
+            written = cut_short(node.value, _QUOTED) if node.value.strip() else ""
+            value.report("bad_scalar", value.own_line, wanted=wanted, written=written, **bounds)
             return None
 
     return read_scalar
@@ -139,7 +137,7 @@ def in_range(least: int, most: int) -> Kind[int]:
     def is_in_range(written: str) -> bool:
         return len(written) <= len(str(MAX_INTEGER)) and least <= int(written) <= most
 
-    return scalar(f"a whole number from {least} to {most}", _where(is_in_range, int))
+    return scalar("whole", _where(is_in_range, int), least=least, most=most)
 
 
 def word_of(known: Sequence[str]) -> Kind[str]:
@@ -148,8 +146,7 @@ def word_of(known: Sequence[str]) -> Kind[str]:
     def read_word(value: YamlValue) -> str | None:
         word = TEXT(value)
         if word is not None and word not in known:
-            hint = did_you_mean(word, known)
-            value.report(f"unknown `{word}` in `{value.name}`{hint}", value.own_line)
+            value.report("unknown_word", value.own_line, word=word, known=[*known])
         return word
 
     return read_word
@@ -159,26 +156,21 @@ def _matching(pattern: str) -> Callable[[str], str]:
     return _where(re.compile(pattern).fullmatch, str)
 
 
-TEXT = scalar("one line of text", _text)
-NUMBER = scalar("a finite number", _number_where(math.isfinite))
-POSITIVE = scalar("a finite number above 0", _number_where(lambda number: number > 0))
-RATE = scalar(WANTED, _number_where(is_learning_rate))
-NAME = scalar(
-    "a Python name",
-    _where(lambda word: word.isidentifier() and not keyword.iskeyword(word), str),
-)
-MODE = scalar("a mode's name (letters, digits, - and _)", _matching("[A-Za-z][A-Za-z0-9_-]*"))
-SLUG = scalar("a lesson's name (its file's without .md)", _matching(r"(?!(?s:.*)\.md\Z)[^\s/\\]+"))
-ID = scalar("letters, digits and - only", _matching("[A-Za-z0-9-]+"))
-YES_OR_NO = scalar(
-    "true or false", _where(("true", "false").__contains__, lambda word: word == "true")
-)
+TEXT = scalar("line", _text)
+NUMBER = scalar("number", _number_where(math.isfinite))
+POSITIVE = scalar("positive", _number_where(lambda number: number > 0))
+RATE = scalar("rate", _number_where(is_learning_rate))
+NAME = scalar("name", _where(lambda word: word.isidentifier() and not keyword.iskeyword(word), str))
+MODE = scalar("mode", _matching("[A-Za-z][A-Za-z0-9_-]*"))
+SLUG = scalar("slug", _matching(r"(?!(?s:.*)\.md\Z)[^\s/\\]+"))
+ID = scalar("id", _matching("[A-Za-z0-9-]+"))
+YES_OR_NO = scalar("truth", _where(("true", "false").__contains__, lambda word: word == "true"))
 MARKDOWN = scalar("text", _markdown)
 CODE = scalar(
-    "Python code",
+    "code",
     _where(lambda code: not _CONTROL.search(code), lambda code: code if code.strip() else ""),
 )
-EXPRESSION = scalar("a Python expression on one line", _text)
+EXPRESSION = scalar("expression", _text)
 
 
 # ── Lists and mappings ──────────────────────────────────────────────────────────────
@@ -188,26 +180,24 @@ def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tu
     """A list of at least one value; of values that can't be read none is left."""
 
     def read_list(value: YamlValue) -> tuple[T, ...]:
-        node, name = value.node, value.name
-        if not isinstance(node, yaml.SequenceNode) or not node.value:
-            found = "a mapping" if isinstance(node, yaml.MappingNode) else "a text"
-            below = f"`{name}:` and below it `  - …`, or " if node.value else ""
-            value.report(
-                f"`{name}` must be a list, not {found if node.value else 'empty'}; "
-                f"write {below}`{name}: {example}`",
-            )
+        node = value.node
+        if not node.value:
+            value.report("empty_list", example=example)
+            return ()
+        if not isinstance(node, yaml.SequenceNode):
+            found = "mapping" if isinstance(node, yaml.MappingNode) else "text"
+            value.report("no_list", found=found, example=example)
             return ()
         found_at: dict[T, int] = {}
         items: list[T] = []
         for number, part in enumerate(node.value):
-            at = value.below(str(number), part, part.start_mark.line + 1, name)
+            at = value.below(str(number), part, part.start_mark.line + 1, value.name)
             item = kind(at)
             if item is None:
                 continue
             if not may_repeat and item in found_at:
-                said, line = cut_short(str(item), _QUOTED), found_at[item]
-                what = f"`{said}` is already in `{name}`, on line {line}"
-                value.report(f"{what}; keep one of them", at.line)
+                said = cut_short(str(item), _QUOTED)
+                value.report("item_twice", at.line, item=said, first=found_at[item])
                 continue
             if not may_repeat:
                 found_at[item] = at.line
@@ -222,7 +212,7 @@ def mapping_of(kind: Kind[T], example: str) -> Kind[Mapping[str, T]]:
 
     def read_mapping(value: YamlValue) -> Mapping[str, T] | None:
         if not isinstance(value.node, yaml.MappingNode):
-            value.report(f"`{value.name}` must be a mapping; write `{value.name}: {example}`")
+            value.report("no_mapping", example=example)
             return None
         read_pairs = {part.name: kind(part) for part in pairs(value)}
         return {name: found for name, found in read_pairs.items() if found is not None}
@@ -236,12 +226,9 @@ def pairs(value: YamlValue) -> list[YamlValue]:
     for key, node in value.node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
-            value.report("a key must be one word; write `key: value`", line)
+            value.report("key_is_no_word", line)
         elif key.value in found:
-            first = found[key.value].line
-            value.report(
-                f"the key `{key.value}` is already on line {first}; keep one of them", line
-            )
+            value.report("key_twice", line, key=key.value, first=found[key.value].line)
         else:
             found[key.value] = value.below(key.value, node, line)
     return list(found.values())
@@ -278,7 +265,7 @@ def by_mode(kind: Kind[T]) -> Kind[ByMode[T]]:
             if found is not None:
                 own[part.name] = found
         if not lines:
-            value.report(f"`{value.name}` is empty; write a value for each mode")
+            value.report("no_modes_below")
         return ByMode(None, own, value.line, lines) if own else None
 
     return read_by_mode
@@ -352,47 +339,44 @@ def keys_of(entry: type[Entry]) -> Mapping[str, Key]:
 
 def entry_of(entry: type[E]) -> Kind[E]:
     """A mapping with the keys of `entry`."""
-    return lambda value: read(entry, value, f"`{value.name}`")
+    return lambda value: read(entry, value, "key")
 
 
 def entries_of(entry: type[E], example: str) -> Kind[tuple[E, ...]]:
     """A list of mappings with the keys of `entry`."""
-    return list_of(
-        lambda value: read(entry, value, f"an entry of `{value.name}`"), example, may_repeat=True
-    )
+    return list_of(lambda value: read(entry, value, "entry"), example, may_repeat=True)
 
 
 def read(
     entry: type[E],
     value: YamlValue,
-    within: str = "",
-    elsewhere: Mapping[str, str | None] | None = None,
+    within: Literal["key", "entry", "kind", "exercise", "front matter"],
+    elsewhere: Mapping[str, str] | None = None,
 ) -> E:
     """The mapping in `value`, with the default for every key that is left out or wrong.
 
-    The diagnostics call the mapping `within`; `elsewhere` has a hint for keys that are not known,
-    None for one that is passed over.
+    The diagnostics call the mapping `within`. For keys that are not known, `elsewhere` has the kind
+    of exercise that they belong to, "" for one that is passed over.
     """
-    known = keys_of(entry)
-    add, before = value.diagnostics.add, len(value.diagnostics)
+    known, before = keys_of(entry), len(value.diagnostics)
     required = {name: one.example for name, one in known.items() if one.is_required}
     if not isinstance(value.node, yaml.MappingNode):
         first = next(iter(known))
         examples = required or {first: known[first].example}
         example = ", ".join(f"{name}: {text}" for name, text in examples.items())
-        add(value.line, f"{within} must be a mapping; write `{{{example}}}`")
+        value.report("no_entry", within=within, example=example)
         return entry(source=Source(value.line, value.path, value.lines, is_right=False))
     found = {part.name: part for part in pairs(value)}
     for name, part in found.items():
         if name not in known:
-            hint = elsewhere[name] if elsewhere and name in elsewhere else did_you_mean(name, known)
-            if hint is not None:
-                add(part.line, f"unknown key `{name}`{f' in {within}' if within else ''}{hint}")
+            if not elsewhere or name not in elsewhere:
+                value.report("unknown_key", part.line, within=within, word=name, known=[*known])
+            elif kind := elsewhere[name]:
+                value.report("key_elsewhere", part.line, within=within, key=name, kind=kind)
             del value.lines[part.path]
     for name, example in required.items():
         if name not in found:
-            lacks = f"{within} lacks `{name}`" if within else f"the key `{name}` is missing"
-            add(value.line, f"{lacks}; write `{name}: {example}`")
+            value.report("key_missing", within=within, key=name, example=example)
     own = frozenset(name for name in found if name in known)
     read_values = {name: known[name].kind(found[name]) for name in known if name in found}
     given = {name: one for name, one in read_values.items() if one is not None}

@@ -35,6 +35,7 @@ from tutor.session.pending import Engine
 from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session
 from tutor.wording.file_faults import lesson_fault_text
+from tutor.wording.notices import error_text
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -196,9 +197,9 @@ class CommandReader:
         except UnclearCommandError as error:
             self._writer.say(str(error))
         except LessonError as error:
-            why = str(error)
+            why = error_text(error)
             if isinstance(error, LessonFileError):
-                why = lesson_fault_text(error.code, error.values)
+                why = lesson_fault_text(error.code, error.values)  # which names no command
             self._writer.say(f"{sentence(why.replace('`', ''))} Type lessons for their names.")
         if self._writer.rows == rows:
             self._narrator.nothing_new()

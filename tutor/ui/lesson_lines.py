@@ -228,9 +228,8 @@ def map_row(
     ]
     if is_open:
         pieces.append("  ◂ open now")
-    fault = row.headline.fault
-    if wrong := lesson_fault_text(*fault) if fault else one_line(row.diagnostic):
-        pieces.append((f"  ✗ {wrong}", text_styles.ERROR))
+    if fault := row.headline.fault or row.fault:
+        pieces.append((f"  ✗ {lesson_fault_text(*fault)}", text_styles.ERROR))
     elif row.also:
         also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
         builds_on = "  also builds on" if row.depth else "  builds on"

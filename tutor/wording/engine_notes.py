@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tutor.lesson.model import WANTED, Lesson
+from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.script.line_places import full_place
-from tutor.wording.number_format import value_reason
+from tutor.wording.number_format import LEARNING_RATE, value_reason
 
 _TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
@@ -21,7 +21,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_device": "there is no device {device!r}; available: {available}",
     "no_mode": "no mode {mode!r} in this lesson; available: {available}",
     "no_epoch": "there is no epoch {epoch}: a run begins at epoch 0",
-    "bad_rate": f"a learning rate is {WANTED}, not {{rate:g}}",
+    "bad_rate": f"a learning rate is {LEARNING_RATE}, not {{rate:g}}",
     "no_figures": "there are no figures yet: no epoch has been run to its end",
     "not_written": "{path} was not written: stopped",
     "too_much_to_send": "{megabytes} MB of figures are too much to be sent from another machine",
@@ -193,7 +193,7 @@ def note_text(note: Remark) -> str:
     values = note.values
     if values.get("is_expression"):
         values = {**values, "what": f"the value of {values['what']}"}
-    if note.code == "no_value":
+    if note.code in ("no_value", "not_python", "not_exportable"):
         values = {**values, "reason": value_reason(values["reason"])}
     text = _filled(_TEMPLATES[note.code], values)
     return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text

@@ -23,7 +23,15 @@ from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.goals import goal_words, subjects
 from tutor.wording.inspections import remark_text
 from tutor.wording.notices import Values, unreadable
-from tutor.wording.number_format import MINUS, counted, number, setting, short, without_tails
+from tutor.wording.number_format import (
+    MINUS,
+    counted,
+    number,
+    setting,
+    short,
+    value_reason,
+    without_tails,
+)
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
 
@@ -145,7 +153,7 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
         "The code that is kept here has not been run: it came with a progress file from elsewhere. "
         "Code is a program: read all of it before you let it run."
     ),
-    "not_python": lambda v, _: f"Line {v['line']} is not Python: {v['reason']}.",
+    "not_python": lambda v, _: f"Line {v['line']} is not Python: {value_reason(v['reason'])}.",
     "code_failed": lambda v, _: f"{_place(v['place'], at_start=True)}: {literal(v['message'])}",
     "still_fails": _still_fails,
     "stopped": _stopped,

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tutor.script.source import ScriptSource, SourceNote
 
 _LESSON_FAULTS: Mapping[str, str] = {
-    "text": "{text}",
     "no_file": "{path}: there is no such file",
     "not_permitted": "{path}: you may not read it; change its permissions",
     "unreadable": "{path}: it can't be read ({words})",
@@ -89,10 +88,15 @@ _NOTES: Mapping[str, str] = {
 
 
 def lesson_fault_text(code: str, values: Mapping[str, Any], *, with_command: bool = False) -> str:
-    """Why a lesson's file can't be used, as one line.
+    """What is wrong with a lesson's file, as one line.
 
     `with_command`: of a lesson that is not there also the command that lists them.
     """
+    if code not in _LESSON_FAULTS:
+        from tutor.wording.diagnostics import diagnostic_message  # noqa: PLC0415 - seldom needed
+
+        place = f"{values['path']}:{values['line']}: " if "line" in values else ""
+        return one_line(place + diagnostic_message(code, values))
     text = _LESSON_FAULTS[code].format(**values, hint=hint_of(values.get("near", ())))
     if with_command and code in _MISSING:
         text += f"{'' if text.endswith('?') else ';'} `tutor list` shows the lessons"

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tutor.errors import EngineError, LessonFileError, ProgressError, Refused, TutorError
+from tutor.lesson.model import LessonDiagnostics
 from tutor.plain import one_line
 from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Remark
@@ -311,6 +312,9 @@ def error_text(error: TutorError) -> str:
             return lesson_fault_text(error.code, error.values, with_command=True)
         case Refused() | EngineError():
             return note_text(Remark.of(error))
+        case LessonDiagnostics(diagnostics=found):
+            faults = (diagnostic.in_file() for diagnostic in found)
+            return "\n".join(lesson_fault_text(*fault) for fault in faults)
     return str(error)
 
 

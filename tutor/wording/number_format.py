@@ -113,8 +113,13 @@ _REASONS: Mapping[str, str] = {
     "too_large": "it takes more memory than a lesson may",
     "interrupted": "stopped: it did not come to its end",
     "left_out": "it is not evaluated: it did not come to its end",
+    "nested_too_deeply": "it is nested too deeply",
+    "future_import": "`from __future__ import` has no place in a lesson; leave it out",
 }
-"""By code: why an expression has no value."""
+"""By code: why an expression has no value, or code is not Python."""
+
+LEARNING_RATE = "a positive number, at most a million"
+"""The numbers that a learning rate may be."""
 
 
 def value_reason(why: str) -> str:

@@ -1,0 +1,85 @@
+"""The sentences on a lesson's file; `test_broken_lessons.py` compares most of them whole."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tutor.lesson import model
+from tutor.wording import diagnostics, file_faults
+from tutor.wording.diagnostics import diagnostic_message
+from tutor.wording.file_faults import lesson_fault_text
+
+SOURCES = "".join(p.read_text("utf-8") for p in Path(model.__file__).parent.glob("*.py"))
+REPORTS = re.compile(r"(?:diagnostics\.(?:add|remark)|report|_diagnostic|Fault)$")
+"""The functions that are given a code, after all other strings."""
+
+
+def test_every_code_has_a_sentence_and_every_sentence_a_code() -> None:
+    calls = [node for node in ast.walk(ast.parse(SOURCES)) if isinstance(node, ast.Call)]
+    given = [call.args for call in calls if REPORTS.search(ast.unparse(call.func))]
+    strings = [[a.value for a in args if isinstance(a, ast.Constant)] for args in given]
+    codes = {found[-1] for found in strings if found} - {*file_faults._LESSON_FAULTS}
+    sentences = {code.removesuffix("_in_front_matter") for code in diagnostics._TEMPLATES}
+    assert codes <= sentences
+    assert not [code for code in sentences if f'"{code}"' not in SOURCES]
+    assert not sentences & {*file_faults._LESSON_FAULTS}
+
+
+@pytest.mark.parametrize(
+    ("code", "values", "text"),
+    [
+        ("key_is_no_word", {"name": "x"}, "a key must be one word; write `key: value`"),
+        ("no_modes_below", {"name": "epochs"}, "`epochs` is empty; write a value for each mode"),
+        ("synchronize_on_one_rank", {},
+         "the phase Synchronize is of a lesson on several ranks; write `workers: 2` in the front "
+         "matter, or give the section another heading"),
+        ("phases_out_of_order", {"first": "Loss", "then": "Predict"},
+         "Predict stands below Loss here, and phases run in the order of the file; move "
+         "## Predict above ## Loss"),
+        ("formula_not_drawable", {"piece": r"\foo{q}"},
+         r"the formula's \foo{q} can't be drawn; write it another way"),
+        ("unknown_prerequisite", {"slug": "one-wait", "near": ["one-weight"]},
+         "it builds on `one-wait`, which is not a lesson; did you mean `one-weight`?"),
+        ("unknown_prerequisite", {"slug": "zzz", "near": []},
+         "it builds on `zzz`, which is not a lesson; `tutor list` shows the lessons"),
+        ("builds_on_itself", {"circle": ["a", "b", "a"]},
+         "it builds on itself: a → b → a; take one of these out of `builds_on`"),
+        ("no_original", {"language": "zh", "original": "a.md"},
+         "there is no lesson that this one, in zh/, is a translation of; write a.md, or call this "
+         "file as that one"),
+        ("original_is_wrong", {"original": "a.md"},
+         "a.md is not a lesson yet, so it can't be compared with this one; fix it first"),
+        ("not_translated", {"text": "So it is.", "original": "a.md"},
+         "this is not translated: “So it is.” is word for word that of a.md"),
+        ("part_missing", {"part": ["fence", 2, "Loss"], "there": "a.md:7"},
+         "fence 2 of Loss is missing; copy it from a.md:7 below this line"),
+        ("part_missing", {"part": ["boxed", 1, "Loss"], "there": "a.md:7"},
+         r"\boxed 1 of Loss is missing; copy it from a.md:7 below this line"),
+        ("part_differs", {"part": ["boxed outside", 1, ""], "there": "a.md:7"},
+         r"\boxed 1 outside the phases is not as in a.md:7; make it the same"),
+        ("part_differs", {"part": ["number of", "hints", "first"], "there": "a.md:7"},
+         "the number of `hints` of `first` is not as in a.md:7; make it the same"),
+        ("part_differs", {"part": ["field", "set", "first"], "there": "a.md:7"},
+         "`set` of `first` is not as in a.md:7; make it the same"),
+        ("part_is_new", {"part": ["key", "batches"], "there": "a.md"},
+         "`batches` is not in a.md; delete it here"),
+        ("part_elsewhere",
+         {"part": ["phase", "Loss"], "there": "a.md", "instead": ["exercise", "first"]},
+         "the phase Loss stands where a.md has the exercise `first`"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_words(code: str, values: dict[str, Any], text: str) -> None:
+    assert diagnostic_message(code, values) == text
+
+
+def test_text_of_a_lesson_is_data() -> None:
+    values = {"path": "a\x1b.md", "line": 3, "character": "\x1b", "name": "{first}"}
+    assert lesson_fault_text("no_label", values) == (
+        "a^[.md:3: `{first}` is not a label; write a word or two"
+    )
+    assert "\x1b" not in lesson_fault_text("character_is_no_text", values)

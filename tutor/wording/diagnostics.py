@@ -1,0 +1,293 @@
+"""The sentences on what is wrong in a lesson's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from tutor.plain import one_line
+from tutor.wording.file_faults import hint_of
+from tutor.wording.number_format import LEARNING_RATE, value_reason
+
+Values: TypeAlias = Mapping[str, Any]
+
+_SINGLE = "write the text in 'single quotes', or below `|`"
+_TO_THE_LEFT = "move it to the left margin"
+
+_TEMPLATES: Mapping[str, str] = {
+    # ── The file
+    "character_is_no_text": "the character {character!r} is not text; delete it",
+    "no_front_matter": (
+        "no front matter; begin the file with --- , keys such as `title: …`, and ---"
+    ),
+    "front_matter_not_closed": (
+        "the front matter is not closed; write a line --- below its last key"
+    ),
+    # ── YAML
+    "character_not_in_yaml": "the character {character!r} may not stand here; delete it",
+    "yaml_too_deep": "the YAML is nested too deeply; no key needs more than two levels",
+    "no_keys": "the {block} is not a list of keys; write lines such as `{example}: …`",
+    "bad_yaml": (
+        "bad YAML: {problem}; write `key: value`, with 'single quotes' around a text with odd "
+        "characters"
+    ),
+    "unknown_escape": (
+        f"a backslash in double quotes begins an escape, and YAML lacks this one; {_SINGLE}"
+    ),
+    "latex_in_double_quotes": (
+        f"double quotes make an escape of `{{escape}}` in `{{command}}`; {_SINGLE}"
+    ),
+    "odd_colon": "`：` is a {character}; write a plain `:` and a blank",
+    "odd_blank": (
+        "there is an invisible {character} (U+{ordinal:04X}) in column {column}; write a plain "
+        "blank, or delete it"
+    ),
+    "not_indented": "indent the lines below `{key}: {mark}`",
+    # ── Keys and values
+    "key_is_no_word": "a key must be one word; write `key: value`",
+    "key_twice": "the key `{key}` is already on line {first}; keep one of them",
+    "key_missing": "{within} lacks `{key}`; write `{key}: {example}`",
+    "key_missing_in_front_matter": "the key `{key}` is missing; write `{key}: {example}`",
+    "unknown_key": "unknown key `{word}` in {within}{known}",
+    "unknown_key_in_front_matter": "unknown key `{word}`{known}",
+    "key_elsewhere": "unknown key `{key}` in {within}; it belongs to `kind: {kind}`",
+    "no_scalar": "`{name}` must be {wanted}, not a {found}; write `{name}: …`",
+    "bad_scalar": "`{name}` must be {wanted}, not {written}",
+    "unknown_word": "unknown `{word}` in `{name}`{known}",
+    "no_list": (
+        "`{name}` must be a list, not a {found}; write `{name}:` and below it `  - …`, or "
+        "`{name}: {example}`"
+    ),
+    "empty_list": "`{name}` must be a list, not empty; write `{name}: {example}`",
+    "item_twice": "`{item}` is already in `{name}`, on line {first}; keep one of them",
+    "no_mapping": "`{name}` must be a mapping; write `{name}: {example}`",
+    "no_entry": "{within} must be a mapping; write `{{{example}}}`",
+    "no_modes_below": "`{name}` is empty; write a value for each mode",
+    "no_label": "`{name}` is not a label; write a word or two",
+    "own_base": "`{slug}` is this lesson; write in `builds_on` what comes before it",
+    # ── Modes
+    "unknown_mode": "unknown mode `{word}`{known}",
+    "mode_not_in_modes": (
+        "no mode runs this: `{mode}` is not in `modes`; add it there, or delete it here"
+    ),
+    "mode_without_code": "no code is of the mode `{mode}`; did you mean `{meant}`?",
+    "silent_for_modes": "`{key}` says nothing for {modes}; write `  {first}: …`",
+    # ── Headings and fences
+    "nearly_a_phase": "this heading is not quite a phase; write ## {meant}, or call it otherwise",
+    "phase_twice": "the phase {phase} is already on line {first}; put its fences there",
+    "fence_not_closed": "this fence is never closed; write ``` below its last line",
+    "fence_not_closed_before": (
+        "the fence on line {fence} is not closed before the next, on line {following}; write ``` "
+        "below its last line"
+    ),
+    "code_of_other_kind": "code of the kind `{kind}` is not run; write ```python",
+    "nested_code": f"Python inside a list or a quote is not run; {_TO_THE_LEFT}",
+    "code_in_no_phase": (
+        "Python {heading} is in no phase and never runs; {phases}, or write ```text if it is only "
+        "to be read"
+    ),
+    "empty_fence": "this fence is empty; write code in it, or delete it",
+    "yaml_alone": "`{kind}` alone is shown, not asked; write ```yaml exercise",
+    "nearly_an_exercise": "{written} is not an exercise; write ```yaml exercise",
+    "nested_exercise": f"an exercise inside a list or a quote is not asked; {_TO_THE_LEFT}",
+    # ── Formulas and code
+    "formula_not_closed": "`$$` opens a formula that is never closed; write `$$` after it",
+    "formula_does_not_parse": "the formula does not parse: {error}",
+    "formula_not_drawable": "the formula's {piece} can't be drawn; write it another way",
+    "boxed_is_no_expression": (
+        "`{expression}` in \\boxed is not a Python expression ({reason}); write one such as "
+        "\\boxed{{w}}"
+    ),
+    "watched_is_no_expression": (
+        "`{expression}`, watched as `{label}`, is not a Python expression ({reason}); write one "
+        "such as `{label}: w * 2`"
+    ),
+    "code_is_not_python": "this is not Python ({reason}); correct it",
+    # ── Phases
+    "no_code": "the lesson has no Python; write ```python fences under its phases",
+    "no_phase": "no phase {phase}; write a heading ## {phase} and its code below",
+    "phase_without_code": (
+        "{phase} has no code for {modes}; write ```python {words} with code such as `{example}`"
+    ),
+    "synchronize_on_one_rank": (
+        "the phase Synchronize is of a lesson on several ranks; write `workers: 2` in the front "
+        "matter, or give the section another heading"
+    ),
+    "phases_out_of_order": (
+        "{then} stands below {first} here, and phases run in the order of the file; move ## {then} "
+        "above ## {first}"
+    ),
+    "mode_without_gradient": (
+        "mode `{mode}` has no gradient: nothing assigns {names}; write `{first} = …` or "
+        "`loss.backward()` under ## Gradient"
+    ),
+    "parameters_not_bound": (
+        "Setup does not bind {names} in mode `{mode}`; write `{first} = …` under ## Setup, or "
+        "correct `parameters`"
+    ),
+    "data_not_bound": (
+        "`data` calls its {key} `{name}`, but {phase} binds no such name; write `{name} = …` under "
+        "## {phase}, or correct `data`"
+    ),
+    # ── All exercises
+    "id_twice": "`{id}` is the exercise on line {first}; write another",
+    "text_with_colon": "`{name}` must be text; put 'single quotes' around it if it has a `:`",
+    "display_formula_in_exercise": "a formula in an exercise stands in its line; write $…$",
+    "no_expression": "`{name}` is not a Python expression ({reason}); correct it",
+    "no_place": (
+        "`at` must be EPOCH PHASE or EPOCH PHASE BATCH, not {written}; write `at: 1 gradient`"
+    ),
+    "place_in_setup": "Setup runs before anything else; leave `at` out to begin after it",
+    "unknown_phase": "unknown phase `{word}`{known}",
+    "phase_not_run": "mode `{mode}` runs no phase {phase}; write one of: {runs}",
+    "batch_0": "batches count from 1; write `at: 1 gradient 1`",
+    "no_warm_up": "there is no epoch 0 without a `warm_up`; epochs count from 1",
+    "no_report_in_warm_up": "there is no report in the warm-up; write an epoch from 1",
+    "no_batch_of_report": (
+        "there is no batch {batch} of the report, which comes once an epoch; leave it out"
+    ),
+    "no_batch_in_warm_up": ("there is no batch {batch} in the warm-up; write one from 1 to {most}"),
+    "epoch_is_one_batch": "there is no batch {batch} where an epoch is one batch; leave it out",
+    "no_batch_in_epoch": "there is no batch {batch} in an epoch; write one from 1 to {most}",
+    "no_target": ("`{name}` is not the name of a number; write one such as `w: 3` or `W[0,1]: 3`"),
+    "set_twice": "`{key}` is set twice; keep one of them",
+    "no_such_parameter": "`{word}` is not a parameter of mode `{mode}`{known}",
+    "no_such_parameter_in_set": (
+        "`{word}` is not a parameter of mode `{mode}`{known} (it is in `set`)"
+    ),
+    # ── A kind of exercise
+    "wrong_value_twice": "`{value}` is already in `wrong`; keep one of them",
+    "working_too_long": "`working` is longer than {most} characters; shorten it",
+    "working_of_nothing": (
+        "`working` calculates nothing; write what gives the answer, such as `w * x`"
+    ),
+    "working_beside_choices": "`working` is that of a number; delete it",
+    "form_beside_choices": "with `choices` the form is a choice; delete `form`, or `choices`",
+    "form_without_choices": "a choice needs `choices`; write `choices: {{KEY: text, KEY: text}}`",
+    "asks_the_same": "this asks for the same number again; change `at`, `set` or `seed`",
+    "solution_may_not": ("the solution changes `{key}`, but `may` lacks `{word}`; add it there"),
+    "symptom_of_one": (
+        "`symptom` must have one of `error` and `condition`; write "
+        "`{{error: part of the error's text}}` or `{{condition: loss > 1}}`"
+    ),
+    "no_such_phase": "there is no phase {word} here{known}",
+    "solution_is_empty": "`solution` must be Python code, not empty",
+    "solution_is_the_mistake": "`solution` is the code with the mistake; fix it here",
+    "mode_without_graph": "mode `{mode}` has no graph: its code calls no backward(){others}",
+    "autograd_elsewhere": "autograd works in the phase Gradient; write `at: 1 gradient`",
+    "number_of_choices": "there must be 2 to {most} choices, not {count}",
+    "choice_twice": "another choice has the same text; write it otherwise",
+    "one_right_choice": "one choice must be right, not {right}; write `right: true` once",
+    "reply_twice": "another choice has the same reply; write why this one is wrong",
+    "no_reply": "this choice has no reply; write `reply: …`, why it is wrong",
+    # ── The lessons beside it
+    "unknown_prerequisite": "it builds on `{slug}`, which is not a lesson{near}",
+    "builds_on_itself": ("it builds on itself: {circle}; take one of these out of `builds_on`"),
+    "no_original": (
+        "there is no lesson that this one, in {language}/, is a translation of; write {original}, "
+        "or call this file as that one"
+    ),
+    "original_is_wrong": (
+        "{original} is not a lesson yet, so it can't be compared with this one; fix it first"
+    ),
+    "not_translated": "this is not translated: “{text}” is word for word that of {original}",
+    "part_missing": "{part} is missing; copy it from {there} below this line",
+    "part_differs": "{part} is not as in {there}; make it the same",
+    "part_is_new": "{part} is not in {there}; delete it here",
+    "part_elsewhere": "{part} stands where {there} has {instead}",
+}
+"""The templates by code."""
+
+_WANTED: Mapping[str, str] = {
+    "line": "one line of text",
+    "number": "a finite number",
+    "positive": "a finite number above 0",
+    "whole": "a whole number from {least} to {most}",
+    "rate": LEARNING_RATE,
+    "name": "a Python name",
+    "mode": "a mode's name (letters, digits, - and _)",
+    "slug": "a lesson's name (its file's without .md)",
+    "id": "letters, digits and - only",
+    "truth": "true or false",
+    "text": "text",
+    "code": "Python code",
+    "expression": "a Python expression on one line",
+}
+"""The words for the kinds of scalars."""
+
+_WITHIN: Mapping[str, str] = {
+    "key": "`{name}`",
+    "entry": "an entry of `{name}`",
+    "kind": "this `{name}`",
+    "exercise": "this exercise",
+}
+"""The words for a mapping; the front matter has none."""
+
+_PARTS: Mapping[str, str] = {
+    "key": "`{}`",
+    "phase": "the phase {}",
+    "fence": "fence {} of {}",
+    "boxed": "\\boxed {} of {}",
+    "boxed outside": "\\boxed {} outside the phases",
+    "exercise": "the exercise `{}`",
+    "field": "`{}` of `{}`",
+    "number of": "the number of `{}` of `{}`",
+}
+"""The words for the parts of a lesson that a translation has to repeat."""
+
+
+def diagnostic_message(code: str, values: Values) -> str:
+    """The problem and what to write instead, on one line."""
+    if values.get("within") == "front matter":
+        code = f"{code}_in_front_matter"
+    made = {name: make(values) for name, make in _COMPOSED.items() if name in values}
+    return one_line(_TEMPLATES[code].format_map({**values, **made}))
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    """`; did you mean …?` if a known word is near, else the list of what is known."""
+    if near := get_close_matches(word, known, n=1):
+        return f"; did you mean `{near[0]}`?"
+    return f"; write one of: {', '.join(known)}"
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _heading(heading: str) -> str:
+    return f"under the heading {heading!r}" if heading else "before the first heading"
+
+
+def _nearest_phase(near: Sequence[str]) -> str:
+    return f"write ## {near[0]}" if near else "move it below a phase such as ## Predict"
+
+
+def _part(kind: str, *names: object) -> str:
+    return _PARTS[kind].format(*names)
+
+
+def _others(modes: Sequence[str]) -> str:
+    return f"; write `mode: {modes[0]}`" if modes else ""
+
+
+_COMPOSED: Mapping[str, Callable[[Values], str]] = {
+    "known": lambda v: _did_you_mean(v["word"], v["known"]),
+    "wanted": lambda v: _WANTED[v["wanted"]].format_map(v),
+    "within": lambda v: _WITHIN.get(v["within"], "").format_map(v),
+    "written": lambda v: f"`{v['written']}`" if v["written"] else "empty",
+    "problem": lambda v: v["problem"] or "it can't be read",
+    "modes": lambda v: f"mode{'s'[: len(v['modes']) - 1]} {_quoted(v['modes'])}",
+    "names": lambda v: _quoted(v["names"]),
+    "runs": lambda v: ", ".join(v["runs"]),
+    "others": lambda v: _others(v["others"]),
+    "heading": lambda v: _heading(v["heading"]),
+    "phases": lambda v: _nearest_phase(v["phases"]),
+    "near": lambda v: hint_of(v["near"]) or "; `tutor list` shows the lessons",
+    "circle": lambda v: " → ".join(v["circle"]),
+    "part": lambda v: _part(*v["part"]),
+    "instead": lambda v: _part(*v["instead"]),
+    "reason": lambda v: value_reason(v["reason"]),
+}
+"""The words for parameters, by their name."""
