@@ -22,6 +22,7 @@ from tutor.lesson.model import (
     SYNCHRONIZE,
     DataNames,
     DiagnosticList,
+    Fault,
     Lesson,
     Section,
     fences_of,
@@ -266,24 +267,24 @@ def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> 
     return frozenset() if bound is None else bound.union(given)
 
 
-def slips(expression: str, known: Collection[str], parameters: Collection[str]) -> Iterator[str]:
-    """Diagnostics of the names in an expression that compiles; none if `known` is empty."""
+def slips(expression: str, known: Collection[str], parameters: Collection[str]) -> Iterator[Fault]:
+    """Unknown names in an expression that compiles; of `known` names none if that is empty."""
     tree = ast.parse(expression.strip(), mode="eval")
     for node in ast.walk(tree):
         match node:
             case ast.Subscript(ast.Name(of), ast.Constant(str(name))) if of in _BY_PARAMETER:
                 if name not in parameters:
-                    near = _near(name, parameters, f'{of}["{{}}"]')
-                    yield f"there is no parameter `{name}`{near}"
+                    similar = [f'{of}["{near}"]' for near in _similar(name, parameters)]
+                    yield Fault("unknown_parameter", {"name": name, "similar": similar})
     if known:
         for name in sorted(free_names(expression)):
             if name not in known and not hasattr(builtins, name):
-                yield f"nothing is called `{name}`{_near(name, known)}"
+                yield Fault("unknown_name", {"name": name, "similar": _similar(name, known)})
 
 
-def _near(name: str, known: Collection[str], form: str = "{}") -> str:
-    near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean `{form.format(near[0])}`?" if near else "; correct it"
+def _similar(name: str, known: Collection[str]) -> list[str]:
+    """The known name that is most like another one; none if none is."""
+    return get_close_matches(name, sorted(known), n=1, cutoff=0.5)
 
 
 def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]:

@@ -208,9 +208,10 @@ class _Check:
         if stopped is not None and stopped.why:
             return Remark("not_shown_in_time", {**values, "reason": stopped.why})
         known = names_in(self.lesson, [mode])
-        wrong = next(slips(expression.source, known, self.lesson.parameters[mode]), "")
-        if wrong or text:
-            return Remark("not_shown", {**values, "reason": wrong or text})
+        if slip := next(slips(expression.source, known, self.lesson.parameters[mode]), None):
+            return Remark("not_shown_misnamed", {**values, "slip": slip})
+        if text:
+            return Remark("not_shown", {**values, "reason": text})
         return Remark("not_shown_unbound", values)
 
     def _without_value(self) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from tutor.plain import one_line
 from tutor.protocol.events import Finding
+from tutor.wording.diagnostics import diagnostic_message
 from tutor.wording.inspections import remark_text
 from tutor.wording.number_format import value_reason
 
@@ -28,6 +29,7 @@ _TEMPLATES: Mapping[str, str] = {
     "forward_differs": "going forward again{on} shows other values",
     "draws_on_device": "draws random numbers{on}, so its figures are not the CPU's",
     "not_shown": "{label} has no value: {reason}",
+    "not_shown_misnamed": "{label} has no value: {slip}",
     "not_shown_unbound": "{label} has no value: it names something that the mode does not compute",
     "not_shown_in_time": "{label} has no value: {reason}; let it end sooner, or leave it out",
     "printed_much": (
@@ -184,6 +186,7 @@ _COMPOSED: Mapping[str, Callable[[Any], Any]] = {
     "samples": _samples,
     "value": _value,
     "reason": value_reason,
+    "slip": lambda slip: diagnostic_message(*slip),
     "choices": _choices,
 }
 """The words for parameters, by their name."""

@@ -103,6 +103,8 @@ _TEMPLATES: Mapping[str, str] = {
         "`{expression}`, watched as `{label}`, is not a Python expression ({reason}); write one "
         "such as `{label}: w * 2`"
     ),
+    "unknown_parameter": "there is no parameter `{name}`{similar}",
+    "unknown_name": "nothing is called `{name}`{similar}",
     "code_is_not_python": "this is not Python ({reason}); correct it",
     # ── Phases
     "no_code": "the lesson has no Python; write ```python fences under its phases",
@@ -285,6 +287,7 @@ _COMPOSED: Mapping[str, Callable[[Values], str]] = {
     "heading": lambda v: _heading(v["heading"]),
     "phases": lambda v: _nearest_phase(v["phases"]),
     "near": lambda v: hint_of(v["near"]) or "; `tutor list` shows the lessons",
+    "similar": lambda v: hint_of(v["similar"]) or "; correct it",
     "circle": lambda v: " → ".join(v["circle"]),
     "part": lambda v: _part(*v["part"]),
     "instead": lambda v: _part(*v["instead"]),
