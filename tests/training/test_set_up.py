@@ -1,4 +1,4 @@
-"""PyTorch's optimizers before and after something loads its compiler."""
+"""PyTorch's optimizers and DDP before and after something loads its compiler."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 CODE = """
 import sys, torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from tests.training.conftest import shipped
 
 run = shipped("adam", "optimizer")
@@ -40,13 +42,21 @@ kinds = [
     and kind not in (torch.optim.Optimizer, torch.optim.SparseAdam, torch.optim.LBFGS)
 ]
 assert len(kinds) > 10
-before = [trained(kind) for kind in kinds]
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+
+def replicated():
+    torch.manual_seed(0)
+    model = DistributedDataParallel(torch.nn.Linear(2, 1))
+    model(torch.ones(3, 2)).sum().backward()
+    return [(p.tolist(), p.grad.tolist()) for p in model.parameters()], model._use_python_reducer
+
+before = [trained(kind) for kind in kinds], replicated()
 assert "torch._dynamo" not in sys.modules
 assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
 assert "torch._dynamo" in sys.modules
-after = [trained(kind) for kind in kinds]
+after = [trained(kind) for kind in kinds], replicated()
 assert before == after
-assert all(values != [[2.0, -1.0], [0.5, 3.0]] for values, _ in before)
+assert all(values != [[2.0, -1.0], [0.5, 3.0]] for values, _ in before[0])
 """
 
 

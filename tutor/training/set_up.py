@@ -1,8 +1,8 @@
 """A loop at its start: seeded, its namespace made, and Setup run in it.
 
-PyTorch's optimizers are spared its compiler: the first optimizer of a process loads
-`torch._dynamo`, only to say that it is not to be compiled, and that takes nearly as long as to
-load torch.
+PyTorch's optimizers and its DistributedDataParallel are spared its compiler: the first of them in a
+process loads `torch._dynamo`, only to say or to ask what is not to be compiled, and that takes
+nearly as long as to load torch.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import cache, wraps
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from tutor.errors import Refused
@@ -29,6 +30,8 @@ L = TypeVar("L", bound=Loop)
 _COMPILER = "torch._dynamo"
 _MARK = "__dynamo_disable"
 """The attribute of a function in which PyTorch keeps the one that is not compiled."""
+_DDP_MODE = "get_optimize_ddp_mode"
+"""The function of the compiler's that DDP asks."""
 
 
 def set_up(
@@ -96,16 +99,17 @@ def _fresh(code: CodeType) -> CodeType:
     return code.replace(co_consts=tuple(inner))
 
 
-# ── Optimizers without the compiler ─────────────────────────────────────────────────
+# ── Optimizers and DDP without the compiler ─────────────────────────────────────────
 
 
 @cache
 def spare_compiler() -> None:
-    """Have PyTorch's own optimizers ask for the compiler only where something has loaded it.
+    """Have PyTorch's optimizers and DDP ask for the compiler only where something has loaded it.
 
     What another version of PyTorch writes otherwise is left as it is.
     """
-    for method in vars(Optimizer).values():
+    methods = (*vars(Optimizer).values(), *vars(DistributedDataParallel).values())
+    for method in (*methods, *(getattr(method, "__wrapped__", None) for method in methods)):
         if isinstance(method, FunctionType) and method.__globals__["__name__"] == "torch._compile":
             plain = method.__wrapped__  # type: ignore[attr-defined]
             setattr(plain, _MARK, _uncompiled(plain, method))
@@ -113,6 +117,9 @@ def spare_compiler() -> None:
         step = vars(kind).get("step")
         if isinstance(step, FunctionType) and step.__code__.co_name == "_use_grad":
             kind.step = _uncompiled_step(step)  # type: ignore[method-assign]
+    start = DistributedDataParallel.__init__
+    if _DDP_MODE in start.__code__.co_names:
+        DistributedDataParallel.__init__ = _uncompiled_ddp(start)  # type: ignore[method-assign]
 
 
 def _uncompiled(plain: Callable[..., Any], asking: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,3 +141,24 @@ def _uncompiled_step(asking: Callable[..., Any]) -> Callable[..., Any]:
             return asking.__wrapped__(self, *arguments, **named)  # type: ignore[attr-defined]
 
     return step
+
+
+def _uncompiled_ddp(asking: Callable[..., None]) -> Callable[..., None]:
+    """DDP's `__init__`, which asks the compiler's settings how its reducer is to be compiled.
+
+    Where nothing has loaded the compiler, nobody has changed these settings.
+    """
+    usual = SimpleNamespace(utils=SimpleNamespace(**{_DDP_MODE: lambda: "ddp_optimizer"}))
+
+    @wraps(asking)
+    def __init__(self: DistributedDataParallel, *arguments: Any, **named: Any) -> None:
+        if _COMPILER in sys.modules:
+            return asking(self, *arguments, **named)
+        vars(torch)["_dynamo"] = usual
+        try:
+            return asking(self, *arguments, **named)
+        finally:
+            if vars(torch).get("_dynamo") is usual:
+                del torch._dynamo
+
+    return __init__
