@@ -94,7 +94,7 @@ def test_stack_waits_where_nothing_catches_the_error(source: str) -> None:
         to_the_end(driver)
     assert not driver.is_gone
     assert output.getvalue() == ""
-    assert driver.go_back(driver.loop, 1, driver.surroundings())
+    assert driver.go_back(driver.loop, 1, driver.thread_settings())
     driver.has_next_pass()
     assert driver.begin_pass() == 0
     driver.close()
@@ -148,7 +148,7 @@ def test_second_execution_of_the_loop_is_another() -> None:
     driver.go_on()
     assert driver.loop is not first
     assert driver.executions == 2
-    assert not driver.go_back(first, 1, driver.surroundings())
+    assert not driver.go_back(first, 1, driver.thread_settings())
     driver.close()
 
 
@@ -159,14 +159,14 @@ def test_names_of_a_function_are_known_after_it_has_returned() -> None:
     driver.run_passes(9, lambda: None)
     driver.go_on()
     assert driver.is_gone
-    assert driver.go_back(waiting, 4, driver.surroundings())
+    assert driver.go_back(waiting, 4, driver.thread_settings())
     names: dict[str, Any] = {}
     for scope in driver.scopes():
         names.update(scope)
     assert (names["k"], names["model"], names["e"]) == (5, "net", 3)
 
 
-# ── Surroundings ────────────────────────────────────────────────────────────────────
+# ── Thread settings ─────────────────────────────────────────────────────────────────
 
 
 def test_script_and_tutor_have_settings_of_their_own() -> None:
@@ -238,7 +238,7 @@ def test_settings_are_gone_back_to() -> None:
         "        seen.append((torch.is_grad_enabled(), np.geterr()['divide']))  #: Loss\n"
     )
     driver.go_on()
-    waiting, settings = driver.loop, driver.surroundings()
+    waiting, settings = driver.loop, driver.thread_settings()
     driver.run_passes(9, lambda: None)
     driver.go_on()
     assert driver.go_back(waiting, 0, settings)

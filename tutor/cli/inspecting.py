@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tutor.cli.parsers import FAILED, is_script
-from tutor.cli.scripts import read_outline, script_lesson, where_in, why_named
+from tutor.cli.scripts import read_outline, script_lesson, suggesting_tutor_why, where_in
 from tutor.cli.terminal import connect_as_asked, warn
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
@@ -98,7 +98,7 @@ class _Inspection:
         """
         numbers = range(1, len(self._loops) + 1)
         not_reached: RunError | None = None
-        with CommandClient(connect=self._connect) as client, why_named(self._lesson):
+        with CommandClient(connect=self._connect) as client, suggesting_tutor_why(self._lesson):
             client.start()
             for number in sorted(numbers, key=lambda number: number != self._examined):
                 loop = self._loops[number - 1]

@@ -65,7 +65,7 @@ class Overview:
         return max([*times, *([self.place.at] if self.place else [])], default=None)
 
     def how_many(self, state: str) -> int:
-        """Return the number of exercises in this state."""
+        """The number of exercises in this state."""
         return sum(exercise.state == state for exercise in self.exercises)
 
 
@@ -117,7 +117,7 @@ class ChapterOverview:
         return sum(len(headline.exercises) for headline in self.headlines)
 
     def how_many(self, state: str) -> int:
-        """Return the number of exercises in this state."""
+        """The number of exercises in this state."""
         return sum(overview.how_many(state) for overview in self.begun)
 
 
@@ -270,7 +270,7 @@ def _sum(found: Sequence[Overview]) -> str:
 
 
 def _last(found: Sequence[Overview]) -> Overview | None:
-    """The line of the learner's last bookmark."""
+    """The lesson where the learner was last."""
     left = [(overview.place.at, overview.slug, overview) for overview in found if overview.place]
     return max(left)[-1] if left else None
 

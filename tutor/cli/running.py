@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.parsers import check_mode, is_script
-from tutor.cli.scripts import script_lesson, why_named
+from tutor.cli.scripts import script_lesson, suggesting_tutor_why
 from tutor.cli.terminal import connect_as_asked, discard, warn, write_aside, write_whole
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
@@ -51,7 +51,7 @@ def run_command(options: argparse.Namespace) -> int:
         lesson = lesson_to_run(options)
         if options.compare and not lesson.comparable:
             raise UsageError(f"each mode of {lesson.slug} is a run of its own: leave out --compare")
-        with why_named(lesson):
+        with suggesting_tutor_why(lesson):
             train(client, train_command(options, lesson), _write_figures)
     return 0
 

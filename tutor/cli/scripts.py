@@ -36,7 +36,10 @@ def script_lesson(options: argparse.Namespace, journal: Journal | None = None) -
 
 
 def chosen_lesson(options: argparse.Namespace, journal: Journal | None = None) -> Lesson:
-    """The same; it may not be trusted yet. The `journal` knows in which loop it was left."""
+    """The lesson of the loop that the options name, which may not be trusted yet.
+
+    The `journal` knows in which loop the script was left. Raises ScriptError and UsageError.
+    """
     source, outline = read_outline(Path(options.lesson))
     for note in source.notes:
         warn(source_note_text(note, source))
@@ -82,8 +85,8 @@ def check_loop(number: int, source: ScriptSource, outline: Outline) -> None:
 
 
 @contextmanager
-def why_named(lesson: Lesson) -> Iterator[None]:
-    """Around a command: an error of PyTorch that a script raises names `tutor why`."""
+def suggesting_tutor_why(lesson: Lesson) -> Iterator[None]:
+    """A span in which an error of PyTorch that a script raises gets a hint to use `tutor why`."""
     try:
         yield
     except RunError as error:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -22,26 +23,28 @@ from tutor.training.follower_loops import FollowerLoops
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.rank_process import (
     UNCLEAN,
+    WHERE,
     Answer,
     Joining,
     RankFailure,
+    Request,
     Whereabouts,
     to_bytes,
 )
 from tutor.training.time_limit import for_the_main_thread_alone, limit_expressions
 
 
-class _Messages:
-    """The requests of rank 0, read by a thread, which also tells where this rank's code is."""
+class _Rank0Link:
+    """The connection to rank 0. A thread reads its requests, and says where this rank's code is."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._sending = threading.Lock()
-        self._waiting: SimpleQueue[Any] = SimpleQueue()
+        self._waiting: SimpleQueue[Joining | Request] = SimpleQueue()
         with for_the_main_thread_alone():
             threading.Thread(target=self._read_on, name="rank 0", daemon=True).start()
 
-    def next(self) -> Any:
+    def next(self) -> Joining | Request:
         """The next request; waits for it."""
         return self._waiting.get()
 
@@ -54,8 +57,8 @@ class _Messages:
         try:
             while True:
                 message = pickle.loads(self._pipe.recv_bytes())
-                if isinstance(message, tuple) and message[0] == "where":
-                    self.send(Whereabouts.of(message[3]))
+                if isinstance(message, Request) and message.name == WHERE:
+                    self.send(Whereabouts.of(*message.arguments))
                 else:
                     self._waiting.put(message)
         finally:  # rank 0 is gone
@@ -68,9 +71,9 @@ def main(descriptor: int) -> None:
     dump_stack_at_the_end(os.fdopen(os.dup(2), "w"))
     limit_expressions()
     devices.use_one_thread()
-    messages = _Messages(Connection(descriptor))
-    messages.send("ready")
-    joining = messages.next()
+    rank_0 = _Rank0Link(Connection(descriptor))
+    rank_0.send("ready")
+    joining = rank_0.next()
     assert isinstance(joining, Joining)
     with for_the_main_thread_alone():
         joining.join()
@@ -78,20 +81,22 @@ def main(descriptor: int) -> None:
     capture.renew()
     loops: FollowerLoops = FollowerLoops(joining.rank, joining.size)
     while True:
-        request, arguments, released, _ = messages.next()
-        if UNCLEAN in released:
+        request = rank_0.next()
+        assert isinstance(request, Request)
+        if UNCLEAN in request.released:
             clean.restore()
             capture.renew()
-        loops.release(released)
-        if request in ("set_up", "open_script"):
-            limit_memory(arguments[2])
-        if request == "open_script" and type(loops) is FollowerLoops:
+        loops.release(request.released)
+        if request.name in ("set_up", "open_script"):
+            limit_memory(request.arguments[2])
+        if request.name == "open_script" and type(loops) is FollowerLoops:
             from tutor.script.ranked_script import FollowerScripts  # noqa: PLC0415 - few need it
 
             loops = FollowerScripts(joining.rank, joining.size, joining.port)
-        answer = _answer(loops.rank, interrupts, lambda: getattr(loops, request)(*arguments))  # noqa: B023
+        run = partial(getattr(loops, request.name), *request.arguments)
+        answer = _answer(loops.rank, interrupts, run)
         text, _ = capture.take()
-        messages.send(Answer(answer.result, text, answer.raised, answer.refused))
+        rank_0.send(Answer(answer.result, text, answer.raised, answer.refused))
 
 
 def _answer(rank: int, interrupts: Interrupts, run: Callable[[], Any]) -> Answer:

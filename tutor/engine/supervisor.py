@@ -11,9 +11,9 @@ the kernel kills the lesson's process too (PR_SET_PDEATHSIG). Elsewhere it kills
 that are found below it.
 
 The tutor writes + into the lifeline while its screen is on TERMINAL (a path, or empty), and -
-before it leaves that. If the tutor is gone without a -, the supervisor leaves the screen. When the
-command ends, the tutor writes one of them again: COMMAND sees the end of the tutor, too, and may
-end before the lifeline is closed.
+before it leaves that. If the tutor is gone without a -, the supervisor restores the terminal. When
+COMMAND has ended, the tutor writes + or - again, so that the supervisor knows that the tutor is
+still alive: COMMAND sees the end of the tutor, too, and may end before the lifeline is closed.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-PATIENCE = 5.0
+KILL_SECONDS = 5.0
 """Seconds that killed processes may take to be gone: a driver can hold one for longer."""
 
-WORD_SECONDS = 2.0
-"""Seconds that the tutor may take to say that it is there, after the command has ended."""
+SIGN_OF_LIFE_SECONDS = 2.0
+"""Seconds that the tutor may take to show that it is there, after the command has ended."""
 
 _PROC = Path("/proc")
 IS_LINUX = sys.platform == "linux"
@@ -60,8 +60,8 @@ def main(lifeline: int, terminal: str, command: list[str]) -> NoReturn:
     status, has_screen = _watch(child, lifeline, terminal, woken)
     _kill_group(child)
     end_descendants()
-    has_word = has_screen and select.select([lifeline], [], [], WORD_SECONDS)[0]
-    if has_word and not os.read(lifeline, 4096):
+    is_readable = has_screen and select.select([lifeline], [], [], SIGN_OF_LIFE_SECONDS)[0]
+    if is_readable and not os.read(lifeline, 4096):  # closed: the tutor is gone, too
         _leave_screen(terminal)
     _end_like(status)
 
@@ -150,7 +150,7 @@ def end_descendants() -> None:
     Whole process groups at a time: the kernel lets no fork slip through that.
     """
     own_group = os.getpgrp()
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + KILL_SECONDS
     while time.monotonic() < until:
         below = descendants(os.getpid())
         for group in {group for group in below.values() if group != own_group}:
@@ -174,7 +174,7 @@ def _has_children() -> bool:
 
 
 def descendants(root: int) -> dict[int, int]:
-    """The processes below one, ended ones that nobody has asked for left out: their groups."""
+    """All processes below `root`, with the group of each; zombies are left out."""
     children: dict[int, list[tuple[int, int]]] = {}
     for pid, parent, group in _processes():
         children.setdefault(parent, []).append((pid, group))

@@ -16,17 +16,17 @@ _TOKEN = re.compile(r"\\(?:(?:operatorname|tag|hspace|vspace)\*|[a-zA-Z]+|.|$)|\
 _OLD_FONTS = {"bf": "mathbf", "rm": "mathrm", "it": "mathit", "cal": "mathcal", "sf": "mathsf"}
 _OLD_FONTS |= {"tt": "mathtt", "frak": "mathfrak", "bfseries": "mathbf"}
 """A switch that holds to the end of its group → the command with an argument."""
-_SAME = {"pmb": "boldsymbol", "bold": "mathbf", "Bbb": "mathbb", "mathds": "mathbb"}
-_SAME |= {"mathbbm": "mathbb", "hphantom": "phantom", "hskip": "kern", "mkern": "kern"}
-_SAME |= {"mskip": "kern", "bcancel": "cancel", "xcancel": "cancel", "sout": "cancel"}
-_SAME |= {"overbracket": "overbrace", "underbracket": "underbrace", "dotsc": "ldots"}
-_SAME |= {"dotsb": "cdots", "dotsm": "cdots", "dotsi": "cdots", "dots": "ldots", "T": "top"}
-_SAME |= {"operatornamewithlimits": "operatorname*", "fbox": "text", "framebox": "text"}
-"""A command → one that means the same here."""
+# A command → a command that means the same here.
+_SYNONYMS = {"pmb": "boldsymbol", "bold": "mathbf", "Bbb": "mathbb", "mathds": "mathbb"}
+_SYNONYMS |= {"mathbbm": "mathbb", "hphantom": "phantom", "hskip": "kern", "mkern": "kern"}
+_SYNONYMS |= {"mskip": "kern", "bcancel": "cancel", "xcancel": "cancel", "sout": "cancel"}
+_SYNONYMS |= {"overbracket": "overbrace", "underbracket": "underbrace", "dotsc": "ldots"}
+_SYNONYMS |= {"dotsb": "cdots", "dotsm": "cdots", "dotsi": "cdots", "dots": "ldots", "T": "top"}
+_SYNONYMS |= {"operatornamewithlimits": "operatorname*", "fbox": "text", "framebox": "text"}
 _RAISED = {sign: plain for plain, sign in SUPERSCRIPTS.items() if plain in "0123456789+-=()ni"}
 _LOWERED = {sign: plain for plain, sign in SUBSCRIPTS.items() if plain in "0123456789+-=()nijkt"}
-TYPED = dict.fromkeys(_RAISED, ("^", _RAISED)) | dict.fromkeys(_LOWERED, ("_", _LOWERED))
-"""Script characters that an author typed → their sign, and what they mean."""
+UNICODE_SCRIPTS = dict.fromkeys(_RAISED, ("^", _RAISED)) | dict.fromkeys(_LOWERED, ("_", _LOWERED))
+"""`²`, `₁` …, as authors type them → `^` or `_`, and the plain character of each."""
 
 
 class Cursor:
@@ -48,16 +48,16 @@ class Cursor:
         token = self.match(self.at)
         start = self.at
         self.at += len(token)
-        if token in TYPED:
-            return self._rewritten_script(start, token)
+        if token in UNICODE_SCRIPTS:
+            return self._rewritten_superscript(start, token)
         name = token[1:] if token.startswith("\\") else ""
         if name in _OLD_FONTS:
             return self._rewritten_font(name)
-        return "\\" + _SAME[name] if name in _SAME else token
+        return "\\" + _SYNONYMS[name] if name in _SYNONYMS else token
 
-    def _rewritten_script(self, start: int, token: str) -> str:
-        """Read `²` as `^{2}`, unless a script with the same sign follows it."""
-        sign, table = TYPED[token]
+    def _rewritten_superscript(self, start: int, token: str) -> str:
+        """Read `²` as `^{2}`, and `₂` as `_{2}`, unless `^` or `_` follows it."""
+        sign, table = UNICODE_SCRIPTS[token]
         end = start
         while self.source[end : end + 1] in table and end < len(self.source):
             end += 1
@@ -99,7 +99,10 @@ class Cursor:
         return self.match(self.at)
 
     def group_end(self, at: int, opener: str, *, raw: bool = False) -> int:
-        r"""The offset of the `}` that closes the `{` at `at`; `raw` knows no \{."""
+        """The offset of the `}` that closes the `{` at `at`.
+
+        `raw`: a brace counts after a backslash, too.
+        """
         depth = 0
         step = at
         while step < len(self.source):

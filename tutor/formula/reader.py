@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
 from tutor.formula.box import visible
-from tutor.formula.cursor import ENDS, MAX_DEPTH, TOO_DEEP, TYPED, Cursor, never_closed
+from tutor.formula.cursor import ENDS, MAX_DEPTH, TOO_DEEP, UNICODE_SCRIPTS, Cursor, never_closed
 from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
     Break,
@@ -165,7 +165,7 @@ class Reader(Cursor):
     def _blank(self) -> None:
         """Keep a blank only between two factors."""
         following = self.match(self.at)
-        is_letter = following.isalnum() and following not in TYPED
+        is_letter = following.isalnum() and following not in UNICODE_SCRIPTS
         starts_factor = is_letter or following == "(" or following.startswith("\\")
         after_name = self.token.startswith("\\") and len(self.token) > 2
         is_argument = following == "(" and after_name

@@ -73,7 +73,7 @@ def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> s
 def before(lesson: Lesson, section: Section, mode: str) -> Iterator[Line]:
     """The text before a phase runs: its prose, its formulas, the code of this mode."""
     in_symbols = has_symbols(lesson)
-    for block in section.blocks[: _border(section)]:
+    for block in section.blocks[: _first_after_code(section)]:
         match block:
             case Prose(markdown):
                 yield from spoken_prose(markdown, in_symbols=in_symbols)
@@ -87,11 +87,11 @@ def after(
     lesson: Lesson, section: Section, values: Mapping[str, Value], *, with_words: bool
 ) -> Iterator[Line]:
     """The text after a phase has run: its live formulas, and the text below its code."""
-    border, in_symbols = _border(section), has_symbols(lesson)
-    for block in section.blocks[:border]:
+    first_after, in_symbols = _first_after_code(section), has_symbols(lesson)
+    for block in section.blocks[:first_after]:
         if isinstance(block, DisplayFormula):
             yield live(lesson, block, values)
-    for block in section.blocks[border:]:
+    for block in section.blocks[first_after:]:
         match block:
             case DisplayFormula():
                 unknown = spoken_formula(block.latex, in_symbols=in_symbols) if with_words else ""
@@ -108,7 +108,7 @@ def live(lesson: Lesson, block: DisplayFormula, values: Mapping[str, Value]) -> 
     return spoken_formula(block.latex, numbers, in_symbols=has_symbols(lesson))
 
 
-def _border(section: Section) -> int:
+def _first_after_code(section: Section) -> int:
     """The index of the first block after the last code; the number of blocks if there is none."""
     blocks: Sequence[Block] = section.blocks
     fences = [index for index, block in enumerate(blocks) if isinstance(block, Fence)]
@@ -164,7 +164,7 @@ def of_batches(frame: Frame) -> str:
 
 
 def _of_line(lesson: Lesson, line: int) -> str:
-    """`, line 12`; empty for a lesson, whose lines are in a file that nobody reads."""
+    """`, line 12` of a script; empty for a lesson, whose file the learner does not see."""
     return f", {place_in(lesson)(line)}" if line else ""
 
 

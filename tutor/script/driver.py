@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, cast
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from tutor.script.environment import SavedSurroundings, Surroundings
+from tutor.script.environment import SavedThreadSettings, ScriptThreadSettings
 from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
 from tutor.script.instrument import AT, BATCHES, FOR, LOSS, PREFIX, STOPS, WHILE
 from tutor.script.loop_items import LoopItems, items_in
@@ -92,7 +92,7 @@ class Driver:
         """None before the script has come to its loop, and once it has ended."""
         self.executions = 0
         self.has_ended = False
-        self._surroundings = Surroundings()
+        self._thread_settings = ScriptThreadSettings()
         self._handlers = handlers
         self._script = greenlet(lambda: exec(code, names))
         self._code = code
@@ -140,12 +140,12 @@ class Driver:
                 self.has_ended = True
 
     def _switch(self, to: greenlet, *value: Any, error: BaseException | None = None) -> Any:
-        """Run a greenlet until it waits or ends, in the script's own surroundings."""
+        """Run a greenlet until it waits or ends, in the script's own thread settings."""
         to.parent = getcurrent()
         if not to:  # it has not begun
-            to.gr_context = self._surroundings.context
+            to.gr_context = self._thread_settings.context
             value = ()
-        with self._surroundings.on():
+        with self._thread_settings.on():
             if error is None:
                 return to.switch(*value)
             return to.throw(type(error), error, error.__traceback__)
@@ -184,7 +184,7 @@ class Driver:
         return bool(loop.goes_on)
 
     def _ask_for_pass(self) -> None:
-        """Ask whether the loop goes on, in the script's own surroundings."""
+        """Ask whether the loop goes on, in the script's own thread settings."""
         loop = self.loop
         assert loop is not None
         try:
@@ -218,8 +218,8 @@ class Driver:
     def resume(self, goes_past: Callable[[int], bool] | None = None) -> int:
         """Run to the next hook of the pass; returns the phase's number, or END.
 
-        It does not wait at a hook that `goes_past` says True of, in the script's own surroundings.
-        Whatever the script raises and does not catch passes through; the pass is gone then.
+        It does not wait at a hook that `goes_past` says True of. The thread has the script's
+        settings. What the script raises and does not catch passes through; the pass is gone then.
         """
         assert self._pass is not None
         self.names[STOPS], self._goes_past = True, goes_past
@@ -275,11 +275,11 @@ class Driver:
                 raise error
         self.loop.exit = LeftBy(error)
 
-    def surroundings(self) -> SavedSurroundings:
+    def thread_settings(self) -> SavedThreadSettings:
         """The script's own settings of the thread, while it waits."""
-        return self._surroundings.saved()
+        return self._thread_settings.saved()
 
-    def go_back(self, loop: WaitingLoop, passes: int, surroundings: SavedSurroundings) -> bool:
+    def go_back(self, loop: WaitingLoop, passes: int, thread_settings: SavedThreadSettings) -> bool:
         """Stand after so many passes of a loop; False if the script is no longer near it.
 
         It is where its stack waits at the loop, or where the loop was its last and no `with`
@@ -297,13 +297,13 @@ class Driver:
         self.loop, self.has_ended = loop, False
         loop.passes, loop.goes_on, loop.exit = passes, None, None
         self.batches = None
-        self._surroundings.restore(surroundings)
+        self._thread_settings.restore(thread_settings)
         return True
 
-    def end_again(self, surroundings: SavedSurroundings) -> None:
+    def end_again(self, thread_settings: SavedThreadSettings) -> None:
         """Stand at the script's end, where it has come to before."""
         self.loop, self.has_ended = None, True
-        self._surroundings.restore(surroundings)
+        self._thread_settings.restore(thread_settings)
 
     def drop_pass(self) -> None:
         """Give up the pass that waits at a hook."""

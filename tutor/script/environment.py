@@ -55,21 +55,23 @@ class ScriptEnvironment:
         arguments: Sequence[str],
         *,
         is_here: bool,
-        carried: Mapping[str, bytes] | None = None,
+        sent_modules: Mapping[str, bytes] | None = None,
         group: ScriptGroup | None = None,
     ) -> None:
         """`module` is the script's `__main__`; `arguments` are its `sys.argv`.
 
-        `is_here`: it writes files where it wants. `carried`: the modules beside it, if it comes
-        from another machine. `group`: on several ranks, the process group.
+        `is_here`: it writes files where it wants. `sent_modules`: the modules beside it, if it
+        comes from another machine. `group`: on several ranks, the process group.
         """
         self.group = group
         self._notes: tuple[Remark, ...] = ()
-        outside = _active[-1].outside if _active else _Outside.now()
-        self.outside: _Outside = outside
-        """The state that holds where no script's code runs."""
-        self._argv, self._path = list(arguments), [str(path.parent), *outside.path]
-        self._working = outside.folder
+        self.tutor_settings: _TutorSettings = (
+            _active[-1].tutor_settings if _active else _TutorSettings.now()
+        )
+        """The settings that hold while no script's code runs, as they were last."""
+        self._argv = list(arguments)
+        self._path = [str(path.parent), *self.tutor_settings.path]
+        self._working = self.tutor_settings.folder
         # As torchrun has it: one for each rank, where nothing else is said.
         is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
         self._threads = 1 if is_one else USUAL_THREADS
@@ -82,10 +84,10 @@ class ScriptEnvironment:
         self._count = 0
         self._input = _NoInput()
         folder = group.folder if group else None
-        own = [path.parent, Path(self._working)]
-        self.files = None if is_here else RedirectedFiles(own, folder)
+        own_folders = [path.parent, Path(self._working)]
+        self.files = None if is_here else RedirectedFiles(own_folders, folder)
         self._finder = _LibraryFinder(self.files)
-        self._carried = _CarriedFinder(path.parent, carried) if carried else None
+        self._sent = _SentModuleFinder(path.parent, sent_modules) if sent_modules else None
         self._stack = ExitStack()
         os.environ["MPLBACKEND"] = "Agg"  # until the next lesson
         # `plt.show()` returns at once; that there is no window is no news to the learner.
@@ -93,10 +95,10 @@ class ScriptEnvironment:
 
     @property
     def notes(self) -> tuple[Remark, ...]:
-        """Notes for a reader of its figures."""
-        is_aside = self.files is not None and self.files.has_written
-        aside = (Remark("files_aside"),) if is_aside else ()
-        return (*self._notes, *(self.group.notes if self.group else ()), *aside)
+        """Notes to show the learner."""
+        has_written = self.files is not None and self.files.has_written
+        of_files = (Remark("files_aside"),) if has_written else ()
+        return (*self._notes, *(self.group.notes if self.group else ()), *of_files)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -123,13 +125,13 @@ class ScriptEnvironment:
                 other._enter()
 
     def _enter(self) -> None:
-        self.outside = _Outside.now()
+        self.tutor_settings = _TutorSettings.now()
         sys.argv, sys.path, sys.stdin = self._argv, self._path, self._input
         sys.dont_write_bytecode = True
         torch.set_num_threads(self._threads)
         _PROCESSES._actual_context = self._start_method
         sys.modules.update(self._modules)
-        if self.outside.folder != self._working:
+        if self.tutor_settings.folder != self._working:
             os.chdir(self._working)
         self._count = len(sys.modules)
         load, set_interop = DataLoader.__init__, torch.set_num_interop_threads
@@ -137,12 +139,12 @@ class ScriptEnvironment:
         self._stack.callback(setattr, DataLoader, "__init__", load)
         torch.set_num_interop_threads = _nothing
         self._stack.callback(setattr, torch, "set_num_interop_threads", set_interop)
-        for finder in filter(None, (self._carried, self._finder)):
+        for finder in filter(None, (self._sent, self._finder)):
             sys.meta_path.insert(0, finder)
             self._stack.callback(sys.meta_path.remove, finder)
         self._finder.change_loaded()
-        own = self.group.in_use() if self.group else self._own_process_group()
-        self._stack.enter_context(own)
+        process_group = self.group.in_use() if self.group else self._own_process_group()
+        self._stack.enter_context(process_group)
         if self.files is not None:
             self._stack.enter_context(self.files.in_use())
 
@@ -160,7 +162,7 @@ class ScriptEnvironment:
         self._argv, self._path, self._working = sys.argv, sys.path, os.getcwd()
         self._threads, self._start_method = torch.get_num_threads(), _PROCESSES._actual_context
         self._take_modules(is_more=len(sys.modules) != self._count)
-        self.outside.restore(self._working)
+        self.tutor_settings.restore(self._working)
 
     def _take_modules(self, *, is_more: bool) -> None:
         """Take the script's own modules away: another run of it imports them anew."""
@@ -198,8 +200,8 @@ class ScriptEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """The settings that each script has for itself."""
+class _TutorSettings:
+    """The tutor's own values of the settings that each script has for itself."""
 
     argv: list[str]
     path: list[str]
@@ -209,17 +211,17 @@ class _Outside:
     folder: str
     threads: int
     start_method: Any
-    """That of `multiprocessing`, which may be chosen once: each run of a script chooses anew."""
+    """That of `multiprocessing`. It may be set once, so each run of a script has its own."""
 
     @classmethod
-    def now(cls) -> _Outside:
-        """As it is now."""
+    def now(cls) -> _TutorSettings:
+        """The settings as they are now."""
         main, writes = sys.modules["__main__"], not sys.dont_write_bytecode
         threads, method = torch.get_num_threads(), _PROCESSES._actual_context
         return cls(sys.argv, sys.path, sys.stdin, writes, main, os.getcwd(), threads, method)
 
     def restore(self, folder: str) -> None:
-        """Let it be so again; `folder` is the working directory now."""
+        """Restore all of them; `folder` is the working directory now."""
         sys.argv, sys.path, sys.stdin = self.argv, self.path, self.input
         sys.dont_write_bytecode = not self.writes_bytecode
         sys.modules["__main__"] = self.main
@@ -330,15 +332,15 @@ class ThreadSettings:
 
     @classmethod
     def now(cls) -> ThreadSettings:
-        """At this moment."""
+        """The settings at this moment."""
         is_on, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
         autocast = ((is_on("cpu"), dtype("cpu")), (is_on("cuda"), dtype("cuda")))
         grad, float_type = torch.is_grad_enabled(), torch.get_default_dtype()
         depth = autocast_depth()
         return cls(grad, float_type, autocast, depth, function_modes(), default_device())
 
-    def put_on(self, instead_of: ThreadSettings) -> None:
-        """Make these the thread's, where they differ from those that are on."""
+    def apply(self, instead_of: ThreadSettings) -> None:
+        """Set these in the thread, where they differ from the present ones, `instead_of`."""
         if self == instead_of:
             return
         torch.set_grad_enabled(self.grad)
@@ -353,19 +355,20 @@ class ThreadSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedSurroundings:
-    """A script's settings at one moment."""
+class SavedThreadSettings:
+    """A script's settings of its thread, and its context variables, at one moment."""
 
     settings: ThreadSettings | None
     context: Context
 
 
-class Surroundings:
-    """A script's own settings of the thread, put on while it runs.
+class ScriptThreadSettings:
+    """A script's own settings of the thread, which hold while it runs.
 
     A script that waits in `with torch.no_grad():` has switched gradients off for the whole thread.
-    So its settings are taken off each time that it begins to wait, and put on again before it goes
-    on. NumPy's error state is a context variable: greenlets keep those apart by themselves.
+    So each time that the script begins to wait, the tutor's settings are restored, and before it
+    goes on, the script's. NumPy's error state is a context variable, which each greenlet has for
+    itself.
     """
 
     def __init__(self) -> None:
@@ -376,23 +379,23 @@ class Surroundings:
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """The script runs inside."""
+        """A span in which the thread has the script's settings."""
         ours = ThreadSettings.now()
         if self._own is not None:  # its default device has to be the lowest of all modes
-            replace(self._own, modes=[*self._own.modes, *ours.modes]).put_on(ours)
+            replace(self._own, modes=[*self._own.modes, *ours.modes]).apply(ours)
         try:
             yield
         finally:
             now = ThreadSettings.now()
-            ours.put_on(now)
+            ours.apply(now)
             self._own = replace(now, modes=[m for m in now.modes if m not in ours.modes])
 
-    def saved(self) -> SavedSurroundings:
+    def saved(self) -> SavedThreadSettings:
         """The settings as they are while the script waits."""
-        return SavedSurroundings(self._own, self.context.copy())
+        return SavedThreadSettings(self._own, self.context.copy())
 
-    def restore(self, saved: SavedSurroundings) -> None:
-        """Make them what they were. The context stays itself: a `with` block may rely on it."""
+    def restore(self, saved: SavedThreadSettings) -> None:
+        """Restore saved settings. The context object stays: a `with` block may rely on it."""
         self._own = saved.settings
         for variable, value in saved.context.items():
             if self.context.get(variable) is not value:
@@ -426,8 +429,8 @@ def _loggers() -> list[logging.Logger]:
 # ── Modules that came with the script from another machine ─────────────────────────────────
 
 
-class _CarriedFinder(MetaPathFinder):
-    """Finds modules that were carried here, as if they stood in the script's folder."""
+class _SentModuleFinder(MetaPathFinder):
+    """Finds modules that were sent with the script, as if they stood in the script's folder."""
 
     def __init__(self, folder: Path, modules: Mapping[str, bytes]) -> None:
         self._folder, self._modules = folder, modules
@@ -441,7 +444,7 @@ class _CarriedFinder(MetaPathFinder):
                              (f"{place}.py", None)):  # fmt: skip
             if file in self._modules:
                 where = str(self._folder / file)
-                loader = _CarriedLoader(name, where, self._modules[file])
+                loader = _SentModuleLoader(name, where, self._modules[file])
                 return importlib.util.spec_from_file_location(
                     name, where, loader=loader, submodule_search_locations=inside
                 )
@@ -453,7 +456,7 @@ class _CarriedFinder(MetaPathFinder):
         return spec
 
 
-class _CarriedLoader(SourceFileLoader):
+class _SentModuleLoader(SourceFileLoader):
     """Loads a module from its content in memory; no bytecode is read or written."""
 
     def __init__(self, name: str, path: str, content: bytes) -> None:
@@ -463,7 +466,7 @@ class _CarriedLoader(SourceFileLoader):
     def get_data(self, path: str) -> bytes:
         """The content of the module's file."""
         if path != self.path:
-            raise OSError(f"{path} was not carried here")
+            raise OSError(f"{path} was not sent")
         return self._content
 
     def path_stats(self, path: str) -> Mapping[str, object]:

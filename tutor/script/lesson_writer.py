@@ -38,7 +38,7 @@ from tutor.script.syntax_nodes import imported_by, names_in
 _RATE = "learning_rate"
 _OWN_NAMES = {"batch": "the number of the batch"}
 """Names that a lesson's code is given."""
-_ASKS = {
+_NEEDS_LEARNER = {
     "input": "it asks for input",
     "parse_args": "it reads the arguments of its command line",
     "show": "it opens a window",
@@ -63,7 +63,7 @@ class WrittenLesson:
 
     text: str
     left_out: int
-    """The line of the first statement behind the loop, which no lesson has; 0 if there is none."""
+    """The line of the first statement behind the loop, all of which the lesson leaves out; or 0."""
 
 
 def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) -> WrittenLesson:
@@ -114,7 +114,7 @@ class _Writer:
         formulas = self._formulas()
         parts += [_section(name, formulas.get(name, ()), code) for name, code in phases.items()]
         if report:
-            parts.append(_section(REPORT, formulas.get(REPORT, ()), self._with_own_rate(report)))
+            parts.append(_section(REPORT, formulas.get(REPORT, ()), self._with_lesson_rate(report)))
         parts.append("## What to remember\n- Write here what to remember of this lesson.\n")
         return WrittenLesson("\n".join(parts), self._code.left_out)
 
@@ -133,11 +133,11 @@ class _Writer:
         return facts
 
     def _check(self) -> None:
-        alone = next((p for p in self._loop.phases if p.name not in _PROSE), None)
-        if alone is not None:
-            reason = f"{alone.name} is a phase of several ranks, and a lesson made from a script"
-            raise self._refusal(alone.line, f"{reason} runs on one; leave it out")
-        for statement in self._kept():
+        unsupported = next((p for p in self._loop.phases if p.name not in _PROSE), None)
+        if unsupported is not None:
+            reason = f"a lesson made from a script can't have the phase {unsupported.name}"
+            raise self._refusal(unsupported.line, f"{reason}; leave it out")
+        for statement in self._statements():
             for node in ast.walk(statement):
                 self._check_node(node)
         if self._loop.epochs is None:
@@ -151,7 +151,7 @@ class _Writer:
             reason = f"a lesson calls its loss `loss`, and here that is `{self._loop.loss}`"
             raise self._refusal(self._loop.line, f"{reason}; rename it")
 
-    def _kept(self) -> Iterator[ast.stmt]:
+    def _statements(self) -> Iterator[ast.stmt]:
         """All statements of the script that the lesson runs."""
         code = self._code
         yield from (s for s in code.setup if isinstance(s, ast.stmt))
@@ -164,10 +164,9 @@ class _Writer:
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
             name = node.func.id if isinstance(node.func, ast.Name) else name
-            if name in _ASKS:
-                raise self._refusal(
-                    node.lineno, f"{_ASKS[name]}, which a lesson can't; leave it out"
-                )
+            if name in _NEEDS_LEARNER:
+                reason = f"{_NEEDS_LEARNER[name]}, which a lesson can't"
+                raise self._refusal(node.lineno, f"{reason}; leave it out")
             if self._facts.dotted(node.func).startswith("matplotlib"):
                 raise self._refusal(
                     node.lineno, "a lesson draws no pictures of its own; leave it out"
@@ -187,8 +186,9 @@ class _Writer:
         loop = self._code.batch_loop
         if loop is None:
             return None
-        spare = next(n for n in ("batches_of_epoch", "_batches_of_epoch_") if n not in self._names)
-        found = BatchCounter(self._setup_facts).batches(loop, spare)
+        names = ("batches_of_epoch", "_batches_of_epoch_")
+        free_name = next(name for name in names if name not in self._names)
+        found = BatchCounter(self._setup_facts).batches(loop, free_name)
         if found is None or not found.count:
             reason = "the code does not say how many batches there are"
             raise self._refusal(loop.lineno, f"{reason}; write their number: `for i in range(4):`")
@@ -210,7 +210,7 @@ class _Writer:
             at = list(found).index("Update") if "Update" in found else len(found)
             pairs = list(found.items())
             found = dict([*pairs[:at], ("Gradient", [*watched.gradients]), *pairs[at:]])
-        return {name: self._with_own_rate("\n".join(texts)) for name, texts in found.items()}
+        return {name: self._with_lesson_rate("\n".join(texts)) for name, texts in found.items()}
 
     def _check_is_before_update(self, gradients: Sequence[str]) -> None:
         """Refuse a gradient that only the update itself can compute."""
@@ -235,7 +235,7 @@ class _Writer:
         return [*guarded, *batches.each]
 
     def _epoch_counter(self) -> tuple[str, str] | None:
-        """The start and the step of the number of the epoch, if the loop's code reads it."""
+        """The lines that set and advance the epoch's number; None if the loop does not read it."""
         loop = self._code.loop
         assert loop is not None
         in_loop = [*self._code.before_batches, *self._code.report]
@@ -261,7 +261,7 @@ class _Writer:
         rest += watched.aliases
         read = {name for code in [*rest, *others] for name in names_read(code)}
         used = [s for s in imports if not read.isdisjoint(dict(imported_by(s)))]
-        rest = [self._with_own_rate(code) for code in rest]
+        rest = [self._with_lesson_rate(code) for code in rest]
         blocks = ["\n".join(self._texts(used))] if used else []
         return "\n".join([*blocks, *_spaced(rest)])
 
@@ -285,7 +285,7 @@ class _Writer:
         is_taken = _RATE in self._names and _RATE not in names
         return names[0] if self._rate and len(names) == 1 and not is_taken else ""
 
-    def _with_own_rate(self, code: str) -> str:
+    def _with_lesson_rate(self, code: str) -> str:
         """The code with the lesson's learning rate, which the learner can change."""
         if not self._rate:
             return code
@@ -318,12 +318,12 @@ class _Writer:
         ]
         if batches:
             lines.append(f"batches: {batches.count}")
-        if self._gathers():
+        if self._accumulates_gradients():
             lines += ["# The gradient is the sum of several batches.", f"own_gradient: [{mode}]"]
         return "\n".join([*lines, "---"])
 
-    def _gathers(self) -> bool:
-        """Whether not every batch ends with an update: then gradients add up."""
+    def _accumulates_gradients(self) -> bool:
+        """Whether some batches end without an update, so that gradients add up."""
         updates = [s for phase, of in self._code.phases if phase.name == "Update" for s in of]
         return any(isinstance(statement, ast.If) for statement in updates[:1])
 

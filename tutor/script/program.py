@@ -137,7 +137,7 @@ class ScriptOpener:
             module,
             [options.name or str(self._lesson.path), *options.arguments],
             is_here=options.is_here,
-            carried=options.modules,
+            sent_modules=options.modules,
             group=group,
         )
         outline, table = self._loop, self._table()

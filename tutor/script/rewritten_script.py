@@ -24,8 +24,8 @@ from tutor.script.syntax_nodes import all_blocks, first_line, own_nodes, stateme
 
 
 @dataclass(slots=True)
-class FlatText:
-    """The text without the class."""
+class TextWithoutClass:
+    """A script's text in which a class is written as plain names and functions."""
 
     rows: list[str] = field(default_factory=list)
     origin: list[int] = field(default_factory=list)
@@ -43,7 +43,7 @@ class FlatText:
         return "\n".join(self.rows) + "\n"
 
 
-def without_class(text: str, loop: TrainingLoop) -> FlatText | None:
+def without_class(text: str, loop: TrainingLoop) -> TextWithoutClass | None:
     """The text without the class whose method the loop is in; None where there is none such."""
     tree = ast.parse(text)
     for statement in tree.body:
@@ -54,23 +54,23 @@ def without_class(text: str, loop: TrainingLoop) -> FlatText | None:
 
 
 class _FlatClass:
-    """Writes the functions of a class, and what its one instance is used for, without either."""
+    """Writes a script without a class and without its one instance: methods become functions."""
 
     def __init__(self, text: str, tree: ast.Module, of: ast.ClassDef, loop: TrainingLoop) -> None:
         self._tree, self._class, self._loop = tree, of, loop
         self._pieces = CodePieces(text)
         self._methods = {n.name: n for n in of.body if isinstance(n, ast.FunctionDef)}
         self._init = self._methods.get("__init__")
-        self._own = [n for n in ast.walk(tree) if self._is_instance(n)]
-        """The call that makes the instance."""
-        self._names = {n.args.args[0].arg for n in self._methods.values() if n.args.args}
+        self._calls = [n for n in ast.walk(tree) if self._is_instance(n)]
+        """The calls that make an instance: one, where the class can be written."""
+        self._instance_names = {n.args.args[0].arg for n in self._methods.values() if n.args.args}
         """`self`, and the name of the instance."""
         for node in ast.walk(tree):
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value) if (
-                    value in self._own or self._chain(node)
+                    value in self._calls or self._chain(node)
                 ):
-                    self._names.add(name)
+                    self._instance_names.add(name)
 
     def _is_instance(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Call) and ast.unparse(node.func) == self._class.name
@@ -84,28 +84,28 @@ class _FlatClass:
         uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == of.name]
         is_plain = not (of.bases or of.keywords or of.decorator_list or others)
         has_self = all(m.args.args and not m.decorator_list for m in self._methods.values())
-        if not (is_plain and has_self and len(uses) == len(self._own) == 1):
+        if not (is_plain and has_self and len(uses) == len(self._calls) == 1):
             return False
         attributes = {n.value for n in self._attributes(self._tree)}
         returns = (s for m in self._methods.values() for s in m.body if _returns_self(s))
         attributes |= {n for s in returns for n in ast.walk(s) if isinstance(n, ast.Name)}
         for node in ast.walk(self._tree):
             is_bare = isinstance(node, ast.Name) and node not in attributes
-            if is_bare and node.id in self._names and not self._is_made(node):  # type: ignore[attr-defined]
+            if is_bare and node.id in self._instance_names and not self._is_made(node):  # type: ignore[attr-defined]
                 return False
         return not self._is_ambiguous()
 
     def _is_made(self, name: ast.AST) -> bool:
         """Whether a name is given the instance there."""
         made = (n for n in ast.walk(self._tree) if isinstance(n, ast.Assign))
-        return any(n.targets == [name] and (n.value in self._own or self._chain(n)) for n in made)
+        return any(n.targets == [name] and (n.value in self._calls or self._chain(n)) for n in made)
 
     def _chain(self, statement: ast.AST) -> bool:
         """Whether it is `a = A().fit()` of a method that returns `self`."""
         match statement:
             case ast.Assign(
                 targets=[ast.Name()], value=ast.Call(func=ast.Attribute(value=made, attr=name))
-            ) if made in self._own and name in self._methods:
+            ) if made in self._calls and name in self._methods:
                 return _returns_self(self._methods[name].body[-1])
         return False
 
@@ -113,7 +113,7 @@ class _FlatClass:
         """All `self.x` in some code, and those of the instance."""
         for inner in ast.walk(node):
             match inner:
-                case ast.Attribute(value=ast.Name(id=name)) if name in self._names:
+                case ast.Attribute(value=ast.Name(id=name)) if name in self._instance_names:
                     yield inner
 
     def _is_ambiguous(self) -> bool:
@@ -126,14 +126,14 @@ class _FlatClass:
         for method in self._methods.values():
             parameters = {a.arg for a in _arguments(method)}
             local = own & (parameters | {*stored_in(method)})
-            kept = {n for s in method.body if (n := self._kept(s))} & parameters
+            stored = {n for s in method.body if (n := self._parameter_stored(s))} & parameters
             is_inlined = method is self._init or _holds(method, self._loop.line)
-            if local - kept or (local and not is_inlined):
+            if local - stored or (local and not is_inlined):
                 return True
         return False
 
-    def _kept(self, statement: ast.stmt) -> str:
-        """`lr` of `self.lr = lr`."""
+    def _parameter_stored(self, statement: ast.stmt) -> str:
+        """`lr` in `self.lr = lr`, a line that is dropped; empty for another statement."""
         match statement:
             case ast.Assign(targets=[ast.Attribute() as target], value=ast.Name(id=name)):
                 is_own = any(target is n for n in self._attributes(statement))
@@ -142,28 +142,28 @@ class _FlatClass:
 
     # ── Writing it ──────────────────────────────────────────────────────────────────
 
-    def written(self) -> FlatText:
+    def written(self) -> TextWithoutClass:
         """The text without the class."""
-        flat = FlatText()
+        flat = TextWithoutClass()
         self._write(self._tree.body, flat, "")
         return flat
 
-    def _write(self, body: Iterable[ast.stmt], flat: FlatText, margin: str) -> None:
+    def _write(self, body: Iterable[ast.stmt], flat: TextWithoutClass, margin: str) -> None:
         for statement in body:
             line = first_line(statement)
             if statement is self._class:
                 for method in self._methods.values():
                     if method is not self._init:
                         self._write_function(method, flat)
-            elif isinstance(statement, ast.If) and self._own[0] in ast.walk(statement):
+            elif isinstance(statement, ast.If) and self._calls[0] in ast.walk(statement):
                 flat.add(f"{margin}if {ast.unparse(statement.test)}:", line)
                 self._write(statement.body, flat, margin + "    ")
-            elif self._own[0] in ast.walk(statement):
+            elif self._calls[0] in ast.walk(statement):
                 self._write_instance(statement, flat, margin)
             else:
                 self._add(statement, flat, margin)
 
-    def _write_function(self, method: ast.FunctionDef, flat: FlatText) -> None:
+    def _write_function(self, method: ast.FunctionDef, flat: TextWithoutClass) -> None:
         head = ast.parse(ast.unparse(method)).body[0]
         assert isinstance(head, ast.FunctionDef)
         head.args.args.pop(0)
@@ -173,12 +173,12 @@ class _FlatClass:
         if stored:
             flat.add(f"    global {', '.join(sorted(stored))}", method.lineno)
         for statement in method.body:
-            if not self._kept(statement) and not _returns_self(statement):
+            if not self._parameter_stored(statement) and not _returns_self(statement):
                 self._add(statement, flat, "    ")
 
-    def _write_instance(self, statement: ast.stmt, flat: FlatText, margin: str) -> None:
+    def _write_instance(self, statement: ast.stmt, flat: TextWithoutClass, margin: str) -> None:
         """The code of `__init__`, then the rest of the statement, if it is more than `a = A()`."""
-        call, line = self._own[0], first_line(statement)
+        call, line = self._calls[0], first_line(statement)
         assert isinstance(call, ast.Call)
         if self._init is not None:
             init = ast.parse(ast.unparse(self._init)).body[0]
@@ -187,7 +187,7 @@ class _FlatClass:
             for text in InlinedCalls(self._tree, lambda at: f"{at}").arguments(call, init):
                 flat.add(margin + text, line)
             for inner in self._init.body:
-                if not self._kept(inner) and not _is_text(inner):
+                if not self._parameter_stored(inner) and not _is_text(inner):
                     self._add(inner, flat, margin)
         if not (isinstance(statement, ast.Assign) and statement.value is call):
             text = self._pieces.text_of(statement)
@@ -196,7 +196,7 @@ class _FlatClass:
             code = code.partition(" = ")[2] if self._chain(statement) else code
             flat.add(indented(code) if margin else code, line)
 
-    def _add(self, statement: ast.stmt, flat: FlatText, margin: str) -> None:
+    def _add(self, statement: ast.stmt, flat: TextWithoutClass, margin: str) -> None:
         code = self._renamed(self._pieces.text_of(statement))
         last = statement.end_lineno or statement.lineno
         first = max(last - code.count("\n"), 1)
@@ -210,7 +210,7 @@ class _FlatClass:
         if not found:
             return code
         if not is_short or any(isinstance(n, ast.JoinedStr) for n in ast.walk(tree)):
-            return ast.unparse(_Renamer(self._names).visit(tree))
+            return ast.unparse(_Renamer(self._instance_names).visit(tree))
         return replaced(
             code, ((n.lineno, n.col_offset, n.end_col_offset or 0, n.attr) for n in found)
         )
@@ -220,10 +220,10 @@ class _Renamer(ast.NodeTransformer):
     """Puts `w` in the place of `self.w`."""
 
     def __init__(self, names: set[str]) -> None:
-        self._names = names
+        self._instance_names = names
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if isinstance(node.value, ast.Name) and node.value.id in self._names:
+        if isinstance(node.value, ast.Name) and node.value.id in self._instance_names:
             return ast.copy_location(ast.Name(node.attr, node.ctx), node)
         return self.generic_visit(node)
 
@@ -290,8 +290,8 @@ def _start(loop: ast.While, before: Sequence[ast.stmt]) -> int | None:
     is_plain = isinstance(end, ast.Constant | ast.Name | ast.Attribute)
     fixed = {name, ast.unparse(end)}
     is_changed = any(writes(statement) & fixed for statement in statements(body))
-    is_left = any(isinstance(node, ast.Continue) for node in own_nodes(body))
-    if not body or loop.orelse or not is_plain or is_changed or is_left:
+    has_continue = any(isinstance(node, ast.Continue) for node in own_nodes(body))
+    if not body or loop.orelse or not is_plain or is_changed or has_continue:
         return None
     for statement in reversed(before):
         match statement:

@@ -167,7 +167,7 @@ class ScriptLoop(Loop):
         return not self.driver.has_ended and not self._guarded(self.driver.has_next_pass)
 
     @property
-    def is_spent(self) -> bool:
+    def rest_has_run(self) -> bool:
         """Whether the rest of the script has run already, before the loop was gone back into."""
         return self.driver.is_gone and not self.driver.has_ended
 

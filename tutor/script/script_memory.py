@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tutor.script.driver import WaitingLoop
-from tutor.script.environment import SavedSurroundings, ScriptEnvironment
+from tutor.script.environment import SavedThreadSettings, ScriptEnvironment
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.redirected_files import RedirectedFiles
 from tutor.training.devices import Randomness
@@ -31,7 +31,7 @@ class ScriptSnapshot:
     passes: int
     image: MemoryImage
     loss: Any
-    surroundings: SavedSurroundings
+    thread_settings: SavedThreadSettings
     known: tuple[int, int]
     """The steps and batches of an epoch, as far as they were known."""
     used: Mapping[str, Any]
@@ -68,7 +68,7 @@ class ScriptMemory:
         """`files`: those that the script writes, which are kept and put back, too."""
         self._loop, self._driver = loop, loop.driver
         self._environment, self._files = environment, files
-        self._end: tuple[MemoryImage, SavedSurroundings] | LessonRaised | None = None
+        self._end: tuple[MemoryImage, SavedThreadSettings] | LessonRaised | None = None
         """The end of the script, as it came to it; None if it has not, or can't be copied."""
 
     def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
@@ -85,7 +85,7 @@ class ScriptMemory:
         if waiting is None or (image := self._image(old, limit)) is None:
             return None
         known = (progress.steps_known, progress.batches_known)
-        now = (driver.loss, driver.surroundings(), known, self._loop.table.used)
+        now = (driver.loss, driver.thread_settings(), known, self._loop.table.used)
         return ScriptSnapshot(self._loop, waiting, waiting.passes, image, *now)
 
     def restore(self, snapshot: object, *, is_start: bool) -> bool:
@@ -95,7 +95,7 @@ class ScriptMemory:
         """
         if not isinstance(snapshot, ScriptSnapshot) or snapshot.owner is not self._loop:
             return False
-        place = (snapshot.loop, snapshot.passes, snapshot.surroundings)
+        place = (snapshot.loop, snapshot.passes, snapshot.thread_settings)
         with self._environment.entered():  # a pass is given up: its `finally` blocks run
             is_there = self._driver.go_back(*place)
         if not is_there or not snapshot.image.restore():
@@ -115,7 +115,7 @@ class ScriptMemory:
             raise
         if self._driver.has_ended:
             image = self._image(None, _LARGEST_END)
-            self._end = (image, self._driver.surroundings()) if image else None
+            self._end = (image, self._driver.thread_settings()) if image else None
 
     def end_again(self) -> bool:
         """End as the script has ended before; False if that is not known. Raises LessonRaised."""

@@ -100,33 +100,9 @@ class Loop:
         return self.program.warm_up if self.epoch == 0 else self.program.batches
 
     @property
-    def line(self) -> int:
-        """Of a script: the line that the phase which has just run begins on; else 0."""
-        return 0
-
-    @property
-    def next_line(self) -> int:
-        """Of a script: the line that the next step begins on; else 0."""
-        return 0
-
-    @property
     def notes(self) -> tuple[Remark, ...]:
-        """Notes for a reader of its figures."""
+        """Notes to show the learner."""
         return ()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing more to run: a lesson never ends."""
-        return False
-
-    def has_next_epoch(self) -> bool:
-        """Whether an epoch can follow; a lesson's always can."""
-        return True
-
-    @property
-    def epochs_left(self) -> int | None:
-        """Of a script: the number of epochs to the end of its loop; None if that is not known."""
-        return None
 
     @property
     def part_done(self) -> float:
@@ -137,28 +113,6 @@ class Loop:
     def own_rate(self) -> float:
         """The learning rate of the code itself, where nobody has set another one."""
         return self.program.learning_rate
-
-    @property
-    def is_at_loop_end(self) -> bool:
-        """Of a script: whether its loop is at its end, so that the rest of it comes next."""
-        return False
-
-    @property
-    def is_spent(self) -> bool:
-        """Of a script: whether that rest has run before, and can't run again in this loop."""
-        return False
-
-    def end_again(self) -> bool:
-        """Of a script: come to its end as it did before; False if that can't be."""
-        return False
-
-    @property
-    def must_begin_anew(self) -> bool:
-        """Of a script: whether a change made here needs a run from the start."""
-        return False
-
-    def check_learning_rate(self) -> None:
-        """Raise Refused if the learning rate can't be changed."""
 
     def _phase_of(self, step: int) -> Phase:
         """The phase that is the step `step` (from 0) of this epoch."""
@@ -195,10 +149,6 @@ class Loop:
         if looking:
             self.keep_boxed(phase.name)
         self.step += 1
-
-    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
-        """Of a script: run phases whose numbers nobody will ask for; whether `until` stopped it."""
-        return False
 
     def _run_phase(self, phase: Phase, resting: bool) -> None:
         index = self.step % len(self.program.loop)
@@ -244,6 +194,77 @@ class Loop:
             raise lesson_raised(self.program, error) from error
         finally:
             end_a_copy(process)
+
+    # ── What only a script's loop has ──────────────────────────────────────────────
+
+    @property
+    def line(self) -> int:
+        """The first line of the phase that has just run; 0 for a lesson."""
+        return 0
+
+    @property
+    def next_line(self) -> int:
+        """The first line of the next step; 0 for a lesson."""
+        return 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to run: a lesson never ends."""
+        return False
+
+    def has_next_epoch(self) -> bool:
+        """Whether an epoch can follow; a lesson's always can."""
+        return True
+
+    @property
+    def epochs_left(self) -> int | None:
+        """The number of epochs to the end of the loop; None if that is not known."""
+        return None
+
+    @property
+    def is_at_loop_end(self) -> bool:
+        """Whether the loop is at its end, so that the rest of the script comes next."""
+        return False
+
+    @property
+    def rest_has_run(self) -> bool:
+        """Whether the rest of the script has run before, and can't run again in this loop."""
+        return False
+
+    def end_again(self) -> bool:
+        """Come to the script's end as before, without running the rest; False if that can't be."""
+        return False
+
+    @property
+    def must_begin_anew(self) -> bool:
+        """Whether a change made here needs a run from the start."""
+        return False
+
+    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
+        """Run phases whose numbers nobody will ask for; returns whether `until` stopped that."""
+        return False
+
+    def learning_rate(self) -> float:
+        """The learning rate that the script uses now; 0.0 if that is not known."""
+        return 0.0
+
+    def check_learning_rate(self) -> None:
+        """Raise Refused if the learning rate can't be changed."""
+
+    def go_back(self, snapshot: object, epoch: int) -> bool:
+        """Restore a snapshot of the end of an epoch; False if that can't be."""
+        return False
+
+    def adopt(self, names: Namespace) -> None:
+        """Go on in a copy of these names: for a script's probe."""
+        raise NotImplementedError
+
+    def entered(self) -> AbstractContextManager[None]:
+        """A span in the script's environment, which is entered once for many steps."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """Give the script up wherever it waits."""
 
     # ── On several ranks ────────────────────────────────────────────────────────────
 
@@ -345,25 +366,6 @@ class Loop:
     def bind(self, name: str, value: Any) -> None:
         """Give a name another value."""
         self.namespace[name] = value
-
-    def learning_rate(self) -> float:
-        """Of a script: the rate that it uses now; 0.0 if that is not known."""
-        return 0.0
-
-    def go_back(self, snapshot: object, epoch: int) -> bool:
-        """Of a script: stand at the end of an epoch by a snapshot of it; False if it can't."""
-        return False
-
-    def adopt(self, names: Namespace) -> None:
-        """Of a script's probe: go on in a copy of these names."""
-        raise NotImplementedError
-
-    def entered(self) -> AbstractContextManager[None]:
-        """Of a script: its environment, which is entered once for many steps."""
-        return nullcontext()
-
-    def close(self) -> None:
-        """Of a script: give it up wherever it waits."""
 
     def set_learning_rate(self, old: float, new: float) -> None:
         """Change `learning_rate`, and with it the optimizers that were made with it."""

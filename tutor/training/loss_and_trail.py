@@ -262,7 +262,7 @@ class Trail:
 
     def __init__(self) -> None:
         self.next_epoch = 0
-        """The next epoch whose end is to be added; END if there are not two numbers."""
+        """The next epoch whose end is added; _NEVER if the parameters are not two numbers."""
         self._epochs: list[int] = []
         self._points: list[Point] = []
         """Of the first of `_epochs`; those of the others are on a GPU."""

@@ -92,7 +92,7 @@ class Playback:
         here, changes = Position(run.loop.epoch, END), run.changes_done
         if run.is_unwatched and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
             self.replay(here, is_broken=True)
-        if run.loop.is_spent:
+        if run.loop.rest_has_run:
             if run.ended_after == changes and run.loop.end_again():
                 return False
             with run.quiet():

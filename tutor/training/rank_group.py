@@ -39,6 +39,7 @@ from tutor.training.rank_process import (
     FollowerProcess,
     Joining,
     RankFailure,
+    Request,
     Whereabouts,
     to_bytes,
 )
@@ -199,8 +200,8 @@ class RankGroup:
         Raises what `run` raises, and LessonRaised where another rank fails in this phase. The
         group is closed where the ranks may stand at different places then.
         """
-        released = [self.released.popleft() for _ in range(len(self.released))]
-        message = to_bytes((request, arguments, released, program.filename))
+        released = tuple(self.released.popleft() for _ in range(len(self.released)))
+        message = to_bytes(Request(request, arguments, released))
         is_main = threading.current_thread() is threading.main_thread()
         before, is_whole = -1, False
         try:

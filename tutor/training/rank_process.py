@@ -19,7 +19,7 @@ from datetime import timedelta
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -32,7 +32,10 @@ FOLLOWER = "tutor.engine.follower"
 """The module that a follower runs. It is only named here: it stands above this one."""
 
 UNCLEAN = ("process", 0)
-"""Stands among what is released for all that lessons have done to the process."""
+"""Stands among the numbers that are released: undo all that lessons have done to the process."""
+
+WHERE = "where"
+"""The request for the Whereabouts of a rank's main thread."""
 
 COLLECTIVE_SECONDS = 60.0
 """Seconds in which the ranks have to join, and an operation of NCCL has to end.
@@ -142,6 +145,16 @@ class Joining:
                 os.environ["GLOO_SOCKET_IFNAME"] = before
 
 
+class Request(NamedTuple):
+    """What rank 0 asks of another rank."""
+
+    name: str
+    """A method of FollowerLoops; or WHERE, whose argument is the file of the lesson's code."""
+    arguments: tuple[Any, ...]
+    released: tuple[tuple[str, int], ...] = ()
+    """The kinds and numbers of loops and snapshots that are needed no more; UNCLEAN among them."""
+
+
 @dataclass(frozen=True, slots=True)
 class RankFailure:
     """A rank that raised an error, ended, or waits for one that does not come."""
@@ -219,7 +232,7 @@ class FollowerProcess:
             try:
                 self.is_asked = True
                 with suppress(OSError):  # as above
-                    self.pipe.send_bytes(to_bytes(("where", (), [], filename)))
+                    self.pipe.send_bytes(to_bytes(Request(WHERE, (filename,))))
             finally:
                 self._sending.release()
 

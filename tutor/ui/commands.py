@@ -32,7 +32,7 @@ class AppCommand:
     """One command that the learner can give."""
 
     name: str
-    """One word, unique on its screen."""
+    """An identifier, unique on its screen."""
     keys: tuple[str, ...]
     """The first key is the one shown."""
     label: str
@@ -42,7 +42,7 @@ class AppCommand:
     action: str
     """Textual's action string."""
     rank: int | None = None
-    """Its place in the footer, the smallest first; None keeps it out."""
+    """Its place in the footer, the smallest first (equal ones in this order); None keeps it out."""
     priority: bool = False
     """Whether the command comes before the focused widget's own use of the key."""
     where: str = ""

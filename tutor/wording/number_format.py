@@ -24,9 +24,11 @@ _INTEGRAL = 1e6
 
 
 def number(x: float, digits: int = 6) -> str:
-    """A number with at most so many digits after zeros at its start; whole ones without decimals.
+    """A number as text; a whole number below a million has no decimals.
 
-    Leading zeros count as digits, so that columns stay narrow: 0.051235 at 6 digits.
+    From 0.001 to 1 it has `digits` decimals, so that columns stay narrow: 0.051235 with 6. Above
+    1 it has `digits` digits in all, at least one of them a decimal: 12.3457. A smaller or larger
+    number is written with a power of ten and `digits` - 1 digits: 1.2346e−5.
     """
     if math.isnan(x):
         return "NaN"

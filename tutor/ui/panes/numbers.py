@@ -22,7 +22,7 @@ from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 from tutor.wording.engine_notes import note_text
 
-SCALAR_DIGITS, ARRAY_DIGITS = 6, 4
+SCALAR_DIGITS, ARRAY_DIGITS, SUMMARY_DIGITS = 6, 4, 4
 GAP = 2
 THEN = "then →"
 """The heading of another run's figures."""
@@ -324,7 +324,6 @@ def _change(row: NumberRow, *, is_single: bool) -> Block:
     return tuple(number_format.boxed_rows(known, row.now.shape[-1]))
 
 
-DIGITS = 4
 _BETWEEN = "  "
 
 _COLUMNS = ("shape", "mean", "norm", "change", "then", "gradient")
@@ -398,28 +397,28 @@ def _parameter_rows(frame: Frame, before: Frame | None, then: Frame | None) -> I
 def _row(
     name: str, now: Value, was: Value | None, then: Value | None, gradient: Value | None
 ) -> _Row:
-    figures = number_format.summary(now, DIGITS)
+    figures = number_format.summary(now, SUMMARY_DIGITS)
     known = [number_format.mean_and_norm(value) for value in (now, was) if value]
     cells = {
         "shape": "×".join(map(str, now.shape)),
         "mean": figures.get("mean", ""),
-        "norm": figures.get("norm") or one_line(number_format.short(now, DIGITS)),
-        "change": _change_of_mean(known) if was is not None and was != now else "",
-        "then": _mean_text(then),
-        "gradient": _mean_text(gradient),
+        "norm": figures.get("norm") or one_line(number_format.short(now, SUMMARY_DIGITS)),
+        "change": _norm_change(known) if was is not None and was != now else "",
+        "then": _norm_text(then),
+        "gradient": _norm_text(gradient),
     }
     return _Row(one_line(name), was is not None and was != now, cells)
 
 
-def _change_of_mean(figures: Sequence[tuple[float, float] | None]) -> str:
-    """The change of the norm."""
+def _norm_change(figures: Sequence[tuple[float, float] | None]) -> str:
+    """The change of the norm: `figures` are the means and norms now and before."""
     now, was = figures
-    return number_format.change(now[1], was[1], DIGITS) if now and was else ""
+    return number_format.change(now[1], was[1], SUMMARY_DIGITS) if now and was else ""
 
 
-def _mean_text(value: Value | None) -> str:
-    """The norm of a value; in words, if it is none: `None`."""
+def _norm_text(value: Value | None) -> str:
+    """The norm of a value; a value that has no norm in words: `None`."""
     if value is None:
         return ""
-    norm = number_format.summary(value, DIGITS).get("norm")
-    return norm or one_line(number_format.short(value, DIGITS))
+    norm = number_format.summary(value, SUMMARY_DIGITS).get("norm")
+    return norm or one_line(number_format.short(value, SUMMARY_DIGITS))

@@ -47,7 +47,7 @@ def environment(folder: Path) -> ScriptEnvironment:
     modules = modules_beside(folder / "train.py", SCRIPT)
     shutil.rmtree(folder)
     module = ModuleType("__main__")
-    return ScriptEnvironment(folder / "train.py", module, [], is_here=True, carried=modules)
+    return ScriptEnvironment(folder / "train.py", module, [], is_here=True, sent_modules=modules)
 
 
 def run(environment: ScriptEnvironment, code: str) -> dict[str, Any]:
@@ -76,7 +76,9 @@ def test_each_run_imports_them_anew(folder: Path) -> None:
     code = "from carried_parts import layers as m\nm.count += 1\ncount = m.count"
     for _ in range(2):
         module = ModuleType("__main__")
-        there = ScriptEnvironment(folder / "train.py", module, [], is_here=True, carried=modules)
+        there = ScriptEnvironment(
+            folder / "train.py", module, [], is_here=True, sent_modules=modules
+        )
         assert [run(there, code)["count"] for _ in range(2)] == [1, 2]
 
 
