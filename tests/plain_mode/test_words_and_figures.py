@@ -16,7 +16,7 @@ from tutor.plain_mode.command_reader import help_lines, nearest, read
 from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
-from tutor.plain_mode.spoken_lesson import figure, spoken_value
+from tutor.plain_mode.spoken_lesson import spoken_number, spoken_value
 from tutor.plain_mode.spoken_text import (
     following,
     sentence,
@@ -106,7 +106,7 @@ def test_a_key_that_a_shipped_lesson_names_can_be_typed():
      (math.nan, "not a number"), (-math.inf, "minus infinity")],
 )  # fmt: skip
 def test_a_number_has_no_digits_that_say_nothing(x: float, said: str):
-    assert figure(x) == said
+    assert spoken_number(x) == said
 
 
 def test_arrays_are_said_row_by_row():

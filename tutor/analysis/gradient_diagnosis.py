@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from tutor.analysis.finite_differences import Array, ModeGradient, Slopes, TrueGradient
+from tutor.digits import FACTOR_DIGITS, rounded
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Standing
 from tutor.training.program import Program
@@ -391,7 +392,7 @@ class _Comparison:
             return None
         tolerance = self.true_gradient.fine if are_precise else self.true_gradient.coarse
         factor = SuspectGradient(found, wanted, tolerance.ravel()).factor()
-        return None if factor is None else float(f"{factor:.7g}")
+        return None if factor is None else rounded(factor, FACTOR_DIGITS)
 
     def _largest(self) -> float:
         """The largest difference of any mode's element to the right one's, as they are shown."""

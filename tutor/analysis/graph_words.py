@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from tutor.analysis.graph_recorder import GraphRecorder, KnownValue, RecordedCall, tensors_in
+from tutor.digits import significant
 from tutor.plain import one_line
 from tutor.training.values import cut, is_spoiled
 
@@ -133,7 +134,7 @@ class OperationWords:
 
     def _constant(self, thing: Any, code: CodeType) -> str:
         if isinstance(thing, float):
-            return f"{thing:.6g}"
+            return significant(thing)
         if thing is None or isinstance(thing, bool | int):
             return repr(thing)
         if isinstance(thing, str):

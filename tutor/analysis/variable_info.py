@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from msgspec.structs import replace
 
+from tutor.digits import significant
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import VariableInfo
@@ -61,7 +62,7 @@ class _ShortRepr(reprlib.Repr):
         if isinstance(x, torch.Tensor | np.ndarray) and x.ndim:
             return f"{type(x).__name__} of shape {tuple(x.shape)}"
         if isinstance(x, torch.Tensor):
-            return f"{x.item():g}" if not x.is_complex() else "complex tensor"
+            return significant(x.item()) if not x.is_complex() else "complex tensor"
         if isinstance(x, np.generic | torch.dtype | torch.device | torch.Size):
             return str(x)
         if type(x).__module__ == "builtins" and not callable(x):
@@ -212,7 +213,7 @@ def _called(thing: Any) -> str:
         parts = ", ".join(f"{name}: {type(child).__name__}" for name, child in children)
         return f"{type(thing).__name__}({parts})"
     if isinstance(thing, torch.optim.Optimizer):
-        rates = ", ".join(f"{group['lr']:g}" for group in thing.param_groups)
+        rates = ", ".join(significant(group["lr"]) for group in thing.param_groups)
         return f"{type(thing).__name__}, learning rate {rates}"
     if isinstance(thing, FunctionType | BuiltinFunctionType | MethodType | np.ufunc):
         return f"function {thing.__name__}"

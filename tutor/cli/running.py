@@ -15,6 +15,7 @@ from tutor.cli.lessons import trusted_lesson
 from tutor.cli.parsers import check_mode, is_script
 from tutor.cli.scripts import script_lesson, suggesting_tutor_why
 from tutor.cli.terminal import connect_as_asked, discard, warn, write_aside, write_whole
+from tutor.digits import significant
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
 from tutor.lesson.model import Lesson
@@ -215,7 +216,7 @@ def _first(gradient: Value) -> str:
 def _digits(numbers: Any) -> str:
     if isinstance(numbers, list):
         return f"[{', '.join(map(_digits, numbers))}]"
-    return f"{numbers:.6g}"
+    return significant(numbers)
 
 
 def _rows(found: ModeComparison) -> Iterator[tuple[object, ...]]:

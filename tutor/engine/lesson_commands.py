@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from tutor.analysis.doctor.examination import EPOCHS, examine
 from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
+from tutor.digits import LOSS_LINE_DIGITS, significant
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
 from tutor.engine.streams import Capture
@@ -298,7 +299,8 @@ def _figures_text(reading: Reading) -> str:
 
 def _line_of_rank(reading: Reading, *, is_one: bool) -> str:
     rank = [] if is_one else [f"rank {reading.rank}"]
-    parts = [f"epoch {reading.epoch:>5}", *rank, f"loss {reading.loss:<12.8g}"]
+    loss = significant(reading.loss, LOSS_LINE_DIGITS)
+    parts = [f"epoch {reading.epoch:>5}", *rank, f"loss {loss:<12}"]
     for name, value in reading.values.items():
         parts.append(f"{name} {_short(value)}")
         parts.append(f"gradient {_short(reading.gradients[name])}")
@@ -327,7 +329,7 @@ def _short(array: Array | None) -> str:
     if array is None or array.size <= MOST_SHOWN:
         return _digits(array)
     figures = {"mean": array.mean(dtype=np.float64), "norm": norm_of(array)}
-    return array_summary(array.shape, {name: f"{x:.6g}" for name, x in figures.items()})
+    return array_summary(array.shape, {name: significant(x) for name, x in figures.items()})
 
 
 # ── Numbers ─────────────────────────────────────────────────────────────────────────
@@ -338,7 +340,7 @@ def _digits(array: Array | None) -> str:
         return "None"
     if array.shape:
         return "[" + ", ".join(map(_digits, array)) + "]"
-    return f"{array.item():.6g}"
+    return significant(array.item())
 
 
 def _nested(array: Array | None) -> Any:

@@ -12,7 +12,7 @@ from tutor.plain_mode import exercise_text, spoken_inspections
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import Kind, RunNarrator
-from tutor.plain_mode.spoken_lesson import figure, has_symbols
+from tutor.plain_mode.spoken_lesson import has_symbols, spoken_number
 from tutor.protocol.commands import (
     DeleteRun,
     RenameRun,
@@ -290,7 +290,7 @@ def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
     """Say the learning rate, or set it."""
     if not argument:
         rate = on.session.learning_rate
-        return [f"The learning rate {f'is {figure(rate)}' if rate else 'is not known yet'}."]
+        return [f"The learning rate {f'is {spoken_number(rate)}' if rate else 'is not known yet'}."]
     on.session.request(SetLearningRate(value=clear(read_learning_rate, argument)))
     return "change"
 

@@ -12,7 +12,7 @@ from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandErro
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
-from tutor.plain_mode.spoken_lesson import figure
+from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
 from tutor.protocol.commands import WriteSeries
 from tutor.protocol.inspections import NoPicture
@@ -43,7 +43,7 @@ def _where(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     if frame is not None:
         yield spoken_lesson.where(view.lesson, frame)
         is_known = frame.learning_rate or not view.lesson.script
-        rate = figure(frame.learning_rate) if is_known else "not known"
+        rate = spoken_number(frame.learning_rate) if is_known else "not known"
         yield f"The learning rate is {rate}. A run goes to epoch {view.goal}."
     if attempt := on.session.attempt:
         yield f"You are in exercise {attempt.number} of {attempt.count}: {attempt.exercise.id}."

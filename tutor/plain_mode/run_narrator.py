@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain_mode import exercise_text, spoken_lesson
 from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
-from tutor.plain_mode.spoken_lesson import figure, is_known, spoken_value, where
+from tutor.plain_mode.spoken_lesson import is_known, spoken_number, spoken_value, where
 from tutor.plain_mode.spoken_text import sentence
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import NONE, Frame, RankFigures, Value
@@ -317,7 +317,7 @@ def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[st
     """
     said = list(_changes(now, was, " ".join(shown)))
     if was is not None and now.learning_rate != was.learning_rate:
-        rates = f"{figure(was.learning_rate)} to {figure(now.learning_rate)}"
+        rates = f"{spoken_number(was.learning_rate)} to {spoken_number(now.learning_rate)}"
         said.append(f"The learning rate went from {rates}.")
     earlier = {rank.rank: rank for rank in was.ranks} if was else {}
     for rank in now.ranks:
@@ -390,8 +390,8 @@ def _change(name: str, now: Value, was: Value | None, *, link: str = " is") -> I
             yield f"{name}: {'now' if b else 'no longer'} true."
             return
         if math.isfinite(a) and math.isfinite(b):
-            verb, start, end = "rose" if b > a else "fell", figure(a), figure(b)
-            by_little = f"by {figure(abs(b - a))}, to {end}"  # if both look the same
+            verb, start, end = "rose" if b > a else "fell", spoken_number(a), spoken_number(b)
+            by_little = f"by {spoken_number(abs(b - a))}, to {end}"  # if both look the same
             yield f"{name} {verb} {f'from {start} to {end}' if start != end else by_little}."
             return
     is_first = was is None or not was.data

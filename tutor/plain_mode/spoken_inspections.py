@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
+from tutor.digits import GRID_DIGITS, rounded
 from tutor.lesson.model import Lesson, gradient_index
 from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.run_narrator import all_values
-from tutor.plain_mode.spoken_lesson import figure, is_by_hand, is_known, spoken_value
+from tutor.plain_mode.spoken_lesson import is_by_hand, is_known, spoken_number, spoken_value
 from tutor.plain_mode.spoken_text import sentence, spoken_python
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame, Remark
 from tutor.protocol.inspections import (
@@ -232,7 +233,7 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
     for agreement in found.agreements:
         yield f"{agreement.parameter}: {sentence(in_words(diagnosis(agreement)))}"
         if agreement.largest > 0:
-            yield f"The largest difference is {figure(agreement.largest)}."
+            yield f"The largest difference is {spoken_number(agreement.largest)}."
         modes_by_words: dict[str, list[str]] = {}
         for mode, value in agreement.gradients.items():
             name = "finite differences" if mode == FINITE_DIFFERENCE else mode
@@ -264,11 +265,11 @@ def loss_curve(curve: Curve | None) -> Iterator[str]:
         return
     lowest, highest = min(finite, key=lambda c: c[1]), max(finite, key=lambda c: c[2])
     yield (
-        f"The loss by epoch: from {figure(curve.high[0])} in epoch {curve.epochs[0]} "
-        f"to {figure(curve.low[-1])} in epoch {curve.last_epoch}."
+        f"The loss by epoch: from {spoken_number(curve.high[0])} in epoch {curve.epochs[0]} "
+        f"to {spoken_number(curve.low[-1])} in epoch {curve.last_epoch}."
     )
-    yield f"It was lowest in epoch {lowest[0]}: {figure(lowest[1])}."
-    yield f"It was highest in epoch {highest[0]}: {figure(highest[2])}."
+    yield f"It was lowest in epoch {lowest[0]}: {spoken_number(lowest[1])}."
+    yield f"It was highest in epoch {highest[0]}: {spoken_number(highest[2])}."
 
 
 def picture(found: AnyPicture) -> Iterator[str]:
@@ -294,17 +295,18 @@ def _data(found: DataPicture) -> Iterator[str]:
     points = list(zip(found.xs, found.targets, found.predictions, strict=True))
     for x, target, prediction in points[:MOST_POINTS]:
         yield (
-            f"At {found.input} = {figure(x)}: {found.target} is {figure(target)}, "
-            f"{found.prediction} is {figure(prediction)}."
+            f"At {found.input} = {spoken_number(x)}: {found.target} is {spoken_number(target)}, "
+            f"{found.prediction} is {spoken_number(prediction)}."
         )
     if left := count - len(points[:MOST_POINTS]) + found.left_out:
         yield f"And {counted(left, 'point')} more."
     x, target, prediction = max(points, key=lambda p: abs(p[1] - p[2]))
-    largest = figure(abs(target - prediction))
-    yield f"The largest error is {largest}, at {found.input} = {figure(x)}."
+    largest = spoken_number(abs(target - prediction))
+    yield f"The largest error is {largest}, at {found.input} = {spoken_number(x)}."
     yield (
-        f"The model's line goes from {figure(found.line[0])} at {figure(found.line_xs[0])} "
-        f"to {figure(found.line[-1])} at {figure(found.line_xs[-1])}."
+        f"The model's line goes from {spoken_number(found.line[0])} "
+        f"at {spoken_number(found.line_xs[0])} "
+        f"to {spoken_number(found.line[-1])} at {spoken_number(found.line_xs[-1])}."
     )
 
 
@@ -313,17 +315,17 @@ def _slope(found: SlopePicture) -> Iterator[str]:
     axis = f"the distance {found.axis}" if found.axis.startswith("along") else found.axis
     yield f"The loss{batch} for {_range(axis, found.xs)}."
     yield _lowest(zip(found.losses, ((axis, x) for x in found.xs), strict=True))
-    yield _standing(f"{axis} = {figure(found.at)}", found.loss)
+    yield _standing(f"{axis} = {spoken_number(found.at)}", found.loss)
     if found.slope is None:
         yield "The slope is not known yet: no gradient has been computed in this step."
     else:
         way = "falls" if found.slope < 0 else "rises" if found.slope > 0 else "does not change"
-        yield f"The slope there is {figure(found.slope)}: the loss {way} as {axis} grows."
+        yield f"The slope there is {spoken_number(found.slope)}: the loss {way} as {axis} grows."
     if found.next_at is not None and found.next_loss is not None:
         verb = "led" if found.is_done else "leads"
         yield (
-            f"The update {verb} to {axis} = {figure(found.next_at)}, "
-            f"where the loss is {figure(found.next_loss)}."
+            f"The update {verb} to {axis} = {spoken_number(found.next_at)}, "
+            f"where the loss is {spoken_number(found.next_loss)}."
         )
 
 
@@ -339,7 +341,8 @@ def _contours(found: ContourPicture) -> Iterator[str]:
     if len(found.path) > 1:
         yield f"It came from {_pair(found.axes, found.path[0])}."
     if found.gradient is not None:
-        yield f"The gradient there is {figure(found.gradient[0])} and {figure(found.gradient[1])}."
+        first, second = map(spoken_number, found.gradient)
+        yield f"The gradient there is {first} and {second}."
     if found.next_at is not None:
         verb = "led" if found.is_done else "leads"
         yield f"The update {verb} to {_pair(found.axes, found.next_at)}."
@@ -352,12 +355,12 @@ def _plane(found: PlanePicture) -> Iterator[str]:
         f"{_range(found.axes[1], found.ys)}."
     )
     if outputs:
-        yield f"It goes from {figure(min(outputs))} to {figure(max(outputs))}."
+        yield f"It goes from {spoken_number(min(outputs))} to {spoken_number(max(outputs))}."
     for x, y, target in found.points[:MOST_POINTS]:
         row = _nearest(found.ys, y)
         near = found.outputs[row][_nearest(found.xs, x)]
         yield (
-            f"At {_pair(found.axes, (x, y))}: the target is {figure(target)}, "
+            f"At {_pair(found.axes, (x, y))}: the target is {spoken_number(target)}, "
             f"{found.prediction} is about {_rounded(near)}."
         )
     if (left := len(found.points) - MOST_POINTS) > 0:
@@ -369,21 +372,21 @@ def _nearest(places: Sequence[float], x: float) -> int:
 
 
 def _range(name: str, xs: Sequence[float]) -> str:
-    least, most = figure(min(xs)), figure(max(xs))
+    least, most = spoken_number(min(xs)), spoken_number(max(xs))
     return f"{name} = {least}" if least == most else f"{name} from {least} to {most}"
 
 
 def _standing(place: str, loss: float) -> str:
-    return f"The run stands at {place}, where the loss is {figure(loss)}."
+    return f"The run stands at {place}, where the loss is {spoken_number(loss)}."
 
 
 def _rounded(x: float) -> str:
     """A number that is read off a grid."""
-    return figure(float(f"{x:.3g}"))
+    return spoken_number(rounded(x, GRID_DIGITS))
 
 
 def _pair(axes: tuple[str, str], at: tuple[float, float]) -> str:
-    return f"{axes[0]} = {figure(at[0])}, {axes[1]} = {figure(at[1])}"
+    return f"{axes[0]} = {spoken_number(at[0])}, {axes[1]} = {spoken_number(at[1])}"
 
 
 def _lowest(losses: Iterable[tuple[float, tuple[str, float]]]) -> str:
@@ -412,8 +415,8 @@ def runs(found: Sequence[RunInfo]) -> Iterator[str]:
     for run in found:
         is_named = run.letter and run.name != run.letter
         name = f"{run.name}, letter {run.letter}" if is_named else run.name
-        loss = f", loss {figure(run.loss)}" if run.furthest else ""
-        known = f"learning rate {figure(run.learning_rate)}"
+        loss = f", loss {spoken_number(run.loss)}" if run.furthest else ""
+        known = f"learning rate {spoken_number(run.learning_rate)}"
         rate = known if run.learning_rate else "its own learning rate"
         origin = f", forked in epoch {run.forked_at.epoch}" if run.forked_at else ""
         yield (

@@ -66,7 +66,8 @@ def beginning(lesson: Lesson, mode: str, device: str, learning_rate: float) -> s
     modes = listed(lesson.modes)
     many = f"There are {len(lesson.modes)} gradient modes: {modes}. It begins with {mode}"
     one = f"Its gradient mode is {mode}"
-    rest = f"on {device}, learning rate {learning_rate:g}, {lesson.epochs[mode]} epochs"
+    rate = spoken_number(learning_rate)
+    rest = f"on {device}, learning rate {rate}, {lesson.epochs[mode]} epochs"
     return f"{many if len(lesson.modes) > 1 else one}, {rest}."
 
 
@@ -245,8 +246,8 @@ MOST_ELEMENTS = 16
 """Numbers of an array that are spoken; the rest is counted."""
 
 
-def figure(x: float) -> str:
-    """A number with up to six digits, without zeros at its end."""
+def spoken_number(x: float) -> str:
+    """A number with PLAIN_DIGITS digits, without zeros at its end."""
     if math.isnan(x):
         return "not a number"
     if math.isinf(x):
@@ -263,13 +264,17 @@ def spoken_value(value: Value, *, is_part: bool = False, is_brief: bool = False)
     if not value.data:
         return number_format.value_reason(value.why or value.text) or "no value"
     is_truth = value.dtype == "bool"
-    words = [str(bool(x)).lower() if is_truth else figure(x) for x in value.data[:MOST_ELEMENTS]]
+    words = [
+        str(bool(x)).lower() if is_truth else spoken_number(x) for x in value.data[:MOST_ELEMENTS]
+    ]
     if is_single(value):
         return words[0]
     figures = number_format.mean_and_norm(value)
     if figures is not None and (is_brief or value.norm is not None):
         shape = " by ".join(map(str, value.shape))
-        said = f"{shape} numbers, mean {figure(figures[0])}, norm {figure(figures[1])}"
+        said = (
+            f"{shape} numbers, mean {spoken_number(figures[0])}, norm {spoken_number(figures[1])}"
+        )
         return f"({said})" if is_part else said
     said = _array(words, value)
     left = value.size - len(words)

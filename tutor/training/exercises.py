@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tutor.digits import significant
 from tutor.lesson.exercise import Exercise, Predict, Repair, Stage, StartPlace
 from tutor.lesson.model import Block, Fence, Lesson, Section
 from tutor.protocol.frame import Change, Element, Position, RunRecipe, Value
@@ -309,4 +310,4 @@ def expected_text(exercise: Predict, value: Value) -> str:
         return exercise.choices.get(value.text, value.text)
     if not has_one_number(value):
         return value.text or "no single number"
-    return sign_of(value.data[0]) if exercise.form == "sign" else f"{value.data[0]:.6g}"
+    return sign_of(value.data[0]) if exercise.form == "sign" else significant(value.data[0])

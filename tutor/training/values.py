@@ -13,6 +13,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import torch
 
+from tutor.digits import significant
 from tutor.plain import one_line, shortened
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Value
 
@@ -51,7 +52,7 @@ def _value_of(thing: Any) -> Value:
     if isinstance(thing, np.ndarray | np.generic):
         return _of_array(np.asanyarray(thing))
     if isinstance(thing, complex):
-        return Value((), (), "complex", f"{thing:.6g}")
+        return Value((), (), "complex", significant(thing))
     return text_value(_short_repr(thing))
 
 
@@ -225,7 +226,7 @@ def _complex_text(tensor: torch.Tensor) -> str:
     """A single complex number in digits; "" for all else."""
     if not tensor.is_complex() or tensor.numel() != 1 or tensor.is_meta:
         return ""
-    return f"{complex(tensor.detach().to_dense().cpu().reshape(()).item()):.6g}"
+    return significant(complex(tensor.detach().to_dense().cpu().reshape(()).item()))
 
 
 def _plain(tensor: torch.Tensor, most: int | None = None) -> torch.Tensor | None:
@@ -267,7 +268,8 @@ _NUMPY_HAS = frozenset(
 def _of_array(array: np.ndarray[Any, Any]) -> Value:
     dtype = _dtype_name(array.dtype)
     if array.dtype.kind == "c":
-        text = f"{complex(array.reshape(-1)[0]):.6g}" if array.size == 1 else dtype_and_shape(array)
+        is_one = array.size == 1
+        text = significant(complex(array.reshape(-1)[0])) if is_one else dtype_and_shape(array)
         return Value((), array.shape, dtype, text)
     if array.dtype.kind not in "biuf" or isinstance(array, np.ma.MaskedArray):
         text = _short_repr(array) if array.size <= MAX_ELEMENTS else dtype_and_shape(array)

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from textual.content import Content
 
+from tutor.digits import ARRAY_DIGITS, SCALAR_DIGITS
 from tutor.lesson.code_checks import parsed
 from tutor.lesson.model import Fence
 from tutor.plain import one_line, plain
@@ -259,4 +260,4 @@ def _gradient(facts: VariableInfo) -> list[Piece]:
 
 def _shown(value: Value) -> str:
     """The number with as many digits as in the numbers pane."""
-    return one_line(short(value, 6 if is_single(value) else 4))
+    return one_line(short(value, SCALAR_DIGITS if is_single(value) else ARRAY_DIGITS))

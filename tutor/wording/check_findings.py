@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from tutor.digits import BOUND_DIGITS, EXACT_DIGITS, PLAIN_DIGITS, significant
 from tutor.plain import one_line
 from tutor.protocol.events import Finding
 from tutor.wording.diagnostics import diagnostic_message
@@ -12,6 +13,8 @@ from tutor.wording.inspections import remark_text
 from tutor.wording.number_format import value_reason
 
 Values: TypeAlias = Mapping[str, Any]
+
+_PLAIN, _EXACT, _BOUND = (f".{digits}g" for digits in (PLAIN_DIGITS, EXACT_DIGITS, BOUND_DIGITS))
 
 _TEMPLATES: Mapping[str, str] = {
     # ── The run of a mode
@@ -38,12 +41,12 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     # ── Figures on a device
     "figure_differs": (
-        "after epoch {epoch}, {name} is {found:.9g} on {device} and {wanted:.9g} on the CPU"
-        "{place}; rounding explains {allowed:.1g}"
+        f"after epoch {{epoch}}, {{name}} is {{found:{_EXACT}}} on {{device}} and "
+        f"{{wanted:{_EXACT}}} on the CPU{{place}}; rounding explains {{allowed:{_BOUND}}}"
     ),
     "figure_of_other_shape": (
         "after epoch {epoch}, {name} is of another shape on {device}, or not there on the CPU; "
-        "rounding explains {allowed:.1g}"
+        f"rounding explains {{allowed:{_BOUND}}}"
     ),
     # ── Gradients
     "checked_by_sample": "the gradient was checked at {samples}",
@@ -52,7 +55,8 @@ _TEMPLATES: Mapping[str, str] = {
         "the gradient is not that of {measure}: of {name} it has the shape {found}, not {right}"
     ),
     "gradient_differs": (
-        "the gradient is not that of {measure}: of {name} it is {found:.6g}, not {right:.6g}"
+        "the gradient is not that of {measure}: of {name} it is "
+        f"{{found:{_PLAIN}}}, not {{right:{_PLAIN}}}"
     ),
     "own_gradient_is_right": (
         "own_gradient names a mode whose gradient differs on purpose, but it is the gradient of "
@@ -85,7 +89,8 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     "working_fails": "{again}this working can't be shown: {error}",
     "working_differs": (
-        "{again}before the phase this comes to {found:.6g}, but the answer is {answer}; correct it"
+        f"{{again}}before the phase this comes to {{found:{_PLAIN}}}, "
+        "but the answer is {answer}; correct it"
     ),
     "no_truth": "this {value}; it must be True or False",
     "truth_of_array": (
@@ -165,7 +170,7 @@ def _value(found: Values) -> str:
         case {"shape": shape}:
             return f"is an array of shape {tuple(shape)}"
         case {"number": number}:
-            return f"is {number:.6g}"
+            return f"is {significant(number)}"
     return f"is {found['text']}"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tutor.digits import significant
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.script.line_places import full_place
-from tutor.wording.number_format import LEARNING_RATE, value_reason
+from tutor.wording.number_format import LEARNING_RATE, setting, value_reason
 
 _TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
@@ -21,7 +22,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_device": "there is no device {device!r}; available: {available}",
     "no_mode": "no mode {mode!r} in this lesson; available: {available}",
     "no_epoch": "there is no epoch {epoch}: a run begins at epoch 0",
-    "bad_rate": f"a learning rate is {LEARNING_RATE}, not {{rate:g}}",
+    "bad_rate": f"a learning rate is {LEARNING_RATE}, not {{rate}}",
     "no_figures": "there are no figures yet: no epoch has been run to its end",
     "not_written": "{path} was not written: stopped",
     "too_much_to_send": "{megabytes} MB of figures are too much to be sent from another machine",
@@ -32,7 +33,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_parameter": "there is no parameter {name!r} here; available: {available}",
     "no_index": "{name} is a single number: it has no index",
     "no_element": "{name} has no element [{index}]: its last is [{last}], its first is all 0",
-    "bad_value": "{value:g} is no finite number that {name} can hold ({dtype})",
+    "bad_value": "{value} is no finite number that {name} can hold ({dtype})",
     # ── Files
     "file_there": "{path} is there already and was left as it is",
     "no_folder": "{path} can't be written: there is no folder {folder}",
@@ -96,13 +97,11 @@ _TEMPLATES: Mapping[str, str] = {
     "on_numpy": "{mode} is NumPy and runs on the CPU: running on {device} is what PyTorch adds",
     "seed": "seed {seed}",
     "seed_unused": "seed {seed}: no random number of this code depends on it, so nothing changes",
-    "as_here": "as it was here: {mode}, learning rate {rate:g}",
+    "as_here": "as it was here: {mode}, learning rate {rate}",
     "not_carried": "{names} could not be carried over: of another size here",
     "begins_anew": "in {mode} the state of {names} begins anew: it remembers no earlier step",
     "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",
-    "other_loss": (
-        "{mode} computes another loss of this batch: {loss:.6g}, {old_mode} {old_loss:.6g}"
-    ),
+    "other_loss": ("{mode} computes another loss of this batch: {loss}, {old_mode} {old_loss}"),
     "old_gradient": "the gradient is still that of the old value, and the update will use it",
     "thread_left": "the thread {name} did not end",
     "device_lost": "after such an error the GPU takes no more work from a process",
@@ -126,7 +125,7 @@ _TEMPLATES: Mapping[str, str] = {
     "did_not_stop": "{what}, {place}, would not stop: its process was ended",
     "lesson_did_not_stop": "the code would not stop: its process was ended",
     "no_end": (
-        "{what}, {place}, did not come to its end within {seconds:g} s: its process was ended"
+        "{what}, {place}, did not come to its end within {seconds} s: its process was ended"
     ),
     "exited": "the process exited with status {status}",
     "killed": "the process was ended by {signal}",
@@ -179,8 +178,8 @@ _ABORTS: Mapping[str, str] = {
     "killed": "ended its process, which was ended by {signal}",
     "closed_pipe": "closed the tutor's own pipe, and its process was ended",
     "wrote_into_pipe": "wrote into the tutor's own pipe, and its process was ended",
-    "no_end": "did not come to its end within {seconds:g} s; its process was ended",
-    "too_long": "did not come to its end within {seconds:g} s",
+    "no_end": "did not come to its end within {seconds} s; its process was ended",
+    "too_long": "did not come to its end within {seconds} s",
     "interrupted_itself": "raised KeyboardInterrupt",
 }
 """For the command line: the words after the part of the lesson that ended the command."""
@@ -245,7 +244,7 @@ def stopped_at(lesson: Lesson, stopped: KeyboardInterrupt) -> str:
 
 def _element_set(name: str, index: list[int], value: float) -> str:
     where = f"[{', '.join(map(str, index))}]" if index else ""
-    return one_line(f"{name}{where} is {f'{value:g}'.replace('-', '−')} now")
+    return one_line(f"{name}{where} is {setting(value)} now")
 
 
 def _filled(template: str, values: Mapping[str, Any]) -> str:
@@ -255,4 +254,6 @@ def _filled(template: str, values: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> Any:
     if isinstance(value, Remark):
         return note_text(value)
+    if isinstance(value, float):
+        return significant(value)
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

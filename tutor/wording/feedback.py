@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tutor.digits import FORMULA_DIGITS, PLAIN_DIGITS, significant
 from tutor.lesson import working
 from tutor.lesson.exercise import (
     Exercise,
@@ -167,7 +168,7 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
 # ── Predictions, goals and choices ──────────────────────────────────────────────────
 
 
-def plain_number(x: float, digits: int = 6) -> str:
+def plain_number(x: float, digits: int = PLAIN_DIGITS) -> str:
     """A number without zeros at its end, as in a sentence they say nothing: `7.5`, `−0.3333`."""
     return without_tails(number(x, digits))
 
@@ -206,7 +207,9 @@ APPROX = r"\approx"
 def _digits(x: float) -> str:
     """A number as it is shown everywhere, but 0.0005 as a learning rate is typed, not 5e-4."""
     is_small = 1e-4 <= abs(x) < 1e-3
-    return f"{x:.5g}" if is_small else plain_number(x, 5).replace(MINUS, "-")
+    if is_small:
+        return significant(x, FORMULA_DIGITS)
+    return plain_number(x, FORMULA_DIGITS).replace(MINUS, "-")
 
 
 def _latex(x: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from tutor.digits import FACTOR_DIGITS, RATIO_DIGITS, rounded, significant
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
@@ -138,7 +139,7 @@ def gradient_standing(agreement: ParameterComparison, mode: str) -> str:
             return "no gradient"
         if ratio in (None, 1.0):
             return "differs"
-        return f"{setting(float(f'{ratio:.4g}'))} times {_measure(agreement.measure)}"
+        return f"{setting(rounded(ratio, RATIO_DIGITS))} times {_measure(agreement.measure)}"
     return "right" if how == "right" and not agreement.is_equal else ""
 
 
@@ -158,17 +159,19 @@ def _factor(v: Values, modes: Sequence[str]) -> str:
 
 
 def _times(v: Values) -> str:
-    """`4.000 times autograd`; close to 1 with the digits by which it is not: `1.00004 times`."""
+    """`4.000 times autograd`; close to 1 with as many digits as show that: `1.00004 times`."""
     factor = v["factor"]
-    shown = f"{factor:.3f}" if 0.01 <= abs(factor) < 1e6 else f"{factor:.3g}"
-    if shown in ("1.000", "-1.000"):
-        shown = f"{factor:.7g}"
+    decimals = RATIO_DIGITS - 1
+    is_plain = 0.01 <= abs(factor) < 1e6
+    shown = f"{factor:.{decimals}f}" if is_plain else significant(factor, decimals)
+    if is_plain and abs(float(shown)) == 1:
+        shown = significant(factor, FACTOR_DIGITS)
     return f"{shown} times {_measure(v['measure'])}"
 
 
 def _elements(v: Values, modes: Sequence[str]) -> str:
     index, count, total = v["index"], v["count"], v["total"]
-    numbers = f"{v['found']:.6g}, not {v['right']:.6g}"
+    numbers = f"{significant(v['found'])}, not {significant(v['right'])}"
     if not index:
         return f"from {_measure(v['measure'])}: {numbers}"
     place = _place(index, is_complex=v["is_complex"])
@@ -239,7 +242,7 @@ def _possessive(v: Values) -> str:
 
 
 def _another_loss(v: Values) -> str:
-    return f"its loss is {v['loss']:.6g}, not {v['right_loss']:.6g}"
+    return f"its loss is {significant(v['loss'])}, not {significant(v['right_loss'])}"
 
 
 def _rounding(v: Values) -> str:
@@ -269,8 +272,8 @@ def _kink(v: Values, modes: Sequence[str]) -> str:
 
 
 def _slope(number: float) -> str:
-    """A slope to four digits; a -0 and what is next to nothing are 0."""
-    return f"{float(f'{number:.4g}') if abs(number) > 1e-9 else 0.0:g}"
+    """A slope to RATIO_DIGITS; a -0 and what is next to nothing are 0."""
+    return significant(rounded(number, RATIO_DIGITS) if abs(number) > 1e-9 else 0.0)
 
 
 def _another_function(v: Values, modes: Sequence[str]) -> str:

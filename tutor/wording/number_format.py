@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
+from tutor.digits import FORMULA_DIGITS, SUMMARY_DIGITS, significant
 from tutor.plain import array_summary
 from tutor.protocol.frame import Frame, Value
 from tutor.training import time_limit
@@ -23,7 +24,7 @@ _INTEGRAL = 1e6
 """Whole floats below this are shown without decimals: 30, and not 30.0000."""
 
 
-def number(x: float, digits: int = 6) -> str:
+def number(x: float, digits: int) -> str:
     """A number as text; a whole number below a million has no decimals.
 
     From 0.001 to 1 it has `digits` decimals, so that columns stay narrow: 0.051235 with 6. Above
@@ -99,8 +100,8 @@ _TAIL = re.compile(r"(?<=\d)(?:\.0+|(\.\d*[1-9])0+)(?!\d)")
 
 
 def setting(x: float) -> str:
-    """A number as somebody would type it: 0.01, 1e−5, 1e6."""
-    mantissa, e, exponent = f"{x:.6g}".partition("e")
+    """A number as somebody would type it, with PLAIN_DIGITS significant digits: 0.01, 1e−5, 1e6."""
+    mantissa, e, exponent = significant(x).partition("e")
     return (mantissa + (f"e{int(exponent)}" if e else "")).replace("-", MINUS)
 
 
@@ -111,7 +112,7 @@ def _decimals(x: float, digits: int) -> int:
 
 
 _REASONS: Mapping[str, str] = {
-    "too_slow": "it did not come to its end within {seconds:g} s",
+    "too_slow": "it did not come to its end within {seconds} s",
     "too_large": "it takes more memory than a lesson may",
     "interrupted": "stopped: it did not come to its end",
     "left_out": "it is not evaluated: it did not come to its end",
@@ -126,12 +127,13 @@ LEARNING_RATE = "a positive number, at most a million"
 
 def value_reason(why: str) -> str:
     """The words for a reason; an error's text, which is no code, as it is."""
-    return _REASONS[why].format(seconds=time_limit.SECONDS) if why in _REASONS else why
+    seconds = significant(time_limit.SECONDS)
+    return _REASONS[why].format(seconds=seconds) if why in _REASONS else why
 
 
 # The same value is shown by several panes, and after the next step as the one before.
 @lru_cache(512)
-def short(value: Value, digits: int = 5) -> str:
+def short(value: Value, digits: int = FORMULA_DIGITS) -> str:
     """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`."""
     if not value.data:
         text = value_reason(value.why or value.text)
@@ -148,7 +150,7 @@ def short(value: Value, digits: int = 5) -> str:
     return "[" + " ".join(f"[{' '.join(row)}]" for row in _rows(texts, value.shape[1])) + "]"
 
 
-def summary(value: Value, digits: int = 4) -> dict[str, str]:
+def summary(value: Value, digits: int = SUMMARY_DIGITS) -> dict[str, str]:
     """The mean and the norm of an array, by name."""
     figures = mean_and_norm(value)
     return dict(zip(("mean", "norm"), (number(x, digits) for x in figures or ()), strict=False))
@@ -179,7 +181,7 @@ def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:
 
 
 @lru_cache(512)
-def matrix(value: Value, digits: int = 5) -> tuple[str, ...]:
+def matrix(value: Value, digits: int) -> tuple[str, ...]:
     """An array as lines, its columns aligned; what is left out is counted on the last line."""
     if not value.data or value.norm is not None:
         return (short(value, digits),)
@@ -206,7 +208,7 @@ def align(texts: Sequence[str]) -> list[str]:
     return [whole.rjust(left) + (dot + rest).ljust(right) for whole, dot, rest in parts]
 
 
-def change(now: float, was: float, digits: int = 6) -> str:
+def change(now: float, was: float, digits: int) -> str:
     """The change of a number: an arrow and the amount, `=` if there is none."""
     if math.isnan(now) or math.isnan(was):
         return ""

@@ -19,6 +19,7 @@ import torch
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, leaves_of
 from tutor.analysis.doctor.source_code import SourceCode, called_name
 from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.digits import rounded
 from tutor.errors import RunError
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.loop import Loop
@@ -205,7 +206,7 @@ class DivergenceRule(DoctorRule):
             return None
         half = bound / 2
         unit = 10.0 ** math.floor(math.log10(half))
-        rate = float(f"{math.floor(half / unit + 1e-9) * unit:.1g}")
+        rate = rounded(math.floor(half / unit + 1e-9) * unit, 1)
         return self.patient.source.replaced(place.constant, repr(rate))
 
 

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
+from tutor.digits import GRAPH_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
@@ -47,15 +48,16 @@ class GraphDetail:
     """Cells by which a branch is set in."""
 
 
+_MOST, _FEWER, _FEWEST = GRAPH_DIGITS
 LOOKS = (
-    GraphDetail(True, 5, 3, 3),
-    GraphDetail(False, 5, 2, 2),
-    GraphDetail(False, 5, 2, 2, indent=TIGHT),
-    GraphDetail(False, 4, 2, 2, indent=TIGHT),
-    GraphDetail(False, 4, 1, 1, indent=TIGHT),
-    GraphDetail(False, 3, 1, 1, indent=TIGHT),
-    GraphDetail(False, 3, 0, 1, indent=TIGHT),
-    GraphDetail(False, 3, 0, 0, indent=TIGHT),
+    GraphDetail(True, _MOST, 3, 3),
+    GraphDetail(False, _MOST, 2, 2),
+    GraphDetail(False, _MOST, 2, 2, indent=TIGHT),
+    GraphDetail(False, _FEWER, 2, 2, indent=TIGHT),
+    GraphDetail(False, _FEWER, 1, 1, indent=TIGHT),
+    GraphDetail(False, _FEWEST, 1, 1, indent=TIGHT),
+    GraphDetail(False, _FEWEST, 0, 1, indent=TIGHT),
+    GraphDetail(False, _FEWEST, 0, 0, indent=TIGHT),
 )
 """The ways to write a row, the fullest first: the first that fits is taken."""
 

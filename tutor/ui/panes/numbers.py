@@ -12,6 +12,7 @@ from typing import Literal
 
 from textual.content import Content
 
+from tutor.digits import ARRAY_DIGITS, EXACT_DIGITS, SCALAR_DIGITS, SUMMARY_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, RankFigures, Value
 from tutor.protocol.inspections import OtherRunState
@@ -22,7 +23,6 @@ from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 from tutor.wording.engine_notes import note_text
 
-SCALAR_DIGITS, ARRAY_DIGITS, SUMMARY_DIGITS = 6, 4, 4
 GAP = 2
 THEN = "then →"
 """The heading of another run's figures."""
@@ -173,7 +173,8 @@ def _figures(frame: Frame | RankFigures) -> dict[Figure, Value]:
 
 
 def _differ(a: Value, b: Value) -> bool:
-    return a != b and number_format.matrix(a, 9) != number_format.matrix(b, 9)
+    exact = (number_format.matrix(value, EXACT_DIGITS) for value in (a, b))
+    return a != b and next(exact) != next(exact)
 
 
 def _heading_of_other(then: OtherRunState | None) -> str:
@@ -397,7 +398,7 @@ def _parameter_rows(frame: Frame, before: Frame | None, then: Frame | None) -> I
 def _row(
     name: str, now: Value, was: Value | None, then: Value | None, gradient: Value | None
 ) -> _Row:
-    figures = number_format.summary(now, SUMMARY_DIGITS)
+    figures = number_format.summary(now)
     known = [number_format.mean_and_norm(value) for value in (now, was) if value]
     cells = {
         "shape": "×".join(map(str, now.shape)),
@@ -420,5 +421,5 @@ def _norm_text(value: Value | None) -> str:
     """The norm of a value; a value that has no norm in words: `None`."""
     if value is None:
         return ""
-    norm = number_format.summary(value, SUMMARY_DIGITS).get("norm")
+    norm = number_format.summary(value).get("norm")
     return norm or one_line(number_format.short(value, SUMMARY_DIGITS))

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 
+from tutor.digits import BRIEF_DIGITS
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.commands import TIMELINE_COMMANDS, bindings
@@ -118,7 +119,7 @@ def _time(view: RunView, epoch: int, width: int) -> Iterator[Piece]:
     loss = view.frame.loss.data if view.frame else ()
     word = f" epoch {epoch} of {furthest}"
     if loss and epoch == view.epoch:
-        word += f" · loss {number(loss[0], 4)}"
+        word += f" · loss {number(loss[0], BRIEF_DIGITS)}"
     word = word.ljust(max(len(word), width // 3))
     cells = max(10, width - len(word) - 2)
     track = ["─"] * cells

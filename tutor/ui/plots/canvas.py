@@ -17,6 +17,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
+from tutor.digits import AXIS_DIGITS, BRIEF_DIGITS, LEGEND_DIGITS, rounded
 from tutor.ui.text_styles import DIM, PLAIN, Piece, line
 from tutor.wording.number_format import number, setting
 
@@ -272,9 +273,9 @@ def drawn(
     return Drawing(title, with_notes(sheet, list(notes), lambda room: plot(xs, ys, room)))
 
 
-def figure(x: float) -> str:
-    """A number for a legend: five significant digits, and no zeros after them."""
-    return setting(float(f"{x:.5g}")) if math.isfinite(x) else number(x)
+def legend_number(x: float) -> str:
+    """A number for a legend: LEGEND_DIGITS significant digits, and no zeros after them."""
+    return setting(rounded(x, LEGEND_DIGITS)) if math.isfinite(x) else number(x, LEGEND_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,8 +361,8 @@ class Scale:
     def ticks(self, places: Sequence[float]) -> tuple[Tick, ...]:
         """The labels at these places; a single label if all numbers are equal."""
         if self.high == self.low:
-            return ((0.5, number(self.low, 4)),)
-        return tuple((place, number(self._round(self.at(place)), 3)) for place in places)
+            return ((0.5, number(self.low, BRIEF_DIGITS)),)
+        return tuple((place, number(self._round(self.at(place)), AXIS_DIGITS)) for place in places)
 
     def _round(self, value: float) -> float:
         """0 for what is next to nothing beside the other end of a linear scale."""

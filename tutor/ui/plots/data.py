@@ -9,6 +9,7 @@ from functools import partial
 
 from textual.content import Content
 
+from tutor.digits import POINT_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.inspections import DataPicture, PlanePicture
 from tutor.ui.plots.canvas import (
@@ -23,10 +24,10 @@ from tutor.ui.plots.canvas import (
     borders,
     draw_borders,
     drawn,
-    figure,
     framed,
     gutter,
     is_inside,
+    legend_number,
     scale_over,
 )
 from tutor.ui.text_styles import ACTIVE, CURVE, DIM, VALUE
@@ -58,7 +59,7 @@ def _line_notes(picture: DataPicture, sheet: Sheet) -> Iterator[Note]:
     yield Note(model, CURVE, one_line(picture.prediction), "not finite" if is_gone else "")
     yield Note(residual, DIM, "residual")
     if picture.loss is not None:
-        yield Note(" ", DIM, "loss", figure(picture.loss))
+        yield Note(" ", DIM, "loss", legend_number(picture.loss))
 
 
 def _line_plot(picture: DataPicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
@@ -121,10 +122,12 @@ def _plane(picture: PlanePicture, sheet: Sheet) -> Drawing:
 
 def _plane_notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Iterator[Note]:
     shades = ASCII_SHADES if ascii_only else SHADES
-    low, high = number(ends.low, 2), number(ends.high, 2)
+    low, high = (number(end, POINT_DIGITS) for end in (ends.low, ends.high))
     name = one_line(picture.prediction)
     yield Note(" ", DIM, name, f"{low} [{shades}] {high}")
-    yield Note(ASCII_BORDER if ascii_only else BORDER, CURVE, name, f"= {figure(ends.middle)}")
+    yield Note(
+        ASCII_BORDER if ascii_only else BORDER, CURVE, name, f"= {legend_number(ends.middle)}"
+    )
     yield Note(f" {high} ", ACTIVE, "a target")
     if len(picture.points) > FEW_POINTS:
         yield Note("o" if ascii_only else "•", ACTIVE, "a target, no room")
@@ -149,7 +152,7 @@ def _write_targets(picture: PlanePicture, canvas: Canvas, xs: Scale, ys: Scale) 
     """Each target as a number at its place; as a point where a number would lie on another."""
     margin = " " if len(picture.points) <= FEW_POINTS else ""
     found = [
-        (canvas.cell_at((x, y)), margin + number(target, 2) + margin)
+        (canvas.cell_at((x, y)), margin + number(target, POINT_DIGITS) + margin)
         for first, second, target in picture.points
         if is_inside((x := xs.of(first), y := ys.of(second)))
     ]

@@ -12,6 +12,7 @@ from functools import partial
 
 from textual.content import Content
 
+from tutor.digits import GRID_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.inspections import ContourPicture, SlopePicture
 from tutor.ui.plots.canvas import (
@@ -28,9 +29,9 @@ from tutor.ui.plots.canvas import (
     borders,
     draw_borders,
     drawn,
-    figure,
     framed,
     gutter,
+    legend_number,
     scale_over,
 )
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
@@ -107,14 +108,14 @@ def _multiples(low: float, high: float) -> list[float]:
 def _contours_notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]:
     here, after, trail = "Oo+" if ascii_only else "●○•"
     for mark, axis, value in zip((here, " "), picture.axes, picture.at, strict=True):
-        yield Note(mark, VALUE, one_line(axis), figure(value))
-    yield Note(" ", DIM, "loss", figure(picture.loss))
+        yield Note(mark, VALUE, one_line(axis), legend_number(value))
+    yield Note(" ", DIM, "loss", legend_number(picture.loss))
     if picture.next_at is None:
         yield Note(" ", DIM, "no gradient yet")
     else:
         word = "now" if picture.is_done else "next"
-        yield Note(after, VALUE, word, figure(picture.next_at[0]))
-        yield Note(" ", DIM, " " * len(word), figure(picture.next_at[1]))
+        yield Note(after, VALUE, word, legend_number(picture.next_at[0]))
+        yield Note(" ", DIM, " " * len(word), legend_number(picture.next_at[1]))
     if picture.path:
         yield Note(trail, CURVE, "path so far")
     if ascii_only:
@@ -208,20 +209,24 @@ def _what(picture: SlopePicture) -> str:
 def _slope_notes(picture: SlopePicture, ascii_only: bool) -> Iterator[Note]:
     here, after, tangent = "Oo." if ascii_only else "●○·"
     name = one_line(picture.axis)
-    yield Note(here, VALUE, "here" if " " in name else name, figure(picture.at))
-    yield Note(" ", DIM, "loss", figure(picture.loss))
+    yield Note(here, VALUE, "here" if " " in name else name, legend_number(picture.at))
+    yield Note(" ", DIM, "loss", legend_number(picture.loss))
     if picture.slope is None:
         yield Note(" ", DIM, "no gradient yet")
     else:
         steepness = _curve_slope(picture)
         is_touching = steepness is None or _looks_alike(picture, steepness)
-        yield Note(tangent, VALUE, "slope" if is_touching else "gradient", figure(picture.slope))
+        yield Note(
+            tangent, VALUE, "slope" if is_touching else "gradient", legend_number(picture.slope)
+        )
         if not is_touching:
-            yield Note(" ", DIM, "the curve's", number(steepness or 0.0, 3))
+            yield Note(" ", DIM, "the curve's", number(steepness or 0.0, GRID_DIGITS))
     if picture.next_at is not None:
-        yield Note(after, VALUE, "now" if picture.is_done else "next", figure(picture.next_at))
+        yield Note(
+            after, VALUE, "now" if picture.is_done else "next", legend_number(picture.next_at)
+        )
         if picture.next_loss is not None:
-            yield Note(" ", DIM, "loss", figure(picture.next_loss))
+            yield Note(" ", DIM, "loss", legend_number(picture.next_loss))
 
 
 def _curve_slope(picture: SlopePicture) -> float | None:

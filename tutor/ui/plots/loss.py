@@ -9,6 +9,7 @@ from itertools import groupby
 
 from textual.content import Content
 
+from tutor.digits import AXIS_DIGITS
 from tutor.plain import cut_short, one_line
 from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
@@ -220,7 +221,7 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
     if not numbers:
         return placeholder("loss by epoch", "No finite loss so far.")
     if log and min(numbers) < 0:
-        least = number(min(numbers), 3)
+        least = number(min(numbers), AXIS_DIGITS)
         return placeholder(
             title, f"A log scale needs losses above 0, and the least here is {least}."
         )

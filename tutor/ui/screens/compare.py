@@ -13,6 +13,7 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widget import Widget
 
+from tutor.digits import BRIEF_DIGITS, COMPARISON_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
@@ -35,8 +36,6 @@ from tutor.wording.layout import GAP, aligned, first_fitting
 INDENT = "  "
 SEPARATOR = line((" · ", text_styles.DIM))
 WRONG, RIGHT = "✗ ", "✓ "
-PRECISIONS = (6, 5, 4, 3)
-"""Significant digits: as many as leave room for all elements."""
 
 
 class ComparisonPane(LinesPane):
@@ -90,7 +89,10 @@ def _block(agreement: ParameterComparison, width: int) -> Iterator[Content]:
     said = line((f"{mark}{diagnosis(agreement)}", style)).wrap(room)
     if agreement.largest > 0:
         largest = line(
-            (f"largest difference {number_format.number(agreement.largest, 4)}", text_styles.DIM)
+            (
+                f"largest difference {number_format.number(agreement.largest, BRIEF_DIGITS)}",
+                text_styles.DIM,
+            )
         )
         if said[-1].cell_length + SEPARATOR.cell_length + largest.cell_length <= room:
             said[-1] += SEPARATOR + largest
@@ -183,7 +185,9 @@ def _fitting(
         return [_column(rows, i, head, digits) for i, head in enumerate(heads)]
 
     columns = first_fitting(
-        map(columns_of, PRECISIONS), lambda found: sum(c.width + len(GAP) for c in found), room
+        map(columns_of, COMPARISON_DIGITS),
+        lambda found: sum(c.width + len(GAP) for c in found),
+        room,
     )
     apart = _all_apart(rows)
     chosen: list[_Column] = []

@@ -13,6 +13,7 @@ from textual.reactive import var
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tutor.digits import BRIEF_DIGITS
 from tutor.plain import cell_width, one_line
 from tutor.protocol.commands import DeleteRun, Examine, Pause, RenameRun, SelectRun
 from tutor.protocol.inspections import DoctorFinding, DoctorReport, RunInfo
@@ -235,7 +236,7 @@ def _cells(run: RunInfo, then: str) -> Iterator[str]:
     yield setting(run.learning_rate) if run.learning_rate else "its own"
     yield str(run.seed)
     yield str(run.furthest)
-    yield number(run.loss, 4) if run.furthest else ""
+    yield number(run.loss, BRIEF_DIGITS) if run.furthest else ""
     yield f"epoch {run.forked_at.epoch}" if run.forked_at is not None else ""
     yield "◂ this run" if run.is_current else "◂ then" if run.name == then else ""
 

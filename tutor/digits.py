@@ -1,0 +1,57 @@
+"""How many digits each kind of number has, wherever the learner sees it.
+
+The screen's numbers are written by `wording/number_format.py`. `significant` writes those of the
+command line, and those that become text below the wording.
+"""
+
+from __future__ import annotations
+
+PLAIN_DIGITS = 6
+"""Learning rates and other settings, plain mode, messages of the engine, answers of exercises."""
+
+SCALAR_DIGITS = 6
+"""A single number in the numbers pane and the variables."""
+ARRAY_DIGITS = 4
+"""An element of an array in the numbers pane and the variables."""
+SUMMARY_DIGITS = 4
+"""The mean and the norm of a large array."""
+FORMULA_DIGITS = 5
+"""A value in a formula, or on one line of a sentence."""
+BRIEF_DIGITS = 4
+"""A loss in the timeline and in the list of runs; the largest difference of two gradients."""
+RATIO_DIGITS = 4
+"""The ratio of two gradients, and a slope beside a kink."""
+
+FACTOR_DIGITS = 7
+"""The factor between two gradients where it is close to 1."""
+
+GRAPH_DIGITS = (5, 4, 3)
+"""A number in the graph: as many digits as leave room for the tree."""
+COMPARISON_DIGITS = (6, 5, 4, 3)
+"""A number in the comparison of modes: as many digits as leave room for all elements."""
+
+LEGEND_DIGITS = 5
+"""A number in the legend of a plot."""
+AXIS_DIGITS = 3
+"""A number at a plot's axis."""
+GRID_DIGITS = 3
+"""A number that is read off the grid of a plot, and so is only about right."""
+POINT_DIGITS = 2
+"""A number within a plot, at its place."""
+
+LOSS_LINE_DIGITS = 8
+"""The loss in a line of `tutor run`."""
+EXACT_DIGITS = 9
+"""A number by which two float32 can be told apart, whatever they are."""
+BOUND_DIGITS = 1
+"""The size of what rounding explains."""
+
+
+def significant(x: complex, digits: int = PLAIN_DIGITS) -> str:
+    """A number with so many significant digits, without zeros at its end: `0.25`, `1e-05`."""
+    return f"{x:.{digits}g}"
+
+
+def rounded(x: float, digits: int) -> float:
+    """The number with only so many significant digits."""
+    return float(significant(x, digits))
