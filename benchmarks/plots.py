@@ -26,7 +26,7 @@ from tests.ui import pictures
 from tests.ui.fake_engine import Simulated
 from tests.ui.lessons import lesson
 from tutor.session.run_view import Inspections, RunView
-from tutor.ui.panes.plot import KINDS, PlotPane
+from tutor.ui.panes.plot import PLOT_KINDS, PlotPane
 
 SIZES = (("80×24", (78, 8)), ("120×36", (58, 10)))
 """The terminal, and the room inside the pane there."""
@@ -136,7 +136,7 @@ def bytes_a_step(case: str, size: str) -> float:
     argv = [sys.executable, "-m", "benchmarks.plots", "show", case, size]
     sizes = []
     with Terminal(argv, columns, rows) as terminal:
-        terminal.wait_for(f"{CASES[case][0] + 1}/{len(KINDS)}")
+        terminal.wait_for(f"{CASES[case][0] + 1}/{len(PLOT_KINDS)}")
         quiet(terminal)
         for _ in range(STEPS):
             before = len(terminal.raw)

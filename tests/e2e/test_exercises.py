@@ -11,12 +11,12 @@ from tests.shipped import lesson
 from tests.terminal import Terminal
 from tests.waiting import PATIENCE
 from tests.without_torch import COMMAND
-from tutor.lesson.exercise import KINDS, kind_of
+from tutor.lesson.exercise import EXERCISE_KINDS, kind_of
 
 
 def test_every_kind_of_exercise_can_be_done_by_its_solution(tmp_path: Path) -> None:
     chain = lesson("chain-of-three")
-    assert {kind_of(exercise) for exercise in chain.exercises} == set(KINDS)
+    assert {kind_of(exercise) for exercise in chain.exercises} == set(EXERCISE_KINDS)
     assert play(chain, tmp_path) == []
 
 

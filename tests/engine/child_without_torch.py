@@ -26,7 +26,7 @@ from tutor.protocol.events import (
     LessonPart,
     LessonStopped,
     PartBegun,
-    Spent,
+    ProcessUnfit,
 )
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
@@ -48,7 +48,7 @@ def serve(inbox: Inbox, out: BinaryIO) -> None:
         command = inbox.next()
         assert isinstance(command, CheckLesson)
         if spent:
-            send(Spent(reason=spent))
+            send(ProcessUnfit(reason=spent))
             os._exit(0)
         answer: Event = CommandDone(answers=command.number)
         with inbox.interrupts.raised(), capture.muted():

@@ -56,7 +56,7 @@ def test_all_that_is_told_names_the_opening_that_it_belongs_to(engine: Conversat
         number = engine.client.send(opening(Setup=f"{SETUP}print('here')"))
         engine.answer_to(number)
         engine.shown(StepPhase())
-        # (What comes of an opening before, its Spent for one, names that one.)
+        # (What comes of an opening before, its ProcessUnfit for one, names that one.)
         shown = [e for e in engine.heard if isinstance(e, (FrameShown, OutputPrinted))]
         assert "here" in "".join(e.text for e in shown if isinstance(e, OutputPrinted))
         assert {event.opening for event in shown} == {number}

@@ -631,7 +631,7 @@ def test_names_are_copied_for_the_last_batch_alone(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_long_epoch_can_be_stopped_on_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tutor.script.script_loop._UNASKED", 0.0)
+    monkeypatch.setattr("tutor.script.script_loop._CHECK_SECONDS", 0.0)
     run = run_of(BATCHES.format(batches="9 * [(x, y)]"))
     with muted():
         frames = [run.step_phase() for _ in range(36)]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tutor.lesson.exercise import KINDS, Exercise, Setting, Stage, StartPlace, Wrong
+from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Setting, Stage, StartPlace, Wrong
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import Inspect, OpenLesson, SetLearningRate, StepPhase
 from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded, StoppedAt
@@ -388,8 +388,8 @@ def solution_of(learner: Learner) -> Mapping[str, Any]:
 
 
 def test_every_kind_has_a_handler_and_words() -> None:
-    assert {*HANDLERS} == {*KINDS.values()}
-    assert set(notices.KINDS) == set(KINDS)
+    assert {*HANDLERS} == {*EXERCISE_KINDS.values()}
+    assert set(notices.KIND_WORDS) == set(EXERCISE_KINDS)
 
 
 def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: FakeEngine) -> None:

@@ -87,7 +87,7 @@ class PatientWriter(ProgressWriter):
 
 @pytest.fixture
 def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
-    monkeypatch.setattr(module, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(module, "FILE_SECONDS", PATIENCE)
     writers: list[ProgressWriter] = []
 
     def opened() -> ProgressWriter:
@@ -448,7 +448,7 @@ def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.Monke
         real(self, *arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Store, "__init__", hang)
-    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    monkeypatch.setattr(module, "FILE_SECONDS", 0.1)
     monkeypatch.setattr(module, "STUCK", 0.05)
     writer = ProgressWriter(file)
     began = time.monotonic()

@@ -16,7 +16,7 @@ from tests import waiting
 from tutor.protocol.commands import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.protocol.frame import Element
 from tutor.ui.app import TutorApp
-from tutor.ui.keys_in_order import PATIENCE, Field, KeysInOrder, Typed
+from tutor.ui.keys_in_order import MOST_SECONDS, Field, KeysInOrder, Typed
 from tutor.ui.screens.editor import CodeArea
 from tutor.ui.screens.lesson import LessonScreen
 
@@ -40,7 +40,7 @@ def at_once(app: App[None], text: str) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine a key may take long: it is not given up."""
-    monkeypatch.setattr("tutor.ui.keys_in_order.PATIENCE", waiting.PATIENCE)
+    monkeypatch.setattr("tutor.ui.keys_in_order.MOST_SECONDS", waiting.PATIENCE)
 
 
 async def acted(app: TutorApp, pilot: Pilot[None]) -> None:
@@ -120,7 +120,7 @@ async def test_a_key_whose_end_is_never_told_keeps_the_others_only_for_a_while(
     await keys.take(first)
     await keys.take(second)
     assert handed == [first]
-    now += PATIENCE + 1
+    now += MOST_SECONDS + 1
     await keys.take(third)
     assert handed == [first, second]
 

@@ -19,7 +19,7 @@ from tutor.protocol.frame import Curve, Remark
 from tutor.protocol.inspections import AnyPicture, NoPicture
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.panes.plot import KINDS, PlotPane
+from tutor.ui.panes.plot import PLOT_KINDS, PlotPane
 
 from . import pictures
 from .conftest import come_true
@@ -121,15 +121,15 @@ async def test_turning_goes_through_all_kinds_and_round() -> None:
     app = OnePane()
     async with showing(app, view(pictures.curve(30.0, 20.0, 1.0))) as pilot:
         titles = []
-        for _ in KINDS:
+        for _ in PLOT_KINDS:
             titles.append(app.text.partition("\n")[0])
             app.pane.turn(1)
         assert [title.partition("/5")[0][-1] for title in titles] == ["1", "2", "3", "4", "5"]
         assert "log scale" in titles[0]
         assert "linear scale" in titles[1]
-        assert app.pane.kind == KINDS[0]
+        assert app.pane.kind == PLOT_KINDS[0]
         app.pane.turn(-1)
-        assert app.pane.kind == KINDS[-1]
+        assert app.pane.kind == PLOT_KINDS[-1]
         await settled(pilot)
 
 
@@ -172,7 +172,7 @@ async def test_the_other_scale_stays_when_the_automatic_one_changes_its_mind() -
 async def test_each_picture_is_drawn_when_it_comes(kind: str, ascii_only: bool) -> None:
     app = OnePane(ascii_only)
     async with showing(app, view()) as pilot:
-        app.pane.turn(KINDS.index(kind))
+        app.pane.turn(PLOT_KINDS.index(kind))
         assert "It is being computed" in app.text
         app.view = view(picture=PICTURES[kind])
         await settled(pilot)

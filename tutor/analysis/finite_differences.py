@@ -104,7 +104,7 @@ def probes_at_batches(program: Program) -> Iterator[Probe]:
     probe = Probe(program, "cpu", rate, 0, precise=True)
     loop = set_up(program, "cpu", rate, 0)
     while not loop.at_end:  # the warm-up
-        loop.run_step(looking=False, resting=False)
+        loop.run_step(for_frame=False, may_stop=False)
     loop.begin_epoch()
     empty = dict.fromkeys(program.parameters)
     for batch in range(program.batches):
@@ -115,7 +115,7 @@ def probes_at_batches(program: Program) -> Iterator[Probe]:
         probe.stand(here)
         yield probe
         for _ in program.loop:
-            loop.run_step(looking=False, resting=False)
+            loop.run_step(for_frame=False, may_stop=False)
 
 
 class Sampled(NamedTuple):

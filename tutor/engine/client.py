@@ -33,7 +33,7 @@ from tutor.protocol.events import (
     Event,
     FrameShown,
     ProcessEnded,
-    Spent,
+    ProcessUnfit,
 )
 from tutor.protocol.frame import Remark
 from tutor.script.line_places import place_in
@@ -254,7 +254,7 @@ class EngineClient:
             if process is not self._process:
                 return False
             self._last_sign = time.monotonic()
-            if isinstance(event, Spent):
+            if isinstance(event, ProcessUnfit):
                 self._spent = event.reason
                 process.kill()
                 return False

@@ -29,8 +29,8 @@ from tutor.protocol.events import (
     LessonPart,
     LessonStopped,
     PartBegun,
+    ProcessUnfit,
     RunFailed,
-    Spent,
 )
 from tutor.protocol.frame import Remark
 
@@ -123,7 +123,7 @@ class CommandClient:
         child = self._start()
         child.ask(command)
         with on_ctrl_z(child.stop_with_us):
-            while (event := child.next(seconds)) and not isinstance(event, Spent):
+            while (event := child.next(seconds)) and not isinstance(event, ProcessUnfit):
                 if event.answers:
                     return event
                 on_event(event)

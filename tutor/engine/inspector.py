@@ -54,7 +54,7 @@ class Inspector:
     """The inspections of one lesson's runs."""
 
     quiet: Quiet
-    look: Inspect = field(default_factory=Inspect)
+    wanted: Inspect = field(default_factory=Inspect)
     _probes: dict[tuple[str, str, int, int], Probe] = field(default_factory=dict)
     _lockstep: ModeLockstep | None = None
     _followed: tuple[str, str, int, int] | None = None
@@ -63,7 +63,7 @@ class Inspector:
     _pictured: str = ""
     """The run that the picture is of: only for that run its window is kept."""
     _not_before: float = 0.0
-    """The time from which on the next look during a run may be taken."""
+    """The time from which on the next inspection during a run may be taken."""
 
     def forget(self) -> None:
         """Another lesson: nothing of the old one is of use."""
@@ -72,34 +72,34 @@ class Inspector:
 
     def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """All inspections that the app wants, the quick ones first, until `until` stops them."""
-        run, look = runs.current, self.look
-        if look.name:
-            yield self._seen(runs, facts=facts_of(run.loop, look.name))
-        if look.then:
+        run, wanted = runs.current, self.wanted
+        if wanted.name:
+            yield self._seen(runs, facts=facts_of(run.loop, wanted.name))
+        if wanted.then:
             yield from self._then(runs, until)
-        if look.picture or look.graph or look.compare:
+        if wanted.picture or wanted.graph or wanted.compare:
             yield from self._of_step(runs, until)
-        if look.columns and runs.catch_up(until):
-            yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(look.columns))
+        if wanted.columns and runs.catch_up(until):
+            yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(wanted.columns))
 
     def _of_step(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The inspections of the batch that the run stands in."""
-        run, look, at = runs.current, self.look, runs.current.standpoint()
-        if look.picture and not until():
+        run, wanted, at = runs.current, self.wanted, runs.current.standpoint()
+        if wanted.picture and not until():
             yield from self._draw(runs, at, until)
-        if look.graph and not until():
+        if wanted.graph and not until():
             yield self._seen(runs, graph=self._graph(run, at, until))
-        if look.compare and not until():
+        if wanted.compare and not until():
             yield from self._compared(runs, at, until)
 
     def glance(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The picture and the facts, during a run, as often as their share of time allows."""
         started = time.perf_counter()
-        if started < self._not_before or not (self.look.picture or self.look.name):
+        if started < self._not_before or not (self.wanted.picture or self.wanted.name):
             return
-        if self.look.name:
-            yield self._seen(runs, facts=facts_of(runs.current.loop, self.look.name))
-        if self.look.picture:
+        if self.wanted.name:
+            yield self._seen(runs, facts=facts_of(runs.current.loop, self.wanted.name))
+        if self.wanted.picture:
             yield from self._draw(runs, runs.current.standpoint(), until)
         now = time.perf_counter()
         self._not_before = now + SHARE * (now - started)
@@ -139,9 +139,9 @@ class Inspector:
         return self._probes[key]
 
     def _draw(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
-        run, kind = runs.current, self.look.picture
+        run, kind = runs.current, self.wanted.picture
         assert kind is not None
-        # Lazy, like the others here: the first step comes before the first look.
+        # Lazy, like the others here: the first step comes before the first inspection.
         from tutor.analysis.plot_data import picture_of  # noqa: PLC0415
 
         before = self._picture if self._pictured == runs.name else None
@@ -212,8 +212,8 @@ class Inspector:
 
         One that has just been renamed or deleted is skipped: the app finds that out.
         """
-        if self.look.then not in runs.names:
+        if self.wanted.then not in runs.names:
             return
-        then = runs.then(self.look.then, runs.current.at, until)
+        then = runs.then(self.wanted.then, runs.current.at, until)
         if then.frame is not None or not until():
             yield self._seen(runs, then=then)

@@ -107,7 +107,7 @@ def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
     return [(i.name, i.is_current, i.letter, i.record, i.reached, i.forked_at) for i in infos]
 
 
-def change_runs(runs: Runs, command: Command, until: Callable[[], bool]) -> Frame | None:
+def apply_command(runs: Runs, command: Command, until: Callable[[], bool]) -> Frame | None:
     """Run one command; returns the new frame if it has been built. `until` stops a long replay."""
     match command:
         case StepPhase():

@@ -17,7 +17,7 @@ import msgspec
 import torch
 
 from tutor.engine.inspector import Inspector
-from tutor.engine.open_runs import PausedRuns, RunProgress, change_runs, open_runs
+from tutor.engine.open_runs import PausedRuns, RunProgress, apply_command, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.engine.streams import Capture, Inbox
 from tutor.errors import Refused, RunError
@@ -46,9 +46,9 @@ from tutor.protocol.events import (
     FrameShown,
     LessonFailed,
     OutputPrinted,
+    ProcessUnfit,
     SeekAdvanced,
     SeriesWritten,
-    Spent,
     StoppedAt,
 )
 from tutor.protocol.frame import Frame, Remark
@@ -65,7 +65,7 @@ FRAME_SECONDS = 0.1
 """The pause between two frames while a run is on: ten a second move well enough, and every
 frame that the app paints takes a core away from the training."""
 
-PATIENCE = 0.5
+SEEK_REPORT_SECONDS = 0.5
 """Seconds after which a long replay is reported."""
 
 _STOPPED, _LOST = Remark("stopped"), Remark("device_lost")
@@ -167,7 +167,7 @@ class Server:
         if isinstance(command, OpenLesson):
             before = self._open(command)
         elif isinstance(command, Inspect):
-            self.inspector.look = command
+            self.inspector.wanted = command
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
         elif self.runs is None:
@@ -191,7 +191,7 @@ class Server:
             here = self.runs.current.epochs_done
             target = math.ceil(here) - 1.0 if isinstance(command, BackEpoch) else here
             until = self._progress(self.runs, target)
-            frame = change_runs(self.runs, command, until)
+            frame = apply_command(self.runs, command, until)
             if left:
                 self.runs.notes = self.runs.notes or (left,)
         if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
@@ -202,7 +202,7 @@ class Server:
         """Open what the command says; returns the frame before, if it asks for one."""
         self.opening = command.opening
         paused, self.paused = self.paused, None
-        if command.aside:
+        if command.pauses_open_runs:
             self.paused, paused = paused or self._pause(), None
         elif paused is not None and not paused.is_asked_by(command):
             paused = None
@@ -252,7 +252,7 @@ class Server:
 
     def _ask_for_another_process(self, reason: Remark) -> NoReturn:
         """End this one, which is not fit for a lesson: the app opens the lesson in another."""
-        self.send(Spent(reason=reason))
+        self.send(ProcessUnfit(reason=reason))
         os._exit(0)
 
     def _begin_clean(self) -> Remark | None:
@@ -303,7 +303,7 @@ class Server:
             nonlocal reported
             now, run = time.perf_counter(), runs.current
             progress.advance(run.epochs_done)
-            if now - begun > PATIENCE and now - reported > FRAME_SECONDS:
+            if now - begun > SEEK_REPORT_SECONDS and now - reported > FRAME_SECONDS:
                 reported = now
                 epochs = {"epoch": run.at.epoch, "target": math.ceil(target)}
                 self._write(SeekAdvanced(**epochs, seconds_left=progress.seconds_left))
@@ -372,7 +372,7 @@ class Server:
         progress = self.progress
         if not answers and progress is not None:
             self.inbox.has_painted = False
-        run, columns = runs.current, self.inspector.look.columns
+        run, columns = runs.current, self.inspector.wanted.columns
         frame = frame or run.frame()
         self.send(
             FrameShown(

@@ -193,9 +193,9 @@ class Choose(_Exercise, frozen=True, kw_only=True, tag="choose"):
 
 
 Exercise: TypeAlias = Predict | Reach | Repair | BeAutograd | Choose
-"""The kinds of exercises. `KIND_KEYS` and `wording.notices.KINDS` have an entry for each."""
+"""The kinds of exercises. `KIND_KEYS` and `wording.notices.KIND_WORDS` have an entry for each."""
 
-KINDS: Mapping[str, type[Exercise]] = {
+EXERCISE_KINDS: Mapping[str, type[Exercise]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(Exercise)
 }
 """The kinds by their name in a lesson file, which is the tag of the struct."""

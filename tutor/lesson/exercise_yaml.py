@@ -13,7 +13,7 @@ import yaml
 
 from tutor.lesson import code_checks, front_matter, schema, working
 from tutor.lesson.exercise import (
-    KINDS,
+    EXERCISE_KINDS,
     MAY_CHANGE,
     Again,
     BeAutograd,
@@ -57,7 +57,7 @@ class ExerciseKeys(StageKeys):
     """The keys of every exercise."""
 
     id: str = key(schema.ID, "", "first-gradient", required=True)
-    kind: str = key(schema.word_of(tuple(KINDS)), "", "predict", required=True)
+    kind: str = key(schema.word_of(tuple(EXERCISE_KINDS)), "", "predict", required=True)
     ask: str = key(text_with_formulas, "", required=True)
     hints: tuple[str, ...] = key(_HINTS, (), "[…]", required=True)
     explain: str = key(text_with_formulas, "", required=True)

@@ -22,7 +22,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.dollarmath.index import math_block_dollar, math_inline_dollar
 
 from tutor.lesson import code_checks
-from tutor.lesson.exercise import KINDS, Exercise
+from tutor.lesson.exercise import EXERCISE_KINDS, Exercise
 from tutor.lesson.model import PHASES, Block, DiagnosticList, DisplayFormula, Fence, Prose, Section
 
 _BlockRule: TypeAlias = Callable[[StateBlock, int, int, bool], bool]
@@ -217,7 +217,7 @@ _EXERCISE = ("yaml", "exercise")
 _OPENING = re.compile(r"^ {0,3}(?:```|~~~)[ ]*[A-Za-z]", re.MULTILINE)
 """A fence that opens, with the word that says of what kind it is."""
 
-_EXERCISE_KEY = re.compile(rf"^kind:[ ]*({'|'.join(KINDS)})\b", re.MULTILINE)
+_EXERCISE_KEY = re.compile(rf"^kind:[ ]*({'|'.join(EXERCISE_KINDS)})\b", re.MULTILINE)
 _MISSPELT_PYTHON = ("py", "py3", "python3")
 
 

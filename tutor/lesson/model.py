@@ -103,10 +103,11 @@ def standard_modes(named: Collection[str]) -> tuple[str, ...]:
 
 
 SETUP, REPORT = "Setup", "Report"
-SYNCHRONIZE = "Synchronize"
-PHASES_IN_ORDER = ("Predict", "Loss", "Gradient", SYNCHRONIZE, "Update")
+PREDICT, LOSS, GRADIENT = "Predict", "Loss", "Gradient"
+SYNCHRONIZE, UPDATE, RESET = "Synchronize", "Update", "Reset"
+PHASES_IN_ORDER = (PREDICT, LOSS, GRADIENT, SYNCHRONIZE, UPDATE)
 """Each needs what the one before it has computed. A Reset may stand anywhere."""
-PHASES = (SETUP, "Predict", "Loss", "Gradient", SYNCHRONIZE, "Update", "Reset", REPORT)
+PHASES = (SETUP, PREDICT, LOSS, GRADIENT, SYNCHRONIZE, UPDATE, RESET, REPORT)
 """The level-2 headings that are phases. Setup runs once; Report ends an epoch.
 
 Synchronize is of a lesson on several ranks: it makes their gradients one.

@@ -303,7 +303,7 @@ def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
     values = view.frame.values
     element = clear(lambda text: parameter_input.read(text, values, command="set "), argument)
     on.session.request(SetElement(element=element))
-    return "aside"  # the session says what was set
+    return "notice"  # the session says what was set
 
 
 # ── Its runs ────────────────────────────────────────────────────────────────────────
@@ -329,7 +329,7 @@ def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
         on.session.request(DeleteRun(name=run.name))
     else:
         on.session.request(RenameRun(name=run.name, new=clear(read_run_name, words[1])))
-    return "aside"
+    return "notice"
 
 
 @typed("then", "[NAME]", needs="frame")
@@ -370,7 +370,7 @@ RUN_COMMANDS = (
     _reconnect,
     _learning_rate,
     _set,
-    simple("fork f", "keep this run as it is, and continue with a copy", Session.fork, "aside"),
+    simple("fork f", "keep this run as it is, and continue with a copy", Session.fork, "notice"),
     _runs,
     _then,
 )

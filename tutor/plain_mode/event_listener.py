@@ -126,7 +126,7 @@ class EventListener:
         if isinstance(event, str):
             self._handle_signal(event)
             return
-        is_owed = self._session.receive(event)
+        must_report_painted = self._session.receive(event)
         if isinstance(event, ProcessEnded):
             if not event.restarting and not (self._session.lost and self._is_attended):
                 raise EngineError("text", text=process_end(event))
@@ -136,7 +136,7 @@ class EventListener:
         elif isinstance(event, EngineReady) and self.is_coming_back:
             view = self._session.view  # without a frame there is nothing to replay
             self.is_coming_back = view is not None and view.frame is not None
-        if is_owed and isinstance(event, FrameShown):
+        if must_report_painted and isinstance(event, FrameShown):
             self._tell_progress(event)
             self._session.frame_painted()
 

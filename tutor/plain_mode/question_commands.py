@@ -230,7 +230,7 @@ def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
         path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)
         if kind == "figures":
             on.session.request(WriteSeries(path=str(path), is_sent=bool(on.session.host)))
-            return "aside"
+            return "notice"
         write_lesson(view, path)
     except (ValueError, TutorError) as error:
         text = error_text(error) if isinstance(error, TutorError) else str(error)

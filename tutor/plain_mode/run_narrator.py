@@ -23,11 +23,11 @@ from tutor.session.session import Session
 from tutor.wording.number_format import is_single
 
 Kind: TypeAlias = Literal[
-    "phase", "epochs", "jump", "change", "aside",
+    "phase", "epochs", "jump", "change", "notice",
     "exercise", "begin", "answer", "edit", "solution",
 ]  # fmt: skip
 """The kind of a command: it runs a phase or epochs, moves to another position, changes a setting,
-or only has a notice (`aside`); or it is about an exercise: begins it, answers it, writes its code
+or only has a notice; or it is about an exercise: begins it, answers it, writes its code
 or shows its solution."""
 _OF_EXERCISES = ("exercise", "begin", "edit", "solution")
 """Kinds that move the run only where an exercise begins or its code is checked."""
@@ -120,7 +120,7 @@ class RunNarrator:
         if has_moved and at_end and kind in ("phase", "epochs", "jump"):
             self._writer.say(*exercise_text.still_to_do(attempt))
 
-    def _tell_output_and_notice(self, kind: Kind = "aside") -> None:
+    def _tell_output_and_notice(self, kind: Kind = "notice") -> None:
         """Tell the lesson's output, its errors, and the session's notice."""
         view, notice = self._session.view, self._session.notice
         self._tell_printed()
@@ -170,7 +170,7 @@ class RunNarrator:
 
     def _tell_run(self, view: RunView, kind: Kind, attempt: Attempt | None = None) -> None:
         frame, was = view.frame, self._frame
-        if frame is None or was is None or frame == was or kind == "aside":
+        if frame is None or was is None or frame == was or kind == "notice":
             return
         match kind:
             case "phase" | "answer" if frame.at != was.at:
@@ -252,7 +252,7 @@ class RunNarrator:
         fences = section.fences(mode)
         is_new = self._is_new(section, "before")
         is_new_code = self._is_new(section, "\n".join(fence.code for fence in fences))
-        yield f"{'Setup' if phase == SETUP else f'Next: {phase}'}."
+        yield f"{phase}." if phase == SETUP else f"Next: {phase}."
         if is_new:
             yield from spoken_lesson.before(lesson, section, mode)
         elif is_new_code:

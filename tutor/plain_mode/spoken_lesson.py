@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tutor.lesson.code_checks import ladder as phase_ladder
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import (
+    GRADIENT,
     PHASES_IN_ORDER,
     SETUP,
     Block,
@@ -147,7 +148,7 @@ def ladder(lesson: Lesson, mode: str) -> Iterator[Line]:
 
 def is_by_hand(lesson: Lesson, mode: str) -> bool:
     """Whether the lesson's own code computes the gradient in this mode."""
-    return any(row.phase == "Gradient" and row.by_hand[mode] for row in phase_ladder(lesson))
+    return any(row.phase == GRADIENT and row.by_hand[mode] for row in phase_ladder(lesson))
 
 
 def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:

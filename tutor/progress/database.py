@@ -66,10 +66,12 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 VERSION = len(_MIGRATIONS)
 
-KINDS: tuple[type[Record], ...] = (ExerciseRecord, PlaceRecord, DraftRecord)
-_TABLES: dict[type, str] = dict(zip(KINDS, ("deeds", "places", "drafts"), strict=True))
+RECORD_TYPES: tuple[type[Record], ...] = (ExerciseRecord, PlaceRecord, DraftRecord)
+_TABLES: dict[type, str] = dict(zip(RECORD_TYPES, ("deeds", "places", "drafts"), strict=True))
 _KEYS = {"deeds": "id", "places": "lesson", "drafts": "lesson, exercise"}
-COLUMNS: dict[str, tuple[str, ...]] = {_TABLES[kind]: kind.__struct_fields__ for kind in KINDS}
+COLUMNS: dict[str, tuple[str, ...]] = {
+    _TABLES[kind]: kind.__struct_fields__ for kind in RECORD_TYPES
+}
 """The columns of each table in the latest version, named like the record's fields."""
 
 State = Literal["empty", "older", "current", "newer", "foreign", "broken"]
@@ -417,7 +419,7 @@ def salvage(file: Path) -> list[Record]:
     found: dict[Record, None] = {}
     with suppress(sqlite3.Error), closing(connect(file, 0, mode="ro", **how)) as connection:
         connection.execute("PRAGMA writable_schema = ON")  # or a cut off file is not read at all
-        for kind in KINDS:
+        for kind in RECORD_TYPES:
             for backwards in (False, True):
                 with suppress(sqlite3.Error):
                     for record in read(connection, kind, backwards=backwards):

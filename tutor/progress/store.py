@@ -299,4 +299,8 @@ class Store:
 
 
 def _records(connection: sqlite3.Connection, lesson: str | None) -> list[Record]:
-    return [record for kind in database.KINDS for record in database.read(connection, kind, lesson)]
+    return [
+        record
+        for kind in database.RECORD_TYPES
+        for record in database.read(connection, kind, lesson)
+    ]

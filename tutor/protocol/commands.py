@@ -43,11 +43,11 @@ class OpenLesson(Command, frozen=True, kw_only=True):
     """All runs to restore, that one among them."""
     without: tuple[str, ...] = ()
     """Labels of expressions that are not evaluated, because they ended the process before."""
-    aside: bool = False
-    """Keep the open runs aside; those that are aside already stay there.
+    pauses_open_runs: bool = False
+    """Pause the open runs, for an exercise; runs that are paused already stay so.
 
-    The next OpenLesson that is not `aside` restores them at once if it asks for exactly those
-    (lesson, record, position and runs); otherwise they are dropped.
+    The next OpenLesson without this resumes them if it asks for exactly these runs (lesson,
+    record, position and runs); otherwise they are dropped.
     """
 
 

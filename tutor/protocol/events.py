@@ -256,8 +256,8 @@ class OutputPrinted(Event, frozen=True, kw_only=True):
     """Characters dropped before `text` because the lesson printed faster than can be read."""
 
 
-class Spent(Event, frozen=True, kw_only=True):
-    """The last lesson has changed the process in a way that can't be undone.
+class ProcessUnfit(Event, frozen=True, kw_only=True):
+    """The process can run no other lesson: the last one has made a change that can't be undone.
 
     Only the client receives it: it starts another process and opens the lesson there.
     """

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tutor.lesson.model import SYNCHRONIZE
+from tutor.lesson.model import GRADIENT, LOSS, PREDICT, RESET, SYNCHRONIZE, UPDATE
 from tutor.script.data_flow import (
     StatementFlow,
     is_gradient,
@@ -25,9 +25,7 @@ from tutor.script.data_flow import (
 )
 from tutor.script.hand_changes import HandChange
 from tutor.script.syntax_nodes import FunctionCode, LoopCode, called_name, last_name, statements
-from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
-PREDICT, LOSS = "Predict", "Loss"
 TRAINING = frozenset({RESET, GRADIENT, SYNCHRONIZE, UPDATE})
 
 

@@ -20,7 +20,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from tutor.script.environment import SavedThreadSettings, ScriptThreadSettings
 from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
-from tutor.script.instrument import AT, BATCHES, FOR, LOSS, PREFIX, STOPS, WHILE
+from tutor.script.instrument import AT, BATCHES, FOR, KEEP_LOSS, PREFIX, STOPS, WHILE
 from tutor.script.loop_items import LoopItems, items_in
 
 Body: TypeAlias = Callable[..., Any]
@@ -101,7 +101,7 @@ class Driver:
         self._is_closing = False
         self._left_over: dict[str, Any] = {}
         """The names of functions that have returned since, as they were at the last phase."""
-        names.update({STOPS: False, AT: self._at, LOSS: self._keep_loss, BATCHES: self._count})
+        names.update({STOPS: False, AT: self._at, KEEP_LOSS: self._keep_loss, BATCHES: self._count})
         names.update({FOR: self._for, WHILE: self._while})
 
     # ── The script's own stack ──────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tutor.lesson.model import SETUP, SYNCHRONIZE
+from tutor.lesson.model import GRADIENT, SETUP, SYNCHRONIZE, UPDATE
 from tutor.script.driver import END, Driver
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
@@ -63,10 +63,10 @@ class EpochProgress:
         starts = not self.is_ended and self._loop.phases[self.next].starts_batch
         return self.batches_done + (is_first or (starts and not self._is_before_batches))
 
-    def is_unseen(self, *, for_frame: bool) -> bool:
+    def may_run_past(self, *, for_frame: bool) -> bool:
         """Whether no figure, nor a frame of the epoch's end, needs what the next step computes."""
         phase, last = self._loop.phases[self.next], self.batches_expected
-        if phase.name in ("Gradient", SYNCHRONIZE):
+        if phase.name in (GRADIENT, SYNCHRONIZE):
             last = min(last, self.last_gradient)
         elif not (for_frame or self.is_update_by_hand):
             last = sys.maxsize
@@ -75,7 +75,7 @@ class EpochProgress:
     @property
     def is_update_by_hand(self) -> bool:
         """Whether the next step changes parameters without an optimizer."""
-        return self._loop.phases[self.next].name == "Update" and self._loop.mode == "manual"
+        return self._loop.phases[self.next].name == UPDATE and self._loop.mode == "manual"
 
     # ── Counting ────────────────────────────────────────────────────────────────────
 
@@ -100,7 +100,7 @@ class EpochProgress:
         self.last = phase = self._loop.phases[self.next]
         self.next = number
         self.done_in_batch += 1
-        if phase.name == "Gradient":
+        if phase.name == GRADIENT:
             self._has_gradient, self._gradient_batch_now = True, self.batches_done
         return phase
 

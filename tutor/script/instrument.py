@@ -31,7 +31,7 @@ from tutor.script.syntax_nodes import FunctionCode, first_line, own_nodes, parts
 PREFIX = "_tutor_"
 """The prefix of all names that the code gets besides its own."""
 
-STOPS, AT, LOSS = f"{PREFIX}stops", f"{PREFIX}at", f"{PREFIX}loss"
+STOPS, AT, KEEP_LOSS = f"{PREFIX}stops", f"{PREFIX}at", f"{PREFIX}loss"
 BATCHES = f"{PREFIX}batches"
 FOR, WHILE = f"{PREFIX}for", f"{PREFIX}while"
 _BODY, _ITEM, _CONDITION = f"{PREFIX}body", f"{PREFIX}item", f"{PREFIX}condition"
@@ -134,12 +134,12 @@ class _Losses(ast.NodeTransformer):
             return node
         if self._loss not in [ast.unparse(target) for target in bound]:
             return node
-        (after,) = ast.parse(f"{LOSS}({self._loss})").body
+        (after,) = ast.parse(f"{KEEP_LOSS}({self._loss})").body
         return [node, ast.copy_location(after, node)]
 
 
 def _handed_over(loss: ast.expr) -> ast.expr:
-    return loss if isinstance(loss, ast.Starred) else _call_of(LOSS, loss)
+    return loss if isinstance(loss, ast.Starred) else _call_of(KEEP_LOSS, loss)
 
 
 def _call_of(function: str, value: ast.expr) -> ast.expr:

@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from tutor.lesson.model import REPORT, SETUP, DisplayFormula
+from tutor.lesson.model import GRADIENT, LOSS, PREDICT, REPORT, RESET, SETUP, UPDATE, DisplayFormula
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
     CodePieces,
@@ -45,11 +45,11 @@ _NEEDS_LEARNER = {
 }
 _PROSE = {
     SETUP: "Setup runs once: it makes the data, and the values that the parameters start with.",
-    "Predict": "The forward pass computes the predictions from the inputs.",
-    "Loss": "The loss says how far the predictions are from the targets.",
-    "Gradient": "The gradient says how the loss changes when a parameter changes.",
-    "Update": "Each parameter makes a step against its gradient.",
-    "Reset": "The gradient of one step must not be added to that of the next.",
+    PREDICT: "The forward pass computes the predictions from the inputs.",
+    LOSS: "The loss says how far the predictions are from the targets.",
+    GRADIENT: "The gradient says how the loss changes when a parameter changes.",
+    UPDATE: "Each parameter makes a step against its gradient.",
+    RESET: "The gradient of one step must not be added to that of the next.",
     REPORT: "The report runs at the end of each epoch.",
 }
 
@@ -202,19 +202,19 @@ class _Writer:
         first = next(iter(found))
         found[first] = [*self._head(batches), *found[first]]
         if self._loop.loss != "loss":
-            found["Loss"].append(f"loss = {self._loop.loss}")
-        if watched.gradients and "Gradient" in found:
-            found["Gradient"] += watched.gradients
+            found[LOSS].append(f"loss = {self._loop.loss}")
+        if watched.gradients and GRADIENT in found:
+            found[GRADIENT] += watched.gradients
         elif watched.gradients:
             self._check_is_before_update(watched.gradients)
-            at = list(found).index("Update") if "Update" in found else len(found)
+            at = list(found).index(UPDATE) if UPDATE in found else len(found)
             pairs = list(found.items())
-            found = dict([*pairs[:at], ("Gradient", [*watched.gradients]), *pairs[at:]])
+            found = dict([*pairs[:at], (GRADIENT, [*watched.gradients]), *pairs[at:]])
         return {name: self._with_lesson_rate("\n".join(texts)) for name, texts in found.items()}
 
     def _check_is_before_update(self, gradients: Sequence[str]) -> None:
         """Refuse a gradient that only the update itself can compute."""
-        updates = [s for phase, of in self._code.phases if phase.name == "Update" for s in of]
+        updates = [s for phase, of in self._code.phases if phase.name == UPDATE for s in of]
         made = {name for statement in updates for name in stored_in(statement)}
         made -= set(self._loop.parameters)
         for gradient in gradients:
@@ -324,7 +324,7 @@ class _Writer:
 
     def _accumulates_gradients(self) -> bool:
         """Whether some batches end without an update, so that gradients add up."""
-        updates = [s for phase, of in self._code.phases if phase.name == "Update" for s in of]
+        updates = [s for phase, of in self._code.phases if phase.name == UPDATE for s in of]
         return any(isinstance(statement, ast.If) for statement in updates[:1])
 
     def _formulas(self) -> Mapping[str, list[str]]:

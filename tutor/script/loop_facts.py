@@ -6,8 +6,9 @@ import ast
 import re
 from collections.abc import Iterator
 
+from tutor.lesson.model import GRADIENT, LOSS, PREDICT
 from tutor.script.code_index import CodeIndex
-from tutor.script.code_unit import LOSS, PREDICT, CodeUnit
+from tutor.script.code_unit import CodeUnit
 from tutor.script.data_flow import (
     flat_targets,
     is_gradient,
@@ -30,7 +31,7 @@ from tutor.script.syntax_nodes import (
     own_nodes,
     statements,
 )
-from tutor.script.training_signs import GRADIENT, TrainingSigns
+from tutor.script.training_signs import TrainingSigns
 
 MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
 

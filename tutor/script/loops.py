@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Collection
 
+from tutor.lesson.model import GRADIENT, RESET, UPDATE
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import is_over_parameters
 from tutor.script.data_flow import (
@@ -34,7 +35,7 @@ from tutor.script.syntax_nodes import (
     own_nodes,
     statements,
 )
-from tutor.script.training_signs import GRADIENT, UPDATE, TrainingSigns
+from tutor.script.training_signs import TrainingSigns
 
 _LAYERS = re.compile(
     r"Linear|Sequential|Conv1d|Conv2d|Conv3d|Embedding|RNN|LSTM|GRU|Transformer|"
@@ -139,7 +140,7 @@ class LoopFinder:
             return False
         kinds = StatementKinds(self.index, self.signs, loop.body)
         found = {kind for unit in kinds.units() for kind in unit.kinds.values()}
-        return not (found <= {"Update", "Reset"} and is_over_parameters(loop, kinds.loop))
+        return not (found <= {UPDATE, RESET} and is_over_parameters(loop, kinds.loop))
 
     def _needs_backward(self, loop: LoopCode) -> bool:
         """Whether the updates use gradients that PyTorch computes."""

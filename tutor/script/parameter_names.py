@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from tutor.lesson.model import UPDATE
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import CodeUnit
 from tutor.script.data_flow import (
@@ -35,7 +36,6 @@ from tutor.script.syntax_nodes import (
     statements,
     substituted,
 )
-from tutor.script.training_signs import UPDATE
 
 _DEEPEST = 5
 """Calls inside one another through which a name is followed."""

@@ -10,7 +10,8 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tutor.script.code_unit import LOSS, PREDICT, TRAINING, CodeUnit, is_over_parameters
+from tutor.lesson.model import GRADIENT, LOSS, PREDICT, REPORT, RESET, UPDATE
+from tutor.script.code_unit import TRAINING, CodeUnit, is_over_parameters
 from tutor.script.outline import ScriptPhase
 from tutor.script.statement_kinds import StatementKinds
 from tutor.script.syntax_nodes import (
@@ -23,9 +24,7 @@ from tutor.script.syntax_nodes import (
     last_name,
     statements,
 )
-from tutor.script.training_signs import GRADIENT, RESET, UPDATE
 
-REPORT = "Report"
 _OF_BATCH = frozenset({PREDICT, LOSS, GRADIENT, UPDATE})
 
 

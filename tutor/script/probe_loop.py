@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tutor.script.instrument import LOSS, PREFIX, STOPS
+from tutor.script.instrument import KEEP_LOSS, PREFIX, STOPS
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.script.syntax_nodes import all_blocks, first_line
@@ -45,7 +45,7 @@ class ProbeLoop(Loop):
         """Go on in a copy of these names."""
         self.namespace.clear()
         # Functions of the script that the phases call have hooks in them.
-        self.namespace.update({STOPS: False, LOSS: lambda loss: loss})
+        self.namespace.update({STOPS: False, KEEP_LOSS: lambda loss: loss})
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
 

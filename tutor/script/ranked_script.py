@@ -37,7 +37,7 @@ from tutor.training.state_copy import BatchStart
 
 Result = TypeVar("Result")
 
-_MOST_UNSEEN = 0.1
+_MOST_SECONDS_PAST = 0.1
 """Seconds of steps that nobody looks at, of which the ranks do several at once."""
 
 
@@ -87,7 +87,7 @@ def open_together(
 class RankedScriptLoop(RankedLoop, ScriptLoop):
     """Rank 0's loop of a script. What changes it is asked of the other ranks, too."""
 
-    _unseen_at_once = 16
+    _steps_at_once = 16
     """Steps that nobody looks at, as many as take some time."""
     _is_broken = False
     """Whether a backward has been interrupted: DistributedDataParallel never gets over that."""
@@ -152,21 +152,21 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         """Enter the next epoch: its code runs to the first phase."""
         self._together("begin_epoch", lambda: ScriptLoop.begin_epoch(self))
 
-    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
+    def run_step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next phase on all ranks."""
-        run = lambda: ScriptLoop.run_step(self, looking=looking, resting=resting)  # noqa: E731
-        self._together("run_script_step", run, looking, resting)
+        run = lambda: ScriptLoop.run_step(self, for_frame=for_frame, may_stop=may_stop)  # noqa: E731
+        self._together("run_script_step", run, for_frame, may_stop)
 
-    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
+    def run_past_hooks(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for, some steps at once on all ranks."""
-        while self._is_unseen(end, for_frame):
+        while self._may_run_past(end, for_frame):
             if until():
                 return True
-            started, to = time.perf_counter(), min(end, self.step + self._unseen_at_once)
-            run = lambda: ScriptLoop.run_unseen(self, to, never, for_frame=for_frame)  # noqa: B023, E731
-            self._together("run_unseen", run, to, for_frame)
-            factor = 2 if time.perf_counter() - started < _MOST_UNSEEN / 2 else 0.5
-            self._unseen_at_once = max(1, int(self._unseen_at_once * factor))
+            started, to = time.perf_counter(), min(end, self.step + self._steps_at_once)
+            run = lambda: ScriptLoop.run_past_hooks(self, to, never, for_frame=for_frame)  # noqa: B023, E731
+            self._together("run_past_hooks", run, to, for_frame)
+            factor = 2 if time.perf_counter() - started < _MOST_SECONDS_PAST / 2 else 0.5
+            self._steps_at_once = max(1, int(self._steps_at_once * factor))
         return False
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
@@ -389,16 +389,16 @@ class FollowerScripts(FollowerLoops):
         loop.begin_epoch()
         return Standing.of(loop)
 
-    def run_script_step(self, place: Place, looking: bool, resting: bool) -> Standing:
+    def run_script_step(self, place: Place, for_frame: bool, may_stop: bool) -> Standing:
         """Run the next phase."""
         loop = self._loop_at(place)
-        loop.run_step(looking=looking, resting=resting)
+        loop.run_step(for_frame=for_frame, may_stop=may_stop)
         return Standing.of(loop)
 
-    def run_unseen(self, place: Place, end: int, for_frame: bool) -> Standing:
+    def run_past_hooks(self, place: Place, end: int, for_frame: bool) -> Standing:
         """Run phases that nobody looks at."""
         loop = self._loop_at(place)
-        loop.run_unseen(end, never, for_frame=for_frame)
+        loop.run_past_hooks(end, never, for_frame=for_frame)
         return Standing.of(loop)
 
     def run_passes(self, place: Place, count: int) -> Standing:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tutor.errors import Refused
-from tutor.lesson.model import SYNCHRONIZE
+from tutor.lesson.model import GRADIENT, SYNCHRONIZE
 from tutor.protocol.frame import NO_VALUE, Remark, Value
 from tutor.script.driver import END, Driver
 from tutor.script.environment import ScriptEnvironment
@@ -29,7 +29,7 @@ from tutor.training.snapshot import SetupNamespace
 from tutor.training.state_copy import BatchStart
 from tutor.training.values import to_numbers
 
-_UNASKED = 0.01
+_CHECK_SECONDS = 0.01
 """Seconds between two calls of `until` within an epoch."""
 
 
@@ -39,7 +39,7 @@ def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
 
     def is_time() -> bool:
         nonlocal asked
-        if time.perf_counter() - asked <= _UNASKED:
+        if time.perf_counter() - asked <= _CHECK_SECONDS:
             return False
         asked = time.perf_counter()
         return ask()
@@ -135,7 +135,7 @@ class ScriptLoop(Loop):
     @property
     def notes(self) -> tuple[Remark, ...]:
         """Notes on the script's environment and files, and on a loop that computes no loss."""
-        has_gradient = any(phase.name == "Gradient" for phase in self.outline.phases)
+        has_gradient = any(phase.name == GRADIENT for phase in self.outline.phases)
         no_loss = () if self.outline.loss or has_gradient else (Remark("no_loss_in_loop"),)
         return (*no_loss, *self._environment.notes)
 
@@ -206,41 +206,41 @@ class ScriptLoop(Loop):
             self.progress.last = self.outline.phases[-1]
             self._end_epoch()
 
-    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
+    def run_step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next phase, to the place where another begins. Raises LessonRaised."""
         if self.at_end:  # an epoch without any phase
             return
-        self._begin_phase(is_wanted=looking or resting)
+        self._begin_phase(is_wanted=for_frame or may_stop)
         if self.progress.is_update_by_hand:
             self.table.keep_used(self.driver.lookup())
         phase = self._pass_to(self._guarded(self.driver.resume))
-        if looking or not self.table.expressions:
+        if for_frame or not self.table.expressions:
             self._see()
         is_last = self.progress.batches_done >= self.progress.last_gradient
-        if phase == "Gradient" and (looking or resting or is_last):
+        if phase == GRADIENT and (for_frame or may_stop or is_last):
             self.gradients = self.gradients_now(copied=True)
         elif phase == SYNCHRONIZE and self.gradients is not None:
             self.own_gradients, self.gradients = self.gradients, self.gradients_now(copied=True)
-        if looking and self._is_first_rank:
+        if for_frame and self._is_first_rank:
             self.keep_boxed(phase)
         if self.at_end:
             self._end_epoch()
 
-    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
+    def run_past_hooks(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for, to step `end` at most.
 
         It stops before the last gradient; and, if it is `for_frame` of the epoch's end, before the
         last batch. Returns whether `until`, called now and then, has stopped it.
         """
-        if not self._is_unseen(end, for_frame):
+        if not self._may_run_past(end, for_frame):
             return False
         ask, is_stopped = _now_and_then(until), False
 
         def goes_past(number: int) -> bool:
             nonlocal is_stopped
             self._pass_to(number)
-            is_stopped = self._is_unseen(end, for_frame) and ask()
-            if is_stopped or not self._is_unseen(end, for_frame):
+            is_stopped = self._may_run_past(end, for_frame) and ask()
+            if is_stopped or not self._may_run_past(end, for_frame):
                 return False
             self._begin_phase(is_wanted=False)
             return True
@@ -251,10 +251,10 @@ class ScriptLoop(Loop):
             self._end_epoch()
         return is_stopped
 
-    def _is_unseen(self, end: int, for_frame: bool) -> bool:
+    def _may_run_past(self, end: int, for_frame: bool) -> bool:
         """Whether no frame or figure needs what the next step computes, which is before `end`."""
         is_known = bool(self.table.expressions) and not self.at_end and self.step < end
-        return is_known and self.progress.is_unseen(for_frame=for_frame)
+        return is_known and self.progress.may_run_past(for_frame=for_frame)
 
     def _begin_phase(self, *, is_wanted: bool) -> None:
         """Begin the next phase; if a batch begins with it, keep its start if that `is_wanted`."""
@@ -269,7 +269,7 @@ class ScriptLoop(Loop):
         """Count the phase that has run, whose name it returns; the one with this number is next."""
         phase = self.progress.pass_to(number)
         self.step += 1
-        if phase.name == "Gradient":
+        if phase.name == GRADIENT:
             self.gradients = self.own_gradients = None
         return phase.name
 

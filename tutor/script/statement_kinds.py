@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import ast
 
-from tutor.lesson.model import SYNCHRONIZE
+from tutor.lesson.model import GRADIENT, LOSS, PREDICT, RESET, SYNCHRONIZE, UPDATE
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import (
-    LOSS,
-    PREDICT,
     TRAINING,
     CodeUnit,
     forget_picks,
@@ -36,9 +34,6 @@ from tutor.script.syntax_nodes import (
     statements,
 )
 from tutor.script.training_signs import (
-    GRADIENT,
-    RESET,
-    UPDATE,
     TrainingSigns,
     is_synchronizing,
 )

@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterable
 
+from tutor.lesson.model import GRADIENT, RESET, UPDATE
 from tutor.script.code_index import CodeIndex
 from tutor.script.data_flow import (
     dependences,
@@ -41,8 +42,6 @@ from tutor.script.syntax_nodes import (
     parts_of,
     statements,
 )
-
-RESET, GRADIENT, UPDATE = "Reset", "Gradient", "Update"
 
 _OPTIMIZER = re.compile(r"opt|sgd|adam|rmsprop|lbfgs|scaler", re.IGNORECASE)
 _NO_OPTIMIZER = re.compile(

@@ -50,7 +50,7 @@ from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Sta
 QUEUE = 12
 """Number of unanswered commands from which on further keys are dropped."""
 
-PATIENCE = 1.0
+NOTICE_SECONDS = 1.0
 """Seconds after which the learner is told that something still runs."""
 
 
@@ -113,15 +113,15 @@ class EngineSession:
         goal: int = 0,
         *,
         before: Frame | Position | None = None,
-        aside: bool = False,
+        pauses_open_runs: bool = False,
     ) -> int | None:
         """Go to a position in the run of a recipe; returns the number of the command.
 
-        `before` is the frame to compare with, or its place in that run. With `aside`, the run
-        that is open waits until it is asked for again.
+        `before` is the frame to compare with, or its place in that run. `pauses_open_runs`: as
+        in OpenLesson.
         """
         self._leave_run()
-        self.output.change_run(aside=aside)
+        self.output.change_run(pauses_open_runs=pauses_open_runs)
         mode = next((c.mode for c in reversed(recipe.changes) if c.mode), recipe.mode)
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
@@ -134,7 +134,7 @@ class EngineSession:
                 step=at.step,
                 before=before if isinstance(before, Position) else None,
                 runs=runs,
-                aside=aside,
+                pauses_open_runs=pauses_open_runs,
             )
         )
         self._reset_inspections()
@@ -252,7 +252,7 @@ class EngineSession:
             left = {"seconds_left": seeking.seconds_left}
             return Notice("seeking", {"epoch": seeking.epoch, "target": seeking.target, **left})
         seconds = self.silent_for
-        if seconds < PATIENCE:
+        if seconds < NOTICE_SECONDS:
             return Notice()
         phase = self.view.next_phase if self.view else None
         code, values = running_notice(self.unanswered.oldest(), phase)
@@ -268,7 +268,9 @@ class EngineSession:
         """Handle an event; returns whether a FramePainted is due after the paint."""
         self._heard_at = self._clock()
         command = self.unanswered.pop(event.answers, None)
-        is_owed = isinstance(event, FrameShown) and event.answers == 0 and event.target is not None
+        must_report_painted = (
+            isinstance(event, FrameShown) and event.answers == 0 and event.target is not None
+        )
         match event:
             case EngineReady():
                 self.devices = event.devices
@@ -294,7 +296,7 @@ class EngineSession:
                 self._lesson_failed(event)
             case OutputPrinted():
                 self.output.add(event.text, event.left_out)
-        return is_owed
+        return must_report_painted
 
     def _belongs_to_another_lesson(self, event: Event) -> bool:
         return event.opening not in (0, self.opening)
@@ -310,7 +312,11 @@ class EngineSession:
         elif not isinstance(command, Inspect):  # which the learner has not asked for
             notes, can_restart = (event.note,), event.can_restart
             self.tell("engine_notes", kind="refused", notes=notes, can_restart=can_restart)
-        if isinstance(command, OpenLesson) and not command.aside and not self._is_stopping:
+        if (
+            isinstance(command, OpenLesson)
+            and not command.pauses_open_runs
+            and not self._is_stopping
+        ):
             _open_as_closely_as_possible(self, command, event.note)
 
     def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:

@@ -194,7 +194,7 @@ class ExerciseHandler(Generic[E]):
             recipe = msgspec.structs.replace(recipe, seed=seed)
         self._on_answer.clear()
         place = begun.at if at is None else at
-        number = self.engine_session.open_run(begun.lesson, recipe, place, aside=True)
+        number = self.engine_session.open_run(begun.lesson, recipe, place, pauses_open_runs=True)
         if number is not None:
             self._on_answer[number] = on_answer
 

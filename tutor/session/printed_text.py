@@ -160,8 +160,8 @@ class RunOutput:
         """All output in the order that it came, going back or not."""
         self._runs: dict[str, _RunTexts] = {}
         self._last: _Shown | None = None
-        self._aside: tuple[PrintedText, dict[str, _RunTexts], _Shown | None] | None = None
-        """The output of the run that waits until an exercise is over."""
+        self._paused: tuple[PrintedText, dict[str, _RunTexts], _Shown | None] | None = None
+        """The output of the run that is paused until an exercise is over."""
 
     def add(self, text: str, left_out: int = 0) -> None:
         """Add what has been printed now."""
@@ -173,15 +173,15 @@ class RunOutput:
         self.here, self.all = PrintedText(), PrintedText(is_raw=True)
         self._runs, self._last = {}, None
 
-    def change_run(self, *, aside: bool) -> None:
-        """Another run is opened; with `aside`, the present one waits until it is back."""
-        waiting = self._aside
-        if aside:
-            self._aside = waiting or (self.here, self._runs, self._last)
-        if aside or waiting is None:
+    def change_run(self, *, pauses_open_runs: bool) -> None:
+        """Another run is opened. The open one is paused, or else a paused one resumed, if any."""
+        paused = self._paused
+        if pauses_open_runs:
+            self._paused = paused or (self.here, self._runs, self._last)
+        if pauses_open_runs or paused is None:
             self._runs, self._last = {}, None
         else:
-            (self.here, self._runs, self._last), self._aside = waiting, None
+            (self.here, self._runs, self._last), self._paused = paused, None
 
     def follow(self, event: FrameShown, command: Command | None) -> None:
         """Go to the place that is shown now; `command` is the one that the event answers."""

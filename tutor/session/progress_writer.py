@@ -117,7 +117,7 @@ class PendingWrites:
         self.due = self._not_before = clock + RETRY
 
 
-PATIENCE = 5.0
+FILE_SECONDS = 5.0
 """Seconds that a first query waits for the file to be read, which takes hundredths, or a second
 on a busy machine; likewise the end, for the file to be written."""
 
@@ -155,7 +155,7 @@ class ProgressWriter(Journal):
         self._is_loaded = threading.Event()
         self._refresh_wanted = False
         """Whether the file is to be read again, for records that others have written."""
-        self._patience = PATIENCE
+        self._file_seconds = FILE_SECONDS
         # A daemon: a file system that hangs must not keep the tutor from ending.
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
@@ -267,21 +267,21 @@ class ProgressWriter(Journal):
         """Write the waiting records, and close the file.
 
         Records that it does not take within `timeout` seconds go into a file beside it, which can
-        be imported; while nothing is known to be wrong, it is waited for PATIENCE more.
+        be imported; while nothing is known to be wrong, it is waited for FILE_SECONDS more.
         """
         with self._changed:
             self._closes_at = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout)
         if not self._trouble:
-            self._thread.join(PATIENCE)
+            self._thread.join(FILE_SECONDS)
         with self._changed:
             unwritten, why = self._pending.batch(), self._trouble
         if unwritten:
             # A thread, as above: the same file system may hang.
             beside = threading.Thread(target=self._put_beside, args=(unwritten, why), daemon=True)
             beside.start()
-            beside.join(PATIENCE)
+            beside.join(FILE_SECONDS)
 
     def _put_beside(self, batch: WriteBatch, why: ProgressError | None) -> None:
         """Write the records into another file, for `tutor progress import`."""
@@ -305,8 +305,8 @@ class ProgressWriter(Journal):
 
     def _wait_until_loaded(self) -> None:
         """Wait for the file to be read; after one wait in vain, wait no more."""
-        if not self._is_loaded.wait(self._patience):
-            self._patience = 0.0
+        if not self._is_loaded.wait(self._file_seconds):
+            self._file_seconds = 0.0
 
     def _add_known(self, lesson: str, exercise: str, result: ExerciseResult) -> None:
         results = self._results.setdefault(lesson, {}).setdefault(exercise, set())
@@ -379,7 +379,7 @@ class ProgressWriter(Journal):
         """Wake the queries that wait for the file, unless another refresh is wanted."""
         with self._changed:
             if is_read:
-                self._patience = PATIENCE
+                self._file_seconds = FILE_SECONDS
             if not self._refresh_wanted:
                 self._is_loaded.set()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from tutor.lesson.code_checks import own_seed_line
-from tutor.lesson.model import LARGEST, Lesson
+from tutor.lesson.model import GRADIENT, LARGEST, Lesson
 from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
@@ -100,7 +100,7 @@ class Session(EngineSession):
         """Handle an event; returns whether a FramePainted is due after the paint."""
         before, attempt = self.view, self.attempt
         command = self.command_of(event)
-        is_owed = super().receive(event)
+        must_report_painted = super().receive(event)
         self.controller.receive(event, command)
         if isinstance(event, FrameShown) or self.attempt is not attempt:
             self.controller.save_bookmark()
@@ -118,7 +118,7 @@ class Session(EngineSession):
                 self._offer_more_epochs(view)
         if isinstance(event, InspectionReady):
             self._step_operation_that_waits()
-        return is_owed
+        return must_report_painted
 
     # ── Lessons ─────────────────────────────────────────────────────────────────────
 
@@ -197,7 +197,7 @@ class Session(EngineSession):
             self.tell("reading_graph")
         elif not graph.operations:
             self.tell("graph_notes" if graph.notes else "no_operation", notes=graph.notes)
-        elif view.next_phase != "Gradient":
+        elif view.next_phase != GRADIENT:
             self.tell("not_in_gradient")
         elif view.operations < graph.operations:
             self.view = replace(view, operations=view.operations + 1)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import Reach, Repair
+from tutor.lesson.model import SETUP
 from tutor.protocol.commands import (
     Command,
     EvaluateExpressions,
@@ -246,6 +247,6 @@ class RepairHandler(TaskHandler[Repair]):
             self._fail(failure_reply(event))
         if event.restarting:
             # What a learner has written into Setup may be what can't be set up.
-            is_setup = self.exercise.phase == "Setup"
+            is_setup = self.exercise.phase == SETUP
             code = self.exercise.code if is_setup else self._code_to_run
             self.open(self.stage, self.opened, code=code)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tutor.errors import Refused
+from tutor.lesson.model import LOSS
 from tutor.protocol.frame import Element, Remark
 from tutor.training.loop import Loop
 from tutor.training.program import Program
@@ -79,7 +80,7 @@ def _go_to_batch(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     anew = _bring(old, old.epoch_start, new)
     new.step = 0
     for _ in range(old.batch * len(new.program.loop)):
-        new.run_step(looking=False, resting=False)
+        new.run_step(for_frame=False, may_stop=False)
     new.set_parameters(start.values)
     return anew
 
@@ -130,7 +131,7 @@ def other_loss(old: Loop, new: Loop) -> tuple[Remark, ...]:
 
     None where one of them has not computed it yet.
     """
-    if not all("Loss" in _phases_done(loop) for loop in (old, new)):
+    if not all(LOSS in _phases_done(loop) for loop in (old, new)):
         return ()
     before, now = to_numpy(old.loss()), to_numpy(new.loss())
     if before is None or now is None or before.size != 1 or now.size != 1 or is_near(before, now):

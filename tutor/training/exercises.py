@@ -17,7 +17,7 @@ import msgspec
 
 from tutor.digits import significant
 from tutor.lesson.exercise import Exercise, Predict, Repair, Stage, StartPlace
-from tutor.lesson.model import Block, Fence, Lesson, Section
+from tutor.lesson.model import REPORT, Block, Fence, Lesson, Section
 from tutor.protocol.frame import Change, Element, Position, RunRecipe, Value
 
 
@@ -113,7 +113,7 @@ def _with_code(section: Section, modes: tuple[str, ...], mode: str, code: str) -
 
 
 def _report(lesson: Lesson, mode: str) -> bool:
-    section = lesson.phase("Report")
+    section = lesson.phase(REPORT)
     return section is not None and bool(section.fences(mode))
 
 

@@ -71,9 +71,9 @@ class FollowerLoops:
             device = f"cuda:{self.rank}"
         self._hold(number, in_namespace(program, device, rate, rank=self.rank, kind=Loop))
 
-    def run_step(self, place: Place, resting: bool) -> None:
+    def run_step(self, place: Place, may_stop: bool) -> None:
         """Run the next step."""
-        self._at(place).run_step(looking=False, resting=resting)
+        self._at(place).run_step(for_frame=False, may_stop=may_stop)
 
     def run_epochs(self, place: Place, count: int) -> None:
         """Run whole epochs."""

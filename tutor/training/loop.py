@@ -135,28 +135,29 @@ class Loop:
         """Enter the next epoch, before its first step."""
         self.epoch, self.step = self.epoch + 1, 0
 
-    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
+    def run_step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next step of this epoch. Raises LessonRaised.
 
-        `looking`: the values in the phase's formulas are kept. `resting`: the run may stop within
-        this batch, so its start is kept; that of the epoch's first and last batch is in any case.
+        `for_frame`: a frame may show this batch, so the values in the phase's formulas are kept.
+        `may_stop`: the run may stop within this batch, so the batch's start is kept. The starts of
+        the epoch's first and last batch are kept in any case.
         """
         phase = self._phase_of(self.step)
         if phase is self.program.report:
             self.execute(phase.code)
         else:
-            self._run_phase(phase, resting)
-        if looking:
+            self._run_phase(phase, may_stop)
+        if for_frame:
             self.keep_boxed(phase.name)
         self.step += 1
 
-    def _run_phase(self, phase: Phase, resting: bool) -> None:
+    def _run_phase(self, phase: Phase, may_stop: bool) -> None:
         index = self.step % len(self.program.loop)
         if index == 0:
             make_replayable(self.namespace)
-            self.origin = self.snapshot(None) if resting else None
+            self.origin = self.snapshot(None) if may_stop else None
             self.namespace["batch"] = self.step // len(self.program.loop)
-            may_be_wanted = resting or self.step == 0 or self.in_last_batch
+            may_be_wanted = may_stop or self.step == 0 or self.in_last_batch
             self.batch_start = self.start_of_batch() if may_be_wanted else None
             if self.step == 0:
                 self.epoch_start = self.batch_start
@@ -240,7 +241,7 @@ class Loop:
         """Whether a change made here needs a run from the start."""
         return False
 
-    def run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
+    def run_past_hooks(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for; returns whether `until` stopped that."""
         return False
 

@@ -18,10 +18,10 @@ from tutor.training.run_state import RunState
 
 _SLOW = 0.1
 """Seconds: a replay that takes longer leaves keyframes on its way, for going back from there."""
-_UNASKED = 0.001
+_CHECK_SECONDS = 0.001
 """Seconds of training between two calls of `until`."""
-_UNASKED_WHERE_COSTLY = 0.03
-"""The same where it costs more to stop: a script's stack has to wait, or several ranks."""
+_COSTLY_CHECK_SECONDS = 0.03
+"""Seconds between them where a check costs more: a script's stack has to wait, or several ranks."""
 _LONG_EPOCH = 0.2
 """Seconds: a longer epoch of a script runs phase by phase, so that it can be stopped in it."""
 _LONG_WAY = 1.0
@@ -45,12 +45,15 @@ class Playback:
 
     # ── Forward ─────────────────────────────────────────────────────────────────────
 
-    def step(self, *, looking: bool = True, resting: bool = True) -> None:
-        """Run the next phase, then apply the changes that were recorded after it."""
+    def step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
+        """Run the next phase, then apply the changes that were recorded after it.
+
+        `for_frame` and `may_stop` are those of `Loop.run_step`.
+        """
         run = self._run
         if run.loop.at_end and (not self._enter_epoch() or run.loop.at_end):
             return
-        run.loop.run_step(looking=looking, resting=resting)
+        run.loop.run_step(for_frame=for_frame, may_stop=may_stop)
         run.steps_taken += 1
         self._after_step()
 
@@ -74,7 +77,7 @@ class Playback:
                 run.notes = (Remark("script_ended", {"epoch": run.loop.epoch}),)
             return False
         run.loop.begin_epoch()
-        run.steps_taken, run.is_unwatched = 0, False
+        run.steps_taken, run.ran_as_one_piece = 0, False
         if run.loop.at_end:  # an epoch that comes to none of the phases counts as one step
             run.steps_taken = 1
             self._after_step()
@@ -90,7 +93,7 @@ class Playback:
         if not run.is_script or run.loop.is_over or not run.loop.is_at_loop_end:
             return run.loop.has_next_epoch()
         here, changes = Position(run.loop.epoch, END), run.changes_done
-        if run.is_unwatched and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
+        if run.ran_as_one_piece and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
             self.replay(here, is_broken=True)
         if run.loop.rest_has_run:
             if run.ended_after == changes and run.loop.end_again():
@@ -114,7 +117,7 @@ class Playback:
         """To the end of the epoch, phase by phase, so that its gradients are known.
 
         An epoch of a script may be long: `until` can stop it between two phases; returns whether
-        it has. `for_frame`: what a frame shows is looked at on the way.
+        it has. `for_frame`: a frame of the epoch's end will be made.
         """
         run = self._run
         clock = time.perf_counter
@@ -123,12 +126,12 @@ class Playback:
             return False
         asked = clock()
         while not run.loop.at_end:
-            if self._run_unseen(END, until, for_frame=for_frame):
+            if self._run_past_hooks(END, until, for_frame=for_frame):
                 return True
             if not run.loop.at_end:
                 # Formula values of an earlier batch are overwritten by the last batch's.
-                self.step(looking=for_frame and run.loop.in_last_batch, resting=False)
-            if run.is_script and clock() - asked > _UNASKED and not run.loop.at_end:
+                self.step(for_frame=for_frame and run.loop.in_last_batch, may_stop=False)
+            if run.is_script and clock() - asked > _CHECK_SECONDS and not run.loop.at_end:
                 if until():
                     return True
                 asked = clock()
@@ -136,17 +139,20 @@ class Playback:
             run.epoch_seconds = clock() - started
         return False
 
-    def _run_unseen(self, end: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
-        """Phases of a script that nobody looks at, to step `end` at most; whether it was stopped.
+    def _run_past_hooks(
+        self, end: int, until: Callable[[], bool], *, for_frame: bool = True
+    ) -> bool:
+        """Run phases of a script whose numbers nobody asks for, to step `end` at most.
 
-        A change within the epoch is made where it was: between two steps.
+        Returns whether `until` stopped that. A change that was recorded within the epoch is made
+        between two steps, as it was.
         """
         run = self._run
         if not run.is_script or run.next_change() <= run.loop.epoch:
             return False
         before = run.loop.step
         try:
-            is_stopped = run.loop.run_unseen(end, until, for_frame=for_frame)
+            is_stopped = run.loop.run_past_hooks(end, until, for_frame=for_frame)
         finally:
             run.steps_taken += run.loop.step - before
         if run.loop.step > before:
@@ -185,8 +191,8 @@ class Playback:
             if clock() > run.clock.due:
                 self._keep_keyframe()
             is_costly = run.is_script or run.program.workers > 1
-            unasked = _UNASKED_WHERE_COSTLY if is_costly else _UNASKED
-            together = int(unasked / run.epoch_seconds) if run.epoch_seconds else 1
+            seconds = _COSTLY_CHECK_SECONDS if is_costly else _CHECK_SECONDS
+            together = int(seconds / run.epoch_seconds) if run.epoch_seconds else 1
             first, started = loop.epoch, clock()
             left = (loop.epochs_left or END) - 1
             self._run_together(min(epoch - first, max(1, together), left))
@@ -202,7 +208,7 @@ class Playback:
         run = self._run
         loop, losses, trail = run.loop, run.history.losses, run.history.trail
         known = len(losses) - loop.epoch
-        run.steps_taken, run.is_unwatched = 0, True
+        run.steps_taken, run.ran_as_one_piece = 0, True
         if known > 0:
             loop.run_epochs(min(count, known), lambda loss: None)
         else:
@@ -290,9 +296,9 @@ class Playback:
                 return
             into = run.loop.epoch == to.epoch or run.loop.at_end
             if into and not run.loop.at_end:
-                if self._run_unseen(to.step - near, until):
+                if self._run_past_hooks(to.step - near, until):
                     return
                 if run.loop.at_end:
                     continue
-            resting = into and to.step - run.steps_taken <= near
-            self.step(looking=resting or run.loop.in_last_batch, resting=resting)
+            may_stop = into and to.step - run.steps_taken <= near
+            self.step(for_frame=may_stop or run.loop.in_last_batch, may_stop=may_stop)

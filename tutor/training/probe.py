@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
+from tutor.lesson.model import LOSS, PREDICT, RESET
 from tutor.training.changes import set_gradients
 from tutor.training.devices import GeneratorStates, untouched_randomness
 from tutor.training.lesson_error import LessonRaised
@@ -157,7 +158,7 @@ class Probe:
     def _what_changes(self) -> dict[str, Kept]:
         """The present state that an evaluation reads and changes: each has to start from it."""
         make_replayable(self.loop.namespace)
-        phases = [p for p in self.program.loop if p.name in ("Predict", "Loss", "Reset")]
+        phases = [p for p in self.program.loop if p.name in (PREDICT, LOSS, RESET)]
         changed = {name for phase in phases for name in phase.changes}
         return volatile(changed, self.program, self.loop.namespace)
 
@@ -183,7 +184,7 @@ class Probe:
         """
         if values is not None:
             self.set_parameters(values)
-        self._evaluate("Loss")
+        self._evaluate(LOSS)
         found = to_numpy(self.loop.loss())
         return float(found.reshape(())) if found is not None and found.size == 1 else float("nan")
 
@@ -201,7 +202,7 @@ class Probe:
         try:
             names.update({n: like(names[n], array) for n, array in inputs.items()})
             names["batch"] = slice(None) if batch is None else batch
-            self._evaluate("Predict")
+            self._evaluate(PREDICT)
             return to_numpy(names.get(prediction))
         finally:
             names.update(before)
@@ -212,7 +213,7 @@ class Probe:
         def run() -> None:
             self._begin_anew()
             for _ in range(count):
-                self.loop.run_step(looking=False, resting=False)
+                self.loop.run_step(for_frame=False, may_stop=False)
 
         self._run_apart(run)
 
@@ -278,7 +279,7 @@ def _evaluated(program: Program, last: str) -> list[CodeType]:
     return [
         phase.code
         for phase in until
-        if phase.name in ("Predict", "Loss") or (phase.name == "Reset" and phase.binds)
+        if phase.name in (PREDICT, LOSS) or (phase.name == RESET and phase.binds)
     ]
 
 

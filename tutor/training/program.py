@@ -23,6 +23,7 @@ from tutor.lesson.model import (
     REPORT,
     SETUP,
     SYNCHRONIZE,
+    UPDATE,
     DataNames,
     Fence,
     Lesson,
@@ -169,7 +170,7 @@ class Program:
     def update_at(self) -> int:
         """Index in `loop` of the phase after which the parameters have moved on."""
         names = [phase.name for phase in self.loop]
-        return names.index("Update") if "Update" in names else len(names) - 1
+        return names.index(UPDATE) if UPDATE in names else len(names) - 1
 
     def pending(self, done: int) -> frozenset[str]:
         """The names that have no value of this batch yet when `done` of its phases have run.

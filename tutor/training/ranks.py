@@ -97,10 +97,10 @@ class RankedLoop(Loop):
 
     # ── Running ─────────────────────────────────────────────────────────────────────
 
-    def run_step(self, *, looking: bool = True, resting: bool = True) -> None:
+    def run_step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next step on all ranks."""
-        run = lambda: Loop.run_step(self, looking=looking, resting=resting)  # noqa: E731
-        self.everywhere("run_step", run, resting)
+        run = lambda: Loop.run_step(self, for_frame=for_frame, may_stop=may_stop)  # noqa: E731
+        self.everywhere("run_step", run, may_stop)
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
         """Run so many whole epochs on all ranks, each as one piece."""

@@ -59,7 +59,7 @@ class RunState:
         self._loop: Loop | None = None
         self.start: Keyframe | None = None
         """Of a script: the start, so that going there does not run all of it again."""
-        self.is_unwatched = False
+        self.ran_as_one_piece = False
         """Whether a script's last epoch has run as one piece: its gradients are not known."""
         self.ended_after: tuple[Change, ...] | None = None
         """The changes that a script had met when it came to its end."""
@@ -80,7 +80,7 @@ class RunState:
         self._loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
         if self.is_script:
             self.history.drop_keyframes()
-            self.is_unwatched, self.ended_after = False, None
+            self.ran_as_one_piece, self.ended_after = False, None
             if before is not None:
                 before.close()
             self.start = self.keyframe_here(None)

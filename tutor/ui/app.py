@@ -201,11 +201,11 @@ class TutorApp(ThemedApp):
         if not gc.isenabled():  # while the first screen was made
             gc.freeze()
             gc.enable()
-        is_owed = self.session.receive(message.event)
+        must_report_painted = self.session.receive(message.event)
         for screen in dict.fromkeys((self._lesson_screen, *self.screen_stack)):
             if isinstance(screen, SessionObserver) and screen.is_mounted:
                 screen.update_from_session()
-        if is_owed:
+        if must_report_painted:
             after_paint(self, self.session.frame_painted)
 
     # ── Changing screens ────────────────────────────────────────────────────────────

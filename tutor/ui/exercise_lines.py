@@ -20,12 +20,12 @@ from tutor.ui.prose import Inline, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
 from tutor.wording.goals import GoalWords, goal_words
-from tutor.wording.notices import KINDS, allowed_changes, kind_words
+from tutor.wording.notices import KIND_WORDS, allowed_changes, kind_words
 
 Key = tuple[str, str]
 """A key as the learner reads it, and its action."""
 
-_KIND_CELLS = max(len(words.name) for words in KINDS.values())
+_KIND_CELLS = max(len(words.name) for words in KIND_WORDS.values())
 _STATE_CELLS = 13
 _MARKED = 4
 """Cells before a comparison of the goal: the indentation and the mark."""

@@ -52,7 +52,7 @@ LEAST_ROUNDS = 2
 """The fewest rounds through the queues: one for the key, one for the messages it causes."""
 MOST_ROUNDS = 8
 """The limit of rounds for widgets that keep moving the focus."""
-PATIENCE = 2.0
+MOST_SECONDS = 2.0
 """The most seconds that a key waits for the one before: `q` must work whatever hangs."""
 
 
@@ -75,7 +75,7 @@ class KeysInOrder:
     async def take(self, typed: Typed) -> None:
         """Pass a key on: now, or when the keys before it are done."""
         self._waiting.append(typed)
-        if not self._is_under_way or time.monotonic() > self._since + PATIENCE:
+        if not self._is_under_way or time.monotonic() > self._since + MOST_SECONDS:
             await self._next()
 
     async def _next(self) -> None:

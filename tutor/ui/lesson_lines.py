@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from tutor.lesson.languages import LANGUAGES
+from tutor.lesson.model import GRADIENT
 from tutor.plain import one_line
 from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
@@ -283,7 +284,7 @@ def _modes(standing: LessonProgress) -> Content:
     words = " · ".join(one_line(mode) for mode in headline.modes)
     if len(headline.languages) > 1:
         words += f"   (in {' and '.join(LANGUAGES.get(x, x) for x in headline.languages)})"
-    return _named("Gradient", words)
+    return _named(GRADIENT, words)
 
 
 def _builds_on(standing: LessonProgress, known: Mapping[str, LessonProgress]) -> Content:

@@ -22,7 +22,7 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
-from tutor.lesson.model import SETUP, SYNCHRONIZE, Lesson
+from tutor.lesson.model import GRADIENT, LOSS, SETUP, SYNCHRONIZE, Lesson
 from tutor.protocol.events import GRADIENT_CHECK, Finding, LessonPart
 from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.training.devices import is_out_of_memory
@@ -164,7 +164,7 @@ class _Check:
     def _figures(self, mode: str) -> Iterator[Finding]:
         """The figures of the whole training, compared with the CPU's."""
         line, figures = (
-            self._phase_line("Gradient"),
+            self._phase_line(GRADIENT),
             FiguresOnDevice(self.programs, mode, self.device),
         )
         self._begins(mode, f"a run of {figures.epochs} epochs on {self.device}")
@@ -222,7 +222,7 @@ class _Check:
     # ── Gradients ───────────────────────────────────────────────────────────────────
 
     def _gradient(self, mode: str) -> Iterator[Finding]:
-        line = self._phase_line("Gradient")
+        line = self._phase_line(GRADIENT)
         self._on_part(LessonPart(line, mode=mode, phase=GRADIENT_CHECK))
         program = self.programs[mode]
         own = mode in self.lesson.own_gradient
@@ -240,7 +240,7 @@ class _Check:
         wrong = self._unlike_autograd(mode, program) if apart else None
         if own and not wrong:
             what = Remark("own_gradient_is_right", {"mode": mode})
-            yield self._finding(self._phase_line("Gradient"), what, mode)
+            yield self._finding(self._phase_line(GRADIENT), what, mode)
         elif wrong and not own:
             yield self._gradient_finding(mode, "autograd", wrong)
 
@@ -254,7 +254,7 @@ class _Check:
         """Once for all modes, the gradients that were checked by a sample."""
         if self._samples:
             what = Remark("checked_by_sample", {"samples": list(self._samples)})
-            yield self._finding(self._phase_line("Gradient"), what, is_note=True)
+            yield self._finding(self._phase_line(GRADIENT), what, is_note=True)
 
     def _unfit(self, mode: str) -> list[tuple[int, Remark]]:
         """The reasons why the loss has no gradient that could be checked, by line."""
@@ -264,7 +264,7 @@ class _Check:
         found = [(line, why) for n, it in parameters.items() if (why := _why_no_weight(n, it))]
         run.step_epoch()
         why = _why_no_loss(run.loop.namespace.get("loss"))
-        return [*found, (self._phase_line("Loss"), why)] if why else found
+        return [*found, (self._phase_line(LOSS), why)] if why else found
 
     def _unlike_autograd(self, mode: str, program: Program) -> Remark | None:
         """The first difference from autograd's in the lesson's own precision.
@@ -286,12 +286,12 @@ class _Check:
 
     def _gradient_finding(self, mode: str, measure: str, what: Remark) -> Finding:
         what = Remark(what.code, {"measure": measure, **what.values})
-        return self._finding(self._phase_line("Gradient"), what, mode)
+        return self._finding(self._phase_line(GRADIENT), what, mode)
 
 
 def _to_gradient(run: Run) -> None:
     run.step_phase()
-    while run.frame().phase != "Gradient" and not run.at_end:
+    while run.frame().phase != GRADIENT and not run.at_end:
         run.step_phase()
 
 

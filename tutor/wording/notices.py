@@ -389,7 +389,7 @@ class KindWords(NamedTuple):
     """The learner's task."""
 
 
-KINDS: Mapping[str, KindWords] = {
+KIND_WORDS: Mapping[str, KindWords] = {
     "predict": KindWords("prediction", "predict what comes"),
     "reach": KindWords("goal", "reach a goal"),
     "repair": KindWords("repair", "fix the code"),
@@ -400,7 +400,7 @@ KINDS: Mapping[str, KindWords] = {
 
 def kind_words(kind: str) -> KindWords:
     """The words of a kind; its own name for one without words, as from another version's file."""
-    return KINDS.get(kind) or KindWords(one_line(kind), one_line(kind))
+    return KIND_WORDS.get(kind) or KindWords(one_line(kind), one_line(kind))
 
 
 # ── The changes that a Reach allows ─────────────────────────────────────────────────

@@ -21,6 +21,7 @@ from tutor.analysis.doctor.source_code import SourceCode, called_name
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.digits import rounded
 from tutor.errors import RunError
+from tutor.lesson.model import GRADIENT, UPDATE
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.loop import Loop
 from tutor.training.probe import Probe
@@ -110,7 +111,7 @@ class DivergenceRule(DoctorRule):
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """Compare a gradient by hand with that of the epoch before."""
         loop = self.patient.run.loop
-        if moment.phase == "Gradient" and moment.error is None:
+        if moment.phase == GRADIENT and moment.error is None:
             before, self._by_hand = self._by_hand, self._slope_by_hand(loop)
             batch = self._gradients[moment.epoch]
             self._gradients[moment.epoch] += 1
@@ -277,14 +278,14 @@ def _places(source: SourceCode, rate: float) -> Iterator[tuple[int, RatePlace]]:
             case ast.Call(args=[_, constant, *_]) if called_name(node) in _OPTIMIZERS:
                 yield from _found(3, constant, "lr", rate)
             case ast.BinOp(op=ast.Mult(), left=left, right=right):
-                rank = 4 if source.phase_of(node.lineno) == "Update" else 5
+                rank = 4 if source.phase_of(node.lineno) == UPDATE else 5
                 for one in (left, right):
                     yield from _found(rank, one, ast.unparse(one), rate)
 
 
 def _names_of_updates(source: SourceCode) -> set[str]:
     """The names in updates by hand, and in what makes an optimizer."""
-    nodes = list(source.nodes("Update"))
+    nodes = list(source.nodes(UPDATE))
     for name in _OPTIMIZERS:
         nodes += [inner for call in source.calls(name) for inner in ast.walk(call)]
     return {ast.unparse(n) for n in nodes if isinstance(n, ast.Name | ast.Attribute)}

@@ -158,12 +158,12 @@ def _patient(
     recorder: CallRecorder,
 ) -> Patient:
     @contextmanager
-    def unseen() -> Iterator[None]:
+    def unrecorded() -> Iterator[None]:
         """Entered while the run is put back after an error: that is no step of it."""
         with quiet(), recorder.paused():
             yield
 
-    run = Run(programs, recipe.mode, recipe.device, recipe.learning_rate, recipe.seed, unseen)
+    run = Run(programs, recipe.mode, recipe.device, recipe.learning_rate, recipe.seed, unrecorded)
     source = SourceCode.of(lesson, recipe.mode)
     return Patient(lesson, programs, recipe, run, source, quiet, until)
 

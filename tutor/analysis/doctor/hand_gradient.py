@@ -21,6 +21,7 @@ from tutor.analysis.finite_differences import (
 from tutor.analysis.gradient_diagnosis import diagnose, samples_in
 from tutor.analysis.mode_comparison import GradientRow, ModeLockstep
 from tutor.errors import RunError
+from tutor.lesson.model import GRADIENT, LOSS, PREDICT
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, CodeFix, DoctorFinding, Evidence
 from tutor.training.probe import Probe
@@ -76,7 +77,7 @@ class HandGradientRule(DoctorRule):
         if loss is not None and not np.isfinite(loss).all():
             return False  # there is no slope
         is_script = self.patient.lesson.script is not None
-        goes_on = not loop.at_end and loop.next_phase_name() in ("Predict", "Loss", "Gradient")
+        goes_on = not loop.at_end and loop.next_phase_name() in (PREDICT, LOSS, GRADIENT)
         return not (is_script and goes_on)
 
     def _by_hand(self) -> bool:

@@ -24,6 +24,7 @@ from tutor.analysis.doctor.rule import (
 )
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.lesson.model import LOSS, PREDICT
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 
 _USES = ("linear", "matmul", "mm", "mv", "addmm", "mul", "conv1d", "conv2d", "conv3d", "bmm")
@@ -227,14 +228,14 @@ class GradientRule(DoctorRule):
             for argument in call.tensors():
                 if id(argument) in watched and call.name not in ("backward", "zero"):
                     self._note_use(call, argument, moment)
-            if call.name in _CUTS and moment.phase in ("Predict", "Loss") and _needs(call):
+            if call.name in _CUTS and moment.phase in (PREDICT, LOSS) and _needs(call):
                 self._cuts.append(call)
             if call.name == "relu" and isinstance(call.result, torch.Tensor):
                 self._is_dead |= not bool(call.result.any())
         return ()
 
     def _note_use(self, call: TorchCall, argument: torch.Tensor, moment: Moment) -> None:
-        if moment.phase not in ("Predict", "Loss"):
+        if moment.phase not in (PREDICT, LOSS):
             return
         self._uses[id(argument)] += 1
         result = call.result

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from tutor.analysis.doctor.rule import DoctorRule, Moment, grad_fn_of
 from tutor.analysis.doctor.source_code import called_name
 from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.lesson.model import LOSS
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 
 _CLASS_LOSSES = ("cross_entropy", "nll_loss")
@@ -386,7 +387,7 @@ class BroadcastRule(DoctorRule):
         for call in moment.calls:
             one, other = call.argument(0, "input"), call.argument(1, "target")
             is_loss = call.name in _BROADCASTING_LOSSES
-            in_loss = call.name == "sub" and self.patient.source.phase_of(call.line) == "Loss"
+            in_loss = call.name == "sub" and self.patient.source.phase_of(call.line) == LOSS
             if not (is_loss or in_loss) or not isinstance(one, torch.Tensor):
                 continue
             if isinstance(other, torch.Tensor) and _is_square(one.shape, other.shape):
@@ -395,9 +396,9 @@ class BroadcastRule(DoctorRule):
 
     def _written(self, moment: Moment) -> Iterator[DoctorFinding]:
         """NumPy's subtractions, which no hook sees, of their operands as they are now."""
-        if moment.phase != "Loss":
+        if moment.phase != LOSS:
             return
-        for node in self.patient.source.nodes("Loss"):
+        for node in self.patient.source.nodes(LOSS):
             if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
                 continue
             left, right = (_value(side, self.patient.namespace) for side in (node.left, node.right))

@@ -26,7 +26,7 @@ from tutor.analysis.doctor.rule import (
 from tutor.analysis.doctor.source_code import SourceCode, targets_of
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.analysis.graph_recorder import tensors_in
-from tutor.lesson.model import SETUP
+from tutor.lesson.model import SETUP, UPDATE
 from tutor.protocol.inspections import DoctorFinding, Evidence
 from tutor.training.values import is_finite
 
@@ -120,7 +120,7 @@ class NotFiniteRule(DoctorRule):
             self._note(call)
         finding = self._forward_finding() or self._backward_finding() or self._by_hand()
         self._is_done = finding is not None
-        if moment.phase == "Update" or self._is_done or len(self._calls) > MOST_NODES:
+        if moment.phase == UPDATE or self._is_done or len(self._calls) > MOST_NODES:
             self._births, self._calls = {}, {}
         return (finding,) if finding is not None else ()
 

@@ -49,7 +49,7 @@ class GraphDetail:
 
 
 _MOST, _FEWER, _FEWEST = GRAPH_DIGITS
-LOOKS = (
+DETAILS = (
     GraphDetail(True, _MOST, 3, 3),
     GraphDetail(False, _MOST, 2, 2),
     GraphDetail(False, _MOST, 2, 2, indent=TIGHT),
@@ -67,7 +67,7 @@ LOOKS = (
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """One row's texts in one look."""
+    """One row's texts in one degree of detail."""
 
     prefix: str
     what: str
@@ -105,24 +105,25 @@ class GraphTable:
 def laid_out(
     rows: Sequence[GraphRow], graph: AutogradGraph, so_far: Backward, width: int
 ) -> GraphTable:
-    """The rows in the fullest look in which all of them fit."""
+    """The rows in the fullest detail in which all of them fit."""
     nodes = {node.id: node for node in graph.nodes}
     on_show = [(row, nodes[row.node]) for row in rows]
     layouts = (
-        (look, [_cells(row, node, graph, so_far, look) for row, node in on_show]) for look in LOOKS
+        (detail, [_cells(row, node, graph, so_far, detail) for row, node in on_show])
+        for detail in DETAILS
     )
 
     def width_of(layout: tuple[GraphDetail, list[_Cells]]) -> int:
         columns = _Columns.of(layout[1])
         return columns.width - (columns.slack(width) if layout[0].indent == TIGHT else 0)
 
-    look, table = first_fitting(layouts, width_of, width)
+    detail, table = first_fitting(layouts, width_of, width)
     columns = _Columns.of(table)
-    wish = replace(look, values=WISHED, gradients=WISHED)
+    wish = replace(detail, values=WISHED, gradients=WISHED)
     wished = [_cells(row, node, graph, so_far, wish) for row, node in on_show]
     columns = columns.within(width, _Columns.of(wished))
     filled = [
-        cells if row.seen_before else _filled(cells, node, so_far, look, columns, width)
+        cells if row.seen_before else _filled(cells, node, so_far, detail, columns, width)
         for cells, (row, node) in zip(table, on_show, strict=True)
     ]
     filled = _labelled(filled, on_show, width - columns.at_gradient)
@@ -133,20 +134,22 @@ def _filled(
     cells: _Cells,
     node: GraphNode,
     so_far: Backward,
-    look: GraphDetail,
+    detail: GraphDetail,
     columns: _Columns,
     width: int,
 ) -> _Cells:
     """The row with as many more elements of its arrays as have room in their columns."""
     room = width - columns.at_gradient - (GAP + len(cells.folded) if cells.folded else 0)
-    values = _most(lambda n: _number(node.value, look.precision, n), columns.value)
-    later = _most(lambda n: _gradient(node, node.order >= 0, replace(look, gradients=n)), room)
-    look = replace(look, values=max(look.values, values), gradients=max(look.gradients, later))
+    values = _most(lambda n: _number(node.value, detail.precision, n), columns.value)
+    later = _most(lambda n: _gradient(node, node.order >= 0, replace(detail, gradients=n)), room)
+    detail = replace(
+        detail, values=max(detail.values, values), gradients=max(detail.gradients, later)
+    )
     return replace(
         cells,
-        value=_number(node.value, look.precision, look.values),
-        gradient=_gradient(node, so_far.has_reached(node), look),
-        room=len(_gradient(node, node.order >= 0, look)),
+        value=_number(node.value, detail.precision, detail.values),
+        gradient=_gradient(node, so_far.has_reached(node), detail),
+        room=len(_gradient(node, node.order >= 0, detail)),
     )
 
 
@@ -259,19 +262,19 @@ class _Columns:
 
 
 def _cells(
-    row: GraphRow, node: GraphNode, graph: AutogradGraph, so_far: Backward, look: GraphDetail
+    row: GraphRow, node: GraphNode, graph: AutogradGraph, so_far: Backward, detail: GraphDetail
 ) -> _Cells:
-    prefix = _set_in(row.prefix, look.indent)
+    prefix = _set_in(row.prefix, detail.indent)
     if row.seen_before:
         return _Cells(prefix=prefix, what=f"{_name(node)} (see above)")
-    now = _gradient(node, so_far.has_reached(node), look)
-    later = _gradient(node, node.order >= 0, look)
+    now = _gradient(node, so_far.has_reached(node), detail)
+    later = _gradient(node, node.order >= 0, detail)
     return _Cells(
         mark=so_far.mark(node),
         prefix=prefix,
         what=_what(node) + (" …" if row.hidden else ""),
-        op=one_line(node.op) if look.has_ops else "",
-        value=_number(node.value, look.precision, look.values),
+        op=one_line(node.op) if detail.has_ops else "",
+        value=_number(node.value, detail.precision, detail.values),
         gradient=now,
         gradient_style=_gradient_style(node, so_far),
         room=max(len(now), len(later)) + (GAP + len(_count(row)) if row.hidden else 0),
@@ -334,12 +337,12 @@ def _number(value: Value, precision: int, elements: int, with_shape: bool = True
     return " ".join([shape, *shown, *(["…"] if shown and value.size > len(shown) else [])])
 
 
-def _gradient(node: GraphNode, is_known: bool, look: GraphDetail) -> str:
+def _gradient(node: GraphNode, is_known: bool, detail: GraphDetail) -> str:
     """The gradient where backward has come; a leaf's accumulation as old + new."""
-    precision = look.precision
+    precision = detail.precision
     if node.old is None:
-        return _number(node.gradient, precision, look.gradients) if is_known else ""
-    some = min(look.gradients, 3)
+        return _number(node.gradient, precision, detail.gradients) if is_known else ""
+    some = min(detail.gradients, 3)
     old = _number(node.old, precision, some, with_shape=False)
     if not is_known or node.new is None or node.gradient in (NONE, NO_VALUE):
         return old

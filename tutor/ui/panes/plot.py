@@ -27,8 +27,8 @@ from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.ui.text_styles import DIM, HEADING, line
 from tutor.wording.inspections import remark_text
 
-LOSS, OTHER_SCALE = "loss", "loss, the other scale"
-KINDS: tuple[str, ...] = (LOSS, OTHER_SCALE, *PICTURES)
+LOSS_CURVE, OTHER_SCALE = "loss", "loss, the other scale"
+PLOT_KINDS: tuple[str, ...] = (LOSS_CURVE, OTHER_SCALE, *PICTURES)
 """All kinds of plots, in the order of the key that changes them."""
 
 _TITLES: Mapping[PictureKind, str] = {
@@ -63,19 +63,19 @@ class PlotPane(LinesPane):
 
     @property
     def kind(self) -> str:
-        """The kind of plot on show, of KINDS."""
-        return KINDS[self._turned]
+        """The kind of plot on show, of PLOT_KINDS."""
+        return PLOT_KINDS[self._turned]
 
     @property
     def _kinds(self) -> tuple[str, ...]:
         """The kinds that this lesson can draw, and the one that is shown."""
-        return tuple(kind for kind in KINDS if kind not in self._never or kind == self.kind)
+        return tuple(kind for kind in PLOT_KINDS if kind not in self._never or kind == self.kind)
 
     def turn(self, by: int) -> None:
         """Show the plot so many places after this one, or before it."""
         kinds = self._kinds
         kind = kinds[(kinds.index(self.kind) + by) % len(kinds)]
-        self._turned, self._turned_by = KINDS.index(kind), by
+        self._turned, self._turned_by = PLOT_KINDS.index(kind), by
         self._other_is_log = None
         self._outdated = self.view.inspections.picture if self.view else None
         self._tell(self._is_seen)
@@ -170,7 +170,7 @@ class PlotPane(LinesPane):
         frame = view.frame
         steps = frame.steps if frame else 0
         losses = loss.Losses(view.curve, view.changes, view.runs, steps, _is_of_a_batch(view))
-        if self.kind == LOSS:
+        if self.kind == LOSS_CURVE:
             return loss.draw(losses, loss.is_log(losses), sheet)
         if self._other_is_log is None:
             self._other_is_log = not loss.is_log(losses)
