@@ -170,7 +170,7 @@ def _next(on: CommandContext, argument: str, view: RunView) -> Answer:
     if attempt is not None and attempt.state in ("wrong", "done"):
         on.session.controller.go_on()
         return "exercise"
-    if attempt is not None and attempt.wants in ("number", "sign", "choice"):
+    if attempt is not None and attempt.takes_answers:
         asked = exercise_text.question(attempt, has_symbols(view.lesson))
         how = f"{exercise_text.HOW[attempt.wants]} Or type hint, skip or leave."
         raise UnclearCommandError(f"Answer the question first. {asked}\n{how}")

@@ -276,9 +276,8 @@ def _with_lead(start: str, said: Sequence[Line]) -> Iterator[Line]:
 
 def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
     """Whether a line is an answer and no command."""
-    takes_one = attempt.wants in ("number", "sign", "choice")
     is_late = attempt.state != "asking" and not is_number(line)
-    return takes_one and bool(line.strip()) and not is_command and not is_late
+    return attempt.takes_answers and bool(line.strip()) and not is_command and not is_late
 
 
 def is_number(line: str) -> bool:

@@ -115,7 +115,7 @@ class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     why: Remark
     never: bool = False
-    """Whether it is for all of the lesson in this mode: such a plot need not be turned to."""
+    """Whether that holds for the whole lesson in this mode: turning passes such a plot over."""
 
 
 AnyPicture: TypeAlias = DataPicture | SlopePicture | ContourPicture | PlanePicture | NoPicture

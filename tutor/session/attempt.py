@@ -115,7 +115,7 @@ class Attempt:
     choices: tuple[str, ...] = ()
     """Markdown, for `choice`; they are picked by their number, from 1."""
     asks_what_comes: bool = False
-    """Whether the question is about the result of the phase that comes next."""
+    """Whether it asks for the result of the next phase: then no pane may show that result yet."""
     step: int = 0
     """The number of a BeAutograd's question, from 1; 0 elsewhere."""
     steps: int = 0
@@ -161,6 +161,16 @@ class Attempt:
         """The exercise as it is asked now: of a Predict, with what belongs to this round."""
         exercise = self.exercise
         return exercise.asked_in(self.round) if isinstance(exercise, Predict) else exercise
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether its answers are typed: a number or a sign."""
+        return self.wants in ("number", "sign")
+
+    @property
+    def takes_answers(self) -> bool:
+        """Whether it takes answers: typed ones, or choices; else code is written, or a goal met."""
+        return self.is_typed or self.wants == "choice"
 
     @property
     def is_solution_shown(self) -> bool:

@@ -312,7 +312,7 @@ class ExerciseController:
         self._engine_session.tell_when_open(
             "exercise_skipped",
             number=attempt.number,
-            is_typing=self.attempt is not None and self.attempt.wants in ("number", "sign"),
+            is_typing=self.attempt is not None and self.attempt.is_typed,
             is_last=self.attempt is None,
             left=left,
             skipped=skipped,

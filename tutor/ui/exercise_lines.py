@@ -299,7 +299,7 @@ def _headed(
 
 def asks_to_type(attempt: Attempt | None) -> bool:
     """Whether a number or a sign is to be typed now."""
-    return attempt is not None and attempt.state == "asking" and attempt.wants in ("number", "sign")
+    return attempt is not None and attempt.state == "asking" and attempt.is_typed
 
 
 def asks_to_choose(attempt: Attempt | None) -> bool:

@@ -59,7 +59,7 @@ class PlotPane(LinesPane):
         self._other_is_log: bool | None = None
         """The scale that "the other" is; settled when it is first seen, so that it stays."""
         self._outdated: AnyPicture | None = None
-        """The data when the kind was chosen: a NoPicture does not say which kind was asked for."""
+        """The data of the kind shown before: a NoPicture does not say of which kind it is."""
 
     @property
     def kind(self) -> str:
