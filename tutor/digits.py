@@ -1,7 +1,7 @@
 """How many digits each kind of number has, wherever the learner sees it.
 
-The screen's numbers are written by `wording/number_format.py`. `significant` writes those of the
-command line, and those that become text below the wording.
+The screen's numbers are written by `wording/number_format.py`. `significant` writes numbers for the
+command line, and numbers that become text below the wording.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ MOST_CHECKED = 64
 """Most elements of one parameter that are checked; each costs two evaluations of the loss."""
 
 MOST_SAMPLED = 64
-"""The same where a lesson is checked: of a larger parameter only a sample is checked."""
+"""Most elements that `tutor check` checks: a larger parameter is checked by a sample."""
 _HUGE = 2**20
 _FEW = 8
 """Elements that are checked of a parameter of more than _HUGE, where a loss takes its time."""

@@ -56,7 +56,7 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
     except GraphStopped:
         return AutogradGraph(notes=(Remark("not_traced"),))
     names = dict(loop.namespace) if recorder.names is None else recorder.names
-    names = {**loop.parameters(), **names}  # those of a script may have no name of their own
+    names = {**loop.parameters(), **names}  # a script's parameters may have no name of their own
     loss = names.get("loss")
     loss = None if error and loss is left_over else loss
     graph = _graph(recorder, OperationWords(recorder, names, loop.program.parameters), loss)
@@ -163,7 +163,7 @@ def _one_value(outputs: Mapping[int, Value]) -> Value:
         return text_value(f"{len(values)} outputs of different shapes")
     data = tuple(number for value in values for number in value.data)
     if any(len(value.data) < value.size for value in values):
-        data = first.data  # of one that is cut off, what comes after it stands too far on
+        data = first.data  # if a value is cut off, the next ones would begin at a wrong place
     return Value(data[:MAX_ELEMENTS], (len(values), *first.shape), first.dtype)
 
 

@@ -63,7 +63,7 @@ def local_gradients(
         is_by_hand = not isinstance(loop.namespace.get("loss"), torch.Tensor)
         return LocalGradients(why=Remark("by_hand" if is_by_hand else "no_backward"))
     names = dict(loop.namespace) if recorder.names is None else recorder.names
-    names = {**loop.parameters(), **names}  # those of a script may have no name of their own
+    names = {**loop.parameters(), **names}  # a script's parameters may have no name of their own
     words = Spelling(recorder, names, loop.program.parameters)
     try:
         steps = tuple(_Questions(recorder, words).all())

@@ -202,7 +202,7 @@ class ComparedMode:
             self.gradients = shown_gradients(self._probe)
 
     def find_precise_gradients(self) -> None:
-        """The same in float64."""
+        """Run the phases up to the gradient in float64."""
         if self._precise is None or self.began is None:
             return
         with _ignoring_errors():
@@ -457,7 +457,7 @@ class ModeLockstep:
         slopes: Slopes | None,
         until: Callable[[], bool],
     ) -> ModeGradient:
-        """The same with the slopes of the mode's own function, where it is another one."""
+        """A mode's gradient with the slopes of its own function, if that is not the others'."""
         compared = self._compared_modes[one.mode]
         if one.gradient is None:
             return one

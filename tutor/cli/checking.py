@@ -174,7 +174,7 @@ class _Checker:
         return results
 
     def _check(self, path: Path, passed: Collection[Path]) -> bool:
-        """Whether a lesson passes the check. A translation of one that has isn't run again."""
+        """Whether a lesson passes the check. Translations of checked lessons aren't run again."""
         started = time.perf_counter()
         try:
             lesson = trusted(path, trust_now=self._options.trust)

@@ -36,7 +36,7 @@ SECONDS = 10.0
 """The time from the script's start to a loop's first batch, for all loops but the examined one."""
 
 SECONDS_IN_ALL = 30.0
-"""The same for all these loops together."""
+"""The time for all these loops together."""
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ def _with_command(given: list[str]) -> list[str]:
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str]]:
-    """The tutor's own arguments, and those of a script after `--`."""
+    """The tutor's own arguments, and a script's arguments after `--`."""
     command = COMMANDS.get(given[0])
     if command is None or not command.takes_script or "--" not in given:
         return given, []

@@ -32,7 +32,7 @@ _QUICK = ("numpy", "numpy.random", "numpy.ma", "asyncio", "unittest.mock", "urll
 """Modules that torch or the server needs, loaded while the app makes its first screen."""
 
 _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
-"""Signals that end a process, beside those of a crash."""
+"""Signals that end a process, besides the signals of a crash."""
 
 
 def main(serve: Serve | None = None) -> None:

@@ -368,7 +368,7 @@ class RemoteProcess(LessonProcess):
             self.end(0, "wrote_into_pipe")
 
     def error_text(self) -> str:
-        """The last of what it wrote to where errors go, as of its last stack or its end."""
+        """The end of its error output, as it was at its last stack or its end."""
         return self._errors
 
     def last_error(self) -> Remark:
@@ -387,7 +387,7 @@ class RemoteProcess(LessonProcess):
         return self._status
 
     def wait(self) -> int:
-        """Wait for its end, or that of the connection; returns its exit status."""
+        """Wait until the process or the connection ends; returns the exit status."""
         return self.exit_status
 
     def end(self, patience: float, reason: str = "") -> None:

@@ -96,7 +96,7 @@ LONGEST_LINE = 16 * 2**20
 """Bytes. The longest line of the engine's own has some ten thousand."""
 
 LONGEST_ERROR = 64 * 2**10
-"""Bytes that are read of what it wrote to where errors go."""
+"""Bytes of its error output that are read."""
 
 COMMAND = (sys.executable, "-P", "-m", "tutor.engine.child")
 """The engine itself."""
@@ -181,7 +181,7 @@ class LessonProcess(ABC):
 
     @abstractmethod
     def error_text(self) -> str:
-        """The last of what it wrote to where errors go."""
+        """The end of its error output."""
 
     def last_error(self) -> Remark:
         """The last line that it wrote to where errors go."""
@@ -323,7 +323,7 @@ class Process(LessonProcess):
             self._child.stdout.close()
 
     def error_text(self) -> str:
-        """The last of what it wrote to where errors go."""
+        """The end of its error output."""
         # Not by seeking: the child writes at the position that both share.
         start = max(self.error_size - LONGEST_ERROR, 0)
         return os.pread(self._errors.fileno(), LONGEST_ERROR, start).decode(errors="replace")

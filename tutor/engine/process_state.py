@@ -32,7 +32,7 @@ from tutor.training.snapshot import LESSON_MODULE
 
 _NAMED_LIBRARIES = frozenset(("torch", "numpy")) | sys.stdlib_module_names
 _CLASSES = ("torch.nn.", "torch.optim.", "torch.utils.data.", "torch.autograd.", "random.")
-"""The modules whose classes' methods a lesson may well replace, beside those of torch.Tensor."""
+"""The modules in whose classes a lesson may well replace methods, besides torch.Tensor."""
 
 
 @dataclass(frozen=True, slots=True)

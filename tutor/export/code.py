@@ -243,7 +243,7 @@ class ScriptCode:
     # ── The loop ────────────────────────────────────────────────────────────────────
 
     def loop(self, lines_of: PartLines) -> Iterator[str]:
-        """The lines of the training loop; `lines_of` makes those of a phase."""
+        """The lines of the training loop; `lines_of` makes the lines of a phase."""
         epoch, warm_up = self._own("epoch"), self.lesson.warm_up
         first, note = "1, ", ""
         if warm_up:

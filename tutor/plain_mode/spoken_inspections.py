@@ -97,8 +97,8 @@ def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
 def graph(found: AutogradGraph, lesson: Lesson, frame: Frame, known: int) -> Iterator[str]:
     """The operations in the order of backward, then the leaves.
 
-    Gradients are spoken once backward has run; before, only those of the first `known` operations,
-    which the learner has stepped or found.
+    Gradients are spoken once backward has run; before, only the gradients of the first `known`
+    operations, which the learner has stepped or found.
     """
     nodes = _Nodes(found)
     if not nodes.shown:

@@ -79,7 +79,7 @@ SCRIPT_KEY = "script:"
 
 
 def is_script(key: str) -> bool:
-    """Whether a bookmark's key is that of a script. The slug of a lesson has no colon."""
+    """Whether a bookmark's key belongs to a script. The slug of a lesson has no colon."""
     return key.startswith(SCRIPT_KEY)
 
 

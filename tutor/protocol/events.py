@@ -113,7 +113,7 @@ class InspectionReady(Event, frozen=True, kw_only=True):
     comparison: ModeComparison | None = None
     then: OtherRunState | None = None
     runs: tuple[RunInfo, ...] | None = None
-    """All runs, when more is known of one that was run again; at no particular position."""
+    """All runs, sent when a run that was run again is better known; at no particular position."""
 
 
 class SeekAdvanced(Event, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ class Hello(msgspec.Struct, frozen=True):
     """
 
     version: str
-    """Of the tutor."""
+    """The tutor's version."""
     protocol: str
     """The digest of its messages."""
 

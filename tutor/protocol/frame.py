@@ -90,7 +90,7 @@ class Position(msgspec.Struct, frozen=True, order=True):
 
 
 class RankFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of another rank than 0 at one moment: those of a Frame, of that rank."""
+    """The figures of another rank than 0 at one moment, as a Frame has them for rank 0."""
 
     rank: int
     loss: Value
@@ -131,16 +131,16 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     boxed: dict[str, dict[str, Value]]
     r"""The values of `\boxed{…}`, by phase (`""` for sections that are none) and expression.
 
-    Those of a phase that has run in this batch stand as they were then, so that its equation
-    stays true after an update. Of a phase still to come they are those of now; NO_VALUE
-    stands for what has yet to be computed.
+    Where a phase has run in this batch, its values stand as they were then, so that its equation
+    stays true after an update. Where a phase is still to come, its values are the present ones;
+    NO_VALUE stands for a value that has yet to be computed.
     """
     diverged: bool
     """Whether the loss or a parameter is NaN or infinite."""
     line: int = 0
-    """Of a script: the line that the phase which has just run begins on; 0 at the start."""
+    """The first line of the phase that has just run; 0 at the start, and for a lesson."""
     next_line: int = 0
-    """Of a script: the line that the next step begins on; 0 where that is not known yet."""
+    """The first line of the next step; 0 where that is not known yet, and for a lesson."""
     is_over: bool = False
     """Whether the script has come to its end: there is no next step."""
     own_gradients: dict[str, Value] = {}
@@ -177,11 +177,11 @@ class Change(msgspec.Struct, frozen=True):
     learning_rate: float | None = None
     element: Element | None = None
     seed: int | None = None
-    """All random numbers from here on are those of this seed."""
+    """The seed of all random numbers from here on."""
 
 
 class RunRecipe(msgspec.Struct, frozen=True):
-    """The whole recipe of a run: replayed from here, every frame comes out the same."""
+    """The whole recipe of a run: a replay of it gives every frame again."""
 
     mode: str
     device: str
@@ -201,7 +201,7 @@ def devices_of(record: RunRecipe) -> set[str]:
 
 
 def on_cpu(record: RunRecipe) -> RunRecipe:
-    """The same recipe, all of it computed on the CPU."""
+    """The recipe with everything computed on the CPU."""
     changes = tuple(
         msgspec.structs.replace(change, device="cpu") if change.device else change
         for change in record.changes

@@ -202,8 +202,8 @@ class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
     where an operation gave several numbers, one for each of them."""
     expected: float
     order: int = -1
-    """The step of backward, as in a Graph, of the operation that is asked about; for a `total`
-    that of the node where the gradients flow together."""
+    """The step of backward, as in a Graph, of the operation that is asked about; for a `total`,
+    of the node where the gradients flow together."""
 
     @property
     def known(self) -> int:

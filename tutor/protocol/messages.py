@@ -52,7 +52,7 @@ def _packed(message: msgspec.Struct) -> bytes:
 
 
 def _whole(thing: Any) -> Any:
-    """The same data, its texts without halves of characters."""
+    """The data with a replacement for each half of a character in its texts."""
     if isinstance(thing, str):
         return thing.encode(errors="replace").decode()
     if isinstance(thing, dict):

@@ -44,7 +44,7 @@ class CodeIndex:
         self.bindings: dict[str, list[ast.expr]] = defaultdict(list)
         """By the last part of a name (`model` of `self.model`): all that is bound to it."""
         self.imports: dict[str, str] = {}
-        """By the name in the file: the dotted name of what is imported."""
+        """The name in the file → the dotted name of the imported thing."""
         for node in ast.walk(self.tree):
             for child in ast.iter_child_nodes(node):
                 self.parents[child] = node
@@ -179,7 +179,7 @@ class CodeIndex:
         return self._classes_bound(last_name(node), seen)
 
     def _classes_bound(self, name: str, seen: set[str]) -> set[str]:
-        """The names of the classes of what is bound to a name."""
+        """The classes, by name, of the things that are bound to a name."""
         if not name or name in seen:
             return set()
         if not seen and name in self._objects_of:
@@ -193,7 +193,7 @@ class CodeIndex:
         return found
 
     def bases(self, name: str) -> list[str]:
-        """The base classes of a class of the file, as dotted names, those of its bases included."""
+        """The base classes of a class of the file, and their own base classes, as dotted names."""
         found, waiting = [], [name]
         while waiting:
             of = self.classes.get(waiting.pop())
@@ -208,7 +208,7 @@ class CodeIndex:
         return any(b.rpartition(".")[2].endswith("Module") for b in self.bases(name))
 
     def methods(self, class_name: str, method: str) -> list[FunctionCode]:
-        """The method of a class: its own or its bases'; else those of its subclasses."""
+        """The method of a class: its own or a base class's; else its subclasses' methods."""
         for name in [class_name, *self.bases(class_name)]:
             if found := self._own_methods(name, method):
                 return found

@@ -262,7 +262,7 @@ def stored_in(node: ast.AST) -> Iterator[str]:
 
 
 def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement without those of functions and classes."""
+    """The nodes of a statement, but for the nodes in functions and classes."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
         return
     yield node

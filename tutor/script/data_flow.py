@@ -179,7 +179,7 @@ def is_whole(node: ast.stmt, name: str) -> bool:
 
 
 def flat_targets(node: ast.stmt) -> list[ast.expr]:
-    """The targets that a statement assigns, those of tuples one by one."""
+    """The targets that a statement assigns; each element of a tuple by itself."""
     return [part for target in targets_of(node) for part in parts_of(target)]
 
 
@@ -239,7 +239,7 @@ def text_of(node: ast.expr) -> str:
 
 
 def named_text(node: ast.AST) -> str:
-    """The text of a name, an attribute or an element; of `out.squeeze()` that of `out`; else ""."""
+    """The text of a name, an attribute or an element; `out` for `out.squeeze()`; else ""."""
     match node:
         case ast.Name() | ast.Attribute() | ast.Subscript():
             has_call = any(isinstance(n, ast.Call) for n in ast.walk(node))
@@ -255,7 +255,7 @@ _HEADLESS = (ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match, ast.Async
 
 
 class StatementFlow:
-    """The statements of a loop's body or of a function, those of inner functions left out."""
+    """The statements of a loop's body or of a function, without the bodies of inner functions."""
 
     def __init__(self, body: list[ast.stmt]) -> None:
         self._blocks: dict[ast.stmt, tuple[int, ...]] = {}

@@ -359,7 +359,7 @@ class Driver:
         return {name: value for name, value in found.items() if not name.startswith(PREFIX)}
 
     def lookup(self) -> Mapping[str, Any]:
-        """The same names without a copy of them, to be read at once."""
+        """All names as a view, without a copy: to be read before the script goes on."""
         inner = cast("list[MutableMapping[str, Any]]", self.scopes()[::-1])
         return ChainMap(*inner, self.names, self._left_over) if inner else self.names
 

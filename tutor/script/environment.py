@@ -1,6 +1,6 @@
 """The environment of a script while its code runs: arguments, modules, input, pictures and files.
 
-They are those of `python train.py`, but that nobody answers its questions, pictures are drawn to
+They are as under `python train.py`, but that nobody answers its questions, pictures are drawn to
 nowhere, and nothing of the learner's is changed (`redirected_files.py`).
 """
 

@@ -25,7 +25,7 @@ class EpochProgress:
         self.last = _START
         """The phase that has just run."""
         self.steps_known = len(loop.phases)
-        """The steps of the last whole epoch; before there is one, those of a single batch."""
+        """The steps of the last whole epoch; in the first epoch, the steps of one batch."""
         self.batches_known = 1
         self.batches_done = 0
         self.done_in_batch = 0
@@ -42,7 +42,7 @@ class EpochProgress:
 
     @property
     def batches_expected(self) -> int:
-        """The batches of this epoch, if the script has told; else those of the last one."""
+        """The batches of this epoch, if the script has told; else the last epoch's."""
         return self._driver.batches or self.batches_known
 
     @property

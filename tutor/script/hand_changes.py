@@ -111,7 +111,7 @@ def _of_elements(
 
 
 def _may_be_old(term: ast.expr, target: ast.expr | None) -> bool:
-    """Whether a term is the old value of what is assigned (of anything, if that is not known)."""
+    """Whether a term is the old value of the assigned variable (of any, if that is not known)."""
     match term:
         case ast.Call(func=ast.Attribute(value=value, attr="detach" | "clone" | "copy")):
             return _may_be_old(value, target)

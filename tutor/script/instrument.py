@@ -119,12 +119,12 @@ class _Losses(ast.NodeTransformer):
         return self._with_loss(node, node.targets)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | list[ast.AST]:
-        """The same for `loss: Tensor = …`."""
+        """Hand over the loss after `loss: Tensor = …`."""
         self.generic_visit(node)
         return self._with_loss(node, [node.target] if node.value else [])
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.AST]:
-        """The same for `loss += …`."""
+        """Hand over the loss after `loss += …`."""
         self.generic_visit(node)
         return self._with_loss(node, [node.target])
 
@@ -302,11 +302,11 @@ class _BodyExits(ast.NodeTransformer):
         """Whether the statement stands in a loop within the body."""
 
     def block(self, body: list[ast.stmt]) -> list[ast.stmt]:
-        """The statements of a loop's body, as those of a function."""
+        """The statements of a loop's body, rewritten as a function's body."""
         return [self.visit(stmt) for stmt in body]
 
     def visit_Break(self, node: ast.Break) -> ast.AST:
-        """`break` leaves the function; that of an inner loop stays."""
+        """`break` leaves the function; a `break` of an inner loop stays as it is."""
         return node if self._is_inner else ast.copy_location(ast.Return(ast.Constant(BREAK)), node)
 
     def visit_Continue(self, node: ast.Continue) -> ast.AST:
@@ -327,9 +327,9 @@ class _BodyExits(ast.NodeTransformer):
         return ast.copy_location(plain, node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """`super()` finds its class and its object, which are those of the function around.
+        """`super()` finds its class and its object: it uses those of the surrounding function.
 
-        At the file's top level `locals()`, `exec(…)` and the like are of the module.
+        At the file's top level `locals()`, `exec(…)` and the like work on the module's names.
         """
         self.generic_visit(node)
         match node:

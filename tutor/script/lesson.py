@@ -30,7 +30,7 @@ from tutor.script.source import ScriptSource
 from tutor.script.syntax_nodes import defaults_of, last_name
 
 USUAL_RATE, USUAL_EPOCHS = 0.01, 100
-"""Of a script whose code does not say them as numbers: those of a lesson that does not say them."""
+"""The learning rate and the epochs where a script's code does not say them as numbers."""
 
 
 def lesson_of_script(source: ScriptSource, outline: Outline, options: ScriptOptions) -> Lesson:
@@ -79,7 +79,7 @@ class _Piece(NamedTuple):
     start: int
     end: int
     name: str
-    """Setup, that of its phase, or ""."""
+    """Setup, the name of its phase, or ""."""
     phase: ScriptPhase | None = None
 
 

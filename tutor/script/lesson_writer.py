@@ -80,7 +80,7 @@ def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) 
 def _rewritten(
     source: ScriptSource, loop: TrainingLoop, number: int, text: str, origin: tuple[int, ...]
 ) -> tuple[ScriptSource, TrainingLoop]:
-    """The source with another text that computes the same, and the loop in it."""
+    """The source with a rewritten text, which computes the same values, and the loop in it."""
     loops = outline_of(text).loops if text != source.text else ()
     if len(loops) < number:
         return source, loop

@@ -188,7 +188,7 @@ class LoopFinder:
         return False
 
     def _trained_variables(self, nodes: list[ast.stmt]) -> set[str]:
-        """The variables of what is changed by hand, also as the callers name them."""
+        """The variables that code changes by hand, also as the callers name them."""
         found = {c.variable for n in nodes for c in self.signs.changes(n)}
         for name in list(found):
             found |= {base_variable(v) for v in self.index.bindings.get(name, ()) if _is_plain(v)}

@@ -146,10 +146,10 @@ def take_image(
     limit: int,
     owner: RedirectedFiles | None = None,
 ) -> MemoryImage | None:
-    """An image of all that the roots lead to; what equals `before` is shared with it.
+    """An image of all things that the roots lead to; equal parts are shared with `before`.
 
-    `owner`: that of the files which the script writes, where they are not the learner's. None if
-    something can't be copied, or if more than `limit` bytes would be new.
+    `owner` holds the files that the script writes, unless it writes them in their own places.
+    Returns None if something can't be copied, or if more than `limit` bytes would be new.
     """
     walk = _Walk(filename)
     try:

@@ -213,7 +213,7 @@ class ParameterNames:
 
 
 def _place_of_layer(name: str, names: list[str]) -> tuple[int, int]:
-    """The place of a parameter: those of a list of layers stand together, layer by layer."""
+    """The place of a parameter: in a list of layers, each layer's parameters stand together."""
     list_of = {n: found for n in names if (found := _LAYER.fullmatch(n))}
     if name not in list_of:
         return names.index(name), 0

@@ -225,7 +225,7 @@ def _own_tensors(label: str, thing: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _reachable(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The things that a script's names lead to, those of the names themselves first."""
+    """The things that a script's names lead to; first the values of the names themselves."""
     seen: set[int] = set()
     level = [(name, thing) for name, thing in names.items() if not name.startswith("__")]
     for _ in range(_DEEPEST):

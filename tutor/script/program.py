@@ -122,7 +122,7 @@ class ScriptOpener:
     def opened(
         self, kind: type[L], device: str, learning_rate: float, group: ScriptGroup | None = None
     ) -> L:
-        """A loop of this kind, at its start; `group`: on several ranks, that of this one."""
+        """A loop of this kind, at its start. `group`: this rank's, where there are several."""
         self._log_handlers.put_back()
         if group is not None:
             group.set_environment()

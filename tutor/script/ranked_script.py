@@ -42,7 +42,7 @@ _MOST_SECONDS_PAST = 0.1
 
 
 class Standing(NamedTuple):
-    """The place where a rank's loop stands: that of all others, too."""
+    """The place where a rank's loop stands, which has to be the same on all ranks."""
 
     epoch: int
     step: int

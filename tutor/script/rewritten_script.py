@@ -1,4 +1,4 @@
-"""A script rewritten as one that computes the same, for a lesson.
+"""A script rewritten for a lesson, so that it computes the same values.
 
 A class whose method holds the training loop is written without it: `self.w` becomes `w`, where the
 class has one instance and is used for nothing else. A `while` that counts its passes becomes `for`.
@@ -110,7 +110,7 @@ class _FlatClass:
         return False
 
     def _attributes(self, node: ast.AST) -> Iterator[ast.Attribute]:
-        """All `self.x` in some code, and those of the instance."""
+        """All `self.x` in some code, and all attributes of the instance."""
         for inner in ast.walk(node):
             match inner:
                 case ast.Attribute(value=ast.Name(id=name)) if name in self._instance_names:

@@ -33,9 +33,9 @@ class SavedElements:
     memory: Any
     """A flat tensor or array of bytes over all of it."""
     elements: Any
-    """The copy; None of a large one that has never been seen to change."""
+    """The copy; None for a large memory that has never been seen to change."""
     checksum: int
-    """Of a large one: another number if it has changed."""
+    """A number that changes when the elements of a large memory change."""
 
     def put_back(self) -> None:
         """Write the elements into the memory."""
@@ -60,9 +60,9 @@ class SavedElements:
 def saved_memories(
     now: Mapping[int, Any], trained: Collection[int], before: Sequence[SavedElements], limit: int
 ) -> Sequence[SavedElements]:
-    """A copy of each memory, or the copy before where it is the same.
+    """A copy of each memory; the copy in `before` serves again where nothing has changed.
 
-    `now` has them by address; those at the addresses `trained` are sure to change. Raises
+    `now` has the memories by address; at the addresses `trained` they are sure to change. Raises
     MemoryError if the new copies take more than `limit` bytes.
     """
     old = {_address(saved.memory): saved for saved in before}

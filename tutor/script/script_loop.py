@@ -73,7 +73,7 @@ class ScriptLoop(Loop):
         self._environment, self._batch_code = environment, batch_code
         self.progress = EpochProgress(outline, driver)
         self._is_first_rank = environment.group is None or environment.group.rank == 0
-        """Whether it is that of rank 0, which has formulas and probes, and puts files back."""
+        """Whether this is rank 0, which has formulas and probes, and puts files back."""
         files = environment.files if self._is_first_rank else None
         self._memory = ScriptMemory(self, environment, files)
 
@@ -121,7 +121,7 @@ class ScriptLoop(Loop):
 
     @property
     def next_line(self) -> int:
-        """The line that the next step begins on: at the end of an epoch, that of the loop."""
+        """The first line of the next step; at the end of an epoch, the loop's line."""
         return self.outline.line if self.at_end else self.outline.phases[self.progress.next].line
 
     def next_phase_name(self) -> str:

@@ -76,7 +76,7 @@ class StatementKinds:
         return found
 
     def units(self) -> list[CodeUnit]:
-        """The loop's unit, and those of the functions that are entered from it."""
+        """The units of the loop and of the functions that are entered from it."""
         found: list[CodeUnit] = []
         waiting = [self.loop]
         while waiting:

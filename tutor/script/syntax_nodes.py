@@ -35,7 +35,7 @@ def is_of_self(node: ast.expr) -> bool:
 
 
 def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """The nodes of code that runs with it: those of functions and classes in it are left out."""
+    """The nodes of code that runs at once: bodies of functions and classes are left out."""
     waiting = list(nodes)[::-1]
     while waiting:
         node = waiting.pop()

@@ -269,7 +269,7 @@ class TrainingSigns:
     # ── Code that calls other code
 
     def own(self, nodes: Iterable[ast.stmt]) -> set[str]:
-        """The signs of statements and of those in them, without those of functions called."""
+        """The signs of statements and of the statements in them, but not of called functions."""
         found: set[str] = set()
         for node in statements(nodes):
             if not blocks_of(node) and not isinstance(node, DEFINITIONS):

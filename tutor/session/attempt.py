@@ -133,7 +133,7 @@ class Attempt:
     hints: tuple[str, ...] = ()
     """Those that have been asked for so far. Markdown."""
     solution: Reply | None = None
-    """The solution, once it has been asked for; `number` in it is that of the right choice."""
+    """The solution, once it has been asked for; `number` in it is the right choice's."""
     explain: str = ""
     """After success. Markdown."""
     is_met: bool | None = None

@@ -151,7 +151,7 @@ class EngineSession:
         self.report = None
 
     def _reset_inspections(self) -> None:
-        """Inspect no name and no other run: those of the present run are unknown yet."""
+        """Inspect no name and no other run: nobody knows yet which ones this run has."""
         self.inspected = msgspec.structs.replace(self.inspected, then="", name="")
         self.send(self.inspected)
 
@@ -337,7 +337,7 @@ class EngineSession:
         self.recipe = event.record
         self.output.follow(event, command)
         is_same_place = _place(view.frame) == _place(event.frame)
-        # An answer without news: to an Inspect, or to a Pause (ours, or that of a stop).
+        # An answer without news: to an Inspect, or to a Pause (also one that a stop sent).
         is_echo = is_same_place and (command is None or isinstance(command, Inspect | Pause))
         known = {run.name for run in view.runs}
         self.view = replace(

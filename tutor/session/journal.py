@@ -51,7 +51,7 @@ def script_key(path: Path, options: ScriptOptions | None = None) -> str:
 
 
 def is_of_script(key: str, script: str) -> bool:
-    """Whether a key is that of a script, which is named by its key, in any loop."""
+    """Whether a key belongs to a script, which is named by its key, in any loop."""
     return key == script or (key.startswith(f"{script}#") and len(key) == len(script) + _LENGTH + 1)
 
 

@@ -199,7 +199,7 @@ class Randomness:
             module.set_rng_state(_state(self.device), *_numbered(device))
 
     def sharing(self, before: Randomness) -> Randomness:
-        """The same state; what is equal in `before` is held but once."""
+        """The state, with the parts of `before` where they are equal: so they are held once."""
         pairs = ((getattr(self, f.name), getattr(before, f.name)) for f in fields(self))
         return Randomness(*(old if new == old else new for new, old in pairs))
 
@@ -284,12 +284,12 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)
     if len(available()) > 1:
         torch.manual_seed(seed)
-    else:  # the same, but for a note of the whole call stack for a GPU that is not there
+    else:  # `manual_seed` would also note the call stack, for a GPU that is not there
         torch.default_generator.manual_seed(seed)
 
 
 def _packed(state: Any) -> tuple[Any, ...]:
-    """The state with its numbers as bytes; that of another generator put in its place, pickled."""
+    """NumPy's state with its numbers as bytes; the state of a replaced generator, pickled."""
     if isinstance(state, tuple):
         name, key, *rest = state
         return (name, key.tobytes(), *rest)

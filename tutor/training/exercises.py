@@ -81,7 +81,7 @@ def position_before(lesson: Lesson, mode: str, place: StartPlace) -> Position:
 def with_code(lesson: Lesson, mode: str, phase: str, code: str) -> Lesson:
     """The lesson with this code for a phase in one mode; its lines count from 1.
 
-    The lines of code that a learner edits are those of the editor, so that an error names them.
+    The learner's code has the line numbers of the editor, so that an error names those.
     """
     sections = tuple(
         _with_code(section, lesson.modes, mode, code) if section.phase == phase else section

@@ -1,4 +1,4 @@
-"""The values of expressions: watched ones, those in formulas, and those of an exercise.
+"""The values of expressions that are watched, stand in formulas, or belong to an exercise.
 
 They are evaluated with the lesson's names, within a time limit, and change nothing.
 """

@@ -24,7 +24,7 @@ SNAPSHOT_BYTES = 64 * 2**20
 """Budget for the snapshots of a run; with its losses (20 MiB) and trail well below 128 MB."""
 
 KEPT_BYTES = 12 * 2**20
-"""The same for a run that is kept beside the current one: three of them take 36 MiB."""
+"""Budget for the snapshots of a run kept beside the current one: three of them take 36 MiB."""
 
 KEPT_LOSSES = 2**18
 """Losses that a kept run has one by one (2 MiB, and 4 MiB for the blocks of the others)."""
@@ -210,7 +210,7 @@ class History:
             self._waited = 0.0
 
     def copy(self) -> History:
-        """The same for a run that is kept: smaller, and cutting one does not cut the other.
+        """A smaller history, for a run that is kept: cutting one does not cut the other.
 
         Its keyframes come along where all of them can be restored in another namespace.
         """

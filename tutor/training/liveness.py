@@ -61,7 +61,7 @@ class Liveness:
 def liveness(
     setup: tuple[ast.stmt, ...], epoch: tuple[ast.stmt, ...], shown: tuple[str, ...]
 ) -> Liveness:
-    """The liveness of names in a loop over the statements of `epoch`, after those of `setup`.
+    """The liveness of names in a loop over the statements `epoch`, after the statements `setup`.
 
     `shown` are expressions evaluated after the epoch. Functions made in `setup` may be
     called at any time, so all that they read counts as needed. Where the code looks at

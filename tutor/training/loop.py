@@ -50,7 +50,7 @@ class Loop:
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
     own_gradients: dict[str, Any] | None = None
-    """The same before Synchronize, once that has run; until the next Gradient."""
+    """Copies of the gradients before Synchronize, once that has run; until the next Gradient."""
     batch_start: BatchStart | None = None
     """The start of the batch that the last step belongs to; None where the run did not rest."""
     epoch_start: BatchStart | None = None
@@ -62,7 +62,7 @@ class Loop:
 
     @property
     def steps(self) -> int:
-        """Steps in this epoch. Epoch 0 has those of the warm-up alone."""
+        """Steps in this epoch. Epoch 0 has only the warm-up's steps."""
         if self.epoch == 0:
             return self.program.warm_up * len(self.program.loop)
         return self.program.steps

@@ -265,7 +265,7 @@ class Trail:
         """The next epoch whose end is added; _NEVER if the parameters are not two numbers."""
         self._epochs: list[int] = []
         self._points: list[Point] = []
-        """Of the first of `_epochs`; those of the others are on a GPU."""
+        """The places of the first `_epochs`; the places of the others are still on a GPU."""
         self._waiting = UnreadNumbers()
 
     def add(self, epoch: int, parameters: Mapping[str, Any], *, on_cpu: bool = True) -> None:

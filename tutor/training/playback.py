@@ -48,7 +48,7 @@ class Playback:
     def step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next phase, then apply the changes that were recorded after it.
 
-        `for_frame` and `may_stop` are those of `Loop.run_step`.
+        `for_frame` and `may_stop` mean what they mean for `Loop.run_step`.
         """
         run = self._run
         if run.loop.at_end and (not self._enter_epoch() or run.loop.at_end):
@@ -225,7 +225,7 @@ class Playback:
         now = time.perf_counter()
         if now < run.clock.due:
             return
-        synchronize(run.loop.device)  # a snapshot's cost is not that of the epochs before it
+        synchronize(run.loop.device)  # else the snapshot would pay for the epochs before it
         latest, seconds = run.history.latest, now - run.clock.started
         # By the thread's own clock: a busy machine does not make a snapshot expensive.
         started = time.thread_time()

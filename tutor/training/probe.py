@@ -333,7 +333,7 @@ class _FloatsWidened(TorchFunctionMode):
 
 
 def _make_data_precise(holder: Any) -> None:
-    """The same for the data that a data set or a loader holds: batches of them are drawn later."""
+    """Make the data of a data set or a loader precise: batches of them are drawn later."""
     held = vars(holder)  # past a loader's own refusal to be changed
     for name, thing in list(held.items()):
         if isinstance(thing, Dataset):

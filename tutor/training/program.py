@@ -127,13 +127,13 @@ class Program:
     stopped: dict[str, Value] = field(default_factory=dict, compare=False)
     """By expression that is not evaluated again: the reason. Shared by all modes of a lesson."""
     open_loop: Callable[[str, float, int], Any] | None = field(default=None, compare=False)
-    """Of a script: runs it to its training loop, with a device, a learning rate (0.0: its own) and
-    a seed; returns the Loop."""
+    """Runs a script to its training loop, with a device, a learning rate (0.0: the script's own)
+    and a seed; returns the Loop. None for a lesson."""
     open_probe: Callable[[str], Any] | None = field(default=None, compare=False)
-    """Of a script: makes the Loop of a probe on a device, without any names yet."""
+    """Makes the Loop of a script's probe on a device, without any names yet."""
 
     place_of: Callable[[int], str] | None = field(default=None, compare=False)
-    """Of a script: a line with the file, as people name it in a notebook."""
+    """Names a line of a script with the file, as people name it in a notebook."""
 
     @property
     def is_script(self) -> bool:
@@ -157,7 +157,7 @@ class Program:
 
     @property
     def gradient_at(self) -> int:
-        """Index in `loop` of the phase after which the gradients are those of the loss."""
+        """Index in `loop` of the phase that completes the gradients of the loss."""
         return gradient_index([phase.name for phase in self.loop])
 
     @property

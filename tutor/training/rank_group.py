@@ -52,9 +52,9 @@ START_SECONDS = 180.0
 APART_SECONDS = 4.0
 """Seconds that a rank may wait in a collective operation after another has done the phase."""
 RAISED_SECONDS = 1.0
-"""The same after another has raised an error: it may be about to raise that, too."""
+"""Seconds that it may wait after another has raised an error: it may be about to raise it, too."""
 TOGETHER_SECONDS = 20.0
-"""The same while all ranks wait, each in another operation perhaps."""
+"""Seconds that it may wait while all ranks wait, each in another operation perhaps."""
 STOP_SECONDS = 0.3
 """Seconds that ranks have to give way to the learner's stop."""
 _TICK = 0.2
@@ -195,7 +195,7 @@ class RankGroup:
         request: str,
         *arguments: object,
     ) -> tuple[Result, list[Any]]:
-        """Have all ranks do the same, this one by `run`; returns its result, and the others'.
+        """Have all ranks do a request, this one by `run`; returns its result, and the others'.
 
         Raises what `run` raises, and LessonRaised where another rank fails in this phase. The
         group is closed where the ranks may stand at different places then.
@@ -261,7 +261,7 @@ class RankGroup:
             self._fail(number, self._ended(follower))
 
     def _raise_first(self, mine: BaseException | None, program: Program, phase: str) -> None:
-        """Raise the error that tells most: the lesson's own before that of a broken connection."""
+        """Raise the error that tells most: the lesson's own before an error of the connection."""
         answers = [(f.rank, f.answer) for f in self._followers if f.answer is not None]
         refused = [Refused(a.refused[0], **a.refused[1]) for _, a in answers if a.refused]
         others = [a.raised for _, a in answers if a.raised is not None]

@@ -80,7 +80,7 @@ class Whereabouts:
     """The place of a rank's main thread at one moment."""
 
     line: int | None
-    """Of the lesson's file; None if none of its code runs."""
+    """The line in the lesson's file; None if none of its code runs."""
     operation: str
     """The function of torch's that was called from there; empty if it is not in any."""
     seconds: float
@@ -88,7 +88,7 @@ class Whereabouts:
 
     @classmethod
     def of(cls, filename: str) -> Whereabouts:
-        """Of the main thread of this process, which runs code of this file."""
+        """The place of this process's main thread, as far as it runs code of this file."""
         main = threading.main_thread()
         frame, operation, line = sys._current_frames().get(main.ident or 0), "", None
         is_in_torch = frame is not None and frame.f_code.co_filename.startswith(_WAITS)
@@ -251,7 +251,7 @@ class FollowerProcess:
         return False
 
     def error_text(self) -> str:
-        """The last of what it wrote to where errors go."""
+        """The end of its error output."""
         with self._receiving:
             if self._errors.closed:  # with the group, by another thread
                 return ""

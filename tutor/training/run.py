@@ -166,7 +166,7 @@ class Run(RunState):
         return self._guarded(self._playback.step)
 
     def advance_phase(self) -> None:
-        """The same, where no frame is wanted."""
+        """Run the next phase, where no frame is wanted."""
         self._move(self._playback.step)
 
     def step_epoch(self) -> Frame:
@@ -182,7 +182,7 @@ class Run(RunState):
         return self._guarded(lambda: self._playback.forward(epoch, until))
 
     def advance(self, epoch: int, until: Callable[[], bool] = never) -> None:
-        """The same, where no frame is wanted, only figures."""
+        """Run until the end of `epoch`, where no frame is wanted, only figures."""
         self._move(lambda: self._playback.forward(epoch, until, for_frame=False))
 
     def back(self, until: Callable[[], bool] = never) -> Frame:

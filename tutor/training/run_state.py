@@ -58,7 +58,7 @@ class RunState:
         self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
         self._loop: Loop | None = None
         self.start: Keyframe | None = None
-        """Of a script: the start, so that going there does not run all of it again."""
+        """The start of a script, so that going there does not run all of it again."""
         self.ran_as_one_piece = False
         """Whether a script's last epoch has run as one piece: its gradients are not known."""
         self.ended_after: tuple[Change, ...] | None = None

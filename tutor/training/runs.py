@@ -35,7 +35,7 @@ def free_letter(taken: Collection[str]) -> str:
 
 
 def given_letters(runs: Sequence[tuple[str, str]]) -> list[str]:
-    """A letter for each run, from its name and the letter that it had; no two are the same.
+    """A letter for each run, from its name and the letter that it had; no two are equal.
 
     A run that had no letter is given the one that it is called by, else a free one.
     """
@@ -124,9 +124,9 @@ class _Kept:
 class Runs:
     """The runs of one lesson.
 
-    All that moves the current run may be asked of `current` itself; what changes it is asked
-    of this, which keeps the run as it was where that would be lost. Methods raise what those
-    of Run raise; a RunError leaves all as it was.
+    Moves of the current run may be asked of `current` itself. Changes are asked of this class,
+    which keeps the run as it was where it would be lost. Methods raise what Run's methods raise;
+    after a RunError all is as before.
     """
 
     current: Run
@@ -254,7 +254,7 @@ class Runs:
     def infos(self, columns: int) -> tuple[RunInfo, ...]:
         """A description of each run, the current one last.
 
-        The curves of the others have so many columns; `Run.curve` is that of the current one.
+        The other runs' curves have so many columns; the current run's is `Run.curve`.
         """
         now = self.current
         mine = _info(self._as_kept(None), now.recipe.changes)

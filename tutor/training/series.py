@@ -33,7 +33,7 @@ class SeriesTable:
     """
 
     def __init__(self, out: TextIO, columns: tuple[str, ...] = ()) -> None:
-        """`columns`: those of values and gradients, if not every epoch has the same."""
+        """`columns`: the columns of values and gradients, if they differ between epochs."""
         self._writer = csv.writer(out, lineterminator="\n")
         self._columns = columns
         self._started = False

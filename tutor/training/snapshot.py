@@ -57,7 +57,7 @@ class SetupNamespace:
     draws: bool = False
     """Whether Setup has drawn random numbers."""
     held: object = None
-    """Of a lesson on several ranks: what stands for the same namespace on the others."""
+    """A handle to this namespace on the other ranks (HeldByRanks); None if there is one rank."""
 
     def remember(self, liveness: Liveness, *, draws: bool) -> None:
         """Remember the state after Setup."""
@@ -69,7 +69,7 @@ class SetupNamespace:
 
 
 class SavedState(Protocol):
-    """A state at the end of an epoch: a Snapshot, or that of a script."""
+    """A state at the end of an epoch: a lesson's Snapshot, or a script's ScriptSnapshot."""
 
     @property
     def setup_namespace(self) -> object | None:
@@ -193,14 +193,14 @@ class _Pickler(pickle.Pickler):
         self._storage_at: dict[tuple[str, int], int] = {}
 
     def persistent_id(self, thing: Any) -> int | None:
-        """The number of what is not pickled itself; None for all else."""
+        """The number of a thing that is kept beside the pickle; None for all other things."""
         known = self._known.get(id(thing))
         if known is not None:
             return known
         described = self._described(thing)
         if described is None:
             return None
-        # A tensor's gradient has been numbered meanwhile: the number is that of now.
+        # `_described` may have numbered the tensor's gradient: the next free number is taken now.
         self._known[id(thing)] = len(self.layout)
         self._alive.append(thing)  # so that nothing else can get its id
         self.layout.append(described)

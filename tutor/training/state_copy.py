@@ -230,7 +230,7 @@ def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def in_float64(kept: Kept) -> Kept:
-    """The same on the CPU, with every float of it a float64."""
+    """The copy on the CPU, with every float in it as float64."""
 
     def changed(thing: Any, _: Any) -> Any:
         if isinstance(thing, torch.Tensor):
@@ -243,9 +243,9 @@ def in_float64(kept: Kept) -> Kept:
 
 
 def moved(kept: Kept, mine: Kept, device: str) -> Kept:
-    """The same with its tensors on another device: each where its counterpart in `mine` is.
+    """The copy with each tensor on the device of its counterpart in `mine`.
 
-    What has none goes to `device`. Modules and optimizers move their state themselves.
+    A tensor without one goes to `device`. Modules and optimizers move their state themselves.
     """
 
     def changed(thing: Any, counterpart: Any) -> Any:
@@ -258,7 +258,7 @@ def moved(kept: Kept, mine: Kept, device: str) -> Kept:
 
 
 def _mapped(kept: Kept, mine: Kept, change: Callable[[Any, Any], Any]) -> Kept:
-    """The same with each value in it changed; `change` is given its counterpart in `mine`, too."""
+    """The copy with `change` done to each value in it and the value's counterpart in `mine`."""
     if isinstance(kept, ObjectState):
         theirs = mine.attributes if isinstance(mine, ObjectState) else {}
         return ObjectState(_mapped(dict(kept.attributes), dict(theirs), change))
@@ -399,9 +399,9 @@ class BatchStart:
     carried: Mapping[str, Kept]
     """All else that an epoch hands on to the next."""
     names: Namespace | None = None
-    """Of a script: copies of all names that its phases read, in place of `carried`."""
+    """Copies of all names that a script's phases read, in place of `carried`."""
     learning_rate: float | None = None
-    """Of a lesson: the learning rate then."""
+    """The learning rate of a lesson at that moment."""
 
     def is_whole(self, program: Program) -> bool:
         """Whether all that a batch changes could be copied: an open file can't be."""
@@ -416,7 +416,7 @@ def _is_whole(kept: Kept) -> bool:
 
 
 def volatile(names: Collection[str], program: Program, namespace: Namespace) -> dict[str, Kept]:
-    """Copies of those of these names that an epoch reads and writes, and of all generators."""
+    """Copies of all generators, and of the names among `names` that an epoch reads and writes."""
     found = {n: keep(namespace[n]) for n in program.volatile.intersection(names) if n in namespace}
     generators = {
         n: keep(t) for n, t in namespace.items() if isinstance(t, (*GENERATORS, ReplayedIterator))

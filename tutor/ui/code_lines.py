@@ -274,7 +274,7 @@ class LineMarks:
     """The lines that are not drawn like all others."""
 
     ahead: range = range(0)
-    """The lines of the phase that is about to run; before an epoch, that of the loop."""
+    """The lines of the phase that is about to run; before an epoch, the loop's line."""
     done: range = range(0)
     """The lines of the phase that has just run."""
     failed: int | None = None
@@ -297,7 +297,7 @@ def marks_of(view: RunView, chosen: Name | None) -> LineMarks:
 
 
 def lines_ahead(view: RunView) -> range:
-    """The lines of what is about to run; at the end of an epoch the line of the loop."""
+    """The lines that are about to run; at the end of an epoch the loop's line."""
     section, frame = view.next_section, view.frame
     if section is None or frame is None:
         return range(0)
@@ -307,7 +307,7 @@ def lines_ahead(view: RunView) -> range:
 
 
 def lines_to_follow(view: RunView) -> range:
-    """The lines to keep in view: that of an error, of what is next, or at the end of the last."""
+    """The lines to keep in view: an error's, or else the next ones, or at the end the last."""
     if view.failed is not None and view.failed.line:
         return range(view.failed.line, view.failed.line + 1)
     last = view.last_section
@@ -409,7 +409,7 @@ def _labels(lesson: Lesson) -> dict[int, str]:
 
 
 def _mark(number: int, marks: LineMarks) -> Piece:
-    """The mark before a line; of one with several, that of what is to come."""
+    """The mark before a line; where it could have several, the mark of the next phase."""
     if number == marks.failed:
         return FAILED
     if number in marks.ahead:

@@ -22,7 +22,7 @@ from textual.widgets import Input
 async def act_in_order(widget: Widget, event: events.Key) -> None:
     """Run at once the action that a widget itself binds to a key; leave other keys alone.
 
-    To be called by its `_on_key`; Textual calls that of its base after it, unless this has acted.
+    The widget's `_on_key` calls this. If it has acted, Textual does not call the base class's.
     """
     try:
         bindings = widget._bindings.get_bindings_for_key(event.key)

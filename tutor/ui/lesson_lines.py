@@ -350,7 +350,7 @@ def _settings(left: Bookmark) -> tuple[str, str, float, int]:
 
 
 def by_slug(curriculum: Sequence[LessonProgress]) -> dict[str, LessonProgress]:
-    """The lessons by slug; of two that have the same, the first, which is the one in use."""
+    """The lessons by slug; where two have one slug, the first, which is the one in use."""
     found: dict[str, LessonProgress] = {}
     for standing in curriculum:
         found.setdefault(standing.headline.slug, standing)

@@ -45,7 +45,7 @@ _STEP = 0.05
 """Seconds between two looks whether such a signal has come."""
 
 STATUS = 129
-"""The exit status if that took too long: that of a program ended by a hangup."""
+"""The exit status if that took too long: as of a program that a hangup has ended."""
 
 
 class TerminalWatch:

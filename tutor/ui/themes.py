@@ -85,7 +85,7 @@ class NoControls(LineFilter):
     """
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same line without them."""
+        """The line without control characters."""
         for segment in segments:
             if not (segment.control or segment.text.isprintable()):
                 break
@@ -105,7 +105,7 @@ class AsciiOnly(LineFilter):
     """A filter that turns all text into ASCII: borders, markers and lessons alike."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same line, cell for cell, in ASCII."""
+        """The line, cell for cell, in ASCII."""
         return [Segment(to_ascii(text), style, control) for text, style, control in segments]
 
 
@@ -222,7 +222,7 @@ class BlackAndWhite(LineFilter):
     _SLANTED = Style(italic=True)
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The same line in two colours."""
+        """The line in two colours."""
         return [
             Segment(text, style and self._style(text, style), control)
             for text, style, control in segments

@@ -66,7 +66,7 @@ class ExerciseTrial:
         return EndError(self.finding(code, *keys, why=reason_of(error)))
 
     def begin(self, stage: Stage, again: str = "") -> Run:
-        """A run that stands at `stage`, that of the entry `again` if it is asked again.
+        """A run that stands at `stage`. `again`: the entry that the stage belongs to, if any.
 
         Raises EndError.
         """

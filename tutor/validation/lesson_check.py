@@ -38,7 +38,7 @@ RELATIVE = 1e-5
 """The distance of two gradients that agree, by the size of the larger."""
 
 _ROUNDINGS = 8
-"""The same in roundings of the parameters' dtype, for those of half a float's precision."""
+"""That distance in roundings of the parameters' dtype, where they have half a float's precision."""
 
 _EPOCHS = 3
 """Epochs that are run by phase; more would add time, not trust."""
@@ -52,7 +52,7 @@ def check(lesson: Lesson) -> tuple[Finding, ...]:
 def findings(
     lesson: Lesson, on_part: OnPart = ignore_progress, device: str = "cpu"
 ) -> Iterator[Finding]:
-    """The same one after the other; `on_part` is called with each part before it is run.
+    """The findings one after the other; `on_part` is called with each part before it is run.
 
     On another `device` than the CPU each mode is trained to its end, and its figures are compared
     with the CPU's instead of its gradient with finite differences, which need float64.

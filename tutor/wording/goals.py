@@ -170,8 +170,8 @@ class GoalWords:
     wanted: str = ""
     """`below 1e−6`; empty where whether it holds says all."""
     named: str = ""
-    """The same with a name, where the number is computed and may change with the run: `above loss
-    of epoch 1 (now 26)`."""
+    """`wanted` with a name, where the number is computed and may change with the run: `above
+    loss of epoch 1 (now 26)`."""
 
     @property
     def is_formula(self) -> bool:

@@ -106,7 +106,7 @@ def setting(x: float) -> str:
 
 
 def _decimals(x: float, digits: int) -> int:
-    """Decimals that leave `digits` digits; below 1, `digits` decimals (0.05 has those of 0.5)."""
+    """The decimals that leave `digits` digits; below 1 there are `digits` decimals."""
     whole = math.floor(math.log10(abs(x))) + 1
     return max(1, digits - max(whole, 0))
 
@@ -157,7 +157,7 @@ def summary(value: Value, digits: int = SUMMARY_DIGITS) -> dict[str, str]:
 
 
 def mean_and_norm(value: Value) -> tuple[float, float] | None:
-    """Mean and norm of an array; of one that is not carried whole, as the engine computed them."""
+    """Mean and norm of an array; as the engine computed them, if not all elements are here."""
     if value.mean is not None and value.norm is not None:
         return value.mean, value.norm
     if not value.data or len(value.data) < value.size:

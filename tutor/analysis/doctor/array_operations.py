@@ -59,7 +59,7 @@ def first_not_finite(
 def _bad_statement(
     statement: ast.Assign | ast.AugAssign, namespace: Mapping[str, Any]
 ) -> BadOperation | None:
-    """The same of a statement as a whole, whose functions can't be computed again."""
+    """The bad operation of a whole statement, whose functions can't be computed again."""
     target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
     names = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name)}
     if not isinstance(target, ast.Name) or target.id in names:

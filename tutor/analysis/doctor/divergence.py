@@ -66,7 +66,7 @@ class DivergenceRule(DoctorRule):
         self._gradients: Counter[int] = Counter()
         """The gradients by hand that were seen, by epoch."""
         self._losses: dict[int, float] = {}
-        """By the batch's number: its loss when it was first seen. The first is that of the run."""
+        """The loss of each batch when it was first seen. Batch 0 gives the run's first loss."""
         self._momentum, self._rate = 0.0, 0.0
         self._is_scaled = False
 
@@ -109,7 +109,7 @@ class DivergenceRule(DoctorRule):
     # ── By hand ─────────────────────────────────────────────────────────────────────
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
-        """Compare a gradient by hand with that of the epoch before."""
+        """Compare a gradient by hand with the one of the epoch before."""
         loop = self.patient.run.loop
         if moment.phase == GRADIENT and moment.error is None:
             before, self._by_hand = self._by_hand, self._slope_by_hand(loop)

@@ -159,7 +159,7 @@ def _patient(
 ) -> Patient:
     @contextmanager
     def unrecorded() -> Iterator[None]:
-        """Entered while the run is put back after an error: that is no step of it."""
+        """A span in which the run is put back after an error: no rule sees that as a step."""
         with quiet(), recorder.paused():
             yield
 
@@ -282,7 +282,7 @@ class _Examination:
             self._each(lambda rule: rule.after_backward(call, _loss_in(call)))
 
     def _unhook(self) -> None:
-        """Take away the rules' hooks, also those of a backward that has raised."""
+        """Take away the rules' hooks, also after a backward that has raised."""
         for rule in self._rules:
             rule.unhook()
 

@@ -106,7 +106,7 @@ class HandGradientRule(DoctorRule):
         return self._lockstep
 
     def _rows_of_script(self) -> Iterator[tuple[str, GradientRow]]:
-        """The same of a script, whose Predict and Loss run in a copy of its names."""
+        """The rows for a script, whose Predict and Loss run in a copy of its names."""
         patient, run = self.patient, self.patient.run
         at, mode = run.standpoint(), run.program.mode
         if at.start.names is None:

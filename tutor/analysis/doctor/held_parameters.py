@@ -316,7 +316,7 @@ class LostLeafRule(DoctorRule):
         return [self._finding(one, lost) for one in lost]
 
     def at_end(self) -> Iterable[DoctorFinding]:
-        """The same, where no backward came after it."""
+        """The findings about parameters after which no backward came."""
         self._confirm()
         lost = list(self._lost.values())
         return [self._finding(one, lost) for one in lost]

@@ -221,7 +221,7 @@ class NotFiniteRule(DoctorRule):
         return self._finding("first_gradient_not_finite", call.line, numbers)
 
     def _by_hand(self) -> DoctorFinding | None:
-        """The same of NumPy's operations, which no recorder sees: they are computed again."""
+        """The finding about a NumPy operation: no recorder sees those, so they run once more."""
         loop = self.patient.run.loop
         values = loop.parameters().values()
         if any(value is None or isinstance(value, torch.Tensor) for value in values):

@@ -96,7 +96,7 @@ def is_at_loop_end(run: Run) -> bool:
 
 
 def grad_fn_of(thing: Any) -> Any:
-    """The node of the graph that made a tensor; None of a leaf, or of what is no tensor."""
+    """The graph's node that made a tensor; None for a leaf, and for a thing that is no tensor."""
     try:
         return getattr(thing, "grad_fn", None)
     except RuntimeError:  # a view whose base has been changed since has none
@@ -161,9 +161,9 @@ class Patient:
         return self.run.loop.epoch
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """The parameters that are tensors, by name: the lesson's, then those of its modules.
+        """The parameters that are tensors, by name: the lesson's, then its modules' parameters.
 
-        Each tensor once. Those that only an optimizer holds are not among them.
+        Each tensor stands there once. Tensors that only an optimizer holds are left out.
         """
         found = {n: t for n, t in self.run.loop.parameters().items() if isinstance(t, torch.Tensor)}
         known = set(map(id, found.values()))

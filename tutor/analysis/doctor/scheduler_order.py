@@ -121,7 +121,7 @@ def _watched(order: _Order) -> Iterator[None]:
 
 
 def _kinds() -> list[Any]:
-    """The classes of schedulers, those of the code too."""
+    """The classes of schedulers: PyTorch's, and the code's own."""
     found: list[Any] = [LRScheduler]
     for kind in found:
         found += [sub for sub in kind.__subclasses__() if sub not in found]

@@ -175,7 +175,7 @@ def called_name(call: ast.Call) -> str:
 
 
 def targets_of(statement: ast.AST) -> tuple[ast.expr, ...]:
-    """The expressions that a statement assigns to: those of a tuple one by one."""
+    """The expressions that a statement assigns to; each element of a tuple by itself."""
     match statement:
         case ast.Assign(targets=targets):
             return tuple(one for target in targets for one in _each(target))

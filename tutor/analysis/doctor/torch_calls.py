@@ -84,7 +84,7 @@ class CallRecorder:
     _step_line: int | None = None
     """The line of the optimizer's step that is being made: what it calls itself is not recorded."""
     has_raised: bool = False
-    """Whether a call has raised: the calls after it are those of a run that is put back."""
+    """Whether a call has raised: later calls come from the run's return to an earlier state."""
 
     @contextmanager
     def recording(self) -> Iterator[list[TorchCall]]:

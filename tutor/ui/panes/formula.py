@@ -72,9 +72,9 @@ class _Drawn:
 
 
 class FormulaPane(LinesPane):
-    """Prose and formulas of all sections, those of the last step and of the next one marked.
+    """Prose and formulas of all sections; the last step's and the next step's are marked.
 
-    In the numbers among them the digits stand out that the last step has changed.
+    In their numbers, the digits that the last step has changed stand out.
     """
 
     loads_slowly = True
@@ -252,12 +252,12 @@ class FormulaPane(LinesPane):
             self.show_from(self._top(done_phase, result, ahead[0] + 2))
 
     def _top(self, done: _Key, *below: int) -> int:
-        """The line to show from, so that what has run is in view, and below it what is next.
+        """The line to show from, so that the phase that has run and the next one are in view.
 
-        `below`: down to which line of what is next, the most welcome first. If there is no room
-        for it from the heading of what has run, then from its formulas, or from those with
-        numbers in them, which are the point of it. A phase that is longer than the pane is shown
-        from its heading, or its first number.
+        `below`: down to which line of the next phase, the most welcome first. If there is no room
+        for it below the heading of the phase that has run, that phase is shown from its formulas,
+        or from its formulas with numbers, which are the point of it. A phase that is longer than
+        the pane is shown from its heading, or its first number.
         """
         height = self.room
         first, last = self._sections[done]

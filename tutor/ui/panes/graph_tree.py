@@ -35,8 +35,8 @@ class GraphRow:
 def tree(graph: AutogradGraph, fold: frozenset[int] = frozenset()) -> tuple[GraphRow, ...]:
     """The rows of the graph, with everything below the nodes of `fold` left out.
 
-    Several roots (backward was called on more than one thing) are several trees, that of
-    the loss first. The parts of composed calls have no rows of their own.
+    Several roots (backward was called on more than one thing) are several trees, the loss's
+    first. The parts of composed calls have no rows of their own.
     """
     inputs_of = _inputs(graph)
     shown: set[int] = set()
@@ -99,7 +99,7 @@ def _below(root: int, inputs_of: Mapping[int, list[int]]) -> int:
 
 
 def _prefix(rails: str, branch: str, depth: int) -> str:
-    """The rails and the branch; of what is too deep to indent, the level's number instead."""
+    """The rails and the branch; for a row too deep to indent, the level's number instead."""
     if depth <= DEEPEST:
         return rails + branch
     return f"{depth:<2} " + rails[-(DEEPEST - 2) * len(_RAIL) :] + branch

@@ -1,6 +1,6 @@
 """The base classes of the panes: lines of text, of which only the changed ones are repainted.
 
-Also the simplest pane, that of the text that the lesson has printed.
+Also the simplest pane, with the text that the lesson has printed.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ def _alone(
     """A row too wide for the table: its value now, over as many lines as that takes.
 
     Below that, its value on the other ranks, and in the other run if one is compared with.
-    `columns` are these by their labels; of one that is `hidden` only the room is kept.
+    `columns` has the columns by their labels; a `hidden` one keeps its room, empty.
     """
     mark, name = cell.mark, cell.name.ljust(names)
     label_cells = max(map(len, columns)) + GAP if len(columns) > 1 else 0

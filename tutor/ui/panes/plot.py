@@ -205,7 +205,7 @@ class PlotPane(LinesPane):
 
 
 def _is_of_a_batch(view: RunView) -> bool:
-    """Whether an epoch's loss is that of its last batch: no Report computes one of the whole."""
+    """Whether an epoch's loss is its last batch's: no Report computes the whole epoch's."""
     if view.frame is None or view.frame.batches == 1:
         return False
     report = view.lesson.phase(REPORT)

@@ -93,7 +93,7 @@ class Canvas:
     # ── Drawing ─────────────────────────────────────────────────────────────────────
 
     def dot(self, dot: Dot, pen: Pen) -> None:
-        """One dot, added to those of its cell."""
+        """Add one dot to the dots of its cell."""
         across, down = self._per_cell
         at = dot[1] // down * self.width + dot[0] // across
         if self.ascii_only:

@@ -189,11 +189,11 @@ class Losses:
     steps: int = 0
     """The steps of an epoch in the present mode; 0 where that is not known."""
     of_last_batch: bool = False
-    """Whether an epoch's loss is that of its last batch, one of several."""
+    """Whether an epoch's loss is its last batch's, where it has several."""
 
     @property
     def curves(self) -> list[Curve]:
-        """The run's own, and those of the ghosts."""
+        """The run's own curve, and the ghosts' curves."""
         return [self.curve, *(ghost.curve for ghost in ghosts_of(self.runs))]
 
     def numbers(self) -> Iterator[float]:

@@ -53,7 +53,7 @@ def learning_rate_question(now: float | None) -> Question[float]:
 
 
 def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
-    """Ask for an epoch, and perhaps a phase of it. `phases` are those of all its steps."""
+    """Ask for an epoch, and perhaps a phase of it. `phases` are the phases of all its steps."""
     example = phases[1].lower() if len(phases) > 1 else "loss"
     words = f"Jump to the end of epoch (now {now}), or to a phase in it, like 12 {example}:"
     return Question(words, lambda text: read_place(text, phases))
@@ -275,7 +275,7 @@ class HelpPane(LinesPane):
         self._commands = commands
 
     def build(self, width: int) -> Sequence[Content]:
-        """Every command with its keys and what it does, then those of single panes."""
+        """Every command with its keys and what it does, then the commands of single panes."""
         everywhere = [c for c in self._commands if not c.where]
         keys = max(len(c.key_label) for c in everywhere)
         entries = [

@@ -242,7 +242,7 @@ def _cells(run: RunInfo, then: str) -> Iterator[str]:
 
 
 def run_label(run: RunInfo) -> str:
-    """`B`; `B fast`, if the learner has named it: the letter is that of its line in the plot."""
+    """`B`; `B fast`, if the learner has named it: its line in the plot has the letter, too."""
     name = one_line(run.name)
     return name if run.name == run.letter or not run.letter else f"{run.letter} {name}"
 

@@ -54,18 +54,18 @@ class PaneLayoutScreen(SessionScreen):
         """Whether the panes have been placed for the first time."""
 
     def compose(self) -> ComposeResult:
-        """The parts; their first styles are those of the layout, to change them would take long."""
+        """The parts, made with the layout's styles: to change them later would take long."""
         self._take_layout(*self.app.size, update=False)
         yield from super().compose()
 
     @property
     def is_script(self) -> bool:
-        """Whether the run is that of a learner's own script."""
+        """Whether the run plays a learner's own script."""
         return self.view is not None and self.view.lesson.script is not None
 
     @property
     def commands(self) -> Sequence[AppCommand]:
-        """The commands, for a script without those of exercises and gradient modes."""
+        """The commands; for a script, without the commands of exercises and gradient modes."""
         return self._of_use(self.ALL_COMMANDS)
 
     @property
