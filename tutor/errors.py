@@ -42,7 +42,7 @@ class Refused(CodedError, RunError):
 
     @property
     def is_usage(self) -> bool:
-        """Whether the command line asks for what is not there."""
+        """Whether the command line asks for a thing that is not there."""
         return self.code in ("no_mode", "no_device")
 
 

@@ -365,7 +365,7 @@ class ModeGradient:
 
     @property
     def numbers(self) -> Array:
-        """The best that is known of what the mode's code computes, as float64."""
+        """The best known value of the gradient that the mode's code computes, as float64."""
         best = self.gradient if self.precise is None else self.precise
         return np.asarray(best, np.float64)
 

@@ -115,7 +115,7 @@ class SuspectGradient:
         return {"reason": "square"} if _equal(factor, 0.5) else {}
 
     def _is_added_up(self) -> bool:
-        """Whether it is the right gradient on top of the one that was there before."""
+        """Whether it is the right gradient, added to the gradient of before."""
         if self.old is None or self.old.shape != self.right.shape:
             return False
         return bool(self.old.any()) and self.is_close_to(self.old + self.right)
@@ -290,7 +290,7 @@ class _Comparison:
         return suspect.mistake(self.parameter)
 
     def _hides_it(self, candidate: ModeGradient) -> bool:
-        """Whether the numbers that are shown are all the same, the mistake being too small."""
+        """Whether all numbers look equal as they are shown, because the mistake is too small."""
         if self.measure is None or candidate is self.measure or candidate.precise is None:
             return False
         mine, theirs = np.ravel(candidate.gradient), np.ravel(self.measure.gradient)  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ class RecordedCall:
 
 @dataclass(slots=True, eq=False)
 class KnownValue:
-    """One node of the autograd graph, and what is known of how it came about."""
+    """One node of the autograd graph, and as far as is known the call that made it."""
 
     node: Node
     leaf: torch.Tensor | None = None
@@ -53,7 +53,7 @@ class KnownValue:
     call: RecordedCall | None = None
     """None for what a call is composed of, and for what was made out of sight."""
     within: KnownValue | None = None
-    """The node that the call returned of which this one is a part."""
+    """The node that the call returned, of which this node is a part."""
     module: RecordedCall | None = None
     """The module whose output this is; its `func` is the module."""
     outputs: dict[int, Value] = field(default_factory=dict)

@@ -222,7 +222,7 @@ def _defaults(func: Callable[..., Any]) -> dict[str, Any]:
     """The arguments that need not be written, where the function says so."""
     try:
         parameters = inspect.signature(func).parameters.values()
-    except (ValueError, TypeError):  # most of what is written in C says nothing
+    except (ValueError, TypeError):  # most functions written in C do not say them
         return {}
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
@@ -297,7 +297,7 @@ def _binds_loosely(text: str) -> bool:
 
 
 def _parsed(text: str) -> ast.expr | None:
-    """The syntax tree of a text; None where something is left out of it, or it is in words."""
+    """The syntax tree of a text; None for words, and where something is left out of the text."""
     try:
         return ast.parse(text, mode="eval").body
     except SyntaxError:

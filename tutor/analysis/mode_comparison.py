@@ -153,7 +153,7 @@ class ComparedMode:
             self._stand(self._at(self._fresh, at))
 
     def continue_to(self, at: Standpoint) -> None:
-        """Stand at the beginning of the run's batch, after the one that was finished."""
+        """Go to the beginning of the run's batch, after the last finished batch."""
         if self._probe is None or self.began is None:
             self.begin(at)
             return
@@ -389,7 +389,7 @@ class ModeLockstep:
         return GradientTable(first, at.batch, leader, rows, tuple(self._notes(at)))
 
     def _in_order(self, leader: str) -> list[str]:
-        """The modes, the one that the others are measured by at the head."""
+        """The modes; first the mode that the others are measured by."""
         return sorted(self.programs, key=lambda mode: (mode != BASE, mode != leader))
 
     def _row(self, name: str, at: Standpoint, until: Callable[[], bool]) -> GradientRow:

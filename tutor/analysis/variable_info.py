@@ -33,7 +33,7 @@ _PLAIN = (bool, int, float, type(None), torch.Tensor, np.ndarray, np.generic)
 
 
 class _Missing:
-    """Stands for an attribute that there is not, or that can't be had without running code."""
+    """Stands for an attribute that is missing, or can't be read without running code."""
 
 
 _MISSING = _Missing()
@@ -139,7 +139,7 @@ def _bound_in(code: CodeType) -> tuple[str, ...]:
 
 
 def _attribute(thing: Any, name: str) -> Any:
-    """An attribute that is simply there; _MISSING for one that would have to be computed."""
+    """An attribute that is stored; _MISSING where it would have to be computed."""
     if isinstance(thing, torch.Tensor):
         return _OF_TENSORS[name](thing) if name in _OF_TENSORS else _MISSING
     if isinstance(thing, np.ndarray | np.generic):

@@ -48,10 +48,10 @@ Stamp: TypeAlias = tuple[int, int, int] | None
 def changes(
     files: Callable[[], Iterable[Path]], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[Path, ...]]:
-    """The files that changed since the last look, forever; first all that there are.
+    """The files that changed since the last look, forever; the first time all files.
 
-    `files` is asked at every look, so one that is new is noticed. One that is gone has
-    changed, and so has one that is back.
+    `files` is asked at every look, so one that is new is noticed. A file that is gone has
+    changed, and so has a file that is back.
     """
     known: Mapping[Path, Stamp] = {}
     while True:

@@ -157,7 +157,7 @@ class _Inspection:
     # ── As JSON and as lines ────────────────────────────────────────────────────────
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for other programs."""
+        """The whole report, for other programs."""
         findings = self._report.findings if self._report else ()
         return {
             "loops": [_loop_json(self._source, loop) for loop in self._loops],

@@ -124,7 +124,7 @@ def _escape_unknown_characters() -> None:
 def _with_command(given: list[str]) -> list[str]:
     """`tutor`, `tutor LESSON` and `tutor --mode M LESSON` mean the command `open`.
 
-    `--on HOST` may stand before a command. Raises UsageError for one that has no such option.
+    `--on HOST` may stand before a command. Raises UsageError for a command without that option.
     """
     first = given[0] if given else ""
     if first in COMMANDS or first in ("-h", "--help", "--version"):

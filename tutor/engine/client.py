@@ -70,8 +70,8 @@ class EngineClient:
     ) -> None:
         """Start the child, which does little until `start`.
 
-        `command`: how it is started. `terminal`: the path of the one that the app takes the
-        whole screen of, if it does. With a `host` it runs there, over ssh, which may ask at the
+        `command`: how it is started. `terminal`: the path of the terminal that the app fills, if
+        it fills one. With a `host` it runs there, over ssh, which may ask at the
         terminal now. Raises EngineError if the child can't be started, and what Connection does.
         """
         self._command, self._terminal = command, terminal

@@ -64,7 +64,7 @@ _WITHOUT_HELLO = {127: "no_far_tutor", 255: "no_connection"}
 # Ctrl+C at a terminal is meant for the tutor, which ends ssh if that is what it means.
 _UNINTERRUPTED = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
 _ALIVE = ("-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
-"""Options of ssh. It takes the first value of each that it is given: the learner's."""
+"""Options of ssh. It takes the first value that it gets for each: the learner's, if given."""
 
 
 def lines_from(descriptor: int, is_patient: Callable[[], bool]) -> Iterator[bytes]:
@@ -108,7 +108,7 @@ class Connection:
     def __init__(self, host: str, terminal: str = "") -> None:
         """Connect; ssh may ask at the terminal meanwhile.
 
-        `terminal`: the path of the one that the app has its screen on, if it has. Raises
+        `terminal`: the path of the terminal that the app has its screen on, if it has. Raises
         EngineError if there is no tutor of this version at the other end, and KeyboardInterrupt
         at Ctrl+C.
         """

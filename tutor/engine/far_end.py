@@ -59,7 +59,7 @@ def serve() -> NoReturn:
 
 
 class FarEnd:
-    """One process for lessons at a time, and what its client here is told of it."""
+    """The owner of one process for lessons, which tells the client at the other end about it."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out

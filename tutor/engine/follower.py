@@ -1,4 +1,4 @@
-"""Entry point of a lesson's other ranks: each is a process that does what rank 0 asks of it."""
+"""Entry point of a lesson's other ranks: each is a process that does rank 0's requests."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def last_place(written: str, lesson: Lesson) -> LastPlace | None:
 
 
 def _as_written(name: str) -> str:
-    """A name as faulthandler writes it: only ASCII, and no more than so much of it."""
+    """A name as faulthandler writes it: only ASCII, and cut after so many characters."""
     cut = name[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
     return cut + "..." * (len(name) > _LONGEST_NAME)
 

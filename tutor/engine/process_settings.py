@@ -164,7 +164,7 @@ def _cuda_device() -> int:
 
 
 def _own_modules() -> dict[str, Any]:
-    """The modules of a lesson's own, and None for each installed one that it has removed."""
+    """The lesson's own modules, and None for each installed module that it has removed."""
     found: dict[str, Any] = dict.fromkeys(_installed.keys() - sys.modules.keys())
     for name, module in list(sys.modules.items()):
         if _installed.get(name) is not module:

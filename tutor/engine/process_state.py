@@ -120,7 +120,7 @@ class ProcessState:
         return cls({name: _read(read) for name, (read, _) in SETTINGS.items()})
 
     def restore(self) -> tuple[str, ...]:
-        """Restore the settings that differ now; returns the names of those that can't be."""
+        """Restore the settings that differ now; returns the names of settings that can't be."""
         return tuple(name for name in SETTINGS if not self._is_restored(name))
 
     def _is_restored(self, name: str) -> bool:
@@ -202,7 +202,7 @@ def _command(pid: int) -> bytes:
 
 
 def end_threads() -> list[str]:
-    """End the threads that lessons have started; returns the names of those that do not end."""
+    """End the threads that lessons have started; returns the names of threads that do not end."""
     for number in _lesson_threads():
         # Python raises it in the thread, at its next instruction.
         exit_ = ctypes.py_object(SystemExit)

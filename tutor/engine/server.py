@@ -208,7 +208,7 @@ class Server:
             paused = None
         opened = self.opened
         self._close()
-        # Of the lesson itself, or of an exercise in it, the ranks are those that are there.
+        # The lesson itself, or an exercise in it, keeps the ranks that are running.
         is_same = opened is not None and opened.lesson.path == command.lesson.path
         if ranks := _ranks():
             ranks.end(unless_size=command.lesson.workers if is_same else 0)

@@ -35,7 +35,7 @@ class Interrupts:
     def raised(self, is_still_wanted: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """A span in which SIGINT raises KeyboardInterrupt.
 
-        So does one that came before, if that `is_still_wanted`.
+        So does an earlier SIGINT, if it `is_still_wanted`.
         """
         outside = signal.getsignal(signal.SIGINT)
         try:

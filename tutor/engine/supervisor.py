@@ -44,7 +44,7 @@ _NOT_STARTED = 127
 
 
 def main(lifeline: int, terminal: str, command: list[str]) -> NoReturn:
-    """Run the command; end with its status once nothing of it is left."""
+    """Run the command; end with its status once all its processes are gone."""
     if IS_LINUX:
         _prctl(_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe()

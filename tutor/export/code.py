@@ -289,7 +289,7 @@ class ScriptCode:
         yield f"{indent}print({self._own('json')}.dumps({self._own('figures')}{options}))"
 
     def _gathered(self, indent: str) -> Iterator[str]:
-        """The figures of all ranks in those of rank 0, which prints them."""
+        """The figures of all ranks put into rank 0's, which prints them."""
         figures, every, n = self._own("figures"), self._own("every_rank"), self._own("n")
         yield f"{indent}{every} = [None] * world_size"
         yield f"{indent}dist.all_gather_object({every}, {figures})"

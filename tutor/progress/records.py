@@ -143,7 +143,7 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def events(self) -> Iterator[ExerciseEvent]:
-        """The state, and the states before it, for the case that it is taken back."""
+        """The state, and the states before it, to which a command can take it back."""
         yield self.state
         if self.tries:
             yield "tried"

@@ -125,7 +125,7 @@ class Seals:
         return b""
 
     def _make(self) -> bytes:
-        """A new key, written in one step; two tutors that make one at once get the same."""
+        """A new key, written in one step; two tutors that make one at once share it."""
         key, beside = secrets.token_bytes(KEY_BYTES), ""
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -199,7 +199,7 @@ class TrainLesson(Command, frozen=True, kw_only=True):
 
     lesson: Lesson
     mode: str | None = None
-    """None: the one that the lesson lists first."""
+    """None: the mode that the lesson lists first."""
     device: str = "cpu"
     learning_rate: float | None = None
     seed: int = 0

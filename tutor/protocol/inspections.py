@@ -174,7 +174,7 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[GraphNode, ...] = ()
     """The nodes by id; the first is the loss. Empty where there is no graph."""
     notes: tuple[Remark, ...] = ()
-    """The reason why there is none, or the note on what is left out."""
+    """The reason why there is no graph, or the note on its parts that are left out."""
 
     @property
     def operations(self) -> int:
@@ -329,7 +329,7 @@ class CodeFix(msgspec.Struct, frozen=True, kw_only=True):
     """A change of one place of the code, and the loss of a fork in which it is made."""
 
     line: int
-    """Line in the file: the first that is replaced, or the one that the code is put beside."""
+    """Line in the file: the first that is replaced, or the line beside which the code is put."""
     end_line: int
     """The last line that is replaced."""
     code: str

@@ -90,7 +90,7 @@ class CodeFacts:
         return values[0] if len(values) == 1 else None
 
     def values_of(self, name: str) -> Sequence[ast.expr | None]:
-        """The values that the file gives a name, None for one that is no expression."""
+        """The values that the file gives a name; None for a value that is no expression."""
         return self._values.get(name, ())
 
     def resolved(self, node: ast.expr) -> ast.expr:
@@ -279,7 +279,7 @@ _WRAPPERS = ("zip", "enumerate", "tqdm", "reversed")
 
 
 def _loop_targets(target: ast.expr, iterable: ast.expr) -> Iterator[tuple[str, ast.expr | None]]:
-    """The names that a loop binds: to numbers, or to the items of what it goes through."""
+    """The names that a loop binds: to numbers, or to the items that it goes through."""
     function, arguments = _called(iterable), getattr(iterable, "args", [])
     item = ast.Subscript(iterable, ast.Constant(0))
     if function == "range":

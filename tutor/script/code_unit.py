@@ -178,7 +178,7 @@ def _mark_loss(unit: CodeUnit, flow: StatementFlow, training: list[ast.stmt]) ->
 
 
 def _measure(nodes: list[ast.stmt]) -> str:
-    """The variable that measures the error, of those that statements write; "" if none."""
+    """The variable, written by one of the statements, that measures the error; "" if none does."""
     found: list[tuple[int, str]] = []
     for node in nodes:
         value = getattr(node, "value", None)
@@ -193,7 +193,7 @@ def _measure(nodes: list[ast.stmt]) -> str:
 
 
 _SUMMED = 15
-"""The rank of a sum of squared errors, whatever its name: before that of the error itself."""
+"""The rank of a sum of squared errors, whatever its name: it comes before the error itself."""
 
 
 def _measures(value: ast.expr) -> bool:

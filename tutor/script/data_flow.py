@@ -199,7 +199,7 @@ def head_of(node: ast.stmt) -> list[ast.AST]:
 
 
 def dependences(nodes: Iterable[ast.stmt]) -> dict[str, set[str]]:
-    """By variable: the variables that it is computed from directly, in any order."""
+    """A variable → the variables that it is computed from directly, in any order."""
     found: dict[str, set[str]] = {}
     for node in nodes:
         read = reads(node)

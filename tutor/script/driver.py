@@ -425,7 +425,7 @@ def _frames(waiting: greenlet | None) -> list[FrameType]:
 
 
 def _run_for(body: Body, iterable: Any) -> Any:
-    """A loop that is not stepped: one that the body of the stepped loop has called."""
+    """A loop that is not stepped: the body of the stepped loop has called it."""
     for item in iterable:
         result = body(item)
         if result is not None:

@@ -90,7 +90,7 @@ class ScriptEnvironment:
         self._sent = _SentModuleFinder(path.parent, sent_modules) if sent_modules else None
         self._stack = ExitStack()
         os.environ["MPLBACKEND"] = "Agg"  # until the next lesson
-        # `plt.show()` returns at once; that there is no window is no news to the learner.
+        # `plt.show()` returns at once; the learner need not be told that there is no window.
         warnings.filterwarnings("ignore", message=".*non-interactive, and thus cannot be shown")
 
     @property
@@ -150,7 +150,7 @@ class ScriptEnvironment:
 
     @contextmanager
     def _own_process_group(self) -> Iterator[None]:
-        """A span in which PyTorch's default process group is the one that this run has made."""
+        """A span in which PyTorch's default process group is this run's own."""
         outside, GroupMember.WORLD = GroupMember.WORLD, self._process_group
         try:
             yield

@@ -148,7 +148,7 @@ class _StatementWriter:
     def _assigned_pairwise(
         self, statement: ast.stmt, targets: Sequence[ast.expr], values: Sequence[ast.expr]
     ) -> Iterator[str]:
-        """`w.grad, b.grad = None, None`: if no value is that of another target."""
+        """`w.grad, b.grad = None, None`: if no value belongs to another target."""
         if len(targets) != len(values):
             raise NotExact
         for at, (target, value) in enumerate(zip(targets, values, strict=True)):

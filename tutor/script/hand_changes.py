@@ -44,7 +44,7 @@ class HandChange:
 
 
 def candidates(node: ast.stmt) -> Iterator[HandChange]:
-    """The changes that a statement makes if it is one that trains, by its form alone."""
+    """The changes that a training statement makes, by its form alone."""
     match node:
         case ast.AugAssign(target=target, op=ast.Sub() | ast.Add() as op, value=value):
             yield HandChange(target, tuple(_terms(value, _sign(op))), node)
@@ -226,7 +226,7 @@ class ChangeContext:
     is_temporary: bool
     """Whether its variable is given another value there too, or is a function's parameter."""
     values: Mapping[str, Sequence[ast.expr]]
-    """By variable that is added or tested: the expressions that it is assigned."""
+    """A variable that is added or tested → the expressions assigned to it."""
     tests: Sequence[ast.expr]
     """The conditions of the `if`s that it stands in."""
     is_beside: bool

@@ -264,12 +264,12 @@ def _is_error(value: ast.expr) -> bool:
 
 
 def _may_be_model(call: ast.Call) -> bool:
-    """Whether a call is one of a plain name that may be a model: its arguments are its own."""
+    """Whether a call is of a plain name that may be a model: its arguments are its own."""
     return isinstance(call.func, ast.Name) and call.func.id not in _THROUGH
 
 
 def _is_library(func: ast.expr) -> bool:
-    """Whether a function is one of a library for numbers: `F.mse_loss`, `np.square`."""
+    """Whether a function belongs to a library for numbers: `F.mse_loss`, `np.square`."""
     return isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES
 
 

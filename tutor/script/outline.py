@@ -1,6 +1,6 @@
 """The outline of a script: its training loops, and the phases that their code is cut into.
 
-Found from the code alone; the script is not run. Lines and columns are those of the file, or of
+Found from the code alone; the script is not run. Lines and columns count in the file, or in
 the code cells of a notebook, one after the other (`source.py`).
 """
 

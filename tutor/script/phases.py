@@ -116,9 +116,9 @@ class PhaseCutter:
     def _inlined(
         self, block: list[ast.stmt], unit: CodeUnit
     ) -> Iterator[tuple[ast.stmt, ast.stmt]]:
-        """The statements of a block, each with the one that a phase would begin at.
+        """The statements of a block, each with the statement at which its phase would begin.
 
-        The statements in a `with` are as those around it; the first phase there begins at it.
+        Statements in a `with` count like those around it; their first phase begins at the `with`.
         """
         for node in block:
             if isinstance(node, ast.With) and self._kind(node, unit)[1]:
@@ -129,7 +129,7 @@ class PhaseCutter:
                 yield node, node
 
     def _report(self, block: list[ast.stmt], unit: CodeUnit) -> list[ast.stmt]:
-        """The statements of an epoch behind the last one of training."""
+        """The statements of an epoch behind its last training statement."""
         known = [at for at, node in enumerate(block) if any(self._kind(node, unit))]
         return block[known[-1] + 1 :] if known else []
 

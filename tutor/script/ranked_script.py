@@ -38,7 +38,7 @@ from tutor.training.state_copy import BatchStart
 Result = TypeVar("Result")
 
 _MOST_SECONDS_PAST = 0.1
-"""Seconds of steps that nobody looks at, of which the ranks do several at once."""
+"""Seconds that the ranks may run past hooks before they are asked again."""
 
 
 class Standing(NamedTuple):
@@ -422,7 +422,7 @@ class FollowerScripts(FollowerLoops):
         return self._loop_at(place).end_again()
 
     def go_back(self, place: Place, number: int, epoch: int) -> bool:
-        """Stand at the end of an epoch by a snapshot of it."""
+        """Restore a snapshot of the end of an epoch."""
         return self._loop_at(place).go_back(self._snapshots.get(number), epoch)
 
     def seed(self, place: Place, seed: int) -> None:

@@ -83,7 +83,7 @@ class RedirectedFiles:
     # ── Where a file is ─────────────────────────────────────────────────────────────
 
     def seen(self, path: Any) -> Any:
-        """The path of what the script has written there, if it has; else the path."""
+        """The path of the script's own version of the file, if it has one; else the path."""
         if self.folder is None or not isinstance(path, str | bytes | os.PathLike):
             return path
         there = self._place(path)
@@ -263,7 +263,7 @@ def _listdir(path: Any = ".") -> list[Any]:
 
 
 class _Entries:
-    """The entries of two folders, as `os.scandir` has those of one."""
+    """The entries of two folders, as `os.scandir` gives the entries of one."""
 
     def __init__(self, own: str, before: str) -> None:
         found = {entry.name: entry for folder in (own, before) for entry in _SCANDIR(folder)}

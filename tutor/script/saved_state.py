@@ -31,7 +31,7 @@ class SavedElements:
     """The memory of tensors and arrays that share it, and a copy of its elements."""
 
     memory: Any
-    """A flat tensor or array of bytes over all of it."""
+    """A flat tensor or array of bytes over the whole memory."""
     elements: Any
     """The copy; None for a large memory that has never been seen to change."""
     checksum: int

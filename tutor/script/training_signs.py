@@ -289,7 +289,7 @@ class TrainingSigns:
         return self._of_function[function]
 
     def of_functions(self, functions: Iterable[FunctionCode]) -> set[str]:
-        """The signs of functions, and of those that they call."""
+        """The signs of functions, and of the functions that they call."""
         functions = list(functions)
         every = [*functions, *(g for f in functions for g in self.index.reached(f.body))]
         return {sign for f in dict.fromkeys(every) for sign in self.of_function(f)}
@@ -321,7 +321,7 @@ def _is_listed(change: HandChange) -> bool:
 
 
 def is_iterated(change: HandChange) -> bool:
-    """Whether a change is one of all elements in a comprehension."""
+    """Whether a change changes all elements in a comprehension."""
     value = getattr(change.node, "value", None)
     return isinstance(value, ast.ListComp | ast.DictComp) and variable(change.target) != ""
 

@@ -226,7 +226,7 @@ class ExerciseController:
             self._engine_session.tell_when_open("last_exercise", left=left, skipped=skipped)
 
     def _open_and_skipped(self) -> tuple[list[int], list[int]]:
-        """The numbers of the exercises that are open, and of those that were skipped."""
+        """The numbers of the open exercises, and of the skipped ones."""
         results, every = self.results(), list(enumerate(self.exercises, 1))
         left = [n for n, e in every if results.get(e.id) not in ("done", "skipped")]
         return left, [n for n, e in every if results.get(e.id) == "skipped"]
@@ -374,7 +374,7 @@ class ExerciseController:
     # ── Events ──────────────────────────────────────────────────────────────────────
 
     def receive(self, event: Event, command: Command | None) -> None:
-        """Handle an event; `command` is the one that it answers."""
+        """Handle an event; `command` is the command that it answers, if any."""
         handler = self._handler
         if handler is None:
             self._begin_waiting(event)

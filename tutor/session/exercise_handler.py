@@ -180,7 +180,7 @@ class ExerciseHandler(Generic[E]):
     ) -> None:
         """Set up a run at `stage` (or `at` a place of it), with the learner's `code`.
 
-        With `keep_settings` its mode, learning rate and seed are those that hold now, or `seed`.
+        With `keep_settings` its mode, learning rate and seed are the present ones, or `seed`.
         """
         view = self.engine_session.view
         device = view.device if view else "cpu"

@@ -68,7 +68,7 @@ class PrintedText:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The lines, with the one that is still open."""
+        """The lines, with the last, unfinished one."""
         return (*self.lines, self._bounded(self._open)) if self._open else self.lines
 
     @property
@@ -104,7 +104,7 @@ class _RunTexts:
         self._size = sum(text.size for text in self._texts)
 
     def keep(self, place: Place, text: PrintedText) -> None:
-        """Keep a text, unless there is one of this place already, or lines are missing in it."""
+        """Keep a text, unless this place has one already, or lines are missing in it."""
         at = bisect_left(self._places, place)
         if text.gap is not None or self._places[at : at + 1] == [place]:
             return
@@ -184,7 +184,7 @@ class RunOutput:
             (self.here, self._runs, self._last), self._paused = paused, None
 
     def follow(self, event: FrameShown, command: Command | None) -> None:
-        """Go to the place that is shown now; `command` is the one that the event answers."""
+        """Go to the place that is shown now; `command` is the command that the event answers."""
         # By the letter: the learner may give a run another name.
         run = next((info.letter or info.name for info in event.runs if info.is_current), "")
         at = event.frame.at

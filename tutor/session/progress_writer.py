@@ -85,7 +85,7 @@ class PendingWrites:
         return bool(self._waiting)
 
     def add(self, name: tuple[str, ...], change: PendingWrite, clock: float) -> None:
-        """Add a change, in place of the one of that name; a result is due at once."""
+        """Add a change, in place of an earlier one of that name; a result is due at once."""
         due = clock
         if not isinstance(change.what, ExerciseRecord):
             due = self._tried + PAUSE if clock - self._came < FAST else clock
@@ -139,7 +139,7 @@ class ProgressWriter(Journal):
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        """Use this file, or the one that TUTOR_PROGRESS names, or the platform's."""
+        """Use this file, or the file that TUTOR_PROGRESS names, or the platform's."""
         self.file = file or progress_file()
         self._changed = threading.Condition()
         self._pending = PendingWrites()
@@ -385,7 +385,7 @@ class ProgressWriter(Journal):
 
     def _read(self, store: Store) -> bool:
         """Read the file; waiting records of this process take precedence. False if it failed."""
-        store.has_news()  # reset: all of it is read now
+        store.has_news()  # reset: the whole file is read now
         try:
             exercises, places, drafts = store.exercises(), store.places(), store.drafts()
         except ProgressError:

@@ -43,7 +43,7 @@ _SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
 """The commands after which a run continues."""
 
 KNOWN_DEVICES = ("cpu", "cuda", "xpu", "mps")
-"""The devices to ask for in turn where there is only one: the refusal names what is there."""
+"""The devices to ask for in turn where there is only one: the refusal names it."""
 
 
 @runtime_checkable
@@ -85,7 +85,7 @@ class Session(EngineSession):
 
     @property
     def learning_rate(self) -> float | None:
-        """The current learning rate, or the one that has been asked for since."""
+        """The current learning rate, or the rate that has been asked for since."""
         asked = self.unanswered.last(SetLearningRate)
         if asked is not None:
             return asked.value

@@ -56,7 +56,7 @@ def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:
         anew = _go_to_batch(old, old.batch_start, new)
     for _ in range(_phases_to_repeat(old, new)):
         new.run_step()
-    # What only the new mode has goes back to what its Setup made of it.
+    # Names that only the new mode has get the values that its Setup gave them.
     left = new.set_parameters(first | values)
     if old.at_end:
         while not new.at_end:
@@ -106,13 +106,13 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     if device is not None:
         set_gradients(new, start.gradients)
     if start.learning_rate is not None and (device or stepped):
-        # An optimizer's is now the one of then.
+        # An optimizer's rate is now the rate of then.
         new.set_learning_rate(start.learning_rate, names["learning_rate"])
     return anew
 
 
 def set_gradients(loop: Loop, gradients: Mapping[str, np.ndarray[Any, Any] | None]) -> None:
-    """Give the parameters these gradients; one that does not fit leaves none."""
+    """Give the parameters these gradients; where one does not fit, there is none."""
     names = loop.namespace
     for name, gradient in gradients.items():
         thing = names.get(name)

@@ -216,7 +216,7 @@ class GeneratorStates:
     """The states of the random number generators that a program may draw from."""
 
     cpu: torch.Tensor
-    """The state of torch's own on the CPU, the only one that is quick to read."""
+    """The state of torch's own generator on the CPU, the only state that is quick to read."""
     all: Randomness | None
 
     @classmethod
@@ -263,7 +263,7 @@ class GeneratorOwner:
         self.holder: GeneratorUser | None = None
 
     def leave(self) -> None:
-        """Let nobody own them: the one that did will find them as they are now."""
+        """Let nobody own the generators: their last owner will find them as they are now."""
         if self.holder is not None:
             self.holder.randomness = Randomness.now(self.holder.device)
         self.holder = None

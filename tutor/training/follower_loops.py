@@ -111,7 +111,7 @@ class FollowerLoops:
         return True
 
     def restore(self, place: Place, number: int) -> None:
-        """Put a loop back to a snapshot of it."""
+        """Restore a snapshot of a loop."""
         snapshot, held = self._snapshots[number], self._loops[place.number]
         assert isinstance(snapshot, Snapshot)
         self._turn.take(held)

@@ -180,7 +180,7 @@ class History:
         self._total, self._waited = 0, 0.0
 
     def keep_near(self, keyframes: Sequence[Keyframe]) -> None:
-        """Keep these in place of those near the last place that was sought."""
+        """Keep these in place of the keyframes near the place that was sought last."""
         room = self.budget // 4
         self._near = [k for k in keyframes if size_of([k.snapshot]) * len(keyframes) <= room]
 

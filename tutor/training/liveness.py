@@ -14,7 +14,7 @@ from functools import lru_cache
 from types import CodeType
 
 KEPT = 4096
-"""Pieces of code whose compilation and names are kept: those of a few lessons.
+"""Pieces of code whose compilation and names are kept: enough for a few lessons.
 
 Where a learner edits one phase, or changes the mode and back, the rest need not be compiled again.
 """

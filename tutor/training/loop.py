@@ -341,9 +341,9 @@ class Loop:
     def boxed_values(self) -> dict[str, dict[str, Value]]:
         """The values in all formulas.
 
-        Of a phase that has run in this batch, as they were then: its equation stays true when
-        its numbers move on. Of one that is still to come, as they are now, without what it or
-        a phase before it has yet to compute.
+        Where a phase has run in this batch, its values are as they were then: its equation stays
+        true when the numbers move on. Where a phase is still to come, its values are the present
+        ones, without any that it or a phase before it has yet to compute.
         """
         is_done = self.at_end and self.step
         pending = () if is_done else self.program.pending(self.phases_done)
@@ -355,7 +355,7 @@ class Loop:
     def evaluate(
         self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
     ) -> dict[str, Value]:
-        """Each expression's value by its label; one that reads a `pending` name has none yet."""
+        """Each expression's value by its label; if it reads a `pending` name, it has none yet."""
         return shown_values(self, expressions, pending)
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────

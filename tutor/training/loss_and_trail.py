@@ -1,7 +1,7 @@
 """The loss of each epoch and the trail of two parameters, in bounded memory.
 
-The latest losses are kept one by one; of those far back in a very long run only the least and the
-greatest of each block are kept, which is all that a plot has columns for.
+The latest losses are kept one by one. Far back in a very long run, only the least and the greatest
+loss of each block are kept: a plot has no columns for more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tutor.training.values import value_of
 MAX_EXACT = 2**21
 """Epochs whose losses are kept one by one: 16 MiB."""
 MAX_BLOCKS = 2**18
-"""Blocks of which least and greatest are kept: 4 MiB."""
+"""Blocks whose least and greatest loss are kept: 4 MiB."""
 
 _BLOCK = 256
 _BUNDLE = 256
@@ -102,7 +102,7 @@ class LossColumn:
         whole = min(epochs // self._block, len(self._low))
         del self._low[whole:], self._high[whole:]
         if epochs < self._gone:
-            # Of the block that is cut in two the single losses are not known any more.
+            # The single losses of the block that is cut in two are no longer known.
             self._gone = whole * self._block
             self._exact = array("d", [math.nan] * (epochs - self._gone))
         else:

@@ -1,7 +1,7 @@
 """A lesson's code in one mode, compiled: named phases that a Loop can run.
 
 A Program need not come from a lesson file: anything that can be cut into the same
-phases makes one. Line numbers in the compiled code are those of the source file, so
+phases makes one. Line numbers in the compiled code count in the source file, so
 that an error names the line the author wrote.
 """
 
@@ -91,7 +91,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A lesson's code in one mode, compiled, with what a run needs to know of it."""
+    """A lesson's code in one mode, compiled, with all facts about it that a run needs."""
 
     name: str
     """The lesson's slug."""
@@ -191,7 +191,7 @@ class Program:
 def programs_of(
     lesson: Lesson, modes: Iterable[str] | None = None, without: Collection[str] = ()
 ) -> dict[str, Program]:
-    """The lesson's program in each of its modes (or in those of `modes`), in order.
+    """The lesson's program in each of its modes (or in each of `modes`), in order.
 
     Expressions whose labels are in `without` have no value. Raises RunError if its code can't be
     compiled: a file's has been, a learner's may not.

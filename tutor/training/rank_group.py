@@ -184,7 +184,7 @@ class RankGroup:
 
     @property
     def is_asking(self) -> bool:
-        """Whether the followers do something now, of which this is a part."""
+        """Whether the followers are doing a request now, of which this is a part."""
         return self._asked is not None
 
     def ask(
@@ -311,7 +311,7 @@ class RankGroup:
             waiting = [f for f in self._followers if f.answer is None]
             if any(f.is_asked for f in waiting):
                 continue  # one holds Python's lock, say, or is stopped: it may be computing
-            # Of a machine that slept, or is too busy for this thread, not all time counts.
+            # If the machine slept, or was too busy for this thread, not all time counts.
             is_stuck = self._is_done_here or mine.is_waiting_since(past)
             is_stuck &= all(f.here and f.here.is_waiting_since(f.before) for f in waiting)
             waited = waited + min(now - before, 2 * _TICK) if is_stuck else 0.0
@@ -418,7 +418,7 @@ class ProcessRanks:
             self._group.released.append(UNCLEAN)
 
     def end(self, *, unless_size: int = 0) -> None:
-        """End the group, if there is one of another size."""
+        """End the group, unless it has this size."""
         if self._group is not None and self._group.size != unless_size:
             self._group.close()
             self._group = None

@@ -163,7 +163,7 @@ class RankFailure:
     message: str
     line: int | None = None
     phase: str = ""
-    """Empty: the one that ran."""
+    """Empty for the phase that ran."""
     stopped: bool = False
 
     def as_error(self, program: Program, phase: str) -> LessonRaised:

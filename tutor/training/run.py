@@ -90,7 +90,7 @@ class Run(RunState):
     ) -> Run:
         """The run of this recipe, standing at `to`.
 
-        `history` is what is known of it already: its keyframes save running all of it again.
+        `history` is its history so far, if there is one: the keyframes save running it all again.
         """
         for change in (Change(to, recipe.mode, recipe.device), *recipe.changes):
             cls.check_start(programs, change.mode or recipe.mode, change.device or "cpu")

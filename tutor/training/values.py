@@ -84,7 +84,7 @@ def is_spoiled(tensor: torch.Tensor) -> bool:
 
 
 def is_finite(thing: Any) -> bool:
-    """Whether every element is finite; True for what is not numeric, or can't be read."""
+    """Whether every element is finite; True for things that hold no numbers, or can't be read."""
     return _read(_is_finite, thing, True)
 
 

@@ -99,7 +99,7 @@ class _Bound:
         self.no_values = _MODULES | imported | {n.name for n in nodes if isinstance(n, definitions)}
 
     def is_value(self, root: str, called: bool) -> bool:
-        """Whether a name stands for a value; one that is called only if it was assigned."""
+        """Whether a name stands for a value; a called name does only if it was assigned."""
         if root in self.no_values:
             return False
         return root in self.assigned or not (called or root in _BUILTINS)

@@ -158,7 +158,7 @@ class _Check:
 
     @property
     def _on(self) -> str:
-        """The device in a remark; empty for the CPU, of which nothing is said."""
+        """The device in a remark; empty for the CPU, which a remark does not name."""
         return "" if self.device == "cpu" else self.device
 
     def _figures(self, mode: str) -> Iterator[Finding]:

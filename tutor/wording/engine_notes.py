@@ -1,4 +1,4 @@
-"""The catalogue of what the engine has to say: a sentence for each code of an Remark."""
+"""The catalogue of the engine's messages: a sentence for each code of a Remark."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def comparison_result(agreements: Sequence[ParameterComparison]) -> tuple[str, b
 
 
 def gradient_standing(agreement: ParameterComparison, mode: str) -> str:
-    """A mode's gradient beside the right one; empty if all modes show the same."""
+    """A mode's gradient beside the right one; empty if all modes agree."""
     if mode == FINITE_DIFFERENCE:
         return remarks_text(r for r in agreement.remarks if r.code == "sampled")
     how = agreement.standing.get(mode)

@@ -182,7 +182,7 @@ def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:
 
 @lru_cache(512)
 def matrix(value: Value, digits: int) -> tuple[str, ...]:
-    """An array as lines, its columns aligned; what is left out is counted on the last line."""
+    """An array as lines, its columns aligned; the last line counts the elements left out."""
     if not value.data or value.norm is not None:
         return (short(value, digits),)
     texts = [_scalar(value, x, digits) for x in value.data]

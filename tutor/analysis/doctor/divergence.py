@@ -226,7 +226,7 @@ def _grown(losses: list[float]) -> int | None:
 
 _RATE_NAMES = ("lr", "learning_rate", "rate", "eta", "alpha", "step_size")
 _OPTIMIZERS = ("SGD", "ASGD")
-"""Optimizers whose second argument is the rate, of those without a scale for each element."""
+"""Optimizers that have no scale for each element, and whose second argument is the rate."""
 _CLOSE = 1e-4
 """A rate that was measured from a step in float32 is known so well."""
 

@@ -24,7 +24,7 @@ class _Hidden:
     """Of `self`: `layers`."""
     tensor: torch.Tensor
     container: Any
-    """The list or dict that it is in; itself, if it is an attribute."""
+    """The list or dict that holds the tensor; the tensor itself, if it is an attribute."""
     registered: int
     """The number of parameters that the module has registered."""
 

@@ -55,8 +55,8 @@ class LayerGradientRule(DoctorRule):
 
     The size of a gradient is the root of the mean square of its elements that are not 0.
 
-    Vanishing shows in the weights' gradients. Exploding shows in those of the layers' outputs:
-    where the outputs explode, too, the weights' gradients are equally large in all layers.
+    Vanishing shows in the weights' gradients. Exploding shows in the gradients of the layers'
+    outputs: where the outputs explode, too, the weights' gradients are equally large in all layers.
     """
 
     def __init__(self, patient: Patient) -> None:

@@ -354,7 +354,7 @@ def _are_probabilities(given: torch.Tensor) -> bool:
 
 
 def _node(given: torch.Tensor) -> str:
-    """The operation that made a tensor: of a view of it, the one before; `Sigmoid`."""
+    """The operation that made a tensor, `Sigmoid`; views of its output are passed over."""
     node = grad_fn_of(given)
     while node is not None:
         name = type(node).__name__.partition("Backward")[0].removeprefix("Unsafe")

@@ -41,12 +41,12 @@ _LONGEST = 40
 """Characters of a statement that is shown in place of a variable."""
 
 _FAR = 1e6
-"""A parameter that has grown beyond this is one of a run that diverges: another rule's matter."""
+"""Above this a parameter shows that its run diverges, which is another rule's matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Birth:
-    """The call that made the first number that is not finite, of those that a tensor holds."""
+    """The call that made a tensor's first number that is not finite."""
 
     operation: str
     line: int

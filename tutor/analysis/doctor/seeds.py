@@ -132,7 +132,7 @@ class SeedRule(DoctorRule):
 
 
 def _generator_of(call: ast.Call, name: str) -> str:
-    """The generator that a call draws from; "" if it draws from none, or from one of its own."""
+    """The generator that a call draws from; "" if it draws from none, or has its own."""
     parts = name.split(".")
     if any(k.arg == "generator" for k in call.keywords) or parts[-1].startswith("seed"):
         return ""

@@ -42,7 +42,7 @@ BRIEF = 6
 
 
 class PartsPane(LinesPane):
-    """Parts one below the other, of which the newest stays in view until the learner scrolls.
+    """Parts one below the other; the newest stays in view until the learner scrolls.
 
     A part is new if its text differs from the one before. The newest is brought into view again
     when the room changes: an answer field takes a row of it. Subclasses define `parts`.
@@ -300,7 +300,7 @@ class ExercisePane(Vertical):
     @property
     def is_typing(self) -> bool:
         """Whether the field has the focus."""
-        return self.screen.focused is self._input  # which it is before it has heard of it
+        return self.screen.focused is self._input  # the field itself hears of that later
 
     @property
     def has_focus_within_it(self) -> bool:

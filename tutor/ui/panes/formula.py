@@ -493,7 +493,7 @@ def _pieces(row: _PictureRow, now: Mapping[str, str], changed: Mapping[str, Span
 
 
 def _add_value(pieces: list[Piece], text: str, changed: Spans) -> None:
-    """Add a value, the changed stretches of it underlined."""
+    """Add a value, with its changed stretches underlined."""
     at = 0
     for start, end in changed:
         pieces += [(text[at:start], text_styles.VALUE), (text[start:end], text_styles.CHANGED)]

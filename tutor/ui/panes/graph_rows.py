@@ -300,7 +300,7 @@ def _set_in(prefix: str, indent: int) -> str:
 
 
 def _what(node: GraphNode) -> str:
-    """`y_pred = w * x`, or what there is of it."""
+    """`y_pred = w * x`, or only the name, or only the operation."""
     name, says = one_line(node.name), one_line(node.says)
     return f"{name} = {says}" if name and says and name != says else name or says or node.op
 

@@ -1,4 +1,4 @@
-"""The base classes of the panes: lines of text, of which only the changed ones are repainted.
+"""The base classes of the panes: lines of text; only the changed lines are repainted.
 
 Also the simplest pane, with the text that the lesson has printed.
 """
@@ -124,7 +124,7 @@ class LinesPane(ScrollView, can_focus=True):
     loads_slowly: ClassVar[bool] = False
     """Whether `build` imports much: then the empty pane is painted first."""
     drawn_from: ClassVar[attrgetter[Any] | None] = None
-    """The parts of the view that the pane is drawn from; None for all of it."""
+    """The parts of the view that the pane is drawn from; None for the whole view."""
 
     view: var[RunView | None] = var(None)
     """The run, in the panes that are bound to it."""
@@ -177,7 +177,7 @@ class LinesPane(ScrollView, can_focus=True):
 
     @property
     def is_hidden(self) -> bool:
-        """Whether the pane, or the one that it is a part of, is not shown."""
+        """Whether the pane, or the pane that it is a part of, is hidden."""
         parent = self.parent
         return not self.display or (isinstance(parent, Widget) and not parent.display)
 

@@ -49,7 +49,7 @@ class NumberRow:
 
     @property
     def has_changed(self) -> bool:
-        """Whether the last step has made another value of it, on any rank."""
+        """Whether the last step has changed the value, on any rank."""
         pairs = [(self.now, self.was), *self.others]
         return any(now and was and _differ(now, was) for now, was in pairs)
 

@@ -232,7 +232,7 @@ def _all_apart(rows: Sequence[_Row]) -> frozenset[int]:
 
 
 def _left_out(rows: Sequence[_Row], columns: Sequence[_Column], left_out: int) -> str:
-    """The number of elements that have no room, and of those among them that differ."""
+    """The number of elements that have no room, and how many of them differ."""
     apart = _all_apart(rows) - {c.index for c in columns}
     more = f", {len(apart)} of which differ" if apart else ""
     return f"… {left_out} more elements{more}"

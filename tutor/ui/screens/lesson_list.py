@@ -126,7 +126,7 @@ class LessonsPane(LinesPane, can_focus=False):
         self.choose(by * max(1, passed))
 
     def choose_about(self, slug: str) -> bool:
-        """Choose the row of this lesson, not the one that resumes it; return whether it exists."""
+        """Choose the row of this lesson, not the row that resumes it; return whether it exists."""
         rows = (i for i in self._choosable() if self.entries[i].about == slug)
         found = next((i for i in rows if not isinstance(self.entries[i].target, Bookmark)), None)
         if found is not None:
