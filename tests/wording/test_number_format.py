@@ -31,7 +31,7 @@ from tutor.wording import number_format
 def test_a_number_is_shown_with_six_digits_and_a_whole_one_without_decimals(
     x: float, text: str
 ) -> None:
-    assert number_format.number(x) == text
+    assert number_format.number(x, 6) == text
 
 
 def test_a_learning_rate_is_shown_as_one_would_type_it() -> None:
@@ -84,7 +84,7 @@ def test_an_array_is_shown_as_rows_in_brackets() -> None:
 
 def test_what_a_long_array_leaves_out_is_counted() -> None:
     value = Value(tuple(float(i) for i in range(64)), (100,), "float32")
-    assert number_format.matrix(value)[-1] == "… 36 more"
+    assert number_format.matrix(value, 5)[-1] == "… 36 more"
     assert number_format.short(value) == "[0 1 2 3 …]"
 
 
@@ -112,11 +112,11 @@ def test_an_empty_array_is_shown() -> None:
 
 
 def test_a_change_says_up_down_or_same_without_colour() -> None:
-    assert number_format.change(2.0, 1.0) == "▲1"
-    assert number_format.change(-2.0, 1.0) == "▼3"
-    assert number_format.change(2.0, 2.0) == "="
-    assert number_format.change(math.nan, 2.0) == ""
-    assert number_format.change(math.inf, 2.0) == "▲inf"
+    assert number_format.change(2.0, 1.0, 6) == "▲1"
+    assert number_format.change(-2.0, 1.0, 6) == "▼3"
+    assert number_format.change(2.0, 2.0, 6) == "="
+    assert number_format.change(math.nan, 2.0, 6) == ""
+    assert number_format.change(math.inf, 2.0, 6) == "▲inf"
 
 
 def test_decimal_points_stand_in_one_column() -> None:
