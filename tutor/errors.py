@@ -22,7 +22,7 @@ class ScriptError(LessonError):
 
 
 class RunError(TutorError):
-    """A run that can't do what it was asked to do, or a lesson's own code that raised."""
+    """A run that can't carry out a request, or a lesson's own code that raised."""
 
 
 class CodedError(TutorError):

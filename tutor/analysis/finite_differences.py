@@ -108,7 +108,7 @@ def probes_at_batches(program: Program) -> Iterator[Probe]:
     loop.begin_epoch()
     empty = dict.fromkeys(program.parameters)
     for batch in range(program.batches):
-        step, loop.step = loop.step, 0  # what it has now is what the next batch begins with
+        step, loop.step = loop.step, 0  # the next batch begins with the present state
         here = standpoint_of(loop, rate)
         here = replace(here, batch=batch, start=replace(here.start, gradients=empty))
         loop.step = step

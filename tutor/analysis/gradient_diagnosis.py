@@ -66,7 +66,7 @@ class SuspectGradient:
     """Whether the last axis holds real and imaginary parts."""
 
     def is_close_to(self, other: Array, times: float = 1.0) -> bool:
-        """Whether what was found is `other`."""
+        """Whether the found gradient equals `other`."""
         return bool((np.abs(self.found - other) <= self.tolerance * max(1.0, abs(times))).all())
 
     def mistake(self, parameter: str) -> Remark:
@@ -88,7 +88,7 @@ class SuspectGradient:
         return self._place(parameter)
 
     def factor(self) -> float | None:
-        """The one number that takes the right gradient to what was found; None without one."""
+        """The one factor from the right gradient to the found one; None if there is none."""
         found, right = self.found.ravel(), self.right.ravel()
         square = float(right @ right)
         if not square or (np.abs(self.right) <= self.tolerance).all():
@@ -232,7 +232,7 @@ class _Comparison:
         )
 
     def _is_equal(self) -> bool:
-        """Whether what is shown of all modes, none of them wrong, is one gradient."""
+        """Whether all modes, none of them wrong, show one gradient."""
         if any(e.another for e in self.found):
             return False
         if self.true_gradient is None or not self.true_gradient.is_on_a_kink:
@@ -325,7 +325,7 @@ class _Comparison:
         values = {"factor": factor, "measure": self._right_one(), **another.values}
         return Remark("factor_of_another_loss", values)
 
-    # ── What is right ───────────────────────────────────────────────────────────────
+    # ── The right gradient ──────────────────────────────────────────────────────────
 
     def _on_the_right(self, fine: Sequence[ModeGradient], is_any_wrong: bool) -> list[Remark]:
         """A remark that they agree, where that needs saying."""

@@ -1,4 +1,4 @@
-"""The autograd graph of one step: what the loss was computed from, and how its gradient came.
+"""The autograd graph of one step: how the loss was computed, and how its gradient came.
 
 The batch runs once more in a Probe, through its Gradient phase and no further, and a
 Recorder looks on; so a graph can be had at any place of the batch, and the run itself
@@ -199,7 +199,7 @@ def _kept(
 ) -> list[AutogradNode]:
     """The nodes that a Graph carries, the root first, then as backward came to them.
 
-    Sorted like this, what is kept hangs on nothing that is cut off. The leaves that it hangs
+    In this order no kept node hangs on a node that is cut off. The leaves that it hangs
     on are kept too, though backward may come to them last.
     """
     order = {id(node): i for i, node in enumerate(executed)}

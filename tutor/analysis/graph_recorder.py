@@ -51,7 +51,7 @@ class KnownValue:
     leaf: torch.Tensor | None = None
     """The tensor whose gradient is accumulated here."""
     call: RecordedCall | None = None
-    """None for what a call is composed of, and for what was made out of sight."""
+    """None for a part of a composed call, and for a node that was made out of sight."""
     within: KnownValue | None = None
     """The node that the call returned, of which this node is a part."""
     module: RecordedCall | None = None
@@ -165,7 +165,7 @@ class GraphRecorder(TorchFunctionMode):
                     part.within = new[0] if part.leaf is None else None
             known = self.nodes[id(node)]
             if known.within is not None or known in new[:1]:
-                known.within, known.call = None, call  # what the lesson gets is no mere part
+                known.within, known.call = None, call  # the lesson gets the whole, not a mere part
             known.outputs.setdefault(tensor.output_nr, safe_value(tensor))
 
     def _meet(self, tensor: torch.Tensor) -> None:
@@ -276,7 +276,7 @@ def frame_within(filename: str) -> FrameType | None:
 
 
 def tensors_in(things: Any) -> Iterator[torch.Tensor]:
-    """The tensors in arguments or in what was returned."""
+    """The tensors in arguments or in a result."""
     if isinstance(things, torch.Tensor):
         yield things
     elif isinstance(things, list | tuple):

@@ -239,7 +239,7 @@ _DEEPEST = 4
 
 
 class Spelling(OperationWords):
-    """Names and texts, what has no name put into the text where it stands."""
+    """Names and texts; an operand without a name is put into the text as its own text."""
 
     _depth = 0
 

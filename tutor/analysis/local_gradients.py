@@ -134,7 +134,7 @@ class _Questions:
                 self._uses[source].append(_Use(known, locals_))
 
     def all(self) -> Iterator[LocalGradientQuestion]:
-        """In the order of backward; what flows together is asked where backward has it."""
+        """In the order of backward; a sum of gradients is asked where backward has it."""
         for known in self._walked:
             uses = self._uses[id(known.node)]
             ways = sum(len(self._elements(known, use)) for use in uses)

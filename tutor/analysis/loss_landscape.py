@@ -23,11 +23,11 @@ from tutor.training.values import to_numpy
 Window: TypeAlias = tuple[float, float]
 
 _MARGIN = 0.15
-"""The margin on either side, as a part of the breadth of what has to be seen."""
+"""The margin on either side, as a part of the range that has to be seen."""
 _EDGE = 0.02
 """The edge of a window, as a part of it: a point nearer to the edge is not well inside."""
 _TOO_WIDE = 50
-"""A window so many times as wide as what has to be seen is given up."""
+"""A window so many times as wide as the range that has to be seen is given up."""
 _NARROWEST = 0.2
 """The least breadth, as a part of the number in its middle."""
 _DOUBLINGS = 10

@@ -158,7 +158,7 @@ class ComparedMode:
             self.begin(at)
             return
         loop = self._probe.loop
-        loop.epoch, loop.step = 1, 0  # what it has now is what the next batch begins with
+        loop.epoch, loop.step = 1, 0  # the next batch begins with the present state
         self._stand(self._at(standpoint_of(loop, at.learning_rate), at))
 
     def stand_again(self) -> None:

@@ -268,7 +268,7 @@ class _Watch:
         self._wanted = wanted
         self._checker = checker
         self._files = {name: wanted.files(name) for name in wanted.names}
-        """By name: what was found last."""
+        """A lesson's name → its last findings."""
         own = [f for f in self._all_files() if not library.is_shipped(f)]
         if own and not trust:
             raise LessonError(

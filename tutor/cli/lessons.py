@@ -69,7 +69,7 @@ def _not_ours(lesson: Lesson) -> str:
 
 
 def list_command(options: argparse.Namespace) -> int:
-    """Print the lessons: in order, as JSON, or as the map of what builds on what."""
+    """Print the lessons: in order, as JSON, or as the map: which lesson builds on which."""
     headlines = library.headlines(options.lang)
     if options.json:
         print(json_text([_as_json(h) for h in headlines]))

@@ -42,7 +42,7 @@ from tutor.wording.findings import finding_text, finding_values, report_text
 from tutor.wording.inspections import diagnosis, remarks_text
 
 FOR_PEOPLE = ("files_aside", "no_loss_in_loop")
-"""Notes on a script that only a terminal is told: a pipe gets what the script prints."""
+"""Notes on a script for a terminal alone: a pipe gets only the script's own output."""
 
 
 def run_command(options: argparse.Namespace) -> int:

@@ -88,7 +88,7 @@ def agrees(question: str) -> bool:
 
 
 def say_connecting(host: str) -> None:
-    """Say at a terminal what is waited for: ssh may ask there, or take long."""
+    """Say at a terminal that ssh is waited for: it may ask there, or take long."""
     if sys.stderr.isatty():
         print(f"Connecting to {one_line(host)} …", file=sys.stderr, flush=True)
 

@@ -92,7 +92,7 @@ def _to_explain(reports: Sequence[ErrorReport]) -> list[ErrorReport]:
     return [*errors, *warnings.values()][:MOST_EXPLAINED]
 
 
-# ── What is printed ─────────────────────────────────────────────────────────────────────
+# ── The printed lines ───────────────────────────────────────────────────────────────────
 
 
 def _print_report(report: ErrorReport, error: TorchError | None) -> None:

@@ -98,7 +98,7 @@ class EngineClient:
         self._started = time.monotonic()
         self._process = self._new_process()
 
-    # ── What the app calls ──────────────────────────────────────────────────────────
+    # ── Calls of the app ────────────────────────────────────────────────────────────
 
     def start(self, on_event: Callable[[Event], object]) -> None:
         """Let the child load torch; hand every event to `on_event`, from a thread, from now on."""

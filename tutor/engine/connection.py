@@ -61,7 +61,7 @@ _LONGEST_ERRORS = 4000
 _WITHOUT_HELLO = {127: "no_far_tutor", 255: "no_connection"}
 """By exit status: the shell there has not found the command; ssh itself has failed."""
 
-# Ctrl+C at a terminal is meant for the tutor, which ends ssh if that is what it means.
+# Ctrl+C at a terminal is for the tutor, which may then end ssh.
 _UNINTERRUPTED = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
 _ALIVE = ("-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 """Options of ssh. It takes the first value that it gets for each: the learner's, if given."""
@@ -331,7 +331,7 @@ class RemoteProcess(LessonProcess):
         self._lines.put(line)
 
     def take_stack(self, errors: str) -> None:
-        """Take in what it has written to where errors go, with its stack."""
+        """Take in its error output, with its stack."""
         self._errors = errors
         self._has_dumped.set()
 

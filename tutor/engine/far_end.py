@@ -70,7 +70,7 @@ class FarEnd:
         """Whether the tutor is, which then gives no sign of life."""
 
     def serve(self, lines: Iterator[bytes]) -> None:
-        """Do what the lines ask. Blocks nowhere: else silence could not be noticed."""
+        """Do the requests on the lines. Never blocks: else silence could not be noticed."""
         self._write(Hello.here().to_line())
         threading.Thread(target=self._answer_on, daemon=True).start()
         for line in lines:

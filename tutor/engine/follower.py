@@ -66,7 +66,7 @@ class _Rank0Link:
 
 
 def main(descriptor: int) -> None:
-    """Join the group, then do what is asked until rank 0 is gone."""
+    """Join the group, then do rank 0's requests until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dump_stack_at_the_end(os.fdopen(os.dup(2), "w"))
     limit_expressions()

@@ -66,7 +66,7 @@ class Inspector:
     """The time from which on the next inspection during a run may be taken."""
 
     def forget(self) -> None:
-        """Another lesson: nothing of the old one is of use."""
+        """Forget all inspections: another lesson is opened."""
         self._probes.clear()
         self._lockstep = self._picture = None
 
@@ -113,7 +113,7 @@ class Inspector:
         command: EvaluateExpressions | FindLocalGradients | Examine,
         until: Until,
     ) -> Event:
-        """The answer to what is asked of a run, which stays as it is. Raises LessonRaised."""
+        """The answer to a question about a run, which stays as it is. Raises LessonRaised."""
         number = command.number
         if isinstance(command, EvaluateExpressions):
             values = run.evaluate(command.expressions)

@@ -113,7 +113,7 @@ class _LessonWork:
     def _examined(
         self, lesson: Lesson, programs: Mapping[str, Program], recipe: RunRecipe | None
     ) -> DoctorReport:
-        """The doctor's findings; what the code prints is lost."""
+        """The doctor's findings; the code's output is lost."""
         quiet = self._capture.muted
         with quiet():
             return examine(
@@ -147,7 +147,7 @@ class _LessonWork:
             self._send(FindingsReady(report=found))
 
     def check(self, command: CheckLesson) -> None:
-        """Send all findings, and the answers if they are asked for; what is printed is lost."""
+        """Send all findings, and the answers if they are asked for; the code's output is lost."""
         device = devices.check(command.device or "cpu")
         limit_memory(device)
         if command.device:
@@ -164,7 +164,7 @@ class _LessonWork:
                     self._send(AnswerComputed(text=one_line(text)))
 
     def inspect(self, command: InspectScript) -> None:
-        """Send what is understood of a script. Raises RunError or LessonRaised."""
+        """Send the loops, phases and parameters of a script. Raises RunError or LessonRaised."""
         from tutor.script.program import script_report  # noqa: PLC0415 - no lesson needs it
 
         programs = programs_for(command.lesson)
@@ -242,7 +242,7 @@ class _LessonWork:
             out.truncate()
 
     def _comparison(self, command: TrainLesson, run: Run) -> Report | None:
-        """Return what sends the gradients of all modes at the run's epoch, if that is asked for."""
+        """The function that sends all modes' gradients at the run's epoch, if asked for."""
         if not command.compare:
             return None
         most = MOST_COMPARED if command.format == "text" else sys.maxsize

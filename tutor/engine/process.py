@@ -1,6 +1,6 @@
 """A process that runs lessons: its pipes, memory limit, its stack when it hangs, its end.
 
-`LessonProcess` is what its clients see, here and on another machine; `Process` is one on this
+`LessonProcess` is a client's view of it, here and on another machine; `Process` is one on this
 machine. It ends with everything that the lesson has started.
 """
 
@@ -169,7 +169,7 @@ class LessonProcess(ABC):
         """Seconds that a message takes there and back."""
         return 0.0
 
-    # ── What it is told and says ────────────────────────────────────────────────────
+    # ── Commands and events ─────────────────────────────────────────────────────────
 
     @abstractmethod
     def send(self, command: Command) -> None:
@@ -259,7 +259,7 @@ class Process(LessonProcess):
         `terminal`: the path of the one that the app has its screen on, if it has; should the
         app be killed, the supervisor leaves that screen.
         """
-        allowed_megabytes()  # raises now what no process could report later
+        allowed_megabytes()  # an error is raised now: no process could report it later
         self._is_over = False
         self._mark = f"{os.getpid()}-{os.urandom(8).hex()}"
         # It lives as long as the child, which writes to it until torch is loaded.

@@ -369,7 +369,7 @@ _NUMPY: dict[str, Setting] = {
     "numpy error call": (np.geterrcall, np.seterrcall),
     "numpy print options": (np.get_printoptions, lambda value: np.set_printoptions(**value)),
     "numpy buffer": (np.getbufsize, np.setbufsize),
-    # What it draws is set by the seed that each run begins with.
+    # Its numbers depend on the seed that each run begins with.
     "numpy random generator": (
         np.random.get_bit_generator, np.random.set_bit_generator),  # type: ignore[attr-defined]
 }  # fmt: skip

@@ -55,7 +55,7 @@ class _Names:
     def _is_in_the_way(self, name: str) -> bool:
         """Whether a new name is found in place of an inherited one, or in every lesson."""
         if self.owner is builtins:
-            return name != "_"  # what the displayhook has shown last
+            return name != "_"  # the value that the displayhook has shown last
         inherited = any(name in vars(base) for base in self.owner.__mro__[1:])
         return inherited and not name.startswith("__anno")  # Python adds these when asked for
 

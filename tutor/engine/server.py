@@ -1,4 +1,4 @@
-"""The child's side of the protocol: does what commands ask of the runs, and sends events."""
+"""The child's side of the protocol: carries out commands on the runs, and sends events."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Server:
             self.inspect()
 
     def handle(self, command: Command) -> None:
-        """Do what one command asks, and answer it."""
+        """Carry out one command, and answer it."""
         before = ProcessState.now()
         try:
             with self.inbox.interrupts.raised(self._has_command):
@@ -136,7 +136,7 @@ class Server:
             before.restore()
             return  # it took too long: the command that came meanwhile is done first
         except RunError:
-            return  # what can't be computed is not shown; the runs are as they were
+            return  # this inspection is not shown; the runs are as they were
 
     def send(self, event: Event) -> None:
         """Send an event; first, whatever the lesson has printed until now."""
@@ -199,7 +199,7 @@ class Server:
         self._show(answers=command.number, frame=frame, before=before)
 
     def _open(self, command: OpenLesson) -> Frame | None:
-        """Open what the command says; returns the frame before, if it asks for one."""
+        """Open the run that the command describes; returns the frame before, if it asks for one."""
         self.opening = command.opening
         paused, self.paused = self.paused, None
         if command.pauses_open_runs:
@@ -280,7 +280,7 @@ class Server:
     # ── Long replays and training ───────────────────────────────────────────────────
 
     def _seek(self, runs: Runs, command: Seek) -> None:
-        """Within the run so far by replay; what lies beyond it is trained, and ready."""
+        """Go to a position: by replay within the run so far, beyond it by training."""
         run, epoch, step = runs.current, command.epoch, command.step
         runs.notes = ()
         whole = epoch if step is None else epoch - 1

@@ -1,6 +1,6 @@
 """The standard streams of a lesson's process: commands read by a thread, output caught.
 
-Caught is what Python and C code write to standard output and error.
+The output of Python and of C code is caught, standard output and error.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Capture:
         self._left_out = 0
         self._muted = 0
         self.unheard: str | None = None
-        """What was printed inside the last `muted` block; None if that is too much to be kept."""
+        """The output inside the last `muted` block; None if that is too much to be kept."""
         self._pass_on: Callable[[str], object] | None = None
         with for_the_main_thread_alone():
             threading.Thread(target=self._read_on, name="capture", daemon=True).start()
@@ -146,7 +146,7 @@ class Capture:
         sys.stdout, sys.stderr = _stream(1), _stream(2)
 
     def close(self) -> None:
-        """Give the descriptors back to what they were; what has been printed stays to be taken."""
+        """Restore the descriptors; output that has been caught stays to be taken."""
         self._flush()
         os.close(self._write_end)
         for descriptor, before in zip((1, 2), self._before, strict=True):
@@ -191,7 +191,7 @@ class Capture:
                 self._pass_on = None
 
     def _flush(self) -> None:
-        """Push out what Python and the C library still hold back."""
+        """Push out the output that Python and the C library still hold back."""
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -234,5 +234,5 @@ class Capture:
 
 
 def _stream(descriptor: int) -> TextIO:
-    """Writes to a descriptor, line by line, so that what is printed comes in its order."""
+    """Writes to a descriptor, line by line, so that all output comes in its order."""
     return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)

@@ -122,7 +122,7 @@ _LEAVE_SCREEN = (
 
 
 def _leave_screen(terminal: str) -> None:
-    """Undo what a full-screen program has made of a terminal, unless somebody has since."""
+    """Undo a full-screen program's changes to a terminal, unless somebody has since."""
     with suppress(OSError, termios.error):  # it is gone, too
         tty = os.open(terminal, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         os.write(tty, _LEAVE_SCREEN)

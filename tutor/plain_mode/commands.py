@@ -87,7 +87,7 @@ class CommandContext:
 
 
 Answer: TypeAlias = Kind | list[Line] | Iterator[Line]
-"""The kind of what was done, whose result is told next; or the lines that answer a question."""
+"""The kind of the command, whose result is told next; or the lines that answer a question."""
 
 
 Needs: TypeAlias = Literal["", "frame", "exercise"]

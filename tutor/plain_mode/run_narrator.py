@@ -1,6 +1,6 @@
 """Tells the result of a command: the position of the run, what changed, and the next phase.
 
-It remembers what was told: prose and code are told once.
+It remembers what it has told: prose and code are told once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOST_PRINTED = 20
 
 
 class RunNarrator:
-    """The narration of one session: what was spoken, and what is new."""
+    """The narration of one session, which knows what has been told and what is new."""
 
     def __init__(self, session: Session, writer: LineWriter) -> None:
         self._session = session

@@ -66,7 +66,7 @@ class EngineReady(Event, frozen=True, kw_only=True):
     """torch is loaded; a lesson can be opened."""
 
     torch: str
-    """Its version."""
+    """Torch's version."""
     devices: tuple[str, ...]
     """The available devices: cpu first, then cuda, cuda:1 …, xpu, mps."""
 
@@ -92,7 +92,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
     seconds_left: float | None = None
     """The time that the run will still take, about; None while that can't be known."""
     notes: tuple[Remark, ...] = ()
-    """Remarks on what was done."""
+    """Remarks on the command that was carried out."""
     stopped: StoppedAt | None = None
     """The code that was stopped; the run is back where it stood before."""
     runs: tuple[RunInfo, ...] = ()
@@ -175,7 +175,7 @@ class Finding(Event, frozen=True, kw_only=True):
     why: Remark | None = None
     """The reason, where the code names none of its own."""
     is_note: bool = False
-    """Whether nothing is wrong, and it only says what was checked."""
+    """Whether it is no mistake, but only says what was checked."""
 
 
 class DeviceDescribed(Event, frozen=True, kw_only=True):

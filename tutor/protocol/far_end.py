@@ -68,7 +68,7 @@ def protocol_digest() -> str:
 
 
 class FarMessage(msgspec.Struct, frozen=True, tag=True):
-    """The base class of what both sides say besides commands and events."""
+    """The base class of the messages besides commands and events, in both directions."""
 
     def to_line(self) -> bytes:
         """The message as one line."""
@@ -114,7 +114,7 @@ class StackDumped(FarMessage, frozen=True):
     """The stack has been written."""
 
     errors: str
-    """What the process has written to where errors go."""
+    """The process's error output."""
 
 
 class ProcessOver(FarMessage, frozen=True):

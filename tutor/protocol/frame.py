@@ -75,14 +75,14 @@ NONE = Value((), (), "none", "None")
 
 
 NO_VALUE = Value((), (), "text", "")
-"""The value of what has not been computed yet."""
+"""The value of an expression that has not been computed yet."""
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
     """A place in a run: after `step` of the steps of `epoch`.
 
-    Epoch 0 is what comes before the first epoch: its only steps are the warm-up's, if
-    the lesson has one. The end of epoch e is (e, all its steps), never (e + 1, 0).
+    Epoch 0 comes before the first epoch: its only steps are the warm-up's, if the lesson
+    has one. The end of epoch e is (e, all its steps), never (e + 1, 0).
     """
 
     epoch: int

@@ -48,7 +48,7 @@ class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     xs: Numbers
     targets: Numbers
     predictions: Numbers
-    """At each of `xs`; the residual is what lies between the two."""
+    """The prediction at each of `xs`; the residual is its distance from the target."""
     line_xs: Numbers
     line: Numbers
     """The model over the whole breadth of the data."""
@@ -155,7 +155,7 @@ class GraphNode(msgspec.Struct, frozen=True, kw_only=True):
     old: Value | None = None
     """A leaf's `.grad` before this backward; the Value NONE if there was none yet."""
     new: Value | None = None
-    """And after it: old + what has arrived. None where `torch.autograd.grad` handed it back."""
+    """The gradient after it: old + arrived. None where `torch.autograd.grad` handed it back."""
     within: int | None = None
     """The node of the call that this one is a part of: `linear(x, w, b)` transposes `w` first.
 

@@ -1,1 +1,1 @@
-"""The learner's own training script: what its output and its code say about an error."""
+"""The learner's own training script: its loops and phases, its run, the errors in its output."""

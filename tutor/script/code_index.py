@@ -1,4 +1,4 @@
-"""The functions, classes and names of a script, and what a name in it may stand for.
+"""The functions, classes and names of a script, and the things that a name may stand for.
 
 Read from the code alone, and not exact: names are told apart by their spelling, and an object's
 class by the constructors that its name is bound to anywhere in the file.
@@ -142,7 +142,7 @@ class CodeIndex:
         around = [n for n in self.ancestors(function) if isinstance(n, DEFINITIONS)]
         return ".".join([*(n.name for n in reversed(around)), function.name])
 
-    # ── What a name stands for
+    # ── The things that a name stands for
 
     def dotted(self, node: ast.expr) -> str:
         """The dotted name of an expression, with imported names in full; empty if it has none."""
@@ -372,7 +372,7 @@ def _bound(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _bound_items(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    """The bindings of a loop's target to what the loop goes through."""
+    """The bindings of a loop's target to the things that the loop goes through."""
     while called_name(iterated) in _ITERATING and isinstance(iterated, ast.Call):
         if not iterated.args:
             return

@@ -164,7 +164,7 @@ class InlinedCalls:
             )
 
     def arguments(self, call: ast.Call, function: ast.FunctionDef) -> Iterator[str]:
-        """Assignments that give a function's parameters what a call passes."""
+        """Assignments that give a function's parameters the arguments of a call."""
         settings = function.args
         is_plain = not (settings.vararg or settings.kwarg or function.decorator_list)
         starred = [a for a in call.args if isinstance(a, ast.Starred)]
@@ -233,7 +233,7 @@ class InlinedCalls:
 
 
 def _without_return(function: ast.FunctionDef, statement: ast.stmt) -> Iterator[ast.stmt]:
-    """A function's statements; what it returns is given to the names that take it."""
+    """A function's statements; its result is given to the names that take it."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     body = [inner for inner in body if not isinstance(inner, ast.Global)]
     last = body[-1] if body else None

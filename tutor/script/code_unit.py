@@ -131,7 +131,7 @@ _MEASURES = frozenset({"abs", "square", "log", "norm", "fabs", "pow", "log1p", "
 
 
 def mark_by_hand(unit: CodeUnit, flow: StatementFlow, *, has_backward: bool) -> None:
-    """Mark what the changes of parameters in a unit are computed from."""
+    """Mark the statements that the changes of parameters in a unit are computed from."""
     updates = [n for n in flow.simple if unit.kinds.get(n) == UPDATE]
     named = [n for n in flow.simple if unit.kinds.get(n) == GRADIENT and not has_backward]
     training = [n for n in flow.simple if n in unit.entered or n in updates]
@@ -160,7 +160,7 @@ def _changed(unit: CodeUnit) -> set[str]:
 
 
 def _mark_loss(unit: CodeUnit, flow: StatementFlow, training: list[ast.stmt]) -> None:
-    """Mark the statements that measure the error, and what the error is computed from."""
+    """Mark the statements that measure the error, and those that it is computed from."""
     loops = {batch_loops(unit, flow, node) for node in training}
     free = [n for n in flow.simple if n not in unit.kinds and n not in unit.entered]
     last = flow.position[training[-1]]

@@ -13,7 +13,7 @@ from tutor.script.syntax_nodes import DEFINITIONS, LOOPS, LoopCode, blocks_of, o
 
 _GROWING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
 _FORWARD = re.compile(r"forward|predict|propagate", re.IGNORECASE)
-"""Methods that keep in their object what they compute."""
+"""Methods that keep their result in their object."""
 _SEEN_THROUGH = frozenset({"data", "T", "mT"})
 _RATE = re.compile(
     r"(?:^|_)(?:lr|l_r|lrate)\d*(?:_|\d|$)|learning_?rate|step_?size|^(?:alpha|eta|η|α|rate|gamma)_?\d*$",

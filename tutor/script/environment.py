@@ -251,7 +251,7 @@ class _NoInput(io.TextIOBase):
 
 
 def _nothing(*_: Any, **__: Any) -> None:
-    """In place of what opens a window or waits for one, or can be done once in a process."""
+    """In place of a function that opens a window or waits for one, or works once in a process."""
 
 
 # ── Pictures ────────────────────────────────────────────────────────────────────────────
@@ -416,7 +416,7 @@ class LogHandlers:
         self._handlers = {logger.name: tuple(logger.handlers) for logger in _loggers()}
 
     def put_back(self) -> None:
-        """Take off what has been added since, and add what has been taken off."""
+        """Remove handlers that have been added since, and add those that have been removed."""
         for logger in _loggers():
             logger.handlers[:] = self._handlers.get(logger.name, ())
 

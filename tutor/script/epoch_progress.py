@@ -9,7 +9,7 @@ from tutor.script.driver import END, Driver
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
 _START = ScriptPhase(SETUP, 0, 0, 0)
-"""In place of the last phase: nothing of the loop has run."""
+"""In place of the last phase, while nothing of the loop has run."""
 
 
 class EpochProgress:
@@ -30,7 +30,7 @@ class EpochProgress:
         self.batches_done = 0
         self.done_in_batch = 0
         self._is_before_batches = False
-        """Whether what has run of this epoch came before its loop over batches (a reset)."""
+        """Whether this epoch has only run code before its loop over batches (a reset)."""
         self._has_gradient = False
         self._gradient_batch = self._gradient_batch_now = 1
         """The batch of the last epoch, and of this one, that was the last to take gradients."""

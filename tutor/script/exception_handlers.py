@@ -33,7 +33,7 @@ class Guard:
     catches: tuple[CodeType | None, ...]
     """The handlers' classes of exceptions, compiled; None of `except:`."""
     closes: bool = False
-    """Whether its end closes or deletes what no copy of the script's objects brings back."""
+    """Whether its end closes or deletes things that no copy of the script's objects brings back."""
 
 
 @dataclass(frozen=True, slots=True)

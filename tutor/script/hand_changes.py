@@ -24,7 +24,7 @@ _BUILT = (ast.BinOp, ast.Call, ast.ListComp, ast.GeneratorExp)
 
 @dataclass(frozen=True, slots=True)
 class HandChange:
-    """A parameter, and what a statement adds to it."""
+    """A parameter, and the term that a statement adds to it."""
 
     target: ast.expr
     """The parameter as it stands in the code."""
@@ -264,13 +264,13 @@ def _counts(change: HandChange) -> bool:
 
 
 def _is_scaled_before(names: set[str], context: ChangeContext) -> bool:
-    """Whether a learning rate or a gradient goes into what is added: `v = 0.9 * v - lr * g`."""
+    """Whether a learning rate or a gradient goes into the added term: `v = 0.9 * v - lr * g`."""
     words = {w for name in names for value in context.values.get(name, ()) for w in _words(value)}
     return any(is_rate(word) or is_gradient(word) for word in words)
 
 
 def _depends(change: HandChange, own: str, context: ChangeContext) -> bool:
-    """Whether what is added is computed from the parameter, and not only scaled by it."""
+    """Whether the added term is computed from the parameter, and not only scaled by it."""
     read = variables(change.added)
     others = {k: v for k, v in context.computed_from.items() if k != own}
     is_product = any(_multiplies(n) for t in change.added for n in ast.walk(t))
@@ -293,7 +293,7 @@ def _multiplies(node: ast.AST) -> bool:
 
 
 def _has_difference(change: HandChange, read: set[str], context: ChangeContext) -> bool:
-    """Whether an error, the difference of two values, goes into what is added."""
+    """Whether an error, the difference of two values, goes into the added term."""
     values = [value for name in read for value in context.values.get(name, ())]
     nodes = (node for value in [*change.added, *values] for node in ast.walk(value))
     return any(isinstance(n, ast.BinOp) and isinstance(n.op, ast.Sub) for n in nodes)

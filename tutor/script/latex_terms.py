@@ -1,4 +1,4 @@
-"""Pieces of LaTeX with what parentheses need to know: how strongly their outermost sign binds.
+"""Pieces of LaTeX that know how strongly their outermost sign binds: parentheses depend on that.
 
 A matrix product is written as `X w`, a product of arrays element by element as `a ⊙ b`, and a
 product with a single number as `η · x` or `2 x`. They bind in this order, from the strongest.

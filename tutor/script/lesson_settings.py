@@ -225,7 +225,7 @@ def _of_class(own: ast.ClassDef, facts: CodeFacts) -> Iterator[str]:
                 raise UnknownModel
 
 
-# ── The loop over batches: how many there are, and what each takes ────────────────────────
+# ── The loop over batches: their number, and the data of each ─────────────────────────────
 
 _BY_SHAPE = frozenset({"randn", "rand", "zeros", "ones"})
 _DRAWN = frozenset({"normal", "uniform", "random", "standard_normal", "integers", "randint"})
@@ -248,7 +248,7 @@ class Batches:
 
 
 class BatchCounter:
-    """Counts the passes of loops whose code says what they go through."""
+    """Counts the passes of loops whose code says how many there are."""
 
     def __init__(self, facts: CodeFacts) -> None:
         self._facts = facts
@@ -381,7 +381,7 @@ class BatchCounter:
         return self.length(owner) if is_column or method in _SAME_LENGTH else None
 
     def _made_by(self, name: str, call: ast.Call) -> int | None:
-        """The length of what a function of NumPy, PyTorch or Python makes."""
+        """The length of the result of a function of NumPy, PyTorch or Python."""
         arguments = call.args
         counts = [k.value for k in call.keywords if k.arg in ("steps", "num")]
         if name in ("range", "arange"):

@@ -118,7 +118,7 @@ class _Writer:
         parts.append("## What to remember\n- Write here what to remember of this lesson.\n")
         return WrittenLesson("\n".join(parts), self._code.left_out)
 
-    # ── What no lesson can say ──────────────────────────────────────────────────────
+    # ── Scripts that are refused ────────────────────────────────────────────────────
 
     def _facts_of_setup(self) -> CodeFacts:
         """The facts of Setup alone: names of other functions have other values."""
@@ -224,7 +224,7 @@ class _Writer:
                 raise self._refusal(self._loop.line, reason)
 
     def _head(self, batches: Batches | None) -> list[str]:
-        """The beginning of the first phase: what the loops do between two passes."""
+        """The beginning of the first phase: the loops' own code between two passes."""
         once = self._texts(self._code.before_batches)
         if counter := self._epoch_counter():
             once.insert(0, counter[1])
@@ -252,7 +252,7 @@ class _Writer:
         return f"{name} = {start - step}  # counts the epochs", f"{name} += {step}"
 
     def _setup_code(self, others: Sequence[str], watched: Watched) -> str:
-        """Setup without what only the script needs."""
+        """Setup without the statements that only the script needs."""
         kept = [s for s in self._code.setup if not self._is_left_out(s)]
         imports = [s for s in kept if isinstance(s, ast.Import | ast.ImportFrom)]
         rest = self._texts([s for s in kept if s not in imports])

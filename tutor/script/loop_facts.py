@@ -204,7 +204,7 @@ class _PredictionSearch:
             if (value := getattr(node, "value", None)) is not None and _is_computed(value)
             for name in writes(node)
         }
-        """By variable: what it is computed from, if it is more than data that are moved."""
+        """A variable → the expression that computes it, if that does more than move data."""
 
     def within(self, expression: ast.expr, deepest: int) -> str:
         """The name of the prediction in an expression."""
@@ -328,7 +328,7 @@ class _Numbers:
         self.counted = {name for node in nodes for name in writes(node)}
 
     def length(self, iterated: ast.expr) -> int | None:
-        """The number of elements of what a loop goes through."""
+        """The number of elements that a loop goes through."""
         match iterated:
             case ast.Call(func=func, args=[first, *rest]):
                 if last_name(func) in ("range", "trange"):

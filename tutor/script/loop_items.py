@@ -28,7 +28,7 @@ class LoopItems:
     def __init__(self, iterable: Any, device: Callable[[], str]) -> None:
         """`device`: where random numbers may be drawn besides the CPU, once that is known."""
         self._range = iterable if type(iterable) is range else None
-        """Its items need not be kept."""
+        """The range, if it is one: its items need not be kept."""
         self._iterator: Iterator[Any] = iter(iterable)
         self._device = device
         is_bar = type(iterable).__module__.startswith("tqdm")

@@ -108,7 +108,7 @@ class MemoryImage:
     """The files that the script has written; None where they are the learner's."""
 
     def restore(self) -> bool:
-        """Make everything what it was; False if something is not kept, or can't be put back."""
+        """Restore everything; False if something is not kept, or can't be put back."""
         try:
             parts: tuple[SavedGraph | SavedElements, ...] = (*self.graphs, *self.memories)
             if not all(part.is_as_it_was for part in parts):
@@ -214,7 +214,7 @@ class _Walk:
         self.objects.append(SavedObject(thing, content, put_back))
 
     def _inside(self, thing: Any) -> Iterable[Any]:
-        """Note a thing; returns what it leads to."""
+        """Note a thing; returns the things that it leads to."""
         if isinstance(thing, torch.Tensor):
             return self._tensor(thing)
         if isinstance(thing, np.ndarray):
@@ -411,7 +411,7 @@ def _set_items(thing: Any, content: tuple[Any, ...]) -> None:
 
 
 def _set_dict(thing: dict[Any, Any], content: dict[Any, Any]) -> None:
-    """Past what a class of the script does when an item is set; the order is put back, too."""
+    """Set the items without a script's class acting on it; the order is put back, too."""
     kind: Any = OrderedDict if isinstance(thing, OrderedDict) else dict
     keys = [key for key in dict.keys(thing) if not _is_hidden(key)]
     if [*map(id, keys)] != [*map(id, content)]:

@@ -44,7 +44,7 @@ _ITERATING = frozenset({"enumerate", "list", "tuple", "reversed", "sorted"})
 
 
 class ParameterNames:
-    """The names of what one loop changes by hand."""
+    """The names of the parameters that one loop changes by hand."""
 
     def __init__(self, index: CodeIndex, units: list[CodeUnit], loop: LoopCode) -> None:
         self.index, self.units, self.loop = index, units, loop

@@ -84,7 +84,7 @@ class ParameterTable:
         return {n: unwrapped(_evaluated(code, names)) for n, code in self.expressions.items()}
 
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
-        """A parameter's gradient: `.grad` of a tensor, or what the code computes by hand."""
+        """A parameter's gradient: `.grad` of a tensor, or the code's own by hand."""
         if label in self.used:
             return self.used[label]
         thing = _evaluated(self.expressions[label], names)

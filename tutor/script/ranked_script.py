@@ -85,7 +85,7 @@ def open_together(
 
 
 class RankedScriptLoop(RankedLoop, ScriptLoop):
-    """Rank 0's loop of a script. What changes it is asked of the other ranks, too."""
+    """Rank 0's loop of a script. All changes to it are asked of the other ranks, too."""
 
     _steps_at_once = 16
     """Steps that nobody looks at, as many as take some time."""

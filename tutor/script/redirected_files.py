@@ -1,4 +1,4 @@
-"""The files of a script: what it writes goes to a temporary folder, where it finds it again.
+"""The files of a script: it writes them to a temporary folder, and finds them there again.
 
 Nothing of the learner's is changed: a file that the script changes is copied first, and one that it
 deletes or renames has to be its own.
@@ -30,10 +30,10 @@ _PREFIX = "tutor-script-"
 """The beginning of a temporary folder's name; the number of the process follows."""
 
 _CACHES = (".cache", ".config", ".matplotlib", ".triton")
-"""Folders of the home directory where libraries keep what they may delete at any time."""
+"""Folders of the home directory whose files libraries may delete at any time."""
 
 Patches: TypeAlias = dict[ModuleType, dict[str, Any]]
-"""By module and name: what stands there while a script runs."""
+"""A module and a name in it → the function that stands there while a script runs."""
 
 
 class RedirectedFiles:
@@ -367,7 +367,7 @@ _calls: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 def _put(patches: Patches) -> Patches:
-    """Put functions in their places; returns what stood there."""
+    """Put functions in their places; returns those that stood there."""
     before = {}
     for owner, new in patches.items():
         names = vars(owner)

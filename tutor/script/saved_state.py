@@ -229,7 +229,7 @@ class SavedFiles:
     files: Mapping[Path, SavedFile | None]
 
     def put_back(self) -> None:
-        """Make the folder what it was. Raises OSError."""
+        """Restore the folder. Raises OSError."""
         for path in reversed([p for p in _entries(self.owner) if p not in self.files]):
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()

@@ -37,7 +37,7 @@ class ScriptSnapshot:
     used: Mapping[str, Any]
     """The gradients that were used last."""
     held: object = None
-    """On several ranks: what stands for the others' parts."""
+    """The handle to the other ranks' parts, where there are several ranks."""
 
     @property
     def setup_namespace(self) -> object:

@@ -146,7 +146,7 @@ class StatementKinds:
         return last_name(value) in _HELPERS and not self.index.classes_of(value)
 
     def _mark_synchronize(self, unit: CodeUnit) -> None:
-        """Make one phase of what makes the gradients of all ranks one: a sum, and its division."""
+        """Make one phase of the statements that unite the ranks' gradients: sum and division."""
         gradients = [node for node, kind in unit.kinds.items() if kind == GRADIENT]
         sums = [n for n in gradients if any(map(is_synchronizing, _calls(n)))]
         taken = [n for n in gradients if any(map(self.signs.is_autograd, _calls(n)))]
@@ -155,7 +155,7 @@ class StatementKinds:
             found = [n for n in gradients if n in sums or n.lineno > last]
             unit.kinds |= dict.fromkeys(found, SYNCHRONIZE)
 
-    # ── The loss whose gradient is taken, and what it is computed from
+    # ── The loss whose gradient is taken, and the statements before it
 
     def _mark_losses(self, unit: CodeUnit, flow: StatementFlow) -> None:
         for node in flow.simple:
@@ -182,7 +182,7 @@ class StatementKinds:
     # ── Arguments of functions that have phases in them
 
     def _mark_arguments(self, unit: CodeUnit, flow: StatementFlow) -> None:
-        """Mark what is computed for a function that goes on with the loss or the gradient."""
+        """Mark the values computed for a function that goes on with the loss or the gradient."""
         for node, functions in list(unit.entered.items()):
             inside = set().union(*(self.reach_of(f) for f in functions))
             local = [f for f in functions if self._is_local(f, unit)]

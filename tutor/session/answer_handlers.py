@@ -66,7 +66,7 @@ class PredictHandler(ExerciseHandler[Predict]):
         self.ask(StepPhase(), self._stepped)
 
     def _prepare(self) -> None:
-        """Go back to the question, and read what the answer is worked out from."""
+        """Go back to the question, and read the values that the answer is worked out from."""
         view = self.engine_session.view
         if view is None or view.frame is None or view.frame.at != self.place:
             self.open(self.stage)
@@ -125,7 +125,7 @@ class PredictHandler(ExerciseHandler[Predict]):
         self.begin()
 
     def solution(self) -> Reply:
-        """The right value, and what it is worked out from."""
+        """The right value, and the values that it is worked out from."""
         value, names = self._right, list(self.exercise.choices)
         number = names.index(value.text) + 1 if value and value.text in names else 0
         values = {"value": value, "working": self._working, "number": number}

@@ -64,7 +64,7 @@ def code_place(exercise: Exercise, lesson: Lesson, at: LessonFailed | StoppedAt)
 
 
 def is_own_code(exercise: Exercise, phase: str) -> bool:
-    """Whether the code of this phase is what the learner fixes."""
+    """Whether the learner fixes the code of this phase."""
     return isinstance(exercise, Repair) and exercise.phase == phase
 
 
@@ -158,7 +158,7 @@ class Attempt:
 
     @property
     def asked(self) -> Exercise:
-        """The exercise as it is asked now: of a Predict, with what belongs to this round."""
+        """The exercise as it is asked now: a Predict has other numbers in each round."""
         exercise = self.exercise
         return exercise.asked_in(self.round) if isinstance(exercise, Predict) else exercise
 

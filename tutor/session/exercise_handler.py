@@ -60,7 +60,7 @@ class ExerciseHandler(Generic[E]):
         self.engine_session = engine_session
         self.journal = journal
         self._on_answer: dict[int, OnAnswer] = {}
-        """By the number of a command: what to do with its answer."""
+        """A command's number → the function that takes its answer."""
 
     # ── The question ────────────────────────────────────────────────────────────────
 
@@ -90,7 +90,7 @@ class ExerciseHandler(Generic[E]):
             self.set(state="asking")
 
     def answer(self, text: str) -> None:
-        """Check what was typed. Raises UnreadableError if it can't be read."""
+        """Check an answer. Raises UnreadableError if it can't be read."""
 
     def ask_again(self) -> None:
         """Ask with other numbers after a wrong answer, where the kind does."""
@@ -134,7 +134,7 @@ class ExerciseHandler(Generic[E]):
         self.attempt = replace(self.attempt, **changes)  # type: ignore[arg-type]
 
     def record(self, result: ExerciseResult) -> None:
-        """Write to the journal what the learner has done."""
+        """Write the learner's progress to the journal."""
         self.journal.record_result(
             self.lesson.slug, self.exercise.id, kind_of(self.exercise), result
         )

@@ -114,7 +114,7 @@ def _singled(node: ast.expr) -> Iterator[ast.expr]:
         yield ast.Compare(left=left, ops=[op], comparators=[right])
 
 
-# ── What only guards another ────────────────────────────────────────────────────────
+# ── Comparisons that only guard ─────────────────────────────────────────────────────
 
 
 def _only_guards(part: ast.expr, others: Sequence[ast.expr]) -> bool:

@@ -44,7 +44,7 @@ class PrintedText:
     gap: int | None = None
     """The number of lines after which some may be missing: they were not printed again."""
     is_raw: bool = False
-    r"""Whether colours and what a `\r` has overwritten are shown, too, as `^[` and `^M`."""
+    r"""Whether colours and text that a `\r` has overwritten are shown, too, as `^[` and `^M`."""
     _open: str = ""
     """The line that no newline has ended yet, unescaped."""
 
@@ -63,7 +63,7 @@ class PrintedText:
         )
 
     def with_gap(self) -> PrintedText:
-        """The text where what has been printed after it is not known."""
+        """The text at a place after which more was printed that is not known."""
         return replace(self, lines=self.shown, gap=len(self.shown), _open="")
 
     @property
@@ -164,7 +164,7 @@ class RunOutput:
         """The output of the run that is paused until an exercise is over."""
 
     def add(self, text: str, left_out: int = 0) -> None:
-        """Add what has been printed now."""
+        """Add output that has just come."""
         self.here = self.here.followed_by(text, left_out)
         self.all = self.all.followed_by(text, left_out)
 

@@ -71,7 +71,7 @@ class Session(EngineSession):
         self._forget_pending()
 
     def _forget_pending(self) -> None:
-        """Forget what belongs to the run that was open."""
+        """Forget everything that belongs to the run that was open."""
         self._offers_more_epochs = False
         self._scrubbed_to: tuple[int | None, int, int | None] | None = None
         """The opening, epoch and step of the position that was asked for last."""
@@ -322,7 +322,7 @@ class Session(EngineSession):
         self.request(Fork())
 
     def examine(self, *, with_taught: bool = False) -> None:
-        """Have the doctor examine the code; `report` is then what was found."""
+        """Have the doctor examine the code; the findings will be in `report`."""
         self.pause()
         self.report = None
         self.send(Examine(with_taught=with_taught))

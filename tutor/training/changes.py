@@ -34,7 +34,7 @@ from tutor.training.values import is_near, is_spoiled, like, to_numpy
 
 
 def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:
-    """Bring `new` to where `old` stands; returns what there is to say of what could not come.
+    """Bring `new` to where `old` stands; returns remarks on state that could not come along.
 
     The phases that `old` has done of its batch run again in `new`, from what the batch began
     with: the parameters, the state of the random number generators (the lesson's own ones too),
@@ -157,7 +157,7 @@ def _phases_to_repeat(old: Loop, new: Loop) -> int:
 
 
 def set_element(loop: Loop, element: Element) -> tuple[Remark, ...]:
-    """Give one number of a parameter another value; returns what there is to say of it.
+    """Give one number of a parameter another value; returns remarks on that.
 
     Before this batch's gradient has been computed, its phases so far run again with the new
     value: what stands in their formulas is then true. Raises Refused for a
@@ -281,7 +281,7 @@ def _stepped_that_fit(
 
 
 def _groups(loop: Loop, optimizer: Any) -> list[Any]:
-    """The names, shapes and settings of what an optimizer steps, but for learning rates."""
+    """The names, shapes and settings of an optimizer's parameters, but for learning rates."""
     names = {id(thing): name for name, thing in loop.namespace.items()}
     for name, thing in loop.namespace.items():
         if isinstance(thing, torch.nn.Module):

@@ -61,7 +61,7 @@ def name_of(tensor: torch.Tensor) -> str:
 
 
 def synchronize(device: str) -> None:
-    """Wait until a GPU has done what it was given, so that a clock measures its work."""
+    """Wait until a GPU has done its work so far, so that a clock measures that, too."""
     if (module := _accelerator(device)) is not None:
         module.synchronize(*_numbered(device))
 

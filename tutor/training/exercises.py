@@ -145,7 +145,7 @@ def result(text: str) -> float:
     """
     try:
         return _value(ast.parse(text.strip().replace("^", "**"), mode="eval").body)
-    except (RecursionError, MemoryError):  # what the parser raises for deep nesting
+    except (RecursionError, MemoryError):  # the parser raises these for deep nesting
         raise SyntaxError("it is nested too deeply") from None
 
 

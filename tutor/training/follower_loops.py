@@ -1,4 +1,4 @@
-"""The loops of one other rank: what rank 0 asks of its own loop is done to them, too."""
+"""The loops of one other rank: each request to rank 0's own loop is done to them, too."""
 
 from __future__ import annotations
 

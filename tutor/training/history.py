@@ -42,7 +42,7 @@ _COST = 80
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """The settings of a run at one place, besides the mode and what its loop holds."""
+    """The settings of a run at one place, besides the mode and the loop's own state."""
 
     device_wanted: str
     """The device asked for: the loop's is another where the mode is NumPy's."""

@@ -423,7 +423,7 @@ def _is_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
 
 
 def _copy_of(thing: Any) -> Any:
-    """A gradient as it is now, safe from what is done to it in place later."""
+    """A copy of a gradient as it is now: code may change it in place later."""
     if isinstance(thing, torch.Tensor):
         return thing.detach().clone()
     return thing.copy() if isinstance(thing, np.ndarray) else thing

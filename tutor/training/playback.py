@@ -288,7 +288,7 @@ class Playback:
         return self.forward(epoch, until)
 
     def _step_to(self, to: Position, until: Callable[[], bool]) -> None:
-        """Phase by phase into the epoch of `to`; near it, what its frame shows is recorded."""
+        """Step phase by phase into the epoch of `to`; near it, keep the values for its frame."""
         run = self._run
         near = 2 * max(len(program.loop) for program in run.programs.values()) + 1
         while run.loop.epoch < to.epoch or (run.steps_taken < to.step and not run.loop.at_end):

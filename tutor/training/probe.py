@@ -172,7 +172,7 @@ class Probe:
         names[name] = set_down(kept, names.get(name))
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
-        """Give the parameters these values; what does not fit stays as it is."""
+        """Give the parameters these values; one that does not fit stays as it is."""
         self.loop.set_parameters(values)
 
     # ── Trying out ──────────────────────────────────────────────────────────────────
@@ -239,7 +239,7 @@ class Probe:
             self._is_widening = True
 
     def _evaluate(self, last: str) -> None:
-        """Predict, and what belongs to it, up to the phase `last`: again from the batch's start."""
+        """Run Predict and all that it needs, to the phase `last`, from the batch's start."""
         codes = _evaluated(self.program, last)
 
         def run() -> None:

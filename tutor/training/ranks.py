@@ -57,7 +57,7 @@ def set_up_together(program: Program, device: str, rate: float, seed: int) -> Ra
 
 
 class RankedLoop(Loop):
-    """Rank 0's loop. What changes it is asked of the other ranks, too."""
+    """Rank 0's loop. All changes to it are asked of the other ranks, too."""
 
     __slots__ = ()
 
@@ -155,7 +155,7 @@ class RankedLoop(Loop):
 
 @dataclass(frozen=True, slots=True)
 class RankedSnapshot(Snapshot):
-    """Rank 0's snapshot, and what the others hold of the same moment."""
+    """Rank 0's snapshot, with a handle to the other ranks' snapshots of that moment."""
 
     held: HeldByRanks
 

@@ -47,7 +47,7 @@ class RunState:
         self.programs, self.recipe, self.quiet = programs, recipe, quiet
         self.history, self.turn = history or History(), turn or GeneratorOwner()
         self.notes: tuple[Remark, ...] = ()
-        """What there is to say of the last move."""
+        """Remarks on the last move."""
         self.randomness: Randomness | None = None
         """The generators' state as this run left it, while another run owns them."""
         self.has_run_again = False
@@ -180,7 +180,7 @@ class RunState:
 
     @property
     def learning_rate(self) -> float:
-        """As it is now."""
+        """The settings as they are now."""
         return self.settings.learning_rate
 
     @property

@@ -89,7 +89,7 @@ MAX_RUNS = 4
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A run and what it is called. Not built yet: `run` is None, all else tells what it was."""
+    """A run and its names. While it is not built, `run` is None; the other fields tell of it."""
 
     name: str
     letter: str
@@ -217,7 +217,7 @@ class Runs:
         return self.current.furthest_place > Position(0, 0)
 
     def _fork(self, change: Callable[[], Frame], keep: bool, at: Position | None = None) -> Frame:
-        """Do `change`; if `keep`, what the run was until now is kept beside it."""
+        """Do `change`; if `keep`, the run as it was until now is kept beside it."""
         if not keep:
             frame = change()
             self.notes = self.current.notes
@@ -429,7 +429,7 @@ def _info(kept: _Kept, changes: tuple[Change, ...], columns: int = 0) -> RunInfo
 
 
 def _from_the_start(recipe: RunRecipe) -> RunRecipe:
-    """The record with what was changed before the first step as what it began with."""
+    """The recipe in which changes before the first step have become the start's own settings."""
 
     def is_setting(change: Change) -> bool:
         return change.at == Position(0, 0) and change.element is None and change.seed is None

@@ -1,4 +1,4 @@
-"""The figures of a run, epoch by epoch, as rows of a table: what `--format csv` prints."""
+"""The figures of a run, epoch by epoch, as rows of a table, for `--format csv`."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Snapshot:
         return True
 
     def restore(self, setup_namespace: SetupNamespace) -> Namespace:
-        """Make this namespace (the same dict) what it was here, and return it."""
+        """Restore this namespace (the same dict object), and return it."""
         parts = _rebuilt(self.layout, self.elements, setup_namespace)
         names = _Unpickler(io.BytesIO(self.objects), parts).load()
         compiled = {k: v for k, v in setup_namespace.namespace.items() if k.startswith(_COMPILED)}

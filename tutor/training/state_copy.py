@@ -84,7 +84,7 @@ class ObjectState:
 
 @dataclass(slots=True)
 class _Link:
-    """A place in the chain of what has been yielded; the last one has no next."""
+    """A place in the chain of yielded items; the last one has no next."""
 
     item: Any = None
     before: Randomness | None = None
@@ -157,7 +157,7 @@ def _copied_item(item: Any) -> Any:
 
 
 def keep(thing: Any, depth: int = 0) -> Kept:
-    """The value of a thing, safe from what is done to the thing later."""
+    """A copy of a thing's value: code may change the thing later."""
     try:
         return _kept(thing, depth)
     except (KeyboardInterrupt, MemoryError):
@@ -342,7 +342,7 @@ def _into_module(kept: ModuleState, mine: Any) -> Any:
         return mine
     mine.load_state_dict(kept.tensors, strict=False)
     for parameter in mine.parameters():
-        parameter.grad = None  # left over from what was tried here before
+        parameter.grad = None  # left over from an earlier trial here
     for name, part in mine.named_modules():
         _into_attributes(kept.attributes.get(name, {}), part)
     return mine

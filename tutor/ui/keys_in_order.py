@@ -60,7 +60,7 @@ class KeysInOrder:
     """A queue that hands keys on to an app in the order in which they came."""
 
     def __init__(self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]]) -> None:
-        """`hand_on` gives a key to what has the focus; it is called in the app's own task."""
+        """`hand_on` gives a key to the focused widget; it is called in the app's own task."""
         self._app = app
         self._hand_on = hand_on
         self._waiting: deque[Typed] = deque()

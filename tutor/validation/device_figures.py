@@ -32,7 +32,7 @@ _ROUNDINGS = 8
 
 
 class FiguresOnDevice:
-    """A mode trained on a device, and on the CPU, and what differs."""
+    """A mode trained on a device, and on the CPU, and their differences."""
 
     def __init__(self, programs: Mapping[str, Program], mode: str, device: str) -> None:
         self._programs, self._mode, self._device = programs, mode, device

@@ -373,7 +373,7 @@ def _about(exercise: Repair) -> dict[str, Any]:
 
 
 def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | Remark:
-    """The run of its `code` or its `solution`, or what that raised."""
+    """The run of its `code` or its `solution`, or the error that it raised."""
     code = exercise.code if key == "code" else exercise.solution_code
     line = exercise.lines.get(key, exercise.line)
     trial.on_part(LessonPart(line, exercise=exercise.id, key=key))

@@ -67,7 +67,7 @@ def answers(lesson: Lesson) -> Iterator[str]:
 
 
 class _Check:
-    """The checks of one lesson; each yields what it finds wrong."""
+    """The checks of one lesson; each yields findings."""
 
     def __init__(self, lesson: Lesson, on_part: OnPart, device: str) -> None:
         self.lesson, self.device = lesson, device

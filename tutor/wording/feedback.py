@@ -300,7 +300,7 @@ class _Names:
 
 
 _NAME = re.compile(r"[\w.]+(\[[\d, ]+\])?")
-"""A name, or one element of what has a name."""
+"""A name, or one element of a named array."""
 
 
 def _numbers(one_or_all: float | tuple[float, ...]) -> str:

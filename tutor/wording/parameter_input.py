@@ -190,7 +190,7 @@ def _epoch_and_rest(text: str, most: int, example: str) -> tuple[int, list[str]]
 
 
 def _steps_of(typed: str, phases: Sequence[str]) -> list[int]:
-    """The steps whose phase begins with what was typed, from 1. Raises ValueError without any."""
+    """The steps whose phase begins with the typed text, from 1. Raises ValueError without any."""
     steps = [i for i, name in enumerate(phases, 1) if name.lower().startswith(typed.lower())]
     if phases and not steps:
         names = ", ".join(dict.fromkeys(name.lower() for name in phases))
@@ -222,7 +222,7 @@ def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
 
 
 def _step_of_phase(typed: str, phases: Sequence[str]) -> int:
-    """The number of the one step whose phase begins with what was typed. Raises ValueError."""
+    """The number of the one step whose phase begins with the typed text. Raises ValueError."""
     steps = _steps_of(typed, phases)
     if len(steps) == 1:
         return steps[0]

@@ -239,9 +239,9 @@ class RatePlace:
     name: str
     """The rate's name in the code; the number itself where it has no name."""
     rate: float
-    """Exactly."""
+    """The exact rate."""
     constant: ast.Constant | None = None
-    """Its number in the code."""
+    """The rate's number in the code."""
 
 
 def place_of_rate(source: SourceCode, namespace: Mapping[str, Any], rate: float) -> RatePlace:
@@ -284,7 +284,7 @@ def _places(source: SourceCode, rate: float) -> Iterator[tuple[int, RatePlace]]:
 
 
 def _names_of_updates(source: SourceCode) -> set[str]:
-    """The names in updates by hand, and in what makes an optimizer."""
+    """The names in updates by hand, and in calls that make an optimizer."""
     nodes = list(source.nodes(UPDATE))
     for name in _OPTIMIZERS:
         nodes += [inner for call in source.calls(name) for inner in ast.walk(call)]

@@ -1,6 +1,6 @@
 """A model that is evaluated in training mode or with a graph, or trained in evaluation mode.
 
-This shows in the forward passes of the code's models, and in what becomes of their outputs.
+This shows in the forward passes of the code's models, and in the use of their outputs.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ForwardWatcher(TorchFunctionMode):
     """Sees the forward passes while it is entered, and follows their outputs."""
 
     def __init__(self, filename: str, is_paused: Callable[[], bool]) -> None:
-        """`filename` is the code's; what runs while `is_paused` says so is not the run's."""
+        """`filename` is the code's; calls made while `is_paused` is true are not the run's."""
         super().__init__()
         self.forwards: list[Forward] = []
         self.dropouts: list[DropoutCall] = []

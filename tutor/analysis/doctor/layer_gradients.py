@@ -302,7 +302,7 @@ class GradientRule(DoctorRule):
 
 
 def _needs(call: TorchCall) -> bool:
-    """Whether what is cut off would have asked for a gradient."""
+    """Whether the tensor that is cut off would have asked for a gradient."""
     return any(tensor.requires_grad for tensor in call.tensors())
 
 

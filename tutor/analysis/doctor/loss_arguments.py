@@ -35,7 +35,7 @@ _NODES = 64
 
 
 class LossArgumentsRule(DoctorRule):
-    """A loss function that is called with what it does not expect."""
+    """A loss function that is called with arguments that it does not expect."""
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """The mistakes in the calls of this step, and in the one that raised its error."""
@@ -342,7 +342,7 @@ def _is_library(node: ast.expr) -> bool:
 
 
 def _are_probabilities(given: torch.Tensor) -> bool:
-    """Whether every row of what asks for a gradient holds numbers from 0 to 1 that add up to 1."""
+    """Whether every row of a trained tensor holds numbers from 0 to 1 that add up to 1."""
     if not given.requires_grad or not given.is_floating_point() or not given.ndim:
         return False
     numbers = given.detach()

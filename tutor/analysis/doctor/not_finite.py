@@ -160,7 +160,7 @@ class NotFiniteRule(DoctorRule):
                 waiting += [child for child, _ in one.next_functions if child is not None]
 
     def _birth(self, call: TorchCall, result: torch.Tensor) -> _Birth | None:
-        """The birth of what a result holds: an argument's, or this call; None if it was given."""
+        """The birth of a result's bad number: an argument's, or this call; None if given."""
         tensors = [t for t in call.tensors() if t.is_floating_point() and t is not result]
         is_in_place = any(t is result for t in call.tensors())
         bad = [t for t in tensors if _is_bad(t)]

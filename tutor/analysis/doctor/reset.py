@@ -89,7 +89,7 @@ class MissingResetRule(DoctorRule):
                 continue
             if found and bool(gradient.any()):
                 self._used.append((found, call.line))
-            if key in self._left:  # clipping has changed what backward left
+            if key in self._left:  # clipping has changed the gradient that backward left
                 value = self._left[key].value
                 self._left[key] = _Left(gradient.detach().clone(), value)
 
@@ -170,7 +170,7 @@ class MissingResetRule(DoctorRule):
 
 
 def _is_used(left: _Left, old: torch.Tensor, parameter: torch.Tensor) -> bool:
-    """Whether the gradient is still what a backward left, and the parameter no longer."""
+    """Whether the gradient is still as a backward left it, and the parameter is not."""
     return torch.equal(left.gradient, old) and not torch.equal(left.value, parameter.detach())
 
 
@@ -298,7 +298,7 @@ class AccumulationRule(DoctorRule):
         """The windows that an update has ended, with its line."""
 
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
-        """See what an optimizer uses."""
+        """Note the gradients that an optimizer uses."""
         for parameter in held_by(optimizer):
             self._used(parameter, call.line)
 

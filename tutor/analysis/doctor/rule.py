@@ -1,4 +1,4 @@
-"""The base of the doctor's rules, what a rule is shown of a run, and the numbers in its tensors."""
+"""The base of the doctor's rules, the views of a run that a rule gets, and its tensors' numbers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def loss_of(run: Run) -> float | None:
     return None if found is None or found.size != 1 else float(found.reshape(()))
 
 
-# ── Bounds of what is run ───────────────────────────────────────────────────────────
+# ── Bounds of an examination ────────────────────────────────────────────────────────
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def time_bound(seconds: float) -> Iterator[None]:
 
 
 def run_in_loop(run: Run, epoch: int, until: Callable[[], bool]) -> None:
-    """Run to the end of `epoch`, or of the loop: what follows a script's loop may take hours."""
+    """Run to the end of `epoch`, or of the loop: the code after a script's loop may take hours."""
     if run.program.open_loop is None:
         run.advance(epoch, until)
     while run.loop.epoch < epoch and not until() and not is_at_loop_end(run):
@@ -88,7 +88,7 @@ def run_in_loop(run: Run, epoch: int, until: Callable[[], bool]) -> None:
 
 
 def is_at_loop_end(run: Run) -> bool:
-    """Whether the next step would run what follows a script's loop."""
+    """Whether the next step would run the code after a script's loop."""
     return run.loop.is_over or (run.at_end and run.loop.is_at_loop_end)
 
 
@@ -245,11 +245,11 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One step of the examined run: what is about to run, or what has just run."""
+    """One step of the examined run, which is about to run or has just run."""
 
     patient: Patient
     phase: str
-    """The name of the phase; Setup before the first step, "" what a script does after its loop."""
+    """The name of the phase; Setup before the first step, "" for a script's code after its loop."""
     code: Phase | None
     """Its compiled code and lines, if it is known."""
     calls: list[TorchCall]

@@ -82,7 +82,7 @@ class CallRecorder:
     failed: TorchCall | None = None
     """The first call of this step that raised."""
     _step_line: int | None = None
-    """The line of the optimizer's step that is being made: what it calls itself is not recorded."""
+    """The line of the optimizer's step that is being made, whose own calls are not recorded."""
     has_raised: bool = False
     """Whether a call has raised: later calls come from the run's return to an earlier state."""
 

@@ -71,7 +71,7 @@ class CodePane(FooterPane):
         self._drawn: dict[tuple[str, tuple[Piece, Piece]], _DrawnPhase] = {}
         """By phase, and its marks."""
         self._drawn_for: tuple[object, ...] = ()
-        """The width, the line that failed, and the chosen name in what is drawn."""
+        """The width, the line that failed, and the chosen name, as they are drawn."""
         self._listing: ScriptListing | None = None
         """The rows of a script, for the width of the pane."""
         self._listed_for: tuple[object, ...] = ()
@@ -89,7 +89,7 @@ class CodePane(FooterPane):
             self.rebuild()
 
     def rebuild(self) -> None:
-        """Build the lines again; in another lesson or mode, what was chosen is chosen anew."""
+        """Build the lines again; in another lesson or mode, choose a name anew."""
         if self.view is not None and not self.is_hidden:
             self._adopt(self.view.lesson, self.view.mode)
         super().rebuild()
@@ -231,7 +231,7 @@ class CodePane(FooterPane):
             self.show_from(max(0, start - max(0, room - (end - start + 1)) // 2))
 
     def foot(self, width: int) -> Sequence[Content]:
-        """The facts of the chosen name; or what the difference comes to."""
+        """The facts of the chosen name; or a summary of the difference."""
         view, found = self.view, self._found
         if view is not None and found is not None:
             lines = [_legend(found, view, width), *map(line, found.summary())]
@@ -241,7 +241,7 @@ class CodePane(FooterPane):
         return facts_lines(self._chosen.text, view.inspections.facts, width)
 
     def build(self, width: int) -> Sequence[Content]:
-        """Each phase: its name and its code, or what is different in it."""
+        """Each phase: its name and its code, or the lines that differ."""
         view = self.view
         self._phases.clear()
         if view is not None and view.lesson.script is not None:

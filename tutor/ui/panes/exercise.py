@@ -326,7 +326,7 @@ class ExercisePane(Vertical):
             self._input.value = new.typed if new else ""
             self._input.cursor_position = len(self._input.value)
         elif new.reply and new.reply != old.reply:
-            self._input.action_select_all()  # what could not be read gives way to the next key
+            self._input.action_select_all()  # an unreadable answer gives way to the next key
         wanted, field = lines_of.asks_to_type(new), self._field
         if new is not None and new.state == "opening":
             self._returns = True

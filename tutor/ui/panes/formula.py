@@ -61,7 +61,7 @@ class _State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """The lines of one section, and what they were drawn from."""
+    """The lines of one section, and the values that they were drawn from."""
 
     state: _State
     lines: Sequence[Content]
@@ -104,7 +104,7 @@ class FormulaPane(LinesPane):
         """The first line of each section behind the last phase."""
         self._followed: tuple[object, ...] | None = None
         self._is_whole = False
-        """Whether the text below the pane is built, too: that takes longer than what is in view."""
+        """Whether the text below the pane is built, too: that takes longer."""
         self._asks_what_comes = self._tells_what_came = False
         self._is_introduction_read = False
 
@@ -398,7 +398,7 @@ class FormulaPane(LinesPane):
 _NO_MARKS = text_styles.NO_MARK, text_styles.NO_MARK
 
 _SHAPE = str.maketrans("123456789.", "0" * 10)
-"""What makes no difference to the layout: digits, and where the decimal point stands."""
+"""Changes that leave the layout as it is: digits, and the place of the decimal point."""
 
 _PictureRow: TypeAlias = Sequence[tuple[str, "PictureMark | None"]]
 """A row of a picture in parts, each with its mark."""

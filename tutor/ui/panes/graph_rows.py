@@ -1,4 +1,4 @@
-"""The rows of the autograd graph as text: what, by which operation, its value, its gradient."""
+"""The rows of the autograd graph as text: name, operation, value and gradient."""
 
 from __future__ import annotations
 
@@ -310,7 +310,7 @@ def _name(node: GraphNode) -> str:
 
 
 def _folded(row: GraphRow, node: GraphNode, graph: AutogradGraph) -> str:
-    """`… 12 operations to w1, b1`: what is folded away below a line."""
+    """`… 12 operations to w1, b1`: the operations that are folded away below a line."""
     if not row.hidden:
         return ""
     leaves = [_name(n) for n in below(graph, node) if n.is_leaf]

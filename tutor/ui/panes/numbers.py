@@ -38,7 +38,7 @@ Block = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class NumberRow:
-    """One thing to show: its name, what it is now, what it was, and what it is elsewhere."""
+    """One row: a name, its value now and before, in another run, and on other ranks."""
 
     name: str
     now: Value

@@ -1,1 +1,1 @@
-"""The pictures of a lesson: one module for each drawing, and what they share."""
+"""The pictures of a lesson: one module for each drawing, and their common parts."""

@@ -365,7 +365,7 @@ class Scale:
         return tuple((place, number(self._round(self.at(place)), AXIS_DIGITS)) for place in places)
 
     def _round(self, value: float) -> float:
-        """0 for what is next to nothing beside the other end of a linear scale."""
+        """The number; 0 if it is next to nothing beside the other end of a linear scale."""
         small = not self.log and abs(value) < SMALL * max(abs(self.low), abs(self.high))
         return 0.0 if small else value
 
