@@ -91,7 +91,7 @@ class EngineClient:
         self._spent: Remark | None = None
         """Why a lesson's process can't have another lesson, where that is so."""
         self._ends = 0
-        """How often in succession the process has ended soon, and not because it was stopped."""
+        """How often in succession the process has ended early without being stopped."""
         self._retried = 0
         """The opening that was tried again without having come to a frame."""
         self._has_given_up = False
@@ -106,7 +106,7 @@ class EngineClient:
         self._attach()
 
     def send(self, command: Command) -> int:
-        """Ask for something; returns the number that its answer will carry. Never blocks."""
+        """Send a command; returns the number that its answer will carry. Never blocks."""
         with self._lock:
             command = self._possible(command)
             self._number += 1
@@ -152,7 +152,7 @@ class EngineClient:
         return number
 
     def _start_process(self) -> None:
-        """Raises EngineError."""
+        """Start the child process. Raises EngineError."""
         self._process = self._new_process()
         self._started = time.monotonic()
         self._attach()
@@ -174,7 +174,7 @@ class EngineClient:
         threading.Thread(target=self._force_stop, args=(process, due), daemon=True).start()
 
     def suspend(self) -> None:
-        """Let the child stand still, with all that a lesson has started in it."""
+        """Halt the child, and all processes that a lesson has started in it."""
         self._process.has_screen(False)
         self._process.signal_all(signal.SIGSTOP)
 
@@ -249,7 +249,7 @@ class EngineClient:
                     return
 
     def _pass_on(self, event: Event, process: LessonProcess) -> bool:
-        """Hand an event on; whether there may be more: a process that is gone sends none."""
+        """Hand an event on; returns whether more may come: a process that is gone sends none."""
         with self._lock:
             if process is not self._process:
                 return False

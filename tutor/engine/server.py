@@ -89,7 +89,7 @@ class Server:
     paused: PausedRuns | None = None
     """The lesson's runs, while an exercise has a run of its own."""
     progress: RunProgress | None = None
-    """That of a RunTo, while it is on."""
+    """The progress of a RunTo, while it is on."""
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
@@ -223,7 +223,7 @@ class Server:
         return before
 
     def _close(self) -> None:
-        """Let the open lesson go."""
+        """Close the open lesson."""
         if self.runs is not None and self.paused is None:
             with self.capture.muted():
                 self.runs.close()
@@ -231,7 +231,7 @@ class Server:
         self.inspector.forget()
 
     def _pause(self) -> PausedRuns | None:
-        """The open runs, to be had again later; None if no lesson is open."""
+        """The open runs, paused; None if no lesson is open."""
         if self.runs is None or self.opened is None:
             return None
         return PausedRuns.pause(self.opened.lesson, self.runs)
@@ -341,7 +341,7 @@ class Server:
                 break  # once: the learner may run on
 
     def _slice_over(self, deadline: float) -> Callable[[], bool]:
-        """Whether it is time to look up: for a command, or for a frame if the app waits for one."""
+        """Whether it is time to look for a command, or to send a frame that the app waits for."""
         inbox, clock = self.inbox, time.perf_counter
 
         def over() -> bool:

@@ -69,9 +69,9 @@ class EngineSession:
         """Whether the learner has stopped the opening: then nothing is opened in its place."""
         self._heard_at = clock()
         self._ended_with: ProcessEnded | None = None
-        """The end of the last process, until the next one is where it was."""
+        """The end of the last process, until the next process has come to its place."""
         self.lost: ProcessEnded | None = None
-        """That the connection to the host is lost, while it is."""
+        """The loss of the connection to the host, while it is lost."""
         self._notice_when_open: Notice | None = None
         self._seeking: SeekAdvanced | None = None
         self.inspected = Inspect()
@@ -156,7 +156,7 @@ class EngineSession:
         self.send(self.inspected)
 
     def send(self, command: Command) -> int | None:
-        """Ask, unless no lesson is open or too much is unanswered; returns its number."""
+        """Send a command, unless no lesson is open or too many wait; returns its number."""
         if self.view is None:
             return None
         is_never_refused = isinstance(command, OpenLesson | Pause | ReadingCommand)
@@ -232,7 +232,7 @@ class EngineSession:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether anything that was asked is still unanswered."""
+        """Whether a command is still unanswered."""
         return bool(self.unanswered)
 
     @property
@@ -380,7 +380,7 @@ class EngineSession:
             self.notice = Notice()
 
     def _choose_run_to_compare(self, event: FrameShown, known: set[str]) -> None:
-        """Compare with the run that was just left; with another if there is none any more."""
+        """Compare with the run that was just left, or with another if that one is gone."""
         others = [run.name for run in event.runs if not run.is_current]
         is_new_one = any(run.is_current and run.name not in known for run in event.runs)
         if (is_new_one or self.inspected.then not in others) and (others or self.inspected.then):
@@ -472,7 +472,7 @@ def _before(
     """The frame to compare with; None after a new start."""
     if isinstance(command, Restart):
         return None
-    if view.frame is None:  # a run is gone on with
+    if view.frame is None:  # a run is resumed
         return event.before or view.before
     return view.before if is_same_place else view.frame
 

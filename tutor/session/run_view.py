@@ -87,9 +87,9 @@ class RunView:
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the frame; of the lesson before there is one.
+        """The frame's learning rate; the lesson's before there is a frame.
 
-        0 where it is 0, or where a script's is not known.
+        It is 0 where a script's rate is not known.
         """
         return self.frame.learning_rate if self.frame else self.lesson.learning_rate[self.mode]
 
@@ -133,7 +133,7 @@ class RunView:
     def goal_beyond(self) -> int:
         """The epoch that the next run goes to, from the goal on.
 
-        From the last epoch of a script's loop that is the one after it: the script ends before.
+        From the last epoch of a script's loop it is the next epoch: the script ends before it.
         """
         return self.epoch + (1 if self.is_at_last_epoch else self.lesson.epochs[self.mode])
 

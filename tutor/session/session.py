@@ -67,7 +67,7 @@ class Session(EngineSession):
         self.controller = ExerciseController(self, journal)
         self.journal = journal
         self._previous: Bookmark | None = None
-        """The bookmark from the time before."""
+        """The bookmark of the last visit."""
         self._forget_pending()
 
     def _forget_pending(self) -> None:
@@ -140,7 +140,7 @@ class Session(EngineSession):
             self.tell_when_open(notice.code, **notice.values)
 
     def resume_previous(self) -> None:
-        """Resume at the bookmark from the time before."""
+        """Resume at the bookmark of the last visit."""
         bookmark, self._previous = self._previous, None
         if self.view is None:
             return
@@ -354,7 +354,7 @@ class Session(EngineSession):
         )
 
     def _shows_no(self, refusal: Notice | None) -> bool:
-        """Whether there is no refusal; one is shown as the notice."""
+        """Whether `refusal` is None; else it is shown as the notice."""
         if refusal is not None:
             self.notice = replace(refusal, kind="refused")
         return refusal is None

@@ -18,7 +18,7 @@ from tutor.training.loss_and_trail import MAX_EXACT, LossColumn, Trail
 from tutor.training.snapshot import SavedState, size_of
 
 END = 2**62
-"""As a step: the end of the epoch, whatever its number of steps. As an epoch: never."""
+"""In place of a step: the end of the epoch, whatever its length. In place of an epoch: never."""
 
 SNAPSHOT_BYTES = 64 * 2**20
 """Budget for the snapshots of a run; with its losses (20 MiB) and trail well below 128 MB."""
@@ -45,7 +45,7 @@ class RunSettings:
     """The settings of a run at one place, besides the mode and the loop's own state."""
 
     device_wanted: str
-    """The device asked for: the loop's is another where the mode is NumPy's."""
+    """The device asked for; the loop's own device is cpu where the mode is NumPy's."""
     learning_rate: float
     set_up_with: float
     """The learning rate when this mode's Setup ran."""
@@ -97,18 +97,18 @@ class History:
     interval: float = INTERVAL
     """Seconds of training between two snapshots that stay; doubled each time they are thinned."""
     spacing: float = INTERVAL
-    """Seconds of training between two that are taken."""
+    """Seconds of training between two snapshots that are taken."""
     _keyframes: list[Keyframe] = field(default_factory=list)
     _sizes: list[int] = field(default_factory=list)
     """Bytes that each of `_keyframes` does not share with the one before it."""
     _total: int = 0
     """The sum of `_sizes`."""
     _latest: list[tuple[Keyframe, float]] = field(default_factory=list)
-    """Those that came after `_keyframes`, and the seconds of training before each of them."""
+    """The keyframes after `_keyframes`, and the seconds of training before each."""
     _waited: float = 0.0
     """Seconds of training between the last of `_keyframes` and the first of `_latest`."""
     _near: list[Keyframe] = field(default_factory=list)
-    """On the way to the last place that was sought."""
+    """Keyframes on the way to the place that was sought last."""
 
     @property
     def latest(self) -> Keyframe | None:
@@ -193,7 +193,7 @@ class History:
     # ── The whole ───────────────────────────────────────────────────────────────────
 
     def cut(self, epoch: int, *, whole: bool) -> None:
-        """Forget what came after a change in `epoch`, or at its end if that is `whole`.
+        """Forget everything after a change in `epoch`, or at its end if the epoch is `whole`.
 
         A keyframe of that very epoch does not know of the change: it goes, too.
         """
@@ -236,7 +236,7 @@ class History:
 
 
 def _last(keyframes: Sequence[Keyframe], epoch: int) -> Sequence[Keyframe]:
-    """The last of them that is of `epoch` or of an earlier one; none if there is none."""
+    """The last of these keyframes that is not later than `epoch`; None if there is none."""
     count = bisect_right(keyframes, epoch, key=_epoch_of)
     return keyframes[max(count - 1, 0) : count]
 

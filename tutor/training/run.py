@@ -64,7 +64,7 @@ class Run(RunState):
         mode = mode or next(iter(programs))
         self.check_start(programs, mode, device)
         rate = programs[mode].learning_rate if learning_rate is None else learning_rate
-        is_own = rate == programs[mode].learning_rate  # 0.0 of a script: it has its own
+        is_own = rate == programs[mode].learning_rate  # 0.0 for a script, which has its own
         rate = rate if is_own else _checked_rate(rate)
         recipe = RunRecipe(mode, devices.check(device), rate, seed)
         super().__init__(programs, recipe, quiet)
@@ -72,7 +72,7 @@ class Run(RunState):
 
     @staticmethod
     def check_start(programs: Mapping[str, Program], mode: str, device: str) -> None:
-        """Raise RunError, listing what there is, if there is no such mode or device."""
+        """Raise RunError, with the modes and devices there are, if there is no such one."""
         if mode not in programs:
             raise Refused("no_mode", mode=mode, available=list(programs))
         devices.check(device)
@@ -111,7 +111,7 @@ class Run(RunState):
         return is_further or self.settings.applied < len(self.recipe.changes)
 
     def came_to(self, at: Position) -> bool:
-        """Whether this place has been run already."""
+        """Whether the run has come to this place already."""
         return at.epoch == 0 or at <= self.furthest_place
 
     @property
@@ -144,7 +144,7 @@ class Run(RunState):
             return exercise_values(self.loop, expressions, losses)
 
     def standpoint(self) -> Standpoint:
-        """The batch that it stands in, for a probe to start from."""
+        """A copy of the batch that the run stands in, for a probe to start from."""
         return standpoint_of(self.loop, self.learning_rate)
 
     def curve(self, columns: int) -> Curve:
@@ -241,7 +241,7 @@ class Run(RunState):
         self.history.reached = max(self.history.reached, self.at)
         self.turn.take(self)
         self.notes = ()
-        if self.loop.is_lost:  # another run has met the end of a rank
+        if self.loop.is_lost:  # a rank ended while another run moved
             self._playback.replay(self.at, is_broken=True)
         self.has_run_again = False
 
@@ -345,7 +345,7 @@ class Run(RunState):
         return self.frame()
 
     def forget_future(self) -> None:
-        """Cut off all that is recorded after this place."""
+        """Forget everything that is recorded after this place."""
         self.notes = ()
         self.recipe = msgspec.structs.replace(self.recipe, changes=self.changes_done)
         self.history.cut(self.at.epoch + self.at_end, whole=False)
@@ -363,14 +363,14 @@ class Reading:
 
     epoch: int
     loss: float
-    """NaN if there is none."""
+    """The loss; NaN if there is none."""
     values: dict[str, np.ndarray[Any, Any]]
     """Each parameter's value after the update."""
     gradients: dict[str, np.ndarray[Any, Any] | None]
     """The gradient that the update used; None if there was none."""
     rank: int = 0
     others: tuple[Reading, ...] = ()
-    """Those of the other ranks, of a lesson on several."""
+    """The figures of the other ranks, if the lesson has several."""
 
 
 def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame:
@@ -418,7 +418,7 @@ def rank_figures(loop: Loop, rank: int) -> RankFigures:
 
 
 def reading_of(loop: Loop, rank: int = 0) -> Reading:
-    """The figures of the loop's epoch; `rank`: the one that it runs on."""
+    """The figures of the loop's epoch; `rank`: the rank that the loop runs on."""
     loss = to_numpy(loop.loss())
     used = loop.gradients if loop.gradients is not None else loop.gradients_now()
     return Reading(

@@ -20,7 +20,7 @@ from tutor.training.snapshot import SetupNamespace, Snapshot
 _BETWEEN_KEYFRAMES = 0.1
 """Seconds of training between two keyframes of a script, which cost more than a lesson's."""
 _MAX_NAMESPACES = 4
-"""Namespaces kept for going back to; of an earlier one Setup runs again."""
+"""Namespaces kept for going back to; for an older one, Setup runs again."""
 
 
 def seed_note(seed: int, has_drawn: bool) -> Remark:
@@ -41,8 +41,8 @@ class RunState:
     ) -> None:
         """Stands at the start. Raises LessonRaised if Setup does, RunError if it binds too little.
 
-        `quiet` is entered while the lesson's code runs again only to get somewhere; `history` is
-        what is known of this recipe already.
+        `quiet` is entered while the lesson's code runs again only to get somewhere. `history`: the
+        recipe's history so far, if there is one.
         """
         self.programs, self.recipe, self.quiet = programs, recipe, quiet
         self.history, self.turn = history or History(), turn or GeneratorOwner()
@@ -53,7 +53,7 @@ class RunState:
         self.has_run_again = False
         """Whether the last move has run this epoch again, from its start to here."""
         self.epoch_seconds = 0.0
-        """How long an epoch takes, as last measured; 0.0 before."""
+        """The seconds that an epoch takes, as last measured; 0.0 before."""
         self.clock = KeyframeClock()
         self._namespaces: dict[tuple[str, str, float, int], SetupNamespace] = {}
         self._loop: Loop | None = None
@@ -69,7 +69,9 @@ class RunState:
             self.history.interval = max(self.history.interval, _BETWEEN_KEYFRAMES)
         self.turn.leave()
         self.begin()
-        if self.is_script and not recipe.learning_rate:  # its own, which is known only now
+        if (
+            self.is_script and not recipe.learning_rate
+        ):  # the script's own rate, which is known only now
             rate = self.settings.learning_rate
             self.recipe = msgspec.structs.replace(recipe, learning_rate=rate)
         self.turn.take(self)
@@ -89,7 +91,7 @@ class RunState:
         self.apply_changes_here()
 
     def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
-        """A loop at its start; the settings are from now on these."""
+        """A loop at its start; these settings hold from now on."""
         loop = set_up(self.programs[mode], device, rate, seed, alone=False)
         if self.is_script:
             device, rate = loop.device, loop.learning_rate()
@@ -199,7 +201,7 @@ class RunState:
 
     @property
     def draws(self) -> bool:
-        """Whether a random number has been drawn, in Setup or later, as far as it has come."""
+        """Whether a random number has been drawn so far, in Setup or later."""
         return self.loop.setup_namespace.draws or self._has_drawn()
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from tutor.training.program import Program
 from tutor.training.run import Run
 
 LETTERS = "ABCDEFGH"
-"""Twice as many as there can be runs: a file from elsewhere may name runs by them, too."""
+"""Twice as many letters as runs: a file from elsewhere may name runs by letters, too."""
 MAX_CELLS = 12
 
 
@@ -109,7 +109,7 @@ class _Kept:
 
     @property
     def epochs(self) -> int:
-        """The number of its whole epochs, those included that have yet to be run again."""
+        """The number of its whole epochs, including epochs that have yet to be run again."""
         whole = self.furthest.epoch - (self.furthest.step != END)
         return max(len(self.history.losses), whole, 0)
 
@@ -142,7 +142,7 @@ class Runs:
 
     @classmethod
     def again(cls, current: Run, infos: Sequence[RunInfo]) -> Runs:
-        """The runs that these tell of, `current` as it stands, the others to be run again."""
+        """The runs that `infos` describe: `current` as it stands, the others to be run again."""
         runs = cls(current)
         letters = given_letters([(info.name, info.letter) for info in infos])
         for info, letter in zip(infos, letters, strict=True):
@@ -308,7 +308,7 @@ class Runs:
         return OtherRunState(name=name, frame=frame)
 
     def catch_up(self, until: Callable[[], bool]) -> bool:
-        """Run again what is known of a kept run only by its recipe, until `until` says so.
+        """Run a kept run of which only the recipe is known again, until `until` is true.
 
         Returns whether more is known of one now. Raises LessonRaised only if it is stopped
         by the learner.
@@ -329,7 +329,7 @@ class Runs:
     def take_up_again(self) -> Frame:
         """Build the runs anew, where they were: an interrupt came between two statements of ours.
 
-        What is remembered of them saves running all of it again.
+        Their histories save running everything again.
         """
         run = self.current
         for kept in self._kept:
@@ -369,7 +369,7 @@ class Runs:
         return Refused("no_run", name=name, available=list(self.names))
 
     def _built(self, kept: _Kept) -> Run:
-        """The kept run itself: Setup runs in a namespace of its own when it is first wanted."""
+        """The Run of a kept run: Setup runs in a namespace of its own when it is first wanted."""
         if kept.run is None:
             like = self.current
             kept.run = Run.from_recipe(
