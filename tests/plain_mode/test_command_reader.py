@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from tests.session.test_exercise_controller import PREDICT, Notebook
 from tests.ui.fake_engine import FakeEngine
 from tutor.errors import EngineError, LessonError
 from tutor.plain_mode.command_reader import COMMANDS
+from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.protocol.commands import Command, OpenLesson, StepPhase
 from tutor.protocol.events import (
     CommandRefused,
@@ -263,6 +265,16 @@ def test_ctrl_c_at_the_prompt_says_how_to_leave():
     text = said(is_attended=True, keyboard=Interrupting("where\n"))
     assert "Press Ctrl+C once more, or type quit, to leave." in text
     assert "The run stands at the start." in text
+
+
+def test_ctrl_c_just_after_the_end_of_a_command_does_not_leave(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunNarrator, "tell", interrupted)
+    assert "The run stands in epoch 1" in said("next", "where", is_attended=True)
+    with pytest.raises(KeyboardInterrupt):
+        said("next", "where")
 
 
 class Interrupting(io.StringIO):

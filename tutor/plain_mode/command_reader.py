@@ -201,6 +201,12 @@ class CommandReader:
             if isinstance(error, LessonFileError):
                 why = lesson_fault_text(error.code, error.values)  # which names no command
             self._writer.say(f"{sentence(why.replace('`', ''))} Type lessons for their names.")
+        except KeyboardInterrupt:  # it comes just after the end of what it was to stop
+            if not self._is_attended:
+                raise
+            self._writer.answered()
+            self._writer.gap()
+            return True
         if self._writer.rows == rows:
             self._narrator.nothing_new()
         return True
