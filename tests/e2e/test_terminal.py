@@ -74,7 +74,7 @@ def expect(terminal: Terminal, **rows: float) -> None:
 
 
 def test_a_learner_steps_and_reads_the_published_figures_at_both_sizes() -> None:
-    with lesson("line-through-origin") as terminal:
+    with lesson("line-through-origin", CUDA_VISIBLE_DEVICES="") as terminal:
         terminal.wait_for("A line through the origin", "next: ▶ Predict")
         terminal.press("g")
         terminal.wait_for("autograd · cpu")
