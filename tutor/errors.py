@@ -9,10 +9,6 @@ class TutorError(Exception):
     """The root of the errors that are shown in one line, without a traceback."""
 
 
-class FormulaError(TutorError):
-    """A formula that can't be read as LaTeX."""
-
-
 class LessonError(TutorError):
     """A lesson that can't be read, found or trusted."""
 
@@ -31,6 +27,10 @@ class CodedError(TutorError):
     def __init__(self, code: str, **values: object) -> None:
         super().__init__(f"{code}: {values}")
         self.code, self.values = code, values
+
+
+class FormulaError(CodedError):
+    """A formula that can't be read as LaTeX."""
 
 
 class LessonFileError(CodedError, LessonError):

@@ -4,30 +4,58 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pytest
 
-from tutor.lesson import model
+import tutor
 from tutor.wording import diagnostics, file_faults
 from tutor.wording.diagnostics import diagnostic_message
 from tutor.wording.file_faults import lesson_fault_text
 
-SOURCES = "".join(p.read_text("utf-8") for p in Path(model.__file__).parent.glob("*.py"))
 REPORTS = re.compile(r"(?:diagnostics\.(?:add|remark)|report|_diagnostic|Fault)$")
-"""The functions that are given a code, after all other strings."""
+"""The functions that are given a code, after all other strings, and its parameters."""
 
 
-def test_every_code_has_a_sentence_and_every_sentence_a_code() -> None:
-    calls = [node for node in ast.walk(ast.parse(SOURCES)) if isinstance(node, ast.Call)]
-    given = [call.args for call in calls if REPORTS.search(ast.unparse(call.func))]
-    strings = [[a.value for a in args if isinstance(a, ast.Constant)] for args in given]
-    codes = {found[-1] for found in strings if found} - {*file_faults._LESSON_FAULTS}
-    sentences = {code.removesuffix("_in_front_matter") for code in diagnostics._TEMPLATES}
-    assert codes <= sentences
-    assert not [code for code in sentences if f'"{code}"' not in SOURCES]
-    assert not sentences & {*file_faults._LESSON_FAULTS}
+def calls(package: str, names: re.Pattern[str]) -> Iterator[tuple[str, set[str]]]:
+    """The code and the parameters' names of each call that has both written out."""
+    for node in ast.walk(ast.parse(source_of(package))):
+        if isinstance(node, ast.Call) and names.search(ast.unparse(node.func)):
+            strings = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            keys = [key for arg in node.args if isinstance(arg, ast.Dict) for key in arg.keys]
+            given = {k.arg for k in node.keywords} | {getattr(k, "value", None) for k in keys}
+            is_elsewhere = None in given or isinstance(node.args[-1], ast.Name)
+            if strings and isinstance(strings[-1], str) and not is_elsewhere:
+                yield strings[-1], {str(name) for name in given}
+
+
+def source_of(package: str) -> str:
+    files = (Path(tutor.__file__).parent / package).glob("*.py")
+    return "\n".join(file.read_text("utf-8") for file in files)
+
+
+def fields(template: str) -> set[str]:
+    return {field for _, field, _, _ in Formatter().parse(template) if field}
+
+
+def test_every_diagnostic_has_a_sentence_of_its_parameters() -> None:
+    sentences, source = diagnostics._TEMPLATES, source_of("lesson")
+    assert not {*sentences} & {*file_faults._LESSON_FAULTS}
+    for code, given in calls("lesson", REPORTS):
+        if code not in file_faults._LESSON_FAULTS:
+            assert fields(sentences[code]) <= given | {"name"}, code
+    codes = (code.removesuffix("_in_front_matter") for code in sentences)
+    assert not [code for code in codes if f'"{code}"' not in source]
+
+
+def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
+    sentences, source = diagnostics._FORMULA_ERRORS, source_of("formula")
+    for code, given in calls("formula", re.compile("FormulaError$")):
+        assert fields(sentences[code]) == given, code
+    assert not [code for code in sentences if f'"{code}"' not in source]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +71,10 @@ def test_every_code_has_a_sentence_and_every_sentence_a_code() -> None:
          "## Predict above ## Loss"),
         ("formula_not_drawable", {"piece": r"\foo{q}"},
          r"the formula's \foo{q} can't be drawn; write it another way"),
+        ("formula_does_not_parse", {"error": ["no_width", {"command": r"\kern", "width": "{x}"}]},
+         r"the formula does not parse: \kern{{x}} is no width; write \kern{1em}"),
+        ("formula_does_not_parse", {"error": ["two_subscripts", {}]},
+         "the formula does not parse: two subscripts on one base; write x_{ij} instead of x_i_j"),
         ("unknown_prerequisite", {"slug": "one-wait", "near": ["one-weight"]},
          "it builds on `one-wait`, which is not a lesson; did you mean `one-weight`?"),
         ("unknown_prerequisite", {"slug": "zzz", "near": []},

@@ -20,7 +20,7 @@ _Made = TypeVar("_Made")
 
 @lru_cache(maxsize=512)
 def parse(latex: str) -> Formula:
-    """Read a formula. Raises FormulaError, with one line that says what is wrong.
+    """Read a formula. Raises FormulaError.
 
     A formula is read once and drawn at every step, so what was read is kept.
     """

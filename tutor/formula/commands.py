@@ -10,7 +10,7 @@ from typing import TypeAlias
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
 from tutor.formula.box import visible
-from tutor.formula.cursor import TOO_DEEP
+from tutor.formula.cursor import MAX_DEPTH
 from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
     Accent,
@@ -175,7 +175,7 @@ def _cut(reader: Reader, token: str) -> None:
 def _boxed(reader: Reader, token: str) -> None:
     expression = reader.take_group(token, raw=True).strip()
     if not expression:
-        raise FormulaError(r"\boxed{} is empty: write a Python expression into it")
+        raise FormulaError("boxed_is_empty")
     reader.boxed.append(expression)
     reader.add(ValueNode(expression), is_factor=True)
 
@@ -185,7 +185,7 @@ def _text(reader: Reader, token: str) -> None:
     start = reader.source.rfind("\\", 0, reader.at)
     parts = _parts_between_dollars(reader.take_group(token))
     if len(parts) % 2 == 0:
-        raise FormulaError(f"a $ in {token}{{…}} is never closed; a dollar sign is \\$")
+        raise FormulaError("dollar_not_closed", command=token)
     if any("\\" in _plain_text(part) for part in parts[::2]):
         reader.show_source(start)
         return
@@ -247,14 +247,14 @@ def _hspace(reader: Reader, token: str) -> None:
     content = reader.take_group(token).strip()
     cells = _cells_of(content)
     if cells is None:
-        raise FormulaError(f"{token}{{{content}}} is no width; write {token}{{1em}}")
+        raise FormulaError("no_width", command=token, width=content)
     reader.add(Space(cells), is_factor=False)
 
 
 def _kern(reader: Reader, token: str) -> None:
     width = reader.take_pattern(_KERN)
     if width is None:
-        raise FormulaError(f"{token} needs a width behind it: {token} 1em")
+        raise FormulaError("width_missing", command=token)
     reader.add(Space(_cells_of(width) or 0), is_factor=False)
 
 
@@ -295,7 +295,7 @@ def _symbol(reader: Reader, token: str) -> None:
     name = token[1:]
     sign = plain_sign(token)
     if not name:
-        raise FormulaError("the formula ends in a lone backslash")
+        raise FormulaError("lone_backslash")
     if name.isspace():
         reader.add(Space(1), is_factor=False)
     elif sign:
@@ -333,16 +333,16 @@ def _not(reader: Reader, token: str) -> None:
 
 def _limits(reader: Reader, token: str) -> None:
     if reader.following() not in ("_", "^"):
-        raise FormulaError(f"{token} must be followed by _ or ^")
+        raise FormulaError("limits_without_script", command=token)
     if not (reader.row.items and reader.row.items[-1].command):
-        raise FormulaError(r"\limits must follow an operator such as \sum")
+        raise FormulaError("limits_without_operator")
     reader.row.limits = token
 
 
 def _line(reader: Reader, token: str) -> None:
     reader.require_table(token)
     if reader.previous not in (r"\begin", r"\\", r"\hline"):
-        raise FormulaError(r"\hline must stand at the beginning of a row, behind \\")
+        raise FormulaError("hline_in_row")
     reader.add(HLINE, is_factor=False)
 
 
@@ -410,18 +410,18 @@ _TABLE = CommandTable(_read_command, frozenset(_ONE_ARGUMENT), frozenset(_TWO_AR
 
 
 def parse(latex: str) -> Formula:
-    r"""Read a formula. Raises FormulaError, with one line that says what is wrong.
+    r"""Read a formula. Raises FormulaError.
 
-    That is: empty, unbalanced braces, \left without \right, an unknown or unclosed environment,
-    a missing argument, & outside of an alignment, two scripts, too long or too deep.
+    It may be empty, too long or too deep, or have unbalanced braces, \left without \right, an
+    unknown or unclosed environment, a missing argument, & outside of an alignment, or two scripts.
     """
     if len(latex) > MAX_LENGTH:
-        raise FormulaError(f"the formula is longer than {MAX_LENGTH} characters")
+        raise FormulaError("too_long", most=MAX_LENGTH)
     reader = Reader(unicodedata.normalize("NFC", latex), _TABLE)
     try:
         row = reader.read_row("", is_display=True)
     except RecursionError:
-        raise FormulaError(TOO_DEEP) from None
+        raise FormulaError("too_deep", most=MAX_DEPTH) from None
     if not row.items:
-        raise FormulaError("the formula is empty")
+        raise FormulaError("empty")
     return Formula(latex, tuple(reader.boxed), tuple(reader.unsupported), RowNode((row,)))

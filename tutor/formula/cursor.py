@@ -8,7 +8,6 @@ from tutor.errors import FormulaError
 from tutor.formula.glyphs import SUBSCRIPTS, SUPERSCRIPTS
 
 MAX_DEPTH = 40
-TOO_DEEP = f"the formula is nested more than {MAX_DEPTH} deep"
 ENDS = frozenset(["", "}", "&", r"\\", r"\right", r"\end", r"\middle"])
 """Tokens that are no argument: they end the group or cell around them."""
 _TOKEN = re.compile(r"\\(?:(?:operatorname|tag|hspace|vspace)\*|[a-zA-Z]+|.|$)|\s+|.", re.DOTALL)
@@ -111,7 +110,7 @@ class Cursor:
             if depth == 0:
                 return step
             step += len(token)
-        raise FormulaError(never_closed(f"{opener}{{"))
+        raise never_closed(f"{opener}{{")
 
     def bracket_end(self) -> int:
         """The offset of the `]` that closes the `[` here, braces apart; -1 without one."""
@@ -128,7 +127,7 @@ class Cursor:
         """Read the braces that must come next; returns their content."""
         self.skip_blanks()
         if self.source[self.at : self.at + 1] != "{":
-            raise FormulaError(f"{command} needs its argument in braces: {command}{{…}}")
+            raise FormulaError("braces_missing", command=command)
         start, end = self.at + 1, self.group_end(self.at, command, raw=raw)
         self.at = end + 1
         return self.source[start:end]
@@ -145,7 +144,7 @@ class Cursor:
         """The first token of the argument that must come next; the cursor is then before it."""
         token = self.following()
         if token in ENDS:
-            raise FormulaError(f"{command} lacks an argument")
+            raise FormulaError("argument_missing", command=command)
         if token == "{":
             self.group_end(self.at, command)
         return token
@@ -153,20 +152,20 @@ class Cursor:
     def push(self, opener: str) -> None:
         """Open a group; raises FormulaError if it is nested too deep."""
         if len(self.open) >= MAX_DEPTH:
-            raise FormulaError(TOO_DEEP)
+            raise FormulaError("too_deep", most=MAX_DEPTH)
         self.open.append(opener)
 
     def pop(self, wanted: str, closer: str) -> None:
         """Close the last group; raises FormulaError if it does not begin with `wanted`."""
         if not self.open:
-            raise FormulaError(f"{closer} without {wanted}")
+            raise FormulaError("not_open", closer=closer, opener=wanted)
         if not self.open[-1].startswith(wanted):
-            raise FormulaError(f"{closer} comes before the end of {self.open[-1]}")
+            raise FormulaError("other_is_open", closer=closer, opener=self.open[-1])
         self.open.pop()
 
 
-def never_closed(opener: str) -> str:
-    """The message for an opener without an end."""
+def never_closed(opener: str) -> FormulaError:
+    """The error of an opener without an end."""
     closer = {"{": "}", r"\left": r"\right", r"\begin": r"\end"}
     wanted = next((c for o, c in closer.items() if opener.startswith(o)), "}")
-    return f"{opener} is never closed by {wanted}"
+    return FormulaError("never_closed", opener=opener, closer=wanted)

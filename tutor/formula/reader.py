@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
 from tutor.formula.box import visible
-from tutor.formula.cursor import ENDS, MAX_DEPTH, TOO_DEEP, UNICODE_SCRIPTS, Cursor, never_closed
+from tutor.formula.cursor import ENDS, MAX_DEPTH, UNICODE_SCRIPTS, Cursor, never_closed
 from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
     Break,
@@ -86,8 +86,8 @@ class _Row:
                 nodes = [*before, styled(nodes, command == r"\displaystyle")]
                 continue
             if not before or not nodes:
-                where = "after" if before else "before"
-                raise FormulaError(f"{command} without anything {where} it")
+                code = "nothing_after" if before else "nothing_before"
+                raise FormulaError(code, command=command)
             frac = Frac(as_one(before), as_one(nodes), bar=command == r"\over")
             nodes = [frac] if frac.bar else in_parentheses(frac)
         return nodes
@@ -175,10 +175,10 @@ class Reader(Cursor):
     def _end(self, token: str) -> None:
         r"""A token that ends nothing here: an error, \middle, or the end of a line."""
         if not token:
-            raise FormulaError(never_closed(self.open[-1]))
+            raise never_closed(self.open[-1])
         if token == r"\middle":
             if not (self.open and self.open[-1].startswith(r"\left")):
-                raise FormulaError(r"\middle without \left")
+                raise FormulaError("not_open", closer=token, opener=r"\left")
             self.add(Sym(self._delimiter(token) or ".", NodeKind.MIDDLE), is_factor=False)
         elif token == r"\\":
             self.take_pattern(_ROW_SPACING)
@@ -259,10 +259,10 @@ class Reader(Cursor):
         """An item with one more script."""
         has_one = (item.sub is None) != (item.sup is None)
         if sign == "_" and has_one and item.sub is not None:
-            raise FormulaError("two subscripts on one base; write x_{ij} instead of x_i_j")
+            raise FormulaError("two_subscripts")
         if sign == "^" and has_one and item.sup is not None:
             if item.sup != _PRIME:
-                raise FormulaError("two superscripts on one base; write x^{ab} instead of x^a^b")
+                raise FormulaError("two_superscripts")
             return replace(item, sup=RowNode((_PRIME, script)))
         if not has_one:
             item = self._new_base(item, limits)
@@ -289,7 +289,7 @@ class Reader(Cursor):
         self.is_factor = False
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise FormulaError(TOO_DEEP)
+            raise FormulaError("too_deep", most=MAX_DEPTH)
         while not self.row.items:
             token = self.argument_start(command)
             if one_digit and token.isdecimal():
@@ -316,7 +316,7 @@ class Reader(Cursor):
         if self.following() != "[":
             return None
         if self.bracket_end() < 0:
-            raise FormulaError(f"{command}[ is never closed by ]")
+            raise FormulaError("never_closed", opener=f"{command}[", closer="]")
         self.take()
         self.push(f"{command}[")
         row = self.read_row("]")
@@ -350,8 +350,9 @@ class Reader(Cursor):
         """Raise FormulaError unless a table is open: `token` has no meaning elsewhere."""
         opener = self.open[-1] if self.open else ""
         if self._environment() not in TABLES and opener != r"\substack{":
-            where = f"inside {opener}" if opener else "outside of an environment"
-            raise FormulaError(rf"{token} {where}; put it into \begin{{aligned}}…\end{{aligned}}")
+            if opener:
+                raise FormulaError("table_is_not_inner", command=token, opener=opener)
+            raise FormulaError("no_table", command=token)
 
     # --- delimiters and environments -------------------------------------------------------
 
@@ -361,7 +362,7 @@ class Reader(Cursor):
         token = self.take()
         sign = {"<": "⟨", ">": "⟩", "{": "", "}": ""}.get(token, plain_sign(token))
         if not sign or sign not in _DELIMITERS:
-            raise FormulaError(f"{command} needs a delimiter such as ( [ \\{{ | or . behind it")
+            raise FormulaError("delimiter_missing", command=command)
         return "" if sign == "." else sign
 
     def left(self, token: str) -> None:
@@ -386,8 +387,7 @@ class Reader(Cursor):
             self._end(r"\end")
             return
         if name not in TABLES:
-            names = "aligned, cases, matrix, pmatrix, bmatrix, array"
-            raise FormulaError(f"unknown environment {name!r}; there are {names} and their kin")
+            raise FormulaError("unknown_environment", name=name)
         self.push(rf"\begin{{{name}}}")
         self.take_pattern(_POSITION)
         columns = self.take_group(rf"\begin{{{name}}}") if name in _COLUMNS_ARGUMENT else ""
@@ -414,7 +414,7 @@ class Reader(Cursor):
     def substack(self, token: str) -> None:
         """Read lines in braces, one below the other."""
         if self.following() != "{":
-            raise FormulaError(r"\substack needs its argument in braces: \substack{…}")
+            raise FormulaError("braces_missing", command=r"\substack")
         self.take()
         self.push(r"\substack{")
         rows = self._rows("}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from tutor.errors import FormulaError
-from tutor.formula.cursor import MAX_DEPTH, TOO_DEEP
+from tutor.formula.cursor import MAX_DEPTH
 from tutor.formula.nodes import (
     Fenced,
     Frac,
@@ -262,7 +262,7 @@ def _paired(items: list[Node]) -> list[Node]:
         if isinstance(item, Sym) and item.kind is NodeKind.OPEN:
             opened.append(len(done))
             if len(opened) > MAX_DEPTH:
-                raise FormulaError(TOO_DEEP)
+                raise FormulaError("too_deep", most=MAX_DEPTH)
         elif closing and opened:
             start = opened.pop()
             opening = done[start]

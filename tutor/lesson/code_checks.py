@@ -294,7 +294,7 @@ def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]
     try:
         parsed = formula.parse(latex)
     except FormulaError as error:
-        diagnostics.add(line, "formula_does_not_parse", error=str(error))
+        diagnostics.add(line, "formula_does_not_parse", error=Fault(error.code, error.values))
         return ()
     for piece in parsed.unsupported:
         diagnostics.remark(line, "formula_not_drawable", piece=piece)

@@ -201,6 +201,39 @@ _TEMPLATES: Mapping[str, str] = {
 }
 """The templates by code."""
 
+_INTO_ALIGNED = "put it into \\begin{{aligned}}…\\end{{aligned}}"
+
+_FORMULA_ERRORS: Mapping[str, str] = {
+    "empty": "the formula is empty",
+    "too_long": "the formula is longer than {most} characters",
+    "too_deep": "the formula is nested more than {most} deep",
+    "lone_backslash": "the formula ends in a lone backslash",
+    "never_closed": "{opener} is never closed by {closer}",
+    "not_open": "{closer} without {opener}",
+    "other_is_open": "{closer} comes before the end of {opener}",
+    "argument_missing": "{command} lacks an argument",
+    "braces_missing": "{command} needs its argument in braces: {command}{{…}}",
+    "delimiter_missing": "{command} needs a delimiter such as ( [ \\{{ | or . behind it",
+    "nothing_before": "{command} without anything before it",
+    "nothing_after": "{command} without anything after it",
+    "two_subscripts": "two subscripts on one base; write x_{{ij}} instead of x_i_j",
+    "two_superscripts": "two superscripts on one base; write x^{{ab}} instead of x^a^b",
+    "limits_without_script": "{command} must be followed by _ or ^",
+    "limits_without_operator": "\\limits must follow an operator such as \\sum",
+    "no_width": "{command}{{{width}}} is no width; write {command}{{1em}}",
+    "width_missing": "{command} needs a width behind it: {command} 1em",
+    "dollar_not_closed": "a $ in {command}{{…}} is never closed; a dollar sign is \\$",
+    "boxed_is_empty": "\\boxed{{}} is empty: write a Python expression into it",
+    "no_table": f"{{command}} outside of an environment; {_INTO_ALIGNED}",
+    "table_is_not_inner": f"{{command}} inside {{opener}}; {_INTO_ALIGNED}",
+    "hline_in_row": "\\hline must stand at the beginning of a row, behind \\\\",
+    "unknown_environment": (
+        "unknown environment {name!r}; there are aligned, cases, matrix, pmatrix, bmatrix, array "
+        "and their kin"
+    ),
+}
+"""The templates of FormulaError by code."""
+
 _WANTED: Mapping[str, str] = {
     "line": "one line of text",
     "number": "a finite number",
@@ -247,6 +280,11 @@ def diagnostic_message(code: str, values: Values) -> str:
     return one_line(_TEMPLATES[code].format_map({**values, **made}))
 
 
+def formula_error_text(code: str, values: Values) -> str:
+    """The reason why a formula can't be read, on one line."""
+    return one_line(_FORMULA_ERRORS[code].format_map(values))
+
+
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
     """`; did you mean …?` if a known word is near, else the list of what is known."""
     if near := get_close_matches(word, known, n=1):
@@ -291,6 +329,7 @@ _COMPOSED: Mapping[str, Callable[[Values], str]] = {
     "circle": lambda v: " → ".join(v["circle"]),
     "part": lambda v: _part(*v["part"]),
     "instead": lambda v: _part(*v["instead"]),
+    "error": lambda v: formula_error_text(*v["error"]),
     "reason": lambda v: value_reason(v["reason"]),
 }
 """The words for parameters, by their name."""

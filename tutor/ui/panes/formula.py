@@ -379,9 +379,11 @@ class FormulaPane(LinesPane):
         try:
             rows = self._rows(block.latex, now, state.width)
         except FormulaError as error:
+            from tutor.wording.diagnostics import formula_error_text  # noqa: PLC0415 - seldom needed
+
             return [
                 line((one_line(block.latex), text_styles.UNSUPPORTED)),
-                line((one_line(str(error)), text_styles.DIM)),
+                line((formula_error_text(error.code, error.values), text_styles.DIM)),
             ]
         return [line(*_pieces(row, now, changed)) for row in rows]
 
