@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -67,6 +67,8 @@ class _Rank0Link:
 
 def main(descriptor: int) -> None:
     """Join the group, then do rank 0's requests until it is gone."""
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dump_stack_at_the_end(os.fdopen(os.dup(2), "w"))
     limit_expressions()
@@ -110,10 +112,3 @@ def _answer(rank: int, interrupts: Interrupts, run: Callable[[], Any]) -> Answer
         return Answer(refused=(error.code, error.values))
     except KeyboardInterrupt:
         return Answer(raised=RankFailure(rank, "KeyboardInterrupt: it was stopped", stopped=True))
-
-
-if __name__ == "__main__":
-    # Under its own name: a thread of `__main__` would be taken for a lesson's.
-    from tutor.engine import follower
-
-    follower.main(int(sys.argv[1]))
