@@ -147,6 +147,16 @@ def test_many_writers_at_once_lose_nothing(file: Path) -> None:
         assert (store.trouble, store.set_aside) == (None, None)
 
 
+def test_a_file_that_another_tutor_begins_meanwhile_is_no_other_programs(file: Path) -> None:
+    def begin(statement: str) -> None:
+        if "sqlite_master" in statement:
+            Store(file, patience=0).close()
+
+    with closing(database.connect_to_write(file, 0)) as connection:
+        connection.set_trace_callback(begin)
+        assert database.state_of(connection) == "empty"
+
+
 def test_a_kill_in_mid_write_loses_nothing_that_was_written(file: Path, opened: Open) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", KILLED, str(file)]

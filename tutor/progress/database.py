@@ -82,8 +82,12 @@ def state_of(connection: sqlite3.Connection) -> State:
 
     `foreign`: of another program. `broken`: ours, but without some table or column.
     """
-    version = _version(connection)
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    connection.execute("BEGIN")  # of one moment: another tutor may begin the file right now
+    try:
+        version = _version(connection)
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    finally:
+        connection.rollback()
     if version == 0:
         return "foreign" if tables else "empty"
     if version > VERSION:
