@@ -84,14 +84,26 @@ def test_an_exercise_s_expression_without_an_end_has_no_value(start: Callable[..
 @pytest.mark.usefixtures("unhurried")
 def test_a_lesson_s_own_timer_and_handler_are_as_they_were(start: Callable[..., Run]) -> None:
     setup = PLAIN["Setup"] + "\nimport signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)"
-    run = start(watching("1 + 1"), Setup=setup + "\nsignal.setitimer(signal.ITIMER_REAL, 99)")
+    run = start(watching("1 + 1"), Setup=setup + "\nsignal.setitimer(signal.ITIMER_REAL, 9999)")
     try:
         run.step_epoch()
-        assert 90 < signal.getitimer(signal.ITIMER_REAL)[0] <= 99
+        assert 9999 - PATIENCE < signal.getitimer(signal.ITIMER_REAL)[0] <= 9999
         assert signal.getsignal(signal.SIGALRM) is signal.SIG_IGN
         assert signal.getitimer(signal.ITIMER_PROF)[0] == 0
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_one_alarm_for_all_the_time_that_the_process_stood_still_stops_no_expression() -> None:
+    def evaluate(alarms: int) -> None:
+        with time_limit.limited():
+            for _ in range(alarms):
+                signal.raise_signal(signal.SIGALRM)
+
+    evaluate(alarms=1)
+    with pytest.raises(time_limit.TookTooLong):
+        evaluate(alarms=time_limit._ALARMS)
 
 
 @pytest.mark.usefixtures("unhurried")

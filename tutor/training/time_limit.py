@@ -20,6 +20,10 @@ from typing import Any
 SECONDS = 5.0
 """The time limit of one expression."""
 
+_ALARMS = 10
+"""Alarms in that time, of which the last stops it. Alarms, as a clock goes on where the process
+stands still (Ctrl+Z) or a busy machine gives it no time: then one comes for all."""
+
 _MORE = 1.0
 """Seconds after which END_SIGNAL follows the exception."""
 
@@ -31,6 +35,7 @@ VALUE_OF = "the value of "
 
 _is_on = False
 _is_evaluating = False
+_alarms_left = 0
 
 
 class TookTooLong(KeyboardInterrupt):
@@ -50,25 +55,25 @@ def limited(seconds: float = 0.0, *, ends_process: bool = True) -> Iterator[None
 
     `ends_process`: where that does not reach it, END_SIGNAL follows.
     """
-    global _is_evaluating
+    global _is_evaluating, _alarms_left
     if not _is_on:
         yield
         return
     seconds = seconds or SECONDS
-    was_evaluating, before = _is_evaluating, signal.getsignal(signal.SIGALRM)
+    was, before = (_is_evaluating, _alarms_left), signal.getsignal(signal.SIGALRM)
     timers = {t: signal.getitimer(t) for t in (signal.ITIMER_REAL, signal.ITIMER_PROF)}
     try:
         if before is not _stop:  # the lesson has a handler of its own
             signal.signal(signal.SIGALRM, _stop)
-        _is_evaluating = True
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        _is_evaluating, _alarms_left = True, _ALARMS
+        signal.setitimer(signal.ITIMER_REAL, seconds / _ALARMS, seconds / _ALARMS)
         signal.setitimer(signal.ITIMER_PROF, seconds + _MORE if ends_process else 0)
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)  # one that has gone off raises here at latest
     finally:
-        _is_evaluating = was_evaluating
+        _is_evaluating, _alarms_left = was
         try:
             _put_back(before, timers)
         except KeyboardInterrupt:  # a stop that came in between: a timer left on ends the process
@@ -85,7 +90,12 @@ def _put_back(handler: Any, timers: Mapping[int, tuple[float, float]]) -> None:
 
 
 def _stop(number: int, _: FrameType | None) -> None:
+    global _alarms_left
     if _is_evaluating:
+        _alarms_left -= 1
+        if _alarms_left > 0:
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
         raise TookTooLong
     # The lesson has ordered the alarm, and it ends the process as if there were no handler.
     signal.signal(number, signal.SIG_DFL)
