@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.engine.conftest import Conversation
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 from tutor.engine import client, supervisor
 from tutor.protocol.commands import BackEpoch, BackPhase, Restart, Seek, StepEpoch, StepPhase
 from tutor.protocol.events import FrameShown, LessonFailed, ProcessEnded, StoppedAt
@@ -32,8 +33,8 @@ def open_hostile(engine: Conversation, mischief: str) -> FrameShown:
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("exit(3)", "SystemExit: the lesson called exit(3)"),
-        ("z = torch.ones(2**29)", "can't allocate memory"),
-        ("z = np.ones(2**28)", "Unable to allocate 2.00 GiB"),
+        ("z = torch.ones(2**31)", "can't allocate memory"),
+        ("z = np.ones(2**30)", "Unable to allocate 8.00 GiB"),
         ("import sys; sys.stdin.readline()[0]", "IndexError"),
         ("input('name? ')", "can't ask"),
     ],
@@ -123,6 +124,28 @@ def test_a_copy_that_a_lesson_makes_of_its_process_trains_no_further(
     trained = log.read_text().split()
     assert len(trained) >= 4
     assert len(set(trained)) == 1
+
+
+HELD_ELSEWHERE = """
+import os, threading
+from tutor.engine.streams import ProcessLock
+lock, held = ProcessLock(), threading.Event()
+def hold():
+    with lock():
+        held.set()
+        threading.Event().wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+if copy := os.fork():
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]))
+with lock():
+    os._exit(7)
+"""
+
+
+def test_a_copy_of_a_process_waits_for_none_of_its_threads() -> None:
+    ended = subprocess.run((sys.executable, "-c", HELD_ELSEWHERE), timeout=PATIENCE, check=False)
+    assert ended.returncode == 7
 
 
 def test_printing_is_passed_on_and_a_flood_is_cut(engine: Conversation) -> None:

@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ import torch
 from tutor.engine.inspector import Inspector
 from tutor.engine.open_runs import PausedRuns, RunProgress, apply_command, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.streams import Capture, Inbox
+from tutor.engine.streams import Capture, Inbox, ProcessLock
 from tutor.errors import Refused, RunError
 from tutor.protocol.commands import (
     BackEpoch,
@@ -90,7 +89,7 @@ class Server:
     """The lesson's runs, while an exercise has a run of its own."""
     progress: RunProgress | None = None
     """The progress of a RunTo, while it is on."""
-    writing: threading.Lock = field(default_factory=threading.Lock)
+    writing: ProcessLock = field(default_factory=ProcessLock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
     clean: CleanProcess = field(default_factory=CleanProcess)
 
@@ -147,7 +146,7 @@ class Server:
 
     def _write(self, event: Event) -> None:
         line = to_line(msgspec.structs.replace(event, opening=self.opening))
-        with self.writing, blocked(signal.SIGINT):  # it would leave half a line in a full pipe
+        with self.writing(), blocked(signal.SIGINT):  # it would leave half a line in a full pipe
             self.out.write(line)
             self.out.flush()
 

@@ -106,6 +106,22 @@ class Inbox:
         os._exit(0)
 
 
+class ProcessLock:
+    """A lock between the threads of a process, and another one in a copy of it (`os.fork`).
+
+    A copy has no thread but its first: what another one holds as it is made stays held there.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._process = threading.Lock(), os.getpid()
+
+    def __call__(self) -> threading.Lock:
+        """The lock of this process, for a `with`."""
+        if self._process != os.getpid():
+            self._lock, self._process = threading.Lock(), os.getpid()
+        return self._lock
+
+
 KEPT_CHARACTERS = 32_768
 """The limit of printed text between two readings; the oldest is dropped first."""
 
@@ -125,7 +141,7 @@ class Capture:
         os.dup2(write_end, 2)
         self._write_end = write_end
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._text = ""
         self._left_out = 0
         self._muted = 0
@@ -156,7 +172,7 @@ class Capture:
     def take(self) -> tuple[str, int]:
         """All text printed until now and not yet taken, and how much was left out before it."""
         self._flush()
-        with self._lock:
+        with self._lock():
             self._drain()
             text, left_out = self._text, self._left_out
             self._text, self._left_out = "", 0
@@ -166,7 +182,7 @@ class Capture:
     def muted(self) -> Iterator[None]:
         """Discard everything that is printed inside the `with` block."""
         self._flush()
-        with self._lock:
+        with self._lock():
             self._drain()
             self._muted += 1
             self.unheard = ""
@@ -174,7 +190,7 @@ class Capture:
             yield
         finally:
             self._flush()
-            with self._lock:
+            with self._lock():
                 self._drain()
                 self._muted -= 1
 
@@ -186,7 +202,7 @@ class Capture:
             yield
         finally:
             self._flush()
-            with self._lock:
+            with self._lock():
                 self._drain()
                 self._pass_on = None
 
@@ -204,7 +220,7 @@ class Capture:
         more = True
         while more:
             select.select([self._read_end], [], [])
-            with self._lock:
+            with self._lock():
                 more = self._drain()
         # The descriptor stays open for a last take(): a pipe's end costs nothing.
 
