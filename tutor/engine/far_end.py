@@ -122,7 +122,7 @@ class FarEnd:
         status = process.wait()
         relay.join(LAST_WORDS)
         over = ProcessOver(number, status, process.ended_for, process.error_text())
-        self._write(over.to_line(), process)
+        self._write(over.to_line(), process, is_last=True)
 
     def _relay(self, process: Process) -> None:
         for event in process.events():
@@ -142,9 +142,15 @@ class FarEnd:
         while True:
             self._write(self._answers.get().to_line())
 
-    def _write(self, line: bytes, process: Process | None = None) -> None:
-        """Write a line, unless it is of a process that another has taken the place of."""
+    def _write(self, line: bytes, process: Process | None = None, *, is_last: bool = False) -> None:
+        """Write a line, unless it is of a process that another has taken the place of.
+
+        `is_last`: it tells the end of the process. What comes of that still would be taken for an
+        event of the next one.
+        """
         with self._writing, suppress(OSError):  # nobody reads: the end of the input comes
             if process is None or process is self._process:
+                if is_last:
+                    self._process = None
                 self._out.write(line)
                 self._out.flush()

@@ -411,8 +411,8 @@ class Process(LessonProcess):
             return
         self._end_marked()
         self._child.send_signal(signal.SIGCONT)
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(_GONE)
+        with suppress(subprocess.TimeoutExpired):  # on a busy machine, too: some, it alone finds
+            self._child.wait(supervisor.KILL_SECONDS + _GONE)
             return
         self._child.kill()
         with suppress(subprocess.TimeoutExpired):  # a driver may hold it forever
