@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -145,13 +145,25 @@ def test_a_missing_ssh_and_a_host_that_is_an_option_are_told(
 def test_what_ssh_says_to_a_terminal_is_shown_and_obeyed_by_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = "test -t 2 && printf 'touch \\033[31m your key\\n' >&2"
+    heard = tmp_path / "heard"  # else the far end may say hello before its words are read
+    before = "test -t 2 && printf 'touch \\033[31m your key\\n' >&2\n"
+    before += f"while ! test -e {shlex.quote(str(heard))}; do sleep 0.1; done"
     pretend(monkeypatch, tmp_path, *SIMULATED, before=before)
-    with closing(Connection(HOST)):
-        said = ""
-        while "your key" not in said:
-            said += capfd.readouterr().err
-    assert "touch ^[[31m your key" in said
+    said = []
+
+    def is_told() -> bool:
+        said.append(capfd.readouterr().err)
+        return "your key" in "".join(said)
+
+    def listen() -> None:
+        wait_until(is_told, "the words of ssh")
+        heard.touch()
+
+    with ThreadPoolExecutor() as pool:
+        listening = pool.submit(listen)
+        Connection(HOST).close()
+        listening.result()
+    assert "touch ^[[31m your key" in "".join(said)
 
 
 def test_the_devices_there_are_listed(

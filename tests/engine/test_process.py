@@ -120,7 +120,7 @@ def opening() -> OpenLesson:
 def test_a_process_that_ends_again_and_again_is_not_started_forever(
     shell_child: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "LONG_ENOUGH", 60.0)
+    monkeypatch.setattr(client, "LONG_ENOUGH", PATIENCE)
     monkeypatch.setattr(client, "BACK_OFF", (0.0, 0.0))
     child = shell_child("exit 5")
     child.client.send(opening())
