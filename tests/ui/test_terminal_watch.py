@@ -27,10 +27,8 @@ def left_and_returned_to():
     yield
     say("set up again")()
 
-def watch(stop=say("suspended"), on_return=say("back")):
-    app = SimpleNamespace(
-        exit=say("asked to end"), is_running=is_running, suspend=left_and_returned_to
-    )
+def watch(stop=say("suspended"), on_return=say("back"), end=say("asked to end")):
+    app = SimpleNamespace(exit=end, is_running=is_running, suspend=left_and_returned_to)
     engine = SimpleNamespace(close=say("ended"), suspend=say("engine suspended"))
     journal = SimpleNamespace(flush=say("saved"))
     signal.signal(signal.SIGTSTP, stop)
@@ -123,6 +121,17 @@ async def app():
 asyncio.run(app())
 """
 
+ENDED_BEFORE_IT_STOPS = """
+async def app():
+    is_over = asyncio.Event()
+    watch(end=is_over.set)
+    send(signal.SIGTSTP, signal.SIGTERM)
+    await is_over.wait()
+    say("over")()
+
+asyncio.run(app())
+"""
+
 PRESSED_AS_IT_IS_CONNECTED = """
 @contextmanager
 def pressed_on_both_sides():
@@ -180,6 +189,10 @@ def test_an_app_that_is_ending_does_not_return_to_the_screen() -> None:
 
 def test_an_app_that_is_to_go_on_before_it_has_stopped_does_not_stop() -> None:
     assert run(CONTINUED_BEFORE_IT_STOPS) == ["saved", "set up again"]
+
+
+def test_an_app_that_is_to_end_before_it_has_stopped_does_not_stop() -> None:
+    assert run(ENDED_BEFORE_IT_STOPS) == ["saved", "over"]
 
 
 def test_ctrl_c_gives_up_a_connection_and_never_ends_the_app() -> None:
