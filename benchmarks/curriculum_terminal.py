@@ -26,8 +26,8 @@ from tutor.wording.feedback import element
 _TITLE = re.compile(r"Exercise (\d+) of (\d+)")
 _DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)
 _SOLUTION = re.compile(r"Solution: (.*?)\n\s*(?:\n|▶|Your answer)", re.DOTALL)
-_PLAIN_WORDS = re.compile(r"(?:[\w,.:;]+ ){1,6}")
-"""Words without markup, which all find room in the first line of a reply."""
+_PLAIN_WORDS = re.compile(r"(?<![^ ])[A-Za-z]+(?: [a-z]+){1,4}(?![^ .,:;])")
+"""Some words in a row, without markup."""
 MOST_SEEDS = 50
 """A seed can't be typed: the learner draws one after the other."""
 
@@ -99,13 +99,12 @@ class Learner:
 
     def _pick_choices(self, exercise: Exercise) -> None:
         for choice in "123456789":
-            reply = _beginning_of_reply(exercise, int(choice))
+            reply = _reply(exercise, int(choice))
             for _ in range(questions_of(exercise)):
                 self._press(choice)
                 self._wait(lambda choice=choice: f"▶ {choice}  " in self._text)
                 self._press("enter")  # the reply to another choice may still be there
-                wrong = f"✗ Not yet. {reply}" if reply else "✗ Not"
-                self._wait(lambda wrong=wrong: self._is_done or wrong in self._text)
+                self._wait(lambda reply=reply: self._is_done or self._is_told(reply))
                 if self._is_done:
                     return
                 if "✗ Not right" in self._text:  # asked again, with other numbers
@@ -167,6 +166,10 @@ class Learner:
     def _is_busy(self) -> bool:
         return "is being set up" in self._text or "is being checked" in self._text
 
+    def _is_told(self, words: str) -> bool:
+        """Whether the reply to a wrong choice is there, and not that to the one before."""
+        return words != "" and "✗ Not" in self._text and words in " ".join(self._text.split())
+
     @property
     def _number(self) -> int:
         title = _TITLE.search(self._text)
@@ -181,11 +184,13 @@ class Learner:
         self._terminal.wait_until(true)
 
 
-def _beginning_of_reply(exercise: Exercise, choice: int) -> str:
-    """The first words of what is said to a wrong choice; empty if that is not in the lesson."""
-    replies = exercise.choices if isinstance(exercise, Choose) else ()
-    words = _PLAIN_WORDS.match(replies[choice - 1].reply) if choice <= len(replies) else None
-    return words[0].rstrip() if words else ""
+def _reply(exercise: Exercise, choice: int) -> str:
+    """Words by which the reply to a wrong choice is known; empty for the right one."""
+    if not isinstance(exercise, Choose):
+        return "✗ Not right."
+    chosen = exercise.choices[choice - 1]
+    words = _PLAIN_WORDS.search(" ".join(chosen.reply.split()))
+    return "" if chosen.is_right else words[0] if words else "✗ Not yet."
 
 
 def play(lesson: Lesson, home: Path) -> list[str]:
