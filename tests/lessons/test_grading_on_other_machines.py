@@ -27,6 +27,7 @@ from tutor.protocol.frame import Position
 from tutor.training import devices
 from tutor.training.exercises import close, expected_text, is_right, recipe_of
 from tutor.training.probe import Probe
+from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.validation.exercise_check import check_exercises
 from tutor.validation.exercise_trial import ExerciseTrial
@@ -63,7 +64,7 @@ def moved(lesson: Lesson) -> Lesson:
 def _moved_stage(lesson: Lesson, stage: Stage, random: np.random.Generator) -> Stage:
     at_start = msgspec.structs.replace(stage, at=StartPlace())
     recipe = recipe_of(lesson, at_start)
-    run = Run.from_recipe(shipped.programs(lesson.slug), recipe, Position(0, 0))
+    run = Run.from_recipe(programs_of(lesson), recipe, Position(0, 0))
     said = {(setting.parameter, setting.index) for setting in stage.settings}
     settings = list(stage.settings)
     frame = run.frame()
@@ -97,9 +98,9 @@ class GradedLesson(msgspec.Struct):
     answers: list[list[str | float]]
 
     @classmethod
-    def of(cls, slug: str) -> GradedLesson:
+    def of(cls, lesson: Lesson) -> GradedLesson:
         """The lesson from a start that is one float32 step away."""
-        lesson, programs = moved(shipped.lesson(slug)), shipped.programs(slug)
+        lesson, programs = moved(lesson), programs_of(lesson)
         trials = [ExerciseTrial(lesson, programs, exercise) for exercise in lesson.exercises]
         found = [check_line(finding) for finding in check_exercises(lesson, programs)]
         return cls(found, [list(answers(trial)) for trial in trials])
@@ -144,14 +145,14 @@ def elsewhere() -> Mapping[str, GradedLesson]:
     """By lesson, what comes out with another start and without vector instructions."""
     found = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", f"tests.lessons.{Path(__file__).stem}"],
+        input=msgspec.msgpack.encode([*map(shipped.read_once, shipped.ORIGINALS)], enc_hook=str),
         env=os.environ | {"ATEN_CPU_CAPABILITY": "default"},
         cwd=Path(__file__).parents[2],
         capture_output=True,
-        text=True,
         timeout=600,
         check=False,
     )
-    assert found.returncode == 0, found.stderr
+    assert found.returncode == 0, found.stderr.decode()
     return msgspec.json.decode(found.stdout, type=dict[str, GradedLesson])
 
 
@@ -167,5 +168,8 @@ def test_exercises_are_graded_the_same(slug: str, elsewhere: Mapping[str, Graded
 
 if __name__ == "__main__":
     devices.use_one_thread()
-    graded = {path.stem: GradedLesson.of(path.stem) for path in shipped.ORIGINALS}
+    lessons = msgspec.msgpack.decode(
+        sys.stdin.buffer.read(), type=list[Lesson], dec_hook=lambda kind, text: kind(text)
+    )
+    graded = {lesson.slug: GradedLesson.of(lesson) for lesson in lessons}
     sys.stdout.buffer.write(msgspec.json.encode(graded))

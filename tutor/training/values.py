@@ -94,6 +94,8 @@ def _is_finite(thing: Any) -> bool:
         if plain is None:
             numbers = _to_numbers(thing)
             return numbers is None or bool(np.isfinite(numbers).all())
+        if plain.device.type == "cpu":  # of few numbers, NumPy tells it in a third of the time
+            return bool(np.isfinite(plain.numpy()).all())
         return bool(torch.isfinite(plain).all())
     if isinstance(thing, int | float | complex | np.ndarray | np.generic):
         try:
