@@ -13,10 +13,6 @@ class LessonError(TutorError):
     """A lesson that can't be read, found or trusted."""
 
 
-class ScriptError(LessonError):
-    """A script or notebook that can't be read, or that has no loop to step."""
-
-
 class RunError(TutorError):
     """A run that can't carry out a request, or a lesson's own code that raised."""
 
@@ -35,6 +31,10 @@ class FormulaError(CodedError):
 
 class LessonFileError(CodedError, LessonError):
     """A lesson's file that can't be found, read or trusted."""
+
+
+class ScriptError(CodedError, LessonError):
+    """A script or notebook that can't be read, stepped or made a lesson; `place` says where."""
 
 
 class Refused(CodedError, RunError):

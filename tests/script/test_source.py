@@ -13,6 +13,7 @@ import pytest
 from tutor.errors import ScriptError
 from tutor.script.line_places import Cell, cells_in, full_place, short_place
 from tutor.script.source import MAX_BYTES, ScriptSource, read_script
+from tutor.wording.notices import error_text
 
 
 def script(folder: Path, data: bytes, name: str = "train.py") -> ScriptSource:
@@ -58,22 +59,25 @@ def test_a_script_is_decoded_as_python_does(tmp_path: Path, data: bytes, text: s
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "codes", "line"),
     [
-        (b"x = 1\ny = (\n", "train.py:2: "),
-        (b"x = 1\n# \xff\n", "train.py"),
-        (b"# coding: nonsense\n", "nonsense"),
-        (b"a\n" * 3 + b"s = '\xe9'\n", "train.py:4: byte 0xe9"),
-        (b"x = 1\n\x00\n", "train.py"),
-        (b"  \n", "empty"),
-        (b"(" * 5000, "train.py"),
+        (b"x = 1\ny = (\n", ["syntax_error"], ":2"),
+        (b"x = 1\n# \xff\n", ["not_encoded"], ":2"),
+        (b"# coding: nonsense\n", ["unknown_coding"], ""),
+        (b"a\n" * 3 + b"s = '\xe9'\n", ["not_encoded"], ":4"),
+        (b"x = 1\n\x00\n", ["no_python", "syntax_error"], ""),  # by Python's version
+        (b"  \n", ["is_empty"], ""),
+        (b"(" * 5000, ["no_python", "syntax_error"], ""),
     ],
 )
-def test_what_is_no_python_is_told_with_its_line(tmp_path: Path, data: bytes, told: str) -> None:
+def test_what_is_no_python_is_told_with_its_line(
+    tmp_path: Path, data: bytes, codes: list[str], line: str
+) -> None:
     with pytest.raises(ScriptError) as error:
         script(tmp_path, data)
-    assert told in str(error.value)
-    assert "\n" not in str(error.value)
+    assert error.value.code in codes
+    assert error.value.values["place"].startswith(f"{tmp_path / 'train.py'}{line}")
+    assert "\n" not in error_text(error.value)
 
 
 def test_what_can_not_be_read_is_told(tmp_path: Path) -> None:
@@ -156,16 +160,17 @@ def test_a_notebook_of_an_old_format_is_read(tmp_path: Path) -> None:
 
 
 def test_a_faulty_notebook_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ScriptError, match=r" \[2\]:2: "):
+    with pytest.raises(ScriptError, match="syntax_error") as error:
         notebook(tmp_path, "x = 1", "y = 2\nz = (")
-    with pytest.raises(ScriptError, match="julia"):
+    assert str(error.value.values["place"]).endswith(" [2]:2")
+    with pytest.raises(ScriptError, match="other_language"):
         notebook(tmp_path, "x = 1", metadata={"kernelspec": {"language": "julia", "name": "j"}})
-    with pytest.raises(ScriptError):
+    with pytest.raises(ScriptError, match="no_cell"):
         notebook(tmp_path)
     for data in (b"{", b"[1]", b"\xff\xfe", b'{"nbformat": 4}'):
-        with pytest.raises(ScriptError) as error:
+        with pytest.raises(ScriptError, match="no_notebook") as error:
             script(tmp_path, data, "bad.ipynb")
-        assert "\n" not in str(error.value)
+        assert "\n" not in error_text(error.value)
 
 
 def test_a_line_of_a_notebook_is_named_by_its_cell(tmp_path: Path) -> None:

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from string import Formatter
 from typing import Any
 
 import pytest
 
-import tutor
+from tests.wording.sources import calls, fields, source_of
 from tutor.wording import diagnostics, file_faults
 from tutor.wording.diagnostics import diagnostic_message
 from tutor.wording.file_faults import lesson_fault_text
 
 REPORTS = re.compile(r"(?:diagnostics\.(?:add|remark)|report|_diagnostic|Fault)$")
 """The functions that are given a code, after all other strings, and its parameters."""
-
-
-def calls(package: str, names: re.Pattern[str]) -> Iterator[tuple[str, set[str]]]:
-    """The code and the parameters' names of each call that has both written out."""
-    for node in ast.walk(ast.parse(source_of(package))):
-        if isinstance(node, ast.Call) and names.search(ast.unparse(node.func)):
-            strings = [a.value for a in node.args if isinstance(a, ast.Constant)]
-            keys = [key for arg in node.args if isinstance(arg, ast.Dict) for key in arg.keys]
-            given = {k.arg for k in node.keywords} | {getattr(k, "value", None) for k in keys}
-            is_elsewhere = None in given or isinstance(node.args[-1], ast.Name)
-            if strings and isinstance(strings[-1], str) and not is_elsewhere:
-                yield strings[-1], {str(name) for name in given}
-
-
-def source_of(package: str) -> str:
-    files = (Path(tutor.__file__).parent / package).glob("*.py")
-    return "\n".join(file.read_text("utf-8") for file in files)
-
-
-def fields(template: str) -> set[str]:
-    return {field for _, field, _, _ in Formatter().parse(template) if field}
 
 
 def test_every_diagnostic_has_a_sentence_of_its_parameters() -> None:

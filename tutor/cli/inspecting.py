@@ -30,6 +30,7 @@ from tutor.script.source import ScriptSource
 from tutor.wording.engine_notes import abort_text, note_text, place_text
 from tutor.wording.findings import finding_text, finding_values, report_text
 from tutor.wording.layout import columns
+from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 
 SECONDS = 10.0
@@ -58,7 +59,7 @@ def inspect_command(options: argparse.Namespace) -> int:
     except ScriptError as error:
         if not options.json:
             raise
-        print(json_text({"loops": [], "refused": str(error)}))
+        print(json_text({"loops": [], "refused": error_text(error)}))
         return FAILED
     inspection = _Inspection(source, outline, options)
     try:

@@ -20,8 +20,8 @@ from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import ScriptSource, modules_beside, read_script
 from tutor.session.journal import Journal, script_key
-from tutor.wording.file_faults import refusal_in_source, source_note_text
 from tutor.wording.layout import columns
+from tutor.wording.script_faults import source_note_text
 from tutor.wording.torch_errors import torch_error_of
 
 
@@ -71,8 +71,10 @@ def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
     """A script and its loops. Raises ScriptError if there is none that can be stepped."""
     source = replace(read_script(path), path=path.absolute())  # errors name it as it was typed
     outline = outline_of(source.text, _modules_beside(path))
-    if outline.refusal is not None:
-        raise ScriptError(refusal_in_source(outline.refusal, source))
+    if (refusal := outline.refusal) is not None:
+        name = source.path.name
+        place = name if refusal.line is None else source.full_place(refusal.line)
+        raise ScriptError(refusal.code, place=place, **refusal.values)
     return source, outline
 
 

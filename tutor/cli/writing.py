@@ -27,7 +27,6 @@ from tutor.lesson.model import Lesson, LessonDiagnostics
 from tutor.plain import one_line
 from tutor.script.lesson_writer import lesson_from
 from tutor.session.session import KNOWN_DEVICES
-from tutor.wording.diagnostics import diagnostic_message
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
 
@@ -130,9 +129,8 @@ def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
     try:
         document.parse(written.text, path)
     except LessonDiagnostics as error:
-        why = diagnostic_message(*error.diagnostics[0].fault)
-        what = f"the lesson made from it is not right ({why})"
-        raise ScriptError(one_line(f"{options.script}: {what}; make the script simpler")) from None
+        fault, place = error.diagnostics[0].fault, str(options.script)
+        raise ScriptError("lesson_not_right", place=place, fault=fault) from None
     write(written.text, path, options.force)
     name = one_line(options.script.name)
     print(

@@ -135,9 +135,9 @@ Place: TypeAlias = Callable[[int], str]
 """A line as people name it: `train.py:12`."""
 
 
-def refusal(place: Place, line: int, reason: str) -> ScriptError:
+def refusal(place: Place, line: int, code: str, /, **values: object) -> ScriptError:
     """The error of a line that a lesson can't say."""
-    return ScriptError(f"{place(line)}: {reason}")
+    return ScriptError(code, place=place(line), **values)
 
 
 class InlinedCalls:
@@ -158,10 +158,7 @@ class InlinedCalls:
         name = function.name
         uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == name]
         if len(uses) > 1:
-            raise self._refusal(
-                max(n.lineno for n in uses),
-                f"`{name}` is used more than once, and a lesson runs its loop once; call it once",
-            )
+            raise self._refusal(max(n.lineno for n in uses), "function_used_twice", name=name)
 
     def arguments(self, call: ast.Call, function: ast.FunctionDef) -> Iterator[str]:
         """Assignments that give a function's parameters the arguments of a call."""
@@ -169,8 +166,7 @@ class InlinedCalls:
         is_plain = not (settings.vararg or settings.kwarg or function.decorator_list)
         starred = [a for a in call.args if isinstance(a, ast.Starred)]
         if not is_plain or starred or any(k.arg is None for k in call.keywords):
-            reason = f"`{function.name}` takes any arguments, or is decorated; make it plain"
-            raise self._refusal(call.lineno, reason)
+            raise self._refusal(call.lineno, "function_not_plain", name=function.name)
         plain = [*settings.posonlyargs, *settings.args]
         values = dict(zip([a.arg for a in plain], call.args, strict=False))
         values |= {str(k.arg): k.value for k in call.keywords}
@@ -178,8 +174,7 @@ class InlinedCalls:
         for argument in [*plain, *settings.kwonlyargs]:
             value = values.get(argument.arg, defaults.get(argument.arg))
             if value is None:
-                reason = f"`{argument.arg}` is given no value here; pass one"
-                raise self._refusal(call.lineno, reason)
+                raise self._refusal(call.lineno, "argument_without_value", name=argument.arg)
             text = ast.unparse(value)
             if text != argument.arg:
                 yield f"{argument.arg} = {text}"
@@ -199,11 +194,8 @@ class InlinedCalls:
             if isinstance(statement, definitions):
                 continue
             for name in sorted(own.intersection(stored_in(statement))):
-                raise self._refusal(
-                    first_line(statement),
-                    f"`{name}` is a name here and another one in `{function.name}`; "
-                    "rename one of them",
-                )
+                values = {"name": name, "function": function.name}
+                raise self._refusal(first_line(statement), "name_of_two_things", **values)
 
     def statements(
         self, statement: ast.stmt, call: ast.Call, loop: ast.For, setup: list[ast.stmt | str]

@@ -32,20 +32,15 @@ def watched_parameters(
     if loop.mode in ("optimizer", "model"):
         return _held_by_optimizers(loop, facts, tree, place)
     if not loop.parameters:
-        raise refusal(
-            place, loop.line, "the code does not tell the parameters; update them by name"
-        )
+        raise refusal(place, loop.line, "parameters_not_told")
     parameters = tuple(p for name in loop.parameters for p in _elements(name, loop, facts))
     for name in parameters:
         if name in facts.iterated:
-            reason = f"`{name}` holds several parameters, and a lesson names each of them"
-            raise refusal(place, loop.line, f"{reason}; write them as `w1`, `w2`, …")
+            raise refusal(place, loop.line, "parameters_in_one_name", name=name)
         if not name.isidentifier():
-            reason = f"the parameter `{name}` is no name of its own, and a lesson's has to be"
-            raise refusal(place, loop.line, f"{reason}; write one such as `w`")
+            raise refusal(place, loop.line, "parameter_is_no_name", name=name)
     if loop.mode == "autograd" and "backward" in facts.methods:
-        reason = "a class of the file computes the gradients, and a lesson can't watch its objects"
-        raise refusal(place, loop.line, f"{reason}; use tensors of PyTorch")
+        raise refusal(place, loop.line, "gradients_of_own_class")
     names = _all_names(tree)
     gradients = _own_gradients(loop, facts, names, place) if loop.mode == "manual" else ()
     return Watched(parameters, (), tuple(gradients))
@@ -67,8 +62,7 @@ def _own_gradients(
     for name in loop.parameters:
         gradient = loop.gradients.get(name, "")
         if not gradient or (gradient != f"d{name}" and f"d{name}" in taken):
-            reason = f"no line computes the gradient of `{name}` alone"
-            raise refusal(place, loop.line, f"{reason}; write `d{name} = …` before the update")
+            raise refusal(place, loop.line, "no_line_of_gradient", name=name)
         if gradient != f"d{name}":
             yield f"d{name} = {gradient}"
         if _is_tensor(name, facts):
@@ -91,8 +85,7 @@ def _held_by_optimizers(
         found = list(_held(call.args[0], facts)) if call.args else []
         if not found:
             held = ast.unparse(call.args[0]) if call.args else "its parameters"
-            reason = f"the code does not tell what `{held}` are"
-            raise refusal(place, call.lineno, f"{reason}; give the optimizer a list: `[w, b]`")
+            raise refusal(place, call.lineno, "held_not_told", held=held)
         for expression in found:
             if expression.isidentifier():
                 names.append(expression)
@@ -101,9 +94,7 @@ def _held_by_optimizers(
             names.append(alias)
             aliases.append(f"{alias} = {expression}")
     if not names:
-        raise refusal(
-            place, loop.line, "the code makes no optimizer of torch.optim; make one in the file"
-        )
+        raise refusal(place, loop.line, "no_optimizer")
     return Watched(tuple(dict.fromkeys(names)), tuple(aliases))
 
 

@@ -36,13 +36,12 @@ from tutor.script.straight_code import Straightener
 from tutor.script.syntax_nodes import imported_by, names_in
 
 _RATE = "learning_rate"
-_OWN_NAMES = {"batch": "the number of the batch"}
-"""Names that a lesson's code is given."""
 _NEEDS_LEARNER = {
-    "input": "it asks for input",
-    "parse_args": "it reads the arguments of its command line",
-    "show": "it opens a window",
+    "input": "asks_for_input",
+    "parse_args": "reads_arguments",
+    "show": "opens_window",
 }
+"""The codes of what no lesson can do, by the function that does it."""
 _PROSE = {
     SETUP: "Setup runs once: it makes the data, and the values that the parameters start with.",
     PREDICT: "The forward pass computes the predictions from the inputs.",
@@ -135,21 +134,16 @@ class _Writer:
     def _check(self) -> None:
         unsupported = next((p for p in self._loop.phases if p.name not in _PROSE), None)
         if unsupported is not None:
-            reason = f"a lesson made from a script can't have the phase {unsupported.name}"
-            raise self._refusal(unsupported.line, f"{reason}; leave it out")
+            raise self._refusal(unsupported.line, "phase_of_no_lesson", phase=unsupported.name)
         for statement in self._statements():
             for node in ast.walk(statement):
                 self._check_node(node)
         if self._loop.epochs is None:
-            reason = "the code does not say how often the loop runs; write `range(100)`, say"
-            raise self._refusal(self._loop.line, reason)
+            raise self._refusal(self._loop.line, "no_number_of_epochs")
         if not self._loop.loss:
-            raise self._refusal(
-                self._loop.line, "the code names no loss; write `loss = …` in the loop"
-            )
+            raise self._refusal(self._loop.line, "no_name_of_loss")
         if self._loop.loss != "loss" and "loss" in self._names:
-            reason = f"a lesson calls its loss `loss`, and here that is `{self._loop.loss}`"
-            raise self._refusal(self._loop.line, f"{reason}; rename it")
+            raise self._refusal(self._loop.line, "other_name_of_loss", name=self._loop.loss)
 
     def _statements(self) -> Iterator[ast.stmt]:
         """All statements of the script that the lesson runs."""
@@ -165,17 +159,11 @@ class _Writer:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
             name = node.func.id if isinstance(node.func, ast.Name) else name
             if name in _NEEDS_LEARNER:
-                reason = f"{_NEEDS_LEARNER[name]}, which a lesson can't"
-                raise self._refusal(node.lineno, f"{reason}; leave it out")
+                raise self._refusal(node.lineno, _NEEDS_LEARNER[name])
             if self._facts.dotted(node.func).startswith("matplotlib"):
-                raise self._refusal(
-                    node.lineno, "a lesson draws no pictures of its own; leave it out"
-                )
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in _OWN_NAMES:
-            what = _OWN_NAMES[node.id]
-            raise self._refusal(
-                node.lineno, f"a lesson's code is given `{node.id}`, {what}; rename yours"
-            )
+                raise self._refusal(node.lineno, "draws_picture")
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "batch":
+            raise self._refusal(node.lineno, "binds_batch")
 
     # ── Code ────────────────────────────────────────────────────────────────────────
 
@@ -190,8 +178,7 @@ class _Writer:
         free_name = next(name for name in names if name not in self._names)
         found = BatchCounter(self._setup_facts).batches(loop, free_name)
         if found is None or not found.count:
-            reason = "the code does not say how many batches there are"
-            raise self._refusal(loop.lineno, f"{reason}; write their number: `for i in range(4):`")
+            raise self._refusal(loop.lineno, "no_number_of_batches")
         return found
 
     def _phase_code(self, batches: Batches | None, watched: Watched) -> dict[str, str]:
@@ -220,8 +207,7 @@ class _Writer:
         for gradient in gradients:
             if names_read(gradient) & made:
                 name = gradient.partition(" = ")[0]
-                reason = f"the gradient `{name}` has no line before the update; write one"
-                raise self._refusal(self._loop.line, reason)
+                raise self._refusal(self._loop.line, "gradient_in_update", name=name)
 
     def _head(self, batches: Batches | None) -> list[str]:
         """The beginning of the first phase: the loops' own code between two passes."""
@@ -245,8 +231,8 @@ class _Writer:
             return None
         numbers = _range_of(loop.iter)
         if not isinstance(loop.target, ast.Name) or numbers is None:
-            reason = f"the loop reads `{ast.unparse(loop.target)}`, which a lesson's loop has not"
-            raise self._refusal(loop.lineno, f"{reason}; write `for epoch in range(100):`")
+            target = ast.unparse(loop.target)
+            raise self._refusal(loop.lineno, "reads_loop_variable", target=target)
         start, step = numbers
         name = loop.target.id
         return f"{name} = {start - step}  # counts the epochs", f"{name} += {step}"

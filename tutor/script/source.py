@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 
 from tutor.errors import ScriptError
-from tutor.plain import one_line
 from tutor.script.line_places import HEADING, NOTEBOOK, Cell, full_place, named_place
 
 MAX_BYTES = {".py": 4 * 2**20, NOTEBOOK: 128 * 2**20}
@@ -100,27 +99,27 @@ def _bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise _error(path, "this is a directory; name a .py or .ipynb file in it")
+            raise _error(path, "is_folder")
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-            raise _error(path, "this is not a plain file; name a .py or .ipynb file")
+            raise _error(path, "not_plain_file")
         most = MAX_BYTES.get(path.suffix.lower(), MAX_BYTES[".py"])
         if status.st_size > most:
-            raise _error(path, f"the file is larger than {most // 2**20} MiB; name a script")
+            raise _error(path, "too_large", most=most // 2**20)
         data = path.read_bytes()
     except FileNotFoundError:
-        raise _error(path, "there is no such file; check the name") from None
+        raise _error(path, "no_file") from None
     except PermissionError:
-        raise _error(path, "you may not read it; change its permissions") from None
+        raise _error(path, "not_permitted") from None
     except (OSError, ValueError) as error:  # a ValueError: a path with a NUL character in it
-        reason = getattr(error, "strerror", None) or error
-        raise _error(path, f"it can't be read ({reason}); name a .py or .ipynb file") from None
+        words = str(getattr(error, "strerror", None) or error)
+        raise _error(path, "unreadable", words=words) from None
     if not data.strip():
-        raise _error(path, "the file is empty; write a training loop in it")
+        raise _error(path, "is_empty")
     return data
 
 
-def _error(path: Path, reason: str) -> ScriptError:
-    return ScriptError(one_line(f"{path}: {reason}"))
+def _error(path: Path, code: str, **values: object) -> ScriptError:
+    return ScriptError(code, place=str(path), **values)
 
 
 def _decoded(path: Path, data: bytes) -> str:
@@ -128,17 +127,13 @@ def _decoded(path: Path, data: bytes) -> str:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     except SyntaxError as error:  # an unknown coding, or the first lines are not UTF-8
-        raise _error(path, f"{error.msg or error}; save the file as UTF-8") from None
+        raise _error(path, "unknown_coding", words=error.msg or str(error)) from None
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ScriptError(
-            one_line(
-                f"{path}:{line}: byte 0x{data[error.start]:02x} is not {encoding}; "
-                "save the file as UTF-8"
-            )
-        ) from None
+        values = {"byte": data[error.start], "encoding": encoding}
+        raise ScriptError("not_encoded", place=f"{path}:{line}", **values) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -146,10 +141,10 @@ def _check_python(path: Path, text: str, cells: tuple[Cell, ...]) -> None:
     try:
         ast.parse(text)
     except SyntaxError as error:
-        where = full_place(path, text, error.lineno or 1)
-        raise ScriptError(one_line(f"{where}: {error.msg}; fix it, then open it again")) from None
+        place = full_place(path, text, error.lineno or 1)
+        raise ScriptError("syntax_error", place=place, words=error.msg) from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, endless nesting
-        raise _error(path, f"it can't be read as Python ({error}); fix it") from None
+        raise _error(path, "no_python", words=str(error)) from None
 
 
 # ── Notebooks ─────────────────────────────────────────────────────────────────────
@@ -172,13 +167,12 @@ def _cells(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
         texts = [str(cell.source) for cell in code]
     except Exception as error:  # noqa: BLE001 - nbformat raises what JSON, traitlets and keys raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        message = f"this is not a Jupyter notebook ({reason}); save it again in Jupyter"
-        raise _error(path, message) from None
+        raise _error(path, "no_notebook", words=reason) from None
     language = str(book.metadata.get("kernelspec", {}).get("language", "python"))
     if language.lower() not in ("python", ""):
-        raise _error(path, f"its language is {language}; the tutor steps Python")
+        raise _error(path, "other_language", language=language)
     if not texts:
-        raise _error(path, "it has no code cell; write a training loop in one")
+        raise _error(path, "no_cell")
     yield from zip(_labels(counts), texts, strict=True)
 
 
@@ -299,14 +293,11 @@ def modules_beside(path: Path, source: str) -> dict[str, bytes]:
             try:
                 found[name] = file.read_bytes()
             except OSError as error:
-                raise ScriptError(f"{file} can't be read: {error.strerror or error}") from error
+                words = error.strerror or str(error)
+                raise _error(file, "module_unreadable", words=words) from error
             waiting.append(found[name])
             if sum(map(len, found.values())) > MOST_MODULE_BYTES:
-                raise ScriptError(
-                    f"{path}: the modules beside it that it imports have more than "
-                    f"{MOST_MODULE_BYTES // 2**20} MB: copy them to the other machine and run "
-                    "tutor there"
-                )
+                raise _error(path, "modules_too_large", most=MOST_MODULE_BYTES // 2**20)
     return found
 
 

@@ -63,20 +63,10 @@ class Straightener:
         setup: list[ast.stmt | str] = []
         loop = self._descend(self._tree.body, setup)
         if loop is None:
-            where = self._outline.function
-            raise self._refusal(
-                self._outline.line,
-                f"the loop stands in `{where}`, and only a loop at the top level, or in a function "
-                "of the file that is called once from there, can become a lesson (or in a method "
-                "of a class without bases that has one instance, where each name of an attribute "
-                "stands for one thing); move it there",
-            )
+            function = self._outline.function
+            raise self._refusal(self._outline.line, "loop_in_function", function=function)
         if not isinstance(loop, ast.For):
-            raise self._refusal(
-                loop.lineno,
-                "a while loop has a number of epochs only where it counts them, the last line "
-                "being `epoch += 1`; write `for epoch in range(100):`",
-            )
+            raise self._refusal(loop.lineno, "while_loop")
         return self._cut(loop, setup)
 
     def _is_inlined(self, statement: ast.stmt) -> bool:
@@ -124,8 +114,7 @@ class Straightener:
             case ast.Try(handlers=handlers):
                 raised = [n for n in ast.walk(statement) if isinstance(n, ast.Raise)]
                 if handlers and raised:
-                    reason = "`raise` leaves the loop, which a lesson can't do; leave it out"
-                    raise self._refusal(raised[0].lineno, reason)
+                    raise self._refusal(raised[0].lineno, "leaves_loop", word="raise")
                 return statement
             case ast.Expr(value=ast.Call() as call) | ast.Assign(value=ast.Call() as call):
                 function = self._calls.function_of(call)
@@ -134,11 +123,8 @@ class Straightener:
                     return call, function
             case ast.FunctionDef() | ast.ClassDef():
                 return None
-        kinds = (text for kind, text in _AROUND.items() if isinstance(statement, kind))
-        reason = next(kinds, "the loop is not run by a plain statement here")
-        raise self._refusal(
-            first_line(statement), f"{reason}; write the loop at the top level of the file"
-        )
+        codes = (code for kind, code in _AROUND.items() if isinstance(statement, kind))
+        raise self._refusal(first_line(statement), next(codes, "loop_not_run_plainly"))
 
     def _leads_to_loop(self, statement: ast.stmt) -> bool:
         """Whether the loop stands in a statement, or in a function that it calls."""
@@ -249,27 +235,15 @@ class Straightener:
             self._check_is_straight(statement.body, statement.orelse)
             late = next((p for p in phases if self._begin_of(p, body[at + 1 :])), None)
             if late:
-                raise self._refusal(
-                    late.line,
-                    f"{late.name} stands behind the batches, and a lesson has all its phases in "
-                    "each batch; move it into their loop",
-                )
+                raise self._refusal(late.line, "phase_behind_batches", phase=late.name)
             if not missing:
                 return statement
             lost = missing[0]
         function = next((f for f in self._inner_functions() if _is_below(f, lost.line)), None)
         if function:
-            raise self._refusal(
-                function.lineno,
-                f"{lost.name} stands in `{function.name}`, which the optimizer, or other code, "
-                "calls, perhaps several times in one step, and a lesson runs each phase once in a "
-                "batch; write the phases one below the other, with another optimizer",
-            )
-        raise self._refusal(
-            lost.line,
-            f"{lost.name} does not stand in the loop's own block, beside the other phases; "
-            "write all of them one below the other",
-        )
+            values = {"phase": lost.name, "function": function.name}
+            raise self._refusal(function.lineno, "phase_in_function", **values)
+        raise self._refusal(lost.line, "phase_in_inner_block", phase=lost.name)
 
     def _inner_functions(self) -> list[ast.FunctionDef]:
         """The functions that do not hold the loop, and have not taken their calls' places."""
@@ -284,12 +258,10 @@ class Straightener:
         self, body: Sequence[ast.stmt], otherwise: Sequence[ast.stmt] = ()
     ) -> None:
         if otherwise:
-            raise self._refusal(otherwise[0].lineno, "a lesson's loop has no `else`; leave it out")
+            raise self._refusal(otherwise[0].lineno, "loop_with_else")
         for node in _leaving(body):
             word = type(node).__name__.lower()
-            raise self._refusal(
-                node.lineno, f"`{word}` leaves the loop, which a lesson can't do; leave it out"
-            )
+            raise self._refusal(node.lineno, "leaves_loop", word=word)
 
     def _phases(self, body: Sequence[ast.stmt]) -> tuple[list[PhaseCode], list[ast.stmt]]:
         """The statements by phase, and those of the report at the end."""
@@ -308,18 +280,11 @@ class Straightener:
         names = [phase.name for phase, _ in found]
         for at, (phase, _) in enumerate(found):
             if phase.name in names[:at]:
-                raise self._refusal(
-                    phase.line,
-                    f"a lesson has one {phase.name} in a batch, and this is the second; only a "
-                    "script can have two, which `tutor FILE` steps as it is",
-                )
+                raise self._refusal(phase.line, "phase_twice", phase=phase.name)
         for needed, example in (("Predict", "y_pred = w * x"), ("Loss", "loss = …")):
             if needed not in names:
-                raise self._refusal(
-                    self._outline.line,
-                    f"the loop has no line that is {needed} alone, and a lesson needs one; "
-                    f"write one such as `{example}`",
-                )
+                values = {"phase": needed, "example": example}
+                raise self._refusal(self._outline.line, "no_line_of_phase", **values)
 
 
 class _PhaseRow:
@@ -361,11 +326,11 @@ class _PhaseRow:
 
 
 _AROUND: dict[type[ast.stmt] | tuple[type[ast.stmt], ...], str] = {
-    ast.With: "the loop stands in the block of a `with`, and a lesson's phases stand in none",
-    (ast.For, ast.While): "the loop runs again in each pass of this one, and a lesson's runs once",
-    ast.If: "the loop runs on a condition, and a lesson's always runs",
+    ast.With: "loop_in_with",
+    (ast.For, ast.While): "loop_in_loop",
+    ast.If: "loop_in_condition",
 }
-"""Reasons why a lesson can't have a loop within a statement."""
+"""The codes of statements that a lesson's loop can't stand in."""
 _CONTEXTS = ("torch.no_grad", "no_grad", "torch.inference_mode", "torch.enable_grad")
 
 

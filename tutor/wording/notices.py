@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from tutor.errors import EngineError, LessonFileError, ProgressError, Refused, TutorError
+from tutor.errors import (
+    EngineError,
+    LessonFileError,
+    ProgressError,
+    Refused,
+    ScriptError,
+    TutorError,
+)
 from tutor.lesson.model import LessonDiagnostics
 from tutor.plain import one_line
 from tutor.protocol.events import ProcessEnded
@@ -312,6 +319,10 @@ def error_text(error: TutorError) -> str:
             return lesson_fault_text(error.code, error.values, with_command=True)
         case Refused() | EngineError():
             return note_text(Remark.of(error))
+        case ScriptError():
+            from tutor.wording.script_faults import script_error_text  # noqa: PLC0415 - seldom
+
+            return script_error_text(error)
         case LessonDiagnostics(diagnostics=found):
             faults = (diagnostic.in_file() for diagnostic in found)
             return "\n".join(lesson_fault_text(*fault) for fault in faults)

@@ -1,0 +1,34 @@
+"""The codes that the sources of a package give, with their parameters."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from string import Formatter
+
+import tutor
+
+
+def calls(package: str, names: re.Pattern[str]) -> Iterator[tuple[str, set[str]]]:
+    """The code and the parameters' names of each call that has both written out."""
+    for node in ast.walk(ast.parse(source_of(package))):
+        if isinstance(node, ast.Call) and names.search(ast.unparse(node.func)):
+            strings = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            keys = [key for arg in node.args if isinstance(arg, ast.Dict) for key in arg.keys]
+            given = {k.arg for k in node.keywords} | {getattr(k, "value", None) for k in keys}
+            is_elsewhere = None in given or isinstance(node.args[-1], ast.Name)
+            if strings and isinstance(strings[-1], str) and not is_elsewhere:
+                yield strings[-1], {str(name) for name in given}
+
+
+def source_of(package: str) -> str:
+    """The text of all modules of a package, without those of its folders."""
+    files = (Path(tutor.__file__).parent / package).glob("*.py")
+    return "\n".join(file.read_text("utf-8") for file in files)
+
+
+def fields(template: str) -> set[str]:
+    """The parameters that a sentence needs."""
+    return {field for _, field, _, _ in Formatter().parse(template) if field}

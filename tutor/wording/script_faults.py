@@ -1,0 +1,199 @@
+"""The sentences on a learner's script: why it can't be read, stepped or made a lesson."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tutor.errors import ScriptError
+from tutor.plain import one_line
+from tutor.script.source import ScriptSource, SourceNote
+from tutor.wording.diagnostics import diagnostic_message
+
+_NO_LOOP = (
+    "there is no training loop in it. The tutor steps a `for` or `while` loop that computes a "
+    "gradient and changes the parameters with it"
+)
+_TO_TOP_LEVEL = "write the loop at the top level of the file"
+
+_SENTENCES: Mapping[str, str] = {
+    # ── A script without a loop to step
+    "no_loop": f"{_NO_LOOP}: write one, or name another file",
+    "step_without_loop": (
+        "the training step on this line stands in no loop. Put it in a loop "
+        "(`for epoch in range(100):`), then open the file again"
+    ),
+    "no_update": (
+        "this loop computes {loss}, but nothing changes the parameters. Add the gradient and the "
+        "update (`loss.backward()`, `optimizer.step()`), then open the file again"
+    ),
+    "no_backward": (
+        "this loop updates the parameters, but nothing computes their gradients. Add "
+        "`loss.backward()` before the update, then open the file again"
+    ),
+    "update_in_condition": (
+        "the condition of this `while` runs the training step, and the tutor steps only what "
+        "stands in the loop. Move the step into the loop's body"
+    ),
+    "fit_of_library": (
+        "`{call}` runs the training loop inside a library, where the tutor can't stop it. Write "
+        "the loop yourself: a `for` loop with `loss.backward()` and `optimizer.step()`"
+    ),
+    "loop_in_module": (
+        "the training loop is in the module `{module}`: this line calls `{name}`. Move the "
+        "loop, or the call, so that both are in one file, and open that file"
+    ),
+    "generator_loop": (
+        "the function `{function}` contains `yield`, and the tutor can't step a loop in a "
+        "generator. Move the loop into a function without `yield`"
+    ),
+    "async_loop": (
+        "the loop is asynchronous (`async`), and the tutor can't step it. Write it as a plain loop"
+    ),
+    "nested_too_deeply": (
+        "its code is nested too deeply to be read. Split its longest expression into several"
+    ),
+    "loop_in_class_body": (
+        "the loop stands directly in the body of a class, and the tutor can't step it there. Move "
+        "it into a function or to the top level of the file"
+    ),
+    # ── A file that can't be read
+    "is_folder": "this is a directory; name a .py or .ipynb file in it",
+    "not_plain_file": "this is not a plain file; name a .py or .ipynb file",
+    "too_large": "the file is larger than {most} MiB; name a script",
+    "no_file": "there is no such file; check the name",
+    "not_permitted": "you may not read it; change its permissions",
+    "unreadable": "it can't be read ({words}); name a .py or .ipynb file",
+    "is_empty": "the file is empty; write a training loop in it",
+    "unknown_coding": "{words}; save the file as UTF-8",
+    "not_encoded": "byte 0x{byte:02x} is not {encoding}; save the file as UTF-8",
+    "syntax_error": "{words}; fix it, then open it again",
+    "no_python": "it can't be read as Python ({words}); fix it",
+    "no_notebook": "this is not a Jupyter notebook ({words}); save it again in Jupyter",
+    "other_language": "its language is {language}; the tutor steps Python",
+    "no_cell": "it has no code cell; write a training loop in one",
+    "module_unreadable": "it can't be read ({words}), and the script imports it",
+    "modules_too_large": (
+        "the modules beside it that it imports have more than {most} MB: copy them to the other "
+        "machine and run tutor there"
+    ),
+    # ── A script that can't become a lesson
+    "lesson_not_right": "the lesson made from it is not right ({fault}); make the script simpler",
+    "loop_in_function": (
+        "the loop stands in `{function}`, and only a loop at the top level, or in a function of "
+        "the file that is called once from there, can become a lesson (or in a method of a class "
+        "without bases that has one instance, where each name of an attribute stands for one "
+        "thing); move it there"
+    ),
+    "while_loop": (
+        "a while loop has a number of epochs only where it counts them, the last line being "
+        "`epoch += 1`; write `for epoch in range(100):`"
+    ),
+    "loop_in_with": (
+        "the loop stands in the block of a `with`, and a lesson's phases stand in none; "
+        f"{_TO_TOP_LEVEL}"
+    ),
+    "loop_in_loop": (
+        f"the loop runs again in each pass of this one, and a lesson's runs once; {_TO_TOP_LEVEL}"
+    ),
+    "loop_in_condition": (
+        f"the loop runs on a condition, and a lesson's always runs; {_TO_TOP_LEVEL}"
+    ),
+    "loop_not_run_plainly": f"the loop is not run by a plain statement here; {_TO_TOP_LEVEL}",
+    "loop_with_else": "a lesson's loop has no `else`; leave it out",
+    "leaves_loop": "`{word}` leaves the loop, which a lesson can't do; leave it out",
+    "function_used_twice": (
+        "`{name}` is used more than once, and a lesson runs its loop once; call it once"
+    ),
+    "function_not_plain": "`{name}` takes any arguments, or is decorated; make it plain",
+    "argument_without_value": "`{name}` is given no value here; pass one",
+    "name_of_two_things": (
+        "`{name}` is a name here and another one in `{function}`; rename one of them"
+    ),
+    "phase_of_no_lesson": (
+        "a lesson made from a script can't have the phase {phase}; leave it out"
+    ),
+    "phase_behind_batches": (
+        "{phase} stands behind the batches, and a lesson has all its phases in each batch; move it "
+        "into their loop"
+    ),
+    "phase_in_function": (
+        "{phase} stands in `{function}`, which the optimizer, or other code, calls, perhaps "
+        "several times in one step, and a lesson runs each phase once in a batch; write the phases "
+        "one below the other, with another optimizer"
+    ),
+    "phase_in_inner_block": (
+        "{phase} does not stand in the loop's own block, beside the other phases; write all of "
+        "them one below the other"
+    ),
+    "phase_twice": (
+        "a lesson has one {phase} in a batch, and this is the second; only a script can have two, "
+        "which `tutor FILE` steps as it is"
+    ),
+    "no_line_of_phase": (
+        "the loop has no line that is {phase} alone, and a lesson needs one; write one such as "
+        "`{example}`"
+    ),
+    "no_number_of_epochs": (
+        "the code does not say how often the loop runs; write `range(100)`, say"
+    ),
+    "no_number_of_batches": (
+        "the code does not say how many batches there are; write their number: `for i in range(4):`"
+    ),
+    "reads_loop_variable": (
+        "the loop reads `{target}`, which a lesson's loop has not; write `for epoch in range(100):`"
+    ),
+    "no_name_of_loss": "the code names no loss; write `loss = …` in the loop",
+    "other_name_of_loss": ("a lesson calls its loss `loss`, and here that is `{name}`; rename it"),
+    "binds_batch": "a lesson's code is given `batch`, the number of the batch; rename yours",
+    "asks_for_input": "it asks for input, which a lesson can't; leave it out",
+    "reads_arguments": (
+        "it reads the arguments of its command line, which a lesson can't; leave it out"
+    ),
+    "opens_window": "it opens a window, which a lesson can't; leave it out",
+    "draws_picture": "a lesson draws no pictures of its own; leave it out",
+    "parameters_not_told": "the code does not tell the parameters; update them by name",
+    "parameters_in_one_name": (
+        "`{name}` holds several parameters, and a lesson names each of them; write them as `w1`, "
+        "`w2`, …"
+    ),
+    "parameter_is_no_name": (
+        "the parameter `{name}` is no name of its own, and a lesson's has to be; write one such as "
+        "`w`"
+    ),
+    "gradients_of_own_class": (
+        "a class of the file computes the gradients, and a lesson can't watch its objects; use "
+        "tensors of PyTorch"
+    ),
+    "no_line_of_gradient": (
+        "no line computes the gradient of `{name}` alone; write `d{name} = …` before the update"
+    ),
+    "gradient_in_update": "the gradient `{name}` has no line before the update; write one",
+    "held_not_told": (
+        "the code does not tell what `{held}` are; give the optimizer a list: `[w, b]`"
+    ),
+    "no_optimizer": "the code makes no optimizer of torch.optim; make one in the file",
+}
+"""The templates of ScriptError by code, without the place."""
+
+_NOTES: Mapping[str, str] = {
+    "magic": "the magic `{text}` is left out",
+    "cell_magic": "`{text}` is left out: it belongs to a cell magic",
+    "shell": "the shell command `{text}` is left out",
+    "help": "the question `{text}` is left out",
+    "timed": "`{text}` runs without its magic",
+}
+
+
+def script_error_text(error: ScriptError) -> str:
+    """Why a script can't be used, and what to do: `train.py:12: …`."""
+    values: dict[str, Any] = {"loss": "a loss", **error.values}
+    if error.code == "lesson_not_right":
+        values["fault"] = diagnostic_message(*values["fault"])
+    return one_line(f"{values['place']}: {_SENTENCES[error.code].format_map(values)}")
+
+
+def source_note_text(note: SourceNote, source: ScriptSource) -> str:
+    """The sentence on a line of a notebook that is not plain Python."""
+    text = _NOTES[note.code].format(text=note.text)
+    return one_line(f"{source.place(note.line)}: {text}")
