@@ -127,9 +127,9 @@ def set_gradients(loop: Loop, gradients: Mapping[str, np.ndarray[Any, Any] | Non
 
 
 def other_loss(old: Loop, new: Loop) -> tuple[Remark, ...]:
-    """A note if two modes compute different losses from the same batch and parameters.
+    """A note if two modes compute different losses from one batch and equal parameters.
 
-    None where one of them has not computed it yet.
+    None where one of the modes has not computed its loss yet.
     """
     if not all(LOSS in _phases_done(loop) for loop in (old, new)):
         return ()
@@ -146,7 +146,7 @@ def _phases_done(loop: Loop) -> list[str]:
 
 
 def _phases_to_repeat(old: Loop, new: Loop) -> int:
-    """The number of phases that `new` runs to have done what `old` has done of its batch."""
+    """The number of phases that `new` runs to come as far in its batch as `old`."""
     length = len(old.program.loop)
     done = old.step - old.batch * length
     if done >= length:  # the batch is complete, and perhaps the Report has run too
@@ -183,7 +183,7 @@ def _run_batch_again(loop: Loop, values: Mapping[str, np.ndarray[Any, Any]]) -> 
     """Run the phases of this batch up to here once more, with these parameters.
 
     All else is as the batch began, the random numbers too. Raises LessonRaised; Refused (and
-    changes nothing) if what it began with is not known.
+    changes nothing) if the batch's start is not known.
     """
     if loop.program.is_script:
         raise Refused("set_between_epochs")
@@ -316,7 +316,7 @@ def _as_mine(kept: Kept, mine: Kept) -> Kept:
         return _as_array(kept, mine)
     if type(kept) is not type(mine):
         return NOTHING
-    if isinstance(kept, ModuleState):  # there may be more in it than the parameters
+    if isinstance(kept, ModuleState):  # the module may hold more than the parameters
         theirs, shapes = ({n: t.shape for n, t in m.tensors.items()} for m in (kept, mine))
         return kept if theirs == shapes else NOTHING
     if isinstance(kept, GeneratorState):

@@ -45,7 +45,7 @@ def describe(device: str) -> str:
 def check(device: str) -> str:
     """`device` as it is usually written (`cuda:0` is `cuda`).
 
-    Raises RunError, listing the devices that are there, if it is none of them.
+    Raises RunError, with the devices that are there, if it is none of them.
     """
     name = device.removesuffix(":0") if _accelerator(device) else device
     there = available()
@@ -134,7 +134,7 @@ def default_device() -> Any:
 
 
 def set_default_device(mode: Any) -> None:
-    """Let this be that mode; it is put among the others by `set_function_modes`."""
+    """Set the mode of the default device; `set_function_modes` puts it among the others."""
     torch._GLOBAL_DEVICE_CONTEXT.device_context = mode
 
 
@@ -150,7 +150,7 @@ def autocast_depth() -> int:
 
 
 def set_autocast_depth(depth: int) -> None:
-    """Let this be that number."""
+    """Set the number of `torch.autocast` blocks."""
     for _ in range(depth - autocast_depth()):
         torch.autocast_increment_nesting()
     for _ in range(autocast_depth() - depth):
@@ -221,7 +221,7 @@ class GeneratorStates:
 
     @classmethod
     def now(cls, program: Program, device: str) -> GeneratorStates:
-        """At this moment."""
+        """The states at this moment."""
         everything = Randomness.now(device) if program.draws or device != "cpu" else None
         return cls(get_rng_state(), everything)
 
@@ -234,9 +234,9 @@ class GeneratorStates:
 
 @contextmanager
 def untouched_randomness(device: str, program: Program | None = None) -> Iterator[None]:
-    """Give the random generators back as they were, whatever is drawn inside.
+    """A span after which the random generators are as before, whatever is drawn inside.
 
-    With `program`, which takes less time, only those that its code may draw from.
+    With `program`, only the generators that its code may draw from, which takes less time.
     """
     before = GeneratorStates.now(program, device) if program else Randomness.now(device)
     try:
@@ -269,7 +269,7 @@ class GeneratorOwner:
         self.holder = None
 
     def take(self, holder: GeneratorUser) -> None:
-        """Set the generators as this one left them."""
+        """Set the generators as this owner left them."""
         if self.holder is holder:
             return
         self.leave()

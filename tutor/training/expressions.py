@@ -59,7 +59,7 @@ def shown_values(
 
 
 def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> Value:
-    """Its value, or why it has none. Raises LessonRaised if the learner stops it, once for each."""
+    """The value, or why there is none. Raises LessonRaised if the learner stops it, each once."""
     stopped, source = loop.program.stopped, expression.source
     if source in stopped:
         return stopped[source]
@@ -69,7 +69,7 @@ def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> 
     except TookTooLong:  # the next frame would wait as long again
         stopped[source] = no_value("too_slow")
         return stopped[source]
-    except MemoryError as error:  # of NumPy's, the text says how much
+    except MemoryError as error:  # NumPy's text says how much
         stopped[source] = text_value(str(error)) if str(error) else no_value("too_large")
         return stopped[source]
     except KeyboardInterrupt:

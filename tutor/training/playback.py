@@ -21,7 +21,7 @@ _SLOW = 0.1
 _CHECK_SECONDS = 0.001
 """Seconds of training between two calls of `until`."""
 _COSTLY_CHECK_SECONDS = 0.03
-"""Seconds between them where a check costs more: a script's stack has to wait, or several ranks."""
+"""Seconds between two calls where one costs more: a script's stack, or several ranks, must wait."""
 _LONG_EPOCH = 0.2
 """Seconds: a longer epoch of a script runs phase by phase, so that it can be stopped in it."""
 _LONG_WAY = 1.0
@@ -114,7 +114,7 @@ class Playback:
     def step_through_epoch(
         self, until: Callable[[], bool] = never, *, for_frame: bool = True
     ) -> bool:
-        """To the end of the epoch, phase by phase, so that its gradients are known.
+        """Go to the end of the epoch, phase by phase, so that its gradients are known.
 
         An epoch of a script may be long: `until` can stop it between two phases; returns whether
         it has. `for_frame`: a frame of the epoch's end will be made.
@@ -160,7 +160,7 @@ class Playback:
         return is_stopped
 
     def forward(self, epoch: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
-        """To the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
+        """Go to the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
 
         Returns whether `until`, called between epochs, has stopped it at an earlier epoch's end.
         """
@@ -176,7 +176,7 @@ class Playback:
         return False
 
     def _run_fast(self, epoch: int, until: Callable[[], bool]) -> bool:
-        """Whole epochs to the end of `epoch`, or until `until`; returns whether that stopped it.
+        """Run whole epochs to the end of `epoch`; returns whether `until` stopped it before.
 
         There is no change on the way. `until` and the clock would cost more than a small epoch: as
         many epochs run in one go as take a millisecond.
@@ -261,7 +261,7 @@ class Playback:
     def _nearest(self, epoch: int, *, is_end: bool = False) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.
 
-        One whole epoch runs on the way: what a snapshot leaves out is then there again. The frame
+        One whole epoch runs on the way: it computes again all that a snapshot leaves out. The frame
         at the end of a script's epoch needs no other epoch than its own.
         """
         run = self._run
@@ -269,7 +269,7 @@ class Playback:
         return run.history.before(epoch - left_out) or run.start
 
     def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
-        """To the end of `epoch`; returns whether `until` stopped it.
+        """Go to the end of `epoch`; returns whether `until` stopped it.
 
         A long way is halved again and again, with a keyframe after each half: going back step by
         step from its end is then quick.

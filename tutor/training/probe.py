@@ -52,7 +52,7 @@ class Standpoint:
     batch: int
     start: BatchStart
     now: Mapping[str, Array]
-    """The parameters at this moment: others, once the update has been made."""
+    """The parameters at this moment: the update changes them."""
     gradients: Mapping[str, Array | None] | None
     """This batch's gradients; None if its Gradient phase has not run yet."""
     is_updated: bool
@@ -60,11 +60,11 @@ class Standpoint:
 
 
 def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
-    """The standpoint of `loop`, a copy: nothing that is done to the loop later shows in it."""
+    """The standpoint of `loop`, a copy: later changes to the loop do not show in it."""
     make_replayable(loop.namespace)
     program, done = loop.program, loop.phases_done
-    # Of several ranks, each compares the gradient of its own loss. Without a Synchronize it is
-    # not known: DistributedDataParallel leaves the mean of all.
+    # With several ranks, each compares the gradient of its own loss. Without a Synchronize that
+    # gradient is not known: DistributedDataParallel leaves the mean of all.
     own = loop.gradients if loop.own_gradients is None else loop.own_gradients
     is_own = program.workers == 1 or program.synchronize_at >= 0
     known = done > program.gradient_at and own is not None and is_own
@@ -125,7 +125,7 @@ class Probe:
     def stand(self, at: Standpoint) -> None:
         """Go to the beginning of the standpoint's batch.
 
-        Of a standpoint of another mode only the parameters, their gradients and what is of
+        From a standpoint of another mode only the parameters, their gradients and what is of
         the same type here are taken.
         """
         if at.start.names is not None:
@@ -273,7 +273,7 @@ class Probe:
 
 
 def _evaluated(program: Program, last: str) -> list[CodeType]:
-    """The code of Predict, of Loss if that is the `last`, and of what prepares names for them."""
+    """The code of Predict, of Loss if that is the `last`, and of a Reset that binds names."""
     names = [phase.name for phase in program.loop]
     until = program.loop[: names.index(last) + 1] if last in names else program.loop
     return [
@@ -309,10 +309,10 @@ def _make_precise(loop: Loop) -> None:
 
 
 class _FloatsWidened(TorchFunctionMode):
-    """A span in which what PyTorch's functions return is float64 in place of a narrower float.
+    """A span in which PyTorch's functions return float64 in place of a narrower float.
 
-    So is what they are given, where they refuse it: a tensor that is a function's default argument,
-    say, stands in no name and is as narrow as it was made.
+    Their arguments become float64, too, where they refuse a mixture: a tensor that is a function's
+    default argument, say, stands in no name and is as narrow as it was made.
     """
 
     def __torch_function__(

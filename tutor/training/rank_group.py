@@ -81,13 +81,13 @@ class RankGroup:
     def __init__(self, size: int, numbers: Iterator[int]) -> None:
         """Start the followers and wait until all have joined. Raises Refused if one does not.
 
-        `numbers`: for this group, and for what its other ranks hold.
+        `numbers`: gives numbers to this group, and to the things that its other ranks hold.
         """
         self.size, self.numbers, self.number = size, numbers, next(numbers)
         self.world: Any = None
         """The process group of all ranks, once it is there."""
         self.is_closed = False
-        """Whether nobody may ask it any more; an interrupt may have kept `close` from its end."""
+        """Whether it takes no more requests; an interrupt may have kept `close` from its end."""
         self.released: deque[tuple[str, int]] = deque()
         """Loops and snapshots that nobody needs any more, by kind and number."""
         self._asked: str | None = None
@@ -159,7 +159,7 @@ class RankGroup:
             )
 
     def close(self) -> None:
-        """End the followers and leave the process group, or what is left of that to be done."""
+        """End the followers and leave the process group, as far as that is still to be done."""
         self.is_closed = True
         for follower in self._followers:
             follower.close()
@@ -256,7 +256,7 @@ class RankGroup:
 
     def _receive(self, follower: FollowerProcess, number: int) -> None:
         """Take in what a follower has sent, and note if it has ended, during that request."""
-        has_ended = follower.has_ended  # asked before: what it has sent until then is read
+        has_ended = follower.has_ended  # asked first: all that it has sent until then is read
         if (not follower.receive() or has_ended) and follower.answer is None:
             self._fail(number, self._ended(follower))
 
@@ -283,7 +283,7 @@ class RankGroup:
     # ── Watching ────────────────────────────────────────────────────────────────────
 
     def _watch(self) -> None:
-        """Look after what takes long, until the group is closed."""
+        """Watch requests that take long, until the group is closed."""
         number, waited, stopping, mine, now = 0, 0.0, 0.0, None, time.monotonic()
         while not self.is_closed:
             is_woken = wait([self._woken], _TICK)
@@ -292,7 +292,7 @@ class RankGroup:
                 numbers = os.read(self._woken, 4096)
                 if not numbers:
                     break
-                with self._deciding:  # of the request that runs now, and of no later one
+                with self._deciding:  # a stop ends the present request, no later one
                     if signal.SIGINT in numbers and self._asked is not None:
                         stopping = now
                         self._signal(signal.SIGINT)
@@ -334,7 +334,7 @@ class RankGroup:
             self._fail(number, self._apart(places, done))
 
     def _apart(self, places: dict[int, Whereabouts], done: list[int]) -> RankFailure:
-        """The failure of ranks that wait for those that are done, or each for another."""
+        """The failure of ranks that wait for ranks that are done, or each for another."""
         rank = min(places)
         here = places[rank]
         if done:

@@ -103,7 +103,7 @@ class Snapshot:
 
     @property
     def can_be_restored(self) -> bool:
-        """Whether all of it is still there."""
+        """Whether all its parts are still there."""
         return True
 
     def restore(self, setup_namespace: SetupNamespace) -> Namespace:

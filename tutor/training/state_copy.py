@@ -41,7 +41,7 @@ _DEEPEST = 6
 
 @dataclass(frozen=True, slots=True)
 class _Nothing:
-    """Stands for what can't be copied: a function, a file, a module of Python's."""
+    """Stands for a thing that can't be copied: a function, a file, a module of Python's."""
 
 
 NOTHING = _Nothing()
@@ -53,7 +53,7 @@ class ModuleState:
 
     tensors: Mapping[str, torch.Tensor]
     attributes: Mapping[str, Mapping[str, Kept]]
-    """By submodule: `training`, and attributes of the lesson's own."""
+    """A submodule → its `training`, and its attributes of the lesson's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class _Link:
 
 
 class ReplayedIterator:
-    """An iterator over its source whose copies yield the same from where they were made."""
+    """An iterator whose copies yield the items that it yields itself from then on."""
 
     def __init__(
         self, source: Any, link: _Link | None = None, change: Callable[[Any], Any] | None = None
@@ -133,7 +133,7 @@ class ReplayedIterator:
         raise TypeError("an iterator's source can't be copied: a run goes there from its start")
 
     def copied(self, change: Callable[[Any], Any] | None = None) -> ReplayedIterator:
-        """Another that yields from here on what this one will, `change` applied to each item."""
+        """A copy that yields the items that this one will yield, `change` applied to each."""
         return ReplayedIterator(self.source, self._link, change or self._change)
 
 
@@ -349,7 +349,7 @@ def _into_module(kept: ModuleState, mine: Any) -> Any:
 
 
 def _into_attributes(kept: Mapping[str, Kept], mine: Any) -> None:
-    own = vars(mine)  # past whatever the lesson's class does when an attribute is set
+    own = vars(mine)  # so that the lesson's class does not act on the attribute being set
     own.update({key: set_down(item, own.get(key)) for key, item in kept.items()})
 
 
@@ -389,7 +389,7 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class BatchStart:
-    """All that a batch begins with, as copies."""
+    """The state at the beginning of a batch, as copies."""
 
     values: Mapping[str, Array]
     """The parameters."""
@@ -439,7 +439,7 @@ def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
 
 
 def is_data(thing: Any) -> bool:
-    """Whether it is an array, or a tensor that no optimizer changes."""
+    """Whether a thing is an array, or a tensor that no optimizer changes."""
     if type(thing) is torch.Tensor:
         return not is_spoiled(thing) and not thing.requires_grad
     return type(thing) is np.ndarray

@@ -72,9 +72,9 @@ def cut(text: str, most: int) -> str:
 
 
 def is_spoiled(tensor: torch.Tensor) -> bool:
-    """Whether autograd can't say any more where it came from, and raises if asked.
+    """Whether autograd no longer knows how a tensor was computed, and raises if asked.
 
-    So it is with one of several views (`for w_k in w`) whose base was then updated in place.
+    That happens to one of several views (`for w_k in w`) whose base is updated in place.
     """
     try:
         tensor.is_leaf  # noqa: B018 - asked for the error alone
