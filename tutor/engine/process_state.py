@@ -105,7 +105,7 @@ _THREAD_NAPS = 200
 gives this process no time."""
 
 UNREADABLE = object()
-"""Stands for a setting that can't be read: PyTorch refuses some in a state that it calls mixed."""
+"""Stands for a setting that can't be read: PyTorch refuses to while it calls a state mixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _read(read: Callable[[], Any]) -> Any:
 def clear_standard_input() -> None:
     """Connect standard input to the null device. (Python's exit() closes it.)"""
     nothing = os.open(os.devnull, os.O_RDONLY)
-    if nothing != 0:  # else a lesson has closed it, and this is it
+    if nothing != 0:  # else a lesson has closed standard input, and this descriptor has become it
         os.dup2(nothing, 0)
         os.close(nothing)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115

@@ -53,7 +53,7 @@ class WaitingLoop:
     guards: Sequence[GuardedPlace] = ()
     """The script's handlers of exceptions around the loop."""
     names: dict[str, Any] = field(default_factory=dict)
-    """The names of the functions that wait at the loop, for when they have returned."""
+    """The names of the functions that wait at the loop, kept until after their return."""
     passes: int = 0
     """Passes that have begun."""
     goes_on: bool | None = None
@@ -100,7 +100,7 @@ class Driver:
         self._goes_past: Callable[[int], bool] | None = None
         self._is_closing = False
         self._left_over: dict[str, Any] = {}
-        """The names of functions that have returned since, as they were at the last phase."""
+        """The names of functions that have returned, as they were at the last phase."""
         names.update({STOPS: False, AT: self._at, KEEP_LOSS: self._keep_loss, BATCHES: self._count})
         names.update({FOR: self._for, WHILE: self._while})
 
@@ -130,7 +130,7 @@ class Driver:
                 self.loop.names.update(frame.f_locals)
 
     def run_rest(self) -> None:
-        """Run the script to a loop with a pass to run, or to its end, which `exit()` is too."""
+        """Run the script to a loop with a pass to run, or to its end; `exit()` is an end, too."""
         while not self.has_ended and not self.has_next_pass():
             try:
                 self.go_on()
@@ -262,7 +262,7 @@ class Driver:
             self._leave_by(error)
 
     def _leave_by(self, error: BaseException) -> None:
-        """Leave the loop by an exception that the script catches, or ends by; else raise it.
+        """Leave the loop by an exception that the script handles or ends with; raise any other.
 
         KeyboardInterrupt is the learner's, who stops the tutor's run.
         """
@@ -301,7 +301,7 @@ class Driver:
         return True
 
     def end_again(self, thread_settings: SavedThreadSettings) -> None:
-        """Stand at the script's end, where it has come to before."""
+        """Go to the script's end, to which it has come before."""
         self.loop, self.has_ended = None, True
         self._thread_settings.restore(thread_settings)
 
@@ -374,7 +374,7 @@ class Driver:
             exec(f"{name} = {PREFIX}value", {**self.all_names(), f"{PREFIX}value": value})
 
     def can_bind(self, expression: str) -> bool:
-        """Whether the code reads a number (`lr`, `args.lr`, not `0.1`) where it can be set."""
+        """Whether the code reads a number from a settable place: `lr`, `args.lr`, not `0.1`."""
         try:
             value = eval(expression, self.all_names())
         except Exception:  # noqa: BLE001 - a script's own objects may raise anything when read
@@ -409,7 +409,7 @@ class Driver:
 
 
 def _wait(*value: Any) -> Any:
-    """Called in a greenlet: wait here, with a value for the driver, until it is resumed."""
+    """Wait in a greenlet, with a value for the driver, until it is resumed."""
     parent = getcurrent().parent
     assert parent is not None
     return parent.switch(*value)

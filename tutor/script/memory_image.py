@@ -51,7 +51,7 @@ _LEFT_ALONE = (
 """Modules whose objects show or write something, and compute nothing."""
 
 _OF_PYTHON = ("__builtins__", "__spec__", "__loader__")
-"""Names of a module that are not its own."""
+"""Names in a module that are not the module's own."""
 
 _OBJECT = 100
 """Estimated bytes of an object besides its content."""
@@ -60,7 +60,7 @@ _LARGE_TABLE = 2**20
 """Bytes of a table above which it is not copied for each image."""
 
 _UNSET = object()
-"""In place of the content of a slot that has none."""
+"""Stands for the content of an empty slot."""
 
 PutBack: TypeAlias = Callable[[Any, Any], object]
 
@@ -89,7 +89,7 @@ class SavedGraph:
 
     @property
     def is_as_it_was(self) -> bool:
-        """Whether it is still the same part of the same graph, unchanged."""
+        """Whether it is still an unchanged part of that graph."""
         return self.tensor.grad_fn is self.grad_fn and self.tensor._version == self.version
 
 
@@ -118,7 +118,7 @@ class MemoryImage:
             with torch.no_grad():
                 for memory in self.memories:
                     memory.put_back()
-            if self.files is not None:  # behind the open ones, which write what they have held
+            if self.files is not None:  # after the open ones, which write their buffers
                 self.files.put_back()
         except KeyboardInterrupt:
             raise

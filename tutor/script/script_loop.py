@@ -34,7 +34,7 @@ _CHECK_SECONDS = 0.01
 
 
 def _now_and_then(ask: Callable[[], bool]) -> Callable[[], bool]:
-    """A question that may be asked at each step, and is asked only now and then."""
+    """A function that calls `ask` only now and then, however often it is called itself."""
     asked = time.perf_counter()
 
     def is_time() -> bool:
@@ -86,7 +86,7 @@ class ScriptLoop(Loop):
 
     @property
     def part_done(self) -> float:
-        """The part of this epoch that has run; of the first one, 0 as long as that is unknown."""
+        """The part of this epoch that has run; 0 in the first epoch as long as that is unknown."""
         return super().part_done if self.at_end or self.epoch > 1 else self.progress.part_done
 
     @property
@@ -116,7 +116,7 @@ class ScriptLoop(Loop):
 
     @property
     def line(self) -> int:
-        """The line that the phase which has just run begins on; 0 at the start."""
+        """The first line of the phase that has just run; 0 at the start."""
         return self.progress.last.line
 
     @property
@@ -340,7 +340,7 @@ class ScriptLoop(Loop):
         return unwrapped(self.driver.loss)
 
     def learning_rate(self) -> float:
-        """The learning rate of now, as the script has it; 0.0 if that is not known."""
+        """The script's present learning rate; 0.0 if that is not known."""
         return self.table.learning_rate(self.namespace)
 
     def start_of_batch(self) -> BatchStart:
@@ -373,7 +373,7 @@ class ScriptLoop(Loop):
         return self._memory.snapshot(before, limit) if self.at_end else None
 
     def go_back(self, snapshot: object, epoch: int) -> bool:
-        """Stand at the end of an epoch, as far as a snapshot goes; False if it can't be reached."""
+        """Restore a snapshot of the end of an epoch; False if that can't be done."""
         if not self._memory.restore(snapshot, is_start=not epoch):
             return False
         self.epoch, self.step = epoch, self.progress.steps_known

@@ -65,11 +65,11 @@ class ScriptMemory:
     def __init__(
         self, loop: ScriptLoop, environment: ScriptEnvironment, files: RedirectedFiles | None
     ) -> None:
-        """`files`: those that the script writes, which are kept and put back, too."""
+        """`files`: the files that the script writes, which are kept and put back, too."""
         self._loop, self._driver = loop, loop.driver
         self._environment, self._files = environment, files
         self._end: tuple[MemoryImage, SavedThreadSettings] | LessonRaised | None = None
-        """The end of the script, as it came to it; None if it has not, or can't be copied."""
+        """The state at the script's end; None if it has not come there, or can't be copied."""
 
     def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
         waiting, loop = self._driver.loop, self._loop
@@ -89,7 +89,7 @@ class ScriptMemory:
         return ScriptSnapshot(self._loop, waiting, waiting.passes, image, *now)
 
     def restore(self, snapshot: object, *, is_start: bool) -> bool:
-        """Let the script stand where it stood; False if it can't come there.
+        """Take the script back to the snapshot's place; False if it can't come there.
 
         `is_start`: before its loop's first pass.
         """
@@ -106,7 +106,7 @@ class ScriptMemory:
 
     @contextmanager
     def keeping_end(self) -> Iterator[None]:
-        """A span in which the script may come to its end, or raise: that is kept."""
+        """A span in which the script may come to its end, or raise: its end or error is kept."""
         self._end = None
         try:
             yield

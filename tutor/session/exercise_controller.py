@@ -59,7 +59,7 @@ HANDLERS: Mapping[type[Exercise], Callable[..., ExerciseHandler[Any]]] = {
 """The handler of each kind."""
 
 MOST_SEEDS = 1000
-"""A seed that is drawn is below this: short enough to be remembered."""
+"""Drawn seeds are below this: short enough to be remembered."""
 
 
 class ExerciseController:
@@ -362,7 +362,7 @@ class ExerciseController:
             self.save_bookmark()
 
     def forget_reply(self) -> None:
-        """Forget the reply to code that is not there any more."""
+        """Forget the reply to code that has been changed since."""
         if self._repair is not None and self._repair.attempt.state == "asking":
             self._repair.set(reply=None)
 

@@ -66,7 +66,7 @@ class ExerciseHandler(Generic[E]):
 
     @property
     def stage(self) -> Stage:
-        """The run that is asked about."""
+        """The run that the question is about."""
         return self.exercise.stage
 
     @property
@@ -108,7 +108,7 @@ class ExerciseHandler(Generic[E]):
         """React to a run that has come to rest, by this command."""
 
     def process_ended(self, event: ProcessEnded) -> None:
-        """Begin in the next process, if there is one."""
+        """Begin the exercise again in the next process, if there is one."""
         if event.restarting:
             self.begin()
 
@@ -206,7 +206,7 @@ class ExerciseHandler(Generic[E]):
         return on_answer is not None
 
     def forget_questions(self) -> None:
-        """Wait for no answer any more."""
+        """Forget the commands whose answers were waited for."""
         self._on_answer.clear()
 
 

@@ -56,9 +56,9 @@ def is_of_script(key: str, script: str) -> bool:
 
 
 def as_left(lesson: Lesson, left: ScriptOptions | None) -> Lesson:
-    """A script in the loop, with the arguments and ranks, that it was left in: itself, if so.
+    """A script with the loop, the arguments and the ranks that it was left with.
 
-    Also itself where it has no longer so many loops.
+    The script is returned as it is where it has no longer so many loops.
     """
     own = lesson.script
     if own is None or left is None:
@@ -119,7 +119,7 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     goal: int = 0
     """The epoch that the run went to."""
     runs: tuple[RunInfo, ...] = ()
-    """Without their curves."""
+    """All runs, without their curves."""
     exercise: str = ""
     """The id of the current exercise; its own run is set up anew."""
     round: int = 0
@@ -157,7 +157,7 @@ def key_of(lesson: Lesson) -> str:
 
 
 def left_notice(lesson: Lesson, bookmark: Bookmark) -> Notice:
-    """The notice of where a lesson was left; of a script also that it has changed since."""
+    """The notice of where a lesson was left; for a script also whether it has changed since."""
     epoch = bookmark.at.epoch
     if lesson.script is not None:
         left = as_left(lesson, bookmark.script)
@@ -303,7 +303,7 @@ class PausedRun:
     recipe: RunRecipe
     at: Position
     runs: tuple[RunInfo, ...]
-    """Without their curves."""
+    """All runs, without their curves."""
     goal: int
     before: Frame | None = None
     """The frame that the present one is compared with."""

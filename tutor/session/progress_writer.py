@@ -56,7 +56,7 @@ RETRY = 2.0
 
 
 class PendingWrite(NamedTuple):
-    """Something to be written, and its time."""
+    """A record to be written, and its time."""
 
     at: datetime
     what: ExerciseRecord | Bookmark | Draft
@@ -364,7 +364,7 @@ class ProgressWriter(Journal):
                     break
                 self._changed.wait(seconds)
             has_time = self._closes_at is None or time.monotonic() < self._closes_at
-            has_time |= not self._trouble  # it was never tried: there was no time
+            has_time |= not self._trouble  # nothing was tried: there was no time
             if self._closes_at is not None and not self._pending:
                 return None
             return self._pending.batch() if has_time else None

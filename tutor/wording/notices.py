@@ -289,7 +289,7 @@ _NOT_KEPT: Mapping[str, str] = {
     "foreign": "it is another program's database; let TUTOR_PROGRESS name another file",
     "system": "{words}",
 }
-"""By reason."""
+"""By reason: the words for it."""
 
 _PROGRESS_ERRORS: Mapping[str, str] = {
     "not_exported": "{place}: this is not a file of `tutor progress export`",

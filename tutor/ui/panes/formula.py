@@ -87,7 +87,7 @@ class FormulaPane(LinesPane):
         self._ascii = ascii_only
         self._inline = inline_formulas(ascii_only)
         self._drawn: dict[int, _Drawn] = {}
-        """By index of the section."""
+        """By index of a section: its lines."""
         self._exercises: dict[str, Content] = {}
         """By exercise: its place in the text, with the learner's result."""
         self._words: dict[tuple[str, int], list[Content]] = {}
