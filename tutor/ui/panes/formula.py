@@ -199,13 +199,12 @@ class FormulaPane(LinesPane):
         self.rebuild()
 
     def settle(self) -> None:
-        """Keep in view what has just run, with what is next below it.
+        """Keep in view the phase that has just run, with the next one below it.
 
-        The learner is left alone between steps. Below the last phase, whose next one stands far
-        above, the text goes on with the sections that close the lesson: from the second epoch on
-        they stand below what has just run (in the first they would answer what the exercises
-        ask). After the lesson's last epoch the first of them is shown, after each further epoch
-        the next.
+        Between steps nothing scrolls. After the last phase, whose next one stands far above, the
+        sections that close the lesson follow: from the second epoch on (in the first they would
+        answer the exercises). After the lesson's last epoch the first of them is shown, after
+        each further epoch the next.
         """
         view = self.view
         if view is None:
@@ -254,10 +253,9 @@ class FormulaPane(LinesPane):
     def _top(self, done: _Key, *below: int) -> int:
         """The line to show from, so that the phase that has run and the next one are in view.
 
-        `below`: down to which line of the next phase, the most welcome first. If there is no room
-        for it below the heading of the phase that has run, that phase is shown from its formulas,
-        or from its formulas with numbers, which are the point of it. A phase that is longer than
-        the pane is shown from its heading, or its first number.
+        `below`: down to which line of the next phase, the best first. If that has no room below
+        the heading of the phase that has run, that phase is shown from its formulas, or from those
+        with numbers. A phase longer than the pane is shown from its heading, or its first number.
         """
         height = self.room
         first, last = self._sections[done]
