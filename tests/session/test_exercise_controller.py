@@ -13,7 +13,14 @@ from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED,
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Setting, Stage, StartPlace, Wrong
 from tutor.lesson.model import Lesson
-from tutor.protocol.commands import Inspect, OpenLesson, SetLearningRate, StepPhase
+from tutor.protocol.commands import (
+    Command,
+    FindLocalGradients,
+    Inspect,
+    OpenLesson,
+    SetLearningRate,
+    StepPhase,
+)
 from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded, StoppedAt
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
@@ -380,6 +387,25 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
     )
     assert learner.says("6").state == "done"
     assert isinstance(engine.sent[-1], StepPhase)
+
+
+class SlowToFind(FakeEngine):
+    """Local gradients take it long, and so does what comes after."""
+
+    def send(self, command: Command) -> int:
+        self.holds = self.holds or isinstance(command, FindLocalGradients)
+        return super().send(command)
+
+
+def test_be_autograd_takes_no_answer_before_its_question_is_there() -> None:
+    engine = SlowToFind()
+    question = LocalGradientQuestion(asks="local", output="y", input="w", values={}, expected=3.0)
+    engine.local = LocalGradients(steps=(question, question))
+    learner = Learner(engine, AUTOGRAD)
+    assert learner.begins().state == "opening"
+    engine.release()
+    learner.hear()
+    assert (learner.attempt.state, learner.attempt.asked_of) == ("asking", question)
 
 
 def solution_of(learner: Learner) -> Mapping[str, Any]:

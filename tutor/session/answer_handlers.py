@@ -207,12 +207,17 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
         return self._questions[self.attempt.step - 1]
 
     def opened(self, event: Event) -> None:
-        """Ask for the questions, now that the run is before its Gradient phase."""
-        super().opened(event)
-        if not self._questions:
-            self.ask(FindLocalGradients(), self._found)
+        """Ask for the questions, now that the run is before its Gradient phase.
 
-    def _found(self, event: Event) -> None:
+        Until they are there, nothing can be answered: what is typed would be lost.
+        """
+        if self._questions:
+            super().opened(event)
+        else:
+            self.ask(FindLocalGradients(), lambda found: self._found(found, event))
+
+    def _found(self, event: Event, opened: Event) -> None:
+        super().opened(opened)
         if isinstance(event, LocalGradientsFound) and event.local.steps:
             self._questions = event.local.steps
             count = len(self._questions)
