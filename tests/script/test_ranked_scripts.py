@@ -327,6 +327,13 @@ def test_ranks_that_come_to_different_places_are_told(text: str, tmp_path: Path)
     assert is_same(run.seek(2), before)
 
 
+def test_copy_that_a_script_makes_of_a_rank_does_not_answer_for_it(tmp_path: Path) -> None:
+    copying = by_hand("copy = rank == 1 and os.fork()\n    if copy: os.waitpid(copy, 0)")
+    runs = [ranked(text, tmp_path) for text in (copying, by_hand())]
+    copied, plain = ([of_all(run.step_phase(), "w") for _ in range(5)] for run in runs)
+    assert copied == plain
+
+
 # ── The environment of a rank ───────────────────────────────────────────────────────
 
 

@@ -364,12 +364,13 @@ def test_a_rank_is_asked_where_it_is_beside_a_long_request_and_not_within_it(
     assert followers() == {pid}
 
 
-def test_a_copy_that_a_lesson_makes_of_a_rank_does_not_answer_for_it() -> None:
-    copy = "import os\nif rank == 1 and (copy := os.fork()):\n    os.waitpid(copy, 0)\n"
-    run, plain = ranked_run(Predict=copy + SHARDED["Predict"]), ranked_run()
-    assert [of_all(run.step_phase(), "w") for _ in range(9)] == [
-        of_all(plain.step_phase(), "w") for _ in range(9)
-    ]
+def test_an_interrupt_at_the_end_of_a_look_at_rank_0_alone_leaves_no_rank_alone() -> None:
+    run = ranked_run()
+    run.step_phase()
+    dist.distributed_c10d.GroupMember.WORLD = run.loop._held.group._alone
+    run.seek(1, 4)
+    assert len(set(of_all(run.frame(), "w"))) == 1
+    assert len({mine.gradients["w"].data for mine in (run.frame(), *run.frame().ranks)}) == 1
 
 
 def test_a_request_that_has_ended_does_not_fail_any_more() -> None:

@@ -205,6 +205,8 @@ class RankGroup:
         is_main = threading.current_thread() is threading.main_thread()
         before, is_whole = -1, False
         try:
+            if GroupMember.WORLD is self._alone:  # an interrupt has met the end of `alone`
+                GroupMember.WORLD = self.world
             self._is_done_here, self._has_raised, self._failure = False, False, None
             for follower in self._followers:
                 follower.answer = follower.here = follower.before = None
@@ -221,7 +223,8 @@ class RankGroup:
             raise
         finally:
             # Without a call in between, which another interrupt could end.
-            self._asked, self.is_closed = None, not is_whole
+            self._asked = None
+            self.is_closed |= not is_whole
             if is_main:
                 signal.set_wakeup_fd(before)
             with self._deciding:

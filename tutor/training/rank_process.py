@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
+from torch.distributed import init_process_group  # by name: a script has another one
 
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
@@ -135,7 +136,7 @@ class Joining:
         before = os.environ.get("GLOO_SOCKET_IFNAME")
         os.environ["GLOO_SOCKET_IFNAME"] = _LOOPBACK
         try:
-            dist.init_process_group(
+            init_process_group(
                 self.backend, store=store, rank=self.rank, world_size=self.size, timeout=patience
             )
             let_stand_still(dist.group.WORLD)
