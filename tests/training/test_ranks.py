@@ -94,11 +94,16 @@ def test_a_lesson_on_one_rank_has_none_of_that(write_lesson) -> None:
     assert (frame.ranks, frame.own_gradients) == ((), {})
 
 
-def test_torchrun_of_the_exported_script_prints_the_same_figures(tmp_path: Path) -> None:
+def test_torchrun_of_the_exported_script_prints_the_same_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lesson = ranked_lesson(**DROPOUT)
     path = tmp_path / "ranked.py"
     path.write_text(script(lesson, "autograd", ExportSettings(epochs=4)), encoding="utf-8")
+    # Whatever the name of this machine leads to.
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    torchrun += ("--local-addr", "127.0.0.1")
     ran = subprocess.run(
         (*torchrun, "--nproc-per-node", "2", str(path)), capture_output=True, timeout=300, text=True
     )
