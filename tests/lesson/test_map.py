@@ -87,9 +87,9 @@ def test_a_lesson_that_builds_on_itself_alone_is_told() -> None:
 def test_a_prerequisite_that_there_is_none_of_is_told_and_the_lesson_stays() -> None:
     found = rows([lesson("one-weight"), lesson("b", "one-wait")])
     assert drawn(found) == ["one-weight", "b"]
-    values = {"slug": "one-wait", "near": ["one-weight"]}
+    values = {"slug": "one-wait", "lessons": ["one-weight"]}
     assert found[1].fault == Fault("unknown_prerequisite", values)
-    unlike = Fault("unknown_prerequisite", {"slug": "zzz", "near": []})
+    unlike = Fault("unknown_prerequisite", {"slug": "zzz", "lessons": []})
     assert fault_of("b", {"b": ("zzz",), "a": ()}) == unlike
 
 

@@ -9,11 +9,11 @@ import pytest
 
 import tutor
 from tutor.protocol.frame import Remark
-from tutor.wording import check_findings, engine_notes, file_faults, inspections
+from tutor.wording import check_findings, engine_notes, inspections
 from tutor.wording.inspections import remark_text
 
 CODE = re.compile(
-    r"\b(?:Remark|Refused|_never|_NotAskedError|LessonFileError|trial\.finding|trial\.failure"
+    r"\b(?:Remark|Refused|_never|_NotAskedError|trial\.finding|trial\.failure"
     r"|self\.finding|self\._remark)\(\s*\"(\w+)\""
 )
 
@@ -25,7 +25,7 @@ def test_every_code_in_the_sources_has_words_and_all_words_a_code() -> None:
     assert not known & engine
     check = {*check_findings._TEMPLATES}
     assert not (known | engine) & check
-    known |= engine | check | {*file_faults._LESSON_FAULTS}
+    known |= engine | check
     only_values_are_shown = {"another_loss"}
     assert set(CODE.findall(text)) - only_values_are_shown <= known
     assert not [code for code in known if text.count(f'"{code}"') < 2]

@@ -28,7 +28,7 @@ from tutor.protocol.events import AnswerComputed, DeviceDescribed, Event, Findin
 from tutor.protocol.frame import Remark
 from tutor.wording.check_findings import check_line
 from tutor.wording.engine_notes import abort_text, part_text, stopped_at
-from tutor.wording.file_faults import lesson_fault_text
+from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 

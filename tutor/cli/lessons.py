@@ -19,8 +19,8 @@ from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.library import Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import cell_width, json_text, one_line
-from tutor.wording.file_faults import lesson_fault_text
 from tutor.wording.layout import WIDEST, columns, cut, first_fitting, padded
+from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 

@@ -31,8 +31,8 @@ from tutor.progress.records import (
 )
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of, read_lines
-from tutor.wording.file_faults import hint_of
 from tutor.wording.layout import columns, cut
+from tutor.wording.lesson_faults import hint_of
 from tutor.wording.notices import progress_error_text, set_aside_text
 from tutor.wording.number_format import counted
 

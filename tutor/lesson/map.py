@@ -59,7 +59,7 @@ def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> Fault | None:
     for other in builds_on[slug]:
         if other not in builds_on:
             near = get_close_matches(other, builds_on, n=1)
-            return Fault("unknown_prerequisite", {"slug": other, "near": near})
+            return Fault("unknown_prerequisite", {"slug": other, "lessons": near})
     way = _way_back(slug, builds_on)
     return Fault("builds_on_itself", {"circle": [*way]}) if way else None
 

@@ -34,7 +34,7 @@ from tutor.session.journal import Journal
 from tutor.session.pending import Engine
 from tutor.session.run_view import Notice, Start
 from tutor.session.session import Session
-from tutor.wording.file_faults import lesson_fault_text
+from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import error_text
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
-from tutor.wording.file_faults import lesson_fault_text
+from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import kind_words
 from tutor.wording.number_format import counted, setting
 

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 from tutor.digits import BOUND_DIGITS, EXACT_DIGITS, PLAIN_DIGITS, significant
 from tutor.plain import one_line
 from tutor.protocol.events import Finding
-from tutor.wording.diagnostics import diagnostic_message
 from tutor.wording.inspections import remark_text
+from tutor.wording.lesson_faults import fault_message
 from tutor.wording.number_format import value_reason
 
 Values: TypeAlias = Mapping[str, Any]
@@ -191,7 +191,7 @@ _COMPOSED: Mapping[str, Callable[[Any], Any]] = {
     "samples": _samples,
     "value": _value,
     "reason": value_reason,
-    "slip": lambda slip: diagnostic_message(*slip),
+    "slip": lambda slip: fault_message(*slip),
     "choices": _choices,
 }
 """The words for parameters, by their name."""

@@ -24,8 +24,8 @@ from tutor.plain import one_line
 from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.wording.engine_notes import note_text, process_end
-from tutor.wording.file_faults import lesson_fault_text
 from tutor.wording.inspections import remarks_text
+from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.number_format import counted, listed, setting, time_left
 
 if TYPE_CHECKING:

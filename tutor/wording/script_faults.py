@@ -8,7 +8,7 @@ from typing import Any
 from tutor.errors import ScriptError
 from tutor.plain import one_line
 from tutor.script.source import ScriptSource, SourceNote
-from tutor.wording.diagnostics import diagnostic_message
+from tutor.wording.lesson_faults import fault_message
 
 _NO_LOOP = (
     "there is no training loop in it. The tutor steps a `for` or `while` loop that computes a "
@@ -189,7 +189,7 @@ def script_error_text(error: ScriptError) -> str:
     """Why a script can't be used, and what to do: `train.py:12: …`."""
     values: dict[str, Any] = {"loss": "a loss", **error.values}
     if error.code == "lesson_not_right":
-        values["fault"] = diagnostic_message(*values["fault"])
+        values["fault"] = fault_message(*values["fault"])
     return one_line(f"{values['place']}: {_SENTENCES[error.code].format_map(values)}")
 
 

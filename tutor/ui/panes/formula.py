@@ -26,6 +26,7 @@ from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tell
 from tutor.ui.panes.lines import LinesPane, after_paint, index_at
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line
+from tutor.wording.lesson_faults import formula_error_text
 from tutor.wording.number_format import Span, changed_spans, counted, short
 
 if TYPE_CHECKING:
@@ -377,8 +378,6 @@ class FormulaPane(LinesPane):
         try:
             rows = self._rows(block.latex, now, state.width)
         except FormulaError as error:
-            from tutor.wording.diagnostics import formula_error_text  # noqa: PLC0415 - seldom needed
-
             return [
                 line((one_line(block.latex), text_styles.UNSUPPORTED)),
                 line((formula_error_text(error.code, error.values), text_styles.DIM)),

@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 from tutor.plain import one_line
-from tutor.wording.file_faults import hint_of
 from tutor.wording.number_format import LEARNING_RATE, value_reason
 
 Values: TypeAlias = Mapping[str, Any]
@@ -16,7 +15,22 @@ _SINGLE = "write the text in 'single quotes', or below `|`"
 _TO_THE_LEFT = "move it to the left margin"
 
 _TEMPLATES: Mapping[str, str] = {
-    # ── The file
+    # ── A file that can't be read or found
+    "no_file": "there is no such file",
+    "not_permitted": "you may not read it; change its permissions",
+    "unreadable": "it can't be read ({words})",
+    "is_empty": "the file is empty; begin it with front matter between --- lines",
+    "not_utf8": "byte 0x{byte:02x} at offset {offset} is not UTF-8; save the file as UTF-8",
+    "is_folder": "this is a directory; name a .md file in it",
+    "not_plain_file": "this is not a plain file; name a .md file",
+    "too_large": "the file is larger than 256 KB; a lesson is a few pages of text",
+    "name_taken": "another lesson is already named `{slug}`; rename this one",
+    "no_path": "there is no file {name}{near}",
+    "no_lesson": "no lesson is named `{name}`{near}",
+    "not_remembered": (
+        "{file} can't be written ({words}): you will be asked about {name} again the next time"
+    ),
+    # ── The text
     "character_is_no_text": "the character {character!r} is not text; delete it",
     "no_front_matter": (
         "no front matter; begin the file with --- , keys such as `title: …`, and ---"
@@ -184,7 +198,7 @@ _TEMPLATES: Mapping[str, str] = {
     "reply_twice": "another choice has the same reply; write why this one is wrong",
     "no_reply": "this choice has no reply; write `reply: …`, why it is wrong",
     # ── The lessons beside it
-    "unknown_prerequisite": "it builds on `{slug}`, which is not a lesson{near}",
+    "unknown_prerequisite": "it builds on `{slug}`, which is not a lesson{lessons}",
     "builds_on_itself": ("it builds on itself: {circle}; take one of these out of `builds_on`"),
     "no_original": (
         "there is no lesson that this one, in {language}/, is a translation of; write {original}, "
@@ -200,6 +214,10 @@ _TEMPLATES: Mapping[str, str] = {
     "part_elsewhere": "{part} stands where {there} has {instead}",
 }
 """The templates by code."""
+
+_MISSING = ("no_file", "no_path", "no_lesson")
+"""Codes of lessons that are not there."""
+_LIST_OF_LESSONS = "; `tutor list` shows the lessons"
 
 _INTO_ALIGNED = "put it into \\begin{{aligned}}…\\end{{aligned}}"
 
@@ -272,7 +290,20 @@ _PARTS: Mapping[str, str] = {
 """The words for the parts of a lesson that a translation has to repeat."""
 
 
-def diagnostic_message(code: str, values: Values) -> str:
+def lesson_fault_text(code: str, values: Values, *, with_command: bool = False) -> str:
+    """A fault as one line: its place, and the message.
+
+    `with_command`: of a lesson that is not there also the command that lists them.
+    """
+    text = fault_message(code, values)
+    if with_command and code in _MISSING:
+        text += _LIST_OF_LESSONS.removeprefix(";" if text.endswith("?") else "")
+    line = f":{values['line']}" if "line" in values else ""
+    place = f"{values['path']}{line}: " if "path" in values else ""
+    return one_line(place + text)
+
+
+def fault_message(code: str, values: Values) -> str:
     """The problem and what to write instead, on one line."""
     if values.get("within") == "front matter":
         code = f"{code}_in_front_matter"
@@ -283,6 +314,11 @@ def diagnostic_message(code: str, values: Values) -> str:
 def formula_error_text(code: str, values: Values) -> str:
     """The reason why a formula can't be read, on one line."""
     return one_line(_FORMULA_ERRORS[code].format_map(values))
+
+
+def hint_of(near: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name; empty if no name is near."""
+    return f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
 
 
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -324,7 +360,8 @@ _COMPOSED: Mapping[str, Callable[[Values], str]] = {
     "others": lambda v: _others(v["others"]),
     "heading": lambda v: _heading(v["heading"]),
     "phases": lambda v: _nearest_phase(v["phases"]),
-    "near": lambda v: hint_of(v["near"]) or "; `tutor list` shows the lessons",
+    "near": lambda v: hint_of(v["near"]),
+    "lessons": lambda v: hint_of(v["lessons"]) or _LIST_OF_LESSONS,
     "similar": lambda v: hint_of(v["similar"]) or "; correct it",
     "circle": lambda v: " → ".join(v["circle"]),
     "part": lambda v: _part(*v["part"]),

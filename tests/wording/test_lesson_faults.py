@@ -8,26 +8,23 @@ from typing import Any
 import pytest
 
 from tests.wording.sources import calls, fields, source_of
-from tutor.wording import diagnostics, file_faults
-from tutor.wording.diagnostics import diagnostic_message
-from tutor.wording.file_faults import lesson_fault_text
+from tutor.wording import lesson_faults
+from tutor.wording.lesson_faults import fault_message, lesson_fault_text
 
-REPORTS = re.compile(r"(?:diagnostics\.(?:add|remark)|report|_diagnostic|Fault)$")
+REPORTS = re.compile(r"(?:diagnostics\.(?:add|remark)|report|_diagnostic|Fault|LessonFileError)$")
 """The functions that are given a code, after all other strings, and its parameters."""
 
 
-def test_every_diagnostic_has_a_sentence_of_its_parameters() -> None:
-    sentences, source = diagnostics._TEMPLATES, source_of("lesson")
-    assert not {*sentences} & {*file_faults._LESSON_FAULTS}
+def test_every_fault_has_a_sentence_of_its_parameters() -> None:
+    sentences, source = lesson_faults._TEMPLATES, source_of("lesson")
     for code, given in calls("lesson", REPORTS):
-        if code not in file_faults._LESSON_FAULTS:
-            assert fields(sentences[code]) <= given | {"name"}, code
+        assert fields(sentences[code]) <= given | {"name"}, code
     codes = (code.removesuffix("_in_front_matter") for code in sentences)
     assert not [code for code in codes if f'"{code}"' not in source]
 
 
 def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
-    sentences, source = diagnostics._FORMULA_ERRORS, source_of("formula")
+    sentences, source = lesson_faults._FORMULA_ERRORS, source_of("formula")
     for code, given in calls("formula", re.compile("FormulaError$")):
         assert fields(sentences[code]) == given, code
     assert not [code for code in sentences if f'"{code}"' not in source]
@@ -50,9 +47,9 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
          r"the formula does not parse: \kern{{x}} is no width; write \kern{1em}"),
         ("formula_does_not_parse", {"error": ["two_subscripts", {}]},
          "the formula does not parse: two subscripts on one base; write x_{ij} instead of x_i_j"),
-        ("unknown_prerequisite", {"slug": "one-wait", "near": ["one-weight"]},
+        ("unknown_prerequisite", {"slug": "one-wait", "lessons": ["one-weight"]},
          "it builds on `one-wait`, which is not a lesson; did you mean `one-weight`?"),
-        ("unknown_prerequisite", {"slug": "zzz", "near": []},
+        ("unknown_prerequisite", {"slug": "zzz", "lessons": []},
          "it builds on `zzz`, which is not a lesson; `tutor list` shows the lessons"),
         ("builds_on_itself", {"circle": ["a", "b", "a"]},
          "it builds on itself: a → b → a; take one of these out of `builds_on`"),
@@ -81,7 +78,7 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
     ],
 )  # fmt: skip
 def test_a_fault_in_words(code: str, values: dict[str, Any], text: str) -> None:
-    assert diagnostic_message(code, values) == text
+    assert fault_message(code, values) == text
 
 
 def test_text_of_a_lesson_is_data() -> None:
