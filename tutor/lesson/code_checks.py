@@ -17,9 +17,12 @@ import msgspec
 
 from tutor.errors import FormulaError
 from tutor.lesson.model import (
+    GRADIENT,
     PHASES_IN_ORDER,
+    PREDICT,
     SETUP,
     SYNCHRONIZE,
+    UPDATE,
     DataNames,
     DiagnosticList,
     Fault,
@@ -128,7 +131,7 @@ def _bound_in(code: str) -> frozenset[str] | None:
 
 def binds_data(data: DataNames, sections: Sequence[Section], mode: str) -> bool:
     """Whether, in this mode, Setup binds the input and the target, and Predict the prediction."""
-    setup, predict = bound_in(sections, SETUP, mode), bound_in(sections, "Predict", mode)
+    setup, predict = bound_in(sections, SETUP, mode), bound_in(sections, PREDICT, mode)
     given = setup is None or {data.input, data.target} <= setup
     return given and (predict is None or data.prediction in predict)
 
@@ -391,11 +394,11 @@ class _Code:
         if phase not in self._phases:
             return None
         calls = [node for node in self._phases[phase] if isinstance(node, ast.Call)]
-        if phase == "Gradient":
+        if phase == GRADIENT:
             return not any(map(self._is_autograd, calls))
         if phase == SYNCHRONIZE:
             return True
-        if phase == "Update":
+        if phase == UPDATE:
             return not any(_method(call) == "step" for call in calls)
         return not any(map(self._is_of_a_network, calls))
 

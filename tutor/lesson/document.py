@@ -18,8 +18,11 @@ from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.languages import language_of
 from tutor.lesson.markdown import Body
 from tutor.lesson.model import (
+    GRADIENT,
+    LOSS,
     PHASES,
     PHASES_IN_ORDER,
+    PREDICT,
     SETUP,
     STANDARD_MODES,
     SYNCHRONIZE,
@@ -121,13 +124,13 @@ def _watch_by_mode(
     }
 
 
-NEEDED = ("Predict", "Loss")
+NEEDED = (PREDICT, LOSS)
 """The phases without which there is nothing to learn."""
 
 USUAL_DATA = DataNames("x", "y", "y_pred")
 """The names of the data in a lesson that does not say."""
 
-_EXAMPLES = {"Predict": "y_pred = w * x", "Loss": "loss = ((y_pred - y) ** 2).mean()"}
+_EXAMPLES = {PREDICT: "y_pred = w * x", LOSS: "loss = ((y_pred - y) ** 2).mean()"}
 
 
 def _with_meant_modes(
@@ -298,9 +301,9 @@ class _Checker:
 
     def _gradient(self, mode: str) -> None:
         fences = [f for name in PHASES for f in self._phase_fences(name, mode)]
-        missing = self._unbound("Gradient", mode, fences, "d")
+        missing = self._unbound(GRADIENT, mode, fences, "d")
         if missing and not code_checks.computes_gradient(fence.code for fence in fences):
-            line = self._line_of("Gradient")
+            line = self._line_of(GRADIENT)
             self.diagnostics.add(
                 line, "mode_without_gradient", mode=mode, names=missing, first=missing[0]
             )
@@ -320,7 +323,7 @@ class _Checker:
         for what, name, phase in (
             ("input", data.input, SETUP),
             ("target", data.target, SETUP),
-            ("prediction", data.prediction, "Predict"),
+            ("prediction", data.prediction, PREDICT),
         ):
             bound = [code_checks.bound_in(self.sections, phase, mode) for mode in self.modes]
             if not self._is_unsure(phase) and all(b is not None and name not in b for b in bound):

@@ -41,6 +41,7 @@ from tutor.lesson.exercise_values import (
     text_with_formulas,
 )
 from tutor.lesson.markdown import ExerciseBlock
+from tutor.lesson.model import GRADIENT, UPDATE
 from tutor.lesson.schema import Entry, YamlValue, entries_of, key, keys_of, list_of, optional
 
 Made = TypeVar("Made", bound=Exercise)
@@ -262,7 +263,7 @@ def _symptom(value: YamlValue) -> Symptom:
 class RepairKeys(ExerciseKeys):
     """The keys of a `repair`."""
 
-    phase: str = key(schema.TEXT, "", "Update", required=True)
+    phase: str = key(schema.TEXT, "", UPDATE, required=True)
     code: str = key(python_code, "", "| and below it the code with the mistake", required=True)
     solution: str = key(python_code, "", "| and below it the code without", required=True)
     symptom: Symptom = key(_symptom, Symptom(), "{error: part of the error's text}", required=True)
@@ -293,9 +294,9 @@ class BeAutogradKeys(ExerciseKeys):
 
     def exercise(self, context: ExerciseContext) -> BeAutograd:
         """The task, in the phase Gradient of a mode that has a graph."""
-        stage = stage_of(self, context, start=StartPlace(1, "Gradient"))
+        stage = stage_of(self, context, start=StartPlace(1, GRADIENT))
         context.check_graph(self, stage.mode)
-        if "at" in self and stage.at.phase not in ("Gradient", ""):
+        if "at" in self and stage.at.phase not in (GRADIENT, ""):
             context.report(self, "at", "autograd_elsewhere")
         return self.make(BeAutograd, context, stage=stage)
 

@@ -122,9 +122,9 @@ def gradient_index(phases: Sequence[str]) -> int:
 
     The update uses them as they are then, or as Synchronize leaves them.
     """
-    if "Gradient" in phases:
-        return phases.index("Gradient")
-    return max(phases.index("Update") - 1, 0) if "Update" in phases else len(phases) - 1
+    if GRADIENT in phases:
+        return phases.index(GRADIENT)
+    return max(phases.index(UPDATE) - 1, 0) if UPDATE in phases else len(phases) - 1
 
 
 class Prose(msgspec.Struct, frozen=True, tag=True):
@@ -328,18 +328,18 @@ class Lesson(msgspec.Struct, frozen=True):
         """
         loop = self.loop(mode)
         phases = [str(section.phase) for section in loop]
-        if phase == REPORT or self.script is None or "Gradient" not in phases:
+        if phase == REPORT or self.script is None or GRADIENT not in phases:
             return phase == REPORT or phase in phases[gradient_index(phases) :]
         until = self.phase(phase, line) if phase else None
         so_far = phases[: loop.index(until) + 1] if until in loop else []
-        deciding = (name for name in reversed(so_far) if name in ("Loss", "Gradient"))
-        return next(deciding, "") == "Gradient"
+        deciding = (name for name in reversed(so_far) if name in (LOSS, GRADIENT))
+        return next(deciding, "") == GRADIENT
 
     def steps(self, mode: str) -> tuple[str, ...]:
         """The phase of each step of an epoch in `mode`: all batches, then the Report."""
         batches = [str(section.phase) for section in self.loop(mode)] * self.batches
-        report = self.phase("Report")
-        return (*batches, "Report") if report and report.fences(mode) else tuple(batches)
+        report = self.phase(REPORT)
+        return (*batches, REPORT) if report and report.fences(mode) else tuple(batches)
 
     def boxed(self) -> tuple[str, ...]:
         r"""Every expression in a `\boxed{…}`, once, in the file's order."""
