@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from tutor.lesson.model import LOSS, PREDICT, REPORT, RESET
 from tutor.script.code_pieces import (
     InlinedCalls,
     Place,
@@ -220,7 +221,7 @@ class Straightener:
 
     def _batch_loop(self, body: Sequence[ast.stmt]) -> ast.For | None:
         """The loop over batches; None if the phases stand in the loop itself."""
-        phases = [p for p in self._outline.phases if p.name != "Report"]
+        phases = [p for p in self._outline.phases if p.name != REPORT]
         inside = [p for p in phases if not self._begin_of(p, body)]
         if not inside:
             return None
@@ -281,7 +282,7 @@ class Straightener:
         for at, (phase, _) in enumerate(found):
             if phase.name in names[:at]:
                 raise self._refusal(phase.line, "phase_twice", phase=phase.name)
-        for needed, example in (("Predict", "y_pred = w * x"), ("Loss", "loss = …")):
+        for needed, example in ((PREDICT, "y_pred = w * x"), (LOSS, "loss = …")):
             if needed not in names:
                 values = {"phase": needed, "example": example}
                 raise self._refusal(self._outline.line, "no_line_of_phase", **values)
@@ -301,7 +302,7 @@ class _PhaseRow:
 
     def add(self, statement: ast.stmt, begins: ScriptPhase | None) -> None:
         """Add a statement, and the phase that begins with it."""
-        is_plain = begins is None or begins.name == "Report"
+        is_plain = begins is None or begins.name == REPORT
         if is_plain and (self.report or begins is not None):
             self.report.append(statement)
         elif begins is None or is_plain:
@@ -346,9 +347,9 @@ def _without_doubles(
     for at, (phase, statements) in enumerate(found):
         later = [other.name for other, _ in found[at + 1 :]]
         earlier = [other.name for other, _ in kept]
-        if phase.name == "Predict" and "Predict" in later:
+        if phase.name == PREDICT and PREDICT in later:
             waiting += statements
-        elif phase.name == "Reset" and "Reset" in earlier:
+        elif phase.name == RESET and RESET in earlier:
             kept[-1][1].extend([*waiting, *statements])
             waiting = []
         else:
@@ -360,15 +361,15 @@ def _without_doubles(
 def _with_prediction(found: list[PhaseCode], loop: TrainingLoop) -> list[PhaseCode]:
     """The phases; where none is Predict, the prediction is taken out of the loss."""
     names = [phase.name for phase, _ in found]
-    if "Predict" in names or "Loss" not in names:
+    if PREDICT in names or LOSS not in names:
         return found
-    at = names.index("Loss")
+    at = names.index(LOSS)
     phase, (first, *others) = found[at]
     parts = split_prediction(first, loop.prediction or "y_pred")
     if parts is None:
         return found
     prediction, loss = parts
-    predict = msgspec.structs.replace(phase, name="Predict")
+    predict = msgspec.structs.replace(phase, name=PREDICT)
     both = [(predict, [prediction]), (phase, [loss, *others])]
     return [*found[:at], *both, *found[at + 1 :]]
 
