@@ -55,7 +55,7 @@ class Box:
     width: int
     baseline: int = 0
     above: int = 0
-    """Rows above the baseline that a delimiter must embrace: those of scripts don't count."""
+    """Rows above the baseline that a delimiter must embrace; the rows of scripts don't count."""
     below: int = 0
     marks: tuple[PictureMark, ...] = ()
 
@@ -136,7 +136,7 @@ def centred(box: Box, width: int) -> int:
 
 
 def embraced(box: Box) -> Box:
-    """The same box, all of whose rows delimiters must embrace."""
+    """The box with the demand that delimiters embrace all its rows."""
     return replace(box, above=box.baseline, below=box.depth)
 
 
@@ -234,7 +234,7 @@ def _rows(
     widths: list[int],
     middle: bool,
 ) -> tuple[list[Placed], int]:
-    """Place the cells row by row; also return the height of it all."""
+    """Place the cells row by row; also return the whole height."""
     placed: list[Placed] = []
     top = 0
     line = _row_line(setter, table, starts, starts[-1] + widths[-1] if starts else 0)

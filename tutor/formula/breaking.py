@@ -205,7 +205,7 @@ class _Breaker:
         return left if left <= self.width // 3 else _INDENT
 
     def _add_part(self, part: list[Spaced]) -> None:
-        """Put a term on a line of its own, or the factors of one that is too wide for it."""
+        """Put a term on a line of its own, or, if it is too wide, its factors on several."""
         indent = self._part_indent(part)
         if not self._add(part, indent, whole=True):
             deeper = indent + _INDENT * (part[0].kind is NodeKind.REL)

@@ -1,4 +1,4 @@
-"""The LaTeX commands, with what each adds to the row that is read, and the reading of a formula."""
+"""The LaTeX commands, each with the nodes that it adds to a row, and the reading of a formula."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _AROUND: dict[str, Callable[[Node], Node]] = {
     "underparen": lambda body: Stack(body, under=Sym("⏝")),
     "phantom": lambda body: Phantom(RowNode((body,))),
 }
-"""A command → what it makes of its argument."""
+"""A command → the node that it makes of its argument."""
 
 
 def _accent(reader: Reader, token: str) -> None:
@@ -235,7 +235,7 @@ _RAISED = re.compile(r"\s*(\[\s*-?[\d.]+\s*[a-z]{2}\s*\])")
 _POINTS = {"pt": 1.0, "mm": 2.845, "cm": 28.45, "in": 72.27, "ex": 5.0, "em": 10.0, "mu": 0.556}
 _POINTS |= {"bp": 1.004, "pc": 12.0, "dd": 1.07, "cc": 12.84, "sp": 0.0, "nd": 1.067, "nc": 12.8}
 _POINTS |= {"px": 1.004}
-"""LaTeX's units of length, em and ex those of a 10 point font."""
+"""LaTeX's units of length; em and ex as in a 10 point font."""
 _MOST_CELLS = 40
 
 

@@ -133,7 +133,7 @@ class Cursor:
         return self.source[start:end]
 
     def take_pattern(self, pattern: re.Pattern[str]) -> str | None:
-        """Read what the pattern matches here; returns its first group."""
+        """Read the text that the pattern matches here; returns its first group."""
         found = pattern.match(self.source, self.at)
         if found is None:
             return None

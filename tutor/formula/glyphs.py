@@ -186,7 +186,7 @@ _SPELLED = {
 
 
 def spell(text: str) -> str:
-    """`text` in ASCII: λ becomes lambda, ≤ becomes <=, what has no spelling becomes `?`."""
+    """`text` in ASCII: λ becomes lambda, ≤ becomes <=, a sign without a spelling `?`."""
     return text if text.isascii() else "".join(_spell(c) for c in text)
 
 

@@ -234,7 +234,7 @@ def _would_join(before: Node, after: str) -> bool:
 
 
 def _primes_and_rest(sup: Node) -> tuple[str, Node | None]:
-    """The primes that a superscript begins with, in ASCII, and what else is raised."""
+    """The primes that a superscript begins with, in ASCII, and the rest of it."""
     items = _items(sup)
     count = 0
     while count < len(items) and items[count] in (Sym("′"), Sym("″"), Sym("‴")):

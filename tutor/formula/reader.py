@@ -53,7 +53,7 @@ class _Item:
     sub: Node | None = None
     sup: Node | None = None
     limits: str = ""
-    """The scripts that stand below and above: those of `_`, of `^`, or of both."""
+    """The scripts that stand below and above, by `_`, by `^`, or by both."""
 
     def node(self) -> Node:
         """The node as it stands in the tree."""
@@ -114,7 +114,7 @@ class Reader(Cursor):
         self.row = _Row(is_display=True)
         self.font = ""
         self.previous = ""
-        """The token before the one that is being read."""
+        """The token before the present one."""
         self.token = ""
         self.is_factor = False
         """Whether a blank here follows a factor."""

@@ -36,7 +36,7 @@ from tutor.formula.nodes import (
 from tutor.formula.words_patterns import applies
 
 _TIGHT = frozenset("∂∇∆dΔ")
-"""Symbols that lean on what follows, blank or no blank: ∂L, dw, ∇L."""
+"""Symbols that lean on the next node, blank or no blank: ∂L, dw, ∇L."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +312,7 @@ def unstyled(node: Node) -> Node:
 
 
 def _is_named(node: Node) -> bool:
-    """Whether it is a function or a sum, of which what follows is taken."""
+    """Whether a node is a function or a sum, which is taken of the next nodes."""
     kinds = (NodeKind.FUNC, NodeKind.BIG)
     node = unstyled(node)
     if isinstance(node, Scripts | Stack):

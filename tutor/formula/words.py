@@ -179,7 +179,7 @@ class _Speaker:
         return [PhrasePart(self._with_scripts(f"({self._applied(item, to)})", raised))], 2
 
     def _gradient(self, item: Node, following: Sequence[Node]) -> _Read | None:
-        r"""A gradient of what follows; `\nabla f(x)^2` is a power of the gradient."""
+        r"""A gradient of the next nodes; `\nabla f(x)^2` is a power of the gradient."""
         if not is_nabla(item):
             return None
         raised = following[1] if len(following) > 1 else None
@@ -453,7 +453,7 @@ class _Speaker:
 
 
 def _is_named(fenced: Fenced) -> bool:
-    """Whether its words don't end with a parenthesis: those of a table, of an absolute value."""
+    """Whether its words don't end with a parenthesis, as for a table or an absolute value."""
     is_operation = (fenced.opening, fenced.closing) in spoken.FENCES
     return is_operation or isinstance(single(fenced.body), TableNode)
 
@@ -473,7 +473,7 @@ def _has_no_argument(following: Sequence[Node]) -> bool:
 
 
 def _nabla(node: Node, speaker: _Speaker) -> list[PhrasePart]:
-    """A gradient, or with a square the Hessian, of what follows."""
+    """A gradient, or with a square the Hessian, of the next nodes."""
     sub, sup = bounds(node)
     is_second = sup is not None and bare(sup) == "2"
     name = phrase("Hessian" if is_second else "gradient")

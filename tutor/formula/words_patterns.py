@@ -50,7 +50,7 @@ _THIN = 3
 
 
 def flat(node: Node) -> list[Node]:
-    """The nodes of a row, those of rows in it among them, without what is only room."""
+    """The nodes of a row and of the rows in it, without nodes that are only room."""
     if isinstance(node, RowNode):
         return [inner for item in node.items for inner in flat(item)]
     is_room = isinstance(node, Soft | Phantom) or (isinstance(node, Space) and node.cells < _THIN)
@@ -124,7 +124,7 @@ def is_signed_atom(node: Node) -> bool:
 
 
 def is_factor(node: Node) -> bool:
-    """Whether it is multiplied with what stands before it, as nothing else is between them."""
+    """Whether a node is multiplied with the one before, as nothing else stands between them."""
     kind = node.kind if isinstance(node, Sym) else NodeKind.ORD
     return kind in (NodeKind.ORD, NodeKind.FUNC, NodeKind.BIG) and not isinstance(
         node, Space | Break | TextNode
@@ -208,7 +208,7 @@ def is_mean(fraction: Node, big: Node) -> bool:
 
 
 def applies(node: Node, to: Fenced) -> bool:
-    """Whether parentheses behind a node hold what a function is taken of, not a factor."""
+    """Whether parentheses behind a node hold a function's argument, not a factor."""
     base = stem(node)
     is_function = isinstance(base, Sym) and base.kind is NodeKind.FUNC
     if to.opening not in ("([" if is_function else "("):

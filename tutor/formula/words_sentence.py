@@ -150,7 +150,7 @@ LEAN_ON = {
     "∂": "partial", "∇": "the gradient of", "∀": "for all", "∃": "there is", "¬": "not",
     "Δ": "the change in", "∆": "the change in",
 }  # fmt: skip
-"""Symbols that belong to what follows them."""
+"""Symbols that belong to the node after them."""
 QUANTIFIERS = {"∀": "for all", "∃": "there is"}
 POSTFIX = frozenset("!%°′″‴")
 BETWEEN = frozenset("/|∣‖∥")
@@ -208,15 +208,15 @@ class PhraseRole(Enum):
     FACTOR = auto()
     """Something to be multiplied: between two of them stands `times`."""
     PREFIX = auto()
-    """`the sum over i of`: what follows belongs to it."""
+    """`the sum over i of`: the next words belong to it."""
     POSTFIX = auto()
-    """`squared`, `percent`: belongs to what stands before it, and may be multiplied."""
+    """`squared`, `percent`: belongs to the words before it, and may be multiplied."""
     OPERATOR = auto()
     RELATION = auto()
     """A verb: in a chain, each but the first becomes `which equals`."""
     TEXT = auto()
     MARK = auto()
-    """A comma or a colon: leans on what stands before it, and a chain ends there."""
+    """A comma or a colon: leans on the words before it, and a chain ends there."""
     STOP = auto()
     """The end of a statement; its text begins the next (`hence`), and is mostly empty."""
 

@@ -90,7 +90,7 @@ def _why_not(code: str, kind: str) -> PythonProblem | None:
         return PythonProblem(min(max(error.lineno or 1, 1), last), error.msg)
     except (ValueError, OverflowError) as error:  # NUL characters, lone surrogates
         return PythonProblem(1, str(error))
-    except (RecursionError, MemoryError):  # what the compiler raises for deep nesting
+    except (RecursionError, MemoryError):  # the compiler raises these for deep nesting
         return PythonProblem(1, "nested_too_deeply")
     return None
 
@@ -252,10 +252,10 @@ GIVEN = ("np", "torch", "device", "learning_rate", "batch", "gradient", "gradien
 """The names that a lesson's code, or its formulas, have without binding them."""
 
 GIVEN_ON_RANKS = ("rank", "world_size", "dist")
-"""The same in a lesson on several ranks."""
+"""The names that code on several ranks has besides these."""
 
 _BY_PARAMETER = ("gradient", "gradient_now", "was")
-"""The things that are asked for a parameter by its name, in quotes."""
+"""Functions of a parameter's name, in quotes."""
 
 
 def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> frozenset[str]:
@@ -357,7 +357,7 @@ def _by_line(lesson: Lesson, nodes: Iterable[ast.AST]) -> dict[str, list[ast.AST
 
 
 class _Code:
-    """All the code of a mode: what its imports mean, and which names stand for modules."""
+    """All the code of a mode: the meaning of its imports, and the names that stand for modules."""
 
     def __init__(self, lesson: Lesson, mode: str) -> None:
         if lesson.script is not None:
@@ -435,7 +435,7 @@ class _Code:
 
 
 def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """The names that an import binds, and what they mean."""
+    """The names that an import binds, and their meaning."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             first = alias.name.partition(".")[0]

@@ -187,12 +187,12 @@ class _Checker:
 
     @cached_property
     def _broken(self) -> Mapping[Fence, PythonProblem]:
-        """The fences that are not Python, and why: what they do can't be known."""
+        """The fences that are not Python, and why: nobody can know what they do."""
         found = {f: code_checks.why_not_code(f.code, f.line) for f in self._fences_of_all}
         return {fence: bad for fence, bad in found.items() if bad}
 
     def _is_unsure(self, phase: str) -> bool:
-        """Whether some code of a phase has no mode yet: what a mode lacks may be there."""
+        """Whether some code of a phase has no mode yet: the code that a mode lacks may be there."""
         if self.front.are_modes_unread:
             return True
         section = self._phase(phase)
@@ -284,7 +284,7 @@ class _Checker:
             self.diagnostics.add(synchronize.line, "synchronize_on_one_rank")
 
     def _order(self) -> None:
-        """Phases run as they stand: one before what it needs computes with what is left over."""
+        """Phases run as they stand: a phase that comes too early computes with old values."""
         found = [s for s in self.sections if s.phase in PHASES_IN_ORDER]
         for above, below in pairwise(found):
             first, then = str(above.phase), str(below.phase)

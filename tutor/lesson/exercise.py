@@ -69,7 +69,7 @@ class Wrong(msgspec.Struct, frozen=True):
 
 
 class Again(msgspec.Struct, frozen=True):
-    """The same question with other numbers, asked after a wrong answer.
+    """The question with other numbers, asked after a wrong answer.
 
     All but `stage` is as in the exercise where the author says nothing else.
     """
@@ -126,7 +126,7 @@ class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
-    """A prediction of what the next phase (`stage.at.phase`) computes, made before it runs."""
+    """A prediction of the next phase's result (`stage.at.phase`), made before it runs."""
 
     answer: str
     """Evaluated after the phase: a number, or (with choices) the key of the right one."""

@@ -57,7 +57,7 @@ class ExerciseContext:
         return any(map(code_checks.why_not_code, codes)) or code_checks.computes_gradient(codes)
 
     def _is_unsure(self, mode: str) -> bool:
-        """Whether it can't be known what code a mode has."""
+        """Whether nobody can know the code of a mode."""
         return self.front.are_modes_unread or mode not in self.modes
 
     def check_mode(self, keys: Entry, mode: str) -> None:
@@ -223,7 +223,7 @@ def stage_of(
     start: StartPlace = StartPlace(),  # noqa: B008 - it is frozen
     repaired: str = "",
 ) -> Stage:
-    """The stage of an exercise; what the keys leave out is as in `base`.
+    """The stage of an exercise; keys that are left out have their values in `base`.
 
     Without a `base`, a run begins at `start` where `at` is left out. `repaired` is a phase that
     runs in this exercise whether or not the mode has code for it.

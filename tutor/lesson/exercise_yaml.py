@@ -192,7 +192,7 @@ class PredictKeys(ExerciseKeys):
 
 
 def _one_epoch_later(first: Predict, context: ExerciseContext) -> Again:
-    """The same question with the numbers of the next epoch."""
+    """The question with the numbers of the next epoch."""
     at = first.stage.at
     batch = min(at.batch, context.front.batches) if at.epoch == 0 else at.batch
     later = msgspec.structs.replace(first.stage, at=StartPlace(at.epoch + 1, at.phase, batch))
@@ -361,7 +361,7 @@ KIND_KEYS: Mapping[str, type[ExerciseKeys]] = {
 
 
 def read(blocks: Sequence[ExerciseBlock], context: ExerciseContext) -> dict[int, Exercise]:
-    """The exercises of one lesson, by the line of their fence, without those of unknown kinds.
+    """The exercises of one lesson, by the line of their fence, without unknown kinds.
 
     An exercise with diagnostics is not to be used.
     """
@@ -399,7 +399,7 @@ def _keys_of(block: ExerciseBlock, context: ExerciseContext) -> ExerciseKeys | N
 
 
 def _kind_written(root: yaml.MappingNode) -> str:
-    """The kind, which decides what the other keys mean; "" where there is none."""
+    """The kind, which decides the meaning of the other keys; "" where there is none."""
     for key_node, value in root.value:
         if isinstance(value, yaml.ScalarNode) and key_node.value == "kind":
             return " ".join(value.value.split())

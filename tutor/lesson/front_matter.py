@@ -175,7 +175,7 @@ def _too_deep(text: str) -> int:
 
 
 def _parser_error(error: yaml.YAMLError) -> tuple[int, Fault]:
-    """The line of what YAML itself complains of, and its words."""
+    """The line that YAML itself complains of, and its words."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or ""
     code = "unknown_escape" if "escape" in problem else "bad_yaml"

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ORIGINAL = "en"
-"""The language of what stands in a folder of lessons itself."""
+"""The language of the lessons that stand directly in a folder of lessons."""
 
 LANGUAGES: Mapping[str, str] = {ORIGINAL: "English", "zh": "中文"}
-"""Code → what the language calls itself."""
+"""Code → the language's own name."""
 
 TRANSLATED = tuple(code for code in LANGUAGES if code != ORIGINAL)
 """The codes that name folders of translations."""

@@ -29,7 +29,7 @@ from tutor.lesson.model import (
 from tutor.plain import one_line
 
 MAX_BYTES = 256 * 1024
-"""A lesson is some pages of text; what is larger is some other file."""
+"""Bytes of the largest lesson: some pages of text. A larger file is no lesson."""
 
 BOM = "\ufeff"
 
@@ -87,7 +87,7 @@ _KEY = re.compile(r"^(id|kind)[ \t]*:[ \t]*[\"']?([A-Za-z0-9-]+)", re.MULTILINE)
 
 
 class FenceGlimpse(NamedTuple):
-    """A fence: the words after its opening line's marks, and what is in it."""
+    """A fence: the words after its opening line's marks, and its content."""
 
     info: tuple[str, ...]
     text: str
@@ -157,7 +157,7 @@ def shipped_folder() -> Path:
 
 
 def user_folders() -> tuple[Path, ...]:
-    """The learner's own folders, existing or not: the usual one, then those of TUTOR_LESSONS."""
+    """The learner's own folders, existing or not: the usual one, then TUTOR_LESSONS."""
     named = os.environ.get(FOLDERS, "").split(os.pathsep)
     usual = platformdirs.user_data_path(APP) / "lessons"
     return (usual, *(Path(os.path.expanduser(name)) for name in named if name))
@@ -318,7 +318,7 @@ def _in(by_language: Mapping[str, Path], language: str) -> Path:
 
 
 def _beside(path: Path) -> dict[str, Path]:
-    """The file and those of the same lesson beside it, by language."""
+    """The lesson's files by language: this one and its translations beside it."""
     files = {code: sibling(path, code) for code in LANGUAGES}
     return {code: f for code, f in files.items() if f == path or f.is_file()}
 

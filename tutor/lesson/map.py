@@ -25,7 +25,7 @@ class MapRow:
 
     headline: Headline
     depth: int
-    """0 for what has nothing above it."""
+    """0 for a lesson that has nothing above it."""
     prefix: str
     """The lines of the tree that lead to it, as text to put before its title."""
     also: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ def _below(slug: str, builds_on: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def _way_back(slug: str, builds_on: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """A shortest way from the lesson through what it builds on back to it; () if there is none."""
+    """A shortest circle of lessons that build on each other, from this one; () if there is none."""
     ways: list[tuple[str, ...]] = [(slug,)]
     seen = {slug}
     for way in ways:  # grows while it is gone through: breadth first

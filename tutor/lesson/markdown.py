@@ -215,7 +215,7 @@ class _Paragraph:
 
 _EXERCISE = ("yaml", "exercise")
 _OPENING = re.compile(r"^ {0,3}(?:```|~~~)[ ]*[A-Za-z]", re.MULTILINE)
-"""A fence that opens, with the word that says of what kind it is."""
+"""A fence that opens, with the word that names its kind."""
 
 _EXERCISE_KEY = re.compile(rf"^kind:[ ]*({'|'.join(EXERCISE_KINDS)})\b", re.MULTILINE)
 _MISSPELT_PYTHON = ("py", "py3", "python3")
@@ -245,9 +245,9 @@ class Body:
     """The body of a lesson, below the front matter. Its exercises are read last."""
 
     def __init__(self, lines: Sequence[str], first: int, diagnostics: DiagnosticList) -> None:
-        """`lines` are those of the whole file, the body beginning at index `first`."""
+        """`lines` are the whole file's; the body begins at index `first`."""
         self.is_whole = True
-        """False where a fence swallows another: what else is wrong can't be known then."""
+        """False where a fence swallows another: then nobody can know what else is wrong."""
         self._lines = [""] * first + list(lines[first:])
         self._parts = [_Part("", SourceRange(first, 0, first, 0), None)]
         self._diagnostics = diagnostics
@@ -263,7 +263,7 @@ class Body:
         return tuple(cut for cut in cuts if isinstance(cut, ExerciseBlock))
 
     def sections(self, exercises: Mapping[int, Exercise] | None = None) -> tuple[Section, ...]:
-        """The sections, with those of the exercises that are given by the line of their block."""
+        """The sections; `exercises` has each exercise by the line of its block."""
         ends = [(p.start.line, p.start.column) for p in self._parts[1:]] + [(len(self._lines), 0)]
         found = [
             Section(

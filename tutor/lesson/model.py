@@ -106,7 +106,7 @@ SETUP, REPORT = "Setup", "Report"
 PREDICT, LOSS, GRADIENT = "Predict", "Loss", "Gradient"
 SYNCHRONIZE, UPDATE, RESET = "Synchronize", "Update", "Reset"
 PHASES_IN_ORDER = (PREDICT, LOSS, GRADIENT, SYNCHRONIZE, UPDATE)
-"""Each needs what the one before it has computed. A Reset may stand anywhere."""
+"""Each needs the result of the one before. A Reset may stand anywhere."""
 PHASES = (SETUP, PREDICT, LOSS, GRADIENT, SYNCHRONIZE, UPDATE, RESET, REPORT)
 """The level-2 headings that are phases. Setup runs once; Report ends an epoch.
 
@@ -118,7 +118,7 @@ MOST_WORKERS = 4
 
 
 def gradient_index(phases: Sequence[str]) -> int:
-    """Index of the phase after which the gradients are those of the loss.
+    """Index of the phase that completes the gradients of the loss.
 
     The update uses them as they are then, or as Synchronize leaves them.
     """

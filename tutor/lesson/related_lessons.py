@@ -157,7 +157,7 @@ class _Part:
 
 
 _Parts: TypeAlias = Mapping[tuple[object, ...], _Part]
-"""The parts of a lesson in the file's order: by what they are, with their numbers and names."""
+"""The parts of a lesson in the file's order: each with its kind, its number and its name."""
 
 _WORDS_OF_LESSON = ("title", "summary")
 """The keys of the front matter that are translated."""

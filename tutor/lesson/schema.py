@@ -302,7 +302,7 @@ class Source:
     """The place of a mapping in its file."""
 
     line: int = 1
-    """The line of the mapping, or of what it stands in."""
+    """The line of the mapping, or of the block that it stands in."""
     path: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
     """The line of every key of the whole block of YAML, by path."""

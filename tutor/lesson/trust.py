@@ -40,7 +40,7 @@ def is_trusted(lesson: Lesson, store: Path | None = None) -> bool:
 
 
 def _is_as_shipped(lesson: Lesson) -> bool:
-    """Whether the content is that of a file that came with the tutor, not only the path.
+    """Whether the content, not only the path, belongs to a file that came with the tutor.
 
     The path may be a link that led elsewhere when the lesson was read.
     """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Numbers: TypeAlias = Mapping[str, tuple[float, ...]]
-"""The number of each leaf, or those of an array that is added up, by the leaf's source."""
+"""The number of each leaf, or the numbers of an array that is added up, by the leaf's source."""
 
 LONGEST = 300
 """Characters of the expression: more could not be read."""

@@ -19,7 +19,7 @@ _COMMENT = re.compile(r"\s*#")
 
 
 class CodePieces:
-    """Takes the statements of a file out of it, as text."""
+    """Takes statements out of a file, as text."""
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
@@ -64,7 +64,7 @@ def _is_part(statement: ast.With) -> bool:
 
 
 def made(statement: StatementT) -> StatementT:
-    """The statement, marked as one that is not in the file: its text is made anew."""
+    """The statement, marked as not in the file: its text is made anew."""
     statement.lineno = MADE
     return statement
 

@@ -46,7 +46,7 @@ class CodeLine:
     source: str = ""
     """Its text, if the output showed it."""
     expression: str = ""
-    """The part of it that failed, if the output marked one."""
+    """The part of the line that failed, if the output marked one."""
 
     @property
     def is_own(self) -> bool:
@@ -292,14 +292,14 @@ def _parsed_line(at: CodeLine) -> ast.AST | None:
 
 
 def _end(node: ast.stmt) -> int:
-    """The last line of a simple statement; of a compound one, that of its head."""
+    """The last line of a simple statement, or of a compound statement's head."""
     if isinstance(node, _COMPOUND) and not isinstance(node, ast.Try):
         return max(node.lineno, node.body[0].lineno - 1)
     return node.end_lineno or node.lineno
 
 
 def _body_around(tree: ast.Module, line: int) -> _Body:
-    """The body of the innermost function around a line, or that of the file."""
+    """The body of the innermost function around a line, or the file's body."""
     around = [
         node
         for node in ast.walk(tree)
@@ -423,7 +423,7 @@ def _replaced(code: _Code, report: ErrorReport) -> Culprit | None:
 
 
 def _is_result(node: ast.Assign, name: str) -> bool:
-    """Whether what is assigned is computed from a tensor, so that it is no leaf."""
+    """Whether the assigned value is computed from a tensor, so that it is no leaf."""
     of_itself = name in _names(node.value)
     is_moved = any(
         called_name(n) in ("to", "cuda", "double", "float") for n in ast.walk(node.value)

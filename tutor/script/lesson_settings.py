@@ -156,7 +156,7 @@ class UnknownModel(Exception):
 
 
 def parameters_of(made: ast.expr, facts: CodeFacts) -> list[str]:
-    """The parameters of what an expression makes, as they stand behind it: `.weight`, `[0].bias`.
+    """The parameters of an expression's result, as they stand behind it: `.weight`, `[0].bias`.
 
     Raises UnknownModel.
     """

@@ -1,6 +1,6 @@
 """The text of a lesson made from a script's training loop: phases cut, formulas filled in.
 
-The lesson computes what the script computes; its prose is short, for an author to go on from.
+The lesson computes the script's numbers; its prose is short, for an author to go on from.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NEEDS_LEARNER = {
     "parse_args": "reads_arguments",
     "show": "opens_window",
 }
-"""The codes of what no lesson can do, by the function that does it."""
+"""By function: the code of the refusal, as no lesson can do this."""
 _PROSE = {
     SETUP: "Setup runs once: it makes the data, and the values that the parameters start with.",
     PREDICT: "The forward pass computes the predictions from the inputs.",

@@ -59,7 +59,7 @@ class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the file's bytes, in hex."""
     notes: tuple[SourceNote, ...] = ()
     cells: tuple[Cell, ...] = ()
-    """Of a notebook."""
+    """The cells, if it is a notebook."""
     origin: tuple[int, ...] = ()
     """By line: the file's own line, where the text was written anew."""
 
@@ -69,7 +69,7 @@ class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
         return named_place(self.path, self.cells, line)
 
     def full_place(self, line: int) -> str:
-        """The same with the file's name in front, in any case: `fit.ipynb [3]:4`."""
+        """The place with the file's name in front, also for a notebook: `fit.ipynb [3]:4`."""
         return f"{self.path.name} {self.place(line)}" if self.cells else self.place(line)
 
     def lines(self, first: int, last: int) -> str:

@@ -56,11 +56,11 @@ class Straightener:
         self._refusal = partial(refusal, place)
         self._calls = InlinedCalls(tree, place)
         self._moved: dict[int, int] = {}
-        """The line of a `with` that has been cut up → that of its first statement."""
+        """The line of a `with` that has been cut up → the line of its first statement."""
         self._left_out = 0
 
     def straight(self) -> StraightCode:
-        """All of it. Raises ScriptError."""
+        """The whole code. Raises ScriptError."""
         setup: list[ast.stmt | str] = []
         loop = self._descend(self._tree.body, setup)
         if loop is None:
@@ -78,7 +78,7 @@ class Straightener:
     def _descend(
         self, body: Sequence[ast.stmt], setup: list[ast.stmt | str]
     ) -> ast.For | ast.While | None:
-        """The loop below these statements; what runs before it is added to Setup."""
+        """The loop below these statements; the code that runs before it is added to Setup."""
         for at, statement in enumerate(body):
             inner = self._way_into(statement)
             if inner is None:
@@ -145,7 +145,7 @@ class Straightener:
         return False
 
     def _holds(self, function: ast.FunctionDef, seen: frozenset[str] = frozenset()) -> bool:
-        """Whether the loop stands in a function or in one that it calls."""
+        """Whether the loop stands in a function, or in a function that this one calls."""
         if function.lineno <= self._outline.line <= (function.end_lineno or 0):
             return True
         called = {n.func.id for n in ast.walk(function) if calls_name(n)}  # type: ignore[attr-defined]
@@ -265,7 +265,7 @@ class Straightener:
             raise self._refusal(node.lineno, "leaves_loop", word=word)
 
     def _phases(self, body: Sequence[ast.stmt]) -> tuple[list[PhaseCode], list[ast.stmt]]:
-        """The statements by phase, and those of the report at the end."""
+        """The statements by phase, and the statements of the report at the end."""
         begins: dict[int, ScriptPhase] = {}
         for phase in self._outline.phases:
             if (of := self._begin_of(phase, body)) is not None:
