@@ -53,8 +53,6 @@ def script_opener(lesson: Lesson) -> ScriptOpener:
     """The opener of a script at its loop. Raises Refused where the script has no such loop."""
     assert lesson.script is not None
     outline = outline_of(lesson.source)
-    if outline.refusal is not None:
-        raise Refused(outline.refusal.code, line=outline.refusal.line, **outline.refusal.values)
     if not 0 < lesson.script.loop <= len(outline.loops):
         raise Refused("no_loop_number", number=lesson.script.loop, count=len(outline.loops))
     return ScriptOpener(lesson, outline.loops[lesson.script.loop - 1])
