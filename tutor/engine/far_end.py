@@ -76,13 +76,13 @@ class FarEnd:
         for line in lines:
             if line.startswith(MARK):
                 self._do(far_message(line))
-            elif self._process is not None:
-                self._process.send(command_from_line(line))
+            elif (process := self._process) is not None:  # a thread sees its end
+                process.send(command_from_line(line))
 
     def close(self) -> None:
         """End the process, and everything that lessons have started in it."""
-        if self._process is not None:
-            self._process.end(0)
+        if (process := self._process) is not None:
+            process.end(0)
 
     def _do(self, message: FarMessage) -> None:
         process = self._process
@@ -104,8 +104,8 @@ class FarEnd:
                 process.kill()
 
     def _start(self, number: int) -> None:
-        if self._process is not None:
-            self._process.kill()
+        if (process := self._process) is not None:
+            process.kill()
         try:
             process = Process()
         except EngineError as error:
