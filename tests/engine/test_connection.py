@@ -5,6 +5,7 @@ A shell in ssh's place runs the far end here; in the engine's place are a few li
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -18,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -29,13 +31,14 @@ from tests.terminal import is_alive
 from tests.ui.lessons import lesson
 from tests.waiting import PATIENCE, wait_until
 from tutor.cli import main
-from tutor.engine import client, connection
+from tutor.engine import client, connection, far_end
 from tutor.engine.client import EngineClient
 from tutor.engine.connection import Connection, lines_from
+from tutor.engine.far_end import FarEnd
 from tutor.errors import EngineError
 from tutor.protocol.commands import OpenLesson, Restart, RunTo, StepEpoch, StepPhase
 from tutor.protocol.events import CommandRefused, EngineReady, Event, FrameShown, ProcessEnded
-from tutor.protocol.far_end import Hello
+from tutor.protocol.far_end import Hello, ProcessOver, far_message
 from tutor.protocol.frame import Position, Remark
 from tutor.training import devices
 from tutor.wording.notices import error_text
@@ -391,3 +394,27 @@ def test_silence_ends_the_lines_unless_it_is_expected(monkeypatch: pytest.Monkey
     assert list(lines) == []
     os.close(source)
     os.close(target)
+
+
+def test_what_comes_behind_the_end_of_a_process_is_not_taken_for_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(far_end, "LAST_WORDS", 0.01)
+    is_told, is_relayed = threading.Event(), threading.Event()
+
+    def events() -> Iterator[Event]:
+        is_told.wait()
+        yield EngineReady(torch="0", devices=())
+        is_relayed.set()
+
+    process: Any = SimpleNamespace(
+        wait=lambda: 0, events=events, ended_for="", error_text=lambda: ""
+    )
+    out = io.BytesIO()
+    end = FarEnd(out)
+    end._process = process
+    end._follow(process, 1)
+    is_told.set()
+    assert is_relayed.wait(PATIENCE)
+    (line,) = out.getvalue().splitlines()
+    assert far_message(line) == ProcessOver(1, 0, "", "")
