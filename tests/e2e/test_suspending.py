@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.far_machine import HOST, SIMULATED, pretend
-from tests.terminal import IN_SHELL, Terminal, is_alive
+from tests.terminal import IN_SHELL, TUTOR, Terminal, is_alive
 from tests.waiting import wait_until
 from tutor.engine import supervisor
 
@@ -322,6 +322,19 @@ def test_ctrl_z_while_ssh_asks_for_a_password_stops_it_and_fg_lets_it_be_answere
     shell.wait_for("back at epoch 1")
     shell.press("s")
     shell.wait_for("epoch 2 of")
+
+
+def test_a_tutor_without_a_shell_does_not_stop_for_good() -> None:
+    """As with `ssh -t HOST tutor`: nobody could continue it."""
+    with Terminal([str(TUTOR), "one-weight"]) as terminal:
+        terminal.wait_for("next: ▶ Predict")
+        terminal.press("ctrl+z")
+        terminal.wait_for("no shell")
+        os.kill(terminal.process.pid, signal.SIGTSTP)
+        terminal.press("s")
+        terminal.wait_for("epoch 1 of")
+        terminal.press("q")
+        assert terminal.wait_ended() == 0
 
 
 def test_a_tutor_put_into_the_background_waits_there_for_the_terminal(shell: Terminal) -> None:

@@ -150,9 +150,15 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def run(program: str) -> list[str]:
-    """What the app says."""
-    command = [sys.executable, "-c", APP + program]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True)
+    """What the app says, in a process group of its own, as a shell starts it."""
+    done = subprocess.run(
+        [sys.executable, "-c", APP + program],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+        process_group=0,
+    )
     return done.stdout.splitlines()
 
 
@@ -162,14 +168,17 @@ def test_a_signal_to_end_that_comes_after_the_one_to_go_on_still_ends_the_app(
 ) -> None:
     """A shell sends both at once, and the threads of a process take them in any order."""
     command = [sys.executable, "-c", APP + SUSPENDED_IN_THE_BACKGROUND]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as app:
-        assert app.stdout is not None
-        said = [app.stdout.readline() for _ in range(3)]
-        assert said == ["saved\n", "engine suspended\n", "suspended\n"]
-        app.send_signal(signal.SIGCONT)
-        assert app.stdout.readline() == "in the background\n"
-        app.send_signal(number)
-        rest, _ = app.communicate(timeout=PATIENCE)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as app:
+        try:
+            assert app.stdout is not None
+            said = [app.stdout.readline() for _ in range(3)]
+            assert said == ["saved\n", "engine suspended\n", "suspended\n"]
+            app.send_signal(signal.SIGCONT)
+            assert app.stdout.readline() == "in the background\n"
+            app.send_signal(number)
+            rest, _ = app.communicate(timeout=PATIENCE)
+        finally:
+            app.kill()
     assert set(rest.splitlines()) - {"in the background"} == {"ended"}
     assert app.returncode == 128 + number
 

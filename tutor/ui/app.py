@@ -28,7 +28,7 @@ from tutor.ui.panes.lines import after_paint
 from tutor.ui.screens.base import SessionScreen, SizedScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
 from tutor.ui.settings import SettingsFile, ThemeName
-from tutor.ui.terminal_watch import TerminalWatch
+from tutor.ui.terminal_watch import TerminalWatch, can_be_continued
 from tutor.ui.themes import ThemedApp, is_ascii_only
 
 if TYPE_CHECKING:
@@ -311,7 +311,10 @@ class TutorApp(ThemedApp):
         """Give the terminal back to the shell, until `fg`; in the editor Ctrl+Z is undo."""
         if hasattr(self.focused, "undo"):
             raise SkipAction
-        super().action_suspend_process()
+        if can_be_continued():
+            super().action_suspend_process()
+        else:
+            self.tell(Notice("no_shell"))
 
     def _come_back(self, _: object) -> None:
         """Resume after a suspension; the shell has used the screen meanwhile."""

@@ -82,6 +82,8 @@ class TerminalWatch:
     # ── Suspending ──────────────────────────────────────────────────────────────────
 
     def _on_stop(self, *_: object) -> None:
+        if not can_be_continued():  # the kernel ignores the signal then, too
+            return
         if self._loop.is_closed():  # the screen is left for good
             os.kill(os.getpid(), signal.SIGSTOP)
         elif not self._is_stopping:  # Ctrl+Z twice is meant once
@@ -178,6 +180,15 @@ class TerminalWatch:
             else:
                 is_over = True
         return is_over
+
+
+def can_be_continued() -> bool:
+    """Whether there is a shell that could continue the app once it has stopped.
+
+    There is none where the app leads its session, or is in the group of a program that does:
+    `ssh -t HOST tutor`, a window of its own.
+    """
+    return os.getsid(0) != os.getpgrp()
 
 
 def _is_in_background() -> bool:

@@ -141,6 +141,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "nothing_left_yet": ("Nothing to resume yet", "{open} opens a lesson"),
     "first_lesson": ("This is the first lesson", "{menu} shows all"),
     "last_lesson": ("This is the last lesson", "{menu} shows all"),
+    "no_shell": ("There is no shell to go back to", "{quit} quits"),
     "no_lesson_here": ("There is no lesson to open here",),
     "not_opened": ("{name} is not opened",),
     "unknown_key": ("{key} does nothing here", "{help} shows all keys"),
