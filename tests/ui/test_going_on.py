@@ -12,6 +12,7 @@ import pytest
 from textual.widgets import Input
 
 from tutor.lesson.exercise import Exercise
+from tutor.lesson.model import Lesson
 from tutor.session.journal import Bookmark, ExerciseResult
 from tutor.ui.app import TutorApp
 from tutor.ui.screens.editor import EditorScreen
@@ -21,6 +22,7 @@ from .conftest import SMALL, text_of
 from .exercises import PREDICT, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, curriculum, left
+from .lessons import lesson
 
 GoneOn = Callable[..., AbstractAsyncContextManager[tuple[TutorApp, Any, Kept]]]
 
@@ -101,3 +103,27 @@ async def test_what_another_tutor_has_done_is_seen_when_the_menu_is_shown(
         assert "done" in text_of(app, "exercises")
         await pilot.press("escape", "m")
         assert "1 of 3 done" in text_of(app, "details")
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_a_lesson_left_in_another_installed_tutor_is_resumed_in_this_one(
+    engine: FakeEngine, tmp_path: Path, is_own: bool
+) -> None:
+    """A file of the learner's own was trusted when it was left, and so is opened itself."""
+    other = tmp_path / "line.md"
+    other.touch()
+    kept = Kept(msgspec.structs.replace(left(), path=str(other)))
+
+    def read(path: Path) -> Lesson:
+        return msgspec.structs.replace(lesson("line"), path=path)
+
+    def is_trusted(read: Lesson) -> bool:
+        return is_own or read.path != other
+
+    app = TutorApp(engine, curriculum, read, journal=kept, is_trusted=is_trusted)
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("O")
+        assert isinstance(app.screen, LessonScreen)
+        assert app.session.view is not None
+        assert (app.session.view.lesson.path == other) is is_own
+        assert "epoch 3" in text_of(app, "header")

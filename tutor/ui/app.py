@@ -20,7 +20,7 @@ from tutor.errors import LessonError, TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.events import Event
-from tutor.session.journal import Journal, key_of
+from tutor.session.journal import Bookmark, Journal, key_of
 from tutor.session.run_view import Notice, Start
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
@@ -60,6 +60,24 @@ def _error_text(error: TutorError) -> str:
     return error_text(error)
 
 
+def _lesson_of(
+    left: Bookmark,
+    curriculum: CurriculumProgress,
+    read: Callable[[Path], Lesson | None],
+    is_trusted: Callable[[Lesson], bool],
+) -> Lesson | None:
+    """The lesson of a bookmark, whose file may belong to another tutor that is installed here.
+
+    A learner's own lesson was trusted when it was left; one that is not came with that other
+    tutor, and so has its place in this one, too.
+    """
+    path, listed = curriculum.path_of(left), curriculum.named(left.slug)
+    lesson = read(path)
+    if lesson and listed and listed.path != path and not is_trusted(lesson):
+        return read(listed.path)
+    return lesson
+
+
 class TutorApp(ThemedApp):
     """Menu, map and lesson over one engine."""
 
@@ -94,12 +112,11 @@ class TutorApp(ThemedApp):
     ) -> None:
         """Prepare the app. Nothing is started before it runs.
 
-        `lessons` may be a function: it is called when the list is first needed.
-        `first` is opened at once, else the menu is shown. A path is read after the first
-        paint (if it is no lesson, the app ends with status 1 and its words), and its lesson
-        may have to be trusted first; a Lesson is taken as it is. It begins as `start` says.
-        `first_title` stands above until then. What the learner does is written into `journal`,
-        what is settled into `settings`; `theme` goes before what is settled there, this once.
+        `lessons` may be a function: it is called when the list is first needed. `first` is opened
+        at once, else the menu is shown. A path is read after the first paint (if it is no lesson,
+        the app ends with status 1 and its words), and its lesson may have to be trusted first; a
+        Lesson is taken as it is. It begins as `start` says; `first_title` stands above until then.
+        What the learner does is written into `journal`; `theme` goes before that of `settings`.
         """
         if ascii_only is None:
             ascii_only = is_ascii_only(os.environ, bool(sys.flags.utf8_mode))
@@ -257,9 +274,8 @@ class TutorApp(ThemedApp):
             self.tell(Notice("nothing_left_yet"))
         elif view and view.lesson.slug == left.slug and self.session.controller.has_begun:
             self.action_lesson()
-        else:
-            path = self._curriculum.path_of(left)
-            self._open_file(path, lambda lesson: self.session.resume(lesson, left))
+        elif lesson := _lesson_of(left, self._curriculum, self._read, self._is_trusted):
+            self._begin_if_trusted(lesson, lambda lesson: self.session.resume(lesson, left))
 
     def on_lesson_screen_explanation_chosen(self, message: LessonScreen.ExplanationChosen) -> None:
         """Open the lesson that explains a finding of the doctor, at the exercise about it."""
@@ -345,12 +361,16 @@ class TutorApp(ThemedApp):
 
     def _open_file(self, path: Path, begin: Callable[[Lesson], None]) -> None:
         """Read a lesson and start it, if the learner trusts it."""
+        if (lesson := self._read(path)) is not None:
+            self._begin_if_trusted(lesson, begin)
+
+    def _read(self, path: Path) -> Lesson | None:
+        """The lesson; None if it can't be read, which is told."""
         try:
-            lesson = self._open_lesson(path)
+            return self._open_lesson(path)
         except LessonError as error:
             self.tell(Notice("text", {"text": _error_text(error)}, "refused"))
-            return
-        self._begin_if_trusted(lesson, begin)
+            return None
 
     def _begin_if_trusted(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:
         if self._is_trusted(lesson):
