@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
-from tutor.digits import FORMULA_DIGITS, SUMMARY_DIGITS, significant
+from tutor.digits import FORMULA_DIGITS, PLAIN_DIGITS, SUMMARY_DIGITS, significant
 from tutor.plain import array_summary
 from tutor.protocol.frame import Frame, Value
 from tutor.training import time_limit
@@ -101,7 +101,7 @@ _TAIL = re.compile(r"(?<=\d)(?:\.0+|(\.\d*[1-9])0+)(?!\d)")
 
 def setting(x: float) -> str:
     """A number as somebody would type it, with PLAIN_DIGITS significant digits: 0.01, 1e−5, 1e6."""
-    mantissa, e, exponent = significant(x).partition("e")
+    mantissa, e, exponent = f"{x:.{PLAIN_DIGITS}g}".partition("e")
     return (mantissa + (f"e{int(exponent)}" if e else "")).replace("-", MINUS)
 
 
