@@ -147,7 +147,7 @@ class Joining:
 
 
 class Request(NamedTuple):
-    """What rank 0 asks of another rank."""
+    """A request of rank 0 to another rank."""
 
     name: str
     """A method of FollowerLoops; or WHERE, whose argument is the file of the lesson's code."""
