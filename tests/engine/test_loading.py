@@ -11,12 +11,20 @@ from tutor.protocol.commands import FramePainted
 from tutor.protocol.messages import to_line
 
 
-@pytest.mark.parametrize(("cores", "waits"), [(3, True), (4, False)])
-def test_torch_is_loaded_before_the_first_paint_where_there_are_cores_for_both(
-    cores: int, waits: bool
+@pytest.mark.parametrize(
+    ("before", "waits"),
+    [
+        ("child.FREE_CORE = 0.0", False),
+        ("child.FREE_CORE = 2.0", True),
+        ("child.import_module = lambda name: (import_module(name), time.sleep(0.2))", True),
+    ],
+)
+def test_torch_is_loaded_before_the_first_paint_where_a_core_is_free(
+    before: str, *, waits: bool
 ) -> None:
     code = (
-        f"import sys; from tutor.engine import child; child.cores = lambda: {cores}\n"
+        "import sys, time; from importlib import import_module; from tutor.engine import child\n"
+        f"{before}\n"
         "def serve(inbox, out):\n"
         "    loaded = sorted({'numpy', 'torch', 'yaml'} & set(sys.modules))\n"
         "    out.write(f'{inbox.has_painted} {loaded}'.encode())\n"

@@ -2,7 +2,7 @@
 
 Standard input and output carry the protocol; they are moved to private descriptors, so that
 nothing a lesson prints or reads can get between. Modules that load quickly are loaded while the
-app makes its first screen; torch only then, unless there are cores enough for both.
+app makes its first screen; torch only then, unless a core is free for it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from importlib import import_module
@@ -23,8 +24,11 @@ from tutor.training.time_limit import DUMP_SIGNAL, for_the_main_thread_alone, li
 Serve: TypeAlias = Callable[[Inbox, BinaryIO], object]
 """Does the commands of the inbox, and writes the events."""
 
-CORES_FOR_BOTH = 4
-"""From so many cores on, loading torch (which keeps two busy) does not delay the first screen."""
+FREE_CORE = 0.9
+"""A thread that computed for so much of the time had a core to itself.
+
+Measured on two cores: 0.96 and more beside the app alone, 0.54 to 0.86 beside a busy program, too.
+"""
 
 _QUICK = ("numpy", "numpy.random", "numpy.ma", "asyncio", "unittest.mock", "urllib.request",
           "tarfile", "importlib.metadata", "importlib.resources", "multiprocessing.spawn",
@@ -37,6 +41,7 @@ _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRA
 
 def main(serve: Serve | None = None) -> None:
     """Take over standard input and output, then serve until the app is gone."""
+    started, computed = time.perf_counter(), time.thread_time()
     interrupts = Interrupts()
     signal.signal(signal.SIGINT, interrupts.note)
     source = os.fdopen(os.dup(0), "rb")
@@ -56,7 +61,8 @@ def main(serve: Serve | None = None) -> None:
         for name in _QUICK:
             import_module(name)
     inbox = Inbox(source, interrupts)
-    if cores() < CORES_FOR_BOTH:
+    elapsed = time.perf_counter() - started
+    if time.thread_time() - computed < FREE_CORE * elapsed:  # torch would delay the first screen
         inbox.wait_until_painted()
     try:
         (serve or _serve)(inbox, out)
@@ -68,13 +74,6 @@ def main(serve: Serve | None = None) -> None:
                 errors.flush()
         finally:  # a lesson may have closed that, too
             leave(1)
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _serve(inbox: Inbox, out: BinaryIO) -> None:
