@@ -243,7 +243,9 @@ class ThemedApp(App[None]):
         """Prepare the app. `theme` replaces the saved theme for this session only."""
         super().__init__()
         self.settings = settings
-        self._ascii: Sequence[LineFilter] = (AsciiOnly(),) if ascii_only else ()
+        # Made once: Textual remembers what a filter has made of a line by the filter's identity.
+        ascii_filters = [AsciiOnly()] if ascii_only else []
+        self._characters: Sequence[LineFilter] = (NoControls(), *ascii_filters)
         self._look: ThemeName = "terminal"
         self._colours: Sequence[LineFilter] = ()
         for look in LOOKS.values():
@@ -269,7 +271,7 @@ class ThemedApp(App[None]):
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's line filters, plus ours for no colour and for ASCII where they are needed."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
-        return [*self._colours, *filters, NoControls(), *self._ascii]
+        return [*self._colours, *filters, *self._characters]
 
     @property
     def ansi_theme(self) -> TerminalTheme:
