@@ -29,6 +29,10 @@ class FormulaError(CodedError):
     """A formula that can't be read as LaTeX."""
 
 
+class WorkingError(CodedError):
+    """A calculation that can't be written out in numbers."""
+
+
 class LessonFileError(CodedError, LessonError):
     """A lesson's file that can't be found, read or trusted."""
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tutor.errors import WorkingError
+
 Numbers: TypeAlias = Mapping[str, tuple[float, ...]]
 """The number of each leaf, or the numbers of an array that is added up, by the leaf's source."""
 
@@ -126,8 +128,8 @@ def has_calculation(expression: str) -> bool:
 def result(expression: str, numbers: Numbers) -> float:
     """The value of the working.
 
-    Raises ValueError, its text fit to show, where that is nothing, a leaf has not the one number
-    that it needs, or a sum has too many terms.
+    Raises WorkingError where that is nothing, a leaf has not the one number that it needs, or a
+    sum has too many terms.
     """
     return _written(expression, numbers, str)[1]
 
@@ -141,7 +143,7 @@ def _written(expression: str, numbers: Numbers, text: Callable[[float], str]) ->
     try:
         return _Writer(numbers, text).write(_read(expression))
     except (ArithmeticError, ValueError) as error:
-        raise ValueError(str(error)) from None
+        raise WorkingError("working_fails", error=str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ class _Writer:
         if len(found) > 1 and self.index is not None:
             return found[self.index]
         if len(found) != 1:
-            raise ValueError(f"`{source}` is not one number")
+            raise WorkingError("working_not_one_number", source=source)
         return found[0]
 
     def _operand(self, node: _Node, needed: int, *, is_first: bool = False) -> tuple[str, float]:
@@ -201,10 +203,10 @@ class _Writer:
     def _total(self, name: str, of: _Node, is_first: bool) -> tuple[str, float]:
         counts = {len(self.numbers[source]) for source in _leaves(of)} - {1}
         if len(counts) > 1:
-            raise ValueError("the arrays in a sum have not the same number of elements")
+            raise WorkingError("working_lengths_differ")
         count = counts.pop() if counts else 1
         if not 1 <= count <= _MOST_TERMS:
-            raise ValueError(f"a sum of {count} terms; write out 1 to {_MOST_TERMS}")
+            raise WorkingError("working_terms", terms=count, most=_MOST_TERMS)
         written, total = "", 0.0
         for index in range(count):
             term, value = _Writer(self.numbers, self.text, index)._operand(

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from tutor.analysis.local_gradients import local_gradients
-from tutor.errors import RunError
+from tutor.errors import RunError, WorkingError
 from tutor.lesson import working
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.exercise import (
@@ -138,8 +138,8 @@ def _wrong_working(exercise: Predict, leaves: Mapping[str, Value], answer: Value
             return Remark("working_of_no_number", {"source": source, "value": facts_of(value)})
     try:
         found = working.result(exercise.working, {s: value.data for s, value in leaves.items()})
-    except ValueError as error:
-        return Remark("working_fails", {"error": str(error)})
+    except WorkingError as error:
+        return Remark(error.code, error.values)
     if close(found, answer.data[0], min(exercise.tolerance, PRINTED)):
         return None
     return Remark("working_differs", {"found": found, "answer": expected_text(exercise, answer)})

@@ -88,6 +88,13 @@ _TEMPLATES: Mapping[str, str] = {
         "{again}`{source}` in `working` {value} before the phase; it must be a number"
     ),
     "working_fails": "{again}this working can't be shown: {error}",
+    "working_not_one_number": "{again}this working can't be shown: `{source}` is not one number",
+    "working_lengths_differ": (
+        "{again}this working can't be shown: the arrays in a sum have different numbers of elements"
+    ),
+    "working_terms": (
+        "{again}this working can't be shown: a sum of {terms} terms; write out 1 to {most}"
+    ),
     "working_differs": (
         f"{{again}}before the phase this comes to {{found:{_PLAIN}}}, "
         "but the answer is {answer}; correct it"

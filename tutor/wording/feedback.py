@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tutor.digits import FORMULA_DIGITS, PLAIN_DIGITS, significant
+from tutor.errors import WorkingError
 from tutor.lesson import working
 from tutor.lesson.exercise import (
     Exercise,
@@ -196,7 +197,7 @@ def solution(exercise: Predict, value: Value, leaves: Sequence[Value] = ()) -> s
         written = working.latex(exercise.working, numbers, _latex)
         shown = {s: tuple(float(_digits(x)) for x in data) for s, data in numbers.items()}
         is_exact = _latex(working.result(exercise.working, shown)) == _latex(value.data[0])
-    except ValueError:  # the lesson's check reports it
+    except WorkingError:  # the lesson's check reports it
         return right
     return f"${written} {'=' if is_exact else APPROX} {_latex(value.data[0])}$"
 
