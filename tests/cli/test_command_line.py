@@ -47,6 +47,12 @@ def test_version_is_that_of_the_distribution(tutor: Tutor) -> None:
     assert tutor("--version").stdout == f"tutor {version('gradient-tutor')}\n"
 
 
+def test_python_runs_the_package_as_the_command() -> None:
+    command = (sys.executable, "-m", "tutor", "--version")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"tutor {version('gradient-tutor')}\n"
+
+
 def test_a_line_of_json_for_each_epoch(tutor: Tutor) -> None:
     done = tutor(
         "run", "line-through-origin", "--mode", "autograd", "--epochs", "2", "--format", "jsonl"
