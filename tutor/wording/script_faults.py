@@ -80,18 +80,16 @@ _SENTENCES: Mapping[str, str] = {
     # ── A script that can't become a lesson
     "lesson_not_right": "the lesson made from it is not right ({fault}); make the script simpler",
     "loop_in_function": (
-        "the loop stands in `{function}`, and only a loop at the top level, or in a function of "
-        "the file that is called once from there, can become a lesson (or in a method of a class "
-        "without bases that has one instance, where each name of an attribute stands for one "
-        "thing); move it there"
+        "the loop stands in `{function}`. A lesson can be made of a loop at the top level of the "
+        "file, in a function that is called once from there, or in a method of a class that has "
+        "one instance and no base class. Move the loop to one of these places"
     ),
     "while_loop": (
         "a while loop has a number of epochs only where it counts them, the last line being "
         "`epoch += 1`; write `for epoch in range(100):`"
     ),
     "loop_in_with": (
-        "the loop stands in the block of a `with`, and a lesson's phases stand in none; "
-        f"{_TO_TOP_LEVEL}"
+        f"the loop stands in the block of a `with`, and a lesson's phases can't; {_TO_TOP_LEVEL}"
     ),
     "loop_in_loop": (
         f"the loop runs again in each pass of this one, and a lesson's runs once; {_TO_TOP_LEVEL}"
@@ -101,7 +99,7 @@ _SENTENCES: Mapping[str, str] = {
     ),
     "loop_not_run_plainly": f"the loop is not run by a plain statement here; {_TO_TOP_LEVEL}",
     "loop_with_else": "a lesson's loop has no `else`; leave it out",
-    "leaves_loop": "`{word}` leaves the loop, which a lesson can't do; leave it out",
+    "leaves_loop": "`{word}` ends the loop early, and a lesson's loop can't; leave it out",
     "function_used_twice": (
         "`{name}` is used more than once, and a lesson runs its loop once; call it once"
     ),
@@ -114,13 +112,13 @@ _SENTENCES: Mapping[str, str] = {
         "a lesson made from a script can't have the phase {phase}; leave it out"
     ),
     "phase_behind_batches": (
-        "{phase} stands behind the batches, and a lesson has all its phases in each batch; move it "
-        "into their loop"
+        "{phase} stands after the loop over batches, and a lesson runs all its phases in each "
+        "batch; move it into that loop"
     ),
     "phase_in_function": (
-        "{phase} stands in `{function}`, which the optimizer, or other code, calls, perhaps "
-        "several times in one step, and a lesson runs each phase once in a batch; write the phases "
-        "one below the other, with another optimizer"
+        "{phase} stands in `{function}`, which may be called several times in one step, and a "
+        "lesson runs each phase once in a batch; write the phases one below the other, with an "
+        "optimizer that needs no closure"
     ),
     "phase_in_inner_block": (
         "{phase} does not stand in the loop's own block, beside the other phases; write all of "
@@ -131,7 +129,7 @@ _SENTENCES: Mapping[str, str] = {
         "which `tutor FILE` steps as it is"
     ),
     "no_line_of_phase": (
-        "the loop has no line that is {phase} alone, and a lesson needs one; write one such as "
+        "a lesson needs a line for {phase} alone, and the loop has none; write one such as "
         "`{example}`"
     ),
     "no_number_of_epochs": (
@@ -141,18 +139,19 @@ _SENTENCES: Mapping[str, str] = {
         "the code does not say how many batches there are; write their number: `for i in range(4):`"
     ),
     "reads_loop_variable": (
-        "the loop reads `{target}`, which a lesson's loop has not; write `for epoch in range(100):`"
+        "the loop reads `{target}`, and a lesson's loop has no such variable; write "
+        "`for epoch in range(100):`"
     ),
     "no_name_of_loss": "the code names no loss; write `loss = …` in the loop",
     "other_name_of_loss": ("a lesson calls its loss `loss`, and here that is `{name}`; rename it"),
     "binds_batch": "a lesson's code is given `batch`, the number of the batch; rename yours",
-    "asks_for_input": "it asks for input, which a lesson can't; leave it out",
+    "asks_for_input": "it asks for input, and a lesson can't; leave that out",
     "reads_arguments": (
-        "it reads the arguments of its command line, which a lesson can't; leave it out"
+        "it reads the arguments of its command line, and a lesson has none; leave that out"
     ),
-    "opens_window": "it opens a window, which a lesson can't; leave it out",
+    "opens_window": "it opens a window, and a lesson can't; leave that out",
     "draws_picture": "a lesson draws no pictures of its own; leave it out",
-    "parameters_not_told": "the code does not tell the parameters; update them by name",
+    "parameters_not_told": "the code does not say which parameters it updates; update them by name",
     "parameters_in_one_name": (
         "`{name}` holds several parameters, and a lesson names each of them; write them as `w1`, "
         "`w2`, …"
@@ -170,7 +169,7 @@ _SENTENCES: Mapping[str, str] = {
     ),
     "gradient_in_update": "the gradient `{name}` has no line before the update; write one",
     "held_not_told": (
-        "the code does not tell what `{held}` are; give the optimizer a list: `[w, b]`"
+        "the code does not say which parameters `{held}` holds; give the optimizer a list: `[w, b]`"
     ),
     "no_optimizer": "the code makes no optimizer of torch.optim; make one in the file",
 }
