@@ -112,7 +112,7 @@ def test_an_endless_loop_is_told_with_the_line_that_it_is_at(client: CommandClie
     found(client, SOUND)  # it has loaded all it needs
     # Within a tenth of a second, a busy machine runs none of it.
     assert found(client, "while True:\n    pass", 1.0) == (
-        "test.md:17: mode autograd, Predict did not come to its end within 1 s; "
+        "test.md:17: mode autograd, Predict did not finish within 1 s; "
         "nothing more of this lesson was checked"
     )
 
@@ -173,7 +173,7 @@ def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label
         lesson = parse(lesson_text(front), Path("test.md"))
         (finding,) = findings(client, CheckLesson(lesson=lesson)).findings
     line = front.splitlines().index(f"  {label}: max(iter(int, 1))") + 1
-    expected = f"test.md:{line}: mode autograd, the value of {label} did not come to"
+    expected = f"test.md:{line}: mode autograd, the value of {label} did not finish"
     assert check_line(finding).startswith(expected)
 
 

@@ -227,7 +227,7 @@ def test_a_parameter_that_can_not_be_trained_is_named(write_lesson: Write, code:
 LOSSES = {
     "loss = (y_pred - 2 * x) ** 2 + 0 * 1\nback = loss.sum()": "float32, shape (3,): make it a",
     "loss = y_pred.sum() * 1j\nback = y_pred.sum()": "complex64: make it real",
-    "loss = 'a'\nback = y_pred.sum()": "the loss is no number",
+    "loss = 'a'\nback = y_pred.sum()": "the loss is not a number",
 }
 
 

@@ -51,7 +51,7 @@ def test_a_watched_expression_without_an_end_is_told_once_on_its_line(
     lesson = write_lesson(watching(expression), Setup=f"import time\n{ENDLESS}")
     (finding,) = check(lesson)
     assert finding.line == line_of(lesson, "count:")
-    assert "count has no value: it did not come to its end within 0.1 s" in check_message(finding)
+    assert "count has no value: it did not finish within 0.1 s" in check_message(finding)
 
 
 def test_a_formula_without_an_end_is_told_on_its_line_in_all_modes_at_once(

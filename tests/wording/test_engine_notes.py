@@ -65,9 +65,7 @@ def test_the_end_of_a_process_says_whether_it_starts_again(
 
 
 def test_a_command_that_a_lesson_ended_says_how() -> None:
-    assert abort_text(Remark("too_long", {"seconds": 60.0})) == (
-        "did not come to its end within 60 s"
-    )
+    assert abort_text(Remark("too_long", {"seconds": 60.0})) == ("did not finish within 60 s")
     assert abort_text(Remark("exited", {"status": 3})) == (
         "ended its process, which exited with status 3"
     )

@@ -44,7 +44,7 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
         ("formula_not_drawable", {"piece": r"\foo{q}"},
          r"the formula's \foo{q} can't be drawn; write it another way"),
         ("formula_does_not_parse", {"error": ["no_width", {"command": r"\kern", "width": "{x}"}]},
-         r"the formula does not parse: \kern{{x}} is no width; write \kern{1em}"),
+         r"the formula does not parse: \kern{{x}} is not a width; write \kern{1em}"),
         ("formula_does_not_parse", {"error": ["two_subscripts", {}]},
          "the formula does not parse: two subscripts on one base; write x_{ij} instead of x_i_j"),
         ("unknown_prerequisite", {"slug": "one-wait", "lessons": ["one-weight"]},

@@ -112,7 +112,7 @@ def test_what_can_not_be_read_comes_back_short_and_harmless() -> None:
             "maybe",
             "I can't read “maybe”. Type +, - or 0; or positive, negative or zero.",
         ),
-        ("not_finite", "1/(1-1)", "I can't read “1/(1-1)”. It comes to no number."),
+        ("not_finite", "1/(1-1)", "I can't read “1/(1-1)”. Its value is not a finite number."),
         ("no_number", "", "Nothing was typed. Type a number, like 0.5, -3, 1/4 or 1e-3."),
         ("too_large", "1e999", "That number is too large to be written down here."),
     ],

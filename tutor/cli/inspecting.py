@@ -199,7 +199,7 @@ def _reason(error: RunError) -> str:
     if isinstance(error, LessonAborted):
         if error.how.code == "too_long":
             seconds = error.how.values["seconds"]
-            return f"the script did not come to it within {seconds:.0f} s; --loop waits for it"
+            return f"the script did not reach it within {seconds:.0f} s; --loop waits for it"
         return f"the script {abort_text(error.how)}"
     return note_text(Remark.of(error))
 

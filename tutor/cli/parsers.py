@@ -398,7 +398,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
 
 def _script(text: str) -> str:
     if not is_script(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no script (.py, .ipynb)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a script (.py, .ipynb)")
     return text
 
 
@@ -408,7 +408,7 @@ def _add_engine(commands: _Commands) -> None:
 
 def _host(text: str) -> str:
     if not text or text.startswith("-"):  # ssh would take it for an option
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a host")
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a host")
     return text
 
 

@@ -135,7 +135,7 @@ def _asked_loop(
     print(plain(listed), file=sys.stderr)
     answer = answer_to(f"Which one? [{usual}]") or str(usual)
     if not answer.isdecimal():
-        raise UsageError(f"{one_line(answer)!r} is no number of a loop; give --loop 1")
+        raise UsageError(f"{one_line(answer)!r} is not the number of a loop; give --loop 1")
     return int(answer)
 
 

@@ -72,7 +72,7 @@ _TEMPLATES: Mapping[str, str] = {
     "parameter_is_whole": (
         "{name} is a whole number ({kind}): write it with a decimal point, as in 0.0"
     ),
-    "loss_is_no_number": "the loss is no number",
+    "loss_is_no_number": "the loss is not a number",
     "loss_is_array": "the loss is {kind}: make it a single number, as mean() or sum() do",
     "loss_is_complex": "the loss is {kind}: make it real, as abs() or .real do",
     # ── Exercises
@@ -96,7 +96,7 @@ _TEMPLATES: Mapping[str, str] = {
         "{again}this working can't be shown: a sum of {terms} terms; write out 1 to {most}"
     ),
     "working_differs": (
-        f"{{again}}before the phase this comes to {{found:{_PLAIN}}}, "
+        f"{{again}}before the phase this is {{found:{_PLAIN}}}, "
         "but the answer is {answer}; correct it"
     ),
     "no_truth": "this {value}; it must be True or False",
@@ -128,7 +128,7 @@ _TEMPLATES: Mapping[str, str] = {
         "`code` of `{id}` can't be run ({why}); write `symptom: {{error: part of that}}`"
     ),
     "mistake_raises_other": (
-        "this is no part of the error that `code` of `{id}` raises; copy a part of it: {why}"
+        "this is not a part of the error that `code` of `{id}` raises; copy a part of it: {why}"
     ),
     "repair_fails": "`solution` of `{id}` can't be run for {epochs} epochs; correct it: {why}",
     "repair_misses": (

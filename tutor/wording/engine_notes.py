@@ -33,7 +33,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_parameter": "there is no parameter {name!r} here; available: {available}",
     "no_index": "{name} is a single number: it has no index",
     "no_element": "{name} has no element [{index}]: its last is [{last}], its first is all 0",
-    "bad_value": "{value} is no finite number that {name} can hold ({dtype})",
+    "bad_value": "{value} is not a finite number that {name} can hold ({dtype})",
     # ── Files
     "file_there": "{path} is there already and was left as it is",
     "no_folder": "{path} can't be written: there is no folder {folder}",
@@ -45,7 +45,7 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     # ── Of a learner's own script
     "no_loop_number": "there is no training loop {number}: the script has {count}",
-    "loop_not_reached": "the script came to its end without reaching its loop ({place})",
+    "loop_not_reached": "the script ended without reaching its loop ({place})",
     "package_missing": (
         "{place}: the module {module} is not installed for the tutor's Python: "
         "install {package} there (pip install {package})"
@@ -80,7 +80,7 @@ _TEMPLATES: Mapping[str, str] = {
         "in a script's epoch no value can be set before the gradient is computed: set it at an "
         "epoch's end, or before the first phase (B goes back there)"
     ),
-    "script_ended": "the script has come to its end, after epoch {epoch}",
+    "script_ended": "the script has ended, after epoch {epoch}",
     # ── Refusals of the list of runs
     "bad_name": "a run's name is one line of letters, digits or signs",
     "long_name": "a run's name has at most {most} characters; this has {cells}",
@@ -99,7 +99,7 @@ _TEMPLATES: Mapping[str, str] = {
     "seed_unused": "seed {seed}: no random number of this code depends on it, so nothing changes",
     "as_here": "as it was here: {mode}, learning rate {rate}",
     "not_carried": "{names} could not be carried over: of another size here",
-    "begins_anew": "in {mode} the state of {names} begins anew: it remembers no earlier step",
+    "begins_anew": "in {mode} the state of {names} starts again: it remembers no earlier step",
     "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",
     "other_loss": ("{mode} computes another loss of this batch: {loss}, {old_mode} {old_loss}"),
     "old_gradient": "the gradient is still that of the old value, and the update will use it",
@@ -108,12 +108,12 @@ _TEMPLATES: Mapping[str, str] = {
     "setting_left": "the code has changed what can't be put back ({name})",
     # ── Of several runs
     "kept_as": "the run before is kept as {name}",
-    "gave_way": "{name} gave way: there are at most {most}",
+    "gave_way": "{name} was dropped: at most {most} runs are kept",
     "run_selected": "this is {name}",
     "run_selected_at_end": "this is {name}, at its end",
     "renamed": "{old} is now called {new}",
     "deleted": "{name} is deleted",
-    "came_only_to": "has only come to epoch {epoch}",
+    "came_only_to": "has only reached epoch {epoch}",
     "runs_again": "is being run again: epoch {epoch} of {of}",
     # ── Of a run without a screen
     "sets_a_seed": "the code sets a seed: --seed changes only what it draws before that",
@@ -124,9 +124,7 @@ _TEMPLATES: Mapping[str, str] = {
     "ended_unclean": "{reason}: its process was ended",
     "did_not_stop": "{what}, {place}, would not stop: its process was ended",
     "lesson_did_not_stop": "the code would not stop: its process was ended",
-    "no_end": (
-        "{what}, {place}, did not come to its end within {seconds} s: its process was ended"
-    ),
+    "no_end": ("{what}, {place}, did not finish within {seconds} s: its process was ended"),
     "exited": "the process exited with status {status}",
     "killed": "the process was ended by {signal}",
     "not_startable": "the process that runs lessons can't be started: {error}",
@@ -146,10 +144,10 @@ _TEMPLATES: Mapping[str, str] = {
     "ssh_ended": "ssh ended with status {status}",
     "ssh_killed": "ssh ended by signal {signal}",
     "unreadable_ssh": "TUTOR_SSH can't be read as a command: {error}",
-    "no_host_name": "{host!r} is no name of a host",
+    "no_host_name": "{host!r} is not the name of a host",
     "no_ssh": "{program} is not found: install it (openssh-client), or name another in TUTOR_SSH",
     "no_hello": (
-        "{host} answers with something else than `{tutor} engine`: does a start file of the shell "
+        "{host} answers with something other than `{tutor} engine`: does a start file of the shell "
         "there print to standard output?"
     ),
     "no_connection": "{host}: no connection; does `ssh {host}` work?",
@@ -178,8 +176,8 @@ _ABORTS: Mapping[str, str] = {
     "killed": "ended its process, which was ended by {signal}",
     "closed_pipe": "closed the tutor's own pipe, and its process was ended",
     "wrote_into_pipe": "wrote into the tutor's own pipe, and its process was ended",
-    "no_end": "did not come to its end within {seconds} s; its process was ended",
-    "too_long": "did not come to its end within {seconds} s",
+    "no_end": "did not finish within {seconds} s; its process was ended",
+    "too_long": "did not finish within {seconds} s",
     "interrupted_itself": "raised KeyboardInterrupt",
 }
 """For the command line: the words after the part of the lesson that ended the command."""

@@ -150,7 +150,7 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "wrong_gradient": lambda v, _: (
         f"It is not {plain_number(v['value'])}. {local_help(v['question'])}"
     ),
-    "like_autograd": lambda v, _: "The Gradient phase has run: autograd comes to the same numbers.",
+    "like_autograd": lambda v, _: "The Gradient phase has run: autograd computes the same numbers.",
     "code_from_elsewhere": lambda v, _: (
         "The code that is kept here has not been run: it came with a progress file from elsewhere. "
         "Code is a program: read all of it before you let it run."

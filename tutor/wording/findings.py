@@ -53,7 +53,7 @@ _TEXTS: Mapping[str, str] = {
         "{gradient}, and its change {change}."
     ),
     "tensor_not_registered": (
-        "`{variable}` is no parameter that the model registers: its gradient is {gradient}, and "
+        "`{variable}` is not a parameter that the model registers: its gradient is {gradient}, and "
         "its change {change}."
     ),
     "optimizer_holds_old_tensors": (

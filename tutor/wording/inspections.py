@@ -32,7 +32,7 @@ _REMARKS: Mapping[str, str] = {
         "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
     ),
     "only_forward": "Nothing calls backward in this phase: here is only the way forward.",
-    "backward_elsewhere": "Backward was called on something else than `loss`.",
+    "backward_elsewhere": "Backward was called on something other than `loss`.",
     "not_all_seen": "Some of it could not be looked into.",
     "not_traced": "The graph was not traced to its end.",
     "nodes_left_out": "{count} more nodes further down are left out.",
@@ -44,13 +44,13 @@ _REMARKS: Mapping[str, str] = {
     "phase_raised": "{phase} raised {error}",
     "lesson_error": "{error}",
     # ── Its local gradients
-    "no_backward": "Nothing calls backward in this phase: there is no way back to go.",
+    "no_backward": "Nothing calls backward in this phase: no backward pass to step through.",
     "nothing_computed": "The loss is a leaf itself: nothing was computed.",
     "mixes_numbers": "`{expression}` mixes its numbers: it can't be asked one by one.",
     "unknown_local_gradient": (
         "`{expression}` can't be asked about: its local gradient is not known."
     ),
-    "no_number": "`{expression}` is no number: only numbers can be asked about.",
+    "no_number": "`{expression}` is not a number: only numbers can be asked about.",
     "too_many_numbers": (
         "`{expression}` holds {count} numbers: only up to {most} can be asked about."
     ),

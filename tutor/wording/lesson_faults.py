@@ -238,7 +238,7 @@ _FORMULA_ERRORS: Mapping[str, str] = {
     "two_superscripts": "two superscripts on one base; write x^{{ab}} instead of x^a^b",
     "limits_without_script": "{command} must be followed by _ or ^",
     "limits_without_operator": "\\limits must follow an operator such as \\sum",
-    "no_width": "{command}{{{width}}} is no width; write {command}{{1em}}",
+    "no_width": "{command}{{{width}}} is not a width; write {command}{{1em}}",
     "width_missing": "{command} needs a width behind it: {command} 1em",
     "dollar_not_closed": "a $ in {command}{{…}} is never closed; a dollar sign is \\$",
     "boxed_is_empty": "\\boxed{{}} is empty: write a Python expression into it",

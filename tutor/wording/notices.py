@@ -66,8 +66,8 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "not_remote": ("The code runs on this machine: there is no connection",),
     # ── Changes of a run
     "on_cpu": ("{reason}", "it begins on the CPU"),
-    "replayed_on_cpu": ("{reason}", "computed anew on the CPU"),
-    "begins_anew": ("{reason}", "it begins anew"),
+    "replayed_on_cpu": ("{reason}", "computed again on the CPU"),
+    "begins_anew": ("{reason}", "it starts from the beginning"),
     "reading_graph": ("Reading the graph …",),
     "no_operation": ("There is no operation of backward here",),
     "not_in_gradient": (
@@ -92,13 +92,13 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     ),
     "resumed": ("You are back where you left", _STARTS_AGAIN),
     "nothing_to_resume": ("Nothing to resume: this is where you left",),
-    "lesson_changed": ("The lesson has changed since you left it: it begins anew",),
+    "lesson_changed": ("The lesson has changed since you left it: it starts from the beginning",),
     # ── Scripts
     "script_left_in_epoch": (
         "You left this script in epoch {epoch}",
         "{resume_previous} takes you there",
     ),
-    "script_changed": ("The script or its arguments have changed: it begins anew",),
+    "script_changed": ("The script or its arguments have changed: it starts from the beginning",),
     "script_goal_reached": (
         "Epoch {epoch} is the last of the loop",
         "{step_epoch} or {toggle_run} runs the rest of the script",
@@ -126,14 +126,14 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "no_more_hints": ("No more hints",),
     "solution_locked": ("Try once to unlock the solution",),
     "none_skipped": ("No exercise of this lesson is skipped",),
-    "code_as_given": ("Your code did not get this far: here runs the code as given",),
+    "code_as_given": ("Your code did not get this far: the lesson's own code runs here",),
     "no_exercise_on": ("No exercise is on", "{exercise} begins one"),
     "no_repair_on": ("{edit} edits the code of a repair: no repair is on",),
     "own_run_back": ("Your own run is back as you left it", "{exercise}: exercises"),
     "nothing_selected": ("Nothing is selected (shift+arrows select)", "{leave} goes back"),
     "progress_waits": ("progress is not kept yet: waiting for {file}",),
     # ── Runs
-    "delete_again": ("{delete} again forgets {name} for good",),
+    "delete_again": ("{delete} again deletes {name} for good",),
     "is_this_run": ("This is the run you are in: choose another to compare with",),
     "compared_with": ("{name} stands beside the numbers as “then”",),
     # ── The app
@@ -280,7 +280,7 @@ def _exercise_skipped(values: Values, commands: Commands) -> Iterable[str]:
 _NOT_KEPT: Mapping[str, str] = {
     "file_for_folder": "a file is in the place of its folder",
     "is_folder": "it is a folder",
-    "not_ordinary": "it is no ordinary file",
+    "not_ordinary": "it is not an ordinary file",
     "damaged": "it is damaged",
     "not_set_aside": "it is damaged and can't be set aside, {words}",
     "busy": "another program is writing it",
@@ -374,7 +374,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
 _UNREADABLE: Mapping[str, str] = {
     "no_number": "{typed} Type a number, like 0.5, -3, 1/4 or 1e-3.",
     "no_sign": "{typed} Type +, - or 0; or positive, negative or zero.",
-    "not_finite": "{typed} It comes to no number.",
+    "not_finite": "{typed} Its value is not a finite number.",
     "divides_by_0": "Nothing can be divided by 0. Type a number, like 0.5 or 1/4.",
     "too_large": "That number is too large to be written down here.",
 }

@@ -112,10 +112,10 @@ def _decimals(x: float, digits: int) -> int:
 
 
 _REASONS: Mapping[str, str] = {
-    "too_slow": "it did not come to its end within {seconds} s",
+    "too_slow": "it did not finish within {seconds} s",
     "too_large": "it takes more memory than a lesson may",
-    "interrupted": "stopped: it did not come to its end",
-    "left_out": "it is not evaluated: it did not come to its end",
+    "interrupted": "stopped: it did not finish",
+    "left_out": "it is not evaluated: it did not finish",
     "nested_too_deeply": "it is nested too deeply",
     "future_import": "`from __future__ import` has no place in a lesson; leave it out",
 }
