@@ -1,27 +1,30 @@
-"""The child process of `tutor check` but for torch: instead of a check, it runs Predict's code.
+"""The child process of `tutor check` and `tutor run` but for torch: it runs the code of Predict.
 
-Run as a script. With the word "watching" it evaluates the first watched expression instead, and
-gives it a tenth of a second.
+Of a run, Setup's code once and Predict's in each epoch, which has a line of figures. Run as a
+script. With the word "watching" it evaluates the first watched expression instead, and gives it a
+tenth of a second.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
 from tutor.engine import child
 from tutor.engine.streams import Capture, Inbox
-from tutor.lesson.model import Fence, Lesson
-from tutor.protocol.commands import CheckLesson
+from tutor.lesson.model import SETUP, Fence, Lesson
+from tutor.protocol.commands import CheckLesson, TrainLesson
 from tutor.protocol.events import (
     AnswerComputed,
     CommandDone,
     EngineReady,
     Event,
+    FiguresPrinted,
     Finding,
     LessonPart,
     LessonStopped,
@@ -46,39 +49,56 @@ def serve(inbox: Inbox, out: BinaryIO) -> None:
     capture = Capture()
     while True:
         command = inbox.next()
-        assert isinstance(command, CheckLesson)
+        assert isinstance(command, CheckLesson | TrainLesson)
         if spent:
             send(ProcessUnfit(reason=spent))
             os._exit(0)
         answer: Event = CommandDone(answers=command.number)
         with inbox.interrupts.raised(), capture.muted():
             try:
-                check(command, send)
-            except KeyboardInterrupt:
-                line = predict(command.lesson).line + 1
-                answer = LessonStopped(part=replace(PREDICT, line=line), answers=1)
+                if isinstance(command, CheckLesson):
+                    check(command, send)
+                else:
+                    train(command, send)
+            except KeyboardInterrupt as stop:
+                path = str(command.lesson.path)
+                stack = traceback.extract_tb(stop.__traceback__)
+                line = next((f.lineno for f in stack if f.filename == path), None)
+                answer = LessonStopped(part=replace(PREDICT, line=line or 0), answers=1)
         spent = Remark("thread_left") if "unfit" in command.lesson.source else None
         send(answer)
 
 
-def predict(lesson: Lesson) -> Fence:
-    section = lesson.phase("Predict")
+def fence_of(lesson: Lesson, phase: str) -> Fence:
+    section = lesson.phase(phase)
     assert section is not None
     return section.fences("autograd")[0]
 
 
+def run(lesson: Lesson, phase: str, names: dict[str, Any]) -> None:
+    fence = fence_of(lesson, phase)
+    exec(compile("\n" * (fence.line - 1) + fence.code, str(lesson.path), "exec"), names)
+
+
 def check(command: CheckLesson, send: Callable[[Event], None]) -> None:
-    fence = predict(command.lesson)
-    send(PartBegun(part=replace(PREDICT, line=fence.line)))
+    line = fence_of(command.lesson, "Predict").line
+    send(PartBegun(part=replace(PREDICT, line=line)))
     if "watching" in sys.argv:
         evaluate_watched(command.lesson)
-    code = compile("\n" * (fence.line - 1) + fence.code, str(command.lesson.path), "exec")
-    exec(code, {"__name__": "lesson"})
-    path = str(command.lesson.path)
+    run(command.lesson, "Predict", {"__name__": "lesson"})
     note = Remark("text", {"text": "all that was asked for has run"})
-    send(Finding(path=path, line=fence.line, what=note))
+    send(Finding(path=str(command.lesson.path), line=line, what=note))
     if command.with_answers:
         send(AnswerComputed(text="an-exercise: 3"))
+
+
+def train(command: TrainLesson, send: Callable[[Event], None]) -> None:
+    names: dict[str, Any] = {"__name__": "lesson"}
+    run(command.lesson, SETUP, names)
+    for epoch in range(command.epochs or 10):
+        send(PartBegun(part=replace(PREDICT, line=fence_of(command.lesson, "Predict").line)))
+        run(command.lesson, "Predict", names)
+        send(FiguresPrinted(text=f"epoch {epoch + 1}\n"))
 
 
 def evaluate_watched(lesson: Lesson) -> None:

@@ -111,8 +111,8 @@ def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_checked(
 def test_an_endless_loop_is_told_with_the_line_that_it_is_at(client: CommandClient) -> None:
     found(client, SOUND)  # it has loaded all it needs
     # Within a tenth of a second, a busy machine runs none of it.
-    assert found(client, "while True:\n    pass", 1.0) == (
-        "test.md:17: mode autograd, Predict did not finish within 1 s; "
+    assert found(client, "while True: pass", 1.0) == (
+        "test.md:16: mode autograd, Predict did not finish within 1 s; "
         "nothing more of this lesson was checked"
     )
 
@@ -129,7 +129,7 @@ def test_ctrl_c_says_what_was_being_checked_and_leaves_no_process(
         before = signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):
-                found(client, f"{KEY}\nwhile True:\n    pass")
+                found(client, f"{KEY}\nwhile True: pass")
         finally:
             signal.signal(signal.SIGALRM, before)
         assert not child.is_alive
