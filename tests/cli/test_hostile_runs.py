@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.engine.child_without_torch import COMMAND
+from tests.engine.child_without_torch import TUTOR as WITHOUT_TORCH
 from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE, wait_until
@@ -64,17 +64,6 @@ def hostile(
         lesson_text(Setup=setup, Predict=f"n += 1\nif n {times}:\n    {mischief}\ny_pred = w * x")
     )
     return path, path.read_text().splitlines().index(f"    {mischief}") + 1
-
-
-CLIENT_OF_THE_STUB = f"""
-import sys
-from tutor.cli import main
-from tutor.engine.command_client import CommandClient
-CommandClient.__init__.__defaults__ = ({COMMAND!r}, None)
-sys.exit(main())
-"""
-WITHOUT_TORCH = (sys.executable, "-c", CLIENT_OF_THE_STUB)
-"""The tutor whose child process is `child_without_torch`."""
 
 
 def run(path: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.forked_commands import ends
-from tests.terminal import TUTOR, Terminal
+from tests.terminal import Terminal
 from tests.without_torch import COMMAND
 from tutor.lesson import document
 
@@ -31,7 +31,7 @@ def mine(tmp_path: Path) -> str:
 
 def read_plainly(path: str) -> None:
     done = subprocess.run(
-        [str(TUTOR), "--plain", path, "--trust"],
+        [*COMMAND, "--plain", path, "--trust"],
         input="next\nnext\n",
         capture_output=True,
         text=True,

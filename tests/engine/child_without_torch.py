@@ -36,6 +36,12 @@ from tutor.protocol.messages import to_line
 from tutor.training import program, time_limit
 
 COMMAND = (sys.executable, __file__)
+_TUTOR = (
+    "import sys; from tutor.cli import main; from tutor.engine.command_client import CommandClient;"
+    f"CommandClient.__init__.__defaults__ = ({COMMAND!r}, None); sys.exit(main())"
+)
+TUTOR = (sys.executable, "-c", _TUTOR)
+"""The tutor with this child; arguments may follow."""
 PREDICT = LessonPart(mode="autograd", phase="Predict")
 
 
@@ -98,7 +104,8 @@ def train(command: TrainLesson, send: Callable[[Event], None]) -> None:
     for epoch in range(command.epochs or 10):
         send(PartBegun(part=replace(PREDICT, line=fence_of(command.lesson, "Predict").line)))
         run(command.lesson, "Predict", names)
-        send(FiguresPrinted(text=f"epoch {epoch + 1}\n"))
+        if not (epoch + 1) % max(command.every, 1):
+            send(FiguresPrinted(text=f"epoch {epoch + 1}\n"))
 
 
 def evaluate_watched(lesson: Lesson) -> None:
