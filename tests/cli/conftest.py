@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,9 @@ class ClientHere(CommandClient):
 
     def do(self, command: LessonCommand, on_event: OnEvent, seconds: float | None = None) -> None:
         events: list[Event] = []
-        with closing(Capture()) as capture:
+        streams = redirect_stdout(sys.stdout), redirect_stderr(sys.stderr)  # put back at the end
+        with streams[0], streams[1], closing(Capture()) as capture:
+            capture.renew()
 
             def send(event: Event) -> None:
                 text, left_out = capture.take()

@@ -63,18 +63,11 @@ def script(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The installed program: its child process passes a script's output on."""
-    return subprocess.run(
-        [TUTOR, *arguments], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
-    )
-
-
 def test_a_run_prints_figures_and_beside_them_what_python_prints(
-    script: Path, monkeypatch: pytest.MonkeyPatch
+    tutor: Tutor, script: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (script.parent / "weights.txt").write_text("mine")
-    done = run("run", script, "--trust", "--format", "jsonl", "--", "--epochs", "3")
+    done = tutor("run", str(script), "--trust", "--format", "jsonl", "--", "--epochs", "3")
     kept = (script.parent / "weights.txt").read_text()
     monkeypatch.setattr(sys, "argv", [script.name, "--epochs", "3"])
     plain = io.StringIO()
@@ -103,14 +96,19 @@ def test_without_figures_standard_output_is_what_python_prints(
         "    print('y' * 20_000, 'é')\n"
         "print('behind the loop', w)\n"
     )
-    done = run("run", "mine.py", "--trust", "--format", "none")
-    plain = subprocess.run([sys.executable, "mine.py"], capture_output=True, text=True, check=True)
+    done, plain = (
+        subprocess.run(command, capture_output=True, text=True, check=True)
+        for command in (
+            (TUTOR, "run", "mine.py", "--trust", "--format", "none"),
+            (sys.executable, "mine.py"),
+        )
+    )
     assert done.stderr == ""
     assert done.stdout == plain.stdout
 
 
-def test_inspect_tells_what_is_understood(script: Path) -> None:
-    done = run("inspect", script, "--trust", "--json")
+def test_inspect_tells_what_is_understood(tutor: Tutor, script: Path) -> None:
+    done = tutor("inspect", str(script), "--trust", "--json")
     found = json.loads(done.stdout)
     assert found["refused"] is None
     assert found["loops"] == [
@@ -146,14 +144,9 @@ STEPS = """\
 LOOPS = f"""\
 import torch
 
-def unused(w):
-  for epoch in range(2):
-{STEPS}
 def fit(w):
   for epoch in range(2):
 {STEPS}
-if 1 > 2:
-    unused(None)
 first = torch.zeros(1, requires_grad=True)
 fit(first)
 model = torch.nn.Linear(1, 1)
@@ -165,14 +158,19 @@ for epoch in range(2):
     loss.backward()
     optimizer.step()
 """
+UNUSED = f"""\
+def unused(w):
+  for epoch in range(2):
+{STEPS}
+if 1 > 2:
+    unused(None)
+"""
 
 
-def test_inspect_tells_all_loops_and_which_of_them_ran(
-    tutor: Tutor, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first one is never come to, so the second is examined; a loop behind `hang` waits."""
-    mine, hang = home / "mine.py", "while first is not None:\n    pass\nmodel ="
-    mine.write_text(LOOPS)
+def test_inspect_tells_all_loops_and_which_of_them_ran(tutor: Tutor, home: Path) -> None:
+    """The first one is never come to, so the second is examined."""
+    mine = home / "mine.py"
+    mine.write_text(LOOPS.replace("def fit", f"{UNUSED}def fit"))
     for chosen, examined in ((), 2), (("--loop", "3"), 3):
         done = tutor("inspect", str(mine), "--trust", "--json", *chosen)
         found = json.loads(done.stdout)
@@ -186,14 +184,20 @@ def test_inspect_tells_all_loops_and_which_of_them_ran(
         assert "line 4" in loops[0]["not_run"]
     assert tutor("inspect", str(mine), "--loop", "1").returncode == 1
     assert json.loads(tutor("inspect", str(mine), "--loop", "1", "--json").stdout)["refused"]
-    mine.write_text(LOOPS.replace("model =", hang))
+
+
+def test_inspect_waits_a_while_for_a_loop_behind_the_examined_one(
+    tutor: Tutor, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = home / "mine.py"
+    mine.write_text(LOOPS.replace("model =", "import time\ntime.sleep(600)\nmodel ="))
     monkeypatch.setattr(inspecting, "SECONDS", 1.0)
     monkeypatch.setattr(inspecting, "CommandClient", CommandClient)  # a process that is ended
-    done = tutor("inspect", str(mine), "--trust", "--json", "--loop", "2")
-    last = json.loads(done.stdout)["loops"][2]
-    assert not last["ran"]
+    done = tutor("inspect", str(mine), "--trust", "--json")
+    found = json.loads(done.stdout)
+    last = found["loops"][1]
+    assert (found["examined"], last["ran"], last["parameters"]) == (1, False, [])
     assert "--loop" in last["not_run"]
-    assert last["parameters"] == []
 
 
 def test_inspect_says_like_the_doctor_how_much_was_found(tutor: Tutor, script: Path) -> None:
