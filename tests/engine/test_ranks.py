@@ -17,10 +17,15 @@ from tutor.protocol.frame import Position
 from tutor.training.rank_group import RANKS
 
 
+@pytest.fixture(autouse=True)
+def _no_others() -> None:
+    """End the ranks of lessons that tests of other files have run in this process."""
+    RANKS.end()
+
+
 @pytest.fixture
-def engine() -> Iterator[Conversation]:
-    """An engine of its own: what is left when it has ended is looked for."""
-    RANKS.end()  # of lessons that tests of other files have run in this process
+def engine_of_its_own() -> Iterator[Conversation]:
+    """One that a test may end."""
     conversation = Conversation()
     yield conversation
     conversation.client.close()
@@ -33,7 +38,10 @@ def open_ranked(engine: Conversation, **phases: str) -> FrameShown:
 
 
 @pytest.mark.skipif(not supervisor.IS_LINUX, reason="reads /proc")
-def test_the_ranks_print_serve_a_restart_and_end_with_the_engine(engine: Conversation) -> None:
+def test_the_ranks_print_serve_a_restart_and_end_with_the_engine(
+    engine_of_its_own: Conversation,
+) -> None:
+    engine = engine_of_its_own
     update = SHARDED["Update"] + "\ntorch.set_default_dtype(torch.float64)"
     open_ranked(engine, Predict="print('predicts', rank)\n" + SHARDED["Predict"], Update=update)
     assert len(engine.shown(StepPhase()).frame.ranks) == 1
