@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from tutor.errors import LessonError
-from tutor.lesson import document, front_matter, library
+from tutor.lesson import cache, document, front_matter, library
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.front_matter import FrontMatter
 from tutor.lesson.languages import ORIGINAL, TRANSLATED, sibling
@@ -51,9 +51,10 @@ def _builds_on(lesson: Lesson) -> Mapping[str, tuple[str, ...]]:
     """The prerequisites of each lesson: of those beside this lesson, and of the shipped ones."""
     folder = lesson.path.absolute().parent
     home = folder.parent if folder.name in TRANSLATED else folder
-    beside = (library.headline(path) for path in library.lesson_files(home))
-    found = {h.slug: h.builds_on for h in beside}
-    return found | {h.slug: h.builds_on for h in library.headlines()}
+    listed = cache.headlines()
+    known = {h.path for h in listed}
+    beside = (library.headline(path) for path in library.lesson_files(home) if path not in known)
+    return {h.slug: h.builds_on for h in (*beside, *listed)}
 
 
 def _of_translation(lesson: Lesson) -> Iterator[Diagnostic]:
