@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.script.marked_scripts import keep_keyframes, muted, steps_of
+from tests.training.ranked import DROPOUT
+from tests.training.ranked import ranked_lesson as of_lesson
 from tests.waiting import PATIENCE
+from tutor.engine.lesson_commands import figures_writer
 from tutor.errors import Refused
+from tutor.export.code import ExportSettings
+from tutor.export.formats import script
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Frame, Position, is_same
 from tutor.script.lesson import lesson_of_script
@@ -26,9 +29,11 @@ from tutor.script.program import script_programs
 from tutor.script.source import read_script
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
+from tutor.training.program import programs_of
 from tutor.training.rank_group import RANKS
 from tutor.training.run import Run
 from tutor.training.runs import Runs
+from tutor.training.series import readings
 
 BY_HAND = r"""import os
 import torch
@@ -92,6 +97,8 @@ main()
 
 ONE_GROUP = """import os, pathlib, runpy, time
 import torch.distributed as dist
+from tutor.training.set_up import spare_compiler
+spare_compiler()  # without it, everything steps the same: see tests/training/test_set_up.py
 loaded = [pathlib.Path(f"{{__file__}}.{{rank}}") for rank in range(2)]
 loaded[int(os.environ["RANK"])].touch()
 while not all(path.exists() for path in loaded):
@@ -102,7 +109,7 @@ dist.init_process_group = dist.destroy_process_group = lambda *given, **named: N
 {scripts}
 destroy()
 """
-"""Both scripts in one start of the ranks: it takes seconds, and a second group may hang."""
+"""All scripts in one run of torchrun: to start it takes seconds, and a second group may hang."""
 
 
 def by_hand(before: str = "pass", epochs: str = "4", backend: str = "'gloo'") -> str:
@@ -149,62 +156,40 @@ def of_all(frame: Frame, name: str) -> list[tuple[float, ...]]:
 
 
 def printed_under_torchrun(script: Path) -> list[str]:
-    """The lines of two processes, started as `torchrun --nproc-per-node 2` does on one machine."""
-    of_all = os.environ | {
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "OMP_NUM_THREADS": "1",
-        "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
-    }
-    processes = [
-        subprocess.Popen(
-            (sys.executable, str(script)),
-            env=of_all | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        lines = []
-        for process in processes:
-            out, errors = process.communicate(timeout=PATIENCE)
-            assert process.returncode == 0, errors
-            lines += out.splitlines()
-        return lines
-    finally:  # one that waits for the other in vain
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def free_port() -> int:
-    """A port below those that the system gives out by itself: nobody takes it meanwhile."""
-    for port in random.Random(os.getpid()).sample(range(20_000, 32_000), 100):
-        with socket.socket() as trial, suppress(OSError):
-            trial.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
+    """The lines of two processes that torchrun starts, whatever this machine's name leads to."""
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    torchrun += ("--local-addr", "127.0.0.1", "--nproc-per-node", "2", str(script))
+    loopback = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
+    ran = subprocess.run(
+        torchrun, env=os.environ | loopback, capture_output=True, timeout=PATIENCE, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
 
 
 def test_ranks_print_what_they_print_under_torchrun(tmp_path: Path) -> None:
-    sources = {"hand": by_hand(), "replicas": replicas(tmp_path)}
-    for name, text in sources.items():
+    lesson = of_lesson(**DROPOUT)
+    scripts = {"hand": by_hand(), "replicas": replicas(tmp_path)}
+    exported = {"exported": script(lesson, "autograd", ExportSettings(epochs=4))}
+    for name, text in (scripts | exported).items():
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-    both = tmp_path / "both.py"
-    each = "".join(f"runpy.run_path({str(tmp_path / name)!r} + '.py')\n" for name in sources)
-    both.write_text(ONE_GROUP.format(scripts=each), encoding="utf-8")
-    expected = printed_under_torchrun(both)
+    runs = (f"runpy.run_path({str(tmp_path / name)!r} + '.py')\n" for name in scripts | exported)
+    together = tmp_path / "together.py"
+    together.write_text(ONE_GROUP.format(scripts="".join(runs)), encoding="utf-8")
+    expected = printed_under_torchrun(together)
     (tmp_path / "model.pt").unlink()
     printed = io.StringIO()
     with redirect_stdout(printed):
-        for text in sources.values():
+        for text in scripts.values():
             assert ranked(text, tmp_path).run_to(99).is_over
+    figures = io.StringIO()
+    write = figures_writer("jsonl", figures)
+    for reading in readings(Run(programs_of(lesson)), 4):
+        write(reading)
+    assert figures.getvalue().count('"rank": 1') == 4
     lines = [text.removeprefix("[rank 1] ") for text in printed.getvalue().splitlines()]
-    assert sorted(lines) == sorted(expected) != []
+    assert sorted(lines + figures.getvalue().splitlines()) == sorted(expected)
+    assert len(lines) == 4, "each rank's of each script"
     assert not (tmp_path / "model.pt").exists(), "the ranks write to one temporary folder"
 
 

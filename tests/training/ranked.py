@@ -30,6 +30,13 @@ SHARDED = {
     "Reset": PLAIN["Reset"],
 }
 """The phases of a lesson that shares its batch among its ranks."""
+DROPOUT = {
+    "Setup": SHARDED["Setup"] + "\ntorch.manual_seed(rank)\nkeep = np.random.default_rng(rank)",
+    "Predict": (
+        "noise = torch.randn(len(x)) + np.random.rand() + keep.random()\ny_pred = w * x + noise"
+    ),
+}
+"""Each rank draws random numbers of its own, from three generators."""
 SMALL_STEPS = RANKED_FRONT.replace("learning_rate: 0.1", "learning_rate: 0.01")
 
 

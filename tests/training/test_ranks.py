@@ -6,8 +6,6 @@ import csv
 import io
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -20,6 +18,7 @@ import torch.distributed as dist
 
 from tests.training.conftest import keep_every_epoch, step_through
 from tests.training.ranked import (
+    DROPOUT,
     RANKED_FRONT,
     SHARDED,
     SMALL_STEPS,
@@ -31,8 +30,7 @@ from tests.training.ranked import (
 from tests.waiting import PATIENCE, wait_until
 from tutor.engine.lesson_commands import figures_writer
 from tutor.errors import Refused, RunError
-from tutor.export.code import ExportSettings
-from tutor.export.formats import notebook, script
+from tutor.export.formats import notebook
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
 from tutor.protocol.frame import Element, Frame, is_same
@@ -94,28 +92,9 @@ def test_a_lesson_on_one_rank_has_none_of_that(write_lesson) -> None:
     assert (frame.ranks, frame.own_gradients) == ((), {})
 
 
-def test_torchrun_of_the_exported_script_prints_the_same_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lesson = ranked_lesson(**DROPOUT)
-    path = tmp_path / "ranked.py"
-    path.write_text(script(lesson, "autograd", ExportSettings(epochs=4)), encoding="utf-8")
-    # Whatever the name of this machine leads to.
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    torchrun += ("--local-addr", "127.0.0.1")
-    ran = subprocess.run(
-        (*torchrun, "--nproc-per-node", "2", str(path)), capture_output=True, timeout=300, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    out = io.StringIO()
-    write = figures_writer("jsonl", out)
-    for reading in readings(Run(programs_of(lesson)), 4):
-        write(reading)
-    assert out.getvalue().count('"rank": 1') == 4
-    assert ran.stdout == out.getvalue()
+def test_a_lesson_on_several_ranks_is_no_notebook() -> None:
     with pytest.raises(RunError):
-        notebook(lesson, "autograd")
+        notebook(ranked_lesson(), "autograd")
 
 
 def test_each_rank_has_a_row_of_figures() -> None:
@@ -131,14 +110,6 @@ def test_each_rank_has_a_row_of_figures() -> None:
 
 
 # ── Back, seek, fork, change ────────────────────────────────────────────────────────
-
-DROPOUT = {
-    "Setup": SHARDED["Setup"] + "\ntorch.manual_seed(rank)\nkeep = np.random.default_rng(rank)",
-    "Predict": (
-        "noise = torch.randn(len(x)) + np.random.rand() + keep.random()\ny_pred = w * x + noise"
-    ),
-}
-"""Each rank draws random numbers of its own, from three generators."""
 
 DDP = {
     "Setup": (
