@@ -20,11 +20,8 @@ from .conftest import Learner, MakeApp, settled, text_of
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
-SIZES = ((80, 24), (80, 22), (120, 36))
-LENGTHS = pytest.mark.parametrize(
-    ("size", "length"), list(zip(SIZES, ("short", "long", "long"), strict=True))
-)
-"""Texts that all fit, and texts longer than the pane in the least and in the usual room."""
+ROOMS = pytest.mark.parametrize("size", [(80, 22), (120, 36)])
+"""The least room, and the usual one: the texts are longer than the pane in both."""
 
 
 def words(name: str, count: int) -> str:
@@ -32,14 +29,13 @@ def words(name: str, count: int) -> str:
     return " ".join([f"{name}-begins", *(f"{name}{i}" for i in range(count)), f"{name}-ends."])
 
 
-def grown(exercise: Exercise, length: str) -> Any:
-    """The exercise with a question, hints and an explanation of this length."""
-    more = 0 if length == "short" else 1
+def grown(exercise: Exercise) -> Any:
+    """The exercise with a long question, hints and explanation."""
     return msgspec.structs.replace(
         exercise,
-        ask=words("ask", 4 + 90 * more),
-        hints=(words("first", 3 + 30 * more), words("second", 3 + 30 * more)),
-        explain=words("because", 4 + 40 * more),
+        ask=words("ask", 94),
+        hints=(words("first", 33), words("second", 33)),
+        explain=words("because", 44),
     )
 
 
@@ -74,9 +70,9 @@ def at(make_app: MakeApp, engine: FakeEngine) -> At:
     return run
 
 
-@LENGTHS
-async def test_of_a_prediction(at: At, size: tuple[int, int], length: str) -> None:
-    async with at(grown(PREDICT, length), size) as reader:
+@ROOMS
+async def test_of_a_prediction(at: At, size: tuple[int, int]) -> None:
+    async with at(grown(PREDICT), size) as reader:
         reader.reads("ask-begins")
         await reader.press("escape", "h")
         reader.reads("Hint 1", "first-begins", "first-ends.")
@@ -94,9 +90,9 @@ async def test_of_a_prediction(at: At, size: tuple[int, int], length: str) -> No
         reader.reads("✓ Right.", "Because", "divides by N.")
 
 
-@LENGTHS
-async def test_of_a_choice(at: At, size: tuple[int, int], length: str) -> None:
-    async with at(grown(CHOOSE, length), size) as reader:
+@ROOMS
+async def test_of_a_choice(at: At, size: tuple[int, int]) -> None:
+    async with at(grown(CHOOSE), size) as reader:
         reader.reads("ask-begins")
         await reader.press("1")
         reader.reads("▶ 1  Not so")
@@ -108,27 +104,23 @@ async def test_of_a_choice(at: At, size: tuple[int, int], length: str) -> None:
         reader.reads("✓ Right.", "because-begins", "because-ends.")
 
 
-@LENGTHS
-async def test_of_a_goal_that_is_reached_before_another_pane(
-    at: At, size: tuple[int, int], length: str
-) -> None:
-    async with at(grown(REACH, length), size) as reader:
+@ROOMS
+async def test_of_a_goal_that_is_reached_before_another_pane(at: At, size: tuple[int, int]) -> None:
+    async with at(grown(REACH), size) as reader:
         await reader.press("h", "h")
         reader.reads("second-begins", "second-ends.")
         await reader.press("3", *["]"] * 3, *["s"] * 6)
         reader.reads("✓ Done.", "because-begins", "because-ends.")
 
 
-@LENGTHS
-async def test_of_playing_autograd(
-    at: At, engine: FakeEngine, size: tuple[int, int], length: str
-) -> None:
+@ROOMS
+async def test_of_playing_autograd(at: At, engine: FakeEngine, size: tuple[int, int]) -> None:
     step = LocalGradientQuestion(
         asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0
     )
     last = LocalGradientQuestion(asks="total", output="", input="w", values={}, expected=6.0)
     engine.local = LocalGradients(steps=(step, last))
-    async with at(grown(AUTOGRAD, length), size) as reader:
+    async with at(grown(AUTOGRAD), size) as reader:
         reader.reads("ask-begins")
         await reader.press("4", "enter")
         reader.reads("✗ Not yet.")
@@ -140,11 +132,11 @@ async def test_of_playing_autograd(
         reader.reads("✓ Right.", "because-begins", "because-ends.")
 
 
-@LENGTHS
+@ROOMS
 async def test_of_a_repair_whichever_pane_was_in_front(
-    at: At, engine: FakeEngine, size: tuple[int, int], length: str
+    at: At, engine: FakeEngine, size: tuple[int, int]
 ) -> None:
-    async with at(grown(REPAIR, length), size) as reader:
+    async with at(grown(REPAIR), size) as reader:
         await reader.press("h", "3", "o", "ctrl+s")
         why = LessonFailed(
             answers=engine.run_number, lesson="", phase="Update", line=1, message="a leaf Variable"
@@ -161,9 +153,9 @@ async def test_of_a_repair_whichever_pane_was_in_front(
         reader.reads("✓ Done.", "because-begins", "because-ends.")
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@ROOMS
 async def test_of_the_hints_in_the_editor(at: At, size: tuple[int, int]) -> None:
-    async with at(grown(REPAIR, "long"), size) as reader:
+    async with at(grown(REPAIR), size) as reader:
         await reader.press("o")
         assert isinstance(reader.app.screen, EditorScreen)
         reader.reads("ask-begins", pane="task")
@@ -184,7 +176,7 @@ async def test_what_all_fits_is_seen_from_its_title_on(at: At) -> None:
 async def test_it_stays_in_view_when_the_window_changes_and_where_the_learner_scrolls_to(
     at: At,
 ) -> None:
-    async with at(grown(PREDICT, "long"), (120, 36)) as reader:
+    async with at(grown(PREDICT), (120, 36)) as reader:
         await reader.press("escape", "h")
         for size in ((80, 22), (60, 18), (100, 40), (80, 24)):
             await reader.pilot.resize_terminal(*size)

@@ -24,25 +24,21 @@ async def resize(pilot: Any, *sizes: tuple[int, int]) -> None:
         await pilot.resize_terminal(*size)
 
 
-@pytest.mark.parametrize(("small", "end"), zip(TOO_SMALL, (SMALL, LARGE) * 2, strict=True), ids=str)
 @pytest.mark.app(first=with_exercises(PREDICT))
 async def test_half_an_answer_is_typed_on_where_it_was_left(
-    app: TutorApp,
-    pilot: Pilot[None],
-    engine: FakeEngine,
-    small: tuple[int, int],
-    end: tuple[int, int],
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
     await pilot.press("a", "-", "3", "1", "left")
-    await resize(pilot, small)
-    await pilot.press("9", "enter", "escape", "space")  # nothing of it can be seen: it waits
-    await settled(pilot)
-    assert not any(isinstance(command, StepPhase) for command in engine.sent)
-    assert app.session.attempt is not None
-    assert (app.session.attempt.state, app.session.attempt.tries) == ("asking", 0)
-    await resize(pilot, end)
     field = app.screen.query_one("#exercise-answer", Input)
-    assert (field.value, field.cursor_position, field.has_focus) == ("-31", 2, True)
+    for small, end in zip(TOO_SMALL, (SMALL, LARGE) * 2, strict=True):
+        await resize(pilot, small)
+        await pilot.press("9", "enter", "escape", "space")  # nothing of it can be seen: it waits
+        await settled(pilot)
+        assert not any(isinstance(command, StepPhase) for command in engine.sent)
+        assert app.session.attempt is not None
+        assert (app.session.attempt.state, app.session.attempt.tries) == ("asking", 0)
+        await resize(pilot, end)
+        assert (field.value, field.cursor_position, field.has_focus) == ("-31", 2, True)
     await pilot.press("0", "delete")
     assert field.value == "-30"
     await pilot.press("enter")
@@ -102,19 +98,19 @@ async def test_in_another_layout_the_exercise_is_in_view_and_what_is_hidden_has_
     assert field.value == "42"
 
 
-@pytest.mark.parametrize("key", "567")
 @pytest.mark.app(first=with_exercises(PREDICT))
 async def test_without_an_exercise_the_pane_that_was_chosen_stays_in_front(
-    app: TutorApp, pilot: Pilot[None], key: str
+    app: TutorApp, pilot: Pilot[None]
 ) -> None:
     """Of those that share a place in one layout and stand beside each other in the next."""
-    pane = app.screen.query_one(f"#{list(PANE_TITLES)[int(key) - 1]}")
-    await pilot.press(key)
-    for size in (LARGE, SMALL):
-        await resize(pilot, size)
-        assert (pane.display, pane.has_focus_within) == (True, True)
-    await pilot.press("1", "3")
-    await resize(pilot, LARGE)
-    await pilot.press(key)
-    await resize(pilot, SMALL)
-    assert (pane.display, pane.has_focus_within) == (True, True)
+    for key in "567":
+        pane = app.screen.query_one(f"#{list(PANE_TITLES)[int(key) - 1]}")
+        await pilot.press(key)
+        for size in (LARGE, SMALL):
+            await resize(pilot, size)
+            assert (pane.display, pane.has_focus_within) == (True, True), key
+        await pilot.press("1", "3")
+        await resize(pilot, LARGE)
+        await pilot.press(key)
+        await resize(pilot, SMALL)
+        assert (pane.display, pane.has_focus_within) == (True, True), key
