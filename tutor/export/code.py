@@ -14,9 +14,9 @@ from itertools import dropwhile, takewhile
 from tutor.errors import Refused
 from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
 from tutor.lesson.model import (
+    GRADIENT_CHANGES,
     REPORT,
     SETUP,
-    SYNCHRONIZE,
     Block,
     Fence,
     Lesson,
@@ -93,7 +93,8 @@ def outline(lesson: Lesson, mode: str) -> LessonOutline:
     last = report or loop[-1]
     closing, last.notes = tuple(last.notes), []
     names = [part.name for part in loop]
-    gradient = SYNCHRONIZE if SYNCHRONIZE in names else names[gradient_index(names)]
+    changes = [name for name in GRADIENT_CHANGES if name in names]
+    gradient = changes[-1] if changes else names[gradient_index(names)]
     return LessonOutline(tuple(opening), setup, loop, report, closing, gradient)
 
 

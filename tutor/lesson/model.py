@@ -107,6 +107,8 @@ PREDICT, LOSS, GRADIENT = "Predict", "Loss", "Gradient"
 SYNCHRONIZE, UPDATE, RESET = "Synchronize", "Update", "Reset"
 PHASES_IN_ORDER = (PREDICT, LOSS, GRADIENT, SYNCHRONIZE, UPDATE)
 """Each needs the result of the one before. A Reset may stand anywhere."""
+GRADIENT_CHANGES = (SYNCHRONIZE,)
+"""The phases that change the gradients before the update uses them, in their order."""
 PHASES = (SETUP, PREDICT, LOSS, GRADIENT, SYNCHRONIZE, UPDATE, RESET, REPORT)
 """The level-2 headings that are phases. Setup runs once; Report ends an epoch.
 
@@ -120,7 +122,7 @@ MOST_WORKERS = 4
 def gradient_index(phases: Sequence[str]) -> int:
     """Index of the phase that completes the gradients of the loss.
 
-    The update uses them as they are then, or as Synchronize leaves them.
+    The update uses them as they are then, or as the last of GRADIENT_CHANGES leaves them.
     """
     if GRADIENT in phases:
         return phases.index(GRADIENT)

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tutor.lesson.model import GRADIENT, LOSS, PREDICT, RESET, SYNCHRONIZE, UPDATE
+from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, PREDICT, RESET, UPDATE
 from tutor.script.data_flow import (
     StatementFlow,
     is_gradient,
@@ -26,7 +26,7 @@ from tutor.script.data_flow import (
 from tutor.script.hand_changes import HandChange
 from tutor.script.syntax_nodes import FunctionCode, LoopCode, called_name, last_name, statements
 
-TRAINING = frozenset({RESET, GRADIENT, SYNCHRONIZE, UPDATE})
+TRAINING = frozenset({RESET, GRADIENT, *GRADIENT_CHANGES, UPDATE})
 
 
 @dataclass(slots=True)

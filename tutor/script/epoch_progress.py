@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tutor.lesson.model import GRADIENT, SETUP, SYNCHRONIZE, UPDATE
+from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, SETUP, UPDATE
 from tutor.script.driver import END, Driver
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
@@ -66,7 +66,7 @@ class EpochProgress:
     def may_run_past(self, *, for_frame: bool) -> bool:
         """Whether no figure, nor a frame of the epoch's end, needs what the next step computes."""
         phase, last = self._loop.phases[self.next], self.batches_expected
-        if phase.name in (GRADIENT, SYNCHRONIZE):
+        if phase.name in (GRADIENT, *GRADIENT_CHANGES):
             last = min(last, self.last_gradient)
         elif not (for_frame or self.is_update_by_hand):
             last = sys.maxsize

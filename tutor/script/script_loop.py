@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from tutor.errors import Refused
-from tutor.lesson.model import GRADIENT, SYNCHRONIZE
+from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES
 from tutor.protocol.frame import NO_VALUE, Remark, Value
 from tutor.script.driver import END, Driver
 from tutor.script.environment import ScriptEnvironment
@@ -219,8 +219,8 @@ class ScriptLoop(Loop):
         is_last = self.progress.batches_done >= self.progress.last_gradient
         if phase == GRADIENT and (for_frame or may_stop or is_last):
             self.gradients = self.gradients_now(copied=True)
-        elif phase == SYNCHRONIZE and self.gradients is not None:
-            self.own_gradients, self.gradients = self.gradients, self.gradients_now(copied=True)
+        elif phase in GRADIENT_CHANGES and self.gradients is not None:
+            self.keep_changed_gradients()
         if for_frame and self._is_first_rank:
             self.keep_boxed(phase)
         if self.at_end:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import ast
 
-from tutor.lesson.model import GRADIENT, LOSS, PREDICT, RESET, SYNCHRONIZE, UPDATE
+from tutor.lesson.model import (
+    GRADIENT,
+    GRADIENT_CHANGES,
+    LOSS,
+    PREDICT,
+    RESET,
+    SYNCHRONIZE,
+    UPDATE,
+)
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import (
     TRAINING,
@@ -210,7 +218,8 @@ def _is_mixed(kinds: set[str]) -> bool:
 
 
 def _strongest(signs: set[str]) -> str:
-    return next((sign for sign in (UPDATE, GRADIENT, SYNCHRONIZE, RESET) if sign in signs), "")
+    order = (UPDATE, GRADIENT, *GRADIENT_CHANGES, RESET)
+    return next((sign for sign in order if sign in signs), "")
 
 
 def _unscaled(loss: ast.expr) -> ast.expr:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import no_grad
 
-from tutor.lesson.model import SETUP
+from tutor.lesson.model import GRADIENT_CHANGES, SETUP
 from tutor.protocol.frame import RankFigures, Remark, Value
 from tutor.training.devices import (
     GeneratorStates,
@@ -50,7 +50,8 @@ class Loop:
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
     own_gradients: dict[str, Any] | None = None
-    """Copies of the gradients before Synchronize, once that has run; until the next Gradient."""
+    """Copies of the gradients before the first of GRADIENT_CHANGES, once that has run; until the
+    next Gradient."""
     batch_start: BatchStart | None = None
     """The start of the batch that the last step belongs to; None where the run did not rest."""
     epoch_start: BatchStart | None = None
@@ -165,8 +166,14 @@ class Loop:
         self.execute(phase.code)
         if index == self.program.gradient_at:
             self.gradients, self.own_gradients = self.gradients_now(copied=True), None
-        elif index == self.program.synchronize_at:
-            self.own_gradients, self.gradients = self.gradients, self.gradients_now(copied=True)
+        elif phase.name in GRADIENT_CHANGES:
+            self.keep_changed_gradients()
+
+    def keep_changed_gradients(self) -> None:
+        """Copy the gradients as one of GRADIENT_CHANGES has left them; keep those before it."""
+        if self.own_gradients is None:
+            self.own_gradients = self.gradients
+        self.gradients = self.gradients_now(copied=True)
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
         """Run so many whole epochs as one piece each, nothing watched.

@@ -161,10 +161,9 @@ class Program:
         return gradient_index([phase.name for phase in self.loop])
 
     @property
-    def synchronize_at(self) -> int:
-        """Index in `loop` of the phase that makes the ranks' gradients one; -1 if there is none."""
-        names = [phase.name for phase in self.loop]
-        return names.index(SYNCHRONIZE) if SYNCHRONIZE in names else -1
+    def synchronizes(self) -> bool:
+        """Whether a phase of its own makes the ranks' gradients one."""
+        return any(phase.name == SYNCHRONIZE for phase in self.loop)
 
     @property
     def update_at(self) -> int:

@@ -22,7 +22,7 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
-from tutor.lesson.model import GRADIENT, LOSS, SETUP, SYNCHRONIZE, Lesson
+from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, SETUP, Lesson
 from tutor.protocol.events import GRADIENT_CHECK, Finding, LessonPart
 from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.training.devices import is_out_of_memory
@@ -297,7 +297,7 @@ def _to_gradient(run: Run) -> None:
 
 def _used_gradients(run: Run) -> dict[str, Array]:
     """The gradients of this batch as the update uses them; its Gradient phase has run."""
-    while run.loop.next_phase_name() == SYNCHRONIZE:
+    while run.loop.next_phase_name() in GRADIENT_CHANGES:
         run.step_phase()
     return _numbers(reading_of(run.loop).gradients)
 
