@@ -20,6 +20,7 @@ LEAKS = {
     "torch.set_default_dtype(torch.float64)": "torch.zeros(1).dtype",
     "torch.device('meta').__enter__()": "torch.zeros(1).device",
     "torch.autocast('cpu').__enter__()": "torch.is_autocast_enabled('cpu')",
+    "torch.set_autocast_enabled('xpu', True)": "torch.is_autocast_enabled('xpu')",
     "torch.autocast('cpu', enabled=False).__enter__()": (
         "(torch.autocast_increment_nesting(), torch.autocast_decrement_nesting())[1]"
     ),

@@ -25,13 +25,13 @@ from tutor.export.formats import notebook, script
 from tutor.lesson import document, library, trust
 from tutor.lesson.model import Lesson, LessonDiagnostics
 from tutor.plain import one_line
+from tutor.protocol.frame import DEVICE_KINDS
 from tutor.script.lesson_writer import lesson_from
-from tutor.session.session import KNOWN_DEVICES
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
 
 _KINDS = {".py": script, ".ipynb": notebook}
-_DEVICE = re.compile(rf"({'|'.join(KNOWN_DEVICES)})(:\d+)?\Z")
+_DEVICE = re.compile(rf"({'|'.join(DEVICE_KINDS)})(:\d+)?\Z")
 """The names of torch's devices; a script may be for a machine that has another."""
 _TEMPLATE = Path(document.__file__).with_name("new_lesson.md")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -73,7 +73,7 @@ def export_command(options: argparse.Namespace) -> int:
 def _settings(options: argparse.Namespace) -> ExportSettings:
     if not _DEVICE.match(options.device):
         raise UsageError(
-            f"no device is called {options.device!r}; available: {listed(KNOWN_DEVICES)}, cuda:1 …"
+            f"no device is called {options.device!r}; available: {listed(DEVICE_KINDS)}, cuda:1 …"
         )
     return ExportSettings(
         device=options.device,

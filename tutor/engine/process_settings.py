@@ -33,6 +33,7 @@ from torch.backends import mha
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._config_module import _UNSET_SENTINEL as _UNSET
 
+from tutor.protocol.frame import DEVICE_KINDS
 from tutor.training.devices import (
     autocast_depth,
     default_device,
@@ -297,12 +298,12 @@ _TORCH: dict[str, Setting] = {
     **{
         f"autocast on {device}": (
             partial(torch.is_autocast_enabled, device), partial(_set_autocast, device))
-        for device in ("cpu", "cuda")
+        for device in DEVICE_KINDS
     },
     **{
         f"autocast's dtype on {device}": (
             partial(torch.get_autocast_dtype, device), partial(torch.set_autocast_dtype, device))
-        for device in ("cpu", "cuda")
+        for device in DEVICE_KINDS
     },
     "autocast depth": (autocast_depth, set_autocast_depth),
     "autocast cache": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),

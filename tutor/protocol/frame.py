@@ -11,6 +11,9 @@ import msgspec
 from tutor.errors import EngineError, Refused
 from tutor.plain import LONGEST, shortened
 
+DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
+"""The kinds of devices, as torch names them; of cuda and xpu there may be several: `cuda:1`."""
+
 MAX_ELEMENTS = 64
 """The number of elements of an array that a Value carries; the rest is only counted."""
 

@@ -29,7 +29,7 @@ import torch
 from torch.distributed.distributed_c10d import GroupMember
 from torch.utils.data import DataLoader
 
-from tutor.protocol.frame import Remark
+from tutor.protocol.frame import DEVICE_KINDS, Remark
 from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
 from tutor.training.devices import (
     USUAL_THREADS,
@@ -334,7 +334,7 @@ class ThreadSettings:
     def now(cls) -> ThreadSettings:
         """The settings at this moment."""
         is_on, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
-        autocast = ((is_on("cpu"), dtype("cpu")), (is_on("cuda"), dtype("cuda")))
+        autocast = tuple((is_on(kind), dtype(kind)) for kind in DEVICE_KINDS)
         grad, float_type = torch.is_grad_enabled(), torch.get_default_dtype()
         depth = autocast_depth()
         return cls(grad, float_type, autocast, depth, function_modes(), default_device())
@@ -345,7 +345,7 @@ class ThreadSettings:
             return
         torch.set_grad_enabled(self.grad)
         torch.set_default_dtype(self.dtype)
-        for device, (is_on, dtype) in zip(("cpu", "cuda"), self.autocast, strict=True):
+        for device, (is_on, dtype) in zip(DEVICE_KINDS, self.autocast, strict=True):
             torch.set_autocast_enabled(device, is_on)
             torch.set_autocast_dtype(device, dtype)
         set_autocast_depth(self.autocast_depth)

@@ -30,7 +30,7 @@ from tutor.protocol.commands import (
     Switch,
 )
 from tutor.protocol.events import Event, FrameShown, InspectionReady
-from tutor.protocol.frame import Position, modes_of, settings_of
+from tutor.protocol.frame import DEVICE_KINDS, Position, modes_of, settings_of
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import EngineSession
@@ -41,9 +41,6 @@ from tutor.session.run_view import Notice, RunView, Start
 
 _SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
 """The commands after which a run continues."""
-
-KNOWN_DEVICES = ("cpu", "cuda", "xpu", "mps")
-"""The devices to ask for in turn where there is only one: the refusal names it."""
 
 
 @runtime_checkable
@@ -299,7 +296,7 @@ class Session(EngineSession):
             return
         asked = self.unanswered.last_switch("device")
         device = asked.device if asked else self.view.device
-        ring = self.devices if len(self.devices) > 1 else KNOWN_DEVICES
+        ring = self.devices if len(self.devices) > 1 else DEVICE_KINDS
         index = ring.index(device) if device in ring else -1
         self.request(Switch(device=ring[(index + 1) % len(ring)]))
 

@@ -16,6 +16,7 @@ import torch
 from torch import get_rng_state, overrides, set_rng_state
 
 from tutor.errors import Refused
+from tutor.protocol.frame import DEVICE_KINDS
 from tutor.training.program import Program
 
 
@@ -37,7 +38,8 @@ def describe(device: str) -> str:
         return f"Apple GPU (Metal), {torch.mps.recommended_max_memory() / 2**30:.0f} GiB"
     module = _accelerator(device)
     if module is None:
-        return f"{torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"{threads} thread{'s' if threads > 1 else ''}"
     about = module.get_device_properties(torch.device(device))
     return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
 
@@ -112,7 +114,7 @@ def _numbered(device: str) -> tuple[str, ...]:
     return () if device == "mps" else (device,)
 
 
-_ACCELERATORS: dict[str, Any] = {"cuda": torch.cuda, "xpu": torch.xpu, "mps": torch.mps}
+_ACCELERATORS: dict[str, Any] = {kind: getattr(torch, kind) for kind in DEVICE_KINDS[1:]}
 
 
 def function_modes() -> list[Any]:
