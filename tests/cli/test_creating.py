@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Tutor
 from tutor.lesson import document, library, trust
-from tutor.lesson.exercise import kind_of
+from tutor.lesson.exercise import EXERCISE_KINDS, kind_of
 from tutor.lesson.model import PHASES
 
 
@@ -39,8 +39,7 @@ def test_it_has_all_that_a_lesson_has(tutor: Tutor, here: Path) -> None:
     assert (lesson.slug, lesson.title) == ("my-first", "My first")
     assert {s.phase for s in lesson.sections if s.phase} == set(PHASES) - {"Report", "Synchronize"}
     assert lesson.sections[-1].heading == "What to remember"
-    assert [kind_of(e) for e in lesson.exercises] == [
-        "predict", "reach", "repair", "autograd", "choose"]  # fmt: skip
+    assert [kind_of(e) for e in lesson.exercises] == [*EXERCISE_KINDS]
     assert lesson.boxed()
     headline = library.headline(lesson.path)
     assert headline.exercises == tuple((e.id, kind_of(e)) for e in lesson.exercises)
