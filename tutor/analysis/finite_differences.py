@@ -47,10 +47,10 @@ SURE = 1e-2
 """The largest uncertainty, by the size of the gradient, of a slope that is believed."""
 
 ROUNDINGS = 64 * float(np.finfo(np.float32).eps)
-"""The error allowed to float32, in steepenings: some sixty roundings of a parameter."""
+"""The roundings of a parameter that a float32 gradient may be off by; times `Slopes.steepening`."""
 
 _BLUR = 1e-4
-"""The error allowed to float64, in parts of the uncertainty of a slope that is not sure.
+"""The part of an unsure slope's uncertainty by which a float64 gradient may be off.
 
 A difference over h is 1/h times as uncertain as what it is taken of, and h is near 1e-5.
 """
@@ -151,7 +151,7 @@ def gradients_by_program(probe: Probe) -> Numbers:
 
 
 def shown_gradients(probe: Probe) -> dict[str, Array | None]:
-    """The same as the program has them, complex ones as pairs; None where there is none."""
+    """Those gradients in the program's own dtypes, complex ones as pairs; None without one."""
     probe.run_phases(probe.program.gradient_at + 1)
     gradients = probe.loop.gradients or {}
     return {name: real_pairs(to_numbers(gradient)) for name, gradient in gradients.items()}

@@ -36,7 +36,7 @@ SECONDS = 60.0
 """Seconds that one phase of one mode, or one exercise, may take."""
 
 PAUSE = 0.5
-"""Seconds from one look to the next."""
+"""Seconds between two looks at the files."""
 
 SETTLED = 0.1
 """Seconds that a file has to stay as it is: an editor may write it in parts."""
@@ -268,7 +268,7 @@ class _Watch:
         self._wanted = wanted
         self._checker = checker
         self._files = {name: wanted.files(name) for name in wanted.names}
-        """A lesson's name → its last findings."""
+        """The files of each lesson, by its name, as they were found last."""
         own = [f for f in self._all_files() if not library.is_shipped(f)]
         if own and not trust:
             raise LessonError(

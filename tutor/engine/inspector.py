@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tutor.analysis.mode_comparison import ModeLockstep
 
 SHARE = 50
-"""During a run, looking may take one part in so many of the time: a plot never slows training."""
+"""During a run, inspections take one part in so many of the time, so that no plot slows it down."""
 
 Until = Callable[[], bool]
 
@@ -74,7 +74,7 @@ class Inspector:
         """All inspections that the app wants, the quick ones first, until `until` stops them."""
         run, wanted = runs.current, self.wanted
         if wanted.name:
-            yield self._seen(runs, facts=facts_of(run.loop, wanted.name))
+            yield self._ready(runs, facts=facts_of(run.loop, wanted.name))
         if wanted.then:
             yield from self._then(runs, until)
         if wanted.picture or wanted.graph or wanted.compare:
@@ -88,7 +88,7 @@ class Inspector:
         if wanted.picture and not until():
             yield from self._draw(runs, at, until)
         if wanted.graph and not until():
-            yield self._seen(runs, graph=self._graph(run, at, until))
+            yield self._ready(runs, graph=self._graph(run, at, until))
         if wanted.compare and not until():
             yield from self._compared(runs, at, until)
 
@@ -98,7 +98,7 @@ class Inspector:
         if started < self._not_before or not (self.wanted.picture or self.wanted.name):
             return
         if self.wanted.name:
-            yield self._seen(runs, facts=facts_of(runs.current.loop, self.wanted.name))
+            yield self._ready(runs, facts=facts_of(runs.current.loop, self.wanted.name))
         if self.wanted.picture:
             yield from self._draw(runs, runs.current.standpoint(), until)
         now = time.perf_counter()
@@ -124,10 +124,10 @@ class Inspector:
         report = self._report(opened.lesson, run, until, with_taught=command.with_taught)
         return FindingsReady(report=report, answers=number)
 
-    # ── How ─────────────────────────────────────────────────────────────────────────
+    # ── Each inspection ─────────────────────────────────────────────────────────────────────────
 
     @staticmethod
-    def _seen(runs: Runs, **part: object) -> InspectionReady:
+    def _ready(runs: Runs, **part: object) -> InspectionReady:
         return InspectionReady(at=runs.current.at, run=runs.name, **part)  # type: ignore[arg-type]
 
     def _probe(self, run: Run) -> Probe:
@@ -153,7 +153,7 @@ class Inspector:
             picture = NoPicture(why=Remark("lesson_error", {"error": str(error)}))
         if picture is not None:
             self._picture, self._pictured = picture, runs.name
-            yield self._seen(runs, picture=picture)
+            yield self._ready(runs, picture=picture)
 
     def _graph(self, run: Run, at: Standpoint, until: Until) -> AutogradGraph:
         from tutor.analysis.graph import graph_of  # noqa: PLC0415
@@ -205,7 +205,7 @@ class Inspector:
             )
         found = self._lockstep.compare(at, run.at.epoch, until)
         if found is not None:
-            yield self._seen(runs, comparison=to_comparison(found))
+            yield self._ready(runs, comparison=to_comparison(found))
 
     def _then(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The other run may have a long way to catch up: it is sent once it is there.
@@ -216,4 +216,4 @@ class Inspector:
             return
         then = runs.then(self.wanted.then, runs.current.at, until)
         if then.frame is not None or not until():
-            yield self._seen(runs, then=then)
+            yield self._ready(runs, then=then)

@@ -107,9 +107,9 @@ class Inbox:
 
 
 class ProcessLock:
-    """A lock between the threads of a process, and another one in a copy of it (`os.fork`).
+    """A lock between the threads of a process, and a new one in each child of `os.fork`.
 
-    A copy has no thread but its first: what another one holds as it is made stays held there.
+    The child has only the thread that forked: a lock held by another would stay held there.
     """
 
     def __init__(self) -> None:
@@ -146,13 +146,13 @@ class Capture:
         self._left_out = 0
         self._muted = 0
         self.unheard: str | None = None
-        """The output inside the last `muted` block; None if that is too much to be kept."""
+        """The output inside the last `muted` block; None if it was too much to keep."""
         self._pass_on: Callable[[str], object] | None = None
         with for_the_main_thread_alone():
             threading.Thread(target=self._read_on, name="capture", daemon=True).start()
 
     def renew(self) -> None:
-        """Redirect them anew, Python's streams too, whatever a lesson has made of them.
+        """Redirect both descriptors and Python's streams again, whatever a lesson has made of them.
 
         A stream takes any text, whatever the locale.
         """

@@ -250,7 +250,7 @@ def _split(row: Sequence[Spaced], kind: NodeKind) -> list[list[Spaced]]:
 
 
 def _factors(setter: Setter, part: Sequence[Spaced]) -> list[list[Spaced]]:
-    """A term cut before each blank in it, those between low parentheses among them."""
+    """A term cut before each blank in it, also inside parentheses that are one row high."""
     factors: list[list[Spaced]] = [[]]
     for item in _opened(setter, part):
         is_behind_sign = bool(factors[-1]) and factors[-1][-1].kind in (NodeKind.BIN, NodeKind.REL)
@@ -261,7 +261,7 @@ def _factors(setter: Setter, part: Sequence[Spaced]) -> list[list[Spaced]]:
 
 
 def _opened(setter: Setter, part: Sequence[Spaced]) -> list[Spaced]:
-    """The row's items, delimiters of one row's height and their bodies among them."""
+    """The row's items; parentheses one row high are replaced by their two signs and their body."""
     items: list[Spaced] = []
     for item in part:
         node = item.node

@@ -248,7 +248,7 @@ MOST_ELEMENTS = 16
 
 
 def spoken_number(x: float) -> str:
-    """A number with PLAIN_DIGITS digits, without zeros at its end."""
+    """A number with PLAIN_DIGITS digits, without zeros at its end; NaN and infinity in words."""
     if math.isnan(x):
         return "not a number"
     if math.isinf(x):

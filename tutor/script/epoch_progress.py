@@ -85,7 +85,7 @@ class EpochProgress:
         self._is_before_batches = self._has_gradient = False
 
     def begin_phase(self) -> bool:
-        """Let the next phase begin to run; whether a batch begins with it."""
+        """Count the phase that begins to run; returns whether a batch begins with it."""
         starts = self._loop.phases[self.next].starts_batch
         if self.batches_done and not starts:
             return False
@@ -113,7 +113,7 @@ class EpochProgress:
         return self._has_gradient
 
     def stand_at_end(self, steps: int, batches: int, *, is_start: bool) -> None:
-        """Stand at the end of an earlier epoch, as much as was known of epochs then."""
+        """Stand at the end of an earlier epoch, which had so many steps and batches."""
         self.begin_epoch()
         if is_start:
             self.last = _START

@@ -118,7 +118,10 @@ def _singled(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _only_guards(part: ast.expr, others: Sequence[ast.expr]) -> bool:
-    """Whether it says no more than that another part can be asked at all."""
+    """Whether a part only makes sure that another has a value.
+
+    So does the first of `len(losses) >= 3 and losses[2] < 1`.
+    """
     match part:
         case ast.Compare(
             left=ast.Call(func=ast.Name(id="len"), args=[ast.Name(id="losses")]),
@@ -133,7 +136,7 @@ def _only_guards(part: ast.expr, others: Sequence[ast.expr]) -> bool:
 
 
 def _epochs_read(node: ast.AST) -> int:
-    """The number of epochs from which on this is a number."""
+    """The number of epochs after which an expression has a value."""
     match node:
         case ast.Subscript(value=ast.Name(id="losses"), slice=ast.Constant(value=int(index))):
             return index + 1

@@ -174,7 +174,7 @@ class RunOutput:
         self._runs, self._last = {}, None
 
     def change_run(self, *, pauses_open_runs: bool) -> None:
-        """Another run is opened. The open one is paused, or else a paused one resumed, if any."""
+        """Turn to another run: pause the open one, or else resume a paused one, if there is any."""
         paused = self._paused
         if pauses_open_runs:
             self._paused = paused or (self.here, self._runs, self._last)

@@ -37,7 +37,7 @@ _LATEST = 4
 
 
 _COST = 80
-"""A snapshot is taken only after so many times the training time that the last one took."""
+"""The next snapshot waits for so many times the seconds that the last one took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ class KeyframeClock:
     started = due = 0.0
 
     def start(self, spacing: float, cost: float = 0.0) -> None:
-        """Wait until enough has been trained for the seconds that the last keyframe cost.
+        """Begin to wait for the next keyframe: longer, the more seconds the last one cost.
 
-        A spacing of 0 is a keyframe after each epoch, whatever it costs.
+        With a spacing of 0 there is a keyframe after each epoch, whatever it costs.
         """
         self.started = time.perf_counter()
         self.due = self.started + (max(spacing, _COST * cost) if spacing else 0.0)
@@ -156,7 +156,7 @@ class History:
             self.fit()
 
     def _settle(self) -> None:
-        """The oldest of the latest stays if it is far enough from those before; else it goes."""
+        """Keep the oldest of `_latest` if it is far enough from those before; else drop it."""
         oldest, seconds = self._latest.pop(0)
         self._waited += seconds
         # Half an interval too early is better than half an interval too late.
@@ -236,7 +236,7 @@ class History:
 
 
 def _last(keyframes: Sequence[Keyframe], epoch: int) -> Sequence[Keyframe]:
-    """The last of these keyframes that is not later than `epoch`; None if there is none."""
+    """The last of these keyframes that is not later than `epoch`, alone; empty without one."""
     count = bisect_right(keyframes, epoch, key=_epoch_of)
     return keyframes[max(count - 1, 0) : count]
 

@@ -75,7 +75,8 @@ class LossColumn:
         self._low, self._high = array("d"), array("d")
         """The least and greatest loss of each whole block, from epoch 1 on, as far as computed."""
         self._block = _BLOCK
-        self._bad: int | None = None
+        self._first_bad: int | None = None
+        """The first epoch whose loss is not finite, among the first `_scanned`."""
         self._scanned = 0
         self._waiting = UnreadNumbers()
 
@@ -108,8 +109,8 @@ class LossColumn:
         else:
             del self._exact[epochs - self._gone :]
         self._scanned = min(self._scanned, epochs)
-        if self._bad is not None and self._bad > epochs:
-            self._bad = None
+        if self._first_bad is not None and self._first_bad > epochs:
+            self._first_bad = None
 
     def copy(self, max_exact: int | None = None) -> LossColumn:
         """Another column with the same losses; cutting one does not cut the other."""
@@ -135,11 +136,11 @@ class LossColumn:
         """The first epoch whose loss is NaN or infinite; None if all are finite."""
         self._fetch()
         start = max(self._scanned, self._gone)
-        if self._bad is None and start < len(self):
+        if self._first_bad is None and start < len(self):
             found = np.flatnonzero(~np.isfinite(self._view()[start - self._gone :]))
-            self._bad = start + int(found[0]) + 1 if len(found) else None
+            self._first_bad = start + int(found[0]) + 1 if len(found) else None
         self._scanned = len(self)
-        return self._bad
+        return self._first_bad
 
     def numbers(self) -> Numbers:
         """The losses that are kept one by one, as a new array."""
@@ -210,7 +211,7 @@ class LossColumn:
     def _pair_up(self) -> None:
         """Make blocks twice as long."""
         even = len(self._low) // 2 * 2
-        if self._gone % (2 * self._block):  # the last that is gone has no other half
+        if self._gone % (2 * self._block):  # its last block has no other to be paired with
             self._exact = array("d", [math.nan] * self._block) + self._exact
             self._gone -= self._block
         low = np.fmin.reduce(_numbers(self._low)[:even].reshape(-1, 2), axis=1)

@@ -25,7 +25,8 @@ _COSTLY_CHECK_SECONDS = 0.03
 _LONG_EPOCH = 0.2
 """Seconds: a longer epoch of a script runs phase by phase, so that it can be stopped in it."""
 _LONG_WAY = 1.0
-"""Seconds: in less, a script's last epoch that has run as one piece runs again, watched."""
+"""Seconds: a script's last epoch that has run as one piece runs again phase by phase, so that its
+frame has all values, if that takes less."""
 
 
 def never() -> bool:
@@ -204,7 +205,7 @@ class Playback:
         return self._run.is_script and not 0 < self._run.epoch_seconds < _LONG_EPOCH
 
     def _run_together(self, count: int) -> None:
-        """Run `count` epochs, or fewer: to the next one whose end is kept, or that is new."""
+        """Run `count` epochs or fewer: only known ones, or new ones as far as the trail's next."""
         run = self._run
         loop, losses, trail = run.loop, run.history.losses, run.history.trail
         known = len(losses) - loop.epoch

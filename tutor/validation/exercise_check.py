@@ -218,7 +218,7 @@ def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
 
 
 def _found(trial: ExerciseTrial) -> list[Finding]:
-    """Diagnostics of one exercise. Output of its broken code is discarded."""
+    """The findings on one exercise. Output of its broken code is discarded."""
     found: list[Finding] = []
     with redirect_stdout(UnheardOutput()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

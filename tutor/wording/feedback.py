@@ -288,7 +288,7 @@ class _Names:
 
     @classmethod
     def of(cls, step: LocalGradientQuestion) -> _Names:
-        """The wrong answers of one question."""
+        """The names for one question."""
         called = list(step.values)[-1] if len(step.values) > 1 else step.output
         taken = set(re.findall(r"\w+", " ".join((step.input, step.output, *step.values))))
         letters = (letter for letter in "uvpqst" if letter not in taken)

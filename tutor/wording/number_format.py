@@ -267,7 +267,7 @@ _NUMBER = re.compile(
 def each(
     now: Value, was: Value | None, wording: Callable[[float, float], str]
 ) -> tuple[str, ...] | None:
-    """`wording` of every element now and before; None if the two can't be compared."""
+    """The words for each element, from its value now and before; None without a like value."""
     if was is None or not now.data or not was.data or now.shape != was.shape:
         return None
     return tuple(wording(a, b) for a, b in zip(now.data, was.data, strict=False))

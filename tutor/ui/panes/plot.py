@@ -59,7 +59,7 @@ class PlotPane(LinesPane):
         self._other_is_log: bool | None = None
         """The scale that "the other" is; settled when it is first seen, so that it stays."""
         self._outdated: AnyPicture | None = None
-        """The data of the kind shown before: a NoPicture does not say of which kind it is."""
+        """The picture at the last turn, of the kind before: a NoPicture does not say its kind."""
 
     @property
     def kind(self) -> str:

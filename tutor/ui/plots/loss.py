@@ -1,4 +1,7 @@
-"""The loss by epoch: this run, other runs as ghosts with their letters, the changes as numbers."""
+"""The loss by epoch: this run, the other runs, and the places of changes by number.
+
+A ghost is the line of another run: dotted, with the run's letter on it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ class ChangeMark:
 
 
 def marks_of(changes: Sequence[Change], steps: int = 0) -> list[ChangeMark]:
-    """One mark for each epoch in which something was changed, the first first.
+    """One mark for each epoch in which something was changed, in their order.
 
     `steps` is the number of steps of an epoch, or 0 if it is not known: an epoch whose changes all
     came after its last step is over.
@@ -115,7 +118,7 @@ def _name(element: Element) -> str:
 
 @dataclass(frozen=True, slots=True)
 class OtherRunLine:
-    """An earlier run, as a line to be drawn and words to tell it by."""
+    """A ghost: the line of another run, and the words that tell it from others."""
 
     letter: str
     name: str
@@ -148,7 +151,7 @@ def ghosts_of(runs: Sequence[RunInfo]) -> list[OtherRunLine]:
 
 
 def legend(ghosts: Sequence[OtherRunLine], room: int) -> str:
-    """The ghosts by letter and words, in short or cut short alike where they don't all fit."""
+    """The letter and words of each ghost; shorter ones, all cut to one length, without room."""
     separator = " · "
     text = separator.join(map(str, ghosts))
     if len(text) <= room:
