@@ -210,7 +210,7 @@ def test_a_locale_without_chinese_still_lists_all(shelf: Path) -> None:
     assert json.loads(where.read())[0]["title"] == "一个权重"
 
 
-def test_a_plain_list_tells_each_circle_of_lessons_once(tutor: Tutor, shelf: Path) -> None:
+def test_a_plain_list_tells_each_cycle_of_lessons_once(tutor: Tutor, shelf: Path) -> None:
     assert tutor("list").stderr == ""
     one = shelf / "a.md"
     one.write_text(one.read_text().replace("order: 1", "order: 1\nbuilds_on: [b]"))

@@ -68,19 +68,19 @@ def test_every_lesson_comes_after_all_that_it_builds_on_in_whatever_order_they_a
             assert row.fault is None
 
 
-def test_a_circle_is_told_at_each_of_its_lessons_and_hides_none() -> None:
+def test_a_cycle_is_told_at_each_of_its_lessons_and_hides_none() -> None:
     found = rows([lesson("start"), lesson("a", "c", "start"), lesson("b", "a"), lesson("c", "b"),
                   lesson("after", "c")])  # fmt: skip
     assert drawn(found) == ["start", "a", "└─ b", "   └─ c", "      └─ after"]
     faults = {row.headline.slug: row.fault for row in found}
-    assert faults["a"] == Fault("builds_on_itself", {"circle": ["a", "c", "b", "a"]})
-    assert faults["b"] == Fault("builds_on_itself", {"circle": ["b", "a", "c", "b"]})
+    assert faults["a"] == Fault("builds_on_itself", {"cycle": ["a", "c", "b", "a"]})
+    assert faults["b"] == Fault("builds_on_itself", {"cycle": ["b", "a", "c", "b"]})
     assert faults["after"] is faults["start"] is None
 
 
 def test_a_lesson_that_builds_on_itself_alone_is_told() -> None:
     (row,) = rows([lesson("a", "a")])
-    assert row.fault == Fault("builds_on_itself", {"circle": ["a", "a"]})
+    assert row.fault == Fault("builds_on_itself", {"cycle": ["a", "a"]})
     assert row.also == ()
 
 

@@ -51,7 +51,7 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
          "it builds on `one-wait`, which is not a lesson; did you mean `one-weight`?"),
         ("unknown_prerequisite", {"slug": "zzz", "lessons": []},
          "it builds on `zzz`, which is not a lesson; `tutor list` shows the lessons"),
-        ("builds_on_itself", {"circle": ["a", "b", "a"]},
+        ("builds_on_itself", {"cycle": ["a", "b", "a"]},
          "it builds on itself: a → b → a; take one of these out of `builds_on`"),
         ("no_original", {"language": "zh", "original": "a.md"},
          "there is no lesson that this one, in zh/, is a translation of; write a.md, or call this "

@@ -77,7 +77,7 @@ def list_command(options: argparse.Namespace) -> int:
         _print_map(headlines)
     else:
         _print_list(headlines)
-        _warn_of_circles(headlines)
+        _warn_of_cycles(headlines)
     return 0
 
 
@@ -162,13 +162,13 @@ def _print_map(headlines: Sequence[Headline]) -> None:
         print(line if fault else cut(line, screen()))
 
 
-def _warn_of_circles(headlines: Sequence[Headline]) -> None:
-    """A line on standard error for each circle of lessons that build on one another."""
-    from tutor.lesson.map import circles  # noqa: PLC0415 - as above
+def _warn_of_cycles(headlines: Sequence[Headline]) -> None:
+    """A line on standard error for each cycle of lessons that build on one another."""
+    from tutor.lesson.map import cycles  # noqa: PLC0415 - as above
 
     sys.stdout.flush()
-    for circle in circles({h.slug: h.builds_on for h in headlines}):
-        warn(one_line(f"{' → '.join(circle)} build on one another; fix `builds_on` in one of them"))
+    for cycle in cycles({h.slug: h.builds_on for h in headlines}):
+        warn(one_line(f"{' → '.join(cycle)} build on one another; fix `builds_on` in one of them"))
 
 
 def _has_lines() -> bool:

@@ -11,9 +11,10 @@ the kernel kills the lesson's process too (PR_SET_PDEATHSIG). Elsewhere it kills
 that are found below it.
 
 The tutor writes + into the lifeline while its screen is on TERMINAL (a path, or empty), and -
-before it leaves that. If the tutor is gone without a -, the supervisor restores the terminal. When
-COMMAND has ended, the tutor writes + or - again, so that the supervisor knows that the tutor is
-still alive: COMMAND sees the end of the tutor, too, and may end before the lifeline is closed.
+before it gives TERMINAL back. If the tutor is gone without a -, the supervisor restores the
+terminal. When COMMAND has ended, the tutor writes + or - again, so that the supervisor knows that
+the tutor is still alive: COMMAND sees the end of the tutor, too, and may end before the lifeline is
+closed.
 """
 
 from __future__ import annotations

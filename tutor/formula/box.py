@@ -136,12 +136,12 @@ def centred(box: Box, width: int) -> int:
 
 
 def embraced(box: Box) -> Box:
-    """The box with the demand that delimiters embrace all its rows."""
+    """The box, all rows of which a delimiter has to embrace."""
     return replace(box, above=box.baseline, below=box.depth)
 
 
 def blank(box: Box) -> Box:
-    """The room that a box takes."""
+    """A blank box of the same size."""
     return replace(box, rows=(" " * box.width,) * box.height, marks=())
 
 

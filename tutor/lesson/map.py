@@ -44,11 +44,11 @@ def rows(headlines: Sequence[Headline]) -> tuple[MapRow, ...]:
     """A row for each lesson, from top to bottom, chapter by chapter.
 
     Lessons that could come next stand in the order given. Two of the same slug are two rows,
-    of which only the first can be built on. A circle is broken at its first lesson.
+    of which only the first can be built on. A cycle is broken at its first lesson.
     """
-    growing = _Growing(headlines)
+    builder = _MapBuilder(headlines)
     chapters = by_chapter(headlines).items()
-    return tuple(_with_prefixes(row for one in chapters for row in growing.grown(*one)))
+    return tuple(_with_prefixes(row for one in chapters for row in builder.rows_of(*one)))
 
 
 def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> Fault | None:
@@ -61,11 +61,11 @@ def fault_of(slug: str, builds_on: Mapping[str, Sequence[str]]) -> Fault | None:
             near = get_close_matches(other, builds_on, n=1)
             return Fault("unknown_prerequisite", {"slug": other, "lessons": near})
     way = _way_back(slug, builds_on)
-    return Fault("builds_on_itself", {"circle": [*way]}) if way else None
+    return Fault("builds_on_itself", {"cycle": [*way]}) if way else None
 
 
-def circles(builds_on: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
-    """Each circle of lessons that build on one another, once: `("a", "b", "a")`."""
+def cycles(builds_on: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """Each cycle of lessons that build on one another, once: `("a", "b", "a")`."""
     seen: set[frozenset[str]] = set()
     for slug in builds_on:
         way = _way_back(slug, builds_on)
@@ -86,7 +86,7 @@ def _below(slug: str, builds_on: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def _way_back(slug: str, builds_on: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """A shortest circle of lessons that build on each other, from this one; () if there is none."""
+    """A shortest cycle of lessons that build on each other, from this one; () if there is none."""
     ways: list[tuple[str, ...]] = [(slug,)]
     seen = {slug}
     for way in ways:  # grows while it is gone through: breadth first
@@ -99,8 +99,8 @@ def _way_back(slug: str, builds_on: Mapping[str, Sequence[str]]) -> tuple[str, .
     return ()
 
 
-class _Growing:
-    """Places each lesson as soon as all of its prerequisites are placed."""
+class _MapBuilder:
+    """Makes the rows: a lesson is placed as soon as all of its prerequisites are."""
 
     def __init__(self, headlines: Sequence[Headline]) -> None:
         self._waiting: list[Headline] = []
@@ -111,13 +111,13 @@ class _Growing:
             self._builds_on.setdefault(headline.slug, headline.builds_on)
         self._placed: set[str] = set()
 
-    def grown(self, chapter: str, lessons: Sequence[Headline]) -> Iterator[MapRow]:
+    def rows_of(self, chapter: str, lessons: Sequence[Headline]) -> Iterator[MapRow]:
         """The rows of the next chapter."""
         self._waiting, self._chapter = list(lessons), chapter
         self._in_chapter = {lesson.slug for lesson in lessons}
         while self._waiting:
             ready = next((h for h in self._waiting if not self._missing(h)), None)
-            yield from self._place(ready or self._first_of_a_circle(), "", 0)
+            yield from self._place(ready or self._first_of_a_cycle(), "", 0)
 
     def _place(self, headline: Headline, above: str, depth: int) -> Iterator[MapRow]:
         """The lesson, and below it the lessons that only waited for it."""
@@ -143,7 +143,7 @@ class _Growing:
         """Whether something in the chapter that it builds on has no place yet."""
         return any(s in self._in_chapter and s not in self._placed for s in headline.builds_on)
 
-    def _first_of_a_circle(self) -> Headline:
+    def _first_of_a_cycle(self) -> Headline:
         return next(h for h in self._waiting if _way_back(h.slug, self._builds_on))
 
 

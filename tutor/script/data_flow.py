@@ -11,10 +11,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from tutor.script.syntax_nodes import DEFINITIONS, LOOPS, LoopCode, blocks_of, own_nodes, parts_of
 
-_GROWING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
+_CHANGING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
+"""Methods that change their object."""
 _FORWARD = re.compile(r"forward|predict|propagate", re.IGNORECASE)
-"""Methods that keep their result in their object."""
-_SEEN_THROUGH = frozenset({"data", "T", "mT"})
+"""Names of methods that keep their result in their object, when called as a statement."""
+_VIEWS = frozenset({"data", "T", "mT"})
+"""Attributes that are another view of the same tensor."""
 _RATE = re.compile(
     r"(?:^|_)(?:lr|l_r|lrate)\d*(?:_|\d|$)|learning_?rate|step_?size|^(?:alpha|eta|η|α|rate|gamma)_?\d*$",
     re.IGNORECASE,
@@ -71,7 +73,7 @@ def variable(node: ast.AST) -> str:
         case ast.Name(id=name):
             return name
         case ast.Attribute(value=value, attr=attr):
-            if attr in _SEEN_THROUGH:
+            if attr in _VIEWS:
                 return variable(value)
             base = variable(value)
             if attr == "grad":
@@ -150,7 +152,7 @@ def writes(node: ast.stmt) -> set[str]:
                 found.add(variable(value))
             case ast.Call(func=ast.Attribute(value=value, attr=attr)):
                 is_in_place = attr.endswith("_") and not attr.endswith("__")
-                if attr in _GROWING or is_in_place:
+                if attr in _CHANGING or is_in_place:
                     found.add(variable(value))
             case ast.keyword(arg="out", value=value):
                 found.add(variable(value))

@@ -28,7 +28,7 @@ from tutor.training.state_copy import (
     keep,
     make_replayable,
     moved,
-    set_down,
+    restored,
 )
 from tutor.training.values import is_near, is_spoiled, like, to_numpy
 
@@ -100,7 +100,7 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     found = state_that_fits(start.carried, mine, new.program, is_numpy=by_hand, device=device)
     stepped, anew = ({}, ()) if device else _stepped_that_fit(old, start, new)
     for name, kept in (found | stepped).items():
-        names[name] = set_down(kept, names.get(name))
+        names[name] = restored(kept, names.get(name))
     start.generator_states.restore(new.device)
     new.set_parameters(start.values)
     if device is not None:

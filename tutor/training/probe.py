@@ -30,11 +30,11 @@ from tutor.training.snapshot import Namespace
 from tutor.training.state_copy import (
     BatchStart,
     Kept,
-    doubled,
+    as_float64,
     in_float64,
     is_data,
     make_replayable,
-    set_down,
+    restored,
     volatile,
 )
 from tutor.training.values import is_spoiled, like, to_numbers, to_numpy
@@ -169,7 +169,7 @@ class Probe:
             self._brought[name] = kept
         names = self.loop.namespace
         kept = in_float64(kept) if self._precise else kept
-        names[name] = set_down(kept, names.get(name))
+        names[name] = restored(kept, names.get(name))
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
         """Give the parameters these values; one that does not fit stays as it is."""
@@ -268,7 +268,7 @@ class Probe:
         """Reset the state and the generators to the start of the batch."""
         names = self.loop.namespace
         for name, kept in self._volatile.items():
-            names[name] = set_down(kept, names.get(name))
+            names[name] = restored(kept, names.get(name))
         self._generator_states.restore(self._device)
 
 
@@ -303,7 +303,7 @@ def _make_precise(loop: Loop) -> None:
         elif isinstance(thing, torch.nn.Module):
             thing.double()  # changes its parameters in place: names bound to them follow
         elif isinstance(thing, torch.Tensor) and thing.is_leaf:
-            wide = doubled(thing.data)
+            wide = as_float64(thing.data)
             if wide.dtype != thing.dtype:
                 thing.data = wide  # so that an optimizer made with it keeps it
 
@@ -322,11 +322,11 @@ class _FloatsWidened(TorchFunctionMode):
             found = func(*args, **(kwargs or {}))
         except RuntimeError:
             given = (tuple(args), dict(kwargs or {}))
-            args, kwargs = tree_map_only(torch.Tensor, doubled, given)
+            args, kwargs = tree_map_only(torch.Tensor, as_float64, given)
             found = func(*args, **kwargs)
         if not isinstance(found, torch.Tensor) or is_spoiled(found):
             return found
-        wide = doubled(found.detach() if found.is_leaf else found)
+        wide = as_float64(found.detach() if found.is_leaf else found)
         if wide.dtype == found.dtype:
             return found
         return wide.requires_grad_(found.requires_grad) if found.is_leaf else wide

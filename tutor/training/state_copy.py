@@ -234,7 +234,7 @@ def in_float64(kept: Kept) -> Kept:
 
     def changed(thing: Any, _: Any) -> Any:
         if isinstance(thing, torch.Tensor):
-            return doubled(thing.detach().cpu()).requires_grad_(thing.requires_grad)
+            return as_float64(thing.detach().cpu()).requires_grad_(thing.requires_grad)
         kind = thing.dtype.kind if isinstance(thing, np.ndarray | np.generic) else ""
         dtypes = {"f": np.float64, "c": np.complex128}
         return thing.astype(dtypes[kind]) if kind in dtypes else thing
@@ -273,7 +273,7 @@ def _mapped(kept: Kept, mine: Kept, change: Callable[[Any, Any], Any]) -> Kept:
     return change(kept, mine)
 
 
-def doubled(tensor: torch.Tensor) -> torch.Tensor:
+def as_float64(tensor: torch.Tensor) -> torch.Tensor:
     """The same numbers as float64, or as complex128; whole ones as they are."""
     if tensor.is_complex():
         return tensor.to(torch.complex128)
@@ -288,7 +288,7 @@ def is_trained_leaf(tensor: torch.Tensor) -> bool:
 # ── Restoring ────────────────────────────────────────────────────────────────────
 
 
-def set_down(kept: Kept, mine: Any) -> Any:
+def restored(kept: Kept, mine: Any) -> Any:
     """The value to bind here: `mine` with the content of `kept` where possible, else a copy.
 
     `mine` is what stands here so far; None if there is nothing.
@@ -323,14 +323,14 @@ def _into_container(kept: Kept, mine: Any) -> Any:
     if isinstance(kept, list | tuple):
         same = type(mine) is type(kept) and len(mine) == len(kept)
         old = mine if same else [None] * len(kept)
-        new = [set_down(item, was) for item, was in zip(kept, old, strict=True)]
+        new = [restored(item, was) for item, was in zip(kept, old, strict=True)]
         if type(mine) is list and isinstance(kept, list):
             mine[:] = new
             return mine
         return type(kept)(new)
     if isinstance(kept, dict):
         here = mine if type(mine) is dict else {}
-        found = {key: set_down(item, here.get(key)) for key, item in kept.items()}
+        found = {key: restored(item, here.get(key)) for key, item in kept.items()}
         here.clear()
         here.update(found)
         return here
@@ -350,7 +350,7 @@ def _into_module(kept: ModuleState, mine: Any) -> Any:
 
 def _into_attributes(kept: Mapping[str, Kept], mine: Any) -> None:
     own = vars(mine)  # so that the lesson's class does not act on the attribute being set
-    own.update({key: set_down(item, own.get(key)) for key, item in kept.items()})
+    own.update({key: restored(item, own.get(key)) for key, item in kept.items()})
 
 
 def _into_generator(kept: GeneratorState, mine: Any) -> None:

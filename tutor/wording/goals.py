@@ -40,6 +40,7 @@ _SIGNS: Mapping[type[ast.operator], tuple[str, int]] = {
 }
 """The sign of each operation, and its binding strength."""
 _ATOM = 4
+"""The binding strength of a name, a number or a call."""
 
 
 def words_of(node: ast.expr) -> str:

@@ -199,7 +199,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_reply": "this choice has no reply; write `reply: …`, why it is wrong",
     # ── The lessons beside it
     "unknown_prerequisite": "it builds on `{slug}`, which is not a lesson{lessons}",
-    "builds_on_itself": ("it builds on itself: {circle}; take one of these out of `builds_on`"),
+    "builds_on_itself": ("it builds on itself: {cycle}; take one of these out of `builds_on`"),
     "no_original": (
         "there is no lesson that this one, in {language}/, is a translation of; write {original}, "
         "or call this file as that one"
@@ -363,7 +363,7 @@ _COMPOSED: Mapping[str, Callable[[Values], str]] = {
     "near": lambda v: hint_of(v["near"]),
     "lessons": lambda v: hint_of(v["lessons"]) or _LIST_OF_LESSONS,
     "similar": lambda v: hint_of(v["similar"]) or "; correct it",
-    "circle": lambda v: " → ".join(v["circle"]),
+    "cycle": lambda v: " → ".join(v["cycle"]),
     "part": lambda v: _part(*v["part"]),
     "instead": lambda v: _part(*v["instead"]),
     "error": lambda v: formula_error_text(*v["error"]),

@@ -95,7 +95,7 @@ class PaneLayoutScreen(SessionScreen):
         self._place_panes()
 
     def _take_layout(self, width: int, height: int, *, update: bool = True) -> None:
-        """Have the class of the layout for this size."""
+        """Choose the layout for this size, and set its class for the styles."""
         self._layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
         for name in GROUPS:
             self.set_class(name == self._layout, f"-{name}", update=update)
