@@ -23,7 +23,7 @@ from tutor.training.set_up import set_up
 from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
 
 Array: TypeAlias = np.ndarray[Any, Any]
-Numbers = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+GradientArrays = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 MOST_CHECKED = 64
 """Most elements of one parameter that are checked; each costs two evaluations of the loss."""
@@ -144,7 +144,7 @@ def gradients_by_differences(probe: Probe, claimed: Mapping[str, Array]) -> dict
     }
 
 
-def gradients_by_program(probe: Probe) -> Numbers:
+def gradients_by_program(probe: Probe) -> GradientArrays:
     """The gradients that the program itself finds for the batch that `probe` stands before."""
     found = shown_gradients(probe)
     return {name: array.astype(np.float64) for name, array in found.items() if array is not None}

@@ -24,7 +24,7 @@ from tutor.training.lesson_error import LessonRaised
 from tutor.training.rank_process import (
     UNCLEAN,
     WHERE,
-    Answer,
+    FollowerAnswer,
     Joining,
     RankFailure,
     Request,
@@ -100,17 +100,21 @@ def main(descriptor: int) -> None:
         if os.getpid() != pid:  # a copy that the lesson has made of this rank speaks for nobody
             os._exit(0)
         text, _ = capture.take()
-        rank_0.send(Answer(answer.result, text, answer.raised, answer.refused))
+        rank_0.send(FollowerAnswer(answer.result, text, answer.raised, answer.refused))
 
 
-def _answer(rank: int, interrupts: Interrupts, run: Callable[[], Any]) -> Answer:
+def _answer(rank: int, interrupts: Interrupts, run: Callable[[], Any]) -> FollowerAnswer:
     try:
         with interrupts.raised():
-            return Answer(run())
+            return FollowerAnswer(run())
     except LessonRaised as error:
         where = f"{error.message} (on rank {rank})"
-        return Answer(raised=RankFailure(rank, where, error.line, error.phase, error.stopped))
+        return FollowerAnswer(
+            raised=RankFailure(rank, where, error.line, error.phase, error.stopped)
+        )
     except Refused as error:
-        return Answer(refused=(error.code, error.values))
+        return FollowerAnswer(refused=(error.code, error.values))
     except KeyboardInterrupt:
-        return Answer(raised=RankFailure(rank, "KeyboardInterrupt: it was stopped", stopped=True))
+        return FollowerAnswer(
+            raised=RankFailure(rank, "KeyboardInterrupt: it was stopped", stopped=True)
+        )

@@ -237,23 +237,23 @@ _OWNERS_OF_HOOKS = (torch.nn.modules.module, sys.modules["torch.optim.optimizer"
 
 # ── The table ───────────────────────────────────────────────────────────────────────
 
-Setting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], Any]]
+ProcessSetting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], Any]]
 """Reads a setting, and sets it."""
 
 
-def _unpacked(get: Callable[[], Any], put: Callable[..., Any]) -> Setting:
+def _unpacked(get: Callable[[], Any], put: Callable[..., Any]) -> ProcessSetting:
     """A setting whose values `put` takes one by one."""
     return get, lambda values: put(*values)
 
 
-def _attributes(owner: Any, *names: str) -> dict[str, Setting]:
+def _attributes(owner: Any, *names: str) -> dict[str, ProcessSetting]:
     return {n: (partial(getattr, owner, n), partial(setattr, owner, n)) for n in names}
 
 
-def _lists(owner: Any, *names: str) -> dict[str, Setting]:
+def _lists(owner: Any, *names: str) -> dict[str, ProcessSetting]:
     """The contents of lists that are attributes."""
 
-    def setting(name: str) -> Setting:
+    def setting(name: str) -> ProcessSetting:
         return (
             lambda: list(getattr(owner, name)),
             lambda value: getattr(owner, name).__setitem__(slice(None), value),
@@ -262,7 +262,7 @@ def _lists(owner: Any, *names: str) -> dict[str, Setting]:
     return {name: setting(name) for name in names}
 
 
-def _of_torch(name: str) -> Setting:
+def _of_torch(name: str) -> ProcessSetting:
     """A setting that PyTorch keeps in C++, by the last part of its functions' names."""
     return getattr(torch._C, f"_get_{name}"), getattr(torch._C, f"_set_{name}")
 
@@ -285,7 +285,7 @@ _LIMITS = {f"limit {name}": getattr(resource, f"RLIMIT_{name}")
 _SIGNALS = signal.valid_signals() - {signal.SIGINT}
 """SIGINT has another handler while a lesson's code runs: the server sets that."""
 
-_TORCH: dict[str, Setting] = {
+_TORCH: dict[str, ProcessSetting] = {
     # The modes first: they change what the other calls do.
     "dispatch modes": (
         lambda: list(dispatch._get_current_dispatch_mode_stack()), _set_dispatch_modes),
@@ -365,7 +365,7 @@ _TORCH: dict[str, Setting] = {
         lambda value: vars(torch._tensor_str.PRINT_OPTS).update(vars(value)),
     ),
 }  # fmt: skip
-_NUMPY: dict[str, Setting] = {
+_NUMPY: dict[str, ProcessSetting] = {
     "numpy errors": (np.geterr, lambda value: np.seterr(**value)),
     "numpy error call": (np.geterrcall, np.seterrcall),
     "numpy print options": (np.get_printoptions, lambda value: np.set_printoptions(**value)),
@@ -374,7 +374,7 @@ _NUMPY: dict[str, Setting] = {
     "numpy random generator": (
         np.random.get_bit_generator, np.random.set_bit_generator),  # type: ignore[attr-defined]
 }  # fmt: skip
-_PYTHON: dict[str, Setting] = {
+_PYTHON: dict[str, ProcessSetting] = {
     **_lists(sys, "path", "meta_path", "path_hooks", "argv"),
     "modules": (_own_modules, _set_own_modules),
     "warnings": (lambda: list(warnings.filters), _set_warning_filters),
@@ -407,7 +407,7 @@ _PYTHON: dict[str, Setting] = {
     "locale": (
         partial(locale.setlocale, locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL)),
 }  # fmt: skip
-_SYSTEM: dict[str, Setting] = {
+_SYSTEM: dict[str, ProcessSetting] = {
     "environment": (lambda: dict(os.environ), _set_environment),
     "time zone": (lambda: (time.tzname, time.timezone), lambda _: time.tzset()),
     "folder": (_folder, os.chdir),
@@ -430,5 +430,5 @@ _SYSTEM: dict[str, Setting] = {
     "user": (os.geteuid, os.seteuid),
     "group": (os.getegid, os.setegid),
 }  # fmt: skip
-SETTINGS: dict[str, Setting] = {**_TORCH, **_NUMPY, **_PYTHON, **_SYSTEM}
+SETTINGS: dict[str, ProcessSetting] = {**_TORCH, **_NUMPY, **_PYTHON, **_SYSTEM}
 """All settings by name, in the order in which they are set again."""

@@ -65,7 +65,7 @@ class YamlValue:
         return YamlValue(name or key, path, line, node, self.lines, self.diagnostics)
 
 
-Kind: TypeAlias = Callable[[YamlValue], T | None]
+ValueReader: TypeAlias = Callable[[YamlValue], T | None]
 """Reads a value of one kind; None, and a diagnostic, where it can't be read."""
 
 
@@ -78,7 +78,7 @@ MAX_INTEGER = 1_000_000_000
 """Counts of epochs and batches above this are typing mistakes."""
 
 
-def scalar(wanted: str, convert: Callable[[str], T], **bounds: int) -> Kind[T]:
+def scalar(wanted: str, convert: Callable[[str], T], **bounds: int) -> ValueReader[T]:
     """A kind of scalar; `convert` raises ValueError for text that isn't `wanted`."""
 
     def read_scalar(value: YamlValue) -> T | None:
@@ -126,12 +126,12 @@ def _markdown(written: str) -> str:
     return text
 
 
-def at_least(least: int) -> Kind[int]:
+def at_least(least: int) -> ValueReader[int]:
     """Whole numbers from `least` up."""
     return in_range(least, MAX_INTEGER)
 
 
-def in_range(least: int, most: int) -> Kind[int]:
+def in_range(least: int, most: int) -> ValueReader[int]:
     """Whole numbers from `least` to `most`."""
 
     def is_in_range(written: str) -> bool:
@@ -140,7 +140,7 @@ def in_range(least: int, most: int) -> Kind[int]:
     return scalar("whole", _where(is_in_range, int), least=least, most=most)
 
 
-def word_of(known: Sequence[str]) -> Kind[str]:
+def word_of(known: Sequence[str]) -> ValueReader[str]:
     """One of these words. Another is returned as well, with a diagnostic."""
 
     def read_word(value: YamlValue) -> str | None:
@@ -176,7 +176,9 @@ EXPRESSION = scalar("expression", _text)
 # ── Lists and mappings ──────────────────────────────────────────────────────────────
 
 
-def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tuple[T, ...]]:
+def list_of(
+    kind: ValueReader[T], example: str, *, may_repeat: bool = False
+) -> ValueReader[tuple[T, ...]]:
     """A list of at least one value; of values that can't be read none is left."""
 
     def read_list(value: YamlValue) -> tuple[T, ...]:
@@ -207,7 +209,7 @@ def list_of(kind: Kind[T], example: str, *, may_repeat: bool = False) -> Kind[tu
     return read_list
 
 
-def mapping_of(kind: Kind[T], example: str) -> Kind[Mapping[str, T]]:
+def mapping_of(kind: ValueReader[T], example: str) -> ValueReader[Mapping[str, T]]:
     """A mapping whose keys are free; of values that can't be read none is left."""
 
     def read_mapping(value: YamlValue) -> Mapping[str, T] | None:
@@ -250,7 +252,7 @@ class ByMode(Generic[T]):
         return self.own.get(mode, self.common)
 
 
-def by_mode(kind: Kind[T]) -> Kind[ByMode[T]]:
+def by_mode(kind: ValueReader[T]) -> ValueReader[ByMode[T]]:
     """One value for all modes, or a mapping with a value for each."""
 
     def read_by_mode(value: YamlValue) -> ByMode[T] | None:
@@ -278,12 +280,12 @@ def by_mode(kind: Kind[T]) -> Kind[ByMode[T]]:
 class Key:
     """One key of a mapping: the kind of its value, an example, and whether it must be there."""
 
-    kind: Kind[Any]
+    kind: ValueReader[Any]
     example: str
     is_required: bool
 
 
-def key(kind: Kind[T], default: T, example: str = "…", *, required: bool = False) -> T:
+def key(kind: ValueReader[T], default: T, example: str = "…", *, required: bool = False) -> T:
     """A field of an Entry that is a key. `default` stands for a key that is left out or wrong."""
     found: T = field(
         default_factory=lambda: default, metadata={"key": Key(kind, example, required)}
@@ -291,7 +293,7 @@ def key(kind: Kind[T], default: T, example: str = "…", *, required: bool = Fal
     return found
 
 
-def optional(kind: Kind[T], example: str = "…") -> T | None:
+def optional(kind: ValueReader[T], example: str = "…") -> T | None:
     """A key whose value is None where it is left out."""
     found: T | None = field(default=None, metadata={"key": Key(kind, example, False)})
     return found
@@ -337,12 +339,12 @@ def keys_of(entry: type[Entry]) -> Mapping[str, Key]:
     return {f.name: f.metadata["key"] for f in found if "key" in f.metadata}
 
 
-def entry_of(entry: type[E]) -> Kind[E]:
+def entry_of(entry: type[E]) -> ValueReader[E]:
     """A mapping with the keys of `entry`."""
     return lambda value: read(entry, value, "key")
 
 
-def entries_of(entry: type[E], example: str) -> Kind[tuple[E, ...]]:
+def entries_of(entry: type[E], example: str) -> ValueReader[tuple[E, ...]]:
     """A list of mappings with the keys of `entry`."""
     return list_of(lambda value: read(entry, value, "entry"), example, may_repeat=True)
 

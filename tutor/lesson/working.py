@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from tutor.errors import WorkingError
 
-Numbers: TypeAlias = Mapping[str, tuple[float, ...]]
+LeafNumbers: TypeAlias = Mapping[str, tuple[float, ...]]
 """The number of each leaf, or the numbers of an array that is added up, by the leaf's source."""
 
 LONGEST = 300
@@ -125,7 +125,7 @@ def has_calculation(expression: str) -> bool:
 # ── Writing it in numbers ───────────────────────────────────────────────────────────
 
 
-def result(expression: str, numbers: Numbers) -> float:
+def result(expression: str, numbers: LeafNumbers) -> float:
     """The value of the working.
 
     Raises WorkingError where that is nothing, a leaf has not the one number that it needs, or a
@@ -134,12 +134,14 @@ def result(expression: str, numbers: Numbers) -> float:
     return _written(expression, numbers, str)[1]
 
 
-def latex(expression: str, numbers: Numbers, text: Callable[[float], str]) -> str:
+def latex(expression: str, numbers: LeafNumbers, text: Callable[[float], str]) -> str:
     """The working as LaTeX, each number as `text` does it. Raises what `result` raises."""
     return _written(expression, numbers, text)[0]
 
 
-def _written(expression: str, numbers: Numbers, text: Callable[[float], str]) -> tuple[str, float]:
+def _written(
+    expression: str, numbers: LeafNumbers, text: Callable[[float], str]
+) -> tuple[str, float]:
     try:
         return _Writer(numbers, text).write(_read(expression))
     except (ArithmeticError, ValueError) as error:
@@ -150,7 +152,7 @@ def _written(expression: str, numbers: Numbers, text: Callable[[float], str]) ->
 class _Writer:
     """Writes nodes as LaTeX; each with its value."""
 
-    numbers: Numbers
+    numbers: LeafNumbers
     text: Callable[[float], str]
     index: int | None = None
     """The index of the array's element, in a term of a sum."""

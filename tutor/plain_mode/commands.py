@@ -11,7 +11,7 @@ import msgspec
 from tutor.plain_mode import exercise_text, spoken_inspections
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import Line
-from tutor.plain_mode.run_narrator import Kind, RunNarrator
+from tutor.plain_mode.run_narrator import CommandKind, RunNarrator
 from tutor.plain_mode.spoken_lesson import has_symbols, spoken_number
 from tutor.protocol.commands import (
     DeleteRun,
@@ -86,12 +86,12 @@ class CommandContext:
         return getattr(self.session.view.inspections, name) if self.session.view else None
 
 
-Answer: TypeAlias = Kind | list[Line] | Iterator[Line]
+CommandOutcome: TypeAlias = CommandKind | list[Line] | Iterator[Line]
 """The kind of the command, whose result is told next; or the lines that answer a question."""
 
 
 Needs: TypeAlias = Literal["", "frame", "exercise"]
-Do: TypeAlias = Callable[[CommandContext, str, RunView], Answer]
+Do: TypeAlias = Callable[[CommandContext, str, RunView], CommandOutcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,14 @@ def simple(
     words: str,
     help: str,
     method: Callable[[Session], None],
-    kind: Kind,
+    kind: CommandKind,
     argument: str = "",
     *,
     needs: Needs = "",
 ) -> TypedCommand:
     """A command that calls one method of the session, as often as the argument says."""
 
-    def do(on: CommandContext, argument: str, view: RunView) -> Answer:
+    def do(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
         method(on.session)
         return kind
 
@@ -164,7 +164,7 @@ def times(argument: str) -> int:
 
 
 @typed("next n", "[N]", is_repeated=True)
-def _next(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _next(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Run the next phase, or N phases; so does an empty line."""
     attempt = on.session.attempt
     if attempt is not None and attempt.state in ("wrong", "done"):
@@ -179,7 +179,7 @@ def _next(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("epoch s", "[N]")
-def _epoch(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _epoch(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Run to the end of the epoch, or N epochs on."""
     count, frame = times(argument), view.frame
     if count == 1 or frame is None:
@@ -191,7 +191,7 @@ def _epoch(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("operation i", needs="frame")
-def _operation(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _operation(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """One operation of backward, inside the Gradient phase."""
     before = view.operations
     view = on.inspected("graph", graph=True)
@@ -206,7 +206,7 @@ def _operation(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("run r", "[N]")
-def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _run(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Run to the last epoch, or to epoch N."""
     if not argument:
         on.session.toggle_run()
@@ -222,7 +222,7 @@ def _run(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("jump j", "EPOCH [PHASE]")
-def _jump(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _jump(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Go to an epoch's end, or to a phase: jump 12 loss; in a script, or to a step: jump 12 3."""
     if not argument:
         raise UnclearCommandError("To which epoch? Type jump and its number, and perhaps a phase.")
@@ -236,7 +236,7 @@ def _jump(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("seed S", "[N]")
-def _seed(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _seed(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Start again with another seed, or with seed N."""
     if not argument:
         on.session.new_seed()
@@ -251,7 +251,7 @@ def _seed(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("mode g", "[NAME]")
-def _mode(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _mode(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Switch to the next gradient mode, or to the named one."""
     modes = view.lesson.modes
     if not argument:
@@ -266,7 +266,7 @@ def _mode(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("device d", "[NAME]")
-def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _device(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Switch to the next device, or to the named one."""
     if argument:
         on.session.request(Switch(device=argument.lower()))
@@ -278,7 +278,7 @@ def _device(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("reconnect C")
-def _reconnect(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _reconnect(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Connect again to the other machine, after the connection was lost."""
     on.session.reconnect()
     on.listener.is_coming_back = on.session.notice.code == "connected"
@@ -286,7 +286,7 @@ def _reconnect(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("lr l", "[NUMBER]")
-def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _learning_rate(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Say the learning rate, or set it."""
     if not argument:
         rate = on.session.learning_rate
@@ -296,7 +296,7 @@ def _learning_rate(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("set w", "NAME VALUE")
-def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _set(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Set a number of a parameter: set w 1.5, or set W[0,1] = 1.5."""
     if view.frame is None:
         raise UnclearCommandError("There is nothing to set yet: nothing has begun.")
@@ -310,7 +310,7 @@ def _set(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("runs F", "[go NAME | rename NAME NEW | delete NAME]")
-def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _runs(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """List your runs; resume, rename or delete one of them."""
     if not argument:
         return list(spoken_inspections.runs(view.runs))
@@ -333,7 +333,7 @@ def _runs(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("then", "[NAME]", needs="frame")
-def _then(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _then(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """The values of another run at the same position."""
     others = [run.name for run in view.runs if not run.is_current]
     if not others:

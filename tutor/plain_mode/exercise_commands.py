@@ -8,15 +8,15 @@ from pathlib import Path
 from tutor.lesson.exercise import Repair
 from tutor.plain_mode import exercise_text
 from tutor.plain_mode.commands import (
-    Answer,
     CommandContext,
+    CommandOutcome,
     Needs,
     TypedCommand,
     UnclearCommandError,
     simple,
     typed,
 )
-from tutor.plain_mode.run_narrator import Kind
+from tutor.plain_mode.run_narrator import CommandKind
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.run_view import RunView
 
@@ -25,14 +25,14 @@ LONGEST_CODE = 100_000
 
 
 @typed("exercises A")
-def _exercises(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _exercises(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """The exercises of this lesson, and which are done."""
     controller = on.session.controller
     return list(exercise_text.listing(controller.exercises, controller.results()))
 
 
 @typed("exercise a", "[NAME]")
-def _exercise(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _exercise(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Begin the first open exercise, or the named one."""
     exercises = on.session.controller.exercises
     name = argument or None
@@ -45,7 +45,7 @@ def _exercise(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("answer", "ANSWER", needs="exercise")
-def answer(on: CommandContext, argument: str, view: RunView) -> Answer:
+def answer(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Answer the exercise; you can also type the answer alone."""
     attempt = on.session.attempt
     if attempt is not None and attempt.wants in ("code", "condition"):
@@ -61,7 +61,7 @@ def answer(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("edit o", "[FILE]", needs="exercise")
-def _edit(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _edit(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Write the code of a repair, or read it from a file."""
     attempt = on.session.attempt
     exercise = attempt.exercise if attempt else None
@@ -101,7 +101,7 @@ def _typed_code(on: CommandContext, phase: str) -> str:
 
 
 @typed("agree", needs="exercise")
-def _agree(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _agree(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Let code from elsewhere run, after you have heard all of it."""
     attempt = on.session.attempt
     if attempt is None or not attempt.is_from_elsewhere:
@@ -111,7 +111,7 @@ def _agree(on: CommandContext, argument: str, view: RunView) -> Answer:
 
 
 @typed("go O", "on")
-def _go(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _go(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Resume the lesson, or continue the exercise."""
     attempt = on.session.attempt
     if attempt is not None and attempt.state in ("wrong", "done"):
@@ -125,7 +125,7 @@ def _simple(
     words: str,
     help: str,
     method: Callable[[ExerciseController], None],
-    kind: Kind = "exercise",
+    kind: CommandKind = "exercise",
     needs: Needs = "exercise",
 ) -> TypedCommand:
     """A command that calls one method of the exercise controller."""

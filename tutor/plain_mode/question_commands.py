@@ -8,7 +8,7 @@ from pathlib import Path
 from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, DisplayFormula, Section
 from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
-from tutor.plain_mode.commands import Answer, CommandContext, UnclearCommandError, typed
+from tutor.plain_mode.commands import CommandContext, CommandOutcome, UnclearCommandError, typed
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_inspections import PLOTS
@@ -215,7 +215,7 @@ def _loss(on: CommandContext) -> Iterator[Line]:
 
 
 @typed("export e", "script|notebook|figures [FILE]")
-def _export(on: CommandContext, argument: str, view: RunView) -> Answer:
+def _export(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Write the lesson, or its figures so far, to a new file."""
     kind, _, name = argument.partition(" ")
     if kind not in SUFFIXES:

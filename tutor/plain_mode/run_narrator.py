@@ -22,7 +22,7 @@ from tutor.session.run_view import Notice, RunView
 from tutor.session.session import Session
 from tutor.wording.number_format import is_single
 
-Kind: TypeAlias = Literal[
+CommandKind: TypeAlias = Literal[
     "phase", "epochs", "jump", "change", "notice",
     "exercise", "begin", "answer", "edit", "solution",
 ]  # fmt: skip
@@ -87,7 +87,7 @@ class RunNarrator:
 
     # ── After a command ─────────────────────────────────────────────────────────────────
 
-    def tell(self, kind: Kind) -> None:
+    def tell(self, kind: CommandKind) -> None:
         """Tell all that is new."""
         view, attempt = self._session.view, self._session.attempt
         was_on = self._attempt is not None
@@ -105,7 +105,7 @@ class RunNarrator:
             self._tell_run(view, kind)
         self._attempt, self._frame = attempt, view.frame
 
-    def _tell_exercise(self, view: RunView, kind: Kind, attempt: Attempt) -> None:
+    def _tell_exercise(self, view: RunView, kind: CommandKind, attempt: Attempt) -> None:
         """Tell the change in the exercise's run, then the reply."""
         frame, has_moved = view.frame, view.frame != self._frame
         was = None if kind == "begin" else self._attempt
@@ -120,7 +120,7 @@ class RunNarrator:
         if has_moved and at_end and kind in ("phase", "epochs", "jump"):
             self._writer.say(*exercise_text.still_to_do(attempt))
 
-    def _tell_output_and_notice(self, kind: Kind = "notice") -> None:
+    def _tell_output_and_notice(self, kind: CommandKind = "notice") -> None:
         """Tell the lesson's output, its errors, and the session's notice."""
         view, notice = self._session.view, self._session.notice
         self._tell_printed()
@@ -168,7 +168,7 @@ class RunNarrator:
             self._writer.say(f"There are {len(new)} printed lines; these are the last.")
         self._writer.say(*spoken_printed(new[-MOST_PRINTED:]))
 
-    def _tell_run(self, view: RunView, kind: Kind, attempt: Attempt | None = None) -> None:
+    def _tell_run(self, view: RunView, kind: CommandKind, attempt: Attempt | None = None) -> None:
         frame, was = view.frame, self._frame
         if frame is None or was is None or frame == was or kind == "notice":
             return

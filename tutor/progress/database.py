@@ -74,10 +74,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """The columns of each table in the latest version, named like the record's fields."""
 
-State = Literal["empty", "older", "current", "newer", "foreign", "broken"]
+DatabaseState = Literal["empty", "older", "current", "newer", "foreign", "broken"]
 
 
-def state_of(connection: sqlite3.Connection) -> State:
+def state_of(connection: sqlite3.Connection) -> DatabaseState:
     """The state of a database for this version of the tutor.
 
     `foreign`: of another program. `broken`: ours, but without some table or column.

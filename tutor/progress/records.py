@@ -46,7 +46,7 @@ RANK: tuple[ExerciseEvent, ...] = ("hinted", "tried", "shown", "skipped", "done"
 `unskipped` is no state: it cancels the `skipped` before it.
 """
 
-Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its offset from UTC."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -56,7 +56,7 @@ class _Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A record that belongs to a lesson and has a time."""
 
     lesson: str
-    at: Moment
+    at: Timestamp
 
     def __post_init__(self) -> None:
         if not 1970 <= self.at.year < 9000:  # else no clock could show it in another time zone

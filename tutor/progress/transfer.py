@@ -23,7 +23,7 @@ import msgspec
 import platformdirs
 
 from tutor.errors import ProgressError
-from tutor.progress.records import APP, DraftRecord, Moment, Record, now
+from tutor.progress.records import APP, DraftRecord, Record, Timestamp, now
 
 FORMAT = "gradient-tutor progress"
 VERSION = 1
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     version: int
-    exported: Moment
+    exported: Timestamp
 
 
 _header = msgspec.json.Decoder(_Header)

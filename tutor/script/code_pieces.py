@@ -131,11 +131,11 @@ def names_read(code: str) -> frozenset[str]:
 
 # ── The body of a function in the place of its only call ──────────────────────────────────
 
-Place: TypeAlias = Callable[[int], str]
+LineNamer: TypeAlias = Callable[[int], str]
 """A line as people name it: `train.py:12`."""
 
 
-def refusal(place: Place, line: int, code: str, /, **values: object) -> ScriptError:
+def refusal(place: LineNamer, line: int, code: str, /, **values: object) -> ScriptError:
     """The error of a line that a lesson can't say."""
     return ScriptError(code, place=place(line), **values)
 
@@ -143,7 +143,7 @@ def refusal(place: Place, line: int, code: str, /, **values: object) -> ScriptEr
 class InlinedCalls:
     """The functions of a file, and those whose bodies have taken the places of their calls."""
 
-    def __init__(self, tree: ast.Module, place: Place) -> None:
+    def __init__(self, tree: ast.Module, place: LineNamer) -> None:
         self._tree, self._refusal = tree, partial(refusal, place)
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         self.functions = {node.name: node for node in functions}

@@ -23,7 +23,7 @@ from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
 from tutor.script.instrument import AT, BATCHES, FOR, KEEP_LOSS, PREFIX, STOPS, WHILE
 from tutor.script.loop_items import LoopItems, items_in
 
-Body: TypeAlias = Callable[..., Any]
+LoopBody: TypeAlias = Callable[..., Any]
 """One pass of the loop; see `instrument.BREAK` for its results."""
 
 _PEEK = torch._C._functorch.peek_interpreter_stack
@@ -44,7 +44,7 @@ class LeftBy:
 class WaitingLoop:
     """The loop at which the script waits."""
 
-    body: Body
+    body: LoopBody
     items: LoopItems | None
     """None for `while`."""
     condition: Callable[[], Any] | None
@@ -150,20 +150,20 @@ class Driver:
                 return to.switch(*value)
             return to.throw(type(error), error, error.__traceback__)
 
-    def _for(self, body: Body, iterable: Any) -> Any:
+    def _for(self, body: LoopBody, iterable: Any) -> Any:
         """In place of a `for` loop."""
         if getcurrent() is not self._script:
             return _run_for(body, iterable)
         return self._wait_at_loop(body, LoopItems(iterable, lambda: self.device), None)
 
-    def _while(self, body: Body, condition: Callable[[], Any]) -> Any:
+    def _while(self, body: LoopBody, condition: Callable[[], Any]) -> Any:
         """In place of a `while` loop."""
         if getcurrent() is not self._script:
             return _run_while(body, condition)
         return self._wait_at_loop(body, None, condition)
 
     def _wait_at_loop(
-        self, body: Body, items: LoopItems | None, condition: Callable[[], Any] | None
+        self, body: LoopBody, items: LoopItems | None, condition: Callable[[], Any] | None
     ) -> Any:
         self.executions += 1
         self.loop = WaitingLoop(body, items, condition, self.executions)
@@ -424,7 +424,7 @@ def _frames(waiting: greenlet | None) -> list[FrameType]:
     return found[::-1]
 
 
-def _run_for(body: Body, iterable: Any) -> Any:
+def _run_for(body: LoopBody, iterable: Any) -> Any:
     """A loop that is not stepped: the body of the stepped loop has called it."""
     for item in iterable:
         result = body(item)
@@ -433,7 +433,7 @@ def _run_for(body: Body, iterable: Any) -> Any:
     return None
 
 
-def _run_while(body: Body, condition: Callable[[], Any]) -> Any:
+def _run_while(body: LoopBody, condition: Callable[[], Any]) -> Any:
     while condition():
         result = body()
         if result is not None:

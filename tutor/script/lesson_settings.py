@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tutor.script.code_facts import CodeFacts
-from tutor.script.code_pieces import Place, refusal
+from tutor.script.code_pieces import LineNamer, refusal
 from tutor.script.outline import TrainingLoop
 from tutor.script.syntax_nodes import names_in
 
@@ -26,7 +26,7 @@ class Watched:
 
 
 def watched_parameters(
-    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: Place
+    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
 ) -> Watched:
     """The parameters of a loop by names. Raises ScriptError where the code does not tell them."""
     if loop.mode in ("optimizer", "model"):
@@ -57,7 +57,7 @@ def _elements(name: str, loop: TrainingLoop, facts: CodeFacts) -> tuple[str, ...
 
 
 def _own_gradients(
-    loop: TrainingLoop, facts: CodeFacts, taken: set[str], place: Place
+    loop: TrainingLoop, facts: CodeFacts, taken: set[str], place: LineNamer
 ) -> Iterator[str]:
     for name in loop.parameters:
         gradient = loop.gradients.get(name, "")
@@ -77,7 +77,7 @@ def _is_tensor(name: str, facts: CodeFacts) -> bool:
 
 
 def _held_by_optimizers(
-    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: Place
+    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
 ) -> Watched:
     names: list[str] = []
     aliases: list[str] = []

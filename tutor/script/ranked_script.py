@@ -41,7 +41,7 @@ _MOST_SECONDS_PAST = 0.1
 """Seconds that the ranks may run past hooks before they are asked again."""
 
 
-class Standing(NamedTuple):
+class ScriptPlace(NamedTuple):
     """The place where a rank's loop stands, which has to be the same on all ranks."""
 
     epoch: int
@@ -52,7 +52,7 @@ class Standing(NamedTuple):
     is_over: bool
 
     @classmethod
-    def of(cls, loop: ScriptLoop) -> Standing:
+    def of(cls, loop: ScriptLoop) -> ScriptPlace:
         """The place where a loop stands."""
         return cls(loop.epoch, loop.step, loop.progress.next, loop.driver.executions, loop.is_over)
 
@@ -92,16 +92,16 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
     _is_broken = False
     """Whether a backward has been interrupted: DistributedDataParallel never gets over that."""
 
-    def check_others(self, others: list[Standing]) -> None:
+    def check_others(self, others: list[ScriptPlace]) -> None:
         """Raise LessonRaised if another rank does not stand where this one does."""
-        here = Standing.of(self)
+        here = ScriptPlace.of(self)
         for rank, there in enumerate(others, 1):
             if there != here:
                 places = f"rank 0 {self._told(here)}, rank {rank} {self._told(there)}"
                 message = f"RanksApart: {places}; all ranks must come to the same phases"
                 raise LessonRaised(self.program, self.next_phase_name(), self.next_line, message)
 
-    def _told(self, at: Standing) -> str:
+    def _told(self, at: ScriptPlace) -> str:
         if at.is_over:
             return "is at the script's end"
         if at.next == END:
@@ -372,7 +372,7 @@ class FollowerScripts(FollowerLoops):
         rate: float,
         seed: int,
         folder: Path | None,
-    ) -> Standing:
+    ) -> ScriptPlace:
         """Make a loop: seed, and run the script to its loop."""
         self._turn.leave()
         seed_all(seed + self.rank)
@@ -381,41 +381,41 @@ class FollowerScripts(FollowerLoops):
         group = ScriptGroup(self.rank, self.size, self._port, GroupMember.WORLD, folder)
         loop = opener.opened(ScriptLoop, device, rate, group)
         self._hold(number, loop)
-        return Standing.of(loop)
+        return ScriptPlace.of(loop)
 
-    def begin_epoch(self, place: Place) -> Standing:
+    def begin_epoch(self, place: Place) -> ScriptPlace:
         """Enter the next epoch."""
         loop = self._loop_at(place)
         loop.begin_epoch()
-        return Standing.of(loop)
+        return ScriptPlace.of(loop)
 
-    def run_script_step(self, place: Place, for_frame: bool, may_stop: bool) -> Standing:
+    def run_script_step(self, place: Place, for_frame: bool, may_stop: bool) -> ScriptPlace:
         """Run the next phase."""
         loop = self._loop_at(place)
         loop.run_step(for_frame=for_frame, may_stop=may_stop)
-        return Standing.of(loop)
+        return ScriptPlace.of(loop)
 
-    def run_past_hooks(self, place: Place, end: int, for_frame: bool) -> Standing:
+    def run_past_hooks(self, place: Place, end: int, for_frame: bool) -> ScriptPlace:
         """Run phases that nobody looks at."""
         loop = self._loop_at(place)
         loop.run_past_hooks(end, never, for_frame=for_frame)
-        return Standing.of(loop)
+        return ScriptPlace.of(loop)
 
-    def run_passes(self, place: Place, count: int) -> Standing:
+    def run_passes(self, place: Place, count: int) -> ScriptPlace:
         """Run whole epochs, or to the loop's end."""
         loop = self._loop_at(place)
         loop.run_epochs(count, lambda loss: None)
-        return Standing.of(loop)
+        return ScriptPlace.of(loop)
 
     def is_at_loop_end(self, place: Place) -> bool:
         """Whether the loop is at its end."""
         return self._loop_at(place).is_at_loop_end
 
-    def has_next_epoch(self, place: Place) -> Standing:
+    def has_next_epoch(self, place: Place) -> ScriptPlace:
         """Come to the next epoch, or to the script's end."""
         loop = self._loop_at(place)
         loop.has_next_epoch()
-        return Standing.of(loop)
+        return ScriptPlace.of(loop)
 
     def end_again(self, place: Place) -> bool:
         """End as before."""

@@ -18,7 +18,7 @@ import msgspec
 from tutor.lesson.model import LOSS, PREDICT, REPORT, RESET
 from tutor.script.code_pieces import (
     InlinedCalls,
-    Place,
+    LineNamer,
     calls_name,
     made,
     own_nodes,
@@ -51,7 +51,7 @@ class StraightCode:
 class Straightener:
     """Takes a loop and all that runs before it out of the functions that they stand in."""
 
-    def __init__(self, tree: ast.Module, loop: TrainingLoop, place: Place) -> None:
+    def __init__(self, tree: ast.Module, loop: TrainingLoop, place: LineNamer) -> None:
         self._tree, self._outline = tree, loop
         self._refusal = partial(refusal, place)
         self._calls = InlinedCalls(tree, place)

@@ -91,7 +91,7 @@ def failure_reply(event: Event) -> Reply:
     return Reply("not_done")
 
 
-State: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
+AttemptState: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]
 """Its run is being set up; an answer is awaited; an answer is being checked on the run; the
 answer was wrong (`go_on` asks again: a Predict with other numbers); it is done."""
 
@@ -108,7 +108,7 @@ class Attempt:
     number: int
     """The exercise's place among the lesson's, from 1."""
     count: int
-    state: State
+    state: AttemptState
     wants: Wants
     ask: str
     """The question, in the lesson's own Markdown; of a BeAutograd, the words before the first."""

@@ -30,7 +30,7 @@ MAX_CHARACTERS = 4_000_000
 _DECORATION = re.compile(r"\x1b\[[0-9;:]*[mK]")
 """Escape sequences that set a colour, or erase what follows in a line."""
 
-Place: TypeAlias = tuple[Position, bool]
+PrintedPlace: TypeAlias = tuple[Position, bool]
 """A position, and whether the rest of a script has run there, too."""
 
 
@@ -99,11 +99,13 @@ def _as_it_stands(line: str) -> str:
 class _RunTexts:
     """The texts of one run at the places that were shown, in their order."""
 
-    def __init__(self, places: Iterable[Place] = (), texts: Iterable[PrintedText] = ()) -> None:
+    def __init__(
+        self, places: Iterable[PrintedPlace] = (), texts: Iterable[PrintedText] = ()
+    ) -> None:
         self._places, self._texts = list(places), list(texts)
         self._size = sum(text.size for text in self._texts)
 
-    def keep(self, place: Place, text: PrintedText) -> None:
+    def keep(self, place: PrintedPlace, text: PrintedText) -> None:
         """Keep a text, unless this place has one already, or lines are missing in it."""
         at = bisect_left(self._places, place)
         if text.gap is not None or self._places[at : at + 1] == [place]:
@@ -116,24 +118,26 @@ class _RunTexts:
             self._size -= sum(text.size for text in self._texts[older])
             del self._places[older], self._texts[older]
 
-    def exactly_at(self, place: Place) -> PrintedText | None:
+    def exactly_at(self, place: PrintedPlace) -> PrintedText | None:
         """The text at a place; None if it is not known."""
         at = bisect_left(self._places, place)
         return self._texts[at] if self._places[at : at + 1] == [place] else None
 
-    def cut_after(self, place: Place) -> _RunTexts:
+    def cut_after(self, place: PrintedPlace) -> _RunTexts:
         """The texts up to a place, of another run that shares them."""
         count = bisect_right(self._places, place)
         return _RunTexts(self._places[:count], self._texts[:count])
 
-    def after_epoch_before(self, place: Place, printed: str | None) -> PrintedText | None:
+    def after_epoch_before(self, place: PrintedPlace, printed: str | None) -> PrintedText | None:
         """The text at a place in an epoch that has `printed` this; None if one is not known."""
         before = self.exactly_at((Position(place[0].epoch - 1, _END), False))
         if printed is None or before is None or place[1]:
             return None
         return self.exactly_at(place) or before.followed_by(printed)
 
-    def until(self, place: Place, known: tuple[Place, PrintedText] | None = None) -> PrintedText:
+    def until(
+        self, place: PrintedPlace, known: tuple[PrintedPlace, PrintedText] | None = None
+    ) -> PrintedText:
         """The text of the last known place that is not later, with a gap if more was printed.
 
         `known`: a text besides those that are kept.
@@ -200,7 +204,12 @@ class RunOutput:
         self._runs.setdefault(run, _RunTexts()).keep(place, self.here)
 
     def _text_at(
-        self, run: str, place: Place, event: FrameShown, command: Command | None, last: _Shown
+        self,
+        run: str,
+        place: PrintedPlace,
+        event: FrameShown,
+        command: Command | None,
+        last: _Shown,
     ) -> PrintedText:
         last_run, last_place, last_event = last
         texts = self._runs.get(run)
@@ -221,7 +230,7 @@ class RunOutput:
         return texts.exactly_at(place) or self.here
 
 
-_Shown: TypeAlias = tuple[str, Place, FrameShown]
+_Shown: TypeAlias = tuple[str, PrintedPlace, FrameShown]
 """A run's letter, the place that was shown, and the event."""
 
 

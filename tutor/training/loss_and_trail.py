@@ -27,7 +27,7 @@ MAX_BLOCKS = 2**18
 _BLOCK = 256
 _BUNDLE = 256
 
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
+Float64Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class UnreadNumbers:
@@ -142,12 +142,12 @@ class LossColumn:
         self._scanned = len(self)
         return self._first_bad
 
-    def numbers(self) -> Numbers:
+    def numbers(self) -> Float64Array:
         """The losses that are kept one by one, as a new array."""
         self._fetch()
         return self._view().copy()
 
-    def until(self, epoch: int) -> Numbers:
+    def until(self, epoch: int) -> Float64Array:
         """The loss of each epoch up to `epoch`, NaN where it is not known by itself any more."""
         self._fetch()
         known = self._view()[: max(epoch - self._gone, 0)]
@@ -176,7 +176,7 @@ class LossColumn:
             here=here,
         )
 
-    def _in_blocks(self) -> tuple[Numbers, Numbers]:
+    def _in_blocks(self) -> tuple[Float64Array, Float64Array]:
         """Least and greatest of each block; the last may be a part of one."""
         rest = self._view()[len(self._low) * self._block - self._gone :]
         low, high = _numbers(self._low), _numbers(self._high)
@@ -219,7 +219,7 @@ class LossColumn:
         self._low, self._high = array("d", low.tobytes()), array("d", high.tobytes())
         self._block *= 2
 
-    def _view(self) -> Numbers:
+    def _view(self) -> Float64Array:
         """The single losses where they lie. While it is held, no loss can be added."""
         return _numbers(self._exact)
 
@@ -230,7 +230,7 @@ class LossColumn:
                 self._let_go()
 
 
-def _numbers(column: array[float]) -> Numbers:
+def _numbers(column: array[float]) -> Float64Array:
     return np.frombuffer(column, dtype=np.float64) if column else np.empty(0)
 
 

@@ -177,7 +177,7 @@ class RankFailure:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FollowerAnswer:
     """The answer of a follower to a request: a result, or the error that was met."""
 
     result: Any = None
@@ -196,7 +196,7 @@ class FollowerProcess:
 
     def __init__(self, rank: int) -> None:
         self.rank = rank
-        self.answer: Answer | None = None
+        self.answer: FollowerAnswer | None = None
         self.is_ready = False
         self.here: Whereabouts | None = None
         self.before: Whereabouts | None = None
@@ -245,7 +245,7 @@ class FollowerProcess:
                 message = pickle.loads(self.pipe.recv_bytes())
                 if isinstance(message, Whereabouts):
                     self.before, self.here, self.is_asked = self.here, message, False
-                elif isinstance(message, Answer):
+                elif isinstance(message, FollowerAnswer):
                     self.answer = message
                 else:
                     self.is_ready = True

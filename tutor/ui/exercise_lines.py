@@ -22,7 +22,7 @@ from tutor.wording.feedback import question_markdown, reply_markdown, solution_m
 from tutor.wording.goals import GoalWords, goal_words
 from tutor.wording.notices import KIND_WORDS, allowed_changes, kind_words
 
-Key = tuple[str, str]
+KeyHelp = tuple[str, str]
 """A key as the learner reads it, and its action."""
 
 _KIND_CELLS = max(len(words.name) for words in KIND_WORDS.values())
@@ -354,7 +354,7 @@ def _what_a_begins(exercises: Sequence[Exercise], results: Mapping[str, Exercise
     return f"begins exercise {numbers[next_one]}{skipped}"
 
 
-def _keys(attempt: Attempt) -> Iterator[Key]:
+def _keys(attempt: Attempt) -> Iterator[KeyHelp]:
     match attempt.state:
         case "wrong":
             yield ("enter", "asks again")
@@ -373,7 +373,7 @@ def _keys(attempt: Attempt) -> Iterator[Key]:
     yield ("esc", "leaves")
 
 
-def _answering(attempt: Attempt) -> Iterator[Key]:
+def _answering(attempt: Attempt) -> Iterator[KeyHelp]:
     match attempt.wants:
         case "number" | "sign":
             yield ("enter", "types an answer")

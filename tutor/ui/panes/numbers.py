@@ -32,7 +32,7 @@ RUN_NAME = 10
 BEFORE_SYNCHRONIZE = "  before sync"
 """The label of a gradient as a rank had it before Synchronize."""
 
-Block = tuple[str, ...]
+CellLines = tuple[str, ...]
 """The lines of one cell of the table, all equally wide."""
 
 
@@ -231,7 +231,7 @@ class _Cells:
 
     name: str
     mark: Piece
-    blocks: Mapping[str, Block]
+    blocks: Mapping[str, CellLines]
     widths: Mapping[str, int]
     """The cells of its widest line, by column."""
 
@@ -240,7 +240,7 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
     """The texts of all rows; of single numbers, the decimal points stand in one column."""
     columns = [row.columns() for row in table]
     single = [i for i, row in enumerate(table) if number_format.is_single(row.now)]
-    blocks: list[dict[str, Block]] = [{} for _ in table]
+    blocks: list[dict[str, CellLines]] = [{} for _ in table]
     for column in columns[0]:
         texts = number_format.align([_text(columns[i][column]) for i in single])
         for i, text in zip(single, texts, strict=True):
@@ -256,7 +256,7 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
     return found
 
 
-def _block(value: Value | None) -> Block:
+def _block(value: Value | None) -> CellLines:
     return tuple(map(one_line, number_format.matrix(value, ARRAY_DIGITS))) if value else ()
 
 
@@ -309,7 +309,7 @@ def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> 
         yield line(*pieces)
 
 
-def _change(row: NumberRow, *, is_single: bool) -> Block:
+def _change(row: NumberRow, *, is_single: bool) -> CellLines:
     precision = SCALAR_DIGITS if is_single else ARRAY_DIGITS
     if row.was is not None and row.now.norm is not None and row.was.norm is not None:
         moved_by = number_format.change(row.now.norm, row.was.norm, precision)
