@@ -191,7 +191,7 @@ def test_inspect_waits_a_while_for_a_loop_behind_the_examined_one(
 ) -> None:
     mine = home / "mine.py"
     mine.write_text(LOOPS.replace("model =", "import time\ntime.sleep(600)\nmodel ="))
-    monkeypatch.setattr(inspecting, "SECONDS", 1.0)
+    monkeypatch.setattr(inspecting, "FIRST_BATCH_SECONDS", 1.0)
     monkeypatch.setattr(inspecting, "CommandClient", CommandClient)  # a process that is ended
     done = tutor("inspect", str(mine), "--trust", "--json")
     found = json.loads(done.stdout)

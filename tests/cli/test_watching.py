@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Tutor
 from tests.training.conftest import FRONT, lesson_text
 from tutor.cli import checking
-from tutor.cli.checking import PAUSE, changes
+from tutor.cli.checking import LOOK_SECONDS, changes
 from tutor.lesson import document, trust
 from tutor.validation import lesson_check
 
@@ -26,7 +26,7 @@ def looking(files: list[Path], deeds: list[Deed]) -> list[tuple[Path, ...]]:
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
-        if seconds == PAUSE:
+        if seconds == LOOK_SECONDS:
             deed = next(left, None)
             if deed is None:
                 raise KeyboardInterrupt
@@ -67,7 +67,7 @@ def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> Non
     read: list[str] = []
 
     def sleep(seconds: float) -> None:
-        if seconds == PAUSE:
+        if seconds == LOOK_SECONDS:
             raise KeyboardInterrupt
         if text := next(goes, ""):
             a.write_text(text)
@@ -90,7 +90,7 @@ def do(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         left = iter(deeds)
 
         def sleep(seconds: float) -> None:
-            if seconds == PAUSE:
+            if seconds == LOOK_SECONDS:
                 deed = next(left, None)
                 if deed is None:
                     raise KeyboardInterrupt

@@ -29,7 +29,7 @@ ALL_KEYS_ARE_FAST = f"""
 import runpy, sys
 from tutor.ui.screens import editor
 
-editor.FAST = {PATIENCE}
+editor.PASTE_SECONDS = {PATIENCE}
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -109,7 +109,7 @@ def train(command: TrainLesson, send: Callable[[Event], None]) -> None:
 
 
 def evaluate_watched(lesson: Lesson) -> None:
-    time_limit.SECONDS, time_limit._MORE = 0.1, 0.1
+    time_limit.EXPRESSION_SECONDS, time_limit._MORE = 0.1, 0.1
     (watched,) = program.programs_of(lesson)["autograd"].watch
     with time_limit.limited():
         eval(watched.code, {})

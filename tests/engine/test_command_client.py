@@ -65,7 +65,7 @@ def client(request: pytest.FixtureRequest, _far: None) -> Iterator[CommandClient
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lesson that can be interrupted is not killed because the machine is slow."""
-    monkeypatch.setattr(command_client, "GRACE", PATIENCE)
+    monkeypatch.setattr(command_client, "INTERRUPT_SECONDS", PATIENCE)
 
 
 def predicting(code: str, path: str = "test.md") -> Lesson:

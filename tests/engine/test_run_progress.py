@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tutor.engine.open_runs import GAP, SURE_AFTER, RunProgress
+from tutor.engine.open_runs import GAP_SECONDS, SURE_AFTER, RunProgress
 
 SURE = SURE_AFTER * 2
 
@@ -28,7 +28,7 @@ def test_the_rest_takes_as_long_as_the_way_so_far(
 
 
 def test_time_in_which_the_process_stood_still_says_nothing_on_the_speed() -> None:
-    seconds = iter([0.0, 2.0, 2.0 + 100 * GAP, 4.0 + 100 * GAP])
+    seconds = iter([0.0, 2.0, 2.0 + 100 * GAP_SECONDS, 4.0 + 100 * GAP_SECONDS])
     progress = RunProgress(1000.0, clock=seconds.__next__)
     for done in (0.0, 20.0, 21.0, 41.0):
         progress.advance(done)
@@ -36,8 +36,8 @@ def test_time_in_which_the_process_stood_still_says_nothing_on_the_speed() -> No
 
 
 def test_epochs_that_take_longer_than_any_gap_are_measured_one_by_one() -> None:
-    seconds = iter([0.0, 2 * GAP, 6 * GAP])
+    seconds = iter([0.0, 2 * GAP_SECONDS, 6 * GAP_SECONDS])
     progress = RunProgress(10.0, clock=seconds.__next__)
     for done in (0.0, 1.0, 2.0):
         progress.advance(done)
-    assert progress.rate == 1 / (4 * GAP)
+    assert progress.rate == 1 / (4 * GAP_SECONDS)

@@ -25,7 +25,7 @@ import torch
 
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Frame
-from tutor.script.driver import END, Driver
+from tutor.script.driver import PASS_END, Driver
 from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import PREFIX, instrumented
 from tutor.script.lesson import lesson_of_script
@@ -77,7 +77,7 @@ def to_the_end(driver: Driver) -> list[int]:
     while not driver.has_ended:
         while driver.has_next_pass():
             number = driver.begin_pass()
-            while number != END:
+            while number != PASS_END:
                 found.append(number)
                 number = driver.resume()
         driver.go_on()

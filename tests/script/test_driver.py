@@ -12,7 +12,7 @@ import torch
 
 from tests.script.marked_scripts import driver_of, plainly, to_the_end
 from tutor.script import loop_items
-from tutor.script.driver import END, Driver
+from tutor.script.driver import PASS_END, Driver
 from tutor.script.loop_items import LoopItems
 from tutor.training import devices
 from tutor.training.devices import autocast_depth
@@ -184,7 +184,7 @@ def test_script_and_tutor_have_settings_of_their_own() -> None:
     driver.go_on()
     while driver.has_next_pass():
         number = driver.begin_pass()
-        while number != END:
+        while number != PASS_END:
             assert torch.is_grad_enabled()
             assert torch.get_default_dtype() == torch.float32
             assert not torch.is_autocast_enabled("cpu")
@@ -223,7 +223,7 @@ def test_script_has_a_default_device_of_its_own(before: str, loop: str) -> None:
 
 def to_the_end_of_loop(driver: Driver) -> list[str]:
     """Run the pass that waits, and the others; returns what the script has seen."""
-    while driver.resume() != END:
+    while driver.resume() != PASS_END:
         pass
     driver.run_passes(9, lambda: None)
     driver.go_on()

@@ -29,9 +29,9 @@ from tutor.protocol.inspections import RunInfo
 from tutor.session import progress_writer as module
 from tutor.session.journal import Bookmark, Draft, Journal, packed, unpacked
 from tutor.session.progress_writer import (
-    FAST,
-    PAUSE,
+    BURST_SECONDS,
     RETRY,
+    WRITE_SECONDS,
     PendingWrite,
     PendingWrites,
     ProgressWriter,
@@ -394,8 +394,8 @@ def test_of_many_places_in_a_run_few_are_written_and_the_last_one_is(
         time.sleep(0.001)
     seconds = time.monotonic() - began
     writer.close()
-    # One that comes FAST seconds after the one before is written at once, on a slow machine.
-    assert 1 <= len(written) <= 3 + seconds / FAST
+    # One that comes BURST_SECONDS after the one before is written at once, on a slow machine.
+    assert 1 <= len(written) <= 3 + seconds / BURST_SECONDS
     with closing(Store(file)) as store:
         assert store.places()[0].epoch == 199
 
@@ -575,9 +575,9 @@ def test_what_comes_fast_waits_and_a_deed_does_not() -> None:
     add(backlog, left(), 10.0)
     backlog.written(backlog.batch(), 10.0)
     add(backlog, left(epoch=2), 10.05)
-    assert backlog.due == 10.0 + PAUSE
+    assert backlog.due == 10.0 + WRITE_SECONDS
     add(backlog, left(epoch=3), 10.1)
-    assert backlog.due == 10.0 + PAUSE
+    assert backlog.due == 10.0 + WRITE_SECONDS
     assert list(backlog.batch().values()) == [(NOON, left(epoch=3))]
 
 

@@ -20,7 +20,7 @@ ENDLESS = PLAIN["Setup"] + "\ndef endless():\n    while True:\n        pass"
 
 @pytest.fixture(autouse=True)
 def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(time_limit, "SECONDS", 0.1)
+    monkeypatch.setattr(time_limit, "EXPRESSION_SECONDS", 0.1)
     monkeypatch.setattr(time_limit, "_is_on", False)
     before = signal.getsignal(signal.SIGALRM)
     time_limit.limit_expressions()
@@ -31,7 +31,7 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine may leave no time for a tenth of a second: that stops no expression."""
-    monkeypatch.setattr(time_limit, "SECONDS", PATIENCE)
+    monkeypatch.setattr(time_limit, "EXPRESSION_SECONDS", PATIENCE)
 
 
 def watching(expression: str) -> str:

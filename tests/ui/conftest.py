@@ -134,7 +134,7 @@ def _wait_by_condition(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "wait_for_idle", nothing_to_do)
     monkeypatch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
     monkeypatch.setattr(screen, "UPDATE_PERIOD", PAINT_SECONDS)
-    monkeypatch.setattr(editor, "FAST", 0.0)  # such quick keys would pass for a paste
+    monkeypatch.setattr(editor, "PASTE_SECONDS", 0.0)  # such quick keys would pass for a paste
 
 
 _parse_rules = Stylesheet._parse_rules

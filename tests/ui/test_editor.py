@@ -137,14 +137,14 @@ async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
 async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_editor(
     learner: Learner, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(editor, "GRACE", PATIENCE)
+    monkeypatch.setattr(editor, "ESCAPE_SECONDS", PATIENCE)
     await learner.press("ctrl+s")
     engine.target = None
     engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
     await settled(learner.pilot)
     await learner.press("escape")
     assert isinstance(learner.app.screen, EditorScreen)
-    monkeypatch.setattr(editor, "GRACE", 0.0)
+    monkeypatch.setattr(editor, "ESCAPE_SECONDS", 0.0)
     await learner.press("escape")
     assert isinstance(learner.app.screen, LessonScreen)
     await learner.press("g")
@@ -156,12 +156,12 @@ async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_ed
 async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
     app: TutorApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(editor, "PAUSE", 0.01)
+    monkeypatch.setattr(editor, "SAVE_SECONDS", 0.01)
     async with app.run_test(size=(80, 22)) as pilot:
         learner = Learner(app, pilot)
         await learner.press("a", "o", "#")
         await come_true(lambda: learner.attempt.code == "#" + BROKEN)
-        monkeypatch.setattr(editor, "PAUSE", 100.0)
+        monkeypatch.setattr(editor, "SAVE_SECONDS", 100.0)
         await learner.press("1", "ctrl+c", "escape")
         assert isinstance(app.screen, LessonScreen)
         assert learner.attempt.code == "#1" + BROKEN

@@ -32,10 +32,10 @@ from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 
-SECONDS = 60.0
+PART_SECONDS = 60.0
 """Seconds that one phase of one mode, or one exercise, may take."""
 
-PAUSE = 0.5
+LOOK_SECONDS = 0.5
 """Seconds between two looks at the files."""
 
 SETTLED = 0.1
@@ -66,7 +66,7 @@ def changes(
         if changed:
             yield changed
         known = now
-        sleep(PAUSE)
+        sleep(LOOK_SECONDS)
 
 
 def _changed(known: Mapping[Path, Stamp], now: Mapping[Path, Stamp]) -> tuple[Path, ...]:
@@ -217,7 +217,9 @@ class CheckResult:
     device: str = ""
 
 
-def findings(client: CommandClient, command: CheckLesson, seconds: float = SECONDS) -> CheckResult:
+def findings(
+    client: CommandClient, command: CheckLesson, seconds: float = PART_SECONDS
+) -> CheckResult:
     """All that is wrong with a lesson, what it does to its process included; its answers.
 
     At Ctrl+C, the part that was being checked is printed. Raises EngineError if there is no

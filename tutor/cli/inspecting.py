@@ -33,7 +33,7 @@ from tutor.wording.layout import columns
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
 
-SECONDS = 10.0
+FIRST_BATCH_SECONDS = 10.0
 """The time from the script's start to a loop's first batch, for all loops but the examined one."""
 
 SECONDS_IN_ALL = 30.0
@@ -145,7 +145,7 @@ class _Inspection:
 
     def _seconds(self) -> float:
         """The time for the next loop. A second is enough for a script that is quick."""
-        return max(min(SECONDS, self._deadline - time.monotonic()), 1.0)
+        return max(min(FIRST_BATCH_SECONDS, self._deadline - time.monotonic()), 1.0)
 
     def _lesson_of(self, number: int, is_examined: bool) -> Lesson:
         """The lesson of a loop. One that is not examined writes no file of the learner's."""

@@ -37,7 +37,7 @@ from tutor.protocol.frame import Remark
 if TYPE_CHECKING:
     from tutor.engine.connection import Connection
 
-GRACE = 0.7
+INTERRUPT_SECONDS = 0.7
 """Seconds in which an interrupt has to be answered, by naming a line; then the child is killed."""
 
 POLL = 0.5
@@ -242,12 +242,12 @@ class _Child:
         if not self._is_loaded or not self.process.is_alive:
             return
         self.process.interrupt()
-        if self._has_answered(GRACE + self.process.lag, on_event):
+        if self._has_answered(INTERRUPT_SECONDS + self.process.lag, on_event):
             return
         # It may be in C code, have a handler of its own, or have stopped itself.
         self.process.dump_stack()
         if not self._has_answered(0.1, on_event) and not self._find_place(lesson, mode):
-            self._has_answered(GRACE, on_event)  # it was on its way out of the lesson's code
+            self._has_answered(INTERRUPT_SECONDS, on_event)  # it was leaving the lesson's code
 
     def _has_answered(self, seconds: float, on_event: OnEvent) -> bool:
         """Whether its answer comes in that time; other events are handed on."""

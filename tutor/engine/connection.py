@@ -27,8 +27,8 @@ from tutor.plain import one_line, plain
 from tutor.protocol.commands import Command
 from tutor.protocol.events import Event, event_from_line
 from tutor.protocol.far_end import (
+    FAR_END_MARK,
     HELLO,
-    MARK,
     DevicesListed,
     DumpStack,
     FarMessage,
@@ -279,7 +279,7 @@ class Connection:
 
     def _hear(self, line: bytes) -> None:
         process = self._process
-        if not line.startswith(MARK):
+        if not line.startswith(FAR_END_MARK):
             if process is not None:
                 process.take(line)
             return

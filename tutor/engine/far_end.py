@@ -20,7 +20,7 @@ from tutor.engine.process import Process
 from tutor.errors import EngineError
 from tutor.protocol.commands import command_from_line
 from tutor.protocol.far_end import (
-    MARK,
+    FAR_END_MARK,
     DevicesListed,
     DumpStack,
     FarMessage,
@@ -74,7 +74,7 @@ class FarEnd:
         self._write(Hello.here().to_line())
         threading.Thread(target=self._answer_on, daemon=True).start()
         for line in lines:
-            if line.startswith(MARK):
+            if line.startswith(FAR_END_MARK):
                 self._do(far_message(line))
             elif (process := self._process) is not None:  # a thread sees its end
                 process.send(command_from_line(line))

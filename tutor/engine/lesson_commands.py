@@ -17,7 +17,7 @@ from typing import Any, TextIO, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
-from tutor.analysis.doctor.examination import EPOCHS, examine
+from tutor.analysis.doctor.examination import EXAMINED_EPOCHS, examine
 from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
 from tutor.digits import LOSS_LINE_DIGITS, significant
 from tutor.engine.open_runs import programs_for
@@ -178,7 +178,7 @@ class _LessonWork:
                 run.advance_phase()
             loop, found = script_report(run.loop), None
             if command.with_doctor:
-                self._remark("runs_doctor", epochs=EPOCHS)
+                self._remark("runs_doctor", epochs=EXAMINED_EPOCHS)
                 found = self._examined(command.lesson, programs, run.recipe)
             run.close()
         self._send(ScriptInspected(loop=loop, report=found))

@@ -164,7 +164,7 @@ SURE_AFTER = 1.0
 """Seconds after which the speed is known well enough to tell the rest by it."""
 
 
-GAP = 10.0
+GAP_SECONDS = 10.0
 """Seconds between two measurements after which the way is measured anew.
 
 An epoch may last that long, or else the process stood still (Ctrl+Z, a machine put to sleep).
@@ -194,7 +194,7 @@ class RunProgress:
         now = self._clock()
         if self._start is None or done < self._start[1]:
             self._start = self._last = now, done
-        is_gap = now - self._last[0] > GAP
+        is_gap = now - self._last[0] > GAP_SECONDS
         if is_gap or self._was_gap:
             self._start = self._last
         self._was_gap, self._last = is_gap, (now, done)

@@ -101,7 +101,7 @@ LONGEST_ERROR = 64 * 2**10
 COMMAND = (sys.executable, "-P", "-m", "tutor.engine.child")
 """The engine itself."""
 
-MARK = "TUTOR_PROCESS"
+PROCESS_VARIABLE = "TUTOR_PROCESS"
 """The environment variable that all processes of one child carry, to be found by."""
 
 _SUPERVISOR = (sys.executable, "-I", "-S", str(Path(supervisor.__file__)))
@@ -210,7 +210,7 @@ class LessonProcess(ABC):
         if self.ended_for:
             return Remark(self.ended_for)
         if place is not None and place.is_expression and status == -time_limit.END_SIGNAL:
-            return Remark("no_end", {"seconds": time_limit.SECONDS})
+            return Remark("no_end", {"seconds": time_limit.EXPRESSION_SECONDS})
         if status >= 0:
             return Remark("exited", {"status": status})
         try:
@@ -276,7 +276,7 @@ class Process(LessonProcess):
                 stderr=self._errors,
                 start_new_session=True,
                 pass_fds=(their_end,),
-                env={**os.environ, MARK: self._mark},
+                env={**os.environ, PROCESS_VARIABLE: self._mark},
             )
         except OSError as error:
             os.close(self._lifeline)
@@ -420,7 +420,7 @@ class Process(LessonProcess):
 
     def _end_marked(self) -> None:
         """Kill all that carries this child's mark, but the supervisor, until there is nothing."""
-        mark = f"{MARK}={self._mark}".encode()
+        mark = f"{PROCESS_VARIABLE}={self._mark}".encode()
         until = time.monotonic() + _GONE
         while time.monotonic() < until and (found := _having(mark) - {self._child.pid}):
             for pid in found:

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from tutor.engine import supervisor
-from tutor.engine.process import MARK
+from tutor.engine.process import PROCESS_VARIABLE
 from tutor.engine.process_settings import SETTINGS, is_same
 from tutor.protocol.frame import Remark
 from tutor.training.snapshot import LESSON_MODULE
@@ -186,7 +186,7 @@ def end_other_processes() -> None:
 
     Except PyTorch's compilers and the other ranks, which load PyTorch for seconds.
     """
-    if MARK not in os.environ:  # no supervisor stands above: these could be anybody's
+    if PROCESS_VARIABLE not in os.environ:  # no supervisor stands above: these could be anybody's
         return
     for pid in supervisor.descendants(os.getppid()):
         with suppress(OSError):

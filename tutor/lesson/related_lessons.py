@@ -84,7 +84,7 @@ def _front(lesson: Lesson) -> FrontMatter:
 _MATH_OR_CODE = re.compile(r"\$[^$]*\$|`[^`]*`")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 
-LEAST = 3
+FEWEST_WORDS = 3
 """The fewest words of a text that has to be translated; fewer may be a name or a command."""
 
 _TEXTS = frozenset({"ask", "hints", "explain", "choices", "reply", "text"})
@@ -95,7 +95,7 @@ def untranslated(original: Lesson, translation: Lesson) -> Iterator[Diagnostic]:
     """Each text that stands in both, by line of the translation."""
     theirs = {text for text, _ in _texts(original)}
     for text, line in sorted(_texts(translation), key=lambda found: found[1]):
-        if text in theirs and len(_WORD.findall(_MATH_OR_CODE.sub("", text))) >= LEAST:
+        if text in theirs and len(_WORD.findall(_MATH_OR_CODE.sub("", text))) >= FEWEST_WORDS:
             values = {"text": cut_short(text, 40), "original": str(original.path)}
             yield Diagnostic(translation.path, line, Fault("not_translated", values))
 

@@ -19,7 +19,7 @@ from tutor.protocol.events import Event
 from tutor.protocol.frame import Remark
 
 HELLO = b"tutor-engine "
-MARK = b"!"
+FAR_END_MARK = b"!"
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class FarMessage(msgspec.Struct, frozen=True, tag=True):
 
     def to_line(self) -> bytes:
         """The message as one line."""
-        return MARK + msgspec.json.encode(self) + b"\n"
+        return FAR_END_MARK + msgspec.json.encode(self) + b"\n"
 
 
 # ── From here to there ──────────────────────────────────────────────────────────────
@@ -142,6 +142,9 @@ _decoder = msgspec.json.Decoder(Union[tuple(FarMessage.__subclasses__())])  # no
 
 
 def far_message(line: bytes) -> FarMessage:
-    """The message on a line that begins with MARK. Raises msgspec.DecodeError if there is none."""
-    message: FarMessage = _decoder.decode(line.removeprefix(MARK))
+    """The message on a line that begins with FAR_END_MARK.
+
+    Raises msgspec.DecodeError if there is none.
+    """
+    message: FarMessage = _decoder.decode(line.removeprefix(FAR_END_MARK))
     return message

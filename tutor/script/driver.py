@@ -29,7 +29,7 @@ LoopBody: TypeAlias = Callable[..., Any]
 _PEEK = torch._C._functorch.peek_interpreter_stack
 """Not None within `torch.func.grad` and the like: nothing can wait there."""
 
-END = -1
+PASS_END = -1
 """In place of a phase's number: the end of a pass."""
 
 
@@ -211,12 +211,12 @@ class Driver:
         return loop.items.count > loop.passes
 
     def begin_pass(self) -> int:
-        """Begin a pass, and run to its first hook; returns the phase's number, or END."""
+        """Begin a pass, and run to its first hook; returns the phase's number, or PASS_END."""
         self._pass = greenlet(self._run_pass)
         return self.resume()
 
     def resume(self, goes_past: Callable[[int], bool] | None = None) -> int:
-        """Run to the next hook of the pass; returns the phase's number, or END.
+        """Run to the next hook of the pass; returns the phase's number, or PASS_END.
 
         It does not wait at a hook that `goes_past` says True of. The thread has the script's
         settings. What the script raises and does not catch passes through; the pass is gone then.
@@ -227,7 +227,7 @@ class Driver:
             number = self._switch(self._pass)
         finally:
             self.names[STOPS], self._goes_past = False, None
-        return END if self._pass.dead else number
+        return PASS_END if self._pass.dead else number
 
     def run_passes(self, count: int, after: Callable[[], object]) -> int:
         """Run whole passes without a stop; `after` is called after each. Returns their number."""

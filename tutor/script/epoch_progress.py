@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, SETUP, UPDATE
-from tutor.script.driver import END, Driver
+from tutor.script.driver import PASS_END, Driver
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
 _START = ScriptPhase(SETUP, 0, 0, 0)
@@ -20,8 +20,8 @@ class EpochProgress:
 
     def __init__(self, loop: TrainingLoop, driver: Driver) -> None:
         self._loop, self._driver = loop, driver
-        self.next = END
-        """The number of the phase that waits to run; END at the end of the epoch."""
+        self.next = PASS_END
+        """The number of the phase that waits to run; PASS_END at the end of the epoch."""
         self.last = _START
         """The phase that has just run."""
         self.steps_known = len(loop.phases)
@@ -38,7 +38,7 @@ class EpochProgress:
     @property
     def is_ended(self) -> bool:
         """Whether this epoch is at its end."""
-        return self.next == END
+        return self.next == PASS_END
 
     @property
     def batches_expected(self) -> int:
@@ -106,7 +106,7 @@ class EpochProgress:
 
     def end_epoch(self, steps: int) -> bool:
         """Stand at the end of an epoch that had so many steps; whether it has taken a gradient."""
-        self.next = END
+        self.next = PASS_END
         self.steps_known, self.batches_known = steps, max(self.batches_done, 1)
         if self._has_gradient:
             self._gradient_batch = self._gradient_batch_now
@@ -117,4 +117,4 @@ class EpochProgress:
         self.begin_epoch()
         if is_start:
             self.last = _START
-        self.next, self.steps_known, self.batches_known = END, steps, batches
+        self.next, self.steps_known, self.batches_known = PASS_END, steps, batches

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tutor.lesson.model import SETUP, Lesson
 from tutor.protocol.frame import Remark
-from tutor.script.driver import END
+from tutor.script.driver import PASS_END
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.program import ScriptOpener, script_opener
 from tutor.script.redirected_files import new_folder
@@ -47,7 +47,7 @@ class ScriptPlace(NamedTuple):
     epoch: int
     step: int
     next: int
-    """The number of the phase that comes next, or END."""
+    """The number of the phase that comes next, or PASS_END."""
     executions: int
     is_over: bool
 
@@ -104,7 +104,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
     def _told(self, at: ScriptPlace) -> str:
         if at.is_over:
             return "is at the script's end"
-        if at.next == END:
+        if at.next == PASS_END:
             return f"is at the end of epoch {at.epoch}, after {at.step} steps"
         phase = self.outline.phases[at.next]
         return f"comes to {phase.name} on line {phase.line} after {at.step} steps"

@@ -13,7 +13,7 @@ import torch
 from tutor.errors import Refused
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES
 from tutor.protocol.frame import NO_VALUE, Remark, Value
-from tutor.script.driver import END, Driver
+from tutor.script.driver import PASS_END, Driver
 from tutor.script.environment import ScriptEnvironment
 from tutor.script.epoch_progress import EpochProgress
 from tutor.script.outline import TrainingLoop
@@ -246,8 +246,8 @@ class ScriptLoop(Loop):
             return True
 
         self._begin_phase(is_wanted=False)
-        if self._guarded(lambda: self.driver.resume(goes_past)) == END:
-            self._pass_to(END)
+        if self._guarded(lambda: self.driver.resume(goes_past)) == PASS_END:
+            self._pass_to(PASS_END)
             self._end_epoch()
         return is_stopped
 

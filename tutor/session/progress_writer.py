@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from tutor.progress.transfer import Seals
 
 
-FAST = 0.15
+BURST_SECONDS = 0.15
 """Seconds between two changes, below which they come from a run or a held key."""
 
-PAUSE = 0.3
+WRITE_SECONDS = 0.3
 """Seconds between two writes of changes that come so fast."""
 
 RETRY = 2.0
@@ -88,7 +88,7 @@ class PendingWrites:
         """Add a change, in place of an earlier one of that name; a result is due at once."""
         due = clock
         if not isinstance(change.what, ExerciseRecord):
-            due = self._tried + PAUSE if clock - self._came < FAST else clock
+            due = self._tried + WRITE_SECONDS if clock - self._came < BURST_SECONDS else clock
             self._came = clock
         due = max(due, self._not_before)
         if self:
@@ -109,7 +109,7 @@ class PendingWrites:
                 del self._waiting[name]
         # The rest was added while the batch was being written, that is, fast.
         has_result = any(isinstance(c.what, ExerciseRecord) for c in self._waiting.values())
-        self.due = clock if has_result else clock + PAUSE
+        self.due = clock if has_result else clock + WRITE_SECONDS
 
     def failed(self, clock: float) -> None:
         """Try again later."""

@@ -1,11 +1,11 @@
 """A limit on the time that one expression (watched, in a formula, of an exercise) may take.
 
 A lesson's phases may train for hours, and the learner stops them; an expression is evaluated
-before every frame, and one without an end would leave no frame at all. After SECONDS it is stopped
-by an exception. Where that does not reach it (a loop in C code, an `except:` that catches all),
-the process is ended by END_SIGNAL after _MORE seconds of the processor's time: the stack that
-faulthandler writes down then tells the expression. What it may take in memory meanwhile is
-bounded by the limit of the process (`tutor.engine.process`). Signals reach the main thread alone.
+before every frame, and one without an end would leave no frame at all. After EXPRESSION_SECONDS it
+is stopped by an exception. Where that does not reach it (a loop in C code, an `except:` that
+catches all), the process is ended by END_SIGNAL after _MORE seconds of the processor's time: the
+stack that faulthandler writes down then tells the expression. What it may take in memory meanwhile
+is bounded by the limit of the process (`tutor.engine.process`). Only the main thread gets signals.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any
 
-SECONDS = 5.0
+EXPRESSION_SECONDS = 5.0
 """The time limit of one expression."""
 
 _ALARMS = 10
@@ -51,7 +51,7 @@ def limit_expressions() -> None:
 
 @contextmanager
 def limited(seconds: float = 0.0, *, ends_process: bool = True) -> Iterator[None]:
-    """The time, SECONDS or so many, of one expression. Raises TookTooLong when it is over.
+    """The time of one expression: EXPRESSION_SECONDS, or so many. Raises TookTooLong after it.
 
     `ends_process`: where that does not reach it, END_SIGNAL follows.
     """
@@ -59,7 +59,7 @@ def limited(seconds: float = 0.0, *, ends_process: bool = True) -> Iterator[None
     if not _is_on:
         yield
         return
-    seconds = seconds or SECONDS
+    seconds = seconds or EXPRESSION_SECONDS
     was, before = (_is_evaluating, _alarms_left), signal.getsignal(signal.SIGALRM)
     timers = {t: signal.getitimer(t) for t in (signal.ITIMER_REAL, signal.ITIMER_PROF)}
     try:

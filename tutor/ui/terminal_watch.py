@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
-GRACE = 3.0
+ORDERLY_END_SECONDS = 3.0
 """Seconds for an orderly end. A screen can hang on a terminal that accepts no more output."""
 
 END_DELAY = 3.0
@@ -168,7 +168,7 @@ class TerminalWatch:
             self._end_in_background()
         with suppress(RuntimeError):  # the loop is closed: it is ending already
             self._loop.call_soon_threadsafe(self._app.exit)
-        time.sleep(GRACE)
+        time.sleep(ORDERLY_END_SECONDS)
         os._exit(STATUS)
 
     def _is_over(self, watched: select.poll) -> bool:

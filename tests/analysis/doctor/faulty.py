@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
-from tutor.analysis.doctor.examination import EPOCHS, examine
+from tutor.analysis.doctor.examination import EXAMINED_EPOCHS, examine
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process_state import ProcessState
 from tutor.lesson.document import parse
@@ -73,7 +73,9 @@ def lesson_of(
     return parse(front + text + "\n", Path("test.md"))
 
 
-def report_on(phases: Mapping[str, str], epochs: int = EPOCHS, **options: object) -> DoctorReport:
+def report_on(
+    phases: Mapping[str, str], epochs: int = EXAMINED_EPOCHS, **options: object
+) -> DoctorReport:
     """What the doctor says of a lesson of these phases."""
     return _sound(examine(lesson_of(phases, **options), epochs=epochs))  # type: ignore[arg-type]
 
@@ -122,7 +124,7 @@ def script_lesson(
 
 
 def examined(
-    lesson: Lesson, epochs: int = EPOCHS, programs: Mapping[str, Program] | None = None
+    lesson: Lesson, epochs: int = EXAMINED_EPOCHS, programs: Mapping[str, Program] | None = None
 ) -> DoctorReport:
     """The report on a script, unheard; what it does to the process is undone."""
     before = ProcessState.now()

@@ -376,7 +376,7 @@ def test_fork_that_takes_long_within_a_phase_is_given_up(monkeypatch: pytest.Mon
     text = SUMMED_UNTIL_SMALL.replace("    loss.back", "    wait(loss)\n    loss.back").replace(
         "loss = torch", "def wait(loss):\n    while 0.15 < loss < 0.16:\n        pass\nloss = torch"
     )
-    monkeypatch.setattr(forks, "SECONDS", 0.3)
+    monkeypatch.setattr(forks, "FORK_SECONDS", 0.3)
     fix = found_in_script(text.format(rest=""))["gradients_not_reset"].fix
     assert fix is not None
     assert fix.epochs == 0

@@ -76,13 +76,13 @@ TAUGHT: Mapping[tuple[str, str], Mapping[str, str]] = {
 The doctor keeps silent about them there.
 """
 
-EPOCHS = 3
+EXAMINED_EPOCHS = 3
 """Epochs that are examined phase by phase: most mistakes show in the second."""
 
 MOST_STEPS = 300
 """Steps that are examined, where an epoch has many batches."""
 
-SECONDS = 20.0
+EXAMINATION_SECONDS = 20.0
 """The time after which no more of a slow script is examined, and the same for whole epochs."""
 
 SECONDS_TO_THE_END = 3.0
@@ -95,7 +95,7 @@ def examine(
     *,
     quiet: Quiet = nullcontext,
     until: Callable[[], bool] = never,
-    epochs: int = EPOCHS,
+    epochs: int = EXAMINED_EPOCHS,
     programs: Mapping[str, Program] | None = None,
     compiled: Compiled = programs_of,
     rules: Sequence[type[DoctorRule]] = RULES,
@@ -204,7 +204,7 @@ class _Examination:
             self.epochs = max(self.epochs, patient.epoch)
         return True
 
-    def _within_time(self, seconds: float = SECONDS) -> Callable[[], bool]:
+    def _within_time(self, seconds: float = EXAMINATION_SECONDS) -> Callable[[], bool]:
         """The patient's `until`, which also says so after so many seconds."""
         deadline, until = time.monotonic() + seconds, self._patient.until
         return lambda: until() or time.monotonic() > deadline

@@ -26,10 +26,10 @@ from tutor.training.program import Program
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong
 
-EPOCHS = 10
+FORK_EPOCHS = 10
 """The epoch whose losses are compared."""
 
-SECONDS = 10.0
+FORK_SECONDS = 10.0
 """The time that one fork may take; the losses of a slower one are not known."""
 
 Compiled = Callable[[Lesson], Mapping[str, Program]]
@@ -99,7 +99,7 @@ class Forks:
     @property
     def _epochs(self) -> int:
         program = self._patient.programs[self._patient.recipe.mode]
-        return min(EPOCHS, program.epochs)
+        return min(FORK_EPOCHS, program.epochs)
 
     def _compared(self, fixed: Lesson) -> tuple[int, float | None, float | None] | None:
         """The last epoch that both runs have, and the losses with and without the fix.
@@ -124,7 +124,7 @@ class Forks:
         """So many epochs of a run, or to the end of a script's loop; None if that takes long."""
         losses = list[float | None]()
         try:
-            with time_bound(SECONDS):
+            with time_bound(FORK_SECONDS):
                 return _Course(losses) if self._run(programs, losses) else None
         except TookTooLong:
             return None
@@ -139,7 +139,7 @@ class Forks:
         is_own = patient.lesson.script and recipe.learning_rate == patient.run.loop.own_rate
         rate = 0.0 if is_own else recipe.learning_rate  # 0.0: the code's own, also a fixed one
         start = (mode, recipe.device, rate, recipe.seed)
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + FORK_SECONDS
         run = Run(programs, *start, quiet=patient.quiet)
         try:
             while len(losses) < self._epochs and not is_at_loop_end(run):

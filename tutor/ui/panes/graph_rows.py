@@ -28,7 +28,7 @@ MOST_ELEMENTS = 8
 WISHED = 4
 """The number of elements for which other columns are made wider."""
 
-LEAST = 0.4
+TREE_SHARE = 0.4
 """The part of a line that the tree keeps where values and gradients need more than the rest."""
 
 
@@ -214,7 +214,7 @@ class _Columns:
         return self.at_value + self.value + GAP
 
     def _least(self, width: int) -> int:
-        return min(self.what, int(width * LEAST))
+        return min(self.what, int(width * TREE_SHARE))
 
     def slack(self, width: int) -> int:
         """The room for a long text, which is cut in a narrow pane before numbers are left out."""

@@ -38,10 +38,10 @@ from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.text_styles import line
 from tutor.wording.number_format import counted
 
-PAUSE = 0.5
+SAVE_SECONDS = 0.5
 """Seconds after the last key until the text is saved."""
 
-GRACE = 1.5
+ESCAPE_SECONDS = 1.5
 """Seconds after the code was stopped during which esc doesn't leave: it was meant to stop it."""
 
 
@@ -112,7 +112,7 @@ class EditorScreen(SessionScreen):
         """Keep the text as soon as the learner pauses."""
         if self._timer is not None:
             self._timer.stop()
-        self._timer = self.set_timer(PAUSE, self._keep)
+        self._timer = self.set_timer(SAVE_SECONDS, self._keep)
 
     def _keep(self) -> None:
         text = self._area.text
@@ -156,7 +156,7 @@ class EditorScreen(SessionScreen):
         """
         if self._area.read_only:
             self.action_session("stop")
-        elif time.monotonic() - self._stopped_at > GRACE:
+        elif time.monotonic() - self._stopped_at > ESCAPE_SECONDS:
             self._leave()
 
     def _leave(self) -> None:
@@ -306,7 +306,7 @@ GIVEN_CODE_BACK = (
 
 INDENT = 4
 
-FAST = 0.01
+PASTE_SECONDS = 0.01
 """Keys closer together than this (in seconds) were pasted, or bundled by a slow line."""
 
 PASTED = 8
@@ -340,9 +340,10 @@ class CodeArea(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         gap, self._last_key_at = event.time - self._last_key_at, event.time
-        self._burst = 1 + (self._burst if gap < (PASTE_PAUSE if self._is_pasted else FAST) else 0)
+        longest = PASTE_PAUSE if self._is_pasted else PASTE_SECONDS
+        self._burst = 1 + (self._burst if gap < longest else 0)
         is_blank = event.key in ("space", "tab")
-        if self._added and gap < FAST and is_blank:  # it has its own indentation
+        if self._added and gap < PASTE_SECONDS and is_blank:  # it has its own indentation
             row, column = self.cursor_location
             self.delete((row, column - self._added), (row, column))
         self._added = 0
