@@ -314,6 +314,22 @@ for i in range(4):  #: LOOP
     assert is_same(run.step_epoch(), first)
 
 
+def test_the_gradient_of_an_attribute_is_the_one_of_its_batch() -> None:
+    """The object holds the parameter, too: that the update changes, and not the gradient."""
+    text = """
+class Model:
+    w = 4.0
+model = Model()
+for i in range(2):  #: LOOP
+    for factor in (1.0, 3.0):
+        model.dw = factor * model.w  #: Gradient
+        model.w = model.w - 0.5 * model.dw  #: Update
+"""
+    run = run_of(text, mode="manual", parameters=("model.w",), gradients={"model.w": "model.dw"})
+    gradients = [frame.gradients["model.w"].data for frame in (run.step_phase() for _ in range(8))]
+    assert gradients == [(g,) for g in (4.0, 4.0, 6.0, 6.0, -1.0, -1.0, -1.5, -1.5)]
+
+
 @pytest.mark.parametrize("context", ["tempfile.TemporaryDirectory()", "Folder()"])
 def test_a_loop_in_a_with_that_has_ended_can_be_gone_back_into(context: str) -> None:
     """A folder that was deleted at its end is there again: the run is run again from its start."""

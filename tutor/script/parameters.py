@@ -7,6 +7,7 @@ the names that the code changes by hand. Each is named by an expression of the s
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import math
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tutor.script.data_flow import text_of
 from tutor.script.driver import Driver
 from tutor.script.outline import TrainingLoop
 
@@ -31,7 +33,6 @@ _MOST_ITEMS = 200
 _MOST_OBJECTS = 2000
 """Objects of a model without PyTorch that are looked at."""
 
-_NAME = re.compile(r"\W")
 _INDEX = re.compile(r"\.(\d+)(?=\.|$)")
 
 NUMBERS = (int, float, np.ndarray, np.generic, torch.Tensor)
@@ -50,6 +51,8 @@ class ParameterTable:
     gradients: dict[str, CodeType] = field(default_factory=dict)
     used: Mapping[str, Any] = field(default_factory=dict)
     """Gradients as the last update has used them, where it has changed their expressions."""
+    _changed_with: list[str] = field(default_factory=list)
+    """The parameters whose gradient's expression reads what the update changes."""
     _optimizers: dict[str, CodeType] = field(default_factory=dict)
     """The expressions of the optimizers: the script may make another one on its way."""
 
@@ -76,8 +79,10 @@ class ParameterTable:
         labels = labels or list(_of_own_models(names))
         self.expressions = {label: _code(label) for label in labels}
         self._optimizers = {label: _code(label) for label in optimizers}
-        given = self.loop.gradients
-        self.gradients = {n: _code(given.get(n, f"d{n}")) for n in labels}
+        of = {n: self.loop.gradients.get(n, _usual_gradient(n)) for n in labels}
+        self.gradients = {n: _code(gradient) for n, gradient in of.items()}
+        changed = {*self.loop.parameters, *labels}
+        self._changed_with = [n for n, gradient in of.items() if changed & _parts_read(gradient)]
 
     def read(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Each parameter by its expression; None where it has no value now."""
@@ -100,9 +105,10 @@ class ParameterTable:
 
         Their expressions have another value once the update has run.
         """
-        changed = {_NAME.split(p)[0] for p in self.loop.parameters}
-        found = {n: c for n, c in self.gradients.items() if changed & {*c.co_names}}
-        self.used = {n: copy.deepcopy(unwrapped(_evaluated(c, names))) for n, c in found.items()}
+        self.used = {
+            label: copy.deepcopy(unwrapped(_evaluated(self.gradients[label], names)))
+            for label in self._changed_with
+        }
 
     def value(self, expression: str, names: Mapping[str, Any]) -> Any:
         """The value of an expression of the script; None if it has none."""
@@ -146,6 +152,12 @@ class ParameterTable:
         return self.literal_rate
 
 
+def _usual_gradient(label: str) -> str:
+    """Where a gradient usually is, if no code tells: `dw` for `w`, `layer.dW` for `layer.W`."""
+    of, dot, name = label.rpartition(".")
+    return f"{of}{dot}d{name}"
+
+
 def _tensors(
     found: list[tuple[str, Any]], optimizers: Collection[torch.optim.Optimizer]
 ) -> Iterator[tuple[str, torch.Tensor]]:
@@ -174,6 +186,16 @@ def _code(expression: str) -> CodeType:
         return compile(expression, "<parameter>", "eval", dont_inherit=True)
     except SyntaxError:
         return compile("None", "<parameter>", "eval")
+
+
+def _parts_read(expression: str) -> set[str]:
+    """The names, attributes and items that an expression reads, as text: `self`, `self.w`."""
+    try:
+        tree = ast.parse(expression, mode="eval")
+    except SyntaxError:
+        return set()
+    kinds = (ast.Name, ast.Attribute, ast.Subscript)
+    return {text_of(node) for node in ast.walk(tree) if isinstance(node, kinds)}
 
 
 def _evaluated(code: CodeType, names: Mapping[str, Any]) -> Any:
