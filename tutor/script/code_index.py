@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
+from tutor.script.plain_spelling import plainly_spelled
 from tutor.script.syntax_nodes import (
     DEFINITIONS,
     FUNCTIONS,
@@ -37,7 +38,7 @@ class CodeIndex:
     """The functions and classes of a script by name, and the bindings of its names."""
 
     def __init__(self, source: str) -> None:
-        self.tree = ast.parse(source)
+        self.tree = plainly_spelled(ast.parse(source))
         self.parents: dict[ast.AST, ast.AST] = {}
         self.functions: list[FunctionCode] = []
         self.classes: dict[str, ast.ClassDef] = {}

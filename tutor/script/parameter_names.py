@@ -99,6 +99,8 @@ class ParameterNames:
         function = self.index.function_of(change.node)
         for loop in self.index.ancestors(change.node):
             if isinstance(loop, ast.For) and variables([target]) & variables(targets_of(loop)):
+                if members := self._members(target, loop):
+                    return members
                 whole = self._whole(target, loop)
                 return [] if whole is None else self._elements(whole, function)
         if isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Constant):
@@ -107,21 +109,52 @@ class ParameterNames:
             text_of(target)
         ]
 
+    def _members(self, target: ast.expr, loop: ast.For) -> list[str]:
+        """The attributes that a loop sets by their names, in `for name in ("W", "b")`."""
+        match target, loop:
+            case (
+                ast.Subscript(value=thing, slice=ast.Name(id=key)),
+                ast.For(target=ast.Name(id=name), iter=ast.Tuple(elts=keys) | ast.List(elts=keys)),
+            ) if key == name:
+                own = [
+                    k.value
+                    for k in keys
+                    if isinstance(k, ast.Constant) and isinstance(k.value, str)
+                ]
+                set_in = [any(self._has_attribute(c, k) for c in self.index.classes) for k in own]
+                if own and all(set_in):
+                    members = [ast.Attribute(thing, k, ast.Load()) for k in own]
+                    return [n for member in members for n in self._of_items(member)]
+        return []
+
     def _of_items(self, node: ast.expr) -> list[str]:
         """The parameters of each layer, for a change of `layer.W` in a loop over layers."""
         match node:
             case ast.Attribute(value=ast.Name(id=name), attr=attr):
-                named = {n for loop in self._loops_over(name) if (n := _source_name(loop, name))}
+                named = self._sources(name)
                 lists = [
-                    v for n in named for v in self.index.bindings.get(n.rpartition(".")[2], ())
+                    value
+                    for n in named
+                    for value in self.index.bindings.get(n.rpartition(".")[2], ())
+                    if isinstance(value, ast.List)
                 ]
-                if len(lists) == 1 and isinstance(lists[0], ast.List):
+                if len(set(map(id, lists))) == 1:
                     layers = [self.index.classes_of(e) for e in lists[0].elts]
                     own = {c for c in self.index.classes if self._has_attribute(c, attr)}
                     kept = [at for at, of in enumerate(layers) if of & own]
-                    return [f"{next(iter(named))}[{at}].{attr}" for at in kept]
+                    return [f"{named[0]}[{at}].{attr}" for at in kept]
         name = named_text(node)
         return [name] if name else []
+
+    def _sources(self, name: str) -> list[str]:
+        """What the loops whose target is a name go through, as the loop's own code says it."""
+        found: list[str] = []
+        for loop in self._loops_over(name):
+            source = _source_of(loop, name)
+            if source is not None:
+                lifted = self._lifted(source, self.index.function_of(loop))
+                found += [text for node in lifted if (text := named_text(node))]
+        return list(dict.fromkeys(found))
 
     def _loops_over(self, name: str) -> list[ast.For]:
         """The loops of the code whose target is a name."""
@@ -246,11 +279,6 @@ def _locals(function: FunctionCode) -> set[str]:
         for name in node.names
     }
     return {variable for node in statements(function.body) for variable in writes(node)} - outer
-
-
-def _source_name(loop: ast.For, name: str) -> str:
-    source = _source_of(loop, name)
-    return named_text(source) if source is not None else ""
 
 
 def _source_of(loop: ast.For, name: str) -> ast.expr | None:
