@@ -84,15 +84,15 @@ def other(gradient: float) -> list[ModeGradient]:
         pytest.param((RIGHT,), (RIGHT,), slopes(RIGHT), True, "agree", id="the same numbers"),
         pytest.param(
             (np.float32(1 / 3) + np.float32(1e-7), THIRD), (THIRD,), slopes(THIRD),
-            True, "agree but for float32 rounding (3e-7 of the size)", id="float32 rounds"),
+            True, "agree except for float32 rounding (3e-7 of the size)", id="float32 rounds"),
         pytest.param(
             (np.float32(3e-7), 1e-9), (np.float32(1e-7), 1e-9), slopes(1e-9, 1e-14), True,
-            "agree but for float32 rounding (99.7% of the size, so close to 0)",
+            "agree except for float32 rounding (99.7% of the size, so close to 0)",
             id="terms that cancel near zero"),
         pytest.param(
             (np.float32(-5.19e-6), -5.36e-6), (np.float32(-5.19e-6), -5.36e-6),
             slopes(-5.36e-6, 1e-13), True,
-            "agree but for float32 rounding (3.3% of the size, so close to 0)",
+            "agree except for float32 rounding (3.3% of the size, so close to 0)",
             id="all modes are off alike"),
         pytest.param(
             (np.array([1.0, 2.0, 3.0 * 1.0001]),), (np.array([1.0, 2.0, 3.0]),),
@@ -149,7 +149,7 @@ def test_the_words_and_whether_the_modes_agree(
          "manual is autograd's transposed"),
         (by_hand(np.ones(3), RIGHT), "manual has the shape (3), not (2, 2)"),
         (by_hand(None, RIGHT, by_hand=True), "manual has no gradient dw in its code"),
-        (by_hand(None, RIGHT), "manual says None: no gradient"),
+        (by_hand(None, RIGHT), "manual gives None: no gradient"),
         (by_hand(None, RIGHT, raised="ValueError: three"), "manual raised ValueError: three"),
         (by_hand(math.inf, 1.0, precise=1.0), "manual is not finite where autograd is"),
     ],
@@ -191,7 +191,7 @@ def test_rounding_is_called_by_the_type_that_rounds(dtype: type[np.floating[Any]
     both = [found("manual", shown, THIRD), found("autograd", THIRD)]
     diagnosis = diagnose("w", both, slopes(THIRD))
     name = "" if dtype is np.float64 else f"{np.dtype(dtype)} "
-    assert words_of(diagnosis).startswith(f"agree but for {name}rounding (")
+    assert words_of(diagnosis).startswith(f"agree except for {name}rounding (")
     assert diagnosis.is_equal
 
 
@@ -243,7 +243,7 @@ def test_where_there_is_no_factor_there_is_no_ratio() -> None:
 def test_none_is_right_where_the_loss_does_not_depend_on_it() -> None:
     diagnosis = diagnose("w", [found("manual", 0.0), found("autograd", None)], slopes(0.0))
     assert diagnosis.agrees
-    words = "autograd says None, as the loss does not depend on it"
+    words = "autograd gives None, as the loss does not depend on it"
     assert words_of(diagnosis).endswith(words)
 
 

@@ -60,7 +60,9 @@ def test_check_checks_a_lesson_or_says_what_is_wrong(tutor: Tutor, home: Path) -
     assert done.returncode == 1
     assert done.stdout.startswith("ok  good  (autograd; 0 exercises; ")
     line = line_of(bad, "## Gradient")
-    assert f"{bad}:{line}: mode autograd: the gradient is not that of finite diff" in done.stderr
+    assert (
+        f"{bad}:{line}: mode autograd: the gradient differs from that of finite diff" in done.stderr
+    )
 
 
 def test_ctrl_c_while_a_lesson_runs_ends_the_command(tutor: Tutor, home: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_translation_with_other_code_fails_on_its_own_line(tutor: Tutor, shelf
         "make it the same\n"
     )
     (shelf / "a.md").write_text("---\n")
-    assert f"{shelf}/a.md is not a lesson yet" in tutor("check", str(chinese)).stderr
+    assert f"{shelf}/a.md can't be read as a lesson" in tutor("check", str(chinese)).stderr
 
 
 def test_code_that_is_checked_is_not_run_once_more_for_a_translation(
@@ -194,8 +196,8 @@ choices:
             f"for word that of {shelf}/a.md"
             for said in ("Which of the two is it?", "Not quite, think again.")
         ),
-        f"tutor: {alone}:1: there is no lesson that this one, in zh/, is a translation of; "
-        f"write {shelf}/c.md, or call this file as that one",
+        f"tutor: {alone}:1: this file, in zh/, is a translation, but its original {shelf}/c.md "
+        "is not there; write that lesson, or give this file the name of its original",
     ]
 
 

@@ -53,7 +53,7 @@ def test_a_file_is_replaced_only_on_demand(tutor: Tutor, here: Path) -> None:
     refused = tutor("new", "mine")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
-        "tutor: mine.md is there already and was left as it is; give --force to replace it\n"
+        "tutor: mine.md already exists and was not changed; give --force to replace it\n"
     )
     assert (here / "mine.md").read_text() == "years of work"
     assert tutor("new", "mine", "--force").returncode == 0

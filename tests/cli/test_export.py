@@ -37,7 +37,7 @@ def test_a_file_is_replaced_only_on_demand(tutor: Tutor, tmp_path: Path, suffix:
     refused = tutor("export", "one-weight", "-o", str(path))
     assert (refused.returncode, refused.stdout, path.read_text()) == (1, "", "mine")
     assert refused.stderr == (
-        f"tutor: {path} is there already and was left as it is; give --force to replace it\n"
+        f"tutor: {path} already exists and was not changed; give --force to replace it\n"
     )
     assert tutor("export", "one-weight", "-o", str(path), "--force").returncode == 0
     assert path.read_text() != "mine"

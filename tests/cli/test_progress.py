@@ -338,7 +338,7 @@ def test_a_place_that_can_not_be_written_is_told_in_one_line(tutor: Tutor, file:
     for action in ([], ["--json"], ["export", "-"], ["reset", "--yes"]):
         done = tutor("progress", *action)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == f"tutor: progress is not kept: it is a folder ({file})\n"
+        assert done.stderr == f"tutor: progress is not saved: it is a folder ({file})\n"
 
 
 def test_the_help_shows_how(tutor: Tutor) -> None:

@@ -61,7 +61,7 @@ def test_after_a_kill_enter_goes_on_exactly_there_until_the_terminal_is_gone(
     with Terminal([str(TUTOR)], env=home) as terminal:
         terminal.wait_for("▶ Go on: A line through the origin · autograd · epoch 3")
         terminal.press("enter")
-        terminal.wait_for(PLACE, "You are back where you left")
+        terminal.wait_for(PLACE, "You are back where you left off")
         terminal.wait_until(lambda: numbers(terminal) == before)
         terminal.press("F")
         terminal.wait_for("Runs of this lesson", "epoch 2  ◂ this run")

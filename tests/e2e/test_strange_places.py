@@ -49,7 +49,7 @@ def test_a_lesson_is_read_and_gone_on_with_whatever_its_path(mine: str, tmp_path
     with Terminal(COMMAND) as terminal:
         terminal.wait_for("▶ Go on: ")
         terminal.press("enter")
-        terminal.wait_for("epoch 1 of", "You are back where you left")
+        terminal.wait_for("epoch 1 of", "You are back where you left off")
 
 
 def test_no_name_of_a_file_reaches_the_terminal_as_an_escape_sequence(

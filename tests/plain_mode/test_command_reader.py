@@ -155,7 +155,7 @@ def test_it_is_said_where_the_lesson_was_left_and_go_on_goes_there():
     whole = said("go on", notebook=notebook)
     opened, _, _ = whole.partition("You left this lesson in epoch 3. Go on takes you there.")
     assert opened.endswith("help for the rest.\n")
-    assert "You are back where you left." in whole
+    assert "You are back where you left off." in whole
 
 
 def test_going_on_into_an_exercise_tells_once_where_it_stands():

@@ -99,7 +99,7 @@ def test_inside_tells_the_facts_of_a_name():
     [
         (
             VariableInfo(name="q", note=Remark("unknown_name")),
-            "q has no value: nothing bears this name here.",
+            "q has no value: nothing has this name here.",
         ),
         (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
         (
@@ -180,7 +180,7 @@ def test_why_there_is_no_graph_is_told_without_a_key():
         "By hand there is no graph."
     ]
     (line,) = spoken_inspections.graph(why, lesson(), Simulated().frame(), 0)
-    assert line == "Some of it could not be looked into."
+    assert line == "Parts of it could not be examined."
 
 
 # ── All modes ───────────────────────────────────────────────────────────────────────
@@ -327,7 +327,7 @@ def test_export_writes_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert looked("export script").endswith("line-autograd.py")
     assert looked(f"export notebook {tmp_path / 'a b.ipynb'}").endswith("a b.ipynb")
     assert {file.name for file in tmp_path.iterdir()} == {"line-autograd.py", "a b.ipynb"}
-    assert "is there already" in looked("export script line-autograd")
+    assert "already exists" in looked("export script line-autograd")
     assert looked("export script b.ipynb") == "The name of a script file ends in .py."
     assert looked("export") == "Type export, then script, notebook or figures, then a file."
     assert "There is no folder" in looked("export script nowhere/a.py")

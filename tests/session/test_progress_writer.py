@@ -457,7 +457,7 @@ def test_a_file_that_hangs_holds_nobody_up(file: Path, monkeypatch: pytest.Monke
         assert len(writer.results_of("xor")) == n + 1
     writer.close(timeout=0.05)
     assert time.monotonic() - began < 50, "not a tenth of a second each time"
-    assert trouble_of(writer).startswith(f"progress is not kept: waiting for {file}")
+    assert trouble_of(writer).startswith(f"progress is not saved: waiting for {file}")
     gate.set()
     writer._thread.join(PATIENCE)
     assert not writer._thread.is_alive()
@@ -469,7 +469,7 @@ def test_a_place_that_can_not_be_written_is_told_and_the_lesson_goes_on(
     file.mkdir()
     writer = opened()
     assert writer.results_of("xor") == {}
-    assert trouble_of(writer) == f"progress is not kept: it is a folder ({file})"
+    assert trouble_of(writer) == f"progress is not saved: it is a folder ({file})"
     writer.record_result("xor", "first", "predict", "done")
     writer.save_bookmark(left())
     assert writer.results_of("xor") == {"first": "done"}
@@ -519,7 +519,7 @@ def test_whatever_goes_wrong_is_told_and_never_raised(
     writer.record_result("xor", "first", "predict", "done")
     assert writer.results_of("xor") == {"first": "done"}
     writer.close()
-    told = f"progress is not kept: RuntimeError: never thought of ({file})"
+    told = f"progress is not saved: RuntimeError: never thought of ({file})"
     assert trouble_of(writer).startswith(told)
 
 

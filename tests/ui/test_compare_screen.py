@@ -206,7 +206,7 @@ async def test_an_array_has_a_column_for_each_element() -> None:
     assert "✓ All agree" in lines[0]
     assert "[0, 0]  [0, 1]    [1, 0]     [1, 1]" in "\n".join(lines)
     assert row(lines, "manual").split() == ["manual", "0", "0", "0.024361", "−0.097300"]
-    assert sum("✓ agree but for float32 rounding" in found for found in lines) == 4
+    assert sum("✓ agree except for float32 rounding" in found for found in lines) == 4
 
 
 async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_scarce() -> None:

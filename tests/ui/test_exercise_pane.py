@@ -189,7 +189,7 @@ async def test_without_an_exercise_its_keys_say_how_to_begin_one(
     learner: Learner, engine: FakeEngine
 ) -> None:
     await learner.press("h")
-    assert learner.sees("No exercise is on · a begins one", "status")
+    assert learner.sees("You are not in an exercise · a begins one", "status")
     assert learner.sees("a exercise", "footer")
     await learner.press("8")
     assert learner.sees("◇  1  prediction     What is the gradient of w")

@@ -262,7 +262,7 @@ async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
     make_app: MakeApp,
 ) -> None:
     app = make_app()
-    parts = ("the run before is kept as A", "manual made this update, and the formulas show more")
+    parts = ("the previous run is kept as A", "manual made this update, and the formulas show more")
     async with app.run_test(size=SMALL) as pilot:
         kinds: tuple[tuple[NoticeKind, str], ...] = (("info", ""), ("refused", "! "))
         for kind, mark in kinds:

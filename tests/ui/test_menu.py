@@ -245,7 +245,7 @@ async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_
     app._open_lesson = lambda path: lesson("line")
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("down", "enter")
-        assert "You are back where you left · R starts again" in text_of(app, "status")
+        assert "You are back where you left off · R starts again" in text_of(app, "status")
         assert "epoch 3" in text_of(app, "header")
         await pilot.press("R")
         assert "epoch 0" in text_of(app, "header")
@@ -327,7 +327,7 @@ async def test_n_and_p_come_back_to_a_lesson_where_it_was_left(menu: Menu) -> No
         assert "epoch 0" in text_of(app, "header")
         await pilot.press("p")
         assert "epoch 3" in text_of(app, "header")
-        assert "You are back where you left · R starts again" in text_of(app, "status")
+        assert "You are back where you left off · R starts again" in text_of(app, "status")
 
 
 async def test_the_fast_track_keeps_the_run_that_was_left(menu: Menu, engine: FakeEngine) -> None:
@@ -440,5 +440,5 @@ async def test_a_path_to_a_lesson_that_is_not_trusted_asks_and_then_shows_the_me
     assert isinstance(app.screen, AskTrust)
     await pilot.press("n")
     assert isinstance(app.screen, MenuScreen)
-    assert text_of(app, "status") == "far.md is not opened"
+    assert text_of(app, "status") == "far.md was not opened"
     assert engine.kinds().count("OpenLesson") == 0

@@ -23,7 +23,7 @@ from tutor.wording.engine_notes import abort_text, note_text, place_text, proces
         ),
         (
             Remark("no_element", {"name": "w1", "index": [0, 2], "last": [1, 1]}),
-            "w1 has no element [0, 2]: its last is [1, 1], its first is all 0",
+            "w1 has no element [0, 2]: indices begin at 0, and its last is [1, 1]",
         ),
         (
             Remark("element_set", {"name": "w1", "index": [0, 1], "value": -0.75}),
@@ -32,7 +32,7 @@ from tutor.wording.engine_notes import abort_text, note_text, place_text, proces
         (Remark("element_set", {"name": "w", "index": [], "value": 2.0}), "w is 2 now"),
         (
             Remark("bad_rate", {"rate": float("nan")}),
-            "a learning rate is a positive number, at most a million, not nan",
+            "a learning rate must be a positive number, at most a million, not nan",
         ),
         (
             Remark("exited", {"status": 4, "phase": "Predict"}),
@@ -52,7 +52,7 @@ def test_a_note_is_one_safe_line(note: Remark, text: str) -> None:
     ("restarting", "can_restart", "end"),
     [
         (True, False, "; it starts again"),
-        (False, True, "; it is not started again by itself"),
+        (False, True, "; it does not start again by itself"),
         (False, False, ""),
     ],
 )

@@ -36,7 +36,7 @@ def test_every_code_in_the_sources_has_words_and_all_words_a_code() -> None:
     [
         (Remark("nodes_left_out", {"count": 203}), "203 more nodes further down are left out."),
         (Remark("backward_times", {"times": 2}),
-         "Backward came 2 times: what arrived is added up."),
+         "Backward was called 2 times: the gradients are added up."),
         (Remark("phase_raised", {"phase": "Predict", "error": "ValueError: \x1b[31m{x}"}),
          "Predict raised ValueError: ^[[31m{x}"),
         (Remark("too_many_numbers", {"expression": "w * x", "count": 7, "most": 6}),

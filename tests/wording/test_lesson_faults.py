@@ -36,10 +36,10 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
         ("key_is_no_word", {"name": "x"}, "a key must be one word; write `key: value`"),
         ("no_modes_below", {"name": "epochs"}, "`epochs` is empty; write a value for each mode"),
         ("synchronize_on_one_rank", {},
-         "the phase Synchronize is of a lesson on several ranks; write `workers: 2` in the front "
+         "only a lesson on several ranks has the phase Synchronize; write `workers: 2` in the front "
          "matter, or give the section another heading"),
         ("phases_out_of_order", {"first": "Loss", "then": "Predict"},
-         "Predict stands below Loss here, and phases run in the order of the file; move "
+         "Predict is below Loss here, and phases run in the order of the file; move "
          "## Predict above ## Loss"),
         ("formula_not_drawable", {"piece": r"\foo{q}"},
          r"the formula's \foo{q} can't be drawn; write it another way"),
@@ -54,10 +54,10 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
         ("builds_on_itself", {"cycle": ["a", "b", "a"]},
          "it builds on itself: a → b → a; take one of these out of `builds_on`"),
         ("no_original", {"language": "zh", "original": "a.md"},
-         "there is no lesson that this one, in zh/, is a translation of; write a.md, or call this "
-         "file as that one"),
+         "this file, in zh/, is a translation, but its original a.md is not there; write that "
+         "lesson, or give this file the name of its original"),
         ("original_is_wrong", {"original": "a.md"},
-         "a.md is not a lesson yet, so it can't be compared with this one; fix it first"),
+         "a.md can't be read as a lesson, so it can't be compared with this one; fix it first"),
         ("not_translated", {"text": "So it is.", "original": "a.md"},
          "this is not translated: “So it is.” is word for word that of a.md"),
         ("part_missing", {"part": ["fence", 2, "Loss"], "there": "a.md:7"},
@@ -74,7 +74,7 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
          "`batches` is not in a.md; delete it here"),
         ("part_elsewhere",
          {"part": ["phase", "Loss"], "there": "a.md", "instead": ["exercise", "first"]},
-         "the phase Loss stands where a.md has the exercise `first`"),
+         "the phase Loss is where a.md has the exercise `first`"),
     ],
 )  # fmt: skip
 def test_a_fault_in_words(code: str, values: dict[str, Any], text: str) -> None:

@@ -19,25 +19,25 @@ _PLAIN, _EXACT, _BOUND = (f".{digits}g" for digits in (PLAIN_DIGITS, EXACT_DIGIT
 _TEMPLATES: Mapping[str, str] = {
     # ── The run of a mode
     "no_memory": (
-        "the memory that a lesson may take is too little to check it; make its tensors smaller, "
+        "the memory limit of lessons is too low to check this one; make its tensors smaller, "
         "or set TUTOR_MEMORY_MB to more megabytes"
     ),
     "no_memory_on": "{device} has too little memory",
     "runs_differ": "two runs{on} differ; take all random numbers from np or torch",
     "runs_differ_on": (
-        "two runs{on} differ; take all random numbers from np or torch; an operation may add in no "
-        "fixed order there: write `torch.use_deterministic_algorithms(True)` in Setup"
+        "two runs{on} differ; take all random numbers from np or torch; an operation may add in "
+        "a varying order there: write `torch.use_deterministic_algorithms(True)` in Setup"
     ),
     "back_differs": "going back{on} to epoch {epoch}, step {step} shows other values",
     "forward_differs": "going forward again{on} shows other values",
-    "draws_on_device": "draws random numbers{on}, so its figures are not the CPU's",
+    "draws_on_device": "draws random numbers{on}, so its figures differ from the CPU's",
     "not_shown": "{label} has no value: {reason}",
     "not_shown_misnamed": "{label} has no value: {slip}",
     "not_shown_unbound": "{label} has no value: it names something that the mode does not compute",
-    "not_shown_in_time": "{label} has no value: {reason}; let it end sooner, or leave it out",
+    "not_shown_in_time": "{label} has no value: {reason}; make it faster, or leave it out",
     "printed_much": (
-        "while it was checked, it printed {characters:,} characters, which are not shown: with "
-        "fewer, the check is faster"
+        "it printed {characters:,} characters during the check, which are not shown; the check is "
+        "faster with fewer"
     ),
     # ── Figures on a device
     "figure_differs": (
@@ -45,17 +45,17 @@ _TEMPLATES: Mapping[str, str] = {
         f"{{wanted:{_EXACT}}} on the CPU{{place}}; rounding explains {{allowed:{_BOUND}}}"
     ),
     "figure_of_other_shape": (
-        "after epoch {epoch}, {name} is of another shape on {device}, or not there on the CPU; "
+        "after epoch {epoch}, {name} has another shape on {device}, or is missing on the CPU; "
         f"rounding explains {{allowed:{_BOUND}}}"
     ),
     # ── Gradients
     "checked_by_sample": "the gradient was checked at {samples}",
-    "gradient_missing": "the gradient is not that of {measure}: there is no gradient of {name}",
+    "gradient_missing": "the gradient differs from {measure}: there is no gradient of {name}",
     "gradient_shape": (
-        "the gradient is not that of {measure}: of {name} it has the shape {found}, not {right}"
+        "the gradient differs from {measure}: for {name} its shape is {found}, not {right}"
     ),
     "gradient_differs": (
-        "the gradient is not that of {measure}: of {name} it is "
+        "the gradient differs from {measure}: for {name} it is "
         f"{{found:{_PLAIN}}}, not {{right:{_PLAIN}}}"
     ),
     "own_gradient_is_right": (
@@ -194,7 +194,9 @@ _COMPOSED: Mapping[str, Callable[[Any], Any]] = {
     "advice": lambda has_again: (
         "choose other numbers" if has_again else "write `again: [{set: …}]`"
     ),
-    "measure": lambda measure: "autograd's" if measure == "autograd" else "finite differences",
+    "measure": lambda measure: (
+        "autograd's" if measure == "autograd" else "that of finite differences"
+    ),
     "samples": _samples,
     "value": _value,
     "reason": value_reason,

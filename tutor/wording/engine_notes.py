@@ -18,30 +18,30 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Refusals
     "stopped": "stopped",
     "no_lesson": "no lesson is open",
-    "no_process": "it is not started again by itself",
+    "no_process": "it does not start again by itself",
     "no_device": "there is no device {device!r}; available: {available}",
     "no_mode": "no mode {mode!r} in this lesson; available: {available}",
     "no_epoch": "there is no epoch {epoch}: a run begins at epoch 0",
-    "bad_rate": f"a learning rate is {LEARNING_RATE}, not {{rate}}",
-    "no_figures": "there are no figures yet: no epoch has been run to its end",
-    "not_written": "{path} was not written: stopped",
-    "too_much_to_send": "{megabytes} MB of figures are too much to be sent from another machine",
+    "bad_rate": f"a learning rate must be {LEARNING_RATE}, not {{rate}}",
+    "no_figures": "there are no figures yet: no epoch has finished",
+    "not_written": "stopped before {path} was written",
+    "too_much_to_send": "{megabytes} MB of figures is too much to send from another machine",
     "batch_not_repeatable": "this batch can't be run again from its start: finish it first",
     "setup_unbound": "{path}: Setup does not bind {names}",
     "rank_not_started": "rank {rank} did not start: {reason}",
     "not_python": "line {line} of {phase} is not Python: {reason}",
     "no_parameter": "there is no parameter {name!r} here; available: {available}",
     "no_index": "{name} is a single number: it has no index",
-    "no_element": "{name} has no element [{index}]: its last is [{last}], its first is all 0",
+    "no_element": "{name} has no element [{index}]: indices begin at 0, and its last is [{last}]",
     "bad_value": "{value} is not a finite number that {name} can hold ({dtype})",
     # ── Files
-    "file_there": "{path} is there already and was left as it is",
+    "file_there": "{path} already exists and was not changed",
     "no_folder": "{path} can't be written: there is no folder {folder}",
     "path_is_folder": "{path} can't be written: it is a folder; name a file in it",
     "unwritable": "{path} can't be written: {words}",
-    "not_exportable": "{slug} can't be exported: `{line}` can't stand there ({reason})",
+    "not_exportable": "{slug} can't be exported: `{line}` is not possible there ({reason})",
     "no_notebook_of_ranks": (
-        "{slug} runs on {ranks} ranks, and a notebook is one process: export it as a script (.py)"
+        "{slug} runs on {ranks} ranks, but a notebook is one process: export it as a script (.py)"
     ),
     # ── Of a learner's own script
     "no_loop_number": "there is no training loop {number}: the script has {count}",
@@ -51,41 +51,40 @@ _TEMPLATES: Mapping[str, str] = {
         "install {package} there (pip install {package})"
     ),
     "input_refused": (
-        "{place}: a script can't ask by input() here: give the value in its code, or as an "
-        "argument of the script after --"
+        "{place}: a script can't use input() here: put the value into its code, or pass it as an "
+        "argument after --"
     ),
     "needs_ranks": (
-        "{place}: the script is to be one of several ranks: "
-        "start it with tutor torchrun --nproc 2 {file}"
+        "{place}: the script needs several ranks: start it with tutor torchrun --nproc 2 {file}"
     ),
     "backend_as_gloo": (
-        "the script asked for the backend {backend}, which {ranks} ranks can't have on this "
-        "machine: they use gloo, with the same results"
+        "the script asked for the backend {backend}, which {ranks} ranks can't use on this "
+        "machine: they use gloo instead, with the same results"
     ),
     "no_workers": (
-        "the DataLoader runs without its {workers} worker processes: the results are the same, but "
-        "for random numbers that these would draw"
+        "the DataLoader runs without its {workers} worker processes: the results are the same, "
+        "except for random numbers that the workers would draw"
     ),
     "no_loss_in_loop": "the loop has no loss: what an update subtracts is shown as the gradient",
     "files_aside": (
-        "the script's files are in a temporary folder that is deleted at the end: with --here it "
-        "writes them where it wants"
+        "the script writes its files to a temporary folder, which is deleted at the end; --here "
+        "lets it write them where it wants"
     ),
-    "runs_first_batch": "runs to the first batch …",
-    "runs_doctor": "the doctor runs up to {epochs} epochs …",
-    "rate_is_fixed": "the learning rate is a number in the code: the tutor can't change it there",
-    "one_mode_of_script": "a script has one gradient mode, the one that it is written in",
+    "runs_first_batch": "running to the first batch …",
+    "runs_doctor": "the doctor is running up to {epochs} epochs …",
+    "rate_is_fixed": "the learning rate is a number in the code: change it there",
+    "one_mode_of_script": "a script has only one gradient mode: the one it is written in",
     "own_device_of_script": "a script chooses its own device",
     "set_between_epochs": (
-        "in a script's epoch no value can be set before the gradient is computed: set it at an "
+        "in a script, a value can't be set between the first phase and the gradient: set it at an "
         "epoch's end, or before the first phase (B goes back there)"
     ),
     "script_ended": "the script has ended, after epoch {epoch}",
     # ── Refusals of the list of runs
-    "bad_name": "a run's name is one line of letters, digits or signs",
-    "long_name": "a run's name has at most {most} characters; this has {cells}",
-    "name_taken": "there is a run {name} already",
-    "letter_taken": "the letter of this run is {letter}: a name has more than one letter",
+    "bad_name": "a run's name must be one line of letters, digits or symbols",
+    "long_name": "a run's name can have at most {most} characters; this has {cells}",
+    "name_taken": "there is already a run {name}",
+    "letter_taken": "this run's letter stays {letter}: a name needs more than one letter",
     "nothing_to_keep": "nothing has been run yet: there is nothing to keep",
     "all_runs_named": (
         "there are {most} runs, and you have named all that are kept: "
@@ -94,20 +93,20 @@ _TEMPLATES: Mapping[str, str] = {
     "is_current_run": "{name} is the run you are in: go to another one first",
     "no_run": "there is no run {name!r}; available: {available}",
     # ── Of a run that was changed
-    "on_numpy": "{mode} is NumPy and runs on the CPU: running on {device} is what PyTorch adds",
+    "on_numpy": "{mode} is NumPy, which runs only on the CPU: {device} needs a mode of PyTorch",
     "seed": "seed {seed}",
     "seed_unused": "seed {seed}: no random number of this code depends on it, so nothing changes",
-    "as_here": "as it was here: {mode}, learning rate {rate}",
-    "not_carried": "{names} could not be carried over: of another size here",
+    "as_here": "settings restored: {mode}, learning rate {rate}",
+    "not_carried": "{names} could not be carried over: the size differs here",
     "begins_anew": "in {mode} the state of {names} starts again: it remembers no earlier step",
     "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",
-    "other_loss": ("{mode} computes another loss of this batch: {loss}, {old_mode} {old_loss}"),
-    "old_gradient": "the gradient is still that of the old value, and the update will use it",
+    "other_loss": "{mode} computes the loss {loss} for this batch, {old_mode} {old_loss}",
+    "old_gradient": "the gradient still belongs to the old value, and the update will use it",
     "thread_left": "the thread {name} did not end",
-    "device_lost": "after such an error the GPU takes no more work from a process",
-    "setting_left": "the code has changed what can't be put back ({name})",
+    "device_lost": "after such an error the GPU accepts no more work from the process",
+    "setting_left": "the code has changed a setting that can't be restored ({name})",
     # ── Of several runs
-    "kept_as": "the run before is kept as {name}",
+    "kept_as": "the previous run is kept as {name}",
     "gave_way": "{name} was dropped: at most {most} runs are kept",
     "run_selected": "this is {name}",
     "run_selected_at_end": "this is {name}, at its end",
@@ -116,7 +115,7 @@ _TEMPLATES: Mapping[str, str] = {
     "came_only_to": "has only reached epoch {epoch}",
     "runs_again": "is being run again: epoch {epoch} of {of}",
     # ── Of a run without a screen
-    "sets_a_seed": "the code sets a seed: --seed changes only what it draws before that",
+    "sets_a_seed": "the code sets a seed: --seed changes only the random numbers drawn before that",
     "no_value": "{place}: {label} has no value: {reason}",
     "diverged": "the loss is not finite from epoch {epoch} on",
     # ── Of the end of a process
@@ -137,7 +136,7 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Of the connection to another machine
     "connection_lost": "the connection to {host} is lost ({reason})",
     "command_lost": (
-        "the connection to {host} is lost ({reason}), and what ran there has ended: "
+        "the connection to {host} is lost ({reason}), and the run there has ended: "
         "give the command again"
     ),
     "no_answer": "it does not answer",
@@ -147,25 +146,25 @@ _TEMPLATES: Mapping[str, str] = {
     "no_host_name": "{host!r} is not the name of a host",
     "no_ssh": "{program} is not found: install it (openssh-client), or name another in TUTOR_SSH",
     "no_hello": (
-        "{host} answers with something other than `{tutor} engine`: does a start file of the shell "
-        "there print to standard output?"
+        "{host} sent something other than the answer of `{tutor} engine`: does a startup file of "
+        "the shell there print to standard output?"
     ),
     "no_connection": "{host}: no connection; does `ssh {host}` work?",
     "no_far_tutor": (
-        "{host}: `{tutor}` is not found there: install tutor {here} there, or say where it is: "
-        "TUTOR_REMOTE=/path/to/tutor"
+        "{host}: `{tutor}` is not found there. Install tutor {here} there, or say where it is "
+        "(TUTOR_REMOTE=/path/to/tutor)"
     ),
     "far_tutor_ended": (
-        "{host}: `{tutor} engine` ended with status {status} there and did not answer: "
-        "install tutor {here} there, or name it: TUTOR_REMOTE=/path/to/tutor"
+        "{host}: `{tutor} engine` ended with status {status} there and did not answer. "
+        "Install tutor {here} there, or say where it is (TUTOR_REMOTE=/path/to/tutor)"
     ),
     "other_version": (
-        "{host} has tutor {version}; here is {here}: install tutor {here} there, "
-        "or name another one there: TUTOR_REMOTE=/path/to/tutor"
+        "{host} has tutor {version}; this machine has {here}. Install tutor {here} there, "
+        "or name another one there (TUTOR_REMOTE=/path/to/tutor)"
     ),
     "other_build": (
-        "{host} has tutor {version}, of another build; here is {here}: install the same build "
-        "there, or name another one there: TUTOR_REMOTE=/path/to/tutor"
+        "{host} has another build of tutor, {version}; this machine has {here}. Install the same "
+        "build there, or name another one there (TUTOR_REMOTE=/path/to/tutor)"
     ),
     "closed_pipe": "the process closed the tutor's own pipe and was ended",
     "wrote_into_pipe": "the process wrote into the tutor's own pipe and was ended",

@@ -152,8 +152,8 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     ),
     "like_autograd": lambda v, _: "The Gradient phase has run: autograd computes the same numbers.",
     "code_from_elsewhere": lambda v, _: (
-        "The code that is kept here has not been run: it came with a progress file from elsewhere. "
-        "Code is a program: read all of it before you let it run."
+        "The code kept here has not been run, because it came with a progress file from "
+        "elsewhere. It is a program: read all of it before you let it run."
     ),
     "not_python": lambda v, _: f"Line {v['line']} is not Python: {value_reason(v['reason'])}.",
     "code_failed": lambda v, _: f"{_place(v['place'], at_start=True)}: {literal(v['message'])}",
@@ -229,7 +229,7 @@ def _shown(exercise: Predict, given: str) -> str:
 
 def _sign_word(x: float) -> str:
     if math.isnan(x):
-        return "no number"
+        return "not a number"
     return "positive" if x > 0 else "negative" if x < 0 else "zero"
 
 
@@ -321,7 +321,7 @@ def local_help(step: LocalGradientQuestion) -> str:
             f"Add 0.001 to {source}{others}, and work out {output} again. Its change, divided "
             "by 0.001, is close to the answer."
         )
-    return "Multiply along each way back, then add up what came along the ways that meet here."
+    return "Multiply along each path back, then add up the products of the paths that meet here."
 
 
 def local_solution(step: LocalGradientQuestion) -> str:

@@ -21,12 +21,13 @@ _TEXTS: Mapping[str, str] = {
         "{gradient}, and the optimizer's step finds {used}."
     ),
     "lost_leaf": (
-        "from this line on `{variable}` is a new tensor, and no leaf that asks for a gradient: "
+        "from this line on `{variable}` is a new tensor, not a leaf that requires a gradient: "
         "`{variable}.grad` was {gradient_before}, and is {gradient} after the next backward."
     ),
     "broadcast_in_loss": (
-        "`{variable}` of shape {shape} is compared with a shape {other_shape}: the loss is over "
-        "{differences} differences, each number with each, instead of {samples}."
+        "`{variable}` of shape {shape} is compared with a tensor of shape {other_shape}: the loss "
+        "is computed from {differences} differences, each number with every other, instead of "
+        "{samples}."
     ),
     "parameter_unused": (
         "`{variable}`{more} is not used to compute the loss: it had a gradient in {gradients} of "
@@ -41,24 +42,25 @@ _TEXTS: Mapping[str, str] = {
         "the loss is {loss}: it does not learn."
     ),
     "frozen_in_optimizer": (
-        "an optimizer holds `{variable}`{more}, which does not ask for a gradient (requires_grad "
+        "an optimizer holds `{variable}`{more}, which does not require a gradient (requires_grad "
         "is {requires_grad}): after {passes} backward passes its gradient is {gradient}."
     ),
     "parameter_not_held": (
-        "the optimizer does not hold `{variable}`: its gradient is {gradient}, and its change "
-        "{change}. The optimizer holds {held} tensors, and {left_out} of the loss are left out."
+        "the optimizer does not hold `{variable}`: its gradient is {gradient}, and its change is "
+        "{change}. Tensors that the optimizer holds: {held}; that the loss depends on, but that "
+        "it does not hold: {left_out}."
     ),
     "layers_in_list": (
         "`{variable}` is in a plain list, which the model does not register: its gradient is "
-        "{gradient}, and its change {change}."
+        "{gradient}, and its change is {change}."
     ),
     "tensor_not_registered": (
         "`{variable}` is not a parameter that the model registers: its gradient is {gradient}, and "
-        "its change {change}."
+        "its change is {change}."
     ),
     "optimizer_holds_old_tensors": (
         "{gone} of the {held} tensors that the optimizer holds are no longer the model's: the "
-        "gradient of `{variable}` is {gradient}, and its change {change}."
+        "gradient of `{variable}` is {gradient}, and its change is {change}."
     ),
     "softmax_before_cross_entropy": (
         "`{variable}` holds probabilities (a row adds up to {row_sum}), but cross-entropy applies "
@@ -66,7 +68,7 @@ _TEXTS: Mapping[str, str] = {
     ),
     "softmax_before_nll": (
         "`{variable}` holds probabilities (a row adds up to {row_sum}), but this loss takes their "
-        "logarithms: it falls to {lowest}, and not to 0."
+        "logarithms: its lowest value is {lowest}, not 0."
     ),
     "sigmoid_before_logits": (
         "`{variable}` holds probabilities, from {smallest} to {largest}, but this loss applies the "
@@ -97,12 +99,12 @@ _TEXTS: Mapping[str, str] = {
         "is {curvature} (2 / curvature without momentum)."
     ),
     "first_not_finite": (
-        "The first number that is not finite: `{operation}` makes {result} of {argument}, in "
-        "`{variable}`."
+        "The first number that is not finite is computed in `{variable}`: `{operation}` turns "
+        "{argument} into {result}."
     ),
     "first_gradient_not_finite": (
-        "The first gradient that is not finite: the gradient {got} comes back to `{operation}`, "
-        "in `{variable}`, whose argument is {argument} there, and {gave} goes on."
+        "The first gradient that is not finite is computed at `{operation}`, in `{variable}`: it "
+        "receives the gradient {got}, its argument is {argument}, and it passes on {gave}."
     ),
     "data_not_finite": "Of the {size} numbers in `{variable}`, {count} are NaN or infinite.",
     "evaluated_in_training_mode": (
@@ -111,7 +113,7 @@ _TEXTS: Mapping[str, str] = {
     ),
     "evaluated_with_graph": (
         "`{variable}` is evaluated without `torch.no_grad()`: autograd records a graph of {nodes} "
-        "nodes, and needs {wanted}, because no backward follows."
+        "nodes and would need {wanted}, because no backward follows."
     ),
     "trained_in_evaluation_mode": (
         "`{variable}` is trained in evaluation mode, without {layer}: {in_training} batches in "
@@ -122,13 +124,13 @@ _TEXTS: Mapping[str, str] = {
         "the probability {dropped}, not {wanted}. Give it `training=self.training`."
     ),
     "scheduler_first": (
-        "`{variable}.step()` comes before the first `optimizer.step()` ({scheduler_steps} to "
-        "{optimizer_steps} steps), so the schedule is ahead: it begins with the rate {rate}, and "
-        "the first update uses {used}."
+        "`{variable}.step()` comes before the first `optimizer.step()` (steps of the scheduler: "
+        "{scheduler_steps}, of the optimizer: {optimizer_steps}), so the schedule runs ahead: its "
+        "first rate is {rate}, but the first update uses {used}."
     ),
     "loss_arguments_swapped": (
-        "`{function}` takes the prediction first. Here `{variable}` comes first, which no "
-        "parameter changes: the loss is {loss}, and in the right order {loss_in_order}."
+        "`{function}` takes the prediction first. Here `{variable}` comes first, which depends on "
+        "no parameter: the loss is {loss}, and in the right order it is {loss_in_order}."
     ),
     "not_log_probabilities": (
         "`{function}` takes log-probabilities: exp of a row of `{variable}` adds up to {sum}, not "
@@ -165,7 +167,7 @@ _TEXTS: Mapping[str, str] = {
     ),
     "accumulated_without_division": (
         "{backwards} mean losses are added up before one update: the gradient of `{variable}` has "
-        "the norm {used}, and the mean over the batches {mean}. Divide each loss by {backwards}."
+        "the norm {used}; their mean has the norm {mean}. Divide each loss by {backwards}."
     ),
     "not_seeded": (
         "Two runs differ: the first loss is {loss}, and {other} in another run. `{variable}` draws "

@@ -29,24 +29,24 @@ _REMARKS: Mapping[str, str] = {
     # ── The graph of one step
     "by_hand": "By hand there is no graph. Change to a mode with autograd.",
     "no_gradient_asked": (
-        "The loss hangs on nothing that asks for a gradient (requires_grad): no graph."
+        "The loss depends on nothing that requires a gradient (requires_grad): no graph."
     ),
-    "only_forward": "Nothing calls backward in this phase: here is only the way forward.",
+    "only_forward": "Nothing calls backward in this phase: only the forward pass is shown.",
     "backward_elsewhere": "Backward was called on something other than `loss`.",
-    "not_all_seen": "Some of it could not be looked into.",
+    "not_all_seen": "Parts of it could not be examined.",
     "not_traced": "The graph was not traced to its end.",
     "nodes_left_out": "{count} more nodes further down are left out.",
     "backward_again": (
-        "Backward came again after the gradient had been changed: this is the last time."
+        "Backward was called again after the gradient had changed: the last call is shown."
     ),
-    "backward_times": "Backward came {times} times: what arrived is added up.",
-    "handed_back": "The gradients were handed back, not added to `.grad`.",
+    "backward_times": "Backward was called {times} times: the gradients are added up.",
+    "handed_back": "The gradients were returned, not added to `.grad`.",
     "phase_raised": "{phase} raised {error}",
     "lesson_error": "{error}",
     # ── Its local gradients
     "no_backward": "Nothing calls backward in this phase: no backward pass to step through.",
     "nothing_computed": "The loss is a leaf itself: nothing was computed.",
-    "mixes_numbers": "`{expression}` mixes its numbers: it can't be asked one by one.",
+    "mixes_numbers": "`{expression}` combines its numbers: they can't be asked about one by one.",
     "unknown_local_gradient": (
         "`{expression}` can't be asked about: its local gradient is not known."
     ),
@@ -55,14 +55,14 @@ _REMARKS: Mapping[str, str] = {
         "`{expression}` holds {count} numbers: only up to {most} can be asked about."
     ),
     # ── Plots
-    "diverges": "it leads beyond all numbers: the run diverges",
+    "diverges": "its numbers are too large to draw: the run diverges",
     "complex_parameter": "a parameter is complex: two numbers for each of its elements",
-    "no_numbers": "the parameters are no numbers",
+    "no_numbers": "the parameters are not numbers",
     "parameters_not_finite": "the parameters are not finite",
     "loss_not_finite": "the loss is not finite here",
-    "no_gradient": "there is no gradient to look along",
-    "gradient_is_zero": "the gradient is 0: there is no direction to look along",
-    "data_not_named": "it is not said what the data are called (a lesson says it with `data: …`)",
+    "no_gradient": "there is no gradient to plot the loss along",
+    "gradient_is_zero": "the gradient is 0: there is no direction to plot the loss along",
+    "data_not_named": "the names of the data are not known (a lesson gives them by `data: …`)",
     "data_no_numbers": "{input} and {target} hold no numbers to draw",
     "several_targets": "there is more than one number of {target} for each of {input}",
     "several_predictions": "{prediction} is not one number for each of {input}",
@@ -74,8 +74,8 @@ _REMARKS: Mapping[str, str] = {
     "no_attribute": "there is nothing to show of .{attribute}",
     "not_computed": "not computed yet: {phase} binds it",
     "inner_name": "a name inside a function or a class: it has a value only while that runs",
-    "unknown_name": "nothing bears this name here",
-    "spoiled_view": "a view of what was updated in place: its way through the graph is lost",
+    "unknown_name": "nothing has this name here",
+    "spoiled_view": "a view of a tensor that was updated in place: its path in the graph is lost",
     "no_leaf": "not a leaf: backward passes through it and keeps no gradient here",
     "gradient_by_hand": "its gradient is {gradient}, computed by hand",
 }
@@ -218,9 +218,9 @@ _VERBS = {
     **dict.fromkeys(("opposite", "shape", "no_variable"), "has"),
     **dict.fromkeys(("row", "column", "elements"), "differs"),
     "raised": "raised",
-    "none": "says",
+    "none": "gives",
 }
-_PLURAL = {"is": "are", "has": "have", "says": "say", "differs": "differ", "agrees": "agree",
+_PLURAL = {"is": "are", "has": "have", "gives": "give", "differs": "differ", "agrees": "agree",
            "takes": "take", "its": "their"}  # fmt: skip
 
 
@@ -251,8 +251,8 @@ def _rounding(v: Values) -> str:
         return ""
     part, kind = v["rounding"], f"{v['dtype']} rounding".lstrip()
     if part > _NEAR_ZERO:
-        return f" but for {kind} ({part:.1%} of the size, so close to 0)"
-    return f" but for {kind} ({part:.0e} of the size)".replace("e-0", "e-")
+        return f" except for {kind} ({part:.1%} of the size, so close to 0)"
+    return f" except for {kind} ({part:.0e} of the size)".replace("e-0", "e-")
 
 
 _NEAR_ZERO = 1e-3
@@ -296,7 +296,9 @@ _COMPOSED: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
     "only": lambda v, modes: f"only {listed(modes)} {_verb('has', modes)} {v['parameter']}",
     "agree": lambda v, _: f"agree{_rounding(v)}",
     "agrees_with_differences": lambda v, _: f"agrees with {_DIFFERENCES}{_rounding(v)}",
-    "independent": lambda _, modes: f"{listed(modes)} says None, as the loss does not depend on it",
+    "independent": lambda _, modes: (
+        f"{listed(modes)} {_verb('gives', modes)} None, as the loss does not depend on it"
+    ),
     "kink": _kink,
     "another_function": _another_function,
     "held": _held,

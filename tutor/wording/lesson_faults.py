@@ -21,7 +21,7 @@ _TEMPLATES: Mapping[str, str] = {
     "unreadable": "it can't be read ({words})",
     "is_empty": "the file is empty; begin it with front matter between --- lines",
     "not_utf8": "byte 0x{byte:02x} at offset {offset} is not UTF-8; save the file as UTF-8",
-    "is_folder": "this is a directory; name a .md file in it",
+    "is_folder": "this is a folder; name a .md file in it",
     "not_plain_file": "this is not a plain file; name a .md file",
     "too_large": "the file is larger than 256 KB; a lesson is a few pages of text",
     "name_taken": "another lesson is already named `{slug}`; rename this one",
@@ -52,10 +52,10 @@ _TEMPLATES: Mapping[str, str] = {
     "latex_in_double_quotes": (
         f"double quotes make an escape of `{{escape}}` in `{{command}}`; {_SINGLE}"
     ),
-    "odd_colon": "`：` is a {character}; write a plain `:` and a blank",
+    "odd_colon": "`：` is a {character}; write a plain `:` and a space",
     "odd_blank": (
         "there is an invisible {character} (U+{ordinal:04X}) in column {column}; write a plain "
-        "blank, or delete it"
+        "space, or delete it"
     ),
     "not_indented": "indent the lines below `{key}: {mark}`",
     # ── Keys and values
@@ -85,10 +85,10 @@ _TEMPLATES: Mapping[str, str] = {
     "mode_not_in_modes": (
         "no mode runs this: `{mode}` is not in `modes`; add it there, or delete it here"
     ),
-    "mode_without_code": "no code is of the mode `{mode}`; did you mean `{meant}`?",
-    "silent_for_modes": "`{key}` says nothing for {modes}; write `  {first}: …`",
+    "mode_without_code": "no code belongs to the mode `{mode}`; did you mean `{meant}`?",
+    "silent_for_modes": "`{key}` has no value for {modes}; write `  {first}: …`",
     # ── Headings and fences
-    "nearly_a_phase": "this heading is not quite a phase; write ## {meant}, or call it otherwise",
+    "nearly_a_phase": "this heading is almost a phase; write ## {meant}, or give it another name",
     "phase_twice": "the phase {phase} is already on line {first}; put its fences there",
     "fence_not_closed": "this fence is never closed; write ``` below its last line",
     "fence_not_closed_before": (
@@ -127,11 +127,11 @@ _TEMPLATES: Mapping[str, str] = {
         "{phase} has no code for {modes}; write ```python {words} with code such as `{example}`"
     ),
     "synchronize_on_one_rank": (
-        "the phase Synchronize is of a lesson on several ranks; write `workers: 2` in the front "
+        "only a lesson on several ranks has the phase Synchronize; write `workers: 2` in the front "
         "matter, or give the section another heading"
     ),
     "phases_out_of_order": (
-        "{then} stands below {first} here, and phases run in the order of the file; move ## {then} "
+        "{then} is below {first} here, and phases run in the order of the file; move ## {then} "
         "above ## {first}"
     ),
     "mode_without_gradient": (
@@ -178,7 +178,7 @@ _TEMPLATES: Mapping[str, str] = {
     "working_of_nothing": (
         "`working` calculates nothing; write what gives the answer, such as `w * x`"
     ),
-    "working_beside_choices": "`working` is that of a number; delete it",
+    "working_beside_choices": "`working` is only for a numeric answer; delete it",
     "form_beside_choices": "with `choices` the form is a choice; delete `form`, or `choices`",
     "form_without_choices": "a choice needs `choices`; write `choices: {{KEY: text, KEY: text}}`",
     "asks_the_same": "this asks for the same number again; change `at`, `set` or `seed`",
@@ -193,7 +193,7 @@ _TEMPLATES: Mapping[str, str] = {
     "mode_without_graph": "mode `{mode}` has no graph: its code calls no backward(){others}",
     "autograd_elsewhere": "autograd works in the phase Gradient; write `at: 1 gradient`",
     "number_of_choices": "there must be 2 to {most} choices, not {count}",
-    "choice_twice": "another choice has the same text; write it otherwise",
+    "choice_twice": "another choice has the same text; write another text",
     "one_right_choice": "one choice must be right, not {right}; write `right: true` once",
     "reply_twice": "another choice has the same reply; write why this one is wrong",
     "no_reply": "this choice has no reply; write `reply: …`, why it is wrong",
@@ -201,17 +201,17 @@ _TEMPLATES: Mapping[str, str] = {
     "unknown_prerequisite": "it builds on `{slug}`, which is not a lesson{lessons}",
     "builds_on_itself": ("it builds on itself: {cycle}; take one of these out of `builds_on`"),
     "no_original": (
-        "there is no lesson that this one, in {language}/, is a translation of; write {original}, "
-        "or call this file as that one"
+        "this file, in {language}/, is a translation, but its original {original} is not there; "
+        "write that lesson, or give this file the name of its original"
     ),
     "original_is_wrong": (
-        "{original} is not a lesson yet, so it can't be compared with this one; fix it first"
+        "{original} can't be read as a lesson, so it can't be compared with this one; fix it first"
     ),
     "not_translated": "this is not translated: “{text}” is word for word that of {original}",
     "part_missing": "{part} is missing; copy it from {there} below this line",
     "part_differs": "{part} is not as in {there}; make it the same",
     "part_is_new": "{part} is not in {there}; delete it here",
-    "part_elsewhere": "{part} stands where {there} has {instead}",
+    "part_elsewhere": "{part} is where {there} has {instead}",
 }
 """The templates by code."""
 
@@ -231,7 +231,7 @@ _FORMULA_ERRORS: Mapping[str, str] = {
     "other_is_open": "{closer} comes before the end of {opener}",
     "argument_missing": "{command} lacks an argument",
     "braces_missing": "{command} needs its argument in braces: {command}{{…}}",
-    "delimiter_missing": "{command} needs a delimiter such as ( [ \\{{ | or . behind it",
+    "delimiter_missing": "{command} needs a delimiter such as ( [ \\{{ | or . after it",
     "nothing_before": "{command} without anything before it",
     "nothing_after": "{command} without anything after it",
     "two_subscripts": "two subscripts on one base; write x_{{ij}} instead of x_i_j",
@@ -239,15 +239,15 @@ _FORMULA_ERRORS: Mapping[str, str] = {
     "limits_without_script": "{command} must be followed by _ or ^",
     "limits_without_operator": "\\limits must follow an operator such as \\sum",
     "no_width": "{command}{{{width}}} is not a width; write {command}{{1em}}",
-    "width_missing": "{command} needs a width behind it: {command} 1em",
+    "width_missing": "{command} needs a width after it: {command} 1em",
     "dollar_not_closed": "a $ in {command}{{…}} is never closed; a dollar sign is \\$",
     "boxed_is_empty": "\\boxed{{}} is empty: write a Python expression into it",
     "no_table": f"{{command}} outside of an environment; {_INTO_ALIGNED}",
     "table_is_not_inner": f"{{command}} inside {{opener}}; {_INTO_ALIGNED}",
-    "hline_in_row": "\\hline must stand at the beginning of a row, behind \\\\",
+    "hline_in_row": "\\hline must be at the beginning of a row, after \\\\",
     "unknown_environment": (
         "unknown environment {name!r}; there are aligned, cases, matrix, pmatrix, bmatrix, array "
-        "and their kin"
+        "and similar ones"
     ),
 }
 """The templates of FormulaError by code."""

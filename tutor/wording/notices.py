@@ -48,12 +48,12 @@ _LEAVES = "{leave}: back to the lesson"
 _NOTICES: Mapping[str, Sequence[str]] = {
     "text": ("{text}",),
     # ── The run
-    "busy": ("Still busy with the commands before", "{stop} stops"),
+    "busy": ("Still busy with earlier commands", "{stop} stops"),
     "stopping": ("Stopping …",),
     "nothing_running": ("Nothing is running", "{quit} leaves the tutor"),
     "beginning": ("This is the beginning", "{step_phase} goes on"),
     "goal_reached": ("Epoch {epoch} is reached", "{toggle_run} again goes on to {further}"),
-    "one_mode": ("There is one gradient mode here: {mode}",),
+    "one_mode": ("There is only one gradient mode here: {mode}",),
     "rate_unknown": ("The learning rate is 0 or not known", "{ask_learning_rate} sets one"),
     "written": ("Written to {path}",),
     "back_at": ("{reason}", "back at epoch {epoch}"),
@@ -62,16 +62,16 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "not_connected": ("{reason}", "{reconnect} tries again"),
     "connected": ("Connected to {host} again",),
     "connected_at": ("Connected to {host} again", "back at epoch {epoch}"),
-    "not_lost": ("The connection is there",),
+    "not_lost": ("The connection is not lost",),
     "not_remote": ("The code runs on this machine: there is no connection",),
     # ── Changes of a run
-    "on_cpu": ("{reason}", "it begins on the CPU"),
+    "on_cpu": ("{reason}", "it starts on the CPU"),
     "replayed_on_cpu": ("{reason}", "computed again on the CPU"),
     "begins_anew": ("{reason}", "it starts from the beginning"),
     "reading_graph": ("Reading the graph …",),
     "no_operation": ("There is no operation of backward here",),
     "not_in_gradient": (
-        "{operation} goes into the Gradient phase, one operation at a time: step to it",
+        "{operation} goes through the Gradient phase by operations: step to that phase first",
     ),
     "lesson_not_listed": ("The lesson {name} is not in the menu",),
     "examination_runs": ("The doctor is still examining the code ({seconds:.0f} s)", _STOPS),
@@ -82,16 +82,16 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "setup_runs": ("Setup is still running ({seconds:.0f} s)", _STOPS),
     "epoch_runs": ("The epoch is still running ({seconds:.0f} s)", _STOPS),
     "run_to_runs": ("The run to epoch {epoch} is still running ({seconds:.0f} s)", _STOPS),
-    "change_runs": ("The change to run {name} is still running ({seconds:.0f} s)", _STOPS),
-    "writing_runs": ("The writing of the figures is still running ({seconds:.0f} s)", _STOPS),
+    "change_runs": ("The switch to run {name} is still running ({seconds:.0f} s)", _STOPS),
+    "writing_runs": ("The figures are still being written ({seconds:.0f} s)", _STOPS),
     # ── Lessons
     "left_in_epoch": ("You left this lesson in epoch {epoch}", "{resume_previous} takes you there"),
     "left_at_exercise": (
         "You left this lesson at exercise {id}",
         "{resume_previous} takes you there",
     ),
-    "resumed": ("You are back where you left", _STARTS_AGAIN),
-    "nothing_to_resume": ("Nothing to resume: this is where you left",),
+    "resumed": ("You are back where you left off", _STARTS_AGAIN),
+    "nothing_to_resume": ("Nothing to resume: this is where you left off",),
     "lesson_changed": ("The lesson has changed since you left it: it starts from the beginning",),
     # ── Scripts
     "script_left_in_epoch": (
@@ -103,11 +103,11 @@ _NOTICES: Mapping[str, Sequence[str]] = {
         "Epoch {epoch} is the last of the loop",
         "{step_epoch} or {toggle_run} runs the rest of the script",
     ),
-    "script_seed": ("The script sets its own seed ({place}): no other one changes anything",),
+    "script_seed": ("The script sets its own seed ({place}): another one changes nothing",),
     "script_over": ("The script has ended", "{back_phase} goes back", _STARTS_AGAIN),
-    "script_device": ("A script chooses its own device: this is {name}",),
-    "script_export": ("A script is a file already: only its figures can be written, as .csv",),
-    "script_compare": ("A script has one gradient mode: there is nothing to compare it with",),
+    "script_device": ("A script chooses its own device, here {name}",),
+    "script_export": ("A script is already a file: only its figures can be written, as .csv",),
+    "script_compare": ("A script has only one gradient mode: there is nothing to compare it with",),
     "script_exercises": ("A script has no exercises", "{menu}: the lessons"),
     "script_neighbours": ("A script has no next lesson", "{menu}: the lessons"),
     # ── Exercises
@@ -118,7 +118,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
         _LEAVES,
     ),
     "empty_answer": ("Type your answer first", _LEAVES),
-    "run_is_fixed": ("The question is about this run, as it is", _LEAVES),
+    "run_is_fixed": ("The question is about this run: you can't change it now", _LEAVES),
     "only_code_changes": ("Only the code may be changed here", "{edit} opens it", _LEAVES),
     "no_exercises": ("There are no exercises here",),
     "unknown_exercise": ("There is no exercise {id}",),
@@ -127,15 +127,15 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "solution_locked": ("Try once to unlock the solution",),
     "none_skipped": ("No exercise of this lesson is skipped",),
     "code_as_given": ("Your code did not get this far: the lesson's own code runs here",),
-    "no_exercise_on": ("No exercise is on", "{exercise} begins one"),
-    "no_repair_on": ("{edit} edits the code of a repair: no repair is on",),
+    "no_exercise_on": ("You are not in an exercise", "{exercise} begins one"),
+    "no_repair_on": ("{edit} edits the code of a repair: you are not in one",),
     "own_run_back": ("Your own run is back as you left it", "{exercise}: exercises"),
     "nothing_selected": ("Nothing is selected (shift+arrows select)", "{leave} goes back"),
-    "progress_waits": ("progress is not kept yet: waiting for {file}",),
+    "progress_waits": ("progress is not saved yet: waiting for {file}",),
     # ── Runs
     "delete_again": ("{delete} again deletes {name} for good",),
     "is_this_run": ("This is the run you are in: choose another to compare with",),
-    "compared_with": ("{name} stands beside the numbers as “then”",),
+    "compared_with": ("{name} is shown beside the numbers as “then”",),
     # ── The app
     "no_lesson_open": ("No lesson is open yet", "{open} opens one"),
     "nothing_left_yet": ("Nothing to resume yet", "{open} opens a lesson"),
@@ -143,9 +143,9 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "last_lesson": ("This is the last lesson", "{menu} shows all"),
     "no_shell": ("There is no shell to go back to", "{quit} quits"),
     "no_lesson_here": ("There is no lesson to open here",),
-    "not_opened": ("{name} is not opened",),
+    "not_opened": ("{name} was not opened",),
     "unknown_key": ("{key} does nothing here", "{help} shows all keys"),
-    "mouse": ("From the next start on the mouse is the {whose}'s",),
+    "mouse": ("From the next start, the mouse belongs to the {whose}",),
     "no_colours": ("NO_COLOR is set: there are no colours to choose from",),
     "theme_taken": ("Theme {title}", "{theme}: the next"),
 }
@@ -278,16 +278,16 @@ def _exercise_skipped(values: Values, commands: Commands) -> Iterable[str]:
 
 
 _NOT_KEPT: Mapping[str, str] = {
-    "file_for_folder": "a file is in the place of its folder",
+    "file_for_folder": "there is a file where its folder should be",
     "is_folder": "it is a folder",
     "not_ordinary": "it is not an ordinary file",
     "damaged": "it is damaged",
     "not_set_aside": "it is damaged and can't be set aside, {words}",
     "busy": "another program is writing it",
     "disk_full": "the disk is full",
-    "read_only": "it may not be written",
+    "read_only": "you may not write to it",
     "newer": "it was written by a newer version of the tutor; update this one",
-    "foreign": "it is another program's database; let TUTOR_PROGRESS name another file",
+    "foreign": "it is another program's database; set TUTOR_PROGRESS to another file",
     "system": "{words}",
 }
 """By reason: the words for it."""
@@ -304,10 +304,10 @@ _PROGRESS_ERRORS: Mapping[str, str] = {
 
 
 def progress_error_text(error: ProgressError) -> str:
-    """The reason why progress is not kept, or not imported."""
+    """The reason why progress is not saved, or not imported."""
     template = _PROGRESS_ERRORS.get(error.code, "")
     if error.code == "not_kept":
-        template = f"progress is not kept: {_NOT_KEPT[str(error.values['reason'])]} ({{file}})"
+        template = f"progress is not saved: {_NOT_KEPT[str(error.values['reason'])]} ({{file}})"
     return one_line(template.format_map(error.values))
 
 
@@ -335,15 +335,15 @@ def set_aside_text(found: SetAside) -> str:
     entries = counted(found.saved, "entry")
     return one_line(
         f"the progress file was damaged and is set aside as {found.name}; "
-        f"{entries} of it could be saved"
+        f"{entries} could be saved from it"
     )
 
 
 def _why_unsaved(values: Values) -> str:
-    why = f"progress is not kept: waiting for {values['file']}"
+    why = f"progress is not saved: waiting for {values['file']}"
     if values["why"] is not None:
         why = progress_error_text(values["why"])
-    return f"{why}; what was done since"
+    return f"{why}; the progress since then"
 
 
 _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
@@ -362,7 +362,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "progress_error": lambda values, _: [progress_error_text(values["error"])],
     "progress_set_aside": lambda values, _: [set_aside_text(values["set_aside"])],
     "progress_put_beside": lambda values, _: [
-        f"{_why_unsaved(values)} is in {values['beside']}: `tutor progress import` takes it"
+        f"{_why_unsaved(values)} is in {values['beside']}: `tutor progress import` adds it"
     ],
     "progress_lost": lambda values, _: [
         f"{_why_unsaved(values)} is lost ({values['reason']}: {values['beside']})"
@@ -376,7 +376,7 @@ _UNREADABLE: Mapping[str, str] = {
     "no_sign": "{typed} Type +, - or 0; or positive, negative or zero.",
     "not_finite": "{typed} Its value is not a finite number.",
     "divides_by_0": "Nothing can be divided by 0. Type a number, like 0.5 or 1/4.",
-    "too_large": "That number is too large to be written down here.",
+    "too_large": "That number is too large.",
 }
 _LONGEST = 24
 """Characters of a typed text that are quoted."""

@@ -110,7 +110,7 @@ def _read_index(text: str, name: str, value: Value) -> tuple[int, ...]:
     )
     if not fits:
         last = [n - 1 for n in value.shape]
-        limits = f"{name} goes from {name}{[0] * len(last)} to {name}{last}"
+        limits = f"The elements of {name} are {name}{[0] * len(last)} to {name}{last}"
         raise ValueError(f"{limits}: its shape is {value.shape}.")
     return index
 
@@ -183,7 +183,7 @@ def _epoch_and_rest(text: str, most: int, example: str) -> tuple[int, list[str]]
     """The epoch that a place begins with, and at most so many words behind it."""
     first, *rest = text.split() or [""]
     if len(rest) > most or not _is_count(first):
-        raise ValueError(f"Type an epoch, like 50, or one and {example}.")
+        raise ValueError(f"Type an epoch, like 50, or an epoch and {example}.")
     if int(first) > MAX_EPOCH:
         raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
     return int(first), rest
@@ -237,9 +237,11 @@ def read_path(text: str) -> Path:
     """The file to write, from what was typed. Raises ValueError, its text fit to show."""
     path = Path(os.path.abspath(Path(text.strip()).expanduser()))
     if path.suffix not in (SCRIPT, NOTEBOOK, FIGURES):
-        raise ValueError(".py is a script, .ipynb a notebook, .csv the figures: end the name so.")
+        raise ValueError(
+            "End the name in .py (a script), .ipynb (a notebook) or .csv (the figures)."
+        )
     if not path.parent.is_dir():
         raise ValueError(f"There is no folder {one_line(str(path.parent))}.")
     if os.path.lexists(path):
-        raise ValueError(f"{one_line(path.name)} is there already: choose another name.")
+        raise ValueError(f"{one_line(path.name)} already exists: choose another name.")
     return path

@@ -20,7 +20,7 @@ _SENTENCES: Mapping[str, str] = {
     # ── A script without a loop to step
     "no_loop": f"{_NO_LOOP}: write one, or name another file",
     "step_without_loop": (
-        "the training step on this line stands in no loop. Put it in a loop "
+        "the training step on this line is not in a loop. Put it in one "
         "(`for epoch in range(100):`), then open the file again"
     ),
     "no_update": (
@@ -32,8 +32,8 @@ _SENTENCES: Mapping[str, str] = {
         "`loss.backward()` before the update, then open the file again"
     ),
     "update_in_condition": (
-        "the condition of this `while` runs the training step, and the tutor steps only what "
-        "stands in the loop. Move the step into the loop's body"
+        "the condition of this `while` runs the training step, and the tutor steps only the "
+        "loop's body. Move the step into the body"
     ),
     "fit_of_library": (
         "`{call}` runs the training loop inside a library, where the tutor can't stop it. Write "
@@ -54,11 +54,11 @@ _SENTENCES: Mapping[str, str] = {
         "its code is nested too deeply to be read. Split its longest expression into several"
     ),
     "loop_in_class_body": (
-        "the loop stands directly in the body of a class, and the tutor can't step it there. Move "
+        "the loop is directly in the body of a class, and the tutor can't step it there. Move "
         "it into a function or to the top level of the file"
     ),
     # ── A file that can't be read
-    "is_folder": "this is a directory; name a .py or .ipynb file in it",
+    "is_folder": "this is a folder; name a .py or .ipynb file in it",
     "not_plain_file": "this is not a plain file; name a .py or .ipynb file",
     "too_large": "the file is larger than {most} MiB; name a script",
     "no_file": "there is no such file; check the name",
@@ -74,22 +74,22 @@ _SENTENCES: Mapping[str, str] = {
     "no_cell": "it has no code cell; write a training loop in one",
     "module_unreadable": "it can't be read ({words}), and the script imports it",
     "modules_too_large": (
-        "the modules beside it that it imports have more than {most} MB: copy them to the other "
+        "the modules beside it that it imports are larger than {most} MB: copy them to the other "
         "machine and run tutor there"
     ),
     # ── A script that can't become a lesson
     "lesson_not_right": "the lesson made from it is not right ({fault}); make the script simpler",
     "loop_in_function": (
-        "the loop stands in `{function}`. A lesson can be made of a loop at the top level of the "
+        "the loop is in `{function}`. A lesson can be made of a loop at the top level of the "
         "file, in a function that is called once from there, or in a method of a class that has "
         "one instance and no base class. Move the loop to one of these places"
     ),
     "while_loop": (
-        "a while loop has a number of epochs only where it counts them, the last line being "
-        "`epoch += 1`; write `for epoch in range(100):`"
+        "a `while` loop has a known number of epochs only if it counts them, with `epoch += 1` as "
+        "its last line; write `for epoch in range(100):`"
     ),
     "loop_in_with": (
-        f"the loop stands in the block of a `with`, and a lesson's phases can't; {_TO_TOP_LEVEL}"
+        f"the loop is in a `with` block, and a lesson's phases can't be; {_TO_TOP_LEVEL}"
     ),
     "loop_in_loop": (
         f"the loop runs again in each pass of this one, and a lesson's runs once; {_TO_TOP_LEVEL}"
@@ -103,25 +103,25 @@ _SENTENCES: Mapping[str, str] = {
     "function_used_twice": (
         "`{name}` is used more than once, and a lesson runs its loop once; call it once"
     ),
-    "function_not_plain": "`{name}` takes any arguments, or is decorated; make it plain",
+    "function_not_plain": "`{name}` has a decorator, `*` or `**` arguments; make it plain",
     "argument_without_value": "`{name}` is given no value here; pass one",
     "name_of_two_things": (
-        "`{name}` is a name here and another one in `{function}`; rename one of them"
+        "`{name}` means one thing here and another in `{function}`; rename one of them"
     ),
     "phase_of_no_lesson": (
         "a lesson made from a script can't have the phase {phase}; leave it out"
     ),
     "phase_behind_batches": (
-        "{phase} stands after the loop over batches, and a lesson runs all its phases in each "
+        "{phase} comes after the loop over batches, and a lesson runs all its phases in each "
         "batch; move it into that loop"
     ),
     "phase_in_function": (
-        "{phase} stands in `{function}`, which may be called several times in one step, and a "
+        "{phase} is in `{function}`, which may be called several times in one step, and a "
         "lesson runs each phase once in a batch; write the phases one below the other, with an "
         "optimizer that needs no closure"
     ),
     "phase_in_inner_block": (
-        "{phase} does not stand in the loop's own block, beside the other phases; write all of "
+        "{phase} is not in the loop's own block, beside the other phases; write all of "
         "them one below the other"
     ),
     "phase_twice": (
@@ -133,7 +133,7 @@ _SENTENCES: Mapping[str, str] = {
         "`{example}`"
     ),
     "no_number_of_epochs": (
-        "the code does not say how often the loop runs; write `range(100)`, say"
+        "the code does not say how many times the loop runs; write `range(100)`, for example"
     ),
     "no_number_of_batches": (
         "the code does not say how many batches there are; write their number: `for i in range(4):`"
@@ -143,7 +143,7 @@ _SENTENCES: Mapping[str, str] = {
         "`for epoch in range(100):`"
     ),
     "no_name_of_loss": "the code names no loss; write `loss = …` in the loop",
-    "other_name_of_loss": ("a lesson calls its loss `loss`, and here that is `{name}`; rename it"),
+    "other_name_of_loss": "a lesson calls its loss `loss`, but here it is `{name}`; rename it",
     "binds_batch": "a lesson's code is given `batch`, the number of the batch; rename yours",
     "asks_for_input": "it asks for input, and a lesson can't; leave that out",
     "reads_arguments": (
@@ -180,7 +180,7 @@ _NOTES: Mapping[str, str] = {
     "cell_magic": "`{text}` is left out: it belongs to a cell magic",
     "shell": "the shell command `{text}` is left out",
     "help": "the question `{text}` is left out",
-    "timed": "`{text}` runs without its magic",
+    "timed": "`{text}` is run without its magic",
 }
 
 
