@@ -93,9 +93,9 @@ def test_what_is_shipped_is_checked_in_all_languages_or_in_the_one(
 def test_a_lesson_that_is_not_there_in_a_language_is_told(tutor: Tutor, shelf: Path) -> None:
     done = tutor("check", "b", "a", "--lang", "zh")
     assert (done.returncode, checked(done.stdout)) == (1, ["ok  zh/a"])
-    assert done.stderr == "tutor: b is not there in zh, only in en\n"
+    assert done.stderr == "tutor: b is not available in zh, only in en\n"
     (shelf / "zh" / "a.md").unlink()
-    assert "no lesson is written in zh" in tutor("check", "--lang", "zh").stderr
+    assert "there are no lessons in zh" in tutor("check", "--lang", "zh").stderr
 
 
 @pytest.mark.usefixtures("unchecked")

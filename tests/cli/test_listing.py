@@ -146,7 +146,7 @@ def test_a_language_that_there_is_none_of_is_wrong_usage(tutor: Tutor) -> None:
     for command in (["list"], ["run", "xor"], ["export", "xor"], ["check"], ["open"], []):
         done = tutor(*command, "--lang", "tlh")
         assert done.returncode == 2
-        assert "no lesson is in 'tlh'; available: en, zh" in done.stderr
+        assert "there is no lesson in 'tlh'; available: en, zh" in done.stderr
         assert done.stderr.count("\n") == 1
 
 

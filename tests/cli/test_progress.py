@@ -161,11 +161,11 @@ def test_what_is_exported_can_be_imported_elsewhere_once(
     assert tutor("progress", "export", str(taken)).stdout == f"9 entries written to {taken}\n"
     monkeypatch.setenv("TUTOR_PROGRESS", str(tmp_path / "other"))
     assert tutor("progress", "import", str(taken)).stdout == (
-        f"New of the 9 entries in {taken}: 7 exercise entries, 1 bookmark, 1 draft.\n"
+        f"Added from the 9 entries in {taken}: 7 exercise entries, 1 bookmark, 1 draft.\n"
     )
     assert kept(tmp_path / "other") == some
     again = tutor("progress", "import", str(taken)).stdout
-    assert again == f"Nothing new in {taken}: 9 entries, all known.\n"
+    assert again == f"Nothing new in {taken}: all of its 9 entries are already here.\n"
     assert kept(tmp_path / "other") == some
 
 

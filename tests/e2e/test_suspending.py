@@ -117,7 +117,7 @@ def test_plain_mode_that_ctrl_z_stops_computes_nothing_until_fg(shell: Terminal)
     type_line(shell, f"{IN_SHELL} --plain line-through-origin")
     shell.wait_until(lambda: b"help for the rest" in shell.raw)
     it_computes_nothing_until_fg(shell, "jump 9000000")
-    shell.wait_for("The run stands at")
+    shell.wait_for("The run is at")
 
 
 def it_computes_nothing_until_fg(shell: Terminal, typed: str) -> None:

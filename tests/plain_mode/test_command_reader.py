@@ -70,14 +70,14 @@ def test_numbers_are_told_with_what_they_were():
 def test_a_run_goes_on_to_the_epoch_that_is_named():
     text = answer_to("r 7")
     assert text.startswith("Epoch 7 is done.")
-    assert "Epoch 3 is behind you" in answer_to("r 7", "r 3")
+    assert "The run is already past epoch 3" in answer_to("r 7", "r 3")
     assert "abc is not a whole number from 0 to " in answer_to("r abc")
 
 
 def test_back_and_jump_say_where_the_run_stands():
-    assert answer_to("s", "b").startswith("The run stands in epoch 1, after Update. Next: Reset.")
+    assert answer_to("s", "b").startswith("The run is in epoch 1, after Update. Next: Reset.")
     text = answer_to("s", "j 3 gradient")
-    assert text.startswith("The run stands in epoch 3, after Gradient. Next: Update.")
+    assert text.startswith("The run is in epoch 3, after Gradient. Next: Update.")
     assert "w is 0.555. Its gradient is" in text
     assert answer_to("s", "j 3 gr 1") == text, "a phase may be shortened, as on the screen"
     assert "predict, loss" in answer_to("j 3 nonsense")
@@ -165,15 +165,15 @@ def test_going_on_into_an_exercise_tells_once_where_it_stands():
     text = said("go on", notebook=notebook, exercises=(PREDICT,))
     after = text[text.index("Go on takes you there.") :]
     assert "Exercise 1 of 1, first" in after
-    assert after.count("The run stands") == 1
+    assert after.count("The run is") == 1
 
 
 def test_an_error_of_the_lesson_is_told_and_ends_nothing():
     engine = FakeEngine()
     engine.fails_at = "Loss"
     text = said("next", "next", "where", engine=engine)
-    assert "Loss failed in line 31: ZeroDivisionError: division by zero." in text
-    assert text[text.index("A run goes to epoch 20.") :].count("Loss failed in line 31") == 1
+    assert "Loss failed on line 31: ZeroDivisionError: division by zero." in text
+    assert text[text.index("A run goes to epoch 20.") :].count("Loss failed on line 31") == 1
 
 
 def test_an_engine_that_comes_back_is_waited_for():
@@ -181,7 +181,7 @@ def test_an_engine_that_comes_back_is_waited_for():
     text = said("next", "where", engine=engine)
     ended = "The process exited with status 3; it starts again."
     assert f"{ended} Back at epoch 0." in text
-    assert "The run stands at the start." in text
+    assert "The run is at the start." in text
 
 
 class Dying(FakeEngine):
@@ -217,7 +217,7 @@ def test_a_number_behind_a_step_is_how_many_and_what_means_nothing_is_refused():
     assert answer_to("epoch 3").startswith("Epoch 3 is done.")
     assert answer_to("next", "epoch 2").startswith("Epoch 2 is done.")
     assert answer_to("s", "back 2") == answer_to("s", "j 1 gradient")
-    assert answer_to("seed 5").startswith("The run stands at the start.")
+    assert answer_to("seed 5").startswith("The run is at the start.")
     assert answer_to("epoch x") == "x is not a whole number from 1 to 1000."
     assert answer_to("where now") == "where takes nothing after it: type it alone."
 
@@ -264,7 +264,7 @@ def test_a_pipe_gets_whole_lines():
 def test_ctrl_c_at_the_prompt_says_how_to_leave():
     text = said(is_attended=True, keyboard=Interrupting("where\n"))
     assert "Press Ctrl+C once more, or type quit, to leave." in text
-    assert "The run stands at the start." in text
+    assert "The run is at the start." in text
 
 
 def test_ctrl_c_just_after_the_end_of_a_command_does_not_leave(monkeypatch: pytest.MonkeyPatch):
@@ -272,7 +272,7 @@ def test_ctrl_c_just_after_the_end_of_a_command_does_not_leave(monkeypatch: pyte
         raise KeyboardInterrupt
 
     monkeypatch.setattr(RunNarrator, "tell", interrupted)
-    assert "The run stands in epoch 1" in said("next", "where", is_attended=True)
+    assert "The run is in epoch 1" in said("next", "where", is_attended=True)
     with pytest.raises(KeyboardInterrupt):
         said("next", "where")
 
@@ -292,7 +292,7 @@ class Interrupting(io.StringIO):
 def test_a_failed_setup_is_told():
     engine = FailingSetup()
     text = said("restart", "where", engine=engine)
-    assert text.count("Setup failed in line 7: NameError: q.") == 3
+    assert text.count("Setup failed on line 7: NameError: q.") == 3
     assert "Next:" not in text
 
 

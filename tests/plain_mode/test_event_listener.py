@@ -62,7 +62,7 @@ def test_ctrl_c_stops_what_runs_and_no_more(monkeypatch: pytest.MonkeyPatch):
     text = said("next", "where", engine=engine, is_attended=True)
     assert "Stopping." in text
     assert engine.stopped == 1
-    assert "The run stands" in text
+    assert "The run is" in text
 
 
 def test_ctrl_c_just_after_a_command_does_not_stop_the_next(monkeypatch: pytest.MonkeyPatch):

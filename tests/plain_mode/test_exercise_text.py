@@ -28,7 +28,7 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, Reply, Wants
 
-ANSWERED = "This question has an answer already."
+ANSWERED = "You have already answered this question."
 
 
 def told(*lines: str, **options: object) -> str:
@@ -39,7 +39,7 @@ def told(*lines: str, **options: object) -> str:
 def test_an_exercise_is_told_with_where_its_run_stands():
     text = told("a")
     assert text.startswith("Exercise 1 of 6, first: predict what comes.")
-    stands, asked = text.index("The run stands in epoch 1, after Loss."), text.index("What is")
+    stands, asked = text.index("The run is in epoch 1, after Loss."), text.index("What is")
     assert stands < asked
     assert text.endswith("Type a number.")
 
@@ -65,7 +65,7 @@ def test_hints_come_one_at_a_time_and_the_solution_after_a_try():
 
 @pytest.mark.parametrize("line", ["hint", "answer 3", "edit", "skip", "leave", "solution"])
 def test_without_an_exercise_that_is_told(line: str):
-    assert told(line) == "You are in no exercise. Type exercise to begin one."
+    assert told(line) == "You are not in an exercise. Type exercise to begin one."
 
 
 def test_choices_are_picked_by_their_number():
@@ -73,7 +73,7 @@ def test_choices_are_picked_by_their_number():
     assert "1: Not so\n2: So\nType the number of your answer." in text
     assert told("a choose", "1").startswith("Not right. No: look again.")
     assert told("a choose", "2").startswith("Right.\nBecause the mean divides by N.")
-    assert "This question has an answer already. Type next to continue." in told(
+    assert "You have already answered this question. Type next to continue." in told(
         "a choose", "2", "2"
     )
 
@@ -93,7 +93,7 @@ def test_code_is_typed_up_to_a_single_dot(tmp_path: Path):
     file.write_text("w = (\n")
     assert "Line 1 is not Python" in told("a fix", f"edit {file}")
     assert "can't be read" in told("a fix", "edit no/such/file.py")
-    assert "it stays as it was" in said("a fix", "edit", ".", exercises=(REPAIR,))
+    assert "stays as it was" in said("a fix", "edit", ".", exercises=(REPAIR,))
 
 
 def test_code_that_the_input_ends_before_its_dot_is_kept_and_not_judged():
@@ -106,7 +106,7 @@ def test_code_that_the_input_ends_before_its_dot_is_kept_and_not_judged():
 
 def test_after_code_that_is_no_python_it_is_told_what_stands_and_what_is_kept():
     text = told("a fix", "edit", "w -= (", ".")
-    assert "The run still uses the code before. Your code is kept as a draft." in text
+    assert "The run still uses the previous code. Yours is saved as a draft." in text
     again = told("a fix", "edit", "w -= (", ".", "edit", "w -= (", ".")
     assert "Line 1 is not Python" in again
 
@@ -163,7 +163,7 @@ def test_a_number_where_none_is_asked_for_is_answered_with_what_to_do():
 
 
 def test_leaving_goes_back_to_the_lesson():
-    assert told("s", "a", "leave").startswith("Back in the lesson.\nThe run stands at the end of")
+    assert told("s", "a", "leave").startswith("Back in the lesson.\nThe run is at the end of")
 
 
 def reply(markdown: str) -> Reply:
@@ -268,7 +268,7 @@ def test_an_error_in_the_learners_code_is_told_with_that_line():
     failed = LessonFailed(lesson="line", phase="Update", line=1, message="NameError: q")
     attempt = Attempt(REPAIR, 1, 1, "asking", "code", "Fix it.", code="w -= q\n")
     assert failure(failed, attempt) == (
-        "Update failed in line 1 of the code to fix, w -= q: NameError: q."
+        "Update failed on line 1 of the code to fix, w -= q: NameError: q."
     )
 
 
@@ -317,7 +317,7 @@ def test_a_skip_can_be_taken_back() -> None:
 
 def test_choices_and_numbers_may_be_typed_in_wide_digits():
     assert told("a choose", "２").startswith("Right.")
-    assert told("ｊ ３").startswith("The run stands at the end of epoch 3.")
+    assert told("ｊ ３").startswith("The run is at the end of epoch 3.")
 
 
 def test_another_answer_to_what_has_been_answered_is_told_how_to_go_on():

@@ -172,12 +172,12 @@ def test_why_there_is_no_graph_is_told_without_a_key():
     frame = replace(Simulated(), mode="manual").frame()
     why = AutogradGraph(notes=(Remark("not_all_seen"),))
     assert list(spoken_inspections.graph(why, lesson(), frame, 0)) == [
-        "By hand there is no graph.",
+        "A gradient by hand has no graph.",
         "Type mode autograd to let PyTorch compute the gradient.",
     ]
     by_hand_alone = copy(lesson(), modes=("manual",))
     assert list(spoken_inspections.graph(why, by_hand_alone, frame, 0)) == [
-        "By hand there is no graph."
+        "A gradient by hand has no graph."
     ]
     (line,) = spoken_inspections.graph(why, lesson(), Simulated().frame(), 0)
     assert line == "Parts of it could not be examined."
@@ -234,7 +234,7 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
             slope(),
             [
                 "In this range it is lowest near w = 2: 0.",
-                "The run stands at w = 0.3, where the loss is 21.675.",
+                "The run is at w = 0.3, where the loss is 21.675.",
                 "The slope there is -25.5: the loss falls as w grows.",
                 "The update leads to w = 0.555, where the loss is 15.6602.",
             ],
@@ -307,7 +307,7 @@ def test_a_run_is_resumed_renamed_and_deleted():
 @pytest.mark.parametrize(
     ("typed", "reply"),
     [
-        ("runs go A", "You are in run A already."),
+        ("runs go A", "You are already in run A."),
         ("runs go Z", "There is no run Z; available: A."),
         ("runs rename A", "Type runs alone for the list"),
         ("runs rename A 1234567890123", "A name has 1 to 12 characters."),

@@ -74,7 +74,7 @@ def test_the_end_is_told_and_steps_after_it_are_not_made() -> None:
         ("device", "chooses its own device"),
         ("device cuda", "chooses its own device"),
         ("exercise", "no exercises"),
-        ("export script", "a file already"),
+        ("export script", "already a file"),
         ("jump 1 loss", "12 3"),
         ("formula", "has no formula"),
         ("ladder", "Gradient: by PyTorch"),

@@ -51,8 +51,8 @@ def test_what_both_write_is_said_and_not_shown() -> None:
 
 
 def test_a_phase_that_goes_or_comes_altogether_is_said_in_words() -> None:
-    assert says(between("w -= dw\n", ""), "Update") == "autograd writes no line here any more"
-    assert says(between("", "w -= w.grad\n"), "Update") == "manual writes no line here"
+    assert says(between("w -= dw\n", ""), "Update") == "autograd no longer writes any code here"
+    assert says(between("", "w -= w.grad\n"), "Update") == "manual writes no code here"
 
 
 def test_the_summary_counts_the_lines_of_a_step_and_not_those_of_setup() -> None:

@@ -338,7 +338,7 @@ async def test_while_there_is_none_yet_it_says_so() -> None:
 
 async def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
     old = FakeSession(comparison(one_parameter(), epoch=12), epoch=40)
-    assert (await shown(old))[0].startswith("Epoch 12 (the run stands at epoch 40)")
+    assert (await shown(old))[0].startswith("Epoch 12 (the run is at epoch 40)")
     assert "stands" not in (await shown(FakeSession(comparison(one_parameter()))))[0]
 
 

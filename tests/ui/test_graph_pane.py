@@ -295,7 +295,7 @@ def test_where_backward_never_comes_there_is_no_gradient() -> None:
 
 async def test_why_there_is_no_graph_is_said() -> None:
     why = AutogradGraph(notes=(Remark("by_hand"),))
-    assert "By hand there is no graph" in " ".join(await shown(view(why)))
+    assert "A gradient by hand has no graph" in " ".join(await shown(view(why)))
     assert "reading the graph" in " ".join(await shown(view(None)))
 
 

@@ -279,7 +279,7 @@ async def test_escape_leaves_the_search_and_lists_all_again(menu: Menu) -> None:
     app = menu(Journal())
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("slash", *"zzz")
-        assert [row.strip() for row in rows(app)] == ["No lesson has these words"]
+        assert [row.strip() for row in rows(app)] == ["No lesson contains these words"]
         await pilot.press("enter")
         assert "no lesson" in text_of(app, "status")
         await pilot.press("escape")

@@ -190,7 +190,7 @@ async def test_settings_that_can_not_be_written_hold_and_are_told(
         app._tell_trouble()
         await settled(pilot)
         assert app.theme == "dark"
-        assert "not kept for the next time" in text_of(app, "status")
+        assert "not saved for the next time" in text_of(app, "status")
 
 
 def test_the_command_line_knows_the_themes(capsys: pytest.CaptureFixture[str]) -> None:

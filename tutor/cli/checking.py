@@ -109,7 +109,7 @@ def _check_wanted(wanted: _Wanted, checker: _Checker) -> int:
             _report(error_text(error))
             good = False
     if good and not files:
-        raise LessonError(f"no lesson is written in {wanted.language}: there is nothing to check")
+        raise LessonError(f"there are no lessons in {wanted.language}: there is nothing to check")
     results = checker.check_all(files)
     if checker.device:
         print(_device_text(checker.device, dict(zip(files, results, strict=True))), flush=True)
@@ -140,7 +140,8 @@ class _Wanted:
         """A lesson's files in all languages, or in the one. Raises LessonError without any."""
         if is_script(name):
             raise LessonError(
-                f"{one_line(name)} is a script, no lesson: `tutor inspect {word(name)}` examines it"
+                f"{one_line(name)} is a script, not a lesson: "
+                f"`tutor inspect {word(name)}` examines it"
             )
         found = library.find_all(name)
         if self._all:
@@ -150,7 +151,7 @@ class _Wanted:
         if self.language in found or self._all:
             return tuple(path for code, path in found.items() if code == self.language)
         there = ", ".join(found)
-        raise LessonError(one_line(f"{name} is not there in {self.language}, only in {there}"))
+        raise LessonError(one_line(f"{name} is not available in {self.language}, only in {there}"))
 
 
 class _Checker:

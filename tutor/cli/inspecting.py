@@ -53,7 +53,9 @@ class _KnownLoop:
 def inspect_command(options: argparse.Namespace) -> int:
     """Say what the tutor has understood of a script. Raises ScriptError, or RunError."""
     if not is_script(options.lesson):
-        raise UsageError(f"{options.lesson!r} is no .py or .ipynb file: tutor check is for lessons")
+        raise UsageError(
+            f"{options.lesson!r} is not a .py or .ipynb file: tutor check is for lessons"
+        )
     try:
         source, outline = read_outline(Path(options.lesson))
     except ScriptError as error:

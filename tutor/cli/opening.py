@@ -45,7 +45,7 @@ def open_command(options: argparse.Namespace) -> int:
         raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
     if os.environ.get("TERM") in DUMB:
         raise RunError(
-            f"the screen needs a terminal that can move its cursor, and TERM={os.environ['TERM']} "
+            f"the screen needs a terminal that can move its cursor, but TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
     if options.on and options.lesson and not is_script(options.lesson):

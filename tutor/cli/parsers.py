@@ -32,6 +32,8 @@ def is_script(name: str | None) -> bool:
     return name is not None and name.lower().endswith((".py", ".ipynb"))
 
 
+_LESSON_OR_SCRIPT = "a lesson's name, or a .md, .py or .ipynb file"
+
 _EXAMPLES = """examples:
   tutor                          choose a lesson from the menu
   tutor xor                      open a lesson
@@ -48,21 +50,21 @@ _EXAMPLES = """examples:
   tutor run xor --format jsonl | head -3
                                  the same, for other programs
   tutor run sum-or-mean --compare --epochs 3
-                                 all modes: do their gradients agree?
+                                 do the gradients of all modes agree?
   tutor export xor --mode model -o xor.ipynb
                                  the lesson as a notebook, a script or a table
   tutor new mine                 write a lesson of your own: mine.md
   tutor new mine --from train.py make it from a training script
   tutor check mine.md            check it
   tutor progress                 what you have done, where you left each lesson
-  tutor devices                  where PyTorch can compute
+  tutor devices                  the devices that PyTorch can use
   tutor --on gpu-box xor         the engine on another machine, over ssh
   tutor check --on gpu-box --device cuda
-                                 can that machine do all lessons on its GPU?
+                                 can that machine run all lessons on its GPU?
   python train.py 2>&1 | tutor why
                                  what an error of PyTorch means
 
-Lessons of your own are found in the folders that TUTOR_LESSONS names."""
+TUTOR_LESSONS names the folders in which your own lessons are found."""
 
 _LANGUAGES = ", ".join(LANGUAGES)
 
@@ -126,9 +128,7 @@ def _command(
 def _add_open(commands: _Commands) -> None:
     about = "open the menu, a lesson, or a script of your own (the word open may be left out)"
     parser = _command(commands, "open", about, "tutor line-through-origin --mode autograd")
-    parser.add_argument(
-        "lesson", nargs="?", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file"
-    )
+    parser.add_argument("lesson", nargs="?", metavar="LESSON", help=_LESSON_OR_SCRIPT)
     _add_screen(parser)
     parser.add_argument("--exercise", default="", metavar="ID", help="begin with this exercise")
     _add_host(parser)
@@ -137,7 +137,7 @@ def _add_open(commands: _Commands) -> None:
 
 
 def _add_torchrun(commands: _Commands) -> None:
-    about = "step a script of your own on several ranks, each a process, as torchrun starts it"
+    about = "step a script of your own on several ranks (processes), as torchrun starts it"
     example = "tutor torchrun --nproc 2 train.py -- --epochs 3"
     parser = _command(commands, "torchrun", about, example)
     parser.add_argument("lesson", type=_script, metavar="FILE", help="a .py or .ipynb file")
@@ -154,38 +154,38 @@ def _add_screen(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain",
         action="store_true",
-        help="lines of plain text with typed commands, for screen readers, pipes and logs",
+        help="use lines of plain text and typed commands: for screen readers, pipes and logs",
     )
     parser.add_argument(
         "--theme",
         choices=THEMES,
-        help="the colours, this time (T in the tutor changes and remembers them)",
+        help="the colours for this time (T in the tutor changes and remembers them)",
     )
     parser.add_argument(
         "--mouse",
         action=argparse.BooleanOptionalAction,
-        help="whether the tutor takes the mouse, this time; --no-mouse leaves it to the terminal, "
-        "so that text can be selected (Ctrl+P, mouse: remembered)",
+        help="whether the tutor uses the mouse this time; --no-mouse leaves it to the terminal, "
+        "so that you can select text (Ctrl+P, then “Mouse”, remembers it)",
     )
 
 
 def _add_list(commands: _Commands) -> None:
     parser = _command(commands, "list", "list the lessons", "tutor list --json")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as a JSON array of objects")
-    form.add_argument("--map", action="store_true", help="as a tree of what builds on what")
+    form.add_argument("--json", action="store_true", help="print a JSON array of objects")
+    form.add_argument("--map", action="store_true", help="print a tree of what builds on what")
     _add_language(parser)
 
 
 def _add_run(commands: _Commands) -> None:
-    about = "train a lesson without a screen and print its figures"
+    about = "train a lesson or a script without a screen, and print its figures"
     parser = _command(
         commands, "run", about, "tutor run thermometer --mode autograd --every 500 --format csv"
     )
-    parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md, .py or .ipynb file")
+    parser.add_argument("lesson", metavar="LESSON", help=_LESSON_OR_SCRIPT)
     _add_host(parser)
     _add_start(parser)
-    _add_length(parser, "all; in text without --compare: fewer, the longer it runs")
+    _add_length(parser, "default: all; as text without --compare, fewer in a long run")
     _add_script(parser)
     parser.add_argument(
         "--compare",
@@ -197,58 +197,65 @@ def _add_run(commands: _Commands) -> None:
         "--format",
         choices=("text", "csv", "jsonl", "none"),
         default="text",
-        help="of the figures (text); none: what the code itself prints, on standard output",
+        help="the format of the figures (default: text); none prints only what the code prints",
     )
     parser.add_argument(
         "--doctor",
         action="store_true",
-        help="look for mistakes in the code, in a second run of it, and print them at the end",
+        help="look for mistakes in the code in a second run, and print them at the end",
     )
 
 
 def _add_export(commands: _Commands) -> None:
     about = "write a lesson as a script or notebook that runs without the tutor, or its figures"
     parser = _command(commands, "export", about, "tutor export xor --mode autograd -o xor.py")
-    parser.add_argument("lesson", metavar="LESSON", help="a slug, or a .md file")
+    parser.add_argument("lesson", metavar="LESSON", help="a lesson's name, or a .md file")
     _add_host(parser)
     _add_start(parser)
-    _add_length(parser, "all")
+    _add_length(parser, "default: all")
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         metavar="FILE",
-        help="FILE.py, FILE.ipynb or FILE.csv (the script on standard output)",
+        help="FILE.py, FILE.ipynb or FILE.csv (default: the script on standard output)",
     )
-    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 
 def _add_length(parser: argparse.ArgumentParser, usual: str) -> None:
     """The options for the length of a run and its epochs in the figures: the `usual` ones."""
-    parser.add_argument("--epochs", type=_count, metavar="N", help="how long (the lesson's own)")
+    parser.add_argument(
+        "--epochs", type=_count, metavar="N", help="number of epochs (default: the lesson's own)"
+    )
     parser.add_argument(
         "--every",
         type=_count,
         metavar="K",
-        help=f"the figures of every Kth epoch, and of the last ({usual})",
+        help=f"print every Kth epoch, and the last ({usual})",
     )
 
 
 def _add_check(commands: _Commands) -> None:
-    about = "check that lessons can be read, run, agree with autograd and repeat"
+    about = "check that lessons can be read, run and repeated, and that their gradients are right"
     parser = _command(commands, "check", about, "tutor check --watch --trust mine.md")
-    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="(all shipped lessons)")
+    parser.add_argument(
+        "lessons",
+        nargs="*",
+        metavar="LESSON",
+        help="a lesson's name, or a .md file (default: all lessons that came with the tutor)",
+    )
     parser.add_argument(
         "--lang",
         type=_language,
         metavar="L",
-        help=f"{_LANGUAGES}: only the lessons in this language",
+        help=f"check only the lessons in this language ({_LANGUAGES})",
     )
     parser.add_argument(
         "--watch",
         action="store_true",
-        help="check again when a file changes, until Ctrl+C; with --trust, any content that is "
-        "saved to a lesson of your own meanwhile may run",
+        help="check again when a file changes, until Ctrl+C; with --trust, whatever is saved to "
+        "a lesson of your own meanwhile may run",
     )
     parser.add_argument(
         "-v", "--answers", action="store_true", help="print the computed answers of exercises"
@@ -257,52 +264,57 @@ def _add_check(commands: _Commands) -> None:
         "--device",
         default="",
         metavar="D",
-        help="run all on this device (cuda, mps …), compare with the CPU, and say whether this "
-        "machine can do all lessons on it",
+        help="run the lessons on this device (cuda, mps …), compare them with the CPU, and say "
+        "whether this machine can run all of them on it",
     )
     _add_host(parser)
     _add_trust(parser)
 
 
 def _add_new(commands: _Commands) -> None:
-    about = "write a small lesson of your own to begin with"
+    about = "write a small lesson, from which you make your own"
     parser = _command(commands, "new", about, "tutor new my-first-lesson")
-    parser.add_argument("name", metavar="NAME", help="letters, digits and -; NAME.md is written")
-    parser.add_argument("--force", action="store_true", help="replace NAME.md if it is there")
+    parser.add_argument("name", metavar="NAME", help="letters, digits and -; the file is NAME.md")
+    parser.add_argument("--force", action="store_true", help="replace NAME.md if it exists")
     parser.add_argument(
         "--from",
         dest="script",
         type=Path,
         metavar="FILE",
-        help="make it from a training script or notebook of yours, which is not changed",
+        help="make it from your training script or notebook, which is not changed",
     )
     parser.add_argument(
-        "--loop", type=_count, default=1, metavar="N", help="with --from: which training loop (1)"
+        "--loop",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="with --from: use the Nth training loop (default: 1)",
     )
 
 
 def _add_progress(commands: _Commands) -> None:
-    about = "show what has been done and where each lesson was left"
+    about = "show what you have done, and where you left each lesson"
     parser = _command(commands, "progress", about, "tutor progress export mine.jsonl")
-    parser.add_argument("--json", action="store_true", help="as a JSON object")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     parser.usage = "tutor progress [--json]\n       tutor progress {export,import,reset} …"
     about = "write all progress to a file"
     take = _command(actions, "export", about, "tutor progress export mine.jsonl")
     take.add_argument("file", type=Path, metavar="FILE", help="a new file; - is standard output")
-    take.add_argument("--force", action="store_true", help="replace FILE if it is there")
-    about = "add progress that was exported elsewhere; nothing here is lost"
+    take.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    about = "add progress that was exported elsewhere; no progress here is lost"
     bring = _command(actions, "import", about, "tutor progress import mine.jsonl")
-    bring.add_argument("file", type=Path, metavar="FILE", help="- is standard input")
+    bring.add_argument("file", type=Path, metavar="FILE", help="the file; - is standard input")
     about = "delete progress; a backup is kept"
     forget = _command(actions, "reset", about, "tutor progress reset xor")
-    forget.add_argument("lesson", nargs="?", metavar="LESSON", help="only this lesson (all)")
-    forget.add_argument("--yes", action="store_true", help="without a question")
+    forget.add_argument("lesson", nargs="?", metavar="LESSON", help="default: all lessons")
+    forget.add_argument("--yes", action="store_true", help="delete without asking")
 
 
 def _add_devices(commands: _Commands) -> None:
-    parser = _command(commands, "devices", "list where PyTorch can compute", "tutor devices --json")
-    parser.add_argument("--json", action="store_true", help="as a JSON array of objects")
+    about = "list the devices that PyTorch can use"
+    parser = _command(commands, "devices", about, "tutor devices --json")
+    parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
     _add_host(parser)
 
 
@@ -311,7 +323,7 @@ def _add_host(parser: argparse.ArgumentParser) -> None:
         "--on",
         metavar="HOST",
         type=_host,
-        help="compute on another machine, over ssh (TUTOR_SSH, TUTOR_REMOTE: other commands)",
+        help="compute on another machine, over ssh (TUTOR_SSH and TUTOR_REMOTE set the commands)",
     )
 
 
@@ -322,7 +334,7 @@ def _add_why(commands: _Commands) -> None:
         "message",
         nargs="*",
         metavar="MESSAGE",
-        help="the message (all that a program prints, on standard input)",
+        help="the error's message (default: read what a program prints from standard input)",
     )
     parser.add_argument(
         "--no-open", dest="open", action="store_false", help="don't offer to open the lesson"
@@ -330,10 +342,10 @@ def _add_why(commands: _Commands) -> None:
 
 
 def _add_inspect(commands: _Commands) -> None:
-    about = "say what the tutor understands of a training script, and what is wrong with it"
+    about = "show what the tutor understands of a training script, and what is wrong with it"
     parser = _command(commands, "inspect", about, "tutor inspect train.py --json")
     parser.add_argument("lesson", metavar="FILE", help="a .py or .ipynb file")
-    parser.add_argument("--json", action="store_true", help="as a JSON object")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
     _add_host(parser)
     _add_script(parser)
     _add_trust(parser)
@@ -342,13 +354,13 @@ def _add_inspect(commands: _Commands) -> None:
 def _add_script(parser: argparse.ArgumentParser) -> None:
     """The options for a script of the learner's own."""
     parser.add_argument(
-        "--loop", type=_count, metavar="N", help="of a script: its Nth training loop"
+        "--loop", type=_count, metavar="N", help="scripts: use the Nth training loop"
     )
     parser.add_argument(
         "--here",
         action="store_true",
-        help="of a script: let it write files where it wants (a temporary folder); "
-        "after -- stand arguments for the script itself",
+        help="scripts: let the script write files where it wants (default: in a temporary folder); "
+        "arguments for the script itself follow after --",
     )
     parser.add_argument(
         *("--nproc", "--nproc-per-node", "--nproc_per_node"),
@@ -356,15 +368,17 @@ def _add_script(parser: argparse.ArgumentParser) -> None:
         choices=range(2, MOST_WORKERS + 1),
         default=1,
         metavar="N",
-        help=f"of a script: run it on so many ranks (2 to {MOST_WORKERS}), as torchrun does",
+        help=f"scripts: run on this many ranks (2 to {MOST_WORKERS}), as torchrun does",
     )
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
     """The options for the start of a run."""
-    parser.add_argument("--mode", metavar="M", help="manual, autograd, optimizer, model …")
     parser.add_argument(
-        "--device", default="cpu", metavar="D", help="of a lesson: cpu, cuda, mps … (cpu)"
+        "--mode", metavar="M", help="gradient mode: manual, autograd, optimizer, model …"
+    )
+    parser.add_argument(
+        "--device", default="cpu", metavar="D", help="lessons: cpu, cuda, mps … (default: cpu)"
     )
     _add_numbers(parser)
     _add_language(parser)
@@ -372,8 +386,12 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_numbers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--learning-rate", "--lr", type=_rate, metavar="X", help="(the code's own)")
-    parser.add_argument("--seed", type=_seed, default=0, metavar="S", help="for random numbers (0)")
+    parser.add_argument(
+        *("--learning-rate", "--lr"), type=_rate, metavar="X", help="default: the code's own"
+    )
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="S", help="for random numbers (default: 0)"
+    )
 
 
 def _add_language(parser: argparse.ArgumentParser) -> None:
@@ -384,7 +402,7 @@ def _add_language(parser: argparse.ArgumentParser) -> None:
         type=_language,
         default=usual,
         metavar="L",
-        help=f"{_LANGUAGES}: the language of the lesson, if it is translated ({usual})",
+        help=f"the lesson's language, if translated: {_LANGUAGES} (default: {usual})",
     )
 
 
@@ -392,7 +410,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="let a lesson that was not shipped run, from now on",
+        help="trust this file: run it without asking, now and later",
     )
 
 
@@ -414,7 +432,7 @@ def _host(text: str) -> str:
 
 def _language(text: str) -> str:
     if text not in LANGUAGES:
-        raise argparse.ArgumentTypeError(f"no lesson is in {text!r}; available: {_LANGUAGES}")
+        raise argparse.ArgumentTypeError(f"there is no lesson in {text!r}; available: {_LANGUAGES}")
     return text
 
 
@@ -449,8 +467,8 @@ def check_kind(options: argparse.Namespace) -> None:
     name = next((n for n, usual in others.items() if getattr(options, n, usual) != usual), "")
     if name == "device":
         raise UsageError(
-            "a script computes where its code says, and --device is for lessons; if it is an "
-            "argument of the script, it stands after --"
+            "a script chooses its own device, and --device is for lessons; if it is an "
+            "argument of the script, put it after --"
         )
     if name == "arguments":
         raise UsageError("arguments after -- are for a script: a .py or .ipynb file")

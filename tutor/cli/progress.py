@@ -329,9 +329,11 @@ def _import(store: Store, options: argparse.Namespace) -> None:
     records = read_lines(_read(options.file, name).splitlines(), name)
     new = store.merge(records)
     if new.all:
-        print(f"New of the {counted(len(records), 'entry')} in {name}: {_words(new)}.")
+        print(f"Added from the {counted(len(records), 'entry')} in {name}: {_words(new)}.")
     else:
-        print(f"Nothing new in {name}: {counted(len(records), 'entry')}, all known.")
+        print(
+            f"Nothing new in {name}: all of its {counted(len(records), 'entry')} are already here."
+        )
 
 
 def _reset(store: Store, options: argparse.Namespace) -> None:
@@ -343,7 +345,7 @@ def _reset(store: Store, options: argparse.Namespace) -> None:
     what = f"all progress in {one_line(lesson)}" if lesson else "all progress in all lessons"
     if not options.yes:
         if not is_attended():
-            why = "there is no terminal to ask at; give --yes to delete without a question"
+            why = "there is no terminal to ask on; give --yes to delete without asking"
             raise UsageError(why)
         if not agrees(f"Delete {what} ({counted(count, 'entry')})?"):
             print("Nothing was deleted.")

@@ -39,11 +39,11 @@ LARGEST_FILE = 2**20
 
 
 CAUSES = {
-    "changed in place": "`{name}` is changed in place in line {line}",
-    "step": "`{name}` changes the parameters in place in line {line}",
-    "no graph": "The graph of `{name}` is cut in line {line}",
-    "no gradient yet": "`{name}` is made a new tensor, without a gradient, in line {line}",
-    "gradient of no leaf": "`{name}` is made a new tensor, without a gradient, in line {line}",
+    "changed in place": "`{name}` is changed in place on line {line}",
+    "step": "`{name}` changes the parameters in place on line {line}",
+    "no graph": "The graph of `{name}` is cut on line {line}",
+    "no gradient yet": "`{name}` becomes a new tensor, without a gradient, on line {line}",
+    "gradient of no leaf": "`{name}` becomes a new tensor, without a gradient, on line {line}",
 }
 """Sentences about the statement that is the cause, by the kind of error."""
 
@@ -55,7 +55,7 @@ def why_command(options: argparse.Namespace) -> int:
     else:
         reports = _to_explain(reports_in(_passed_on()))
         if not reports:
-            print("tutor: there is no error and no warning of PyTorch's in this output")
+            print("tutor: there is no PyTorch error or warning in this output")
             return OK
     known = [torch_error_of(report.text) for report in reports]
     for report, error in zip(reports, known, strict=True):
@@ -120,7 +120,7 @@ def _print_text(text: str) -> None:
 def _print_unknown(report: ErrorReport) -> None:
     _print_text("The tutor does not know this message.")
     if (near := nearest(report.text)) is not None:
-        _print_text(f"The nearest that it knows is “{near.key}”: {near.meaning}")
+        _print_text(f"The most similar error that it knows is “{near.key}”: {near.meaning}")
         _print_text(_lesson(near))
 
 
@@ -141,7 +141,7 @@ def _place(report: ErrorReport, error: TorchError | None) -> list[str]:
     if error and (culprit := culprit_of(report, error.key, _source(at.file))):
         lines += _about(culprit, error)
     if (forward := report.own_forward_line) is not None:
-        lines += [f"The value was computed in line {forward.line}: {forward.source}"]
+        lines += [f"The value was computed on line {forward.line}: {forward.source}"]
     return lines
 
 
@@ -155,7 +155,7 @@ def _about(culprit: Culprit, error: TorchError) -> list[str]:
     name, cause, origin = culprit.name, culprit.cause, culprit.origin
     lines = [f"It is about `{name}`."] if cause is None else []
     if origin is not None:
-        lines.append(f"`{name}` is computed in line {origin.line}: {origin.code}")
+        lines.append(f"`{name}` is computed on line {origin.line}: {origin.code}")
     if cause is not None:
         kind = "step" if name.endswith(".step()") else error.key
         said = CAUSES.get(kind, "`{name}`: see line {line}").format(name=name, line=cause.line)

@@ -111,7 +111,7 @@ def new_command(options: argparse.Namespace) -> int:
     # The tutor itself wrote this very content, so it may run without a question.
     not_remembered = trust.trust(document.parse(text, path))
     print(
-        f"{path} is a small lesson that works: open it in your editor and make it yours.\n"
+        f"{path} is a small, working lesson: open it in your editor and make it yours.\n"
         f"  tutor check {path} --trust          check it (what you have written is run)\n"
         f"  tutor check --watch --trust {path}  check it again each time you save it\n"
         f"  tutor {path}                        see it as a learner does"
@@ -134,13 +134,13 @@ def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
     write(written.text, path, options.force)
     name = one_line(options.script.name)
     print(
-        f"{path} computes what {name} does: write its text, and questions.\n"
+        f"{path} computes what {name} does: now write its text and questions.\n"
         f"  tutor check {path} --trust          check it (this runs the code of {name})\n"
         f"  tutor {path} --trust                see it as a learner does"
     )
     if written.left_out:
         place = one_line(source.place(written.left_out))
-        print(f"Left out: what the script does behind its loop, from {place} on.")
+        print(f"Left out: what the script does after its loop, from {place} on.")
     return 0
 
 

@@ -172,7 +172,7 @@ class CommandReader:
 
     def _more_lines(self) -> Iterator[str]:
         """The lines up to one with a single dot. Raises EOFError if the input ends before it."""
-        self._writer.say("Type the code, line by line; a line with a single dot ends it.")
+        self._writer.say("Type the code line by line, then a single dot on a line of its own.")
         try:
             while (line := self._lines.readline()).strip() != ".":
                 if not line:
@@ -237,7 +237,7 @@ class CommandReader:
     def _act(self, command: TypedCommand, argument: str) -> None:
         """Do a command as often as was asked; each phase is told, of other steps only the end."""
         if command.needs == "exercise" and self._session.attempt is None:
-            raise UnclearCommandError("You are in no exercise. Type exercise to begin one.")
+            raise UnclearCommandError("You are not in an exercise. Type exercise to begin one.")
         count = times(argument) if command.is_repeated else 1
         for left in reversed(range(count)):
             is_over = self._do_once(command, argument, is_last=not left)
@@ -251,7 +251,7 @@ class CommandReader:
         assert view is not None
         assert command.do is not None
         if command.needs == "frame" and view.frame is None:
-            raise UnclearCommandError("Nothing has begun: there is nothing to look at yet.")
+            raise UnclearCommandError("No lesson has begun: there is nothing to look at yet.")
         answer = command.do(self._context, argument, view)
         if isinstance(answer, list | Iterator):
             self._writer.apart(list(answer))

@@ -77,9 +77,7 @@ class CommandContext:
             self.listener.wait()
             session.notice = Notice()  # the engine repeats the last one with each answer
         if session.view is None or self._part(part) is before:
-            raise UnclearCommandError(
-                "It was not computed. Type the command once more to try again."
-            )
+            raise UnclearCommandError("It was not computed. Type the command again.")
         return session.view
 
     def _part(self, name: str) -> object:
@@ -214,8 +212,8 @@ def _run(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     epoch = clear(lambda text: read_whole_number(text, 0, MAX_EPOCH), argument)
     if epoch <= view.epoch and view.frame and view.frame.is_epoch_end:
         raise UnclearCommandError(
-            f"Epoch {epoch} is behind you: the run stands at the end of epoch "
-            f"{view.epoch}. jump {epoch} goes back to it."
+            f"The run is already past epoch {epoch}, at the end of epoch {view.epoch}. "
+            f"jump {epoch} goes back to it."
         )
     on.session.request(RunTo(epoch=epoch))
     return "epochs"
@@ -259,7 +257,7 @@ def _mode(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     elif (mode := next((m for m in modes if m.lower() == argument.lower()), None)) is None:
         raise UnclearCommandError(f"There is no mode {argument}; available: {listed(modes)}.")
     elif mode == view.mode:
-        raise UnclearCommandError(f"The mode is {mode} already.")
+        raise UnclearCommandError(f"The mode is already {mode}.")
     else:
         on.session.request(Switch(mode=mode))
     return "change"
@@ -299,7 +297,7 @@ def _learning_rate(on: CommandContext, argument: str, view: RunView) -> CommandO
 def _set(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Set a number of a parameter: set w 1.5, or set W[0,1] = 1.5."""
     if view.frame is None:
-        raise UnclearCommandError("There is nothing to set yet: nothing has begun.")
+        raise UnclearCommandError("There is nothing to set yet: the lesson has not begun.")
     values = view.frame.values
     element = clear(lambda text: parameter_input.read(text, values, command="set "), argument)
     on.session.request(SetElement(element=element))
@@ -322,7 +320,7 @@ def _runs(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     run = _named_run(words[0], view)
     if action == "go":
         if run.is_current:
-            raise UnclearCommandError(f"You are in run {run.name} already.")
+            raise UnclearCommandError(f"You are already in run {run.name}.")
         on.session.request(SelectRun(name=run.name))
         return "jump"
     if action == "delete":

@@ -52,7 +52,7 @@ def answer(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
         raise UnclearCommandError(exercise_text.HOW[attempt.wants])
     if attempt is not None and attempt.state in ("wrong", "done"):
         then = "continue" if attempt.state == "done" else "be asked again"
-        raise UnclearCommandError(f"This question has an answer already. Type next to {then}.")
+        raise UnclearCommandError(f"You have already answered this question. Type next to {then}.")
     is_sign = attempt is not None and attempt.wants == "sign"
     on.session.controller.answer(
         exercise_text.SIGNS.get(argument.lower(), argument) if is_sign else argument
@@ -69,7 +69,7 @@ def _edit(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
         raise UnclearCommandError("There is no code to fix in this exercise.")
     code = _code_in(Path(argument)) if argument else _typed_code(on, exercise.phase)
     if not code.strip():
-        raise UnclearCommandError("No code was typed: it stays as it was.")
+        raise UnclearCommandError("No code was typed: your code stays as it was.")
     on.session.controller.agree_to(code + "\n")  # typed, or named, by the learner just now
     return "edit"
 
@@ -95,7 +95,7 @@ def _typed_code(on: CommandContext, phase: str) -> str:
         on.session.controller.keep_draft(code + "\n")
         raise UnclearCommandError(
             "Stopped: the lines you typed are kept, and nothing was checked. "
-            f"Type code to hear them, code {phase} for the code before, edit to write it again."
+            f"Type code to hear them, code {phase} for the previous code, edit to write it again."
         ) from None
     return "\n".join(lines)
 
@@ -105,7 +105,7 @@ def _agree(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Let code from elsewhere run, after you have heard all of it."""
     attempt = on.session.attempt
     if attempt is None or not attempt.is_from_elsewhere:
-        raise UnclearCommandError("There is no code from elsewhere to agree to.")
+        raise UnclearCommandError("There is no code from elsewhere that needs your agreement.")
     on.session.controller.agree_to(attempt.code)
     return "edit"
 

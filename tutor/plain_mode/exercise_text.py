@@ -205,7 +205,7 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
 
     In an exercise, the line of the lesson's file is quoted from `lesson`.
     """
-    line = f" in line {failed.line}" if failed.line else ""
+    line = f" on line {failed.line}" if failed.line else ""
     if attempt is not None and not is_own_code(attempt.exercise, failed.phase):
         quoted = code_at(lesson, failed.line) if lesson else ""
         line = f" at {quoted}" if quoted else ""
@@ -240,7 +240,7 @@ def _after_edit(attempt: Attempt) -> Iterator[Line]:
         yield AGREE
         return
     if code_checks.why_not_code(attempt.code):
-        yield "The run still uses the code before. Your code is kept as a draft."
+        yield "The run still uses the previous code. Yours is saved as a draft."
     yield "Type code to hear it, edit to write it again, or hint."
 
 

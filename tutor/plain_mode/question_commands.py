@@ -84,7 +84,7 @@ def _formulas_of(section: Section, view: RunView) -> Iterator[Line]:
 
 @typed("code", "[PHASE]")
 def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
-    """The code of the next phase, or of the named one; of a script also from a line on: code 20."""
+    """The code of the next phase, or of the named one; in a script, also from a line: code 20."""
     attempt = on.session.attempt
     if attempt is not None and attempt.wants == "code" and not argument:
         yield from exercise_text.code_of(attempt, view.failed, on.session.controller.lesson)
@@ -224,7 +224,7 @@ def _export(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     if Path(name).suffix in {*SUFFIXES.values()} - {suffix}:
         raise UnclearCommandError(f"The name of a {kind} file ends in {suffix}.")
     if view.lesson.script is not None and kind != "figures":
-        raise UnclearCommandError("A script is a file already. Type export figures.")
+        raise UnclearCommandError("A script is already a file. Type export figures.")
     name = name.strip() or suggested_file(view, suffix)
     try:
         path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)

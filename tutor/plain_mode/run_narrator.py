@@ -334,7 +334,7 @@ def _changes(
     gradients = was.gradients if was else {}
     told = list(_changes_of_each("The gradient of {}", now.gradients, gradients, shown))
     yield from _not_too_many(told, "gradients have changed")
-    yield from _not_too_many(list(_changes_since(now, was)), "gradients are not as they were")
+    yield from _not_too_many(list(_changes_since(now, was)), "gradients were changed or reset")
     told = list(_changes_of_each("{}", now.values, was.values if was else {}, shown))
     yield from _not_too_many(told, "parameters have changed")
     watched = was.watched if was else {}

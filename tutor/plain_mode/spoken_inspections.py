@@ -150,7 +150,7 @@ def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
     if not is_by_hand(lesson, mode):
         yield sentence(in_words(remarks_text(found.notes)))
         return
-    yield "By hand there is no graph."
+    yield "A gradient by hand has no graph."
     if other := next((m for m in lesson.modes if not is_by_hand(lesson, m)), ""):
         yield f"Type mode {other} to let PyTorch compute the gradient."
 
@@ -377,7 +377,7 @@ def _range(name: str, xs: Sequence[float]) -> str:
 
 
 def _standing(place: str, loss: float) -> str:
-    return f"The run stands at {place}, where the loss is {spoken_number(loss)}."
+    return f"The run is at {place}, where the loss is {spoken_number(loss)}."
 
 
 def _rounded(x: float) -> str:

@@ -177,11 +177,11 @@ def where(lesson: Lesson, frame: Frame) -> str:
     if frame.is_over:
         return f"The script has ended, after epoch {epoch}. Type back to go back."
     if frame.phase in (None, SETUP) and not frame.at.step:
-        place = "The run stands at the start"
+        place = "The run is at the start"
     elif frame.is_epoch_end and epoch:
-        return f"The run stands at the end of epoch {epoch}. {following}"
+        return f"The run is at the end of epoch {epoch}. {following}"
     else:
-        place = f"The run stands in epoch {epoch}{of_batches(frame)}, after {frame.phase}"
+        place = f"The run is in epoch {epoch}{of_batches(frame)}, after {frame.phase}"
     return f"{place}. {following}"
 
 
@@ -238,7 +238,7 @@ def lines_from(lesson: Lesson, first: int) -> Iterator[Line]:
     last = first + len(chosen) - 1
     if last < len(lines):
         place = place_in(lesson)(last + 1).removeprefix("line ")
-        yield f"There are {len(lines) - last} more lines. Type code {place} to go on."
+        yield f"{len(lines) - last} more lines follow. Type code {place} to go on."
 
 
 # ── Values ──────────────────────────────────────────────────────────────────────────

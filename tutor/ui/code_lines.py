@@ -131,9 +131,9 @@ def _diff(old: Sequence[str], new: Sequence[str]) -> Iterator[DiffLine]:
 
 def _in_words(old: Sequence[str], new: Sequence[str], before: str, after: str) -> str:
     if not new:
-        return f"{one_line(after)} writes no line here any more"
+        return f"{one_line(after)} no longer writes any code here"
     if not old:
-        return f"{one_line(before)} writes no line here"
+        return f"{one_line(before)} writes no code here"
     return ""
 
 

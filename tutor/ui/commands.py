@@ -67,7 +67,7 @@ SUSPEND = AppCommand(
 )
 
 RECONNECT = AppCommand(
-    "reconnect", ("C",), "reconnect", "Connect again after a cut", "screen.reconnect", 0
+    "reconnect", ("C",), "reconnect", "Connect again when the line is cut", "screen.reconnect", 0
 )
 """The command for a lost connection to another machine; in the footer while it is lost."""
 
@@ -105,7 +105,7 @@ LESSON_COMMANDS = (
     AppCommand("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
     AppCommand("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     AppCommand("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),
-    _session("resume_previous", "O", "resume", "Resume where you left"),
+    _session("resume_previous", "O", "resume", "Resume where you left off"),
     RECONNECT,
     AppCommand("menu", ("m",), "lessons", "The menu of lessons", "app.menu", 10),
     AppCommand("map", ("M",), "map", "The map: what builds on what", "app.map", 27),
@@ -161,10 +161,10 @@ PANE_COMMANDS = tuple(
 RUNS_COMMANDS = (
     AppCommand("up", ("up", "k"), "above", "The run above", "screen.choose(-1)"),
     AppCommand("down", ("down", "j"), "below", "The run below", "screen.choose(1)"),
-    AppCommand("take", ("enter",), "take", "Go on with the chosen run", "screen.take", 1),
+    AppCommand("take", ("enter",), "take", "Continue the chosen run", "screen.take", 1),
     AppCommand("then", ("t",), "then", "Show its figures as “then”", "screen.compare", 2),
     AppCommand("rename", ("n",), "name", "Give it another name", "screen.rename", 3),
-    AppCommand("delete", ("d",), "delete", "Forget it", "screen.delete", 4),
+    AppCommand("delete", ("d",), "delete", "Delete it", "screen.delete", 4),
     AppCommand("fork", ("f",), "fork", "Keep the current run, continue a copy", "screen.fork", 5),
     AppCommand("close", ("escape", "F", "q", "ctrl+c"), "close", "Close", "screen.dismiss", 6,
             priority=True),
@@ -192,11 +192,11 @@ def _in_pane(where: str, *entries: tuple[str, str, str, str]) -> tuple[AppComman
 
 CODE_COMMANDS = _in_pane(
     "in the code",
-    ("next_name", "right", "next name and its facts", "name(1)"),
-    ("previous_name", "left", "name before", "name(-1)"),
-    ("name_below", "down", "name further down", "line(1)"),
-    ("name_above", "up", "name further up", "line(-1)"),
-    ("no_name", "backspace", "no name", "no_name"),
+    ("next_name", "right", "next name and its details", "name(1)"),
+    ("previous_name", "left", "previous name", "name(-1)"),
+    ("name_below", "down", "next name below", "line(1)"),
+    ("name_above", "up", "next name above", "line(-1)"),
+    ("no_name", "backspace", "leave the names", "no_name"),
 )
 
 GRAPH_COMMANDS = _in_pane(
@@ -244,7 +244,7 @@ EDITOR_COMMANDS = (
     AppCommand("hint", ("ctrl+g",), "hint", "A hint", "screen.hint", 3, priority=True),
     AppCommand("undo", ("ctrl+z",), "undo", "Undo", "screen.undo", 6),
     AppCommand("redo", ("ctrl+y",), "redo", "Redo", "screen.redo", 7),
-    AppCommand("original", ("ctrl+o",), "original", "The code as it was given",
+    AppCommand("original", ("ctrl+o",), "original", "The code as first given",
             "screen.original", 5, priority=True),
     AppCommand("task", ("ctrl+t",), "scroll", "Focus the question, the code around it, your code",
             "screen.turn_focus", 4, priority=True),
@@ -269,7 +269,7 @@ _LIST_COMMANDS = (
 )  # fmt: skip
 
 _GENERAL_COMMANDS = (
-    AppCommand("resume", ("O",), "resume", "Resume where you left", "app.resume", 4),
+    AppCommand("resume", ("O",), "resume", "Resume where you left off", "app.resume", 4),
     AppCommand("theme", ("T",), "theme", "Next theme: colours, contrast", "app.turn_theme", 9),
     AppCommand("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
     AppCommand("help", ("question_mark",), "help", "All keys", "app.help", 6),
@@ -288,7 +288,7 @@ MENU_COMMANDS = (
 FIND_COMMANDS = (
     AppCommand("open", ("enter",), "opens", "", "submit", 1),
     AppCommand("up", ("up",), "↓ choose", "", "screen.choose(-1)", 2),
-    AppCommand("back", ("escape",), "lists all again", "", "screen.back", 3),
+    AppCommand("back", ("escape",), "lists all", "", "screen.back", 3),
 )
 """The footer during a search for lessons: letters are text."""
 

@@ -261,7 +261,7 @@ def details(
     if headline.fault:
         fault = lesson_fault_text(*headline.fault)
         wrong = line((f"✗ {fault}", text_styles.ERROR)).wrap(width)
-        return [*wrong[: DETAILS - 1], line("It can't be opened before that is fixed.")]
+        return [*wrong[: DETAILS - 1], line("It can't be opened until that is fixed.")]
     summary = line(one_line(headline.summary)).wrap(width)[:2]
     exercises = _exercises(standing, width)
     if len(summary) + len(exercises) + 3 > DETAILS:

@@ -77,4 +77,4 @@ class SettingsFile:
             with suppress(OSError):
                 beside.unlink()
             why = error.strerror or str(error)
-            self.trouble = one_line(f"this is not kept for the next time: {why} ({self._file})")
+            self.trouble = one_line(f"this is not saved for the next time: {why} ({self._file})")

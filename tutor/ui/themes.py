@@ -180,7 +180,7 @@ LOOKS: Mapping[ThemeName, ThemeStyle] = {
     "terminal": ThemeStyle("terminal: its own colours", BUILTIN_THEMES["ansi-dark"]),
     "dark": _look(
         "dark",
-        "dark: light text on a dark ground",
+        "dark: light text on a dark background",
         dark=True,
         paper="#16181d",
         ink="#e8e8e8",
@@ -188,7 +188,7 @@ LOOKS: Mapping[ThemeName, ThemeStyle] = {
     ),
     "light": _look(
         "light",
-        "light: dark text on a light ground",
+        "light: dark text on a light background",
         dark=False,
         paper="#fbfbf8",
         ink="#1d2025",
@@ -207,8 +207,8 @@ LOOKS: Mapping[ThemeName, ThemeStyle] = {
 
 
 _MOUSE_HELP = {
-    "terminal": "To select text, from the next start on (this time: tutor --no-mouse)",
-    "tutor": "To scroll panes and choose, from the next start on",
+    "terminal": "To select text, from the next start (this time: tutor --no-mouse)",
+    "tutor": "To scroll panes and choose, from the next start",
 }
 
 

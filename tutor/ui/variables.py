@@ -194,7 +194,7 @@ def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Conte
     if mine is None:
         said: Sequence[Content] = [line(("…", text_styles.DIM))]
     elif mine.value == NO_VALUE:
-        said = [line(("no value yet: the line that sets it has yet to run", text_styles.DIM))]
+        said = [line(("no value yet: the line that sets it has not run", text_styles.DIM))]
     else:
         said = [_value(mine, width), line(_autograd(mine, width)), line(*_gradient(mine))]
     shown = [_rule(name, mine.type if mine else "", width), *said]
@@ -255,7 +255,7 @@ def _gradient(facts: VariableInfo) -> list[Piece]:
         return ["gradient ", (_shown(gradient), text_styles.VALUE)]
     if facts.is_leaf is False:
         return [("no gradient of its own: autograd keeps those of leaves", text_styles.DIM)]
-    return [("no gradient: none was asked for", text_styles.DIM)] if facts.is_leaf else []
+    return [("no gradient: none is required", text_styles.DIM)] if facts.is_leaf else []
 
 
 def _shown(value: Value) -> str:

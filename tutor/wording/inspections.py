@@ -27,7 +27,7 @@ _REMARKS: Mapping[str, str] = {
     "differences_unsure": f"the loss is too large, or too flat, for {_DIFFERENCES} to tell",
     "sampled": "{checked} of {size} elements checked",
     # ── The graph of one step
-    "by_hand": "By hand there is no graph. Change to a mode with autograd.",
+    "by_hand": "A gradient by hand has no graph. Change to a mode with autograd.",
     "no_gradient_asked": (
         "The loss depends on nothing that requires a gradient (requires_grad): no graph."
     ),

@@ -57,7 +57,7 @@ class GraphPane(LinesPane):
         """The heading and the rows that are not folded away; or why there is no graph."""
         view, graph = self.view, self.graph
         if view is None or view.frame is None:
-            return [line(("The graph comes as soon as Setup has run.", text_styles.DIM))]
+            return [line(("The graph appears when Setup has run.", text_styles.DIM))]
         if graph is None:
             return [line(("reading the graph …", text_styles.DIM))]
         why = line((remarks_text(graph.notes), text_styles.DIM)).wrap(width) if graph.notes else []

@@ -145,7 +145,7 @@ class Backward:
         if not self.is_next:
             return "backward has run" if self.done == self.total else f"filled in by {self.phase}"
         if self.asked is not None:
-            return "found so far, ▶ is asked"
+            return "found so far, ▶ is the question"
         if self.done == self.total:
             return f"backward is finished ({self.total} of {self.total})"
         return f"i: next operation ({self.done} of {self.total})"

@@ -69,7 +69,7 @@ class NumbersPane(LinesPane):
         view = self.view
         if view is None or view.frame is None:
             what = "script" if view and view.lesson.script else "lesson"
-            words = f"The numbers come as soon as the {what} has begun."
+            words = f"The numbers appear when the {what} has begun."
             return [line((words, text_styles.DIM))]
         then, frame = view.inspections.then, view.frame
         was = when(frame, view.before)

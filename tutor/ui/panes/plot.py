@@ -38,7 +38,7 @@ _TITLES: Mapping[PictureKind, str] = {
 }
 """The title of each kind while there is no picture of it."""
 
-COMING = "It is being computed …"
+COMING = "computing …"
 
 
 class PlotPane(LinesPane):

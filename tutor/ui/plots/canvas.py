@@ -253,7 +253,7 @@ def placeholder(title: str, why: str) -> Drawing:
     return Drawing(title, (line((why, DIM)),))
 
 
-NO_ROOM = "There is no room for the plot."
+NO_ROOM = "No room for the plot."
 
 
 def drawn(

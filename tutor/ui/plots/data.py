@@ -46,7 +46,7 @@ def _line(picture: DataPicture, sheet: Sheet) -> Drawing:
     title = f"data and model by {one_line(picture.input)}"
     xs = scale_over((*picture.xs, *picture.line_xs))
     ys = scale_over((*picture.targets, *picture.predictions, *picture.line))
-    nothing = "There is no number in the data that could be drawn."
+    nothing = "No finite number in the data to draw here."
     notes = _line_notes(picture, sheet)
     return drawn(title, sheet, (xs, ys), nothing, notes, partial(_line_plot, picture))
 
@@ -130,7 +130,7 @@ def _plane_notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Itera
     )
     yield Note(f" {high} ", ACTIVE, "a target")
     if len(picture.points) > FEW_POINTS:
-        yield Note("o" if ascii_only else "•", ACTIVE, "a target, no room")
+        yield Note("o" if ascii_only else "•", ACTIVE, "a target, unlabelled")
 
 
 def _plane_plot(

@@ -226,13 +226,13 @@ def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
     if log and min(numbers) < 0:
         least = number(min(numbers), AXIS_DIGITS)
         return placeholder(
-            title, f"A log scale needs losses above 0, and the least here is {least}."
+            title, f"A log scale needs losses above 0, but the lowest here is {least}."
         )
     if sheet.is_too_small:
         return placeholder(title, NO_ROOM)
     scale = _log_scale(numbers) if log else scale_over(numbers)
     if scale is None:
-        return placeholder(title, "A log scale needs losses above 0, and all here are 0.")
+        return placeholder(title, "A log scale needs losses above 0, but all here are 0.")
     # The loss of the epoch at hand is known when it ends: until then the point is the last one's.
     here = min(losses.curve.here, losses.curve.last_epoch)
     return Drawing(f"{title} · ● epoch {here}", tuple(_lines(losses, scale, sheet)))

@@ -65,7 +65,7 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
     if batches > 1:
         where += f", batch {comparison.batch + 1} of {batches}"
     if not 0 <= comparison.epoch - view.epoch <= 1:
-        where += f" (the run stands at epoch {view.epoch})"
+        where += f" (the run is at epoch {view.epoch})"
     elif comparison.epoch > view.epoch:
         where += ", which comes next"
     pieces: list[Piece] = [(where, text_styles.STRONG)]

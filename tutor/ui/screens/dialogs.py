@@ -55,14 +55,14 @@ def learning_rate_question(now: float | None) -> Question[float]:
 def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
     """Ask for an epoch, and perhaps a phase of it. `phases` are the phases of all its steps."""
     example = phases[1].lower() if len(phases) > 1 else "loss"
-    words = f"Jump to the end of epoch (now {now}), or to a phase in it, like 12 {example}:"
+    words = f"Jump to the end of an epoch (now {now}), or to a phase in it, like 12 {example}:"
     return Question(words, lambda text: read_place(text, phases))
 
 
 def script_place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
     """Ask for an epoch, and perhaps a step of it, or a phase where each has one step."""
     example = f"12 3 or 12 {phases[-1].lower()}" if phases else "12 3"
-    words = f"Jump to the end of epoch (now {now}), or to after a step of it, like {example}:"
+    words = f"Jump to the end of an epoch (now {now}), or after one of its steps, like {example}:"
     return Question(words, lambda text: read_step(text, phases))
 
 
@@ -82,7 +82,7 @@ class Ask(ModalScreen[T | None], Generic[T]):
         with Vertical(classes="dialog"):
             yield Static(self._question.text, markup=False)
             yield Field(self._question.given, id="answer", compact=True, select_on_focus=True)
-            yield Static("enter: take it · esc: cancel, nothing changes", id="hint", markup=False)
+            yield Static("enter: accept · esc: cancel, nothing changes", id="hint", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take the answer, or say why it is not valid."""

@@ -288,8 +288,8 @@ def _may_it_run(code: str) -> Confirm:
     count = code.rstrip().count("\n") + 1
     digest = hashlib.sha256(code.encode(errors="replace")).hexdigest()
     return Confirm(
-        "This code came with a progress file from elsewhere, and code is a\n"
-        "program: it can do whatever you can do on this machine.\n\n"
+        "This code came with a progress file from elsewhere. It is a program:\n"
+        "it can do whatever you can do on this machine.\n\n"
         f"  {counted(count, 'line')}, SHA-256 {digest[:16]}…\n\n"
         "Read it to its last line, and to the right end of long lines.\n"
         "You are asked once for this exact code.\n\n"
@@ -298,7 +298,7 @@ def _may_it_run(code: str) -> Confirm:
 
 
 GIVEN_CODE_BACK = (
-    "Replace your code by the code as it was given?\n"
+    "Replace your code with the code as first given?\n"
     "(ctrl+z brings yours back.)\n\n"
     "y replace it    n keep mine"
 )

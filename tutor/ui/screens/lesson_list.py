@@ -388,7 +388,7 @@ class MenuScreen(LessonListScreen):
         if not self._words:
             yield self._first_entry(curriculum)
         elif not found:
-            yield LessonRow(lambda width: line("No lesson has these words"))
+            yield LessonRow(lambda width: line("No lesson contains these words"))
         headings = {} if self._words else _headings(curriculum)
         for number, standing in found:
             yield from headings.pop(standing.headline.chapter or OTHERS, ())
