@@ -195,7 +195,7 @@ def test_figures_of_a_place_that_was_left_are_not_shown_and_nothing_moves() -> N
 def test_a_run_that_never_came_here_says_so_first() -> None:
     then = OtherRunState(name="[b]A", frame=None, note=Remark("came_only_to", {"epoch": 6}))
     lines = shown(frame(), then=then)
-    assert lines[0] == "[b]A: has only come to epoch 6"
+    assert lines[0] == "[b]A: has only reached epoch 6"
     assert lines[1].split() == ["now", "was", "change"]
 
 

@@ -111,7 +111,7 @@ async def test_until_the_first_epoch_is_over_it_says_when_there_will_be_a_plot()
         assert "plotted from the end of the first epoch" in app.text
         app.view = view(epoch=1, furthest=3)
         await settled(pilot)
-        assert "It is being computed" in app.text
+        assert "computing …" in app.text
         app.view = None
         await settled(pilot)
         assert "plotted from the end of the first epoch" in app.text
@@ -173,10 +173,10 @@ async def test_each_picture_is_drawn_when_it_comes(kind: str, ascii_only: bool) 
     app = OnePane(ascii_only)
     async with showing(app, view()) as pilot:
         app.pane.turn(PLOT_KINDS.index(kind))
-        assert "It is being computed" in app.text
+        assert "computing …" in app.text
         app.view = view(picture=PICTURES[kind])
         await settled(pilot)
-        assert "It is being computed" not in app.text
+        assert "computing …" not in app.text
         assert len(app.pane.lines) == 8
         assert max(content.cell_length for content in app.pane.lines) <= 78
 
@@ -218,7 +218,7 @@ async def test_why_there_is_no_picture_is_not_told_of_another_kind() -> None:
         assert "There are no data." in app.text
         app.pane.turn(1)
         assert "There are no data." not in app.text
-        assert "It is being computed" in app.text
+        assert "computing …" in app.text
 
 
 async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> None:

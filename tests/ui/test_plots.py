@@ -72,7 +72,7 @@ def test_a_drawing_fills_its_room_and_no_more(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("kind", DRAWINGS)
 def test_without_room_a_drawing_says_so_in_one_line(kind: str) -> None:
-    assert lines_of(DRAWINGS[kind](Sheet(15, 3))) == ["There is no room for the plot."]
+    assert lines_of(DRAWINGS[kind](Sheet(15, 3))) == ["No room for the plot."]
 
 
 @pytest.mark.parametrize("kind", DRAWINGS)

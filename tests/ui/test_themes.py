@@ -144,7 +144,7 @@ async def test_whose_the_mouse_is_is_settled_by_a_command_and_no_theme_forgets_i
         commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
         commands["Mouse for the terminal"]()
         await settled(pilot)
-        assert "the mouse is the terminal's" in text_of(app, "status")
+        assert "the mouse belongs to the terminal" in text_of(app, "status")
         await pilot.press("T")
         assert SettingsFile(file).settings == Settings(theme=THEMES[1], mouse=False)
         commands["Mouse for the tutor"]()
