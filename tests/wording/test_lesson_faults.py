@@ -36,8 +36,8 @@ def test_every_error_of_a_formula_has_a_sentence_of_its_parameters() -> None:
         ("key_is_no_word", {"name": "x"}, "a key must be one word; write `key: value`"),
         ("no_modes_below", {"name": "epochs"}, "`epochs` is empty; write a value for each mode"),
         ("synchronize_on_one_rank", {},
-         "only a lesson on several ranks has the phase Synchronize; write `workers: 2` in the front "
-         "matter, or give the section another heading"),
+         "only a lesson on several ranks has the phase Synchronize; write `workers: 2` in the "
+         "front matter, or give the section another heading"),
         ("phases_out_of_order", {"first": "Loss", "then": "Predict"},
          "Predict is below Loss here, and phases run in the order of the file; move "
          "## Predict above ## Loss"),
