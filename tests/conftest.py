@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
 
 from tutor.lesson import trust
 
@@ -28,10 +27,6 @@ settings.register_profile(
     "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tests")
-
-# Hypothesis would read the code of all that this process has loaded, for constants to try: two
-# seconds in each worker, and other examples in other company.
-providers.HypothesisProvider._local_constants = providers._local_constants
 
 TESTS = Path(__file__).parent
 
