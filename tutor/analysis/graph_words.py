@@ -20,8 +20,8 @@ import torch
 
 from tutor.analysis.graph_recorder import GraphRecorder, KnownValue, RecordedCall, tensors_in
 from tutor.digits import significant
-from tutor.plain import one_line
-from tutor.training.values import cut, is_spoiled
+from tutor.plain import cut_short, one_line
+from tutor.training.values import is_spoiled
 
 _LONGEST = 72
 _LONGEST_OPERAND = 24
@@ -78,7 +78,7 @@ class OperationWords:
         """The expression that the node computed; in general words where it is not known."""
         text = self.name_of(known) or "a leaf without a name" if known.leaf is not None else ""
         text = text or self._module_text(known.module) or self._text(known.call)
-        return cut(one_line(text or _in_words(known)), _LONGEST)
+        return cut_short(one_line(text or _in_words(known)), _LONGEST)
 
     # ── Texts ───────────────────────────────────────────────────────────────────────
 

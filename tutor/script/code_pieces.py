@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from tutor.errors import ScriptError
-from tutor.script.syntax_nodes import defaults_of, first_line, last_line, names_in
+from tutor.script.syntax_nodes import defaults_of, first_line, last_line, names_in, own_nodes
 
 StatementT = TypeVar("StatementT", bound=ast.stmt)
 MADE = 0
@@ -248,15 +248,6 @@ def stored_in(node: ast.AST) -> Iterator[str]:
     """The names that a function's own code, or a statement, gives a value."""
     children = ast.iter_child_nodes(node) if isinstance(node, ast.FunctionDef) else [node]
     for child in children:
-        for inner in own_nodes(child):
+        for inner in own_nodes([child]):
             if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
                 yield inner.id
-
-
-def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a statement, but for the nodes in functions and classes."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-        return
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from own_nodes(child)

@@ -21,11 +21,10 @@ from tutor.script.code_pieces import (
     LineNamer,
     calls_name,
     made,
-    own_nodes,
     refusal,
 )
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.script.syntax_nodes import first_line, is_chain
+from tutor.script.syntax_nodes import first_line, is_chain, own_nodes
 
 PhaseCode: TypeAlias = tuple[ScriptPhase, list[ast.stmt]]
 """A phase and its statements."""
@@ -395,7 +394,7 @@ def _clips(statement: ast.stmt) -> bool:
 def _leaving(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements that leave a loop, or its pass, or the function around it."""
     for statement in body:
-        for node in own_nodes(statement):
+        for node in own_nodes([statement]):
             if isinstance(node, ast.Return) or (
                 isinstance(node, ast.Break | ast.Continue) and not _is_of_inner(node, statement)
             ):

@@ -6,11 +6,10 @@ import re
 import traceback
 
 from tutor.errors import RunError
-from tutor.plain import one_line, shortened
+from tutor.plain import cut_short, one_line, shortened
 from tutor.protocol.frame import Remark
 from tutor.training.devices import is_out_of_memory
 from tutor.training.program import Program
-from tutor.training.values import cut
 
 _GPU_IS_FULL = re.compile(r".*?out of memory.*?Tried to allocate [\d.]+ \w+", re.DOTALL)
 """The part of PyTorch's message that says something; it goes on for several lines."""
@@ -33,7 +32,7 @@ class LessonRaised(RunError):
 
     def remark(self, longest: int) -> Remark:
         """The phase and the message, cut to `longest` characters, for an inspection."""
-        error = cut(one_line(self.message), longest)
+        error = cut_short(one_line(self.message), longest)
         return Remark("phase_raised", {"phase": self.phase, "error": error})
 
 

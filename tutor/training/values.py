@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tutor.digits import significant
-from tutor.plain import one_line, shortened
+from tutor.plain import cut_short, one_line, shortened
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Value
 
 T = TypeVar("T")
@@ -58,17 +58,12 @@ def _value_of(thing: Any) -> Value:
 
 def text_value(text: str) -> Value:
     """A Value that is words, not numbers."""
-    return Value((), (), "text", cut(text, _LONGEST_TEXT))
+    return Value((), (), "text", cut_short(text, _LONGEST_TEXT))
 
 
 def no_value(why: str) -> Value:
     """A Value that is only the code of a reason."""
     return Value((), (), "text", why=why)
-
-
-def cut(text: str, most: int) -> str:
-    """The text, cut to `most` characters and an ellipsis if it is longer."""
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def is_spoiled(tensor: torch.Tensor) -> bool:
