@@ -48,10 +48,10 @@ BOUND_DIGITS = 1
 
 
 def significant(x: complex, digits: int = PLAIN_DIGITS) -> str:
-    """A number with so many significant digits, without zeros at its end: `0.25`, `1e-05`."""
+    """A number with `digits` significant digits, without zeros at its end: `0.25`, `1e-05`."""
     return f"{x:.{digits}g}"
 
 
 def rounded(x: float, digits: int) -> float:
-    """The number with only so many significant digits."""
+    """The number, rounded to `digits` significant digits."""
     return float(significant(x, digits))

@@ -179,7 +179,7 @@ class FiniteDifferences:
         # Source: Press et al., Numerical Recipes, section 5.7: about eps^(1/3) of p's scale.
 
     def slopes(self, name: str, claimed: Array | None = None, most: float = MOST_CHECKED) -> Slopes:
-        """dL/dp of this parameter; of at most so many elements, if it has more.
+        """dL/dp of this parameter; of `most` elements, if it has more.
 
         `claimed` is the gradient by some mode: where it differs, the slope is computed again.
         Its largest elements come first where there are too many.

@@ -105,7 +105,7 @@ class SuspectGradient:
         return Remark("factor", values)
 
     def _reason(self, factor: float) -> dict[str, object]:
-        """A reason for a gradient so many times the right one; empty if there is none."""
+        """A reason for a gradient that is `factor` times the right one; empty if there is none."""
         for count in self.samples.counts if self.samples else ():
             guess = {} if self.samples and self.samples.named else {"count": count}
             if count > 1 and _equal(factor, count):

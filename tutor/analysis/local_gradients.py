@@ -271,7 +271,7 @@ def _only_input(node: AutogradNode) -> AutogradNode | None:
 
 
 def _is_one(gradient: torch.Tensor, element: int, count: int) -> bool:
-    """Whether it is a 1 in this element of so many, and 0 in the others."""
+    """Whether a gradient of `count` elements is 1 in this one, and 0 in the others."""
     flat = gradient.flatten()
     return flat.numel() == count and float(flat[element]) == 1 and int(flat.count_nonzero()) == 1
 

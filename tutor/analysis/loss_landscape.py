@@ -27,7 +27,7 @@ _MARGIN = 0.15
 _EDGE = 0.02
 """The edge of a window, as a part of it: a point nearer to the edge is not well inside."""
 _TOO_WIDE = 50
-"""A window so many times as wide as the range that has to be seen is given up."""
+"""A window is given up that is wider by this factor than the range that has to be seen."""
 _NARROWEST = 0.2
 """The least breadth, as a part of the number in its middle."""
 _DOUBLINGS = 10
@@ -111,7 +111,7 @@ GRID = (24, 16)
 """Places over a plane by default."""
 _TOO_FAR = NoPicture(why=Remark("diverges"))
 _NEAR = 60
-"""Along the gradient, the lowest place is shown if it is at most so many steps away."""
+"""The most steps to the lowest place along the gradient, for it to be shown."""
 _BEHIND, _BEFORE = 4, 12
 """Steps that are shown where it is not."""
 

@@ -211,7 +211,7 @@ class _Child:
         self.process.send(command)
 
     def next(self, seconds: float | None) -> Event | None:
-        """The next event; None if the child is gone, or sends nothing for so many seconds."""
+        """The next event; None if the child is gone, or sends nothing for `seconds`."""
         until = None if seconds is None else time.monotonic() - self._halted + seconds
         while not self.is_gone:
             left = POLL if until is None else min(POLL, until + self._halted - time.monotonic())

@@ -59,7 +59,7 @@ MOST_BEFORE_HELLO = 2**16
 _LONGEST_ERRORS = 4000
 
 _WITHOUT_HELLO = {127: "no_far_tutor", 255: "no_connection"}
-"""By exit status: the shell there has not found the command; ssh itself has failed."""
+"""An exit status → the shell there has not found the command; or ssh itself has failed."""
 
 # Ctrl+C at a terminal is for the tutor, which may then end ssh.
 _UNINTERRUPTED = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
@@ -391,7 +391,7 @@ class RemoteProcess(LessonProcess):
         return self.exit_status
 
     def end(self, patience: float, reason: str = "") -> None:
-        """Give it so many seconds to end by itself; then end it, for that `reason`."""
+        """Wait `patience` seconds for it to end by itself; then end it, for that `reason`."""
         if not self._is_over.wait(patience):
             self.ended_for = reason
             self.kill()

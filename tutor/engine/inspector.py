@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tutor.analysis.mode_comparison import ModeLockstep
 
 SHARE = 50
-"""During a run, inspections take one part in so many of the time, so that no plot slows it down."""
+"""During a run, inspections take 1/SHARE of the time, so that no plot slows the run down."""
 
 Until = Callable[[], bool]
 

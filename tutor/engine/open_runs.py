@@ -187,7 +187,7 @@ class RunProgress:
         self._was_gap = False
 
     def advance(self, done: float) -> None:
-        """Measure, now that so many epochs have been done.
+        """Measure, now that `done` epochs have run.
 
         The way begins at the first call, where the run has gone back to since, or at a gap.
         """

@@ -142,7 +142,7 @@ def last_place(written: str, lesson: Lesson) -> LastPlace | None:
 
 
 def _as_written(name: str) -> str:
-    """A name as faulthandler writes it: only ASCII, and cut after so many characters."""
+    """A name as faulthandler writes it: only ASCII, and not longer than faulthandler allows."""
     cut = name[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
     return cut + "..." * (len(name) > _LONGEST_NAME)
 
@@ -225,7 +225,7 @@ class LessonProcess(ABC):
 
     @abstractmethod
     def end(self, patience: float, reason: str = "") -> None:
-        """Give it so many seconds to end by itself; then end it, for that `reason`."""
+        """Wait `patience` seconds for it to end by itself; then end it, for that `reason`."""
 
     @abstractmethod
     def kill(self) -> None:
@@ -358,7 +358,7 @@ class Process(LessonProcess):
         return status
 
     def end(self, patience: float, reason: str = "") -> None:
-        """Give it so many seconds to end by itself; then end it, for that `reason`."""
+        """Wait `patience` seconds for it to end by itself; then end it, for that `reason`."""
         try:
             self._child.wait(patience)
         except subprocess.TimeoutExpired:

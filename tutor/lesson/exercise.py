@@ -142,7 +142,7 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     """Never empty: where the author says nothing, one epoch later."""
 
     def asked_in(self, round_: int) -> Predict:
-        """The question after so many wrong answers: each in turn, then from the first."""
+        """The question after this number of wrong answers: each in turn, then from the first."""
         index = round_ % (1 + len(self.again))
         if not index:
             return self
@@ -176,7 +176,7 @@ class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
     solution_code: str
     symptom: Symptom
     condition: str
-    """An expression that is true after so many epochs with the code fixed."""
+    """An expression that is true after `epochs` epochs with the code fixed."""
     epochs: int
 
 

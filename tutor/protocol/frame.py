@@ -223,7 +223,7 @@ def settings_of(changes: Iterable[Change], start: RunRecipe) -> tuple[str, str, 
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """The loss by epoch, thinned to so many columns: least and greatest in each."""
+    """The loss by epoch, thinned to a number of columns: least and greatest in each."""
 
     epochs: tuple[int, ...]
     """The first epoch of each column."""

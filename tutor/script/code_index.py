@@ -43,7 +43,7 @@ class CodeIndex:
         self.functions: list[FunctionCode] = []
         self.classes: dict[str, ast.ClassDef] = {}
         self.bindings: dict[str, list[ast.expr]] = defaultdict(list)
-        """By the last part of a name (`model` of `self.model`): all that is bound to it."""
+        """The last part of a name (`model` of `self.model`) → all that is bound to it."""
         self.imports: dict[str, str] = {}
         """The name in the file → the dotted name of the imported thing."""
         for node in ast.walk(self.tree):

@@ -37,9 +37,9 @@ class CodeUnit:
     function: FunctionCode | None
     """None for the loop's body."""
     kinds: dict[ast.stmt, str] = field(default_factory=dict)
-    """By simple statement: its phase."""
+    """A simple statement → its phase."""
     entered: dict[ast.stmt, list[FunctionCode]] = field(default_factory=dict)
-    """By simple statement: the functions that it calls and that have phases in them."""
+    """A simple statement → the functions that it calls and that have phases in them."""
     losses: list[ast.expr] = field(default_factory=list)
     """The expressions whose gradient is taken."""
     changes: list[HandChange] = field(default_factory=list)

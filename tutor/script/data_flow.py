@@ -262,7 +262,7 @@ class StatementFlow:
     def __init__(self, body: list[ast.stmt]) -> None:
         self._blocks: dict[ast.stmt, tuple[int, ...]] = {}
         self.loops: dict[ast.stmt, tuple[LoopCode, ...]] = {}
-        """By statement: the loops that it stands in, the outermost first."""
+        """A statement → the loops that it stands in, the outermost first."""
         self._add(body, (), ())
         self.position = {node: at for at, node in enumerate(self._blocks)}
         self.simple = [n for n in self._blocks if not is_compound(n) or isinstance(n, ast.If)]

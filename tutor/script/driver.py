@@ -280,7 +280,7 @@ class Driver:
         return self._thread_settings.saved()
 
     def go_back(self, loop: WaitingLoop, passes: int, thread_settings: SavedThreadSettings) -> bool:
-        """Stand after so many passes of a loop; False if the script is no longer near it.
+        """Stand after `passes` passes of a loop; False if the script is no longer near it.
 
         It is where its stack waits at the loop, or where the loop was its last and no `with`
         around it has closed what it needs.

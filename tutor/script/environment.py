@@ -261,7 +261,7 @@ _QUIET: Mapping[str, tuple[str, ...]] = {
     "matplotlib": ("use",),
     "matplotlib.pyplot": ("show", "pause"),
 }
-"""By module of matplotlib: the functions that would open a window, wait, or choose a window."""
+"""A module of matplotlib → its functions that open a window, wait, or choose a window."""
 
 
 class _LibraryFinder(MetaPathFinder):

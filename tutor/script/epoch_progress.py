@@ -105,7 +105,7 @@ class EpochProgress:
         return phase
 
     def end_epoch(self, steps: int) -> bool:
-        """Stand at the end of an epoch that had so many steps; whether it has taken a gradient."""
+        """Stand at the end of an epoch that had `steps` steps; whether it has taken a gradient."""
         self.next = PASS_END
         self.steps_known, self.batches_known = steps, max(self.batches_done, 1)
         if self._has_gradient:
@@ -113,7 +113,7 @@ class EpochProgress:
         return self._has_gradient
 
     def stand_at_end(self, steps: int, batches: int, *, is_start: bool) -> None:
-        """Stand at the end of an earlier epoch, which had so many steps and batches."""
+        """Stand at the end of an earlier epoch, which had these numbers of steps and batches."""
         self.begin_epoch()
         if is_start:
             self.last = _START

@@ -44,7 +44,7 @@ class ExpressionLatex:
     def __init__(self, facts: CodeFacts, names: Names) -> None:
         self.facts, self.names = facts, names
         self.definitions: dict[str, str] = {}
-        """By name of a function: an equation that defines it."""
+        """The name of a function → an equation that defines it."""
 
     def term(self, node: ast.expr) -> Term:
         """The expression as LaTeX. Raises NotExact."""

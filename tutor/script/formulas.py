@@ -94,9 +94,9 @@ class _StatementWriter:
         self._shown = {_name_of(_parsed(name)): name for name in named if name}
         """The names whose numbers are always shown: as `ast` writes them → as the outline does."""
         self._boxed: set[tuple[str, str]] = set()
-        """By name of a phase: the expressions whose numbers are shown there."""
+        """Pairs of a phase and an expression whose number is shown there."""
         self._last: Mapping[str, ast.stmt] = {}
-        """By name: the last statement of the phase that changes it."""
+        """A name → the last statement of the phase that changes it."""
 
     def said(self, phase: ScriptPhase, statements: Sequence[ast.stmt]) -> Iterator[Said]:
         """The formulas of a phase's statements, one for each, or their code."""

@@ -41,7 +41,7 @@ _NEEDS_LEARNER = {
     "parse_args": "reads_arguments",
     "show": "opens_window",
 }
-"""By function: the code of the refusal, as no lesson can do this."""
+"""A function that no lesson can call → the code of the refusal."""
 _PROSE = {
     SETUP: "Setup runs once: it makes the data, and the values that the parameters start with.",
     PREDICT: "The forward pass computes the predictions from the inputs.",

@@ -485,4 +485,4 @@ _GENERATORS: Sequence[tuple[type, Callable[[Any], Any], PutBack]] = (
     (np.random.Generator, lambda thing: copy.deepcopy(thing.bit_generator.state), _set_bits),
     (random.Random, random.Random.getstate, random.Random.setstate),
 )
-"""By kind of random number generator: how its state is read, and put back."""
+"""A kind of random number generator → the functions that read its state, and set it."""

@@ -58,7 +58,7 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     Empty where an optimizer changes them: they are found while the script runs.
     """
     gradients: Mapping[str, str] = {}
-    """By parameter, the expression of its hand-written gradient: {"w": "dw"}; none of tensors."""
+    """A parameter → the expression of its hand-written gradient: {"w": "dw"}; none of tensors."""
     rates: tuple[str, ...] = ()
     """The names of the learning rate in the file: `lr`, `args.lr`."""
     epochs: int | None = None

@@ -64,7 +64,7 @@ class ParameterNames:
         return tuple(sorted(kept, key=lambda name: _place_of_layer(name, kept)))
 
     def gradients(self) -> Mapping[str, str]:
-        """By parameter: the expression of its gradient."""
+        """A parameter → the expression of its gradient."""
         found: dict[str, str] = {}
         entered = {unit.function for unit in self.units}
         for change in self.changes():

@@ -200,7 +200,7 @@ def phases_with_code(source: str, filename: str, loop: TrainingLoop) -> tuple[Ph
 
 
 def phase_statements(source: str, loop: TrainingLoop) -> dict[int, tuple[ast.stmt, ...]]:
-    """By phase number, the statements of the batch's phases; empty if they are not in one block."""
+    """The number of each phase of a batch → its statements; empty if these are not in one block."""
     numbers = {(p.line, p.column): number for number, p in enumerate(loop.phases)}
     first = next((n for n, p in enumerate(loop.phases) if p.starts_batch), 0)
     for block in all_blocks(ast.parse(source)):

@@ -194,7 +194,7 @@ _PACKAGES = {
     "yaml": "PyYAML",
     "zmq": "pyzmq",
 }
-"""By module: the package that has it, where that has another name."""
+"""A module → the package that has it, where that has another name."""
 
 
 _WANTS_RANKS = re.compile(r".* environment variable (RANK|WORLD_SIZE) .*|'(LOCAL_)?RANK'")

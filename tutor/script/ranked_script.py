@@ -170,7 +170,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         return False
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
-        """Run so many whole epochs on all ranks, or to the loop's end."""
+        """Run `count` whole epochs on all ranks, or to the loop's end."""
         self._together("run_passes", lambda: ScriptLoop.run_epochs(self, count, after), count)
 
     def set_learning_rate(self, old: float, new: float) -> None:

@@ -363,7 +363,7 @@ def _call(owner: ModuleType, module: str, name: str) -> Callable[..., Any]:
 
 
 _calls: dict[Callable[..., Any], Callable[..., Any]] = {}
-"""By function of a library: the one in its place."""
+"""A function of a library → the one in its place."""
 
 
 def _put(patches: Patches) -> Patches:

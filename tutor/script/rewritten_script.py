@@ -29,7 +29,7 @@ class TextWithoutClass:
 
     rows: list[str] = field(default_factory=list)
     origin: list[int] = field(default_factory=list)
-    """By row: the line of the file that it was made from."""
+    """A row → the line of the file that it was made from."""
 
     def add(self, code: str, line: int) -> None:
         """Add the rows of code that begins on a line of the file."""

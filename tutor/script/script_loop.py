@@ -279,7 +279,7 @@ class ScriptLoop(Loop):
         self._see()
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
-        """Run so many whole epochs, or to the loop's end; hands the loss of each to `after`.
+        """Run `count` whole epochs, or to the loop's end; hands the loss of each to `after`.
 
         The names are not looked at: an epoch that is stepped has to follow.
         """

@@ -23,7 +23,7 @@ from tutor.errors import ScriptError
 from tutor.script.line_places import HEADING, NOTEBOOK, Cell, full_place, named_place
 
 MAX_BYTES = {".py": 4 * 2**20, NOTEBOOK: 128 * 2**20}
-"""By the end of the file's name: a notebook holds the pictures that its cells have drawn."""
+"""The end of a file's name → its limit: a notebook holds the pictures that its cells have drawn."""
 
 _TIMED = re.compile(r"(\s*)%time\s+(\S.*)")
 _MAGIC = re.compile(r"\s*%[A-Za-z_]|\s*[\w.,\[\] ]+=\s*%[A-Za-z_]")
@@ -61,7 +61,7 @@ class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[Cell, ...] = ()
     """The cells, if it is a notebook."""
     origin: tuple[int, ...] = ()
-    """By line: the file's own line, where the text was written anew."""
+    """A line → the file's own line, where the text was written anew."""
 
     def place(self, line: int) -> str:
         """A line as people name it: `train.py:12`, `[3]:4`."""

@@ -74,7 +74,7 @@ class ExerciseController:
         self._edited = ""
         """The exercise whose code is to be opened in the editor when it begins."""
         self._unfinished: dict[str, UnfinishedAttempt] = {}
-        """By exercise of this lesson: how far the learner had come."""
+        """An exercise of this lesson → how far the learner had come."""
         self._skipped_last = ""
         """The exercise that was skipped last in this lesson."""
         self.paused: PausedRun | None = None

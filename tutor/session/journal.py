@@ -58,7 +58,7 @@ def is_of_script(key: str, script: str) -> bool:
 def as_left(lesson: Lesson, left: ScriptOptions | None) -> Lesson:
     """A script with the loop, the arguments and the ranks that it was left with.
 
-    The script is returned as it is where it has no longer so many loops.
+    The script is returned as it is if it no longer has that loop.
     """
     own = lesson.script
     if own is None or left is None:

@@ -144,7 +144,7 @@ class ProgressWriter(Journal):
         self._changed = threading.Condition()
         self._pending = PendingWrites()
         self._results: dict[str, dict[str, set[ExerciseResult]]] = {}
-        """By lesson and exercise: the results so far."""
+        """A lesson and an exercise → the results so far."""
         self._places: dict[str, tuple[datetime, Bookmark | bytes]] = {}
         self._drafts: dict[tuple[str, str], Draft] = {}
         self._trouble: ProgressError | None = None

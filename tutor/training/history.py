@@ -37,7 +37,7 @@ _LATEST = 4
 
 
 _COST = 80
-"""The next snapshot waits for so many times the seconds that the last one took."""
+"""The next snapshot waits for this many times the seconds that the last one took."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ class Loop:
         self.gradients = self.gradients_now(copied=True)
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
-        """Run so many whole epochs as one piece each, nothing watched.
+        """Run `count` whole epochs as one piece each, nothing watched.
 
         Hands the loss of each to `after`. Raises LessonRaised, in the middle of an epoch.
         """

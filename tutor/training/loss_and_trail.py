@@ -66,7 +66,7 @@ class LossColumn:
     """The loss of each epoch, epoch 1 first, as float64. A GPU's are read in bundles."""
 
     def __init__(self, max_exact: int = MAX_EXACT) -> None:
-        """`max_exact`: so many losses are kept one by one, not less than two blocks of them."""
+        """`max_exact`: the number of losses that are kept one by one, at least two blocks."""
         self.max_exact = max_exact
         self._exact = array("d")
         """The losses from epoch `_gone` + 1 on; NaN where they are no longer known."""
@@ -120,7 +120,7 @@ class LossColumn:
         return new
 
     def limit(self, max_exact: int) -> None:
-        """Keep at most so many losses one by one from now on."""
+        """Keep at most `max_exact` losses one by one from now on."""
         self._fetch()
         self.max_exact = max_exact
         if len(self._exact) > max_exact:

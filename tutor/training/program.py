@@ -125,7 +125,7 @@ class Program:
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
     stopped: dict[str, Value] = field(default_factory=dict, compare=False)
-    """By expression that is not evaluated again: the reason. Shared by all modes of a lesson."""
+    """An expression that is not evaluated again → the reason. All modes of a lesson share it."""
     open_loop: Callable[[str, float, int], Any] | None = field(default=None, compare=False)
     """Runs a script to its training loop, with a device, a learning rate (0.0: the script's own)
     and a seed; returns the Loop. None for a lesson."""

@@ -406,7 +406,7 @@ class ProcessRanks:
         self._numbers = count(1)
 
     def group_of(self, size: int) -> RankGroup:
-        """The group with so many ranks; started if there is none."""
+        """The group of `size` ranks; started if there is none."""
         if self._group is not None and self._group.is_closed:
             self._group.close()  # where an interrupt has come in between
             self._group = None

@@ -103,7 +103,7 @@ class RankedLoop(Loop):
         self.everywhere("run_step", run, may_stop)
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
-        """Run so many whole epochs on all ranks, each as one piece."""
+        """Run `count` whole epochs on all ranks, each as one piece."""
         self.everywhere("run_epochs", lambda: Loop.run_epochs(self, count, after), count)
 
     def set_learning_rate(self, old: float, new: float) -> None:

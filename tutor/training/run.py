@@ -148,7 +148,7 @@ class Run(RunState):
         return standpoint_of(self.loop, self.learning_rate)
 
     def curve(self, columns: int) -> Curve:
-        """The losses so far in so many columns."""
+        """The losses so far, in `columns` columns."""
         return self.history.losses.curve(columns, self.at.epoch)
 
     def trail(self) -> tuple[tuple[float, float], ...]:

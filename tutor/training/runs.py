@@ -254,7 +254,7 @@ class Runs:
     def infos(self, columns: int) -> tuple[RunInfo, ...]:
         """A description of each run, the current one last.
 
-        The other runs' curves have so many columns; the current run's is `Run.curve`.
+        The other runs' curves have `columns` columns; the current run's is `Run.curve`.
         """
         now = self.current
         mine = _info(self._as_kept(None), now.recipe.changes)

@@ -51,7 +51,7 @@ def limit_expressions() -> None:
 
 @contextmanager
 def limited(seconds: float = 0.0, *, ends_process: bool = True) -> Iterator[None]:
-    """The time of one expression: EXPRESSION_SECONDS, or so many. Raises TookTooLong after it.
+    """A limit of `seconds`, or of EXPRESSION_SECONDS. Raises TookTooLong when it is over.
 
     `ends_process`: where that does not reach it, END_SIGNAL follows.
     """

@@ -328,7 +328,7 @@ class ScriptListing:
         self._room = max(_LEAST_ROOM, width - text_styles.GUTTER - self._digits - 1)
         self._rows: list[Content] = []
         self._starts: list[int] = []
-        """By line, from 0: its first row."""
+        """A line, from 0 → its first row."""
         unmarked = LineMarks()
         for number in range(1, len(self._code) + 1):
             self._starts.append(len(self._rows))

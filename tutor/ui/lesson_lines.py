@@ -101,7 +101,7 @@ class CurriculumProgress:
         return next((h for h in self._readable() if h.path.stem == name), None)
 
     def beside(self, path: Path | None, by: int) -> Headline | None:
-        """The lesson so many places after one, or from an end of the list; None beyond its ends."""
+        """The lesson `by` places after one, or from an end of the list; None beyond its ends."""
         lessons = self._readable()
         end = -1 if by > 0 else len(lessons)
         at = by + next((i for i, h in enumerate(lessons) if h.path == path), end)

@@ -58,7 +58,7 @@ CURSOR = "▶ "
 
 
 def list_row(row: Content, is_chosen: bool, width: int) -> Content:
-    """A row of a list in so many cells; the chosen one has a mark and stands reversed."""
+    """A row of a list, `width` cells wide; the chosen one has a mark and stands reversed."""
     if not is_chosen:
         return line(" " * len(CURSOR)) + row
     row = row.truncate(width - len(CURSOR))

@@ -28,7 +28,7 @@ DRAWS = 3
 """Runs from a moved start that measure how far the figures move."""
 
 _ROUNDINGS = 8
-"""An epoch rounds at every operation, a moved start once: so many times its way is allowed."""
+"""An epoch rounds at every operation, a moved start once: this multiple of its way is allowed."""
 
 
 class FiguresOnDevice:

@@ -78,7 +78,7 @@ class ExerciseTrial:
             raise self.failure("cannot_begin", error, *own, again, *keys) from error
 
     def from_the_start(self, stage: Stage, epochs: int, code: str | None = None) -> Run:
-        """The run of a stage after so many epochs; with other code for a Repair's phase.
+        """The run of a stage after `epochs` epochs; with other code for a Repair's phase.
 
         Raises RunError.
         """

@@ -192,7 +192,7 @@ def matrix(value: Value, digits: int) -> tuple[str, ...]:
 
 
 def boxed_rows(texts: Sequence[str], width: int) -> list[str]:
-    """The texts as rows of a matrix, so many to a row, decimal points below each other."""
+    """The texts as rows of a matrix, `width` to a row, decimal points below each other."""
     rows = _rows(texts, width)
     if len(rows) > 1 and all(len(row) == width for row in rows):
         columns = [align(column) for column in zip(*rows, strict=True)]

@@ -180,7 +180,7 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
 
 
 def _epoch_and_rest(text: str, most: int, example: str) -> tuple[int, list[str]]:
-    """The epoch that a place begins with, and at most so many words behind it."""
+    """The epoch that a place begins with, and at most `most` words behind it."""
     first, *rest = text.split() or [""]
     if len(rest) > most or not _is_count(first):
         raise ValueError(f"Type an epoch, like 50, or an epoch and {example}.")

@@ -30,7 +30,7 @@ from tutor.training.values import to_numpy
 _EPOCHS = 12
 """Epochs after which a loss that diverges has surely grown."""
 _GROWTH = 4
-"""A loss that has grown so many times, and still grows, diverges."""
+"""A loss diverges that has grown by this factor, and still grows."""
 _RISING = 4
 """Losses in a row that rise."""
 _MOST_MEASURED = 4
@@ -392,7 +392,7 @@ def curvature_by_probe(patient: Patient, at: Slope) -> float | None:
 
 
 def _loss_at(probe: Probe, names: Sequence[str], at: Slope, ways: Tensors, side: int) -> float:
-    """The loss so many steps away from a place."""
+    """The loss `side` steps away from a place."""
     points = [point + side * way for point, way in zip(at.parameters, ways, strict=True)]
     return probe.loss({name: point.numpy() for name, point in zip(names, points, strict=True)})
 

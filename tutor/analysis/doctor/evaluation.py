@@ -84,7 +84,7 @@ class ForwardWatcher(TorchFunctionMode):
         self.dropouts: list[DropoutCall] = []
         self._filename = filename
         self._last: dict[int, Forward] = {}
-        """By line: the last one, which alone keeps its data."""
+        """A line → its last forward pass, the only one that keeps its data."""
         self._open: list[tuple[torch.nn.Module, Forward]] = []
         self._notes: dict[int, tuple[Any, frozenset[Forward]]] = {}
         self._is_paused = is_paused

@@ -182,7 +182,7 @@ class _Examination:
         recorder.before, recorder.after = self._before_call, self._after_call
 
     def go(self, epochs: int) -> bool:
-        """Step through so many epochs; whether nothing stopped that."""
+        """Step through `epochs` epochs; whether nothing stopped that."""
         with ExitStack() as stack:
             for rule in self._rules:
                 stack.enter_context(rule.watching(self._recorder))
@@ -192,7 +192,7 @@ class _Examination:
             return is_whole and not self._patient.until() and self._go_on()
 
     def _step_through(self, epochs: int) -> bool:
-        """Step through so many epochs, or MOST_STEPS; whether the code raised nothing."""
+        """Step through `epochs` epochs, or MOST_STEPS; whether the code raised nothing."""
         patient, until = self._patient, self._within_time()
         self._each(lambda rule: rule.before(self._moment(SETUP, [])))
         for _ in range(MOST_STEPS):
@@ -205,7 +205,7 @@ class _Examination:
         return True
 
     def _within_time(self, seconds: float = EXAMINATION_SECONDS) -> Callable[[], bool]:
-        """The patient's `until`, which also says so after so many seconds."""
+        """The patient's `until`, which is also true after so many `seconds`."""
         deadline, until = time.monotonic() + seconds, self._patient.until
         return lambda: until() or time.monotonic() > deadline
 

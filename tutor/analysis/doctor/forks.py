@@ -45,7 +45,7 @@ class _Course:
     """The error that the code has raised behind these."""
 
     def loss(self, epochs: int) -> float | None:
-        """The loss after so many epochs; None also behind an error."""
+        """The loss after this number of epochs; None also after an error."""
         return self.losses[epochs - 1] if epochs <= len(self.losses) else None
 
 
@@ -121,7 +121,7 @@ class Forks:
         return self._course(self._patient.programs)
 
     def _course(self, programs: Mapping[str, Program]) -> _Course | None:
-        """So many epochs of a run, or to the end of a script's loop; None if that takes long."""
+        """The losses of FORK_EPOCHS, or to the end of a script's loop; None if that takes long."""
         losses = list[float | None]()
         try:
             with time_bound(FORK_SECONDS):

@@ -40,7 +40,7 @@ class HeldParametersRule(DoctorRule):
         super().__init__(patient)
         self._starts: dict[int, torch.Tensor] = {}
         self._gradients: dict[int, float] = {}
-        """By the identity of a leaf: the number of its gradient that is farthest from 0."""
+        """The id of a leaf → the number of its gradient that is farthest from 0."""
         self._leaves: dict[int, torch.Tensor] = {}
         self._has_stepped = False
 

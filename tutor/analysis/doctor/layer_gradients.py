@@ -66,7 +66,7 @@ class LayerGradientRule(DoctorRule):
         self._backwards: list[_Backward] = []
         self._leaves: set[int] = set()
         self._signals: dict[int, float] = {}
-        """By the number that PyTorch has given to a node."""
+        """The number that PyTorch has given to a node → the size of the gradient there."""
 
     def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Watch the products with weights that a backward comes to."""
@@ -196,7 +196,7 @@ class GradientRule(DoctorRule):
         self._passes, self._none, self._zero = Counter[str](), Counter[str](), Counter[str]()
         self._uses: Counter[int] = Counter()
         self._without_graph: dict[int, int] = {}
-        """By the identity of a parameter: the line that uses it outside of the graph."""
+        """The id of a parameter → the line that uses it outside of the graph."""
         self._cuts: list[TorchCall] = []
         self._is_dead = False
         self._loss = 0.0

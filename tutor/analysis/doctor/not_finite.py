@@ -71,9 +71,9 @@ class NotFiniteRule(DoctorRule):
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
         self._births: dict[int, tuple[torch.Tensor, _Birth | None]] = {}
-        """By the id of a tensor that is not all finite; None: it was given so."""
+        """The id of a tensor that is not all finite → it, and the call that made it so, if any."""
         self._calls: dict[Node, TorchCall] = {}
-        """By node: the call that it belongs to."""
+        """A node → the call that it belongs to."""
         self._born: list[_BackwardBirth] = []
         self._bad_loss: torch.Tensor | None = None
         self._is_done = False

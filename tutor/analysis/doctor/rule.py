@@ -69,7 +69,7 @@ def loss_of(run: Run) -> float | None:
 
 @contextmanager
 def time_bound(seconds: float) -> Iterator[None]:
-    """Raise TookTooLong after so many seconds, wherever the code is then."""
+    """Raise TookTooLong after `seconds`, wherever the code is then."""
     try:
         with limited(seconds, ends_process=False):
             yield

@@ -69,7 +69,7 @@ class CodePane(FooterPane):
         """The phases that this mode runs."""
         self._names: tuple[Name, ...] = ()
         self._drawn: dict[tuple[str, tuple[Piece, Piece]], _DrawnPhase] = {}
-        """By phase and its marks: its lines."""
+        """A phase and its marks → its lines."""
         self._drawn_for: tuple[object, ...] = ()
         """The width, the line that failed, and the chosen name, as they are drawn."""
         self._listing: ScriptListing | None = None

@@ -52,7 +52,7 @@ class PartsPane(LinesPane):
         super().__init__(id=id)
         self._parts: list[TextPart] = []
         self._rows: dict[str, tuple[int, int]] = {}
-        """By part: its first and last line."""
+        """A part → its first and last line."""
         self._newest: tuple[str, ...] = ()
         """The names of the newest parts, in their order."""
         self._is_settling = False
@@ -60,7 +60,7 @@ class PartsPane(LinesPane):
         """The room in which the newest was brought into view last."""
 
     def parts(self, width: int) -> Iterable[TextPart]:
-        """The parts for so many columns."""
+        """The parts, `width` columns wide."""
         raise NotImplementedError
 
     def is_news(self, part: TextPart) -> bool:

@@ -88,19 +88,19 @@ class FormulaPane(LinesPane):
         self._ascii = ascii_only
         self._inline = inline_formulas(ascii_only)
         self._drawn: dict[int, _Drawn] = {}
-        """By index of a section: its lines."""
+        """The index of a section → its lines."""
         self._exercises: dict[str, Content] = {}
-        """By exercise: its place in the text, with the learner's result."""
+        """An exercise's id → the line at its place in the text, with the learner's result."""
         self._words: dict[tuple[str, int], list[Content]] = {}
-        """By Markdown and width."""
+        """Markdown and a width → its lines."""
         self._sections: dict[_Key, LineSpan] = {}
-        """By phase: its first and last line."""
+        """A phase → its first and last line."""
         self._results: dict[_Key, LineSpan] = {}
-        """By phase: from the first line of its formulas with numbers to the last one's last."""
+        """A phase → the first and the last line of its formulas with numbers."""
         self._formulas: list[LineSpan] = []
         """First and last line of each formula."""
         self._last: dict[str, dict[str, Value]] = {}
-        """By phase and expression: the last value there before this frame."""
+        """A phase and an expression → the last value there before this frame."""
         self._closing_starts: list[int] = []
         """The first line of each section behind the last phase."""
         self._followed: tuple[object, ...] | None = None

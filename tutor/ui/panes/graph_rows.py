@@ -86,7 +86,7 @@ class _Cells:
 
 @dataclass(frozen=True, slots=True)
 class GraphTable:
-    """The rows in so many columns, ready to be shown with any of them chosen."""
+    """The rows at one width, ready to be shown with any of them chosen."""
 
     words: str
     columns: _Columns
@@ -291,7 +291,7 @@ def _gradient_style(node: GraphNode, so_far: Backward) -> Style:
 
 
 def _set_in(prefix: str, indent: int) -> str:
-    """The rails of the tree, so many cells for each level (three as they come, or two)."""
+    """The rails of the tree, `indent` cells for each level (three as they come, or two)."""
     if indent == WIDE:
         return prefix
     for wide, tight in (("├─ ", "├ "), ("└─ ", "└ "), ("│  ", "│ "), ("   ", "  ")):
@@ -326,7 +326,7 @@ def _count(row: GraphRow) -> str:
 
 
 def _number(value: Value, precision: int, elements: int, with_shape: bool = True) -> str:
-    """A number; `[2×3] 1 2 …` for an array, of which so many elements are shown."""
+    """A number; `[2×3] 1 2 …` for an array, of which `elements` are shown."""
     if number_format.is_single(value):
         return one_line(number_format.short(value, precision)).strip("[]")
     shape = f"[{'×'.join(map(str, value.shape))}]"

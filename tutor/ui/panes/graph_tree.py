@@ -158,7 +158,7 @@ def backward(
     graph: AutogradGraph,
     asked_of: LocalGradientQuestion | None = None,
 ) -> Backward:
-    """The part of backward to show at a frame in which so many operations are gone into.
+    """The part of backward to show at a frame in which this number of operations is shown.
 
     While an exercise asks about an operation, it is what has been found before that question.
     """

@@ -142,7 +142,7 @@ class LinesPane(ScrollView, can_focus=True):
     # ── For subclasses to define ────────────────────────────────────────────────────
 
     def build(self, width: int) -> Sequence[Content]:
-        """All lines of the pane for so many columns."""
+        """All lines of the pane, `width` columns wide."""
         raise NotImplementedError
 
     def settle(self) -> None:
@@ -290,7 +290,7 @@ class FooterPane(LinesPane):
         self._foot: list[Content] = []
 
     def foot(self, width: int) -> Sequence[Content]:
-        """The lines at the foot for so many columns; none takes no room."""
+        """The lines at the foot, `width` columns wide; none takes no room."""
         raise NotImplementedError
 
     @property

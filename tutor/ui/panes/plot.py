@@ -72,7 +72,7 @@ class PlotPane(LinesPane):
         return tuple(kind for kind in PLOT_KINDS if kind not in self._never or kind == self.kind)
 
     def turn(self, by: int) -> None:
-        """Show the plot so many places after this one, or before it."""
+        """Show the plot `by` places after this one; before it, if `by` is negative."""
         kinds = self._kinds
         kind = kinds[(kinds.index(self.kind) + by) % len(kinds)]
         self._turned, self._turned_by = PLOT_KINDS.index(kind), by
@@ -124,7 +124,7 @@ class PlotPane(LinesPane):
         return self.drawn(width, self.scrollable_content_region.height)
 
     def drawn(self, width: int, height: int) -> Sequence[Content]:
-        """All lines of the pane for so many columns and rows."""
+        """All lines of the pane, for this number of columns and rows."""
         drawing = self._drawing(Sheet(width, height - 1, self._ascii))
         kinds = self._kinds
         at = kinds.index(self.kind) + 1

@@ -65,7 +65,7 @@ class Timeline(LinesPane):
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_by(self, epochs: int) -> None:
-        """Move by so many epochs."""
+        """Move by this number of epochs."""
         self._request(self.epoch + epochs)
 
     def action_page(self, pages: int) -> None:

@@ -288,7 +288,7 @@ class Note:
     value: str = ""
 
     def fitted(self, width: int) -> Content:
-        """The note in so many cells. The label gives way to the value, which is the point."""
+        """The note in `width` cells. The label gives way to the value, which is the point."""
         room = width - cell_len(self.mark) - (cell_len(self.value) + 1 if self.value else 0) - 1
         label = line((self.label, DIM)).truncate(max(0, room), ellipsis=True)
         end = (" " if self.label else "") + self.value if self.value else ""

@@ -70,7 +70,7 @@ def _mark(number: int, epoch: int, changes: Sequence[Change], steps: int) -> Cha
 
 
 def nearest(marks: Sequence[ChangeMark], here: int, room: int) -> tuple[list[ChangeMark], str]:
-    """The marks nearest to an epoch whose words fit into so many cells, and those words.
+    """The marks nearest to an epoch whose words fit into `room` cells, and those words.
 
     The words end with the number of marks left out. The nearest one is always among them, cut
     short if need be.

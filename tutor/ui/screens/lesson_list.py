@@ -54,7 +54,7 @@ class LessonRow(NamedTuple):
     """One row of a list."""
 
     draw: Callable[[int], Content]
-    """A function that draws the row in so many columns."""
+    """A function that draws the row, given its width."""
     target: Target = None
     about: str = ""
     """The slug of the lesson that it is about."""
@@ -109,7 +109,7 @@ class LessonsPane(LinesPane, can_focus=False):
         return f" {place}{len(lessons)} lessons{self._more()}"
 
     def choose(self, by: int) -> None:
-        """Move by so many rows, up to the first or the last."""
+        """Move by `by` rows, up to the first or the last."""
         rows = self._choosable()
         if rows:
             at = rows.index(self.chosen) if self.chosen in rows else 0
