@@ -224,6 +224,6 @@ def _readable(language: str) -> str:
 
 
 def _replace_unknown_characters(stream: TextIO) -> None:
-    """Have a stream write `?` for characters that its encoding lacks, instead of raising."""
+    """Let a stream write `?` for characters that its encoding lacks, instead of raising."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")

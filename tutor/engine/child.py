@@ -90,7 +90,7 @@ def _serve(inbox: Inbox, out: BinaryIO) -> None:
 
 
 def dump_stack_at_the_end(errors: TextIO) -> None:
-    """Have the stack written to `errors` at DUMP_SIGNAL, and when a lesson ends this process.
+    """Write the stack to `errors` at DUMP_SIGNAL, and when a lesson ends this process.
 
     A signal that has a handler of Python's is left to that.
     """

@@ -235,7 +235,7 @@ class EngineClient:
         self._process.send(FramePainted())
 
     def _follow(self, process: LessonProcess) -> None:
-        """Have its events read until it ends, even if a process of the lesson keeps the pipe."""
+        """Read its events until it ends, even if a process of the lesson keeps the pipe."""
         reader = threading.Thread(target=self._read, args=(process,), daemon=True)
         reader.start()
         process.wait()
@@ -325,7 +325,7 @@ class EngineClient:
             self._restart(reopen)
 
     def _leave_out(self, label: str) -> None:
-        """Have the expression with this label not evaluated when the lesson is opened again."""
+        """Leave out the expression with this label when the lesson is opened again."""
         if (opened := self._opened) is not None and label not in opened.without:
             without = (*opened.without, label)
             self._opened = msgspec.structs.replace(opened, without=without)

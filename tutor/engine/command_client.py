@@ -103,7 +103,7 @@ class CommandClient:
         return self._connection.start_process()
 
     def do(self, command: LessonCommand, on_event: OnEvent, seconds: float | None = None) -> None:
-        """Have a command done, and hand each of its events to `on_event`.
+        """Send a command, wait for its end, and hand each of its events to `on_event`.
 
         Raises LessonAborted, also if nothing comes for so many `seconds`; RunError if the
         command failed; EngineError if the child did; KeyboardInterrupt (Ctrl+C) with
@@ -238,7 +238,7 @@ class _Child:
         self._halted += time.monotonic() - since
 
     def interrupt(self, lesson: Lesson, mode: str, on_event: OnEvent) -> None:
-        """Have it stop in a `part` of the lesson; hands on what it sends meanwhile."""
+        """Stop the child in the part that runs; hand on what it sends meanwhile."""
         if not self._is_loaded or not self.process.is_alive:
             return
         self.process.interrupt()

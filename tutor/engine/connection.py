@@ -413,7 +413,7 @@ class RemoteProcess(LessonProcess):
             self._connection.flush()
 
     def dump_stack(self) -> None:
-        """Have it write its stack down, if it is not dead; `place` finds that."""
+        """Let the process write its stack down, if it is alive; `place` reads it."""
         self._has_dumped.clear()
         if self.is_alive:
             self._connection.tell(DumpStack())

@@ -243,7 +243,7 @@ class LessonProcess(ABC):
 
     @abstractmethod
     def dump_stack(self) -> None:
-        """Have it write its stack down, if it is not dead; `place` finds that."""
+        """Let the process write its stack down, if it is alive; `place` reads it."""
 
     @abstractmethod
     def has_screen(self, is_there: bool) -> None:
@@ -392,7 +392,7 @@ class Process(LessonProcess):
                 os.kill(pid, number)
 
     def dump_stack(self) -> None:
-        """Have it write its stack down, if it is not dead; `place` finds that."""
+        """Let the process write its stack down, if it is alive; `place` reads it."""
         before = last = self.error_size
         until = time.monotonic() + DUMP_SECONDS
         # In this order: a stopped one writes its stack before it does anything else.

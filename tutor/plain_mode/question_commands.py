@@ -25,7 +25,7 @@ from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
 
 CURVE_COLUMNS = 2000
-"""Epochs of a loss curve that are spoken exactly; of a longer run, so many parts."""
+"""Columns of a loss curve that is spoken: up to as many epochs, its numbers are exact."""
 
 SUFFIXES = {
     "script": SCRIPT,

@@ -191,7 +191,7 @@ class CheckLesson(Command, frozen=True, kw_only=True):
 
 
 FEWER_AND_FEWER = 0
-"""In place of the number of epochs from one report to the next."""
+"""As `every`: fewer and fewer epochs are reported as the run grows."""
 
 
 class TrainLesson(Command, frozen=True, kw_only=True):

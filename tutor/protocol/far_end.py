@@ -92,7 +92,7 @@ class SignalProcess(FarMessage, frozen=True):
 
 
 class DumpStack(FarMessage, frozen=True):
-    """Have the process write its stack down; answered by StackDumped."""
+    """Let the process write its stack down. StackDumped answers."""
 
 
 class KillProcess(FarMessage, frozen=True):

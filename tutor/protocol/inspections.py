@@ -284,14 +284,14 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The loss of that epoch; NaN if there is none."""
     changes: tuple[Change, ...] = ()
     curve: Curve | None = None
-    """Of another run than the current one, whose curve a FrameShown has."""
+    """The curve of its loss; None for the current run, whose curve a FrameShown has."""
     is_current: bool = False
     forked_at: Position | None = None
     """The position at which it parted from the run that it was made of."""
     record: RunRecipe | None = None
     """Its whole recipe."""
     reached: Position | None = None
-    """The furthest place that it came to: with the record, all that it takes to have it again."""
+    """The furthest place that it came to. The record and this are enough to replay it."""
     letter: str = ""
     """Its letter in lists and plots; also its name, unless the learner has named it."""
 

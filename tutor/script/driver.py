@@ -30,7 +30,7 @@ _PEEK = torch._C._functorch.peek_interpreter_stack
 """Not None within `torch.func.grad` and the like: nothing can wait there."""
 
 PASS_END = -1
-"""In place of a phase's number: the end of a pass."""
+"""The end of a pass, where else a phase's number stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +151,13 @@ class Driver:
             return to.throw(type(error), error, error.__traceback__)
 
     def _for(self, body: LoopBody, iterable: Any) -> Any:
-        """In place of a `for` loop."""
+        """Run a `for` loop: the code calls this in its place."""
         if getcurrent() is not self._script:
             return _run_for(body, iterable)
         return self._wait_at_loop(body, LoopItems(iterable, lambda: self.device), None)
 
     def _while(self, body: LoopBody, condition: Callable[[], Any]) -> Any:
-        """In place of a `while` loop."""
+        """Run a `while` loop: the code calls this in its place."""
         if getcurrent() is not self._script:
             return _run_while(body, condition)
         return self._wait_at_loop(body, None, condition)

@@ -211,7 +211,7 @@ class _TutorSettings:
     folder: str
     threads: int
     start_method: Any
-    """That of `multiprocessing`. It may be set once, so each run of a script has its own."""
+    """The start method of `multiprocessing`, which a program may set only once."""
 
     @classmethod
     def now(cls) -> _TutorSettings:
@@ -251,7 +251,7 @@ class _NoInput(io.TextIOBase):
 
 
 def _nothing(*_: Any, **__: Any) -> None:
-    """In place of a function that opens a window or waits for one, or works once in a process."""
+    """Do nothing, in place of a function that opens a window, waits, or works only once."""
 
 
 # ── Pictures ────────────────────────────────────────────────────────────────────────────

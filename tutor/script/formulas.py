@@ -26,7 +26,7 @@ from tutor.script.outline import ScriptPhase, TrainingLoop
 
 Said: TypeAlias = DisplayFormula | Prose
 _MOST_LINES = 8
-"""Of code in the place of a formula."""
+"""The most lines of code that stand in the place of a formula."""
 _TAKEN = frozenset(("gradient", "gradient_now"))
 """Names that stand for all gradients where a formula's numbers are computed."""
 _IN_PLACE: dict[str, type[ast.operator]] = {
@@ -128,7 +128,7 @@ class _StatementWriter:
     # ── Statements ──────────────────────────────────────────────────────────────────
 
     def _equations(self, statement: ast.stmt) -> Iterator[str]:
-        """The equations that a statement comes to. Raises NotExact."""
+        """The equations that say what a statement does. Raises NotExact."""
         match statement:
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
                 yield from self._assigned_pairwise(statement, targets, values)

@@ -41,7 +41,7 @@ class Term:
     is_open: bool = False
     """Whether a factor behind it would be read as a part of the sum that it ends with."""
     negated: Term | None = None
-    """Of `-a`: the term `a`."""
+    """The term `a`, if this is `-a`."""
 
     @property
     def starts_with_digit(self) -> bool:

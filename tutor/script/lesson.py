@@ -124,7 +124,7 @@ def _blank_lines(code: str) -> int:
 
 
 class _Places:
-    """Where the lines and columns of a text are, as `ast` counts them: columns in bytes."""
+    """The positions of lines and columns in a text, as `ast` counts them: columns in bytes."""
 
     def __init__(self, text: str) -> None:
         self.lines = io.StringIO(text, newline="").readlines()

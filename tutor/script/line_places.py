@@ -24,7 +24,7 @@ class Cell(NamedTuple):
     """A code cell of a notebook in the joined text of all cells."""
 
     line: int
-    """Of its heading; its own lines follow."""
+    """The line of its heading; its own lines follow."""
     label: str
     """The number in brackets beside it in Jupyter."""
 

@@ -126,7 +126,7 @@ class _Models:
 
 
 def _is_layer(dotted: str) -> bool:
-    """Whether a name of `torch.nn` stands for a module with layers, not for a loss or a helper."""
+    """Whether a name of `torch.nn` is a module with layers, not a loss or a helper."""
     dotted = dotted if dotted.startswith("torch.") else f"torch.{dotted}"
     name = dotted.rpartition(".")[2]
     return not dotted.startswith(_NO_MODEL) and name[:1].isupper() and not name.endswith("Loss")

@@ -82,7 +82,7 @@ class Outline(msgspec.Struct, frozen=True):
 
 
 def loop_report(loop: TrainingLoop, parameters: tuple[str, ...] = ()) -> LoopReport:
-    """A loop as it is told, with its parameters where they are known."""
+    """The report on a loop, with its parameters where they are known."""
     return LoopReport(
         line=loop.line,
         function=loop.function,

@@ -147,7 +147,7 @@ class ParameterNames:
         return [name] if name else []
 
     def _sources(self, name: str) -> list[str]:
-        """What the loops whose target is a name go through, as the loop's own code says it."""
+        """The expressions that loops with this target go through, as the loop's code has them."""
         found: list[str] = []
         for loop in self._loops_over(name):
             source = _source_of(loop, name)

@@ -216,7 +216,7 @@ def _numbers(expression: str, thing: Any) -> Iterator[str]:
 
 
 def _of_own_models(names: Mapping[str, Any]) -> Iterator[str]:
-    """The expressions of what models without PyTorch are trained by: objects with a `grad`."""
+    """The expressions of the parameters of models without PyTorch: objects with a `grad`."""
     seen: set[int] = set()
     models = [(n, t) for n, t in names.items() if callable(_of_class(t, "parameters"))]
     waiting = models[::-1]

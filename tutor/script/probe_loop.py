@@ -158,7 +158,7 @@ def _copied(thing: Any, memo: dict[int, Any], filename: str, home: Namespace) ->
 
 
 def _is_large_data(thing: Any) -> bool:
-    """Whether a copy would take all the memory of a large data set: a tensor's takes all of it."""
+    """Whether a copy would be large; of a tensor, all of its storage counts."""
     if isinstance(thing, torch.Tensor) and thing.layout is torch.strided:
         return thing.untyped_storage().nbytes() > _LARGE and not thing.requires_grad
     return isinstance(thing, np.ndarray) and thing.nbytes > _LARGE

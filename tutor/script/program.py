@@ -59,7 +59,7 @@ def script_opener(lesson: Lesson) -> ScriptOpener:
 
 
 def script_report(loop: Loop) -> LoopReport:
-    """A script's loop as it is told, with the parameters that it has now."""
+    """The report on a script's loop, with the parameters that it has now."""
     assert isinstance(loop, ScriptLoop)
     return loop_report(loop.outline, tuple(loop.parameters()))
 

@@ -292,7 +292,7 @@ class ScriptGroup:
         *_: object,
         **__: object,
     ) -> None:
-        """In place of `init_process_group`."""
+        """Join the group: what a script gets for `init_process_group`."""
         if self.is_joined:
             raise ValueError("trying to initialize the default process group twice!")
         for name, given, own in (("rank", rank, self.rank), ("world_size", world_size, self.size)):
@@ -307,7 +307,7 @@ class ScriptGroup:
         self.show()
 
     def _leave(self, group: Any = None) -> None:
-        """In place of `destroy_process_group`; a group that the script has made itself is gone."""
+        """Leave the group, or destroy one of the script's own: its `destroy_process_group`."""
         if group is not None and group is not self.world:
             _DESTROY(group)
         elif not self.is_joined:

@@ -282,7 +282,7 @@ class _Entries:
         self.close()
 
     def close(self) -> None:
-        """Have no more entries."""
+        """End the iteration: there are no more entries."""
         self._entries = iter(())
 
 

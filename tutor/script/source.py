@@ -54,7 +54,7 @@ class ScriptSource(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path
     text: str
-    """Its Python."""
+    """Its Python code."""
     digest: str
     """SHA-256 of the file's bytes, in hex."""
     notes: tuple[SourceNote, ...] = ()

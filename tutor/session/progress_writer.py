@@ -208,7 +208,7 @@ class ProgressWriter(Journal):
             return {id_: max(each, key=RANK.index) for id_, each in known.items() if each}
 
     def refresh(self) -> None:
-        """Have the next query include records that another tutor has written."""
+        """Let the next query include records that another tutor has written."""
         with self._changed:
             if self._thread.is_alive():
                 self._refresh_wanted = True

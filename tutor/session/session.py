@@ -319,7 +319,7 @@ class Session(EngineSession):
         self.request(Fork())
 
     def examine(self, *, with_taught: bool = False) -> None:
-        """Have the doctor examine the code; the findings will be in `report`."""
+        """Let the doctor examine the code; the findings will be in `report`."""
         self.pause()
         self.report = None
         self.send(Examine(with_taught=with_taught))

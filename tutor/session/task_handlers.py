@@ -47,7 +47,7 @@ class TaskHandler(ExerciseHandler[Task]):
         self._goal = goal_of(exercise.condition)
 
     def ask_condition(self, on_answer: OnAnswer) -> None:
-        """Have the condition evaluated, and all that its comparisons need."""
+        """Ask for the value of the condition, and of all that its comparisons need."""
         expressions = (self.exercise.condition, *self._goal.expressions)
         self.ask(EvaluateExpressions(expressions=expressions), on_answer)
 

@@ -195,7 +195,7 @@ class RankGroup:
         request: str,
         *arguments: object,
     ) -> tuple[Result, list[Any]]:
-        """Have all ranks do a request, this one by `run`; returns its result, and the others'.
+        """Let all ranks do a request, this one by `run`; returns its result, and the others'.
 
         Raises what `run` raises, and LessonRaised where another rank fails in this phase. The
         group is closed where the ranks may stand at different places then.
@@ -416,7 +416,7 @@ class ProcessRanks:
         return self._group
 
     def clean(self) -> None:
-        """Have the other ranks undo what lessons have done to them, before the next Setup."""
+        """Let the other ranks undo what lessons have done to them, before the next Setup."""
         if self._group is not None:
             self._group.released.append(UNCLEAN)
 

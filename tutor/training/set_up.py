@@ -104,7 +104,7 @@ def _fresh(code: CodeType) -> CodeType:
 
 @cache
 def spare_compiler() -> None:
-    """Have PyTorch's optimizers and DDP ask for the compiler only where something has loaded it.
+    """Let PyTorch's optimizers and DDP use the compiler only where something has loaded it.
 
     What another version of PyTorch writes otherwise is left as it is.
     """

@@ -127,12 +127,12 @@ class SessionScreen(SizedScreen):
         self.update_from_session()
 
     def action_session(self, name: str) -> None:
-        """Have the session run a command."""
+        """Let the session run a command."""
         getattr(self.session, name)()
         self.update_from_session()
 
     def action_controller(self, name: str) -> None:
-        """Have the session's exercise controller run a command."""
+        """Let the session's exercise controller run a command."""
         getattr(self.session.controller, name)()
         self.update_from_session()
 

@@ -127,7 +127,7 @@ class EditorScreen(SessionScreen):
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_run_code(self) -> None:
-        """Have the session run the code; a syntax error is shown at once. The cursor stays."""
+        """Let the session run the code; a syntax error is shown at once. The cursor stays."""
         if self._area.read_only:
             return
         self._keep()

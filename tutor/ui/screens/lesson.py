@@ -115,7 +115,7 @@ class LessonScreen(PaneLayoutScreen):
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_session(self, name: str) -> None:
-        """Have the session run a command; `space` first pages through a lesson's introduction."""
+        """Let the session run a command; `space` first pages through a lesson's introduction."""
         is_at_rest = self.attempt is None and not self.session.is_running
         is_step = name == "step_phase" and is_at_rest and not self.query_one(Timeline).display
         if not (is_step and self.query_one(FormulaPane).page_introduction()):
@@ -261,7 +261,7 @@ class LessonScreen(PaneLayoutScreen):
             self.app.push_screen(exercises, lambda _: self.update_from_session())
 
     def action_of_exercise(self, name: str) -> None:
-        """Have the session run a command of the exercise, with the exercise pane in view."""
+        """Let the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
             self.tell("script_exercises" if self.is_script else "no_exercise_on")
         else:
@@ -302,12 +302,12 @@ class LessonScreen(PaneLayoutScreen):
             self.update_from_session()
 
     def on_exercise_text_answered(self, message: ExerciseText.Answered) -> None:
-        """Have the session check the answer."""
+        """Let the session check the answer."""
         self.session.controller.answer(message.text)
         self.update_from_session()
 
     def on_exercise_pane_typed(self, message: ExercisePane.Typed) -> None:
-        """Have the session save the typed text, so that the learner can resume later."""
+        """Let the session save the typed text, so that the learner can resume later."""
         self.session.controller.keep_typed(message.text)
         if self.notice != self.session.notice:
             self.update_from_session()

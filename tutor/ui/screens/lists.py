@@ -355,7 +355,7 @@ class DoctorScreen(ListScreen[Explanation | None]):
             yield Static("", id="doctor-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Have the code examined."""
+        """Ask for the examination of the code."""
         self.session.examine()
         self.update_from_session()
 
