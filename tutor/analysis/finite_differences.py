@@ -413,7 +413,7 @@ class TrueGradient:
         if believed is not None and believed.numbers.size == central.size:
             claimed = believed.numbers.reshape(central.shape)
         scale = max(largest_size(claimed), largest_size(central))
-        # Unsure of the digits it may be, and yet sure that something is wrong.
+        # A slope may be unsure in its digits, and yet prove that a gradient is wrong.
         sure = (off <= SURE * scale) | (np.abs(claimed - central) > off + RELATIVE * scale)
         looked = np.isfinite(central)
         values = np.where(looked & sure & ~slopes.kinks, central, claimed)

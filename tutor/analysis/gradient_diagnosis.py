@@ -249,7 +249,7 @@ class _Comparison:
             return ()
         return tuple(true_gradient.missed_by(candidate).tolist())
 
-    # ── What is wrong ───────────────────────────────────────────────────────────────
+    # ── Mistakes ────────────────────────────────────────────────────────────────────
 
     def _mistake(self, candidate: ModeGradient) -> Remark | None:
         """The mistake of a mode; in float64, where the numbers that are shown hide it."""

@@ -182,7 +182,7 @@ def steps_of_backward(executed: Sequence[KnownValue]) -> dict[int, int]:
     return order
 
 
-# ── Where it leads ──────────────────────────────────────────────────────────────────
+# ── The nodes of the graph ──────────────────────────────────────────────────────────
 
 
 def _roots(executed: Sequence[AutogradNode], loss: AutogradNode | None) -> list[AutogradNode]:
@@ -223,7 +223,7 @@ def _reached(roots: Iterable[AutogradNode]) -> list[AutogradNode]:
     return list(found.values())
 
 
-# ── What has arrived ────────────────────────────────────────────────────────────────
+# ── Arrived gradients ───────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)

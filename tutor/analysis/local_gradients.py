@@ -242,7 +242,7 @@ class _Questions:
         value = None if gradient is None else safe_value(gradient)
         return _number(value, "a gradient", element)
 
-    # ── What is passed over ─────────────────────────────────────────────────────────
+    # ── Operations without a question ───────────────────────────────────────────────
 
     def _source(self, known: KnownValue) -> KnownValue:
         """The node that a value comes from, past all that leaves a single number as it is."""

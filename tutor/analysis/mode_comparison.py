@@ -140,7 +140,7 @@ class ComparedMode:
         """Whether the gradient is a variable (`dw`), and not PyTorch's `.grad`."""
         return not hasattr(self.namespace.get(parameter), "grad_fn")
 
-    # ── Where it stands ─────────────────────────────────────────────────────────────
+    # ── Position ────────────────────────────────────────────────────────────────────
 
     def follow(self, at: Standpoint) -> None:
         """Stand where the run stands that this mode leads: at all that it brings along."""

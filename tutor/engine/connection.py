@@ -185,7 +185,7 @@ class Connection:
             end()
         return self._ssh.wait()
 
-    # ── What is said ────────────────────────────────────────────────────────────────
+    # ── Sending ─────────────────────────────────────────────────────────────────────
 
     def start_process(self) -> RemoteProcess:
         """Start a process for lessons there, in place of the one before."""
@@ -248,7 +248,7 @@ class Connection:
         with suppress(OSError):
             self._ssh.stdin.close()
 
-    # ── What is heard ───────────────────────────────────────────────────────────────
+    # ── Receiving ───────────────────────────────────────────────────────────────────
 
     def _read_on(self, lines: Iterator[bytes]) -> None:
         with suppress(msgspec.MsgspecError):
@@ -324,7 +324,7 @@ class RemoteProcess(LessonProcess):
         """Seconds that a message takes there and back."""
         return self._connection.lag
 
-    # ── What the connection has heard ───────────────────────────────────────────────
+    # ── Messages that have come ─────────────────────────────────────────────────────
 
     def take(self, line: bytes) -> None:
         """Take in an event, still as a line."""
@@ -353,7 +353,7 @@ class RemoteProcess(LessonProcess):
         self._has_dumped.set()
         self._lines.put(None)
 
-    # ── What its client asks ────────────────────────────────────────────────────────
+    # ── Requests of the client ──────────────────────────────────────────────────────
 
     def send(self, command: Command) -> None:
         """Pass a command on."""

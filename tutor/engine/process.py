@@ -192,7 +192,7 @@ class LessonProcess(ABC):
         """The place in the lesson's code, by the last stack that the process wrote."""
         return last_place(self.error_text(), lesson)
 
-    # ── Its end ─────────────────────────────────────────────────────────────────────
+    # ── End ─────────────────────────────────────────────────────────────────────────
 
     @property
     @abstractmethod
@@ -286,7 +286,7 @@ class Process(LessonProcess):
         self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._write_on, name="to the child", daemon=True).start()
 
-    # ── Its pipes ───────────────────────────────────────────────────────────────────
+    # ── Pipes ───────────────────────────────────────────────────────────────────────
 
     def send(self, command: Command) -> None:
         """Pass a command on. Never blocks, also where the child reads none: a thread writes it."""
@@ -333,7 +333,7 @@ class Process(LessonProcess):
         """The number of bytes that it has written as errors."""
         return os.fstat(self._errors.fileno()).st_size
 
-    # ── Its end ─────────────────────────────────────────────────────────────────────
+    # ── End ─────────────────────────────────────────────────────────────────────────
 
     @property
     def is_alive(self) -> bool:

@@ -149,7 +149,7 @@ class ScriptCode:
         """The lesson in this mode."""
         return outline(self.lesson, self.mode)
 
-    # ── What the lesson's code uses ─────────────────────────────────────────────────
+    # ── Names that the lesson's code uses ───────────────────────────────────────────
 
     @cached_property
     def _words(self) -> frozenset[str]:

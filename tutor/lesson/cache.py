@@ -123,7 +123,7 @@ def _load(file: Path, kind: type[T]) -> T | None:
 def _save(file: Path, content: object) -> None:
     """Write atomically; another tutor may read it meanwhile."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
-    with suppress(OSError, UnicodeEncodeError):  # a surrogate in a name: that is read each time
+    with suppress(OSError, UnicodeEncodeError):  # such a name (with a surrogate) is not cached
         raw = msgspec.Raw(msgspec.msgpack.encode(content, enc_hook=os.fsencode))
         data = msgspec.msgpack.encode(_Kept(_reader(), raw))
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,7 @@ def _way_back(slug: str, builds_on: Mapping[str, Sequence[str]]) -> tuple[str, .
     """A shortest cycle of lessons that build on each other, from this one; () if there is none."""
     ways: list[tuple[str, ...]] = [(slug,)]
     seen = {slug}
-    for way in ways:  # grows while it is gone through: breadth first
+    for way in ways:  # `ways` grows meanwhile: a breadth-first search
         for other in builds_on.get(way[-1], ()):
             if other == slug:
                 return (*way, slug)

@@ -245,7 +245,7 @@ def _seed(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     return "jump"
 
 
-# ── Its settings ────────────────────────────────────────────────────────────────────
+# ── Settings of the run ─────────────────────────────────────────────────────────────
 
 
 @typed("mode g", "[NAME]")
@@ -304,7 +304,7 @@ def _set(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     return "notice"  # the session says what was set
 
 
-# ── Its runs ────────────────────────────────────────────────────────────────────────
+# ── Runs ────────────────────────────────────────────────────────────────────────────
 
 
 @typed("runs F", "[go NAME | rename NAME NEW | delete NAME]")

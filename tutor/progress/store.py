@@ -176,7 +176,7 @@ class Store:
                 self._connection.close()
             self._connection = None
 
-    # ── How ─────────────────────────────────────────────────────────────────────────
+    # ── Access to the file ──────────────────────────────────────────────────────────
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Read, also from a file that can't be written."""

@@ -112,7 +112,7 @@ class CodeIndex:
             given[name] = value
         return given | {word.arg: word.value for word in call.keywords if word.arg}
 
-    # ── Where a node stands
+    # ── Surroundings of a node
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
         """The nodes around a node, the nearest first."""

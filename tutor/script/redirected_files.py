@@ -80,7 +80,7 @@ class RedirectedFiles:
         """Redirect the functions of a library that the script has just loaded."""
         self._before.update(_put(_of_libraries(module)))
 
-    # ── Where a file is ─────────────────────────────────────────────────────────────
+    # ── Places of files ─────────────────────────────────────────────────────────────
 
     def seen(self, path: Any) -> Any:
         """The path of the script's own version of the file, if it has one; else the path."""

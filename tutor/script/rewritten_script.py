@@ -75,7 +75,7 @@ class _FlatClass:
     def _is_instance(self, node: ast.AST) -> bool:
         return isinstance(node, ast.Call) and ast.unparse(node.func) == self._class.name
 
-    # ── Whether it can be written ───────────────────────────────────────────────────
+    # ── Refusals ────────────────────────────────────────────────────────────────────
 
     def can_be_written(self) -> bool:
         """Whether the class is plain, has one instance, and no name would stand for two things."""

@@ -160,7 +160,7 @@ class ExerciseHandler(Generic[E]):
             return Reply("code_failed", {"place": place, "message": event.message})
         return failure_reply(event)
 
-    # ── Its run ─────────────────────────────────────────────────────────────────────
+    # ── The run ─────────────────────────────────────────────────────────────────────
 
     def ask(self, command: Command, on_answer: OnAnswer = lambda _: None) -> None:
         """Send a command of the exercise to the engine."""

@@ -151,7 +151,7 @@ class RepairHandler(TaskHandler[Repair]):
         draft = Draft(code, is_own=not self.attempt.is_from_elsewhere)
         self.journal.save_draft(self.lesson.slug, self.exercise.id, draft)
 
-    # ── Its run ─────────────────────────────────────────────────────────────────────
+    # ── The run ─────────────────────────────────────────────────────────────────────
 
     def begin(self) -> None:
         """Set up the run with the code as the learner left it."""

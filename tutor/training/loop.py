@@ -203,7 +203,7 @@ class Loop:
         finally:
             end_a_copy(process)
 
-    # ── What only a script's loop has ──────────────────────────────────────────────
+    # ── Members for scripts alone ──────────────────────────────────────────────────
 
     @property
     def line(self) -> int:

@@ -120,7 +120,7 @@ class Probe:
         self.loop.begin_epoch()
         self._volatile = self._what_changes()
 
-    # ── Where it stands ─────────────────────────────────────────────────────────────
+    # ── Position ────────────────────────────────────────────────────────────────────
 
     def stand(self, at: Standpoint) -> None:
         """Go to the beginning of the standpoint's batch.

@@ -73,7 +73,7 @@ def to_bytes(message: object) -> bytes:
     return out.getvalue()
 
 
-# ── What ranks tell of themselves ───────────────────────────────────────────────────
+# ── Reports of ranks ────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Run(RunState):
         run._playback.replay(to)
         return run
 
-    # ── Where the run stands ────────────────────────────────────────────────────────
+    # ── Position ────────────────────────────────────────────────────────────────────
 
     @property
     def has_future(self) -> bool:

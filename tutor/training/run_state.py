@@ -142,7 +142,7 @@ class RunState:
             boxed=dict(keyframe.boxed),
         )
 
-    # ── Where it stands ─────────────────────────────────────────────────────────────
+    # ── Position ────────────────────────────────────────────────────────────────────
 
     @property
     def loop(self) -> Loop:

@@ -104,7 +104,7 @@ class TerminalWatch:
         """Leave the screen and stop, as Textual does; then return, once in the foreground."""
         self._journal.flush()  # or the file could stay locked for another tutor
         if not self._is_stopping or self._end_number or not self._app.is_running:
-            return  # it is to go on, or to end, and may have left the screen already
+            return  # the app goes on, or ends and may have left the screen already
         self._is_suspended, self._has_gone_on = True, False
         self._engine.suspend()
         _handle(self._stop, signal.SIGTSTP)

@@ -43,7 +43,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_notebook_of_ranks": (
         "{slug} runs on {ranks} ranks, but a notebook is one process: export it as a script (.py)"
     ),
-    # ── Of a learner's own script
+    # ── A learner's own script
     "no_loop_number": "there is no training loop {number}: the script has {count}",
     "loop_not_reached": "the script ended without reaching its loop ({place})",
     "package_missing": (
@@ -92,7 +92,7 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     "is_current_run": "{name} is the run you are in: go to another one first",
     "no_run": "there is no run {name!r}; available: {available}",
-    # ── Of a run that was changed
+    # ── A run that was changed
     "on_numpy": "{mode} is NumPy, which runs only on the CPU: {device} needs a mode of PyTorch",
     "seed": "seed {seed}",
     "seed_unused": "seed {seed}: no random number of this code depends on it, so nothing changes",
@@ -105,7 +105,7 @@ _TEMPLATES: Mapping[str, str] = {
     "thread_left": "the thread {name} did not end",
     "device_lost": "after such an error the GPU accepts no more work from the process",
     "setting_left": "the code has changed a setting that can't be restored ({name})",
-    # ── Of several runs
+    # ── Several runs
     "kept_as": "the previous run is kept as {name}",
     "gave_way": "{name} was dropped: at most {most} runs are kept",
     "run_selected": "this is {name}",
@@ -114,11 +114,11 @@ _TEMPLATES: Mapping[str, str] = {
     "deleted": "{name} is deleted",
     "came_only_to": "has only reached epoch {epoch}",
     "runs_again": "is being run again: epoch {epoch} of {of}",
-    # ── Of a run without a screen
+    # ── A run without a screen
     "sets_a_seed": "the code sets a seed: --seed changes only the random numbers drawn before that",
     "no_value": "{place}: {label} has no value: {reason}",
     "diverged": "the loss is not finite from epoch {epoch} on",
-    # ── Of the end of a process
+    # ── The end of a process
     "not_started": "the process that runs lessons could not start: {error}",
     "ended_unclean": "{reason}: its process was ended",
     "did_not_stop": "{what}, {place}, would not stop: its process was ended",
@@ -133,7 +133,7 @@ _TEMPLATES: Mapping[str, str] = {
         "TUTOR_MEMORY_MB is {asked!r}: set it to a whole number of megabytes from {least} to "
         "{most}, or leave it unset"
     ),
-    # ── Of the connection to another machine
+    # ── The connection to another machine
     "connection_lost": "the connection to {host} is lost ({reason})",
     "command_lost": (
         "the connection to {host} is lost ({reason}), and the run there has ended: "

@@ -216,7 +216,7 @@ def _indent(line: str) -> str:
     return line[: len(line) - len(line.lstrip())]
 
 
-# ── Where it comes from ─────────────────────────────────────────────────────────────
+# ── Code of lessons and scripts ─────────────────────────────────────────────────────
 
 
 def _fences(lesson: Lesson, mode: str) -> Iterator[tuple[str, Fence]]:

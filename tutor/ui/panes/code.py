@@ -189,7 +189,7 @@ class CodePane(FooterPane):
         """The phase about to run."""
         return (self.view.next_phase if self.view else None) or ""
 
-    # ── What is shown ───────────────────────────────────────────────────────────────
+    # ── Lines ───────────────────────────────────────────────────────────────────────
 
     def settle(self) -> None:
         """Keep what is about to run in view, but leave the learner alone between steps.

@@ -149,7 +149,7 @@ class ExerciseText(PartsPane):
         self._inline = inline_formulas(ascii_only)
         self._picked = -1
 
-    # ── What it shows ───────────────────────────────────────────────────────────────
+    # ── Lines ───────────────────────────────────────────────────────────────────────
 
     def watch_attempt(self, old: Attempt | None, new: Attempt | None) -> None:
         """Redraw for another exercise, question, reply or hint."""

@@ -51,7 +51,7 @@ class GraphPane(LinesPane):
         """The graph on show; None until there is one."""
         return self.view.inspections.graph if self.view else None
 
-    # ── What is shown ───────────────────────────────────────────────────────────────
+    # ── Lines ───────────────────────────────────────────────────────────────────────
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and the rows that are not folded away; or why there is no graph."""
@@ -164,7 +164,7 @@ class GraphPane(LinesPane):
         super().watch_has_focus(has_focus)
         self.rebuild()
 
-    # ── Whether it is shown ─────────────────────────────────────────────────────────
+    # ── Visibility ──────────────────────────────────────────────────────────────────
 
     def on_show(self) -> None:
         """Ask for the graph, and draw it."""

@@ -117,7 +117,7 @@ class PlotPane(LinesPane):
         self._is_due = False
         self.rebuild()
 
-    # ── What it shows ───────────────────────────────────────────────────────────────
+    # ── Lines ───────────────────────────────────────────────────────────────────────
 
     def build(self, width: int) -> Sequence[Content]:
         """The words about the plot, then the plot."""

@@ -59,7 +59,7 @@ class Canvas:
         self._texts = [" "] * (width * height)
         self._styles = [PLAIN] * (width * height)
 
-    # ── Where ───────────────────────────────────────────────────────────────────────
+    # ── Cells and dots ──────────────────────────────────────────────────────────────
 
     def dot_at(self, point: Point) -> Dot:
         """The dot nearest to a point of the sheet."""
@@ -150,7 +150,7 @@ class Canvas:
                     yield dot
                 last = dot
 
-    # ── What has been drawn ─────────────────────────────────────────────────────────
+    # ── Lines of the canvas ─────────────────────────────────────────────────────────
 
     def row(self, y: int) -> Content:
         """One row of cells, neighbours of one style as one piece."""
