@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.session.test_exercise_controller import (
 from tests.ui.exercises import WORKED, comparison_state
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Exercise
-from tutor.plain_mode.exercise_text import HOW, failure, news, still_to_reach
+from tutor.plain_mode.exercise_text import AFTER_SOLUTION, HOW, failure, news, still_to_reach
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
@@ -34,6 +35,10 @@ ANSWERED = "You have already answered this question."
 def told(*lines: str, **options: object) -> str:
     exercises = (PREDICT, SIGN, PICK, REACH, REPAIR, CHOOSE)
     return answer_to(*lines, exercises=exercises, **options)
+
+
+def test_each_sort_of_answer_has_words() -> None:
+    assert set(HOW) == set(AFTER_SOLUTION) == set(get_args(Wants))
 
 
 def test_an_exercise_is_told_with_where_its_run_stands():

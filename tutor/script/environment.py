@@ -108,7 +108,7 @@ class ScriptEnvironment:
         """
         other = _active[-1] if _active else None
         if other is self:
-            if self.group is not None:  # going back may have changed whether the script is in the group
+            if self.group is not None:  # going back may have changed whether it is in it
                 self.group.show()
             yield
             return
