@@ -109,7 +109,7 @@ class _Finder:
     """A visitor of one fence that keeps track of the hidden names."""
 
     def __init__(self, bound: _Bound, *, is_file: bool) -> None:
-        """`is_file`: functions and classes are gone into."""
+        """`is_file`: names inside functions and classes count, too."""
         self._bound = bound
         self._is_file = is_file
 

@@ -52,7 +52,7 @@ from tutor.validation.exercise_trial import (
 
 
 def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Finding]:
-    """Findings unless there is an answer wherever it is asked for, none of the wrong ones.
+    """Findings unless the question has an answer each time, and no wrong answer is right.
 
     Where it is asked again, the answer is another number. Raises EndError.
     """

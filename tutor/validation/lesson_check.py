@@ -329,7 +329,7 @@ def _backwards(run: Run) -> Iterator[Frame]:
 
 
 def _why_no_loss(loss: Any) -> Remark | None:
-    """The reason why a loss can't be gone down; None if it can."""
+    """The reason why a loss can't be minimized: it is not one real number; None if it is."""
     if loss is None:
         return None
     numbers = to_numbers(loss)

@@ -114,12 +114,12 @@ class Backward:
     phase: str
     """The phase that runs backward."""
     is_next: bool
-    """Whether that phase is about to run: only then can it be gone into."""
+    """Whether that phase is about to run: only then can its operations be shown one by one."""
     asked: int | None = None
     """The operation that an exercise asks about; None where none does."""
 
     def mark(self, node: GraphNode) -> Piece:
-        """The mark before an operation while the phase is gone into."""
+        """The mark before an operation while operations are shown one by one."""
         if not self.is_next or node.order < 0:
             return text_styles.NO_MARK
         if self.asked is not None:
@@ -158,7 +158,7 @@ def backward(
     graph: AutogradGraph,
     asked_of: LocalGradientQuestion | None = None,
 ) -> Backward:
-    """The part of backward to show at a frame in which this number of operations is shown.
+    """The part of backward to show at a frame, after this number of operations.
 
     While an exercise asks about an operation, it is what has been found before that question.
     """
