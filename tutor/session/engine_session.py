@@ -47,8 +47,8 @@ from tutor.session.pending import Engine, UnansweredCommands, running_notice
 from tutor.session.printed_text import RunOutput
 from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
 
-QUEUE = 12
-"""Number of unanswered commands from which on further keys are dropped."""
+MOST_UNANSWERED = 12
+"""The most commands that wait for an answer: then further keys are dropped."""
 
 NOTICE_SECONDS = 1.0
 """Seconds after which the learner is told that something still runs."""
@@ -162,7 +162,7 @@ class EngineSession:
         is_never_refused = isinstance(command, OpenLesson | Pause | ReadingCommand)
         if self.host and self.unanswered.are_enough_of(command):
             return None
-        if len(self.unanswered) >= QUEUE and not is_never_refused:
+        if len(self.unanswered) >= MOST_UNANSWERED and not is_never_refused:
             self.notice = Notice("busy", kind="refused")
             return None
         number = self._engine.send(command)

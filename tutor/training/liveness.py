@@ -92,7 +92,7 @@ def expression_tree(source: str) -> ast.expr:
 
 @lru_cache(KEPT)
 def nodes_of(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """All nodes of a tree; half a dozen questions are asked of each statement."""
+    """All nodes of a tree; kept, as each statement is searched several times."""
     return tuple(ast.walk(tree))
 
 

@@ -26,7 +26,7 @@ from tutor.training.snapshot import (
     SavedState,
     SetupNamespace,
     Snapshot,
-    take,
+    take_snapshot,
 )
 from tutor.training.state_copy import BatchStart, carried, make_replayable
 from tutor.training.values import is_finite, to_numbers
@@ -391,7 +391,9 @@ class Loop:
         None if it can't be copied, or takes more than `limit` bytes.
         """
         assert before is None or isinstance(before, Snapshot)
-        return take(self.setup_namespace, self.program.liveness, self.device, before, limit)
+        return take_snapshot(
+            self.setup_namespace, self.program.liveness, self.device, before, limit
+        )
 
 
 def _set_parameter(loop: Loop, name: str, value: np.ndarray[Any, Any]) -> bool:

@@ -26,7 +26,7 @@ import torch
 from tutor.training.devices import Randomness
 from tutor.training.liveness import Liveness
 
-__all__ = ["Namespace", "Randomness", "SetupNamespace", "Snapshot", "size_of", "take"]
+__all__ = ["Namespace", "Randomness", "SetupNamespace", "Snapshot", "size_of", "take_snapshot"]
 
 Namespace = dict[str, Any]
 Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
@@ -127,7 +127,7 @@ class Snapshot:
         yield from self.randomness.parts()
 
 
-def take(
+def take_snapshot(
     setup_namespace: SetupNamespace,
     liveness: Liveness,
     device: str,
