@@ -222,7 +222,7 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
     assert "a plane takes two" not in text
     assert looked("plot plane") == "each sample has 1 input, and a plane takes two."
     assert looked("plot data") in looked("plot")
-    assert looked("plot pie") == "There is no plot pie; available: loss, data, slope and plane."
+    assert looked("plot pie") == "There is no plot pie; available: loss, data, landscape and plane."
     assert looked("plot loss") == "There is no loss to plot yet: no epoch has ended."
 
 

@@ -11,11 +11,10 @@ from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
 from tutor.plain_mode.commands import CommandContext, CommandOutcome, UnclearCommandError, typed
 from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
-from tutor.plain_mode.spoken_inspections import PLOTS
 from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
 from tutor.protocol.commands import WriteSeries
-from tutor.protocol.inspections import NoPicture
+from tutor.protocol.inspections import PICTURES, NoPicture
 from tutor.script.line_places import line_at, place_in
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
@@ -189,17 +188,18 @@ def _graph(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield from spoken_inspections.graph(found, view.lesson, frame, known)
 
 
-@typed("plot v", f"[{'|'.join(('loss', *PLOTS))}]", needs="frame")
+@typed("plot v", f"[{'|'.join(('loss', *PICTURES))}]", needs="frame")
 def _plot(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The plots in words: one of them by its name, or all."""
     name = argument.lower()
-    if name and name not in ("loss", *PLOTS):
-        names = listed(["loss", *PLOTS])
+    name = "landscape" if name == "slope" else name  # its name in earlier versions
+    if name and name not in ("loss", *PICTURES):
+        names = listed(["loss", *PICTURES])
         raise UnclearCommandError(f"There is no plot {argument}; available: {names}.")
     if name in ("", "loss"):
         yield from _loss(on)
-    for kind in [name] if name in PLOTS else PLOTS if not name else ():
-        found = on.inspected("picture", picture=PLOTS[kind]).inspections.picture
+    for kind in (kind for kind in PICTURES if name in ("", kind)):
+        found = on.inspected("picture", picture=kind).inspections.picture
         if found is not None and (name or not isinstance(found, NoPicture)):
             yield from spoken_inspections.picture(found)
 

@@ -15,7 +15,6 @@ from tutor.plain_mode.spoken_text import sentence, spoken_python
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame, Remark
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,
-    PICTURES,
     AnyPicture,
     AutogradGraph,
     ContourPicture,
@@ -24,7 +23,6 @@ from tutor.protocol.inspections import (
     ModeComparison,
     NoPicture,
     OtherRunState,
-    PictureKind,
     PlanePicture,
     RunInfo,
     SlopePicture,
@@ -246,11 +244,6 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
 
 
 # ── Plots ───────────────────────────────────────────────────────────────────────────
-
-PLOTS: Mapping[str, PictureKind] = {
-    "slope" if kind == "landscape" else kind: kind for kind in PICTURES
-}
-"""The pictures that the engine computes, by the typed name."""
 
 
 def loss_curve(curve: Curve | None) -> Iterator[str]:
