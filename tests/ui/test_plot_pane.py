@@ -27,6 +27,7 @@ from .fake_engine import Simulated
 from .lessons import lesson
 
 COLUMNS = 80 - 2 - 7
+ALL = len(PLOT_KINDS)
 
 
 def test_every_picture_is_of_a_kind() -> None:
@@ -98,7 +99,7 @@ PICTURES: dict[str, AnyPicture] = {
 async def test_it_opens_with_the_loss_and_says_how_to_go_on() -> None:
     app = OnePane()
     async with showing(app, view(pictures.curve(30.0, 20.0, 1.0))):
-        assert app.text.startswith("loss by epoch, log scale · ● epoch 3 · 1/5 · v next\n")
+        assert app.text.startswith(f"loss by epoch, log scale · ● epoch 3 · 1/{ALL} · v next\n")
         assert app.wanted == [(COLUMNS, None)]
 
 
@@ -124,7 +125,8 @@ async def test_turning_goes_through_all_kinds_and_round() -> None:
         for _ in PLOT_KINDS:
             titles.append(app.text.partition("\n")[0])
             app.pane.turn(1)
-        assert [title.partition("/5")[0][-1] for title in titles] == ["1", "2", "3", "4", "5"]
+        numbers = [title.removesuffix(f"/{ALL} · v next")[-1] for title in titles]
+        assert numbers == [str(number) for number in range(1, ALL + 1)]
         assert "log scale" in titles[0]
         assert "linear scale" in titles[1]
         assert app.pane.kind == PLOT_KINDS[0]
@@ -136,10 +138,10 @@ async def test_turning_goes_through_all_kinds_and_round() -> None:
 async def test_what_can_be_seen_is_what_is_wanted() -> None:
     app = OnePane()
     async with showing(app, view(pictures.curve(30.0, 1.0))) as pilot:
-        for _ in range(4):
+        for _ in PLOT_KINDS[1:]:
             app.pane.turn(1)
             await settled(pilot)
-        assert app.wanted == [(COLUMNS, None), (0, "data"), (0, "landscape"), (0, "plane")]
+        assert app.wanted == [(COLUMNS, None), *((0, kind) for kind in inspections.PICTURES)]
         app.pane.display = False
         await settled(pilot)
         assert app.wanted[-1] == (0, None)
@@ -185,7 +187,7 @@ async def test_a_contour_is_a_landscape_too() -> None:
     app = OnePane()
     async with showing(app, view(picture=pictures.contour())):
         app.pane.turn(3)
-        assert app.text.startswith("landscape: loss by w → and b ↑ · 4/5")
+        assert app.text.startswith(f"landscape: loss by w → and b ↑ · 4/{ALL}")
 
 
 def no_picture(why: str, *, never: bool = False) -> NoPicture:
@@ -230,7 +232,7 @@ async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> 
         await settled(pilot)
         assert app.pane.kind == "landscape"
         assert app.wanted[-1] == (0, "landscape")
-        assert app.text.startswith("landscape of the loss · 3/4")
+        assert app.text.startswith(f"landscape of the loss · 3/{ALL - 1}")
         app.pane.turn(-1)
         assert app.pane.kind == "loss, the other scale"
         app.pane.turn(1)
@@ -249,7 +251,7 @@ async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
         app.pane.turn(-1)
         app.view = view(picture=no_picture("one input", never=True))
         await settled(pilot)
-        assert app.text.split("\n")[0].endswith("4/4 · v next")
+        assert app.text.split("\n")[0].endswith(f"{ALL - 1}/{ALL - 1} · v next")
         app.view = replace(view(), mode="manual")
         await settled(pilot)
         app.pane.turn(1)
