@@ -43,7 +43,7 @@ CAUSES = {
     "step": "`{name}` changes the parameters in place on line {line}",
     "no graph": "The graph of `{name}` is cut on line {line}",
     "no gradient yet": "`{name}` becomes a new tensor, without a gradient, on line {line}",
-    "gradient of no leaf": "`{name}` becomes a new tensor, without a gradient, on line {line}",
+    "gradient of a non-leaf": "`{name}` becomes a new tensor, without a gradient, on line {line}",
 }
 """Sentences about the statement that is the cause, by the kind of error."""
 

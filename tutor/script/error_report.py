@@ -453,7 +453,7 @@ _FINDERS: dict[str, Callable[[_Code, ErrorReport], Culprit | None]] = {
     "a plain number": _receiver,
     "shape of the vector": _receiver,
     "no gradient yet": _replaced,
-    "gradient of no leaf": _replaced,
+    "gradient of a non-leaf": _replaced,
 }
 
 
