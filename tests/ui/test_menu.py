@@ -86,7 +86,7 @@ async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu:
         assert "One weight learns y = 2x." in lines
         assert "Gradient   manual · autograd" in lines
         assert "Exercises  1 of 3 done, 1 skipped: 2 predictions, 1 repair" in lines
-        assert "Left       epoch 3 · autograd · cpu · lr 0.01 · exercise 2" in lines
+        assert "Position   epoch 3 · autograd · cpu · lr 0.01 · exercise 2" in lines
         await pilot.press("down")
         assert "Builds on  The lesson line · 1/3" in text_of(app, "details")
         assert len(text_of(app, "details").split("\n")) == len(lines)

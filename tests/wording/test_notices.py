@@ -49,8 +49,8 @@ def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
          "progress is not saved: waiting for /p; the progress since then is in /b: "
          "`tutor progress import` adds it"),
         (Notice("progress_lost", {"why": FULL, "file": "/p", "beside": "/b", "reason": "full"}),
-         "progress is not saved: the disk is full (/p); "
-         "the progress since then is lost (full: /b)"),
+         "progress is not saved: the disk is full (/p); the progress since then is lost "
+         "(full: /b)"),
         (Notice("goal_reached", {"epoch": 8, "further": 16}),
          "Epoch 8 is reached · r again goes on to 16"),
         (Notice("beginning"), "This is the beginning · space goes on"),

@@ -161,7 +161,7 @@ PANE_COMMANDS = tuple(
 RUNS_COMMANDS = (
     AppCommand("up", ("up", "k"), "above", "The run above", "screen.choose(-1)"),
     AppCommand("down", ("down", "j"), "below", "The run below", "screen.choose(1)"),
-    AppCommand("take", ("enter",), "take", "Continue the chosen run", "screen.take", 1),
+    AppCommand("take", ("enter",), "continue", "Continue the chosen run", "screen.take", 1),
     AppCommand("then", ("t",), "then", "Show its figures as “then”", "screen.compare", 2),
     AppCommand("rename", ("n",), "name", "Give it another name", "screen.rename", 3),
     AppCommand("delete", ("d",), "delete", "Delete it", "screen.delete", 4),

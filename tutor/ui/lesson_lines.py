@@ -322,13 +322,13 @@ def _exercises_words(standing: LessonProgress) -> str:
 
 def _was_left(left: Bookmark | None, exercises: Sequence[tuple[str, str]]) -> Content:
     if left is None:
-        return _named("Left", "not begun yet")
+        return _named("Position", "not begun yet")
     mode, device, rate, seed = _settings(left)
     words = [f"epoch {left.at.epoch}", mode, device, f"lr {setting(rate)}"]
     words += [f"seed {seed}"] if seed else []
     words += [f"run {run.name}" for run in left.runs if run.is_current and len(left.runs) > 1]
     words += _exercise_on(left, exercises)
-    return _named("Left", one_line(" · ".join(words)))
+    return _named("Position", one_line(" · ".join(words)))
 
 
 def _exercise_on(left: Bookmark, exercises: Sequence[tuple[str, str]]) -> list[str]:

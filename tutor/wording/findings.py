@@ -243,7 +243,7 @@ def report_text(report: DoctorReport) -> str:
 
 def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
     code = "`; `".join(one_line(line) for line in fix.code.split("\n"))
-    where = {"instead": "Write", "before": "Put before", "after": "Put after"}[fix.place]
+    where = {"instead": "Write", "before": "Add before", "after": "Add after"}[fix.place]
     line = fix.line if fix.place != "after" else fix.end_line
     text = f"{where} {place_of(line)}: `{code}`."
     if fix.place == "instead":
