@@ -11,10 +11,13 @@ import sys, torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from tests.training.conftest import shipped
+from tutor.engine.process_state import CleanProcess
 
-run = shipped("adam", "optimizer")
-run.step_epoch()
-assert "torch._dynamo" not in sys.modules, "it takes as long as to load torch"
+clean = CleanProcess()
+for _ in range(2):
+    shipped("adam", "optimizer").step_epoch()
+    assert "torch._dynamo" not in sys.modules, "it takes as long as to load torch"
+    assert clean.restore() is None, "the second lesson of a process"
 
 def trained(kind):
     w = torch.tensor([[2.0, -1.0], [0.5, 3.0]], requires_grad=True)

@@ -28,6 +28,7 @@ from tutor.engine import supervisor
 from tutor.engine.process import PROCESS_VARIABLE
 from tutor.engine.process_settings import SETTINGS, is_same
 from tutor.protocol.frame import Remark
+from tutor.training.set_up import spare_compiler
 from tutor.training.snapshot import LESSON_MODULE
 
 _NAMED_LIBRARIES = frozenset(("torch", "numpy")) | sys.stdlib_module_names
@@ -68,7 +69,12 @@ class OriginalNames:
 
     @classmethod
     def now(cls) -> OriginalNames:
-        """The names as they are now, in all modules that are loaded."""
+        """The names as they are now, in all modules that are loaded.
+
+        Among them is what spares PyTorch's optimizers its compiler: for every lesson, not the first
+        alone.
+        """
+        spare_compiler()
         modules = {
             name: module
             for name, module in list(sys.modules.items())
