@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.forked_commands import PRINTED, Ended, ends
+from tests.engine.child_without_torch import TUTOR as WITHOUT_TORCH
 from tests.terminal import IN_SHELL
 from tests.training.conftest import lesson_text
 from tests.without_torch import COMMAND
@@ -70,12 +71,21 @@ def run(
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("command", ["list", PLAIN, "devices"])
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        (IN_SHELL, "list"),
+        (IN_SHELL, "devices"),
+        (shlex.join(WITHOUT_TORCH), "run good.md --trust"),
+    ],
+    ids=["list", "devices", "run"],
+)
 def test_a_process_that_starts_with_closed_streams_reads_and_writes_nothing(
-    tmp_path: Path, command: str
+    tmp_path: Path, program: str, command: str
 ) -> None:
-    """Beside what it loads, a process of its own, and torch."""
-    assert run(tmp_path, command, CLOSED) == (0, "", "")
+    """Beside what it loads, torch, and a process of its own."""
+    (tmp_path / "good.md").write_text(lesson_text(Setup="w = x = 1.0"))
+    assert run(tmp_path, command, CLOSED, program) == (0, "", "")
 
 
 @has_full
@@ -115,5 +125,5 @@ def test_plain_mode_reports_what_a_locked_progress_file_did_not_take(tmp_path: P
 
 def test_nothing_is_put_beside_what_is_no_ordinary_file(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to(os.devnull)
-    assert "no ordinary file" in plain_in_chinese(tmp_path, "latin-1", tmp_path / "null")
+    assert "ordinary file" in plain_in_chinese(tmp_path, "latin-1", tmp_path / "null")
     assert [path.name for path in tmp_path.iterdir()] == ["null"]

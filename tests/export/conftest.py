@@ -9,7 +9,10 @@ from collections.abc import Mapping
 
 _RUNNER = """
 import contextlib, io, json, sys
-sys.modules["tutor"] = None
+from tutor.training.set_up import spare_compiler
+spare_compiler()  # to load that for an optimizer takes as long as to load torch
+for name in [name for name in sys.modules if name.partition(".")[0] == "tutor"]:
+    sys.modules[name] = None
 printed = {}
 for name, pieces in json.load(sys.stdin).items():
     out, namespace = io.StringIO(), {"__name__": "__main__"}
