@@ -124,9 +124,8 @@ class Driver:
             self._switch(self._script, loop.exit if loop else None)
         self.has_ended = self._script.dead
         if self.loop is not None:
-            frames = _frames(self._script)
-            self.loop.guards = self._handlers.around(frames)
-            for frame in self._functions(frames):
+            self.loop.guards = self._handlers.around(_frames(self._script))
+            for frame in self._functions(self._script):
                 self.loop.names.update(frame.f_locals)
 
     def run_rest(self) -> None:
@@ -393,19 +392,24 @@ class Driver:
 
         Where the script has gone on, and the loop was gone back into, they are those that waited.
         """
-        waiting = self._functions(_frames(self._script))
+        waiting = self._functions(self._script)
         if not waiting and self.loop is not None:
             return [self.loop.names, self.loop.shared_names(), *self._pass_scopes()]
         return [*(frame.f_locals for frame in waiting), *self._pass_scopes()]
 
     def _pass_scopes(self) -> list[Mapping[str, Any]]:
-        return [frame.f_locals for frame in self._functions(_frames(self._pass))]
+        return [frame.f_locals for frame in self._functions(self._pass)]
 
-    def _functions(self, frames: Sequence[FrameType]) -> list[FrameType]:
-        """The functions of the script's file among these frames."""
-        file = self._code.co_filename
-        codes = ((frame, frame.f_code) for frame in frames)
-        return [f for f, c in codes if c.co_filename == file and c.co_name != "<module>"]
+    def _functions(self, waiting: greenlet | None) -> list[FrameType]:
+        """The frames of a greenlet that are of functions of the script's file, outermost first."""
+        found: list[FrameType] = []
+        frame = waiting.gr_frame if waiting else None
+        while frame is not None:
+            code = frame.f_code
+            if code.co_filename == self._code.co_filename and code.co_name != "<module>":
+                found.append(frame)
+            frame = frame.f_back
+        return found[::-1]
 
 
 def _wait(*value: Any) -> Any:

@@ -88,6 +88,10 @@ class ParameterTable:
         """Each parameter by its expression; None where it has no value now."""
         return {n: unwrapped(_evaluated(code, names)) for n, code in self.expressions.items()}
 
+    def read_gradients(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """Each parameter's gradient by the parameter's expression; None where it has none now."""
+        return {label: self.gradient(label, names) for label in self.expressions}
+
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
         """A parameter's gradient: `.grad` of a tensor, or the code's own by hand."""
         if label in self.used:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -53,9 +53,9 @@ class ProbeLoop(Loop):
         """The parameters by the expressions that name them."""
         return self._table.read(self.namespace)
 
-    def gradient_of(self, name: str) -> Any:
-        """The gradient of a parameter."""
-        return self._table.gradient(name, self.namespace)
+    def present_gradients(self) -> dict[str, Any]:
+        """Each parameter's gradient as it is now, by the same expressions."""
+        return self._table.read_gradients(self.namespace)
 
     def loss(self) -> Any:
         """The value of the expression whose gradient is taken; None if it has none."""
@@ -71,22 +71,25 @@ class ProbeLoop(Loop):
         """The copy has the rate of the script."""
 
 
+def names_read(statements: Iterable[ast.stmt]) -> frozenset[str]:
+    """The names that statements read themselves."""
+    return frozenset(name for s in statements for name in (*loads(s), *_added_to(s)))
+
+
 def names_for_probe(
-    statements: Collection[ast.stmt], names: Mapping[str, Any], filename: str
+    read: Collection[str] | None, names: Mapping[str, Any], filename: str
 ) -> dict[str, Any] | None:
-    """Copies of the names that statements read; None if there are no statements to run."""
-    if not statements:
+    """Copies of the names that a batch needs, if these are those that it reads; None of None."""
+    if read is None:
         return None
     home: dict[str, Any] = {}
-    home.update(_copied_names(names, _names_needed(statements, names), filename, home))
+    home.update(_copied_names(names, _names_needed(read, names), filename, home))
     return home
 
 
-def _names_needed(statements: Collection[ast.stmt], names: Mapping[str, Any]) -> frozenset[str]:
-    """The names that statements read, and those that the functions and classes so named read."""
-    waiting = [
-        name for statement in statements for name in (*loads(statement), *_added_to(statement))
-    ]
+def _names_needed(read: Collection[str], names: Mapping[str, Any]) -> frozenset[str]:
+    """Names that are read, and those that the functions and classes so named read."""
+    waiting = list(read)
     found: set[str] = set()
     while waiting:
         name = waiting.pop()

@@ -24,6 +24,7 @@ from tutor.script.probe_loop import (
     NOTHING,
     ProbeLoop,
     for_targets,
+    names_read,
     phase_statements,
     phases_with_code,
 )
@@ -98,7 +99,8 @@ class ScriptOpener:
         self._targets = for_targets(lesson.source)
         self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
         groups = phase_statements(lesson.source, loop).values()
-        self._batch_code = [statement for group in groups for statement in group]
+        batch = [statement for group in groups for statement in group]
+        self._batch_reads = names_read(batch) if batch else None
         self._handlers = ExceptionHandlers(lesson.source, str(lesson.path))
         self._log_handlers = LogHandlers()
         self.program = _program_of(lesson, loop, self)
@@ -139,7 +141,7 @@ class ScriptOpener:
             group=group,
         )
         outline, table = self._loop, self._table()
-        loop = kind(self.program, outline, driver, device, table, environment, self._batch_code)
+        loop = kind(self.program, outline, driver, device, table, environment, self._batch_reads)
         try:
             loop.start()
         except LessonRaised as error:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -64,13 +63,13 @@ class ScriptLoop(Loop):
         device: str,
         table: ParameterTable,
         environment: ScriptEnvironment,
-        batch_code: Sequence[ast.stmt],
+        batch_reads: Collection[str] | None,
     ) -> None:
-        """`batch_code`: the statements of a batch, if a probe can run them."""
+        """`batch_reads`: the names that a batch reads; None if no probe can run its statements."""
         names = driver.names
         super().__init__(program, device, names, SetupNamespace(names))
         self.driver, self.outline, self.table = driver, outline, table
-        self._environment, self._batch_code = environment, batch_code
+        self._environment, self._batch_reads = environment, batch_reads
         self.progress = EpochProgress(outline, driver)
         self._is_first_rank = environment.group is None or environment.group.rank == 0
         """Whether this is rank 0, which has formulas and probes, and puts files back."""
@@ -319,9 +318,9 @@ class ScriptLoop(Loop):
         """The parameters by the expressions that name them."""
         return self.table.read(self.driver.lookup())
 
-    def gradient_of(self, name: str) -> Any:
-        """The gradient of a parameter."""
-        return self.table.gradient(name, self.driver.lookup())
+    def present_gradients(self) -> dict[str, Any]:
+        """Each parameter's gradient as it is now, by the same expressions."""
+        return self.table.read_gradients(self.driver.lookup())
 
     def keep_boxed(self, phase: str) -> None:
         """Keep the values in the formulas of the statements that have just run."""
@@ -347,7 +346,7 @@ class ScriptLoop(Loop):
         """The parameters and gradients as a batch begins."""
         gradients = {name: to_numbers(g) for name, g in self.gradients_now().items()}
         states = GeneratorStates.now(self.program, self.device)
-        names = names_for_probe(self._batch_code, self.driver.all_names(), self.program.filename)
+        names = names_for_probe(self._batch_reads, self.driver.all_names(), self.program.filename)
         return BatchStart(self.parameter_values(), gradients, states, {}, names)
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────

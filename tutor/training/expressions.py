@@ -46,6 +46,8 @@ def shown_values(
 
     One that reads a `pending` name has no value yet.
     """
+    if not expressions:
+        return {}
     now = loop.gradients_now()
     extra = {"gradient": loop.gradients or now, "gradient_now": now}
     calls = any(e.calls for e in expressions)

@@ -300,9 +300,11 @@ class Loop:
 
     # ── Looking ─────────────────────────────────────────────────────────────────────
 
-    def gradient_of(self, name: str) -> Any:
-        """The gradient of a parameter: `w.grad` of a tensor, else the variable `dw`."""
-        thing = self.namespace.get(name)
+    def present_gradients(self) -> dict[str, Any]:
+        """Each parameter's gradient as it is now: `w.grad` of a tensor, else the variable `dw`."""
+        return {name: self._gradient(name, thing) for name, thing in self.parameters().items()}
+
+    def _gradient(self, name: str, thing: Any) -> Any:
         if isinstance(thing, torch.Tensor):
             # Asking a tensor in mid-graph for .grad prints a warning into the lesson's output.
             return thing.grad if thing.is_leaf or thing.retains_grad else None
@@ -314,7 +316,7 @@ class Loop:
 
     def gradients_now(self, *, copied: bool = False) -> dict[str, Any]:
         """The gradient of each parameter at this moment."""
-        found = {name: self.gradient_of(name) for name in self.parameters()}
+        found = self.present_gradients()
         return {name: _copy_of(g) for name, g in found.items()} if copied else found
 
     def parameter_values(self) -> dict[str, np.ndarray[Any, Any]]:
