@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from tutor.lesson.map import rows as map_rows
@@ -11,7 +10,7 @@ from tutor.ui.lesson_lines import LessonProgress, map_row
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MapScreen, MenuScreen
 
-from .conftest import LARGE, SMALL, open_lesson, text_of
+from .conftest import SMALL, open_lesson, text_of
 from .fake_engine import FakeEngine
 from .kept import KINDS, Kept, chosen_in_view, in_chapters
 from .lessons import HEADLINES, headline
@@ -62,13 +61,10 @@ async def test_enter_opens_a_lesson_from_the_map_and_escape_leads_back_to_it(
     assert app.session.view is not None
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_the_map_shows_each_chapter_below_its_heading(
-    engine: FakeEngine, size: tuple[int, int]
-) -> None:
+async def test_the_map_shows_each_chapter_below_its_heading(engine: FakeEngine) -> None:
     done = {"lesson-1": {"first": "done", "second": "tried"}}
     app = TutorApp(engine, in_chapters(), open_lesson, journal=Kept(done=done), ascii_only=False)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=SMALL) as pilot:
         await pilot.press("M")
         shown = [row[2:].rstrip() for row in text_of(app, "lessons").split("\n")]
         assert len(shown) == 41 + 6

@@ -1,6 +1,5 @@
 """The timeline and the list of runs, as keys and text on a screen."""
 
-import pytest
 from textual.pilot import Pilot
 
 from tutor.protocol.commands import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
@@ -9,7 +8,6 @@ from tutor.ui.app import TutorApp
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.lists import RunsPane, RunsScreen
 
-from .conftest import LARGE, SMALL
 from .fake_engine import FakeEngine
 
 
@@ -22,9 +20,8 @@ def text_of(app: TutorApp) -> str:
     return "\n".join(line.plain for line in timeline.lines)
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine, size: tuple[int, int]
+    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
 ) -> None:
     await pilot.press("s", "s", "s", "t", "left", "left")
     assert seeks(engine) == [(2, None), (1, None)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from string import Formatter
 
@@ -13,14 +14,20 @@ import tutor
 
 def calls(package: str, names: re.Pattern[str]) -> Iterator[tuple[str, set[str]]]:
     """The code and the parameters' names of each call that has both written out."""
-    for node in ast.walk(ast.parse(source_of(package))):
-        if isinstance(node, ast.Call) and names.search(ast.unparse(node.func)):
+    for name, node in _calls_in(package):
+        if names.search(name):
             strings = [a.value for a in node.args if isinstance(a, ast.Constant)]
             keys = [key for arg in node.args if isinstance(arg, ast.Dict) for key in arg.keys]
             given = {k.arg for k in node.keywords} | {getattr(k, "value", None) for k in keys}
             is_elsewhere = None in given or isinstance(node.args[-1], ast.Name)
             if strings and isinstance(strings[-1], str) and not is_elsewhere:
                 yield strings[-1], {str(name) for name in given}
+
+
+@cache
+def _calls_in(package: str) -> list[tuple[str, ast.Call]]:
+    nodes = ast.walk(ast.parse(source_of(package)))
+    return [(ast.unparse(n.func), n) for n in nodes if isinstance(n, ast.Call)]
 
 
 def source_of(package: str) -> str:

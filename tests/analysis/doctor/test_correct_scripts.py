@@ -10,7 +10,7 @@ import pytest
 from tests.analysis.doctor.faulty import examined, found_in_script, script_lesson
 from tests.script.case_files import STEPPED
 from tutor.script.loops import outline_of
-from tutor.script.program import script_programs
+from tutor.script.program import ScriptOpener
 from tutor.training.devices import use_one_thread
 
 SCRIPTS = sorted((Path(__file__).parent / "correct").glob("*.py"))
@@ -32,7 +32,8 @@ def test_no_rule_fires_on_the_scripts_of_the_test_set(
         if case.missing or not (outline := outline_of(text)).loops:
             continue
         lesson, count = script_lesson(text, case.path, outline), count + 1
-        programs = script_programs(lesson)
+        loop = outline.loops[0]
+        programs = {loop.mode: ScriptOpener(lesson, loop).program}
         monkeypatch.setattr(sys, "argv", [str(case.path), *case.arguments])
         report = examined(lesson, epochs=2, programs=programs)
         assert not report.failed, case.name
