@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.script.marked_scripts import keep_keyframes, muted, steps_of
-from tests.training.ranked import DROPOUT
+from tests.training.ranked import DROPOUT, of_all
 from tests.training.ranked import ranked_lesson as of_lesson
 from tests.waiting import PATIENCE
 from tutor.engine.lesson_commands import figures_writer
@@ -22,7 +22,7 @@ from tutor.errors import Refused
 from tutor.export.code import ExportSettings
 from tutor.export.formats import script
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.frame import Frame, Position, is_same
+from tutor.protocol.frame import Position, is_same
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
@@ -145,11 +145,6 @@ def ranked(text: str, folder: Path, *, keyframes: float = 0.0) -> Run:
         run = Run(script_programs(ranked_lesson(text, folder)), quiet=muted)
     keep_keyframes(run, keyframes)
     return run
-
-
-def of_all(frame: Frame, name: str) -> list[tuple[float, ...]]:
-    """The numbers of a parameter on each rank."""
-    return [frame.values[name].data, *(rank.values[name].data for rank in frame.ranks)]
 
 
 # ── What torchrun computes ──────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from tests.training.conftest import FRONT, PLAIN
 from tutor.engine import supervisor
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
+from tutor.protocol.frame import Frame
 from tutor.training.program import programs_of
 from tutor.training.rank_process import FOLLOWER
 from tutor.training.run import Run
@@ -62,3 +63,8 @@ def followers() -> set[int]:
             if FOLLOWER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.add(pid)
     return found
+
+
+def of_all(frame: Frame, name: str) -> list[tuple[float, ...]]:
+    """The numbers of a parameter on each rank."""
+    return [frame.values[name].data, *(rank.values[name].data for rank in frame.ranks)]

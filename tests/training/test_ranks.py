@@ -24,6 +24,7 @@ from tests.training.ranked import (
     SMALL_STEPS,
     THREE,
     followers,
+    of_all,
     ranked_lesson,
     ranked_run,
 )
@@ -33,7 +34,7 @@ from tutor.errors import Refused, RunError
 from tutor.export.formats import notebook
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
-from tutor.protocol.frame import Element, Frame, is_same
+from tutor.protocol.frame import Element, is_same
 from tutor.training import rank_group, rank_process
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
@@ -50,11 +51,6 @@ def _no_ranks_are_left() -> Iterator[None]:
     """The ranks are shared by the tests of this file: each loads PyTorch for seconds."""
     yield
     RANKS.end()
-
-
-def of_all(frame: Frame, name: str) -> list[tuple[float, ...]]:
-    """The numbers of a parameter on each rank."""
-    return [frame.values[name].data, *(rank.values[name].data for rank in frame.ranks)]
 
 
 # ── Stepping ────────────────────────────────────────────────────────────────────────
