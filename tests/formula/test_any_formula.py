@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from tutor.formula import Picture, PictureMark, draw, draw_inline, parse
+from tutor.formula import Formula, Picture, PictureMark, draw, draw_inline, parse
 
 
 @dataclass(frozen=True)
@@ -123,27 +123,29 @@ def _marks_show_what_they_say(picture: Picture) -> None:
 
 @settings(max_examples=150)
 @given(made=formulas, width=st.none() | st.integers(20, 60))
-def test_every_leaf_is_found_in_the_picture(made: Made, width: int | None):
+def test_every_leaf_is_found(made: Made, width: int | None):
     formula = parse(made.latex)
     assert formula.unsupported == (r"\foo{q}",) * made.latex.count(r"\foo{q}")
-    picture = draw(formula, VALUES, width=width)
+    seen_in_the_picture(formula, made, width)
+    seen_in_ascii(formula, made, width)
+    seen_on_one_row(formula, made)
 
+
+def seen_in_the_picture(formula: Formula, made: Made, width: int | None) -> None:
+    picture = draw(formula, VALUES, width=width)
     seen, wanted = _seen("".join(picture.rows)), _seen(made.leaves)
     assert wanted - seen == Counter()
     assert all(seen[c] == wanted[c] for c in seen if c.isalnum())
     assert {wcswidth(row) for row in picture.rows} == {picture.width}
     assert "".join(picture.rows).isprintable()
     assert 0 <= picture.baseline < len(picture.rows)
-
     _marks_show_what_they_say(picture)
     shown = [m.text for m in picture.marks if m.kind == "value"]
     assert sorted(shown) == sorted(formula.boxed)
 
 
-@settings(max_examples=100)
-@given(made=formulas, width=st.none() | st.integers(20, 60))
-def test_ascii_is_ascii_and_keeps_letters_and_values(made: Made, width: int | None):
-    picture = draw(parse(made.latex), VALUES, width=width, ascii=True)
+def seen_in_ascii(formula: Formula, made: Made, width: int | None) -> None:
+    picture = draw(formula, VALUES, width=width, ascii=True)
     assert all(row.isascii() and row.isprintable() for row in picture.rows)
     assert {len(row) for row in picture.rows} == {picture.width}
     plain = Counter(c for c in made.leaves if c.isascii() and c.isalnum())
@@ -151,10 +153,7 @@ def test_ascii_is_ascii_and_keeps_letters_and_values(made: Made, width: int | No
     _marks_show_what_they_say(picture)
 
 
-@settings(max_examples=100)
-@given(made=formulas)
-def test_one_row_keeps_every_leaf(made: Made):
-    formula = parse(made.latex)
+def seen_on_one_row(formula: Formula, made: Made) -> None:
     row = draw_inline(formula, VALUES)
     assert row.isprintable()
     letters_and_digits = Counter({c: n for c, n in _seen(made.leaves).items() if c.isalnum()})

@@ -48,24 +48,19 @@ latex = st.one_of(formulas.map(lambda m: m.latex), ragged)
 LONG = r"\frac{1}{n}\left(2 (w x_1 - y_1) x_1 + 2 (w x_2 - y_2) x_2 + 2 (w x_3 - y_3) x_3\right)"
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(source=latex, width=st.integers(1, 200), ascii=st.booleans(), live=st.booleans())
 @example(rf"\begin{{aligned}} a &= {LONG} && c \end{{aligned}}", 40, False, False)
-def test_whatever_the_width_the_picture_fits(source: str, width: int, ascii: bool, live: bool):
-    picture = layout.draw(parse(source), VALUES if live else None, width=width, ascii=ascii)
+def test_whatever_the_formula_and_the_width_it_is_drawn_said_and_written_on_one_row(
+    source: str, width: int, ascii: bool, live: bool
+):
+    formula, values = parse(source), VALUES if live else None
+    picture = layout.draw(formula, values, width=width, ascii=ascii)
     assert picture.width <= max(width, FEWEST_CELLS)
     assert {wcswidth(row) for row in picture.rows} == {picture.width}
     assert all(0 <= m.start < m.end <= picture.width for m in picture.marks if m.text)
     assert all(0 <= m.row < len(picture.rows) for m in picture.marks)
-
-
-@settings(max_examples=120, deadline=None)
-@given(source=latex, live=st.booleans())
-def test_whatever_the_formula_it_is_said_and_written_on_one_row(source: str, live: bool):
-    formula = parse(source)
-    values = VALUES if live else None
-    said = words.words(formula, values)
-    assert said.isprintable()
+    assert words.words(formula, values).isprintable()
     assert words.definition(formula).isprintable()
     assert inline.draw_inline(formula, values).isprintable()
     assert inline.draw_inline(formula, values, ascii=True).isascii()
@@ -74,7 +69,7 @@ def test_whatever_the_formula_it_is_said_and_written_on_one_row(source: str, liv
 _ODD = "⟨⟩⟦⟧⌊▢★½²ₙℏℵ∮⨀⊨⊢⇝≲⪯⊴⌢ªﬁ№①漢ё€§¶†‡←↯"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(text=st.text(st.one_of(st.characters(categories=["S", "P", "L", "N"])), max_size=6))
 @example(_ODD)
 def test_a_unicode_name_is_never_said(text: str):

@@ -177,7 +177,7 @@ def _letters(root) -> set[str]:
     return {t for t in symbols if len(t) == 1 and t.isascii() and t.isalpha()} - {"d", "T"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(made=formulas)
 def test_whatever_the_formula_nothing_of_it_is_left_as_a_sign(made: Made):
     said = words(parse(made.latex), VALUES)
