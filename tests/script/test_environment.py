@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import glob
 import io
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from tutor.script import environment
 from tutor.script.environment import ScriptEnvironment
+from tutor.script.memory_image import take_image
 
 Run = Callable[..., Any]
 
@@ -265,18 +268,87 @@ def test_nobody_answers_a_script(code: str, script: Script) -> None:
         script.run(code)
 
 
-def test_data_are_loaded_without_workers(script: Script) -> None:
-    names = script.run("""
+_WORKERS = """
+import random
+import numpy as np
 import torch
-from torch.distributed.distributed_c10d import GroupMember
-from torch.utils.data import DataLoader
-data = list(range(6))
-loader = DataLoader(data, 2, num_workers=2, prefetch_factor=4, persistent_workers=True, timeout=5)
-batches = [batch.tolist() for batch in loader]
-""")
-    assert names["batches"] == [[0, 1], [2, 3], [4, 5]]
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+
+class Noisy(Dataset):
+    def __init__(self):
+        self.own, self.count = np.random.default_rng(5), 0
+
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, at):
+        self.count += 1
+        drawn = random.random(), np.random.rand(), torch.rand(1).item(), self.own.random()
+        return at, *drawn, self.count, get_worker_info().id
+
+
+class Stream(IterableDataset):
+    def __init__(self, start, end):
+        self.start, self.end = start, end
+
+    def __iter__(self):
+        for at in range(self.start, self.end):
+            yield at, random.random(), get_worker_info().seed
+
+
+def share(number):
+    own = get_worker_info().dataset
+    own.start, own.end = own.start + 2 * number, own.start + 2 * number + 4 * number + 2
+
+
+def batches():
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(3)
+    loaders = [
+        DataLoader(Noisy(), 2, shuffle=True, num_workers=2, timeout=600),
+        DataLoader(Noisy(), 2, num_workers=3, persistent_workers=True, drop_last=True),
+        DataLoader(Stream(0, 12), 2, num_workers=2, worker_init_fn=share, prefetch_factor=4),
+    ]
+    for loader in [*loaders, *loaders]:
+        for batch in loader:
+            yield [part.tolist() for part in batch]
+        yield [torch.rand(1).item(), random.random(), np.random.rand()]
+    yield [part.tolist() for part in next(iter(loaders[1]))]
+
+
+if __name__ == "__main__":
+    found = [*batches()]
+    print(found)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_workers_in_turn_load_the_batches_of_processes(folder: Path, script: Script) -> None:
+    (folder / "loaders.py").write_text(_WORKERS)
+    command = [sys.executable, "-W", "ignore", "loaders.py"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    before = torch.get_num_threads(), torch.utils.data.get_worker_info()
+    assert script.run(_WORKERS)["found"] == ast.literal_eval(printed)
+    assert (torch.get_num_threads(), torch.utils.data.get_worker_info()) == before
     (note,) = script.environment.notes
-    assert (note.code, note.values) == ("no_workers", {"workers": 2})
+    assert (note.code, note.values) == ("workers_in_turn", {"workers": 2})
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_persistent_workers_can_be_kept_and_put_back_between_epochs(script: Script) -> None:
+    names = script.run(f"""{_WORKERS}
+loader = DataLoader(Noisy(), 3, num_workers=2, persistent_workers=True)
+def epoch():
+    return [[part.tolist() for part in batch] for batch in loader]
+epoch()
+""")
+    image = take_image([names], "train.py", "cpu", None, 10**9)
+    assert image is not None
+    first = script.run("found = epoch()")["found"]
+    assert script.run("found = epoch()")["found"] != first
+    assert image.restore()
+    assert script.run("found = epoch()")["found"] == first
 
 
 def _without_matplotlib() -> dict[str, ModuleType]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import inspect
 import io
 import logging
 import multiprocessing.context
@@ -30,6 +29,7 @@ from torch.distributed.distributed_c10d import GroupMember
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import DEVICE_KINDS, Remark
+from tutor.script.loader_workers import WorkersInTurn
 from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
 from tutor.training.devices import (
     USUAL_THREADS,
@@ -134,9 +134,10 @@ class ScriptEnvironment:
         if self.tutor_settings.folder != self._working:
             os.chdir(self._working)
         self._count = len(sys.modules)
-        load, set_interop = DataLoader.__init__, torch.set_num_interop_threads
-        DataLoader.__init__ = self._without_workers(load)  # type: ignore[method-assign]
-        self._stack.callback(setattr, DataLoader, "__init__", load)
+        iterator_of, set_interop = DataLoader._get_iterator, torch.set_num_interop_threads
+        in_turn = self._with_workers_in_turn(iterator_of)
+        DataLoader._get_iterator = in_turn  # type: ignore[method-assign]
+        self._stack.callback(setattr, DataLoader, "_get_iterator", iterator_of)
         torch.set_num_interop_threads = _nothing
         self._stack.callback(setattr, torch, "set_num_interop_threads", set_interop)
         for finder in filter(None, (self._sent, self._finder)):
@@ -182,21 +183,18 @@ class ScriptEnvironment:
         beside = os.path.join(self._folder, top)
         return file in (f"{beside}.py", os.path.join(beside, "__init__.py"))
 
-    def _without_workers(self, load: Callable[..., None]) -> Callable[..., None]:
-        """`DataLoader.__init__`, which begins no processes: the data are loaded in this one."""
+    def _with_workers_in_turn(self, iterator_of: Callable[..., Any]) -> Callable[..., Any]:
+        """`DataLoader._get_iterator`, which begins no processes."""
 
-        @functools.wraps(load)
-        def without_workers(loader: Any, *arguments: Any, **named: Any) -> None:
-            given = inspect.signature(load).bind(loader, *arguments, **named)
-            workers = given.arguments.get("num_workers", 0)
-            if workers:
-                for name in ("prefetch_factor", "persistent_workers", "multiprocessing_context"):
-                    given.arguments.pop(name, None)
-                given.arguments.update(num_workers=0, timeout=0)
-                self._notes = (Remark("no_workers", {"workers": workers}),)
-            load(*given.args, **given.kwargs)
+        def get_iterator(loader: DataLoader[Any]) -> Any:
+            if not loader.num_workers:
+                return iterator_of(loader)
+            self._notes = self._notes or (
+                Remark("workers_in_turn", {"workers": loader.num_workers}),
+            )
+            return WorkersInTurn(loader)
 
-        return without_workers
+        return get_iterator
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,9 @@ _TEMPLATES: Mapping[str, str] = {
         "the script asked for the backend {backend}, which {ranks} ranks can't use on this "
         "machine: they use gloo instead, with the same results"
     ),
-    "no_workers": (
-        "the DataLoader runs without its {workers} worker processes: the results are the same, "
-        "except for random numbers that the workers would draw"
+    "workers_in_turn": (
+        "the DataLoader's {workers} workers take turns in one process: the batches are the same, "
+        "but loading takes longer"
     ),
     "no_loss_in_loop": "the loop has no loss: what an update subtracts is shown as the gradient",
     "files_aside": (
