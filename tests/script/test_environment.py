@@ -32,10 +32,12 @@ Run = Callable[..., Any]
 class Script:
     """A script in a folder that is the working directory; its code runs in its environment."""
 
-    def __init__(self, folder: Path, *arguments: str, is_here: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, is_here: bool = False, name: str = "train.py"
+    ) -> None:
         self.module = ModuleType("__main__")
         self.environment = ScriptEnvironment(
-            folder / "train.py", self.module, ["train.py", *arguments], is_here=is_here
+            folder / name, self.module, ["train.py", *arguments], is_here=is_here
         )
         self.names = vars(self.module)
 
@@ -349,6 +351,15 @@ epoch()
     assert script.run("found = epoch()")["found"] != first
     assert image.restore()
     assert script.run("found = epoch()")["found"] == first
+
+
+def test_a_notebook_displays_what_a_script_has_to_print(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Script(folder, name="fit.ipynb").run("display([1.5], 'two', clear=True)")
+    assert capsys.readouterr().out == "[1.5]\n'two'\n"
+    with pytest.raises(NameError):
+        Script(folder).run("display(1)")
 
 
 def _without_matplotlib() -> dict[str, ModuleType]:

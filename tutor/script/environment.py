@@ -29,6 +29,7 @@ from torch.distributed.distributed_c10d import GroupMember
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import DEVICE_KINDS, Remark
+from tutor.script.line_places import NOTEBOOK
 from tutor.script.loader_workers import WorkersInTurn
 from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
 from tutor.training.devices import (
@@ -81,6 +82,8 @@ class ScriptEnvironment:
         self._known = sys.modules.keys() - helpers
         self._modules: dict[str, ModuleType] = {"__main__": module}
         """The script itself, and the modules beside it that it has imported."""
+        if path.suffix == NOTEBOOK:
+            vars(module)["display"] = _display
         self._count = 0
         self._input = _NoInput()
         folder = group.folder if group else None
@@ -246,6 +249,12 @@ class _NoInput(io.TextIOBase):
 
     def readline(self, size: int = -1, /) -> NoReturn:  # type: ignore[override]
         raise EOFError("EOF when reading a line")
+
+
+def _display(*things: object, **_: object) -> None:
+    """The `display` that Jupyter gives each notebook."""
+    for thing in things:
+        print(repr(thing))
 
 
 def _nothing(*_: Any, **__: Any) -> None:
