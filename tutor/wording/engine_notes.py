@@ -51,8 +51,8 @@ _TEMPLATES: Mapping[str, str] = {
         "install {package} there (pip install {package})"
     ),
     "input_refused": (
-        "{place}: a script can't use input() here: put the value into its code, or pass it as an "
-        "argument after --"
+        "{place}: a script can't read its input here (input(), sys.stdin): put the value into its "
+        "code, or pass it as an argument after --"
     ),
     "needs_ranks": (
         "{place}: the script needs several ranks: start it with tutor torchrun --nproc 2 {file}"
