@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from tutor.script.data_flow import (
     base_variable,
@@ -16,7 +15,7 @@ from tutor.script.data_flow import (
     variable,
     variables,
 )
-from tutor.script.syntax_nodes import called_name, last_name, substituted
+from tutor.script.syntax_nodes import called_name, last_name, names_in, substituted
 
 _ADDING = {"add_": 1, "sub_": -1, "subtract_": -1, "addcdiv_": 1, "addcmul_": 1, "assign_sub": -1}
 _SETTING = frozenset({"copy_", "set_"})
@@ -108,16 +107,12 @@ def _of_elements(
     over = first.iter.args if isinstance(first.iter, ast.Call) else [first.iter]
     whole = target or next((one for one in over if variable(one)), None)
     targets = list(first.target.elts) if isinstance(first.target, ast.Tuple) else [first.target]
-    goes_through = {t.id: one for t, one in zip(targets, over, strict=False) if _is_name(t)}
+    goes_through = {n: o for t, o in zip(targets, over, strict=False) for n in names_in(t)}
     for part in elt.elts if isinstance(elt, ast.Tuple) else [elt]:
         for change in _from_value(None, part, node):
             own = {n: o for n, o in goes_through.items() if n != variable(change.target)}
             terms = tuple((sign, substituted(term, own)) for sign, term in change.terms)
             yield HandChange(whole or change.target, terms, node)
-
-
-def _is_name(node: ast.expr) -> TypeGuard[ast.Name]:
-    return isinstance(node, ast.Name)
 
 
 def _may_be_old(term: ast.expr, target: ast.expr | None) -> bool:
