@@ -15,6 +15,7 @@ from tutor.script.data_flow import (
     is_loss,
     loss_rank,
     named_text,
+    reads,
     text_of,
     variable,
     writes,
@@ -190,7 +191,8 @@ def _beside(node: ast.stmt) -> list[str]:
     """The names that get a value together with the loss: `logits, loss = model(x, y)`."""
     targets = flat_targets(node)
     names = [text_of(t) for t in targets if len(targets) > 1 and variable(t)]
-    return [n for n in names if n != "_" and not is_loss(n) and not is_gradient(n)]
+    passed = {"_", *reads(node)}  # a hidden state that is handed on: `loss, h = f(x, y, h)`
+    return [n for n in names if n not in passed and not is_loss(n) and not is_gradient(n)]
 
 
 class _PredictionSearch:
@@ -208,8 +210,11 @@ class _PredictionSearch:
 
     def within(self, expression: ast.expr, deepest: int) -> str:
         """The name of the prediction in an expression."""
-        if any(called_name(n) == "log_prob" for n in ast.walk(expression)):
+        nodes = list(ast.walk(expression))
+        if any("log_prob" in (called_name(n), last_name(n)) for n in nodes):
             return ""  # of a policy: an action is compared with nothing
+        if any(_is_call_compared(n) for n in nodes):
+            return ""
         node = self._compared(expression)
         if node is None and not (node := self._only_name(expression)):
             return ""
@@ -261,6 +266,17 @@ def _is_error(value: ast.expr) -> bool:
     """Whether an expression is a difference, or a list of differences."""
     value = value.elt if isinstance(value, ast.ListComp) else value
     return isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub)
+
+
+def _is_call_compared(node: ast.AST) -> bool:
+    """Whether it is the difference to a prediction without a name: `net(x, t) - noise`."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Sub):
+        return False
+    calls = [s for s in (node.left, node.right) if isinstance(s, ast.Call) and s.args]
+    return any(
+        not named_text(call) and not _is_library(call.func) and called_name(call) not in _THROUGH
+        for call in calls
+    )
 
 
 def _may_be_model(call: ast.Call) -> bool:
