@@ -16,19 +16,19 @@ from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import Snapshot
 from tutor.training.state_copy import (
-    NOTHING,
+    NOT_COPIED,
     SCALARS,
     STEPPED,
     BatchStart,
     GeneratorState,
-    Kept,
     ModuleState,
     ReplayedIterator,
     SteppedState,
-    keep,
+    ValueCopy,
     make_replayable,
     moved,
     restored,
+    value_copy,
 )
 from tutor.training.values import is_near, is_spoiled, like, to_numpy
 
@@ -95,7 +95,7 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     device = new.device if new.program.mode == old.program.mode else None
     names = new.namespace
     make_replayable(names)
-    mine = {name: keep(names[name]) for name in start.carried if name in names}
+    mine = {name: value_copy(names[name]) for name in start.carried if name in names}
     by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
     found = state_that_fits(start.carried, mine, new.program, is_numpy=by_hand, device=device)
     stepped, anew = ({}, ()) if device else _stepped_that_fit(old, start, new)
@@ -222,13 +222,13 @@ def _checked_value(element: Element, array: np.ndarray[Any, Any]) -> Any:
 
 
 def state_that_fits(
-    theirs: Mapping[str, Kept],
-    mine: Mapping[str, Kept],
+    theirs: Mapping[str, ValueCopy],
+    mine: Mapping[str, ValueCopy],
     program: Program,
     *,
     is_numpy: bool,
     device: str | None = None,
-) -> dict[str, Kept]:
+) -> dict[str, ValueCopy]:
     """The part of another mode's kept state that a loop of `program` can take over.
 
     `mine` is what was kept of its own. Taken over is what is of the same kind and size there
@@ -250,19 +250,19 @@ def state_that_fits(
             continue
         elif is_numpy and isinstance(kept, torch.Tensor):
             kept = kept.detach().cpu().numpy()
-        if kept is not NOTHING:
+        if kept is not NOT_COPIED:
             found[name] = kept
     return found
 
 
 def _stepped_that_fit(
     old: Loop, start: BatchStart, new: Loop
-) -> tuple[dict[str, Kept], tuple[str, ...]]:
+) -> tuple[dict[str, ValueCopy], tuple[str, ...]]:
     """The states of optimizers and schedulers that `new` can take over, by name; all others' names.
 
     An optimizer that keeps no state is none of the others.
     """
-    found, anew = dict[str, Kept](), list[str]()
+    found, anew = dict[str, ValueCopy](), list[str]()
     same_rate = start.learning_rate == new.namespace["learning_rate"]
     for name, mine in new.namespace.items():
         kept, was = start.carried.get(name), old.namespace.get(name)
@@ -309,47 +309,47 @@ _DATA = (*SCALARS, np.ndarray, torch.Tensor, list, tuple, dict)
 """A module is none: its buffers change where no code of the lesson does it."""
 
 
-def _as_mine(kept: Kept, mine: Kept) -> Kept:
-    """A kept value of another mode in the form of `mine`; NOTHING if that can't be."""
+def _as_mine(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
+    """A kept value of another mode in the form of `mine`; NOT_COPIED if that can't be."""
     arrays = (np.ndarray, torch.Tensor)
     if isinstance(kept, arrays) and isinstance(mine, arrays):
         return _as_array(kept, mine)
     if type(kept) is not type(mine):
-        return NOTHING
+        return NOT_COPIED
     if isinstance(kept, ModuleState):  # the module may hold more than the parameters
         theirs, shapes = ({n: t.shape for n, t in m.tensors.items()} for m in (kept, mine))
-        return kept if theirs == shapes else NOTHING
+        return kept if theirs == shapes else NOT_COPIED
     if isinstance(kept, GeneratorState):
-        return kept if kept.kind == mine.kind else NOTHING
+        return kept if kept.kind == mine.kind else NOT_COPIED
     if isinstance(kept, list | tuple):
         if all(isinstance(item, SCALARS) for item in kept):
             return kept
         same = len(kept) == len(mine)
-        items = [_as_mine(*pair) for pair in zip(kept, mine, strict=True)] if same else [NOTHING]
-        return NOTHING if any(item is NOTHING for item in items) else type(kept)(items)
+        items = [_as_mine(*pair) for pair in zip(kept, mine, strict=True)] if same else [NOT_COPIED]
+        return NOT_COPIED if any(item is NOT_COPIED for item in items) else type(kept)(items)
     if isinstance(kept, dict):
-        items = [_as_mine(item, mine.get(key, NOTHING)) for key, item in kept.items()]
-        is_whole = all(item is not NOTHING for item in items)
-        return dict(zip(kept, items, strict=True)) if is_whole else NOTHING
+        items = [_as_mine(item, mine.get(key, NOT_COPIED)) for key, item in kept.items()]
+        is_whole = all(item is not NOT_COPIED for item in items)
+        return dict(zip(kept, items, strict=True)) if is_whole else NOT_COPIED
     if isinstance(kept, ReplayedIterator):
-        return kept if type(kept.source) is type(mine.source) else NOTHING
-    return kept if isinstance(kept, SCALARS) else NOTHING
+        return kept if type(kept.source) is type(mine.source) else NOT_COPIED
+    return kept if isinstance(kept, SCALARS) else NOT_COPIED
 
 
-def _as_array(kept: Kept, mine: Kept) -> Kept:
-    """The same numbers in an array, or in a tensor, as `mine` is; NOTHING if that can't be."""
+def _as_array(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
+    """The same numbers in an array, or in a tensor, as `mine` is; NOT_COPIED if that can't be."""
     if any(isinstance(a, torch.Tensor) and is_spoiled(a) for a in (kept, mine)):
-        return NOTHING
+        return NOT_COPIED
     if tuple(kept.shape) != tuple(mine.shape):
-        return NOTHING
+        return NOT_COPIED
     if isinstance(kept, torch.Tensor) and isinstance(mine, torch.Tensor):
         if _kind(kept) != _kind(mine):
-            return NOTHING
+            return NOT_COPIED
         new = kept.detach().to(device=mine.device, dtype=mine.dtype, copy=True)
         return new.requires_grad_(mine.requires_grad)
     theirs, numbers = to_numpy(kept), to_numpy(mine)
     if theirs is None or numbers is None or theirs.dtype.kind != numbers.dtype.kind:
-        return NOTHING
+        return NOT_COPIED
     array = theirs.astype(numbers.dtype)
     if isinstance(mine, np.ndarray):
         return array

@@ -28,7 +28,7 @@ from tutor.training.snapshot import (
     Snapshot,
     take_snapshot,
 )
-from tutor.training.state_copy import BatchStart, carried, make_replayable
+from tutor.training.state_copy import BatchStart, carried_values, make_replayable
 from tutor.training.values import is_finite, to_numbers
 
 Result = TypeVar("Result")
@@ -330,7 +330,7 @@ class Loop:
             self.parameter_values(),
             {name: to_numbers(gradient) for name, gradient in self.gradients_now().items()},
             GeneratorStates.now(self.program, self.device),
-            carried(self.program, self.namespace),
+            carried_values(self.program, self.namespace),
             learning_rate=self.namespace.get("learning_rate"),
         )
 

@@ -29,13 +29,13 @@ from tutor.training.set_up import set_up
 from tutor.training.snapshot import Namespace
 from tutor.training.state_copy import (
     BatchStart,
-    Kept,
+    ValueCopy,
     as_float64,
     in_float64,
     is_data,
     make_replayable,
     restored,
-    volatile,
+    volatile_values,
 )
 from tutor.training.values import is_spoiled, like, to_numbers, to_numpy
 
@@ -107,7 +107,7 @@ class Probe:
         self._needs_grad = False
         self._is_widening = False
         """Whether the code makes floats that a float64 can't be computed with."""
-        self._brought: dict[str, Kept] = {}
+        self._brought: dict[str, ValueCopy] = {}
         with quiet(), untouched_randomness(device):
             self.loop: Loop = (
                 program.open_probe(self._device)
@@ -155,14 +155,14 @@ class Probe:
         self.loop.epoch, self.loop.step = 1, 0
         self._volatile = self._what_changes()
 
-    def _what_changes(self) -> dict[str, Kept]:
+    def _what_changes(self) -> dict[str, ValueCopy]:
         """The present state that an evaluation reads and changes: each has to start from it."""
         make_replayable(self.loop.namespace)
         phases = [p for p in self.program.loop if p.name in (PREDICT, LOSS, RESET)]
         changed = {name for phase in phases for name in phase.changes}
-        return volatile(changed, self.program, self.loop.namespace)
+        return volatile_values(changed, self.program, self.loop.namespace)
 
-    def _bring(self, name: str, kept: Kept) -> None:
+    def _bring(self, name: str, kept: ValueCopy) -> None:
         if is_data(kept) and name in self.program.liveness.fixed:
             if self._brought.get(name) is kept:
                 return

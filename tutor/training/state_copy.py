@@ -29,7 +29,7 @@ from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE, Namespace
 from tutor.training.values import is_spoiled
 
-Kept: TypeAlias = Any
+ValueCopy: TypeAlias = Any
 """A number, text, a copied tensor or array, one of the states below, or a container of them."""
 
 SCALARS = (bool, int, float, str, bytes, type(None), np.generic, torch.dtype, torch.device)
@@ -40,11 +40,11 @@ _DEEPEST = 6
 
 
 @dataclass(frozen=True, slots=True)
-class _Nothing:
+class _NotCopied:
     """Stands for a thing that can't be copied: a function, a file, a module of Python's."""
 
 
-NOTHING = _Nothing()
+NOT_COPIED = _NotCopied()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ModuleState:
     """The state of a module."""
 
     tensors: Mapping[str, torch.Tensor]
-    attributes: Mapping[str, Mapping[str, Kept]]
+    attributes: Mapping[str, Mapping[str, ValueCopy]]
     """A submodule → its `training`, and its attributes of the lesson's own."""
 
 
@@ -76,7 +76,7 @@ class GeneratorState:
 class ObjectState:
     """The state of an object of one of the lesson's own classes."""
 
-    attributes: Mapping[str, Kept]
+    attributes: Mapping[str, ValueCopy]
 
 
 # ── Iterators ───────────────────────────────────────────────────────────────────────
@@ -156,17 +156,17 @@ def _copied_item(item: Any) -> Any:
 # ── Copying ────────────────────────────────────────────────────────────────────
 
 
-def keep(thing: Any, depth: int = 0) -> Kept:
+def value_copy(thing: Any, depth: int = 0) -> ValueCopy:
     """A copy of a thing's value: code may change the thing later."""
     try:
-        return _kept(thing, depth)
+        return _copied(thing, depth)
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException:  # noqa: BLE001 - a lesson's class may raise anything when it is copied
-        return NOTHING
+        return NOT_COPIED
 
 
-def _kept(thing: Any, depth: int) -> Kept:
+def _copied(thing: Any, depth: int) -> ValueCopy:
     if isinstance(thing, ReplayedIterator):
         return thing.copied()
     if isinstance(thing, SCALARS):
@@ -176,40 +176,44 @@ def _kept(thing: Any, depth: int) -> Kept:
     if isinstance(thing, np.ndarray):
         return thing.copy()
     if isinstance(thing, torch.nn.Module):
-        return _keep_module(thing, depth)
+        return _module_state(thing, depth)
     if isinstance(thing, STEPPED):
         return SteppedState(copy.deepcopy(thing.state_dict()))
     if isinstance(thing, GENERATORS):
-        return _keep_generator(thing)
-    return _keep_container(thing, depth + 1) if depth < _DEEPEST else NOTHING
+        return _generator_state(thing)
+    return _container_copy(thing, depth + 1) if depth < _DEEPEST else NOT_COPIED
 
 
-def _keep_container(thing: Any, depth: int) -> Kept:
+def _container_copy(thing: Any, depth: int) -> ValueCopy:
     if type(thing) in (list, tuple):
-        return type(thing)(keep(item, depth) for item in thing)
+        return type(thing)(value_copy(item, depth) for item in thing)
     if type(thing) is dict:
-        return {key: keep(item, depth) for key, item in thing.items()}
+        return {key: value_copy(item, depth) for key, item in thing.items()}
     if _is_the_lessons(thing):
-        return ObjectState({key: keep(item, depth) for key, item in vars(thing).items()})
-    return NOTHING
+        return ObjectState({key: value_copy(item, depth) for key, item in vars(thing).items()})
+    return NOT_COPIED
 
 
 def _is_the_lessons(thing: Any) -> bool:
     return type(thing).__module__ == LESSON_MODULE and hasattr(thing, "__dict__")
 
 
-def _keep_module(module: torch.nn.Module, depth: int) -> ModuleState:
+def _module_state(module: torch.nn.Module, depth: int) -> ModuleState:
     tensors = {name: t.detach().clone() for name, t in module.state_dict().items()}
     if depth >= _DEEPEST:
         return ModuleState(tensors, {})
     attributes = {
-        name: {key: keep(a, depth + 1) for key, a in vars(part).items() if not key.startswith("_")}
+        name: {
+            key: value_copy(a, depth + 1)
+            for key, a in vars(part).items()
+            if not key.startswith("_")
+        }
         for name, part in module.named_modules()
     }
     return ModuleState(tensors, attributes)
 
 
-def _keep_generator(thing: Any) -> Kept:
+def _generator_state(thing: Any) -> ValueCopy:
     match thing:
         case np.random.Generator():
             state = copy.deepcopy(thing.bit_generator.state)
@@ -220,7 +224,7 @@ def _keep_generator(thing: Any) -> Kept:
         case torch.Generator():
             return GeneratorState(f"torch {thing.device}", thing.get_state())
         case random.SystemRandom():  # it has no state: it draws from the operating system
-            return NOTHING
+            return NOT_COPIED
         case _:
             return GeneratorState("random", thing.getstate())
 
@@ -229,7 +233,7 @@ def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().clone().requires_grad_(is_trained_leaf(tensor))
 
 
-def in_float64(kept: Kept) -> Kept:
+def in_float64(kept: ValueCopy) -> ValueCopy:
     """The copy on the CPU, with every float in it as float64."""
 
     def changed(thing: Any, _: Any) -> Any:
@@ -242,7 +246,7 @@ def in_float64(kept: Kept) -> Kept:
     return _mapped(kept, None, changed)
 
 
-def moved(kept: Kept, mine: Kept, device: str) -> Kept:
+def moved(kept: ValueCopy, mine: ValueCopy, device: str) -> ValueCopy:
     """The copy with each tensor on the device of its counterpart in `mine`.
 
     A tensor without one goes to `device`. Modules and optimizers move their state themselves.
@@ -257,7 +261,7 @@ def moved(kept: Kept, mine: Kept, device: str) -> Kept:
     return _mapped(kept, mine, changed)
 
 
-def _mapped(kept: Kept, mine: Kept, change: Callable[[Any, Any], Any]) -> Kept:
+def _mapped(kept: ValueCopy, mine: ValueCopy, change: Callable[[Any, Any], Any]) -> ValueCopy:
     """The copy with `change` done to each value in it and the value's counterpart in `mine`."""
     if isinstance(kept, ObjectState):
         theirs = mine.attributes if isinstance(mine, ObjectState) else {}
@@ -288,13 +292,13 @@ def is_trained_leaf(tensor: torch.Tensor) -> bool:
 # ── Restoring ────────────────────────────────────────────────────────────────────
 
 
-def restored(kept: Kept, mine: Any) -> Any:
+def restored(kept: ValueCopy, mine: Any) -> Any:
     """The value to bind here: `mine` with the content of `kept` where possible, else a copy.
 
     `mine` is what stands here so far; None if there is nothing.
     """
     match kept:
-        case _Nothing():
+        case _NotCopied():
             return mine
         case ModuleState():
             return _into_module(kept, mine)
@@ -319,7 +323,7 @@ def restored(kept: Kept, mine: Any) -> Any:
             return _into_container(kept, mine)
 
 
-def _into_container(kept: Kept, mine: Any) -> Any:
+def _into_container(kept: ValueCopy, mine: Any) -> Any:
     if isinstance(kept, list | tuple):
         same = type(mine) is type(kept) and len(mine) == len(kept)
         old = mine if same else [None] * len(kept)
@@ -348,13 +352,13 @@ def _into_module(kept: ModuleState, mine: Any) -> Any:
     return mine
 
 
-def _into_attributes(kept: Mapping[str, Kept], mine: Any) -> None:
+def _into_attributes(kept: Mapping[str, ValueCopy], mine: Any) -> None:
     own = vars(mine)  # so that the lesson's class does not act on the attribute being set
     own.update({key: restored(item, own.get(key)) for key, item in kept.items()})
 
 
 def _into_generator(kept: GeneratorState, mine: Any) -> None:
-    now = keep(mine)
+    now = value_copy(mine)
     if not isinstance(now, GeneratorState) or now.kind != kept.kind:
         return
     match mine:
@@ -396,7 +400,7 @@ class BatchStart:
     gradients: Mapping[str, Array | None]
     """The parameters' `.grad` (or `dw`); None where there is none."""
     generator_states: GeneratorStates
-    carried: Mapping[str, Kept]
+    carried: Mapping[str, ValueCopy]
     """All else that an epoch hands on to the next."""
     names: Namespace | None = None
     """Copies of all names that a script's phases read, in place of `carried`."""
@@ -408,23 +412,29 @@ class BatchStart:
         return all(_is_whole(kept) for n, kept in self.carried.items() if n in program.volatile)
 
 
-def _is_whole(kept: Kept) -> bool:
+def _is_whole(kept: ValueCopy) -> bool:
     if isinstance(kept, ObjectState):
         return _is_whole(dict(kept.attributes))
     parts = kept.values() if isinstance(kept, dict) else kept if type(kept) in (list, tuple) else ()
-    return kept is not NOTHING and all(map(_is_whole, parts))
+    return kept is not NOT_COPIED and all(map(_is_whole, parts))
 
 
-def volatile(names: Collection[str], program: Program, namespace: Namespace) -> dict[str, Kept]:
+def volatile_values(
+    names: Collection[str], program: Program, namespace: Namespace
+) -> dict[str, ValueCopy]:
     """Copies of all generators, and of the names among `names` that an epoch reads and writes."""
-    found = {n: keep(namespace[n]) for n in program.volatile.intersection(names) if n in namespace}
+    found = {
+        n: value_copy(namespace[n]) for n in program.volatile.intersection(names) if n in namespace
+    }
     generators = {
-        n: keep(t) for n, t in namespace.items() if isinstance(t, (*GENERATORS, ReplayedIterator))
+        n: value_copy(t)
+        for n, t in namespace.items()
+        if isinstance(t, (*GENERATORS, ReplayedIterator))
     }
     return found | generators
 
 
-def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
+def carried_values(program: Program, namespace: Namespace) -> dict[str, ValueCopy]:
     """Copies of all that an epoch hands on to the next, but for the parameters.
 
     Data that the epoch only reads are not copied but taken as they are.
@@ -432,7 +442,7 @@ def carried(program: Program, namespace: Namespace) -> dict[str, Kept]:
     liveness = program.liveness
     skip = {*program.parameters, "batch", "device", "loss", "__builtins__"} | liveness.dead
     return {
-        name: thing if name in liveness.fixed and is_data(thing) else keep(thing)
+        name: thing if name in liveness.fixed and is_data(thing) else value_copy(thing)
         for name, thing in namespace.items()
         if name not in skip and not liveness.is_idle(name)
     }
