@@ -39,6 +39,21 @@ def test_modes_that_differ_on_purpose_are_not_compared(write_lesson: Write) -> N
     assert told(write_lesson(apart, **code)) == []
 
 
+def test_the_gradient_of_a_tensor_is_not_read_from_the_name_for_an_array(
+    write_lesson: Write,
+) -> None:
+    """The gradient of an array by hand is `dw`, that of a tensor its `.grad`."""
+    front = FRONT.replace("epochs: 10\n", "epochs: 10\nmodes: [manual]\n")
+    code = {
+        "Setup": "x = torch.ones(2)\nw = torch.tensor(0.5)",
+        "Gradient": "dw = 2 * (w * x * x).sum()",
+        "Update": "w = w - learning_rate * dw",
+        "Reset": "",
+    }
+    found = [finding.what.code for finding in check(write_lesson(front, **code))]
+    assert "gradient_missing" in found
+
+
 def test_a_gradient_that_is_not_its_own_is_told_what_to_take_out(write_lesson: Write) -> None:
     front = TWO_LOSSES.replace("modes:", "own_gradient: [optimizer]\nmodes:")
     (message,) = told(write_lesson(front))

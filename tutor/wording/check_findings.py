@@ -50,7 +50,10 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     # ── Gradients
     "checked_by_sample": "the gradient was checked at {samples}",
-    "gradient_missing": "the gradient differs from {measure}: there is no gradient of {name}",
+    "gradient_missing": (
+        "the gradient differs from {measure}: there is no gradient of {name}; that of a tensor is "
+        "read from its `.grad`, and that of an array from a name such as `dw`"
+    ),
     "gradient_shape": (
         "the gradient differs from {measure}: for {name} its shape is {found}, not {right}"
     ),
