@@ -152,3 +152,10 @@ def _home_of_the_test(_nobodys_home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """A home for each test, which is made when somebody writes there: no test finds another's."""
     _move_home(monkeypatch, _nobodys_home / str(next(_homes)))
     monkeypatch.setattr(trust, "_agreed", set())  # a session is a process, not so a test
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home in the test's own folder, where it looks for what is kept."""
+    _move_home(monkeypatch, tmp_path)
+    return tmp_path

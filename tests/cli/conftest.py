@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -77,13 +76,3 @@ def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         return Done(status, *capfd.readouterr())
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.delenv("TUTOR_LESSONS", raising=False)
-    monkeypatch.delenv("TUTOR_PROGRESS", raising=False)
-    monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    return tmp_path

@@ -7,19 +7,10 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-import pytest
-
 from tests.terminal import TUTOR, Terminal
 from tests.waiting import PATIENCE
 
 PLACE = "autograd · cpu · lr 0.02 · epoch 3 of 100"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
-    """A home of the test's own."""
-    folders = {name: str(tmp_path / name) for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-    return {"HOME": str(tmp_path), "TUTOR_PROGRESS": "", "LANG": "C.UTF-8", **folders}
 
 
 def numbers(terminal: Terminal) -> dict[str, str]:
@@ -28,20 +19,18 @@ def numbers(terminal: Terminal) -> dict[str, str]:
     return dict(found)
 
 
-def kept_place(home: dict[str, str]) -> tuple[int, int]:
+def kept_place(home: Path) -> tuple[int, int]:
     """Epoch and step of the lesson's place in the progress file."""
-    with suppress(StopIteration, sqlite3.OperationalError):  # it is being made
-        file = next(Path(home["XDG_DATA_HOME"]).rglob("progress.sqlite3"))
+    with suppress(sqlite3.OperationalError):  # it is being made
+        file = home / "progress.sqlite3"
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute("SELECT epoch, step FROM places").fetchone() or (0, 0)
     return 0, 0
 
 
-def test_after_a_kill_enter_goes_on_exactly_there_until_the_terminal_is_gone(
-    home: dict[str, str],
-) -> None:
+def test_after_a_kill_enter_goes_on_exactly_there_until_the_terminal_is_gone(home: Path) -> None:
     command = [str(TUTOR), "line-through-origin", "--mode", "autograd"]
-    with Terminal(command, env=home) as terminal:
+    with Terminal(command) as terminal:
         terminal.wait_for("next: ▶ Predict")
         terminal.press("s", "s", "f", "]")
         terminal.wait_for("lr 0.02")
@@ -58,7 +47,7 @@ def test_after_a_kill_enter_goes_on_exactly_there_until_the_terminal_is_gone(
         assert len(before["loss"].split()) == 3
     assert terminal.process.returncode == -9, "it was killed, with no chance to write anything"
 
-    with Terminal([str(TUTOR)], env=home) as terminal:
+    with Terminal([str(TUTOR)]) as terminal:
         terminal.wait_for("▶ Go on: A line through the origin · autograd · epoch 3")
         terminal.press("enter")
         terminal.wait_for(PLACE, "You are back where you left off")

@@ -34,12 +34,10 @@ tune(1.0)
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "result.txt").write_text("mine")
-    path = tmp_path / "train.py"
+def script(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(home)
+    (home / "result.txt").write_text("mine")
+    path = home / "train.py"
     path.write_text(SCRIPT)
     return path
 

@@ -45,17 +45,6 @@ while True: pass
 """
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the test's own: what is trusted there is trusted nowhere else."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    for name in ("NO_COLOR", "LC_ALL", "LC_CTYPE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LANG", "C.UTF-8")
-    return tmp_path
-
-
 def lesson(*arguments: str, columns: int = 80, rows: int = 24, **env: str) -> Terminal:
     return Terminal([str(TUTOR), *arguments], columns, rows, env)
 
@@ -159,9 +148,7 @@ def test_the_menu_opens_a_lesson_with_the_mouse_left_to_the_terminal(tmp_path: P
         assert b"\x1b[?1000h" not in terminal.raw
 
 
-def test_a_lesson_from_outside_asks_once_for_its_content_and_x_stops_it(
-    home: Path,
-) -> None:
+def test_a_lesson_from_outside_asks_once_for_its_content_and_x_stops_it(home: Path) -> None:
     path = home / "outside.md"
     path.write_text(ENDLESS)
     with lesson(str(path), columns=120, rows=36) as terminal:
