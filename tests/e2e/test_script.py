@@ -43,8 +43,7 @@ def script(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_script_is_chosen_agreed_to_stepped_and_gone_back_in(script: Path) -> None:
-    command = [str(TUTOR), script.name, "--", "more"]
-    with Terminal(command, 120, 36) as terminal:
+    with Terminal([str(TUTOR), script.name, "--", "more"], 120, 36) as terminal:
         terminal.wait_for("2 training loops", "fit", "tune", "Which one?")
         terminal.press("enter")
         terminal.wait_for("The tutor runs this script")
@@ -63,5 +62,3 @@ def test_a_script_is_chosen_agreed_to_stepped_and_gone_back_in(script: Path) -> 
         terminal.press("q")
         assert terminal.wait_ended() == 0
     assert (script.parent / "result.txt").read_text() == "mine"
-    with Terminal([*command[:2], "--loop", "2", "--", "again"], 120, 36) as terminal:
-        terminal.wait_for("asked for again")  # agreed to before, and nothing is asked
