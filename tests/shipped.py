@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tutor.lesson.document import read
 from tutor.lesson.library import headline
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import DisplayFormula, Lesson
 from tutor.protocol.frame import Value
 from tutor.training.program import Program, programs_of
 
@@ -43,6 +43,11 @@ def lesson(slug: str) -> Lesson:
 def read_once(path: Path) -> Lesson:
     """Any lesson file."""
     return read(path)
+
+
+def formulas(lesson: Lesson) -> list[DisplayFormula]:
+    """All formulas that stand on lines of their own."""
+    return [b for s in lesson.sections for b in s.blocks if isinstance(b, DisplayFormula)]
 
 
 @cache

@@ -13,15 +13,10 @@ from tutor.validation.lesson_check import check
 from tutor.wording.check_findings import check_line
 
 
-@pytest.fixture(scope="module")
-def cache_of_the_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
-def _one_cache(cache_of_the_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lesson is compared with all others: their headlines are read once."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_of_the_file))
+def _one_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for all these tests: each lesson is compared with all others, read once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "headlines"))
 
 
 @pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ import re
 import pytest
 
 from tests import shipped
-from tutor.lesson.model import DisplayFormula, Lesson
+from tutor.lesson.model import Lesson
 from tutor.ui.prose import inline_formulas, prose_lines
 
 LESSONS = shipped.FOLDER
@@ -35,10 +35,6 @@ def chinese(slug: str) -> Lesson:
 
 def english(slug: str) -> Lesson:
     return shipped.lesson(slug)
-
-
-def formulas(lesson: Lesson) -> list[DisplayFormula]:
-    return [b for s in lesson.sections for b in s.blocks if isinstance(b, DisplayFormula)]
 
 
 def prose(lesson: Lesson) -> list[str]:
@@ -66,7 +62,7 @@ def test_its_title_summary_and_prose_are_chinese(slug: str) -> None:
 @each_lesson
 def test_its_formulas_differ_from_the_originals_in_words_alone(slug: str) -> None:
     def bare(lesson: Lesson) -> list[str]:
-        return [re.sub(r"\\text\{[^}]*\}", "", f.latex).strip() for f in formulas(lesson)]
+        return [re.sub(r"\\text\{[^}]*\}", "", f.latex).strip() for f in shipped.formulas(lesson)]
 
     assert [re.sub(r"\s", "", f) for f in bare(chinese(slug))] == [
         re.sub(r"\s", "", f) for f in bare(english(slug))
@@ -95,11 +91,3 @@ def test_it_uses_the_standard_terms(slug: str) -> None:
     assert [term for term in for_terms if term in text] == []
     words = re.sub(r"`[^`]*`|\$[^$]*\$", "", " ".join(prose(chinese(slug))))
     assert not re.search(r"\bepochs?\b", words), "轮"
-
-
-@each_lesson
-def test_it_ends_with_three_things_to_remember(slug: str) -> None:
-    last = chinese(slug).sections[-1]
-    assert last.heading == "要点"
-    lines = "".join(getattr(b, "markdown", "") for b in last.blocks).strip().splitlines()
-    assert [line[:2] for line in lines] == ["- ", "- ", "- "]

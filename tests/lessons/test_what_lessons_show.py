@@ -10,7 +10,6 @@ import pytest
 
 from tests import shipped
 from tutor import formula
-from tutor.lesson.model import DisplayFormula, Lesson
 from tutor.protocol.frame import NONE
 from tutor.training.run import Run
 
@@ -26,13 +25,9 @@ WIDEST_PANE = 56
 """Cells that a formula may take: what the formula pane has at 120 columns."""
 
 
-def formulas(lesson: Lesson) -> list[DisplayFormula]:
-    return [b for s in lesson.sections for b in s.blocks if isinstance(b, DisplayFormula)]
-
-
 @each_file
 def test_its_formulas_fit_the_pane_with_wide_numbers_in_them(path: Path) -> None:
-    for shown in formulas(shipped.read_once(path)):
+    for shown in shipped.formulas(shipped.read_once(path)):
         picture = formula.draw(
             formula.parse(shown.latex), dict.fromkeys(shown.boxed, "-0.0025"), width=WIDEST_PANE
         )
