@@ -58,15 +58,6 @@ def test_it_passes_check(lesson: Lesson) -> None:
     assert [finding.what for finding in check(lesson)] == []
 
 
-def test_back_and_forward_are_the_same_frames(lesson: Lesson) -> None:
-    run = Run(programs_of(lesson))
-    seen = [run.frame(), *(run.step_phase() for _ in range(25))]
-    for frame in reversed(seen[:-1]):
-        assert is_same(run.back(), frame)
-    for frame in seen[1:]:
-        assert is_same(run.step_phase(), frame)
-
-
 def test_looking_about_and_comparing_leave_its_batches_alone(lesson: Lesson) -> None:
     programs = programs_of(lesson)
     alone = Run(programs)

@@ -22,7 +22,7 @@ from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import RunError
 from tutor.export.formats import script
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Remark, is_same
+from tutor.protocol.frame import Remark, is_same
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.values import is_finite, to_numpy, value_of
@@ -76,11 +76,6 @@ TRAINED = {
 BOTH = FRONT.replace("epochs: 10\n", "epochs: 10\nmodes: [autograd, optimizer]\n")
 
 
-def frames_of(run: Run) -> list[Frame]:
-    frames = [run.frame()]
-    return frames + [run.step_phase() for _ in range(12)]
-
-
 @pytest.fixture(params=TRAINED)
 def trained(request: pytest.FixtureRequest, write_lesson: Write) -> Lesson:
     phases = {"Loss": "loss = ((y_pred - 2 * x) ** 2).mean()", "Reset": "w.grad = None"}
@@ -89,14 +84,6 @@ def trained(request: pytest.FixtureRequest, write_lesson: Write) -> Lesson:
 
 def test_it_passes_check(trained: Lesson) -> None:
     assert [finding.what for finding in check(trained)] == []
-
-
-def test_going_back_shows_the_same_frames(trained: Lesson) -> None:
-    run = Run(programs_of(trained))
-    seen = frames_of(run)
-    for frame in reversed(seen[:-1]):
-        assert is_same(run.back(), frame)
-    assert all(map(is_same, frames_of(run)[1:], seen[1:]))
 
 
 def test_another_mode_goes_on_with_its_value(trained: Lesson) -> None:
