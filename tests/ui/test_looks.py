@@ -44,7 +44,7 @@ LOOKS = {
     "question": Look(["l", "x", "enter"], [SMALL]),
     "trust": Look(["down", "down", "enter"], [SMALL], options={"menu": True}),
     "too-small": Look(sizes=[(60, 20)]),
-    "ascii": Look(STEPPED, options={"ascii_only": True}),
+    "ascii": Look(STEPPED, [LARGE], options={"ascii_only": True}),
     "no-colour": Look(STEPPED, [LARGE], environment={"NO_COLOR": "1"}),
 }
 
