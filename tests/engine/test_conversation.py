@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests import shipped as lessons
 from tests.engine.conftest import Conversation, server_here
 from tests.training.conftest import PLAIN
 from tests.waiting import PATIENCE, wait_until
+from tutor.engine import client
+from tutor.lesson.model import ScriptOptions
 from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
@@ -26,6 +30,9 @@ from tutor.protocol.commands import (
 )
 from tutor.protocol.events import CommandRefused, FrameShown, event_from_line
 from tutor.protocol.frame import Remark
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.source import read_script
 
 
 def test_nothing_can_be_done_before_a_lesson_is_open() -> None:
@@ -178,3 +185,58 @@ def test_a_run_pauses_where_it_diverges_and_goes_on_if_asked_again(engine: Conve
     further = paused.frame.at.epoch + 50
     assert engine.shown(RunTo(epoch=paused.frame.at.epoch)).frame.diverged
     assert engine.shown(RunTo(epoch=further)).frame.at.epoch == further
+
+
+def _open_waiting_script(engine: Conversation, folder: Path) -> OpenLesson:
+    """A script whose third batch waits for a file, and is slow then, as are those behind it."""
+    text = f"""
+import os, time
+w = 8.0
+for epoch in range(3):
+    for batch in range(1000):
+        gradient = 2 * w
+        if batch == 2:
+            open({str(folder / "there")!r}, "w").close()
+            while not os.path.exists({str(folder / "go")!r}):
+                time.sleep(0.01)
+        if batch > 1:
+            time.sleep(0.1)
+        w -= 0.01 * gradient
+"""
+    path = folder / "slow.py"
+    path.write_text(text)
+    options = ScriptOptions(is_here=True)
+    return OpenLesson(lesson=lesson_of_script(read_script(path), outline_of(text), options))
+
+
+def test_a_slow_batch_of_a_script_is_run_to_its_end_after_a_stop(
+    engine: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt within it would make its epoch run again."""
+    monkeypatch.setattr(client, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(client, "ASK_SECONDS_OF_SCRIPT", PATIENCE)
+    engine.shown(_open_waiting_script(engine, tmp_path))
+    number = engine.client.send(StepEpoch())
+    wait_until((tmp_path / "there").exists)
+    engine.client.stop()
+    (tmp_path / "go").touch()
+    answer = engine.answer_to(number)
+    assert isinstance(answer, FrameShown)
+    assert answer.stopped is None
+    assert not answer.frame.is_epoch_end
+    assert (answer.frame.at.epoch, answer.frame.at.step >= 5) == (1, True)
+
+
+def test_a_second_stop_interrupts_a_script_at_once(
+    engine: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ASK_SECONDS_OF_SCRIPT", 10 * PATIENCE)
+    start = engine.shown(_open_waiting_script(engine, tmp_path))
+    number = engine.client.send(StepEpoch())
+    wait_until((tmp_path / "there").exists)
+    engine.client.stop()
+    engine.client.stop()
+    answer = engine.answer_to(number)
+    assert isinstance(answer, FrameShown)
+    assert answer.stopped is not None
+    assert answer.frame.at >= start.frame.at

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 0.3
 """Seconds that a lesson has to come to the end of an epoch after a stop."""
+ASK_SECONDS_OF_SCRIPT = 5.0
+"""The same for a script that has come to the end of a phase before: a batch may take seconds.
+
+An interrupt within a batch would make a long epoch run again. A second stop interrupts at once.
+"""
 INTERRUPT_SECONDS = 0.7
 """Seconds that it then has to give way to an interrupt before its process is killed."""
 CLOSE_SECONDS = 0.5
@@ -88,6 +93,8 @@ class EngineClient:
         self._ready = self._closing = False
         self._is_killed = False
         """Whether the learner's stop has ended the process."""
+        self._stopping: tuple[LessonProcess, int, threading.Event] | None = None
+        """The last stop: the process, the last command that it was for, whether it is at once."""
         self._spent: Remark | None = None
         """Why a lesson's process can't have another lesson, where that is so."""
         self._ends = 0
@@ -168,10 +175,13 @@ class EngineClient:
         with self._lock:
             if not self._pending or not self._ready:
                 return
-            due = max(self._pending)
+            if (before := self._stopping) and self._is_waiting(*before[:2]):
+                before[2].set()
+                return
+            self._stopping = self._process, max(self._pending), threading.Event()
             self.send(Pause())
-            process = self._process
-        threading.Thread(target=self._force_stop, args=(process, due), daemon=True).start()
+            arguments = self._stopping
+        threading.Thread(target=self._force_stop, args=arguments, daemon=True).start()
 
     def suspend(self) -> None:
         """Halt the child, and all processes that a lesson has started in it."""
@@ -273,11 +283,14 @@ class EngineClient:
 
     # ── A child that does not stop, or has ended ────────────────────────────────────
 
-    def _force_stop(self, process: LessonProcess, due: int) -> None:
+    def _force_stop(self, process: LessonProcess, due: int, at_once: threading.Event) -> None:
         """Interrupt, then kill, unless the commands up to `due` have been answered."""
-        for wait, is_last in ((ASK_SECONDS, False), (INTERRUPT_SECONDS, True)):
+        opened, shown = self._opened, self._shown
+        is_script = opened is not None and opened.lesson.script is not None
+        ask = ASK_SECONDS_OF_SCRIPT if is_script and shown is not None else ASK_SECONDS
+        for wait, is_last in ((ask, False), (INTERRUPT_SECONDS, True)):
             until = time.monotonic() + wait + process.lag
-            while time.monotonic() < until:
+            while time.monotonic() < until and (is_last or not at_once.is_set()):
                 if not self._is_waiting(process, due):
                     return
                 time.sleep(0.02)

@@ -113,7 +113,7 @@ def apply_command(runs: Runs, command: Command, until: Callable[[], bool]) -> Fr
         case StepPhase():
             return runs.current.step_phase()
         case StepEpoch():
-            return runs.current.step_epoch()
+            return runs.current.step_epoch(until)
         case BackPhase():
             return runs.current.back(until)
         case BackEpoch():

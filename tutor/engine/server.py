@@ -29,12 +29,12 @@ from tutor.protocol.commands import (
     Inspect,
     LessonCommand,
     OpenLesson,
-    Pause,
     Restart,
     RunTo,
     Seek,
     SetElement,
     SetLearningRate,
+    StepEpoch,
     Switch,
     WriteSeries,
 )
@@ -154,7 +154,7 @@ class Server:
         return bool(self.inbox)
 
     def _is_paused(self) -> bool:
-        return bool(self.inbox) and isinstance(self.inbox.peek(), Pause)
+        return self.inbox.has_pause()
 
     # ── Commands ────────────────────────────────────────────────────────────────────
 
@@ -188,7 +188,8 @@ class Server:
             self.runs.notes = ()
             left = self._begin_clean() if isinstance(command, Restart) else None
             here = self.runs.current.epochs_done
-            target = math.ceil(here) - 1.0 if isinstance(command, BackEpoch) else here
+            way = {BackEpoch: math.ceil(here) - 1.0, StepEpoch: math.floor(here) + 1.0}
+            target = way.get(type(command), here)
             until = self._progress(self.runs, target)
             frame = apply_command(self.runs, command, until)
             if left:

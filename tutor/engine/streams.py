@@ -17,7 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
-from tutor.protocol.commands import Command, EndProcess, FramePainted, command_from_line
+from tutor.protocol.commands import (
+    Command,
+    EndProcess,
+    FramePainted,
+    Pause,
+    command_from_line,
+)
 from tutor.training.time_limit import for_the_main_thread_alone
 
 
@@ -71,6 +77,11 @@ class Inbox:
     def peek(self) -> Command:
         """The next command, left where it is. There must be one."""
         return self._waiting[0]
+
+    def has_pause(self) -> bool:
+        """Whether a Pause waits, be it behind other commands."""
+        with self._arrived:
+            return any(isinstance(command, Pause) for command in self._waiting)
 
     def next(self) -> Command:
         """The next command; waits for it."""

@@ -189,7 +189,8 @@ class EngineSession:
         """Stop whatever runs."""
         if self.unanswered:
             self._is_stopping = True
-            self.notice = Notice("stopping")
+            is_script = self.view is not None and self.view.lesson.script is not None
+            self.notice = Notice("stopping_script" if is_script else "stopping")
             self._engine.stop()
         elif self.is_connected():
             self.notice = Notice("nothing_running")

@@ -169,9 +169,12 @@ class Run(RunState):
         """Run the next phase, where no frame is wanted."""
         self._move(self._playback.step)
 
-    def step_epoch(self) -> Frame:
-        """Run to the end of this epoch, or of the next if this one is at its end."""
-        return self._guarded(self._playback.step_through_epoch)
+    def step_epoch(self, until: Callable[[], bool] = never) -> Frame:
+        """Run to the end of this epoch, or of the next if this one is at its end.
+
+        `until` may stop an epoch of a script between two phases.
+        """
+        return self._guarded(lambda: self._playback.step_through_epoch(until))
 
     def run(self, epochs: int, until: Callable[[], bool] = never) -> Frame:
         """Run `epochs` whole epochs (the one begun is finished first, and counts as one)."""

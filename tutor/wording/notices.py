@@ -50,6 +50,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     # ── The run
     "busy": ("Still busy with earlier commands", "{stop} stops"),
     "stopping": ("Stopping …",),
+    "stopping_script": ("Stopping where this phase ends …", "{stop} again stops at once"),
     "nothing_running": ("Nothing is running", "{quit} leaves the tutor"),
     "beginning": ("This is the beginning", "{step_phase} goes on"),
     "goal_reached": ("Epoch {epoch} is reached", "{toggle_run} again goes on to {further}"),
@@ -212,7 +213,8 @@ def _process_ended(values: Values, commands: Commands) -> Iterable[str]:
 
 
 def _seeking(values: Values, commands: Commands) -> Iterable[str]:
-    yield f"epoch {values['epoch']} on the way to {values['target']}"
+    epoch, target = values["epoch"], values["target"]
+    yield f"epoch {epoch} on the way to {target}" if epoch != target else f"in epoch {epoch}"
     yield time_left(values["seconds_left"])
     yield _filled(_STOPS, commands)
 
