@@ -30,6 +30,7 @@ from tutor.script.syntax_nodes import (
     FunctionCode,
     LoopCode,
     argument_names,
+    blocks_of,
     called_name,
     last_name,
     own_nodes,
@@ -356,7 +357,8 @@ def _incomplete(index: CodeIndex, signs: TrainingSigns) -> Refusal | None:
 def _no_loop(index: CodeIndex, signs: TrainingSigns) -> Refusal:
     """No loop at all; the line of a training step that stands in none."""
     for node in statements(index.tree.body):
-        if not isinstance(node, DEFINITIONS) and GRADIENT in signs.own([node]):
+        is_simple = not blocks_of(node) and not isinstance(node, DEFINITIONS)
+        if is_simple and GRADIENT in signs.within([node]):
             return Refusal("step_without_loop", node.lineno)
     return Refusal("no_loop")
 
