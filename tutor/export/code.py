@@ -117,7 +117,7 @@ INDENT = "    "
 
 _PLAIN = '''\
 def {plain}(thing):
-    """Numbers as JSON has them: arrays as lists, NaN, infinities and complex ones as words."""
+    """Numbers for JSON: arrays as lists; NaN, infinities and complex numbers as text."""
     if hasattr(thing, "tolist"):
         thing = thing.tolist()
     if isinstance(thing, list):
@@ -220,7 +220,7 @@ class ScriptCode:
         if in_setup or (self._uses("batch") and not self._counts_batches):
             yield "batch = 0"
         yield f"{self._own('epochs')} = {settings.epochs or lesson.epochs[mode]}"
-        yield "# Printed are the epochs that this divides, and the last."
+        yield "# The epochs that this number divides are printed, and the last one."
         yield f"{self._own('every')} = {settings.every}"
 
     def _preparations(self) -> Iterator[str]:
@@ -262,7 +262,7 @@ class ScriptCode:
             yield from lines if number else dropwhile(lambda line: not line, lines)
             if part.name == self.outline.gradient:
                 yield ""
-                yield f"{indent}# To be printed: as the update uses them, before a reset."
+                yield f"{indent}# The gradients that the update uses, to be printed."
                 yield from self._gradients(indent)
         if warm_up:
             yield ""

@@ -20,8 +20,8 @@ WIDTH = 92
 """Columns that a comment may take."""
 
 CHANGED = (
-    "In the tutor this run was changed on its way. Those changes are not in here: this trains "
-    "from the start with the settings below, so its figures are not those of that run."
+    "In the tutor, this run was changed while it trained. These changes are not included: this "
+    "file trains from the start with the settings below, so its figures differ from that run's."
 )
 
 _KEEPS_ITS_LINES = re.compile(r"\s*([-*+>#]\s|\d+[.)]\s|\||`{3}|~{3})|    ", re.MULTILINE)
@@ -62,10 +62,10 @@ def _docstring(code: ScriptCode) -> Iterator[str]:
     yield f'"""{_in_docstring(lesson.title)}, in mode {_in_docstring(code.mode)}.'
     said = [
         lesson.summary,
-        "Made by the tutor, and runs without it. Prints a line of JSON for each epoch: the loss, "
-        "each parameter after the update, and the gradient that the update used.",
-        f"It runs on {lesson.workers} ranks: torchrun --nproc-per-node {lesson.workers} FILE.py. "
-        "Rank 0 prints, with the figures of the others."
+        "The tutor wrote this script, which runs without it. It prints a line of JSON for each "
+        "epoch: the loss, each parameter after the update, and the gradient that the update used.",
+        f"Start it on {lesson.workers} ranks: torchrun --nproc-per-node {lesson.workers} FILE.py. "
+        "Rank 0 prints its own figures and those of the others."
         if lesson.workers > 1
         else "",
         CHANGED if code.settings.changed else "",
@@ -175,8 +175,9 @@ _LATEX = {
 }
 
 THE_LOOP = (
-    "## The loop\n\nAll phases, one after the other, epoch by epoch. A line for each epoch: the "
-    "loss, each parameter after the update, and the gradient that the update used."
+    "## The loop\n\nThe loop runs all phases one after the other, epoch by epoch. It prints a line "
+    "for each epoch: the loss, each parameter after the update, and the gradient that the update "
+    "used."
 )
 
 
