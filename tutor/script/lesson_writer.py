@@ -43,11 +43,11 @@ _NEEDS_LEARNER = {
 }
 """A function that no lesson can call → the code of the refusal."""
 _PROSE = {
-    SETUP: "Setup runs once: it makes the data, and the values that the parameters start with.",
+    SETUP: "Setup runs once: it creates the data and the starting values of the parameters.",
     PREDICT: "The forward pass computes the predictions from the inputs.",
     LOSS: "The loss says how far the predictions are from the targets.",
     GRADIENT: "The gradient says how the loss changes when a parameter changes.",
-    UPDATE: "Each parameter makes a step against its gradient.",
+    UPDATE: "Each parameter takes a step against its gradient.",
     RESET: "The gradient of one step must not be added to that of the next.",
     REPORT: "The report runs at the end of each epoch.",
 }
@@ -114,7 +114,7 @@ class _Writer:
         parts += [_section(name, formulas.get(name, ()), code) for name, code in phases.items()]
         if report:
             parts.append(_section(REPORT, formulas.get(REPORT, ()), self._with_lesson_rate(report)))
-        parts.append("## What to remember\n- Write here what to remember of this lesson.\n")
+        parts.append("## What to remember\n- Write here what to remember from this lesson.\n")
         return WrittenLesson("\n".join(parts), self._code.left_out)
 
     # ── Scripts that are refused ────────────────────────────────────────────────────
@@ -292,10 +292,10 @@ class _Writer:
         mode, title = self._loop.mode, slug.replace("-", " ")
         lines = [
             "---",
-            "# What the menu shows. A line that begins with # is a note to you.",
+            "# The menu shows title and summary. Lines that begin with # are notes to you alone.",
             f"title: {_quoted(title[0].upper() + title[1:])}",
             f"summary: {_quoted('Made from ' + self._source.path.name + '.')}",
-            "# Where it stands in the list: the smaller, the earlier.",
+            "# Its place in the list: lessons with a smaller order come first.",
             "order: 1000",
             f"modes: [{mode}]",
             f"parameters: [{', '.join(watched.names)}]",

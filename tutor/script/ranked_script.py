@@ -98,7 +98,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         for rank, there in enumerate(others, 1):
             if there != here:
                 places = f"rank 0 {self._told(here)}, rank {rank} {self._told(there)}"
-                message = f"RanksApart: {places}; all ranks must come to the same phases"
+                message = f"RanksApart: {places}; all ranks must reach the same phases"
                 raise LessonRaised(self.program, self.next_phase_name(), self.next_line, message)
 
     def _told(self, at: ScriptPlace) -> str:
@@ -107,7 +107,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         if at.next == PASS_END:
             return f"is at the end of epoch {at.epoch}, after {at.step} steps"
         phase = self.outline.phases[at.next]
-        return f"comes to {phase.name} on line {phase.line} after {at.step} steps"
+        return f"reaches {phase.name} on line {phase.line} after {at.step} steps"
 
     def _together(self, request: str, run: Callable[[], Result], *arguments: object) -> Result:
         """Do the same on all ranks. Raises LessonRaised if they stand at different places then."""
@@ -134,9 +134,9 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
             return not loop.goes_on
         mine, others = self._asked("is_at_loop_end", lambda: super(RankedLoop, self).is_at_loop_end)
         if any(other != mine for other in others):
-            at = {False: "goes on", True: "ends"}
-            told = [f"rank {rank} {at[ended]}" for rank, ended in enumerate((mine, *others))]
-            message = f"RanksApart: after epoch {self.epoch}, the loop of {', of '.join(told)}"
+            at = {False: "continues", True: "ends"}
+            told = [f"{at[ended]} on rank {rank}" for rank, ended in enumerate((mine, *others))]
+            message = f"RanksApart: after epoch {self.epoch}, the loop {', and '.join(told)}"
             raise LessonRaised(self.program, self.next_phase_name(), self.outline.line, message)
         return bool(mine)
 

@@ -121,7 +121,7 @@ class RedirectedFiles:
         if there is None:
             return path
         if _exists(path):
-            why = "it is no file of this run: the tutor lets a script delete it with --here only"
+            why = "it is not a file of this run: the script may delete it only with --here"
             raise PermissionError(errno.EPERM, why, os.fspath(path))
         return there
 

@@ -56,7 +56,7 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
     elif isinstance(error, SystemExit):
         message = f"SystemExit: the {what} called exit({'' if error.code is None else error.code})"
     elif isinstance(error, EOFError) and "reading a line" in str(error):
-        message = f"EOFError: a {what} can't ask by input(); give the value in its code"
+        message = f"EOFError: a {what} can't use input(); put the value into its code"
     else:
         message = "".join(traceback.format_exception_only(error)).strip()
     if is_out_of_memory(error) and (asked := _GPU_IS_FULL.match(message)):
