@@ -77,3 +77,28 @@ def test_a_reset_before_the_batches_is_of_the_first_batch() -> None:
     assert [f.phase for f in frames] == ["Reset", *batch, *batch]
     assert [f.batch + 1 for f in frames] == [1, 1, 1, 1, 2, 2, 2]
     assert {f.batches for f in frames} == {2}
+
+
+def test_the_name_batch_is_the_scripts_own() -> None:
+    """Lessons have the number of the batch in it."""
+    run = opened("""import torch
+
+x = torch.tensor([1.0, 2.0, 4.0, 8.0])
+w = torch.zeros(1, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.01)
+for epoch in range(2):
+    for batch in torch.tensor([[3, 1], [2, 0]]):
+        optimizer.zero_grad()
+        loss = ((w * x[batch] - 3 * x[batch]) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+""")
+    for _ in range(2):
+        run.step_phase()
+    frame = run.step_phase()
+    probe = Probe(run.program, "cpu", 0.1, 0)
+    graph = graph_of(probe, run.standpoint())
+    assert frame.phase == "Gradient"
+    assert graph.nodes[0].value.data == frame.loss.data
+    probe.stand(run.standpoint())
+    assert probe.loss() == frame.loss.data[0]

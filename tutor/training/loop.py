@@ -157,7 +157,8 @@ class Loop:
         if index == 0:
             make_replayable(self.namespace)
             self.origin = self.snapshot(None) if may_stop else None
-            self.namespace["batch"] = self.step // len(self.program.loop)
+            if not self.program.is_script:  # where `batch` is a name like any other
+                self.namespace["batch"] = self.step // len(self.program.loop)
             may_be_wanted = may_stop or self.step == 0 or self.in_last_batch
             self.batch_start = self.start_of_batch() if may_be_wanted else None
             if self.step == 0:
