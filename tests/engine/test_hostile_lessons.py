@@ -36,7 +36,7 @@ def open_hostile(engine: Conversation, mischief: str) -> FrameShown:
         ("z = torch.ones(2**31)", "can't allocate memory"),
         ("z = np.ones(2**30)", "Unable to allocate 8.00 GiB"),
         ("import sys; sys.stdin.readline()[0]", "IndexError"),
-        ("input('name? ')", "can't ask"),
+        ("input('name? ')", "EOFError: "),
     ],
 )
 def test_an_error_is_told_with_its_place_and_the_last_good_frame_stays(
