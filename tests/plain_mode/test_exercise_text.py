@@ -43,7 +43,7 @@ def test_each_sort_of_answer_has_words() -> None:
 
 def test_an_exercise_is_told_with_where_its_run_stands():
     text = told("a")
-    assert text.startswith("Exercise 1 of 6, first: predict what comes.")
+    assert text.startswith("Exercise 1 of 6, first: predict what comes next.")
     stands, asked = text.index("The run is in epoch 1, after Loss."), text.index("What is")
     assert stands < asked
     assert text.endswith("Type a number.")
@@ -51,7 +51,7 @@ def test_an_exercise_is_told_with_where_its_run_stands():
 
 def test_they_are_listed_with_what_was_done():
     text = told("a", "k", "leave", "exercises")
-    assert "Exercise 1, first: predict what comes; skipped." in text
+    assert "Exercise 1, first: predict what comes next; skipped." in text
     assert "Exercise 5, fix: fix the code; not begun." in text
 
 

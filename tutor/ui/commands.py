@@ -175,7 +175,7 @@ DOCTOR_COMMANDS = (
     AppCommand("up", ("up", "k"), "above", "The finding above", "screen.choose(-1)"),
     AppCommand("down", ("down", "j"), "below", "The finding below", "screen.choose(1)"),
     AppCommand("open", ("enter",), "its lesson", "The lesson that explains it", "screen.open", 1),
-    AppCommand("taught", ("t",), "what is taught", "Mistakes that the lesson makes on purpose, too",
+    AppCommand("taught", ("t",), "taught, too", "Mistakes that the lesson makes on purpose, too",
             "screen.taught", 2),
     AppCommand("close", ("escape", "exclamation_mark", "q", "ctrl+c"), "close", "Close",
             "screen.close", 3, priority=True),

@@ -39,7 +39,7 @@ _TEMPLATES: Mapping[str, str] = {
         "the front matter is not closed; write a line --- below its last key"
     ),
     # ── YAML
-    "character_not_in_yaml": "the character {character!r} may not stand here; delete it",
+    "character_not_in_yaml": "the character {character!r} is not allowed here; delete it",
     "yaml_too_deep": "the YAML is nested too deeply; no key needs more than two levels",
     "no_keys": "the {block} is not a list of keys; write lines such as `{example}: …`",
     "bad_yaml": (
@@ -149,7 +149,7 @@ _TEMPLATES: Mapping[str, str] = {
     # ── All exercises
     "id_twice": "`{id}` is the exercise on line {first}; write another",
     "text_with_colon": "`{name}` must be text; put 'single quotes' around it if it has a `:`",
-    "display_formula_in_exercise": "a formula in an exercise stands in its line; write $…$",
+    "display_formula_in_exercise": "a formula in an exercise must be within a line; write $…$",
     "no_expression": "`{name}` is not a Python expression ({reason}); correct it",
     "no_place": (
         "`at` must be EPOCH PHASE or EPOCH PHASE BATCH, not {written}; write `at: 1 gradient`"

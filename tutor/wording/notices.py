@@ -404,7 +404,7 @@ class KindWords(NamedTuple):
 
 
 KIND_WORDS: Mapping[str, KindWords] = {
-    "predict": KindWords("prediction", "predict what comes"),
+    "predict": KindWords("prediction", "predict what comes next"),
     "reach": KindWords("goal", "reach a goal"),
     "repair": KindWords("repair", "fix the code"),
     "autograd": KindWords("backward pass", "do autograd's work by hand"),

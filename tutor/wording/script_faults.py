@@ -157,8 +157,7 @@ _SENTENCES: Mapping[str, str] = {
         "`w2`, …"
     ),
     "parameter_is_no_name": (
-        "the parameter `{name}` is not a name of its own, and a lesson needs one; write one such "
-        "as `w`"
+        "the parameter `{name}` has no plain name, and a lesson needs one; write one such as `w`"
     ),
     "gradients_of_own_class": (
         "a class of the file computes the gradients, and a lesson can't watch its objects; use "
