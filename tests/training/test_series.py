@@ -8,13 +8,14 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.training.conftest import shipped
-from tutor.engine.lesson_commands import figures_writer
+from tutor.engine.lesson_commands import MOST_CHARACTERS, figures_writer
 from tutor.errors import FileThere, Refused
 from tutor.protocol.commands import FEWER_AND_FEWER
-from tutor.training.run import Run
+from tutor.training.run import Reading, Run
 from tutor.training.series import readings, write_series
 
 
@@ -24,6 +25,18 @@ def printed(run: Run, epochs: int) -> str:
     for reading in readings(run, epochs):
         write(reading)
     return out.getvalue()
+
+
+def test_a_line_for_people_counts_the_parameters_that_it_has_no_room_for() -> None:
+    array = np.arange(8.0)
+    for count in (1, 2, 60):
+        out = io.StringIO()
+        many = {f"layer{n}": array for n in range(count)}
+        figures_writer("text", out)(Reading(epoch=1, loss=0.5, values=many, gradients={**many}))
+        (line,) = out.getvalue().splitlines()
+        shown = line.count("gradient")
+        assert shown == count or line.endswith(f" {count - shown} more")
+        assert (1 <= shown, len(line) <= MOST_CHARACTERS + len("  … 60 more")) == (True, True)
 
 
 @pytest.fixture

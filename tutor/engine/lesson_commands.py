@@ -265,6 +265,9 @@ Array = np.ndarray[Any, Any]
 MOST_SHOWN = 8
 """Elements of an array that are printed in text; of a larger one, its mean and norm."""
 
+MOST_CHARACTERS = 320
+"""Characters of a line of text, about: four lines of a terminal. The rest is only counted."""
+
 NO_FIGURES = "none"
 """The format of `tutor run` that has only what the code prints."""
 
@@ -301,10 +304,13 @@ def _line_of_rank(reading: Reading, *, is_one: bool) -> str:
     rank = [] if is_one else [f"rank {reading.rank}"]
     loss = significant(reading.loss, LOSS_LINE_DIGITS)
     parts = [f"epoch {reading.epoch:>5}", *rank, f"loss {loss:<12}"]
-    for name, value in reading.values.items():
-        parts.append(f"{name} {_short(value)}")
-        parts.append(f"gradient {_short(reading.gradients[name])}")
-    return "  ".join(parts).rstrip()
+    line = "  ".join(parts)
+    for count, (name, value) in enumerate(reading.values.items()):
+        more = f"  {name} {_short(value)}  gradient {_short(reading.gradients[name])}"
+        if count and len(line + more) > MOST_CHARACTERS:
+            return f"{line}  … {len(reading.values) - count} more"
+        line += more
+    return line.rstrip()
 
 
 def _figures_json(reading: Reading) -> str:
