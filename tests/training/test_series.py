@@ -36,7 +36,7 @@ def test_a_line_for_people_counts_the_parameters_that_it_has_no_room_for() -> No
         (line,) = out.getvalue().splitlines()
         shown = line.count("gradient")
         assert shown == count or line.endswith(f" {count - shown} more")
-        assert (1 <= shown, len(line) <= MOST_CHARACTERS + len("  … 60 more")) == (True, True)
+        assert (shown >= 1, len(line) <= MOST_CHARACTERS + len("  … 60 more")) == (True, True)
 
 
 @pytest.fixture

@@ -42,6 +42,14 @@ def test_a_fork_that_stops_without_the_fix_has_one_loss() -> None:
     assert "the code stops" in fix
 
 
+def test_losses_that_print_alike_are_not_compared() -> None:
+    assert FINDING.fix is not None
+    alike = replace(FINDING.fix, loss_with=0.250000001, loss_without=0.25)
+    _, fix = finding_text(replace(FINDING, fix=alike, lesson="")).split("\n")
+    assert "`w.grad = None`" in fix
+    assert "0.25" not in fix
+
+
 def test_in_a_notebook_the_lines_are_those_of_a_cell() -> None:
     what, fix, _ = finding_text(FINDING, "[2]:{}".format).split("\n")
     assert what.startswith("[2]:12: ")

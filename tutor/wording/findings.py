@@ -248,13 +248,14 @@ def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
     text = f"{where} {place_of(line)}: `{code}`."
     if fix.place == "instead":
         text = f"Instead of {place_of(line)} write `{code}`."
-    if fix.loss_with is None or fix.loss_with == fix.loss_without:
+    if fix.loss_with is None:
         return text
-    without = "the code stops" if fix.loss_without is None else f"{setting(fix.loss_without)}"
-    return (
-        f"{text} With it the loss after {counted(fix.epochs, 'epoch')} is "
-        f"{setting(fix.loss_with)}, without it {without}."
-    )
+    with_it = setting(fix.loss_with)
+    without = "the code stops" if fix.loss_without is None else setting(fix.loss_without)
+    if with_it == without:  # as printed: a difference that nobody can see proves nothing
+        return text
+    epochs = counted(fix.epochs, "epoch")
+    return f"{text} With it the loss after {epochs} is {with_it}, without it {without}."
 
 
 def _lesson_text(finding: DoctorFinding) -> str:
