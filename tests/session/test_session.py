@@ -25,6 +25,7 @@ from tutor.protocol.events import (
     InspectionReady,
     LessonFailed,
     ProcessEnded,
+    SeekAdvanced,
     StoppedAt,
 )
 from tutor.protocol.frame import NO_VALUE, Position, Remark
@@ -324,6 +325,20 @@ def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
     session.receive(engine.shown(answers=len(engine.sent), stopped=StoppedAt("Loss")))
     session.receive(engine.shown(answers=99))
     assert session.notice.values == {"place": CodePlace("Loss"), "is_undone": True}
+
+
+def test_a_stop_is_told_until_what_runs_has_stopped(
+    session: EagerSession, engine: FakeEngine
+) -> None:
+    session.step_phase()
+    engine.holds = True
+    session.step_epoch()
+    number = len(engine.sent)
+    session.stop()
+    session.receive(SeekAdvanced(epoch=1, target=1, seconds_left=9.0))
+    assert session.waiting == Notice("stopping")
+    session.receive(engine.shown(answers=number))
+    assert session.waiting == Notice()
 
 
 def test_pausing_does_not_forget_what_has_changed(

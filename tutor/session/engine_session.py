@@ -65,8 +65,11 @@ class EngineSession:
         self.unanswered = UnansweredCommands()
         self.opening: int | None = None
         """The number of the command that opened the run."""
-        self._is_stopping = False
-        """Whether the learner has stopped the opening: then nothing is opened in its place."""
+        self._stopped_until = 0
+        """The number of the last command that the learner has stopped.
+
+        If that is the opening, nothing else is opened in its place.
+        """
         self._heard_at = clock()
         self._ended_with: ProcessEnded | None = None
         """The end of the last process, until the next process has come to its place."""
@@ -145,7 +148,6 @@ class EngineSession:
         if self.is_running:
             self._engine.send(Pause())
         self.unanswered.clear()
-        self._is_stopping = False
         self.notice = Notice()
         self._notice_when_open = None
         self.report = None
@@ -188,9 +190,7 @@ class EngineSession:
     def stop(self) -> None:
         """Stop whatever runs."""
         if self.unanswered:
-            self._is_stopping = True
-            is_script = self.view is not None and self.view.lesson.script is not None
-            self.notice = Notice("stopping_script" if is_script else "stopping")
+            self._stopped_until = max(self.unanswered)
             self._engine.stop()
         elif self.is_connected():
             self.notice = Notice("nothing_running")
@@ -248,6 +248,9 @@ class EngineSession:
         """The command that the learner waits for; empty if there is none."""
         if self.view is not None and not self.devices:
             return Notice("loading")
+        if self.unanswered and min(self.unanswered) <= self._stopped_until:
+            is_script = self.view is not None and self.view.lesson.script is not None
+            return Notice("stopping_script" if is_script else "stopping")
         seeking = self._seeking
         if seeking is not None and self.unanswered:
             left = {"seconds_left": seeking.seconds_left}
@@ -316,7 +319,7 @@ class EngineSession:
         if (
             isinstance(command, OpenLesson)
             and not command.pauses_open_runs
-            and not self._is_stopping
+            and event.answers > self._stopped_until
         ):
             _open_as_closely_as_possible(self, command, event.note)
 
