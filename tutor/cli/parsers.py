@@ -107,12 +107,7 @@ def make_parser(command: str = "") -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: _Commands,
-    name: str,
-    about: str,
-    example: str,
-) -> _Parser:
+def _command(commands: _Commands, name: str, about: str, example: str) -> _Parser:
     """A subcommand with its help and one example."""
     parser = commands.add_parser(
         name,
@@ -214,8 +209,7 @@ def _add_export(commands: _Commands) -> None:
     _add_start(parser)
     _add_length(parser, "default: all")
     parser.add_argument(
-        "-o",
-        "--output",
+        *("-o", "--output"),
         type=Path,
         metavar="FILE",
         help="FILE.py, FILE.ipynb or FILE.csv (default: the script on standard output)",
@@ -229,10 +223,7 @@ def _add_length(parser: argparse.ArgumentParser, usual: str) -> None:
         "--epochs", type=_count, metavar="N", help="number of epochs (default: the lesson's own)"
     )
     parser.add_argument(
-        "--every",
-        type=_count,
-        metavar="K",
-        help=f"print every Kth epoch, and the last ({usual})",
+        "--every", type=_count, metavar="K", help=f"print every Kth epoch, and the last ({usual})"
     )
 
 
@@ -407,11 +398,8 @@ def _add_language(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_trust(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="trust this file: run it without asking, now and later",
-    )
+    about = "trust this file: run it without asking, now and later"
+    parser.add_argument("--trust", action="store_true", help=about)
 
 
 def _script(text: str) -> str:

@@ -178,9 +178,8 @@ class EngineClient:
             if (before := self._stopping) and self._is_waiting(*before[:2]):
                 before[2].set()
                 return
-            self._stopping = self._process, max(self._pending), threading.Event()
+            self._stopping = arguments = self._process, max(self._pending), threading.Event()
             self.send(Pause())
-            arguments = self._stopping
         threading.Thread(target=self._force_stop, args=arguments, daemon=True).start()
 
     def suspend(self) -> None:
@@ -285,9 +284,8 @@ class EngineClient:
 
     def _force_stop(self, process: LessonProcess, due: int, at_once: threading.Event) -> None:
         """Interrupt, then kill, unless the commands up to `due` have been answered."""
-        opened, shown = self._opened, self._shown
-        is_script = opened is not None and opened.lesson.script is not None
-        ask = ASK_SECONDS_OF_SCRIPT if is_script and shown is not None else ASK_SECONDS
+        is_script = self._opened is not None and self._opened.lesson.script is not None
+        ask = ASK_SECONDS_OF_SCRIPT if is_script and self._shown is not None else ASK_SECONDS
         for wait, is_last in ((ask, False), (INTERRUPT_SECONDS, True)):
             until = time.monotonic() + wait + process.lag
             while time.monotonic() < until and (is_last or not at_once.is_set()):
@@ -364,9 +362,7 @@ class EngineClient:
                 opening = self._opening()
                 self._report(ProcessEnded(note=Remark.of(error), restarting=False, opening=opening))
                 return
-            if reopen is not None and not any(
-                isinstance(command, OpenLesson) for command in waiting
-            ):
+            if reopen is not None and not any(isinstance(c, OpenLesson) for c in waiting):
                 self._number += 1
                 self._ask(reopen, self._number)
             for command in waiting:

@@ -66,10 +66,7 @@ class EngineSession:
         self.opening: int | None = None
         """The number of the command that opened the run."""
         self._stopped_until = 0
-        """The number of the last command that the learner has stopped.
-
-        If that is the opening, nothing else is opened in its place.
-        """
+        """The number of the last command that the learner has stopped; 0 if there is none."""
         self._heard_at = clock()
         self._ended_with: ProcessEnded | None = None
         """The end of the last process, until the next process has come to its place."""

@@ -303,13 +303,7 @@ class Loop:
 
     def present_gradients(self) -> dict[str, Any]:
         """Each parameter's gradient as it is now: `w.grad` of a tensor, else the variable `dw`."""
-        return {name: self._gradient(name, thing) for name, thing in self.parameters().items()}
-
-    def _gradient(self, name: str, thing: Any) -> Any:
-        if isinstance(thing, torch.Tensor):
-            # Asking a tensor in mid-graph for .grad prints a warning into the lesson's output.
-            return thing.grad if thing.is_leaf or thing.retains_grad else None
-        return self.namespace.get(f"d{name}")
+        return {n: _gradient(n, thing, self.namespace) for n, thing in self.parameters().items()}
 
     def parameters(self) -> dict[str, Any]:
         """The parameters, as they are in the code: tensors, arrays or numbers; None if missing."""
@@ -355,8 +349,7 @@ class Loop:
         true when the numbers move on. Where a phase is still to come, its values are the present
         ones, without any that it or a phase before it has yet to compute.
         """
-        is_done = self.at_end and self.step
-        pending = () if is_done else self.program.pending(self.phases_done)
+        pending = () if self.at_end and self.step else self.program.pending(self.phases_done)
         return {
             phase: self.boxed.get(phase) or self.evaluate(expressions, pending if phase else ())
             for phase, expressions in self.program.boxed.items()
@@ -381,12 +374,8 @@ class Loop:
     def set_learning_rate(self, old: float, new: float) -> None:
         """Change `learning_rate`, and with it the optimizers that were made with it."""
         self.namespace["learning_rate"] = new
-        for thing in list(self.namespace.values()):
-            if isinstance(thing, torch.optim.Optimizer):
-                for group in thing.param_groups:
-                    # A group with a rate of its own keeps its ratio to the others.
-                    same = group["lr"] == old or not old
-                    group["lr"] = new if same else group["lr"] * new / old
+        for thing in [t for t in self.namespace.values() if isinstance(t, torch.optim.Optimizer)]:
+            _set_rate(thing, old, new)
 
     def snapshot(self, before: SavedState | None, limit: int = 2**62) -> SavedState | None:
         """A snapshot of the state at the end of a batch.
@@ -394,9 +383,22 @@ class Loop:
         None if it can't be copied, or takes more than `limit` bytes.
         """
         assert before is None or isinstance(before, Snapshot)
-        return take_snapshot(
-            self.setup_namespace, self.program.liveness, self.device, before, limit
-        )
+        liveness = self.program.liveness
+        return take_snapshot(self.setup_namespace, liveness, self.device, before, limit)
+
+
+def _gradient(name: str, parameter: Any, namespace: Namespace) -> Any:
+    if isinstance(parameter, torch.Tensor):
+        # Asking a tensor in mid-graph for .grad prints a warning into the lesson's output.
+        return parameter.grad if parameter.is_leaf or parameter.retains_grad else None
+    return namespace.get(f"d{name}")
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, old: float, new: float) -> None:
+    """Change the rate of all groups; one with a rate of its own keeps its ratio to the others."""
+    for group in optimizer.param_groups:
+        same = group["lr"] == old or not old
+        group["lr"] = new if same else group["lr"] * new / old
 
 
 def _set_parameter(loop: Loop, name: str, value: np.ndarray[Any, Any]) -> bool:
