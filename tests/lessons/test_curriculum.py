@@ -72,6 +72,13 @@ def test_a_lesson_ends_with_three_things_to_remember() -> None:
         assert [line[:2] for line in lines] == ["- ", "- ", "- "], lesson.path
 
 
+def test_a_heading_is_a_few_words_and_no_sentences() -> None:
+    """A paragraph that an editor's line break has joined to its heading would be one."""
+    lessons = map(shipped.read_once, (*shipped.ORIGINALS, *shipped.TRANSLATIONS))
+    long = {s.heading for lesson in lessons for s in lesson.sections if len(s.heading) > 50}
+    assert long == set()
+
+
 def test_there_are_lessons_enough_and_exercises_of_every_kind() -> None:
     assert len(IN_ORDER) >= 16
     assert {path.stem for path in shipped.ORIGINALS} == {h.slug for h in IN_ORDER}
