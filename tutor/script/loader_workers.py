@@ -3,7 +3,8 @@
 What is run again has to come out the same, and no process may outlive a step. So no worker is a
 process here, but each has what makes its batches its own: its seeds, its number, a copy of the
 dataset's attributes, and its iterator over an IterableDataset. The batches, and the random numbers
-in them, are those that processes load. Only what the dataset's attributes hold is not copied.
+in them, are those that processes load. The workers share what the attributes refer to, except
+random number generators: a list that one worker changes is changed for all.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ class WorkersInTurn(_BaseDataLoaderIter):
         self._begin()
 
     def _fetcher_of(self, dataset: Any) -> Any:
-        """What loads the batches of one worker."""
+        """The fetcher, in torch's sense, that loads the batches of one worker."""
         return _KINDS.create_fetcher(
             self._dataset_kind, dataset, self._auto_collation, self._collate_fn, self._drop_last
         )
 
     def _draw_index(self) -> None:
-        """Draw the places of a batch as early as a DataLoader does that has workers to feed."""
+        """Draw the indices of a batch as early as a DataLoader with worker processes does."""
         try:
             self._indices.append(next(self._sampler_iter))
         except StopIteration:
@@ -154,7 +155,7 @@ class _Worker:
 
 
 def _own_copy(dataset: Any) -> Any:
-    """A worker's copy of a dataset: what it holds is shared, but its generators of numbers."""
+    """A worker's copy of a dataset, which shares all it holds except random number generators."""
     try:
         own = copy.copy(dataset)
         for name, value in list(vars(own).items()):

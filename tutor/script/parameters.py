@@ -157,7 +157,7 @@ class ParameterTable:
 
 
 def _usual_gradient(label: str) -> str:
-    """Where a gradient usually is, if no code tells: `dw` for `w`, `layer.dW` for `layer.W`."""
+    """The usual expression of a gradient by hand: `dw` for `w`, `layer.dW` for `layer.W`."""
     of, dot, name = label.rpartition(".")
     return f"{of}{dot}d{name}"
 
