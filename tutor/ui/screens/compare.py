@@ -22,7 +22,7 @@ from tutor.ui import text_styles
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.base import SessionScreen
+from tutor.ui.screens.session_screen import SessionScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 from tutor.wording.inspections import (
