@@ -9,22 +9,19 @@ import io
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
+from dataclasses import dataclass
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import no_grad
 
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised
-from tutor.training.program import Expression
+from tutor.training.program import Expression, Program
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import named, no_value, text_value, value_of
-
-if TYPE_CHECKING:
-    from tutor.training.loop import Loop
 
 _leave = os._exit
 """Kept before a lesson can replace it."""
@@ -39,35 +36,51 @@ def end_a_copy(process: int) -> None:
         _leave(0)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadableNames:
+    """The names that a watched expression may read."""
+
+    lesson: dict[str, Any]
+    """The lesson's namespace."""
+    gradient: Mapping[str, Any] | None
+    """The gradients as they last stood before an update; None before the first."""
+    gradient_now: Mapping[str, Any]
+
+    @property
+    def added(self) -> dict[str, Any]:
+        """The names besides the lesson's."""
+        return {"gradient": self.gradient or self.gradient_now, "gradient_now": self.gradient_now}
+
+
 def shown_values(
-    loop: Loop, expressions: tuple[Expression, ...], pending: Collection[str] = ()
+    program: Program,
+    device: str,
+    names: ReadableNames,
+    expressions: Sequence[Expression],
+    pending: Collection[str],
 ) -> dict[str, Value]:
     """Each expression's value by its label; words where it has none.
 
     One that reads a `pending` name has no value yet.
     """
-    if not expressions:
-        return {}
-    now = loop.gradients_now()
-    extra = {"gradient": loop.gradients or now, "gradient_now": now}
     calls = any(e.calls for e in expressions)
-    safely = untouched_randomness(loop.device, loop.program) if calls else nullcontext()
+    safely = untouched_randomness(device, program) if calls else nullcontext()
     # Reading a non-leaf's `.grad` warns each time: that would look like the lesson's output.
     with safely, no_grad(), redirect_stderr(io.StringIO()):
         return {
-            e.label: NO_VALUE if e.names.intersection(pending) else _evaluated(loop, e, extra)
+            e.label: NO_VALUE if e.names.intersection(pending) else _evaluated(program, e, names)
             for e in expressions
         }
 
 
-def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> Value:
+def _evaluated(program: Program, expression: Expression, names: ReadableNames) -> Value:
     """The value, or why there is none. Raises LessonRaised if the learner stops it, each once."""
-    stopped, source = loop.program.stopped, expression.source
+    stopped, source = program.stopped, expression.source
     if source in stopped:
         return stopped[source]
     try:
         with limited():
-            return _value(loop, expression.code, extra)
+            return _value(expression.code, names)
     except TookTooLong:  # the next frame would wait as long again
         stopped[source] = no_value("too_slow")
         return stopped[source]
@@ -77,19 +90,19 @@ def _evaluated(loop: Loop, expression: Expression, extra: Mapping[str, Any]) -> 
     except KeyboardInterrupt:
         stopped[source] = no_value("interrupted")
         words, line = expression.code.co_name, expression.line
-        raise LessonRaised(loop.program, words, line, "KeyboardInterrupt", True) from None
+        raise LessonRaised(program, words, line, "KeyboardInterrupt", True) from None
 
 
-def _value(loop: Loop, code: CodeType, extra: Mapping[str, Any]) -> Value:
+def _value(code: CodeType, names: ReadableNames) -> Value:
     process = os.getpid()
     try:
-        return value_of(eval(code, loop.namespace, extra))
+        return value_of(eval(code, names.lesson, names.added))
     except NameError:  # not computed yet: there is nothing to show
         return NO_VALUE
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as error:  # noqa: BLE001 - it may raise anything, exit() too
-        if loop.gradients is None and "gradient" in code.co_names:
+        if names.gradient is None and "gradient" in code.co_names:
             return NONE
         return text_value(named(error))
     finally:
@@ -97,37 +110,15 @@ def _value(loop: Loop, code: CodeType, extra: Mapping[str, Any]) -> Value:
 
 
 def exercise_values(
-    loop: Loop, expressions: Sequence[str], losses: np.ndarray[Any, Any]
+    expressions: Sequence[str], scope: dict[str, Any], device: str
 ) -> tuple[Value, ...]:
-    """The value of each expression of an exercise, of the whole epochs' `losses` among others.
+    """The value of each expression of an exercise, which may read the names of `scope`.
 
     A Python string is of the dtype `str`. An expression that raises, or is none, is a text:
     `TypeError: …`.
     """
-    # One dict for all: only globals are seen inside comprehensions and lambdas. It is a copy,
-    # so that `:=` binds nothing in the lesson.
-    scope = {**loop.namespace, **_exercise_names(loop, losses)}
-    with untouched_randomness(loop.device), torch.no_grad():
+    with untouched_randomness(device), torch.no_grad():
         return tuple(_exercise_value(expression, scope) for expression in expressions)
-
-
-def _exercise_names(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """The names that an exercise's expression may read besides the lesson's (EXERCISE_NAMES).
-
-    `learning_rate` is a name of the lesson's, as its code uses it. The gradients are of the types
-    that the lesson has them in.
-    """
-    now = loop.gradients_now(copied=True)
-    was = loop.batch_start.values if loop.batch_start else loop.parameter_values()
-    return {
-        "epoch": loop.epoch,
-        "losses": losses,
-        "was": {name: array.copy() if array.ndim else array.item() for name, array in was.items()},
-        "gradient": dict(now if loop.gradients is None else loop.gradients),
-        "gradient_now": now,
-        "mode": loop.program.mode,
-        "diverged": not loop.is_finite(),
-    }
 
 
 def _exercise_value(expression: str, scope: dict[str, Any]) -> Value:

@@ -11,11 +11,11 @@ import torch
 from tutor.protocol.frame import Element, RankFigures
 from tutor.training.changes import carry_over, set_element
 from tutor.training.devices import GeneratorOwner, Randomness, seed_all
-from tutor.training.loop import Loop
+from tutor.training.loop import Loop, in_namespace
 from tutor.training.program import Program
 from tutor.training.ranks import Place
 from tutor.training.run import Reading, rank_figures, reading_of
-from tutor.training.set_up import in_namespace, spare_compiler
+from tutor.training.set_up import spare_compiler
 from tutor.training.snapshot import SavedState, Snapshot
 
 

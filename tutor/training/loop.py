@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import no_grad
 
+from tutor.errors import Refused
 from tutor.lesson.model import GRADIENT_CHANGES, SETUP
 from tutor.protocol.frame import RankFigures, Remark, Value
-from tutor.training.devices import (
-    GeneratorStates,
-)
-from tutor.training.expressions import end_a_copy, shown_values
+from tutor.training.devices import GeneratorStates, Randomness
+from tutor.training.expressions import ReadableNames, end_a_copy, shown_values
 from tutor.training.lesson_error import lesson_raised
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import (
+    LESSON_MODULE,
     Namespace,
     SavedState,
     SetupNamespace,
@@ -32,6 +33,7 @@ from tutor.training.state_copy import BatchStart, carried_values, make_replayabl
 from tutor.training.values import is_finite, to_numbers
 
 Result = TypeVar("Result")
+L = TypeVar("L", bound="Loop")
 
 
 @dataclass(slots=True)
@@ -359,7 +361,10 @@ class Loop:
         self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
     ) -> dict[str, Value]:
         """Each expression's value by its label; if it reads a `pending` name, it has none yet."""
-        return shown_values(self, expressions, pending)
+        if not expressions:
+            return {}
+        names = ReadableNames(self.namespace, self.gradients, self.gradients_now())
+        return shown_values(self.program, self.device, names, expressions, pending)
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────
 
@@ -385,6 +390,49 @@ class Loop:
         assert before is None or isinstance(before, Snapshot)
         liveness = self.program.liveness
         return take_snapshot(self.setup_namespace, liveness, self.device, before, limit)
+
+
+def in_namespace(
+    program: Program, device: str, learning_rate: float, *, rank: int = 0, kind: type[L]
+) -> L:
+    """A loop of this kind whose Setup has run in a namespace of its own. Raises LessonRaised."""
+    seeded = Randomness.now(device)
+    # NaN and infinity are values to show; numpy would print a warning of its own for each.
+    np.seterr(over="ignore", invalid="ignore", divide="ignore")
+    namespace: Namespace = {
+        "__name__": LESSON_MODULE,
+        "np": np,
+        "torch": torch,
+        "device": device,
+        "learning_rate": learning_rate,
+        "batch": 0,
+        "__file__": program.filename,
+    }
+    if program.workers > 1:
+        namespace |= {"rank": rank, "world_size": program.workers, "dist": torch.distributed}
+    # A dataclass with an annotation in quotes looks for its module there.
+    sys.modules.setdefault(LESSON_MODULE, ModuleType(LESSON_MODULE))
+    setup_namespace = SetupNamespace(namespace)
+    loop = kind(program, device, namespace, setup_namespace)
+    if program.setup is not None:
+        loop.execute(_fresh(program.setup.code))
+    loop.keep_boxed(SETUP)
+    missing = [name for name in program.parameters if name not in namespace]
+    if missing:
+        raise Refused("setup_unbound", path=program.filename, names=list(missing))
+    if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
+        loop.device = "cpu"
+    setup_namespace.remember(program.liveness, draws=Randomness.now(device) != seeded)
+    return loop
+
+
+def _fresh(code: CodeType) -> CodeType:
+    """A copy of compiled code, of the functions in it too.
+
+    torch.compile remembers a function's code, and with it the namespace of its first run.
+    """
+    inner = (_fresh(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_consts=tuple(inner))
 
 
 def _gradient(name: str, parameter: Any, namespace: Namespace) -> Any:

@@ -15,10 +15,9 @@ from tutor.lesson.model import SETUP
 from tutor.protocol.frame import RankFigures, Value
 from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
-from tutor.training.loop import Loop
+from tutor.training.loop import Loop, in_namespace
 from tutor.training.program import Expression, Program
 from tutor.training.rank_group import RANKS, RankGroup
-from tutor.training.set_up import in_namespace
 from tutor.training.snapshot import Namespace, SavedState, SetupNamespace, Snapshot
 
 Result = TypeVar("Result")

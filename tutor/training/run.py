@@ -141,7 +141,10 @@ class Run(RunState):
         self.turn.take(self)
         losses = self.history.losses.until(max(self.at.epoch - (not self.at_end), 0))
         with self.quiet():
-            return exercise_values(self.loop, expressions, losses)
+            # One dict: only globals are seen inside comprehensions and lambdas. It is a copy, so
+            # that `:=` binds nothing in the lesson.
+            scope = {**self.loop.namespace, **_exercise_names(self.loop, losses)}
+            return exercise_values(expressions, scope, self.loop.device)
 
     def standpoint(self) -> Standpoint:
         """A copy of the batch that the run stands in, for a probe to start from."""
@@ -432,3 +435,22 @@ def reading_of(loop: Loop, rank: int = 0) -> Reading:
         rank=rank,
         others=loop.other_readings(),
     )
+
+
+def _exercise_names(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """The names that an exercise's expression may read besides the lesson's (EXERCISE_NAMES).
+
+    `learning_rate` is a name of the lesson's, as its code uses it. The gradients are of the types
+    that the lesson has them in.
+    """
+    now = loop.gradients_now(copied=True)
+    was = loop.batch_start.values if loop.batch_start else loop.parameter_values()
+    return {
+        "epoch": loop.epoch,
+        "losses": losses,
+        "was": {name: array.copy() if array.ndim else array.item() for name, array in was.items()},
+        "gradient": dict(now if loop.gradients is None else loop.gradients),
+        "gradient_now": now,
+        "mode": loop.program.mode,
+        "diverged": not loop.is_finite(),
+    }
