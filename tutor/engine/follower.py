@@ -92,7 +92,7 @@ def main(descriptor: int) -> None:
         if request.name in ("set_up", "open_script"):
             limit_memory(request.arguments[2])
         if request.name == "open_script" and type(loops) is FollowerLoops:
-            from tutor.script.ranked_script import FollowerScripts  # noqa: PLC0415 - few need it
+            from tutor.script.follower_scripts import FollowerScripts  # noqa: PLC0415 - few need it
 
             loops = FollowerScripts(joining.rank, joining.size, joining.port)
         run = partial(getattr(loops, request.name), *request.arguments)

@@ -43,7 +43,7 @@ from tutor.training.devices import (
 )
 
 if TYPE_CHECKING:
-    from tutor.script.ranked_script import ScriptGroup
+    from tutor.script.script_group import ScriptGroup
 
 
 class ScriptEnvironment:

@@ -36,7 +36,7 @@ from tutor.training.loop import Loop
 from tutor.training.program import Program, boxed_of
 
 if TYPE_CHECKING:
-    from tutor.script.ranked_script import ScriptGroup
+    from tutor.script.script_group import ScriptGroup
 
 L = TypeVar("L", bound=ScriptLoop)
 

@@ -1,38 +1,31 @@
-"""A script's loop on several ranks, which all step together, and their process group."""
+"""A script's loop on several ranks, which all step together."""
 
 from __future__ import annotations
 
 import copy
-import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-import torch.distributed as dist
-from torch.distributed import device_mesh, distributed_c10d
-from torch.distributed.distributed_c10d import GroupMember
 from torch.nn.parallel import DistributedDataParallel
 
 from tutor.lesson.model import SETUP, Lesson
-from tutor.protocol.frame import Remark
 from tutor.script.driver import PASS_END
 from tutor.script.probe_loop import ProbeLoop
-from tutor.script.program import ScriptOpener, script_opener
 from tutor.script.redirected_files import new_folder
+from tutor.script.script_group import ScriptGroup
 from tutor.script.script_loop import ScriptLoop
 from tutor.script.script_memory import ScriptSnapshot
 from tutor.training.devices import seed_all
-from tutor.training.follower_loops import FollowerLoops
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
 from tutor.training.program import Program
 from tutor.training.rank_group import RANKS
-from tutor.training.ranks import HeldByRanks, LoneLoop, Place, RankedLoop
+from tutor.training.ranks import HeldByRanks, LoneLoop, RankedLoop
 from tutor.training.state_copy import BatchStart
 
 Result = TypeVar("Result")
@@ -224,97 +217,7 @@ class LoneProbeLoop(LoneLoop, ProbeLoop):
     """A loop that runs a script's phases in a copy of rank 0's names, without the other ranks."""
 
 
-# ── The process group, as if `torchrun` had started the script ────────────────────────────
-
-_DESTROY = dist.destroy_process_group
-
-
-@dataclass
-class ScriptGroup:
-    """The process group of a script's run on one rank, as the script finds it.
-
-    The ranks belong to one group already, which outlives the script: what the script's own
-    `init_process_group` and `destroy_process_group` do is to have it, and to have it no longer.
-    """
-
-    rank: int
-    size: int
-    port: int
-    """The port of this machine at which the ranks have met."""
-    world: Any
-    """The process group of all ranks."""
-    folder: Path | None = None
-    """The folder for the files that all ranks write; None if they write where they want."""
-    is_joined: bool = False
-    """Whether the script has the group now."""
-    notes: tuple[Remark, ...] = field(default=())
-    """Notes for a reader of its figures."""
-
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """A span in which the script's code finds its group, if it has it, and asks for it here."""
-        before = GroupMember.WORLD
-        self.show()
-        own = {"init_process_group": self._join, "destroy_process_group": self._leave}
-        modules = (dist, distributed_c10d, device_mesh)
-        places = [(vars(m), name) for m in modules for name in own if name in vars(m)]
-        theirs = [names[name] for names, name in places]
-        for names, name in places:
-            names[name] = own[name]
-        try:
-            yield
-        finally:
-            for (names, name), function in zip(places, theirs, strict=True):
-                names[name] = function
-            is_there = before in distributed_c10d._world.pg_map
-            GroupMember.WORLD = before if is_there else None
-
-    def show(self) -> None:
-        """Let the script's code find the group, or none, as it has it now."""
-        GroupMember.WORLD = self.world if self.is_joined else None
-
-    def set_environment(self) -> None:
-        """Set the variables of the environment that torchrun sets."""
-        rank, size = str(self.rank), str(self.size)
-        ranks = dict.fromkeys(("RANK", "LOCAL_RANK", "ROLE_RANK"), rank)
-        sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE"), size)
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.port), "GROUP_RANK": "0"}
-        started = {"TORCHELASTIC_RUN_ID": "tutor", "TORCHELASTIC_RESTART_COUNT": "0"}
-        os.environ.update(ranks | sizes | place | started)
-
-    def _join(
-        self,
-        backend: str | None = None,
-        init_method: str | None = None,
-        timeout: object = None,
-        world_size: int = -1,
-        rank: int = -1,
-        *_: object,
-        **__: object,
-    ) -> None:
-        """Join the group: what a script gets for `init_process_group`."""
-        if self.is_joined:
-            raise ValueError("trying to initialize the default process group twice!")
-        for name, given, own in (("rank", rank, self.rank), ("world_size", world_size, self.size)):
-            if given not in (-1, own):
-                raise ValueError(f"init_process_group has {name}={given}, but here it is {own}")
-        wanted = str(backend or "gloo").lower()
-        if not all(part.endswith(("gloo", "undefined")) for part in wanted.split(",")):
-            has_nccl = dist.is_nccl_available() and torch.cuda.device_count() >= self.size
-            if not (has_nccl and "nccl" in wanted):
-                self.notes = (Remark("backend_as_gloo", {"backend": wanted, "ranks": self.size}),)
-        self.is_joined = True
-        self.show()
-
-    def _leave(self, group: Any = None) -> None:
-        """Leave the group, or destroy one of the script's own: its `destroy_process_group`."""
-        if group is not None and group is not self.world:
-            _DESTROY(group)
-        elif not self.is_joined:
-            raise ValueError("Invalid process group specified")
-        else:
-            self.is_joined = False
-            self.show()
+# ── Copies of DistributedDataParallel models ──────────────────────────────────────────────
 
 
 class LoneReplica(torch.nn.Module):
@@ -346,89 +249,3 @@ def lone_replicas() -> Iterator[None]:
         yield
     finally:
         del DistributedDataParallel.__deepcopy__  # type: ignore[attr-defined]
-
-
-# ── The loops of the other ranks ──────────────────────────────────────────────────────────
-
-
-class FollowerScripts(FollowerLoops):
-    """The loops of a script on this rank. Each public method is a request."""
-
-    def __init__(self, rank: int, size: int, port: int) -> None:
-        super().__init__(rank, size)
-        self._port = port
-        self._openers: dict[str, ScriptOpener] = {}
-
-    def _loop_at(self, place: Place) -> ScriptLoop:
-        loop = self._at(place)
-        assert isinstance(loop, ScriptLoop)
-        return loop
-
-    def open_script(
-        self,
-        number: int,
-        lesson: Lesson,
-        device: str,
-        rate: float,
-        seed: int,
-        folder: Path | None,
-    ) -> ScriptPlace:
-        """Make a loop: seed, and run the script to its loop."""
-        self._turn.leave()
-        seed_all(seed + self.rank)
-        key = repr((lesson.digest, lesson.source, lesson.script))
-        opener = self._openers.setdefault(key, script_opener(lesson))
-        group = ScriptGroup(self.rank, self.size, self._port, GroupMember.WORLD, folder)
-        loop = opener.opened(ScriptLoop, device, rate, group)
-        self._hold(number, loop)
-        return ScriptPlace.of(loop)
-
-    def begin_epoch(self, place: Place) -> ScriptPlace:
-        """Enter the next epoch."""
-        loop = self._loop_at(place)
-        loop.begin_epoch()
-        return ScriptPlace.of(loop)
-
-    def run_script_step(self, place: Place, for_frame: bool, may_stop: bool) -> ScriptPlace:
-        """Run the next phase."""
-        loop = self._loop_at(place)
-        loop.run_step(for_frame=for_frame, may_stop=may_stop)
-        return ScriptPlace.of(loop)
-
-    def run_past_hooks(self, place: Place, end: int, for_frame: bool) -> ScriptPlace:
-        """Run phases that nobody looks at."""
-        loop = self._loop_at(place)
-        loop.run_past_hooks(end, never, for_frame=for_frame)
-        return ScriptPlace.of(loop)
-
-    def run_passes(self, place: Place, count: int) -> ScriptPlace:
-        """Run whole epochs, or to the loop's end."""
-        loop = self._loop_at(place)
-        loop.run_epochs(count, lambda loss: None)
-        return ScriptPlace.of(loop)
-
-    def is_at_loop_end(self, place: Place) -> bool:
-        """Whether the loop is at its end."""
-        return self._loop_at(place).is_at_loop_end
-
-    def has_next_epoch(self, place: Place) -> ScriptPlace:
-        """Come to the next epoch, or to the script's end."""
-        loop = self._loop_at(place)
-        loop.has_next_epoch()
-        return ScriptPlace.of(loop)
-
-    def end_again(self, place: Place) -> bool:
-        """End as before."""
-        return self._loop_at(place).end_again()
-
-    def go_back(self, place: Place, number: int, epoch: int) -> bool:
-        """Restore a snapshot of the end of an epoch."""
-        return self._loop_at(place).go_back(self._snapshots.get(number), epoch)
-
-    def seed(self, place: Place, seed: int) -> None:
-        """Seed the generators, each rank's otherwise."""
-        super().seed(place, seed + self.rank)
-
-    def close(self, place: Place) -> None:
-        """Give up a script wherever it waits."""
-        self._loop_at(place).close()

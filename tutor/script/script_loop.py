@@ -74,7 +74,9 @@ class ScriptLoop(Loop):
         self._is_first_rank = environment.group is None or environment.group.rank == 0
         """Whether this is rank 0, which has formulas and probes, and puts files back."""
         files = environment.files if self._is_first_rank else None
-        self._memory = ScriptMemory(self, environment, files)
+        self._memory = ScriptMemory(
+            program.filename, driver, self.progress, table, environment, files
+        )
 
     @property
     def steps(self) -> int:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tutor.script.driver import WaitingLoop
+from tutor.script.driver import Driver, WaitingLoop
 from tutor.script.environment import SavedThreadSettings, ScriptEnvironment
+from tutor.script.epoch_progress import EpochProgress
 from tutor.script.memory_image import MemoryImage, take_image
+from tutor.script.parameters import ParameterTable
 from tutor.script.redirected_files import RedirectedFiles
 from tutor.training.devices import Randomness
 from tutor.training.lesson_error import LessonRaised
-
-if TYPE_CHECKING:
-    from tutor.script.script_loop import ScriptLoop
 
 _LARGEST_END = 2**26
 """Bytes that may be copied at the script's end, so that it can be gone back to."""
@@ -26,7 +25,7 @@ class ScriptSnapshot:
     """The state of a script at the end of an epoch, as a keyframe keeps it."""
 
     owner: object
-    """The only ScriptLoop that it can be restored in."""
+    """The only ScriptMemory that can put it back."""
     loop: WaitingLoop
     passes: int
     image: MemoryImage
@@ -63,45 +62,52 @@ class ScriptMemory:
     """Copies the state of one run of a script, and puts it back."""
 
     def __init__(
-        self, loop: ScriptLoop, environment: ScriptEnvironment, files: RedirectedFiles | None
+        self,
+        filename: str,
+        driver: Driver,
+        progress: EpochProgress,
+        table: ParameterTable,
+        environment: ScriptEnvironment,
+        files: RedirectedFiles | None,
     ) -> None:
         """`files`: the files that the script writes, which are kept and put back, too."""
-        self._loop, self._driver = loop, loop.driver
+        self._filename, self._driver = filename, driver
+        self._progress, self._table = progress, table
         self._environment, self._files = environment, files
         self._end: tuple[MemoryImage, SavedThreadSettings] | LessonRaised | None = None
         """The state at the script's end; None if it has not come there, or can't be copied."""
 
     def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
-        waiting, loop = self._driver.loop, self._loop
+        waiting = self._driver.loop
         own = [thing for scope in self._driver.scopes() for thing in scope.values()]
         body = [waiting.body] if waiting else []
         roots = [self._driver.names, *body, *own, self._environment.group]
-        return take_image(roots, loop.program.filename, loop.device, before, limit, self._files)
+        return take_image(roots, self._filename, self._driver.device, before, limit, self._files)
 
     def snapshot(self, before: object, limit: int) -> ScriptSnapshot | None:
         """The state at the end of an epoch; None if it can't be copied, or is too large."""
-        driver, waiting, progress = self._driver, self._driver.loop, self._loop.progress
+        driver, waiting, progress = self._driver, self._driver.loop, self._progress
         old = before.image if isinstance(before, ScriptSnapshot) else None
         if waiting is None or (image := self._image(old, limit)) is None:
             return None
         known = (progress.steps_known, progress.batches_known)
-        now = (driver.loss, driver.thread_settings(), known, self._loop.table.used)
-        return ScriptSnapshot(self._loop, waiting, waiting.passes, image, *now)
+        now = (driver.loss, driver.thread_settings(), known, self._table.used)
+        return ScriptSnapshot(self, waiting, waiting.passes, image, *now)
 
     def restore(self, snapshot: object, *, is_start: bool) -> bool:
         """Take the script back to the snapshot's place; False if it can't come there.
 
         `is_start`: before its loop's first pass.
         """
-        if not isinstance(snapshot, ScriptSnapshot) or snapshot.owner is not self._loop:
+        if not isinstance(snapshot, ScriptSnapshot) or snapshot.owner is not self:
             return False
         place = (snapshot.loop, snapshot.passes, snapshot.thread_settings)
         with self._environment.entered():  # a pass is given up: its `finally` blocks run
             is_there = self._driver.go_back(*place)
         if not is_there or not snapshot.image.restore():
             return False
-        self._driver.loss, self._loop.table.used = snapshot.loss, snapshot.used
-        self._loop.progress.stand_at_end(*snapshot.known, is_start=is_start)
+        self._driver.loss, self._table.used = snapshot.loss, snapshot.used
+        self._progress.stand_at_end(*snapshot.known, is_start=is_start)
         return True
 
     @contextmanager
