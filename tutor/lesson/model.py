@@ -323,6 +323,11 @@ class Lesson(msgspec.Struct, frozen=True):
             s for s in self.sections if s.phase not in (None, SETUP, REPORT) and s.fences(mode)
         )
 
+    def gradient_phase(self, mode: str) -> str:
+        """The phase that completes the gradients of the loss in `mode`."""
+        phases = [str(section.phase) for section in self.loop(mode)]
+        return phases[gradient_index(phases)]
+
     def has_gradients(self, mode: str, phase: str | None, line: int = 0) -> bool:
         """Whether the gradients of a batch are known when this phase of it has just run.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from tutor.digits import GRID_DIGITS, rounded
-from tutor.lesson.model import Lesson, gradient_index
+from tutor.lesson.model import Lesson
 from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import is_by_hand, is_known, spoken_number, spoken_value
@@ -129,18 +129,20 @@ class _Nodes:
     """The nodes of a graph that are spoken, the operations in the order of backward."""
 
     def __init__(self, graph: AutogradGraph) -> None:
-        nodes = [node for node in graph.nodes if node.within is None]
+        by_id = {node.id: node for node in graph.nodes}
+        inputs = graph.inputs_past_parts()
+        nodes = [by_id[id_] for id_ in inputs]
         self.leaves = [node for node in nodes if node.is_leaf]
         unsorted = (node for node in nodes if not node.is_leaf)
         self.operations = sorted(unsorted, key=lambda n: (n.order < 0, n.order))
         self.shown = [*self.operations, *self.leaves]
+        self._inputs = {id_: [by_id[i] for i in of_node] for id_, of_node in inputs.items()}
         self._names = {n.id: f"operation {number}" for number, n in enumerate(self.operations, 1)}
         self._names |= {leaf.id: leaf.name or leaf.says or "a leaf" for leaf in self.leaves}
-        self._by_id = {node.id: node for node in graph.nodes}
 
     def words(self, node: GraphNode, *, has_gradient: bool) -> str:
         """One node with its inputs."""
-        return _node(node, self._names, _inputs(node, self._by_id), has_gradient=has_gradient)
+        return _node(node, self._names, self._inputs[node.id], has_gradient=has_gradient)
 
 
 def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
@@ -155,28 +157,9 @@ def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
 
 def _operations_done(lesson: Lesson, frame: Frame, total: int, known: int) -> int:
     """The number of operations of backward whose gradient may be spoken."""
-    phases = [str(section.phase) for section in lesson.loop(frame.mode)]
-    index = gradient_index(phases)
     if lesson.has_gradients(frame.mode, frame.phase, frame.line):
         return total
-    return known if frame.next_phase == phases[index] else 0
-
-
-def _inputs(node: GraphNode, by_id: Mapping[int, GraphNode]) -> list[GraphNode]:
-    """The nodes that it was computed from, past the parts of a composed call, each once."""
-    inputs: list[GraphNode] = []
-    found: set[int] = set()
-    waiting = [*reversed(node.inputs)]
-    while waiting:
-        child = waiting.pop()
-        if child in found or child not in by_id:  # or it was left out of the message
-            continue
-        found.add(child)
-        if by_id[child].within is None:
-            inputs.append(by_id[child])
-        else:
-            waiting += reversed(by_id[child].inputs)
-    return inputs
+    return known if frame.next_phase == lesson.gradient_phase(frame.mode) else 0
 
 
 def _node(

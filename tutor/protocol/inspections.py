@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -180,6 +180,29 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
     def operations(self) -> int:
         """The number of steps that backward takes."""
         return max((node.order for node in self.nodes), default=-1) + 1
+
+    def inputs_past_parts(self) -> dict[int, list[int]]:
+        """The inputs of each node by id, each once, past the parts of composed calls.
+
+        The parts themselves are left out, as are inputs that the message has no room for.
+        """
+        nodes = {node.id: node for node in self.nodes}
+        parts = {node.id for node in self.nodes if node.within in nodes}
+
+        def inputs(node: GraphNode) -> Iterator[int]:
+            found: set[int] = set()
+            waiting = [*reversed(node.inputs)]
+            while waiting:
+                child = waiting.pop()
+                if child in found or child not in nodes:
+                    continue
+                found.add(child)
+                if child in parts:
+                    waiting += reversed(nodes[child].inputs)
+                else:
+                    yield child
+
+        return {id_: list(inputs(node)) for id_, node in nodes.items() if id_ not in parts}
 
 
 class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tutor.lesson.model import Lesson, gradient_index
+from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.ui import text_styles
@@ -38,7 +38,7 @@ def tree(graph: AutogradGraph, fold: frozenset[int] = frozenset()) -> tuple[Grap
     Several roots (backward was called on more than one thing) are several trees, the loss's
     first. The parts of composed calls have no rows of their own.
     """
-    inputs_of = _inputs(graph)
+    inputs_of = graph.inputs_past_parts()
     shown: set[int] = set()
     rows: list[GraphRow] = []
     # By hand, not by recursion: a graph may be deeper than Python's stack.
@@ -47,7 +47,7 @@ def tree(graph: AutogradGraph, fold: frozenset[int] = frozenset()) -> tuple[Grap
         node, rails, branch, depth = waiting.pop()
         seen_before, folded = node in shown, node in fold
         shown.add(node)
-        hidden = _below(node, inputs_of) if folded and not seen_before else 0
+        hidden = len(_reached([node], inputs_of)) if folded and not seen_before else 0
         rows.append(GraphRow(node, _prefix(rails, branch, depth), seen_before, hidden, depth))
         if seen_before or folded:
             continue
@@ -58,44 +58,21 @@ def tree(graph: AutogradGraph, fold: frozenset[int] = frozenset()) -> tuple[Grap
     return tuple(rows)
 
 
-def _inputs(graph: AutogradGraph) -> dict[int, list[int]]:
-    """The nodes that each node with a row was computed from, each once."""
-    nodes = {node.id: node for node in graph.nodes}
-
-    def is_part(id_: int) -> bool:
-        return nodes[id_].within in nodes
-
-    def shown(node: GraphNode) -> Iterator[int]:
-        found: set[int] = set()
-        waiting = list(node.inputs)[::-1]
-        while waiting:
-            child = waiting.pop()
-            if child in found or child not in nodes:  # or it was left out of the message
-                continue
-            found.add(child)
-            if is_part(child):
-                waiting += reversed(nodes[child].inputs)
-            else:
-                yield child
-
-    return {id_: list(shown(node)) for id_, node in nodes.items() if not is_part(id_)}
-
-
 def _roots(inputs_of: Mapping[int, list[int]]) -> list[int]:
     """The nodes that nothing was computed from."""
     used = {child for children in inputs_of.values() for child in children}
     return [node for node in inputs_of if node not in used]
 
 
-def _below(root: int, inputs_of: Mapping[int, list[int]]) -> int:
-    """The number of nodes that can be reached from this one."""
-    found: set[int] = set()
-    waiting = [root]
-    while waiting:
-        new = [child for child in inputs_of[waiting.pop()] if child not in found]
-        found.update(new)
+def _reached(starts: Iterable[int], ways: Mapping[int, Sequence[int]]) -> list[int]:
+    """The nodes that the ways from these lead to, each once, the nearest first."""
+    found: dict[int, None] = {}
+    waiting = [*starts]
+    for node in waiting:  # it grows meanwhile
+        new = [following for following in ways.get(node, ()) if following not in found]
+        found |= dict.fromkeys(new)
         waiting += new
-    return len(found)
+    return list(found)
 
 
 def _prefix(rails: str, branch: str, depth: int) -> str:
@@ -162,28 +139,20 @@ def backward(
 
     While an exercise asks about an operation, it is what has been found before that question.
     """
-    phases = [str(section.phase) for section in lesson.loop(frame.mode)]
-    at = gradient_index(phases)
-    total = graph.operations
-    is_next = frame.next_phase == phases[at]
+    phase, total = lesson.gradient_phase(frame.mode), graph.operations
+    is_next = frame.next_phase == phase
     has_run = lesson.has_gradients(frame.mode, frame.phase, frame.line)
     if asked_of is not None and is_next and not has_run:
-        return Backward(asked_of.known, total, phases[at], True, asked_of.order)
+        return Backward(asked_of.known, total, phase, True, asked_of.order)
     done = total if has_run else min(operations, total) if is_next else 0
-    return Backward(done, total, phases[at], is_next and not has_run)
+    return Backward(done, total, phase, is_next and not has_run)
 
 
 def below(graph: AutogradGraph, node: GraphNode) -> list[GraphNode]:
     """The nodes that this node was computed from, each once."""
-    by_id = {n.id: n for n in graph.nodes}
-    found: dict[int, GraphNode] = {}
-    waiting = [i for i in node.inputs if i in by_id]
-    while waiting:
-        child = waiting.pop(0)
-        if child not in found:
-            found[child] = by_id[child]
-            waiting += [i for i in by_id[child].inputs if i in by_id]
-    return list(found.values())
+    nodes = {n.id: n for n in graph.nodes}
+    inputs = {n.id: [i for i in n.inputs if i in nodes] for n in graph.nodes}
+    return [nodes[id_] for id_ in _reached([node.id], inputs)]
 
 
 def above(graph: AutogradGraph, order: int) -> frozenset[int]:
@@ -192,10 +161,5 @@ def above(graph: AutogradGraph, order: int) -> frozenset[int]:
     for node in graph.nodes:
         for child in node.inputs:
             users.setdefault(child, []).append(node.id)
-    waiting = [node.id for node in graph.nodes if node.order == order >= 0]
-    found: set[int] = set()
-    while waiting:
-        new = [user for user in users.get(waiting.pop(), ()) if user not in found]
-        found.update(new)
-        waiting += new
-    return frozenset(found)
+    starts = [node.id for node in graph.nodes if node.order == order >= 0]
+    return frozenset(_reached(starts, users))
