@@ -1,9 +1,10 @@
 """A process between the tutor and a lesson's process: ends all that the lesson has started.
 
-Run as a script (`supervisor.py LIFELINE TERMINAL COMMAND…`), without any package, so that it
-starts in milliseconds. It starts COMMAND in a session of its own. As soon as that ends, or the
-pipe with the descriptor LIFELINE is closed at its other end (the tutor ends the lesson, or is gone
-itself, by SIGKILL say), it kills every process below it and ends with the status of COMMAND.
+Run as a script (`supervisor.py LIFELINE TERMINAL COMMAND…`), without any package and with few of
+Python's own modules, so that it starts in milliseconds. It starts COMMAND in a session of its own.
+As soon as that ends, or the pipe with the descriptor LIFELINE is closed at its other end (the tutor
+ends the lesson, or is gone itself, by SIGKILL say), it kills every process below it and ends with
+the status of COMMAND.
 
 On Linux it is their subreaper: a process whose parent has ended becomes the supervisor's own
 child, also in a session of its own, so that none gets away. Should a lesson kill the supervisor,
@@ -23,14 +24,15 @@ import os
 import resource
 import select
 import signal
-import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import NoReturn
+
+TYPE_CHECKING = False  # `typing` itself would take a third of the start
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import NoReturn
 
 KILL_SECONDS = 5.0
 """Seconds that killed processes may take to be gone: a driver can hold one for longer."""
@@ -38,7 +40,6 @@ KILL_SECONDS = 5.0
 SIGN_OF_LIFE_SECONDS = 2.0
 """Seconds that the tutor may take to show that it is there, after the command has ended."""
 
-_PROC = Path("/proc")
 IS_LINUX = sys.platform == "linux"
 _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36  # of prctl, from linux/prctl.h
 _NOT_STARTED = 127
@@ -191,6 +192,8 @@ def descendants(root: int) -> dict[int, int]:
 def _processes() -> Iterator[tuple[int, int, int]]:
     """Process, parent and group of all that run here."""
     if not IS_LINUX:
+        import subprocess  # noqa: PLC0415 - takes longer to load than all else here
+
         listed = ("ps", "-A", "-o", "pid=,ppid=,pgid=,stat=")
         with suppress(OSError):
             for line in subprocess.run(listed, capture_output=True, text=True).stdout.splitlines():
@@ -198,11 +201,12 @@ def _processes() -> Iterator[tuple[int, int, int]]:
                 if not state.startswith("Z"):
                     yield int(pid), int(parent), int(group)
         return
-    for entry in os.listdir(_PROC):
+    for entry in os.listdir("/proc"):
         if entry.isdecimal():
             with suppress(OSError):  # it has just ended
-                # The name, in parentheses, may hold anything.
-                rest = (_PROC / entry / "stat").read_bytes().rpartition(b")")[2].split()
+                with open(f"/proc/{entry}/stat", "rb") as file:
+                    # The name, in parentheses, may hold anything.
+                    rest = file.read().rpartition(b")")[2].split()
                 if rest[0] != b"Z":
                     yield int(entry), int(rest[1]), int(rest[2])
 
