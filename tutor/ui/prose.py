@@ -1,17 +1,13 @@
 """A lesson's prose as lines of a given width: Markdown in, styled text out.
 
-Markup without a style of its own is shown as its source: prose is never dropped.
-
-Styled text wrapped into rows, also where it is written without blanks, as Chinese is.
-
-Between two wide characters a row may end anywhere, except that none begins with a closing mark or
-ends with an opening one.
+Markup without a style of its own is shown as its source: prose is never dropped. Text is wrapped
+also where it is written without blanks, as Chinese is: between two wide characters a row may end,
+except that none begins with a closing mark or ends with an opening one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -24,7 +20,6 @@ from tutor.ui.text_styles import Piece, line
 from tutor.wording.layout import HAS_WIDE, units
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
     from markdown_it.token import Token
     from textual.style import Style
 
@@ -80,15 +75,6 @@ Inline = Callable[[str], str]
 """Draws the LaTeX of an inline formula on one line."""
 
 
-@cache
-def _parser() -> MarkdownIt:
-    # Lazy: the first paint comes before the Markdown parser is loaded.
-    from markdown_it import MarkdownIt  # noqa: PLC0415
-    from mdit_py_plugins.dollarmath import dollarmath_plugin  # noqa: PLC0415
-
-    return MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, allow_space=False)
-
-
 def inline_formulas(ascii_only: bool) -> Inline:
     """The function that draws inline formulas; a formula that can't be parsed is unchanged."""
 
@@ -106,8 +92,11 @@ def inline_formulas(ascii_only: bool) -> Inline:
 
 def prose_lines(markdown: str, width: int, inline: Inline) -> list[Content]:
     """The prose wrapped into `width` columns, paragraphs apart by an empty line."""
+    # Lazy: the first paint comes before the Markdown parser is loaded.
+    from tutor.lesson.markdown import parser  # noqa: PLC0415
+
     writer = _Writer(width, inline)
-    writer.write(_parser().parse(plain(markdown)))
+    writer.write(parser().parse(plain(markdown)))
     return writer.lines
 
 
