@@ -40,6 +40,7 @@ from tutor.script.line_places import place_in
 from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at
 from tutor.wording.findings import finding_text, finding_values, report_text
 from tutor.wording.inspections import diagnosis, remarks_text
+from tutor.wording.number_format import index_of
 
 FOR_PEOPLE = ("files_aside", "no_loss_in_loop")
 """Notes on a script for a terminal alone: a pipe gets only the script's own output."""
@@ -228,18 +229,10 @@ def _rows(found: ModeComparison) -> Iterator[tuple[object, ...]]:
         for mode, gradient in row.gradients.items():
             ratio = row.ratio.get(mode, "")
             for flat, number in enumerate((math.nan,) if gradient == NONE else gradient.data):
-                element = ",".join(map(str, _place(flat, gradient.shape)))
+                element = ",".join(map(str, index_of(flat, gradient.shape)))
                 is_empty = gradient == NONE or _is_gap(number, row, mode)
                 shown = "" if is_empty else str(json_number(number))
                 yield found.epoch, row.parameter, element, mode, shown, ratio, diagnosis(row)
-
-
-def _place(flat: int, shape: tuple[int, ...]) -> list[int]:
-    places: list[int] = []
-    for length in reversed(shape):
-        flat, place = divmod(flat, length)
-        places.insert(0, place)
-    return places
 
 
 def _json(epoch: int, row: ParameterComparison) -> str:

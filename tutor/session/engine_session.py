@@ -122,7 +122,7 @@ class EngineSession:
         """
         self._leave_run()
         self.output.change_run(pauses_open_runs=pauses_open_runs)
-        mode = next((c.mode for c in reversed(recipe.changes) if c.mode), recipe.mode)
+        mode, *_ = settings_of(recipe.changes, recipe)
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
         self.view = RunView(lesson, mode, recipe.device, goal, before=known)

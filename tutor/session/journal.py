@@ -15,13 +15,11 @@ from msgspec.structs import replace
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line
 from tutor.progress.records import SCRIPT_KEY, ExerciseEvent, PlaceRecord
-from tutor.protocol.frame import Position, RunRecipe
+from tutor.protocol.frame import Frame, Position, RunRecipe, settings_of
 from tutor.protocol.inspections import RunInfo
 from tutor.session.run_view import Notice
 
 if TYPE_CHECKING:
-    from tutor.lesson.model import Lesson
-    from tutor.protocol.frame import Frame
     from tutor.session.attempt import Attempt
     from tutor.session.engine_session import EngineSession
 
@@ -146,6 +144,12 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
         return UnfinishedAttempt(**{name: getattr(self, name) for name in fields})
 
     @property
+    def settings(self) -> tuple[str, str, float, int]:
+        """Mode, device, learning rate and seed at its position."""
+        made = (change for change in self.recipe.changes if change.at <= self.at)
+        return settings_of(made, self.recipe)
+
+    @property
     def file(self) -> Path:
         """The lesson's file."""
         return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)
@@ -234,13 +238,7 @@ _MOST_STEPS = 2**62
 
 def packed(left: Bookmark, at: datetime) -> PlaceRecord:
     """The record of a bookmark, with the settings that hold at its position."""
-    recipe = left.recipe
-    mode, device, learning_rate = recipe.mode, recipe.device, recipe.learning_rate
-    for change in recipe.changes:
-        if change.at <= left.at:
-            mode = change.mode or mode
-            device = change.device or device
-            learning_rate = change.learning_rate or learning_rate
+    mode, device, learning_rate, _ = left.settings
     forks = [run.name for run in left.runs if run.is_current and len(left.runs) > 1]
     return PlaceRecord(
         lesson=left.slug,

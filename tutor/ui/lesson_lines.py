@@ -15,7 +15,6 @@ from textual.content import Content
 from tutor.lesson.languages import LANGUAGES
 from tutor.lesson.model import GRADIENT
 from tutor.plain import one_line
-from tutor.protocol.frame import settings_of
 from tutor.session.journal import Bookmark, ExerciseResult, Journal
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
@@ -323,7 +322,7 @@ def _exercises_words(standing: LessonProgress) -> str:
 def _was_left(left: Bookmark | None, exercises: Sequence[tuple[str, str]]) -> Content:
     if left is None:
         return _named("Position", "not begun yet")
-    mode, device, rate, seed = _settings(left)
+    mode, device, rate, seed = left.settings
     words = [f"epoch {left.at.epoch}", mode, device, f"lr {setting(rate)}"]
     words += [f"seed {seed}"] if seed else []
     words += [f"run {run.name}" for run in left.runs if run.is_current and len(left.runs) > 1]
@@ -340,13 +339,7 @@ def _exercise_on(left: Bookmark, exercises: Sequence[tuple[str, str]]) -> list[s
 
 
 def _place(left: Bookmark) -> str:
-    return one_line(f"{_settings(left)[0]} · epoch {left.at.epoch}")
-
-
-def _settings(left: Bookmark) -> tuple[str, str, float, int]:
-    """The settings at the bookmark."""
-    made = (change for change in left.recipe.changes if change.at <= left.at)
-    return settings_of(made, left.recipe)
+    return one_line(f"{left.settings[0]} · epoch {left.at.epoch}")
 
 
 def by_slug(curriculum: Sequence[LessonProgress]) -> dict[str, LessonProgress]:

@@ -273,6 +273,15 @@ def each(
     return tuple(wording(a, b) for a, b in zip(now.data, was.data, strict=False))
 
 
+def index_of(flat: int, shape: Sequence[int]) -> list[int]:
+    """The index, in an array of this shape, of the element that is counted row by row."""
+    index: list[int] = []
+    for length in reversed(shape):
+        flat, place = divmod(flat, length)
+        index.insert(0, place)
+    return index
+
+
 def article(number: int) -> str:
     """`a` or `an`, as it is said before a whole number: an 8, an 11, an 80."""
     first = f"{number:,}".partition(",")[0]

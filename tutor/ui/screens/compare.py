@@ -220,11 +220,7 @@ def _index(flat: int, shape: tuple[int, ...], *, is_complex: bool) -> str:
     if is_complex:
         flat, part = divmod(flat, 2)
         return f"{_index(flat, shape[:-1], is_complex=False)} {('real', 'imag')[part]}".lstrip()
-    places: list[int] = []
-    for length in reversed(shape):
-        flat, place = divmod(flat, length)
-        places.append(place)
-    return f"[{', '.join(map(str, reversed(places)))}]"
+    return f"{number_format.index_of(flat, shape)}"
 
 
 def _all_apart(rows: Sequence[_Row]) -> frozenset[int]:
