@@ -80,12 +80,13 @@ def test_a_run_prints_figures_and_beside_them_what_python_prints(
     assert kept == "mine", "nothing of the learner's is overwritten"
 
 
-def test_without_figures_standard_output_is_what_python_prints(
+def test_without_figures_the_output_is_what_python_prints(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than is kept between two epochs, and a loop whose end nobody knows before."""
     monkeypatch.chdir(home)
     (home / "mine.py").write_text(
+        "import os, sys\n"
         "w, n = 0.0, 0\n"
         "print('a\\tb', end='')\n"
         "while abs(w - 3) > 0.5:\n"
@@ -94,6 +95,8 @@ def test_without_figures_standard_output_is_what_python_prints(
         "    w -= 0.1 * dw\n"
         "    print('x' * 20_000, loss)\n"
         "    print('y' * 20_000, 'é')\n"
+        "    print('w is', w, file=sys.stderr)\n"
+        "    os.write(2, b'progress')\n"
         "print('behind the loop', w)\n"
     )
     done, plain = (
@@ -103,7 +106,7 @@ def test_without_figures_standard_output_is_what_python_prints(
             (sys.executable, "mine.py"),
         )
     )
-    assert done.stderr == ""
+    assert done.stderr == plain.stderr
     assert done.stdout == plain.stdout
 
 

@@ -119,7 +119,8 @@ def train(
                     write_aside(f"… {event.left_out} characters left out\n")
                 is_alone = command.format == "none"
                 if command.lesson.script is not None or is_alone:
-                    _write_exactly(event.text, sys.stdout if is_alone else sys.stderr)
+                    is_output = is_alone and not event.is_error
+                    _write_exactly(event.text, sys.stdout if is_output else sys.stderr)
                 else:  # the figures, and the next message, begin a line of their own
                     write_aside(event.text + ("" if event.text.endswith("\n") else "\n"))
 

@@ -247,7 +247,11 @@ class Server:
         if command.lesson.script is None:
             run_lesson(command, self.send, self.capture)
             return
-        with self.capture.passed_on(lambda text: self._write(OutputPrinted(text=text))):
+
+        def pass_on(text: str, is_error: bool) -> None:
+            self._write(OutputPrinted(text=text, is_error=is_error))
+
+        with self.capture.passed_on(pass_on):
             run_lesson(command, self.send, self.capture)
 
     def _ask_for_another_process(self, reason: Remark) -> NoReturn:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import io
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from tutor.protocol.commands import (
     Command,
@@ -139,26 +140,42 @@ KEPT_CHARACTERS = 32_768
 _CHUNK = 65_536
 
 
+class _Pipe:
+    """A pipe for printed text."""
+
+    def __init__(self, is_error: bool) -> None:
+        self.is_error = is_error
+        self.read_end, self.write_end = os.pipe()
+        os.set_blocking(self.read_end, False)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def read(self) -> str | None:
+        """The next text that is in it now, or ""; None at its end. Raises BlockingIOError."""
+        raw = os.read(self.read_end, _CHUNK)
+        return self._decoder.decode(raw) if raw else None
+
+
 class Capture:
-    """Descriptors 1 and 2, redirected into a pipe that is read by a thread."""
+    """Descriptors 1 and 2, redirected into pipes that are read by a thread.
+
+    Both write into one pipe, so that all text stays in its order; while it is passed on, the
+    second has a pipe of its own.
+    """
 
     def __init__(self) -> None:
-        self._read_end, write_end = os.pipe()
-        os.set_blocking(self._read_end, False)
+        self._both, self._errors = self._pipes = _Pipe(is_error=False), _Pipe(is_error=True)
         self._libc = ctypes.CDLL(None)
         self._flush()
         self._before = os.dup(1), os.dup(2)
-        os.dup2(write_end, 1)
-        os.dup2(write_end, 2)
-        self._write_end = write_end
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._process = os.getpid()
         self._lock = ProcessLock()
         self._text = ""
         self._left_out = 0
         self._muted = 0
         self.unheard: str | None = None
         """The output inside the last `muted` block; None if it was too much to keep."""
-        self._pass_on: Callable[[str], object] | None = None
+        self._pass_on: Callable[[str, bool], object] | None = None
+        self._redirect()
         with for_the_main_thread_alone():
             threading.Thread(target=self._read_on, name="capture", daemon=True).start()
 
@@ -168,14 +185,19 @@ class Capture:
         A stream takes any text, whatever the locale.
         """
         self._flush()
-        for descriptor in (1, 2):
-            os.dup2(self._write_end, descriptor)
+        self._redirect()
         sys.stdout, sys.stderr = _stream(1), _stream(2)
+
+    def _redirect(self) -> None:
+        errors = self._both if self._pass_on is None else self._errors
+        os.dup2(self._both.write_end, 1)
+        os.dup2(errors.write_end, 2)
 
     def close(self) -> None:
         """Restore the descriptors; output that has been caught stays to be taken."""
         self._flush()
-        os.close(self._write_end)
+        for pipe in self._pipes:
+            os.close(pipe.write_end)
         for descriptor, before in zip((1, 2), self._before, strict=True):
             os.dup2(before, descriptor)
             os.close(before)
@@ -206,9 +228,15 @@ class Capture:
                 self._muted -= 1
 
     @contextmanager
-    def passed_on(self, receive: Callable[[str], object]) -> Iterator[None]:
-        """Hand all that is printed inside to `receive` at once; nothing is left out."""
-        self._pass_on = receive
+    def passed_on(self, receive: Callable[[str, bool], object]) -> Iterator[None]:
+        """Hand all that is printed inside to `receive` at once; nothing is left out.
+
+        `receive` is told, too, whether it was printed to standard error.
+        """
+        self._flush()
+        self._pass_on, before = receive, (sys.stdout, sys.stderr)
+        self._redirect()
+        sys.stdout, sys.stderr = (_stream(number, self._pass_on_earlier) for number in (1, 2))
         try:
             yield
         finally:
@@ -216,6 +244,14 @@ class Capture:
             with self._lock():
                 self._drain()
                 self._pass_on = None
+            self._redirect()
+            sys.stdout, sys.stderr = before
+
+    def _pass_on_earlier(self) -> None:
+        """Pass on all that is printed, before more is: what two pipes hold has no order."""
+        if os.getpid() == self._process:
+            with self._lock():
+                self._drain()
 
     def _flush(self) -> None:
         """Push out the output that Python and the C library still hold back."""
@@ -228,38 +264,54 @@ class Capture:
 
     def _read_on(self) -> None:
         """Read until nobody can write any more."""
-        more = True
+        more = [pipe.read_end for pipe in self._pipes]
         while more:
-            select.select([self._read_end], [], [])
+            select.select(more, [], [])
             with self._lock():
                 more = self._drain()
-        # The descriptor stays open for a last take(): a pipe's end costs nothing.
+        # The descriptors stay open for a last take(): a pipe's end costs nothing.
 
-    def _drain(self) -> bool:
-        """Read all that is in the pipe now; False at its end. The lock is held."""
-        while True:
+    def _drain(self) -> list[int]:
+        """Read all that is in the pipes now; returns those not at their end. The lock is held."""
+        more = []
+        for pipe in self._pipes:
             try:
-                raw = os.read(self._read_end, _CHUNK)
+                while (text := pipe.read()) is not None:
+                    self._take_in(text, pipe.is_error)
             except BlockingIOError:
-                return True
-            if not raw:
-                return False
-            text = self._decoder.decode(raw)
-            if not self._muted:
-                self._keep(text)
-            elif self.unheard is not None:
-                whole = self.unheard + text
-                self.unheard = whole if len(whole) <= KEPT_CHARACTERS else None
+                more.append(pipe.read_end)
+        return more
 
-    def _keep(self, text: str) -> None:
+    def _take_in(self, text: str, is_error: bool) -> None:
+        if not self._muted:
+            self._keep(text, is_error)
+        elif self.unheard is not None:
+            whole = self.unheard + text
+            self.unheard = whole if len(whole) <= KEPT_CHARACTERS else None
+
+    def _keep(self, text: str, is_error: bool) -> None:
         if self._pass_on is not None:
-            self._pass_on(text)
+            self._pass_on(text, is_error)
             return
         whole = self._text + text
         self._left_out += max(len(whole) - KEPT_CHARACTERS, 0)
         self._text = whole[-KEPT_CHARACTERS:]
 
 
-def _stream(descriptor: int) -> TextIO:
+class _OrderedOutput(io.FileIO):
+    """A descriptor that is written to after a call, which waits for earlier output to be read."""
+
+    def __init__(self, descriptor: int, before: Callable[[], object]) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self._before = before
+
+    def write(self, data: Any, /) -> int:
+        """Write after the call."""
+        self._before()
+        return super().write(data)
+
+
+def _stream(descriptor: int, before: Callable[[], object] = lambda: None) -> TextIO:
     """Writes to a descriptor, line by line, so that all output comes in its order."""
-    return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    raw = io.BufferedWriter(_OrderedOutput(descriptor, before))
+    return io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True)

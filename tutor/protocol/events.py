@@ -254,6 +254,8 @@ class OutputPrinted(Event, frozen=True, kw_only=True):
     text: str
     left_out: int = 0
     """Characters dropped before `text` because the lesson printed faster than can be read."""
+    is_error: bool = False
+    """Whether a script that runs without a screen has printed it to standard error."""
 
 
 class ProcessUnfit(Event, frozen=True, kw_only=True):
