@@ -25,11 +25,10 @@ from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEn
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, CodePlace, Reply
-from tutor.session.exercise_controller import HANDLERS
 from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, next_to_do
+from tutor.session.kind_handlers import HANDLERS, REPAIR_SECONDS
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
-from tutor.session.task_handlers import REPAIR_SECONDS
 from tutor.wording import notices
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
 from tutor.wording.goals import goal_words

@@ -7,19 +7,10 @@ that is needed to open it again.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tutor.lesson.exercise import (
-    BeAutograd,
-    Choose,
-    Exercise,
-    Predict,
-    Reach,
-    Repair,
-    kind_of,
-)
+from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import Command
 from tutor.protocol.events import (
@@ -31,7 +22,6 @@ from tutor.protocol.events import (
     StoppedAt,
 )
 from tutor.protocol.frame import Position
-from tutor.session.answer_handlers import BeAutogradHandler, ChooseHandler, PredictHandler
 from tutor.session.attempt import Attempt, code_place
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler
@@ -45,18 +35,9 @@ from tutor.session.journal import (
     paused_run,
     unfinished,
 )
+from tutor.session.kind_handlers import HANDLERS, RepairHandler
 from tutor.session.run_view import Notice, Start
-from tutor.session.task_handlers import ReachHandler, RepairHandler
 from tutor.training.exercises import UnreadableError
-
-HANDLERS: Mapping[type[Exercise], Callable[..., ExerciseHandler[Any]]] = {
-    Predict: PredictHandler,
-    Reach: ReachHandler,
-    Repair: RepairHandler,
-    BeAutograd: BeAutogradHandler,
-    Choose: ChooseHandler,
-}
-"""The handler of each kind."""
 
 MOST_SEEDS = 1000
 """Drawn seeds are below this: short enough to be remembered."""
@@ -381,7 +362,6 @@ class ExerciseController:
             return
         self._locate_notice(handler, event)
         if isinstance(event, ProcessEnded):
-            handler.forget_questions()
             handler.process_ended(event)
         elif not handler.receive(event) and isinstance(event, FrameShown) and event.target is None:
             handler.rested(command)

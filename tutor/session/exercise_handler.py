@@ -67,7 +67,7 @@ class ExerciseHandler(Generic[E]):
     @property
     def stage(self) -> Stage:
         """The run that the question is about."""
-        return self.exercise.stage
+        return self.attempt.asked.stage
 
     @property
     def place(self) -> Position:
@@ -205,12 +205,21 @@ class ExerciseHandler(Generic[E]):
             on_answer(event)
         return on_answer is not None
 
-    def forget_questions(self) -> None:
-        """Forget the commands whose answers were waited for."""
-        self._on_answer.clear()
+
+def change_of(command: Command) -> str:
+    """The kind of change that a command makes, of MAY_CHANGE; empty for any other command."""
+    match command:
+        case SetLearningRate():
+            return "learning_rate"
+        case Switch(mode=mode):
+            return "mode" if mode is not None else "device"
+        case SetElement():
+            return "values"
+        case Reseed() | Restart(new_seed=True):
+            return "seed"
+    return ""
 
 
 def changes_run(command: Command) -> bool:
     """Whether a command changes the run's settings, or replaces it."""
-    kinds = Switch | SetLearningRate | SetElement | Reseed | SelectRun
-    return isinstance(command, kinds) or (isinstance(command, Restart) and command.new_seed)
+    return bool(change_of(command)) or isinstance(command, SelectRun)
