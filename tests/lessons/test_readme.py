@@ -8,6 +8,7 @@ from pathlib import Path
 from tutor.analysis.doctor.examination import examine
 from tutor.engine.open_runs import programs_for
 from tutor.lesson.document import parse
+from tutor.lesson.exercise import EXERCISE_KINDS
 from tutor.lesson.model import ScriptOptions
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
@@ -33,6 +34,11 @@ def test_the_keys_in_the_readme_are_those_of_the_app() -> None:
     shown = {key.lower() for key in re.findall(r"`([^`]+)`", table)}
     missing = {c.key_label for c in LESSON_COMMANDS if c.key_label.lower() not in shown}
     assert not missing
+
+
+def test_the_readme_describes_every_kind_of_exercise() -> None:
+    table = README.read_text().split("\n| kind | ")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [*EXERCISE_KINDS]
 
 
 def test_the_doctor_says_of_the_readmes_script_what_the_readme_shows() -> None:
