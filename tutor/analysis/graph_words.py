@@ -184,7 +184,7 @@ def _all_named(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if isinstance(thing, torch.nn.Module):
             for path, inner in [*thing.named_modules(), *thing.named_parameters()]:
                 if path:
-                    yield name + _dotted(path), inner
+                    yield label_of(name, path), inner
         elif isinstance(thing, list | tuple):
             yield from ((f"{name}[{i}]", t) for i, t in enumerate(thing) if _is_nameable(t))
         elif isinstance(thing, dict):
@@ -197,9 +197,10 @@ def _is_nameable(thing: Any) -> bool:
     return isinstance(thing, torch.Tensor | torch.nn.Module)
 
 
-def _dotted(path: str) -> str:
-    """`layers.0.weight` as one would write it: `.layers[0].weight`."""
-    return "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in path.split("."))
+def label_of(name: str, path: str) -> str:
+    """The label of a part of a module as code would say it: `model[0].weight`."""
+    parts = (f"[{part}]" if part.isdecimal() else f".{part}" for part in path.split("."))
+    return name + "".join(parts)
 
 
 # ── Functions ───────────────────────────────────────────────────────────────────────

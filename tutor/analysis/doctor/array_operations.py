@@ -32,6 +32,7 @@ class BadOperation:
     operation: str
     line: int
     argument: float | None
+    """The number that it was computed from, if there is one."""
     result: float
 
 
@@ -64,18 +65,22 @@ def _bad_statement(
     names = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name)}
     if not isinstance(target, ast.Name) or target.id in names:
         return None
-    result = namespace.get(target.id)
-    known = [np.asarray(namespace[n], np.float64) for n in names if _is_numeric(namespace.get(n))]
-    known = [array for array in known if array.size]
-    is_new = _is_numeric(result) and not is_finite(result)
-    if not is_new or not known or not all(bool(np.isfinite(a).all()) for a in known):
+    result, known = namespace.get(target.id), _finite([namespace.get(n) for n in names])
+    if not known or not _is_numeric(result) or is_finite(result):
         return None
     numbers = np.asarray(result, np.float64)
-    bad = np.argwhere(~np.isfinite(numbers))[0]
     largest = max((a.flat[int(np.abs(a).argmax())] for a in known), key=abs)
     code = ast.unparse(statement.value)
     name = _name_of(statement.value) if isinstance(statement.value, ast.Call) else code
-    return BadOperation(name, statement.lineno, float(largest), float(numbers[tuple(bad)]))
+    found = float(numbers[~np.isfinite(numbers)][0])
+    return BadOperation(name, statement.lineno, float(largest), found)
+
+
+def _finite(things: Iterable[Any]) -> list[Any]:
+    """The arrays and numbers among these as arrays; none if one of them is not all finite."""
+    found = [np.asarray(thing, np.float64) for thing in things if _is_numeric(thing)]
+    found = [array for array in found if array.size]
+    return found if all(bool(np.isfinite(array).all()) for array in found) else []
 
 
 def _parts(node: ast.expr) -> Iterator[ast.expr]:
@@ -91,17 +96,15 @@ def _parts(node: ast.expr) -> Iterator[ast.expr]:
 
 def _bad(part: ast.expr, namespace: Mapping[str, Any]) -> BadOperation | None:
     result = _value(part, namespace)
-    if result is None or is_finite(result):
+    if not _is_numeric(result) or is_finite(result):
         return None
-    arguments = [_value(argument, namespace) for argument in _arguments(part)]
-    known = [np.asarray(a, np.float64) for a in arguments if _is_numeric(a)]
+    known = _finite([_value(argument, namespace) for argument in _arguments(part)])
+    if not known:
+        return None
     numbers = np.asarray(result, np.float64)
-    if not known or not all(bool(np.isfinite(a).all()) for a in known):
-        return None
-    bad = np.argwhere(~np.isfinite(numbers))[0]
-    return BadOperation(
-        _name_of(part), part.lineno, _at(known, bad, numbers), float(numbers[tuple(bad)])
-    )
+    bad = tuple(np.argwhere(~np.isfinite(numbers))[0])
+    argument = element_like(known[0], bad, numbers.shape)
+    return BadOperation(_name_of(part), part.lineno, argument, float(numbers[bad]))
 
 
 def _arguments(part: ast.expr) -> list[ast.expr]:
@@ -119,13 +122,15 @@ def _name_of(part: ast.expr) -> str:
     return ast.unparse(part.func).rpartition(".")[2]
 
 
-def _at(known: list[Any], bad: Any, like: Any) -> float | None:
-    for array in known:
-        try:
-            return float(np.broadcast_to(array, like.shape)[tuple(bad)])
-        except ValueError:  # it was reduced
-            return float(array.flat[int(np.abs(array).argmax())])
-    return None
+def element_like(array: Any, index: tuple[int, ...], shape: tuple[int, ...]) -> float:
+    """The element of an array that belongs to this index of a result of that shape.
+
+    Of an array that was reduced it is the element farthest from 0.
+    """
+    try:
+        return float(np.broadcast_to(array, shape)[index])
+    except ValueError:
+        return float(array.flat[int(np.abs(array).argmax())])
 
 
 def _value(node: ast.expr, namespace: Mapping[str, Any]) -> Any:

@@ -65,15 +65,6 @@ class Forward:
     """Whether a backward pass came through it, or through what was computed with it."""
 
 
-@dataclass(slots=True, eq=False)
-class DropoutCall:
-    """A call of the function `dropout` in the forward of a model that is in evaluation mode."""
-
-    line: int
-    probability: float
-    module: torch.nn.Module
-
-
 class ForwardWatcher(TorchFunctionMode):
     """Sees the forward passes while it is entered, and follows their outputs."""
 
@@ -81,7 +72,9 @@ class ForwardWatcher(TorchFunctionMode):
         """`filename` is the code's; calls made while `is_paused` is true are not the run's."""
         super().__init__()
         self.forwards: list[Forward] = []
-        self.dropouts: list[DropoutCall] = []
+        self.dropout: tuple[int, float] | None = None
+        """The line and the probability of the first call of the function `dropout` in the forward
+        of a model that is in evaluation mode."""
         self._filename = filename
         self._last: dict[int, Forward] = {}
         """A line → its last forward pass, the only one that keeps its data."""
@@ -188,10 +181,10 @@ class ForwardWatcher(TorchFunctionMode):
     def _look_at_dropout(self, args: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
         is_on = keywords.get("training", args[2] if len(args) > 2 else True)
         probability = keywords.get("p", args[1] if len(args) > 1 else 0.5)
-        module = self._open[-1][0] if self._open else None
-        is_function = module is not None and not isinstance(module, _DropoutNd)
-        if module and is_function and is_on and probability > 0 and not module.training:
-            self.dropouts.append(DropoutCall(self._line(), float(probability), module))
+        if self.dropout is None and self._open and is_on and probability > 0:
+            module, frame = self._open[-1][0], frame_within(self._filename)
+            if not (module.training or isinstance(module, _DropoutNd)):
+                self.dropout = (frame.f_lineno if frame is not None else 0, float(probability))
 
     def _sources(self, tensors: Any) -> frozenset[Forward]:
         found = (self._notes.get(id(tensor)) for tensor in tensors)
@@ -200,10 +193,6 @@ class ForwardWatcher(TorchFunctionMode):
     def _note(self, tensor: torch.Tensor, forwards: frozenset[Forward]) -> None:
         key, notes = id(tensor), self._notes
         notes[key] = (weakref.ref(tensor, lambda _: notes.pop(key, None)), forwards)
-
-    def _line(self) -> int:
-        frame = frame_within(self._filename)
-        return frame.f_lineno if frame is not None else 0
 
 
 def _name_in(frame: FrameType, module: torch.nn.Module) -> str:
@@ -272,8 +261,8 @@ class EvaluationRule(DoctorRule):
             if is_evaluation and is_sure and forward.arguments:
                 yield from self._of_evaluation(forward)
         yield from self._of_training(watcher.forwards)
-        for call in watcher.dropouts[:1]:
-            yield from self._of_dropout(call)
+        if watcher.dropout is not None:
+            yield from self._of_dropout(*watcher.dropout)
 
     # ── Evaluations ─────────────────────────────────────────────────────────────────
 
@@ -369,22 +358,19 @@ class EvaluationRule(DoctorRule):
             return None
         return self.patient.source.before(statement, f"{name}.train()")
 
-    def _of_dropout(self, call: DropoutCall) -> Iterator[DoctorFinding]:
+    def _of_dropout(self, line: int, probability: float) -> Iterator[DoctorFinding]:
         """The function `dropout`, which does not know the mode of the model."""
-        statement = self.patient.source.statement_at(call.line)
-        found = [n for n in ast.walk(statement) if _is_dropout(n)] if statement else []
-        if not found:
-            return
-        node = found[0]
-        assert isinstance(node, ast.Call)
         source = self.patient.source
-        function = source.function_around(call.line)
+        node = next(filter(_is_dropout, source.nodes_at(line)), None)
+        if not isinstance(node, ast.Call):
+            return
+        function = source.function_around(line)
         is_method = isinstance(function, ast.FunctionDef) and "self" in ast.unparse(function.args)
         yield DoctorFinding(
             code="dropout_in_evaluation",
-            line=call.line,
+            line=line,
             variable=ast.unparse(node.args[0]) if node.args else "",
-            numbers={"dropped": call.probability, "wanted": 0.0},
+            numbers={"dropped": probability, "wanted": 0.0},
             lesson=_LESSON,
             fix=source.called_with(node, more=["training=self.training"]) if is_method else None,
         )

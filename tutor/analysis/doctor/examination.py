@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
@@ -98,7 +98,6 @@ def examine(
     epochs: int = EXAMINED_EPOCHS,
     programs: Mapping[str, Program] | None = None,
     compiled: Compiled = programs_of,
-    rules: Sequence[type[DoctorRule]] = RULES,
     with_taught: bool = False,
 ) -> DoctorReport:
     """The mistakes in a lesson's code, or a script's, in the mode that a recipe ends in.
@@ -113,10 +112,10 @@ def examine(
         recorder = CallRecorder(next(iter(programs.values())).filename)
         patient = _patient(lesson, programs, recipe, quiet, until, recorder)
         try:
-            examination = _Examination(patient, recorder, [rule(patient) for rule in rules])
+            examination = _Examination(patient, recorder)
             is_complete = examination.go(epochs)
         finally:
-            patient.close()
+            patient.run.close()
         found = [f for f in examination.found if with_taught or not _is_taught(lesson, recipe, f)]
         return _report(examination, found, Forks(patient, compiled), is_complete)
 
@@ -171,10 +170,9 @@ def _patient(
 class _Examination:
     """The steps of one examination, and what its rules have found."""
 
-    def __init__(
-        self, patient: Patient, recorder: CallRecorder, rules: Sequence[DoctorRule]
-    ) -> None:
-        self._patient, self._recorder, self._rules = patient, recorder, list(rules)
+    def __init__(self, patient: Patient, recorder: CallRecorder) -> None:
+        self._patient, self._recorder = patient, recorder
+        self._rules = [rule(patient) for rule in RULES]
         self.failed: list[str] = []
         self.found: list[DoctorFinding] = []
         self.epochs = 0
@@ -248,9 +246,8 @@ class _Examination:
         """Run whole epochs for the rules that want more of them."""
         patient, until = self._patient, self._within_time()
         for epochs in sorted({rule.epochs for rule in self._rules if rule.epochs}):
-            is_last = epochs == TO_THE_END
             try:
-                if is_last:
+                if epochs == TO_THE_END:
                     with time_bound(SECONDS_TO_THE_END):
                         patient.run.run_to(epochs, self._within_time(SECONDS_TO_THE_END))
                 else:
@@ -260,11 +257,7 @@ class _Examination:
                 return False
             except TookTooLong:
                 return False
-            self._each(
-                lambda rule, epochs=epochs: (  # type: ignore[misc]
-                    self._add(rule.after_whole_epochs()) if rule.epochs == epochs else None
-                )
-            )
+            self._each(lambda rule: self._add(rule.after_whole_epochs()), of_epochs=epochs)
         return not until()
 
     def _before_call(self, call: TorchCall) -> None:
@@ -286,9 +279,14 @@ class _Examination:
         for rule in self._rules:
             rule.unhook()
 
-    def _each(self, ask: Callable[[DoctorRule], object]) -> None:
-        """Ask each rule. One that raises is asked no more: the others still count."""
+    def _each(self, ask: Callable[[DoctorRule], object], of_epochs: int | None = None) -> None:
+        """Ask each rule, or those that need `of_epochs` whole epochs.
+
+        One that raises is asked no more: the others still count.
+        """
         for rule in tuple(self._rules):
+            if of_epochs not in (None, rule.epochs):
+                continue
             try:
                 ask(rule)
             except Exception as error:  # noqa: BLE001 - the code's own objects may raise anything

@@ -175,20 +175,17 @@ class HandGradientRule(DoctorRule):
         if not isinstance(statement, ast.Assign) or not isinstance(value, ast.expr):
             return None
         source = self.patient.source
-        text: str | None = source.segment(value)
-        assert text is not None
+        text, better = source.segment(value), None
         if remark.code == "opposite":
-            text = _opposite(source, value)
+            better = _opposite(source, value)
         elif remark.code == "transposed":
-            text = f"({text}).T"
+            better = f"({text}).T"
         elif remark.code == "factor" and isinstance(factor, float) and factor:
             if text.endswith(".sum()") and remark.values.get("reason") == "sum":
-                text = text.removesuffix(".sum()") + ".mean()"
+                better = text.removesuffix(".sum()") + ".mean()"
             else:
-                text = _scaled(_operand(text, value), factor)
-        else:
-            text = None
-        return None if text is None else source.replaced(value, text)
+                better = _scaled(_operand(text, value), factor)
+        return None if better is None else source.replaced(value, better)
 
 
 _CODES = {
@@ -223,24 +220,22 @@ def _is_equal(one: Any, other: Any) -> bool:
 
 def _operand(text: str, value: ast.expr) -> str:
     """An expression as it may stand before a `/` or `*`."""
-    match value:
-        case ast.Call() | ast.Name() | ast.Attribute() | ast.Subscript():
-            return text
-        case ast.BinOp(op=ast.Mult() | ast.Div() | ast.MatMult()):
-            return text
-    return f"({text})"
+    if isinstance(value, ast.BinOp):
+        is_closed = isinstance(value.op, ast.Mult | ast.Div | ast.MatMult)
+    else:
+        is_closed = isinstance(value, ast.Call | ast.Name | ast.Attribute | ast.Subscript)
+    return text if is_closed else f"({text})"
 
 
 def _opposite(source: SourceCode, value: ast.expr) -> str:
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
         return source.segment(value.operand)
-    first = value
+    first, text = value, source.segment(value)
     while isinstance(first, ast.BinOp) and isinstance(first.op, ast.Mult | ast.Div | ast.MatMult):
         first = first.left
-    text = source.segment(value)
     if isinstance(first, ast.UnaryOp) and isinstance(first.op, ast.USub) and text[0] == "-":
         return text[1:].lstrip()  # -a * b
-    return f"-{_operand(source.segment(value), value)}"
+    return f"-{_operand(text, value)}"
 
 
 def _scaled(text: str, factor: float) -> str | None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, extreme_of, label_of, leaves_of
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, extreme_of, leaves_of
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.analysis.graph_words import label_of
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 
 
@@ -70,8 +71,8 @@ class HeldParametersRule(DoctorRule):
         hidden = [one for one in self._hidden() if id(one.tensor) in left]
         yield from self._not_registered(hidden)
         held = self.patient.held()
-        for one in (*hidden, *held.values()):
-            left.pop(id(one.tensor if isinstance(one, _Hidden) else one), None)
+        for tensor in (*(one.tensor for one in hidden), *held.values()):
+            left.pop(id(tensor), None)
         if left and self._has_stepped:
             labels = {n: t for n, t in self.patient.parameters().items() if id(t) in left}
             yield from self._stale(labels, held) or self._not_held(labels, held)

@@ -76,11 +76,8 @@ class KeptGraphRule(DoctorRule):
         """The batches whose loss's graph a tensor, or a list's tensors, still hold."""
         things = thing[-_LONGEST:] if isinstance(thing, list | tuple) else [thing]
         starts = [grad_fn_of(one) for one in things if isinstance(one, torch.Tensor)]
-        found, known, waiting = (
-            set[tuple[int, int]](),
-            set[int](),
-            [s for s in starts if s is not None],
-        )
+        found, known = set[tuple[int, int]](), set[int]()
+        waiting = [node for node in starts if node is not None]
         while waiting and len(known) < MOST_NODES:
             node = waiting.pop()
             if id(node) in known:
@@ -250,10 +247,11 @@ class DataGradientRule(DoctorRule):
     def _fix(self, place: ast.AST) -> CodeFix | None:
         source = self.patient.source
         match place:
+            case ast.Assign(
+                value=ast.Call(func=ast.Attribute(value=made, attr="requires_grad_")) as call
+            ):
+                return source.replaced(call, source.segment(made))
             case ast.Assign(value=ast.Call() as call):
-                is_method = isinstance(call.func, ast.Attribute)
-                if is_method and call.func.attr == "requires_grad_":  # type: ignore[attr-defined]
-                    return source.replaced(call, source.segment(call.func.value))  # type: ignore[attr-defined]
                 return source.called_with(call, without="requires_grad")
             case ast.Assign(value=value):
                 return source.replaced(value, "False")

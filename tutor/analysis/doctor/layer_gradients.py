@@ -121,7 +121,7 @@ class LayerGradientRule(DoctorRule):
         name = self.patient.name_of(backward.weights[0])
         return DoctorFinding(
             code=code,
-            line=self.patient.source.line_of(name) or self.patient.source.line_of(_root(name)),
+            line=self.patient.line_of_parameter(name),
             variable=name,
             numbers={
                 "first": sizes[0],
@@ -169,12 +169,6 @@ def _size(gradient: torch.Tensor) -> float:
     numbers = gradient.detach().to_dense() if gradient.is_sparse else gradient.detach()
     used = numbers[numbers != 0].abs().cpu().double()
     return float(used.square().mean().sqrt()) if used.numel() else 0.0
-
-
-def _root(name: str) -> str:
-    """The name that a parameter's label begins with; `self.net` of `self.net[0].weight`."""
-    parts = name.split("[")[0].split(".")
-    return ".".join(parts[:2]) if parts[0] == "self" else parts[0]
 
 
 _CUTS = frozenset({"detach", "item", "tolist", "numpy", "get data"})
@@ -319,8 +313,7 @@ def _freezes(source: SourceCode) -> bool:
 
 def _joined(source: SourceCode, cut: TorchCall) -> CodeFix | None:
     """`y` for `y.detach()` on the line of a cut."""
-    statement = source.statement_at(cut.line)
-    for node in ast.walk(statement) if statement is not None else ():
+    for node in source.nodes_at(cut.line):
         match node:
             case ast.Call(func=ast.Attribute(value=inner, attr=attr), args=[]) if attr == cut.name:
                 return source.replaced(node, source.segment(inner))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, grad_fn_of
+from tutor.analysis.doctor.rule import DoctorRule, Moment, grad_fn_of, nodes_below
 from tutor.analysis.doctor.source_code import called_name
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.lesson.model import LOSS
@@ -188,12 +189,9 @@ class LossArgumentsRule(DoctorRule):
 
     def _call_at(self, call: TorchCall) -> ast.Call | None:
         """The call of the loss in the source, if its two first arguments stand there."""
-        statement = self.patient.source.statement_at(call.line)
-        if statement is None:
-            return None
         found = [
             node
-            for node in ast.walk(statement)
+            for node in self.patient.source.nodes_at(call.line)
             if isinstance(node, ast.Call)
             and len(node.args) >= 2
             and not any(isinstance(argument, ast.Starred) for argument in node.args)
@@ -236,16 +234,7 @@ def _number(result: Any) -> float | None:
 
 def _has_logarithm(tensor: torch.Tensor) -> bool:
     """Whether a logarithm is among the operations that computed the tensor."""
-    waiting, known = [tensor.grad_fn], set[Any]()
-    while waiting and len(known) < _NODES:
-        node = waiting.pop(0)
-        if node is None or node in known:
-            continue
-        known.add(node)
-        if "Log" in node.name():
-            return True
-        waiting += [child for child, _ in node.next_functions]
-    return False
+    return any("Log" in node.name() for node in islice(nodes_below(tensor), _NODES))
 
 
 _CLOSE = 1e-4
@@ -306,8 +295,7 @@ class DoubleActivationRule(DoctorRule):
     def _variable(self, call: TorchCall, given: torch.Tensor) -> str:
         """The first argument of the loss as the code has it; else the name it bears."""
         source = self.patient.source
-        statement = source.statement_at(call.line)
-        for node in ast.walk(statement) if statement is not None else ():
+        for node in source.nodes_at(call.line):
             if isinstance(node, ast.Call) and len(node.args) > 1:
                 return source.segment(node.args[0])
         return self.patient.name_of(given) or "loss"
@@ -409,8 +397,8 @@ class BroadcastRule(DoctorRule):
 
     def _operands(self, call: TorchCall, one: torch.Tensor) -> tuple[ast.expr, ast.expr] | None:
         """The two operands as they stand in the code; None where that does not tell."""
-        statement = self.patient.source.statement_at(call.line)
-        pairs = [pair for node in ast.walk(statement) if (pair := _pair(node))] if statement else []
+        nodes = self.patient.source.nodes_at(call.line)
+        pairs = [pair for node in nodes if (pair := _pair(node))]
         for left, right in pairs:
             values = [_value(side, self.patient.namespace) for side in (left, right)]
             if values[0] is one or values[1] is call.argument(1, "target"):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.array_operations import first_not_finite
+from tutor.analysis.doctor.array_operations import BadOperation, element_like, first_not_finite
 from tutor.analysis.doctor.rule import (
     MOST_NODES,
     TO_THE_END,
@@ -28,7 +28,7 @@ from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.analysis.graph_recorder import tensors_in
 from tutor.lesson.model import SETUP, UPDATE
 from tutor.protocol.inspections import DoctorFinding, Evidence
-from tutor.training.values import is_finite
+from tutor.training.values import is_finite, to_numpy
 
 _MAY_FAIL = re.compile(r"\b(log\w*|r?sqrt|pow|norm|exp|acos|asin)\(")
 """Functions that can make NaN or infinity after epochs without: of lessons only such are run on."""
@@ -42,17 +42,6 @@ _LONGEST = 40
 
 _FAR = 1e6
 """Above this a parameter shows that its run diverges, which is another rule's matter."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Birth:
-    """The call that made a tensor's first number that is not finite."""
-
-    operation: str
-    line: int
-    argument: float | None
-    """The number that it was computed from, if there is one."""
-    result: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +59,7 @@ class NotFiniteRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._births: dict[int, tuple[torch.Tensor, _Birth | None]] = {}
+        self._births: dict[int, tuple[torch.Tensor, BadOperation | None]] = {}
         """The id of a tensor that is not all finite → it, and the call that made it so, if any."""
         self._calls: dict[Node, TorchCall] = {}
         """A node → the call that it belongs to."""
@@ -159,7 +148,7 @@ class NotFiniteRule(DoctorRule):
                 self._calls[one] = call
                 waiting += [child for child, _ in one.next_functions if child is not None]
 
-    def _birth(self, call: TorchCall, result: torch.Tensor) -> _Birth | None:
+    def _birth(self, call: TorchCall, result: torch.Tensor) -> BadOperation | None:
         """The birth of a result's bad number: an argument's, or this call; None if given."""
         tensors = [t for t in call.tensors() if t.is_floating_point() and t is not result]
         is_in_place = any(t is result for t in call.tensors())
@@ -169,14 +158,12 @@ class NotFiniteRule(DoctorRule):
             if birth is not None:
                 return birth
         makes_nan = bool(result.isnan().any()) and not any(bool(t.isnan().any()) for t in tensors)
-        is_made = not (tensors or is_in_place) or any(
-            _is_bad_number(thing) for thing in call.things
-        )
+        is_made = not (tensors or is_in_place) or any(map(_is_bad_number, call.things))
         if (bad or is_made) and not (makes_nan and tensors):
             return None
         index = _first_bad(result)
         argument = next((_at(t, index, result) for t in tensors), None)
-        return _Birth(call.name, call.line, argument, float(result.detach()[index]))
+        return BadOperation(call.name, call.line, argument, float(result.detach()[index]))
 
     # ── The findings ────────────────────────────────────────────────────────────────
 
@@ -185,10 +172,7 @@ class NotFiniteRule(DoctorRule):
         if loss is None:
             return None
         _, birth = self._births.get(id(loss), (loss, None))
-        if birth is None:
-            return self._given()
-        numbers = _numbers(birth.operation, birth.argument, result=birth.result)
-        return self._finding("first_not_finite", birth.line, numbers)
+        return self._given() if birth is None else self._of_operation(birth)
 
     def _given(self) -> DoctorFinding | None:
         """The data that hold NaN or infinity from the start."""
@@ -198,13 +182,11 @@ class NotFiniteRule(DoctorRule):
             )
             if is_data and not name.startswith("_") and not is_finite(thing):
                 count = int((~thing.detach().isfinite()).sum())
-                line = self.patient.source.line_of(name)
-                numbers: dict[str, Evidence] = {"count": count, "size": thing.numel()}
                 return DoctorFinding(
                     code="data_not_finite",
-                    line=line,
+                    line=self.patient.source.line_of(name),
                     variable=name,
-                    numbers=numbers,
+                    numbers={"count": count, "size": thing.numel()},
                     lesson="where-nan-is-born",
                 )
         return None
@@ -232,8 +214,9 @@ class NotFiniteRule(DoctorRule):
         source = self.patient.source
         looped = [s for s in source.statements() if source.phase_of(s.lineno) not in ("", SETUP)]
         found = first_not_finite(looped, loop.namespace)
-        if found is None:
-            return None
+        return None if found is None else self._of_operation(found)
+
+    def _of_operation(self, found: BadOperation) -> DoctorFinding:
         numbers = _numbers(found.operation, found.argument, result=found.result)
         return self._finding("first_not_finite", found.line, numbers)
 
@@ -276,20 +259,11 @@ def _is_swapped(call: TorchCall) -> bool:
 
 
 def _at(tensor: torch.Tensor, index: tuple[int, ...], like: torch.Tensor) -> float | None:
-    """The element of a tensor that belongs to this index of another one.
-
-    Of one that was reduced it is the element farthest from 0.
-    """
-    if not tensor.numel() or tensor.dtype == torch.bool or tensor.is_complex():
+    """The element of a tensor that belongs to this index of another one, as `element_like`."""
+    numbers = None if tensor.dtype == torch.bool else to_numpy(tensor)
+    if numbers is None or not numbers.size:
         return None
-    tensor = tensor.detach()
-    if tensor.shape == like.shape:
-        return float(tensor[index])
-    try:
-        return float(tensor.expand(like.shape)[index])
-    except RuntimeError:
-        flat = tensor.reshape(-1)
-        return float(flat[int(flat.abs().argmax())])
+    return element_like(numbers, index, tuple(like.shape))
 
 
 def _first_bad(tensor: torch.Tensor) -> tuple[int, ...]:

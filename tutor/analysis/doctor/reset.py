@@ -100,12 +100,8 @@ class MissingResetRule(DoctorRule):
                 continue
             held, left = parameter.grad.detach().clone(), self._left.get(id(parameter))
             old = self._before.get(id(parameter))
-            if (
-                old is not None
-                and left is not None
-                and _is_used(left, old, parameter)
-                and (bool(old.any()) and bool((held != old).any()))
-            ):
+            is_used = old is not None and left is not None and _is_used(left, old, parameter)
+            if old is not None and is_used and bool((held != old).any()):
                 found = _Sum(label, parameter, old, held, call.line)
                 self._sums.setdefault(id(parameter), found)
             self._left[id(parameter)] = _Left(held, parameter.detach().clone())
@@ -152,8 +148,8 @@ class MissingResetRule(DoctorRule):
         if lines:
             statement = source.statement_at(max(lines))
             names = self.patient.optimizers()
-            called = [n for n in ast.walk(statement) if _is_step(n)] if statement else []
-            receivers = [ast.unparse(call.func.value) for call in called]  # type: ignore[attr-defined]
+            methods = [n for n in source.nodes_at(max(lines)) if isinstance(n, ast.Attribute)]
+            receivers = [ast.unparse(n.value) for n in methods if n.attr == "step"]
             known = [name for name in receivers if name in names] or list(names)
             if statement is None or not known:
                 return None
@@ -174,29 +170,19 @@ def _is_used(left: _Left, old: torch.Tensor, parameter: torch.Tensor) -> bool:
     return torch.equal(left.gradient, old) and not torch.equal(left.value, parameter.detach())
 
 
-def _is_step(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "step"
-    )
-
-
 def _updated(statement: ast.stmt, label: str) -> str | None:
     """The name that a statement changes, if it is this label's parameter, or one of a loop's."""
+    changed: ast.expr
     match statement:
-        case ast.AugAssign(target=ast.Attribute(value=inner, attr="data")):
-            target = inner
-        case ast.AugAssign(target=inner):
-            target = inner
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=inner, attr=name))) if name.endswith(
-            "_"
+        case ast.AugAssign(target=target):
+            changed = target
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=changed, attr=name))) if (
+            name.endswith("_")
         ):
-            is_data = isinstance(inner, ast.Attribute) and inner.attr == "data"
-            target = inner.value if is_data else inner  # type: ignore[attr-defined]
+            pass
         case _:
             return None
-    text = ast.unparse(target)
+    text = ast.unparse(changed).removesuffix(".data")
     uses_gradient = f"{text}.grad" in ast.unparse(statement)
     return text if text == label or uses_gradient else None
 
@@ -225,11 +211,8 @@ class ResetOrderRule(DoctorRule):
         tensors = held_by(optimizer)
         ready = {t: self._waiting.pop(id(t)) for t in tensors if id(t) in self._waiting}
         has_closure = call.argument(1, "closure") is not None  # it computes the gradients
-        if (
-            ready
-            and not has_closure
-            and all(t.grad is None or not bool(t.grad.any()) for t in ready)
-        ):
+        is_empty = all(t.grad is None or not bool(t.grad.any()) for t in ready)
+        if ready and is_empty and not has_closure:
             self._found.append(self._finding(call, ready))
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:

@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
+from tutor.analysis.graph_words import label_of
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import RunRecipe
 from tutor.protocol.inspections import DoctorFinding
@@ -145,8 +146,6 @@ class Patient:
     quiet: Quiet
     until: Callable[[], bool]
     """Whether the examination is to stop. A rule that takes long asks it between its steps."""
-    others: list[Run] = field(default_factory=list)
-    """Runs besides it, which are given up with it."""
     stepped: dict[int, torch.optim.Optimizer] = field(default_factory=dict)
     """The optimizers that have made a step, by identity."""
 
@@ -229,19 +228,6 @@ class Patient:
                 return name
         return next((name for name, one in self._named(type(thing)) if one is thing), "")
 
-    def starting_again(self, recipe: RunRecipe | None = None) -> Run:
-        """Another run of the same code, standing at its start. Raises LessonRaised."""
-        recipe = recipe or self.recipe
-        start = (recipe.mode, recipe.device, recipe.learning_rate, recipe.seed)
-        run = Run(self.programs, *start, quiet=self.quiet)
-        self.others.append(run)
-        return run
-
-    def close(self) -> None:
-        """Give up the scripts that wait."""
-        for run in (self.run, *self.others):
-            run.close()
-
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -316,12 +302,6 @@ class DoctorRule:
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:
         """The mistakes seen after the run has come to the end of the epoch `epochs`."""
         return ()
-
-
-def label_of(name: str, path: str) -> str:
-    """The label of a module's parameter as code would say it: `model[0].weight`."""
-    parts = (f"[{part}]" if part.isdecimal() else f".{part}" for part in path.split("."))
-    return name + "".join(parts)
 
 
 _MOST_INSIDE = 200

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,48 +31,62 @@ class _Early:
     """The line of that step."""
 
 
-@dataclass(slots=True)
-class _Order:
-    """The schedulers' steps and the optimizers', as they come."""
-
-    filename: str
-    is_paused: Callable[[], bool]
-    stepped: set[int] = field(default_factory=set)
-    """The ids of the optimizers that have made a step."""
-    early: dict[int, _Early] = field(default_factory=dict)
-    """The early steps, by the id of the scheduler."""
-
-
 class SchedulerOrderRule(DoctorRule):
     """The rule for a loop in which `scheduler.step()` comes before `optimizer.step()`."""
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._order: _Order | None = None
+        self._stepped: set[int] = set()
+        """The ids of the optimizers that have made a step."""
+        self._early: dict[int, _Early] = {}
+        """The early steps, by the id of the scheduler."""
 
-    def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
-        """See the schedulers' steps: PyTorch has no hook for them."""
-        self._order = _Order(recorder.filename, lambda: recorder.is_paused)
-        return _watched(self._order)
+    @contextmanager
+    def watching(self, recorder: CallRecorder) -> Iterator[None]:
+        """Wrap the method `step` of all schedulers: PyTorch has no hook for them."""
+        replaced = [(kind, kind.__dict__["step"]) for kind in _kinds() if "step" in kind.__dict__]
+        for kind, step in replaced:
+            kind.step = self._seeing(step, recorder)
+        try:
+            yield
+        finally:
+            for kind, step in replaced:
+                kind.step = step
+
+    def _seeing(self, step: Callable[..., Any], recorder: CallRecorder) -> Callable[..., Any]:
+        def seen(scheduler: Any, *arguments: Any, **keywords: Any) -> Any:
+            frame = sys._getframe(1)
+            # Its constructor makes a step of its own.
+            if frame.f_code.co_filename == recorder.filename and not recorder.is_paused:
+                self._note(scheduler, frame.f_lineno)
+            return step(scheduler, *arguments, **keywords)
+
+        return seen
+
+    def _note(self, scheduler: Any, line: int) -> None:
+        optimizer = getattr(scheduler, "optimizer", None)
+        if not isinstance(optimizer, torch.optim.Optimizer) or id(optimizer) in self._stepped:
+            return
+        if not hasattr(optimizer, "_opt_called"):  # PyTorch's note of a step, before the loop too
+            early = _Early(scheduler, line, _rate_of(optimizer))
+            self._early.setdefault(id(scheduler), early).steps += 1
 
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
         """See the rate of an optimizer's first step."""
-        order = self._order
-        if order is None or id(optimizer) in order.stepped:
+        if id(optimizer) in self._stepped:
             return
-        order.stepped.add(id(optimizer))
-        for early in order.early.values():
+        self._stepped.add(id(optimizer))
+        for early in self._early.values():
             if early.scheduler.optimizer is optimizer:
                 early.used, early.step_line = _rate_of(optimizer), call.line
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """The finding, once the optimizer has made its first step."""
-        order = self._order
-        if order is None or moment.error is not None:
+        if moment.error is not None:
             return
-        for key, early in list(order.early.items()):
+        for key, early in list(self._early.items()):
             if early.used is not None:
-                del order.early[key]
+                del self._early[key]
                 # An optimizer's step may be left out (a GradScaler's first): the order is right.
                 if not self._is_behind(early):
                     yield self._finding(early, early.used)
@@ -107,42 +121,9 @@ def _rate_of(optimizer: torch.optim.Optimizer) -> float:
     return float(optimizer.param_groups[0]["lr"])
 
 
-@contextmanager
-def _watched(order: _Order) -> Iterator[None]:
-    """Wrap the method `step` of all schedulers meanwhile."""
-    replaced = [(kind, kind.__dict__["step"]) for kind in _kinds() if "step" in kind.__dict__]
-    for kind, step in replaced:
-        kind.step = _seeing(step, order)
-    try:
-        yield
-    finally:
-        for kind, step in replaced:
-            kind.step = step
-
-
 def _kinds() -> list[Any]:
     """The classes of schedulers: PyTorch's, and the code's own."""
     found: list[Any] = [LRScheduler]
     for kind in found:
         found += [sub for sub in kind.__subclasses__() if sub not in found]
     return found
-
-
-def _seeing(step: Callable[..., Any], order: _Order) -> Callable[..., Any]:
-    def seen(scheduler: Any, *arguments: Any, **keywords: Any) -> Any:
-        frame = sys._getframe(1)
-        # Its constructor makes a step of its own.
-        if frame.f_code.co_filename == order.filename and not order.is_paused():
-            _note(scheduler, frame.f_lineno, order)
-        return step(scheduler, *arguments, **keywords)
-
-    return seen
-
-
-def _note(scheduler: Any, line: int, order: _Order) -> None:
-    optimizer = getattr(scheduler, "optimizer", None)
-    if not isinstance(optimizer, torch.optim.Optimizer) or id(optimizer) in order.stepped:
-        return
-    if not hasattr(optimizer, "_opt_called"):  # PyTorch's note of a step, before the loop too
-        early = _Early(scheduler, line, _rate_of(optimizer))
-        order.early.setdefault(id(scheduler), early).steps += 1

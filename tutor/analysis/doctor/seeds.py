@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from msgspec.structs import replace
 
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, is_at_loop_end, loss_of
 from tutor.errors import RunError
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
+from tutor.training.run import Run
 
 _MOST_STEPS = 12
 """Steps of the second run: up to its first loss, and no further."""
@@ -87,8 +87,10 @@ class SeedRule(DoctorRule):
 
     def _first_loss(self, seed: int) -> float | None:
         """The first loss of a run with this seed; None if it has none."""
+        patient, recipe = self.patient, self.patient.recipe
+        start = (recipe.mode, recipe.device, recipe.learning_rate, seed)
         try:
-            run = self.patient.starting_again(replace(self.patient.recipe, seed=seed))
+            run = Run(patient.programs, *start, quiet=patient.quiet)
         except RunError:
             return None
         try:
@@ -96,7 +98,7 @@ class SeedRule(DoctorRule):
                 if is_at_loop_end(run):
                     return None
                 run.advance_phase()
-                if (loss := loss_of(run)) is not None or self.patient.until():
+                if (loss := loss_of(run)) is not None or patient.until():
                     return loss
         except RunError:
             return None

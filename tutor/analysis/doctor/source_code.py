@@ -60,6 +60,11 @@ class SourceCode:
                 found = statement
         return found
 
+    def nodes_at(self, line: int) -> Iterator[ast.AST]:
+        """All nodes of the innermost statement on a line."""
+        statement = self.statement_at(line)
+        return iter(()) if statement is None else ast.walk(statement)
+
     def statement_of(self, node: ast.AST) -> ast.stmt | None:
         """The statement that a node stands in; a statement is its own."""
         if isinstance(node, ast.stmt):
