@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from tutor.lesson.model import GRADIENT, RESET, UPDATE
 from tutor.script.code_index import CodeIndex
@@ -18,7 +18,7 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.loop_facts import epochs_of, loss_of, mode_of, prediction_of
+from tutor.script.loop_facts import MANUAL, epochs_of, loss_of, mode_of, prediction_of
 from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter
@@ -60,6 +60,9 @@ def _outline(index: CodeIndex, local_modules: Collection[str]) -> Outline:
     found = LoopFinder(index, signs).chosen()
     refusals = [(loop, refusal_of_loop(index, loop)) for loop in found]
     loops = tuple(_loop(index, signs, loop) for loop, refusal in refusals if refusal is None)
+    if (framework := _framework_of(index, _UNKNOWN_TENSORS)) and "torch" not in _packages(index):
+        loops = tuple(loop for loop in loops if loop.mode == MANUAL)
+        refusals = [(loop, framework) for loop in found]
     if loops:
         return Outline(loops)
     first: Refusal | None = next((refusal for _, refusal in refusals), None)
@@ -274,6 +277,7 @@ def refusal_of(index: CodeIndex, signs: TrainingSigns, local_modules: Collection
     """The reason why a script has no training loop, the most telling one."""
     return (
         _in_module(index, local_modules)
+        or _framework_of(index, _FRAMEWORKS)
         or _library_fit(index)
         or _incomplete(index, signs)
         or _no_loop(index, signs)
@@ -317,6 +321,35 @@ def _module_and_name(dotted: str) -> tuple[str, str]:
 
 def _is_class(name: str) -> bool:
     return name.rpartition(".")[2][:1].isupper()
+
+
+_UNKNOWN_TENSORS = {
+    "tensorflow": "TensorFlow",
+    "keras": "Keras",
+    "paddle": "PaddlePaddle",
+    "mlx": "MLX",
+    "mxnet": "MXNet",
+    "mindspore": "MindSpore",
+    "tinygrad": "tinygrad",
+}
+"""Frameworks by their packages, whose tensors the tutor can't read or put back."""
+_FRAMEWORKS = {**_UNKNOWN_TENSORS, **dict.fromkeys(("jax", "flax", "optax"), "JAX")}
+_TRAINING_PART = re.compile(r"optim|grad|Tape|Sequential|\bModel\b", re.IGNORECASE)
+
+
+def _packages(index: CodeIndex) -> set[str]:
+    """The packages that a script imports."""
+    return {dotted.partition(".")[0] for dotted in index.imports.values()}
+
+
+def _framework_of(index: CodeIndex, frameworks: Mapping[str, str]) -> Refusal | None:
+    """The first call of one of these frameworks that makes what a training loop needs."""
+    for node in _calls(index) if _packages(index) & frameworks.keys() else ():
+        dotted = index.dotted(node.func)
+        framework = frameworks.get(dotted.partition(".")[0])
+        if framework and _TRAINING_PART.search(dotted):
+            return Refusal("other_framework", node.lineno, {"framework": framework})
+    return None
 
 
 def _library_fit(index: CodeIndex) -> Refusal | None:

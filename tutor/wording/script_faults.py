@@ -39,6 +39,10 @@ _SENTENCES: Mapping[str, str] = {
         "`{call}` runs the training loop inside a library, where the tutor can't stop it. Write "
         "the loop yourself: a `for` loop with `loss.backward()` and `optimizer.step()`"
     ),
+    "other_framework": (
+        "{framework} trains here, and the tutor steps loops of PyTorch, NumPy and plain Python "
+        "alone. Write the loop with one of these"
+    ),
     "loop_in_module": (
         "the training loop is in the module `{module}`: this line calls `{name}`. Move the "
         "loop, or the call, so that both are in one file, and open that file"
