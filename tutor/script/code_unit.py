@@ -13,18 +13,27 @@ from dataclasses import dataclass, field
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, PREDICT, RESET, UPDATE
 from tutor.script.data_flow import (
     StatementFlow,
+    dependences,
     is_gradient,
     is_loss,
     is_rate,
     loss_rank,
     reads,
+    sources,
     targets_of,
     variable,
     variables,
     writes,
 )
 from tutor.script.hand_changes import HandChange
-from tutor.script.syntax_nodes import FunctionCode, LoopCode, called_name, last_name, statements
+from tutor.script.syntax_nodes import (
+    FunctionCode,
+    LoopCode,
+    argument_names,
+    called_name,
+    last_name,
+    statements,
+)
 
 TRAINING = frozenset({RESET, GRADIENT, *GRADIENT_CHANGES, UPDATE})
 
@@ -108,13 +117,27 @@ def join_parameter_loops(unit: CodeUnit) -> None:
             unit.kinds |= dict.fromkeys(inside, UPDATE)
 
 
-def forget_picks(unit: CodeUnit) -> None:
-    """Take a function that only updates as one update, also where it names its gradients anew."""
-    picks = [node for node in unit.kinds if _is_pick(node)]
-    others = {kind for node, kind in unit.kinds.items() if node not in picks}
-    if others == {UPDATE} and not unit.entered:
-        for node in picks:
-            del unit.kinds[node]
+def take_as_one_update(unit: CodeUnit, function: FunctionCode) -> None:
+    """Take a function that only updates as one update.
+
+    It may name its gradients anew. It may also be given the gradients, as the step of an optimizer
+    is, and compute with sums of them that it keeps, as momentum is one.
+    """
+    rest = [node for node, kind in unit.kinds.items() if kind != UPDATE and not _is_pick(node)]
+    is_only_update = UPDATE in unit.kinds.values() and not unit.entered
+    if is_only_update and (not rest or _is_given_gradients(unit, function, rest)):
+        unit.kinds = {node: kind for node, kind in unit.kinds.items() if kind == UPDATE}
+
+
+def _is_given_gradients(unit: CodeUnit, function: FunctionCode, rest: list[ast.stmt]) -> bool:
+    """Whether gradients are arguments, which the rest of a function at most adds to their sums."""
+    flow = dependences(statements(unit.body))
+    taking = [node for node in rest if any(map(is_gradient, reads(node)))]
+    return (
+        any(map(is_gradient, argument_names(function)))
+        and {unit.kinds[node] for node in rest} <= {PREDICT, GRADIENT}
+        and all(name in sources(flow[name], flow) for node in taking for name in writes(node))
+    )
 
 
 def _is_pick(node: ast.stmt) -> bool:

@@ -21,9 +21,9 @@ from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import (
     TRAINING,
     CodeUnit,
-    forget_picks,
     join_parameter_loops,
     mark_by_hand,
+    take_as_one_update,
 )
 from tutor.script.data_flow import (
     StatementFlow,
@@ -108,7 +108,7 @@ class StatementKinds:
         self._mark_arguments(unit, flow)
         join_parameter_loops(unit)
         if function is not None:
-            forget_picks(unit)
+            take_as_one_update(unit, function)
         return unit
 
     def _by_name(self, unit: CodeUnit, node: ast.stmt) -> None:
@@ -121,13 +121,12 @@ class StatementKinds:
         callees = self._training_callees(node)
         inside = set().union(*(self.reach_of(f) for f in callees)) if callees else set()
         mixed = [f for f in callees if _is_mixed(self.reach_of(f))]
-        if kind := _strongest(signs):
+        if kind := _strongest(signs) or ("" if mixed else _strongest(inside & TRAINING)):
             unit.kinds[node] = kind
-        elif not mixed and (kind := _strongest(inside & TRAINING)):
-            unit.kinds[node] = kind
-            unit.changes += [c for f in callees for c in self.unit_of(f).changes]
         if mixed:
             unit.entered[node] = mixed
+        elif kind:
+            unit.changes += [c for f in callees for c in self.unit_of(f).changes]
         unit.losses += [loss for c in _calls(node) if (loss := self._loss_of(c)) is not None]
 
     def _training_callees(self, node: ast.stmt) -> list[FunctionCode]:
