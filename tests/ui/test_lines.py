@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from textual.content import Content
 
 from tutor.ui import text_styles
-from tutor.ui.panes.lines import difference
+from tutor.ui.panes.lines import changed_cells
 from tutor.ui.text_styles import line
 
 pieces = st.tuples(
@@ -28,7 +28,7 @@ def cells(content: Content, width: int) -> list[tuple[str, object]]:
 @given(contents, contents)
 def test_what_is_not_painted_again_is_the_same_as_before(old: Content, new: Content) -> None:
     width = 2 + max(old.cell_length, new.cell_length)
-    start, end = difference(old, new)
+    start, end = changed_cells(old, new)
     before, after = cells(old, width), cells(new, width)
     for i, (a, b) in enumerate(zip(before, after, strict=True)):
         if not start <= i < end:
@@ -37,12 +37,12 @@ def test_what_is_not_painted_again_is_the_same_as_before(old: Content, new: Cont
 
 
 def test_one_changed_digit_is_one_cell() -> None:
-    assert difference(line("w  0.300"), line("w  0.305")) == (7, 8)
+    assert changed_cells(line("w  0.300"), line("w  0.305")) == (7, 8)
 
 
 def test_a_shorter_line_leaves_nothing_behind() -> None:
-    assert difference(line("w 0.300"), line("w")) == (2, 7)
+    assert changed_cells(line("w 0.300"), line("w")) == (2, 7)
 
 
 def test_another_style_is_a_change() -> None:
-    assert difference(line("w ", "3"), line("w ", ("3", text_styles.VALUE))) == (2, 3)
+    assert changed_cells(line("w ", "3"), line("w ", ("3", text_styles.VALUE))) == (2, 3)

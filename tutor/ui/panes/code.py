@@ -14,6 +14,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.content import Content
 from textual.reactive import var
+from textual.strip import Strip
 
 from tutor.lesson.code_checks import ladder
 from tutor.lesson.exercise import Repair
@@ -34,7 +35,7 @@ from tutor.ui.code_lines import (
     turned,
 )
 from tutor.ui.commands import CODE_COMMANDS, bindings
-from tutor.ui.panes.lines import FooterPane, LinesPane
+from tutor.ui.panes.lines import LinesPane, changed_cells
 from tutor.ui.text_styles import Piece, line
 from tutor.ui.variables import (
     Name,
@@ -47,8 +48,11 @@ from tutor.ui.variables import (
 )
 
 
-class CodePane(FooterPane):
-    """The fences of the current mode; the phase about to run is marked and in view."""
+class CodePane(LinesPane):
+    """The fences of the current mode; the phase about to run is marked and in view.
+
+    The lines at its foot do not scroll.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(CODE_COMMANDS)]
     loads_slowly = True
@@ -75,6 +79,8 @@ class CodePane(FooterPane):
         self._listing: ScriptListing | None = None
         """The rows of a script, for the width of the pane."""
         self._listed_for: tuple[object, ...] = ()
+        self.foot_lines: tuple[Content, ...] = ()
+        """The lines at the foot."""
 
     # ── Changes of the attributes ───────────────────────────────────────────────────
 
@@ -230,7 +236,38 @@ class CodePane(FooterPane):
         if start < top or end >= top + room:
             self.show_from(max(0, start - max(0, room - (end - start + 1)) // 2))
 
-    def foot(self, width: int) -> Sequence[Content]:
+    @property
+    def room(self) -> int:
+        """The number of rows above the foot."""
+        return max(1, self.scrollable_content_region.height - len(self.foot_lines))
+
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """Show these lines above the foot, which takes as much room below the last one."""
+        before = self.foot_lines
+        self.foot_lines = tuple(self._foot(self.scrollable_content_region.width))
+        super().show_lines([*lines, *(line() for _ in self.foot_lines)])
+        if len(before) != len(self.foot_lines):
+            self.refresh(self.size.region)
+            return
+        for row, (old, new) in enumerate(zip(before, self.foot_lines, strict=True)):
+            if not old.is_same(new):
+                y = self.scroll_offset.y + self._first_row_of_foot + row
+                self._refresh_cells(y, *changed_cells(old, new))
+
+    @property
+    def _first_row_of_foot(self) -> int:
+        return self.scrollable_content_region.height - len(self.foot_lines)
+
+    def render_line(self, y: int) -> Strip:
+        """The strip of one visible row: the foot's, or a scrolled one."""
+        row = y - self._first_row_of_foot
+        if not 0 <= row < len(self.foot_lines):
+            return super().render_line(y)
+        content, style = self.foot_lines[row], self.rich_style
+        strip = Strip(content.render_segments(self.visual_style), content.cell_length)
+        return strip.crop_extend(0, self.scrollable_content_region.width, style)
+
+    def _foot(self, width: int) -> Sequence[Content]:
         """The facts of the chosen name; or a summary of the difference."""
         view, found = self.view, self._found
         if view is not None and found is not None:

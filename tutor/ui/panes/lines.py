@@ -1,7 +1,4 @@
-"""The base classes of the panes: lines of text; only the changed lines are repainted.
-
-Also the simplest pane, with the text that the lesson has printed.
-"""
+"""The base class of the panes: lines of text, of which only the changed ones are repainted."""
 
 from __future__ import annotations
 
@@ -22,9 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tutor.session.printed_text import PrintedText
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
 from tutor.ui.text_styles import ACTIVE, DIM, Piece, line
 
 if TYPE_CHECKING:
@@ -56,7 +51,7 @@ def after_paint(node: DOMNode, callback: Callable[[], object]) -> None:
     node.set_timer(SOON, call_once)
 
 
-def difference(old: Content, new: Content) -> tuple[int, int]:
+def changed_cells(old: Content, new: Content) -> tuple[int, int]:
     """The first cell in which two lines differ, and the one after the last."""
     width = max(old.cell_length, new.cell_length)
     old = old.pad_right(width - old.cell_length)
@@ -193,7 +188,7 @@ class LinesPane(ScrollView, can_focus=True):
         for y, (old, new) in enumerate(zip_longest(before, lines, fillvalue=line())):
             if not old.is_same(new):
                 self._strips.pop(y, None)
-                self._refresh_cells(y, *difference(old, new))
+                self._refresh_cells(y, *changed_cells(old, new))
         # At least as large as the pane: a table that grows within it moves nothing else.
         room = self.scrollable_content_region.size
         widest = max([c.cell_length for c in lines], default=0)
@@ -280,83 +275,3 @@ class LinesPane(ScrollView, can_focus=True):
         if not height or not (above or below):
             return ""
         return f" {'▲' if above else ''}{'▼' if below else ''} more "
-
-
-class FooterPane(LinesPane):
-    """Lines that scroll above lines that don't. Subclasses say what `build` and `foot` do."""
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self._foot: list[Content] = []
-
-    def foot(self, width: int) -> Sequence[Content]:
-        """The lines at the foot, `width` columns wide; none takes no room."""
-        raise NotImplementedError
-
-    @property
-    def foot_lines(self) -> tuple[Content, ...]:
-        """The lines at the foot."""
-        return tuple(self._foot)
-
-    @property
-    def room(self) -> int:
-        """The number of rows above the foot."""
-        return max(1, self.scrollable_content_region.height - len(self._foot))
-
-    def show_lines(self, lines: Sequence[Content]) -> None:
-        """Show these lines above the foot, which takes as much room below the last one."""
-        before = self._foot
-        self._foot = list(self.foot(self.scrollable_content_region.width))
-        super().show_lines([*lines, *(line() for _ in self._foot)])
-        if len(before) != len(self._foot):
-            self.refresh(self.size.region)
-            return
-        for row, (old, new) in enumerate(zip_longest(before, self._foot, fillvalue=line())):
-            if not old.is_same(new):
-                y = self.scroll_offset.y + self._first_row() + row
-                self._refresh_cells(y, *difference(old, new))
-
-    def _first_row(self) -> int:
-        return self.scrollable_content_region.height - len(self._foot)
-
-    def render_line(self, y: int) -> Strip:
-        """The strip of one visible row: the foot's, or a scrolled one."""
-        row = y - self._first_row()
-        if not 0 <= row < len(self._foot):
-            return super().render_line(y)
-        content, style = self._foot[row], self.rich_style
-        strip = Strip(content.render_segments(self.visual_style), content.cell_length)
-        return strip.crop_extend(0, self.scrollable_content_region.width, style)
-
-
-class OutputPane(LinesPane):
-    """The printed lines. The pane follows the last one unless the learner has scrolled up."""
-
-    printed: Shown[PrintedText] = Shown(PrintedText)
-    drawn_from = attrgetter("lesson.slug")
-
-    def build(self, width: int) -> Sequence[Content]:
-        """Every line, folded where it is too long."""
-        printed = self.printed
-        if not printed.shown and not printed.left_out and printed.gap is None:
-            is_script = self.view is not None and self.view.lesson.script is not None
-            words = f"The {'script' if is_script else 'lesson'} has printed nothing."
-            return [line((words, text_styles.DIM))]
-        lines: list[Content] = []
-        missing = line(("… lines printed on the way here may be missing …", text_styles.DIM))
-        if printed.left_out:
-            lines.append(line((f"… {printed.left_out} characters left out …", text_styles.DIM)))
-        for count, text in enumerate(printed.shown):
-            if count == printed.gap:
-                lines.extend(missing.fold(width))
-            lines.extend(line(text).fold(width))
-        if printed.gap == len(printed.shown):
-            lines.extend(missing.fold(width))
-        return lines
-
-    def show_lines(self, lines: Sequence[Content]) -> None:
-        """Keep to the end if the end was in view."""
-        at_end = self.scroll_offset.y >= self.max_scroll_y
-        super().show_lines(lines)
-        if at_end:
-            self.show_from(self.max_scroll_y)
