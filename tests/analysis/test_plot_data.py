@@ -360,7 +360,7 @@ def test_batches_by_slices_are_put_together(start: Callable[..., Run]) -> None:
     predict = "rows = slice(2 * batch, 2 * batch + 2)\ny_pred = w * x[rows]"
     loss = "loss = ((y_pred - y[rows]) ** 2).mean()"
     looker = Looker(start(front, Setup=setup, Predict=predict, Loss=loss))
-    found = looker.see("data", size=(11, 0))
+    found = looker.see("data")
     assert isinstance(found, DataPicture)
     assert found.predictions == approx([0.5 * x for x in range(8)])
     assert found.line == approx([0.5 * x for x in found.line_xs])
@@ -391,7 +391,7 @@ def test_the_networks_output_over_the_plane_is_that_of_its_formula(mode: str) ->
     looker = look("xor", mode)
     looker.run.run(20)
     looker.to("Gradient")
-    found = looker.see("plane", size=(7, 5))
+    found = looker.see("plane")
     assert isinstance(found, PlanePicture)
     p = looker.run.loop.parameter_values()
     for y, row in zip(found.ys, found.outputs, strict=True):

@@ -23,16 +23,12 @@ from tutor.training.set_up import set_up
 from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
 
 Array: TypeAlias = np.ndarray[Any, Any]
-GradientArrays = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
 
 MOST_CHECKED = 64
 """Most elements of one parameter that are checked; each costs two evaluations of the loss."""
-
-MOST_SAMPLED = 64
-"""Most elements that `tutor check` checks: a larger parameter is checked by a sample."""
 _HUGE = 2**20
 _FEW = 8
-"""Elements that are checked of a parameter of more than _HUGE, where a loss takes its time."""
+"""Elements of a parameter of more than _HUGE that `tutor check` checks: a loss takes its time."""
 
 _PIECE = 2**16
 
@@ -129,29 +125,23 @@ class Sampled(NamedTuple):
     """The slope of each of them, as float64."""
 
 
-def gradients_by_differences(probe: Probe, claimed: Mapping[str, Array]) -> dict[str, Sampled]:
+def gradients_by_differences(
+    probe: Probe, claimed: Mapping[str, Array | None]
+) -> dict[str, Sampled]:
     """dL/dp of the elements of each parameter, by (L(p + h) - L(p - h)) / 2h.
 
     Of a parameter of many elements only of some, the largest of `claimed` first. `probe`
     stands before its batch; afterwards its parameters are what they were.
     """
     differences = FiniteDifferences(probe, probe.loop.parameter_values())
-    return {
-        name: differences.sampled(
-            name, claimed.get(name), MOST_SAMPLED if value.size <= _HUGE else _FEW
-        )
-        for name, value in differences.values.items()
-    }
+    return {name: differences.sampled(name, claimed.get(name)) for name in differences.values}
 
 
-def gradients_by_program(probe: Probe) -> GradientArrays:
-    """The gradients that the program itself finds for the batch that `probe` stands before."""
-    found = shown_gradients(probe)
-    return {name: array.astype(np.float64) for name, array in found.items() if array is not None}
+def gradients_by_program(probe: Probe) -> dict[str, Array | None]:
+    """The gradients that the program itself finds for the batch that `probe` stands before.
 
-
-def shown_gradients(probe: Probe) -> dict[str, Array | None]:
-    """Those gradients in the program's own dtypes, complex ones as pairs; None without one."""
+    In its own dtypes, complex ones as pairs; None for a parameter without one.
+    """
     probe.run_phases(probe.program.gradient_at + 1)
     gradients = probe.loop.gradients or {}
     return {name: real_pairs(to_numbers(gradient)) for name, gradient in gradients.items()}
@@ -178,14 +168,14 @@ class FiniteDifferences:
         # The h that balances truncation (h²) against rounding (eps/h) in a central difference.
         # Source: Press et al., Numerical Recipes, section 5.7: about eps^(1/3) of p's scale.
 
-    def slopes(self, name: str, claimed: Array | None = None, most: float = MOST_CHECKED) -> Slopes:
-        """dL/dp of this parameter; of `most` elements, if it has more.
+    def slopes(self, name: str, claimed: Array | None = None) -> Slopes:
+        """dL/dp of this parameter; of MOST_CHECKED elements, if it has more.
 
         `claimed` is the gradient by some mode: where it differs, the slope is computed again.
         Its largest elements come first where there are too many.
         """
         shape = self.values[name].shape
-        chosen, slopes = self._chosen_slopes(name, claimed, most, is_checked=True)
+        chosen, slopes = self._chosen_slopes(name, claimed, MOST_CHECKED, is_checked=True)
         found = np.full((*shape, len(_Slope._fields)), np.nan)
         for at, slope in zip(chosen, slopes, strict=True):
             found[np.unravel_index(at, shape)] = slope
@@ -193,14 +183,15 @@ class FiniteDifferences:
         checked = (len(chosen), self.values[name].size)
         return Slopes(central, uncertainty, left, right, steepening, checked)
 
-    def sampled(self, name: str, claimed: Array | None, most: int) -> Sampled:
+    def sampled(self, name: str, claimed: Array | None) -> Sampled:
         """The slopes of a sample, in little memory: no array is as large as the parameter."""
+        most = MOST_CHECKED if self.values[name].size <= _HUGE else _FEW
         chosen, slopes = self._chosen_slopes(name, claimed, most, is_checked=False)
         central = np.array([slope.central for slope in slopes], np.float64)
         return Sampled(self.values[name].shape, chosen, central)
 
     def _chosen_slopes(
-        self, name: str, claimed: Array | None, most: float, *, is_checked: bool
+        self, name: str, claimed: Array | None, most: int, *, is_checked: bool
     ) -> tuple[list[int], list[_Slope]]:
         """The indices of some elements and their slopes, checked against `claimed` or not."""
         start = self.values[name]
@@ -296,16 +287,15 @@ class _Sides:
         return self.right - self.left
 
 
-def _chosen(start: Array, claimed: Array | None, most: float) -> list[int]:
+def _chosen(start: Array, claimed: Array | None, most: int) -> list[int]:
     """Indices of the elements to sample: all, or half the largest and half evenly spaced."""
     if start.size <= most:
         return list(range(start.size))
-    count = int(most)
-    half = count // 2
+    half = most // 2
     largest = _largest(claimed.reshape(-1), half) if claimed is not None else np.arange(half)
-    spaced = np.unique(np.linspace(0, start.size - 1, 2 * count).astype(int))
+    spaced = np.unique(np.linspace(0, start.size - 1, 2 * most).astype(int))
     others = np.setdiff1d(spaced, largest)
-    spread = others[np.linspace(0, others.size - 1, min(count - half, others.size)).astype(int)]
+    spread = others[np.linspace(0, others.size - 1, min(most - half, others.size)).astype(int)]
     return sorted([*largest.tolist(), *spread.tolist()])
 
 

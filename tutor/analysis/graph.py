@@ -31,6 +31,7 @@ from tutor.analysis.graph_words import OperationWords
 from tutor.protocol.frame import MAX_ELEMENTS, NO_VALUE, NONE, Remark, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
+from tutor.training.loop import Loop
 from tutor.training.playback import never
 from tutor.training.probe import Probe, Standpoint
 from tutor.training.values import text_value, to_numpy
@@ -55,8 +56,7 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
         error = trace(probe, recorder)
     except GraphStopped:
         return AutogradGraph(notes=(Remark("not_traced"),))
-    names = dict(loop.namespace) if recorder.names is None else recorder.names
-    names = {**loop.parameters(), **names}  # a script's parameters may have no name of their own
+    names = names_at_backward(recorder, loop)
     loss = names.get("loss")
     loss = None if error and loss is left_over else loss
     graph = _graph(recorder, OperationWords(recorder, names, loop.program.parameters), loss)
@@ -80,6 +80,12 @@ def trace(probe: Probe, recorder: GraphRecorder) -> Remark | None:
         raise_if_stopped(error)
         return error.remark(_LONGEST_ERROR)
     return None
+
+
+def names_at_backward(recorder: GraphRecorder, loop: Loop) -> dict[str, Any]:
+    """The lesson's names when backward began; as they are now if it did not."""
+    names = loop.namespace if recorder.names is None else recorder.names
+    return {**loop.parameters(), **names}  # a script's parameters may have no name of their own
 
 
 def _graph(recorder: GraphRecorder, words: OperationWords, loss: Any) -> AutogradGraph:

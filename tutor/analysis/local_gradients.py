@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.autograd.graph import Node as AutogradNode
 
-from tutor.analysis.graph import steps_of_backward, trace
+from tutor.analysis.graph import names_at_backward, steps_of_backward, trace
 from tutor.analysis.graph_recorder import (
     GraphRecorder,
     GraphStopped,
@@ -62,9 +62,7 @@ def local_gradients(
     if not recorder.arrivals:
         is_by_hand = not isinstance(loop.namespace.get("loss"), torch.Tensor)
         return LocalGradients(why=Remark("by_hand" if is_by_hand else "no_backward"))
-    names = dict(loop.namespace) if recorder.names is None else recorder.names
-    names = {**loop.parameters(), **names}  # a script's parameters may have no name of their own
-    words = Spelling(recorder, names, loop.program.parameters)
+    words = Spelling(recorder, names_at_backward(recorder, loop), loop.program.parameters)
     try:
         steps = tuple(_Questions(recorder, words).all())
     except _NotAskedError as error:

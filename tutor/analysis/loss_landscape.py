@@ -106,9 +106,9 @@ Until: TypeAlias = Callable[[], bool]
 
 ALONG = "along the gradient"
 LINE = 60
-"""Places along a line by default."""
+"""Places along a line."""
 GRID = (24, 16)
-"""Places over a plane by default."""
+"""Places over a plane, across and up."""
 _TOO_FAR = NoPicture(why=Remark("diverges"))
 _NEAR = 60
 """The most steps to the lowest place along the gradient, for it to be shown."""
@@ -189,7 +189,6 @@ def landscape(
     probe: Probe,
     at: Standpoint,
     path: tuple[tuple[float, float], ...],
-    size: tuple[int, int] | None,
     until: Until,
     before: AnyPicture | None,
 ) -> AnyPicture:
@@ -206,12 +205,11 @@ def landscape(
     probe.stand(at)
     if not math.isfinite(ground.loss(start)):
         return NoPicture(why=Remark("loss_not_finite"))
-    columns, rows = size or (GRID if start.size == 2 else (LINE, 0))
     if start.size == 1:
-        return _along(ground, ahead, np.ones(1), columns, before)
+        return _along(ground, ahead, np.ones(1), before)
     if start.size == 2:
-        return _over(ground, ahead, path, (columns, rows), before)
-    return _along_gradient(ground, ahead, columns, before)
+        return _over(ground, ahead, path, before)
+    return _along_gradient(ground, ahead, before)
 
 
 def _ahead(ground: _Ground, at: Standpoint) -> _Ahead:
@@ -254,9 +252,7 @@ def _flat(array: Array | None, size: int) -> Vector:
 # ── Along a line ────────────────────────────────────────────────────────────────────
 
 
-def _along_gradient(
-    ground: _Ground, ahead: _Ahead, columns: int, before: AnyPicture | None
-) -> AnyPicture:
+def _along_gradient(ground: _Ground, ahead: _Ahead, before: AnyPicture | None) -> AnyPicture:
     """A slice against the gradient: there is no plane with all of the parameters in it."""
     gradient = ahead.gradient
     if gradient is None:
@@ -264,12 +260,10 @@ def _along_gradient(
     length = float(np.linalg.norm(gradient))
     if not length:
         return NoPicture(why=Remark("gradient_is_zero"))
-    return _along(ground, ahead, -gradient / length, columns, before)
+    return _along(ground, ahead, -gradient / length, before)
 
 
-def _along(
-    ground: _Ground, ahead: _Ahead, way: Vector, columns: int, before: AnyPicture | None
-) -> AnyPicture:
+def _along(ground: _Ground, ahead: _Ahead, way: Vector, before: AnyPicture | None) -> AnyPicture:
     """The loss along the unit vector `way`. With one parameter the axis is its value."""
     start, is_one = ground.start, len(way) == 1
     here, foot = (float(start[0]), start * 0) if is_one else (0.0, start)
@@ -288,15 +282,14 @@ def _along(
     shown = window(points, None if is_one else step or 1e-2)
     if shown is None:
         return _TOO_FAR
-    columns = max(columns, 2)
     losses: Numbers | None = None
-    if old and len(old.xs) == columns and still_good([old.xs], [shown]):
+    if old and still_good([old.xs], [shown]):
         xs = old.xs
-        spots = (0, columns // 4, columns // 2, columns - 1)
+        spots = (0, LINE // 4, LINE // 2, LINE - 1)
         if is_one and old.batch == ahead.batch and _still(old.losses, lambda i: loss(xs[i]), spots):
             losses = old.losses
     else:
-        xs = _places(shown, columns, lambda x: ground.rounded(np.array([x]))[0] if is_one else x)
+        xs = _places(shown, LINE, lambda x: ground.rounded(np.array([x]))[0] if is_one else x)
     gradient, following = ahead.shown
     return SlopePicture(
         axis=axis,
@@ -336,7 +329,6 @@ def _over(
     ground: _Ground,
     ahead: _Ahead,
     path: tuple[tuple[float, float], ...],
-    size: tuple[int, int],
     before: AnyPicture | None,
 ) -> AnyPicture:
     """The loss over the plane of the two parameters."""
@@ -349,13 +341,11 @@ def _over(
     shown = [w for i in (0, 1) if (w := window(float(point[i]) for point in points))]
     if len(shown) < 2:
         return _TOO_FAR
-    columns, rows = max(size[0], 2), max(size[1], 2)
-    same_size = old is not None and (len(old.xs), len(old.ys)) == (columns, rows)
-    if old and same_size and still_good([old.xs, old.ys], shown):
+    if old and still_good([old.xs, old.ys], shown):
         xs, ys = old.xs, old.ys
     else:
-        xs = _places(shown[0], columns, lambda x: ground.rounded(np.array([x, start[1]]))[0])
-        ys = _places(shown[1], rows, lambda y: ground.rounded(np.array([start[0], y]))[1])
+        xs = _places(shown[0], GRID[0], lambda x: ground.rounded(np.array([x, start[1]]))[0])
+        ys = _places(shown[1], GRID[1], lambda y: ground.rounded(np.array([start[0], y]))[1])
     return ContourPicture(
         axes=axes,
         xs=xs,

@@ -23,7 +23,7 @@ from tutor.analysis.finite_differences import (
     ModeGradient,
     Slopes,
     TrueGradient,
-    shown_gradients,
+    gradients_by_program,
 )
 from tutor.analysis.gradient_diagnosis import diagnose, samples_in
 from tutor.errors import RunError
@@ -199,7 +199,7 @@ class ComparedMode:
         if self._probe is None or self.began is None:
             return
         with self._noting_errors():
-            self.gradients = shown_gradients(self._probe)
+            self.gradients = gradients_by_program(self._probe)
 
     def find_precise_gradients(self) -> None:
         """Run the phases up to the gradient in float64."""
@@ -207,7 +207,7 @@ class ComparedMode:
             return
         with _ignoring_errors():
             self._precise.stand(self.began)
-            self.precise_gradients = shown_gradients(self._precise)
+            self.precise_gradients = gradients_by_program(self._precise)
 
     def pass_through(self, batch: int, values: Mapping[str, Array]) -> None:
         """Run a batch that is not compared, up to the gradient, with the run's parameters."""

@@ -23,16 +23,15 @@ from tutor.training.values import to_numpy
 MOST_POINTS = 400
 """More points than this are only counted."""
 LINE = 60
-"""Places of the model's line by default."""
+"""Places of the model's line."""
 PLANE = (48, 24)
-"""Places over the plane by default: all of them take one evaluation."""
+"""Places over the plane, across and up: all of them take one evaluation."""
 _LONGEST_ERROR = 200
 _MARGIN = 0.05
 """The margin of a line on either side of the data, as a part of their breadth."""
 _PLANE_MARGIN = 0.25
 
 Until = Callable[[], bool]
-Size = tuple[int, int]
 
 
 def picture_of(
@@ -41,22 +40,20 @@ def picture_of(
     at: Standpoint,
     path: tuple[tuple[float, float], ...] = (),
     *,
-    size: Size | None = None,
     until: Until = never,
     before: AnyPicture | None = None,
 ) -> AnyPicture | None:
     """The picture of this kind of the batch that a run stands in.
 
-    `path`: where two parameters have been. `size`: how many places to evaluate across and
-    up. `before`: the picture shown last of this run, whose window is kept where that will
-    do. None if `until`, called between evaluations, stopped it; NoPicture where there is
-    nothing of the kind to draw, the lesson's own error among the reasons. Raises
-    LessonRaised only where the learner has stopped the lesson's code.
+    `path`: where two parameters have been. `before`: the picture shown last of this run, whose
+    window is kept where that will do. None if `until`, called between evaluations, stopped it;
+    NoPicture where there is nothing of the kind to draw, the lesson's own error among the reasons.
+    Raises LessonRaised only where the learner has stopped the lesson's code.
     """
     try:
         if kind == "landscape":
-            return landscape(probe, at, path, size, until, before)
-        return None if until() else _of_data(kind, probe, at, size)
+            return landscape(probe, at, path, until, before)
+        return None if until() else _of_data(kind, probe, at)
     except LandscapeStopped:
         return None
     except LessonRaised as error:
@@ -64,7 +61,7 @@ def picture_of(
         return NoPicture(why=error.remark(_LONGEST_ERROR))
 
 
-def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None) -> AnyPicture:
+def _of_data(kind: PictureKind, probe: Probe, at: Standpoint) -> AnyPicture:
     names = probe.program.data
     if names is None:
         return _never("data_not_named")
@@ -74,8 +71,8 @@ def _of_data(kind: PictureKind, probe: Probe, at: Standpoint, size: Size | None)
     if isinstance(found, NoPicture):
         return found
     if kind == "plane":
-        return _plane(probe, found, size or PLANE)
-    picture = _line(probe, found, (size or (LINE, 0))[0])
+        return _plane(probe, found)
+    picture = _line(probe, found)
     if probe.program.batches > 1 or not isinstance(picture, DataPicture):
         return picture
     probe.stand(at)
@@ -168,7 +165,7 @@ def _predict_by_batches(probe: Probe, names: DataNames, inputs: Array) -> Array 
 # ── Pictures of them ────────────────────────────────────────────────────────────────
 
 
-def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
+def _line(probe: Probe, samples: _Samples) -> AnyPicture:
     """The points, what is predicted for each, and the model between them."""
     if samples.features != 1:
         return _never("features_for_line", count=samples.features)
@@ -180,7 +177,7 @@ def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
     breadth = float(np.ptp(finite)) or 2 * max(abs(float(finite[0])), 1.0) / (1 + 2 * _MARGIN)
     middle = (float(finite.min()) + float(finite.max())) / 2
     half = breadth * (0.5 + _MARGIN)
-    grid = np.linspace(middle - half, middle + half, max(columns, 2))
+    grid = np.linspace(middle - half, middle + half, LINE)
     line = _predict(probe, samples.names, grid.reshape(-1, *samples.inputs.shape[1:]))
     if line is None:
         return _never("no_other_inputs", prediction=samples.names.prediction)
@@ -198,7 +195,7 @@ def _line(probe: Probe, samples: _Samples, columns: int) -> AnyPicture:
     )
 
 
-def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
+def _plane(probe: Probe, samples: _Samples) -> AnyPicture:
     """The prediction over the plane of the two inputs, a little beyond the data."""
     if samples.features != 2:
         return _never("features_for_plane", count=samples.features)
@@ -207,8 +204,8 @@ def _plane(probe: Probe, samples: _Samples, size: Size) -> AnyPicture:
         return NoPicture(why=Remark("data_partly_not_finite", {"input": samples.names.input}))
     low, high = data.min(axis=0), data.max(axis=0)
     margin = np.where(high > low, _PLANE_MARGIN * (high - low), 1.0)
-    xs = np.linspace(low[0] - margin[0], high[0] + margin[0], max(size[0], 2))
-    ys = np.linspace(low[1] - margin[1], high[1] + margin[1], max(size[1], 2))
+    xs = np.linspace(low[0] - margin[0], high[0] + margin[0], PLANE[0])
+    ys = np.linspace(low[1] - margin[1], high[1] + margin[1], PLANE[1])
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, *samples.inputs.shape[1:])
     outputs = _predict(probe, samples.names, grid)
     if outputs is None:

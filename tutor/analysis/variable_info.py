@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from msgspec.structs import replace
 
 from tutor.digits import significant
+from tutor.lesson.code_checks import codes_in
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import VariableInfo
@@ -123,14 +124,9 @@ def _inner_names(program: Program) -> frozenset[str]:
     """The names bound in functions and classes, their arguments among them."""
     phases = [program.setup, *program.loop, program.report]
     codes = [phase.code for phase in phases if phase is not None]
-    return frozenset(n for code in codes for inner in _inner(code) for n in _bound_in(inner))
-
-
-def _inner(code: CodeType) -> Iterator[CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield constant
-            yield from _inner(constant)
+    return frozenset(
+        n for code in codes for inner in [*codes_in(code)][1:] for n in _bound_in(inner)
+    )
 
 
 def _bound_in(code: CodeType) -> tuple[str, ...]:

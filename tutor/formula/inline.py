@@ -31,6 +31,7 @@ from tutor.formula.nodes import (
     walk,
 )
 from tutor.formula.spacing import (
+    is_negative,
     is_product,
     is_raised_twice,
     needs_parentheses,
@@ -46,9 +47,9 @@ from tutor.plain import cell_width
 def draw_inline(
     formula: Formula, values: Mapping[str, str] | None = None, *, ascii: bool = False
 ) -> str:
-    r"""A formula on one row: x_i → xᵢ, \frac{a}{b} → a/b, \sum_{i=1}^N → ∑ᵢ₌₁ᴺ.
+    """A formula on one row, as `tutor.formula.draw_inline` draws it, which calls this.
 
-    Scripts without glyphs become `_(…)` and `^(…)`. `values` and `ascii` as for `draw`.
+    Scripts without glyphs become `_(…)` and `^(…)`.
     """
     return _Writer(values or {}, ascii).text(formula.root)
 
@@ -117,8 +118,7 @@ class _Writer:
         before: Node = Sym("")
         for item in spaced(with_parentheses(items), stacked=False, script=self.script):
             text = self.text(item.node)
-            negative = isinstance(item.node, ValueNode) and text.startswith(("-", "−"))
-            if item.after_operator and negative:
+            if item.after_operator and is_negative(item.node, text):
                 text = f"({text})"
             blank = " " * item.gap
             spelled = self.ascii and (run_together(last, text) or _would_join(before, text))
@@ -175,8 +175,7 @@ class _Writer:
 
     def _scripts(self, base: Node, sub: Node | None, sup: Node | None) -> str:
         text = self.text(base)
-        negative = isinstance(single(base), ValueNode) and text.startswith(("-", "−"))
-        if sup is not None and (negative or is_raised_twice(base)):
+        if sup is not None and (is_negative(base, text) or is_raised_twice(base)):
             text = f"({text})"
         if self.ascii and sup is not None:
             primes, sup = _primes_and_rest(sup)

@@ -51,6 +51,7 @@ from tutor.formula.nodes import (
 )
 from tutor.formula.spacing import (
     Spaced,
+    is_negative,
     is_product,
     is_raised_twice,
     needs_parentheses,
@@ -68,12 +69,7 @@ def draw(
     width: int | None = None,
     ascii: bool = False,
 ) -> Picture:
-    r"""Draw a formula.
-
-    `values` gives the text for each \boxed expression; a missing one is a placeholder.
-    With `width` (cells) a wider formula is broken before relations, + and −, where it has
-    any; it can still come out wider, as nothing is dropped. `ascii` uses only ASCII.
-    """
+    """Draw a formula, as `tutor.formula.draw` does, which calls this."""
     setter = Typesetter(values or {}, ascii)
     box = broken(setter, formula.root, width)
     return Picture(box.rows, box.width, box.baseline, box.marks)
@@ -139,7 +135,7 @@ class Typesetter:
         boxes: list[tuple[int, Box]] = []
         for item in items:
             box = self.box(item.node, style)
-            if item.after_operator and _is_negative(item.node, box):
+            if item.after_operator and is_negative(item.node, _line(box)):
                 box = self._embrace("(", box, ")")
             gap = item.gap
             if self.ascii and not gap and boxes and run_together(_line(boxes[-1][1]), _line(box)):
@@ -230,7 +226,7 @@ class Typesetter:
             return self._stack(Stack(node.base, under=node.sub, over=node.sup), style)
         base = self.box(node.base, style)
         is_in_line = base.height == 1 and is_raised_twice(node.base)
-        if node.sup is not None and (_is_negative(operator, base) or is_in_line):
+        if node.sup is not None and (is_negative(operator, _line(base)) or is_in_line):
             base = self._embrace("(", base, ")")
         return self._attach(base, node.sub, node.sup)
 
@@ -377,8 +373,3 @@ class Typesetter:
 
 def _line(box: Box) -> str:
     return box.rows[box.baseline]
-
-
-def _is_negative(node: Node, box: Box) -> bool:
-    text = _line(box)
-    return isinstance(node, ValueNode) and text.startswith(("-", "−")) and len(text) > 1

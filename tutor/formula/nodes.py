@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
@@ -195,34 +195,20 @@ Node: TypeAlias = (
 )
 
 
-def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly inside `node`, in reading order."""
-    match node:
-        case RowNode(items):
-            return items
-        case Frac(over, under):
-            return over, under
-        case Scripts(base, sub, sup):
-            return tuple(n for n in (base, sub, sup) if n is not None)
-        case Stack(base, under, over):
-            return tuple(n for n in (base, under, over) if n is not None)
-        case Root(body, index):
-            return (body,) if index is None else (index, body)
-        case Accent(base) | Brace(base):
-            return (base,)
-        case Fenced(_, body) | Phantom(body) | Styled(body):
-            return (body,)
-        case TableNode(rows):
-            return tuple(cell for row in rows for cell in row)
-        case _:
-            return ()
-
-
 def walk(node: Node) -> Iterator[Node]:
     """`node` and all that is inside it."""
     yield node
-    for child in children(node):
-        yield from walk(child)
+    for field in fields(node):
+        yield from _nodes_in(getattr(node, field.name))
+
+
+def _nodes_in(part: object) -> Iterator[Node]:
+    """The nodes in a part of a node: a node, or a tuple of them; else none."""
+    if isinstance(part, tuple):
+        for inner in part:
+            yield from _nodes_in(inner)
+    elif isinstance(part, Node):
+        yield from walk(part)
 
 
 def single(node: Node) -> Node:

@@ -33,7 +33,7 @@ from tutor.formula.nodes import (
     ValueNode,
     single,
 )
-from tutor.formula.words_patterns import applies
+from tutor.formula.words_patterns import AWAIT_TERM, applies
 
 _TIGHT = frozenset("∂∇∆dΔ")
 """Symbols that lean on the next node, blank or no blank: ∂L, dw, ∇L."""
@@ -71,10 +71,13 @@ def spaced(items: Iterable[Node], *, script: bool = False, stacked: bool = True)
     result: list[Spaced] = []
     previous: _Atom | None = None
     for atom in atoms:
-        gap = 0 if previous is None else _gap(previous, atom, script)
+        gap, is_behind_operator = 0, False
+        if previous is not None:
+            gap = _gap(previous, atom, script)
+            is_behind_operator = previous.right is NodeKind.BIN or _is_sign(previous)
         if atom.extra is not None:
             gap = max(gap, atom.extra) if atom.extra > 0 else 0
-        result.append(Spaced(gap, atom.node, atom.left, _is_operator(previous)))
+        result.append(Spaced(gap, atom.node, atom.left, is_behind_operator))
         previous = atom
     return result
 
@@ -124,16 +127,6 @@ def _sides(node: Node, stacked: bool) -> tuple[NodeKind, NodeKind]:
             return NodeKind.ORD, NodeKind.ORD
 
 
-_BEFORE_SIGN = (
-    NodeKind.BIN,
-    NodeKind.REL,
-    NodeKind.OPEN,
-    NodeKind.PUNCT,
-    NodeKind.BIG,
-    NodeKind.FUNC,
-)
-
-
 def _resolved(atoms: list[_Atom]) -> list[_Atom]:
     """Make an operator without a left or right operand an ordinary symbol: a sign."""
     done: list[_Atom] = []
@@ -141,8 +134,8 @@ def _resolved(atoms: list[_Atom]) -> list[_Atom]:
         if atom.left is NodeKind.BIN:
             before = done[-1].right if done else None
             after = atoms[index + 1].left if index + 1 < len(atoms) else None
-            lonely = before is None or before in _BEFORE_SIGN
-            if lonely or after in (None, NodeKind.REL, NodeKind.CLOSE, NodeKind.PUNCT):
+            is_alone = before in (None, *AWAIT_TERM)
+            if is_alone or after in (None, NodeKind.REL, NodeKind.CLOSE, NodeKind.PUNCT):
                 atom = replace(atom, left=NodeKind.ORD, right=NodeKind.ORD)
         done.append(atom)
     return done
@@ -184,8 +177,9 @@ def _leans(node: Node) -> bool:
     return isinstance(base, Sym) and base.text in _TIGHT
 
 
-def _is_operator(atom: _Atom | None) -> bool:
-    return atom is not None and (atom.right is NodeKind.BIN or _is_sign(atom))
+def is_negative(node: Node, text: str) -> bool:
+    """Whether a node is a live value whose text is a negative number."""
+    return isinstance(single(node), ValueNode) and text.startswith(("-", "−")) and len(text) > 1
 
 
 def run_together(before: str, after: str) -> bool:

@@ -36,6 +36,7 @@ from tutor.formula.nodes import (
     single,
     walk,
 )
+from tutor.formula.spacing import is_negative
 from tutor.formula.words_patterns import (
     EXPECTATIONS,
     POWERS,
@@ -121,7 +122,7 @@ class _Speaker:
     def grouped(self, node: Node) -> str:
         """A node in parentheses, unless a listener hears its begin and end without them."""
         text = self.whole(node)
-        return text if is_atom(node) and not _is_negative(node, text) else f"({text})"
+        return text if is_atom(node) and not is_negative(node, text) else f"({text})"
 
     # ── Rows ────────────────────────────────────────────────────────────────────────────
 
@@ -491,8 +492,4 @@ def _gradient_alone(node: Scripts, speaker: _Speaker) -> str:
 
 def _is_closed(node: Node, said: str) -> bool:
     """Whether it needs no parentheses beside another part."""
-    return is_closed(node) and not _is_negative(node, said)
-
-
-def _is_negative(node: Node, said: str) -> bool:
-    return isinstance(single(node), ValueNode) and said.startswith("-")
+    return is_closed(node) and not is_negative(node, said)

@@ -45,6 +45,10 @@ POWERS |= {"′": "prime", "″": "double prime", "‴": "triple prime"}
 POWERS |= {"*": "star", "∗": "star", "⋆": "star", "†": "dagger", "∘": "degrees", "°": "degrees"}
 """Exponents that have words of their own."""
 PRIMES = frozenset("′″‴")
+AWAIT_TERM = (
+    *(NodeKind.BIN, NodeKind.REL, NodeKind.OPEN, NodeKind.PUNCT, NodeKind.BIG, NodeKind.FUNC),
+)
+"""Kinds of symbols behind which a term begins: an operator there is a sign."""
 _BARS = frozenset("|∣‖∥")
 _THIN = 3
 
@@ -326,11 +330,10 @@ def _opens(bar: str, before: Sequence[Node], rest: Sequence[Node]) -> bool:
 
 def _awaits_term(node: Node) -> bool:
     """Whether a bar behind it opens a pair: there is no pair for it to close."""
-    kinds = (NodeKind.BIN, NodeKind.REL, NodeKind.PUNCT, NodeKind.OPEN, NodeKind.FUNC, NodeKind.BIG)
     node = stem(node)
     if isinstance(node, Fenced):
         return node.opening in _BARS
-    return isinstance(node, Sym) and node.kind in kinds
+    return isinstance(node, Sym) and node.kind in AWAIT_TERM
 
 
 def is_nabla(node: Node) -> bool:

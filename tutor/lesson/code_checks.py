@@ -156,14 +156,20 @@ def _all_operands(code: CodeType, *operations: str) -> frozenset[str]:
     Bytecode says it alike in all versions of Python; symbol tables count the variable of a
     comprehension as the module's own since Python 3.12.
     """
-    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
-    nested = (_all_operands(function, *operations) for function in inner)
-    return _operands(code, *operations).union(*nested)
+    return frozenset[str]().union(*(_operands(part, *operations) for part in codes_in(code)))
 
 
 def _operands(code: CodeType, *operations: str) -> frozenset[str]:
     instructions = dis.get_instructions(code)
     return frozenset(str(i.argval) for i in instructions if i.opname in operations)
+
+
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """A piece of code, then the code of the functions and classes that are defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from codes_in(constant)
 
 
 def _imports_star(code: str) -> bool:

@@ -81,6 +81,8 @@ def _node(tree: ast.expr, *, is_term: bool = False) -> _Node:
             return _Term(type(op).__name__, tuple(sides))
         case ast.UnaryOp(op=ast.USub(), operand=of):
             return _Term("negative", (_node(of, is_term=is_term),))
+        case ast.UnaryOp(op=ast.UAdd(), operand=of):
+            return _node(of, is_term=is_term)
         case ast.Call(func=ast.Name(id=name), args=of, keywords=[]):
             return _call(tree, name, of, is_term)
         case ast.Call(func=ast.Attribute(value=ast.Name(id=module), attr=name), args=of) if (

@@ -12,10 +12,8 @@ cut where it ended. Functions and classes of libraries, and progress bars, are l
 from __future__ import annotations
 
 import array
-import copy
 import functools
 import io
-import random
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,13 +31,14 @@ from tutor.script.saved_state import (
     SavedElements,
     SavedFiles,
     file_place,
-    flat_memory,
     held_by,
     saved_files,
     saved_memories,
     set_file_place,
 )
 from tutor.training.devices import Randomness
+from tutor.training.snapshot import flat_memory, root_of
+from tutor.training.state_copy import GENERATORS, generator_state, set_generator_state
 
 _ATOMS = (int, float, complex, str, bytes, type(None), range, slice, BuiltinFunctionType, Enum)
 _PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None)})
@@ -273,10 +272,9 @@ class _Walk:
         return (vars(thing),) if folder and file.rpartition("/")[0] == folder else ()
 
     def _instance(self, thing: Any) -> Iterable[Any]:
-        for kind, state_of, put_back in _GENERATORS:
-            if isinstance(thing, kind):
-                self._note(thing, state_of(thing), put_back)
-                return ()
+        if isinstance(thing, GENERATORS):
+            self._note(thing, generator_state(thing), set_generator_state)
+            return ()
         if isinstance(thing, io.IOBase):
             self._note(thing, file_place(thing), set_file_place)
             return ()
@@ -314,7 +312,7 @@ class _Walk:
         if thing.grad_fn is not None:
             self.graphs.append(SavedGraph(thing, thing.grad_fn, thing._version))
             return own
-        memory = flat_memory(thing)
+        memory = flat_memory(thing.untyped_storage())
         if memory.nbytes:
             self.memories.setdefault(memory.data_ptr(), memory)
             if thing.requires_grad:
@@ -328,9 +326,7 @@ class _Walk:
         if thing.dtype.hasobject:
             self._note(thing, thing.copy(), _set_array)
             return [*own, *thing.ravel().tolist()]
-        root = thing
-        while isinstance(root.base, np.ndarray):
-            root = root.base
+        root = root_of(thing)
         if not root.flags.forc:  # it is itself a view of other memory
             if thing.flags.writeable:
                 self._note(thing, thing.copy(), _set_array)
@@ -473,16 +469,3 @@ def _set_table(thing: Any, content: Any) -> None:
     object.__setattr__(thing, "_mgr", _copied_table(content)._mgr)
     if hasattr(thing, "_reset_cache"):  # before version 3 a frame keeps its columns as series
         thing._reset_cache()
-
-
-def _set_bits(thing: np.random.Generator, state: Any) -> None:
-    thing.bit_generator.state = state
-
-
-_GENERATORS: Sequence[tuple[type, Callable[[Any], Any], PutBack]] = (
-    (torch.Generator, torch.Generator.get_state, torch.Generator.set_state),
-    (np.random.RandomState, np.random.RandomState.get_state, np.random.RandomState.set_state),
-    (np.random.Generator, lambda thing: copy.deepcopy(thing.bit_generator.state), _set_bits),
-    (random.Random, random.Random.getstate, random.Random.setstate),
-)
-"""A kind of random number generator → the functions that read its state, and set it."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tutor.lesson.code_checks import codes_in
 from tutor.script.instrument import KEEP_LOSS, PREFIX, STOPS
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
@@ -117,11 +118,7 @@ def _read_by(thing: Any) -> list[str]:
 
 
 def _names_in(code: CodeType) -> set[str]:
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _names_in(constant)
-    return found
+    return {name for part in codes_in(code) for name in part.co_names}
 
 
 def _copied_names(

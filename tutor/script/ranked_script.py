@@ -166,11 +166,6 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         """Run `count` whole epochs on all ranks, or to the loop's end."""
         self._together("run_passes", lambda: ScriptLoop.run_epochs(self, count, after), count)
 
-    def set_learning_rate(self, old: float, new: float) -> None:
-        """Change the learning rate on all ranks. Raises Refused."""
-        run = lambda: ScriptLoop.set_learning_rate(self, old, new)  # noqa: E731
-        self.everywhere("set_learning_rate", run, old, new)
-
     # ── Keeping ─────────────────────────────────────────────────────────────────────
 
     def start_of_batch(self) -> BatchStart:

@@ -77,12 +77,6 @@ def saved_memories(
     return found
 
 
-def flat_memory(tensor: torch.Tensor) -> torch.Tensor:
-    """All the memory that a tensor is a part of, as bytes."""
-    storage = tensor.untyped_storage()
-    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
-
-
 def _address(memory: Any) -> int:
     if isinstance(memory, torch.Tensor):
         return memory.data_ptr()

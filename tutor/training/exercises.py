@@ -5,18 +5,18 @@ An answer is read as a value (`2*(1-2)*1`) and compared with the right one. Pure
 
 from __future__ import annotations
 
-import ast
 import math
-import operator
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from tutor.digits import significant
-from tutor.lesson.exercise import Exercise, Predict, Repair, Stage, StartPlace
+from tutor.errors import WorkingError
+from tutor.lesson import working
+from tutor.lesson.exercise import Exercise, Predict, Repair, Stage
 from tutor.lesson.model import REPORT, Block, Fence, Lesson, Section
 from tutor.protocol.frame import Change, Element, Position, RunRecipe, Value
 
@@ -57,12 +57,8 @@ def recipe_of(lesson: Lesson, stage: Stage, device: str = "cpu") -> RunRecipe:
 
 
 def position_of(lesson: Lesson, stage: Stage) -> Position:
-    """The position just before the stage's phase."""
-    return position_before(lesson, stage.mode, stage.at)
-
-
-def position_before(lesson: Lesson, mode: str, place: StartPlace) -> Position:
-    """The position after which the phase at `place` runs next. The phase must be the mode's."""
+    """The position just before the stage's phase, which must be one of its mode's."""
+    mode, place = stage.mode, stage.at
     if not place.phase:
         return Position(0, 0)
     names = [section.phase for section in lesson.loop(mode)]
@@ -117,53 +113,8 @@ def _report(lesson: Lesson, mode: str) -> bool:
     return section is not None and bool(section.fences(mode))
 
 
-_BINARY: Mapping[type[ast.operator], Callable[[float, float], float]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: math.pow,  # of floats: no power takes longer than another
-}
-_UNARY: Mapping[type[ast.unaryop], Callable[[float], float]] = {
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
-_FUNCTIONS: Mapping[str, Callable[[float], float]] = {
-    "log": math.log,
-    "ln": math.log,
-    "exp": math.exp,
-    "sqrt": math.sqrt,
-}
-_CONSTANTS: Mapping[str, float] = {"e": math.e, "pi": math.pi}
-
-
-def result(text: str) -> float:
-    """The value of typed arithmetic, perhaps an infinity or NaN.
-
-    Raises SyntaxError where it is no sum of these, and ArithmeticError or ValueError where it
-    comes to nothing (a division by 0, the log of 0).
-    """
-    try:
-        return _value(ast.parse(text.strip().replace("^", "**"), mode="eval").body)
-    except (RecursionError, MemoryError):  # the parser raises these for deep nesting
-        raise SyntaxError("it is nested too deeply") from None
-
-
-def _value(node: ast.expr) -> float:
-    match node:
-        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
-            return float(number)
-        case ast.Name(id=name) if name in _CONSTANTS:
-            return _CONSTANTS[name]
-        case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
-            return _UNARY[type(op)](_value(operand))
-        case ast.BinOp(left=left, op=operation, right=right) if type(operation) in _BINARY:
-            return _BINARY[type(operation)](_value(left), _value(right))
-        case ast.Call(func=ast.Name(id=name), args=[operand], keywords=[]) if name in _FUNCTIONS:
-            return _FUNCTIONS[name](_value(operand))
-    raise SyntaxError("it is no sum of numbers")
-
-
+_CONSTANTS: working.LeafNumbers = {"e": (math.e,), "pi": (math.pi,)}
+"""Names that may stand in typed arithmetic."""
 _NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 _ANSWER = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")
 _MINUSES = str.maketrans({"−": "-", "–": "-", "⁄": "/"})
@@ -224,12 +175,14 @@ def read_number(text: str) -> float:
 
 
 def _result(typed: str) -> float:
+    """What typed arithmetic comes to: operations, powers and functions of numbers."""
+    expression = re.sub(r"\bln\(", "log(", typed.replace("^", "**"))
     try:
-        number = result(typed)
-    except SyntaxError:
-        raise UnreadableError("no_number", typed) from None
-    except (ArithmeticError, ValueError):
+        number = working.result(expression, _CONSTANTS)
+    except WorkingError:
         number = math.nan
+    except (SyntaxError, KeyError, RecursionError, MemoryError):  # deep nesting raises the last two
+        raise UnreadableError("no_number", typed) from None
     if not math.isfinite(number):
         raise UnreadableError("not_finite", typed)
     return number

@@ -11,7 +11,8 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from types import CodeType
+
+from tutor.lesson.code_checks import codes_in
 
 KEPT = 4096
 """Pieces of code whose compilation and names are kept: enough for a few lessons.
@@ -76,7 +77,8 @@ def liveness(
     expressions = [expression_tree(source) for source in shown]
     for expression in expressions:
         needed |= loads(expression) - written
-    touched = needed.union(*map(_named, epoch), *map(loads, expressions))
+    named = (_names_in(node, ast.expr_context) for node in epoch)
+    touched = needed.union(*named, *map(loads, expressions))
     may_change = [_changed_in(node, False) for node in setup]
     may_change += [_changed_in(node, True) for node in epoch]
     fixed = touched.difference(*may_change)
@@ -143,16 +145,21 @@ def _targets(target: ast.expr) -> set[str]:
     return set()
 
 
-@lru_cache(KEPT)
-def loads(node: ast.AST) -> frozenset[str]:
+def loads(tree: ast.AST) -> frozenset[str]:
     """The names that are read in a tree."""
-    names = (n for n in nodes_of(node) if isinstance(n, ast.Name))
-    return frozenset(n.id for n in names if isinstance(n.ctx, ast.Load))
+    return _names_in(tree, ast.Load)
+
+
+def bound_by(trees: Iterable[ast.AST]) -> frozenset[str]:
+    """The names that trees bind."""
+    return frozenset[str]().union(*(_names_in(tree, ast.Store) for tree in trees))
 
 
 @lru_cache(KEPT)
-def _named(node: ast.AST) -> frozenset[str]:
-    return frozenset(n.id for n in nodes_of(node) if isinstance(n, ast.Name))
+def _names_in(tree: ast.AST, context: type[ast.expr_context]) -> frozenset[str]:
+    """The names that stand in a tree to be read, to be bound, or for any reason."""
+    names = (n for n in nodes_of(tree) if isinstance(n, ast.Name))
+    return frozenset(n.id for n in names if isinstance(n.ctx, context))
 
 
 @lru_cache(KEPT)
@@ -222,13 +229,7 @@ def _read_by_functions(statements: tuple[ast.stmt, ...]) -> frozenset[str]:
     """The globals that functions and classes defined here may read (attributes' names too)."""
     tree = ast.Module(body=[*statements], type_ignores=[])
     code = compile(tree, "<setup>", "exec", dont_inherit=True)
-    waiting = [c for c in code.co_consts if isinstance(c, CodeType)]
-    found: set[str] = set()
-    while waiting:
-        inner = waiting.pop()
-        found |= set(inner.co_names)
-        waiting += [c for c in inner.co_consts if isinstance(c, CodeType)]
-    return frozenset(found)
+    return frozenset(name for inner in [*codes_in(code)][1:] for name in inner.co_names)
 
 
 @lru_cache(KEPT)
@@ -242,15 +243,3 @@ def may_draw(tree: ast.AST) -> bool:
         or (isinstance(n, ast.Attribute) and n.attr in words)
         for n in nodes_of(tree)
     )
-
-
-def bound_by(trees: Iterable[ast.AST]) -> frozenset[str]:
-    """The names that trees bind."""
-    return frozenset[str]().union(*map(_bound_in, trees))
-
-
-@lru_cache(KEPT)
-def _bound_in(tree: ast.AST) -> frozenset[str]:
-    """The names that stand in a tree to be bound."""
-    names = (n for n in nodes_of(tree) if isinstance(n, ast.Name))
-    return frozenset(n.id for n in names if isinstance(n.ctx, ast.Store))

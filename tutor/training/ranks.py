@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from tutor.lesson.model import SETUP
@@ -98,16 +99,16 @@ class RankedLoop(Loop):
 
     def run_step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next step on all ranks."""
-        run = lambda: Loop.run_step(self, for_frame=for_frame, may_stop=may_stop)  # noqa: E731
+        run = partial(super().run_step, for_frame=for_frame, may_stop=may_stop)
         self.everywhere("run_step", run, may_stop)
 
     def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
         """Run `count` whole epochs on all ranks, each as one piece."""
-        self.everywhere("run_epochs", lambda: Loop.run_epochs(self, count, after), count)
+        self.everywhere("run_epochs", partial(super().run_epochs, count, after), count)
 
     def set_learning_rate(self, old: float, new: float) -> None:
-        """Change the learning rate on all ranks."""
-        run = lambda: Loop.set_learning_rate(self, old, new)  # noqa: E731
+        """Change the learning rate on all ranks. Raises Refused."""
+        run = partial(super().set_learning_rate, old, new)
         self.everywhere("set_learning_rate", run, old, new)
 
     # ── Looking ─────────────────────────────────────────────────────────────────────
@@ -116,12 +117,10 @@ class RankedLoop(Loop):
         self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
     ) -> dict[str, Value]:
         """Each expression's value on this rank alone: no collective operation waits in it."""
-        held = self.setup_namespace.held
-        group = (
-            held.group if isinstance(held, HeldByRanks) else RANKS.group_of(self.program.workers)
-        )
-        with group.alone():
-            return Loop.evaluate(self, expressions, pending)
+        held = self.setup_namespace.held  # None while Setup runs
+        is_held = isinstance(held, HeldByRanks)
+        with (held.group if is_held else RANKS.group_of(self.program.workers)).alone():
+            return super().evaluate(expressions, pending)
 
     def other_figures(self) -> tuple[RankFigures, ...]:
         """The figures of the other ranks; none if one of them has ended."""
@@ -140,12 +139,12 @@ class RankedLoop(Loop):
 
     def snapshot(self, before: SavedState | None, limit: int = 2**62) -> SavedState | None:
         """A snapshot that each rank keeps its part of."""
+        take = partial(super().snapshot, before, limit)
         if self._held.group.is_asking:
-            return Loop.snapshot(self, before, limit)
+            return take()
         token = HeldByRanks(self._held.group, self.program, "snapshot")
         number = before.held.number if isinstance(before, RankedSnapshot) else None
-        run = lambda: Loop.snapshot(self, before, limit)  # noqa: E731
-        mine, others = self._asked("snapshot", run, token.number, number, limit)
+        mine, others = self._asked("snapshot", take, token.number, number, limit)
         if not isinstance(mine, Snapshot) or not all(others):
             return None
         parts = (mine.objects, mine.layout, mine.elements, mine.aliases, mine.setup_namespace)
@@ -167,7 +166,7 @@ class RankedSnapshot(Snapshot):
         """Restore it on all ranks."""
         held = setup_namespace.held
         assert isinstance(held, HeldByRanks)
-        run = lambda: Snapshot.restore(self, setup_namespace)  # noqa: E731
+        run = partial(Snapshot.restore, self, setup_namespace)
         place = Place(held.number, 0, 0)
         return held.group.ask(held.program, SETUP, run, "restore", place, self.held.number)[0]
 
@@ -180,4 +179,4 @@ class LoneLoop(Loop):
     def execute(self, code: Any) -> None:
         """Run code as if there were no other rank."""
         with RANKS.group_of(self.program.workers).alone():
-            Loop.execute(self, code)
+            super().execute(code)

@@ -226,12 +226,7 @@ class Run(RunState):
         """
         past, has_drawn = self.recipe, self.draws
         self._start_move()
-        self.recipe = RunRecipe(
-            self.mode,
-            self.settings.device_wanted,
-            self.learning_rate,
-            past.seed if seed is None else seed,
-        )
+        self.recipe = self.recipe_again(seed)
         try:
             self.begin()
         except RunError:
@@ -241,6 +236,11 @@ class Run(RunState):
         if seed not in (None, past.seed):
             self.notes = (seed_note(seed, has_drawn),)
         return self.frame()
+
+    def recipe_again(self, seed: int | None) -> RunRecipe:
+        """The recipe of `restart`: the present settings, from the start."""
+        seed = self.recipe.seed if seed is None else seed
+        return RunRecipe(self.mode, self.settings.device_wanted, self.learning_rate, seed)
 
     def _start_move(self) -> None:
         """Own the generators, and remember how far the run came."""

@@ -193,13 +193,7 @@ class Runs:
     def restart(self, seed: int | None = None) -> Frame:
         """Restart; the run as it was is kept, unless it would only be run once more."""
         run = self.current
-        new = RunRecipe(
-            run.mode,
-            run.settings.device_wanted,
-            run.learning_rate,
-            run.recipe.seed if seed is None else seed,
-        )
-        keep = self._has_begun() and new != _from_the_start(run.recipe)
+        keep = self._has_begun() and run.recipe_again(seed) != _from_the_start(run.recipe)
         return self._fork(lambda: run.restart(seed), keep, at=Position(0, 0))
 
     def fork(self) -> Frame:

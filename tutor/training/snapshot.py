@@ -26,8 +26,6 @@ import torch
 from tutor.training.devices import Randomness
 from tutor.training.liveness import Liveness
 
-__all__ = ["Namespace", "Randomness", "SetupNamespace", "Snapshot", "size_of", "take_snapshot"]
-
 Namespace = dict[str, Any]
 Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
 """The elements of an array or a CPU tensor, of a tensor elsewhere, of a number."""
@@ -255,9 +253,7 @@ class _Pickler(pickle.Pickler):
         )
 
     def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
-        root = array
-        while isinstance(root.base, np.ndarray):
-            root = root.base
+        root = root_of(array)
         if (root.base is not None and root.flags.writeable) or not root.flags.forc:
             raise TypeError("an array over foreign memory can't be copied")
         at = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
@@ -316,8 +312,20 @@ def _raw(storage: Any) -> Any:
         return storage
     if isinstance(storage, np.ndarray):
         return storage.ravel(order="K").view(np.uint8) if storage.size else _NOTHING
-    flat = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+    flat = flat_memory(storage)
     return flat.numpy() if storage.device.type == "cpu" else flat
+
+
+def flat_memory(storage: torch.UntypedStorage) -> torch.Tensor:
+    """All the memory that a tensor is a part of, as bytes."""
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+
+
+def root_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array whose memory this one is a view of, perhaps of all of it."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _same(raw: Any, was: Elements) -> bool:

@@ -180,7 +180,7 @@ def _copied(thing: Any, depth: int) -> ValueCopy:
     if isinstance(thing, STEPPED):
         return SteppedState(copy.deepcopy(thing.state_dict()))
     if isinstance(thing, GENERATORS):
-        return _generator_state(thing)
+        return generator_state(thing)
     return _container_copy(thing, depth + 1) if depth < _DEEPEST else NOT_COPIED
 
 
@@ -213,7 +213,8 @@ def _module_state(module: torch.nn.Module, depth: int) -> ModuleState:
     return ModuleState(tensors, attributes)
 
 
-def _generator_state(thing: Any) -> ValueCopy:
+def generator_state(thing: Any) -> ValueCopy:
+    """The state of one of the GENERATORS."""
     match thing:
         case np.random.Generator():
             state = copy.deepcopy(thing.bit_generator.state)
@@ -226,7 +227,7 @@ def _generator_state(thing: Any) -> ValueCopy:
         case random.SystemRandom():  # it has no state: it draws from the operating system
             return NOT_COPIED
         case _:
-            return GeneratorState("random", thing.getstate())
+            return GeneratorState("random", random.Random.getstate(thing))
 
 
 def _copy_of(tensor: torch.Tensor) -> torch.Tensor:
@@ -307,7 +308,7 @@ def restored(kept: ValueCopy, mine: Any) -> Any:
                 mine.load_state_dict(copy.deepcopy(kept.state))
             return mine
         case GeneratorState():
-            _into_generator(kept, mine)
+            set_generator_state(mine, kept)
             return mine
         case ObjectState():
             if _is_the_lessons(mine):
@@ -357,9 +358,10 @@ def _into_attributes(kept: Mapping[str, ValueCopy], mine: Any) -> None:
     own.update({key: restored(item, own.get(key)) for key, item in kept.items()})
 
 
-def _into_generator(kept: GeneratorState, mine: Any) -> None:
+def set_generator_state(mine: Any, kept: ValueCopy) -> None:
+    """Put a generator into a state, if that is one of its own kind."""
     now = value_copy(mine)
-    if not isinstance(now, GeneratorState) or now.kind != kept.kind:
+    if not isinstance(now, GeneratorState) or now.kind != getattr(kept, "kind", None):
         return
     match mine:
         case np.random.Generator():
@@ -367,7 +369,7 @@ def _into_generator(kept: GeneratorState, mine: Any) -> None:
         case np.random.RandomState() | torch.Generator():
             mine.set_state(kept.state)
         case random.Random():
-            mine.setstate(kept.state)
+            random.Random.setstate(mine, kept.state)
 
 
 def _into_tensor(kept: torch.Tensor, mine: Any) -> Any:

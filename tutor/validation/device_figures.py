@@ -56,15 +56,14 @@ class FiguresOnDevice:
         if self.draws_there:
             return None
         here = dict(self._figures(self._run("cpu")))
-        unlike = [at for at, found in on_device.items() if not _agree(found, here.get(at))]
+        apart = {at: _distance(found, here.get(at)) for at, found in on_device.items()}
+        unlike = [at for at, distance in apart.items() if distance > _allowed(here.get(at), 0.0)]
         moved = [self._moved_figures(draw) for draw in range(DRAWS)] if unlike else []
         for at in unlike:
-            spread = max(
-                (_distance(run[at], here.get(at)) for run in moved if at in run), default=0
-            )
-            if not _agree(on_device[at], here.get(at), spread):
+            spreads = [_distance(run[at], here.get(at)) for run in moved if at in run]
+            allowed = _allowed(here.get(at), max(spreads, default=0.0))
+            if apart[at] > allowed:
                 epoch, name = at
-                allowed = _allowed(here.get(at), spread)
                 values = {"epoch": epoch, "name": name, "device": self._device, "allowed": allowed}
                 if worst := _worst(on_device[at], here.get(at)):
                     return Remark("figure_differs", {**values, **worst})
@@ -104,10 +103,6 @@ def _milestones(epochs: int) -> Iterator[int]:
         yield epoch
         epoch *= 2
     yield epochs
-
-
-def _agree(found: Array, wanted: Array | None, spread: float = 0.0) -> bool:
-    return _distance(found, wanted) <= _allowed(wanted, spread)
 
 
 def _allowed(wanted: Array | None, spread: float) -> float:

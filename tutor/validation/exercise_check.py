@@ -31,13 +31,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.events import Finding, LessonPart
 from tutor.protocol.frame import Remark, Value
 from tutor.training.devices import is_out_of_memory
-from tutor.training.exercises import (
-    close,
-    expected_text,
-    has_one_number,
-    holds,
-    sign_of,
-)
+from tutor.training.exercises import close, expected_text, has_one_number, holds, sign_of
 from tutor.training.probe import Probe
 from tutor.training.program import Program, UnheardOutput
 from tutor.training.run import Run

@@ -10,20 +10,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from tutor.errors import RunError
-from tutor.lesson.exercise import (
-    Exercise,
-    Stage,
-    StartPlace,
-)
+from tutor.lesson.exercise import Exercise, Stage, StartPlace
 from tutor.lesson.model import Lesson
 from tutor.protocol.events import Finding, LessonPart
 from tutor.protocol.frame import Remark, Value
-from tutor.training.exercises import (
-    is_truth,
-    position_of,
-    recipe_of,
-    with_code,
-)
+from tutor.training.exercises import is_truth, position_of, recipe_of, with_code
 from tutor.training.history import History
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.program import Program, programs_of

@@ -29,16 +29,13 @@ from tutor.training.devices import is_out_of_memory
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
-from tutor.training.values import dtype_and_shape, real_pairs, to_numbers
+from tutor.training.values import RELATIVE, dtype_and_shape, real_pairs, to_numbers
 from tutor.validation.device_figures import FiguresOnDevice
 from tutor.validation.exercise_check import check_exercises, computed_answers
 from tutor.validation.exercise_trial import OnPart, ignore_progress, reason_of
 
-RELATIVE = 1e-5
-"""The distance of two gradients that agree, by the size of the larger."""
-
 _ROUNDINGS = 8
-"""That distance in roundings of the parameters' dtype, where they have half a float's precision."""
+"""In place of RELATIVE, in roundings of the parameters' dtype where that has half the precision."""
 
 _EPOCHS = 3
 """Epochs that are run by phase; more would add time, not trust."""
@@ -295,11 +292,11 @@ def _to_gradient(run: Run) -> None:
         run.step_phase()
 
 
-def _used_gradients(run: Run) -> dict[str, Array]:
+def _used_gradients(run: Run) -> dict[str, Array | None]:
     """The gradients of this batch as the update uses them; its Gradient phase has run."""
     while run.loop.next_phase_name() in GRADIENT_CHANGES:
         run.step_phase()
-    return _numbers(reading_of(run.loop).gradients)
+    return {name: real_pairs(g) for name, g in reading_of(run.loop).gradients.items()}
 
 
 def _frames(run: Run, begins: Callable[[str], object] = lambda _: None) -> list[Frame]:
@@ -364,26 +361,23 @@ def _rounding(run: Run) -> float:
     return max([RELATIVE, *(_ROUNDINGS * torch.finfo(dtype).eps for dtype in floats)])
 
 
-def _numbers(gradients: Mapping[str, Array | None]) -> dict[str, Array]:
-    found = {name: real_pairs(gradient) for name, gradient in gradients.items()}
-    return {name: array for name, array in found.items() if array is not None}
-
-
-def _all_of(gradients: Mapping[str, Array]) -> dict[str, Sampled]:
-    return {n: Sampled(a.shape, list(range(a.size)), a.ravel()) for n, a in gradients.items()}
+def _all_of(gradients: Mapping[str, Array | None]) -> dict[str, Sampled]:
+    known = {name: array for name, array in gradients.items() if array is not None}
+    return {n: Sampled(a.shape, list(range(a.size)), a.ravel()) for n, a in known.items()}
 
 
 def _disagreement(
-    found: Mapping[str, Array], wanted: Mapping[str, Sampled], relative: float = RELATIVE
+    found: Mapping[str, Array | None], wanted: Mapping[str, Sampled], relative: float = RELATIVE
 ) -> Remark | None:
     """The first difference of two sets of gradients beyond rounding; None if there is none."""
     for name, right in wanted.items():
-        if name not in found:
+        whole = found.get(name)
+        if whole is None:
             return Remark("gradient_missing", {"name": name})
-        if found[name].size != math.prod(right.shape):
-            shapes = {"found": found[name].shape, "right": right.shape}
+        if whole.size != math.prod(right.shape):
+            shapes = {"found": whole.shape, "right": right.shape}
             return Remark("gradient_shape", {"name": name, **shapes})
-        mine = found[name].reshape(-1)[right.at].astype(np.float64)
+        mine = whole.reshape(-1)[right.at].astype(np.float64)
         theirs = right.slopes.astype(np.float64)
         unlike = ~((np.isnan(mine) & np.isnan(theirs)) | (mine == theirs))
         apart = np.abs(mine - theirs)[unlike]

@@ -10,13 +10,7 @@ from functools import cached_property
 
 import msgspec
 
-from tutor.analysis.doctor.rule import (
-    Patient,
-    is_at_loop_end,
-    loss_of,
-    run_in_loop,
-    time_bound,
-)
+from tutor.analysis.doctor.rule import Patient, is_at_loop_end, loss_of, run_in_loop, time_bound
 from tutor.analysis.doctor.source_code import with_fix
 from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
