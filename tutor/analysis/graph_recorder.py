@@ -133,7 +133,7 @@ class GraphRecorder(TorchFunctionMode):
             found = func(*args, **kwargs)
             if func is torch.autograd.grad:
                 with self._looking():
-                    self._handed_back(args, found)
+                    self._handed_back(args[1], found)  # PyTorch hands its arguments on by place
             return found
         with self._looking():
             for tensor in tensors_in((args, kwargs)):
@@ -235,13 +235,13 @@ class GraphRecorder(TorchFunctionMode):
             if new is not None:
                 self.after[_current_run(), id(known.node)] = new
 
-    def _handed_back(self, args: tuple[Any, ...], gradients: tuple[Any, ...]) -> None:
-        """`torch.autograd.grad` stops before the nodes that it was asked about."""
-        if not self.arrivals or len(args) < 2:
+    def _handed_back(self, inputs: Any, gradients: tuple[Any, ...]) -> None:
+        """`torch.autograd.grad` stops before the nodes of the inputs that it was asked about."""
+        if not self.arrivals:
             return
         run = self.arrivals[-1].run
         there = {id(a.known.node) for a in self.arrivals if a.run == run}
-        for tensor, gradient in zip(tensors_in(args[1]), gradients, strict=False):
+        for tensor, gradient in zip(tensors_in(inputs), gradients, strict=False):
             known = self.nodes.get(id(node_of(tensor)))
             if known and gradient is not None and id(known.node) not in there:
                 before = (None,) * tensor.output_nr

@@ -21,7 +21,6 @@ from tutor.formula.nodes import (
     Styled,
     Sym,
     TableNode,
-    Unsupported,
     single,
 )
 from tutor.formula.spacing import Spaced, spaced, with_parentheses
@@ -135,8 +134,6 @@ def _line(setter: Setter, items: Sequence[Node], width: int | None) -> Box:
     box = setter.box(only, Style())
     if width is None or box.width <= width:
         return box
-    if isinstance(only, Unsupported):
-        return _wrapped(box, width)
     if isinstance(only, TableNode) and only.display:
         return table_of(
             setter, only, lambda cell, start: _broken_row(setter, _items(cell), width - start)
@@ -150,21 +147,6 @@ def _broken_row(setter: Setter, items: Sequence[Node], width: int) -> Box:
     if not row or whole.width <= width:
         return whole
     return _Breaker(setter, max(width, FEWEST_CELLS), row).box()
-
-
-def _wrapped(box: Box, width: int) -> Box:
-    """Source text too long for one row, cut at the last cell."""
-    text, mark = box.rows[0], box.marks[0]
-    rows = [""]
-    for character in text:
-        if cell_width(rows[-1] + character) > max(width, 2):
-            rows.append("")
-        rows[-1] += character
-    boxes = []
-    for row in rows:
-        cells = cell_width(row)
-        boxes.append(Box((row,), cells, marks=(PictureMark(0, 0, cells, mark.kind, mark.text),)))
-    return _stacked([(0, b) for b in boxes])
 
 
 def _stacked(lines: Sequence[tuple[int, Box]]) -> Box:

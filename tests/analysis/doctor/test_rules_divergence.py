@@ -187,6 +187,31 @@ def test_the_same_in_numpy() -> None:
     assert finding.numbers == {"operation": "log", "argument": 0, "result": "-inf"}
 
 
+@pytest.mark.parametrize(
+    ("predict", "operation", "argument", "result"),
+    [
+        ("p = w * x\ny_pred = x / p", "div", 0, "nan"),
+        ("p = np.log((w * x).mean() - 20 / 3)\ny_pred = p * x", "log", 0, "-inf"),
+        ("p = (w * x * 1e200) @ (x * 1e200)\ny_pred = p * x", "matmul", 0, "inf"),
+        ("q = abs(w * x - 4)\np = np.log(q).sum()\ny_pred = p * x", "log", 0, "-inf"),
+    ],
+)
+def test_operations_of_numpy_are_computed_again_part_by_part(
+    predict: str, operation: str, argument: float, result: str
+) -> None:
+    faulty = {
+        **MANUAL,
+        "Setup": "x = np.array([0.0, 4.0, 16.0])\nw = np.float64(1.0)",
+        "Predict": predict,
+        "Gradient": "dw = (2 * (y_pred - 2 * x)).mean()",
+    }
+    finding = found_in(faulty, mode="manual")["first_not_finite"]
+    assert finding.numbers["operation"] == operation
+    assert finding.numbers["result"] == result
+    if operation != "matmul":  # of a product, no one element is the argument
+        assert finding.numbers["argument"] == argument
+
+
 def test_data_that_hold_nan() -> None:
     setup = "x = torch.tensor([1.0, float('nan'), 3.0])\nw = torch.tensor(0.5, requires_grad=True)"
     faulty = {**AUTOGRAD, "Setup": setup}

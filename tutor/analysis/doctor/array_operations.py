@@ -140,10 +140,10 @@ def _value(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
     code = compile(ast.Expression(node), "<again>", "eval")
     try:
         with np.errstate(all="ignore"):
-            found = eval(code, {"__builtins__": {}}, dict(namespace))
+            # With Python's own names: NumPy imports modules when a method is called.
+            return eval(code, {}, dict(namespace))
     except Exception:  # noqa: BLE001 - the namespace's own objects may raise anything
         return None
-    return found
 
 
 def _is_safe(node: ast.AST, namespace: Mapping[str, Any]) -> bool:
