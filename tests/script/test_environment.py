@@ -277,9 +277,20 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 
+class Counts:
+    def __init__(self):
+        self.seen, self.sums = {"by": [[0]]}, np.zeros(2)
+
+    def add(self, at):
+        self.seen["by"][0].append(at)
+        self.sums += at
+        return len(self.seen["by"][0]), float(self.sums[1])
+
+
 class Noisy(Dataset):
     def __init__(self):
-        self.own, self.count = np.random.default_rng(5), 0
+        self.own, self.count, self.counts = np.random.default_rng(5), 0, Counts()
+        self.same = self.counts.add, self.counts
 
     def __len__(self):
         return 11
@@ -287,7 +298,17 @@ class Noisy(Dataset):
     def __getitem__(self, at):
         self.count += 1
         drawn = random.random(), np.random.rand(), torch.rand(1).item(), self.own.random()
-        return at, *drawn, self.count, get_worker_info().id
+        seen = *self.same[0](at), len(self.same[1].seen["by"][0])
+        return at, *drawn, self.count, *seen, get_worker_info().id
+
+
+class Listed:
+    def __init__(self):
+        self.items = []
+
+    def __call__(self, items):
+        self.items += items
+        return torch.utils.data.default_collate(items) + [torch.tensor(len(self.items))]
 
 
 class Stream(IterableDataset):
@@ -311,6 +332,7 @@ def batches():
         DataLoader(Noisy(), 2, shuffle=True, num_workers=2, timeout=600),
         DataLoader(Noisy(), 2, num_workers=3, persistent_workers=True, drop_last=True),
         DataLoader(Stream(0, 12), 2, num_workers=2, worker_init_fn=share, prefetch_factor=4),
+        DataLoader(Noisy(), 2, num_workers=2, collate_fn=Listed()),
     ]
     for loader in [*loaders, *loaders]:
         for batch in loader:
@@ -335,6 +357,34 @@ def test_workers_in_turn_load_the_batches_of_processes(folder: Path, script: Scr
     assert (torch.get_num_threads(), torch.utils.data.get_worker_info()) == before
     (note,) = script.environment.notes
     assert (note.code, note.values) == ("workers_in_turn", {"workers": 2})
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_a_worker_changes_its_own_copy_of_what_a_dataset_holds(script: Script) -> None:
+    names = script.run("""
+import threading
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+class Changing(Dataset):
+    def __init__(self):
+        self.seen, self.tally, self.lock = [[]], torch.zeros(1), threading.Lock()
+        self.views = self.tally, self.tally.view(1, 1)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, at):
+        with self.lock:
+            self.seen[0].append(at)
+            self.tally += 1
+        return at, len(self.seen[0]), self.views[1].item()
+
+data = Changing()
+found = [[part.item() for part in batch] for batch in DataLoader(data, 1, num_workers=2)]
+""")
+    assert names["found"] == [[0, 1, 1.0], [1, 1, 1.0], [2, 2, 2.0], [3, 2, 2.0]]
+    assert (names["data"].seen, names["data"].tally.item()) == ([[]], 0.0)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -2,9 +2,9 @@
 
 What is run again has to come out the same, and no process may outlive a step. So no worker is a
 process here, but each has what makes its batches its own: its seeds, its number, a copy of the
-dataset's attributes, and its iterator over an IterableDataset. The batches, and the random numbers
-in them, are those that processes load. The workers share what the attributes refer to, except
-random number generators: a list that one worker changes is changed for all.
+dataset, and its iterator over an IterableDataset. The batches, and the random numbers in them, are
+those that processes load. The workers share the script's global variables, what can't be copied,
+and large tensors and arrays.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import copy
 import functools
 import random
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,11 @@ from tutor.training.devices import Randomness
 _KINDS: Any = _DatasetKind
 _UTILS: Any = _utils
 _CPU = "cpu"
-_OWN_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+_PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None)})
+_SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
+_HOW_COPIED = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__")
+_MOST_COPIED = 2**26
+"""Bytes of tensors and arrays that are copied for one worker: it shares those beyond."""
 
 
 class WorkersInTurn(_BaseDataLoaderIter):
@@ -43,7 +48,8 @@ class WorkersInTurn(_BaseDataLoaderIter):
         if isinstance(self._dataset, IterDataPipe | MapDataPipe):
             start = functools.partial(_sharding_worker_init_fn, start, self._world_size, self._rank)
         count, seed = self._num_workers, int(self._base_seed)
-        self._workers = [_Worker(n, count, seed, self._dataset, start) for n in range(count)]
+        given = self._dataset, self._collate_fn
+        self._workers = [_Worker(n, count, seed, given, start) for n in range(count)]
         self._most_ahead = count * (loader.prefetch_factor or 1)
         self._begin()
 
@@ -62,10 +68,10 @@ class WorkersInTurn(_BaseDataLoaderIter):
         super()._reset(loader, first_iter)
         self._begin()
 
-    def _fetcher_of(self, dataset: Any) -> Any:
+    def _fetcher_of(self, dataset: Any, collate_fn: Any) -> Any:
         """The fetcher, in torch's sense, that loads the batches of one worker."""
         return _KINDS.create_fetcher(
-            self._dataset_kind, dataset, self._auto_collation, self._collate_fn, self._drop_last
+            self._dataset_kind, dataset, self._auto_collation, collate_fn, self._drop_last
         )
 
     def _draw_index(self) -> None:
@@ -106,12 +112,14 @@ class _Worker:
         number: int,
         count: int,
         base_seed: int,
-        dataset: Any,
+        given: tuple[Any, Any],
         start: Callable[[int], object] | None,
     ) -> None:
+        """`given` are the dataset and the function that collates its items."""
         seed = base_seed + number
+        dataset, self._collate_fn = _OwnCopy().of(given)
         self._info = _UTILS.worker.WorkerInfo(
-            id=number, num_workers=count, seed=seed, dataset=_own_copy(dataset)
+            id=number, num_workers=count, seed=seed, dataset=dataset
         )
         self._fetcher: Any = None
         self._randomness: Randomness | None = None
@@ -122,10 +130,10 @@ class _Worker:
             if start is not None:
                 start(number)
 
-    def begin(self, fetcher_of: Callable[[Any], Any]) -> None:
+    def begin(self, fetcher_of: Callable[[Any, Any], Any]) -> None:
         """Begin with the dataset, anew in each epoch."""
         with self._turn():
-            self._fetcher = fetcher_of(self._info.dataset)
+            self._fetcher = fetcher_of(self._info.dataset, self._collate_fn)
 
     def fetch(self, index: Any) -> Any:
         """Load one batch."""
@@ -154,15 +162,74 @@ class _Worker:
             module._worker_info = info
 
 
-def _own_copy(dataset: Any) -> Any:
-    """A worker's copy of a dataset, which shares all it holds except random number generators."""
-    try:
-        own = copy.copy(dataset)
-        for name, value in list(vars(own).items()):
-            if isinstance(value, _OWN_GENERATORS):
-                setattr(own, name, copy.deepcopy(value))
-            elif isinstance(value, torch.Generator):
-                setattr(own, name, value.clone_state())
-    except Exception:  # noqa: BLE001 - a script's class may raise anything when it is copied
-        return dataset
-    return own
+class _OwnCopy:
+    """A worker's copy of what a process would have for its own."""
+
+    def __init__(self) -> None:
+        self._memo: dict[int, Any] = {}
+        """The copy of each object by its id, as `copy.deepcopy` keeps them."""
+        self._left = _MOST_COPIED
+
+    def of(self, thing: Any) -> Any:
+        """A copy; the thing itself, if that never changes or can't be copied."""
+        if type(thing) in _PLAIN or isinstance(thing, _SHARED):
+            return thing
+        if id(thing) not in self._memo:
+            # A script's class may raise anything when it is copied.
+            with suppress(Exception):
+                return self._new(thing)
+            self._memo[id(thing)] = thing
+        return self._memo[id(thing)]
+
+    def _new(self, thing: Any) -> Any:
+        kind = type(thing)
+        if kind is tuple:
+            return thing if _PLAIN.issuperset(map(type, thing)) else tuple(map(self.of, thing))
+        if kind is MethodType:
+            return MethodType(thing.__func__, self.of(thing.__self__))
+        if kind is functools.partial:
+            words = {name: self.of(value) for name, value in thing.keywords.items()}
+            return functools.partial(self.of(thing.func), *map(self.of, thing.args), **words)
+        if isinstance(thing, torch.Tensor | np.ndarray):
+            return self._elements(thing)
+        if isinstance(thing, torch.Generator):
+            return self._noted(thing, thing.clone_state())
+        if kind in (list, deque):
+            own = self._noted(thing, copy.copy(thing))
+            if not _PLAIN.issuperset(map(type, thing)):
+                for at, item in enumerate(thing):
+                    own[at] = self.of(item)
+            return own
+        if kind in (dict, OrderedDict, defaultdict):
+            return self._items(thing, copy.copy(thing))
+        if _is_plain(kind):
+            with suppress(TypeError):  # of a class that is made in C
+                own = object.__new__(kind)
+                self._items(vars(thing), vars(self._noted(thing, own)))
+                return own
+        return copy.deepcopy(thing, self._memo)
+
+    def _noted(self, thing: Any, own: Any) -> Any:
+        self._memo[id(thing)] = own
+        return own
+
+    def _items(self, thing: Any, own: Any) -> Any:
+        """A dictionary, with copies of its values."""
+        self._noted(thing, own)
+        for key, value in thing.items():
+            own[key] = self.of(value)
+        return own
+
+    def _elements(self, thing: Any) -> Any:
+        """A tensor or an array. Memory that processes share, or that is large, is shared."""
+        is_tensor = isinstance(thing, torch.Tensor)
+        if (is_tensor and (thing.is_shared() or not thing.is_cpu)) or thing.nbytes > self._left:
+            return self._noted(thing, thing)
+        self._left -= thing.nbytes
+        return copy.deepcopy(thing, self._memo)
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether nothing says how instances are copied, and all that they have is in `__dict__`."""
+    is_usual = all(getattr(kind, n, None) is getattr(object, n, None) for n in _HOW_COPIED)
+    return is_usual and not any(getattr(base, "__slots__", ()) for base in kind.__mro__)
