@@ -168,6 +168,8 @@ class _OwnCopy:
     def __init__(self) -> None:
         self._memo: dict[int, Any] = {}
         """The copy of each object by its id, as `copy.deepcopy` keeps them."""
+        self._memories: dict[int, Any] = {}
+        """The copy of each tensor's memory by its address."""
         self._left = _MOST_COPIED
 
     def of(self, thing: Any) -> Any:
@@ -175,10 +177,10 @@ class _OwnCopy:
         if type(thing) in _PLAIN or isinstance(thing, _SHARED):
             return thing
         if id(thing) not in self._memo:
-            # A script's class may raise anything when it is copied.
-            with suppress(Exception):
+            try:
                 return self._new(thing)
-            self._memo[id(thing)] = thing
+            except Exception:  # noqa: BLE001 - a script's class may raise anything when it is copied
+                self._memo[id(thing)] = thing
         return self._memo[id(thing)]
 
     def _new(self, thing: Any) -> Any:
@@ -222,11 +224,26 @@ class _OwnCopy:
 
     def _elements(self, thing: Any) -> Any:
         """A tensor or an array. Memory that processes share, or that is large, is shared."""
-        is_tensor = isinstance(thing, torch.Tensor)
-        if (is_tensor and (thing.is_shared() or not thing.is_cpu)) or thing.nbytes > self._left:
+        if type(thing) is torch.Tensor and thing.is_leaf and thing.layout is torch.strided:
+            return self._noted(thing, self._tensor(thing))
+        if isinstance(thing, torch.Tensor) or thing.nbytes > self._left:
             return self._noted(thing, thing)
         self._left -= thing.nbytes
         return copy.deepcopy(thing, self._memo)
+
+    def _tensor(self, thing: torch.Tensor) -> torch.Tensor:
+        """A tensor, which shares its memory with the copies of what it shares it with."""
+        memory: Any = thing.untyped_storage()
+        if memory.device.type != _CPU or memory.is_shared():
+            return thing
+        if (own := self._memories.get(memory.data_ptr())) is None:
+            if memory.nbytes() > self._left:
+                return thing
+            self._left -= memory.nbytes()
+            own = self._memories[memory.data_ptr()] = memory.clone()
+        copied = torch.empty(0, dtype=thing.dtype)
+        copied.set_(own, thing.storage_offset(), thing.size(), thing.stride())
+        return copied.requires_grad_(thing.requires_grad)
 
 
 def _is_plain(kind: type) -> bool:
