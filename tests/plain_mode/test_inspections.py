@@ -30,7 +30,7 @@ from tutor.protocol.commands import (
     WriteSeries,
 )
 from tutor.protocol.events import InspectionReady
-from tutor.protocol.frame import NONE, Position, Remark, Value
+from tutor.protocol.frame import NONE, Curve, Position, Remark, Value
 from tutor.protocol.inspections import (
     AnyPicture,
     AutogradGraph,
@@ -275,6 +275,16 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_lowest():
     assert list(spoken_inspections.loss_curve(curve(float("inf")))) == [
         "The loss by epoch: it was never finite."
     ]
+
+
+def test_a_thinned_loss_names_all_epochs_of_a_column():
+    """Each column has the least and greatest loss of three epochs, but of no single one."""
+    thinned = Curve(epochs=(1, 4), low=(1.0, 5.0), high=(9.0, 7.0), last_epoch=6, here=6)
+    told = " ".join(spoken_inspections.loss_curve(thinned))
+    assert "epochs 1 to 3: 1." in told
+    assert "epochs 1 to 3: 9." in told
+    assert "in epoch 1" not in told
+    assert "in epoch 6" not in told
 
 
 # ── Runs ────────────────────────────────────────────────────────────────────────────

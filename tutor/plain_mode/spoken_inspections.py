@@ -230,22 +230,37 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
 
 
 def loss_curve(curve: Curve | None) -> Iterator[str]:
-    """The loss by epoch: its first and last value, the lowest and the highest."""
+    """The loss by epoch: its first and last value, the lowest and the highest.
+
+    A thinned curve has no loss of a single epoch: there the epochs of a column are named.
+    """
     if curve is None or not curve.epochs:
         yield "There is no loss to plot yet: no epoch has ended."
         return
-    finite = [(e, lo, hi) for e, lo, hi in zip(curve.epochs, curve.low, curve.high, strict=True)
-              if math.isfinite(lo) and math.isfinite(hi)]  # fmt: skip
+    ends = (*(epoch - 1 for epoch in curve.epochs[1:]), curve.last_epoch)
+    finite = [
+        column
+        for column in zip(curve.low, curve.high, curve.epochs, ends, strict=True)
+        if math.isfinite(column[0]) and math.isfinite(column[1])
+    ]
     if not finite:
         yield "The loss by epoch: it was never finite."
         return
-    lowest, highest = min(finite, key=lambda c: c[1]), max(finite, key=lambda c: c[2])
-    yield (
-        f"The loss by epoch: from {spoken_number(curve.high[0])} in epoch {curve.epochs[0]} "
-        f"to {spoken_number(curve.low[-1])} in epoch {curve.last_epoch}."
-    )
-    yield f"It was lowest in epoch {lowest[0]}: {spoken_number(lowest[1])}."
-    yield f"It was highest in epoch {highest[0]}: {spoken_number(highest[2])}."
+    if len(curve.epochs) == curve.last_epoch:
+        yield (
+            f"The loss by epoch: from {spoken_number(curve.low[0])} in epoch 1 "
+            f"to {spoken_number(curve.low[-1])} in epoch {curve.last_epoch}."
+        )
+    else:
+        yield f"The loss by epoch, from epoch 1 to {curve.last_epoch}."
+    low, _, first, last = min(finite, key=lambda column: column[0])
+    yield f"It was lowest in {_epochs(first, last)}: {spoken_number(low)}."
+    _, high, first, last = max(finite, key=lambda column: column[1])
+    yield f"It was highest in {_epochs(first, last)}: {spoken_number(high)}."
+
+
+def _epochs(first: int, last: int) -> str:
+    return f"epoch {first}" if first == last else f"one of epochs {first} to {last}"
 
 
 def picture(found: AnyPicture) -> Iterator[str]:
