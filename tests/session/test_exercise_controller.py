@@ -144,6 +144,13 @@ def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
     assert results_of(learner) == ["tried", "done"]
 
 
+def test_an_exercise_can_be_named_by_its_number(engine: FakeEngine) -> None:
+    assert at(engine, PREDICT, REACH, id="2").attempt.exercise is REACH
+    learner = Learner(engine, PREDICT, REACH)
+    learner.does("begin", "3")
+    assert learner.session.notice.code == "unknown_exercise"
+
+
 def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: FakeEngine) -> None:
     learner = at(engine, PREDICT)
     wrong = learner.says("-120")

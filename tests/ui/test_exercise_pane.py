@@ -21,6 +21,8 @@ from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.prose import inline_formulas
+from tutor.ui.screens.dialogs import Ask
+from tutor.ui.screens.editor import EditorScreen
 
 from .conftest import LARGE, SMALL, Learner, doing, settled, text_of
 from .exercises import (
@@ -81,8 +83,9 @@ async def test_the_formula_can_be_read_while_half_an_answer_waits(learner: Learn
 
 @doing(PREDICT)
 async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(learner: Learner) -> None:
-    await learner.press("escape", "h", "h", "h", "enter")
+    await learner.press("escape", "h", "h", "h")
     assert learner.sees("No more hints", "status")
+    await learner.press("enter")
     await learner.press("h")
     assert not learner.sees("No more hints", "status")
     await learner.press("enter")
@@ -256,6 +259,31 @@ def test_how_near_a_goal_is_stands_below_it_and_python_does_not() -> None:
     assert "Goal: ✗ not yet · one of these two ways is enough" in text(either)
     assert "\n    or\n" in text(either)
     assert "last epoch" not in text(replace(either, is_met=True))
+
+
+@doing(REACH, keys=("a", "a"))
+async def test_the_answer_key_says_that_a_goal_is_not_reached_yet(learner: Learner) -> None:
+    assert learner.app.session.notice.code == "goal_not_reached"
+
+
+@doing(REPAIR, keys=("a", "a"))
+async def test_the_answer_key_opens_the_code_of_a_repair(learner: Learner) -> None:
+    assert isinstance(learner.app.screen, EditorScreen)
+
+
+@doing(REACH)
+async def test_a_value_that_may_not_be_changed_is_not_asked_for(learner: Learner) -> None:
+    for key, dialogs in (("w", 0), ("l", 1)):
+        await learner.press(key)
+        opened = [screen for screen in learner.app.screen_stack if isinstance(screen, Ask)]
+        assert len(opened) == dialogs, key
+        assert (learner.app.session.notice.code == "change_is_fixed") == (not dialogs)
+
+
+@doing(PREDICT)
+async def test_ctrl_c_in_a_field_names_no_key_that_types_there(learner: Learner) -> None:
+    await learner.press("ctrl+c")
+    assert learner.app.session.notice.code == "nothing_running_in_field"
 
 
 @doing(msgspec.structs.replace(REACH, ask=" ".join(f"word{i}" for i in range(300))))

@@ -33,7 +33,7 @@ from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
-from tutor.ui.screens.lesson_list import MenuScreen
+from tutor.ui.screens.lesson_list import LessonListScreen, MenuScreen
 from tutor.wording.number_format import time_left
 from tutor.wording.parameter_input import read_learning_rate
 
@@ -207,6 +207,20 @@ async def test_a_refusal_is_gone_from_the_status_line_with_the_next_key(
     await pilot.press("2")
     assert app.session.notice.code == ""
     assert "!" not in text_of(app, "status")
+
+
+async def test_a_notice_on_a_key_without_effect_is_gone_with_the_next_key(
+    app: TutorApp, pilot: Pilot[None]
+) -> None:
+    await pilot.press("y")
+    assert app.session.notice.code == "unknown_key"
+    await pilot.press("2")
+    assert app.session.notice.code == ""
+    await pilot.press("m", "y")
+    assert isinstance(app.screen, LessonListScreen)
+    assert app.screen.notice.code == "unknown_key"
+    await pilot.press("down")
+    assert app.screen.notice.code == ""
 
 
 async def test_l_asks_for_a_learning_rate_until_it_is_one(

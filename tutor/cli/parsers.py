@@ -125,7 +125,12 @@ def _add_open(commands: _Commands) -> None:
     parser = _command(commands, "open", about, "tutor line-through-origin --mode autograd")
     parser.add_argument("lesson", nargs="?", metavar="LESSON", help=_LESSON_OR_SCRIPT)
     _add_screen(parser)
-    parser.add_argument("--exercise", default="", metavar="ID", help="begin with this exercise")
+    parser.add_argument(
+        "--exercise",
+        default="",
+        metavar="ID",
+        help="begin with this exercise (ID: its name or number)",
+    )
     _add_host(parser)
     _add_start(parser)
     _add_script(parser)

@@ -34,13 +34,12 @@ def _exercises(on: CommandContext, argument: str, view: RunView) -> CommandOutco
 @typed("exercise a", "[NAME]")
 def _exercise(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Begin the first open exercise, or the named one."""
-    exercises = on.session.controller.exercises
-    name = argument or None
-    if argument.isdecimal() and 1 <= int(argument) <= len(exercises):
-        name = exercises[int(argument) - 1].id
-    if name is not None and name not in [e.id for e in exercises]:
-        raise UnclearCommandError(f"There is no exercise {name}. Type exercises for their names.")
-    on.session.controller.begin(name)
+    controller = on.session.controller
+    if argument and controller.exercise(argument) is None:
+        raise UnclearCommandError(
+            f"There is no exercise {argument}. Type exercises for their names."
+        )
+    controller.begin(argument or None)
     return "begin"
 
 

@@ -102,7 +102,7 @@ class ExerciseController:
     # ── From one exercise to the next ───────────────────────────────────────────────
 
     def begin(self, id: str | None = None) -> None:
-        """Begin this exercise, or the first that is open, or else was skipped, or is done.
+        """Begin this exercise (an id or a number); without one, the first that is open.
 
         The lesson's own run is paused; if it still moves, the exercise waits for that.
         """
@@ -165,9 +165,13 @@ class ExerciseController:
             self._unfinished[attempt.exercise.id] = unfinished(attempt)
 
     def exercise(self, id: str | None = None) -> Exercise | None:
-        """The exercise of this id, or the first that is open, or else was skipped, or is done."""
+        """The exercise of this id or number; without one, the first that is open.
+
+        If none is open, the first that was skipped, or else the first.
+        """
         if id is not None:
-            return next((e for e in self.exercises if e.id == id), None)
+            names = ((e, (e.id, str(number))) for number, e in enumerate(self.exercises, 1))
+            return next((e for e, known in names if id in known), None)
         first = next_to_do((e.id for e in self.exercises), self.results())
         return next((e for e in self.exercises if first in (e.id, None)), None)
 

@@ -152,6 +152,38 @@ class Start:
 
 NoticeKind: TypeAlias = Literal["info", "refused", "failed"]
 
+_NO_EFFECT = frozenset(
+    {
+        "unknown_key",
+        "nothing_running",
+        "nothing_running_in_field",
+        "beginning",
+        "one_mode",
+        "not_lost",
+        "not_remote",
+        "no_operation",
+        "not_in_gradient",
+        "no_comparison",
+        "nothing_to_resume",
+        "script_compare",
+        "script_exercises",
+        "script_neighbours",
+        "no_exercises",
+        "goal_not_reached",
+        "empty_answer",
+        "no_more_hints",
+        "solution_locked",
+        "none_skipped",
+        "no_exercise_on",
+        "no_repair_on",
+        "first_lesson",
+        "last_lesson",
+        "no_shell",
+        "no_lesson_here",
+    }
+)
+"""The codes that only say why a key had no effect."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -161,3 +193,8 @@ class Notice:
     """Empty where there is nothing to say."""
     values: Mapping[str, Any] = field(default_factory=dict)
     kind: NoticeKind = "info"
+
+    @property
+    def is_of_one_key(self) -> bool:
+        """Whether it only says why a key had no effect: the next key press clears it."""
+        return self.kind == "refused" or self.code in _NO_EFFECT

@@ -186,7 +186,7 @@ class Session(EngineSession):
         if view is None or view.frame is None or self.is_running:
             self.pause()
             return
-        if not self._is_allowed(StepPhase()):
+        if not self.is_allowed(StepPhase()):
             return
         graph = view.inspections.graph
         if graph is None:  # whether there is one at all is not known yet
@@ -337,14 +337,14 @@ class Session(EngineSession):
 
     def _send(self, command: Command) -> None:
         """Send a command, if the current exercise allows it."""
-        if self._is_allowed(command):
+        if self.is_allowed(command):
             self.send(command)
 
     def _is_taken_by_script(self, command: Command) -> bool:
         """Whether the open script, if it is one, takes a command; the notice says why not."""
         return self._shows_no(script_refusal(command, self.view))
 
-    def _is_allowed(self, command: Command) -> bool:
+    def is_allowed(self, command: Command) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""
         return self._shows_no(
             script_refusal(command, self.view) or self.controller.refusal(command)
@@ -373,7 +373,7 @@ class Session(EngineSession):
             return
         self.pause()
         if self.attempt is not None:
-            if self._is_allowed(command):
+            if self.is_allowed(command):
                 self.controller.restart(new_seed=command.new_seed)
             return
         self.output.begin_anew()

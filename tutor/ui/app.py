@@ -317,11 +317,15 @@ class TutorApp(ThemedApp):
             await super().on_event(event)
 
     async def _hand_on(self, event: events.Key | events.Paste) -> None:
-        """Pass a key on; a refusal on the status line belonged to the key before it."""
-        if isinstance(event, events.Key) and self.session.notice.kind == "refused":
-            self.session.notice = Notice()
-            if isinstance(self.screen, SessionScreen):
-                self.screen.update_from_session()
+        """Pass a key on; a notice that only says why the key before it had no effect is cleared."""
+        screen = self.screen
+        if isinstance(event, events.Key):
+            if self.session.notice.is_of_one_key:
+                self.session.notice = Notice()
+                if isinstance(screen, SessionScreen):
+                    screen.update_from_session()
+            if isinstance(screen, LessonListScreen) and screen.notice.is_of_one_key:
+                screen.notice = Notice()
         await super().on_event(event)
 
     def action_suspend_process(self) -> None:

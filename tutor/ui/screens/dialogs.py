@@ -19,6 +19,7 @@ from tutor.errors import TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.commands import SetElement, SetLearningRate, WriteSeries
+from tutor.protocol.frame import Element
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
@@ -177,9 +178,13 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     script = view.lesson.script
     is_script = script is not None
     if what == "lr":
+        rate = session.learning_rate
+        if not session.is_allowed(SetLearningRate(value=rate or 1.0)):
+            done()  # it shows why
+            return
         _put(
             app,
-            learning_rate_question(session.learning_rate),
+            learning_rate_question(rate),
             lambda rate: session.request(SetLearningRate(value=rate)),
             done,
         )
@@ -200,6 +205,9 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
         _put(app, asked_for, lambda path: _write(session, path), done)
     elif view.frame is not None and view.frame.values:
         now = view.frame.values
+        if not session.is_allowed(SetElement(element=Element(next(iter(now)), (), 0.0))):
+            done()
+            return
         asked = Question(
             parameter_input.question(now), lambda text: parameter_input.read(text, now)
         )

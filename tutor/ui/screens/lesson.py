@@ -195,6 +195,9 @@ class LessonScreen(PaneLayoutScreen):
             self.query_one(Timeline).action_leave(False)
         else:
             self.action_session("stop")
+            is_idle = self.session.notice.code == "nothing_running"
+            if is_idle and self.query_one(ExercisePane).is_typing:
+                self.tell("nothing_running_in_field")  # q types a letter there
 
     def action_reconnect(self) -> None:
         """Connect again to the machine that the engine was on."""
@@ -236,19 +239,27 @@ class LessonScreen(PaneLayoutScreen):
             self.action_edit()
 
     def action_exercise(self, may_begin: bool = True) -> None:
-        """Begin the next exercise, focus its answer field, or continue after an answer."""
+        """Begin the next exercise, go to its field or code, or continue after an answer."""
         attempt, pane = self.session.attempt, self.query_one(ExercisePane)
         if attempt is None:
             if may_begin and self.is_script:
                 self.tell("script_exercises")
             elif may_begin:
                 self.action_controller("begin")
+            else:
+                self.session.tell("unknown_key", key="enter")
+                self.update_from_session()
         elif attempt.state in ("wrong", "done") and pane.display:
             if not pane.has_focus_within_it:
                 self.action_show("exercise")  # the next question is answered there
             self.action_controller("go_on")
         else:
+            was_shown = pane.display
             self.action_show("exercise")
+            if was_shown and attempt.state == "asking" and attempt.wants == "condition":
+                self.tell("goal_not_reached")
+            elif was_shown and attempt.state == "asking" and attempt.wants == "code":
+                self.action_edit()
 
     def action_exercises(self) -> None:
         """Open the list of exercises."""
@@ -318,12 +329,8 @@ class LessonScreen(PaneLayoutScreen):
         self.tell("empty_answer")
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
-        """Act as the key `a` does; for code, open the editor."""
-        attempt = self.session.attempt
-        if attempt is not None and attempt.wants == "code" and attempt.state == "asking":
-            self.action_edit()
-        else:
-            self.action_exercise()
+        """Act as the key `a` does."""
+        self.action_exercise()
 
     def on_exercise_pane_typing_changed(self, message: ExercisePane.TypingChanged) -> None:
         """Update the footer: while the learner types, it shows no letter keys."""
