@@ -118,8 +118,8 @@ class RankedLoop(Loop):
     ) -> dict[str, Value]:
         """Each expression's value on this rank alone: no collective operation waits in it."""
         held = self.setup_namespace.held  # None while Setup runs
-        is_held = isinstance(held, HeldByRanks)
-        with (held.group if is_held else RANKS.group_of(self.program.workers)).alone():
+        group = held.group if isinstance(held, HeldByRanks) else None
+        with (group or RANKS.group_of(self.program.workers)).alone():
             return super().evaluate(expressions, pending)
 
     def other_figures(self) -> tuple[RankFigures, ...]:
