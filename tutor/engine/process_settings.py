@@ -22,6 +22,7 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch.backends import mha
+from torch.backends import mha, opt_einsum
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._config_module import _UNSET_SENTINEL as _UNSET
 
@@ -147,7 +148,7 @@ def _torch_configs() -> dict[tuple[str, str], Any]:
     found = {}
     for module in [sys.modules[name] for name in _TORCH_CONFIGS if name in sys.modules]:
         for name, entry in vars(module).get("_config", {}).items():  # it may still be loading
-            value = entry.user_override.get()
+            value = _override_of(entry)
             if value is not _UNSET:
                 found[module.__name__, name] = value
     return found
@@ -155,8 +156,17 @@ def _torch_configs() -> dict[tuple[str, str], Any]:
 
 def _set_torch_configs(values: dict[tuple[str, str], Any]) -> None:
     for module, name in _torch_configs().keys() | values.keys():
-        entry = sys.modules[module]._config[name]
-        entry.user_override.set(values.get((module, name), _UNSET))
+        entry, value = sys.modules[module]._config[name], values.get((module, name), _UNSET)
+        if isinstance(entry.user_override, ContextVar):
+            entry.user_override.set(value)
+        else:
+            entry.user_override = value
+
+
+def _override_of(entry: Any) -> Any:
+    """What a setting was changed to; older versions of PyTorch keep that without a ContextVar."""
+    override = entry.user_override
+    return override.get() if isinstance(override, ContextVar) else override
 
 
 def _cuda_device() -> int:
@@ -241,11 +251,6 @@ ProcessSetting: TypeAlias = tuple[Callable[[], Any], Callable[[Any], Any]]
 """Reads a setting, and sets it."""
 
 
-def _unpacked(get: Callable[[], Any], put: Callable[..., Any]) -> ProcessSetting:
-    """A setting whose values `put` takes one by one."""
-    return get, lambda values: put(*values)
-
-
 def _attributes(owner: Any, *names: str) -> dict[str, ProcessSetting]:
     return {n: (partial(getattr, owner, n), partial(setattr, owner, n)) for n in names}
 
@@ -262,9 +267,22 @@ def _lists(owner: Any, *names: str) -> dict[str, ProcessSetting]:
     return {name: setting(name) for name in names}
 
 
-def _of_torch(name: str) -> ProcessSetting:
-    """A setting that PyTorch keeps in C++, by the last part of its functions' names."""
-    return getattr(torch._C, f"_get_{name}"), getattr(torch._C, f"_set_{name}")
+def _of_torch(*names: str) -> dict[str, ProcessSetting]:
+    """Settings that PyTorch keeps in C++, by the last part of their functions' names.
+
+    Older versions lack some.
+    """
+    functions = {name: [f"_get_{name}", f"_set_{name}"] for name in names}
+    return {
+        name: (getattr(torch._C, get), _unpacking(getattr(torch._C, put)))
+        for name, (get, put) in functions.items()
+        if hasattr(torch._C, get)
+    }
+
+
+def _unpacking(put: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Sets a setting, which may be of several values."""
+    return lambda value: put(*value) if isinstance(value, tuple) else put(value)
 
 
 _FLAGS = ("cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cudnn_allow_tf32",
@@ -273,9 +291,8 @@ _FLAGS = ("cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cudnn_allo
           "cpu_allow_fp16_reduced_precision_reduction", "math_sdp_allow_fp16_bf16_reduction",
           "sdp_priority_order", "blas_preferred_backend", "linalg_preferred_backend",
           "autograd_fallback_mode", "backcompat_broadcast_warn",
-          "backcompat_keepdim_warn")  # fmt: skip
-_PAIRS_OF_FLAGS = ("cublas_allow_fp16_reduced_precision_reduction",
-                   "cublas_allow_bf16_reduced_precision_reduction")  # fmt: skip
+          "backcompat_keepdim_warn", "cublas_allow_fp16_reduced_precision_reduction",
+          "cublas_allow_bf16_reduced_precision_reduction")  # fmt: skip
 _PRECISIONS = (
     ("generic", "all"),
     *((backend, op) for backend in ("cuda", "mkldnn") for op in ("all", "matmul", "conv", "rnn")),
@@ -289,7 +306,7 @@ _TORCH: dict[str, ProcessSetting] = {
     # The modes first: they change what the other calls do.
     "dispatch modes": (
         lambda: list(dispatch._get_current_dispatch_mode_stack()), _set_dispatch_modes),
-    "torch function state": _of_torch("torch_function_state"),
+    **_of_torch("torch_function_state"),
     "function modes": (function_modes, set_function_modes),
     "default device": (default_device, set_default_device),
     "inference mode": (torch.is_inference_mode_enabled, _enter_inference_mode),
@@ -307,14 +324,15 @@ _TORCH: dict[str, ProcessSetting] = {
     },
     "autocast depth": (autocast_depth, set_autocast_depth),
     "autocast cache": (torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
-    "anomaly mode": _unpacked(
+    "anomaly mode": (
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
-        torch.set_anomaly_enabled,
+        _unpacking(torch.set_anomaly_enabled),
     ),
     "forward mode": (torch._C._is_fwd_grad_enabled, torch._C._set_fwd_grad_enabled),
     "multithreading": (torch._C._is_multithreading_enabled, torch._C._set_multithreading_enabled),
     "view replay": (torch._C._is_view_replay_enabled, torch._C._set_view_replay_enabled),
-    "saved tensors hooks": (_saved_tensors_hooks, _set_saved_tensors_hooks),
+    **({"saved tensors hooks": (_saved_tensors_hooks, _set_saved_tensors_hooks)}
+       if hasattr(torch._C._autograd, "_top_saved_tensors_default_hooks") else {}),
     "saved tensors hooks' message": (
         torch._C._autograd._saved_tensors_hooks_get_disabled_error_message,
         _set_saved_tensors_hooks_message,
@@ -328,14 +346,14 @@ _TORCH: dict[str, ProcessSetting] = {
             torch.are_deterministic_algorithms_enabled(), warn_only=is_on
         ),
     ),
-    "deterministic fill": _of_torch("deterministic_fill_uninitialized_memory"),
+    **_of_torch("deterministic_fill_uninitialized_memory"),
     # Some of the later ones can't be read before the precisions are put right.
     **{
         " ".join(place): (
             partial(torch._C._get_fp32_precision_getter, *place),
             partial(torch._C._set_fp32_precision_setter, *place),
         )
-        for place in _PRECISIONS
+        for place in (_PRECISIONS if hasattr(torch._C, "_get_fp32_precision_getter") else ())
     },
     "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "threads": (torch.get_num_threads, torch.set_num_threads),
@@ -352,9 +370,8 @@ _TORCH: dict[str, ProcessSetting] = {
     },
     "attention's fast path": (mha.get_fastpath_enabled, mha.set_fastpath_enabled),
     **_attributes(torch.backends.cudnn, "benchmark_limit"),
-    **_attributes(torch.backends.opt_einsum, "enabled", "strategy"),
-    **{name: _of_torch(name) for name in _FLAGS},
-    **{name: _unpacked(*_of_torch(name)) for name in _PAIRS_OF_FLAGS},
+    **_attributes(opt_einsum, "enabled", "strategy"),
+    **_of_torch(*_FLAGS),
     "torch configs": (_torch_configs, _set_torch_configs),
     "cuda device": (
         _cuda_device, torch.cuda.set_device),
@@ -393,7 +410,7 @@ _PYTHON: dict[str, ProcessSetting] = {
     "trace": (sys.gettrace, sys.settrace),
     "profile": (sys.getprofile, sys.setprofile),
     "garbage collection": (gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
-    "garbage thresholds": _unpacked(gc.get_threshold, gc.set_threshold),
+    "garbage thresholds": (gc.get_threshold, _unpacking(gc.set_threshold)),
     **_lists(gc, "callbacks"),
     "garbage debugging": (gc.get_debug, gc.set_debug),
     "traced memory": (tracemalloc.is_tracing, lambda _: tracemalloc.stop()),
