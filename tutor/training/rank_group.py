@@ -148,7 +148,7 @@ class RankGroup:
                 timeout=timedelta(seconds=COLLECTIVE_SECONDS),
                 wait_for_workers=False,
                 master_listen_fd=listening.detach(),
-                use_libuv=True,
+                use_libuv=False,  # the other one takes no listening socket in torch 2.6
             )
             Joining(0, self.size, port, backend).join(store)
             self.world = GroupMember.WORLD
