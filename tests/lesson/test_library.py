@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tutor import APP
 from tutor.errors import LessonFileError
 from tutor.lesson import library
 from tutor.lesson.languages import language_of_locale
@@ -28,7 +29,7 @@ def put(
 
 
 def own_folder(shelf: Path) -> Path:
-    return shelf.parent / "data" / library.APP / "lessons"
+    return shelf.parent / "data" / APP / "lessons"
 
 
 def test_the_shipped_folder_is_beside_the_package_in_a_checkout() -> None:

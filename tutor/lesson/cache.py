@@ -17,9 +17,10 @@ from typing import TypeAlias, TypeVar
 import msgspec
 import platformdirs
 
+from tutor import APP
 from tutor.lesson import library
 from tutor.lesson.languages import ORIGINAL, language_of
-from tutor.lesson.library import APP, Headline
+from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
 
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 import platformdirs
 
+from tutor import APP
 from tutor.errors import LessonFileError
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of, sibling
 from tutor.lesson.model import (
@@ -119,7 +120,6 @@ def exercises(found: Iterable[FenceGlimpse]) -> Iterator[tuple[str, str]]:
                 yield values["id"], values["kind"]
 
 
-APP = "gradient-tutor"
 FOLDERS = "TUTOR_LESSONS"
 """The environment variable that names more folders of lessons, separated as in PATH."""
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import platformdirs
 
+from tutor import APP
 from tutor.errors import LessonError, LessonFileError
 from tutor.lesson import library
-from tutor.lesson.library import APP, is_shipped
+from tutor.lesson.library import is_shipped
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 

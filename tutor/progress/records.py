@@ -17,7 +17,8 @@ from uuid import UUID
 import msgspec
 import platformdirs
 
-APP = "gradient-tutor"
+from tutor import APP
+
 FILE = "TUTOR_PROGRESS"
 """The environment variable that names another file."""
 

@@ -22,8 +22,9 @@ from typing import TypeVar
 import msgspec
 import platformdirs
 
+from tutor import APP
 from tutor.errors import ProgressError
-from tutor.progress.records import APP, DraftRecord, Record, Timestamp, now
+from tutor.progress.records import DraftRecord, Record, Timestamp, now
 
 FORMAT = "gradient-tutor progress"
 VERSION = 1

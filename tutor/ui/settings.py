@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 import platformdirs
 
+from tutor import APP
 from tutor.plain import one_line
 
 ThemeName: TypeAlias = Literal["terminal", "dark", "light", "contrast"]
@@ -22,9 +23,6 @@ ThemeName: TypeAlias = Literal["terminal", "dark", "light", "contrast"]
 
 THEMES: tuple[ThemeName, ...] = get_args(ThemeName)
 """All themes, in the order of the key that changes them."""
-
-
-APP = "gradient-tutor"
 
 
 class Settings(msgspec.Struct, frozen=True):
