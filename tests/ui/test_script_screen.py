@@ -25,7 +25,7 @@ from tutor.ui.commands import KEYS
 from tutor.ui.panes.code import CodePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.numbers import NumbersPane
-from tutor.ui.screens.dialogs import AskTrust, HelpScreen, script_place_question
+from tutor.ui.screens.dialogs import AskTrust, HelpScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.notices import notice_text
 
@@ -225,12 +225,6 @@ def test_a_very_long_file_is_listed_without_highlighting() -> None:
         {span.style for span in row.spans} & {text_styles.KEYWORD} for row in (rows[0], short[0])
     ]
     assert keywords == [set(), {text_styles.KEYWORD}]
-
-
-def test_the_dialog_of_a_jump_takes_a_phase_where_each_is_one_step() -> None:
-    assert script_place_question(1, ("Loss", "Update")).read("40 up") == (40, 2)
-    with pytest.raises(ValueError, match="12 3"):
-        script_place_question(1, ()).read("40 up")
 
 
 # ── The formulas, or the code in their place ────────────────────────────────────────

@@ -30,10 +30,9 @@ from tutor.wording.number_format import listed
 from tutor.wording.parameter_input import (
     MAX_EPOCH,
     read_learning_rate,
-    read_place,
+    read_position,
     read_run_name,
     read_seed,
-    read_step,
     read_whole_number,
 )
 
@@ -224,12 +223,7 @@ def _jump(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Go to an epoch's end, or to a phase: jump 12 loss; in a script, or to a step: jump 12 3."""
     if not argument:
         raise UnclearCommandError("To which epoch? Type jump and its number, and perhaps a phase.")
-    if view.lesson.script is not None:
-        known = view.lesson.script.phases
-        on.session.seek(*clear(lambda text: read_step(text, known), argument))
-        return "jump"
-    phases = view.lesson.steps(view.mode)
-    on.session.seek(*clear(lambda text: read_place(text, phases), argument))
+    on.session.seek(*clear(lambda text: read_position(text, view.lesson, view.mode), argument))
     return "jump"
 
 

@@ -13,7 +13,6 @@ from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
-from tutor.protocol.commands import WriteSeries
 from tutor.protocol.inspections import PICTURES, NoPicture
 from tutor.script.line_places import line_at, place_in
 from tutor.session.run_view import Notice, RunView
@@ -229,7 +228,7 @@ def _export(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     try:
         path = parameter_input.read_path(name if name.endswith(suffix) else name + suffix)
         if kind == "figures":
-            on.session.request(WriteSeries(path=str(path), is_sent=bool(on.session.host)))
+            on.session.write_figures(path)
             return "notice"
         write_lesson(view, path)
     except (ValueError, TutorError) as error:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from tutor.lesson.code_checks import own_seed_line
 from tutor.lesson.model import GRADIENT, LARGEST, Lesson
@@ -28,6 +27,7 @@ from tutor.protocol.commands import (
     StepEpoch,
     StepPhase,
     Switch,
+    WriteSeries,
 )
 from tutor.protocol.events import Event, FrameShown, InspectionReady
 from tutor.protocol.frame import DEVICE_KINDS, Position, modes_of, settings_of
@@ -41,14 +41,6 @@ from tutor.session.run_view import Notice, RunView, Start
 
 _SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
 """The commands after which a run continues."""
-
-
-@runtime_checkable
-class SessionObserver(Protocol):
-    """A screen that shows the session's state."""
-
-    def update_from_session(self) -> None:
-        """Take over the session's state."""
 
 
 class Session(EngineSession):
@@ -323,6 +315,10 @@ class Session(EngineSession):
         self.pause()
         self.report = None
         self.send(Examine(with_taught=with_taught))
+
+    def write_figures(self, path: Path) -> None:
+        """Write the figures so far to a file here, wherever the engine runs."""
+        self.request(WriteSeries(path=str(path), is_sent=bool(self.host)))
 
     # ── Sending ────────────────────────────────────────────────────────────────────
 

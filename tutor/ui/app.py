@@ -16,7 +16,7 @@ from textual.actions import SkipAction
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tutor.errors import LessonError, TutorError
+from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.events import Event
@@ -26,11 +26,12 @@ from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
-from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.screens.session_screen import SessionObserver, SessionScreen
 from tutor.ui.screens.sized_screen import SizedScreen
 from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch, can_be_continued
 from tutor.ui.themes import ThemedApp, is_ascii_only
+from tutor.wording.notices import error_text
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -52,13 +53,7 @@ def _trust(lesson: Lesson) -> str:
     from tutor.lesson import trust  # noqa: PLC0415  as above
 
     trouble = trust.trust(lesson)
-    return _error_text(trouble) if trouble is not None else ""
-
-
-def _error_text(error: TutorError) -> str:
-    from tutor.wording.notices import error_text  # noqa: PLC0415  as above
-
-    return error_text(error)
+    return error_text(trouble) if trouble is not None else ""
 
 
 def _lesson_of(
@@ -204,7 +199,7 @@ class TutorApp(ThemedApp):
         try:
             lesson = self._open_lesson(path)
         except LessonError as error:
-            self.exit(return_code=1, message=plain(_error_text(error)))
+            self.exit(return_code=1, message=plain(error_text(error)))
             return
         self._begin_if_trusted(lesson, self._begin_as_asked)
 
@@ -214,8 +209,6 @@ class TutorApp(ThemedApp):
 
     def on_tutor_app_engine_spoke(self, message: EngineSpoke) -> None:
         """Pass the event to the session, update the screen, and ask for the next frame."""
-        from tutor.session.session import SessionObserver  # noqa: PLC0415  as above
-
         if not gc.isenabled():  # while the first screen was made
             gc.freeze()
             gc.enable()
@@ -374,7 +367,7 @@ class TutorApp(ThemedApp):
         try:
             return self._open_lesson(path)
         except LessonError as error:
-            self.tell(Notice("text", {"text": _error_text(error)}, "refused"))
+            self.tell(Notice("text", {"text": error_text(error)}, "refused"))
             return None
 
     def _begin_if_trusted(self, lesson: Lesson, begin: Callable[[Lesson], None]) -> None:

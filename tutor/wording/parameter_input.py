@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tutor.lesson.model import LARGEST, is_learning_rate
+from tutor.lesson.model import LARGEST, Lesson, is_learning_rate
 from tutor.plain import one_line
 from tutor.protocol.frame import Element, Value
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
@@ -177,6 +177,13 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     if not _is_count(batch) or not 1 <= int(batch) <= len(steps):
         raise ValueError(f"There is no batch {one_line(batch)}: an epoch has {len(steps)}.")
     return epoch, steps[int(batch) - 1]
+
+
+def read_position(text: str, lesson: Lesson, mode: str) -> tuple[int, int | None]:
+    """Return the typed place in a run of a lesson or a script. Raises ValueError as below."""
+    if lesson.script is not None:
+        return read_step(text, lesson.script.phases)
+    return read_place(text, lesson.steps(mode))
 
 
 def _epoch_and_rest(text: str, most: int, example: str) -> tuple[int, list[str]]:

@@ -18,8 +18,9 @@ from textual.widgets import Input, Static
 from tutor.errors import TutorError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
-from tutor.protocol.commands import SetElement, SetLearningRate, WriteSeries
+from tutor.protocol.commands import SetElement, SetLearningRate
 from tutor.protocol.frame import Element
+from tutor.session.run_view import RunView
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
@@ -31,7 +32,7 @@ from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import setting
-from tutor.wording.parameter_input import read_learning_rate, read_place, read_step
+from tutor.wording.parameter_input import read_learning_rate, read_position
 
 T = TypeVar("T")
 
@@ -53,18 +54,19 @@ def learning_rate_question(now: float | None) -> Question[float]:
     return Question(f"Learning rate{is_now}:", read_learning_rate)
 
 
-def place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
-    """Ask for an epoch, and perhaps a phase of it. `phases` are the phases of all its steps."""
-    example = phases[1].lower() if len(phases) > 1 else "loss"
-    words = f"Jump to the end of an epoch (now {now}), or to a phase in it, like 12 {example}:"
-    return Question(words, lambda text: read_place(text, phases))
-
-
-def script_place_question(now: int, phases: Sequence[str]) -> Question[tuple[int, int | None]]:
-    """Ask for an epoch, and perhaps a step of it, or a phase where each has one step."""
-    example = f"12 3 or 12 {phases[-1].lower()}" if phases else "12 3"
-    words = f"Jump to the end of an epoch (now {now}), or after one of its steps, like {example}:"
-    return Question(words, lambda text: read_step(text, phases))
+def place_question(view: RunView) -> Question[tuple[int, int | None]]:
+    """Ask for an epoch, and perhaps a phase of it, or a step of a script's epoch."""
+    lesson, mode = view.lesson, view.mode
+    if lesson.script is None:
+        phases = lesson.steps(mode)
+        example = phases[1].lower() if len(phases) > 1 else "loss"
+        within = f"to a phase in it, like 12 {example}"
+    else:
+        phases = lesson.script.phases
+        example = f"12 3 or 12 {phases[-1].lower()}" if phases else "12 3"
+        within = f"after one of its steps, like {example}"
+    words = f"Jump to the end of an epoch (now {view.epoch}), or {within}:"
+    return Question(words, lambda text: read_position(text, lesson, mode))
 
 
 class Ask(ModalScreen[T | None], Generic[T]):
@@ -175,8 +177,7 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
     view = session.view
     if view is None:
         return
-    script = view.lesson.script
-    is_script = script is not None
+    is_script = view.lesson.script is not None
     if what == "lr":
         rate = session.learning_rate
         if not session.is_allowed(SetLearningRate(value=rate or 1.0)):
@@ -189,13 +190,7 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
             done,
         )
     elif what == "place":
-        steps = view.lesson.steps(view.mode)
-        question = (
-            script_place_question(view.epoch, script.phases)
-            if script is not None
-            else place_question(view.epoch, steps)
-        )
-        _put(app, question, lambda place: session.seek(*place), done)
+        _put(app, place_question(view), lambda place: session.seek(*place), done)
     elif what == "file":
         words = "Write this lesson to a file (.py script, .ipynb notebook, .csv figures so far):"
         if is_script:
@@ -217,7 +212,7 @@ def ask(app: App[None], session: Session, what: str, done: Callable[[], None]) -
 def _write(session: Session, path: Path) -> None:
     view = session.view
     if path.suffix == FIGURES:
-        session.request(WriteSeries(path=str(path), is_sent=bool(session.host)))
+        session.write_figures(path)
     elif view is not None and view.lesson.script is not None:
         session.tell("script_export", kind="refused")
     elif view is not None:

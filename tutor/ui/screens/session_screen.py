@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from textual.reactive import var
 
@@ -14,6 +14,15 @@ from tutor.wording.notices import notice_text
 if TYPE_CHECKING:
     from tutor.session.attempt import Attempt
     from tutor.session.session import Session
+
+
+@runtime_checkable
+class SessionObserver(Protocol):
+    """A screen that shows the session's state."""
+
+    def update_from_session(self) -> None:
+        """Take over the session's state."""
+
 
 PULSE = 0.5
 """Seconds between two checks for long waits."""
