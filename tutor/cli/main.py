@@ -76,7 +76,7 @@ def _fail(error: TutorError, host: str | None = None) -> int:
 
 
 def _text(error: TutorError, host: str | None) -> str:
-    from tutor.wording.notices import error_text  # noqa: PLC0415 - likewise
+    from tutor.wording.notices import error_text  # noqa: PLC0415 - only for an error
 
     is_of_host = host is not None and isinstance(error, Refused) and error.code == "no_device"
     return (f"{host}: " if is_of_host else "") + error_text(error)

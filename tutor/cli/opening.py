@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tutor.cli.parsers import check_mode, is_script
-from tutor.cli.terminal import say_connecting, warn
+from tutor.cli.terminal import say_connecting, terminal_path, warn
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonFileError, RunError
 from tutor.lesson import library
@@ -51,7 +51,7 @@ def open_command(options: argparse.Namespace) -> int:
     if options.on and options.lesson and not is_script(options.lesson):
         library.find(options.lesson, options.lang)  # before ssh asks for a password
     gc.disable()  # all that is loaded stays; the app enables it at the engine's first event
-    with _engine_and_progress(options.on or "", _terminal_path()) as (engine, progress_writer):
+    with _engine_and_progress(options.on or "", terminal_path()) as (engine, progress_writer):
         try:
             return _open_app(engine, progress_writer, options)
         finally:
@@ -78,14 +78,6 @@ def _engine_and_progress(
             from tutor.wording.notices import notice_text  # noqa: PLC0415 - seldom needed
 
             warn(notice_text(progress_writer.trouble, {}))
-
-
-def _terminal_path() -> str:
-    """The path of the terminal; empty if the system has none, as in some containers."""
-    try:
-        return os.ttyname(sys.stdout.fileno())
-    except OSError:
-        return ""
 
 
 def _open_app(

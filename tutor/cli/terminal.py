@@ -65,6 +65,14 @@ def discard(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def terminal_path() -> str:
+    """The path of the terminal of standard output; empty if the system names none."""
+    try:
+        return os.ttyname(sys.stdout.fileno())
+    except OSError:  # as in some containers
+        return ""
+
+
 def is_attended() -> bool:
     """Whether there is somebody at a terminal who can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tutor.cli.parsers import FAILED, OK
-from tutor.cli.terminal import PIPED, screen
+from tutor.cli.terminal import PIPED, screen, terminal_path
 from tutor.lesson import library
 from tutor.plain import one_line, plain, shortened
 from tutor.script.error_report import (
@@ -180,7 +180,7 @@ def _source(file: str) -> str:
 def _wants(lesson: str) -> bool:
     """Ask at the terminal whether to open a lesson; return whether the learner pressed Enter."""
     try:
-        with open(_terminal(), encoding="utf-8", errors="replace") as terminal:
+        with open(terminal_path(), encoding="utf-8", errors="replace") as terminal:
             print(f"\nEnter opens {lesson}, q and Enter leaves. ", end="", flush=True)
             return terminal.readline() == "\n"
     except (OSError, KeyboardInterrupt):
@@ -188,16 +188,11 @@ def _wants(lesson: str) -> bool:
         return False
 
 
-def _terminal() -> str:
-    """The path of the terminal that the explanation stands on."""
-    return os.ttyname(sys.stdout.fileno())
-
-
 def _open(error: TorchError) -> int:
     """Open the lesson; the terminal takes the place of a pipe on standard input."""
     from tutor.cli.main import main  # noqa: PLC0415 - which imports this module
 
     if not sys.stdin.isatty():
-        os.dup2(os.open(_terminal(), os.O_RDONLY), 0)
+        os.dup2(os.open(terminal_path(), os.O_RDONLY), 0)
     more = ["--exercise", error.exercise] if error.exercise else []
     return main(["open", error.lesson, *more])

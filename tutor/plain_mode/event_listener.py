@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import queue
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,9 +102,6 @@ class EventListener:
     @contextmanager
     def _ctrl_c_stops(self) -> Iterator[None]:
         """Queue Ctrl+C like an event, so that it interrupts no event halfway."""
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread gets signals
-            return
         before = signal.signal(signal.SIGINT, lambda *_: self._events.put("ctrl+c"))
         try:
             yield

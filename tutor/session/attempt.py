@@ -12,14 +12,7 @@ from typing import Any, Literal, TypeAlias
 from tutor.lesson.exercise import Exercise, Predict, Repair
 from tutor.lesson.model import Fence, Lesson
 from tutor.plain import cut_short
-from tutor.protocol.events import (
-    CommandRefused,
-    Event,
-    FrameShown,
-    LessonFailed,
-    ProcessEnded,
-    StoppedAt,
-)
+from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.goal_progress import Marks
 
@@ -77,18 +70,6 @@ def code_at(lesson: Lesson, line: int | None) -> str:
                 if line - fence.line < len(rows):
                     return cut_short(rows[line - fence.line].strip(), LONGEST_LINE)
     return ""
-
-
-def failure_reply(event: Event) -> Reply:
-    """The reason why a command was not done."""
-    match event:
-        case LessonFailed(phase=phase, message=message):
-            return Reply("code_failed", {"place": CodePlace(phase), "message": message})
-        case ProcessEnded():
-            return Reply("process_ended", {"event": event})
-        case CommandRefused(note=note) | FrameShown(notes=(note, *_)):
-            return Reply("refused", {"note": note})
-    return Reply("not_done")
 
 
 AttemptState: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]

@@ -327,9 +327,9 @@ class EngineSession:
 
     def _code_place(self, at: LessonFailed | StoppedAt) -> CodePlace:
         lesson = self.view.lesson if self.view else None
-        is_in_cell = lesson and at.line and cells_in(lesson.path, lesson.source)
-        place = place_in(lesson)(at.line) if lesson and at.line and is_in_cell else ""
-        return CodePlace(at.phase, at.line, in_cell=place)
+        if lesson and at.line and cells_in(lesson.path, lesson.source):
+            return CodePlace(at.phase, at.line, in_cell=place_in(lesson)(at.line))
+        return CodePlace(at.phase, at.line)
 
     def _show(self, event: FrameShown, command: Command | None) -> None:
         view = self.view

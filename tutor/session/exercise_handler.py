@@ -26,9 +26,15 @@ from tutor.protocol.commands import (
     StepPhase,
     Switch,
 )
-from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded
+from tutor.protocol.events import (
+    CommandRefused,
+    Event,
+    FrameShown,
+    LessonFailed,
+    ProcessEnded,
+)
 from tutor.protocol.frame import Position
-from tutor.session.attempt import Attempt, Reply, Wants, code_place, failure_reply
+from tutor.session.attempt import Attempt, Reply, Wants, code_place
 from tutor.session.engine_session import EngineSession
 from tutor.session.journal import ExerciseResult, Journal
 from tutor.session.run_view import Notice
@@ -85,7 +91,7 @@ class ExerciseHandler(Generic[E]):
     def opened(self, event: Event) -> None:
         """Ask, now that the run is set up, or can't be."""
         if isinstance(event, CommandRefused):
-            self.set(reply=Reply("no_setup", {"reason": failure_reply(event)}))
+            self.set(reply=Reply("no_setup", {"reason": self.failure(event)}))
         if self.attempt.state == "opening":
             self.set(state="asking")
 
@@ -155,10 +161,15 @@ class ExerciseHandler(Generic[E]):
 
     def failure(self, event: Event) -> Reply:
         """The reason why a command was not done; where code failed, its place."""
-        if isinstance(event, LessonFailed):
-            place = code_place(self.exercise, self.lesson, event)
-            return Reply("code_failed", {"place": place, "message": event.message})
-        return failure_reply(event)
+        match event:
+            case LessonFailed(message=message):
+                place = code_place(self.exercise, self.lesson, event)
+                return Reply("code_failed", {"place": place, "message": message})
+            case ProcessEnded():
+                return Reply("process_ended", {"event": event})
+            case CommandRefused(note=note) | FrameShown(notes=(note, *_)):
+                return Reply("refused", {"note": note})
+        return Reply("not_done")
 
     # ── The run ─────────────────────────────────────────────────────────────────────
 

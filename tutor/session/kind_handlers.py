@@ -31,7 +31,7 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position, Value
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.session.attempt import Reply, code_place, failure_reply
+from tutor.session.attempt import Reply, code_place
 from tutor.session.exercise_handler import (
     ExerciseHandler,
     OnAnswer,
@@ -459,7 +459,7 @@ class RepairHandler(TaskHandler[Repair]):
         """Say that the code ended its process, or had to be ended; set up the run once more."""
         if self.attempt.state == "judging":
             self.set(was_stopped=True)
-            self._fail(failure_reply(event))
+            self._fail(self.failure(event))
         if event.restarting:
             # What a learner has written into Setup may be what can't be set up.
             is_setup = self.exercise.phase == SETUP

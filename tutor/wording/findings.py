@@ -233,9 +233,8 @@ def report_text(report: DoctorReport) -> str:
         )
     if report.taught:
         mistakes = counted(report.taught, "mistake")
-        texts.append(f"{mistakes} that the lesson makes on purpose are left out."
-                     if report.taught > 1 else
-                     f"{mistakes} that the lesson makes on purpose is left out.")  # fmt: skip
+        verb = "are" if report.taught > 1 else "is"
+        texts.append(f"{mistakes} that the lesson makes on purpose {verb} left out.")
     if not report.is_complete:
         texts.append("The code was not examined to its end: later mistakes may be missing.")
     return " ".join(texts)
@@ -243,11 +242,10 @@ def report_text(report: DoctorReport) -> str:
 
 def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
     code = "`; `".join(one_line(line) for line in fix.code.split("\n"))
-    where = {"instead": "Write", "before": "Add before", "after": "Add after"}[fix.place]
-    line = fix.line if fix.place != "after" else fix.end_line
-    text = f"{where} {place_of(line)}: `{code}`."
+    place = place_of(fix.end_line if fix.place == "after" else fix.line)
+    text = f"Add {fix.place} {place}: `{code}`."
     if fix.place == "instead":
-        text = f"Instead of {place_of(line)} write `{code}`."
+        text = f"Instead of {place} write `{code}`."
     if fix.loss_with is None:
         return text
     with_it = setting(fix.loss_with)

@@ -63,8 +63,6 @@ class GraphPane(LinesPane):
         why = line((remarks_text(graph.notes), text_styles.DIM)).wrap(width) if graph.notes else []
         if not graph.nodes:
             return why
-        # Lazy, here as below: the first paint comes before there is any graph.
-
         is_asked = lines_of.asks_what_comes(self.attempt)
         asked_of = self.attempt.asked_of if self.attempt and is_asked else None
         so_far = backward(view.lesson, view.frame, view.operations, graph, asked_of)
@@ -81,6 +79,7 @@ class GraphPane(LinesPane):
         """The rows laid out: slow for a large graph, so choosing a line uses the cached table."""
         made_for = (graph, self._rows, so_far, width)
         if self._laid_out is None or made_for != self._laid_out[0]:
+            # Lazy: the first paint comes before there is any graph.
             from tutor.ui.panes.graph_rows import laid_out  # noqa: PLC0415
 
             self._laid_out = made_for, laid_out(self._rows, graph, so_far, width)

@@ -319,7 +319,7 @@ def _folded(row: GraphRow, node: GraphNode, graph: AutogradGraph) -> str:
 
 
 def _count(row: GraphRow) -> str:
-    return f"… {row.hidden} operation{'s' if row.hidden > 1 else ''}"
+    return f"… {number_format.counted(row.hidden, 'operation')}"
 
 
 # ── Numbers ─────────────────────────────────────────────────────────────────────────

@@ -152,13 +152,12 @@ def ghosts_of(runs: Sequence[RunInfo]) -> list[OtherRunLine]:
 
 def legend(ghosts: Sequence[OtherRunLine], room: int) -> str:
     """The letter and words of each ghost; shorter ones, all cut to one length, without room."""
-    separator = " · "
-    text = separator.join(map(str, ghosts))
+    text = SEPARATOR.join(map(str, ghosts))
     if len(text) <= room:
         return text
     names = [ghost.in_short for ghost in ghosts]
     for limit in range(max(map(len, names), default=0), 1, -1):
-        text = separator.join(cut_short(name, limit) for name in names)
+        text = SEPARATOR.join(cut_short(name, limit) for name in names)
         if len(text) <= room:
             return text
     return " ".join(ghost.letter for ghost in ghosts)[: max(0, room)]
