@@ -18,7 +18,7 @@ from textual.content import Content
 from textual.style import Style
 
 from tutor.digits import AXIS_DIGITS, BRIEF_DIGITS, LEGEND_DIGITS, rounded
-from tutor.ui.text_styles import DIM, PLAIN, Piece, line
+from tutor.ui.text_styles import DIM, PLAIN, VALUE, Piece, line
 from tutor.wording.number_format import number, setting
 
 Point: TypeAlias = tuple[float, float]
@@ -119,6 +119,14 @@ class Canvas:
         column, row = self.cell_at(point)
         self.put((column - len(text) // 2, row), text, style)
         return True
+
+    def disc(self, point: Point) -> bool:
+        """Mark a point where something is; returns whether it is on the canvas."""
+        return self.mark(point, "O" if self.ascii_only else "●", VALUE)
+
+    def ring(self, point: Point) -> bool:
+        """Mark a point that is still to come; returns whether it is on the canvas."""
+        return self.mark(point, "o" if self.ascii_only else "○", VALUE)
 
     def line(self, points: Iterable[Point], pen: Pen) -> None:
         """A line through the points, cut off at the edges and broken where one is no number."""
@@ -358,7 +366,7 @@ class Scale:
             return float(10 ** (low * (1 - place) + high * place))
         return self.low * (1 - place) + self.high * place
 
-    def ticks(self, places: Sequence[float]) -> tuple[Tick, ...]:
+    def ticks(self, places: Sequence[float] = (0.0, 0.5, 1.0)) -> tuple[Tick, ...]:
         """The labels at these places; a single label if all numbers are equal."""
         if self.high == self.low:
             return ((0.5, number(self.low, BRIEF_DIGITS)),)
@@ -371,7 +379,7 @@ class Scale:
 
     def upright(self, rows: int) -> tuple[Tick, ...]:
         """The ticks of a vertical axis: its ends, and the middle where there is room."""
-        return self.ticks((0.0, 0.5, 1.0) if rows >= 5 else (0.0, 1.0))
+        return self.ticks() if rows >= 5 else self.ticks((0.0, 1.0))
 
 
 def scale_over(numbers: Iterable[float]) -> Scale | None:
@@ -385,14 +393,19 @@ def scale_over(numbers: Iterable[float]) -> Scale | None:
     return Scale(low, high)
 
 
-def gutter(ticks: Iterable[Tick]) -> int:
+def _gutter(ticks: Iterable[Tick]) -> int:
     """The number of columns to the left of a canvas with these numbers beside it."""
     return max(GUTTER, *(len(text) + 1 for _, text in ticks))
 
 
+def canvas_within(sheet: Sheet, upright: Sequence[Tick]) -> Canvas:
+    """A canvas that fills the sheet once it is framed."""
+    return Canvas(sheet.width - _gutter(upright), sheet.height - 1, sheet.ascii_only)
+
+
 def framed(canvas: Canvas, upright: Sequence[Tick], along: Sequence[Tick]) -> list[Content]:
-    """The rows of a canvas with its two axes: one row and `gutter` columns more."""
-    left = gutter(upright)
+    """The rows of a canvas with its two axes, which take one row and some columns more."""
+    left = _gutter(upright)
     beside = {canvas.cell_at((0.0, place))[1]: text for place, text in upright}
     rows = []
     for y in range(canvas.height):

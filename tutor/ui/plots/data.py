@@ -22,10 +22,10 @@ from tutor.ui.plots.canvas import (
     Sheet,
     bands,
     borders,
+    canvas_within,
     draw_borders,
     drawn,
     framed,
-    gutter,
     is_inside,
     legend_number,
     scale_over,
@@ -64,7 +64,7 @@ def _line_notes(picture: DataPicture, sheet: Sheet) -> Iterator[Note]:
 
 def _line_plot(picture: DataPicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
     upright = ys.upright(sheet.height - 1)
-    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    canvas = canvas_within(sheet, upright)
     for x, target, prediction in zip(picture.xs, picture.targets, picture.predictions, strict=True):
         ends = [(xs.of(x), ys.of(target)), (xs.of(x), ys.of(prediction))]
         if all(math.isfinite(y) for _, y in ends):
@@ -72,8 +72,8 @@ def _line_plot(picture: DataPicture, xs: Scale, ys: Scale, sheet: Sheet) -> list
     model = zip(picture.line_xs, picture.line, strict=True)
     canvas.line([(xs.of(x), ys.of(y)) for x, y in model], Pen(CURVE))
     for x, target in zip(picture.xs, picture.targets, strict=True):
-        canvas.mark((xs.of(x), ys.of(target)), "O" if sheet.ascii_only else "●", VALUE)
-    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+        canvas.disc((xs.of(x), ys.of(target)))
+    return framed(canvas, upright, xs.ticks())
 
 
 # ── Over a plane: the output by shades, the line where it decides, the targets ──────────
@@ -137,7 +137,7 @@ def _plane_plot(
     picture: PlanePicture, ends: _Range, xs: Scale, ys: Scale, sheet: Sheet
 ) -> list[Content]:
     upright = ys.upright(sheet.height - 1)
-    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    canvas = canvas_within(sheet, upright)
     field = ScalarField(picture.xs, picture.ys, picture.outputs)
     shades = ASCII_SHADES if sheet.ascii_only else SHADES
     for y, row in enumerate(bands(field.sampled(canvas.cell_places(), xs, ys), ends.levels)):
@@ -145,7 +145,7 @@ def _plane_plot(
     decided = bands(field.sampled(canvas.dot_places(), xs, ys), [ends.middle])
     draw_borders(canvas, borders(decided), Pen(CURVE, ASCII_BORDER))
     _write_targets(picture, canvas, xs, ys)
-    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+    return framed(canvas, upright, xs.ticks())
 
 
 def _write_targets(picture: PlanePicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:

@@ -27,10 +27,10 @@ from tutor.ui.plots.canvas import (
     Sheet,
     bands,
     borders,
+    canvas_within,
     draw_borders,
     drawn,
     framed,
-    gutter,
     legend_number,
     scale_over,
 )
@@ -129,7 +129,7 @@ def _contours_plot(
 ) -> list[Content]:
     levels = levels_of(losses)
     upright = ys.upright(sheet.height - 1)
-    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    canvas = canvas_within(sheet, upright)
     field = ScalarField(picture.xs, picture.ys, picture.losses)
     heights = bands(field.sampled(canvas.dot_places(), xs, ys), levels)
     found = borders(heights)
@@ -143,9 +143,9 @@ def _contours_plot(
     canvas.trail([*path, here], "+" if sheet.ascii_only else "•", CURVE)
     if picture.next_at is not None:
         there = xs.of(picture.next_at[0]), ys.of(picture.next_at[1])
-        canvas.mark(there, "o" if sheet.ascii_only else "○", VALUE)
-    canvas.mark(here, "O" if sheet.ascii_only else "●", VALUE)
-    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+        canvas.ring(there)
+    canvas.disc(here)
+    return framed(canvas, upright, xs.ticks())
 
 
 def _shade(canvas: Canvas, heights: Sequence[Sequence[int]], levels: int) -> None:
@@ -256,14 +256,14 @@ def _looks_alike(picture: SlopePicture, steepness: float) -> bool:
 def _slope_plot(picture: SlopePicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
     least = ys.of(min(x for x in (*picture.losses, picture.loss) if math.isfinite(x)))
     upright = ys.ticks((least, (least + 1) / 2, 1.0) if sheet.height > 5 else (least, 1.0))
-    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    canvas = canvas_within(sheet, upright)
     here = xs.of(picture.at), ys.of(picture.loss)
     canvas.trail(_tangent(picture, xs, ys), "." if sheet.ascii_only else "·", VALUE)
     points = [(xs.of(x), ys.of(y)) for x, y in zip(picture.xs, picture.losses, strict=True)]
     canvas.line(points, Pen(CURVE))
     _draw_step(canvas, picture, here, xs, ys)
-    canvas.mark(here, "O" if sheet.ascii_only else "●", VALUE)
-    return framed(canvas, upright, xs.ticks((0.0, 0.5, 1.0)))
+    canvas.disc(here)
+    return framed(canvas, upright, xs.ticks())
 
 
 def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
@@ -291,7 +291,7 @@ def _draw_step(canvas: Canvas, picture: SlopePicture, here: Point, xs: Scale, ys
         xs.of(picture.next_at),
         ys.of(math.nan if picture.next_loss is None else picture.next_loss),
     )
-    if not canvas.mark(there, "o" if canvas.ascii_only else "○", VALUE):
+    if not canvas.ring(there):
         canvas.mark((min(max(there[0], 0.0), 1.0), here[1]), arrow, PLAIN)
     elif abs(canvas.cell_at(there)[0] - canvas.cell_at(here)[0]) > 2:
         column, row = canvas.cell_at(here)

@@ -24,12 +24,12 @@ from tutor.ui.plots.canvas import (
     Point,
     Scale,
     Sheet,
+    canvas_within,
     framed,
-    gutter,
     placeholder,
     scale_over,
 )
-from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, VALUE, line
+from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, line
 from tutor.wording.number_format import number, setting
 
 SEPARATOR = " · "
@@ -291,7 +291,7 @@ def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[ChangeMark], s
 
 def _plot(losses: Losses, scale: Scale, shown: Sequence[ChangeMark], sheet: Sheet) -> list[Content]:
     upright = scale.upright(sheet.height - 1)
-    canvas = Canvas(sheet.width - gutter(upright), sheet.height - 1, sheet.ascii_only)
+    canvas = canvas_within(sheet, upright)
     curves, ghosts = losses.curves, ghosts_of(losses.runs)
     first = min(curve.epochs[0] for curve in curves if curve.epochs)
     epochs = Scale(first, max(first + 1, *(curve.last_epoch for curve in curves)))
@@ -304,7 +304,7 @@ def _plot(losses: Losses, scale: Scale, shown: Sequence[ChangeMark], sheet: Shee
     for i, (ghost, points) in enumerate(zip(ghosts, others, strict=True)):
         _write_letters(canvas, ghost.letter, points, i * LETTER_EVERY // len(ghosts))
     for point in _point_here(losses.curve, epochs, scale):
-        canvas.mark(point, "O" if sheet.ascii_only else "●", VALUE)
+        canvas.disc(point)
     ends = int(epochs.low), int(epochs.high)
     written = sorted({*ends, sum(ends) // 2})
     return framed(canvas, upright, [(epochs.of(e), str(e)) for e in written])
