@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,9 +16,8 @@ from contextlib import contextmanager
 @contextmanager
 def on_ctrl_z(do: Callable[[], object]) -> Iterator[None]:
     """A span in which SIGTSTP calls `do`, in the middle of whatever the main thread does."""
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
-        yield  # only the main thread gets signals; and a program without job control ignores it
+    if signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
+        yield  # a program without job control ignores it
         return
     signal.signal(signal.SIGTSTP, lambda *_: do())
     try:
