@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from tutor.progress.records import DraftRecord, ExerciseEvent, ExerciseRecord, PlaceRecord
+from tutor.progress.records import DraftRecord, ExerciseRecord, ExerciseResult, PlaceRecord
 from tutor.progress.store import Store
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -21,7 +21,7 @@ NOBODY = 65534
 
 
 def deed(
-    name: ExerciseEvent = "tried", exercise: str = "first", lesson: str = "xor", minutes: float = 0
+    name: ExerciseResult = "tried", exercise: str = "first", lesson: str = "xor", minutes: float = 0
 ) -> ExerciseRecord:
     return ExerciseRecord(
         id=uuid4(),

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tests.progress.conftest import MONDAY, Open, deed, draft, place
 from tutor.errors import ProgressError
 from tutor.progress import database
-from tutor.progress.records import RANK, Counts, ExerciseEvent, progress_file
+from tutor.progress.records import RANK, Counts, ExerciseResult, progress_file
 from tutor.progress.store import Store
 
 KILLED = """
@@ -297,4 +297,4 @@ def test_the_file_is_found_in_the_data_folder_or_where_one_says(
 
 
 def test_every_event_but_unskipped_has_a_rank() -> None:
-    assert {*get_args(ExerciseEvent)} == {*RANK, "unskipped"}
+    assert {*get_args(ExerciseResult)} == {*RANK, "unskipped"}

@@ -13,6 +13,7 @@ from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED,
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Setting, Stage, StartPlace, Wrong
 from tutor.lesson.model import Lesson
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import (
     Command,
     FindLocalGradients,
@@ -25,7 +26,7 @@ from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEn
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, CodePlace, Reply
-from tutor.session.journal import Bookmark, Draft, ExerciseResult, Journal, next_to_do
+from tutor.session.journal import Bookmark, Draft, Journal, next_to_do
 from tutor.session.kind_handlers import HANDLERS, REPAIR_SECONDS
 from tutor.session.run_view import Notice
 from tutor.session.session import Session

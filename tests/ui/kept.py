@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from tutor.lesson.library import Headline
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.frame import Change, Position, RunRecipe
-from tutor.session.journal import Bookmark, ExerciseResult, Journal
+from tutor.session.journal import Bookmark, Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.screens.lesson_list import LessonsPane
 

@@ -6,8 +6,9 @@ import msgspec
 from textual.app import App
 
 from tutor.lesson.exercise import Exercise
+from tutor.progress.records import ExerciseResult
 from tutor.session.exercise_controller import ExerciseController
-from tutor.session.journal import ExerciseResult, Journal
+from tutor.session.journal import Journal
 from tutor.session.session import Session
 from tutor.ui.screens.lists import ExerciseList, ExercisesScreen
 

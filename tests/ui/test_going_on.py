@@ -13,7 +13,8 @@ from textual.widgets import Input
 
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
-from tutor.session.journal import Bookmark, ExerciseResult
+from tutor.progress.records import ExerciseResult
+from tutor.session.journal import Bookmark
 from tutor.ui.app import TutorApp
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen

@@ -9,8 +9,9 @@ from textual.pilot import Pilot
 
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import OpenLesson
-from tutor.session.journal import ExerciseResult, Journal
+from tutor.session.journal import Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, matching
 from tutor.ui.panes.lines import LinesPane

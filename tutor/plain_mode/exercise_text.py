@@ -10,9 +10,9 @@ from tutor.lesson.exercise import BeAutograd, Exercise, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
 from tutor.plain_mode.spoken_text import sentence, spoken_prose, spoken_python
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.events import LessonFailed
 from tutor.session.attempt import Attempt, code_at, is_own_code
-from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import Notice
 from tutor.wording.feedback import (
     question_markdown,

@@ -39,9 +39,10 @@ def free_name(file: Path, what: str, suffix: str = "") -> Path:
     return next(path for path in paths if not os.path.lexists(path))
 
 
-ExerciseEvent: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
+ExerciseResult: TypeAlias = Literal["tried", "hinted", "shown", "done", "skipped", "unskipped"]
+"""An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""
 
-RANK: tuple[ExerciseEvent, ...] = ("hinted", "tried", "shown", "skipped", "done")
+RANK: tuple[ExerciseResult, ...] = ("hinted", "tried", "shown", "skipped", "done")
 """The states of an exercise in ascending order: its state is the last of these that happened.
 
 `unskipped` is no state: it cancels the `skipped` before it.
@@ -65,14 +66,14 @@ class _Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ExerciseRecord(_Dated, frozen=True, kw_only=True, tag="deed"):
-    """One event of an exercise."""
+    """One result of an exercise."""
 
     id: UUID
     """Random: identifies the event in every copy."""
     exercise: str
     kind: str
     """The kind of the exercise: `predict`, `repair` …"""
-    deed: ExerciseEvent
+    deed: ExerciseResult
 
 
 SCRIPT_KEY = "script:"
@@ -133,7 +134,7 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     lesson: str
     exercise: str
     kind: str
-    state: ExerciseEvent
+    state: ExerciseResult
     tries: int
     hints: int
     first_done: datetime | None
@@ -143,7 +144,7 @@ class ExerciseSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the solution was shown before the exercise was done."""
 
     @property
-    def events(self) -> Iterator[ExerciseEvent]:
+    def events(self) -> Iterator[ExerciseResult]:
         """The state, and the states before it, to which a command can take it back."""
         yield self.state
         if self.tries:

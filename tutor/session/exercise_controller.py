@@ -12,6 +12,7 @@ from typing import Any
 
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import Command
 from tutor.protocol.events import (
     CommandRefused,
@@ -27,7 +28,6 @@ from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.journal import (
     Bookmark,
-    ExerciseResult,
     Journal,
     PausedRun,
     UnfinishedAttempt,

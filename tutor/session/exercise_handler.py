@@ -13,6 +13,7 @@ import msgspec
 
 from tutor.lesson.exercise import Exercise, Stage, kind_of
 from tutor.lesson.model import Lesson
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import (
     Command,
     Reseed,
@@ -36,7 +37,7 @@ from tutor.protocol.events import (
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Reply, Wants, code_place
 from tutor.session.engine_session import EngineSession
-from tutor.session.journal import ExerciseResult, Journal
+from tutor.session.journal import Journal
 from tutor.session.run_view import Notice
 from tutor.training.exercises import position_of, start_of
 

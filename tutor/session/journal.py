@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line
-from tutor.progress.records import SCRIPT_KEY, ExerciseEvent, PlaceRecord
+from tutor.progress.records import SCRIPT_KEY, ExerciseResult, PlaceRecord
 from tutor.protocol.frame import Frame, Position, RunRecipe, settings_of
 from tutor.protocol.inspections import RunInfo
 from tutor.session.run_view import Notice
@@ -75,10 +75,6 @@ def as_left(lesson: Lesson, left: ScriptOptions | None) -> Lesson:
         return lesson
     source = ScriptSource(path=lesson.path, text=lesson.source, digest=lesson.digest)
     return lesson_of_script(source, outline, options)
-
-
-ExerciseResult: TypeAlias = ExerciseEvent
-"""An answer was given; a hint or the solution was seen; done; skipped; and that taken back."""
 
 
 def next_to_do(exercises: Iterable[str], results: Mapping[str, ExerciseResult]) -> str | None:

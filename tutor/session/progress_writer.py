@@ -23,6 +23,7 @@ from tutor.progress.records import (
     RANK,
     DraftRecord,
     ExerciseRecord,
+    ExerciseResult,
     Record,
     free_name,
     is_script,
@@ -32,7 +33,6 @@ from tutor.progress.records import (
 from tutor.session.journal import (
     Bookmark,
     Draft,
-    ExerciseResult,
     Journal,
     is_of_script,
     packed,

@@ -11,9 +11,10 @@ from textual.style import Style
 
 from tutor.lesson.exercise import Exercise, Reach, Repair, kind_of
 from tutor.plain import one_line
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.events import LessonFailed
 from tutor.session.attempt import Attempt
-from tutor.session.journal import ExerciseResult, next_to_do
+from tutor.session.journal import next_to_do
 from tutor.ui import text_styles
 from tutor.ui.commands import KEYS
 from tutor.ui.prose import Inline, prose_lines

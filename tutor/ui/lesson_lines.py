@@ -15,7 +15,8 @@ from textual.content import Content
 from tutor.lesson.languages import LANGUAGES
 from tutor.lesson.model import GRADIENT
 from tutor.plain import one_line
-from tutor.session.journal import Bookmark, ExerciseResult, Journal
+from tutor.progress.records import ExerciseResult
+from tutor.session.journal import Bookmark, Journal
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.lesson_faults import lesson_fault_text

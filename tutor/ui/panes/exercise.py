@@ -16,8 +16,8 @@ from textual.reactive import var
 from textual.widgets import Input, Static
 
 from tutor.lesson.exercise import Exercise
+from tutor.progress.records import ExerciseResult
 from tutor.session.attempt import Attempt
-from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of
 from tutor.ui import text_styles

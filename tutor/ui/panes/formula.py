@@ -16,10 +16,10 @@ from tutor.errors import FormulaError
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import SETUP, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.frame import Frame, Value
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
-from tutor.session.journal import ExerciseResult
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came

@@ -13,8 +13,8 @@ from textual.reactive import var
 from textual.widget import Widget
 
 from tutor.lesson.exercise import Exercise, Repair
+from tutor.progress.records import ExerciseResult
 from tutor.session.attempt import Attempt
-from tutor.session.journal import ExerciseResult
 from tutor.session.printed_text import PrintedText
 from tutor.session.run_view import RunView
 from tutor.session.session import Session
