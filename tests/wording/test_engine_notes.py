@@ -77,6 +77,7 @@ def test_a_command_that_a_lesson_ended_says_how() -> None:
         (LessonPart(), "a.md:"),
         (LessonPart(3, mode="manual", phase="Loss"), "a.md:3: mode manual, Loss"),
         (LessonPart(3, mode="m", phase=GRADIENT_CHECK), "a.md:3: mode m, the gradient"),
+        (LessonPart(1, mode="m", epochs=20), "a.md:1: mode m, a run of 20 epochs"),
         (LessonPart(3, mode="m", expression="f(5)"), "a.md:3: mode m, the value of f(5)"),
         (LessonPart(3, exercise="first"), "a.md:3: exercise first"),
         (

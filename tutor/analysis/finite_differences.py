@@ -8,7 +8,7 @@ slopes. Where they are not sure, a mode's own gradient is believed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,8 +17,8 @@ import torch
 
 from tutor.protocol.frame import Remark
 from tutor.training.playback import never
-from tutor.training.probe import Probe, standpoint_of
-from tutor.training.program import Program
+from tutor.training.probe import InspectionStopped, Probe, standpoint_of
+from tutor.training.program import Program, Until
 from tutor.training.set_up import set_up
 from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
 
@@ -86,10 +86,6 @@ class Slopes:
         return np.array(shown, np.float64).reshape(self.central.shape)
 
 
-class DifferencesStopped(Exception):
-    """The finite differences were stopped before they were complete."""
-
-
 def probes_at_batches(program: Program) -> Iterator[Probe]:
     """A precise probe at the beginning of each batch of the first epoch, as a run comes to it.
 
@@ -150,12 +146,10 @@ def gradients_by_program(probe: Probe) -> dict[str, Array | None]:
 class FiniteDifferences:
     """Finite differences about one place: a probe, and the parameters there."""
 
-    def __init__(
-        self, probe: Probe, values: Mapping[str, Array], until: Callable[[], bool] = never
-    ) -> None:
+    def __init__(self, probe: Probe, values: Mapping[str, Array], until: Until = never) -> None:
         """`probe` is precise and stands at the batch in question.
 
-        `until` is asked before each evaluation; DifferencesStopped is raised once it says so.
+        `until` is asked before each evaluation; InspectionStopped is raised once it says so.
         """
         self._probe, self._until = probe, until
         self._complex = {n for n, value in values.items() if np.iscomplexobj(value)}
@@ -258,7 +252,7 @@ class FiniteDifferences:
 
     def _loss(self, values: Mapping[str, Array] | None = None) -> float:
         if self._until():
-            raise DifferencesStopped
+            raise InspectionStopped
         return self._probe.loss(self._as_held(self.values if values is None else values))
 
 

@@ -9,7 +9,7 @@ lesson called it; if it has not been called, what hangs on `loss`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import zip_longest
@@ -23,7 +23,6 @@ from torch.autograd.graph import Node as AutogradNode
 from tutor.analysis.graph_recorder import (
     GradientArrival,
     GraphRecorder,
-    GraphStopped,
     KnownValue,
     safe_value,
 )
@@ -33,7 +32,8 @@ from tutor.protocol.inspections import AutogradGraph, GraphNode
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.loop import Loop
 from tutor.training.playback import never
-from tutor.training.probe import Probe, Standpoint
+from tutor.training.probe import InspectionStopped, Probe, Standpoint
+from tutor.training.program import Until
 from tutor.training.values import text_value, to_numpy
 
 MOST_NODES = 400
@@ -42,7 +42,7 @@ MOST_NODES = 400
 _LONGEST_ERROR = 120
 
 
-def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) -> AutogradGraph:
+def graph_of(probe: Probe, at: Standpoint, until: Until = never) -> AutogradGraph:
     """The graph of the batch that `at` stands in, with the values and gradients of this step.
 
     Never raises LessonRaised, but where the learner has stopped it: what the lesson raises
@@ -54,7 +54,7 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
     recorder = GraphRecorder(loop.program.filename, loop.namespace, until)
     try:
         error = trace(probe, recorder)
-    except GraphStopped:
+    except InspectionStopped:
         return AutogradGraph(notes=(Remark("not_traced"),))
     names = names_at_backward(recorder, loop)
     loss = names.get("loss")
@@ -68,14 +68,14 @@ def graph_of(probe: Probe, at: Standpoint, until: Callable[[], bool] = never) ->
 def trace(probe: Probe, recorder: GraphRecorder) -> Remark | None:
     """Run the batch that `probe` stands at through its Gradient phase, `recorder` looking on.
 
-    Returns what the lesson raised. Raises GraphStopped, and LessonRaised where the learner has
+    Returns what the lesson raised. Raises InspectionStopped, and LessonRaised where the learner has
     stopped it.
     """
     try:
         with recorder.watching():
             probe.run_phases(probe.program.gradient_at + 1)
     except LessonRaised as error:
-        if isinstance(error.__cause__, GraphStopped):
+        if isinstance(error.__cause__, InspectionStopped):
             raise error.__cause__ from None
         raise_if_stopped(error)
         return error.remark(_LONGEST_ERROR)
@@ -291,9 +291,7 @@ def _bytes(tensor: torch.Tensor | None) -> bytes | None:
     return np.ascontiguousarray(found).tobytes() if found is not None else None
 
 
-def _sum(
-    gradients: Sequence[tuple[torch.Tensor | None, ...]],
-) -> tuple[torch.Tensor | None, ...]:
+def _sum(gradients: Sequence[tuple[torch.Tensor | None, ...]]) -> tuple[torch.Tensor | None, ...]:
     """Output by output; None is nothing, not 0."""
     if len(gradients) == 1:
         return gradients[0]

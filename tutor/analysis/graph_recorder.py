@@ -20,16 +20,14 @@ from torch.autograd.graph import Node, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from tutor.protocol.frame import Value
+from tutor.training.probe import InspectionStopped
+from tutor.training.program import Until
 from tutor.training.values import text_value, value_of
 
 _CALLS_BETWEEN = 64
 """Calls between two calls of `until`."""
 
 _WAYS_BACK = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
-
-
-class GraphStopped(BaseException):
-    """The trace is no longer wanted. No lesson's `except Exception` may catch it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +76,7 @@ class GradientArrival:
 class GraphRecorder(TorchFunctionMode):
     """Records while it is entered. What it returns to the lesson is what PyTorch returned."""
 
-    def __init__(self, filename: str, namespace: dict[str, Any], until: Callable[[], bool]) -> None:
+    def __init__(self, filename: str, namespace: dict[str, Any], until: Until) -> None:
         """`filename` is what the lesson's code was compiled with."""
         super().__init__()
         self.nodes: dict[int, KnownValue] = {}
@@ -128,7 +126,7 @@ class GraphRecorder(TorchFunctionMode):
             return func(*args, **kwargs)
         self._calls += 1
         if self._calls % _CALLS_BETWEEN == 0 and self._until():
-            raise GraphStopped
+            raise InspectionStopped
         if func in _WAYS_BACK:
             found = func(*args, **kwargs)
             if func is torch.autograd.grad:

@@ -9,7 +9,7 @@ way back is walked along the last of them, `y_pred[3]`; in what they share all w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from torch.autograd.graph import Node as AutogradNode
 from tutor.analysis.graph import names_at_backward, steps_of_backward, trace
 from tutor.analysis.graph_recorder import (
     GraphRecorder,
-    GraphStopped,
     KnownValue,
     node_of,
     safe_value,
@@ -29,7 +28,8 @@ from tutor.analysis.graph_words import Spelling, element_of
 from tutor.protocol.frame import Remark, Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.training.playback import never
-from tutor.training.probe import Probe, Standpoint
+from tutor.training.probe import InspectionStopped, Probe, Standpoint
+from tutor.training.program import Until
 
 MOST_ELEMENTS = 6
 """A value of more numbers is not asked about: there are too many paths to add up."""
@@ -41,9 +41,7 @@ _NOTHING_TO_DO = frozenset({
 """Operations that may leave each number as it is: there is no question about those that do."""
 
 
-def local_gradients(
-    probe: Probe, at: Standpoint, until: Callable[[], bool] = never
-) -> LocalGradients:
+def local_gradients(probe: Probe, at: Standpoint, until: Until = never) -> LocalGradients:
     """The questions of the batch that `at` stands in, in the order of backward.
 
     Has none, and says why, where something holds more than MOST_ELEMENTS numbers or mixes them
@@ -55,7 +53,7 @@ def local_gradients(
     recorder = _LocalRecorder(loop.program.filename, loop.namespace, until)
     try:
         raised = trace(probe, recorder)
-    except GraphStopped:
+    except InspectionStopped:
         return LocalGradients(why=Remark("not_traced"))
     if raised is not None:
         return LocalGradients(why=raised)
@@ -81,7 +79,7 @@ class _NotAskedError(Exception):
 class _LocalRecorder(GraphRecorder):
     """Records also what each node makes of a gradient of 1, before backward lets go of it."""
 
-    def __init__(self, filename: str, namespace: dict[str, Any], until: Callable[[], bool]) -> None:
+    def __init__(self, filename: str, namespace: dict[str, Any], until: Until) -> None:
         super().__init__(filename, namespace, until)
         self.local: dict[int, list[tuple[torch.Tensor | None, ...]]] = {}
         """The gradients of its inputs, by the node's id and by the element of its output that is 1

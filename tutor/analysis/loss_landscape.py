@@ -17,7 +17,8 @@ import numpy as np
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
-from tutor.training.probe import Array, Probe, Standpoint
+from tutor.training.probe import Array, InspectionStopped, Probe, Standpoint
+from tutor.training.program import Until
 from tutor.training.values import to_numpy
 
 Window: TypeAlias = tuple[float, float]
@@ -102,7 +103,6 @@ def _vertex(*places: tuple[float, float]) -> float | None:
 
 
 Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-Until: TypeAlias = Callable[[], bool]
 
 ALONG = "along the gradient"
 LINE = 60
@@ -114,10 +114,6 @@ _NEAR = 60
 """The most steps to the lowest place along the gradient, for it to be shown."""
 _BEHIND, _BEFORE = 4, 12
 """Steps that are shown where it is not."""
-
-
-class LandscapeStopped(Exception):
-    """The picture is no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +139,9 @@ class _Ground:
         return self.row(self._named(row))
 
     def loss(self, row: Vector) -> float:
-        """The loss with these parameters. Raises LandscapeStopped, LessonRaised."""
+        """The loss with these parameters. Raises InspectionStopped, LessonRaised."""
         if self.until():
-            raise LandscapeStopped
+            raise InspectionStopped
         return self.probe.loss(self._named(row))
 
     def names(self) -> list[str]:
@@ -192,7 +188,7 @@ def landscape(
     until: Until,
     before: AnyPicture | None,
 ) -> AnyPicture:
-    """The loss around the start of the batch. Raises LandscapeStopped, LessonRaised."""
+    """The loss around the start of the batch. Raises InspectionStopped, LessonRaised."""
     if any(np.iscomplexobj(value) for value in at.start.values.values()):
         return NoPicture(why=Remark("complex_parameter"))
     ground = _Ground(probe, at.start.values, until)
@@ -326,10 +322,7 @@ def _around_lowest(
 
 
 def _over(
-    ground: _Ground,
-    ahead: _Ahead,
-    path: tuple[tuple[float, float], ...],
-    before: AnyPicture | None,
+    ground: _Ground, ahead: _Ahead, path: tuple[tuple[float, float], ...], before: AnyPicture | None
 ) -> AnyPicture:
     """The loss over the plane of the two parameters."""
     axes = (ground.names()[0], ground.names()[1])

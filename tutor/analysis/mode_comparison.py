@@ -18,7 +18,6 @@ from msgspec import structs
 
 from tutor.analysis.finite_differences import (
     Array,
-    DifferencesStopped,
     FiniteDifferences,
     ModeGradient,
     Slopes,
@@ -32,8 +31,8 @@ from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, Parame
 from tutor.training.changes import state_that_fits
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
-from tutor.training.probe import Probe, Standpoint, standpoint_of
-from tutor.training.program import Program, Quiet
+from tutor.training.probe import InspectionStopped, Probe, Standpoint, standpoint_of
+from tutor.training.program import Program, Quiet, Until
 from tutor.training.values import is_near, real_pairs, to_numbers
 
 BASE = "autograd"
@@ -229,10 +228,10 @@ class ComparedMode:
             if loop.epoch and loop.step == program.batches * len(program.loop):
                 self._probe.run_phases(loop.steps - loop.step)  # the Report
 
-    def differences(self, until: Callable[[], bool]) -> FiniteDifferences | None:
+    def differences(self, until: Until) -> FiniteDifferences | None:
         """Finite differences of this mode's own loss; None if float64 can't be had.
 
-        They are made once for a batch. Raises DifferencesStopped once `until()` is true.
+        They are made once for a batch. Raises InspectionStopped once `until()` is true.
         """
         if self._precise is not None and self.began is not None and not self._has_differences:
             self._has_differences = True
@@ -242,7 +241,7 @@ class ComparedMode:
                 self._differences = FiniteDifferences(self._precise, values, until)
         return self._differences
 
-    def slopes(self, name: str, claimed: Array | None, until: Callable[[], bool]) -> Slopes | None:
+    def slopes(self, name: str, claimed: Array | None, until: Until) -> Slopes | None:
         """The slopes of its loss in this parameter; `claimed` is the gradient to be checked."""
         differences = self.differences(until)
         return None if differences is None else differences.slopes(name, claimed)
@@ -297,9 +296,7 @@ class ModeLockstep:
         }
         self._last: tuple[int, Standpoint] | None = None
 
-    def compare(
-        self, at: Standpoint, epoch: int, until: Callable[[], bool] = never
-    ) -> GradientTable | None:
+    def compare(self, at: Standpoint, epoch: int, until: Until = never) -> GradientTable | None:
         """All modes' gradients for the batch that the run stands in (or is about to begin).
 
         `epoch` is the run's. `until` is asked between evaluations; None if it says so.
@@ -308,7 +305,7 @@ class ModeLockstep:
         try:
             self._bring_along(at, epoch, until)
             return self._compared(at, epoch, until)
-        except DifferencesStopped:
+        except InspectionStopped:
             return None
         except LessonRaised:
             self._last = None
@@ -316,7 +313,7 @@ class ModeLockstep:
 
     # ── Following the run ───────────────────────────────────────────────────────────
 
-    def _bring_along(self, at: Standpoint, epoch: int, until: Callable[[], bool]) -> None:
+    def _bring_along(self, at: Standpoint, epoch: int, until: Until) -> None:
         """Bring all modes to the beginning of the run's batch, and on to their gradients."""
         index = self._index(at, epoch)
         if self._last is not None and self._last[0] == index and _same(self._last[1], at):
@@ -351,7 +348,7 @@ class ModeLockstep:
             return False
         return 1 <= ahead <= max(1, self._patience * at.program.batches)
 
-    def _follow(self, at: Standpoint, index: int, until: Callable[[], bool]) -> bool:
+    def _follow(self, at: Standpoint, index: int, until: Until) -> bool:
         """Run on, in all modes, to the end of the batch before; whether that led to the run."""
         assert self._last is not None
         first, last = self._last[0], self._last
@@ -359,7 +356,7 @@ class ModeLockstep:
         leader, everyone = self._compared_modes[at.program.mode], self._compared_modes.values()
         for passed in range(first + 1, index + 1):
             if passed > first + 1 and until():
-                raise DifferencesStopped
+                raise InspectionStopped
             for compared in everyone:
                 compared.finish_batch()
             if passed < index:
@@ -377,10 +374,10 @@ class ModeLockstep:
 
     # ── Comparing ───────────────────────────────────────────────────────────────────
 
-    def _compared(self, at: Standpoint, epoch: int, until: Callable[[], bool]) -> GradientTable:
+    def _compared(self, at: Standpoint, epoch: int, until: Until) -> GradientTable:
         for compared in self._compared_modes.values():
             if until():
-                raise DifferencesStopped
+                raise InspectionStopped
             compared.find_precise_gradients()
         leader = at.program.mode
         names = [n for mode in self._in_order(leader) for n in self.programs[mode].parameters]
@@ -392,7 +389,7 @@ class ModeLockstep:
         """The modes; first the mode that the others are measured by."""
         return sorted(self.programs, key=lambda mode: (mode != BASE, mode != leader))
 
-    def _row(self, name: str, at: Standpoint, until: Callable[[], bool]) -> GradientRow:
+    def _row(self, name: str, at: Standpoint, until: Until) -> GradientRow:
         modes = [m for m in self._in_order(at.program.mode) if name in self.programs[m].parameters]
         base = modes[0]
         by_mode = {m: self._mode_gradient(m, name, at, base) for m in modes}
@@ -441,21 +438,14 @@ class ModeLockstep:
         less = [n for n in theirs if n not in mine]
         return Remark("another_function", {"more": more, "less": less}) if more or less else None
 
-    def _slopes(
-        self, name: str, found: Sequence[ModeGradient], until: Callable[[], bool]
-    ) -> Slopes | None:
+    def _slopes(self, name: str, found: Sequence[ModeGradient], until: Until) -> Slopes | None:
         """The slopes by the first of these modes whose loss can be had in float64."""
         claimed = next((c.numbers for c in found if c.gradient is not None), None)
         slopes = (self._compared_modes[c.mode].slopes(name, claimed, until) for c in found)
         return next((s for s in slopes if s is not None), None)
 
     def _of_its_own(
-        self,
-        one: ModeGradient,
-        name: str,
-        base: str,
-        slopes: Slopes | None,
-        until: Callable[[], bool],
+        self, one: ModeGradient, name: str, base: str, slopes: Slopes | None, until: Until
     ) -> ModeGradient:
         """A mode's gradient with the slopes of its own function, if that is not the others'."""
         compared = self._compared_modes[one.mode]

@@ -5,19 +5,19 @@ All of it comes from the lesson's own Predict and Loss, in a probe.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from tutor.analysis.loss_landscape import LandscapeStopped, landscape
+from tutor.analysis.loss_landscape import landscape
 from tutor.lesson.model import DataNames
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
-from tutor.training.probe import Array, Probe, Standpoint
+from tutor.training.probe import Array, InspectionStopped, Probe, Standpoint
+from tutor.training.program import Until
 from tutor.training.values import to_numpy
 
 MOST_POINTS = 400
@@ -30,8 +30,6 @@ _LONGEST_ERROR = 200
 _MARGIN = 0.05
 """The margin of a line on either side of the data, as a part of their breadth."""
 _PLANE_MARGIN = 0.25
-
-Until = Callable[[], bool]
 
 
 def picture_of(
@@ -54,7 +52,7 @@ def picture_of(
         if kind == "landscape":
             return landscape(probe, at, path, until, before)
         return None if until() else _of_data(kind, probe, at)
-    except LandscapeStopped:
+    except InspectionStopped:
         return None
     except LessonRaised as error:
         raise_if_stopped(error)

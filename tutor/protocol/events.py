@@ -50,6 +50,8 @@ class LessonPart(msgspec.Struct, frozen=True):
     """The key of the exercise whose code runs."""
     phase: str = ""
     """A phase; GRADIENT_CHECK where the gradient is compared."""
+    epochs: int = 0
+    """The number of epochs, where whole ones run in place of a phase."""
     expression: str = ""
     """The label of an expression that is evaluated."""
 

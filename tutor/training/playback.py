@@ -8,12 +8,12 @@ back forgets nothing. Stepping forward from the past replays what was recorded, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 
 from tutor.protocol.frame import Position, Remark
 from tutor.training.devices import synchronize
 from tutor.training.history import END, Keyframe
+from tutor.training.program import Until
 from tutor.training.run_state import RunState
 
 _SLOW = 0.1
@@ -65,7 +65,7 @@ class Playback:
             run.history.follow_trail(run.loop)
         run.apply_changes_here()
 
-    def _enter_epoch(self, until: Callable[[], bool] = never) -> bool:
+    def _enter_epoch(self, until: Until = never) -> bool:
         """Enter the next epoch; False if there is none, because a script has come to its end.
 
         False also if `until` has stopped the way to that end.
@@ -84,7 +84,7 @@ class Playback:
             self._after_step()
         return True
 
-    def _has_next_epoch(self, until: Callable[[], bool]) -> bool:
+    def _has_next_epoch(self, until: Until) -> bool:
         """Whether an epoch follows. At the end of a script's loop the rest of the script runs.
 
         It runs again from its start where the rest has run before, with other numbers: `until`
@@ -112,9 +112,7 @@ class Playback:
         keyframe = self._nearest(epoch, is_end=True)
         return (epoch - (keyframe.epoch if keyframe else 0)) * self._run.epoch_seconds
 
-    def step_through_epoch(
-        self, until: Callable[[], bool] = never, *, for_frame: bool = True
-    ) -> bool:
+    def step_through_epoch(self, until: Until = never, *, for_frame: bool = True) -> bool:
         """Go to the end of the epoch, phase by phase, so that its gradients are known.
 
         An epoch of a script may be long: `until` can stop it between two phases; returns whether
@@ -140,9 +138,7 @@ class Playback:
             run.epoch_seconds = clock() - started
         return False
 
-    def _run_past_hooks(
-        self, end: int, until: Callable[[], bool], *, for_frame: bool = True
-    ) -> bool:
+    def _run_past_hooks(self, end: int, until: Until, *, for_frame: bool = True) -> bool:
         """Run phases of a script whose numbers nobody asks for, to step `end` at most.
 
         Returns whether `until` stopped that. A change that was recorded within the epoch is made
@@ -160,7 +156,7 @@ class Playback:
             self._after_step()
         return is_stopped
 
-    def forward(self, epoch: int, until: Callable[[], bool], *, for_frame: bool = True) -> bool:
+    def forward(self, epoch: int, until: Until, *, for_frame: bool = True) -> bool:
         """Go to the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
 
         Returns whether `until`, called between epochs, has stopped it at an earlier epoch's end.
@@ -176,7 +172,7 @@ class Playback:
                 return run.loop.epoch < epoch
         return False
 
-    def _run_fast(self, epoch: int, until: Callable[[], bool]) -> bool:
+    def _run_fast(self, epoch: int, until: Until) -> bool:
         """Run whole epochs to the end of `epoch`; returns whether `until` stopped it before.
 
         There is no change on the way. `until` and the clock would cost more than a small epoch: as
@@ -238,9 +234,7 @@ class Playback:
 
     # ── Replay ──────────────────────────────────────────────────────────────────────
 
-    def replay(
-        self, to: Position, until: Callable[[], bool] = never, *, is_broken: bool = False
-    ) -> None:
+    def replay(self, to: Position, until: Until = never, *, is_broken: bool = False) -> None:
         """Go to a place, from here or by running again from the last keyframe before it.
 
         `until`, called between epochs, may stop it at the end of one. `is_broken`: the loop is in
@@ -269,7 +263,7 @@ class Playback:
         left_out = 1 if is_end and run.is_script else 2
         return run.history.before(epoch - left_out) or run.start
 
-    def _approach(self, epoch: int, until: Callable[[], bool]) -> bool:
+    def _approach(self, epoch: int, until: Until) -> bool:
         """Go to the end of `epoch`; returns whether `until` stopped it.
 
         A long way is halved again and again, with a keyframe after each half: going back step by
@@ -288,7 +282,7 @@ class Playback:
         run.history.keep_near(near)
         return self.forward(epoch, until)
 
-    def _step_to(self, to: Position, until: Callable[[], bool]) -> None:
+    def _step_to(self, to: Position, until: Until) -> None:
         """Step phase by phase into the epoch of `to`; near it, keep the values for its frame."""
         run = self._run
         near = 2 * max(len(program.loop) for program in run.programs.values()) + 1

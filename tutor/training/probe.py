@@ -80,6 +80,13 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     )
 
 
+class InspectionStopped(BaseException):
+    """What is computed in a probe is no longer wanted.
+
+    No lesson's `except Exception` may catch it.
+    """
+
+
 class Probe:
     """A loop of the same program, for trying things out in.
 

@@ -45,6 +45,8 @@ from tutor.training.liveness import (
 from tutor.training.time_limit import VALUE_OF
 
 Quiet = Callable[[], AbstractContextManager[object]]
+Until = Callable[[], bool]
+"""Called now and then by what takes long, which stops once it returns True."""
 
 
 class UnheardOutput(io.TextIOWrapper):

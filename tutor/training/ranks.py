@@ -117,9 +117,9 @@ class RankedLoop(Loop):
         self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
     ) -> dict[str, Value]:
         """Each expression's value on this rank alone: no collective operation waits in it."""
-        held = self.setup_namespace.held  # None while Setup runs
-        group = held.group if isinstance(held, HeldByRanks) else None
-        with (group or RANKS.group_of(self.program.workers)).alone():
+        held, workers = self.setup_namespace.held, self.program.workers
+        group = held.group if isinstance(held, HeldByRanks) else RANKS.group_of(workers)
+        with group.alone():
             return super().evaluate(expressions, pending)
 
     def other_figures(self) -> tuple[RankFigures, ...]:

@@ -33,7 +33,7 @@ from tutor.training.lesson_error import LessonRaised, lesson_raised
 from tutor.training.loop import Loop
 from tutor.training.playback import Playback, never
 from tutor.training.probe import Standpoint, standpoint_of
-from tutor.training.program import Program, Quiet
+from tutor.training.program import Program, Quiet, Until
 from tutor.training.run_state import RunState, seed_note
 from tutor.training.values import to_numbers, to_numpy, value_of
 
@@ -172,26 +172,26 @@ class Run(RunState):
         """Run the next phase, where no frame is wanted."""
         self._move(self._playback.step)
 
-    def step_epoch(self, until: Callable[[], bool] = never) -> Frame:
+    def step_epoch(self, until: Until = never) -> Frame:
         """Run to the end of this epoch, or of the next if this one is at its end.
 
         `until` may stop an epoch of a script between two phases.
         """
         return self._guarded(lambda: self._playback.step_through_epoch(until))
 
-    def run(self, epochs: int, until: Callable[[], bool] = never) -> Frame:
+    def run(self, epochs: int, until: Until = never) -> Frame:
         """Run `epochs` whole epochs (the one begun is finished first, and counts as one)."""
         return self.run_to(self.loop.epoch + epochs - (not self.at_end), until)
 
-    def run_to(self, epoch: int, until: Callable[[], bool] = never) -> Frame:
+    def run_to(self, epoch: int, until: Until = never) -> Frame:
         """Run until the end of `epoch`."""
         return self._guarded(lambda: self._playback.forward(epoch, until))
 
-    def advance(self, epoch: int, until: Callable[[], bool] = never) -> None:
+    def advance(self, epoch: int, until: Until = never) -> None:
         """Run until the end of `epoch`, where no frame is wanted, only figures."""
         self._move(lambda: self._playback.forward(epoch, until, for_frame=False))
 
-    def back(self, until: Callable[[], bool] = never) -> Frame:
+    def back(self, until: Until = never) -> Frame:
         """Go to the frame before; at the very start, stay."""
         at = self.at
         if self.loop.is_over:
@@ -201,11 +201,11 @@ class Run(RunState):
             return self._guarded(lambda: self._playback.replay(to, until))
         return self.seek(at.epoch - 1, until=until) if at.epoch else self.frame()
 
-    def back_epoch(self, until: Callable[[], bool] = never) -> Frame:
+    def back_epoch(self, until: Until = never) -> Frame:
         """Go to where this epoch began, or the one before if it is at its end."""
         return self.seek(max(self.at.epoch - 1, 0), until=until)
 
-    def seek(self, epoch: int, step: int | None = None, until: Callable[[], bool] = never) -> Frame:
+    def seek(self, epoch: int, step: int | None = None, until: Until = never) -> Frame:
         """Go to the end of `epoch`, or to after `step` steps of it.
 
         Within the run so far by replay, beyond it by training.

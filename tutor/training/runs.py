@@ -21,7 +21,7 @@ from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import END, History
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
-from tutor.training.program import Program
+from tutor.training.program import Program, Until
 from tutor.training.run import Run
 
 LETTERS = "ABCDEFGH"
@@ -255,7 +255,7 @@ class Runs:
         others = [_info(kept, _used_changes(kept, now.programs), columns) for kept in self._kept]
         return (*others, msgspec.structs.replace(mine, is_current=True))
 
-    def take(self, name: str, until: Callable[[], bool] = never) -> Frame:
+    def take(self, name: str, until: Until = never) -> Frame:
         """Continue with another run: at the current one's place if it came so far, or at its end.
 
         `until` may stop the way there: the run then stands where it has come to.
@@ -276,7 +276,7 @@ class Runs:
         self.notes = (Remark(code, {"name": name}),)
         return frame
 
-    def then(self, name: str, at: Position, until: Callable[[], bool] = never) -> OtherRunState:
+    def then(self, name: str, at: Position, until: Until = never) -> OtherRunState:
         """The state of another run at `at`, a position of the current run.
 
         Has no frame if it never came so far, or if `until` stopped it on the way; the next call
@@ -301,7 +301,7 @@ class Runs:
             return OtherRunState(name=name, frame=None, note=note)
         return OtherRunState(name=name, frame=frame)
 
-    def catch_up(self, until: Callable[[], bool]) -> bool:
+    def catch_up(self, until: Until) -> bool:
         """Run a kept run of which only the recipe is known again, until `until` is true.
 
         Returns whether more is known of one now. Raises LessonRaised only if it is stopped
@@ -377,7 +377,7 @@ class Runs:
         return kept.run
 
 
-def _go(run: Run, to: Position, until: Callable[[], bool]) -> Frame:
+def _go(run: Run, to: Position, until: Until) -> Frame:
     return run.seek(to.epoch, None if to.step == END else to.step, until)
 
 

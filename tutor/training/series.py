@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ from tutor.export import new_file
 from tutor.plain import json_number
 from tutor.protocol.frame import Position
 from tutor.training.devices import untouched_randomness
-from tutor.training.program import Quiet
+from tutor.training.program import Quiet, Until
 from tutor.training.run import Reading, Run, reading_of
 
 MOST_SENT = 8 * 2**20
@@ -68,10 +68,7 @@ def readings(run: Run, epochs: int | None, every: int = 1) -> Iterator[Reading]:
 
 
 def write_series(
-    run: Run,
-    path: Path,
-    until: Callable[[], bool] = lambda: False,
-    quiet: Quiet = nullcontext,
+    run: Run, path: Path, until: Until = lambda: False, quiet: Quiet = nullcontext
 ) -> bool:
     """Write the figures of a run's whole epochs, up to where it stands, into a new csv file.
 
@@ -96,7 +93,7 @@ def write_series(
     return True
 
 
-def series_text(run: Run, until: Callable[[], bool], quiet: Quiet) -> str:
+def series_text(run: Run, until: Until, quiet: Quiet) -> str:
     """The text of that file; "" if `until` stopped it. Raises Refused if it is too long to send."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "figures.csv")
@@ -106,9 +103,7 @@ def series_text(run: Run, until: Callable[[], bool], quiet: Quiet) -> str:
     return text
 
 
-def _before_changes(
-    run: Run, epochs: int, quiet: Quiet, until: Callable[[], bool]
-) -> dict[int, Reading]:
+def _before_changes(run: Run, epochs: int, quiet: Quiet, until: Until) -> dict[int, Reading]:
     """The figures of epochs at whose very end something was changed: as they were until then."""
     found: dict[int, Reading] = {}
     changes = run.recipe.changes

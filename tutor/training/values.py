@@ -276,9 +276,7 @@ def _of_array(array: np.ndarray[Any, Any]) -> Value:
     return Value(tuple(map(float, flat.tolist())), array.shape, dtype, mean=mean, norm=norm)
 
 
-def _mean_and_norm_of_array(
-    array: np.ndarray[Any, Any],
-) -> tuple[float, float] | tuple[None, None]:
+def _mean_and_norm_of_array(array: np.ndarray[Any, Any]) -> tuple[float, float] | tuple[None, None]:
     if not MAX_ELEMENTS < array.size <= _LARGEST_SUMMARIZED or array.dtype.kind == "b":
         return None, None
     with np.errstate(all="ignore"):  # infinities, which the lesson warns of itself

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -39,6 +40,8 @@ _ROUNDINGS = 8
 
 _EPOCHS = 3
 """Epochs that are run by phase; more would add time, not trust."""
+_MORE_EPOCHS = 20
+"""Epochs that are run as a whole after these."""
 
 
 def check(lesson: Lesson) -> tuple[Finding, ...]:
@@ -114,12 +117,12 @@ class _Check:
         what = msgspec.structs.replace(what, modes=modes)
         return Finding(path=str(self.lesson.path), line=line, what=what, is_note=is_note)
 
-    def _begins(self, mode: str, phase: str) -> None:
-        """Say that this phase is run next, on its first line of code in this mode."""
+    def _begins(self, mode: str, phase: str, epochs: int = 0) -> None:
+        """Say that this phase, or so many epochs, are run next: on the first line of its code."""
         section = self.lesson.phase(phase)
         fences = section.fences(mode) if section else ()
         line = fences[0].line if fences else self._phase_line(phase)
-        self._on_part(LessonPart(line, mode=mode, phase=phase))
+        self._on_part(LessonPart(line, mode=mode, phase=phase, epochs=epochs))
 
     def _phase_line(self, name: str) -> int:
         section = self.lesson.phase(name)
@@ -130,7 +133,7 @@ class _Check:
     def _runs(self, mode: str) -> Iterator[Finding]:
         self._begins(mode, SETUP)
         first = Run(self.programs, mode, self.device)
-        frames = _frames(first, lambda phase: self._begins(mode, phase))
+        frames = _frames(first, partial(self._begins, mode))
         run = Run(self.programs, mode, self.device)
         again = _frames(run)
         if self._is_cut_short(mode):  # in one frame there may be a value, in another none
@@ -160,11 +163,9 @@ class _Check:
 
     def _figures(self, mode: str) -> Iterator[Finding]:
         """The figures of the whole training, compared with the CPU's."""
-        line, figures = (
-            self._phase_line(GRADIENT),
-            FiguresOnDevice(self.programs, mode, self.device),
-        )
-        self._begins(mode, f"a run of {figures.epochs} epochs on {self.device}")
+        line = self._phase_line(GRADIENT)
+        figures = FiguresOnDevice(self.programs, mode, self.device)
+        self._begins(mode, "", figures.epochs)
         if wrong := figures.difference():
             yield self._finding(line, wrong, mode)
         elif figures.draws_there:
@@ -299,17 +300,17 @@ def _used_gradients(run: Run) -> dict[str, Array | None]:
     return {name: real_pairs(g) for name, g in reading_of(run.loop).gradients.items()}
 
 
-def _frames(run: Run, begins: Callable[[str], object] = lambda _: None) -> list[Frame]:
+def _frames(run: Run, begins: Callable[..., object] = lambda *_: None) -> list[Frame]:
     """Every frame of the first epochs, then the end of some more.
 
-    `begins` is called with each phase before it is run.
+    `begins` is called with each phase before it is run, and with the number of those epochs.
     """
     frames = [run.frame()]
     while run.at.epoch < _EPOCHS or not run.at_end:
         begins(frames[-1].next_phase)
         frames.append(run.step_phase())
-    begins("a run of 20 epochs")
-    frames.append(run.run(20))
+    begins("", _MORE_EPOCHS)
+    frames.append(run.run(_MORE_EPOCHS))
     return frames
 
 

@@ -218,6 +218,7 @@ def part_text(part: LessonPart) -> str:
     if not part.is_known:
         return ""
     phase = "the gradient" if part.phase == GRADIENT_CHECK else part.phase
+    phase = f"a run of {part.epochs} epochs" if part.epochs else phase
     inner = f"the value of {part.expression}" if part.expression else phase
     if not part.exercise:
         return one_line(f"mode {part.mode}, {inner}")

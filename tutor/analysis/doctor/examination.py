@@ -41,7 +41,7 @@ from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
-from tutor.training.program import Program, Quiet, programs_of
+from tutor.training.program import Program, Quiet, Until, programs_of
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong
 from tutor.training.values import named
@@ -94,7 +94,7 @@ def examine(
     recipe: RunRecipe | None = None,
     *,
     quiet: Quiet = nullcontext,
-    until: Callable[[], bool] = never,
+    until: Until = never,
     epochs: int = EXAMINED_EPOCHS,
     programs: Mapping[str, Program] | None = None,
     compiled: Compiled = programs_of,
@@ -153,7 +153,7 @@ def _patient(
     programs: Mapping[str, Program],
     recipe: RunRecipe,
     quiet: Quiet,
-    until: Callable[[], bool],
+    until: Until,
     recorder: CallRecorder,
 ) -> Patient:
     @contextmanager
@@ -202,7 +202,7 @@ class _Examination:
             self.epochs = max(self.epochs, patient.epoch)
         return True
 
-    def _within_time(self, seconds: float = EXAMINATION_SECONDS) -> Callable[[], bool]:
+    def _within_time(self, seconds: float = EXAMINATION_SECONDS) -> Until:
         """The patient's `until`, which is also true after so many `seconds`."""
         deadline, until = time.monotonic() + seconds, self._patient.until
         return lambda: until() or time.monotonic() > deadline

@@ -14,7 +14,6 @@ from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.finite_differences import (
     Array,
-    DifferencesStopped,
     FiniteDifferences,
     ModeGradient,
 )
@@ -24,7 +23,7 @@ from tutor.errors import RunError
 from tutor.lesson.model import GRADIENT, LOSS, PREDICT
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, CodeFix, DoctorFinding, Evidence
-from tutor.training.probe import Probe
+from tutor.training.probe import InspectionStopped, Probe
 from tutor.training.values import is_near, to_numbers
 
 _SAME = 1e-5
@@ -94,7 +93,7 @@ class HandGradientRule(DoctorRule):
                 return
             found = self._compared().compare(patient.run.standpoint(), epoch, patient.until)
             yield from ((row.diagnosis.parameter, row) for row in found.rows) if found else ()
-        except (RunError, DifferencesStopped):
+        except (RunError, InspectionStopped):
             return
 
     def _compared(self) -> ModeLockstep:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -21,7 +21,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.frame import RunRecipe
 from tutor.protocol.inspections import DoctorFinding
 from tutor.training.lesson_error import LessonRaised
-from tutor.training.program import Phase, Program, Quiet
+from tutor.training.program import Phase, Program, Quiet, Until
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import to_numpy
@@ -80,7 +80,7 @@ def time_bound(seconds: float) -> Iterator[None]:
         raise
 
 
-def run_in_loop(run: Run, epoch: int, until: Callable[[], bool]) -> None:
+def run_in_loop(run: Run, epoch: int, until: Until) -> None:
     """Run to the end of `epoch`, or of the loop: the code after a script's loop may take hours."""
     if run.program.open_loop is None:
         run.advance(epoch, until)
@@ -144,7 +144,7 @@ class Patient:
     run: Run
     source: SourceCode
     quiet: Quiet
-    until: Callable[[], bool]
+    until: Until
     """Whether the examination is to stop. A rule that takes long asks it between its steps."""
     stepped: dict[int, torch.optim.Optimizer] = field(default_factory=dict)
     """The optimizers that have made a step, by identity."""
