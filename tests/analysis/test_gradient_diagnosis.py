@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tutor.analysis.finite_differences import Array, ModeGradient, Slopes
+from tutor.analysis.finite_differences import ModeGradient, Slopes
 from tutor.analysis.gradient_diagnosis import Samples, diagnose
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
+from tutor.training.values import Array
 from tutor.wording.inspections import diagnosis as words_of
 
 FOUR = Samples((4,))

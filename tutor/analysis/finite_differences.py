@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,7 @@ from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, standpoint_of
 from tutor.training.program import Program, Until
 from tutor.training.set_up import set_up
-from tutor.training.values import RELATIVE, largest_size, real_pairs, to_numbers
-
-Array: TypeAlias = np.ndarray[Any, Any]
+from tutor.training.values import RELATIVE, Array, largest_size, real_pairs, to_numbers
 
 MOST_CHECKED = 64
 """Most elements of one parameter that are checked; each costs two evaluations of the loss."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec.structs import replace
 
-from tutor.analysis.finite_differences import Array, ModeGradient, Slopes, TrueGradient
+from tutor.analysis.finite_differences import ModeGradient, Slopes, TrueGradient
 from tutor.digits import FACTOR_DIGITS, rounded
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Standing
 from tutor.training.program import Program
-from tutor.training.values import RELATIVE, is_near, largest_size, to_numpy
+from tutor.training.values import RELATIVE, Array, is_near, largest_size, to_numpy
 
 OWN_DIFFERENCES = f"own_{FINITE_DIFFERENCE}"
 """The measure of a mode that is another function."""

@@ -17,9 +17,9 @@ import numpy as np
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
-from tutor.training.probe import Array, InspectionStopped, Probe, Standpoint
+from tutor.training.probe import InspectionStopped, Probe, Standpoint
 from tutor.training.program import Until
-from tutor.training.values import to_numpy
+from tutor.training.values import Array, to_numpy
 
 Window: TypeAlias = tuple[float, float]
 

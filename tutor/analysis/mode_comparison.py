@@ -17,7 +17,6 @@ import numpy as np
 from msgspec import structs
 
 from tutor.analysis.finite_differences import (
-    Array,
     FiniteDifferences,
     ModeGradient,
     Slopes,
@@ -33,7 +32,7 @@ from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet, Until
-from tutor.training.values import is_near, real_pairs, to_numbers
+from tutor.training.values import Array, is_near, real_pairs, to_numbers
 
 BASE = "autograd"
 """The mode that the others are measured by, where the lesson has it."""

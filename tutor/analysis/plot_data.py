@@ -16,9 +16,9 @@ from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
-from tutor.training.probe import Array, InspectionStopped, Probe, Standpoint
+from tutor.training.probe import InspectionStopped, Probe, Standpoint
 from tutor.training.program import Until
-from tutor.training.values import to_numpy
+from tutor.training.values import Array, to_numpy
 
 MOST_POINTS = 400
 """More points than this are only counted."""

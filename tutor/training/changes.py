@@ -30,7 +30,7 @@ from tutor.training.state_copy import (
     restored,
     value_copy,
 )
-from tutor.training.values import is_near, is_spoiled, like, to_numpy
+from tutor.training.values import Array, is_near, is_spoiled, like, to_numpy
 
 
 def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:
@@ -111,7 +111,7 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     return anew
 
 
-def set_gradients(loop: Loop, gradients: Mapping[str, np.ndarray[Any, Any] | None]) -> None:
+def set_gradients(loop: Loop, gradients: Mapping[str, Array | None]) -> None:
     """Give the parameters these gradients; where one does not fit, there is none."""
     names = loop.namespace
     for name, gradient in gradients.items():
@@ -179,7 +179,7 @@ def set_element(loop: Loop, element: Element) -> tuple[Remark, ...]:
     return ()
 
 
-def _run_batch_again(loop: Loop, values: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def _run_batch_again(loop: Loop, values: Mapping[str, Array]) -> None:
     """Run the phases of this batch up to here once more, with these parameters.
 
     All else is as the batch began, the random numbers too. Raises LessonRaised; Refused (and
@@ -198,7 +198,7 @@ def _run_batch_again(loop: Loop, values: Mapping[str, np.ndarray[Any, Any]]) -> 
         loop.run_step()
 
 
-def _checked_index(element: Element, array: np.ndarray[Any, Any]) -> tuple[int, ...]:
+def _checked_index(element: Element, array: Array) -> tuple[int, ...]:
     name, index, shape = element.parameter, element.index, array.shape
     inside = len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))
     if inside:
@@ -208,7 +208,7 @@ def _checked_index(element: Element, array: np.ndarray[Any, Any]) -> tuple[int, 
     raise Refused("no_element", name=name, index=list(index), last=[n - 1 for n in shape])
 
 
-def _checked_value(element: Element, array: np.ndarray[Any, Any]) -> Any:
+def _checked_value(element: Element, array: Array) -> Any:
     with np.errstate(all="ignore"):
         value = array.dtype.type(element.value) if math.isfinite(element.value) else np.nan
     if not np.isfinite(value):

@@ -30,7 +30,7 @@ from tutor.training.snapshot import (
     take_snapshot,
 )
 from tutor.training.state_copy import BatchStart, carried_values, make_replayable
-from tutor.training.values import is_finite, to_numbers
+from tutor.training.values import Array, is_finite, to_numbers
 
 Result = TypeVar("Result")
 L = TypeVar("L", bound="Loop")
@@ -316,7 +316,7 @@ class Loop:
         found = self.present_gradients()
         return {name: _copy_of(g) for name, g in found.items()} if copied else found
 
-    def parameter_values(self) -> dict[str, np.ndarray[Any, Any]]:
+    def parameter_values(self) -> dict[str, Array]:
         """Each parameter's numbers, copied; without those that are not numbers."""
         found = {name: to_numbers(thing) for name, thing in self.parameters().items()}
         return {name: array for name, array in found.items() if array is not None}
@@ -368,7 +368,7 @@ class Loop:
 
     # ── Setting and keeping ─────────────────────────────────────────────────────────
 
-    def set_parameters(self, values: Mapping[str, np.ndarray[Any, Any]]) -> tuple[str, ...]:
+    def set_parameters(self, values: Mapping[str, Array]) -> tuple[str, ...]:
         """Give the parameters these values; returns the names that did not fit."""
         return tuple(n for n, v in values.items() if not _set_parameter(self, n, v))
 
@@ -449,7 +449,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, old: float, new: float) -> None:
         group["lr"] = new if same else group["lr"] * new / old
 
 
-def _set_parameter(loop: Loop, name: str, value: np.ndarray[Any, Any]) -> bool:
+def _set_parameter(loop: Loop, name: str, value: Array) -> bool:
     thing = loop.parameters().get(name)
     now = to_numbers(thing)
     if now is None or now.size != value.size:
@@ -472,7 +472,7 @@ def _set_parameter(loop: Loop, name: str, value: np.ndarray[Any, Any]) -> bool:
     return True
 
 
-def _is_equal(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+def _is_equal(one: Array, other: Array) -> bool:
     """Whether two arrays of one shape hold the same numbers, NaN among them.
 
     In pieces: NumPy makes several arrays as large as these to compare them.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +37,7 @@ from tutor.training.state_copy import (
     restored,
     volatile_values,
 )
-from tutor.training.values import is_spoiled, like, to_numbers, to_numpy
-
-Array: TypeAlias = np.ndarray[Any, Any]
+from tutor.training.values import Array, is_spoiled, like, to_numbers, to_numpy
 
 
 @dataclass(frozen=True, slots=True)

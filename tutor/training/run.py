@@ -7,10 +7,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-import numpy as np
 
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import is_learning_rate
@@ -35,7 +33,7 @@ from tutor.training.playback import Playback, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet, Until
 from tutor.training.run_state import RunState, seed_note
-from tutor.training.values import to_numbers, to_numpy, value_of
+from tutor.training.values import Array, to_numbers, to_numpy, value_of
 
 
 class Run(RunState):
@@ -370,9 +368,9 @@ class Reading:
     epoch: int
     loss: float
     """The loss; NaN if there is none."""
-    values: dict[str, np.ndarray[Any, Any]]
+    values: dict[str, Array]
     """Each parameter's value after the update."""
-    gradients: dict[str, np.ndarray[Any, Any] | None]
+    gradients: dict[str, Array | None]
     """The gradient that the update used; None if there was none."""
     rank: int = 0
     others: tuple[Reading, ...] = ()
@@ -437,7 +435,7 @@ def reading_of(loop: Loop, rank: int = 0) -> Reading:
     )
 
 
-def _exercise_names(loop: Loop, losses: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _exercise_names(loop: Loop, losses: Array) -> dict[str, object]:
     """The names that an exercise's expression may read besides the lesson's (EXERCISE_NAMES).
 
     `learning_rate` is a name of the lesson's, as its code uses it. The gradients are of the types

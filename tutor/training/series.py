@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from msgspec.structs import replace
@@ -19,11 +19,10 @@ from tutor.protocol.frame import Position
 from tutor.training.devices import untouched_randomness
 from tutor.training.program import Quiet, Until
 from tutor.training.run import Reading, Run, reading_of
+from tutor.training.values import Array
 
 MOST_SENT = 8 * 2**20
 """Characters of figures that one message carries."""
-
-Array = np.ndarray[Any, Any]
 
 
 class SeriesTable:

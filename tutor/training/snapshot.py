@@ -25,6 +25,7 @@ import torch
 
 from tutor.training.devices import Randomness
 from tutor.training.liveness import Liveness
+from tutor.training.values import Array
 
 Namespace = dict[str, Any]
 Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
@@ -252,7 +253,7 @@ class _Pickler(pickle.Pickler):
             self._storage(str(tensor.device), storage.data_ptr() or id(tensor), storage),
         )
 
-    def _array(self, array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    def _array(self, array: Array) -> tuple[Any, ...]:
         root = root_of(array)
         if (root.base is not None and root.flags.writeable) or not root.flags.forc:
             raise TypeError("an array over foreign memory can't be copied")
@@ -321,7 +322,7 @@ def flat_memory(storage: torch.UntypedStorage) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
 
 
-def root_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def root_of(array: Array) -> Array:
     """The array whose memory this one is a view of, perhaps of all of it."""
     while isinstance(array.base, np.ndarray):
         array = array.base
@@ -420,14 +421,14 @@ def _tensor(
 
 
 def _array(
-    memory: np.ndarray[Any, Any],
+    memory: Array,
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
     strides: tuple[int, ...],
     offset: int,
     writeable: bool,
-) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype, memory, offset, strides)
+) -> Array:
+    array: Array = np.ndarray(shape, dtype, memory, offset, strides)
     array.flags.writeable = writeable
     return array
 

@@ -27,7 +27,7 @@ import torch
 from tutor.training.devices import GeneratorStates, Randomness
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE, Namespace
-from tutor.training.values import is_spoiled
+from tutor.training.values import Array, is_spoiled
 
 ValueCopy: TypeAlias = Any
 """A number, text, a copied tensor or array, one of the states below, or a container of them."""
@@ -382,15 +382,12 @@ def _into_tensor(kept: torch.Tensor, mine: Any) -> Any:
     return mine
 
 
-def _into_array(kept: np.ndarray[Any, Any], mine: Any) -> Any:
+def _into_array(kept: Array, mine: Any) -> Any:
     fits = isinstance(mine, np.ndarray) and mine.flags.writeable
     if not fits or mine.shape != kept.shape or mine.dtype != kept.dtype:
         return kept.copy()
     mine[...] = kept
     return mine
-
-
-Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from tutor.plain import cut_short, one_line, shortened
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Value
 
 T = TypeVar("T")
+Array: TypeAlias = np.ndarray[Any, Any]
+"""An array of any shape and dtype."""
 
 RELATIVE = 1e-5
 """The largest difference of two gradients that agree, by the size of the larger."""
@@ -100,7 +102,7 @@ def _is_finite(thing: Any) -> bool:
     return True
 
 
-def to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
+def to_numpy(thing: Any) -> Array | None:
     """The real numbers in `thing` as an array of their own (a copy); None if it holds none.
 
     A dtype that NumPy has not got (bfloat16, the float8 ones) becomes float32, in which its
@@ -110,12 +112,12 @@ def to_numpy(thing: Any) -> np.ndarray[Any, Any] | None:
     return None if numbers is None or numbers.dtype.kind == "c" else numbers
 
 
-def to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
+def to_numbers(thing: Any) -> Array | None:
     """The numbers of `to_numpy`, complex ones among them."""
     return _read(_to_numbers, thing, None)
 
 
-def _to_numbers(thing: Any) -> np.ndarray[Any, Any] | None:
+def _to_numbers(thing: Any) -> Array | None:
     if isinstance(thing, torch.Tensor):
         tensor = _complex(thing) if thing.is_complex() else _plain(thing)
         return None if tensor is None else tensor.cpu().numpy().copy()
@@ -135,7 +137,7 @@ def _complex(tensor: torch.Tensor) -> torch.Tensor | None:
     return tensor.to_dense().resolve_conj().resolve_neg()
 
 
-def like(thing: Any, array: np.ndarray[Any, Any]) -> Any:
+def like(thing: Any, array: Array) -> Any:
     """The numbers of `array` on the device of `thing`, and in its dtype if that has fractions."""
     if isinstance(thing, torch.Tensor):
         has_fractions = thing.is_floating_point() or thing.is_complex()
@@ -147,10 +149,10 @@ def like(thing: Any, array: np.ndarray[Any, Any]) -> Any:
 
 
 @overload
-def real_pairs(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
+def real_pairs(array: Array) -> Array: ...
 @overload
 def real_pairs(array: None) -> None: ...
-def real_pairs(array: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any] | None:
+def real_pairs(array: Array | None) -> Array | None:
     """The array; of complex numbers the real and the imaginary part, along one more axis."""
     if array is None or array.dtype.kind != "c":
         return array
@@ -262,7 +264,7 @@ _NUMPY_HAS = frozenset(
 # ── Arrays and numbers ──────────────────────────────────────────────────────────────
 
 
-def _of_array(array: np.ndarray[Any, Any]) -> Value:
+def _of_array(array: Array) -> Value:
     dtype = _dtype_name(array.dtype)
     if array.dtype.kind == "c":
         is_one = array.size == 1
@@ -276,7 +278,7 @@ def _of_array(array: np.ndarray[Any, Any]) -> Value:
     return Value(tuple(map(float, flat.tolist())), array.shape, dtype, mean=mean, norm=norm)
 
 
-def _mean_and_norm_of_array(array: np.ndarray[Any, Any]) -> tuple[float, float] | tuple[None, None]:
+def _mean_and_norm_of_array(array: Array) -> tuple[float, float] | tuple[None, None]:
     if not MAX_ELEMENTS < array.size <= _LARGEST_SUMMARIZED or array.dtype.kind == "b":
         return None, None
     with np.errstate(all="ignore"):  # infinities, which the lesson warns of itself
@@ -284,13 +286,13 @@ def _mean_and_norm_of_array(array: np.ndarray[Any, Any]) -> tuple[float, float] 
         return float(numbers.mean()), norm_of(numbers)
 
 
-def norm_of(array: np.ndarray[Any, Any]) -> float:
+def norm_of(array: Array) -> float:
     """The square root of the sum of squares, in float64; for so few numbers BLAS's threads cost."""
     with np.errstate(all="ignore"):
         return float(np.sqrt(np.square(array.astype(np.float64, copy=False)).sum()))
 
 
-def _first(array: np.ndarray[Any, Any]) -> tuple[slice, ...]:
+def _first(array: Array) -> tuple[slice, ...]:
     """A part that has the first MAX_ELEMENTS elements: to flatten all may copy all."""
     inner = 1
     cuts = [slice(None)] * array.ndim
@@ -329,13 +331,13 @@ def named(error: BaseException) -> str:
         return type(error).__name__
 
 
-def largest_size(array: np.ndarray[Any, Any]) -> float:
+def largest_size(array: Array) -> float:
     """The largest absolute value; 0 if there is none that is finite."""
     finite = array[np.isfinite(array)]
     return float(np.abs(finite).max(initial=0.0))
 
 
-def is_near(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+def is_near(one: Array, other: Array) -> bool:
     """Whether two arrays are the same but for the rounding of float32."""
     one, other = (real_pairs(a).astype(np.float64).ravel() for a in (one, other))
     if one.size != other.size:

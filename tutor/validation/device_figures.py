@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +20,7 @@ from tutor.training.history import History
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.run import Run, reading_of
-from tutor.training.values import RELATIVE, largest_size, real_pairs
-
-Array: TypeAlias = np.ndarray[Any, Any]
+from tutor.training.values import RELATIVE, Array, largest_size, real_pairs
 
 DRAWS = 3
 """Runs from a moved start that measure how far the figures move."""
@@ -149,9 +147,9 @@ def move(namespace: Mapping[str, Any], draw: int) -> None:
         array[...] = np.where(up == 0, array, np.nextafter(array.astype(np.float32), ends))
 
 
-def _arrays(namespace: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
+def _arrays(namespace: Mapping[str, Any]) -> list[Array]:
     """Views of all floating-point numbers that can be changed, each once."""
-    found: dict[int, np.ndarray[Any, Any]] = {}
+    found: dict[int, Array] = {}
     for value in namespace.values():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.flags.writeable:
             found[id(value)] = value

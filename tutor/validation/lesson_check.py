@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from tutor.analysis.finite_differences import (
-    Array,
     Sampled,
     gradients_by_differences,
     gradients_by_program,
@@ -30,7 +29,7 @@ from tutor.training.devices import is_out_of_memory
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
-from tutor.training.values import RELATIVE, dtype_and_shape, real_pairs, to_numbers
+from tutor.training.values import RELATIVE, Array, dtype_and_shape, real_pairs, to_numbers
 from tutor.validation.device_figures import FiguresOnDevice
 from tutor.validation.exercise_check import check_exercises, computed_answers
 from tutor.validation.exercise_trial import OnPart, ignore_progress, reason_of

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.finite_differences import (
-    Array,
     FiniteDifferences,
     ModeGradient,
 )
@@ -24,7 +23,7 @@ from tutor.lesson.model import GRADIENT, LOSS, PREDICT
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, CodeFix, DoctorFinding, Evidence
 from tutor.training.probe import InspectionStopped, Probe
-from tutor.training.values import is_near, to_numbers
+from tutor.training.values import Array, is_near, to_numbers
 
 _SAME = 1e-5
 """Two factors that are equal but for this are one: both are computed in float64."""
