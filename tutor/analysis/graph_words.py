@@ -13,6 +13,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -179,18 +180,13 @@ def _all_named(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """All named values: variables first, then their attributes such as `model.linear.weight`."""
     yield from ((name, thing) for name, thing in names.items() if _is_nameable(thing))
     for name, thing in names.items():
-        if name.startswith("__") or isinstance(thing, ModuleType):
-            continue
         if isinstance(thing, torch.nn.Module):
             for path, inner in [*thing.named_modules(), *thing.named_parameters()]:
                 if path:
                     yield label_of(name, path), inner
-        elif isinstance(thing, list | tuple):
-            yield from ((f"{name}[{i}]", t) for i, t in enumerate(thing) if _is_nameable(t))
-        elif isinstance(thing, dict):
-            yield from ((f"{name}[{k!r}]", t) for k, t in thing.items() if _is_nameable(t))
-        elif isinstance(found := getattr(thing, "__dict__", None), dict):
-            yield from ((f"{name}.{k}", t) for k, t in found.items() if _is_nameable(t))
+        elif not name.startswith("__"):
+            inside = islice(with_contents(name, thing), 1, None)
+            yield from ((label, inner) for label, inner in inside if _is_nameable(inner))
 
 
 def _is_nameable(thing: Any) -> bool:
@@ -201,6 +197,38 @@ def label_of(name: str, path: str) -> str:
     """The label of a part of a module as code would say it: `model[0].weight`."""
     parts = (f"[{part}]" if part.isdecimal() else f".{part}" for part in path.split("."))
     return name + "".join(parts)
+
+
+_MOST_INSIDE = 1_000
+_CLOSED = (type, ModuleType, torch.Tensor, torch.nn.Module)
+"""Objects that are not looked into."""
+
+
+def with_contents(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
+    """An object and what it holds, one level deep, by label.
+
+    Nothing of the object's own is called: it may raise anything.
+    """
+    yield name, thing
+    kind = type(thing)
+    if issubclass(kind, list | tuple):
+        for i, one in enumerate(thing[:_MOST_INSIDE]):
+            yield f"{name}[{i}]", one
+    elif issubclass(kind, dict):
+        for key, one in list(dict.items(thing))[:_MOST_INSIDE]:
+            if isinstance(key, str | int):
+                yield f"{name}[{key!r}]", one
+    elif not issubclass(kind, _CLOSED):
+        for attribute, one in list(_attributes(thing).items())[:_MOST_INSIDE]:
+            yield f"{name}.{attribute}", one
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    try:
+        found = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}
 
 
 # ── Functions ───────────────────────────────────────────────────────────────────────

@@ -188,6 +188,21 @@ def test_a_scheduler_that_steps_first() -> None:
     assert fix_of(finding).loss_with != fix_of(finding).loss_without
 
 
+def test_a_scheduler_of_an_object_that_can_be_called_is_named() -> None:
+    schedule = (
+        "class Schedule:\n    def __init__(self, scheduler):\n        self.inner = scheduler\n"
+        "    def __call__(self):\n        self.inner.step()\n"
+        "rate = Schedule(torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5))"
+    )
+    faulty = {
+        **PLAIN,
+        "Setup": f"{PLAIN['Setup']}\n{schedule}",
+        "Update": "rate()\noptimizer.step()",
+    }
+    (finding,) = found_in(faulty, mode="model").values()
+    assert (finding.code, finding.variable) == ("scheduler_first", "rate.inner")
+
+
 def test_a_scheduler_at_the_beginning_of_the_epoch() -> None:
     faulty = {
         **SCHEDULED,

@@ -17,9 +17,9 @@ from tutor.analysis.doctor.rule import (
     held_by,
     leaves_of,
     norm_of,
-    with_contents,
 )
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
+from tutor.analysis.graph_words import with_contents
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 
 MOST_NODES = 2_000

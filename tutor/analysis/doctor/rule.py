@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
-from tutor.analysis.graph_words import label_of
+from tutor.analysis.graph_words import label_of, with_contents
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import RunRecipe
 from tutor.protocol.inspections import DoctorFinding
@@ -302,35 +301,3 @@ class DoctorRule:
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:
         """The mistakes seen after the run has come to the end of the epoch `epochs`."""
         return ()
-
-
-_MOST_INSIDE = 200
-_CLOSED = (type, ModuleType, torch.Tensor, torch.nn.Module)
-"""Objects that are not looked into."""
-
-
-def with_contents(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
-    """An object and what it holds, one level deep, by label.
-
-    Nothing of the object's own is called: it may raise anything.
-    """
-    yield name, thing
-    kind = type(thing)
-    if issubclass(kind, list | tuple):
-        for i, one in enumerate(thing[:_MOST_INSIDE]):
-            yield f"{name}[{i}]", one
-    elif issubclass(kind, dict):
-        for key, one in list(dict.items(thing))[:_MOST_INSIDE]:
-            if isinstance(key, str | int):
-                yield f"{name}[{key!r}]", one
-    elif not issubclass(kind, _CLOSED) and not callable(thing):
-        for attribute, one in list(_attributes(thing).items())[:_MOST_INSIDE]:
-            yield f"{name}.{attribute}", one
-
-
-def _attributes(thing: Any) -> dict[str, Any]:
-    try:
-        found = object.__getattribute__(thing, "__dict__")
-    except AttributeError:
-        return {}
-    return found if type(found) is dict else {}
