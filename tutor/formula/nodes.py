@@ -62,6 +62,10 @@ class Space:
     cells: int
 
 
+SEPARATES = 3
+"""Cells from which on a space is wide."""
+
+
 @dataclass(frozen=True, slots=True)
 class Soft:
     """A blank that the author typed between two factors, as in `w x`."""
@@ -209,6 +213,11 @@ def _nodes_in(part: object) -> Iterator[Node]:
             yield from _nodes_in(inner)
     elif isinstance(part, Node):
         yield from walk(part)
+
+
+def separates(node: Node) -> bool:
+    """Whether a node is a wide space: what stands on its two sides does not belong together."""
+    return isinstance(node, Space) and node.cells >= SEPARATES
 
 
 def single(node: Node) -> Node:

@@ -31,9 +31,10 @@ from tutor.formula.nodes import (
     TextNode,
     Unsupported,
     ValueNode,
+    separates,
     single,
 )
-from tutor.formula.words_patterns import AWAIT_TERM, applies
+from tutor.formula.words_patterns import AWAIT_TERM, BARS, applies
 
 _TIGHT = frozenset("∂∇∆dΔ")
 """Symbols that lean on the next node, blank or no blank: ∂L, dw, ∇L."""
@@ -214,9 +215,6 @@ def _flat(node: Node) -> str:
 
 # --- parentheses ------------------------------------------------------------------------------
 
-_APART = 3
-"""Cells of explicit space from which on two parts don't belong together."""
-_BARS = frozenset("|∣‖∥")
 _OPERATORS_BEFORE = frozenset("/÷∘∖")
 """Operators that would take only the numerator of a fraction behind them."""
 
@@ -247,7 +245,7 @@ def _without_its_bar(
     earlier: Sequence[Node], before: Node | None, after: Node | None
 ) -> tuple[Node | None, Node | None]:
     """The neighbours; a bar that begins or has ended an absolute value counts as a factor."""
-    bars = sum(bare_text(item) in _BARS for item in earlier)
+    bars = sum(bare_text(item) in BARS for item in earlier)
     if bars % 2 == 0 and after is not None and bare_text(after) in "|‖":
         after = Fenced("|", after, "|")
     if bars % 2 == 0 and before is not None and bare_text(before) in "|‖":
@@ -265,7 +263,7 @@ def bare_text(node: Node) -> str:
 def _near(items: Sequence[Node]) -> Node | None:
     """The first of the items that shows something, unless a wide space comes before it."""
     for item in items:
-        if isinstance(item, Space) and item.cells >= _APART:
+        if separates(item):
             return None
         if not isinstance(item, Space | Phantom) and item != Sym(""):
             return item
@@ -327,7 +325,7 @@ def _multiplies(node: Node | None, *, is_before: bool) -> bool:
         case Break() | TableNode() | Space():
             return False
     if isinstance(base, Sym):
-        if base.text in _BARS:
+        if base.text in BARS:
             return isinstance(node, Scripts) and not is_before
         if base.kind is NodeKind.BIG:
             return not is_before
@@ -384,7 +382,7 @@ def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
         return needs_parentheses(node)
     if isinstance(node, TextNode):
         return " " in node.text.strip()
-    if isinstance(node, TableNode | Break) or (isinstance(node, Space) and node.cells >= _APART):
+    if isinstance(node, TableNode | Break) or separates(node):
         return True
     if not isinstance(base, Sym):
         return False

@@ -33,6 +33,7 @@ from tutor.formula.nodes import (
     TextNode,
     Unsupported,
     ValueNode,
+    separates,
     single,
     walk,
 )
@@ -41,7 +42,6 @@ from tutor.formula.words_patterns import (
     EXPECTATIONS,
     POWERS,
     PRIMES,
-    SEPARATES,
     SLASHED,
     applies,
     bare,
@@ -261,7 +261,7 @@ class _Speaker:
                 return [PhrasePart(self.values.get(expression) or name_of_expression(expression))]
             case Unsupported(source):
                 return [PhrasePart(phrase("unsupported", _MARKUP.sub(" ", source)))]
-            case Space(cells) if cells >= SEPARATES:
+            case Space() if separates(item):
                 is_words = following and isinstance(following[0], TextNode)
                 return [PhrasePart(",", PhraseRole.MARK)] if is_words else [STOP]
             case Break():

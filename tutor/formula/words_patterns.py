@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import TypeAlias
 
 from tutor.formula.nodes import (
+    SEPARATES,
     Accent,
     Break,
     Fenced,
@@ -26,6 +27,7 @@ from tutor.formula.nodes import (
     TableNode,
     TextNode,
     ValueNode,
+    separates,
     single,
     walk,
 )
@@ -49,15 +51,14 @@ AWAIT_TERM = (
     *(NodeKind.BIN, NodeKind.REL, NodeKind.OPEN, NodeKind.PUNCT, NodeKind.BIG, NodeKind.FUNC),
 )
 """Kinds of symbols behind which a term begins: an operator there is a sign."""
-_BARS = frozenset("|∣‖∥")
-_THIN = 3
+BARS = frozenset("|∣‖∥")
 
 
 def flat(node: Node) -> list[Node]:
     """The nodes of a row and of the rows in it, without nodes that are only room."""
     if isinstance(node, RowNode):
         return [inner for item in node.items for inner in flat(item)]
-    is_room = isinstance(node, Soft | Phantom) or (isinstance(node, Space) and node.cells < _THIN)
+    is_room = isinstance(node, Soft | Phantom | Space) and not separates(node)
     return [] if is_room else [node]
 
 
@@ -304,7 +305,7 @@ def with_bars(items: Sequence[Node]) -> list[Node]:
     opened: tuple[int, str] | None = None
     for at, item in enumerate(items):
         base = item.base if isinstance(item, Scripts) else item
-        bar = bare(base) if bare(base) in _BARS else ""
+        bar = bare(base) if bare(base) in BARS else ""
         if opened is not None and bar == opened[1] and len(done) > opened[0] + 1:
             pair = Fenced(bar, RowNode(tuple(done[opened[0] + 1 :])), bar)
             del done[opened[0] :]
@@ -332,7 +333,7 @@ def _awaits_term(node: Node) -> bool:
     """Whether a bar behind it opens a pair: there is no pair for it to close."""
     node = stem(node)
     if isinstance(node, Fenced):
-        return node.opening in _BARS
+        return node.opening in BARS
     return isinstance(node, Sym) and node.kind in AWAIT_TERM
 
 
@@ -348,9 +349,6 @@ def is_matrix_in_parentheses(node: Node) -> bool:
 
 
 # ── Without live values ─────────────────────────────────────────────────────────────────
-
-SEPARATES = 3
-"""Cells of explicit space from which on two statements stand beside each other."""
 
 
 def without_values(formula: Formula) -> Formula:

@@ -147,11 +147,10 @@ _OTHERS = {
 } | {"′": "prime", "″": "double prime", "‴": "triple prime"}  # fmt: skip
 
 LEAN_ON = {
-    "∂": "partial", "∇": "the gradient of", "∀": "for all", "∃": "there is", "¬": "not",
-    "Δ": "the change in", "∆": "the change in",
+    "∂": "partial", "∇": "the gradient of", "¬": "not", "Δ": "the change in", "∆": "the change in",
 }  # fmt: skip
 """Symbols that belong to the node after them."""
-QUANTIFIERS = {"∀": "for all", "∃": "there is"}
+QUANTIFIERS = frozenset("∀∃")
 POSTFIX = frozenset("!%°′″‴")
 BETWEEN = frozenset("/|∣‖∥")
 """Symbols that are operators wherever they stand by themselves."""
@@ -284,7 +283,7 @@ def tidy(text: str) -> str:
 def sign_part(text: str, kind: NodeKind, *, is_last: bool) -> PhrasePart | None:
     """The words for a sign that does something to its neighbours; None for all other symbols."""
     if text in QUANTIFIERS and not is_last:
-        return PhrasePart(QUANTIFIERS[text], PhraseRole.STOP)
+        return PhrasePart(spoken_name(text), PhraseRole.STOP)
     if text in LEAN_ON and not is_last:
         return PhrasePart(LEAN_ON[text], PhraseRole.PREFIX)
     if text in CONNECTIVES:

@@ -342,14 +342,13 @@ class RankGroup:
         here = places[rank]
         if done:
             missing = " and ".join(f"rank {r}" for r in done)
-            what = f"waits in {here.operation}, which {missing} did not call"
+            what = f"rank {rank} waits in {here.operation}, which {missing} did not call"
         else:
             what = "; ".join(
                 f"rank {r} waits in {p.operation}" + (f" on line {p.line}" if p.line else "")
                 for r, p in sorted(places.items())
             )
-            return RankFailure(rank, f"Deadlock: {what}", here.line)
-        return RankFailure(rank, f"Deadlock: rank {rank} {what}", here.line)
+        return RankFailure(rank, f"Deadlock: {what}", here.line)
 
     def _ended(self, follower: FollowerProcess) -> RankFailure:
         how = f"RankEnded: rank {follower.rank} is gone: {follower.how_ended()}"
