@@ -178,7 +178,7 @@ class DivergenceRule(DoctorRule):
         # Far from where it began, the curvature is another one.
         steps = [step for step in steps if step.loss <= losses[0]] or steps[:1]
         worst = max(steps, key=lambda step: step.rate / step.bound)
-        place = place_of_rate(self.patient.source, self.patient.namespace, worst.rate)
+        place = place_of_rate(self.source, self.patient.namespace, worst.rate)
         yield DoctorFinding(
             code="diverges",
             line=place.line,
@@ -208,7 +208,7 @@ class DivergenceRule(DoctorRule):
         half = bound / 2
         unit = 10.0 ** math.floor(math.log10(half))
         rate = rounded(math.floor(half / unit + 1e-9) * unit, 1)
-        return self.patient.source.replaced(place.constant, repr(rate))
+        return self.source.replaced(place.constant, repr(rate))
 
 
 def _grown(losses: list[float]) -> int | None:

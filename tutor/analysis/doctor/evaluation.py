@@ -313,7 +313,7 @@ class EvaluationRule(DoctorRule):
 
     def _fix(self, forward: Forward) -> CodeFix | None:
         """`model.eval()` before the evaluation, if no training follows or it calls `train()`."""
-        source, name = self.patient.source, self._name_of(forward)
+        source, name = self.source, self._name_of(forward)
         statement = source.statement_at(forward.line)
         if not name or statement is None:
             return None
@@ -350,14 +350,14 @@ class EvaluationRule(DoctorRule):
 
     def _fix_of_training(self, forward: Forward) -> CodeFix | None:
         name = self._name_of(forward)
-        statement = self.patient.source.statement_at(forward.line)
+        statement = self.source.statement_at(forward.line)
         if statement is None or not name:
             return None
-        return self.patient.source.before(statement, f"{name}.train()")
+        return self.source.before(statement, f"{name}.train()")
 
     def _of_dropout(self, line: int, probability: float) -> Iterator[DoctorFinding]:
         """The function `dropout`, which does not know the mode of the model."""
-        source = self.patient.source
+        source = self.source
         node = next(filter(_is_dropout, source.nodes_at(line)), None)
         if not isinstance(node, ast.Call):
             return

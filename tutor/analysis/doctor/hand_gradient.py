@@ -164,7 +164,7 @@ class HandGradientRule(DoctorRule):
 
     def _statement(self, variable: str) -> ast.stmt | None:
         """The last statement that assigns to the gradient's variable."""
-        found = list(self.patient.source.assignments(variable))
+        found = list(self.source.assignments(variable))
         return found[-1] if found else None
 
     def _fix(self, statement: ast.stmt | None, remark: Remark, factor: object) -> CodeFix | None:
@@ -172,10 +172,9 @@ class HandGradientRule(DoctorRule):
         value = getattr(statement, "value", None)
         if not isinstance(statement, ast.Assign) or not isinstance(value, ast.expr):
             return None
-        source = self.patient.source
-        text, better = source.segment(value), None
+        text, better = self.source.segment(value), None
         if remark.code == "opposite":
-            better = _opposite(source, value)
+            better = _opposite(self.source, value)
         elif remark.code == "transposed":
             better = f"({text}).T"
         elif remark.code == "factor" and isinstance(factor, float) and factor:
@@ -183,7 +182,7 @@ class HandGradientRule(DoctorRule):
                 better = text.removesuffix(".sum()") + ".mean()"
             else:
                 better = _scaled(_operand(text, value), factor)
-        return None if better is None else source.replaced(value, better)
+        return None if better is None else self.source.replaced(value, better)
 
 
 _CODES = {

@@ -101,7 +101,7 @@ class HeldParametersRule(DoctorRule):
             in_list = isinstance(first.container, list | tuple | dict)
             yield DoctorFinding(
                 code="layers_in_list" if in_list else "tensor_not_registered",
-                line=self.patient.source.line_of(f"self.{attribute}"),
+                line=self.source.line_of(f"self.{attribute}"),
                 variable=first.label,
                 numbers={
                     "registered": first.registered,
@@ -114,7 +114,7 @@ class HeldParametersRule(DoctorRule):
             )
 
     def _registering(self, one: _Hidden) -> CodeFix | None:
-        source, thing = self.patient.source, one.container
+        source, thing = self.source, one.container
         statement = next(source.assignments(f"self.{one.attribute}"), None)
         value = getattr(statement, "value", None)
         if not isinstance(value, ast.expr):
@@ -161,7 +161,7 @@ class HeldParametersRule(DoctorRule):
         """The statement that makes the optimizer."""
         for name in self.patient.optimizers():
             for label in (name, f"self.{name.partition('.')[2]}"):
-                for statement in self.patient.source.assignments(label):
+                for statement in self.source.assignments(label):
                     return statement
         return None
 
@@ -169,7 +169,7 @@ class HeldParametersRule(DoctorRule):
         """The optimizer made once more, after the last line that replaces the parameter."""
         if statement is None:
             return None
-        source, end = self.patient.source, statement.end_lineno or statement.lineno
+        source, end = self.source, statement.end_lineno or statement.lineno
         parts = [name, *(name[:i] for i, c in enumerate(name) if c in ".[")]
         later = [
             found
@@ -233,7 +233,7 @@ class HeldParametersRule(DoctorRule):
                 return None
         if isinstance(given, ast.List) and any(isinstance(one, ast.Dict) for one in given.elts):
             return None
-        source, more = self.patient.source, dict.fromkeys(self._as_code(labels))
+        source, more = self.source, dict.fromkeys(self._as_code(labels))
         text = source.segment(given)
         inner = text[1:-1].rstrip(", ") if isinstance(given, ast.List) else f"*{text}"
         return source.replaced(given, f"[{', '.join([inner, *more])}]")
@@ -335,8 +335,8 @@ class LostLeafRule(DoctorRule):
                 self._lost[name] = _Lost(name, gradient, thing, statement)
 
     def _statement(self, moment: Moment, name: str) -> ast.stmt | None:
-        found = [s for s in self.patient.source.assignments(name) if isinstance(s, ast.Assign)]
-        mine = [s for s in found if self.patient.source.phase_of(s.lineno) == moment.phase]
+        found = [s for s in self.source.assignments(name) if isinstance(s, ast.Assign)]
+        mine = [s for s in found if self.source.phase_of(s.lineno) == moment.phase]
         return mine[-1] if mine else None
 
     def _confirm(self) -> None:
@@ -362,7 +362,7 @@ class LostLeafRule(DoctorRule):
             },
             lesson="lost-leaf",
             exercise="a-new-w" if lost.now.requires_grad else "a-plain-w",
-            fix=_fix(self.patient.source, [one.statement for one in together]),
+            fix=_fix(self.source, [one.statement for one in together]),
         )
 
 

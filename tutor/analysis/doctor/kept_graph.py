@@ -95,7 +95,7 @@ class KeptGraphRule(DoctorRule):
         statement, fix = self._where(name)
         return DoctorFinding(
             code="loss_kept_with_graph",
-            line=statement.lineno if statement is not None else self.patient.source.line_of(name),
+            line=statement.lineno if statement is not None else self.source.line_of(name),
             variable=name,
             numbers={
                 "kept": kept,
@@ -109,14 +109,13 @@ class KeptGraphRule(DoctorRule):
 
     def _where(self, name: str) -> tuple[ast.stmt | None, CodeFix | None]:
         """The statement that adds a loss to the name, and the same with the loss's number."""
-        source = self.patient.source
-        for statement in source.statements():
+        for statement in self.source.statements():
             added = _added(statement, name)
             if added is not None:
-                text = source.segment(added)
+                text = self.source.segment(added)
                 is_plain = isinstance(added, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
                 text = text if is_plain else f"({text})"
-                return statement, source.replaced(added, f"{text}.item()")
+                return statement, self.source.replaced(added, f"{text}.item()")
         return None, None
 
 
@@ -206,12 +205,12 @@ class DataGradientRule(DoctorRule):
         """Whether the code itself asks for `.grad`: an optimizer and a module do so, too."""
         if id(call.arguments[0]) not in self._data:
             return False
-        statement = self.patient.source.statement_at(call.line)
+        statement = self.source.statement_at(call.line)
         return statement is not None and ".grad" in ast.unparse(statement)
 
     def at_end(self) -> Iterable[DoctorFinding]:
         """The tensors of data that got a gradient and still have the same numbers."""
-        text = self.patient.source.text
+        text = self.source.text
         if any(word in text for word in _MEANT):
             return
         seen: set[str] = set()
@@ -230,7 +229,7 @@ class DataGradientRule(DoctorRule):
     def _finding(
         self, name: str, data: _Data, first: float, gradient: torch.Tensor
     ) -> DoctorFinding:
-        places = [n for n in self.patient.source.nodes() if _asks_for_gradient(n, name)]
+        places = [n for n in self.source.nodes() if _asks_for_gradient(n, name)]
         return DoctorFinding(
             code="data_require_gradient",
             line=getattr(places[0], "lineno", data.line) if places else data.line,
@@ -245,18 +244,17 @@ class DataGradientRule(DoctorRule):
         )
 
     def _fix(self, place: ast.AST) -> CodeFix | None:
-        source = self.patient.source
         match place:
             case ast.Assign(
                 value=ast.Call(func=ast.Attribute(value=made, attr="requires_grad_")) as call
             ):
-                return source.replaced(call, source.segment(made))
+                return self.source.replaced(call, self.source.segment(made))
             case ast.Assign(value=ast.Call() as call):
-                return source.called_with(call, without="requires_grad")
+                return self.source.called_with(call, without="requires_grad")
             case ast.Assign(value=value):
-                return source.replaced(value, "False")
+                return self.source.replaced(value, "False")
             case ast.Expr(value=ast.Call(func=func)):
-                return source.replaced(place, f"{source.segment(func)}(False)")
+                return self.source.replaced(place, f"{self.source.segment(func)}(False)")
         return None
 
 

@@ -113,7 +113,7 @@ class LayerGradientRule(DoctorRule):
 
     def _is_clipped(self) -> bool:
         """Whether the code clips the gradients: then it knows."""
-        return "clip_grad" in self.patient.source.text or "clamp" in self.patient.source.text
+        return "clip_grad" in self.source.text or "clamp" in self.source.text
 
     def _finding(
         self, code: str, backward: _Backward, sizes: list[float], lesson: str
@@ -252,7 +252,7 @@ class GradientRule(DoctorRule):
             if passes < _FEWEST_PASSES:
                 continue
             if not parameter.requires_grad:
-                if not _freezes(self.patient.source):
+                if not _freezes(self.source):
                     yield self._frozen(name, passes)
             elif self._none[name] == passes:
                 yield self._without_gradient(name, parameter, passes)
@@ -265,7 +265,7 @@ class GradientRule(DoctorRule):
         uses = self._uses[id(parameter)]
         line, fix = self._without_graph.get(id(parameter), 0), None
         if uses and not line and self._cuts:
-            line, fix = self._cuts[0].line, _joined(self.patient.source, self._cuts[0])
+            line, fix = self._cuts[0].line, _joined(self.source, self._cuts[0])
         return DoctorFinding(
             code="parameter_cut_off" if uses else "parameter_unused",
             line=line or self.patient.line_of_parameter(name),
@@ -291,7 +291,7 @@ class GradientRule(DoctorRule):
             variable=name,
             numbers={"requires_grad": False, "passes": passes, "gradient": "None"},
             lesson="before-backward",
-            fix=_asking(self.patient.source, name),
+            fix=_asking(self.source, name),
         )
 
 

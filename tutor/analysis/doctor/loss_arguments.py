@@ -83,9 +83,9 @@ class LossArgumentsRule(DoctorRule):
         }
         fix = None
         if node is not None:
-            code = self.patient.source.segment
+            code = self.source.segment
             arguments = [code(node.args[1]), code(node.args[0]), *map(code, node.args[2:])]
-            fix = self.patient.source.called_with(node, arguments)
+            fix = self.source.called_with(node, arguments)
         return self._finding("loss_arguments_swapped", call, node, 0, numbers, fix)
 
     def _not_log_probabilities(
@@ -101,10 +101,10 @@ class LossArgumentsRule(DoctorRule):
         node, fix = self._call_at(call), None
         is_probability = bool((values >= 0).all() and ((values.sum(1) - 1).abs() < _OFF).all())
         if node is not None:
-            code = self.patient.source.segment
+            code = self.source.segment
             first = code(node.args[0])
             logarithm = f"torch.log({first})" if is_probability else f"{first}.log_softmax(dim=1)"
-            fix = self.patient.source.called_with(node, [logarithm, *map(code, node.args[1:])])
+            fix = self.source.called_with(node, [logarithm, *map(code, node.args[1:])])
         numbers: dict[str, Evidence] = {"sum": worst, "wanted": 1.0}
         yield self._finding("not_log_probabilities", call, node, 0, numbers, fix)
 
@@ -119,9 +119,9 @@ class LossArgumentsRule(DoctorRule):
             return
         node, fix = self._call_at(call), None
         if node is not None and "cross_entropy" in ast.unparse(node.func):
-            name = self.patient.source.segment(node.func)
+            name = self.source.segment(node.func)
             better = name.replace("cross_entropy", "binary_cross_entropy_with_logits")
-            fix = self.patient.source.called_with(node, name=better)
+            fix = self.source.called_with(node, name=better)
         numbers: dict[str, Evidence] = {"classes": 1, "loss": abs(loss)}
         yield self._finding("one_class", call, node, 0, numbers, fix)
 
@@ -140,8 +140,8 @@ class LossArgumentsRule(DoctorRule):
             return
         node, fix = self._call_at(call), None
         if node is not None and ast.unparse(node.func).endswith("binary_cross_entropy"):
-            name = self.patient.source.segment(node.func) + "_with_logits"
-            fix = self.patient.source.called_with(node, name=name)
+            name = self.source.segment(node.func) + "_with_logits"
+            fix = self.source.called_with(node, name=name)
         numbers: dict[str, Evidence] = {"given": outside, "least": 0, "most": 1}
         yield self._finding("not_probabilities", call, node, 0, numbers, fix)
 
@@ -150,13 +150,13 @@ class LossArgumentsRule(DoctorRule):
     ) -> DoctorFinding:
         node, fix = self._call_at(call), None
         if node is not None:
-            arguments = [self.patient.source.segment(argument) for argument in node.args]
+            arguments = [self.source.segment(argument) for argument in node.args]
             bare = arguments[1].removesuffix(".float()").removesuffix(".long()")
             is_closed = isinstance(
                 node.args[1], ast.Name | ast.Attribute | ast.Subscript | ast.Call
             )
             arguments[1] = (bare if is_closed else f"({bare})") + conversion
-            fix = self.patient.source.called_with(node, arguments)
+            fix = self.source.called_with(node, arguments)
         numbers: dict[str, Evidence] = {
             "dtype": str(target.dtype).removeprefix("torch."),
             "wanted": "int64" if code == "targets_not_indices" else "float32",
@@ -173,7 +173,7 @@ class LossArgumentsRule(DoctorRule):
         numbers: dict[str, Evidence],
         fix: CodeFix | None,
     ) -> DoctorFinding:
-        name = self.patient.source.segment(node.args[position]) if node is not None else ""
+        name = self.source.segment(node.args[position]) if node is not None else ""
         is_binary = call.name in _BINARY_LOSSES
         return DoctorFinding(
             code=code,
@@ -191,7 +191,7 @@ class LossArgumentsRule(DoctorRule):
         """The call of the loss in the source, if its two first arguments stand there."""
         found = [
             node
-            for node in self.patient.source.nodes_at(call.line)
+            for node in self.source.nodes_at(call.line)
             if isinstance(node, ast.Call)
             and len(node.args) >= 2
             and not any(isinstance(argument, ast.Starred) for argument in node.args)
@@ -294,15 +294,14 @@ class DoubleActivationRule(DoctorRule):
 
     def _variable(self, call: TorchCall, given: torch.Tensor) -> str:
         """The first argument of the loss as the code has it; else the name it bears."""
-        source = self.patient.source
-        for node in source.nodes_at(call.line):
+        for node in self.source.nodes_at(call.line):
             if isinstance(node, ast.Call) and len(node.args) > 1:
-                return source.segment(node.args[0])
+                return self.source.segment(node.args[0])
         return self.patient.name_of(given) or "loss"
 
     def _without(self, function: str, module: str, instead: str | None) -> CodeFix | None:
         """The code without the only call of the function, or with another in its place."""
-        source = self.patient.source
+        source = self.source
         found = [*source.calls(function), *source.calls(module)]
         if len(found) != 1:
             return None
@@ -375,7 +374,7 @@ class BroadcastRule(DoctorRule):
         for call in moment.calls:
             one, other = call.argument(0, "input"), call.argument(1, "target")
             is_loss = call.name in _BROADCASTING_LOSSES
-            in_loss = call.name == "sub" and self.patient.source.phase_of(call.line) == LOSS
+            in_loss = call.name == "sub" and self.source.phase_of(call.line) == LOSS
             if not (is_loss or in_loss) or not isinstance(one, torch.Tensor):
                 continue
             if isinstance(other, torch.Tensor) and _is_square(one.shape, other.shape):
@@ -386,7 +385,7 @@ class BroadcastRule(DoctorRule):
         """NumPy's subtractions, which no hook sees, of their operands as they are now."""
         if moment.phase != LOSS:
             return
-        for node in self.patient.source.nodes(LOSS):
+        for node in self.source.nodes(LOSS):
             if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
                 continue
             left, right = (_value(side, self.patient.namespace) for side in (node.left, node.right))
@@ -397,7 +396,7 @@ class BroadcastRule(DoctorRule):
 
     def _operands(self, call: TorchCall, one: torch.Tensor) -> tuple[ast.expr, ast.expr] | None:
         """The two operands as they stand in the code; None where that does not tell."""
-        nodes = self.patient.source.nodes_at(call.line)
+        nodes = self.source.nodes_at(call.line)
         pairs = [pair for node in nodes if (pair := _pair(node))]
         for left, right in pairs:
             values = [_value(side, self.patient.namespace) for side in (left, right)]
@@ -410,8 +409,7 @@ class BroadcastRule(DoctorRule):
     def _finding(
         self, line: int, one: Shape, other: Shape, operands: tuple[ast.expr, ast.expr] | None
     ) -> DoctorFinding:
-        source = self.patient.source
-        variable, against = map(source.segment, operands) if operands else ("", "")
+        variable, against = map(self.source.segment, operands) if operands else ("", "")
         samples = max(one)
         return DoctorFinding(
             code="broadcast_in_loss",
@@ -431,7 +429,7 @@ class BroadcastRule(DoctorRule):
 
     def _fix(self, operands: tuple[ast.expr, ast.expr], one: Shape, other: Shape) -> CodeFix | None:
         """The second operand, which is usually the target, in the shape of the first."""
-        source, target = self.patient.source, operands[1]
+        source, target = self.source, operands[1]
         if not isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
             return None
         text = source.segment(target)

@@ -184,7 +184,7 @@ class NotFiniteRule(DoctorRule):
                 count = int((~thing.detach().isfinite()).sum())
                 return DoctorFinding(
                     code="data_not_finite",
-                    line=self.patient.source.line_of(name),
+                    line=self.source.line_of(name),
                     variable=name,
                     numbers={"count": count, "size": thing.numel()},
                     lesson="where-nan-is-born",
@@ -211,7 +211,7 @@ class NotFiniteRule(DoctorRule):
         watched = [loop.loss(), *loop.gradients_now().values()]
         if all(map(is_finite, watched)) or not all(_is_small(value) for value in values):
             return None
-        source = self.patient.source
+        source = self.source
         looped = [s for s in source.statements() if source.phase_of(s.lineno) not in ("", SETUP)]
         found = first_not_finite(looped, loop.namespace)
         return None if found is None else self._of_operation(found)
@@ -226,7 +226,7 @@ class NotFiniteRule(DoctorRule):
         return DoctorFinding(
             code=code,
             line=line,
-            variable=_variable_at(self.patient.source, line),
+            variable=_variable_at(self.source, line),
             numbers=numbers,
             lesson="logistic" if is_logarithm else "where-nan-is-born",
             exercise="log-of-zero" if is_logarithm else "mask-after" if is_backward else "",

@@ -144,7 +144,7 @@ class MissingResetRule(DoctorRule):
 
     def _fix(self, moment: Moment, used: list[tuple[_Sum, int]]) -> CodeFix | None:
         """A reset behind the line of the update."""
-        source, lines = self.patient.source, [line for _, line in used if line]
+        source, lines = self.source, [line for _, line in used if line]
         if lines:
             statement = source.statement_at(max(lines))
             names = self.patient.optimizers()
@@ -221,9 +221,8 @@ class ResetOrderRule(DoctorRule):
         return found
 
     def _finding(self, call: TorchCall, ready: dict[torch.Tensor, float]) -> DoctorFinding:
-        source = self.patient.source
         tensor, gradient = next(iter(ready.items()))
-        reset = _reset_before(source, call.line)
+        reset = _reset_before(self.source, call.line)
         return DoctorFinding(
             code="reset_before_update",
             line=reset.lineno if reset is not None else call.line,
@@ -235,7 +234,7 @@ class ResetOrderRule(DoctorRule):
             },
             lesson="forgotten-zero",
             exercise="none-or-zero",
-            fix=source.swapped(reset, source.statement_at(call.line)),
+            fix=self.source.swapped(reset, self.source.statement_at(call.line)),
         )
 
 
@@ -331,13 +330,12 @@ class AccumulationRule(DoctorRule):
 
     def _adds_batches(self, backward: int, update: int) -> bool:
         """Whether the update stands under a condition of its own, or the backward in a loop."""
-        source = self.patient.source
-        mine = [id(node) for node in source.conditions_around(backward)]
-        conditions = [c for c in source.conditions_around(update) if id(c) not in mine]
+        mine = [id(node) for node in self.source.conditions_around(backward)]
+        conditions = [c for c in self.source.conditions_around(update) if id(c) not in mine]
         if any(isinstance(n, ast.Mod | ast.Eq) for c in conditions for n in ast.walk(c.test)):
             return True
-        outer = [id(loop) for loop in source.loops_around(update)]
-        inner = [loop for loop in source.loops_around(backward) if id(loop) not in outer]
+        outer = [id(loop) for loop in self.source.loops_around(update)]
+        inner = [loop for loop in self.source.loops_around(backward) if id(loop) not in outer]
         iterated = [ast.unparse(loop.iter) for loop in inner if isinstance(loop, ast.For)]
         return any(word in text for text in iterated for word in _PARTS)
 
@@ -359,18 +357,17 @@ class AccumulationRule(DoctorRule):
 
     def _fix(self, line: int, update: int, count: int) -> CodeFix | None:
         """`(loss / 4).backward()`, with the code's own name of the number if it has one."""
-        source = self.patient.source
-        statement = source.statement_at(line)
+        statement = self.source.statement_at(line)
         moduli = [
-            source.segment(node.right)
-            for condition in source.conditions_around(update)
+            self.source.segment(node.right)
+            for condition in self.source.conditions_around(update)
             for node in ast.walk(condition.test)
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod)
         ]
         match statement:
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=loss, attr="backward"))):
-                divided = f"({source.segment(loss)} / {next(iter(moduli), count)})"
-                return source.replaced(loss, divided)
+                divided = f"({self.source.segment(loss)} / {next(iter(moduli), count)})"
+                return self.source.replaced(loss, divided)
         return None
 
 

@@ -261,7 +261,7 @@ class DoctorRule:
     """Whole epochs that it needs to see at the end of, beyond those that are stepped."""
 
     def __init__(self, patient: Patient) -> None:
-        self.patient = patient
+        self.patient, self.source = patient, patient.source
         self.hooks: list[RemovableHandle] = []
         """Its hooks on nodes of the graph that a backward is about to go through."""
 

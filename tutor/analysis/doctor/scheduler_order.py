@@ -93,12 +93,10 @@ class SchedulerOrderRule(DoctorRule):
 
     def _is_behind(self, early: _Early) -> bool:
         """Whether the scheduler's line comes after the optimizer's, in the same function."""
-        source = self.patient.source
-        mine, other = (source.function_around(n) for n in (early.line, early.step_line))
+        mine, other = (self.source.function_around(n) for n in (early.line, early.step_line))
         return mine is other and early.line >= early.step_line
 
     def _finding(self, early: _Early, used: float) -> DoctorFinding:
-        source = self.patient.source
         return DoctorFinding(
             code="scheduler_first",
             line=early.line,
@@ -111,8 +109,8 @@ class SchedulerOrderRule(DoctorRule):
             },
             lesson="schedules",
             exercise="two-steps",
-            fix=source.swapped(
-                source.statement_at(early.line), source.statement_at(early.step_line)
+            fix=self.source.swapped(
+                self.source.statement_at(early.line), self.source.statement_at(early.step_line)
             ),
         )
 

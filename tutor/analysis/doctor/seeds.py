@@ -110,7 +110,7 @@ class SeedRule(DoctorRule):
 
     def _draws(self) -> Iterator[_Draw]:
         """The calls that draw from a generator that the script does not seed."""
-        calls = [n for n in self.patient.source.nodes() if isinstance(n, ast.Call)]
+        calls = [n for n in self.source.nodes() if isinstance(n, ast.Call)]
         names = [ast.unparse(call.func) for call in calls]
         seeded = {
             kind
@@ -127,7 +127,7 @@ class SeedRule(DoctorRule):
         """The seed behind the imports."""
         if draw is None:
             return None
-        source = self.patient.source
+        source = self.source
         imports = [s for s in source.statements() if isinstance(s, ast.Import | ast.ImportFrom)]
         last = max((s for s in imports if not s.col_offset), key=lambda s: s.lineno, default=None)
         return None if last is None else source.after(last, _SEEDING[draw.generator])
