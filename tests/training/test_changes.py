@@ -389,6 +389,77 @@ def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:
     assert note.values["old_loss"] == pytest.approx(manual.loss.data[0])
 
 
+CONTAINED = """---
+title: Contained
+summary: A running mean in a container.
+parameters: [w]
+epochs: 3
+---
+## Setup
+```python manual
+w = np.float64(1.0)
+state = {numpy}
+```
+```python autograd
+w = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+state = {torch}
+```
+## Predict
+```python
+y_pred = 3 * w
+```
+## Loss
+```python
+loss = y_pred ** 2
+```
+## Gradient
+```python manual
+dw = 18 * w
+```
+```python autograd
+loss.backward()
+```
+## Update
+```python manual
+state[{key}] = 0.9 * state[{key}] + dw
+w -= 0.01 * state[{key}]
+```
+```python autograd
+state[{key}] = 0.9 * state[{key}] + w.grad
+with torch.no_grad():
+    w -= 0.01 * state[{key}]
+w.grad = None
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("numpy", "torch", "key"),
+    [
+        ("[np.zeros(())]", "[torch.zeros((), dtype=torch.float64)]", "0"),
+        ("{'m': np.zeros(())}", "{'m': torch.zeros((), dtype=torch.float64)}", "'m'"),
+    ],
+)
+def test_state_in_a_container_goes_along(numpy: str, torch: str, key: str, tmp_path: Path) -> None:
+    text = CONTAINED.replace("{numpy}", numpy).replace("{torch}", torch).replace("{key}", key)
+    programs = programs_of(parse(text, tmp_path / "contained.md"))
+    one, other = Run(programs, "manual"), Run(programs, "manual")
+    one.run(2)
+    other.run(1)
+    other.switch("autograd")
+    other.run(1)
+    assert other.frame().values["w"].data[0] == pytest.approx(one.frame().values["w"].data[0])
+
+
+def test_a_container_with_other_keys_stays_as_its_setup_made_it(tmp_path: Path) -> None:
+    text = CONTAINED.replace("{key}", "'m'").replace("{numpy}", "{'m': np.zeros(())}")
+    text = text.replace("{torch}", "{'m': torch.zeros((), dtype=torch.float64), 'n': 3}")
+    run = Run(programs_of(parse(text, tmp_path / "contained.md")), "manual")
+    run.run(1)
+    run.switch("autograd")
+    assert run.loop.namespace["state"].keys() == {"m", "n"}
+
+
 STEPPED = """---
 title: Stepped
 summary: One optimizer in two modes.

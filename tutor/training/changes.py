@@ -328,9 +328,10 @@ def _as_mine(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
         items = [_as_mine(*pair) for pair in zip(kept, mine, strict=True)] if same else [NOT_COPIED]
         return NOT_COPIED if any(item is NOT_COPIED for item in items) else type(kept)(items)
     if isinstance(kept, dict):
-        items = [_as_mine(item, mine.get(key, NOT_COPIED)) for key, item in kept.items()]
-        is_whole = all(item is not NOT_COPIED for item in items)
-        return dict(zip(kept, items, strict=True)) if is_whole else NOT_COPIED
+        if kept.keys() != mine.keys():  # this mode's code may read a key that is not in `kept`
+            return NOT_COPIED
+        found = {key: _as_mine(item, mine[key]) for key, item in kept.items()}
+        return NOT_COPIED if any(item is NOT_COPIED for item in found.values()) else found
     if isinstance(kept, ReplayedIterator):
         return kept if type(kept.source) is type(mine.source) else NOT_COPIED
     return kept if isinstance(kept, SCALARS) else NOT_COPIED
