@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tutor.formula import inline, layout, parse, words
+from tutor.formula import inline, parse, words
+from tutor.formula.picture import draw as draw_picture
 
 FILE = Path(__file__).parent / "corpus.txt"
 WIDTH = 76
@@ -31,7 +32,7 @@ class Entry:
 def made(latex: str) -> Entry:
     """The entry of a formula as it is drawn and spoken now."""
     formula = parse(latex)
-    rows = layout.draw(formula, width=WIDTH).rows
+    rows = draw_picture(formula, width=WIDTH).rows
     picture = "\n".join(row.rstrip() for row in rows)
     return Entry(latex, picture, inline.draw_inline(formula).strip(), words.words(formula))
 

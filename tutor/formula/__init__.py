@@ -42,9 +42,9 @@ def draw(
     formula wider than `width` cells (4 at least) is broken into lines, and folded where that
     is not enough; `…` marks each fold. `ascii` uses only ASCII.
     """
-    from tutor.formula import layout  # noqa: PLC0415 - deferred, see above
+    from tutor.formula import picture  # noqa: PLC0415 - deferred, see above
 
-    return _or_source(lambda f: layout.draw(f, values, width=width, ascii=ascii), formula)
+    return _or_source(lambda f: picture.draw(f, values, width=width, ascii=ascii), formula)
 
 
 def draw_inline(

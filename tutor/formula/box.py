@@ -6,10 +6,9 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from tutor.formula.nodes import MarkKind, Node, NodeKind, PictureMark, RowNode, Sym, TableNode
-from tutor.formula.spacing import Spaced
 from tutor.plain import cell_width
 
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -155,22 +154,9 @@ class Style:
     """Whether it is a sub- or superscript or a limit: set tightly."""
 
 
+DISPLAY_STYLE = Style()
 TEXT_STYLE = Style(display=False)
 SCRIPT_STYLE = Style(display=False, script=True)
-
-
-class Setter(Protocol):
-    """Sets a node, or a row of nodes with their blanks, as a box."""
-
-    @property
-    def ascii(self) -> bool:
-        """Whether only ASCII may be used."""
-
-    def box(self, node: Node, style: Style) -> Box:
-        """The box of a node."""
-
-    def row(self, items: Sequence[Spaced], style: Style) -> Box:
-        """The box of a row."""
 
 
 _MATRIX_GAP, _PAIR_GAP = 2, 3
@@ -180,16 +166,11 @@ CellSetter = Callable[[Node, int], Box]
 """Sets a cell, given the column (in cells of text) at which it begins."""
 
 
-def table_box(setter: Setter, table: TableNode, style: Style, *, middle: bool = False) -> Box:
-    """A table; with `middle` its height is odd, for a brace whose point is in the middle."""
-    inner = Style(display=table.display, script=style.script)
-    return table_of(setter, table, lambda node, _: setter.box(node, inner), middle=middle)
+def table_box(table: TableNode, set_cell: CellSetter, *, ascii: bool, middle: bool = False) -> Box:
+    """A table whose cells are set by `set_cell`.
 
-
-def table_of(
-    setter: Setter, table: TableNode, set_cell: CellSetter, *, middle: bool = False
-) -> Box:
-    """A table whose cells are set by `set_cell`."""
+    With `middle` its height is odd, for a brace whose point is in the middle.
+    """
     columns = max((len(row) for row in table.rows), default=0)
     boxes: list[list[Box]] = [[] for _ in table.rows]
     starts: list[int] = []
@@ -203,8 +184,8 @@ def table_of(
         widths.append(max((r[column].width for r in boxes if column < len(r)), default=0))
         starts.append(at)
         at += widths[-1]
-    placed, height = _rows(setter, table, boxes, starts, widths, middle)
-    placed += _column_lines(setter, table, starts, placed, height)
+    placed, height = _rows(table, boxes, starts, widths, ascii=ascii, middle=middle)
+    placed += _column_lines(table, starts, placed, height, ascii)
     return embraced(compose(placed, _baseline(boxes, placed, height)))
 
 
@@ -227,17 +208,18 @@ def _line_before(table: TableNode, column: int) -> bool:
 
 
 def _rows(
-    setter: Setter,
     table: TableNode,
     boxes: list[list[Box]],
     starts: list[int],
     widths: list[int],
+    *,
+    ascii: bool,
     middle: bool,
 ) -> tuple[list[Placed], int]:
     """Place the cells row by row; also return the whole height."""
     placed: list[Placed] = []
     top = 0
-    line = _row_line(setter, table, starts, starts[-1] + widths[-1] if starts else 0)
+    line = _row_line(table, starts, starts[-1] + widths[-1] if starts else 0, ascii)
     depth_before = 0
     for index, row in enumerate(boxes):
         above = max((b.baseline for b in row), default=0)
@@ -264,8 +246,8 @@ def _offset(table: TableNode, column: int, box: Box, width: int) -> int:
     return {"left": 0, "center": centred(box, width), "right": width - box.width}[align]
 
 
-def _row_line(setter: Setter, table: TableNode, starts: list[int], width: int) -> Box:
-    line, crossing = ("-", "+") if setter.ascii else ("─", "┼")
+def _row_line(table: TableNode, starts: list[int], width: int, ascii: bool) -> Box:
+    line, crossing = ("-", "+") if ascii else ("─", "┼")
     columns = _line_columns(table, starts)
     return text_box("".join(crossing if c in columns else line for c in range(width)))
 
@@ -275,14 +257,14 @@ def _line_columns(table: TableNode, starts: list[int]) -> list[int]:
 
 
 def _column_lines(
-    setter: Setter, table: TableNode, starts: list[int], placed: list[Placed], height: int
+    table: TableNode, starts: list[int], placed: list[Placed], height: int, ascii: bool
 ) -> list[Placed]:
     """The cells of the lines between columns, but where a line between rows crosses them."""
-    bar = text_box("|" if setter.ascii else "│")
+    bar = text_box("|" if ascii else "│")
     columns = _line_columns(table, starts)
     if not columns:
         return []
-    line = _row_line(setter, table, starts, max(p[1] + p[2].width for p in placed))
+    line = _row_line(table, starts, max(p[1] + p[2].width for p in placed), ascii)
     crossed = {row for row, _, box in placed if box == line}
     return [(r, c, bar) for c in columns for r in range(height) if r not in crossed]
 

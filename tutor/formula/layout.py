@@ -1,4 +1,4 @@
-"""The tree of a formula → a picture of aligned rows of text.
+"""The nodes of a formula → boxes of aligned rows of text.
 
 Each kind of node has a method of `Typesetter`.
 """
@@ -26,17 +26,14 @@ from tutor.formula.box import (
     text_box,
     visible,
 )
-from tutor.formula.breaking import broken
 from tutor.formula.nodes import (
     Accent,
     Brace,
     Fenced,
-    Formula,
     Frac,
     Node,
     NodeKind,
     Phantom,
-    Picture,
     Root,
     RowNode,
     Scripts,
@@ -60,19 +57,6 @@ from tutor.formula.spacing import (
     spaced,
     with_parentheses,
 )
-
-
-def draw(
-    formula: Formula,
-    values: Mapping[str, str] | None = None,
-    *,
-    width: int | None = None,
-    ascii: bool = False,
-) -> Picture:
-    """Draw a formula, as `tutor.formula.draw` does, which calls this."""
-    setter = Typesetter(values or {}, ascii)
-    box = broken(setter, formula.root, width)
-    return Picture(box.rows, box.width, box.baseline, box.marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +85,7 @@ class Typesetter:
             case Fenced():
                 return self._fenced(node, style)
             case TableNode():
-                return table_box(self, node, style)
+                return self._table(node, style)
             case _:
                 return self._other(node, style)
 
@@ -335,8 +319,14 @@ class Typesetter:
         if not isinstance(inner, TableNode):
             return self._embrace(node.opening, self._parted(inner, style), node.closing)
         pointed = node.opening in glyphs.POINTED or node.closing in glyphs.POINTED
-        body = table_box(self, inner, style, middle=pointed)
+        body = self._table(inner, style, middle=pointed)
         return self._embrace(node.opening, body, node.closing, pad=True)
+
+    def _table(self, table: TableNode, style: Style, *, middle: bool = False) -> Box:
+        inner = Style(display=table.display, script=style.script)
+        return table_box(
+            table, lambda cell, _: self.box(cell, inner), ascii=self.ascii, middle=middle
+        )
 
     def _parted(self, body: Node, style: Style) -> Box:
         r"""The body of delimiters; a \middle one in it is as tall as all of it."""

@@ -1,4 +1,4 @@
-"""A formula that is too wide: broken into lines, and where that is not enough, folded.
+"""The picture of a formula; one that is too wide is broken into lines, and else folded.
 
 A line is broken before relations, before + and −, and then before any factor that a blank
 stands before. What is still too wide (a matrix, a tall fraction) is folded: its right part
@@ -7,15 +7,18 @@ stands below its left part, and each cut is marked with `…`. Nothing is droppe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from tutor.formula.box import Box, Placed, Setter, Style, compose, table_of, text_box
+from tutor.formula.box import DISPLAY_STYLE, Box, Placed, compose, table_box, text_box
+from tutor.formula.layout import Typesetter
 from tutor.formula.nodes import (
     Break,
     Fenced,
+    Formula,
     Node,
     NodeKind,
+    Picture,
     PictureMark,
     RowNode,
     Styled,
@@ -107,18 +110,26 @@ def _between(row: str, start: int, end: int) -> Iterator[str]:
 _INDENT = 2
 
 
-def broken(setter: Setter, root: Node, width: int | None) -> Box:
-    """The picture of a whole formula, at most `width` cells (FEWEST_CELLS at least) wide."""
+def draw(
+    formula: Formula,
+    values: Mapping[str, str] | None = None,
+    *,
+    width: int | None = None,
+    ascii: bool = False,
+) -> Picture:
+    """Draw a formula, as `tutor.formula.draw` does, which calls this."""
+    setter = Typesetter(values or {}, ascii)
     if width is not None:
         width = max(width, FEWEST_CELLS)
     lines: list[list[Node]] = [[]]
-    for item in _items(root):
+    for item in _items(formula.root):
         if isinstance(item, Break):
             lines.append([])
         else:
             lines[-1].append(item)
     box = _stacked([(0, _line(setter, line, width)) for line in lines if line])
-    return box if width is None else folded(box, width, ascii=setter.ascii)
+    box = box if width is None else folded(box, width, ascii=ascii)
+    return Picture(box.rows, box.width, box.baseline, box.marks)
 
 
 def _items(node: Node) -> tuple[Node, ...]:
@@ -128,22 +139,24 @@ def _items(node: Node) -> tuple[Node, ...]:
     return node.items if isinstance(node, RowNode) else (node,)
 
 
-def _line(setter: Setter, items: Sequence[Node], width: int | None) -> Box:
+def _line(setter: Typesetter, items: Sequence[Node], width: int | None) -> Box:
     """One line of the formula, itself broken if it is too wide."""
     only = single(RowNode(tuple(items)))
-    box = setter.box(only, Style())
+    box = setter.box(only, DISPLAY_STYLE)
     if width is None or box.width <= width:
         return box
     if isinstance(only, TableNode) and only.display:
-        return table_of(
-            setter, only, lambda cell, start: _broken_row(setter, _items(cell), width - start)
+        return table_box(
+            only,
+            lambda cell, start: _broken_row(setter, _items(cell), width - start),
+            ascii=setter.ascii,
         )
     return _broken_row(setter, items, width)
 
 
-def _broken_row(setter: Setter, items: Sequence[Node], width: int) -> Box:
+def _broken_row(setter: Typesetter, items: Sequence[Node], width: int) -> Box:
     row = spaced(with_parentheses(items, lambda fraction: fraction.compact))
-    whole = setter.row(row, Style())
+    whole = setter.row(row, DISPLAY_STYLE)
     if not row or whole.width <= width:
         return whole
     return _Breaker(setter, max(width, FEWEST_CELLS), row).box()
@@ -164,7 +177,7 @@ def _stacked(lines: Sequence[tuple[int, Box]]) -> Box:
 class _Breaker:
     """Fills lines with the parts between relations and operators, as many as fit."""
 
-    def __init__(self, setter: Setter, width: int, row: Sequence[Spaced]) -> None:
+    def __init__(self, setter: Typesetter, width: int, row: Sequence[Spaced]) -> None:
         self.setter = setter
         self.width = width
         self.chunks = _split(row, NodeKind.REL)
@@ -217,8 +230,8 @@ class _Breaker:
 
     def _set(self, items: Sequence[Spaced]) -> Box:
         if not items:
-            return self.setter.row([], Style())
-        return self.setter.row([replace(items[0], gap=0), *items[1:]], Style())
+            return self.setter.row([], DISPLAY_STYLE)
+        return self.setter.row([replace(items[0], gap=0), *items[1:]], DISPLAY_STYLE)
 
 
 def _split(row: Sequence[Spaced], kind: NodeKind) -> list[list[Spaced]]:
@@ -231,7 +244,7 @@ def _split(row: Sequence[Spaced], kind: NodeKind) -> list[list[Spaced]]:
     return parts
 
 
-def _factors(setter: Setter, part: Sequence[Spaced]) -> list[list[Spaced]]:
+def _factors(setter: Typesetter, part: Sequence[Spaced]) -> list[list[Spaced]]:
     """A term cut before each blank in it, also inside parentheses that are one row high."""
     factors: list[list[Spaced]] = [[]]
     for item in _opened(setter, part):
@@ -242,13 +255,13 @@ def _factors(setter: Setter, part: Sequence[Spaced]) -> list[list[Spaced]]:
     return factors
 
 
-def _opened(setter: Setter, part: Sequence[Spaced]) -> list[Spaced]:
+def _opened(setter: Typesetter, part: Sequence[Spaced]) -> list[Spaced]:
     """The row's items; parentheses one row high are replaced by their two signs and their body."""
     items: list[Spaced] = []
     for item in part:
         node = item.node
         if isinstance(node, Fenced) and not isinstance(single(node.body), TableNode):
-            box = setter.box(node, Style())
+            box = setter.box(node, DISPLAY_STYLE)
             if not (box.above or box.below):
                 inside = spaced(with_parentheses(_items(node.body), lambda f: f.compact))
                 items.append(replace(item, node=Sym(node.opening, NodeKind.OPEN)))
