@@ -27,7 +27,8 @@ from tutor.training.values import text_value, value_of
 _CALLS_BETWEEN = 64
 """Calls between two calls of `until`."""
 
-_WAYS_BACK = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
+WAYS_BACK = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
+"""The functions that begin a backward pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +128,7 @@ class GraphRecorder(TorchFunctionMode):
         self._calls += 1
         if self._calls % _CALLS_BETWEEN == 0 and self._until():
             raise InspectionStopped
-        if func in _WAYS_BACK:
+        if func in WAYS_BACK:
             found = func(*args, **kwargs)
             if func is torch.autograd.grad:
                 with self._looking():

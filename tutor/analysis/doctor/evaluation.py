@@ -29,13 +29,12 @@ from tutor.analysis.doctor.rule import (
     place_of_extreme,
 )
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, CallRecorder, is_tutors
-from tutor.analysis.graph_recorder import frame_within, tensors_in
+from tutor.analysis.graph_recorder import WAYS_BACK, frame_within, tensors_in
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
 
 _DIFFERENCES = frozenset({"sub", "__sub__", "__rsub__", "rsub", "eq", "__eq__", "ne", "__ne__"})
 """Operations that compare, if the other operand is a tensor of the data."""
-_WAYS_BACK = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad)
 
 
 @dataclass(slots=True, eq=False)
@@ -149,7 +148,7 @@ class ForwardWatcher(TorchFunctionMode):
         keywords = kwargs or {}
         if self._is_paused() or is_tutors(sys._getframe(1), self._filename):
             return func(*args, **keywords)
-        if func in _WAYS_BACK:
+        if func in WAYS_BACK:
             for forward in self._sources(tensors_in([args, *keywords.values()])):
                 forward.is_trained = True
             return func(*args, **keywords)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -68,35 +68,36 @@ _KINDS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "trued
           "ipow": "pow"}  # fmt: skip
 
 
-@dataclass(slots=True)
-class CallRecorder:
+class CallRecorder(TorchFunctionMode):
     """Records the calls of each step. `paused` while code runs that is no step of the run."""
 
-    filename: str
-    calls: list[TorchCall] = field(default_factory=list)
-    before: Callable[[TorchCall], object] = lambda call: None
-    """Called before each backward and each optimizer's step, whose `result` is None yet."""
-    after: Callable[[TorchCall], object] = lambda call: None
-    """Called after each of them."""
-    is_paused: bool = False
-    failed: TorchCall | None = None
-    """The first call of this step that raised."""
-    _step_line: int | None = None
-    """The line of the optimizer's step that is being made, whose own calls are not recorded."""
-    has_raised: bool = False
-    """Whether a call has raised: later calls come from the run's return to an earlier state."""
+    def __init__(self, filename: str) -> None:
+        """`filename` is the code's."""
+        super().__init__()
+        self.filename = filename
+        self.calls: list[TorchCall] = []
+        self.before: Callable[[TorchCall], object] = lambda call: None
+        """Called before each backward and each optimizer's step, whose `result` is None yet."""
+        self.after: Callable[[TorchCall], object] = lambda call: None
+        """Called after each of them."""
+        self.is_paused = False
+        self.failed: TorchCall | None = None
+        """The first call of this step that raised."""
+        self._step_line: int | None = None
+        """The line of the optimizer's step that is being made, whose own calls are not recorded."""
+        self._has_raised = False
+        """Whether a call has raised: later calls come from the run's return to an earlier state."""
 
     @contextmanager
     def recording(self) -> Iterator[list[TorchCall]]:
         """Record anew, until the `with` ends."""
-        self.calls, self.has_raised, self.failed, self._step_line = [], False, None, None
-        before, after = self._before_step, self._after_step
+        self.calls, self._has_raised, self.failed, self._step_line = [], False, None, None
         hooks = (
-            register_optimizer_step_pre_hook(before),
-            register_optimizer_step_post_hook(after),
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
         )
         try:
-            with _Mode(self):
+            with self:
                 yield self.calls
         finally:
             for hook in hooks:
@@ -112,32 +113,32 @@ class CallRecorder:
             self.is_paused = before
 
     @property
-    def is_on(self) -> bool:
+    def _is_on(self) -> bool:
         """Whether a call that comes now is recorded."""
-        return not (self.is_paused or self.has_raised) and len(self.calls) < MOST_CALLS
+        return not (self.is_paused or self._has_raised) and len(self.calls) < MOST_CALLS
 
-    def announce(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+    def _announce(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
         """Tell the listeners of a call that is about to be made."""
-        if name in ANNOUNCED and self.is_on and (line := self.line()):
+        if name in ANNOUNCED and self._is_on and (line := self._line()):
             with self.paused():
                 self.before(TorchCall(name, arguments, keywords, None, line))
 
-    def add(self, name: str, arguments: tuple[Any, ...], keywords: Any, result: Any) -> None:
+    def _add(self, name: str, arguments: tuple[Any, ...], keywords: Any, result: Any) -> None:
         """Record a call that was made."""
-        if self.is_on and (line := self.line()) not in (0, self._step_line):
+        if self._is_on and (line := self._line()) not in (0, self._step_line):
             call = TorchCall(name, arguments, keywords, result, line)
             self.calls.append(call)
             if name in ANNOUNCED:
                 with self.paused():
                     self.after(call)
 
-    def fail(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
+    def _fail(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
         """Record a call that has raised, and none after it."""
-        if self.is_on:
-            self.failed = TorchCall(name, arguments, keywords, None, self.line())
-        self.has_raised = True
+        if self._is_on:
+            self.failed = TorchCall(name, arguments, keywords, None, self._line())
+        self._has_raised = True
 
-    def line(self) -> int:
+    def _line(self) -> int:
         """The innermost line of the lesson's file on the stack; 0 if none of its code runs.
 
         The expressions in its formulas are no code that trains.
@@ -148,12 +149,29 @@ class CallRecorder:
         return frame.f_lineno
 
     def _before_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
-        self.announce("optimizer.step", tuple(arguments), keywords)  # it is the first of them
-        self._step_line = self.line()
+        self._announce("optimizer.step", tuple(arguments), keywords)  # it is the first of them
+        self._step_line = self._line()
 
     def _after_step(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         self._step_line = None
-        self.add("optimizer.step", tuple(arguments), keywords, None)
+        self._add("optimizer.step", tuple(arguments), keywords, None)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call `func`, and record it."""
+        keywords = kwargs or {}
+        if not self._is_on or is_tutors(sys._getframe(1), self.filename):
+            return func(*args, **keywords)
+        name = _name_of(func)
+        self._announce(name, args, keywords)
+        try:
+            result = func(*args, **keywords)
+        except BaseException:
+            self._fail(name, args, keywords)
+            raise
+        self._add(name, args, keywords, result)
+        return result
 
 
 _TUTOR = str(Path(tutor.__file__).parent)
@@ -168,28 +186,6 @@ def is_tutors(frame: FrameType | None, filename: str) -> bool:
         frame = frame.f_back
     caller = frame.f_code.co_filename if frame is not None else ""
     return caller.startswith(_TUTOR) and caller.endswith(".py") and caller != filename
-
-
-class _Mode(TorchFunctionMode):
-    def __init__(self, recorder: CallRecorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        recorder, keywords = self._recorder, kwargs or {}
-        if not recorder.is_on or is_tutors(sys._getframe(1), recorder.filename):
-            return func(*args, **keywords)
-        name = _name_of(func)
-        recorder.announce(name, args, keywords)
-        try:
-            result = func(*args, **keywords)
-        except BaseException:
-            recorder.fail(name, args, keywords)
-            raise
-        recorder.add(name, args, keywords, result)
-        return result
 
 
 def _name_of(func: Any) -> str:
