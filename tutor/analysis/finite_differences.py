@@ -368,7 +368,7 @@ class TrueGradient:
 
     values: Array
     low: Array
-    """The same as `values`, but on a kink every slope from `low` to `high` is right."""
+    """The lowest right gradient: `values`, but on a kink the lower of its two slopes."""
     high: Array
     fine: Array
     """The tolerance of a gradient that was computed in float64."""

@@ -107,8 +107,8 @@ class _Use:
 
     operation: KnownValue
     locals: tuple[float, ...]
-    """By element of the operation's output: in the value's element of the same place, if it has
-    several; in its last one where the output is a single number."""
+    """One for each element of the operation's output: in the value's element of that place, if it
+    has several; in its last one where the output is a single number."""
 
 
 class _Questions:
@@ -130,7 +130,7 @@ class _Questions:
                 self._uses[source].append(_Use(known, locals_))
 
     def all(self) -> Iterator[LocalGradientQuestion]:
-        """In the order of backward; a sum of gradients is asked where backward has it."""
+        """All questions in the order of backward; a sum of gradients stands where it is formed."""
         for known in self._walked:
             uses = self._uses[id(known.node)]
             ways = sum(len(self._elements(known, use)) for use in uses)

@@ -66,7 +66,7 @@ class GradientTable:
 
 
 def to_comparison(found: GradientTable, most: int = MAX_ELEMENTS) -> ModeComparison:
-    """The same as plain data that can cross a process border, larger arrays cut to `most`."""
+    """The table as plain data that can cross a process border, larger arrays cut to `most`."""
     return ModeComparison(
         epoch=found.epoch,
         batch=found.batch,

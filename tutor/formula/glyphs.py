@@ -132,13 +132,9 @@ def tall_delimiter(symbol: str, above: int, below: int, *, ascii: bool) -> tuple
     top, middle, bottom, point = tuple(table.get(symbol, symbol * 4))
     rows = [middle] * (above + below + 1)
     rows[above] = point
-    if above:
+    if above or symbol not in POINTED:
         rows[0] = top
-    if below:
-        rows[-1] = bottom
-    if not above and symbol not in POINTED:
-        rows[0] = top
-    if not below and symbol not in POINTED:
+    if below or symbol not in POINTED:
         rows[-1] = bottom
     return tuple(rows)
 

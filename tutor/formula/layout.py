@@ -330,17 +330,17 @@ class Typesetter:
 
     def _parted(self, body: Node, style: Style) -> Box:
         r"""The body of delimiters; a \middle one in it is as tall as all of it."""
-        box = self.box(body, style)
-        if not isinstance(body, RowNode) or box.height == 1:
+        box, items = self.box(body, style), body.items if isinstance(body, RowNode) else ()
+        has_middle = any(isinstance(i, Sym) and i.kind is NodeKind.MIDDLE for i in items)
+        if not has_middle or box.height == 1:
             return box
         parts: list[tuple[int, Box]] = []
-        for item in spaced(body.items, script=style.script):
+        for item in spaced(items, script=style.script):
             if isinstance(item.node, Sym) and item.kind is NodeKind.MIDDLE:
                 parts.append((item.gap, self._delimiter(item.node.text, box.above, box.below)))
             else:
                 parts.append((item.gap, self.box(item.node, style)))
-        has_middle = any(isinstance(i, Sym) and i.kind is NodeKind.MIDDLE for i in body.items)
-        return beside(parts) if has_middle else box
+        return beside(parts)
 
     def _embrace(self, opening: str, body: Box, closing: str, *, pad: bool = False) -> Box:
         """A body between delimiters as tall as it is, its raised and lowered scripts apart."""

@@ -19,7 +19,6 @@ from tutor.formula.nodes import (
     Node,
     NodeKind,
     Picture,
-    PictureMark,
     RowNode,
     Styled,
     Sym,
@@ -83,13 +82,12 @@ def _is_between_characters(box: Box, column: int) -> bool:
 def _part(box: Box, start: int, end: int) -> Box:
     """The columns from `start` to `end`; half of a wide character becomes a blank."""
     rows = tuple("".join(_between(row, start, end)) for row in box.rows)
-    inside = (m for m in box.marks if m.start < end and m.end > start)
-    marks = tuple(_moved(mark, start, end) for mark in inside)
+    marks = tuple(
+        replace(m, start=max(m.start, start) - start, end=min(m.end, end) - start)
+        for m in box.marks
+        if m.start < end and m.end > start
+    )
     return Box(rows, end - start, box.baseline, marks=marks)
-
-
-def _moved(mark: PictureMark, start: int, end: int) -> PictureMark:
-    return replace(mark, start=max(mark.start, start) - start, end=min(mark.end, end) - start)
 
 
 def _between(row: str, start: int, end: int) -> Iterator[str]:

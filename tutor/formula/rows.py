@@ -149,12 +149,10 @@ def _merged(items: Iterable[Node]) -> list[Node]:
         elif _is_thousands(merged, item):
             parts = [*merged[-2:], item]
             merged[-2:] = [Sym("".join(i.text for i in map(single, parts) if isinstance(i, Sym)))]
-        elif item == Sym("=", NodeKind.REL) and last is not None and single(last) == _PLUS:
-            merged[-1] = Sym("+=", NodeKind.REL)
+        elif item == _EQUALS and last is not None and single(last) in _WITH_EQUALS:
+            merged[-1] = _WITH_EQUALS[single(last)]
         elif last == _ARG and _follows_arg(item):
             merged[-1] = _with_arg(item)
-        elif item == Sym("=", NodeKind.REL) and merged and merged[-1] == Sym(":", NodeKind.PUNCT):
-            merged[-1] = Sym(":=", NodeKind.REL)
         else:
             merged.append(item)
     return merged
@@ -185,11 +183,9 @@ def _tall_bars(items: list[Node]) -> list[Node]:
         elif isinstance(item, Scripts) and item.sub is not None and done:
             start = _term_start(done)
             pair = Fenced("", RowNode(tuple(done[start:])), bar)
-        elif rest and not isinstance(item, Scripts):
-            opened = len(done)
-            done.append(item)
-            continue
         else:
+            if rest and not isinstance(item, Scripts):
+                opened = len(done)
             done.append(item)
             continue
         del done[start:]
@@ -231,7 +227,12 @@ def _is_thousands(before: list[Node], item: Node) -> bool:
     return is_number and isinstance(comma, RowNode) and single(comma) == Sym(",", NodeKind.PUNCT)
 
 
-_PLUS = Sym("+", NodeKind.BIN)
+_EQUALS = Sym("=", NodeKind.REL)
+_WITH_EQUALS: dict[Node, Sym] = {
+    Sym("+", NodeKind.BIN): Sym("+=", NodeKind.REL),
+    Sym(":", NodeKind.PUNCT): Sym(":=", NodeKind.REL),
+}
+"""A sign → what it makes with an equals sign behind it."""
 _ARG = Sym("arg", NodeKind.FUNC)
 
 

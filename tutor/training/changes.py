@@ -338,7 +338,7 @@ def _as_mine(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
 
 
 def _as_array(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
-    """The same numbers in an array, or in a tensor, as `mine` is; NOT_COPIED if that can't be."""
+    """The numbers in an array, or in a tensor, as `mine` is; NOT_COPIED if that can't be."""
     if any(isinstance(a, torch.Tensor) and is_spoiled(a) for a in (kept, mine)):
         return NOT_COPIED
     if tuple(kept.shape) != tuple(mine.shape):

@@ -255,7 +255,7 @@ class GeneratorUser(Protocol):
 
     @property
     def device(self) -> str:
-        """Where its tensors live."""
+        """The device of its tensors."""
 
 
 class GeneratorOwner:

@@ -175,7 +175,7 @@ def read_number(text: str) -> float:
 
 
 def _result(typed: str) -> float:
-    """What typed arithmetic comes to: operations, powers and functions of numbers."""
+    """The value of typed arithmetic: operations, powers and functions of numbers."""
     expression = re.sub(r"\bln\(", "log(", typed.replace("^", "**"))
     try:
         number = working.result(expression, _CONSTANTS)

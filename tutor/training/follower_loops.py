@@ -28,7 +28,7 @@ class _Held:
 
     @property
     def device(self) -> str:
-        """Where its tensors live."""
+        """The device of its tensors."""
         return self.loop.device
 
 

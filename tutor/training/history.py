@@ -18,7 +18,7 @@ from tutor.training.loss_and_trail import MAX_EXACT, LossColumn, Trail
 from tutor.training.snapshot import SavedState, size_of
 
 END = 2**62
-"""In place of a step: the end of the epoch, whatever its length. In place of an epoch: never."""
+"""The step of an epoch's end, whatever its length; as an epoch, one that never comes."""
 
 SNAPSHOT_BYTES = 64 * 2**20
 """Budget for the snapshots of a run; with its losses (20 MiB) and trail well below 128 MB."""

@@ -45,7 +45,7 @@ class Loop:
     """The device of its tensors; cpu for a program whose parameters are NumPy's."""
     namespace: Namespace
     setup_namespace: SetupNamespace
-    """The same namespace, with a note of what its Setup left in it."""
+    """The namespace, with a note of what its Setup left in it."""
     step: int = 0
     """Steps done of this epoch: a step is one phase of one batch, or the Report."""
     epoch: int = 0

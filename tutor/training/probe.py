@@ -79,7 +79,7 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
 
 
 class InspectionStopped(BaseException):
-    """What is computed in a probe is no longer wanted.
+    """A stop of what is computed in a probe, as nobody wants it any more.
 
     No lesson's `except Exception` may catch it.
     """

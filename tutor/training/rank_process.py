@@ -168,7 +168,7 @@ class RankFailure:
     stopped: bool = False
 
     def as_error(self, program: Program, phase: str) -> LessonRaised:
-        """The same as an error of the lesson's, on the phase's first line if no other is known."""
+        """The failure as an error of the lesson, on the phase's first line if no other is known."""
         name = self.phase or phase
         parts = (program.setup, *program.loop, program.report)
         lines = [min(p.lines) for p in parts if p is not None and p.name == name and p.lines]
@@ -269,7 +269,7 @@ class FollowerProcess:
         return int(found[1]) if found else None
 
     def how_ended(self) -> str:
-        """How it ended, in the words of an error."""
+        """The way in which it ended, in the words of an error."""
         try:
             status = self.process.wait(_GONE)
         except subprocess.TimeoutExpired:

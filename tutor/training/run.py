@@ -153,7 +153,7 @@ class Run(RunState):
         return self.history.losses.curve(columns, self.at.epoch)
 
     def trail(self) -> tuple[tuple[float, float], ...]:
-        """Where the parameters have been by the end of earlier epochs, oldest first.
+        """The places of two parameters at the ends of earlier epochs, oldest first.
 
         Some 128 places each time the number of epochs doubles; empty where the parameters are
         not two numbers in all.

@@ -152,7 +152,7 @@ class RunState:
 
     @property
     def at(self) -> Position:
-        """Where the run stands. A step counts the learner's steps of this epoch."""
+        """The place of the run. A step counts the learner's steps of this epoch."""
         return Position(self.loop.epoch, self.steps_taken)
 
     @property
@@ -177,7 +177,7 @@ class RunState:
 
     @property
     def device(self) -> str:
-        """Where the tensors live: the device asked for, or cpu where the mode is NumPy's."""
+        """The device of the tensors: the one asked for, or cpu where the mode is NumPy's."""
         return self.loop.device
 
     @property

@@ -279,7 +279,7 @@ def _mapped(kept: ValueCopy, mine: ValueCopy, change: Callable[[Any, Any], Any])
 
 
 def as_float64(tensor: torch.Tensor) -> torch.Tensor:
-    """The same numbers as float64, or as complex128; whole ones as they are."""
+    """A tensor as float64, or as complex128 if it is complex; one of whole numbers as it is."""
     if tensor.is_complex():
         return tensor.to(torch.complex128)
     return tensor.double() if tensor.is_floating_point() else tensor

@@ -22,7 +22,7 @@ class _Hidden:
 
     label: str
     attribute: str
-    """Of `self`: `layers`."""
+    """The attribute of `self` that holds it: `layers`."""
     tensor: torch.Tensor
     container: Any
     """The list or dict that holds the tensor; the tensor itself, if it is an attribute."""

@@ -31,9 +31,9 @@ from tutor.protocol.inspections import DoctorFinding, Evidence
 from tutor.training.values import is_finite, to_numpy
 
 _MAY_FAIL = re.compile(r"\b(log\w*|r?sqrt|pow|norm|exp|acos|asin)\(")
-"""Functions that can make NaN or infinity after epochs without: of lessons only such are run on."""
+"""Functions that may make NaN or infinity in a late epoch: a lesson that has one is run on."""
 _MOST_EPOCHS = 200
-"""So far; a script is run to its end, if that does not take long."""
+"""Epochs that a lesson is run on; a script is run to its end, if that does not take long."""
 _MOST_STEPS = 300
 """Steps that are recorded there."""
 
