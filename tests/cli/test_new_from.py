@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -293,6 +295,117 @@ class Trainer:
 
 Trainer(0.1).train()
 """
+ARGUMENTS = """\
+import argparse
+import torch
+
+def parse_args():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--lr", type=float, default=0.05)
+    return parser.parse_args()
+
+def main():
+    args = parse_args()
+    torch.manual_seed(1)
+    x = torch.rand(10, 1)
+    w = torch.zeros(1, requires_grad=True)
+    opt = torch.optim.SGD([w], lr=args.lr)
+    for epoch in range(args.epochs):
+        for i in range(0, len(x), args.batch_size):
+            rows = x[i : i + args.batch_size]
+            opt.zero_grad()
+            loss = ((rows * w - 2 * rows) ** 2).mean()
+            loss.backward()
+            opt.step()
+        print(epoch, loss.item())
+
+main()
+"""
+LOADED = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, random_split
+
+class Points(Dataset):
+    def __init__(self, count=20):
+        super().__init__()
+        self.x, self.scale = torch.linspace(-1, 1, count).view(-1, 1), 2
+        self.y = self.x * self.scale
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, at):
+        return self.x[at], self.y[at]
+
+def evaluate(model, loader):
+    model.eval()
+    with torch.no_grad():
+        return sum(nn.functional.mse_loss(model(x), y).item() for x, y in loader)
+
+def show(model):
+    return list(model.parameters())
+
+torch.manual_seed(5)
+data = Points()
+size = int(0.8 * len(data))
+train_set, test_set = random_split(data, [size, len(data) - size])
+train_loader = DataLoader(train_set, batch_size=6, shuffle=True)
+test_loader = DataLoader(test_set, batch_size=6)
+model = nn.Linear(1, 1)
+opt = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(3):
+    model.train()
+    for at, (x, y) in enumerate(train_loader):
+        opt.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        opt.step()
+    print(epoch, at, evaluate(model, test_loader))
+print(show(model))
+"""
+PASSED = """\
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+class Trainer:
+    def __init__(self, model, loader, lr=0.01, epochs=3):
+        self.model = model
+        self.loader = loader
+        self.epochs = epochs
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr)
+
+    def fit(self):
+        for epoch in range(self.epochs):
+            total = self.train_epoch()
+            print(epoch, total)
+
+    def train_epoch(self):
+        total = 0.0
+        for x, y in self.loader:
+            self.optimizer.zero_grad()
+            loss = nn.functional.mse_loss(self.model(x), y)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item()
+        return total / len(self.loader)
+
+def make_data(n=10):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 2, generator=g)
+    return TensorDataset(x, x.sum(1, keepdim=True))
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    loader = DataLoader(make_data(), batch_size=4, shuffle=True)
+    model = nn.Linear(2, 1)
+    trainer = Trainer(model, loader)
+    trainer.fit()
+    print(model.weight)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -325,7 +438,8 @@ def numbers(thing: Any) -> np.ndarray:
 
 def run_script(text: str) -> tuple[dict[str, Any], list[str]]:
     names: dict[str, Any] = {"__name__": "__main__"}
-    with contextlib.redirect_stdout(io.StringIO()) as out:
+    without_arguments = mock.patch.object(sys, "argv", ["train.py"])
+    with without_arguments, contextlib.redirect_stdout(io.StringIO()) as out:
         exec(compile(text, "train.py", "exec"), names)
     return names, out.getvalue().splitlines()
 
@@ -356,10 +470,13 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
         (METHOD, ("weights", "bias"), {"weights": "model.weights", "bias": "model.bias"}),
         (LISTED, ("W", "b"), {"W": "W", "b": "b"}),
         (TRAINER, ("weight", "bias"), {}),
+        (ARGUMENTS, ("w",), {}),
+        (LOADED, ("weight", "bias"), {"weight": "model.weight"}),
+        (PASSED, ("weight", "bias"), {"weight": "model.weight"}),
     ],
     ids=[
         *("manual", "autograd", "optimizer", "model", "samples", "functions"),
-        *("counted", "method", "listed", "trainer"),
+        *("counted", "method", "listed", "trainer", "arguments", "loaded", "passed"),
     ],
 )
 def test_the_lesson_runs_to_the_numbers_of_the_script(
@@ -473,6 +590,37 @@ def inside(head: str, body: str) -> str:
 LOOP = inside(FOR, STEP)
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        "if loss < 5:\n    print('small')\n    break\nprint(loss.item())\n",
+        "print(loss.item())\nif loss < 5:\n    break\nelif loss < 6:\n    print('soon')\n",
+        "if loss > 6:\n    continue\nprint(loss.item())\nif loss < 5:\n    break\n",
+    ],
+)
+def test_a_lesson_goes_on_where_the_script_ends_its_loop(end: str) -> None:
+    text = HEAD + inside(FOR.replace("3", "20"), STEP + end)
+    written = made(text)
+    assert written.stops == text[: text.index("break")].count("\n") + 1
+    _, printed = run_script(text)
+    _, mine_printed = run_lesson(document.parse(written.text, Path("mine.md")))
+    assert mine_printed[: len(printed)] == printed
+    assert len(mine_printed) > len(printed) > 0
+
+
+def test_a_rate_from_the_command_line_is_the_lessons() -> None:
+    assert lesson_of(ARGUMENTS).learning_rate == {"optimizer": 0.05}
+    assert "lr=learning_rate)" in code_of(ARGUMENTS)["Setup"]
+
+
+def test_pictures_are_left_out() -> None:
+    drawing = "plt.cla()\nplt.plot(x.numpy(), label='x')\nif epoch > 1:\n    plt.pause(0.1)\n"
+    text = "import matplotlib.pyplot as plt\n" + HEAD + inside(FOR, STEP + drawing)
+    text += "fig, ax = plt.subplots()\nax.plot([1])\nplt.show()\n"
+    kept = "if epoch > 1:\n    pass\n"
+    assert code_of(text) == code_of(HEAD + inside(FOR, STEP + kept))
+
+
 def test_a_loop_within_try_is_the_loop_alone() -> None:
     text = inside("try:\n", LOOP) + "except KeyboardInterrupt:\n    w = 3\nfinally:\n    w = 4\n"
     written = made(HEAD + text)
@@ -486,7 +634,19 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
     [
         (inside("while True:\n", STEP), 4, "while_loop"),
         ("n = int(input())\n" + LOOP, 4, "asks_for_input"),
-        (inside(FOR, STEP + "if loss < 1:\n    break\n"), 12, "leaves_loop"),
+        (
+            inside(FOR, STEP.replace("w.grad = ", "if loss < 1:\n    break\nw.grad = ")),
+            11,
+            "leaves_loop",
+        ),
+        (inside(FOR, STEP + "try:\n    break\nfinally:\n    w = 1\n"), 12, "leaves_loop"),
+        (inside(FOR, inside("for _ in range(2):\n", STEP + "break\n")), 12, "leaves_loop"),
+        (
+            "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('n')\n"
+            "args = parser.parse_args()\n" + LOOP,
+            7,
+            "reads_arguments",
+        ),
         (inside("for epoch in range(len(open('f').read())):\n", STEP), 4, "no_number_of_epochs"),
         (inside("with open('log', 'w') as log:\n", LOOP), 4, "loop_in_with"),
         (inside("if 1:\n", LOOP), 4, "loop_in_condition"),
@@ -503,7 +663,7 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
         ("batch = 3\n" + LOOP, 4, "binds_batch"),
         (inside("def run():\n", "global w\n" + LOOP) + "run()\nrun()\n", 14, "function_used_twice"),
         (
-            "import matplotlib.pyplot as plt\n" + inside(FOR, STEP + "plt.plot(epoch)\n"),
+            "import matplotlib.pyplot as plt\n" + inside(FOR, STEP + "w.data += plt.plot()\n"),
             12,
             "draws_picture",
         ),

@@ -141,6 +141,9 @@ def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
     if written.left_out:
         place = one_line(source.place(written.left_out))
         print(f"Left out: what the script does after its loop, from {place} on.")
+    if written.stops:
+        place = one_line(source.place(written.stops))
+        print(f"The script may end its loop early at {place}: the lesson goes on.")
     return 0
 
 

@@ -62,6 +62,7 @@ class CodeFacts:
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.methods = {s.name for c in classes for s in c.body if isinstance(s, ast.FunctionDef)}
         """The names of the methods that the file's classes define."""
+        self.classes = {c.name: c for c in classes}
         self.modules = {
             c.name: c for c in classes if [*map(self.dotted, c.bases)] == ["torch.nn.Module"]
         }
@@ -267,6 +268,8 @@ def _targets(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, as
             values = value.elts
         elif isinstance(value, ast.Attribute) and value.attr == "shape":
             values = [ast.Constant(0)] * len(target.elts)
+        elif isinstance(value, ast.Call):
+            values = [ast.Subscript(value, ast.Constant(at)) for at in range(len(target.elts))]
         for part, of_part in zip(target.elts, values, strict=True):
             yield from _targets(part, of_part)
     elif isinstance(target, ast.Starred):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from tutor.errors import ScriptError
+from tutor.script.lesson import RATE_NAMES
 from tutor.script.syntax_nodes import defaults_of, first_line, last_line, names_in, own_nodes
 
 StatementT = TypeVar("StatementT", bound=ast.stmt)
@@ -109,11 +110,15 @@ def with_rate(code: str, calls: Sequence[ast.Call], rate: str) -> str:
 
 
 def rate_argument(call: ast.Call) -> ast.expr | None:
-    """The learning rate that an optimizer is made with, if it is a number on one line."""
+    """The learning rate that an optimizer is made with, if it is a number or a setting.
+
+    A setting is an attribute with a usual name: `args.lr`. It stands on one line.
+    """
     given = [keyword.value for keyword in call.keywords if keyword.arg == "lr"]
     value = given[0] if given else call.args[1] if len(call.args) > 1 else None
     is_number = isinstance(value, ast.Constant) and type(value.value) in (int, float)
-    return value if is_number else None
+    is_setting = isinstance(value, ast.Attribute) and value.attr in RATE_NAMES
+    return value if is_number or (is_setting and value.lineno == value.end_lineno) else None
 
 
 def replaced(code: str, places: Iterable[tuple[int, int, int, str]]) -> str:

@@ -143,12 +143,12 @@ class _Places:
 # ── The learning rate ───────────────────────────────────────────────────────────────
 
 _OPTIONS_OF_PARSERS = ("add_argument", "option")
-_USUAL_NAMES = {"lr", "learning_rate"}
+RATE_NAMES = {"lr", "learning_rate"}
 
 
 def learning_rate_in(text: str, loop: TrainingLoop) -> float | None:
     """The number that the file gives the loop's learning rate; None unless it is just one."""
-    names = {rate.rpartition(".")[2] for rate in loop.rates} or _USUAL_NAMES
+    names = {rate.rpartition(".")[2] for rate in loop.rates} or RATE_NAMES
     found = {value for node in ast.walk(ast.parse(text)) for value in _numbers_for(node, names)}
     rates = {value for value in found if is_learning_rate(value)}
     return rates.pop() if len(rates) == 1 else None

@@ -1,9 +1,8 @@
-"""The parameters and batches in the front matter of a lesson that is made from a script."""
+"""The parameters in the front matter of a lesson that is made from a script."""
 
 from __future__ import annotations
 
 import ast
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -181,6 +180,10 @@ def _of_layer(name: str, call: ast.Call, facts: CodeFacts) -> Iterator[str]:
                 yield f"[{index}]{inner}"
     elif name == "Parameter":
         yield ""
+    elif name in ("RNN", "LSTM", "GRU"):
+        if not {keyword.arg for keyword in call.keywords} <= {"batch_first"} or len(call.args) > 2:
+            raise UnknownModel
+        yield from (".weight_ih_l0", ".weight_hh_l0", ".bias_ih_l0", ".bias_hh_l0")
     elif name in _WITH_BIAS or name in _WITHOUT_BIAS:
         if any(keyword.arg not in _PLAIN for keyword in call.keywords):
             raise UnknownModel
@@ -214,211 +217,3 @@ def _of_class(own: ast.ClassDef, facts: CodeFacts) -> Iterator[str]:
                 continue
             case _:
                 raise UnknownModel
-
-
-# ── The loop over batches: their number, and the data of each ─────────────────────────────
-
-_BY_SHAPE = frozenset({"randn", "rand", "zeros", "ones"})
-_DRAWN = frozenset({"normal", "uniform", "random", "standard_normal", "integers", "randint"})
-_SPACED = frozenset({"linspace", "logspace"})
-_OF_LIST = frozenset({"tensor", "array", "asarray", "as_tensor", "from_numpy", "FloatTensor"})
-_SAME_LENGTH = frozenset(
-    {"float", "to", "double", "astype", "numpy", "clone", "copy", "detach", "sin"}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """The batches of an epoch."""
-
-    count: int
-    before: tuple[str, ...]
-    """The statements that the first batch of an epoch runs before all else."""
-    each: tuple[str, ...]
-    """The statements that each batch begins with."""
-
-
-class BatchCounter:
-    """Counts the passes of loops whose code says how many there are."""
-
-    def __init__(self, facts: CodeFacts) -> None:
-        self._facts = facts
-
-    def batches(self, loop: ast.For, spare_name: str) -> Batches | None:
-        """The loop as batches; None if that can't be told. `spare_name` is for a list of them."""
-        iterable, target = loop.iter, _without_brackets(loop.target)
-        match iterable:
-            case ast.Call(func=ast.Name(id="tqdm"), args=[inner]):
-                return self.batches(ast.For(loop.target, inner, [], []), spare_name)
-            case ast.Call(func=ast.Name(id="range"), args=arguments):
-                return self._of_range(loop, target, arguments)
-            case ast.Call(func=ast.Name(id="enumerate"), args=[inner, *start]):
-                starts = [*start, *(keyword.value for keyword in iterable.keywords)]
-                return self._numbered(loop, inner, spare_name, starts)
-            case ast.Call(func=ast.Name(id="zip"), args=[_, _, *_] as arguments) if all(
-                isinstance(argument, ast.Name) for argument in arguments
-            ):
-                count = self.length(iterable)
-                items = ", ".join(f"{ast.unparse(argument)}[batch]" for argument in arguments)
-                return Batches(count, (), (f"{target} = {items}",)) if count else None
-        count = self._loader_length(iterable)
-        listed = f"{spare_name} = list({ast.unparse(iterable)})"
-        return Batches(count, (listed,), (f"{target} = {spare_name}[batch]",)) if count else None
-
-    def _of_range(self, loop: ast.For, target: str, arguments: list[ast.expr]) -> Batches | None:
-        count = self._range_of_lengths(arguments)
-        if not count or not isinstance(loop.target, ast.Name):
-            return None
-        start, step = ("0", "1") if len(arguments) == 1 else (ast.unparse(arguments[0]), "1")
-        step = _in_brackets(arguments[2]) if len(arguments) == 3 else step
-        value = "batch" if step == "1" else f"{step} * batch"
-        return Batches(
-            count, (), (f"{target} = {value if start == '0' else f'{start} + {value}'}",)
-        )
-
-    def _range_of_lengths(self, arguments: list[ast.expr]) -> int | None:
-        """The passes of `range(0, len(x), 16)`."""
-        numbers = [self._whole(argument) for argument in arguments]
-        known = [number for number in numbers if number is not None]
-        return len(range(*known)) if len(known) == len(numbers) and 0 not in known[2:] else None
-
-    def _numbered(
-        self, loop: ast.For, inner: ast.expr, spare_name: str, starts: list[ast.expr]
-    ) -> Batches | None:
-        if not isinstance(loop.target, ast.Tuple) or len(loop.target.elts) != 2:
-            return None
-        first = "".join(f" + {ast.unparse(start)}" for start in starts)
-        number, item = loop.target.elts
-        found = self.batches(ast.For(item, inner, [], []), spare_name)
-        if found is None or not isinstance(number, ast.Name):
-            return None
-        counts = () if number.id == "batch" and not first else (f"{number.id} = batch{first}",)
-        return Batches(found.count, found.before, (*found.each, *counts))
-
-    def _loader_length(self, name: ast.expr) -> int | None:
-        """The batches of a DataLoader of tensors that the code makes; another thing's length."""
-        made = self._facts.resolved(name)
-        if not isinstance(made, ast.Call) or not self._facts.dotted(made.func).endswith(
-            "DataLoader"
-        ):
-            return self.length(name)
-        settings = {k.arg: k.value for k in made.keywords}
-        if not settings.keys() <= {"batch_size", "shuffle", "generator", "drop_last", "dataset"}:
-            return None
-        data = made.args[0] if made.args else settings.get("dataset")
-        size = made.args[1] if len(made.args) > 1 else settings.get("batch_size", ast.Constant(1))
-        total = self.length(data) if data is not None else None
-        each = self._whole(size)
-        drops = ast.unparse(settings.get("drop_last", ast.Constant(False)))
-        if not total or not each or drops not in ("True", "False"):
-            return None
-        return total // each if drops == "True" else math.ceil(total / each)
-
-    def _whole(self, node: ast.expr) -> int | None:
-        """The whole number that an expression stands for."""
-        match node:
-            case ast.Constant(value=int() as value):
-                return value
-            case ast.Call(func=ast.Name(id="len"), args=[of]):
-                return self.length(of)
-            case ast.Subscript(value=ast.Attribute(value=of, attr="shape"), slice=ast.Constant(0)):
-                return self.length(of)
-            case ast.Name() if (given := self._facts.resolved(node)) is not node:
-                return self._whole(given)
-            case ast.BinOp(left=left, op=ast.Mult() | ast.FloorDiv() as op, right=right):
-                first, second = self._whole(left), self._whole(right)
-                if first is not None and second:
-                    return first * second if isinstance(op, ast.Mult) else first // second
-        return None
-
-    def length(self, node: ast.expr) -> int | None:
-        """The length of an array, tensor, list or TensorDataset that the code makes."""
-        match node:
-            case ast.Name():
-                value = self._facts.resolved(node)
-                return self.length(value) if value is not node else None
-            case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                return None if any(isinstance(e, ast.Starred) for e in elements) else len(elements)
-            case ast.UnaryOp(operand=operand):
-                return self.length(operand)
-            case ast.ListComp(generators=generators):
-                counts = [None if g.ifs else self.length(g.iter) for g in generators]
-                known = [count for count in counts if count is not None]
-                return math.prod(known) if len(known) == len(counts) else None
-            case ast.Subscript(slice=ast.Name() as chosen):  # labels choose rows
-                return self.length(chosen)
-            case ast.BinOp(left=left, right=right, op=op):
-                first, second = self.length(left), self.length(right)
-                if isinstance(op, ast.MatMult) or first == second or self._facts.is_scalar(right):
-                    return first
-                return second if self._facts.is_scalar(left) else None
-            case ast.Call():
-                return self._length_of_call(node)
-        return None
-
-    def _length_of_call(self, call: ast.Call) -> int | None:
-        if (size := _drawn_size(call)) is not None:
-            return self._whole(size)
-        if name := self._facts.dotted(call.func).rpartition(".")[2]:
-            return self._made_by(name, call)
-        if not isinstance(call.func, ast.Attribute):
-            return None
-        method, owner = call.func.attr, call.func.value
-        arguments = [ast.unparse(argument) for argument in call.args]
-        if method in ("split", "chunk") and len(arguments) == 1 and not call.keywords:
-            return _parts(self.length(owner), self._whole(call.args[0]), method)
-        is_column = method in ("view", "reshape") and arguments == ["-1", "1"]
-        is_column = is_column or (method == "unsqueeze" and arguments in (["1"], ["-1"]))
-        return self.length(owner) if is_column or method in _SAME_LENGTH else None
-
-    def _made_by(self, name: str, call: ast.Call) -> int | None:
-        """The length of the result of a function of NumPy, PyTorch or Python."""
-        arguments = call.args
-        counts = [k.value for k in call.keywords if k.arg in ("steps", "num")]
-        if name in ("range", "arange"):
-            return self._range_of_lengths(arguments) if arguments else None
-        if name == "zip" and arguments:
-            lengths = [self.length(argument) for argument in arguments]
-            known = [length for length in lengths if length is not None]
-            return min(known) if len(known) == len(lengths) else None
-        if name in _BY_SHAPE and arguments:
-            sizes = arguments[0].elts if isinstance(arguments[0], ast.Tuple) else arguments
-            return self._whole(sizes[0])
-        if name in _SPACED and len(arguments) + len(counts) == 3:
-            return self._whole([*arguments, *counts][2])
-        if (name in _OF_LIST or name in ("TensorDataset", "sin", "cos")) and arguments:
-            return self.length(arguments[0])
-        return None
-
-
-def _drawn_size(call: ast.Call) -> ast.expr | None:
-    """The first number of `size=(40, 2)`, as NumPy's generators are told."""
-    last = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    size = next((k.value for k in call.keywords if k.arg == "size"), None)
-    if size is None and last in ("normal", "uniform") and len(call.args) == 3:
-        size = call.args[2]
-    if size is None and last in ("randint", "integers"):
-        size = next((a for a in call.args if isinstance(a, ast.Tuple)), None)
-    if last not in _DRAWN or size is None:
-        return None
-    return size.elts[0] if isinstance(size, ast.Tuple) and size.elts else size
-
-
-def _parts(length: int | None, by: int | None, method: str) -> int | None:
-    """The tensors that `split` and `chunk` make of one of this length."""
-    if not length or not by:
-        return None
-    each = by if method == "split" else math.ceil(length / by)
-    return math.ceil(length / each)
-
-
-def _without_brackets(target: ast.expr) -> str:
-    if not isinstance(target, ast.Tuple):
-        return ast.unparse(target)
-    parts = ", ".join(map(ast.unparse, target.elts))
-    return parts if len(target.elts) > 1 else f"{parts},"
-
-
-def _in_brackets(node: ast.expr) -> str:
-    text = ast.unparse(node)
-    return text if isinstance(node, ast.Name | ast.Constant) else f"({text})"

@@ -6,6 +6,7 @@ The lesson computes the script's numbers; its prose is short, for an author to g
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from functools import partial
 import msgspec
 
 from tutor.lesson.model import GRADIENT, LOSS, PREDICT, REPORT, RESET, SETUP, UPDATE, DisplayFormula
+from tutor.script.batch_counter import BatchCounter, Batches
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
     CodePieces,
@@ -27,18 +29,30 @@ from tutor.script.code_pieces import (
 )
 from tutor.script.formulas import formulas_of
 from tutor.script.lesson import USUAL_RATE, learning_rate_in
-from tutor.script.lesson_settings import BatchCounter, Batches, Watched, watched_parameters
+from tutor.script.lesson_settings import Watched, watched_parameters
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
-from tutor.script.rewritten_script import with_for_loop, without_class
+from tutor.script.rewritten_script import (
+    with_default_arguments,
+    with_for_loop,
+    without_class,
+    without_pictures,
+)
 from tutor.script.source import ScriptSource
-from tutor.script.straight_code import Straightener
-from tutor.script.syntax_nodes import imported_by, names_in
+from tutor.script.straight_code import StraightCode, Straightener
+from tutor.script.syntax_nodes import (
+    DEFINITIONS,
+    PARSING,
+    default_options,
+    imported_by,
+    last_name,
+    names_in,
+)
 
 _RATE = "learning_rate"
 _NEEDS_LEARNER = {
     "input": "asks_for_input",
-    "parse_args": "reads_arguments",
+    **dict.fromkeys(PARSING, "reads_arguments"),
     "show": "opens_window",
 }
 """A function that no lesson can call → the code of the refusal."""
@@ -63,11 +77,15 @@ class WrittenLesson:
     text: str
     left_out: int
     """The line of the first statement behind the loop, all of which the lesson leaves out; or 0."""
+    stops: int
+    """The line at which the script may end its loop early, where the lesson goes on; or 0."""
 
 
 def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) -> WrittenLesson:
     """The lesson of the script's loop with this number. Raises ScriptError with the line."""
     loop = outline.loops[number - 1]
+    text = without_pictures(with_default_arguments(source.text))
+    source, loop = _rewritten(source, loop, number, text, source.origin)
     if (flat := without_class(source.text, loop)) is not None:
         origin = tuple(flat.origin)
         source, loop = _rewritten(source, loop, number, flat.text, origin)
@@ -95,7 +113,8 @@ class _Writer:
         self._tree = ast.parse(source.text)
         self._facts = CodeFacts(self._tree, loop.rates)
         self._pieces = CodePieces(source.text)
-        self._code = Straightener(self._tree, loop, source.place).straight()
+        code = Straightener(self._tree, loop, source.place).straight()
+        self._code = dataclasses.replace(code, setup=_used(code))
         self._setup_facts = self._facts_of_setup()
         self._rate = learning_rate_in(source.text, loop)
         self._names = names_in(self._tree)
@@ -115,7 +134,7 @@ class _Writer:
         if report:
             parts.append(_section(REPORT, formulas.get(REPORT, ()), self._with_lesson_rate(report)))
         parts.append("## What to remember\n- Write here what to remember from this lesson.\n")
-        return WrittenLesson("\n".join(parts), self._code.left_out)
+        return WrittenLesson("\n".join(parts), self._code.left_out, self._code.stops)
 
     # ── Scripts that are refused ────────────────────────────────────────────────────
 
@@ -129,6 +148,8 @@ class _Writer:
         facts.iterated |= self._facts.iterated
         facts.methods |= self._facts.methods
         facts.modules |= self._facts.modules
+        facts.classes |= self._facts.classes
+        facts.functions |= self._facts.functions
         return facts
 
     def _check(self) -> None:
@@ -158,12 +179,16 @@ class _Writer:
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
             name = node.func.id if isinstance(node.func, ast.Name) else name
-            if name in _NEEDS_LEARNER:
+            if name in _NEEDS_LEARNER and not (name in PARSING and self._is_answered(node)):
                 raise self._refusal(node.lineno, _NEEDS_LEARNER[name])
             if self._facts.dotted(node.func).startswith("matplotlib"):
                 raise self._refusal(node.lineno, "draws_picture")
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "batch":
             raise self._refusal(node.lineno, "binds_batch")
+
+    def _is_answered(self, call: ast.Call) -> bool:
+        """Whether arguments are read from a list, or by a function of the file."""
+        return bool(call.args) or self._facts.functions.get(last_name(call.func)) is not None
 
     # ── Code ────────────────────────────────────────────────────────────────────────
 
@@ -176,7 +201,9 @@ class _Writer:
             return None
         names = ("batches_of_epoch", "_batches_of_epoch_")
         free_name = next(name for name in names if name not in self._names)
-        found = BatchCounter(self._setup_facts).batches(loop, free_name)
+        found = BatchCounter(self._setup_facts, default_options(self._tree)).batches(
+            loop, free_name
+        )
         if found is None or not found.count:
             raise self._refusal(loop.lineno, "no_number_of_batches")
         return found
@@ -319,6 +346,20 @@ class _Writer:
             latex = [block.latex for block in said if isinstance(block, DisplayFormula)]
             found.setdefault(phase.name, []).extend(latex)
         return found
+
+
+def _used(code: StraightCode) -> list[ast.stmt | str]:
+    """The statements of Setup without functions and classes that only the script's rest uses."""
+    phases = [s for _, of in code.phases for s in of]
+    loops = [n for n in (code.loop, code.batch_loop) if n is not None]
+    heads = [part for loop in loops for part in (loop.iter, loop.target)]
+    read = names_in(*heads, *code.before_batches, *phases, *code.report)
+    kept: list[ast.stmt | str] = []
+    for statement in reversed(code.setup):
+        if not isinstance(statement, DEFINITIONS) or statement.name in read:
+            kept.insert(0, statement)
+            read |= names_in(ast.parse(statement) if isinstance(statement, str) else statement)
+    return kept
 
 
 def _range_of(iterable: ast.expr) -> tuple[int, int] | None:

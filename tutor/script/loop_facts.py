@@ -27,6 +27,7 @@ from tutor.script.syntax_nodes import (
     FunctionCode,
     LoopCode,
     called_name,
+    default_options,
     defaults_of,
     last_name,
     own_nodes,
@@ -342,6 +343,7 @@ class _Numbers:
         self._iterated: set[str] = set()
         nodes = (n for n in ast.walk(index.tree) if isinstance(n, ast.AugAssign))
         self.counted = {name for node in nodes for name in writes(node)}
+        self._options = default_options(index.tree)
 
     def length(self, iterated: ast.expr) -> int | None:
         """The number of elements that a loop goes through."""
@@ -377,8 +379,10 @@ class _Numbers:
             case ast.BinOp(left=left, op=op, right=right):
                 first, second = self.number(left), self.number(right)
                 return None if first is None or second is None else _computed(op, first, second)
-            case ast.Attribute(value=ast.Name(id=holder)) if not self._is_known(node.value, holder):
-                return None
+            case ast.Attribute(value=ast.Name(id=holder), attr=name) if not self._is_known(
+                node.value, holder
+            ):
+                return self.number(self._options[name]) if name in self._options else None
             case ast.Name(id=name) | ast.Attribute(value=ast.Name(), attr=name):
                 if name not in self._known:
                     self._known[name] = None  # while it is looked up

@@ -2,6 +2,7 @@
 
 A class whose method holds the training loop is written without it: `self.w` becomes `w`, where the
 class has one instance and is used for nothing else. A `while` that counts its passes becomes `for`.
+A parser is given no arguments, and pictures are not drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from tutor.script.code_pieces import (
 )
 from tutor.script.data_flow import writes
 from tutor.script.outline import TrainingLoop
-from tutor.script.syntax_nodes import all_blocks, first_line, own_nodes, statements
+from tutor.script.syntax_nodes import (
+    PARSING,
+    all_blocks,
+    first_line,
+    imported_by,
+    last_name,
+    options_of,
+    own_nodes,
+    statements,
+)
 
 
 @dataclass(slots=True)
@@ -120,7 +130,8 @@ class _FlatClass:
         """Whether the name of an attribute or method stands for something else already."""
         own = {n.attr for n in self._attributes(self._tree)} | {*self._methods} - {"__init__"}
         outside = [s for s in self._tree.body if s is not self._class]
-        taken = {*dir(builtins)} | {n for s in outside for n in _names_in(s)}
+        given = self._given_as_they_are([n for s in outside for n in _names_in(s)])
+        taken = {*dir(builtins)} | {n for s in outside for n in _names_in(s)} - given
         if own & taken or any(name.startswith("__") for name in own):
             return True
         for method in self._methods.values():
@@ -131,6 +142,23 @@ class _FlatClass:
             if local - stored or (local and not is_inlined):
                 return True
         return False
+
+    def _given_as_they_are(self, outside: Sequence[str]) -> set[str]:
+        """The attributes that always are the values of the module's names with their spelling.
+
+        `model` is one in `Trainer(model)` with `self.model = model`.
+        """
+        call = self._calls[0]
+        stores = [n for n in self._attributes(self._class) if isinstance(n.ctx, ast.Store)]
+        if self._init is None or not isinstance(call, ast.Call):
+            return set()
+        stored = {self._parameter_stored(s) for s in self._init.body} - {""}
+        names = [a.arg for a in _arguments(self._init)]
+        pairs = [*zip(names, call.args, strict=False)]
+        pairs += [(word.arg, word.value) for word in call.keywords if word.arg]
+        same = {name for name, value in pairs if ast.unparse(value) == name}
+        once = {n for n in stored & same if outside.count(n) == 1}
+        return {n for n in once if [s.attr for s in stores].count(n) == 1}
 
     def _parameter_stored(self, statement: ast.stmt) -> str:
         """`lr` in `self.lr = lr`, a line that is dropped; empty for another statement."""
@@ -257,6 +285,94 @@ def _names_in(statement: ast.stmt) -> Iterator[str]:
                 yield name
             case ast.alias(name=name, asname=other):
                 yield other or name.partition(".")[0]
+
+
+# ── Arguments of the command line, and pictures ───────────────────────────────────────────
+
+
+def with_default_arguments(text: str) -> str:
+    """The text in which parsers are given no arguments, as if the script had none.
+
+    It is left as it is where a parser needs an argument.
+    """
+    tree = ast.parse(text)
+    for option, said in options_of(tree):
+        is_needed = "required" in said or not (option.startswith("-") or "nargs" in said)
+        if is_needed:
+            return text
+    places = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=method), args=[], keywords=[]):
+                if method in PARSING:
+                    end = (node.end_col_offset or 1) - 1
+                    places.append((node.end_lineno or 1, end, end, "[]"))
+    return replaced(text, places)
+
+
+_DRAWING = ("matplotlib", "seaborn")
+_PURE = frozenset({"numpy", "detach", "cpu", "item", "tolist", "format", "squeeze", "flatten",
+    "view", "reshape", "range", "len", "str", "round", "float", "int", "list", "arange",
+    "linspace"})  # fmt: skip
+"""Functions and methods that change nothing and draw no random numbers."""
+
+
+def without_pictures(text: str) -> str:
+    """The text without the statements that only draw; all lines stay where they are.
+
+    It is left as it is where something else reads what they make.
+    """
+    tree = ast.parse(text)
+    nodes = list(ast.walk(tree))
+    imports = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
+    names = {n for i in imports for n, of in imported_by(i) if of.startswith(_DRAWING)}
+    drawn: list[ast.stmt] = []
+    while more := [s for s in _drawing(tree, names) if s not in drawn]:
+        drawn += more
+        names |= {name for s in more for name in stored_in(s)}
+    inside = {id(n) for s in drawn for n in ast.walk(s)}
+    read = {n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in inside}
+    return text if read & names or not drawn else _blanked(text, tree, drawn)
+
+
+def _drawing(tree: ast.Module, names: set[str]) -> Iterator[ast.stmt]:
+    """The statements that call what these names stand for."""
+    for block in all_blocks(tree):
+        for statement in block:
+            match statement:
+                case ast.Expr(value=ast.Call() as value) | ast.Assign(value=ast.Call() as value):
+                    others = [n for n in ast.walk(value) if isinstance(n, ast.Call)]
+                    of_names = [n for n in others if _root(n.func) in names]
+                    pure = [n for n in others if n in of_names or last_name(n.func) in _PURE]
+                    if value in of_names and len(pure) == len(others):
+                        yield statement
+
+
+def _root(node: ast.expr) -> str:
+    """`plt` of `plt.gca().plot`."""
+    while isinstance(node, ast.Attribute | ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _blanked(text: str, tree: ast.Module, drawn: Sequence[ast.stmt]) -> str:
+    """The text without these statements; where a block had no others, it has `pass`."""
+    rows = text.split("\n")
+    for block in all_blocks(tree):
+        gone = [s for s in block if s in drawn]
+        for statement in gone:
+            first, last = statement.lineno, statement.end_lineno or 0
+            beside = [s for s in block if s is not statement]
+            if any(first <= s.lineno <= last or s.end_lineno == first for s in beside):
+                return text
+            row = rows[first - 1]
+            if row[: statement.col_offset].strip():  # `if show: plt.show()`
+                return text
+            margin = row[: len(row) - len(row.lstrip())]
+            rows[first - 1 : last] = [""] * (last - first + 1)
+            if len(gone) == len(block) and statement is block[0]:
+                rows[first - 1] = f"{margin}pass"
+    return "\n".join(rows)
 
 
 # ── A `while` that counts as `for` ────────────────────────────────────────────────────────

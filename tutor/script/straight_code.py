@@ -45,6 +45,8 @@ class StraightCode:
     """The statements behind the batches."""
     left_out: int = 0
     """The line of the first statement behind the loop; 0 if there is none."""
+    stops: int = 0
+    """The line of a report's statement that ends the script's loop early; 0 if there is none."""
 
 
 class Straightener:
@@ -56,7 +58,7 @@ class Straightener:
         self._calls = InlinedCalls(tree, place)
         self._moved: dict[int, int] = {}
         """The line of a `with` that has been cut up → the line of its first statement."""
-        self._left_out = 0
+        self._left_out = self._stops = 0
 
     def straight(self) -> StraightCode:
         """The whole code. Raises ScriptError."""
@@ -182,9 +184,8 @@ class Straightener:
         return None
 
     def _cut(self, loop: ast.For, setup: list[ast.stmt | str]) -> StraightCode:
-        self._check_is_straight(loop.body, loop.orelse)
+        self._check_has_no_else(loop)
         body = self._without_contexts(self._without_calls(loop, loop.body, setup))
-        self._check_is_straight(body)
         batch_loop = self._batch_loop(body)
         before, behind = [], []
         if batch_loop:
@@ -195,8 +196,32 @@ class Straightener:
         if batch_loop and report:  # of each batch: it goes with the last phase
             found[-1][1].extend(report)
             report = []
+        self._check_is_straight([*before, *(s for _, of in found for s in of)])
+        report = self._without_exits([*report, *behind])
         kept = [s for s in setup if not (isinstance(s, ast.stmt) and self._is_inlined(s))]
-        return StraightCode(kept, loop, before, batch_loop, found, report + behind, self._left_out)
+        ends = self._left_out, self._stops
+        return StraightCode(kept, loop, before, batch_loop, found, report, *ends)
+
+    def _without_exits(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
+        """The statements of a report, with an `else` behind what ends its pass early."""
+        for at, statement in enumerate(body):
+            exits = list(_leaving([statement]))
+            if not exits:
+                continue
+            self._stops = self._stops or next(
+                (e.lineno for e in exits if not isinstance(e, ast.Continue)), 0
+            )
+            before, rest = body[:at], self._without_exits(body[at + 1 :])
+            match statement:
+                case ast.Break() | ast.Continue() | ast.Return():
+                    return [*before]
+                case ast.If(body=[*own, last], orelse=[]) if exits == [last]:
+                    return [*before, _condition(statement, own, rest)]
+                case ast.If(body=own, orelse=other) if not rest:
+                    parts = self._without_exits(own), self._without_exits(other)
+                    return [*before, _condition(statement, *parts)]
+            self._check_is_straight([statement])
+        return [*body]
 
     def _without_contexts(self, body: Sequence[ast.stmt]) -> list[ast.stmt]:
         """The statements; `with torch.no_grad():` around phases becomes one around each."""
@@ -232,7 +257,8 @@ class Straightener:
             missing = [p for p in inside if not self._begin_of(p, inner)]
             if missing == inside:
                 continue
-            self._check_is_straight(statement.body, statement.orelse)
+            self._check_has_no_else(statement)
+            self._check_is_straight(statement.body)
             late = next((p for p in phases if self._begin_of(p, body[at + 1 :])), None)
             if late:
                 raise self._refusal(late.line, "phase_behind_batches", phase=late.name)
@@ -254,11 +280,11 @@ class Straightener:
         """The statement of a block that a phase begins with."""
         return _statement_on(body, self._moved.get(phase.line, phase.line))
 
-    def _check_is_straight(
-        self, body: Sequence[ast.stmt], otherwise: Sequence[ast.stmt] = ()
-    ) -> None:
-        if otherwise:
-            raise self._refusal(otherwise[0].lineno, "loop_with_else")
+    def _check_has_no_else(self, loop: ast.For) -> None:
+        if loop.orelse:
+            raise self._refusal(loop.orelse[0].lineno, "loop_with_else")
+
+    def _check_is_straight(self, body: Sequence[ast.stmt]) -> None:
         for node in _leaving(body):
             word = type(node).__name__.lower()
             raise self._refusal(node.lineno, "leaves_loop", word=word)
@@ -371,6 +397,11 @@ def _with_prediction(found: list[PhaseCode], loop: TrainingLoop) -> list[PhaseCo
     predict = msgspec.structs.replace(phase, name=PREDICT)
     both = [(predict, [prediction]), (phase, [loss, *others])]
     return [*found[:at], *both, *found[at + 1 :]]
+
+
+def _condition(like: ast.If, own: list[ast.stmt], other: list[ast.stmt]) -> ast.If:
+    """The same condition of other statements."""
+    return made(ast.copy_location(ast.If(like.test, own or [ast.Pass()], other), like))
 
 
 def _is_below(statement: ast.stmt, line: int) -> bool:

@@ -131,11 +131,41 @@ def statements(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
             yield from statements(inner)
 
 
+# ── Arguments of the command line ───────────────────────────────────────────────────────
+
+
+def options_of(tree: ast.AST) -> Iterator[tuple[str, Mapping[str, ast.expr]]]:
+    """The options that parsers are told of, as they are typed, and what is said of each."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and last_name(node.func) == "add_argument":
+            said = {word.arg: word.value for word in node.keywords if word.arg}
+            for argument in node.args:
+                if isinstance(argument, ast.Constant):
+                    yield str(argument.value), said
+
+
+def default_options(tree: ast.AST) -> dict[str, ast.expr]:
+    """The values of the options of parsers that are given no arguments: `parse_args([])`."""
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and last_name(n.func) in PARSING]
+    given = [c.args for c in calls if isinstance(c.func, ast.Attribute)]
+    if not given or any([*map(ast.unparse, of)] != ["[]"] for of in given):
+        return {}
+    return {
+        option.lstrip("-").replace("-", "_"): said["default"]
+        for option, said in options_of(tree)
+        if "default" in said
+    }
+
+
+PARSING = ("parse_args", "parse_known_args")
+"""The methods of a parser that read the arguments of the command line."""
+
+
 # ── Names replaced ──────────────────────────────────────────────────────────────────────
 
 
 def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
-    """A copy of an expression, with other expressions in the place of names."""
+    """A copy of an expression, with others in the place of names and attributes (`self.x`)."""
     found: ast.expr = _Substituted(values).visit(copy.deepcopy(node))
     return found
 
@@ -146,3 +176,8 @@ class _Substituted(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return copy.deepcopy(self._values.get(node.id, node))
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if (value := self._values.get(ast.unparse(node))) is not None:
+            return copy.deepcopy(value)
+        return self.generic_visit(node)

@@ -103,7 +103,10 @@ _SENTENCES: Mapping[str, str] = {
     ),
     "loop_not_run_plainly": f"the loop is not run by a plain statement here; {_TO_TOP_LEVEL}",
     "loop_with_else": "a lesson's loop has no `else`; leave it out",
-    "leaves_loop": "`{word}` ends the loop early, and a lesson's loop can't; leave it out",
+    "leaves_loop": (
+        "`{word}` ends the loop, or one pass of it, before the end of the phases, and a lesson's "
+        "loop can't; move it behind them, or leave it out"
+    ),
     "function_used_twice": (
         "`{name}` is used more than once, and a lesson runs its loop once; call it once"
     ),
@@ -151,10 +154,12 @@ _SENTENCES: Mapping[str, str] = {
     "binds_batch": "a lesson's code is given `batch`, the number of the batch; rename yours",
     "asks_for_input": "it asks for input, and a lesson can't; leave that out",
     "reads_arguments": (
-        "it reads the arguments of its command line, and a lesson has none; leave that out"
+        "it needs arguments on its command line, and a lesson has none; give each a default"
     ),
     "opens_window": "it opens a window, and a lesson can't; leave that out",
-    "draws_picture": "a lesson draws no pictures of its own; leave it out",
+    "draws_picture": (
+        "a lesson draws no pictures of its own, and this one can't be left out alone; take it out"
+    ),
     "parameters_not_told": "the code does not say which parameters it updates; update them by name",
     "parameters_in_one_name": (
         "`{name}` holds several parameters, and a lesson names each of them; write them as `w1`, "
