@@ -413,11 +413,14 @@ def _values_of(frame: Frame | RankFigures) -> list[str]:
         now = frame.gradients_now.get(name)
         line = f"{name} is {spoken_value(value, is_brief=is_brief)}."
         if gradient is not None:
-            line += f" Its gradient is {spoken_value(gradient, is_brief=is_brief)}."
+            used = spoken_value(gradient, is_brief=is_brief)
+            if now is None or not _is_different(now, gradient):
+                line += f" Its gradient is {used}."
+            else:
+                kept = spoken_value(now, is_brief=is_brief)
+                line += f" Its gradient was {used}; now it is {kept}."
             if (own := frame.own_gradients.get(name)) is not None:
                 line += f" Before Synchronize it was {spoken_value(own, is_brief=is_brief)}."
-            if now is not None and _is_different(now, gradient):
-                line += f" Now its gradient is {spoken_value(now, is_brief=is_brief)}."
         said.append(line)
     watched = (f"{name}: {spoken_value(v)}." for name, v in frame.watched.items() if is_known(v))
     return [*said, *watched]
