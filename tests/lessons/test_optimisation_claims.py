@@ -81,6 +81,10 @@ def test_with_raw_inputs_the_loss_needs_about_400_epochs_to_a_millionth(rate: fl
     assert bool(found.min() < 1e-6) is (rate < 0.00995)
 
 
+def test_raw_inputs_bring_the_first_weight_to_2_6_in_200_epochs() -> None:
+    assert value(epochs(a_run("scaling-inputs", "raw"), 200)[-1])[0] == pytest.approx(2.6, abs=0.05)
+
+
 def test_raw_inputs_start_with_gradients_of_6_and_40_and_diverge_above_a_hundredth() -> None:
     assert a_run("scaling-inputs", "raw").step_epoch().gradients["w"].data == (-6.0, -40.0)
     assert losses(a_run("scaling-inputs", "raw", rate=0.0102), 60)[-1] > 13
@@ -122,6 +126,8 @@ def test_without_momentum_the_loss_of_the_second_sensor_falls_in_every_epoch() -
     found = np.array([value(frame) for frame in epochs(run, 40)])
     assert (np.diff(run.history.losses.numbers()) < 0).all()
     assert (3 - found[1:, 0]) / (3 - found[:-1, 0]) == pytest.approx(0.98, abs=1e-3)
+    assert losses(run, 110)[-1] == pytest.approx(0.02, abs=0.005)
+    assert losses(a_run("momentum", "manual"), 150)[-1] < 1e-6
 
 
 def test_the_velocity_carries_the_second_weight_on_until_epoch_5() -> None:
