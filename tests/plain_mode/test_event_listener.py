@@ -17,6 +17,7 @@ from tutor.plain_mode import event_listener
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import LineWriter
 from tutor.protocol.commands import Command, FramePainted, RunTo, StepPhase
+from tutor.session.run_view import Notice
 from tutor.session.session import Session
 
 
@@ -103,6 +104,52 @@ def test_a_long_run_is_told_of_now_and_then():
     lines = out.getvalue().splitlines()
     assert 2 <= len(lines) < 6
     assert lines[0].startswith("Epoch 2 of 12, the loss is ")
+
+
+class Pausing(Long):
+    """In epoch 6 of a run the engine is silent for a while."""
+
+    def send(self, command: Command) -> int:
+        if isinstance(command, FramePainted) and self.at.epoch == 6:
+            self.busy = 30.0
+            return FakeEngine.send(self, command)
+        return super().send(command)
+
+    def stop_being_silent(self) -> None:
+        self.busy = 0.0
+        self.advance(1)
+
+
+def test_a_run_whose_progress_has_been_told_is_not_named_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    out, engine = io.StringIO(), Pausing()
+    seconds: Iterator[float] = iter(range(0, 10000, 4))
+
+    def clock() -> float:
+        return float(next(seconds))
+
+    session = Session(engine, clock)
+    hearing = EventListener(engine, session, LineWriter(out), is_attended=True, clock=clock)
+    check, silences = session.check_waiting, []
+
+    def checked() -> Notice:
+        waiting = check()
+        if engine.busy:
+            silences.append(waiting.code)
+            engine.stop_being_silent()
+        return waiting
+
+    monkeypatch.setattr(session, "check_waiting", checked)
+    hearing.start()
+    session.open(lesson())
+    hearing.wait()
+    session.request(RunTo(epoch=12))
+    hearing.wait()
+    assert silences == ["epoch_runs"]
+    text = out.getvalue()
+    assert "Epoch 3 of 12" in text
+    assert "still running" not in text
 
 
 class Losing(FakeEngine):

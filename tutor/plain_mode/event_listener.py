@@ -140,6 +140,7 @@ class EventListener:
         now = self._clock()
         if now - self._last_progress >= PROGRESS:
             self._last_progress = now
+            self._has_named_command = True  # this line says what runs
             loss = f", the loss is {spoken_value(event.frame.loss)}"
             said = loss if is_known(event.frame.loss) else ""
             known = filter(None, (speed(event.rate, " per "), time_left(event.seconds_left)))
