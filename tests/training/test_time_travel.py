@@ -391,11 +391,22 @@ def test_another_seed_gives_other_numbers_from_here_on_and_the_same_ones_again(
     assert run.seek(4).seed == 0
 
 
+def test_a_seed_before_the_first_epoch_is_not_said_to_change_nothing() -> None:
+    """Dropout draws its first number in epoch 1: at the start nobody knows whether one will be."""
+    run, other = shipped("train-and-eval", "autograd"), shipped("train-and-eval", "autograd")
+    run.reseed(3)
+    other.restart(seed=4)
+    assert run.notes == (Remark("seed", {"seed": 3}),)
+    assert other.notes == (Remark("seed", {"seed": 4}),)
+    first = shipped("train-and-eval", "autograd").run_to(3).loss
+    assert {first, run.run_to(3).loss, other.run_to(3).loss} != {first}
+
+
 def test_a_seed_where_nothing_is_drawn_is_said_to_change_nothing() -> None:
     run = shipped("line-through-origin", "autograd")
     run.run_to(5)
     run.reseed(3)
-    assert run.notes == (Remark("seed_unused", {"seed": 3}),)
+    assert run.notes == (Remark("seed_unused_after_setup", {"seed": 3}),)
     run.restart(seed=4)
     assert run.notes == (Remark("seed_unused", {"seed": 4}),)
 

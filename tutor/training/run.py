@@ -32,7 +32,7 @@ from tutor.training.loop import Loop
 from tutor.training.playback import Playback, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet, Until
-from tutor.training.run_state import RunState, seed_note
+from tutor.training.run_state import RunState
 from tutor.training.values import Array, to_numbers, to_numpy, value_of
 
 
@@ -222,7 +222,7 @@ class Run(RunState):
 
         The weights begin with the same values, unless another seed is given.
         """
-        past, has_drawn = self.recipe, self.draws
+        past, draws = self.recipe, self.draws
         self._start_move()
         self.recipe = self.recipe_again(seed)
         try:
@@ -232,7 +232,7 @@ class Run(RunState):
             raise
         self.history = History()
         if seed not in (None, past.seed):
-            self.notes = (seed_note(seed, has_drawn),)
+            self.notes = (Remark("seed" if draws else "seed_unused", {"seed": seed}),)
         return self.frame()
 
     def recipe_again(self, seed: int | None) -> RunRecipe:

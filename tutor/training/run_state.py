@@ -23,11 +23,6 @@ _MAX_NAMESPACES = 4
 """Namespaces kept for going back to; for an older one, Setup runs again."""
 
 
-def seed_note(seed: int, has_drawn: bool) -> Remark:
-    """The note on a new seed; `has_drawn`: whether the lesson draws random numbers."""
-    return Remark("seed" if has_drawn else "seed_unused", {"seed": seed})
-
-
 class RunState:
     """A recipe, the loop that plays it, and the settings of the place where it stands."""
 
@@ -201,8 +196,12 @@ class RunState:
 
     @property
     def draws(self) -> bool:
-        """Whether a random number has been drawn so far, in Setup or later."""
-        return self.loop.setup_namespace.draws or self._has_drawn()
+        """Whether a random number has been drawn in Setup, or may be drawn later."""
+        return self.loop.setup_namespace.draws or self._draws_after_setup()
+
+    def _draws_after_setup(self) -> bool:
+        """Whether a random number was drawn after Setup; before an epoch has run, it may be."""
+        return self._has_drawn() or not self.furthest
 
     def close(self) -> None:
         """Give up a script wherever it waits; a lesson needs nothing."""
@@ -279,7 +278,8 @@ class RunState:
 
     def _reseed(self, seed: int) -> None:
         has_drawn = self._has_drawn()
-        self.notes = (seed_note(seed, has_drawn),)
+        code = "seed" if self._draws_after_setup() else "seed_unused_after_setup"
+        self.notes = (Remark(code, {"seed": seed}),)
         self.loop.everywhere("seed", lambda: seed_all(seed), seed)
         fresh = Randomness.now(self.device)
         self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn=has_drawn)

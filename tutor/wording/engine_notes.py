@@ -95,7 +95,10 @@ _TEMPLATES: Mapping[str, str] = {
     # ── A run that was changed
     "on_numpy": "{mode} is NumPy, which runs only on the CPU: {device} needs a mode of PyTorch",
     "seed": "seed {seed}",
-    "seed_unused": "seed {seed}: no random number of this code depends on it, so nothing changes",
+    "seed_unused": "seed {seed}: this code draws no random numbers, so nothing changes",
+    "seed_unused_after_setup": (
+        "seed {seed}: this code draws no random numbers after Setup, so nothing changes"
+    ),
     "as_here": "settings restored: {mode}, learning rate {rate}",
     "not_carried": "{names} could not be carried over: the size differs here",
     "begins_anew": "in {mode} the state of {names} starts again: it remembers no earlier step",
