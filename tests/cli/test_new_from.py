@@ -421,6 +421,10 @@ def made(text: str, loop: int = 1) -> WrittenLesson:
     return lesson_from(source_of(text), outline_of(text), loop, "mine")
 
 
+def place_of(code: str, text: str) -> str:
+    return f"train.py:{text[: text.index(code)].count(chr(10)) + 1}"
+
+
 def lesson_of(text: str) -> Lesson:
     return document.parse(made(text).text, Path("mine.md"))
 
@@ -524,7 +528,8 @@ def test_its_settings_and_code_are_the_scripts() -> None:
     assert code["Gradient"] == "grad_w = 2 * X.T @ (y - t) / len(X)\ndw = grad_w\n"
     assert code["Update"] == "w = w - learning_rate * grad_w\n"
     assert "learning_rate" in code["Report"]
-    assert made(MANUAL).left_out == MANUAL[: MANUAL.index('print("done')].count("\n") + 1
+    assert made(MANUAL).left_out == place_of('print("done', MANUAL)
+    assert made(PASSED).left_out == place_of("print(model.weight)", PASSED)
     assert "w" in lesson.boxed_by_phase()["Update"]
 
 
@@ -601,7 +606,7 @@ LOOP = inside(FOR, STEP)
 def test_a_lesson_goes_on_where_the_script_ends_its_loop(end: str) -> None:
     text = HEAD + inside(FOR.replace("3", "20"), STEP + end)
     written = made(text)
-    assert written.stops == text[: text.index("break")].count("\n") + 1
+    assert written.stops == place_of("break", text)
     _, printed = run_script(text)
     _, mine_printed = run_lesson(document.parse(written.text, Path("mine.md")))
     assert mine_printed[: len(printed)] == printed
@@ -624,7 +629,7 @@ def test_pictures_are_left_out() -> None:
 def test_a_loop_within_try_is_the_loop_alone() -> None:
     text = inside("try:\n", LOOP) + "except KeyboardInterrupt:\n    w = 3\nfinally:\n    w = 4\n"
     written = made(HEAD + text)
-    assert written.left_out == 13
+    assert written.left_out == "train.py:13"
     assert "w = 3" not in written.text
     assert code_of(HEAD + text) == code_of(HEAD + LOOP)
 

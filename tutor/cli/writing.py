@@ -139,10 +139,10 @@ def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
         f"  tutor {path} --trust                see it as a learner does"
     )
     if written.left_out:
-        place = one_line(source.place(written.left_out))
+        place = one_line(written.left_out)
         print(f"Left out: what the script does after its loop, from {place} on.")
     if written.stops:
-        place = one_line(source.place(written.stops))
+        place = one_line(written.stops)
         print(f"The script may end its loop early at {place}: the lesson goes on.")
     return 0
 

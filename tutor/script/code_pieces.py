@@ -117,8 +117,9 @@ def rate_argument(call: ast.Call) -> ast.expr | None:
     given = [keyword.value for keyword in call.keywords if keyword.arg == "lr"]
     value = given[0] if given else call.args[1] if len(call.args) > 1 else None
     is_number = isinstance(value, ast.Constant) and type(value.value) in (int, float)
-    is_setting = isinstance(value, ast.Attribute) and value.attr in RATE_NAMES
-    return value if is_number or (is_setting and value.lineno == value.end_lineno) else None
+    if isinstance(value, ast.Attribute) and value.lineno == value.end_lineno:
+        return value if value.attr in RATE_NAMES else None
+    return value if is_number else None
 
 
 def replaced(code: str, places: Iterable[tuple[int, int, int, str]]) -> str:

@@ -75,10 +75,10 @@ class WrittenLesson:
     """A lesson's text."""
 
     text: str
-    left_out: int
-    """The line of the first statement behind the loop, all of which the lesson leaves out; or 0."""
-    stops: int
-    """The line at which the script may end its loop early, where the lesson goes on; or 0."""
+    left_out: str
+    """The place of the first statement behind the loop, all of which is left out; or empty."""
+    stops: str
+    """The place at which the script may end its loop early, where the lesson goes on; or empty."""
 
 
 def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) -> WrittenLesson:
@@ -134,7 +134,8 @@ class _Writer:
         if report:
             parts.append(_section(REPORT, formulas.get(REPORT, ()), self._with_lesson_rate(report)))
         parts.append("## What to remember\n- Write here what to remember from this lesson.\n")
-        return WrittenLesson("\n".join(parts), self._code.left_out, self._code.stops)
+        lines = self._code.left_out, self._code.stops
+        return WrittenLesson("\n".join(parts), *(self._source.place(n) if n else "" for n in lines))
 
     # ── Scripts that are refused ────────────────────────────────────────────────────
 
