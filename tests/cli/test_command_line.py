@@ -270,6 +270,7 @@ def test_compare_of_what_diverges_is_valid_json(tutor: Tutor) -> None:
         (["train.py", "--device", "cuda"], 2, "--device"),
         (["train.py", "--plain", "--exercise", "shape"], 2, "--exercise"),
         (["run"], 2, "LESSON"),
+        (["list", "nonsuch"], 2, "see tutor list --help"),
         (["run", "/"], 1, "folder"),
         (["run", "no-such-file.md"], 1, "no-such-file.md"),
         ([], 1, "needs a terminal"),

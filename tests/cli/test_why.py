@@ -47,6 +47,11 @@ def test_a_message_alone_is_explained(tutor: Tutor, home: Path) -> None:
     assert "tutor vector-backward --exercise no-scalar" in done.stdout
 
 
+def test_an_empty_message_is_refused(tutor: Tutor, home: Path) -> None:
+    done = tutor("why", "")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_an_unknown_message_is_said_to_be_unknown(tutor: Tutor, home: Path) -> None:
     done = tutor("why", "NameError: name 'los' is not defined")
     assert done.returncode == 1

@@ -87,6 +87,7 @@ def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element)
         ("model[7].bias[0] 1", OF_A_SCRIPT, "No parameter model[7].bias here."),
         ("w.x = 1", OF_A_SCRIPT, "No parameter w.x here."),
         ("1.5", OF_A_SCRIPT, "Which one? Type it like this: net.fc1.weight[0, 0] = 0.5"),
+        ("w", ONE, "Type it like this: w = "),
         ("w = [1", ONE, "I can't read “[1”"),
     ],
 )

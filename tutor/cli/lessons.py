@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -19,7 +20,7 @@ from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.library import Headline, by_chapter
 from tutor.lesson.model import Lesson
 from tutor.plain import cell_width, json_text, one_line
-from tutor.wording.layout import WIDEST, columns, cut, first_fitting, padded
+from tutor.wording.layout import WIDEST, columns, cut, first_fitting, padded, wrap
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
@@ -57,7 +58,8 @@ def _says_yes(lesson: Lesson) -> bool:
     """Ask at the terminal, if there is one."""
     if not is_attended():
         return False
-    print(f"{_not_ours(lesson)} that runs with your permissions.", file=sys.stderr)
+    words = f"{_not_ours(lesson)} that runs with your permissions."
+    print(*wrap(words, shutil.get_terminal_size().columns), sep="\n", file=sys.stderr)
     return agrees("Run exactly this content from now on?")
 
 

@@ -81,6 +81,13 @@ class _Parser(argparse.ArgumentParser):
         """Print the message and name the help; exit with 2."""
         self.exit(USAGE, f"tutor: {one_line(message)} (see {self.prog} --help)\n")
 
+    def parse_known_args(self, *given: Any) -> Any:  # type: ignore[override]
+        """Parse as argparse does; what is not known is an error, which names this parser's help."""
+        options, unknown = super().parse_known_args(*given)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
+
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Print the help. Raises OSError if it can't be written; argparse would say nothing."""
         (file or sys.stdout).write(self.format_help())

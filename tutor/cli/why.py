@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tutor.cli.parsers import FAILED, OK
 from tutor.cli.terminal import PIPED, screen, terminal_path
+from tutor.errors import UsageError
 from tutor.lesson import library
 from tutor.plain import one_line, plain, shortened
 from tutor.script.error_report import (
@@ -51,7 +52,9 @@ CAUSES = {
 def why_command(options: argparse.Namespace) -> int:
     """Explain a message, or the errors in the output that comes in on standard input."""
     if options.message:
-        reports = [report_of(" ".join(options.message))]
+        if not (message := " ".join(options.message)).strip():
+            raise UsageError("the message is empty: give its words, or pipe the output in")
+        reports = [report_of(message)]
     else:
         reports = _to_explain(reports_in(_passed_on()))
         if not reports:

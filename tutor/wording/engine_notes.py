@@ -90,7 +90,7 @@ _TEMPLATES: Mapping[str, str] = {
         "there are {most} runs, and you have named all that are kept: "
         "delete one first, in the list of runs"
     ),
-    "is_current_run": "{name} is the run you are in: go to another one first",
+    "is_current_run": "you are in run {name}: go to another one first",
     "no_run": "there is no run {name!r}; available: {available}",
     # ── A run that was changed
     "on_numpy": "{mode} is NumPy, which runs only on the CPU: {device} needs a mode of PyTorch",

@@ -51,7 +51,7 @@ def read(text: str, values: Mapping[str, Value], *, command: str = "") -> Elemen
     `command` is what is typed before it in the examples.
     """
     example = f"Type it like this: {command}{_example(values)}"
-    if not text.strip():
+    if not text.strip() or text.strip() in values:  # a name alone has no value
         raise ValueError(example)
     for name in sorted(values, key=len, reverse=True):
         typed = re.fullmatch(_label_pattern(name) + _REST, text)
