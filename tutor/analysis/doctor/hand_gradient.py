@@ -15,15 +15,16 @@ from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.finite_differences import (
     FiniteDifferences,
     ModeGradient,
+    Slopes,
+    gradients_by_program,
 )
 from tutor.analysis.gradient_diagnosis import diagnose, samples_in
-from tutor.analysis.mode_comparison import GradientRow, ModeLockstep
 from tutor.errors import RunError
 from tutor.lesson.model import GRADIENT, LOSS, PREDICT
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import FINITE_DIFFERENCE, CodeFix, DoctorFinding, Evidence
+from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 from tutor.training.probe import InspectionStopped, Probe
-from tutor.training.values import Array, is_near, to_numbers
+from tutor.training.values import Array, is_near, real_pairs, to_numbers
 
 _SAME = 1e-5
 """Two factors that are equal but for this are one: both are computed in float64."""
@@ -41,7 +42,6 @@ class HandGradientRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._lockstep: ModeLockstep | None = None
         self._found: dict[str, DoctorFinding] = {}
         """The findings of the first epoch, by parameter: the second has to show them, too."""
         self._seen: set[str] = set()
@@ -53,9 +53,8 @@ class HandGradientRule(DoctorRule):
         is_meant = self.patient.run.program.mode in self.patient.lesson.own_gradient
         if is_meant or not self._is_there(moment) or not self._by_hand():
             return
-        for name, row in self._rows(moment.epoch):
+        for name, found in self._compared():
             before = self._found.pop(name, None)
-            found = self._finding(name, row)
             if before is not None and found is not None:
                 yield _agreed(before, found)
             elif found is not None and name not in self._seen:
@@ -83,57 +82,42 @@ class HandGradientRule(DoctorRule):
         things = self.patient.run.loop.parameters().values()
         return all(not hasattr(one, "grad_fn") and np.size(one) <= _MOST for one in things)
 
-    def _rows(self, epoch: int) -> Iterator[tuple[str, GradientRow]]:
-        """The gradient of each parameter beside its finite differences."""
-        patient = self.patient
+    def _compared(self) -> Iterator[tuple[str, DoctorFinding | None]]:
+        """The finding on each parameter's gradient, if any, by finite differences."""
+        patient, run, recipe = self.patient, self.patient.run, self.patient.recipe
+        at, is_script = run.standpoint(), patient.lesson.script is not None
+        if is_script and at.start.names is None:
+            return
+        start = (run.program, run.device, recipe.learning_rate, recipe.seed)
         try:
-            if patient.lesson.script is not None:
-                yield from self._rows_of_script()
-                return
-            found = self._compared().compare(patient.run.standpoint(), epoch, patient.until)
-            yield from ((row.diagnosis.parameter, row) for row in found.rows) if found else ()
+            probe = Probe(*start, precise=True, quiet=patient.quiet)
+            probe.stand(at)
+            precise = gradients_by_program(probe)
+            probe.stand(at)
+            differences = FiniteDifferences(probe, at.start.values, patient.until)
+            loss = to_numbers(run.loop.loss())
+            is_same = loss is not None and is_near(loss, np.array(differences.loss))
+            if is_script and not is_same:
+                return  # the copy of its names does not compute what the script does
+            for name in differences.values:
+                shown = to_numbers((at.gradients or run.loop.gradients or {}).get(name))
+                if shown is not None:
+                    gradient, best = np.asarray(real_pairs(shown)), precise.get(name)
+                    best = gradient if best is None or not is_near(best, gradient) else best
+                    old = real_pairs(at.start.gradients.get(name))
+                    mine = ModeGradient(recipe.mode, gradient, best, old, by_hand=True)
+                    yield name, self._finding(name, mine, differences.slopes(name, best))
         except (RunError, InspectionStopped):
             return
 
-    def _compared(self) -> ModeLockstep:
-        patient, recipe = self.patient, self.patient.recipe
-        if self._lockstep is None:
-            programs = {recipe.mode: patient.programs[recipe.mode]}
-            start = (recipe.device, recipe.learning_rate, recipe.seed, patient.quiet)
-            self._lockstep = ModeLockstep(programs, *start)
-        return self._lockstep
-
-    def _rows_of_script(self) -> Iterator[tuple[str, GradientRow]]:
-        """The rows for a script, whose Predict and Loss run in a copy of its names."""
-        patient, run = self.patient, self.patient.run
-        at, mode = run.standpoint(), run.program.mode
-        if at.start.names is None:
-            return
-        probe = Probe(run.program, run.device, 0.0, 0, precise=True, quiet=patient.quiet)
-        probe.stand(at)
-        differences = FiniteDifferences(probe, at.start.values, patient.until)
-        loss = to_numbers(run.loop.loss())
-        if loss is None or loss.size != 1 or not is_near(loss, np.array(differences.loss)):
-            return  # the copy does not compute what the script does
-        for name in differences.values:
-            gradient = to_numbers((run.loop.gradients or {}).get(name))
-            if gradient is None:
-                continue
-            gradient = np.asarray(gradient)
-            slopes = differences.slopes(name, gradient)
-            mine = ModeGradient(mode, gradient, gradient, by_hand=True)
-            samples = samples_in(patient.namespace, run.program)
-            found = diagnose(name, [mine], slopes, samples=samples)
-            gradients = {mode: gradient, FINITE_DIFFERENCE: slopes.sure_digits()}
-            yield name, GradientRow(gradients, slopes.checked, found)
-
-    def _finding(self, name: str, row: GradientRow) -> DoctorFinding | None:
-        mode, diagnosis = self.patient.run.program.mode, row.diagnosis
-        if diagnosis.standing.get(mode) != "wrong":
-            return None
-        mine, right = row.gradients.get(mode), row.gradients.get(FINITE_DIFFERENCE)
+    def _finding(self, name: str, found: ModeGradient, slopes: Slopes) -> DoctorFinding | None:
+        samples = samples_in(self.patient.namespace, self.patient.run.program)
+        diagnosis = diagnose(name, [found], slopes, samples=samples)
+        mine, right = found.gradient, slopes.sure_digits()
         remark = next(iter(diagnosis.remarks), Remark(""))
-        if mine is None or right is None or remark.code in ("raised", "not_finite", "shape"):
+        if diagnosis.standing.get(found.mode) != "wrong" or mine is None:
+            return None
+        if remark.code in ("raised", "not_finite", "shape"):
             return None
         index = _farthest(mine, right)
         numbers: dict[str, Evidence] = {
