@@ -48,8 +48,6 @@ class GradientRow:
     Finite differences are NaN in the elements that were not checked. Complex numbers are pairs
     along one more axis.
     """
-    checked: tuple[int, int]
-    """The number of elements that finite differences checked, and of all."""
     diagnosis: ParameterComparison
     """Without the gradients."""
 
@@ -408,8 +406,7 @@ class ModeLockstep:
         shape = next((g.shape for g in gradients.values() if g is not None), ())
         shape = shape if differences is None else differences.shape
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
-        checked = (0, 0) if slopes is None else slopes.checked
-        return GradientRow({**gradients, FINITE_DIFFERENCE: differences}, checked, diagnosis)
+        return GradientRow({**gradients, FINITE_DIFFERENCE: differences}, diagnosis)
 
     def _mode_gradient(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
         compared = self._compared_modes[mode]

@@ -348,11 +348,12 @@ class Run(RunState):
         self.history.cut(at.epoch, whole=self.at_end)
         return self.frame()
 
-    def forget_future(self) -> None:
+    def forget_future(self) -> Frame:
         """Forget everything that is recorded after this place."""
         self.notes = ()
         self.recipe = msgspec.structs.replace(self.recipe, changes=self.changes_done)
         self.history.cut(self.at.epoch + self.at_end, whole=False)
+        return self.frame()
 
 
 def _checked_rate(rate: float) -> float:

@@ -177,18 +177,15 @@ class Runs:
 
     def switch(self, mode: str | None = None, device: str | None = None) -> Frame:
         """Switch as Run.switch does; in the past, in a run of its own."""
-        return self._fork(lambda: self.current.switch(mode, device), self.current.has_future)
+        return self._fork(lambda: self.current.switch(mode, device))
 
     def set(self, *, learning_rate: float | None = None, element: Element | None = None) -> Frame:
         """Set as Run.set does; in the past, in a run of its own."""
-        return self._fork(
-            lambda: self.current.set(learning_rate=learning_rate, element=element),
-            self.current.has_future,
-        )
+        return self._fork(lambda: self.current.set(learning_rate=learning_rate, element=element))
 
     def reseed(self, seed: int) -> Frame:
         """Reseed as Run.reseed does; in the past, in a run of its own."""
-        return self._fork(lambda: self.current.reseed(seed), self.current.has_future)
+        return self._fork(lambda: self.current.reseed(seed))
 
     def restart(self, seed: int | None = None) -> Frame:
         """Restart; the run as it was is kept, unless it would only be run once more."""
@@ -200,19 +197,19 @@ class Runs:
         """Keep the run as it is, under its name, and continue from here with a copy of it."""
         if not self._has_begun():
             raise Refused("nothing_to_keep")
-
-        def continue_here() -> Frame:
-            self.current.forget_future()
-            return self.current.frame()
-
-        return self._fork(continue_here, keep=True)
+        return self._fork(self.current.forget_future, keep=True)
 
     def _has_begun(self) -> bool:
         return self.current.furthest_place > Position(0, 0)
 
-    def _fork(self, change: Callable[[], Frame], keep: bool, at: Position | None = None) -> Frame:
-        """Do `change`; if `keep`, the run as it was until now is kept beside it."""
-        if not keep:
+    def _fork(
+        self, change: Callable[[], Frame], keep: bool | None = None, at: Position | None = None
+    ) -> Frame:
+        """Do `change`; if `keep`, the run as it was until now is kept beside it.
+
+        By default it is kept where it has a future, which the change would end.
+        """
+        if not (self.current.has_future if keep is None else keep):
             frame = change()
             self.notes = self.current.notes
             return frame

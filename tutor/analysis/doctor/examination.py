@@ -240,7 +240,7 @@ class _Examination:
         loop = self._patient.run.loop
         same = [p for p in loop.program.loop if p.name == phase]
         code = next((p for p in same if loop.line in p.lines), next(iter(same), None))
-        return Moment(self._patient, phase, code, calls, loop.epoch, loop.batch, error, failed)
+        return Moment(phase, code, calls, loop.epoch, loop.batch, error, failed)
 
     def _go_on(self) -> bool:
         """Run whole epochs for the rules that want more of them."""

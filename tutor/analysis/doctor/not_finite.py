@@ -127,9 +127,7 @@ class NotFiniteRule(DoctorRule):
             with recorder.recording() as calls:
                 run.advance_phase()
             phase = run.loop.last_phase_name()
-            yield from self.after(
-                Moment(self.patient, phase, None, calls, run.loop.epoch, run.loop.batch)
-            )
+            yield from self.after(Moment(phase, None, calls, run.loop.epoch, run.loop.batch))
 
     def _note(self, call: TorchCall) -> None:
         """Note which node belongs to the call, and where its result first was not finite."""

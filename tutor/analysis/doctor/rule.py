@@ -232,7 +232,6 @@ class Patient:
 class Moment:
     """One step of the examined run, which is about to run or has just run."""
 
-    patient: Patient
     phase: str
     """The name of the phase; Setup before the first step, "" for a script's code after its loop."""
     code: Phase | None
