@@ -50,7 +50,10 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     # ── The run
     "busy": ("Still busy with earlier commands", "{stop} stops"),
     "stopping": ("Stopping …",),
-    "stopping_script": ("Stopping where this phase ends …", "{stop} again stops at once"),
+    "stopping_script": (
+        "Stopping after this phase …",
+        "{stop} again stops at once, but repeats the epoch",
+    ),
     "nothing_running": ("Nothing is running", "{quit} leaves the tutor"),
     "nothing_running_in_field": (
         "Nothing is running",
