@@ -10,13 +10,14 @@ import pytest
 from msgspec.structs import replace as copy
 
 from tests.plain_mode.listening import Finishing, answer_to, said
-from tests.ui.exercises import AUTOGRAD
+from tests.ui.exercises import AUTOGRAD, PREDICT
 from tests.ui.fake_engine import Simulated, scalar
 from tests.ui.lessons import lesson
 from tests.ui.pictures import contour, curve, data, plane, slope
 from tests.ui.test_compare_screen import comparison, one_parameter, xor
 from tests.ui.test_doctor_screen import REPORT
 from tests.ui.test_graph_pane import line_graph, node
+from tutor.lesson.exercise import Stage, StartPlace
 from tutor.plain_mode import spoken_inspections
 from tutor.plain_mode.command_reader import CommandReader, LessonSource
 from tutor.protocol.commands import (
@@ -82,6 +83,18 @@ def looked(*lines: str) -> str:
 
 
 # ── Variables ───────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_asked_for_is_in_no_graph_and_no_plot_before_the_answer():
+    at_start = Stage(mode="autograd", at=StartPlace(1, "Predict"))
+    asked = copy(PREDICT, stage=at_start, answer="loss", again=(), wrong=())
+    for line, told in (("graph", "Value"), ("plot data", "y_pred is")):
+        before, after = (
+            answer_to(*lines, line, engine=Inspecting(), exercises=(asked,))
+            for lines in (["a"], ["a", "3"])
+        )
+        assert told not in before.replace("Leaf w. Value", "")
+        assert told in after
 
 
 def test_inside_tells_the_facts_of_a_name():

@@ -24,7 +24,7 @@ from tutor.ui.panes.lines import LinesPane
 from tutor.ui.themes import to_ascii
 
 from .conftest import SMALL
-from .exercises import AUTOGRAD
+from .exercises import AUTOGRAD, PREDICT
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
@@ -265,6 +265,25 @@ async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found
         pane.attempt = replace(attempt, state="done")
         await pilot.pause()
         assert "▶ is asked" not in pane.lines[0].plain
+
+
+async def test_while_the_forward_pass_is_asked_for_the_operations_have_no_values() -> None:
+    attempt = Attempt(PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True)
+    app = GraphApp(view(line_graph(), step=0))
+    async with app.run_test(size=(118, 20)) as pilot:
+        pane = app.query_one(GraphPane)
+
+        async def values(asked: Attempt | None) -> list[bool]:
+            pane.attempt = asked
+            await pilot.pause()
+            rows = [content.plain for content in pane.lines]
+            start, end = rows[0].index("value"), rows[0].index("gradient")
+            return [bool(row[start:end].strip()) for row in rows[1:6]]
+
+        assert await values(attempt) == [False] * 4 + [True]
+        assert await values(replace(attempt, state="done")) == [True] * 5
+        pane.view = view(line_graph(), step=2)
+        assert await values(attempt) == [True] * 5, "the gradient is asked for"
 
 
 @pytest.mark.parametrize("step", [3, 4, 5])

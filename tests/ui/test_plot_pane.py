@@ -17,12 +17,14 @@ from tutor.lesson.model import Fence, Section
 from tutor.protocol import inspections
 from tutor.protocol.frame import Curve, Remark
 from tutor.protocol.inspections import AnyPicture, NoPicture
+from tutor.session.attempt import Attempt
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.panes.plot import PLOT_KINDS, PlotPane
 
 from . import pictures
 from .conftest import come_true
+from .exercises import PREDICT
 from .fake_engine import Simulated
 from .lessons import lesson
 
@@ -101,6 +103,21 @@ async def test_it_opens_with_the_loss_and_says_how_to_go_on() -> None:
     async with showing(app, view(pictures.curve(30.0, 20.0, 1.0))):
         assert app.text.startswith(f"loss by epoch, log scale · ● epoch 3 · 1/{ALL} · v next\n")
         assert app.wanted == [(COLUMNS, None)]
+
+
+async def test_a_plot_that_has_the_answer_waits_for_it() -> None:
+    app = OnePane()
+    attempt = Attempt(PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True)
+    async with showing(app, view(picture=pictures.data(), epoch=0)) as pilot:
+        app.pane.turn(2)
+        await settled(pilot)
+        assert "y_pred" in app.text
+        app.pane.attempt = attempt
+        await settled(pilot)
+        assert "y_pred" not in app.text
+        app.pane.attempt = replace(attempt, state="wrong")
+        await settled(pilot)
+        assert "y_pred" in app.text
 
 
 async def test_until_the_first_epoch_is_over_it_says_when_there_will_be_a_plot() -> None:

@@ -15,6 +15,7 @@ from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
 from tutor.protocol.inspections import PICTURES, NoPicture
 from tutor.script.line_places import line_at, place_in
+from tutor.session.attempt import asks_of_forward_pass
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
@@ -183,6 +184,8 @@ def _graph(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     view = on.inspected("graph", graph=True)
     found, frame, attempt = view.inspections.graph, view.frame, on.session.attempt
     if found is not None and frame is not None:
+        if asks_of_forward_pass(attempt, view):
+            found = found.without_results()
         known = attempt.asked_of.known if attempt and attempt.asked_of else view.operations
         yield from spoken_inspections.graph(found, view.lesson, frame, known)
 
@@ -197,6 +200,10 @@ def _plot(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         raise UnclearCommandError(f"There is no plot {argument}; available: {names}.")
     if name in ("", "loss"):
         yield from _loss(on)
+    if asks_of_forward_pass(on.session.attempt, view):
+        if name != "loss":
+            yield "The other plots can be described when you have answered."
+        return
     for kind in (kind for kind in PICTURES if name in ("", kind)):
         found = on.inspected("picture", picture=kind).inspections.picture
         if found is not None and (name or not isinstance(found, NoPicture)):

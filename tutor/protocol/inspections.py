@@ -181,6 +181,12 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
         """The number of steps that backward takes."""
         return max((node.order for node in self.nodes), default=-1) + 1
 
+    def without_results(self) -> AutogradGraph:
+        """The same graph without the values that operations have computed, and a note on that."""
+        nodes = (n if n.is_leaf else msgspec.structs.replace(n, value=NO_VALUE) for n in self.nodes)
+        notes = (*self.notes, Remark("values_after_answer")) if self.nodes else self.notes
+        return AutogradGraph(nodes=tuple(nodes), notes=notes)
+
     def inputs_past_parts(self) -> dict[int, list[int]]:
         """The inputs of each node by id, each once, past the parts of composed calls.
 

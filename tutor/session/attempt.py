@@ -15,6 +15,7 @@ from tutor.plain import cut_short
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.goal_progress import Marks
+from tutor.session.run_view import RunView
 
 LONGEST_LINE = 48
 """Characters of a line of code that are quoted."""
@@ -167,3 +168,14 @@ class Attempt:
     def may_see_solution(self) -> bool:
         """Whether the solution may be shown: after a try."""
         return self.tries > 0
+
+
+def asks_what_comes(attempt: Attempt | None) -> bool:
+    """Whether the question is about the result of the next phase, and open."""
+    is_open = ("opening", "asking")
+    return attempt is not None and attempt.asks_what_comes and attempt.state in is_open
+
+
+def asks_of_forward_pass(attempt: Attempt | None, view: RunView) -> bool:
+    """Whether a value of the forward pass is asked for: the graph and the plots hold it already."""
+    return asks_what_comes(attempt) and view.is_before_gradient

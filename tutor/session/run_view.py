@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from tutor.lesson.model import SETUP, Lesson, Section
+from tutor.lesson.model import SETUP, Lesson, Section, gradient_index
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Change, Curve, Frame, Position
 from tutor.protocol.inspections import (
@@ -78,6 +78,15 @@ class RunView:
         if frame is None or frame.is_over:
             return None
         return self.lesson.phase(frame.next_phase, frame.next_line)
+
+    @property
+    def is_before_gradient(self) -> bool:
+        """Whether a phase of the batch that stands before its gradient runs next."""
+        frame = self.frame
+        if frame is None:
+            return False
+        phases = [str(section.phase) for section in self.lesson.loop(frame.mode)]
+        return frame.next_phase in phases[: gradient_index(phases)]
 
     @property
     def last_section(self) -> Section | None:

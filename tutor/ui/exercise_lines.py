@@ -308,12 +308,6 @@ def asks_to_choose(attempt: Attempt | None) -> bool:
     return attempt is not None and attempt.state == "asking" and attempt.wants == "choice"
 
 
-def asks_what_comes(attempt: Attempt | None) -> bool:
-    """Whether the question is about the result of the next phase."""
-    is_open = ("opening", "asking")
-    return attempt is not None and attempt.asks_what_comes and attempt.state in is_open
-
-
 def tells_what_came(attempt: Attempt | None) -> bool:
     """Whether the phase in question has run, and the reply is shown."""
     is_over = ("judging", "wrong", "done")

@@ -35,6 +35,8 @@ _REMARKS: Mapping[str, str] = {
     "backward_elsewhere": "Backward was called on something other than `loss`.",
     "not_all_seen": "Parts of it could not be examined.",
     "not_traced": "The graph was not traced to its end.",
+    "values_after_answer": "The values of the operations appear when you have answered.",
+    "plot_after_answer": "This plot appears when you have answered.",
     "nodes_left_out": "{count} more nodes further down are left out.",
     "backward_again": (
         "Backward was called again after the gradient had changed: the last call is shown."

@@ -19,10 +19,10 @@ from tutor.plain import one_line
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.frame import Frame, Value
 from tutor.script.line_places import place_in
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, asks_what_comes
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
-from tutor.ui.exercise_lines import asks_what_comes, next_open, place_line, tells_what_came
+from tutor.ui.exercise_lines import next_open, place_line, tells_what_came
 from tutor.ui.panes.lines import LinesPane, after_paint, index_at
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line

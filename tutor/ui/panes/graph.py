@@ -10,8 +10,7 @@ from textual.content import Content
 from textual.strip import Strip
 
 from tutor.protocol.inspections import AutogradGraph
-from tutor.session.attempt import Attempt
-from tutor.ui import exercise_lines as lines_of
+from tutor.session.attempt import Attempt, asks_of_forward_pass, asks_what_comes
 from tutor.ui import text_styles
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
 from tutor.ui.panes.graph_tree import Backward, GraphRow, above, backward, below, tree
@@ -60,10 +59,12 @@ class GraphPane(LinesPane):
             return [line(("The graph appears when Setup has run.", text_styles.DIM))]
         if graph is None:
             return [line(("reading the graph …", text_styles.DIM))]
+        if asks_of_forward_pass(self.attempt, view):
+            graph = graph.without_results()
         why = line((remarks_text(graph.notes), text_styles.DIM)).wrap(width) if graph.notes else []
         if not graph.nodes:
             return why
-        is_asked = lines_of.asks_what_comes(self.attempt)
+        is_asked = asks_what_comes(self.attempt)
         asked_of = self.attempt.asked_of if self.attempt and is_asked else None
         so_far = backward(view.lesson, view.frame, view.operations, graph, asked_of)
         has_moved = self._fold_what_does_not_fit(graph) or so_far.order != self._active

@@ -12,6 +12,7 @@ from textual.content import Content
 
 from tutor.lesson.code_checks import parsed
 from tutor.lesson.model import REPORT
+from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import (
     PICTURES,
     AnyPicture,
@@ -20,9 +21,10 @@ from tutor.protocol.inspections import (
     PictureKind,
     SlopePicture,
 )
+from tutor.session.attempt import Attempt, asks_of_forward_pass
 from tutor.session.run_view import RunView
 from tutor.ui.commands import KEYS
-from tutor.ui.panes.lines import LinesPane, after_paint
+from tutor.ui.panes.lines import LinesPane, Shown, after_paint
 from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.ui.text_styles import DIM, HEADING, line
 from tutor.wording.inspections import remark_text
@@ -43,6 +45,9 @@ COMING = "computing …"
 
 class PlotPane(LinesPane):
     """The plots, drawn after the text is painted: on a slow line the numbers come first."""
+
+    attempt: Shown[Attempt | None] = Shown(None)
+    """The exercise that may ask for what a plot shows."""
 
     def __init__(self, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
@@ -138,6 +143,8 @@ class PlotPane(LinesPane):
         view, kind = self.view, self._picture_kind
         if kind is None:
             return self._loss(view, sheet)
+        if view is not None and asks_of_forward_pass(self.attempt, view):
+            return placeholder(_TITLES[kind], remark_text(Remark("plot_after_answer")))
         # Lazy, as below: there is nothing to draw before the first epoch.
         from tutor.ui.plots import data, landscape  # noqa: PLC0415
 

@@ -89,7 +89,7 @@ class LessonScreen(PaneLayoutScreen):
             yield CodePane(id="code").data_bind(view, attempt)
             yield GraphPane(id="graph").data_bind(view, attempt)
             yield NumbersPane(id="numbers").data_bind(view)
-            yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(view)
+            yield PlotPane(id="plot", ascii_only=self._ascii).data_bind(view, attempt)
             yield OutputPane(id="output").data_bind(view, LessonScreen.printed)
             yield LadderPane(id="ladder").data_bind(view)
             exercise = ExercisePane(id="exercise", ascii_only=self._ascii)
