@@ -564,7 +564,7 @@ def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) 
     assert learner.does("unskip").exercise is PREDICT
     assert learner.notebook.results_of("line") == {"choose": "done"}
     learner.does("unskip")
-    assert learner.session.notice == Notice("none_skipped")
+    assert learner.session.notice == Notice("none_skipped", kind="no_effect")
 
 
 def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
@@ -758,7 +758,7 @@ def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> No
     learner.says("1")
     for _ in range(3):
         learner.does("hint")
-    assert learner.session.notice == Notice("no_more_hints")
+    assert learner.session.notice == Notice("no_more_hints", kind="no_effect")
     learner.does("show_solution")
     assert learner.session.notice == Notice()
 

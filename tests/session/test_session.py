@@ -355,7 +355,7 @@ def test_pausing_does_not_forget_what_has_changed(
 def test_stop_with_nothing_running_says_so(session: EagerSession, engine: FakeEngine) -> None:
     session.stop()
     assert engine.stopped == 0
-    assert session.notice == Notice("nothing_running")
+    assert session.notice == Notice("nothing_running", kind="no_effect")
 
 
 def test_what_takes_long_is_named_with_its_seconds(
@@ -442,9 +442,10 @@ def test_where_there_is_no_graph_nothing_else_is_said_first(
     session.step_operation()
     assert session.notice == Notice("reading_graph")
     sees(session, engine, graph(0, Remark("by_hand")))
-    assert session.notice == Notice("graph_notes", {"notes": (Remark("by_hand"),)})
+    no_graph = Notice("graph_notes", {"notes": (Remark("by_hand"),)}, "no_effect")
+    assert session.notice == no_graph
     session.step_operation()
-    assert session.notice == Notice("graph_notes", {"notes": (Remark("by_hand"),)})
+    assert session.notice == no_graph
 
 
 def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(

@@ -139,6 +139,9 @@ class FakeSession:
     def inspect(self, compare: bool) -> None:
         self.looks.append(compare)
 
+    def is_allowed(self, command: Command) -> bool:
+        return True
+
     def __getattr__(self, name: str) -> object:
         return lambda: self.calls.append(name)
 
@@ -193,7 +196,7 @@ async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
     await pilot.press("c")
     await pilot.pause()
     assert isinstance(app.screen, LessonScreen)
-    assert app.screen.notice == Notice("no_comparison")
+    assert app.screen.notice == Notice("no_comparison", kind="no_effect")
 
 
 async def test_it_fits_a_small_terminal() -> None:

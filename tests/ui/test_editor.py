@@ -209,6 +209,13 @@ async def test_a_key_gives_a_hint_and_the_text_stays(learner: Learner) -> None:
     assert learner.area.text == "#2" + BROKEN
 
 
+async def test_that_nothing_is_selected_is_said_until_the_next_key(learner: Learner) -> None:
+    await learner.press("ctrl+c")
+    assert learner.app.session.notice.code == "nothing_selected"
+    await learner.press("2")
+    assert learner.app.session.notice.code == ""
+
+
 async def test_the_code_around_it_is_in_view_with_the_place_of_what_is_to_be_fixed(
     learner: Learner,
 ) -> None:

@@ -551,15 +551,15 @@ async def test_another_lesson_begins_with_its_introduction(
 async def test_a_key_that_does_nothing_says_so(app: TutorApp, pilot: Pilot[None]) -> None:
     """On the lesson and in the menu; a key that acts, or is typed, says nothing of the kind."""
     await pilot.press("y")
-    assert app.session.notice == Notice("unknown_key", {"key": "y"})
+    assert app.session.notice == Notice("unknown_key", {"key": "y"}, "no_effect")
     await pilot.press("f7")
-    assert app.session.notice == Notice("unknown_key", {"key": "f7"})
+    assert app.session.notice == Notice("unknown_key", {"key": "f7"}, "no_effect")
     for keys in (["s"], ["l", "y", "escape"]):
         await pilot.press(*keys)
         assert app.session.notice.code != "unknown_key"
     await pilot.press("m", "y")
     assert isinstance(app.screen, MenuScreen)
-    assert app.screen.notice == Notice("unknown_key", {"key": "y"})
+    assert app.screen.notice == Notice("unknown_key", {"key": "y"}, "no_effect")
 
 
 @pytest.mark.parametrize("engine", [PrintingEngine], indirect=True)

@@ -190,7 +190,7 @@ class EngineSession:
             self._stopped_until = max(self.unanswered)
             self._engine.stop()
         elif self.is_connected():
-            self.notice = Notice("nothing_running")
+            self.tell("nothing_running", kind="no_effect")
 
     def tell(self, code: str, *, kind: NoticeKind = "info", **values: object) -> None:
         """Show a notice to the learner."""
@@ -209,7 +209,7 @@ class EngineSession:
     def reconnect(self) -> None:
         """Connect again after the connection was lost; may ask at the terminal, and blocks."""
         if self.lost is None:
-            self.tell("not_lost" if self.host else "not_remote")
+            self.tell("not_lost" if self.host else "not_remote", kind="no_effect")
             return
         try:
             self._engine.reconnect()

@@ -111,8 +111,10 @@ class ExerciseController:
         if lesson is None:
             return
         if found is None:
-            code = "unknown_exercise" if self.exercises else "no_exercises"
-            self._engine_session.tell(code, id=id)
+            if self.exercises:
+                self._engine_session.tell("unknown_exercise", id=id)
+            else:
+                self._engine_session.tell("no_exercises", kind="no_effect")
             return
         if self._handler is None:
             if self._engine_session.unanswered.may_move():
@@ -264,7 +266,7 @@ class ExerciseController:
             return
         handler, attempt = self._handler, self._handler.attempt
         if not attempt.hints_left:
-            self._engine_session.tell("no_more_hints")
+            self._engine_session.tell("no_more_hints", kind="no_effect")
             return
         self._engine_session.notice = Notice()  # a notice on hints or solutions is out of date
         handler.set(hints=attempt.asked.hints[: len(attempt.hints) + 1])
@@ -280,7 +282,7 @@ class ExerciseController:
             self._engine_session.notice = Notice()
             self._handler.show_solution()
         else:
-            self._engine_session.tell("solution_locked")
+            self._engine_session.tell("solution_locked", kind="no_effect")
 
     def skip(self) -> None:
         """Skip the exercise, which the learner knows, and begin the next."""
@@ -313,7 +315,7 @@ class ExerciseController:
         found = found or (skipped[-1] if skipped else None)
         if lesson is None or found is None:
             self._engine_session.pause()
-            self._engine_session.tell("none_skipped")
+            self._engine_session.tell("none_skipped", kind="no_effect")
             return
         self._journal.record_result(lesson.slug, found.id, kind_of(found), "unskipped")
         self.begin(found.id)

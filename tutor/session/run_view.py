@@ -159,39 +159,8 @@ class Start:
     """The exercise that is begun at once."""
 
 
-NoticeKind: TypeAlias = Literal["info", "refused", "failed"]
-
-_NO_EFFECT = frozenset(
-    {
-        "unknown_key",
-        "nothing_running",
-        "nothing_running_in_field",
-        "beginning",
-        "one_mode",
-        "not_lost",
-        "not_remote",
-        "no_operation",
-        "not_in_gradient",
-        "no_comparison",
-        "nothing_to_resume",
-        "script_compare",
-        "script_exercises",
-        "script_neighbours",
-        "no_exercises",
-        "goal_not_reached",
-        "empty_answer",
-        "no_more_hints",
-        "solution_locked",
-        "none_skipped",
-        "no_exercise_on",
-        "no_repair_on",
-        "first_lesson",
-        "last_lesson",
-        "no_shell",
-        "no_lesson_here",
-    }
-)
-"""The codes that only say why a key had no effect."""
+NoticeKind: TypeAlias = Literal["info", "no_effect", "refused", "failed"]
+"""`no_effect` says why there was nothing to do, `refused` why a thing may not or can't be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,4 +175,4 @@ class Notice:
     @property
     def is_of_one_key(self) -> bool:
         """Whether it only says why a key had no effect: the next key press clears it."""
-        return self.kind == "refused" or self.code in _NO_EFFECT
+        return self.kind in ("no_effect", "refused")

@@ -134,7 +134,7 @@ class Session(EngineSession):
         if self.view is None:
             return
         if bookmark is None:
-            self.tell("nothing_to_resume")
+            self.tell("nothing_to_resume", kind="no_effect")
         else:
             self.resume(self.view.lesson, bookmark)
 
@@ -185,9 +185,10 @@ class Session(EngineSession):
             self._awaits_graph = (view.frame.at, view.mode)
             self.tell("reading_graph")
         elif not graph.operations:
-            self.tell("graph_notes" if graph.notes else "no_operation", notes=graph.notes)
+            code = "graph_notes" if graph.notes else "no_operation"
+            self.tell(code, kind="no_effect", notes=graph.notes)
         elif view.next_phase != GRADIENT:
-            self.tell("not_in_gradient")
+            self.tell("not_in_gradient", kind="no_effect")
         elif view.operations < graph.operations:
             self.view = replace(view, operations=view.operations + 1)
             self.notice = Notice()
@@ -355,7 +356,7 @@ class Session(EngineSession):
     def _go_back(self, command: BackPhase | BackEpoch) -> None:
         at = self.view.frame.at if self.view and self.view.frame else None
         if at is not None and (at.epoch, at.step) == (0, 0) and not self.is_running:
-            self.tell("beginning")
+            self.tell("beginning", kind="no_effect")
             return
         self.pause()
         self._send(command)
@@ -381,7 +382,7 @@ class Session(EngineSession):
             return
         modes = self.view.lesson.modes
         if len(modes) == 1:
-            self.tell("one_mode", mode=modes[0])
+            self.tell("one_mode", kind="no_effect", mode=modes[0])
             return
         asked = self.unanswered.last_switch("mode")
         mode = (asked.mode if asked else None) or self.view.mode

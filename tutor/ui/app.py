@@ -259,13 +259,13 @@ class TutorApp(ThemedApp):
         if self.session.view is not None:
             self.switch_screen(self._lesson_screen)
         else:
-            self.tell(Notice("no_lesson_open"))
+            self.tell(Notice("no_lesson_open", kind="no_effect"))
 
     def action_resume(self) -> None:
         """Resume where the learner was last, in any lesson."""
         left, view = self._curriculum.last_bookmark(), self.session.view
         if left is None:
-            self.tell(Notice("nothing_left_yet"))
+            self.tell(Notice("nothing_left_yet", kind="no_effect"))
         elif view and view.lesson.slug == left.slug and self.session.controller.has_begun:
             self.action_lesson()
         elif lesson := _lesson_of(left, self._curriculum, self._read, self._is_trusted):
@@ -285,13 +285,13 @@ class TutorApp(ThemedApp):
         """Open the next or the previous lesson at its bookmark."""
         view = self.session.view
         if view is not None and view.lesson.script is not None:
-            self.tell(Notice("script_neighbours"))
+            self.tell(Notice("script_neighbours", kind="no_effect"))
             return
         headline = self._curriculum.beside(view.lesson.path if view else None, by)
         if headline is not None:
             self._open(headline, self._begin_where_left)
         else:
-            self.tell(Notice("last_lesson" if by > 0 else "first_lesson"))
+            self.tell(Notice("last_lesson" if by > 0 else "first_lesson", kind="no_effect"))
 
     # ── Keys and commands ───────────────────────────────────────────────────────────
 
@@ -328,7 +328,7 @@ class TutorApp(ThemedApp):
         if can_be_continued():
             super().action_suspend_process()
         else:
-            self.tell(Notice("no_shell"))
+            self.tell(Notice("no_shell", kind="no_effect"))
 
     def _come_back(self, _: object) -> None:
         """Resume after a suspension; the shell has used the screen meanwhile."""
@@ -340,7 +340,7 @@ class TutorApp(ThemedApp):
         is_seen = isinstance(self.screen, SessionScreen | LessonListScreen)
         if is_seen and event.key not in self.active_bindings:
             typed = event.character if event.is_printable and event.character else event.key
-            self.tell(Notice("unknown_key", {"key": typed}))
+            self.tell(Notice("unknown_key", {"key": typed}, "no_effect"))
 
     def action_help(self) -> None:
         """Show all keys of this screen."""
@@ -415,7 +415,7 @@ class TutorApp(ThemedApp):
         if (exercise := self.session.controller.exercise()) is not None:
             self.session.controller.begin_when_open(exercise.id)
         else:
-            self.tell(Notice("no_exercises"))
+            self.tell(Notice("no_exercises", kind="no_effect"))
 
     def tell(self, notice: Notice) -> None:
         """Show a one-line message on the current screen."""

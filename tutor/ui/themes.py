@@ -299,7 +299,7 @@ class ThemedApp(App[None]):
     def action_take_theme(self, name: ThemeName) -> None:
         """Use this theme now and save it in the settings."""
         if self.no_color:
-            self.tell(Notice("no_colours"))
+            self.tell(Notice("no_colours", kind="no_effect"))
             return
         self._wear(name)
         self.settings.keep(msgspec.structs.replace(self.settings.settings, theme=name))

@@ -197,7 +197,7 @@ class EditorScreen(SessionScreen):
 
     def action_copy(self) -> None:
         """Say how to select text, as nothing is selected."""
-        self.tell("nothing_selected")
+        self.tell_no_effect("nothing_selected")
 
 
 class TaskPane(PartsPane):

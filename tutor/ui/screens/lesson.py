@@ -146,7 +146,7 @@ class LessonScreen(PaneLayoutScreen):
     def action_turn_difference(self) -> None:
         """Show the code of another mode, phase by phase."""
         if self.is_script:
-            self.tell("script_compare")
+            self.tell_no_effect("script_compare")
             return
         self.query_one(CodePane).turn_difference()
         self.action_show("code")
@@ -165,9 +165,9 @@ class LessonScreen(PaneLayoutScreen):
 
         view = self.session.view
         if self.is_script:
-            self.tell("script_compare")
+            self.tell_no_effect("script_compare")
         elif view is not None and not view.lesson.comparable:
-            self.tell("no_comparison")
+            self.tell_no_effect("no_comparison")
         elif view is not None and self._is_connected():
             self.app.push_screen(CompareScreen(self.session))
 
@@ -197,7 +197,7 @@ class LessonScreen(PaneLayoutScreen):
             self.action_session("stop")
             is_idle = self.session.notice.code == "nothing_running"
             if is_idle and self.query_one(ExercisePane).is_typing:
-                self.tell("nothing_running_in_field")  # q types a letter there
+                self.tell_no_effect("nothing_running_in_field")  # q types a letter there
 
     def action_reconnect(self) -> None:
         """Connect again to the machine that the engine was on."""
@@ -243,12 +243,11 @@ class LessonScreen(PaneLayoutScreen):
         attempt, pane = self.session.attempt, self.query_one(ExercisePane)
         if attempt is None:
             if may_begin and self.is_script:
-                self.tell("script_exercises")
+                self.tell_no_effect("script_exercises")
             elif may_begin:
                 self.action_controller("begin")
             else:
-                self.session.tell("unknown_key", key="enter")
-                self.update_from_session()
+                self.tell_no_effect("unknown_key", key="enter")
         elif attempt.state in ("wrong", "done") and pane.display:
             if not pane.has_focus_within_it:
                 self.action_show("exercise")  # the next question is answered there
@@ -257,7 +256,7 @@ class LessonScreen(PaneLayoutScreen):
             was_shown = pane.display
             self.action_show("exercise")
             if was_shown and attempt.state == "asking" and attempt.wants == "condition":
-                self.tell("goal_not_reached")
+                self.tell_no_effect("goal_not_reached")
             elif was_shown and attempt.state == "asking" and attempt.wants == "code":
                 self.action_edit()
 
@@ -266,7 +265,7 @@ class LessonScreen(PaneLayoutScreen):
         from tutor.ui.screens.lists import ExercisesScreen  # noqa: PLC0415  as above
 
         if self.is_script:
-            self.tell("script_exercises")
+            self.tell_no_effect("script_exercises")
         elif self.session.view is not None:
             self.session.pause()
             exercises = ExercisesScreen(self.session, self._ascii)
@@ -275,7 +274,7 @@ class LessonScreen(PaneLayoutScreen):
     def action_of_exercise(self, name: str) -> None:
         """Let the session run a command of the exercise, with the exercise pane in view."""
         if self.session.attempt is None:
-            self.tell("script_exercises" if self.is_script else "no_exercise_on")
+            self.tell_no_effect("script_exercises" if self.is_script else "no_exercise_on")
         else:
             if not self.query_one(ExercisePane).display:
                 self.action_show("exercise")
@@ -289,7 +288,7 @@ class LessonScreen(PaneLayoutScreen):
         attempt = self.session.attempt
         exercise = attempt.exercise if attempt else None
         if attempt is None or not isinstance(exercise, Repair):
-            self.tell("script_exercises" if self.is_script else "no_repair_on")
+            self.tell_no_effect("script_exercises" if self.is_script else "no_repair_on")
         elif attempt.state == "done":
             self.action_show("exercise")
         else:
@@ -326,7 +325,7 @@ class LessonScreen(PaneLayoutScreen):
 
     def on_exercise_text_answered_nothing(self) -> None:
         """Ask for an answer."""
-        self.tell("empty_answer")
+        self.tell_no_effect("empty_answer")
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
         """Act as the key `a` does."""

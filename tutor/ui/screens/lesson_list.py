@@ -318,7 +318,7 @@ class LessonListScreen(SizedScreen):
         if not self.is_known and not self._has_chosen:
             self._awaits = exercises_only
         elif entry is None or entry.target is None:
-            self.tell(Notice("no_lesson_here"))
+            self.tell(Notice("no_lesson_here", kind="no_effect"))
         elif isinstance(entry.target, Bookmark) and not exercises_only:
             self.call_later(self.run_action, "app.resume")
         elif isinstance(entry.target, Bookmark):

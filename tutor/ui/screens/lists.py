@@ -164,7 +164,7 @@ class RunsScreen(ListScreen[None]):
         if chosen is None:
             return
         if chosen.is_current:
-            self.session.tell("is_this_run")
+            self.session.tell("is_this_run", kind="no_effect")
         else:
             self.session.inspect(then=chosen.name)
             self.session.tell("compared_with", name=chosen.name)

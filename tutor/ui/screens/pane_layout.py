@@ -85,7 +85,7 @@ class PaneLayoutScreen(SessionScreen):
     def action_show(self, pane: str) -> None:
         """Show a pane and give it the focus."""
         if not any(pane in group for group in self._groups):
-            self.tell("script_exercises")
+            self.tell_no_effect("script_exercises")
             return
         self._bring(pane)
         self.query_one(f"#{pane}").focus()

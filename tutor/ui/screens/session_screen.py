@@ -60,9 +60,9 @@ class SessionScreen(SizedScreen):
         keys = {**KEYS, "stop": self.STOP_KEY}
         self.waiting = notice_text(waiting, keys) if waiting.code else ""
 
-    def tell(self, code: str) -> None:
-        """Show a notice."""
-        self.session.tell(code)
+    def tell_no_effect(self, code: str, **values: object) -> None:
+        """Say why a key had no effect."""
+        self.session.tell(code, kind="no_effect", **values)
         self.update_from_session()
 
     def action_session(self, name: str) -> None:
