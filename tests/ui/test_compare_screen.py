@@ -139,9 +139,6 @@ class FakeSession:
     def inspect(self, compare: bool) -> None:
         self.looks.append(compare)
 
-    def is_allowed(self, command: Command) -> bool:
-        return True
-
     def __getattr__(self, name: str) -> object:
         return lambda: self.calls.append(name)
 
