@@ -137,7 +137,10 @@ def default_device() -> Any:
 
 def set_default_device(mode: Any) -> None:
     """Set the mode of the default device; `set_function_modes` puts it among the others."""
-    torch._GLOBAL_DEVICE_CONTEXT.device_context = mode
+    if mode is not None:
+        torch._GLOBAL_DEVICE_CONTEXT.device_context = mode
+    elif default_device() is not None:  # torch 2.6 takes None for a mode
+        del torch._GLOBAL_DEVICE_CONTEXT.device_context
 
 
 def autocast_depth() -> int:
