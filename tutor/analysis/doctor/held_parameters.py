@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, extreme_of, leaves_of
+from tutor.analysis.doctor.rule import (
+    DoctorRule,
+    Moment,
+    Patient,
+    extreme_of,
+    gradient_of,
+    leaves_of,
+)
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.analysis.graph_words import label_of
@@ -58,8 +65,8 @@ class HeldParametersRule(DoctorRule):
     def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Note the gradients of the leaves."""
         for key, leaf in self._leaves.items():
-            if leaf.grad is not None and bool(leaf.grad.any()):
-                self._gradients[key] = extreme_of(leaf.grad)
+            if (gradient := gradient_of(leaf)) is not None:
+                self._gradients[key] = extreme_of(gradient)
 
     def at_end(self) -> Iterable[DoctorFinding]:
         """The parameters that are left out, if any: one finding for each reason."""

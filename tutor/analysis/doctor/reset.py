@@ -14,6 +14,7 @@ from tutor.analysis.doctor.rule import (
     Moment,
     Patient,
     extreme_of,
+    gradient_of,
     held_by,
     leaves_of,
     norm_of,
@@ -73,9 +74,9 @@ class MissingResetRule(DoctorRule):
     def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Note the gradients that are there."""
         self._before = {
-            id(p): p.grad.detach().clone()
+            id(p): gradient.detach().clone()
             for p in self._leaves().values()
-            if p.grad is not None and bool(p.grad.any())
+            if (gradient := gradient_of(p)) is not None
         }
         for key in [key for key in self._sums if key not in self._before]:
             del self._sums[key]  # it was reset before an update has used it
@@ -203,15 +204,15 @@ class ResetOrderRule(DoctorRule):
         """Note the gradients that a backward has left."""
         for key, tensor in self.patient.held().items():
             self._waiting.pop(key, None)
-            if tensor.grad is not None and bool(tensor.grad.any()):
-                self._waiting[key] = extreme_of(tensor.grad)
+            if (gradient := gradient_of(tensor)) is not None:
+                self._waiting[key] = extreme_of(gradient)
 
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
         """See whether they are still there when the optimizer makes its step."""
         tensors = held_by(optimizer)
         ready = {t: self._waiting.pop(id(t)) for t in tensors if id(t) in self._waiting}
         has_closure = call.argument(1, "closure") is not None  # it computes the gradients
-        is_empty = all(t.grad is None or not bool(t.grad.any()) for t in ready)
+        is_empty = all(gradient_of(t) is None for t in ready)
         if ready and is_empty and not has_closure:
             self._found.append(self._finding(call, ready))
 
@@ -239,7 +240,7 @@ class ResetOrderRule(DoctorRule):
 
 
 def _reset_before(source: SourceCode, line: int) -> ast.stmt | None:
-    """The last statement before a line, of the same block if there is one, that resets."""
+    """The last statement before a line that resets gradients; the last of all if none is."""
     statements = [source.statement_of(call) for call in source.calls("zero_grad")]
     found = [s for s in statements if s is not None]
     before = [s for s in found if s.lineno < line]
@@ -291,7 +292,7 @@ class AccumulationRule(DoctorRule):
         is_mean = _is_mean(loss.grad_fn) and call.argument(1, "gradient") is None
         for leaf in leaves_of(loss):
             window = self._windows.get(id(leaf))
-            if window is None or leaf.grad is None or not bool(leaf.grad.any()):
+            if window is None or gradient_of(leaf) is None:
                 window = self._windows[id(leaf)] = _Window(leaf)
             window.lines.append(call.line)
             window.are_means &= is_mean

@@ -53,6 +53,11 @@ def norm_of(tensor: torch.Tensor) -> float:
     return float(tensor.detach().to_dense().norm())
 
 
+def gradient_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The gradient of a tensor; None if it has none, or one that is all 0."""
+    return tensor.grad if tensor.grad is not None and bool(tensor.grad.any()) else None
+
+
 def held_by(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """The tensors that an optimizer changes."""
     return [tensor for group in optimizer.param_groups for tensor in group["params"]]
