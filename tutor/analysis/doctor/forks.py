@@ -116,18 +116,19 @@ class Forks:
 
     def _course(self, programs: Mapping[str, Program]) -> _Course | None:
         """The losses of FORK_EPOCHS, or to the end of a script's loop; None if that takes long."""
-        losses = list[float | None]()
+        losses, error = list[float | None](), None
         try:
             with time_bound(FORK_SECONDS):
-                return _Course(losses) if self._run(programs, losses) else None
+                self._run(programs, losses)
         except TookTooLong:
             return None
-        except RunError as error:
-            raise_if_stopped(error)
-            return _Course(losses, error)
+        except RunError as raised:
+            raise_if_stopped(raised)
+            error = raised
+        return _Course(losses, error)
 
-    def _run(self, programs: Mapping[str, Program], losses: list[float | None]) -> bool:
-        """Run the epochs and add their losses; whether nothing stopped that. Raises RunError."""
+    def _run(self, programs: Mapping[str, Program], losses: list[float | None]) -> None:
+        """Run the epochs and add their losses. Raises RunError, and TookTooLong if stopped."""
         patient, recipe = self._patient, self._patient.recipe
         mode = recipe.mode if recipe.mode in programs else next(iter(programs))
         is_own = patient.lesson.script and recipe.learning_rate == patient.run.loop.own_rate
@@ -140,9 +141,8 @@ class Forks:
                 epoch = len(losses) + 1
                 run_in_loop(run, epoch, lambda: patient.until() or time.monotonic() > deadline)
                 if run.loop.epoch < epoch or not run.at_end:
-                    return False
+                    raise TookTooLong
                 losses.append(loss_of(run))
-            return True
         finally:
             run.close()
 
