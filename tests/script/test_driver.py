@@ -328,3 +328,28 @@ def test_oldest_items_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     for items in (items_of(torch.zeros(100) for _ in range(5)), items_of(enumerate(range(5)))):
         assert all(items.has(n) for n in range(5))
         assert (items.keeps(1), items.keeps(3), items.count) == (False, True, 5)
+
+
+def test_a_script_comes_out_the_same_whatever_addresses_its_objects_have() -> None:
+    source = """
+class Plain:
+    pass
+class Equal:
+    def __eq__(self, other):
+        return True
+    def __hash__(self):
+        return 7
+spare = [Plain() for _ in range(SPARE)]
+kept = {Plain(): n for n in range(50)}
+order = [kept[thing] for thing in set(kept)]
+own = hash(Equal())
+for epoch in range(1):  #: LOOP
+    loss = 1  #: Loss
+"""
+    orders = []
+    for spare in (3, 1000):
+        driver = driver_of(source.replace("SPARE", str(spare)))
+        driver.go_on()
+        orders.append(driver.names["order"])
+        assert driver.names["own"] == 7
+    assert orders[0] == orders[1]

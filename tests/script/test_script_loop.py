@@ -113,6 +113,10 @@ SCRIPTS = {
         "schedule.step()", "schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)"
     ),
     "running sum in place": line("total += loss", before="total = torch.zeros(())"),
+    "order of a set": line(
+        "kept.append({Part(n / 7) for n in range(99)}); w.data += sum(p.size for p in kept[-1])",
+        before="kept = []\nclass Part:\n    def __init__(self, size): self.size = size",
+    ).replace("zeros(1,", "zeros(1, dtype=torch.float64,"),
     "settings": line(before="torch.set_default_dtype(torch.float64)").replace(
         "    loss =",
         "    with torch.no_grad():\n        x  #: Predict*\n        x  #: Loss\n    loss =",

@@ -18,9 +18,10 @@ from typing import Any, TypeAlias, cast
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from tutor.script.creation_hashes import CreationHashes
 from tutor.script.environment import SavedThreadSettings, ScriptThreadSettings
 from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
-from tutor.script.instrument import AT, BATCHES, FOR, KEEP_LOSS, PREFIX, STOPS, WHILE
+from tutor.script.instrument import AT, BATCHES, CLASS, FOR, KEEP_LOSS, PREFIX, STOPS, WHILE
 from tutor.script.loop_items import LoopItems, items_in
 
 LoopBody: TypeAlias = Callable[..., Any]
@@ -90,6 +91,7 @@ class Driver:
         """The number of this pass's batches, once the script has come to its loop over them."""
         self.loop: WaitingLoop | None = None
         """None before the script has come to its loop, and once it has ended."""
+        self.hashes = CreationHashes()
         self.executions = 0
         self.has_ended = False
         self._thread_settings = ScriptThreadSettings()
@@ -102,7 +104,7 @@ class Driver:
         self._left_over: dict[str, Any] = {}
         """The names of functions that have returned, as they were at the last phase."""
         names.update({STOPS: False, AT: self._at, KEEP_LOSS: self._keep_loss, BATCHES: self._count})
-        names.update({FOR: self._for, WHILE: self._while})
+        names.update({FOR: self._for, WHILE: self._while, CLASS: self.hashes.in_class})
 
     # ── The script's own stack ──────────────────────────────────────────────────────
 
@@ -144,7 +146,7 @@ class Driver:
         if not to:  # it has not begun
             to.gr_context = self._thread_settings.context
             value = ()
-        with self._thread_settings.on():
+        with self._thread_settings.on(), self.hashes.counting():
             if error is None:
                 return to.switch(*value)
             return to.throw(type(error), error, error.__traceback__)

@@ -1,8 +1,9 @@
 """A script's code with hooks: what runs in place of the file, at the same lines.
 
-Four things are added to the syntax tree. A hook stands before each phase's first statement. The
+Five things are added to the syntax tree. A hook stands before each phase's first statement. The
 loss is handed over where its gradient is taken, or where it is assigned. What a loop over batches
-goes through is handed over as well, to be counted. And the training loop becomes a call: its body
+goes through is handed over as well, to be counted. A class gets hashes that are the same in each
+run (`creation_hashes.py`). And the training loop becomes a call: its body
 is made a function, which shares all names with the code around it.
 
     for epoch in range(100):          def _tutor_body(_tutor_item):
@@ -32,7 +33,7 @@ PREFIX = "_tutor_"
 """The prefix of all names that the code gets besides its own."""
 
 STOPS, AT, KEEP_LOSS = f"{PREFIX}stops", f"{PREFIX}at", f"{PREFIX}loss"
-BATCHES = f"{PREFIX}batches"
+BATCHES, CLASS = f"{PREFIX}batches", f"{PREFIX}class"
 FOR, WHILE = f"{PREFIX}for", f"{PREFIX}while"
 _BODY, _ITEM, _CONDITION = f"{PREFIX}body", f"{PREFIX}item", f"{PREFIX}condition"
 _EXIT = f"{PREFIX}exit"
@@ -52,6 +53,11 @@ def instrumented(source: str, filename: str, loop: TrainingLoop) -> CodeType:
     for node in ast.walk(tree):
         if isinstance(node, ast.For) and (node.lineno, node.col_offset) == loop.batches_at:
             node.iter = _call_of(BATCHES, node.iter)
+        elif isinstance(node, ast.ClassDef):
+            outermost = ast.Name(CLASS, ast.Load())
+            node.decorator_list.insert(
+                0, ast.copy_location(outermost, [*node.decorator_list, node][0])
+            )
     tree = _LoopCall(loop).visit(tree)
     ast.fix_missing_locations(tree)
     return compile(tree, filename, "exec", dont_inherit=True)

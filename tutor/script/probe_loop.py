@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from tutor.lesson.code_checks import codes_in
-from tutor.script.instrument import KEEP_LOSS, PREFIX, STOPS
+from tutor.script.instrument import CLASS, KEEP_LOSS, PREFIX, STOPS
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.script.syntax_nodes import all_blocks, first_line
@@ -46,7 +46,7 @@ class ProbeLoop(Loop):
         """Go on in a copy of these names."""
         self.namespace.clear()
         # Functions of the script that the phases call have hooks in them.
-        self.namespace.update({STOPS: False, KEEP_LOSS: lambda loss: loss})
+        self.namespace.update({STOPS: False, KEEP_LOSS: _same, CLASS: _same})
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
 
@@ -70,6 +70,10 @@ class ProbeLoop(Loop):
 
     def set_learning_rate(self, old: float, new: float) -> None:
         """The copy has the rate of the script."""
+
+
+def _same(thing: Any) -> Any:
+    return thing
 
 
 def names_read(statements: Iterable[ast.stmt]) -> frozenset[str]:

@@ -81,7 +81,8 @@ class ScriptMemory:
         waiting = self._driver.loop
         own = [thing for scope in self._driver.scopes() for thing in scope.values()]
         body = [waiting.body] if waiting else []
-        roots = [self._driver.names, *body, *own, self._environment.group]
+        counter = self._driver.hashes.counter
+        roots = [self._driver.names, *body, *own, counter, self._environment.group]
         return take_image(roots, self._filename, self._driver.device, before, limit, self._files)
 
     def snapshot(self, before: object, limit: int) -> ScriptSnapshot | None:
@@ -104,11 +105,16 @@ class ScriptMemory:
         place = (snapshot.loop, snapshot.passes, snapshot.thread_settings)
         with self._environment.entered():  # a pass is given up: its `finally` blocks run
             is_there = self._driver.go_back(*place)
-        if not is_there or not snapshot.image.restore():
+        if not is_there or not self._put_back(snapshot.image):
             return False
         self._driver.loss, self._table.used = snapshot.loss, snapshot.used
         self._progress.stand_at_end(*snapshot.known, is_start=is_start)
         return True
+
+    def _put_back(self, image: MemoryImage) -> bool:
+        is_restored = image.restore()
+        self._driver.hashes.forget_later()
+        return is_restored
 
     @contextmanager
     def keeping_end(self) -> Iterator[None]:
@@ -127,7 +133,7 @@ class ScriptMemory:
         """End as the script has ended before; False if that is not known. Raises LessonRaised."""
         if isinstance(self._end, LessonRaised):
             raise self._end
-        if self._end is None or not self._end[0].restore():
+        if self._end is None or not self._put_back(self._end[0]):
             return False
         self._driver.end_again(self._end[1])
         return True
