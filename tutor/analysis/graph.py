@@ -151,7 +151,11 @@ def _value_and_gradient(known: KnownValue, tally: _Tally | None) -> tuple[Value,
     gradients = {i: safe_value(g) for i, g in enumerate(tally.gradients) if g is not None}
     if gradients and len(known.outputs) > 1:
         # The loss may not hang on some of its outputs: nothing comes to them, which counts as 0.
-        gradients = {i: _zeros(v) for i, v in known.outputs.items()} | gradients
+        zeros = {
+            i: msgspec.structs.replace(v, data=(0.0,) * len(v.data))
+            for i, v in known.outputs.items()
+        }
+        gradients = zeros | gradients
     gradient = _one_value(gradients)
     is_sure = not gradients or value.shape == gradient.shape
     return value if is_sure else NO_VALUE, gradient
@@ -171,10 +175,6 @@ def _one_value(outputs: Mapping[int, Value]) -> Value:
     if any(len(value.data) < value.size for value in values):
         data = first.data  # if a value is cut off, the next ones would begin at a wrong place
     return Value(data[:MAX_ELEMENTS], (len(values), *first.shape), first.dtype)
-
-
-def _zeros(value: Value) -> Value:
-    return msgspec.structs.replace(value, data=(0.0,) * len(value.data))
 
 
 def steps_of_backward(executed: Sequence[KnownValue]) -> dict[int, int]:

@@ -170,7 +170,7 @@ def _tall_bars(items: list[Node]) -> list[Node]:
     r"""Make delimiters of each \Big|: of two a pair, of one with an index `taken at`."""
     done: list[Node] = []
     opened: int | None = None
-    rest = sum(_bar_of(item, NodeKind.MIDDLE) != "" for item in items)
+    rest = sum(bool(_bar_of(item, NodeKind.MIDDLE)) for item in items)
     for item in items:
         bar = _bar_of(item, NodeKind.MIDDLE)
         rest -= bool(bar)

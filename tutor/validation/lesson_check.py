@@ -108,7 +108,8 @@ class _Check:
                 if self.device != "cpu":
                     what = Remark("no_memory_on", {"device": self.device})
                 yield self._finding(self._phase_line(SETUP), what, mode)
-        yield from self._without_value()
+        for line, what, modes in self._valueless:
+            yield self._finding(line, what, *modes)
         yield from self._sample_notes()
         yield from check_exercises(self.lesson, running, self._on_part, self.device)
 
@@ -210,11 +211,6 @@ class _Check:
         if text:
             return Remark("not_shown", {**values, "reason": text})
         return Remark("not_shown_unbound", values)
-
-    def _without_value(self) -> Iterator[Finding]:
-        """Findings for live values without a number, each once, however many modes show it."""
-        for line, what, modes in self._valueless:
-            yield self._finding(line, what, *modes)
 
     # ── Gradients ───────────────────────────────────────────────────────────────────
 

@@ -74,7 +74,8 @@ class LayerGradientRule(DoctorRule):
             return
         self._leaves = {id(leaf) for leaf in leaves_of(loss)}
         for node in nodes_below(loss):
-            if node.name().startswith(_PRODUCTS) and any(map(_is_leaf, _operands(node))):
+            is_product = node.name().startswith(_PRODUCTS)
+            if is_product and any(hasattr(operand, "variable") for operand in _operands(node)):
                 self.hooks.append(node.register_prehook(self._watch(node._sequence_nr())))
 
     def _watch(self, number: int) -> Callable[[tuple[torch.Tensor, ...]], None]:
@@ -158,10 +159,6 @@ def _operands(node: Node) -> Iterator[Node]:
         yield child
         if child.name().startswith(("T", "Permute")):
             yield from (inner for inner, _ in child.next_functions if inner is not None)
-
-
-def _is_leaf(node: Node) -> bool:
-    return hasattr(node, "variable")
 
 
 def _size(gradient: torch.Tensor) -> float:

@@ -81,7 +81,7 @@ class NotFiniteRule(DoctorRule):
 
     def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
         """Hook the nodes that a backward comes to."""
-        if self._is_done or loss is None or _has_grown(loss):
+        if self._is_done or loss is None or not all(map(_is_small, leaves_of(loss))):
             return
         if not is_finite(loss):
             self._bad_loss = loss
@@ -267,10 +267,6 @@ def _at(tensor: torch.Tensor, index: tuple[int, ...], like: torch.Tensor) -> flo
 def _first_bad(tensor: torch.Tensor) -> tuple[int, ...]:
     bad = (~tensor.detach().isfinite()).nonzero()
     return tuple(int(i) for i in bad[0])
-
-
-def _has_grown(loss: torch.Tensor) -> bool:
-    return not all(_is_small(leaf) for leaf in leaves_of(loss))
 
 
 def _is_small(thing: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -109,12 +110,12 @@ def grad_fn_of(thing: Any) -> Any:
 
 
 def nodes_below(*tensors: Any) -> Iterator[Node]:
-    """Each node that a backward of these tensors comes to, at most MOST_NODES of them."""
+    """Each node that a backward of these tensors comes to, the nearest first, up to MOST_NODES."""
     found = map(grad_fn_of, tensors)
-    waiting: list[Node] = [node for node in found if node is not None]
+    waiting: deque[Node] = deque(node for node in found if node is not None)
     known = set(waiting)
     while waiting and len(known) <= MOST_NODES:
-        node = waiting.pop(0) if len(waiting) < 64 else waiting.pop()
+        node = waiting.popleft()
         yield node
         for child, _ in node.next_functions:
             if child is not None and child not in known:
