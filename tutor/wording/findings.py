@@ -113,7 +113,7 @@ _TEXTS: Mapping[str, str] = {
     ),
     "evaluated_with_graph": (
         "`{variable}` is evaluated without `torch.no_grad()`: autograd records a graph of {nodes} "
-        "nodes and would need {wanted}, because no backward follows."
+        "nodes, where {wanted} are needed, because no backward follows."
     ),
     "trained_in_evaluation_mode": (
         "`{variable}` is trained in evaluation mode, without {layer}: {in_training} batches in "
