@@ -266,6 +266,18 @@ async def test_the_answer_key_says_that_a_goal_is_not_reached_yet(learner: Learn
     assert learner.app.session.notice.code == "goal_not_reached"
 
 
+@doing(CHOOSE)
+async def test_before_a_choice_enter_and_the_answer_key_say_what_is_missing(
+    learner: Learner,
+) -> None:
+    for key in ("enter", "a"):
+        await learner.press("x", key)
+        assert learner.app.session.notice.code == "nothing_chosen", key
+    assert learner.attempt.tries == 0
+    await learner.press("1", "enter")
+    assert learner.attempt.tries == 1
+
+
 @doing(REPAIR, keys=("a", "a"))
 async def test_the_answer_key_opens_the_code_of_a_repair(learner: Learner) -> None:
     assert isinstance(learner.app.screen, EditorScreen)

@@ -128,6 +128,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "empty_answer": ("Type your answer first", _LEAVES),
     "run_is_fixed": ("The question is about this run: you can't change it now", _LEAVES),
     "only_code_changes": ("Only the code may be changed here", "{edit} opens it", _LEAVES),
+    "nothing_chosen": ("Type the number of a choice, then enter",),
     "no_exercises": ("There are no exercises here",),
     "unknown_exercise": ("There is no exercise {id}", "{exercises} shows them all"),
     "exercise_waits": ("The exercise starts when the current run has finished",),

@@ -130,7 +130,7 @@ class ExerciseText(PartsPane):
         text: str
 
     class AnsweredNothing(Message):
-        """Enter was pressed in an empty field."""
+        """Enter was pressed in an empty field, or before a choice was picked."""
 
     class WentOn(Message):
         """The learner continues: with the question again, the field, or the next exercise."""
@@ -218,8 +218,10 @@ class ExerciseText(PartsPane):
 
     def action_enter(self) -> None:
         """Answer with the picked choice, or go on."""
-        if lines_of.asks_to_choose(self.attempt) and self._picked >= 0:
-            self.post_message(self.Answered(str(self._picked + 1)))
+        if lines_of.asks_to_choose(self.attempt):
+            has_picked = self._picked >= 0
+            answer = self.Answered(str(self._picked + 1)) if has_picked else self.AnsweredNothing()
+            self.post_message(answer)
         elif self.attempt is not None:
             self.post_message(self.WentOn())
 

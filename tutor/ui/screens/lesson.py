@@ -255,10 +255,18 @@ class LessonScreen(PaneLayoutScreen):
         else:
             was_shown = pane.display
             self.action_show("exercise")
-            if was_shown and attempt.state == "asking" and attempt.wants == "condition":
-                self.tell_no_effect("goal_not_reached")
-            elif was_shown and attempt.state == "asking" and attempt.wants == "code":
+            if was_shown and attempt.state == "asking":
+                self._act_on_question(attempt)
+
+    def _act_on_question(self, attempt: Attempt) -> None:
+        """Open the code that is asked for; say what else the question in view needs."""
+        match attempt.wants:
+            case "code":
                 self.action_edit()
+            case "condition":
+                self.tell_no_effect("goal_not_reached")
+            case "choice":
+                self.tell_no_effect("nothing_chosen")
 
     def action_exercises(self) -> None:
         """Open the list of exercises."""
@@ -325,7 +333,9 @@ class LessonScreen(PaneLayoutScreen):
 
     def on_exercise_text_answered_nothing(self) -> None:
         """Ask for an answer."""
-        self.tell_no_effect("empty_answer")
+        attempt = self.session.attempt
+        is_typed = attempt is not None and attempt.is_typed
+        self.tell_no_effect("empty_answer" if is_typed else "nothing_chosen")
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
         """Act as the key `a` does."""
