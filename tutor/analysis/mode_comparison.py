@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,49 +38,8 @@ BASE = "autograd"
 """The mode that the others are measured by, where the lesson has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class GradientRow:
-    """One parameter's gradient by each mode, whole."""
-
-    gradients: Mapping[str, Array | None]
-    """The gradients by mode, finite differences last, in one shape; None where there is none.
-
-    Finite differences are NaN in the elements that were not checked. Complex numbers are pairs
-    along one more axis.
-    """
-    diagnosis: ParameterComparison
-    """Without the gradients."""
-
-
-@dataclass(frozen=True, slots=True)
-class GradientTable:
-    """The gradients of all modes: `inspections.ModeComparison` with whole arrays."""
-
-    epoch: int
-    batch: int
-    leader: str
-    rows: tuple[GradientRow, ...]
-    notes: tuple[Remark, ...]
-
-
-def to_comparison(found: GradientTable, most: int = MAX_ELEMENTS) -> ModeComparison:
-    """The table as plain data that can cross a process border, larger arrays cut to `most`."""
-    return ModeComparison(
-        epoch=found.epoch,
-        batch=found.batch,
-        leader=found.leader,
-        agreements=tuple(
-            structs.replace(
-                row.diagnosis,
-                gradients={mode: _value(g, most) for mode, g in row.gradients.items()},
-            )
-            for row in found.rows
-        ),
-        notes=found.notes,
-    )
-
-
 def _value(gradient: Array | None, most: int) -> Value:
+    """A gradient as plain data that can cross a process border, cut to `most` elements."""
     if gradient is None:
         return NONE
     numbers = gradient.ravel()[:most].tolist()
@@ -293,15 +252,18 @@ class ModeLockstep:
         }
         self._last: tuple[int, Standpoint] | None = None
 
-    def compare(self, at: Standpoint, epoch: int, until: Until = never) -> GradientTable | None:
+    def compare(
+        self, at: Standpoint, epoch: int, until: Until = never, most: int = MAX_ELEMENTS
+    ) -> ModeComparison | None:
         """All modes' gradients for the batch that the run stands in (or is about to begin).
 
-        `epoch` is the run's. `until` is asked between evaluations; None if it says so.
+        `epoch` is the run's. `until` is asked between evaluations; None if it says so. `most`:
+        the elements of each gradient that the result carries.
         Raises LessonRaised only if the lesson's code is stopped.
         """
         try:
             self._bring_along(at, epoch, until)
-            return self._compared(at, epoch, until)
+            return self._compared(at, epoch, until, most)
         except InspectionStopped:
             return None
         except LessonRaised:
@@ -371,22 +333,31 @@ class ModeLockstep:
 
     # ── Comparing ───────────────────────────────────────────────────────────────────
 
-    def _compared(self, at: Standpoint, epoch: int, until: Until) -> GradientTable:
+    def _compared(self, at: Standpoint, epoch: int, until: Until, most: int) -> ModeComparison:
         for compared in self._compared_modes.values():
             if until():
                 raise InspectionStopped
             compared.find_precise_gradients()
         leader = at.program.mode
         names = [n for mode in self._in_order(leader) for n in self.programs[mode].parameters]
-        rows = tuple(self._row(name, at, until) for name in dict.fromkeys(names))
-        first = 1 if not epoch and not at.program.warm_up else epoch
-        return GradientTable(first, at.batch, leader, rows, tuple(self._notes(at)))
+        return ModeComparison(
+            epoch=1 if not epoch and not at.program.warm_up else epoch,
+            batch=at.batch,
+            leader=leader,
+            agreements=tuple(self._of(name, at, until, most) for name in dict.fromkeys(names)),
+            notes=tuple(self._notes(at)),
+        )
 
     def _in_order(self, leader: str) -> list[str]:
         """The modes; first the mode that the others are measured by."""
         return sorted(self.programs, key=lambda mode: (mode != BASE, mode != leader))
 
-    def _row(self, name: str, at: Standpoint, until: Until) -> GradientRow:
+    def _of(self, name: str, at: Standpoint, until: Until, most: int) -> ParameterComparison:
+        """The comparison of one parameter's gradients.
+
+        Finite differences are NaN in the elements that were not checked. Complex numbers are pairs
+        along one more axis.
+        """
         modes = [m for m in self._in_order(at.program.mode) if name in self.programs[m].parameters]
         base = modes[0]
         by_mode = {m: self._mode_gradient(m, name, at, base) for m in modes}
@@ -406,7 +377,9 @@ class ModeLockstep:
         shape = next((g.shape for g in gradients.values() if g is not None), ())
         shape = shape if differences is None else differences.shape
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
-        return GradientRow({**gradients, FINITE_DIFFERENCE: differences}, diagnosis)
+        gradients[FINITE_DIFFERENCE] = differences
+        shown = {m: _value(g, most) for m, g in gradients.items()}
+        return structs.replace(diagnosis, gradients=shown)
 
     def _mode_gradient(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
         compared = self._compared_modes[mode]

@@ -194,7 +194,7 @@ class Inspector:
             before.restore()
 
     def _compared(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
-        from tutor.analysis.mode_comparison import ModeLockstep, to_comparison  # noqa: PLC0415
+        from tutor.analysis.mode_comparison import ModeLockstep  # noqa: PLC0415
 
         run = runs.current
         follows = (runs.name, run.device, run.settings.seed, run.loop.group_number)
@@ -205,7 +205,7 @@ class Inspector:
             )
         found = self._lockstep.compare(at, run.at.epoch, until)
         if found is not None:
-            yield self._ready(runs, comparison=to_comparison(found))
+            yield self._ready(runs, comparison=found)
 
     def _then(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The other run may have a long way to catch up: it is sent once it is there.

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from tutor.analysis.doctor.examination import EXAMINED_EPOCHS, examine
-from tutor.analysis.mode_comparison import BASE, ModeLockstep, to_comparison
+from tutor.analysis.mode_comparison import BASE, ModeLockstep
 from tutor.digits import LOSS_LINE_DIGITS, significant
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
@@ -251,9 +251,9 @@ class _LessonWork:
                                 quiet=self._capture.muted, patience=command.every)  # fmt: skip
 
         def compare(_: Reading) -> None:
-            found = lockstep.compare(run.standpoint(), run.at.epoch)
+            found = lockstep.compare(run.standpoint(), run.at.epoch, most=most)
             assert found is not None  # nothing stops it but Ctrl+C, which raises
-            self._send(ModesCompared(comparison=to_comparison(found, most)))
+            self._send(ModesCompared(comparison=found))
 
         return compare
 
