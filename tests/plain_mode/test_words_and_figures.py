@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.shipped import lesson as shipped
 from tests.ui.fake_engine import Simulated
 from tutor.plain import cell_width
 from tutor.plain_mode.command_reader import help_lines, nearest, read
 from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
-from tutor.plain_mode.spoken_lesson import spoken_number, spoken_value
+from tutor.plain_mode.spoken_lesson import after, spoken_number, spoken_value
 from tutor.plain_mode.spoken_text import (
     following,
     sentence,
@@ -245,3 +246,12 @@ def test_single_letters_tell_capitals_apart_and_words_do_not():
     assert names == [("run", ""), ("restart", ""), ("run", "3"), ("mode", "manual"), None]
     assert nearest("exercize 3") == "exercise"
     assert nearest("qqqq") == ""
+
+
+def test_a_formula_whose_numbers_are_unknown_is_read_without_the_code_in_its_boxes():
+    chain = shipped("chain-of-three")
+    section = chain.phase("Gradient")
+    assert section is not None
+    told = [line for line in after(chain, section, {}, with_words=True) if isinstance(line, str)]
+    assert any("equals" in line for line in told)
+    assert not [line for line in told if "gradient[" in line]

@@ -96,8 +96,10 @@ def after(
     for block in section.blocks[first_after:]:
         match block:
             case DisplayFormula():
-                unknown = spoken_formula(block.latex, in_symbols=in_symbols) if with_words else ""
-                yield live(lesson, block, values) or unknown
+                known = live(lesson, block, values)
+                if with_words and not known:  # it is read without its boxes, which hold code
+                    known = spoken_definition(block.latex, in_symbols=in_symbols)
+                yield known
             case Prose(markdown) if with_words:
                 yield from spoken_prose(markdown, in_symbols=in_symbols)
 
