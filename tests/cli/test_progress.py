@@ -329,7 +329,7 @@ def test_a_damaged_file_is_told_beside_what_could_be_saved(tutor: Tutor, file: P
     file.write_text("no database\n" * 100)
     done = tutor("progress")
     assert done.stdout.startswith("Nothing has been done yet.")
-    assert done.stderr.startswith("tutor: the progress file was damaged and is set aside as ")
+    assert done.stderr.startswith("tutor: the progress file was damaged: ")
     assert tutor("progress").stderr == ""
 
 

@@ -503,7 +503,7 @@ def test_a_damaged_file_is_told_all_session_long(opened: Open, file: Path) -> No
     writer = opened()
     writer.record_result("xor", "first", "predict", "done")
     assert writer.flush()
-    assert trouble_of(writer).startswith("the progress file was damaged and is set aside as ")
+    assert trouble_of(writer).startswith("the progress file was damaged: ")
     assert "\n" not in trouble_of(writer)
 
 

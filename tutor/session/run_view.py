@@ -171,8 +171,3 @@ class Notice:
     """Empty where there is nothing to say."""
     values: Mapping[str, Any] = field(default_factory=dict)
     kind: NoticeKind = "info"
-
-    @property
-    def is_of_one_key(self) -> bool:
-        """Whether it only says why a key had no effect: the next key press clears it."""
-        return self.kind in ("no_effect", "refused")

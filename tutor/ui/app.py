@@ -313,11 +313,12 @@ class TutorApp(ThemedApp):
         """Pass a key on; a notice that only says why the key before it had no effect is cleared."""
         screen = self.screen
         if isinstance(event, events.Key):
-            if self.session.notice.is_of_one_key:
+            if self.session.notice.kind in ("no_effect", "refused"):
                 self.session.notice = Notice()
                 if isinstance(screen, SessionScreen):
                     screen.update_from_session()
-            if isinstance(screen, LessonListScreen) and screen.notice.is_of_one_key:
+            # In the menu a refusal stays: it may be about the file that keeps the progress.
+            if isinstance(screen, LessonListScreen) and screen.notice.kind == "no_effect":
                 screen.notice = Notice()
         await super().on_event(event)
 

@@ -342,12 +342,10 @@ def error_text(error: TutorError) -> str:
 
 
 def set_aside_text(found: SetAside) -> str:
-    """The fate of a damaged progress file."""
+    """The fate of a damaged progress file; its long name comes last, where a narrow line ends."""
     entries = counted(found.saved, "entry")
-    return one_line(
-        f"the progress file was damaged and is set aside as {found.name}; "
-        f"{entries} could be saved from it"
-    )
+    saved = f"{entries} could be saved from it"
+    return one_line(f"the progress file was damaged: {saved}; it is set aside as {found.name}")
 
 
 def _why_unsaved(values: Values) -> str:
