@@ -63,6 +63,8 @@ def shown_values(
 
     One that reads a `pending` name has no value yet.
     """
+    if not expressions:
+        return {}
     calls = any(e.calls for e in expressions)
     safely = untouched_randomness(device, program) if calls else nullcontext()
     # Reading a non-leaf's `.grad` warns each time: that would look like the lesson's output.

@@ -52,8 +52,7 @@ class Loop:
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
     own_gradients: dict[str, Any] | None = None
-    """Copies of the gradients before the first of GRADIENT_CHANGES, once that has run; until the
-    next Gradient."""
+    """The gradients before the first of GRADIENT_CHANGES, from then until the next Gradient."""
     batch_start: BatchStart | None = None
     """The start of the batch that the last step belongs to; None where the run did not rest."""
     epoch_start: BatchStart | None = None
@@ -361,8 +360,6 @@ class Loop:
         self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
     ) -> dict[str, Value]:
         """Each expression's value by its label; if it reads a `pending` name, it has none yet."""
-        if not expressions:
-            return {}
         names = ReadableNames(self.namespace, self.gradients, self.gradients_now())
         return shown_values(self.program, self.device, names, expressions, pending)
 
