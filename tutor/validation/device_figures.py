@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ DRAWS = 3
 
 _ROUNDINGS = 8
 """An epoch rounds at every operation, a moved start once: this multiple of its way is allowed."""
+
+
+_Figure: TypeAlias = tuple[int, str, bool]
+"""The epoch, the name of a loss or a parameter, and whether it is the parameter's gradient."""
 
 
 class FiguresOnDevice:
@@ -61,8 +65,9 @@ class FiguresOnDevice:
             spreads = [_distance(run[at], here.get(at)) for run in moved if at in run]
             allowed = _allowed(here.get(at), max(spreads, default=0.0))
             if apart[at] > allowed:
-                epoch, name = at
-                values = {"epoch": epoch, "name": name, "device": self._device, "allowed": allowed}
+                epoch, *figure = at
+                values = {"epoch": epoch, "figure": figure}
+                values |= {"device": self._device, "allowed": allowed}
                 if worst := _worst(on_device[at], here.get(at)):
                     return Remark("figure_differs", {**values, **worst})
                 return Remark("figure_of_other_shape", values)
@@ -73,25 +78,25 @@ class FiguresOnDevice:
         start, history = Position(0, 0), History(spacing=math.inf)
         return Run.from_recipe(self._programs, recipe, start, history=history)
 
-    def _moved_figures(self, draw: int) -> Mapping[tuple[int, str], Array]:
+    def _moved_figures(self, draw: int) -> Mapping[_Figure, Array]:
         """Those from a moved start, as far as it comes: a number may leave what is permitted."""
-        run, found = self._run("cpu"), dict[tuple[int, str], Array]()
+        run, found = self._run("cpu"), dict[_Figure, Array]()
         move(run.loop.namespace, draw)
         with suppress(LessonRaised):
             found.update(self._figures(run))
         return found
 
-    def _figures(self, run: Run) -> Iterator[tuple[tuple[int, str], Array]]:
-        """The loss, values and gradients by epoch and name, after ever more epochs."""
+    def _figures(self, run: Run) -> Iterator[tuple[_Figure, Array]]:
+        """The loss, values and gradients, after ever more epochs."""
         for epoch in _milestones(self.epochs):
             run.advance(epoch)
             reading = reading_of(run.loop)
-            yield (epoch, "loss"), np.array(reading.loss)
+            yield (epoch, "loss", False), np.array(reading.loss)
             for name, value in reading.values.items():
-                yield (epoch, name), real_pairs(value)
+                yield (epoch, name, False), real_pairs(value)
             for name, gradient in reading.gradients.items():
                 if gradient is not None:
-                    yield (epoch, f"the gradient of {name}"), real_pairs(gradient)
+                    yield (epoch, name, True), real_pairs(gradient)
 
 
 def _milestones(epochs: int) -> Iterator[int]:

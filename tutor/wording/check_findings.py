@@ -41,11 +41,11 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     # ── Figures on a device
     "figure_differs": (
-        f"after epoch {{epoch}}, {{name}} is {{found:{_EXACT}}} on {{device}} and "
+        f"after epoch {{epoch}}, {{figure}} is {{found:{_EXACT}}} on {{device}} and "
         f"{{wanted:{_EXACT}}} on the CPU{{place}}; rounding explains {{allowed:{_BOUND}}}"
     ),
     "figure_of_other_shape": (
-        "after epoch {epoch}, {name} has another shape on {device}, or is missing on the CPU; "
+        "after epoch {epoch}, {figure} has another shape on {device}, or is missing on the CPU; "
         f"rounding explains {{allowed:{_BOUND}}}"
     ),
     # ── Gradients
@@ -193,6 +193,7 @@ def _choices(choices: Sequence[str]) -> str:
 _COMPOSED: Mapping[str, Callable[[Any], Any]] = {
     "on": lambda device: f" on {device}" if device else "",
     "place": lambda index: f" at {list(index)}" if index else "",
+    "figure": lambda figure: f"the gradient of {figure[0]}" if figure[1] else figure[0],
     "again": lambda is_again: "asked again, " if is_again else "",
     "advice": lambda has_again: (
         "choose other numbers" if has_again else "write `again: [{set: …}]`"
