@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stdout
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -353,3 +354,26 @@ for epoch in range(1):  #: LOOP
         orders.append(driver.names["order"])
         assert driver.names["own"] == 7
     assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize("is_in_function", [False, True])
+def test_code_of_the_loop_has_the_names_that_it_has_in_the_file(is_in_function: bool) -> None:
+    source = """
+import sys
+def name():
+    code = sys._getframe(1).f_code
+    return code.co_name, code.co_qualname
+seen = []
+left = [0, 0]
+while name() and left:  #: LOOP
+    left.pop()
+    class Own:
+        def method(self): pass
+    loss = 1  #: Loss
+    seen += [name(), Own.__qualname__, Own.method.__qualname__, (lambda: 0).__qualname__]
+print(seen)
+"""
+    if is_in_function:
+        source = f"def train():\n{indent(source, '    ')}\ntrain()\n"
+    _, printed = plainly(source)
+    assert run(driver_of(source)) == printed

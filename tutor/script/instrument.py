@@ -60,7 +60,28 @@ def instrumented(source: str, filename: str, loop: TrainingLoop) -> CodeType:
             )
     tree = _LoopCall(loop).visit(tree)
     ast.fix_missing_locations(tree)
-    return compile(tree, filename, "exec", dont_inherit=True)
+    return _named_as_around(compile(tree, filename, "exec", dont_inherit=True))
+
+
+def _named_as_around(code: CodeType) -> CodeType:
+    """The code in which the loop's body has the name of the function around it.
+
+    A script can read it: a logger prints it, and so does a traceback.
+    """
+    inner = f"{_BODY}.<locals>."
+    found: list[object] = []
+    for constant in code.co_consts:
+        if isinstance(constant, str) and inner in constant:  # the qualified name of a class
+            found.append(constant.replace(inner, ""))
+        elif isinstance(constant, CodeType):
+            own = _named_as_around(constant)
+            own = own.replace(co_qualname=own.co_qualname.replace(inner, ""))
+            if own.co_name in (_BODY, _CONDITION):
+                own = own.replace(co_name=code.co_name, co_qualname=code.co_qualname)
+            found.append(own)
+        else:
+            found.append(constant)
+    return code.replace(co_consts=tuple(found))
 
 
 # ── Hooks ───────────────────────────────────────────────────────────────────────────
