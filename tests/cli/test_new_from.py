@@ -618,6 +618,48 @@ def test_a_rate_from_the_command_line_is_the_lessons() -> None:
     assert "lr=learning_rate)" in code_of(ARGUMENTS)["Setup"]
 
 
+GROUPS = """\
+import torch
+from torch import nn
+torch.manual_seed(0)
+coder = nn.GRU(2, 3, batch_first=True)
+cell = nn.GRUCell(3, 3)
+out = nn.Linear(3, 1, bias=False)
+scale = torch.ones(1, requires_grad=True)
+opt = torch.optim.SGD(GIVEN, lr=0.1)
+rows = torch.rand(4, 5, 2)
+for epoch in range(2):
+    for batch in rows.split(2):
+        opt.zero_grad()
+        state = coder(batch)[1][0]
+        loss = nn.functional.mse_loss(out(cell(state)) * scale, batch[:, 0, :1])
+        loss.backward()
+        opt.step()
+    print(epoch, loss.item())
+"""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "[*coder.parameters(), *cell.parameters(), *out.parameters(), scale]",
+        "list(coder.parameters()) + list(cell.parameters()) + [*out.parameters(), scale]",
+        "[{'params': coder.parameters(), 'lr': 0.2}, {'params': [*cell.parameters(), "
+        "*out.parameters(), scale]}]",
+    ],
+)
+def test_an_optimizer_may_hold_parameters_of_several_modules(given: str) -> None:
+    text = GROUPS.replace("GIVEN", given)
+    lesson = lesson_of(text)
+    of_coder = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    of_cell = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    assert lesson.parameters == {"model": (*of_coder, *of_cell, "weight", "scale")}
+    names, printed = run_script(text)
+    mine, mine_printed = run_lesson(lesson)
+    assert mine_printed == printed
+    np.testing.assert_array_equal(numbers(mine["scale"]), numbers(names["scale"]))
+
+
 def test_pictures_are_left_out() -> None:
     drawing = "plt.cla()\nplt.plot(x.numpy(), label='x')\nif epoch > 1:\n    plt.pause(0.1)\n"
     text = "import matplotlib.pyplot as plt\n" + HEAD + inside(FOR, STEP + drawing)
@@ -665,7 +707,7 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
             5,
             "phase_in_function",
         ),
-        ("batch = 3\n" + LOOP, 4, "binds_batch"),
+        ("def batch(): pass\nbatch = 3\nw.batch = batch\n" + LOOP, 5, "binds_batch"),
         (inside("def run():\n", "global w\n" + LOOP) + "run()\nrun()\n", 14, "function_used_twice"),
         (
             "import matplotlib.pyplot as plt\n" + inside(FOR, STEP + "w.data += plt.plot()\n"),

@@ -81,7 +81,7 @@ def _held_by_optimizers(
     names: list[str] = []
     aliases: list[str] = []
     for call in _optimizers(facts, tree):
-        found = list(_held(call.args[0], facts)) if call.args else []
+        found = _held(call.args[0], facts) if call.args else []
         if not found:
             held = ast.unparse(call.args[0]) if call.args else "its parameters"
             raise refusal(place, call.lineno, "held_not_told", held=held)
@@ -104,24 +104,42 @@ def _optimizers(facts: CodeFacts, tree: ast.Module) -> list[ast.Call]:
     return [c for c in made if not facts.dotted(c.func).endswith("LR")]
 
 
-def _held(node: ast.expr, facts: CodeFacts) -> Iterator[str]:
+def _held(node: ast.expr, facts: CodeFacts) -> list[str]:
     """The expressions of the parameters that an optimizer is given; none if that is not known."""
     match node:
-        case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            for element in elements:
-                if not isinstance(element, ast.Name):
-                    return
-            yield from (ast.unparse(element) for element in elements)
+        case ast.List(elts=parts) | ast.Tuple(elts=parts):
+            return _all_held([_held_part(part, facts) for part in parts])
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _all_held([_held(left, facts), _held(right, facts)])
         case ast.Name():
             value = facts.resolved(node)
-            if isinstance(value, ast.List | ast.Tuple):
-                yield from _held(value, facts)
+            return _held(value, facts) if isinstance(value, ast.List | ast.Tuple) else []
+        case ast.Call(func=ast.Name(id="list" | "chain") | ast.Attribute(attr="chain"), args=parts):
+            return _all_held([_held(part, facts) for part in parts])
         case ast.Call(func=ast.Attribute(value=ast.Name() as model, attr="parameters"), args=[]):
             try:
                 inner = parameters_of(facts.resolved(model), facts)
             except UnknownModel:
-                return
-            yield from (f"{model.id}{path}" for path in inner)
+                return []
+            return [f"{model.id}{path}" for path in inner]
+    return []
+
+
+def _held_part(node: ast.expr, facts: CodeFacts) -> list[str]:
+    """The parameters of one part of a list: a tensor, several of them, or a group."""
+    match node:
+        case ast.Name(id=name):
+            return [name]
+        case ast.Starred(value=several):
+            return _held(several, facts)
+        case ast.Dict(keys=[ast.Constant(value="params"), *_], values=[group, *_]):
+            return _held(group, facts)
+    return []
+
+
+def _all_held(parts: Sequence[list[str]]) -> list[str]:
+    """All parameters; none if those of a part are not known."""
+    return [name for part in parts for name in part] if all(parts) else []
 
 
 def _alias(expression: str, taken: Sequence[str]) -> str:
@@ -184,6 +202,10 @@ def _of_layer(name: str, call: ast.Call, facts: CodeFacts) -> Iterator[str]:
         if not {keyword.arg for keyword in call.keywords} <= {"batch_first"} or len(call.args) > 2:
             raise UnknownModel
         yield from (".weight_ih_l0", ".weight_hh_l0", ".bias_ih_l0", ".bias_hh_l0")
+    elif name in ("RNNCell", "LSTMCell", "GRUCell"):
+        if call.keywords or len(call.args) > 2:
+            raise UnknownModel
+        yield from (".weight_ih", ".weight_hh", ".bias_ih", ".bias_hh")
     elif name in _WITH_BIAS or name in _WITHOUT_BIAS:
         if any(keyword.arg not in _PLAIN for keyword in call.keywords):
             raise UnknownModel

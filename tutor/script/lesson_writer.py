@@ -35,6 +35,7 @@ from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.rewritten_script import (
     with_default_arguments,
     with_for_loop,
+    without_batch,
     without_class,
     without_pictures,
 )
@@ -84,7 +85,7 @@ class WrittenLesson:
 def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) -> WrittenLesson:
     """The lesson of the script's loop with this number. Raises ScriptError with the line."""
     loop = outline.loops[number - 1]
-    text = without_pictures(with_default_arguments(source.text))
+    text = without_batch(without_pictures(with_default_arguments(source.text)))
     source, loop = _rewritten(source, loop, number, text, source.origin)
     if (flat := without_class(source.text, loop)) is not None:
         origin = tuple(flat.origin)

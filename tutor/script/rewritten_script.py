@@ -310,6 +310,25 @@ def with_default_arguments(text: str) -> str:
     return replaced(text, places)
 
 
+def without_batch(text: str) -> str:
+    """The text with another name for `batch`, which in a lesson is the batch's number.
+
+    It is left as it is where more than plain names has that name.
+    """
+    nodes = list(ast.walk(ast.parse(text)))
+    found = [n for n in nodes if isinstance(n, ast.Name) and n.id == "batch"]
+    inside = {id(n) for s in nodes if isinstance(s, ast.JoinedStr) for n in ast.walk(s)}
+    others = {getattr(n, part, "") for n in nodes for part in ("arg", "name", "asname")}
+    declared = {name for n in nodes if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
+    if "batch" in others | declared or any(id(n) in inside for n in found):
+        return text
+    if not any(isinstance(n.ctx, ast.Store) for n in found):
+        return text
+    taken = {n.id for n in nodes if isinstance(n, ast.Name)}
+    new = next(name for name in ("batch_data", "data_of_batch", "_batch_data") if name not in taken)
+    return replaced(text, ((n.lineno, n.col_offset, n.end_col_offset or 0, new) for n in found))
+
+
 _DRAWING = ("matplotlib", "seaborn")
 _PURE = frozenset({"numpy", "detach", "cpu", "item", "tolist", "format", "squeeze", "flatten",
     "view", "reshape", "range", "len", "str", "round", "float", "int", "list", "arange",
