@@ -212,7 +212,7 @@ for epoch in range(3):
 def test_a_slow_batch_of_a_script_is_run_to_its_end_after_a_stop(
     engine: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interrupt within it would make its epoch run again."""
+    """An interrupt within it would lead back to the start of its epoch."""
     monkeypatch.setattr(client, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(client, "ASK_SECONDS_OF_SCRIPT", PATIENCE)
     engine.shown(_open_waiting_script(engine, tmp_path))

@@ -660,6 +660,20 @@ def test_a_long_epoch_can_be_stopped_on_the_way_back(monkeypatch: pytest.MonkeyP
         assert like(run.seek(1, 35), frames[34])
 
 
+def test_a_script_that_is_stopped_in_a_phase_runs_nothing_again() -> None:
+    stop = "        if epoch == 2 and len(xb) == 1: raise KeyboardInterrupt  #: Report\n"
+    text = BATCHES.format(batches="loader").replace("range(2)", "range(4)")
+    run = run_of(text.replace("    print(", f"{stop}    print("))
+    with muted():
+        frames = [run.step_epoch(), run.step_epoch()]
+        following = [run.step_phase() for _ in range(5)]
+        with pytest.raises(LessonRaised) as raised:
+            run.step_epoch()
+        assert raised.value.stopped
+        assert run.frame().at == frames[1].at
+        assert [run.step_phase().values for _ in range(5)] == [f.values for f in following]
+
+
 # ── The numbers in formulas ─────────────────────────────────────────────────────────
 
 TWO_LOSSES = """\

@@ -262,7 +262,7 @@ class Run(RunState):
             with self.loop.entered():
                 move()
         except LessonRaised as error:
-            self._recover(start, error.__cause__)
+            self._recover(start, error.__cause__, is_stopped=error.stopped)
             raise
         except (RunError, KeyboardInterrupt):
             raise
@@ -273,14 +273,25 @@ class Run(RunState):
             # It stands in the past, or has met a change that was made there.
             self.notes = (Remark("as_here", {"mode": self.mode, "rate": self.learning_rate}),)
 
-    def _recover(self, start: Position, error: BaseException | None) -> None:
-        """After an error in mid-phase: go to the last frame before it. No way from a lost GPU."""
+    def _recover(
+        self, start: Position, error: BaseException | None, *, is_stopped: bool = False
+    ) -> None:
+        """After an error in mid-phase: go to the last frame before it. No way from a lost GPU.
+
+        A script that the learner has stopped may be slow: it goes to the end of an epoch from
+        which nothing has to run again.
+        """
         if devices.is_lost(error):
             return
         self._free_memory(error)
         whole = self.at
         if not whole.step and whole > start:  # the epoch's very first phase has failed
             whole = Position(whole.epoch - 1, END)
+        if self.is_script and is_stopped:
+            with self.quiet():
+                self.resume(self.history.before(whole.epoch - (whole.step != END)) or self.start)
+            if self.loop.epoch >= start.epoch - 1:
+                return
         self._playback.replay(max(start, whole), is_broken=True)
 
     def _free_memory(self, error: BaseException | None) -> None:

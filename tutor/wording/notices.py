@@ -52,7 +52,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "stopping": ("Stopping …",),
     "stopping_script": (
         "Stopping after this phase …",
-        "{stop} again stops at once, but repeats the epoch",
+        "{stop} again stops at once, at the epoch's start",
     ),
     "nothing_running": ("Nothing is running", "{quit} leaves the tutor"),
     "nothing_running_in_field": (
