@@ -58,9 +58,10 @@ def test_a_long_stride_ends_in_the_same_frame_as_many_small_steps() -> None:
 def test_the_warm_up_is_epoch_0_and_can_be_stepped() -> None:
     run = shipped("xor", "autograd")
     frame = run.step_phase()
-    assert (frame.at, frame.batch) == (Position(0, 1), 0)
+    assert (frame.at, frame.batch, frame.batches) == (Position(0, 1), 0, 1)
     assert run.step_epoch().at.epoch == 0
-    assert run.step_epoch().at.epoch == 1
+    frame = run.step_epoch()
+    assert (frame.at.epoch, frame.batches) == (1, 4)
 
 
 def test_a_batch_is_counted_and_the_report_belongs_to_the_last() -> None:

@@ -94,8 +94,8 @@ class Loop:
 
     @property
     def batches(self) -> int:
-        """The batches of an epoch."""
-        return self.program.batches
+        """The batches of this epoch; before the first, where there is no warm-up, of the next."""
+        return self._batches or self.program.batches
 
     @property
     def _batches(self) -> int:
