@@ -1,7 +1,7 @@
 """How many digits each kind of number has, wherever the learner sees it.
 
 The screen's numbers are written by `wording/number_format.py`. `significant` writes numbers for the
-command line, and numbers that become text below the wording.
+command line, and numbers that become text below the wording. `whole_number` reads what was typed.
 """
 
 from __future__ import annotations
@@ -55,3 +55,12 @@ def significant(x: complex, digits: int = PLAIN_DIGITS) -> str:
 def rounded(x: float, digits: int) -> float:
     """The number, rounded to `digits` significant digits."""
     return float(significant(x, digits))
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """The whole number from 0 to `most` that a text is; None if it is none."""
+    digits = text.lstrip("0") or text[:1]
+    if not digits.isdecimal() or len(digits) > len(str(most)):
+        return None
+    number = int(digits)
+    return number if number <= most else None

@@ -73,6 +73,10 @@ def test_without_an_exercise_that_is_told(line: str):
     assert told(line) == "You are not in an exercise. Type exercise to begin one."
 
 
+def test_a_number_that_no_choice_has_is_refused_however_long_it_is():
+    assert told("a choose", "1" * 5000) == told("a choose", "3")
+
+
 def test_choices_are_picked_by_their_number():
     text = told("a choose")
     assert "1: Not so\n2: So\nType the number of your answer." in text
@@ -97,7 +101,8 @@ def test_code_is_typed_up_to_a_single_dot(tmp_path: Path):
     file = tmp_path / "fixed.py"
     file.write_text("w = (\n")
     assert "Line 1 is not Python" in told("a fix", f"edit {file}")
-    assert "can't be read" in told("a fix", "edit no/such/file.py")
+    for name in ("no/such/file.py", "~no-such-user/file.py", "a\0b"):
+        assert "can't be read" in told("a fix", f"edit {name}")
     assert "stays as it was" in said("a fix", "edit", ".", exercises=(REPAIR,))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 
@@ -64,6 +65,14 @@ def test_a_number_is_read_as_it_is_meant(text: str, meant: float) -> None:
 def test_what_is_no_number_is_told_so(text: str) -> None:
     with pytest.raises(UnreadableError, match="no_number"):
         read_number(text)
+
+
+def test_python_has_nothing_to_say_about_what_is_typed() -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(UnreadableError, match="no_number"):
+            read_number("1if 2")
+    assert not said
 
 
 def test_what_cannot_be_computed_is_told_so() -> None:

@@ -151,6 +151,11 @@ def test_the_example_for_each_parameter_can_be_typed(name: str) -> None:
     assert parameter_input.read(example, OF_A_SCRIPT) == wanted
 
 
+def test_a_file_of_an_unknown_user_is_refused() -> None:
+    with pytest.raises(ValueError, match="There is no folder"):
+        parameter_input.read_path("~no-such-user/lesson.py")
+
+
 STEPS = ("Loss", "Reset", "Gradient", "Update", "Report")
 
 

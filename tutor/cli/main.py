@@ -25,6 +25,7 @@ from tutor.cli.parsers import (
     make_parser,
 )
 from tutor.cli.terminal import discard, warn
+from tutor.digits import whole_number
 from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 
 MOST_CELLS = 1000
@@ -99,8 +100,7 @@ def _open_closed_streams() -> None:
 def _drop_impossible_sizes() -> None:
     """Delete impossible COLUMNS and LINES, which would override the size of the terminal."""
     for name in ("COLUMNS", "LINES"):
-        size = os.environ.get(name, "1")
-        if not (size.isdecimal() and len(size) <= len(str(MOST_CELLS)) and int(size) <= MOST_CELLS):
+        if whole_number(os.environ.get(name, "1"), MOST_CELLS) is None:
             del os.environ[name]
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from tutor.cli.lessons import agreed
 from tutor.cli.terminal import answer_to, is_attended, warn
+from tutor.digits import whole_number
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line, plain
@@ -134,9 +135,10 @@ def _asked_loop(
     print(f"{one_line(source.path.name)} has {len(loops)} training loops:", file=sys.stderr)
     print(plain(listed), file=sys.stderr)
     answer = answer_to(f"Which one? [{usual}]") or str(usual)
-    if not answer.isdecimal():
+    chosen = whole_number(answer, len(loops))
+    if not chosen:
         raise UsageError(f"{one_line(answer)!r} is not the number of a loop; give --loop 1")
-    return int(answer)
+    return chosen
 
 
 def _loop_cells(source: ScriptSource, loop: TrainingLoop) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from tutor.digits import whole_number
 from tutor.engine import supervisor
 from tutor.errors import EngineError
 from tutor.lesson.model import Lesson
@@ -66,11 +67,11 @@ def allowed_megabytes() -> int:
     asked = os.environ.get("TUTOR_MEMORY_MB", "").strip()
     if not asked:
         return DEFAULT_MEGABYTES
-    is_number = asked.isascii() and asked.isdecimal() and len(asked) <= len(str(MOST_MEGABYTES))
-    if not is_number or not LEAST_MEGABYTES <= int(asked) <= MOST_MEGABYTES:
+    megabytes = whole_number(asked, MOST_MEGABYTES)
+    if megabytes is None or megabytes < LEAST_MEGABYTES:
         limits = {"least": LEAST_MEGABYTES, "most": MOST_MEGABYTES}
         raise EngineError("bad_memory_limit", asked=one_line(asked)[:30], **limits)
-    return int(asked)
+    return megabytes
 
 
 def _data_bytes() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -68,7 +69,9 @@ _Node: TypeAlias = "float | str | _Term"
 
 
 def _read(expression: str) -> _Node:
-    return _node(ast.parse(expression.strip(), mode="eval").body)
+    with warnings.catch_warnings(action="ignore"):  # on what a learner may type: 1if
+        tree = ast.parse(expression.strip(), mode="eval")
+    return _node(tree.body)
 
 
 def _node(tree: ast.expr, *, is_term: bool = False) -> _Node:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TextIO
 
+from tutor.digits import whole_number
 from tutor.errors import LessonError, LessonFileError
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.library import OTHERS
@@ -302,9 +303,8 @@ class CommandReader:
         if not name:
             raise UnclearCommandError("Which lesson? Type lessons for their names.")
         headlines = self._source.headlines() if name.isdecimal() else ()
-        if 1 <= (int(name) if headlines else 0) <= len(headlines):
-            return str(headlines[int(name) - 1].path)
-        return name
+        number = whole_number(name, len(headlines))
+        return str(headlines[number - 1].path) if number else name
 
 
 def _has_path(line: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 from tutor.lesson.exercise import Repair
 from tutor.plain_mode import exercise_text
@@ -66,19 +66,20 @@ def _edit(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     exercise = attempt.exercise if attempt else None
     if not isinstance(exercise, Repair):
         raise UnclearCommandError("There is no code to fix in this exercise.")
-    code = _code_in(Path(argument)) if argument else _typed_code(on, exercise.phase)
+    code = _code_in(argument) if argument else _typed_code(on, exercise.phase)
     if not code.strip():
         raise UnclearCommandError("No code was typed: your code stays as it was.")
     on.session.controller.agree_to(code + "\n")  # typed, or named, by the learner just now
     return "edit"
 
 
-def _code_in(path: Path) -> str:
+def _code_in(path: str) -> str:
     try:
-        with path.expanduser().open(encoding="utf-8", errors="replace") as file:
+        with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as file:
             return file.read(LONGEST_CODE)
-    except OSError as error:
-        raise UnclearCommandError(f"{path} can't be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # ValueError: no path has a NUL
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UnclearCommandError(f"{path} can't be read: {why}.") from None
 
 
 def _typed_code(on: CommandContext, phase: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from tutor.digits import whole_number
 from tutor.lesson import code_checks, working
 from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
 from tutor.lesson.model import SETUP
@@ -203,10 +204,8 @@ class ChooseHandler(ExerciseHandler[Choose]):
 
 def read_choice(text: str, count: int) -> int | None:
     """Index of the choice that was named by its number from 1; None if none was."""
-    typed = text.strip().rstrip(".)")
-    if not (typed.isascii() and typed.isdecimal()) or not 1 <= int(typed) <= count:
-        return None
-    return int(typed) - 1
+    number = whole_number(text.strip().rstrip(".)"), count)
+    return number - 1 if number else None
 
 
 class BeAutogradHandler(ExerciseHandler[BeAutograd]):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tutor.digits import whole_number
 from tutor.lesson.model import LARGEST, Lesson, is_learning_rate
 from tutor.plain import one_line
 from tutor.protocol.frame import Element, Value
@@ -19,7 +20,6 @@ MAX_EPOCH = 10_000_000
 
 LARGEST_SEED = 10**9 - 1
 
-MAX_DIGITS = 100
 """Digits of a typed number: Python reads no number of more than some thousand digits."""
 
 MAX_RUN_NAME = 12
@@ -104,11 +104,9 @@ def _read_index(text: str, name: str, value: Value) -> tuple[int, ...]:
         return (0,) * len(value.shape)
     if typed and not value.shape:
         raise ValueError(f"{name} is a single number: type it without an index.")
-    index = tuple(int(part) if _is_count(part) else -1 for part in typed)
-    fits = len(index) == len(value.shape) and all(
-        0 <= i < n for i, n in zip(index, value.shape, strict=True)
-    )
-    if not fits:
+    numbers = (whole_number(part, n - 1) for part, n in zip(typed, value.shape, strict=False))
+    index = tuple(number for number in numbers if number is not None)
+    if not len(typed) == len(value.shape) == len(index):
         last = [n - 1 for n in value.shape]
         limits = f"The elements of {name} are {name}{[0] * len(last)} to {name}{last}"
         raise ValueError(f"{limits}: its shape is {value.shape}.")
@@ -138,11 +136,10 @@ def read_learning_rate(text: str) -> float:
 
 def read_whole_number(text: str, least: int, most: int) -> int:
     """Return the whole number that was typed. Raises ValueError, its text fit to show."""
-    digits = text.strip()
-    is_number = digits.isdecimal() and len(digits) <= MAX_DIGITS
-    if not is_number or not least <= int(digits) <= most:
+    number = whole_number(text.strip(), most)
+    if number is None or number < least:
         raise ValueError(f"{one_line(text)} is not a whole number from {least} to {most}.")
-    return int(digits)
+    return number
 
 
 def read_count(text: str) -> int:
@@ -173,10 +170,11 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     if not rest or not epoch:
         return epoch, None
     steps = _steps_of(rest[0], phases)
-    batch = rest[1] if len(rest) > 1 else "1"
-    if not _is_count(batch) or not 1 <= int(batch) <= len(steps):
-        raise ValueError(f"There is no batch {one_line(batch)}: an epoch has {len(steps)}.")
-    return epoch, steps[int(batch) - 1]
+    typed = rest[1] if len(rest) > 1 else "1"
+    batch = whole_number(typed, len(steps))
+    if not batch:
+        raise ValueError(f"There is no batch {one_line(typed)}: an epoch has {len(steps)}.")
+    return epoch, steps[batch - 1]
 
 
 def read_position(text: str, lesson: Lesson, mode: str) -> tuple[int, int | None]:
@@ -189,11 +187,12 @@ def read_position(text: str, lesson: Lesson, mode: str) -> tuple[int, int | None
 def _epoch_and_rest(text: str, most: int, example: str) -> tuple[int, list[str]]:
     """The epoch that a place begins with, and at most `most` words behind it."""
     first, *rest = text.split() or [""]
-    if len(rest) > most or not _is_count(first):
+    if len(rest) > most or not first.isdecimal():
         raise ValueError(f"Type an epoch, like 50, or an epoch and {example}.")
-    if int(first) > MAX_EPOCH:
+    epoch = whole_number(first, MAX_EPOCH)
+    if epoch is None:
         raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
-    return int(first), rest
+    return epoch, rest
 
 
 def _steps_of(typed: str, phases: Sequence[str]) -> list[int]:
@@ -203,11 +202,6 @@ def _steps_of(typed: str, phases: Sequence[str]) -> list[int]:
         names = ", ".join(dict.fromkeys(name.lower() for name in phases))
         raise ValueError(f"No phase begins with {one_line(typed)}: the phases are {names}.")
     return steps
-
-
-def _is_count(word: str) -> bool:
-    """Whether it is digits, and not so many that no run could come there."""
-    return word.isdecimal() and len(word) <= len(str(MAX_EPOCH))
 
 
 def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
@@ -220,10 +214,10 @@ def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
     epoch, rest = _epoch_and_rest(text, 1, "a step, like 12 3")
     if not rest or not epoch:
         return epoch, None
-    if not _is_count(rest[0]):
+    step = whole_number(rest[0], MAX_EPOCH)
+    if step is None:
         return epoch, _step_of_phase(rest[0], phases)
-    step = int(rest[0])
-    if not 1 <= step <= MAX_EPOCH:
+    if not step:
         raise ValueError("The steps of an epoch begin at 1.")
     return epoch, step
 
@@ -242,7 +236,7 @@ def _step_of_phase(typed: str, phases: Sequence[str]) -> int:
 
 def read_path(text: str) -> Path:
     """The file to write, from what was typed. Raises ValueError, its text fit to show."""
-    path = Path(os.path.abspath(Path(text.strip()).expanduser()))
+    path = Path(os.path.abspath(os.path.expanduser(text.strip())))
     if path.suffix not in (SCRIPT, NOTEBOOK, FIGURES):
         raise ValueError(
             "End the name in .py (a script), .ipynb (a notebook) or .csv (the figures)."
