@@ -185,7 +185,7 @@ def _all_named(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 if path:
                     yield label_of(name, path), inner
         elif not name.startswith("__"):
-            inside = islice(with_contents(name, thing), 1, None)
+            inside = islice(with_contents(name, thing, most=_MOST_NAMED), 1, None)
             yield from ((label, inner) for label, inner in inside if _is_nameable(inner))
 
 
@@ -199,27 +199,28 @@ def label_of(name: str, path: str) -> str:
     return name + "".join(parts)
 
 
-_MOST_INSIDE = 1_000
+_MOST_NAMED = 10_000
+"""Things in one list that a graph may name: more is a data set."""
 _CLOSED = (type, ModuleType, torch.Tensor, torch.nn.Module)
 """Objects that are not looked into."""
 
 
-def with_contents(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
-    """An object and what it holds, one level deep, by label.
+def with_contents(name: str, thing: Any, most: int = 200) -> Iterator[tuple[str, Any]]:
+    """An object and the first things that it holds, one level deep, by label.
 
     Nothing of the object's own is called: it may raise anything.
     """
     yield name, thing
     kind = type(thing)
     if issubclass(kind, list | tuple):
-        for i, one in enumerate(thing[:_MOST_INSIDE]):
+        for i, one in enumerate(thing[:most]):
             yield f"{name}[{i}]", one
     elif issubclass(kind, dict):
-        for key, one in list(dict.items(thing))[:_MOST_INSIDE]:
+        for key, one in list(dict.items(thing))[:most]:
             if isinstance(key, str | int):
                 yield f"{name}[{key!r}]", one
     elif not issubclass(kind, _CLOSED):
-        for attribute, one in list(_attributes(thing).items())[:_MOST_INSIDE]:
+        for attribute, one in list(_attributes(thing).items())[:most]:
             yield f"{name}.{attribute}", one
 
 
