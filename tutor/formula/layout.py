@@ -178,7 +178,7 @@ class Typesetter:
         placed: list[Placed] = [(row, 0, raised), (-body_box.baseline, raised.width, body_box)]
         return compose(placed, 0, above=body_box.above, below=body_box.below)
 
-    def _radical(self, body: Box, *, is_lined: bool = False) -> Box:
+    def _radical(self, body: Box, *, is_lined: bool) -> Box:
         """A root sign with a line over the body; a single letter or number needs no line."""
         sign = text_box("\\" if self.ascii else "√")
         tall = body.height > 1

@@ -246,9 +246,9 @@ class RatePlace:
 
 def place_of_rate(source: SourceCode, namespace: Mapping[str, Any], rate: float) -> RatePlace:
     """The place of this rate: where it is set, else where it is used; line 0 if it is neither."""
-    set_there = sorted(_places(source, rate), key=lambda place: place[0])
-    if set_there:
-        return set_there[0][1]
+    set_there = min(_places(source, rate), key=lambda place: place[0], default=None)
+    if set_there is not None:
+        return set_there[1]
     names = {n for n, thing in namespace.items() if _is_close(thing, rate)}
     used = [n for n in source.nodes() if isinstance(n, ast.Name) and n.id in names]
     if used:
