@@ -58,9 +58,9 @@ def rounded(x: float, digits: int) -> float:
 
 
 def whole_number(text: str, most: int) -> int | None:
-    """The whole number from 0 to `most` that a text is; None if it is none."""
+    """The whole number from 0 to `most` that ASCII digits are; None if a text is none."""
     digits = text.lstrip("0") or text[:1]
-    if not digits.isdecimal() or len(digits) > len(str(most)):
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > len(str(most)):
         return None
     number = int(digits)
     return number if number <= most else None

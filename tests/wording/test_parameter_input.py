@@ -127,7 +127,7 @@ def test_the_question_names_the_number_and_what_it_is_now() -> None:
     assert "w1[0, 0] = 0.5" in parameter_input.question(MANY)
 
 
-@pytest.mark.parametrize("typed", ["", "-1", "1.5", "x", "4", "9" * 5000])
+@pytest.mark.parametrize("typed", ["", "-1", "1.5", "x", "4", "9" * 5000, "٣"])
 def test_a_whole_number_is_read_within_its_limits(typed: str) -> None:
     with pytest.raises(ValueError, match="is not a whole number from 0 to 3"):
         parameter_input.read_whole_number(typed, 0, 3)
