@@ -151,9 +151,10 @@ def test_the_example_for_each_parameter_can_be_typed(name: str) -> None:
     assert parameter_input.read(example, OF_A_SCRIPT) == wanted
 
 
-def test_a_file_of_an_unknown_user_is_refused() -> None:
+@pytest.mark.parametrize("folder", ["~no-such-user", "x" * 5000, "a\0b"])
+def test_a_folder_that_can_not_be_is_refused(folder: str) -> None:
     with pytest.raises(ValueError, match="There is no folder"):
-        parameter_input.read_path("~no-such-user/lesson.py")
+        parameter_input.read_path(f"{folder}/lesson.py")
 
 
 STEPS = ("Loss", "Reset", "Gradient", "Update", "Report")

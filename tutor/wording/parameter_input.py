@@ -241,7 +241,7 @@ def read_path(text: str) -> Path:
         raise ValueError(
             "End the name in .py (a script), .ipynb (a notebook) or .csv (the figures)."
         )
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # False for a name that is too long, too
         raise ValueError(f"There is no folder {one_line(str(path.parent))}.")
     if os.path.lexists(path):
         raise ValueError(f"{one_line(path.name)} already exists: choose another name.")
