@@ -209,6 +209,11 @@ def test_the_learner_may_translate_a_shipped_lesson_but_never_replace_one(shelf:
     assert mine.fault.code == "name_taken"
 
 
+def test_a_path_that_is_too_long_has_no_translations(shelf: Path) -> None:
+    path = shelf / f"{'x' * 5000}.md"
+    assert library.find_all(str(path)) == {"en": path}
+
+
 def test_a_path_brings_the_translations_beside_it(
     shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

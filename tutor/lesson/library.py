@@ -320,7 +320,7 @@ def _in(by_language: Mapping[str, Path], language: str) -> Path:
 def _beside(path: Path) -> dict[str, Path]:
     """The lesson's files by language: this one and its translations beside it."""
     files = {code: sibling(path, code) for code in LANGUAGES}
-    return {code: f for code, f in files.items() if f == path or f.is_file()}
+    return {code: f for code, f in files.items() if f == path or os.path.isfile(f)}
 
 
 def _is_aside(name: str) -> bool:

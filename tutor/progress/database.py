@@ -323,7 +323,7 @@ def reason(file: Path, error: Exception) -> str:
         return "file_for_folder"
     if isinstance(error, OSError):
         return "system"
-    if file.is_dir():
+    if os.path.isdir(file):
         return "is_folder"
     if isinstance(error, NotOrdinary):
         return "not_ordinary"

@@ -287,7 +287,7 @@ class ProgressWriter(Journal):
         """Write the records into another file, for `tutor progress import`."""
         from tutor.progress.transfer import lines_of  # noqa: PLC0415 - seldom needed
 
-        if self.file.exists() and not self.file.is_file():
+        if os.path.exists(self.file) and not os.path.isfile(self.file):
             return  # such as /dev/null: the learner wants no file
         beside = free_name(self.file, "unsaved", ".jsonl")
         values = {"why": why, "file": str(self.file), "beside": str(beside)}

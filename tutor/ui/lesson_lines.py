@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class CurriculumProgress:
         """Return the lesson's file; if it has moved, the file of the lesson with the same slug."""
         path = left.file
         found = (h.path for h in self.headlines if h.slug == left.slug)
-        return path if path.exists() else next(found, path)
+        return path if os.path.exists(path) else next(found, path)
 
     def named(self, name: str) -> Headline | None:
         """The lesson whose file has this name; None if there is none, or it can't be read."""
@@ -130,7 +131,7 @@ class CurriculumProgress:
         """The learner's last bookmark; None if its lesson no longer exists here."""
         left = self._journal.last_bookmark()
         slugs = {h.slug for h in self.headlines}  # a lesson need not be in the list
-        return left if left and (left.slug in slugs or left.file.is_file()) else None
+        return left if left and (left.slug in slugs or os.path.isfile(left.file)) else None
 
 
 DETAILS = 6
