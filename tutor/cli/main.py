@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TextIO
 
@@ -21,7 +21,7 @@ from tutor.cli.parsers import (
     INTERRUPTED,
     OK,
     USAGE,
-    check_kind,
+    is_script,
     make_parser,
 )
 from tutor.cli.terminal import discard, warn
@@ -30,6 +30,10 @@ from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 
 MOST_CELLS = 1000
 """Columns or lines of a terminal that are believed: each cell takes memory."""
+
+_FOR_LESSONS: Mapping[str, object] = {"device": "cpu", "exercise": ""}
+_FOR_SCRIPTS: Mapping[str, object] = {"loop": None, "here": False, "nproc": 1, "arguments": []}
+"""The options that only a lesson, or only a script, has, with what they are if not given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = _with_command(list(sys.argv[1:] if arguments is None else arguments))
         given, options.arguments = _split(given)
         make_parser(given[0]).parse_args(given, options)
-        check_kind(options)
+        _check_kind(options)
         command = import_module(f"tutor.cli.{COMMANDS[options.command].module}")
         status: int = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()
@@ -137,6 +141,24 @@ def _with_command(given: list[str]) -> list[str]:
         takes = ", ".join(name for name, one in COMMANDS.items() if one.takes_host)
         raise UsageError(f"tutor {command} takes no --on HOST: {takes} do")
     return [command, *given[:length], *given[length + 1 :]]
+
+
+def _check_kind(options: argparse.Namespace) -> None:
+    """Raise UsageError for an option of a lesson with a script, or the other way round."""
+    if not COMMANDS[options.command].takes_script or not hasattr(options, "lesson"):
+        return
+    is_of_script = options.lesson is not None and is_script(options.lesson)
+    others = _FOR_LESSONS if is_of_script else _FOR_SCRIPTS
+    name = next((n for n, usual in others.items() if getattr(options, n, usual) != usual), "")
+    if name == "device":
+        raise UsageError(
+            "a script chooses its own device, and --device is for lessons; if it is an "
+            "argument of the script, put it after --"
+        )
+    if name == "arguments":
+        raise UsageError("arguments after -- are for a script: a .py or .ipynb file")
+    if name:
+        raise UsageError(f"--{name} is for {'lessons' if is_of_script else 'scripts'}")
 
 
 def _split(given: list[str]) -> tuple[list[str], list[str]]:

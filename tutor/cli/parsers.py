@@ -14,7 +14,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.errors import Refused, UsageError
+from tutor.errors import Refused
 from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of_locale
 from tutor.lesson.model import MOST_WORKERS
 from tutor.plain import one_line
@@ -153,7 +153,7 @@ def _add_torchrun(commands: _Commands) -> None:
     _add_numbers(parser)
     _add_trust(parser)
     _add_script(parser)
-    parser.set_defaults(mode=None, lang=ORIGINAL, nproc=2, **_FOR_LESSONS)
+    parser.set_defaults(mode=None, lang=ORIGINAL, nproc=2, device="cpu", exercise="")
 
 
 def _add_screen(parser: argparse.ArgumentParser) -> None:
@@ -451,29 +451,6 @@ def _read_by(name: str) -> Callable[[str], Any]:
 
 
 _count, _seed, _rate = map(_read_by, ("read_count", "read_seed", "read_learning_rate"))
-
-
-_FOR_LESSONS: Mapping[str, object] = {"device": "cpu", "exercise": ""}
-_FOR_SCRIPTS: Mapping[str, object] = {"loop": None, "here": False, "nproc": 1, "arguments": []}
-"""The options that only a lesson, or only a script, has, with what they are if not given."""
-
-
-def check_kind(options: argparse.Namespace) -> None:
-    """Raise UsageError for an option of a lesson with a script, or the other way round."""
-    if not COMMANDS[options.command].takes_script or not hasattr(options, "lesson"):
-        return
-    is_of_script = options.lesson is not None and is_script(options.lesson)
-    others = _FOR_LESSONS if is_of_script else _FOR_SCRIPTS
-    name = next((n for n, usual in others.items() if getattr(options, n, usual) != usual), "")
-    if name == "device":
-        raise UsageError(
-            "a script chooses its own device, and --device is for lessons; if it is an "
-            "argument of the script, put it after --"
-        )
-    if name == "arguments":
-        raise UsageError("arguments after -- are for a script: a .py or .ipynb file")
-    if name:
-        raise UsageError(f"--{name} is for {'lessons' if is_of_script else 'scripts'}")
 
 
 def check_mode(mode: str | None, modes: Sequence[str]) -> None:

@@ -247,11 +247,9 @@ class Server:
         if command.lesson.script is None:
             run_lesson(command, self.send, self.capture)
             return
-
-        def pass_on(text: str, is_error: bool) -> None:
-            self._write(OutputPrinted(text=text, is_error=is_error))
-
-        with self.capture.passed_on(pass_on):
+        with self.capture.passed_on(
+            lambda text, is_error: self._write(OutputPrinted(text=text, is_error=is_error))
+        ):
             run_lesson(command, self.send, self.capture)
 
     def _ask_for_another_process(self, reason: Remark) -> NoReturn:
@@ -347,11 +345,7 @@ class Server:
     def _slice_over(self, deadline: float) -> Callable[[], bool]:
         """Whether it is time to look for a command, or to send a frame that the app waits for."""
         inbox, clock = self.inbox, time.perf_counter
-
-        def over() -> bool:
-            return bool(inbox) or (clock() > deadline and inbox.has_painted)
-
-        return over
+        return lambda: bool(inbox) or (clock() > deadline and inbox.has_painted)
 
     def _do_waiting(self) -> bool:
         """Do the commands that wait, as long as a run may continue after them."""

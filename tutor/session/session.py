@@ -75,8 +75,7 @@ class Session(EngineSession):
     @property
     def learning_rate(self) -> float | None:
         """The current learning rate, or the rate that has been asked for since."""
-        asked = self.unanswered.last(SetLearningRate)
-        if asked is not None:
+        if (asked := self.unanswered.last(SetLearningRate)) is not None:
             return asked.value
         return self.view.learning_rate if self.view else None
 
@@ -97,14 +96,9 @@ class Session(EngineSession):
             self._seek_scrubbed()
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
             self._offers_more_epochs = self._offers_more_epochs and not moved
-            view = self.view
-            if (
-                view is not None
-                and view.lesson.script is not None
-                and (isinstance(command, RunTo) and moved and view.is_at_goal)
-                and not self.notice.code
-            ):  # the script's own code may not name its goal
-                self._offer_more_epochs(view)
+            view, has_run = self.view, moved and isinstance(command, RunTo)
+            if view and view.lesson.script and has_run and view.is_at_goal and not self.notice.code:
+                self._offer_more_epochs(view)  # the script's own code may not name its goal
         if isinstance(event, InspectionReady):
             self._step_operation_that_waits()
         return must_report_painted

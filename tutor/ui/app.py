@@ -310,16 +310,9 @@ class TutorApp(ThemedApp):
             await super().on_event(event)
 
     async def _hand_on(self, event: events.Key | events.Paste) -> None:
-        """Pass a key on; a notice that only says why the key before it had no effect is cleared."""
-        screen = self.screen
-        if isinstance(event, events.Key):
-            if self.session.notice.kind in ("no_effect", "refused"):
-                self.session.notice = Notice()
-                if isinstance(screen, SessionScreen):
-                    screen.update_from_session()
-            # In the menu a refusal stays: it may be about the file that keeps the progress.
-            if isinstance(screen, LessonListScreen) and screen.notice.kind == "no_effect":
-                screen.notice = Notice()
+        """Pass a key on; a notice that was for the key before it is cleared."""
+        if isinstance(event, events.Key) and isinstance(self.screen, SizedScreen):
+            self.screen.clear_notice()
         await super().on_event(event)
 
     def action_suspend_process(self) -> None:

@@ -282,6 +282,14 @@ class LessonListScreen(SizedScreen):
         """Show a message in the status line."""
         self.notice = notice
 
+    def clear_notice(self) -> None:
+        """Clear a notice that only says why the last key had no effect.
+
+        A refusal stays: it may be about the file that keeps the progress.
+        """
+        if self.notice.kind == "no_effect":
+            self.notice = Notice()
+
     def _show_details(self) -> None:
         pane = self.query_one(LessonsPane)
         slug = pane.entry.about if pane.entry else ""

@@ -60,6 +60,12 @@ class SessionScreen(SizedScreen):
         keys = {**KEYS, "stop": self.STOP_KEY}
         self.waiting = notice_text(waiting, keys) if waiting.code else ""
 
+    def clear_notice(self) -> None:
+        """Clear a notice that only says why the last key had no effect."""
+        if self.session.notice.kind in ("no_effect", "refused"):
+            self.session.notice = Notice()
+            self.update_from_session()
+
     def tell_no_effect(self, code: str, **values: object) -> None:
         """Say why a key had no effect."""
         self.session.tell(code, kind="no_effect", **values)

@@ -72,3 +72,6 @@ class SizedScreen(Screen[None]):
 
     def resized(self, width: int, height: int) -> None:
         """Choose a layout."""
+
+    def clear_notice(self) -> None:
+        """Clear a notice that was for the last key: another one is pressed."""
