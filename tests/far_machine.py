@@ -70,7 +70,7 @@ class Sshd:
 
     def sessions(self) -> set[int]:
         """The processes of sshd that serve a connection."""
-        found = set()
+        found = set[int]()
         for pid in os.listdir("/proc"):
             with suppress(OSError):
                 line = Path(f"/proc/{pid}/cmdline").read_bytes()

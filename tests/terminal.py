@@ -162,7 +162,7 @@ class Terminal:
         """Whether it shows what is typed, and Ctrl+C is a signal: as a shell leaves it."""
         flags = termios.tcgetattr(self._master)[3]
         wanted = termios.ICANON | termios.ECHO | termios.ISIG
-        return flags & wanted == wanted
+        return bool(flags & wanted == wanted)
 
     def hang_up(self) -> None:
         """Take the terminal away without a signal, as where that is lost or ignored."""

@@ -389,7 +389,7 @@ _NUMPY: dict[str, ProcessSetting] = {
     "numpy buffer": (np.getbufsize, np.setbufsize),
     # Its numbers depend on the seed that each run begins with.
     "numpy random generator": (
-        np.random.get_bit_generator, np.random.set_bit_generator),  # type: ignore[attr-defined]
+        np.random.get_bit_generator, np.random.set_bit_generator),  # type: ignore[attr-defined, unused-ignore]
 }  # fmt: skip
 _PYTHON: dict[str, ProcessSetting] = {
     **_lists(sys, "path", "meta_path", "path_hooks", "argv"),
