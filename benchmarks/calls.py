@@ -22,7 +22,7 @@ from tutor.lesson import library
 from tutor.lesson.document import read
 from tutor.session.run_view import Start
 from tutor.ui.app import TutorApp
-from tutor.ui.screens import session_screen
+from tutor.ui.screens import base
 
 TUTOR = str(Path(errors.__file__).parent)
 
@@ -39,7 +39,7 @@ Calls = Counter[tuple[str, str]]
 async def calls_of(key: str, lesson: str, size: tuple[int, int]) -> Calls:
     """The calls of a key press in the middle of several, some epochs after the beginning."""
     path = library.find(lesson)
-    session_screen.PULSE = 1000.0  # the checks of a clock are not part of a key press
+    base.PULSE = 1000.0  # the checks of a clock are not part of a key press
     app = TutorApp(
         EngineClient(), (), read, first=read(path), start=Start(mode="autograd"), ascii_only=False
     )

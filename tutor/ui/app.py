@@ -25,9 +25,8 @@ from tutor.session.run_view import Notice, Start
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.panes.lines import after_paint
+from tutor.ui.screens.base import SessionObserver, SessionScreen, SizedScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
-from tutor.ui.screens.session_screen import SessionObserver, SessionScreen
-from tutor.ui.screens.sized_screen import SizedScreen
 from tutor.ui.settings import SettingsFile, ThemeName
 from tutor.ui.terminal_watch import TerminalWatch, can_be_continued
 from tutor.ui.themes import ThemedApp, is_ascii_only

@@ -149,8 +149,9 @@ class FormulaPane(LinesPane):
         view = self.view
         if view is None:
             return []
-        self._asks_what_comes = asks_what_comes(self.attempt)
-        self._tells_what_came = tells_what_came(self.attempt)
+        attempt = self.attempt
+        self._asks_what_comes = attempt is not None and asks_what_comes(attempt)
+        self._tells_what_came = attempt is not None and tells_what_came(attempt)
         lines: list[Content] = []
         for found in (self._sections, self._results, self._formulas, self._closing_starts):
             found.clear()

@@ -22,7 +22,7 @@ from tutor.ui import text_styles
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.screens.base import SessionScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 from tutor.wording.inspections import (
@@ -255,6 +255,12 @@ class CompareScreen(SessionScreen):
     ALL_COMMANDS = COMPARE_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMPARE_COMMANDS)]
     AUTO_FOCUS = "#agreement"
+
+    def action_ask(self, what: str) -> None:
+        """Ask for a number, a place or a file, and act on it."""
+        from tutor.ui.screens.dialogs import ask  # noqa: PLC0415  when first asked
+
+        ask(self.app, self.session, what, self.update_from_session)
 
     def parts(self) -> Iterable[Widget]:
         """Header, the one pane, status and footer; all bind to this screen's attributes."""

@@ -27,7 +27,7 @@ from tutor.ui.bars import Footer, Header
 from tutor.ui.commands import AppCommand
 from tutor.ui.keys_in_order import Field
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.sized_screen import SizedScreen
+from tutor.ui.screens.base import SizedScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
 from tutor.wording.notices import error_text

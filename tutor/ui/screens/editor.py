@@ -33,8 +33,8 @@ from tutor.ui.keys_in_order import act_in_order
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
+from tutor.ui.screens.base import SessionScreen
 from tutor.ui.screens.dialogs import Confirm
-from tutor.ui.screens.session_screen import SessionScreen
 from tutor.ui.text_styles import line
 from tutor.wording.number_format import counted
 

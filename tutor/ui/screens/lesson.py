@@ -268,6 +268,12 @@ class LessonScreen(PaneLayoutScreen):
             case "choice":
                 self.tell_no_effect("nothing_chosen")
 
+    def action_ask(self, what: str) -> None:
+        """Ask for a number, a place or a file, and act on it."""
+        from tutor.ui.screens.dialogs import ask  # noqa: PLC0415  when first asked
+
+        ask(self.app, self.session, what, self.update_from_session)
+
     def action_exercises(self) -> None:
         """Open the list of exercises."""
         from tutor.ui.screens.lists import ExercisesScreen  # noqa: PLC0415  as above

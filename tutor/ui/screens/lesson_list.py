@@ -39,7 +39,7 @@ from tutor.ui.lesson_lines import (
     widest_title,
 )
 from tutor.ui.panes.lines import LinesPane, after_paint
-from tutor.ui.screens.sized_screen import SizedScreen
+from tutor.ui.screens.base import SizedScreen
 from tutor.ui.text_styles import CURSOR, line
 
 if TYPE_CHECKING:

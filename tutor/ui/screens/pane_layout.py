@@ -13,7 +13,7 @@ from tutor.session.session import Session
 from tutor.ui.commands import NOT_FOR_SCRIPTS, PANE_TITLES, RECONNECT, AppCommand
 from tutor.ui.panes.exercise import ExercisePane
 from tutor.ui.panes.lines import LinesPane
-from tutor.ui.screens.session_screen import SessionScreen
+from tutor.ui.screens.base import SessionScreen
 
 TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
 
