@@ -58,7 +58,7 @@ def rounded(x: float, digits: int) -> float:
 
 
 def whole_number(text: str, most: int) -> int | None:
-    """The whole number from 0 to `most` that ASCII digits are; None if a text is none."""
+    """The whole number from 0 to `most` that a text in ASCII digits is; else None."""
     digits = text.lstrip("0") or text[:1]
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > len(str(most)):
         return None

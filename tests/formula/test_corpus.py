@@ -32,7 +32,7 @@ class Entry:
 def made(latex: str) -> Entry:
     """The entry of a formula as it is drawn and spoken now."""
     formula = parse(latex)
-    rows = draw_picture(formula, width=WIDTH).rows
+    rows = draw_picture(formula, None, WIDTH, ascii=False).rows
     picture = "\n".join(row.rstrip() for row in rows)
     return Entry(latex, picture, inline.draw_inline(formula).strip(), words.words(formula))
 

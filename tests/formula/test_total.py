@@ -56,7 +56,7 @@ def test_whatever_the_formula_and_the_width_it_is_drawn_said_and_written_on_one_
     source: str, width: int, ascii: bool, live: bool
 ):
     formula, values = parse(source), VALUES if live else None
-    picture = draw_picture(formula, values, width=width, ascii=ascii)
+    picture = draw_picture(formula, values, width, ascii=ascii)
     assert picture.width <= max(width, FEWEST_CELLS)
     assert {wcswidth(row) for row in picture.rows} == {picture.width}
     assert all(0 <= m.start < m.end <= picture.width for m in picture.marks if m.text)
@@ -106,9 +106,8 @@ def test_a_formula_that_can_not_be_drawn_is_shown_as_its_source(monkeypatch):
 @pytest.mark.parametrize("width", [10, 24, 40])
 def test_a_matrix_that_is_too_wide_is_folded_and_marked(width: int):
     row = " & ".join(str(1000 + n) for n in range(12))
-    picture = draw_picture(
-        parse(rf"W = \begin{{bmatrix}} {row} \\ {row} \end{{bmatrix}}"), width=width
-    )
+    formula = parse(rf"W = \begin{{bmatrix}} {row} \\ {row} \end{{bmatrix}}")
+    picture = draw_picture(formula, None, width, ascii=False)
     drawn = "\n".join(picture.rows)
     assert picture.width <= width
     assert all(drawn.count(str(1000 + n)) == 2 for n in range(12))

@@ -164,7 +164,7 @@ def _set_torch_configs(values: dict[tuple[str, str], Any]) -> None:
 
 
 def _override_of(entry: Any) -> Any:
-    """What a setting was changed to; older versions of PyTorch keep that without a ContextVar."""
+    """The changed value of a setting, which older versions of PyTorch keep without a ContextVar."""
     override = entry.user_override
     return override.get() if isinstance(override, ContextVar) else override
 
@@ -281,7 +281,7 @@ def _of_torch(*names: str) -> dict[str, ProcessSetting]:
 
 
 def _unpacking(put: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Sets a setting, which may be of several values."""
+    """A function that sets a setting; a tuple is its several arguments."""
     return lambda value: put(*value) if isinstance(value, tuple) else put(value)
 
 

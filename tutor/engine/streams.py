@@ -80,7 +80,7 @@ class Inbox:
         return self._waiting[0]
 
     def has_pause(self) -> bool:
-        """Whether a Pause waits, be it behind other commands."""
+        """Whether a Pause waits, also behind other commands."""
         with self._arrived:
             return any(isinstance(command, Pause) for command in self._waiting)
 

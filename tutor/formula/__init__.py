@@ -44,7 +44,7 @@ def draw(
     """
     from tutor.formula import picture  # noqa: PLC0415 - deferred, see above
 
-    return _or_source(lambda f: picture.draw(f, values, width=width, ascii=ascii), formula)
+    return _or_source(lambda f: picture.draw(f, values, width, ascii=ascii), formula)
 
 
 def draw_inline(

@@ -109,11 +109,7 @@ _INDENT = 2
 
 
 def draw(
-    formula: Formula,
-    values: Mapping[str, str] | None = None,
-    *,
-    width: int | None = None,
-    ascii: bool = False,
+    formula: Formula, values: Mapping[str, str] | None, width: int | None, *, ascii: bool
 ) -> Picture:
     """Draw a formula, as `tutor.formula.draw` does, which calls this."""
     setter = Typesetter(values or {}, ascii)

@@ -120,8 +120,8 @@ def join_parameter_loops(unit: CodeUnit) -> None:
 def take_as_one_update(unit: CodeUnit, function: FunctionCode) -> None:
     """Take a function that only updates as one update.
 
-    It may name its gradients anew. It may also be given the gradients, as the step of an optimizer
-    is, and compute with sums of them that it keeps, as momentum is one.
+    It may give its gradients other names. It may also take them as arguments, as the step of an
+    optimizer does, and keep sums of them, such as momentum.
     """
     rest = [node for node, kind in unit.kinds.items() if kind != UPDATE and not _is_pick(node)]
     is_only_update = UPDATE in unit.kinds.values() and not unit.entered
@@ -130,7 +130,7 @@ def take_as_one_update(unit: CodeUnit, function: FunctionCode) -> None:
 
 
 def _is_given_gradients(unit: CodeUnit, function: FunctionCode, rest: list[ast.stmt]) -> bool:
-    """Whether gradients are arguments, which the rest of a function at most adds to their sums."""
+    """Whether a function takes gradients as arguments, and otherwise at most adds them up."""
     flow = dependences(statements(unit.body))
     taking = [node for node in rest if any(map(is_gradient, reads(node)))]
     return (
