@@ -83,6 +83,7 @@ def test_what_is_shipped_is_checked_in_all_languages_or_in_the_one(
     assert checked(tutor("check", "--lang", "zh").stdout) == ["ok  zh/a"]
     assert checked(tutor("check", "a").stdout) == ["ok  a", "ok  zh/a"]
     assert checked(tutor("check", "a", "--lang", "en").stdout) == ["ok  a"]
+    assert checked(tutor("check", "zh/a").stdout) == ["ok  zh/a"]  # by the name that is printed
     both = tutor("check", str(shelf / "a.md"), str(shelf / "zh" / "a.md"))
     assert checked(both.stdout) == ["ok  a", "ok  zh/a"]  # and neither twice
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")  # the author's own language changes nothing

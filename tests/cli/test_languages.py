@@ -29,6 +29,8 @@ def test_a_lesson_is_read_in_the_language_asked_for(
     diagnostic = f"tutor: {shelf}/zh/a.md:6: unknown key `epocks`; did you mean `epochs`?\n"
     assert tutor(*command, "a").returncode == 0
     assert tutor(*command, "a", "--lang", "zh").stderr == diagnostic
+    assert tutor(*command, "zh/a").stderr == diagnostic
+    assert "no file zh/b" in tutor(*command, "zh/b").stderr
     assert tutor(*command, "b", "--lang", "zh").returncode == 0  # there is only the original
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert tutor(*command, "a").stderr == diagnostic

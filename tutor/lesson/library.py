@@ -230,25 +230,26 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
 
 
 def find(name: str, language: str = ORIGINAL) -> Path:
-    """The file of the lesson that the learner names by its slug or by a path.
+    """The file of the lesson that the learner names by its slug, by `zh/SLUG` or by a path.
 
     Named by its slug, it is the file in `language` if there is one, else the original.
     Of lessons with the same slug the one that came with the tutor is found; another is
     reached by its path. Raises LessonError, with names that are near, if there is none.
     """
     found = lessons()
-    return _in(found[name], language) if name in found else _named(name, found)
+    files = _by_slug(name, found)
+    return _in(files, language) if files else _named(name, found)
 
 
 def find_all(name: str) -> Mapping[str, Path]:
-    """The files of the lesson that is named by its slug or by a path: by language, in order.
+    """The files of the lesson that is named as in `find`: by language, in order.
 
     With a path they are that file and the translations beside it; a translation is alone.
     Raises LessonError as `find` does.
     """
     found = lessons()
-    if name in found:
-        return found[name]
+    if files := _by_slug(name, found):
+        return files
     path = _named(name, found)
     return _beside(path) if language_of(path) == ORIGINAL else {language_of(path): path}
 
@@ -264,6 +265,13 @@ def original_of(path: Path) -> Path | None:
         return None
     beside = sibling(path, ORIGINAL)
     return beside if beside.is_file() else lessons().get(slug_of(path), {}).get(ORIGINAL)
+
+
+def _by_slug(name: str, found: Mapping[str, Mapping[str, Path]]) -> Mapping[str, Path]:
+    """The files of a slug, or the one that `zh/SLUG` names; none if there is no such lesson."""
+    code, slash, slug = name.rpartition("/")
+    files = found.get(slug, {})
+    return {c: path for c, path in files.items() if c == code} if slash else files
 
 
 def _named(name: str, slugs: Collection[str]) -> Path:
