@@ -19,9 +19,12 @@ import torch
 from tests.cli.conftest import Tutor
 from tutor.errors import ScriptError
 from tutor.lesson import document, trust
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.protocol.inspections import LoopReport
+from tutor.script.lesson import lesson_of_script
 from tutor.script.lesson_writer import WrittenLesson, lesson_from
 from tutor.script.loops import outline_of
+from tutor.script.program import script_programs, script_report
 from tutor.script.source import ScriptSource
 from tutor.training.program import programs_of
 from tutor.training.run import Run
@@ -408,6 +411,42 @@ if __name__ == "__main__":
 """
 
 
+NESTED = """\
+import torch
+from torch import nn
+torch.manual_seed(3)
+
+class Block(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.norm = nn.LayerNorm(size)
+        self.both = nn.ModuleList([nn.Linear(size, size, bias=i > 0) for i in range(2)])
+
+    def forward(self, x):
+        for layer in self.both:
+            x = x + torch.relu(layer(self.norm(x)))
+        return x
+
+def batches(rows):
+    for at in range(0, len(rows), 4):
+        yield rows[at : at + 4]
+
+model = nn.Sequential(*[Block(2) for _ in range(1)], nn.Linear(2, 1))
+decayed = [p for p in model.parameters() if p.dim() > 1]
+others = [p for p in model.parameters() if p.dim() < 2]
+opt = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": others}], lr=0.01)
+data = torch.randn(10, 2)
+for epoch in range(2):
+    for rows in batches(data):
+        opt.zero_grad()
+        loss = nn.functional.mse_loss(model(rows), rows.sum(1, keepdim=True))
+        loss.backward()
+        opt.step()
+    print(epoch, loss.item())
+"""
+"""The code does not say how many batches `batches` yields, nor what the groups hold."""
+
+
 @pytest.fixture(autouse=True)
 def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
@@ -418,7 +457,18 @@ def source_of(text: str) -> ScriptSource:
 
 
 def made(text: str, loop: int = 1) -> WrittenLesson:
-    return lesson_from(source_of(text), outline_of(text), loop, "mine")
+    source, outline = source_of(text), outline_of(text)
+
+    def run() -> LoopReport:
+        script = lesson_of_script(source, outline, ScriptOptions(loop=loop, name="train.py"))
+        with contextlib.redirect_stdout(io.StringIO()):
+            run = Run(script_programs(script))
+            run.step_epoch()
+            report = script_report(run.loop)
+            run.close()
+        return report
+
+    return lesson_from(source, outline, loop, "mine", run)
 
 
 def place_of(code: str, text: str) -> str:
@@ -477,10 +527,23 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
         (ARGUMENTS, ("w",), {}),
         (LOADED, ("weight", "bias"), {"weight": "model.weight"}),
         (PASSED, ("weight", "bias"), {"weight": "model.weight"}),
+        (
+            NESTED,
+            (
+                "both_weight_0_0",
+                "both_weight_0_1",
+                "weight_1",
+                "norm_weight_0",
+                "norm_bias_0",
+                "both_bias_0_1",
+                "bias_1",
+            ),
+            {"both_weight_0_1": "model[0].both[1].weight"},
+        ),
     ],
     ids=[
         *("manual", "autograd", "optimizer", "model", "samples", "functions"),
-        *("counted", "method", "listed", "trainer", "arguments", "loaded", "passed"),
+        *("counted", "method", "listed", "trainer", "arguments", "loaded", "passed", "nested"),
     ],
 )
 def test_the_lesson_runs_to_the_numbers_of_the_script(
@@ -714,7 +777,12 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
             12,
             "draws_picture",
         ),
-        (inside(FOR, inside("for i in range(int(w.sum())):\n", STEP)), 5, "no_number_of_batches"),
+        (
+            inside(FOR, inside("for i in range(int(w.sum())):\n", STEP)),
+            5,
+            "number_of_batches_changes",
+        ),
+        (inside(FOR, inside("for i in range(epoch + 1):\n", STEP)), 5, "number_of_batches_changes"),
         (LOOP + "else:\n    pass\n", 12, "loop_with_else"),
         (
             inside(FOR, STEP.replace("p = w * x", "").replace("p - 3", "w - 3")),
@@ -786,6 +854,31 @@ def test_the_command_writes_a_lesson_that_passes_the_check(tutor: Tutor, home: P
     lesson = document.read(home / "mine.md")
     assert not trust.is_trusted(lesson)  # the code is the script's, which may be anyone's
     assert tutor("check", "mine.md", "--trust").returncode == 0
+
+
+def test_a_script_runs_for_what_its_code_does_not_say_once_it_is_trusted(
+    tutor: Tutor, home: Path
+) -> None:
+    (home / "train.py").write_text("open('ran', 'w')\n" + NESTED)
+    refused = tutor("new", "mine", "--from", "train.py")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "--trust" in refused.stderr
+    assert not (home / "mine.md").exists()
+    done = tutor("new", "mine", "--from", "train.py", "--trust")
+    assert (done.returncode, done.stderr) == (0, "")
+    lesson = document.read(home / "mine.md")
+    assert lesson.batches == 3
+    assert not trust.is_trusted(lesson)
+    assert not (home / "ran").exists()  # what a script writes goes into a folder of its own
+
+
+def test_an_error_of_the_script_is_told_and_leaves_no_file(tutor: Tutor, home: Path) -> None:
+    (home / "train.py").write_text(MODEL.replace("net = Net()", "net = Net(1)"))
+    done = tutor("new", "mine", "--from", "train.py", "--trust")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert place_of("net = Net", MODEL) in done.stderr
+    assert "TypeError" in done.stderr
+    assert not (home / "mine.md").exists()
 
 
 @pytest.mark.parametrize(

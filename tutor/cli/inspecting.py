@@ -120,30 +120,14 @@ class _Inspection:
 
     def _inspected(self, client: CommandClient, number: int, is_examined: bool) -> LoopReport:
         """A loop as it is in its first batch. Raises RunError."""
-        found: list[ScriptInspected] = []
-        lesson = self._lesson_of(number, is_examined)
-
-        def on_event(event: Event) -> None:
-            if isinstance(event, ScriptInspected):
-                found.append(event)
-            elif isinstance(event, FindingsReady):  # of a script that raises an error
-                texts = map(self._finding_text, event.report.findings)
-                sys.stderr.write(plain("\n".join(texts)) + "\n")
-            elif isinstance(event, RunRemark) and sys.stderr.isatty():
-                warn(note_text(event.note))
-
-        command = InspectScript(lesson=lesson, with_doctor=is_examined)
-        try:
-            client.do(command, on_event, None if is_examined else self._seconds())
-        except LessonAborted as error:
-            if not is_examined:
-                raise
-            where = place_text(lesson, error.part)
-            raise RunError(f"{where} {abort_text(error.how)}") from error
+        command = InspectScript(
+            lesson=self._lesson_of(number, is_examined), with_doctor=is_examined
+        )
+        found = inspected(client, command, None if is_examined else self._seconds())
         if is_examined:
-            self._examined, self._report = number, found[0].report
+            self._examined, self._report = number, found.report
             self._deadline = time.monotonic() + SECONDS_IN_ALL
-        return found[0].loop
+        return found.loop
 
     def _seconds(self) -> float:
         """The time for the next loop. A second is enough for a script that is quick."""
@@ -174,7 +158,7 @@ class _Inspection:
         source, loops = self._source, self._loops
         yield f"{source.path.name}: {counted(len(loops), 'training loop')}"
         for number, loop in enumerate(loops, 1):
-            report = loop.report
+            report, batches = loop.report, loop.report.batches or 1
             place = source.place(report.line)
             yield f"{number}. {place}, {where_in(report.function)}, mode {report.mode}"
             unknown = "not known before it runs" if loop.not_run else "none that is known"
@@ -182,6 +166,7 @@ class _Inspection:
                 ("parameters", ", ".join(report.parameters) or unknown),
                 ("loss", report.loss or "not named in the code"),
                 ("prediction", report.prediction or "not named in the code"),
+                *([("batches", f"{batches} in an epoch")] if batches > 1 else ()),
                 *((name, source.lines(first, last)) for name, first, last in report.phases),
                 *([("not run", loop.not_run)] if loop.not_run else ()),
             ]
@@ -194,6 +179,33 @@ class _Inspection:
 
     def _finding_text(self, finding: DoctorFinding) -> str:
         return finding_text(finding, place_in(self._lesson))
+
+
+def inspected(
+    client: CommandClient, command: InspectScript, seconds: float | None = None
+) -> ScriptInspected:
+    """What is found in a script. Raises RunError: LessonAborted where it has only `seconds`."""
+    found: list[ScriptInspected] = []
+    lesson = command.lesson
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, ScriptInspected):
+            found.append(event)
+        elif isinstance(event, FindingsReady):  # of a script that raises an error
+            place_of = place_in(lesson)
+            texts = (finding_text(finding, place_of) for finding in event.report.findings)
+            sys.stderr.write(plain("\n".join(texts)) + "\n")
+        elif isinstance(event, RunRemark) and sys.stderr.isatty():
+            warn(note_text(event.note))
+
+    try:
+        client.do(command, on_event, seconds)
+    except LessonAborted as error:
+        if seconds is not None:
+            raise
+        where = place_text(lesson, error.part)
+        raise RunError(f"{where} {abort_text(error.how)}") from error
+    return found[0]
 
 
 def _reason(error: RunError) -> str:
@@ -216,6 +228,7 @@ def _loop_json(source: ScriptSource, loop: _KnownLoop) -> dict[str, Any]:
         "parameters": list(report.parameters),
         "loss": report.loss,
         "prediction": report.prediction,
+        "batches": report.batches,
         "phases": [{"name": n, "lines": [a, b]} for n, a, b in report.phases],
         "ran": not loop.not_run,
         "not_run": loop.not_run or None,

@@ -293,6 +293,7 @@ def _add_new(commands: _Commands) -> None:
         metavar="N",
         help="with --from: use the Nth training loop (default: 1)",
     )
+    _add_trust(parser)
 
 
 def _add_progress(commands: _Commands) -> None:

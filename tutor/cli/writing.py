@@ -12,10 +12,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from tutor.cli.lessons import trusted_lesson
+from tutor.cli.inspecting import inspected
+from tutor.cli.lessons import agreed, trusted_lesson
 from tutor.cli.parsers import COMMANDS, is_script
 from tutor.cli.running import train, train_command
-from tutor.cli.scripts import check_loop, read_outline
+from tutor.cli.scripts import check_loop, read_outline, suggesting_tutor_why
 from tutor.cli.terminal import connect_as_asked, print_exactly, warn, word
 from tutor.engine.command_client import CommandClient
 from tutor.errors import ScriptError, UsageError
@@ -23,9 +24,12 @@ from tutor.export import new_file, write
 from tutor.export.code import ExportSettings
 from tutor.export.formats import notebook, script
 from tutor.lesson import document, library, trust
-from tutor.lesson.model import Lesson, LessonDiagnostics
+from tutor.lesson.model import Lesson, LessonDiagnostics, ScriptOptions
 from tutor.plain import one_line
+from tutor.protocol.commands import InspectScript
 from tutor.protocol.frame import DEVICE_KINDS
+from tutor.protocol.inspections import LoopReport
+from tutor.script.lesson import lesson_of_script
 from tutor.script.lesson_writer import lesson_from
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
@@ -122,16 +126,26 @@ def new_command(options: argparse.Namespace) -> int:
 
 
 def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
-    """Write a lesson made from a script. Nothing of the script is run."""
+    """Write a lesson made from a script, which runs first if its code does not say all."""
     source, outline = read_outline(options.script)
     check_loop(options.loop, source, outline)
-    written = lesson_from(source, outline, options.loop, slug)
-    try:
-        document.parse(written.text, path)
-    except LessonDiagnostics as error:
-        fault, place = error.diagnostics[0].fault, str(options.script)
-        raise ScriptError("lesson_not_right", place=place, fault=fault) from None
-    write(written.text, path, options.force)
+    chosen = ScriptOptions(loop=options.loop, name=str(options.script))
+    as_lesson = lesson_of_script(source, outline, chosen)
+
+    def run() -> LoopReport:
+        lesson = agreed(as_lesson, trust_now=options.trust)
+        command = InspectScript(lesson=lesson, with_doctor=False, counts_batches=True)
+        with CommandClient() as client, suggesting_tutor_why(lesson):
+            return inspected(client, command).loop
+
+    with new_file(path, options.force) as file:
+        written = lesson_from(source, outline, options.loop, slug, run)
+        try:
+            document.parse(written.text, path)
+        except LessonDiagnostics as error:
+            fault, place = error.diagnostics[0].fault, str(options.script)
+            raise ScriptError("lesson_not_right", place=place, fault=fault) from None
+        file.write(written.text)
     name = one_line(options.script.name)
     print(
         f"{path} computes what {name} does: now write its text and questions.\n"

@@ -176,6 +176,8 @@ class _LessonWork:
             run.advance_phase()
             while not (run.loop.at_end or run.loop.batch):
                 run.advance_phase()
+            if command.counts_batches and script_report(run.loop).batches is None:
+                run.step_epoch()
             loop, found = script_report(run.loop), None
             if command.with_doctor:
                 self._remark("runs_doctor", epochs=EXAMINED_EPOCHS)

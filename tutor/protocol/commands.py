@@ -225,6 +225,8 @@ class InspectScript(Command, frozen=True, kw_only=True):
     lesson: Lesson
     with_doctor: bool = True
     """Examine the loop, too."""
+    counts_batches: bool = False
+    """Run to the end of the first epoch where only that tells its number of batches."""
 
 
 LessonCommand: TypeAlias = CheckLesson | TrainLesson | InspectScript

@@ -348,6 +348,8 @@ class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
     prediction: str
     phases: tuple[tuple[str, int, int], ...]
     """The name, the first and the last line of each."""
+    batches: int | None = None
+    """The batches of the first epoch, where the script has told, or has come to its end."""
 
 
 Evidence: TypeAlias = bool | int | float | str | tuple[int, ...]

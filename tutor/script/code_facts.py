@@ -62,7 +62,6 @@ class CodeFacts:
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.methods = {s.name for c in classes for s in c.body if isinstance(s, ast.FunctionDef)}
         """The names of the methods that the file's classes define."""
-        self.classes = {c.name: c for c in classes}
         self.modules = {
             c.name: c for c in classes if [*map(self.dotted, c.bases)] == ["torch.nn.Module"]
         }

@@ -41,6 +41,11 @@ class EpochProgress:
         return self.next == PASS_END
 
     @property
+    def batches_in_all(self) -> int | None:
+        """The batches of this epoch, if the script has told, or has come to its end."""
+        return self._driver.batches or (self.batches_done if self.is_ended else None)
+
+    @property
     def batches_expected(self) -> int:
         """The batches of this epoch, if the script has told; else the last epoch's."""
         return self._driver.batches or self.batches_known

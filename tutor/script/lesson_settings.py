@@ -1,16 +1,21 @@
-"""The parameters in the front matter of a lesson that is made from a script."""
+"""The parameters and the batches of a lesson that is made from a script."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+from tutor.protocol.inspections import LoopReport
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import LineNamer, refusal
 from tutor.script.outline import TrainingLoop
 from tutor.script.syntax_nodes import names_in
+
+FoundInRun: TypeAlias = Callable[[], LoopReport]
+"""Runs the script, at the first call, and returns what is found in its loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,18 @@ class Watched:
 
 
 def watched_parameters(
-    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
+    loop: TrainingLoop,
+    found_in_run: FoundInRun,
+    facts: CodeFacts,
+    tree: ast.Module,
+    place: LineNamer,
 ) -> Watched:
-    """The parameters of a loop by names. Raises ScriptError where the code does not tell them."""
+    """The parameters of a loop by names. Raises ScriptError where a lesson can't name them.
+
+    `facts` are those of Setup.
+    """
     if loop.mode in ("optimizer", "model"):
-        return _held_by_optimizers(loop, facts, tree, place)
+        return _held_by_optimizers(found_in_run().parameters, loop, facts, tree, place)
     if not loop.parameters:
         raise refusal(place, loop.line, "parameters_not_told")
     parameters = tuple(p for name in loop.parameters for p in _elements(name, loop, facts))
@@ -76,70 +88,38 @@ def _is_tensor(name: str, facts: CodeFacts) -> bool:
 
 
 def _held_by_optimizers(
-    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
+    found: Sequence[str], loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
 ) -> Watched:
+    """The parameters that the run has found, each under a name of its own."""
+    called = (facts.dotted(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call))
+    if not any(re.fullmatch(r"torch\.optim\.[A-Z]\w+", name) for name in called):
+        raise refusal(place, loop.line, "no_optimizer")
+    if not found:
+        raise refusal(place, loop.line, "parameters_not_told")
     names: list[str] = []
     aliases: list[str] = []
-    for call in _optimizers(facts, tree):
-        found = _held(call.args[0], facts) if call.args else []
-        if not found:
-            held = ast.unparse(call.args[0]) if call.args else "its parameters"
-            raise refusal(place, call.lineno, "held_not_told", held=held)
-        for expression in found:
-            if expression.isidentifier():
-                names.append(expression)
-                continue
+    for parameter in found:
+        expression = _in_setup(parameter, facts)
+        if expression is None:
+            raise refusal(place, loop.line, "parameter_elsewhere", parameter=parameter)
+        if not expression.isidentifier():
             alias = _alias(expression, [*_all_names(tree), *names])
-            names.append(alias)
             aliases.append(f"{alias} = {expression}")
-    if not names:
-        raise refusal(place, loop.line, "no_optimizer")
-    return Watched(tuple(dict.fromkeys(names)), tuple(aliases))
+            expression = alias
+        names.append(expression)
+    return Watched(tuple(names), tuple(aliases))
 
 
-def _optimizers(facts: CodeFacts, tree: ast.Module) -> list[ast.Call]:
-    """The calls that make an optimizer."""
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
-    made = [c for c in calls if re.fullmatch(r"torch\.optim\.[A-Z]\w+", facts.dotted(c.func))]
-    return [c for c in made if not facts.dotted(c.func).endswith("LR")]
+def _in_setup(parameter: str, facts: CodeFacts) -> str | None:
+    """The expression of a parameter in Setup, where the parts of an object are plain names.
 
-
-def _held(node: ast.expr, facts: CodeFacts) -> list[str]:
-    """The expressions of the parameters that an optimizer is given; none if that is not known."""
-    match node:
-        case ast.List(elts=parts) | ast.Tuple(elts=parts):
-            return _all_held([_held_part(part, facts) for part in parts])
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _all_held([_held(left, facts), _held(right, facts)])
-        case ast.Name():
-            value = facts.resolved(node)
-            return _held(value, facts) if isinstance(value, ast.List | ast.Tuple) else []
-        case ast.Call(func=ast.Name(id="list" | "chain") | ast.Attribute(attr="chain"), args=parts):
-            return _all_held([_held(part, facts) for part in parts])
-        case ast.Call(func=ast.Attribute(value=ast.Name() as model, attr="parameters"), args=[]):
-            try:
-                inner = parameters_of(facts.resolved(model), facts)
-            except UnknownModel:
-                return []
-            return [f"{model.id}{path}" for path in inner]
-    return []
-
-
-def _held_part(node: ast.expr, facts: CodeFacts) -> list[str]:
-    """The parameters of one part of a list: a tensor, several of them, or a group."""
-    match node:
-        case ast.Name(id=name):
-            return [name]
-        case ast.Starred(value=several):
-            return _held(several, facts)
-        case ast.Dict(keys=[ast.Constant(value="params"), *_], values=[group, *_]):
-            return _held(group, facts)
-    return []
-
-
-def _all_held(parts: Sequence[list[str]]) -> list[str]:
-    """All parameters; none if those of a part are not known."""
-    return [name for part in parts for name in part] if all(parts) else []
+    `self.model.weight` is `model.weight` there. None if Setup gives it no name.
+    """
+    part = parameter.partition(".")[2]
+    for expression in (parameter, part):
+        if facts.values_of(re.split(r"\W", expression, maxsplit=1)[0]):
+            return expression
+    return None
 
 
 def _alias(expression: str, taken: Sequence[str]) -> str:
@@ -157,85 +137,55 @@ def _all_names(tree: ast.Module) -> set[str]:
     return names_in(tree) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
 
 
-# ── The parameters of a model ─────────────────────────────────────────────────────────
-
-_WITH_BIAS = frozenset({"Linear", "Conv1d", "Conv2d", "Conv3d", "BatchNorm1d", "BatchNorm2d"})
-_WITH_BIAS |= {"LayerNorm"}
-_WITHOUT_BIAS = frozenset({"Embedding"})
-_WITHOUT_PARAMETERS = frozenset({"ReLU", "LeakyReLU", "Sigmoid", "Tanh", "Softmax",
-    "LogSoftmax", "GELU", "SiLU", "ELU", "Softplus", "Identity", "Flatten",
-    "Unflatten", "Dropout", "Dropout2d", "MaxPool2d", "AvgPool2d"})  # fmt: skip
-_LOSSES = "Loss"
+# ── Batches ───────────────────────────────────────────────────────────────────────────
 
 
-class UnknownModel(Exception):
-    """A model whose parameters its code does not say."""
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The loop over batches as statements of a lesson, which runs each batch by its number."""
+
+    before: tuple[str, ...]
+    """The statements that the first batch of an epoch runs before all else."""
+    each: tuple[str, ...]
+    """The statements that each batch begins with."""
 
 
-def parameters_of(made: ast.expr, facts: CodeFacts) -> list[str]:
-    """The parameters of an expression's result, as they stand behind it: `.weight`, `[0].bias`.
-
-    Raises UnknownModel.
-    """
-    match made:
-        case ast.Call(func=ast.Attribute(value=inner, attr="to" | "train" | "double" | "float")):
-            return parameters_of(inner, facts)
-        case ast.Call(func=ast.Name(id=name)) if name in facts.callables:
-            if (own := facts.modules.get(name)) is None:
-                raise UnknownModel
-            return list(_of_class(own, facts))
-        case ast.Call():
-            module = facts.module_made_by(made)
-            if module is not None:
-                return list(_of_layer(*module, facts))
-    raise UnknownModel
-
-
-def _of_layer(name: str, call: ast.Call, facts: CodeFacts) -> Iterator[str]:
-    if name == "Sequential":
-        for index, part in enumerate(call.args):
-            for inner in parameters_of(part, facts):
-                yield f"[{index}]{inner}"
-    elif name == "Parameter":
-        yield ""
-    elif name in ("RNN", "LSTM", "GRU"):
-        if not {keyword.arg for keyword in call.keywords} <= {"batch_first"} or len(call.args) > 2:
-            raise UnknownModel
-        yield from (".weight_ih_l0", ".weight_hh_l0", ".bias_ih_l0", ".bias_hh_l0")
-    elif name in ("RNNCell", "LSTMCell", "GRUCell"):
-        if call.keywords or len(call.args) > 2:
-            raise UnknownModel
-        yield from (".weight_ih", ".weight_hh", ".bias_ih", ".bias_hh")
-    elif name in _WITH_BIAS or name in _WITHOUT_BIAS:
-        if any(keyword.arg not in _PLAIN for keyword in call.keywords):
-            raise UnknownModel
-        yield ".weight"
-        bias = next((ast.unparse(k.value) for k in call.keywords if k.arg == "bias"), "True")
-        if bias not in ("True", "False") or (len(call.args) > 2 and name == "Linear"):
-            raise UnknownModel
-        if name in _WITH_BIAS and bias == "True":
-            yield ".bias"
-    elif name not in _WITHOUT_PARAMETERS and not name.endswith(_LOSSES):
-        raise UnknownModel
+def batches_of(target: ast.expr, iterable: ast.expr, spare_name: str) -> Batches:
+    """The loop `for target in iterable`. `spare_name` is for a list of its items."""
+    match iterable:
+        case ast.Call(func=ast.Name(id="tqdm"), args=[inner]):
+            return batches_of(target, inner, spare_name)
+        case ast.Call(func=ast.Name(id="range"), args=[*arguments]) if not any(
+            isinstance(argument, ast.Starred) for argument in arguments
+        ):
+            return Batches((), (f"{ast.unparse(target)} = {_item_of_range(arguments)}",))
+        case ast.Call(func=ast.Name(id="enumerate"), args=[inner, *start], keywords=words):
+            if isinstance(target, ast.Tuple):
+                number, item = target.elts
+                first = "".join(f" + {ast.unparse(s)}" for s in (*start, *(w.value for w in words)))
+                counter = f"{ast.unparse(number)} = batch{first}"
+                found = batches_of(item, inner, spare_name)
+                is_known = counter == "batch = batch"
+                return Batches(found.before, (*found.each, *([] if is_known else [counter])))
+    listed = f"{spare_name} = list({ast.unparse(iterable)})"
+    return Batches((listed,), (f"{_without_brackets(target)} = {spare_name}[batch]",))
 
 
-_PLAIN = frozenset({"bias", "in_features", "out_features", "kernel_size", "stride", "padding"})
-_PLAIN |= {"in_channels", "out_channels", "num_embeddings", "embedding_dim", "dtype", "device"}
+def _item_of_range(arguments: Sequence[ast.expr]) -> str:
+    """The number that `range(…)` gives a batch: `10 + 2 * batch`."""
+    start = "0" if len(arguments) == 1 else _in_brackets(arguments[0])
+    step = _in_brackets(arguments[2]) if len(arguments) == 3 else "1"
+    steps = "batch" if step == "1" else f"{step} * batch"
+    return steps if start == "0" else f"{start} + {steps}"
 
 
-def _of_class(own: ast.ClassDef, facts: CodeFacts) -> Iterator[str]:
-    """The parameters that `__init__` gives a module, in order."""
-    init = next(
-        (s for s in own.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None
-    )
-    if init is None:
-        raise UnknownModel
-    for statement in init.body:
-        match statement:
-            case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
-                if isinstance(statement.value, ast.Call):  # else it is no module
-                    yield from (f".{name}{of}" for of in parameters_of(statement.value, facts))
-            case ast.Expr():  # super().__init__()
-                continue
-            case _:
-                raise UnknownModel
+def _without_brackets(target: ast.expr) -> str:
+    if not isinstance(target, ast.Tuple):
+        return ast.unparse(target)
+    parts = ", ".join(map(ast.unparse, target.elts))
+    return parts if len(target.elts) > 1 else f"{parts},"
+
+
+def _in_brackets(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    return text if isinstance(node, ast.Name | ast.Constant) else f"({text})"

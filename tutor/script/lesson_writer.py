@@ -10,12 +10,11 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 
 from tutor.lesson.model import GRADIENT, LOSS, PREDICT, REPORT, RESET, SETUP, UPDATE, DisplayFormula
-from tutor.script.batch_counter import BatchCounter, Batches
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
     CodePieces,
@@ -29,7 +28,13 @@ from tutor.script.code_pieces import (
 )
 from tutor.script.formulas import formulas_of
 from tutor.script.lesson import USUAL_RATE, learning_rate_in
-from tutor.script.lesson_settings import Watched, watched_parameters
+from tutor.script.lesson_settings import (
+    Batches,
+    FoundInRun,
+    Watched,
+    batches_of,
+    watched_parameters,
+)
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.rewritten_script import (
@@ -44,7 +49,7 @@ from tutor.script.straight_code import StraightCode, Straightener
 from tutor.script.syntax_nodes import (
     DEFINITIONS,
     PARSING,
-    default_options,
+    called_name,
     imported_by,
     last_name,
     names_in,
@@ -82,8 +87,14 @@ class WrittenLesson:
     """The place at which the script may end its loop early, where the lesson goes on; or empty."""
 
 
-def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) -> WrittenLesson:
-    """The lesson of the script's loop with this number. Raises ScriptError with the line."""
+def lesson_from(
+    source: ScriptSource, outline: Outline, number: int, slug: str, found_in_run: FoundInRun
+) -> WrittenLesson:
+    """The lesson of the script's loop with this number. Raises ScriptError with the line.
+
+    The script is run for what its code alone does not say: the number of batches, and the
+    parameters that an optimizer holds.
+    """
     loop = outline.loops[number - 1]
     text = without_batch(without_pictures(with_default_arguments(source.text)))
     source, loop = _rewritten(source, loop, number, text, source.origin)
@@ -92,7 +103,7 @@ def lesson_from(source: ScriptSource, outline: Outline, number: int, slug: str) 
         source, loop = _rewritten(source, loop, number, flat.text, origin)
     text = with_for_loop(source.text, loop.line)
     source, loop = _rewritten(source, loop, number, text, source.origin)
-    return _Writer(source, loop).written(slug)
+    return _Writer(source, loop, found_in_run).written(slug)
 
 
 def _rewritten(
@@ -108,8 +119,8 @@ def _rewritten(
 class _Writer:
     """Writes one loop as a lesson."""
 
-    def __init__(self, source: ScriptSource, loop: TrainingLoop) -> None:
-        self._source, self._loop = source, loop
+    def __init__(self, source: ScriptSource, loop: TrainingLoop, found_in_run: FoundInRun) -> None:
+        self._source, self._loop, self._found_in_run = source, loop, cache(found_in_run)
         self._refusal = partial(refusal, source.place)
         self._tree = ast.parse(source.text)
         self._facts = CodeFacts(self._tree, loop.rates)
@@ -124,7 +135,9 @@ class _Writer:
         """The lesson. Raises ScriptError."""
         self._check()
         batches = self._batches()
-        watched = watched_parameters(self._loop, self._setup_facts, self._tree, self._source.place)
+        watched = watched_parameters(
+            self._loop, self._found_in_run, self._setup_facts, self._tree, self._source.place
+        )
         phases = self._phase_code(batches, watched)
         report = "\n".join(self._texts(self._code.report))
         setup = self._setup_code([*phases.values(), report], watched)
@@ -150,7 +163,6 @@ class _Writer:
         facts.iterated |= self._facts.iterated
         facts.methods |= self._facts.methods
         facts.modules |= self._facts.modules
-        facts.classes |= self._facts.classes
         facts.functions |= self._facts.functions
         return facts
 
@@ -203,12 +215,16 @@ class _Writer:
             return None
         names = ("batches_of_epoch", "_batches_of_epoch_")
         free_name = next(name for name in names if name not in self._names)
-        found = BatchCounter(self._setup_facts, default_options(self._tree)).batches(
-            loop, free_name
-        )
-        if found is None or not found.count:
-            raise self._refusal(loop.lineno, "no_number_of_batches")
-        return found
+        if called_name(loop.iter) == "range" and names_in(loop.iter) & self._changed_in_epoch():
+            raise self._refusal(loop.lineno, "number_of_batches_changes")
+        return batches_of(loop.target, loop.iter, free_name)
+
+    def _changed_in_epoch(self) -> set[str]:
+        """The names that the epoch itself, its phases or its report give another value."""
+        code = self._code
+        statements = [*code.report, *(s for _, of in code.phases for s in of)]
+        own = names_in(code.loop.target) if code.loop else set()
+        return own.union(*map(stored_in, statements))
 
     def _phase_code(self, batches: Batches | None, watched: Watched) -> dict[str, str]:
         """The code of each phase, in the order in which they run."""
@@ -332,7 +348,7 @@ class _Writer:
             f"epochs: {self._loop.epochs}",
         ]
         if batches:
-            lines.append(f"batches: {batches.count}")
+            lines.append(f"batches: {self._found_in_run().batches}")
         if self._accumulates_gradients():
             lines += ["# The gradient is the sum of several batches.", f"own_gradient: [{mode}]"]
         return "\n".join([*lines, "---"])

@@ -81,8 +81,10 @@ class Outline(msgspec.Struct, frozen=True):
     """Set where there is no loop to step."""
 
 
-def loop_report(loop: TrainingLoop, parameters: tuple[str, ...] = ()) -> LoopReport:
-    """The report on a loop, with its parameters where they are known."""
+def loop_report(
+    loop: TrainingLoop, parameters: tuple[str, ...] = (), batches: int | None = None
+) -> LoopReport:
+    """The report on a loop, with its parameters and its number of batches where they are known."""
     return LoopReport(
         line=loop.line,
         function=loop.function,
@@ -91,4 +93,5 @@ def loop_report(loop: TrainingLoop, parameters: tuple[str, ...] = ()) -> LoopRep
         loss=loop.loss,
         prediction=loop.prediction,
         phases=tuple((p.name, p.line, p.end_line) for p in loop.phases),
+        batches=batches,
     )

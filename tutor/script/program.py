@@ -60,9 +60,9 @@ def script_opener(lesson: Lesson) -> ScriptOpener:
 
 
 def script_report(loop: Loop) -> LoopReport:
-    """The report on a script's loop, with the parameters that it has now."""
+    """The report on a script's loop, with the parameters and batches that it has now."""
     assert isinstance(loop, ScriptLoop)
-    return loop_report(loop.outline, tuple(loop.parameters()))
+    return loop_report(loop.outline, tuple(loop.parameters()), loop.progress.batches_in_all)
 
 
 def _program_of(lesson: Lesson, loop: TrainingLoop, opener: ScriptOpener) -> Program:

@@ -142,8 +142,9 @@ _SENTENCES: Mapping[str, str] = {
     "no_number_of_epochs": (
         "the code does not say how many times the loop runs; write `range(100)`, for example"
     ),
-    "no_number_of_batches": (
-        "the code does not say how many batches there are; write their number: `for i in range(4):`"
+    "number_of_batches_changes": (
+        "the number of batches may change from epoch to epoch, and a lesson's is always the same; "
+        "write a number: `for i in range(4):`"
     ),
     "reads_loop_variable": (
         "the loop reads `{target}`, and a lesson's loop has no such variable; write "
@@ -176,8 +177,9 @@ _SENTENCES: Mapping[str, str] = {
         "no line computes the gradient of `{name}` alone; write `d{name} = …` before the update"
     ),
     "gradient_in_update": "the gradient `{name}` has no line before the update; write one",
-    "held_not_told": (
-        "the code does not say which parameters `{held}` holds; give the optimizer a list: `[w, b]`"
+    "parameter_elsewhere": (
+        "`{parameter}` has no name in the code before the loop, and a lesson needs one; create it "
+        "there"
     ),
     "no_optimizer": "the code makes no optimizer of torch.optim; make one in the file",
 }
