@@ -723,6 +723,25 @@ def test_an_optimizer_may_hold_parameters_of_several_modules(given: str) -> None
     np.testing.assert_array_equal(numbers(mine["scale"]), numbers(names["scale"]))
 
 
+def test_a_parameter_without_a_plain_name_gets_one() -> None:
+    text = """\
+import torch
+held = [torch.ones(2, requires_grad=True) for _ in range(2)]
+named = {"fc.weight": torch.ones(2, requires_grad=True), "if": torch.zeros(2, requires_grad=True)}
+opt = torch.optim.SGD([*held, *named.values()], lr=0.1)
+for epoch in range(2):
+    opt.zero_grad()
+    y = held[0] * held[1] * named["fc.weight"] + named["if"]
+    loss = ((y - 3) ** 2).sum()
+    loss.backward()
+    opt.step()
+    print(loss.item())
+"""
+    lesson = lesson_of(text)
+    assert lesson.parameters == {"optimizer": ("held_0", "held_1", "fc_weight", "named_if")}
+    assert run_lesson(lesson)[1] == run_script(text)[1]
+
+
 def test_pictures_are_left_out() -> None:
     drawing = "plt.cla()\nplt.plot(x.numpy(), label='x')\nif epoch > 1:\n    plt.pause(0.1)\n"
     text = "import matplotlib.pyplot as plt\n" + HEAD + inside(FOR, STEP + drawing)

@@ -123,7 +123,7 @@ def test_inspect_tells_what_is_understood(tutor: Tutor, script: Path) -> None:
             "parameters": ["w"],
             "loss": "loss",
             "prediction": "",
-                "batches": 1,
+            "batches": 1,
             "phases": [
                 {"name": "Loss", "lines": [14, 14]},
                 {"name": "Gradient", "lines": [15, 15]},

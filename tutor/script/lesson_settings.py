@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -123,13 +124,20 @@ def _in_setup(parameter: str, facts: CodeFacts) -> str | None:
 
 
 def _alias(expression: str, taken: Sequence[str]) -> str:
-    """`weight` for `model.weight`, `weight_0` for `model[0].weight`; a name that is not taken."""
+    """A name for a parameter that is not taken.
+
+    `weight` for `model.weight`, `weight_0` for `model[0].weight`, `params_0` for `params[0]`.
+    """
     model, *path = re.findall(r"\w+", expression)
     numbers = [part for part in path if part.isdigit()]
     words = [part for part in path if not part.isdigit()]
     short = "_".join([*words, *numbers])
     candidates = [short, f"{model}_{short}", *(f"{model}_{short}_{n}" for n in range(2, 99))]
-    return next(name for name in candidates if name not in taken)
+    return next(name for name in candidates if name not in taken and _is_name(name))
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
 
 
 def _all_names(tree: ast.Module) -> set[str]:
