@@ -742,6 +742,15 @@ for epoch in range(2):
     assert run_lesson(lesson)[1] == run_script(text)[1]
 
 
+def test_parameters_in_a_dictionary_are_named_by_their_keys() -> None:
+    text = LISTED.replace("params = [W, b]", "params = {'W': W, 'b': b}; del W, b")
+    text = text.replace("x @ W + b", "x @ params['W'] + params['b']")
+    text = text.replace("in params:", "in params.values():")
+    lesson = lesson_of(text)
+    assert lesson.parameters == {"autograd": ("params_W", "params_b")}
+    assert run_lesson(lesson)[1] == run_script(text)[1]
+
+
 def test_pictures_are_left_out() -> None:
     drawing = "plt.cla()\nplt.plot(x.numpy(), label='x')\nif epoch > 1:\n    plt.pause(0.1)\n"
     text = "import matplotlib.pyplot as plt\n" + HEAD + inside(FOR, STEP + drawing)

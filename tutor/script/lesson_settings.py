@@ -41,31 +41,30 @@ def watched_parameters(
 
     `facts` are those of Setup.
     """
-    if loop.mode in ("optimizer", "model"):
-        return _held_by_optimizers(found_in_run().parameters, loop, facts, tree, place)
+    has_optimizer = loop.mode in ("optimizer", "model")
+    if has_optimizer and not _makes_optimizer(tree, facts):
+        raise refusal(place, loop.line, "no_optimizer")
+    if loop.mode == "autograd" and "backward" in facts.methods:
+        raise refusal(place, loop.line, "gradients_of_own_class")
+    # Items of a list or a dictionary that a loop goes through are changed in place.
+    are_items = not loop.parameters or not facts.iterated.isdisjoint(loop.parameters)
+    if has_optimizer or (are_items and loop.mode == "autograd"):
+        return _named(found_in_run().parameters, loop, facts, tree, place)
     if not loop.parameters:
         raise refusal(place, loop.line, "parameters_not_told")
-    parameters = tuple(p for name in loop.parameters for p in _elements(name, loop, facts))
-    for name in parameters:
+    for name in loop.parameters:
         if name in facts.iterated:
             raise refusal(place, loop.line, "parameters_in_one_name", name=name)
         if not name.isidentifier():
             raise refusal(place, loop.line, "parameter_is_no_name", name=name)
-    if loop.mode == "autograd" and "backward" in facts.methods:
-        raise refusal(place, loop.line, "gradients_of_own_class")
     names = _all_names(tree)
     gradients = _own_gradients(loop, facts, names, place) if loop.mode == "manual" else ()
-    return Watched(parameters, (), tuple(gradients))
+    return Watched(loop.parameters, (), tuple(gradients))
 
 
-def _elements(name: str, loop: TrainingLoop, facts: CodeFacts) -> tuple[str, ...]:
-    """The names in a list of parameters, which autograd's are changed in place; else the name."""
-    match facts.resolved(ast.Name(name)):
-        case ast.List(elts=elements) | ast.Tuple(elts=elements) if loop.mode == "autograd":
-            names = tuple(e.id for e in elements if isinstance(e, ast.Name))
-            is_fixed = all(facts.only_value(e) is not None for e in elements)
-            return names if is_fixed and len(names) == len(elements) else (name,)
-    return (name,)
+def _makes_optimizer(tree: ast.Module, facts: CodeFacts) -> bool:
+    called = (facts.dotted(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call))
+    return any(re.fullmatch(r"torch\.optim\.[A-Z]\w+", name) for name in called)
 
 
 def _own_gradients(
@@ -88,13 +87,10 @@ def _is_tensor(name: str, facts: CodeFacts) -> bool:
     return isinstance(first, ast.Call) and facts.dotted(first.func).startswith("torch.")
 
 
-def _held_by_optimizers(
+def _named(
     found: Sequence[str], loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
 ) -> Watched:
     """The parameters that the run has found, each under a name of its own."""
-    called = (facts.dotted(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call))
-    if not any(re.fullmatch(r"torch\.optim\.[A-Z]\w+", name) for name in called):
-        raise refusal(place, loop.line, "no_optimizer")
     if not found:
         raise refusal(place, loop.line, "parameters_not_told")
     names: list[str] = []
