@@ -1,9 +1,10 @@
 """Code that brings a repair's run to its end without fixing the mistake.
 
 For every repair the same ways are tried. The mistake stays, or its error is caught, or the phase
-does nothing, or its result is replaced by a constant. Beside each of these, the parameters are set
+does nothing, or its result is replaced by a constant. After each of these, the parameters are set
 to what the solution makes of them; where the mistake stays, also the learning rate, the data or
-the loss are changed.
+the loss are changed. Of conditions that lacked some of their parts, these ways have found every
+one that any way found, also of those with the parameters set first.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ def cheats(trial: ExerciseTrial, exercise: Repair) -> Iterator[tuple[str, str]]:
     """Pairs of what is done, in words, and the code that does it."""
     solved = trial.from_the_start(exercise.stage, exercise.epochs, exercise.solution_code)
     made = _made_by_setup(trial, exercise)
-    results, data = dict(_results(solved)), dict(_changed_data(solved, made))
-    rates_and_losses = dict(_rates(solved, made)) | _no_loss(exercise)
+    tensors = all(_is_tensor(solved, name) for name in solved.program.parameters)
+    results = dict(_results(solved, tensors))
+    beside = dict(_rates(solved, made)) | dict(_changed_data(solved, made)) | _no_loss(exercise)
+    if tensors:
+        beside["result in a new leaf"] = _with_results(solved, "{value}.requires_grad_()", False)
     for base, code in _bases(trial.lesson, exercise, solved):
-        if base != "broken":  # `tutor check` tries that alone
-            yield base, code
         leaves_the_mistake = base in ("broken", "error caught")
-        for label, addition in (results | (data if leaves_the_mistake else {})).items():
-            yield f"{base}, then {label}", f"{code}\n{addition}"
-            # Data stay changed: done first, it would show from the first epoch on.
-            if base != "nothing" and label in results:
-                yield f"{label}, then {base}", f"{addition}\n{code}"
-        for label, addition in rates_and_losses.items() if leaves_the_mistake else ():
+        if base != "broken":
+            yield base, code
+        else:  # `tutor check` tries that alone
+            yield "result set, then broken", f"{results['result set']}\n{code}"
+        for label, addition in (results | (beside if leaves_the_mistake else {})).items():
             yield f"{base}, then {label}", f"{code}\n{addition}"
 
 
@@ -84,12 +85,9 @@ def _is_tensor(run: Run, name: str) -> bool:
 # ── What is done beside it ──────────────────────────────────────────────────────────
 
 
-def _results(solved: Run) -> Iterator[tuple[str, str]]:
-    tensors = all(_is_tensor(solved, name) for name in solved.program.parameters)
+def _results(solved: Run, tensors: bool) -> Iterator[tuple[str, str]]:
     yield "result set", _with_results(solved, "{value}", tensors)
     yield "half the way to the result", _with_results(solved, "({name} + {value}) / 2", tensors)
-    if tensors:
-        yield "result in a new leaf", _with_results(solved, "{value}.requires_grad_()", False)
 
 
 def _with_results(solved: Run, new: str, in_place: bool) -> str:

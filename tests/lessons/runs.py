@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,13 +74,38 @@ def rounds_of(exercise: Predict) -> list[Predict]:
 
 
 def passes(where: str, code: str) -> bool:
-    """Whether a repair is passed with this code."""
+    """Whether a repair is passed with this code.
+
+    It runs no further than to the first loss that the condition does not permit.
+    """
     repair = exercise(where, Repair)
     try:
-        run = trial_of(where).from_the_start(repair.stage, repair.epochs, code)
+        run = trial_of(where).from_the_start(repair.stage, 0, code)
+        for epochs, part in permitted_losses(repair.condition):
+            run.advance(epochs)
+            if not holds(*run.evaluate([part])):
+                return False
+        run.run_to(repair.epochs)
     except RunError:
         return False
     return holds(*run.evaluate([repair.condition]))
+
+
+@cache
+def permitted_losses(condition: str) -> list[tuple[int, str]]:
+    """The parts of a condition that read certain losses alone, and the epochs that make these.
+
+    A part is one side of an outer `and`: where it is false, the condition is.
+    """
+    whole = ast.parse(condition.strip(), mode="eval").body
+    is_and = isinstance(whole, ast.BoolOp) and isinstance(whole.op, ast.And)
+    found = []
+    for part in whole.values if is_and else [whole]:  # type: ignore[attr-defined]
+        read = re.findall(r"losses\[(\d+)\]", source := ast.unparse(part))
+        names = [node.id for node in ast.walk(part) if isinstance(node, ast.Name)]
+        if read and names.count("losses") == len(read) and {*names} <= {"losses", "abs"}:
+            found.append((1 + max(map(int, read)), source))
+    return sorted(found)
 
 
 def repair_run(where: str, epochs: int = 0, code: str | None = None) -> Run:
