@@ -97,8 +97,8 @@ class PaneLayoutScreen(SessionScreen):
     def _take_layout(self, width: int, height: int, *, update: bool = True) -> None:
         """Choose the layout for this size, and set its class for the styles."""
         self._layout = "tabs" if width < WIDE else "beside" if height < TALL else "all"
-        for name in GROUPS:
-            self.set_class(name == self._layout, f"-{name}", update=update)
+        classes = {f"-{name}": name == self._layout for name in GROUPS}
+        self.update_classes(classes, update=update)
 
     def resized(self, width: int, height: int) -> None:
         """Show all panes if there is room, else two at a time."""
