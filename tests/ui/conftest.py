@@ -24,6 +24,7 @@ from tests.waiting import PATIENCE
 from tutor.errors import LessonError
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
+from tutor.protocol.events import Event
 from tutor.session.attempt import Attempt
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.lines import LinesPane
@@ -72,18 +73,48 @@ class Learner:
     """The learner at the screen, with its app."""
 
     def __init__(self, app: TutorApp, pilot: Pilot[None]) -> None:
-        self.app, self.pilot = app, pilot
+        self.app, self.pilot, self.session = app, pilot, app.session
+        assert isinstance(app._engine, FakeEngine)
+        self.engine = app._engine
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
+    async def resize(self, *sizes: tuple[int, int]) -> None:
+        for size in sizes:
+            await self.pilot.resize_terminal(*size)
+
+    async def settle(self) -> None:
+        """Let the app handle all messages, and those that they cause."""
+        await settled(self.pilot)
+
+    async def hears(self, event: Event) -> None:
+        """The engine sends an event."""
+        self.engine.tell(event)
+        await self.settle()
+
+    def text(self, pane: str) -> str:
+        return text_of(self.app, pane)
+
     def sees(self, words: str, where: str = "exercise-text") -> bool:
-        return words in text_of(self.app, where)
+        return words in self.text(where)
+
+    def pane(self, id: str) -> LinesPane:
+        return self.app.screen.query_one(f"#{id}", LinesPane)
+
+    def shows(self, id: str) -> bool:
+        """Whether a part of the screen is in view."""
+        return self.app.screen.query_one(f"#{id}").display
+
+    @property
+    def focused(self) -> str | None:
+        """The part of the screen that has the focus."""
+        return self.app.focused and self.app.focused.id
 
     @property
     def attempt(self) -> Attempt:
-        assert self.app.session.attempt is not None
-        return self.app.session.attempt
+        assert self.session.attempt is not None
+        return self.session.attempt
 
     @property
     def field(self) -> Input:
@@ -189,14 +220,21 @@ def engine(request: pytest.FixtureRequest) -> FakeEngine:
 
 @pytest.fixture
 def make_app(engine: FakeEngine) -> MakeApp:
-    def make(*, first: Lesson | None = None, menu: bool = False, **more: Any) -> TutorApp:
+    def make(
+        *,
+        first: Lesson | Path | None = None,
+        menu: bool = False,
+        lessons: Any = HEADLINES,
+        opened: Callable[[Path], Lesson] = open_lesson,
+        **more: Any,
+    ) -> TutorApp:
         options = {
             "ascii_only": False,
             "is_trusted": lambda lesson: lesson.slug != "far",
             "trust_lesson": lambda lesson: "",
         }
         chosen = None if menu else first or lesson()
-        return TutorApp(engine, HEADLINES, open_lesson, first=chosen, **{**options, **more})
+        return TutorApp(engine, lessons, opened, first=chosen, **{**options, **more})
 
     return make
 

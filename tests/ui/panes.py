@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from textual.app import App, ComposeResult
+from textual.pilot import Pilot
 from textual.reactive import var
 
 from tutor.protocol.frame import Frame
@@ -32,6 +35,7 @@ class OnePane(App[None]):
 
     CSS = "LinesPane { border-top: solid $foreground; padding: 0 1; scrollbar-size: 0 0; }"
     view: var[RunView | None] = var(None)
+    pilot: Pilot[None]
 
     def __init__(self, pane: LinesPane, first: RunView) -> None:
         super().__init__()
@@ -45,6 +49,14 @@ class OnePane(App[None]):
     def on_mount(self) -> None:
         self.pane.focus()
 
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def show(self, view: RunView) -> None:
+        """Show another moment."""
+        self.view = view
+        await self.pilot.pause()
+
     @property
     def text(self) -> str:
         return "\n".join(content.plain for content in self.pane.lines)
@@ -54,3 +66,17 @@ class OnePane(App[None]):
         """What really stands on the screen, below the border."""
         rows = self.screen._compositor.render_strips()
         return ["".join(segment.text for segment in row).rstrip() for row in rows][1:]
+
+
+AnyApp = TypeVar("AnyApp", bound=OnePane)
+
+
+@asynccontextmanager
+async def running(
+    app: AnyApp, *keys: str, size: tuple[int, int] = (60, 40)
+) -> AsyncIterator[AnyApp]:
+    """The app on a screen of this size, after these keys."""
+    async with app.run_test(size=size) as app.pilot:
+        await app.press(*keys)
+        await app.pilot.pause()
+        yield app

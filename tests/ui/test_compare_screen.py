@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 from textual.app import App
-from textual.pilot import Pilot
 
 from tutor.analysis.finite_differences import ModeGradient, Slopes
 from tutor.analysis.gradient_diagnosis import diagnose
@@ -19,12 +18,11 @@ from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.session.session import Session
-from tutor.ui.app import TutorApp
 from tutor.ui.bars import Footer
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen, ComparisonPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import LARGE, SMALL
+from .conftest import LARGE, SMALL, Learner
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
@@ -187,13 +185,10 @@ async def test_a_parameter_has_a_row_for_each_mode_and_for_the_finite_difference
 
 
 @pytest.mark.app(first=msgspec.structs.replace(lesson(), comparable=False))
-async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(
-    app: TutorApp, pilot: Pilot[None]
-) -> None:
-    await pilot.press("c")
-    await pilot.pause()
-    assert isinstance(app.screen, LessonScreen)
-    assert app.screen.notice == Notice("no_comparison", kind="no_effect")
+async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(learner: Learner) -> None:
+    await learner.press("c")
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert learner.app.screen.notice == Notice("no_comparison", kind="no_effect")
 
 
 async def test_it_fits_a_small_terminal() -> None:

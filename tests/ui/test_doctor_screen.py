@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tutor.protocol.commands import Examine, Pause
@@ -12,7 +11,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.commands import DOCTOR_COMMANDS
 from tutor.ui.screens.lists import DoctorScreen, FindingsPane
 
-from .fake_engine import FakeEngine
+from .conftest import Learner
 
 RESET = DoctorFinding(
     code="gradients_not_reset",
@@ -41,36 +40,27 @@ def shown(app: TutorApp) -> str:
     return "\n".join([*rows, str(screen.query_one("#doctor-result", Static).content)])
 
 
-async def test_findings_are_listed_and_enter_opens_the_lesson(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    engine.report = REPORT
-    await pilot.press("exclamation_mark")
-    await pilot.pause()
-    text = shown(app)
+async def test_findings_are_listed_and_enter_opens_the_lesson(learner: Learner) -> None:
+    learner.engine.report = REPORT
+    await learner.press("exclamation_mark")
+    text = shown(learner.app)
     assert all(part in text for part in ("▶ Line 12", "−12", "31.25", "`w.grad = None`"))
     assert "b[0]" in text
-    await pilot.press("down")
-    await pilot.pause()
-    assert "▶ Line 30" in shown(app)
-    await pilot.press("enter")
-    await pilot.pause()
-    assert not isinstance(app.screen, DoctorScreen)
-    assert "missing" in str(app.session.notice.values)
+    await learner.press("down")
+    assert "▶ Line 30" in shown(learner.app)
+    await learner.press("enter")
+    assert not isinstance(learner.app.screen, DoctorScreen)
+    assert "missing" in str(learner.session.notice.values)
 
 
-async def test_what_the_lesson_teaches_is_asked_for(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    engine.report = DoctorReport(taught=1, epochs=3)
-    await pilot.press("exclamation_mark")
-    await pilot.pause()
-    assert "on purpose" in shown(app)
-    engine.report = REPORT
-    await pilot.press("t")
-    await pilot.pause()
-    assert "Line 12" in shown(app)
-    asked = [command.with_taught for command in engine.sent if isinstance(command, Examine)]
+async def test_what_the_lesson_teaches_is_asked_for(learner: Learner) -> None:
+    learner.engine.report = DoctorReport(taught=1, epochs=3)
+    await learner.press("exclamation_mark")
+    assert "on purpose" in shown(learner.app)
+    learner.engine.report = REPORT
+    await learner.press("t")
+    assert "Line 12" in shown(learner.app)
+    asked = [command.with_taught for command in learner.engine.sent if isinstance(command, Examine)]
     assert asked == [False, True]
 
 
@@ -83,26 +73,21 @@ async def test_what_the_lesson_teaches_is_asked_for(
     ],
 )
 async def test_only_keys_that_do_something_are_named(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine, report: DoctorReport, keys: list[str]
+    learner: Learner, report: DoctorReport, keys: list[str]
 ) -> None:
-    engine.report = report
-    await pilot.press("exclamation_mark")
-    await pilot.pause()
-    said = str(app.screen.query_one("#doctor-keys", Static).content)
+    learner.engine.report = report
+    await learner.press("exclamation_mark")
+    said = str(learner.app.screen.query_one("#doctor-keys", Static).content)
     named = [c.keys[0] for c in DOCTOR_COMMANDS if f"{c.key_label} {c.label}" in said]
     assert named == keys
 
 
-async def test_an_examination_ends_when_the_list_is_closed(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    engine.report = REPORT
-    await pilot.pause()
-    engine.holds = True
-    await pilot.press("exclamation_mark")
-    await pilot.pause()
-    assert "Line 12" not in shown(app)
-    await pilot.press("escape")
-    await pilot.pause()
-    assert isinstance(engine.sent[-1], Pause)
-    assert not isinstance(app.screen, DoctorScreen)
+async def test_an_examination_ends_when_the_list_is_closed(learner: Learner) -> None:
+    learner.engine.report = REPORT
+    await learner.settle()
+    learner.engine.holds = True
+    await learner.press("exclamation_mark")
+    assert "Line 12" not in shown(learner.app)
+    await learner.press("escape")
+    assert isinstance(learner.engine.sent[-1], Pause)
+    assert not isinstance(learner.app.screen, DoctorScreen)

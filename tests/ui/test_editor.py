@@ -15,7 +15,7 @@ from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import Learner, MakeApp, come_true, doing, settled, text_of
+from .conftest import Learner, MakeApp, come_true, doing
 from .exercises import REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
@@ -26,9 +26,13 @@ pytestmark = doing(REPAIR, size=(80, 22), keys=("a", "o"))
 """The editor is open."""
 
 
-async def test_fixed_code_is_run_and_success_leads_back(
-    learner: Learner, engine: FakeEngine
-) -> None:
+def failed(learner: Learner, line: int, message: str) -> LessonFailed:
+    """What the engine says of the learner's code."""
+    number = learner.engine.run_number
+    return LessonFailed(answers=number, lesson="", phase="Update", line=line, message=message)
+
+
+async def test_fixed_code_is_run_and_success_leads_back(learner: Learner) -> None:
     assert learner.sees("The update goes the wrong way.", "task")
     assert learner.sees("It fails with: a leaf Variable", "task")
     assert learner.area.has_focus
@@ -36,13 +40,13 @@ async def test_fixed_code_is_run_and_success_leads_back(
     await learner.press("delete", "delete", "delete", "w", " ", "-", "ctrl+s")
     assert learner.area.read_only
     assert learner.sees("esc stops it", "verdict")
-    run = [c for c in engine.sent if isinstance(c, OpenLesson)][-1].lesson.phase("Update")
+    run = [c for c in learner.engine.sent if isinstance(c, OpenLesson)][-1].lesson.phase("Update")
     assert run is not None
     assert [f.code for f in run.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
-    engine.advance(3)
-    await settled(learner.pilot)
+    learner.engine.advance(3)
+    await learner.settle()
     assert isinstance(learner.app.screen, LessonScreen)
-    assert "✓ Done." in text_of(learner.app, "exercise-text")
+    assert learner.sees("✓ Done.", "exercise-text")
 
 
 FOREIGN = "import os; os.system('true')\n"
@@ -89,14 +93,14 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
 
 
 async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_stays(
-    learner: Learner, engine: FakeEngine
+    learner: Learner,
 ) -> None:
     await learner.press("end", "enter", *"if w", "up", "home", "right")
-    ran = len(engine.sent)
+    ran = len(learner.engine.sent)
     await learner.press("ctrl+r")
     assert learner.sees("✗ Not yet. Line 2 is not Python", "verdict")
     assert learner.area.cursor_location == (0, 1)
-    assert len(engine.sent) == ran
+    assert len(learner.engine.sent) == ran
     assert learner.attempt.code == "w += learning_rate * w.grad\nif w\n"
     await learner.press("ctrl+z", "ctrl+z", "ctrl+z")
     assert learner.area.text == BROKEN
@@ -104,44 +108,39 @@ async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_stays(
     assert learner.area.text != BROKEN
 
 
-async def test_the_real_error_is_shown_and_the_cursor_stays_where_it_is(
-    learner: Learner, engine: FakeEngine
-) -> None:
+async def test_the_real_error_is_shown_and_the_cursor_stays_where_it_is(learner: Learner) -> None:
     await learner.press("end", "left", "ctrl+s")
     message = "RuntimeError: [bold]a leaf\x1b[31m"
-    engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=2,
-                       message=message))  # fmt: skip
-    await settled(learner.pilot)
+    await learner.hears(failed(learner, 2, message))
     assert learner.sees(
         "✗ Not yet. Line 2 of your code: RuntimeError: [bold]a leaf^[[31m", "verdict"
     )
     assert learner.area.cursor_location == (0, len(BROKEN) - 2)
     assert not learner.area.read_only
     await learner.press("escape")
-    assert "RuntimeError: [bold]" in text_of(learner.app, "exercise-text")
-    assert not learner.app.screen.query_one("#error").display
+    assert learner.sees("RuntimeError: [bold]", "exercise-text")
+    assert not learner.shows("error")
 
 
-async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(
-    learner: Learner, engine: FakeEngine
-) -> None:
+async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(learner: Learner) -> None:
     await learner.press("ctrl+s")
-    assert text_of(learner.app, "footer").strip() == "esc stops it"
-    engine.busy = 3.0
-    learner.app.session._heard_at -= 3.0
+    assert learner.text("footer").strip() == "esc stops it"
+    learner.engine.busy = 3.0
+    learner.session._heard_at -= 3.0
     learner.app.screen.update_from_session()
-    await settled(learner.pilot)
+    await learner.settle()
     assert learner.sees("is still running (3 s) · esc stops it", "status")
 
 
 async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_editor(
-    learner: Learner, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(editor, "ESCAPE_SECONDS", PATIENCE)
     await learner.press("ctrl+s")
-    engine.target = None
-    engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
-    await settled(learner.pilot)
+    learner.engine.target = None
+    await learner.hears(
+        learner.engine.shown(learner.engine.run_number, stopped=StoppedAt("Update", 1))
+    )
     await learner.press("escape")
     assert isinstance(learner.app.screen, EditorScreen)
     monkeypatch.setattr(editor, "ESCAPE_SECONDS", 0.0)
@@ -183,13 +182,9 @@ async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that
     assert learner.area.text == "if#" + BROKEN
 
 
-async def test_a_solution_that_was_asked_for_is_in_view(
-    learner: Learner, engine: FakeEngine
-) -> None:
+async def test_a_solution_that_was_asked_for_is_in_view(learner: Learner) -> None:
     await learner.press("ctrl+s")
-    engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase="Update", line=1,
-                       message="a leaf Variable"))  # fmt: skip
-    await settled(learner.pilot)
+    await learner.hears(failed(learner, 1, "a leaf Variable"))
     await learner.press("escape", "h", "h", "H", "o")
     task = learner.app.screen.query_one(TaskPane)
     in_view = task.lines[task.scroll_offset.y :][: task.scrollable_content_region.height]
@@ -211,9 +206,9 @@ async def test_a_key_gives_a_hint_and_the_text_stays(learner: Learner) -> None:
 
 async def test_that_nothing_is_selected_is_said_until_the_next_key(learner: Learner) -> None:
     await learner.press("ctrl+c")
-    assert learner.app.session.notice.code == "nothing_selected"
+    assert learner.session.notice.code == "nothing_selected"
     await learner.press("2")
-    assert learner.app.session.notice.code == ""
+    assert learner.session.notice.code == ""
 
 
 async def test_the_code_around_it_is_in_view_with_the_place_of_what_is_to_be_fixed(

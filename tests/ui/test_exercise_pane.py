@@ -8,14 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 from textual.content import Content
-from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tutor.protocol.commands import OpenLesson, StepPhase
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
 from tutor.session.attempt import Attempt, Reply
-from tutor.ui.app import TutorApp
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
@@ -24,7 +22,7 @@ from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask
 from tutor.ui.screens.editor import EditorScreen
 
-from .conftest import LARGE, SMALL, Learner, doing, settled, text_of
+from .conftest import LARGE, SMALL, Learner, doing
 from .exercises import (
     AUTOGRAD,
     CHOOSE,
@@ -35,14 +33,11 @@ from .exercises import (
     comparison_state,
     with_exercises,
 )
-from .fake_engine import FakeEngine
 from .panes import OnePane, frame, view
 
 
 @doing(PREDICT)
-async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
-    learner: Learner, engine: FakeEngine
-) -> None:
+async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(learner: Learner) -> None:
     assert learner.sees("Exercise 1 of 1 · prediction")
     assert learner.field.has_focus
     assert not learner.field.cursor_blink
@@ -52,12 +47,21 @@ async def test_in_the_field_of_an_exercise_that_begins_no_letter_is_a_key(
     assert learner.sees(
         "enter answers  tab the other panes, and back  esc then: the other keys", "footer"
     )
-    sent = len(engine.sent)
+    sent = len(learner.engine.sent)
     await learner.press(*"sqxk1mH", "space", "enter")
-    assert len(engine.sent) == sent
+    assert len(learner.engine.sent) == sent
     assert learner.sees("▸ I can't read “sqxk1mH”")
     assert learner.field.value == "sqxk1mH "  # it stays, to be fixed
     assert (learner.attempt.hints, learner.attempt.tries) == ((), 0)
+    await learner.press("ctrl+c")
+    assert learner.session.notice.code == "nothing_running_in_field"
+    await learner.press("escape", "h", "h", "h")
+    assert learner.sees("No more hints", "status")
+    await learner.press("enter", *["backspace"] * 8, "h")
+    assert not learner.sees("No more hints", "status")
+    await learner.press("enter")
+    assert learner.sees("▸ I can't read “h”.")
+    assert "(For a hint press esc, then h.)" in " ".join(learner.text("exercise-text").split())
 
 
 @doing(PREDICT)
@@ -81,33 +85,20 @@ async def test_the_formula_can_be_read_while_half_an_answer_waits(learner: Learn
     assert learner.app.screen.query_one("#exercise-text").has_focus
 
 
-@doing(PREDICT)
-async def test_who_types_a_key_as_an_answer_is_told_how_it_is_one(learner: Learner) -> None:
-    await learner.press("escape", "h", "h", "h")
-    assert learner.sees("No more hints", "status")
-    await learner.press("enter")
-    await learner.press("h")
-    assert not learner.sees("No more hints", "status")
-    await learner.press("enter")
-    said = " ".join(text_of(learner.app, "exercise-text").split())
-    assert "▸ I can't read “h”." in said
-    assert "(For a hint press esc, then h.)" in said
-
-
 @pytest.mark.app(first=with_exercises(PREDICT))
 async def test_escape_leaves_the_field_then_the_exercise_and_the_run_is_as_it_was(
-    learner: Learner, engine: FakeEngine
+    learner: Learner,
 ) -> None:
     await learner.press("s", "s", "space", "a", "escape", "h", "H")
     assert learner.sees("Hint 1: Look at w.")
     assert learner.sees("Try once", "status")
     assert not learner.field.has_focus
     await learner.press("escape")
-    assert learner.app.session.attempt is None
-    opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
+    assert learner.session.attempt is None
+    opened = [command for command in learner.engine.sent if isinstance(command, OpenLesson)][-1]
     assert (opened.epoch, opened.step) == (3, 1)
     assert learner.sees("Your own run is back", "status")
-    assert learner.app.screen.query_one("#numbers").display
+    assert learner.shows("numbers")
 
 
 @doing(PREDICT, CHOOSE)
@@ -117,16 +108,16 @@ async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(
     await learner.press(*"-120", "enter")
     assert learner.sees("✗ Not right.")
     assert learner.sees("That is the sum.")
-    assert not learner.app.screen.query_one("#exercise-field").display
+    assert not learner.shows("exercise-field")
     assert learner.sees("enter asks again", "exercise-keys")
     await learner.press("-", "2", "8")  # panes as everywhere, and the reply stays
     assert learner.sees("That is the sum.")
     await learner.press("enter")
     assert learner.sees("And in epoch 2?")
     await learner.press("enter")
-    assert learner.app.session.notice.code == "empty_answer"
+    assert learner.session.notice.code == "empty_answer"
     assert (learner.field.has_focus, learner.field.value) == (True, "")
-    assert learner.app.screen.query_one("#exercise").display
+    assert learner.shows("exercise")
     await learner.press(*"5 x", "enter", "7")  # what can't be read gives way to the next key
     assert learner.field.value == "7"
     await learner.press(
@@ -143,15 +134,18 @@ async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(
 
 @doing(CHOOSE)
 async def test_digits_and_arrows_pick_a_choice_and_enter_answers(learner: Learner) -> None:
-    await learner.press("enter", "1")
+    for key in ("enter", "a"):
+        await learner.press("x", key)
+        assert learner.session.notice.code == "nothing_chosen", key
+    await learner.press("1")
     assert learner.sees("▶ 1  Not so")
-    assert learner.app.screen.query_one("#exercise").display
+    assert learner.shows("exercise")
     assert learner.attempt.tries == 0  # picked, not yet answered
     await learner.press("enter", "down")
     assert learner.sees("✗ Not yet. No: look again.")
     assert learner.sees("▶ 2  So")
     await learner.press("3")  # there is no third answer: it shows its pane
-    assert learner.app.screen.query_one("#numbers").display
+    assert learner.shows("numbers")
     await learner.press("a", "enter")
     assert learner.sees("✓ Right.")
 
@@ -165,9 +159,9 @@ async def test_in_a_large_terminal_it_has_two_columns_and_no_other_pane_goes_for
     assert all(screen.query_one(f"#{p}").display for p in ("formula", "code", "numbers"))
     await learner.press("escape", "5")
     assert screen.query_one("#output").display
-    await learner.pilot.resize_terminal(*SMALL)
+    await learner.resize(SMALL)
     await learner.press("8")
-    await learner.pilot.resize_terminal(*LARGE)
+    await learner.resize(LARGE)
     assert screen.query_one("#exercise").display
     await learner.press("escape", "escape")
     assert screen.query_one("#output").display
@@ -175,29 +169,27 @@ async def test_in_a_large_terminal_it_has_two_columns_and_no_other_pane_goes_for
 
 
 @doing(REPAIR)
-async def test_an_error_of_a_repair_names_the_line_of_the_learners_code(
-    learner: Learner, engine: FakeEngine
-) -> None:
+async def test_an_error_of_a_repair_names_the_line_of_the_learners_code(learner: Learner) -> None:
     assert learner.sees("It fails with: a leaf Variable")
     assert learner.sees("o edits the code of Update")
+    await learner.press("a")
+    assert isinstance(learner.app.screen, EditorScreen)
+    await learner.press("escape")
     failed = LessonFailed(lesson="line", phase="Update", line=1, message="RuntimeError: a leaf")
-    engine.tell(failed)
-    await settled(learner.pilot)
+    await learner.hears(failed)
     assert learner.sees("line 1 of your code: RuntimeError", "error")
     assert not learner.sees("line.md", "error")
 
 
 @pytest.mark.app(first=with_exercises(PREDICT, REPAIR))
-async def test_without_an_exercise_its_keys_say_how_to_begin_one(
-    learner: Learner, engine: FakeEngine
-) -> None:
+async def test_without_an_exercise_its_keys_say_how_to_begin_one(learner: Learner) -> None:
     await learner.press("h")
     assert learner.sees("You are not in an exercise · a begins one", "status")
     assert learner.sees("a exercise", "footer")
     await learner.press("8")
     assert learner.sees("◇  1  prediction     What is the gradient of w")
     assert learner.sees("a begins exercise 1 · A chooses one", "exercise-keys")
-    assert not any(isinstance(c, StepPhase) for c in engine.sent)
+    assert not any(isinstance(c, StepPhase) for c in learner.engine.sent)
 
 
 # ── In the text ─────────────────────────────────────────────────────────────────────
@@ -261,41 +253,15 @@ def test_how_near_a_goal_is_stands_below_it_and_python_does_not() -> None:
     assert "last epoch" not in text(replace(either, is_met=True))
 
 
-@doing(REACH, keys=("a", "a"))
-async def test_the_answer_key_says_that_a_goal_is_not_reached_yet(learner: Learner) -> None:
-    assert learner.app.session.notice.code == "goal_not_reached"
-
-
-@doing(CHOOSE)
-async def test_before_a_choice_enter_and_the_answer_key_say_what_is_missing(
-    learner: Learner,
-) -> None:
-    for key in ("enter", "a"):
-        await learner.press("x", key)
-        assert learner.app.session.notice.code == "nothing_chosen", key
-    assert learner.attempt.tries == 0
-    await learner.press("1", "enter")
-    assert learner.attempt.tries == 1
-
-
-@doing(REPAIR, keys=("a", "a"))
-async def test_the_answer_key_opens_the_code_of_a_repair(learner: Learner) -> None:
-    assert isinstance(learner.app.screen, EditorScreen)
-
-
 @doing(REACH)
 async def test_a_value_that_may_not_be_changed_is_not_asked_for(learner: Learner) -> None:
+    await learner.press("a")
+    assert learner.session.notice.code == "goal_not_reached"
     for key, dialogs in (("w", 0), ("l", 1)):
         await learner.press(key)
         opened = [screen for screen in learner.app.screen_stack if isinstance(screen, Ask)]
         assert len(opened) == dialogs, key
-        assert (learner.app.session.notice.code == "change_is_fixed") == (not dialogs)
-
-
-@doing(PREDICT)
-async def test_ctrl_c_in_a_field_names_no_key_that_types_there(learner: Learner) -> None:
-    await learner.press("ctrl+c")
-    assert learner.app.session.notice.code == "nothing_running_in_field"
+        assert (learner.session.notice.code == "change_is_fixed") == (not dialogs)
 
 
 @doing(msgspec.structs.replace(REACH, ask=" ".join(f"word{i}" for i in range(300))))
@@ -369,31 +335,29 @@ def test_the_next_one_is_the_first_that_is_neither_done_nor_skipped() -> None:
 
 
 @pytest.mark.app(first=with_exercises(PREDICT))
-async def test_a_short_question_leaves_its_rows_to_the_formula(
-    app: TutorApp, pilot: Pilot[None]
-) -> None:
+async def test_a_short_question_leaves_its_rows_to_the_formula(learner: Learner) -> None:
     """In a small terminal; a long reply takes them back."""
-    await pilot.press("a")
-    pane, formula = app.screen.query_one("#exercise"), app.screen.query_one("#formula")
+    await learner.press("a")
+    pane, formula = (
+        learner.app.screen.query_one("#exercise"),
+        learner.app.screen.query_one("#formula"),
+    )
     rows = (pane.size.height, formula.size.height)
-    assert len(app.screen.query_one(ExerciseText).lines) <= BRIEF
-    await pilot.press("9", "9", "enter", "h", "h")
-    assert len(app.screen.query_one(ExerciseText).lines) > BRIEF
+    assert len(learner.app.screen.query_one(ExerciseText).lines) <= BRIEF
+    await learner.press("9", "9", "enter", "h", "h")
+    assert len(learner.app.screen.query_one(ExerciseText).lines) > BRIEF
     grown = (pane.size.height, formula.size.height)
     assert grown == (rows[0] + 3, rows[1] - 3)
 
 
 @pytest.mark.app(first=with_exercises(PREDICT))
-async def test_an_exercise_that_begins_puts_the_timeline_away(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
+async def test_an_exercise_that_begins_puts_the_timeline_away(learner: Learner) -> None:
     """Typed behind a fork, `a` and `t` leave no line of the lesson's run beside the field."""
-    await pilot.press("s")
-    engine.holds = True
-    await pilot.press("f", "a", "t")
-    await pilot.pause()
-    engine.release()
-    await settled(pilot)
-    assert app.session.attempt is not None
-    assert not app.screen.query_one(Timeline).display
-    assert app.screen.query_one("#exercise-answer", Input).has_focus
+    await learner.press("s")
+    learner.engine.holds = True
+    await learner.press("f", "a", "t")
+    learner.engine.release()
+    await learner.settle()
+    assert learner.session.attempt is not None
+    assert not learner.app.screen.query_one(Timeline).display
+    assert learner.app.screen.query_one("#exercise-answer", Input).has_focus

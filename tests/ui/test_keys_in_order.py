@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, cast
 
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
-from textual.pilot import Pilot
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from tests import waiting
 from tutor.protocol.commands import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.protocol.frame import Element
-from tutor.ui.app import TutorApp
 from tutor.ui.keys_in_order import MOST_SECONDS, Field, KeysInOrder, Typed
 from tutor.ui.screens.editor import CodeArea
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import settled, text_of
+from .conftest import Learner, come_true
 from .exercises import PREDICT, REPAIR, with_exercises
-from .fake_engine import FakeEngine
 
 NAMES = {
     **{"/": "slash", ".": "full_stop", " ": "space", ":": "colon"},
@@ -43,37 +39,32 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tutor.ui.keys_in_order.MOST_SECONDS", waiting.PATIENCE)
 
 
-async def acted(app: TutorApp, pilot: Pilot[None]) -> None:
+async def acted(learner: Learner) -> None:
     """Wait until every key has been handled."""
-    await settled(pilot)
-    until = time.monotonic() + waiting.PATIENCE
-    while not app._keys.are_done:
-        assert time.monotonic() < until
-        await pilot.pause()
-    await settled(pilot)
+    await learner.settle()
+    await come_true(lambda: learner.app._keys.are_done)
+    await learner.settle()
 
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.app(menu=True)
 async def test_words_after_the_slash_find_a_lesson_enter_opens_it_and_the_next_key_acts_there(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    at_once(app, "/xor\r ")
-    await acted(app, pilot)
-    assert "XOR with a hidden layer" in text_of(app, "header")
-    assert engine.sent[-1] == StepPhase()
+    at_once(learner.app, "/xor\r ")
+    await acted(learner)
+    assert learner.sees("XOR with a hidden layer", "header")
+    assert learner.engine.sent[-1] == StepPhase()
 
 
 @pytest.mark.usefixtures("patient")
-async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    at_once(app, "l0.5\re\x1bw1.5\rj2\rfFnx\r\x1bl0")
-    app.post_message(events.Paste(".2"))
-    at_once(app, "5\r ")
-    await acted(app, pilot)
-    assert isinstance(app.screen, LessonScreen)
-    assert [c for c in engine.sent if isinstance(c, DONE)] == [
+async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(learner: Learner) -> None:
+    at_once(learner.app, "l0.5\re\x1bw1.5\rj2\rfFnx\r\x1bl0")
+    learner.app.post_message(events.Paste(".2"))
+    at_once(learner.app, "5\r ")
+    await acted(learner)
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert [c for c in learner.engine.sent if isinstance(c, DONE)] == [
         SetLearningRate(value=0.5),
         SetElement(element=Element("w", (), 1.5)),
         Seek(epoch=2),
@@ -86,14 +77,14 @@ async def test_answers_are_typed_into_the_dialogs_that_their_keys_open(
 @pytest.mark.usefixtures("patient")
 @pytest.mark.app(first=with_exercises(PREDICT, REPAIR))
 async def test_an_answer_is_typed_into_the_field_of_its_exercise_and_code_into_the_editor(
-    app: TutorApp, pilot: Pilot[None]
+    learner: Learner,
 ) -> None:
-    at_once(app, "a0.5")
-    await acted(app, pilot)
-    assert app.screen.query_one("#exercise-answer", Input).value == "0.5"
-    at_once(app, "\x1bkopq")
-    await acted(app, pilot)
-    assert app.screen.query_one(TextArea).text.startswith("pq")
+    at_once(learner.app, "a0.5")
+    await acted(learner)
+    assert learner.app.screen.query_one("#exercise-answer", Input).value == "0.5"
+    at_once(learner.app, "\x1bkopq")
+    await acted(learner)
+    assert learner.app.screen.query_one(TextArea).text.startswith("pq")
 
 
 class Forgetful:

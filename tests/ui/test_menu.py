@@ -1,181 +1,180 @@
-from collections.abc import Callable
+"""The menu: what it tells of each lesson, and the ways from it into one."""
+
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
-from textual.pilot import Pilot
 
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import OpenLesson
 from tutor.session.journal import Journal
-from tutor.ui.app import TutorApp
 from tutor.ui.lesson_lines import LessonProgress, matching
-from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import LessonsPane, MenuScreen
 
-from .conftest import LARGE, SMALL, MakeApp, come_true, open_lesson, settled, text_of
+from .conftest import SMALL, Learner, MakeApp, come_true
 from .exercises import CHOOSE, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, chosen_in_view, curriculum, in_chapters, left
 from .lessons import HEADLINES, lesson
 
-
-@pytest.fixture
-def menu(engine: FakeEngine) -> Callable[..., TutorApp]:
-    """The app at the menu of twenty-four lessons."""
-
-    def make(journal: Journal, **more: Any) -> TutorApp:
-        def opened(path: Path) -> Lesson:
-            named = {"slug": path.stem, "path": path, "title": path.stem}
-            return msgspec.structs.replace(with_exercises(CHOOSE), **named)
-
-        more = {"ascii_only": False, "is_trusted": lambda lesson: True, **more}
-        return TutorApp(engine, curriculum, opened, journal=journal, **more)
-
-    return make
+Results = dict[str, dict[str, ExerciseResult]]
 
 
-Menu = Callable[..., TutorApp]
+def with_a_choice(path: Path) -> Lesson:
+    named = {"slug": path.stem, "path": path, "title": path.stem}
+    return msgspec.structs.replace(with_exercises(CHOOSE), **named)
 
 
-def rows(app: TutorApp) -> list[str]:
-    return text_of(app, "lessons").split("\n")
+def at_menu(journal: Journal | None = None, **more: Any) -> pytest.MarkDecorator:
+    """The mark of a test whose learner is at the menu of twenty-four lessons."""
+    options = {"opened": with_a_choice, "is_trusted": lambda lesson: True, **more}
+    return pytest.mark.app(menu=True, lessons=curriculum, journal=journal or Journal(), **options)
 
 
-def chosen(app: TutorApp) -> str:
-    return next(row for row in rows(app) if row.startswith("▶")).removeprefix("▶").strip()
+def at_chapters(done: Results | None = None) -> pytest.MarkDecorator:
+    """The mark of a test whose learner is at the menu of forty-one lessons."""
+    return pytest.mark.app(menu=True, lessons=in_chapters(), journal=Kept(done=done))
+
+
+def plain_lesson(path: Path) -> Lesson:
+    """The lesson that `left` is a bookmark of, or one that is like it."""
+    return lesson(path.stem)
+
+
+def rows(learner: Learner) -> list[str]:
+    return learner.text("lessons").split("\n")
+
+
+def chosen(learner: Learner) -> str:
+    return next(row for row in rows(learner) if row.startswith("▶")).removeprefix("▶").strip()
+
+
+def numbers(learner: Learner) -> list[int]:
+    """Of the lessons that are listed."""
+    return [int(row.removeprefix("▶").split()[0]) for row in rows(learner)]
 
 
 # ── What it tells ───────────────────────────────────────────────────────────────────
 
 
+@at_menu()
 async def test_who_has_done_nothing_is_told_what_to_press_and_enter_opens_the_first_lesson(
-    menu: Menu, engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    app = menu(Journal())
-    async with app.run_test(size=SMALL) as pilot:
-        assert "enter opens a lesson · space steps · ? shows all keys" in rows(app)[0]
-        assert chosen(app).startswith("1 ")
-        await pilot.press("enter")
-        assert "line" in text_of(app, "header")
+    assert "enter opens a lesson · space steps · ? shows all keys" in rows(learner)[0]
+    assert chosen(learner).startswith("1 ")
+    await learner.press("O")
+    assert learner.sees("Nothing to resume yet", "status")
+    await learner.press("escape")
+    assert learner.sees("No lesson is open yet", "status")
+    await learner.press("enter")
+    assert learner.sees("line", "header")
+    for key, title in (("n", "xor"), ("n", "lesson-3"), ("p", "xor")):
+        await learner.press(key)
+        assert learner.sees(title, "header")
 
 
-async def test_every_row_tells_how_many_exercises_are_done(menu: Menu) -> None:
-    done: dict[str, dict[str, ExerciseResult]] = {
-        "line": {"first": "done", "second": "done", "third": "skipped"},
-        "xor": {"first": "done", "second": "tried"},
-        "lesson-3": {"first": "tried", "gone": "done"},
-    }
-    app = menu(Kept(done=done))
-    async with app.run_test(size=SMALL):
-        marks = [row[5:13].strip() for row in rows(app)[1:5]]
-        assert marks == ["✓ 2/3", "· 1/3", "· 0/3", ""]
-        assert "Welcome" not in rows(app)[0]
+DONE: Results = {
+    "line": {"first": "done", "second": "done", "third": "skipped"},
+    "xor": {"first": "done", "second": "tried"},
+    "lesson-3": {"first": "tried", "gone": "done"},
+}
 
 
-async def test_the_details_of_the_chosen_lesson_stand_below_and_never_move(menu: Menu) -> None:
-    app = menu(Kept(left(exercise="second"), {"line": {"first": "done", "second": "skipped"}}))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down")
-        lines = text_of(app, "details").split("\n")
-        assert "One weight learns y = 2x." in lines
-        assert "Gradient   manual · autograd" in lines
-        assert "Exercises  1 of 3 done, 1 skipped: 2 predictions, 1 repair" in lines
-        assert "Position   epoch 3 · autograd · cpu · lr 0.01 · exercise 2" in lines
-        await pilot.press("down")
-        assert "Builds on  The lesson line · 1/3" in text_of(app, "details")
-        assert len(text_of(app, "details").split("\n")) == len(lines)
+@at_menu(Kept(left(exercise="second"), DONE))
+async def test_every_row_tells_how_many_exercises_are_done_and_the_details_never_move(
+    learner: Learner,
+) -> None:
+    marks = [row[5:13].strip() for row in rows(learner)[1:5]]
+    assert marks == ["✓ 2/3", "· 1/3", "· 0/3", ""]
+    assert "Welcome" not in rows(learner)[0]
+    await learner.press("down")
+    lines = learner.text("details").split("\n")
+    assert "One weight learns y = 2x." in lines
+    assert "Gradient   manual · autograd" in lines
+    assert "Exercises  2 of 3 done, 1 skipped: 2 predictions, 1 repair" in lines
+    assert "Position   epoch 3 · autograd · cpu · lr 0.01 · exercise 2" in lines
+    await learner.press("down")
+    assert learner.sees("Builds on  The lesson line ✓ 2/3", "details")
+    assert len(learner.text("details").split("\n")) == len(lines)
 
 
-async def test_all_lessons_can_be_reached_in_a_small_terminal(menu: Menu) -> None:
-    app = menu(Journal())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("end")
-        shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
-        assert "▶ 24" in shown
-        assert "24 of 24 lessons ▲ more" in shown
-        await pilot.press("pageup", "pageup", "pageup")
-        shown = "\n".join("".join(s.text for s in strip) for strip in painted(app))
-        assert "Welcome" in shown
-        assert "1 of 24 lessons ▼ more" in shown
+def painted(learner: Learner) -> str:
+    strips = learner.app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
+@at_menu()
+async def test_all_lessons_can_be_reached_in_a_small_terminal(learner: Learner) -> None:
+    await learner.press("end")
+    assert "▶ 24" in painted(learner)
+    assert "24 of 24 lessons ▲ more" in painted(learner)
+    await learner.press("pageup", "pageup", "pageup")
+    assert "Welcome" in painted(learner)
+    assert "1 of 24 lessons ▼ more" in painted(learner)
+
+
+NINE_AND_ONE: Results = {
+    f"lesson-{n}": dict.fromkeys(("first", "second", "third"), "done") for n in range(1, 10)
+}
+NINE_AND_ONE["lesson-12"] = {"first": "done"}
+
+
+@at_chapters(NINE_AND_ONE)
 async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
-    engine: FakeEngine,
+    learner: Learner,
 ) -> None:
-    done: dict[str, dict[str, ExerciseResult]] = {
-        f"lesson-{n}": dict.fromkeys(("first", "second", "third"), "done") for n in range(1, 10)
-    }
-    done["lesson-12"] = {"first": "done"}
-    app = TutorApp(engine, in_chapters(), open_lesson, journal=Kept(done=done), ascii_only=False)
-    async with app.run_test(size=SMALL) as pilot:
-        assert len(rows(app)) == 1 + 41 + 6
-        headings = [row.strip() for row in rows(app) if "──" in row]
-        assert headings == [
-            "── First steps · ✓ 27 of 27 exercises done",
-            "── PyTorch's graph · 1 of 27 exercises done",
-            "── Descending · 8 lessons",
-            "── Networks · 7 lessons",
-            "── Practice · 7 lessons",
-            "── Other lessons · 1 lesson",
-        ]
-        numbers = []
-        for key in ["down"] * 41 + ["up"] * 41:
-            numbers.append(int(chosen_in_view(app).split()[1]))
-            await pilot.press(key)
-        assert numbers == [*range(1, 42), *range(41, 0, -1)]
-        assert app.screen.query_one(LinesPane).scroll_offset.y == 0
+    app = learner.app
+    assert len(rows(learner)) == 1 + 41 + 6
+    headings = [row.strip() for row in rows(learner) if "──" in row]
+    assert headings == [
+        "── First steps · ✓ 27 of 27 exercises done",
+        "── PyTorch's graph · 1 of 27 exercises done",
+        "── Descending · 8 lessons",
+        "── Networks · 7 lessons",
+        "── Practice · 7 lessons",
+        "── Other lessons · 1 lesson",
+    ]
+    found = []
+    for key in ["down"] * 41:
+        found.append(int(chosen_in_view(app).split()[1]))
+        await learner.press(key)
+    assert found == [*range(1, 42)]
+    pane = app.screen.query_one(LessonsPane)
+    for number in range(40, 0, -1):
+        await learner.press("up")
+        assert f"Lesson {number} " in chosen_in_view(app)
+        if number == 19:  # the first lesson of a chapter: its heading is in view
+            assert "Descending" in pane.lines[pane.scroll_offset.y].plain
+    assert pane.scroll_offset.y == 0
 
 
-async def test_a_page_is_as_long_as_the_view_with_its_headings(engine: FakeEngine) -> None:
-    app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
-    async with app.run_test(size=SMALL) as pilot:
-        seen: set[int] = set()
-        for _ in range(6):
-            pane = app.screen.query_one(LessonsPane)
-            top, height = pane.scroll_offset.y, pane.scrollable_content_region.height
-            seen.update(range(top, top + height))
-            await pilot.press("pagedown")
-            assert chosen_in_view(app)
-        assert seen == set(range(48)), "no row is passed over unseen"
-        assert "Lesson 41" in chosen_in_view(app)
-        await pilot.press(*["pageup"] * 6)
-        assert "Lesson 1 " in chosen_in_view(app)
+@at_chapters()
+async def test_a_page_is_as_long_as_the_view_with_its_headings(learner: Learner) -> None:
+    seen: set[int] = set()
+    for _ in range(6):
+        pane = learner.app.screen.query_one(LessonsPane)
+        top, height = pane.scroll_offset.y, pane.scrollable_content_region.height
+        seen.update(range(top, top + height))
+        await learner.press("pagedown")
+        assert chosen_in_view(learner.app)
+    assert seen == set(range(48)), "no row is passed over unseen"
+    assert "Lesson 41" in chosen_in_view(learner.app)
+    await learner.press(*["pageup"] * 6)
+    assert "Lesson 1 " in chosen_in_view(learner.app)
 
 
-async def test_going_up_to_the_first_lesson_of_a_chapter_shows_its_heading(
-    engine: FakeEngine,
-) -> None:
-    app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("end", *["up"] * 22)
-        assert "Lesson 19" in chosen_in_view(app)
-        pane = app.screen.query_one(LessonsPane)
-        assert "Descending" in pane.lines[pane.scroll_offset.y].plain
-
-
-async def test_a_search_finds_lessons_without_their_headings(engine: FakeEngine) -> None:
-    app = TutorApp(engine, in_chapters(), open_lesson, journal=Journal(), ascii_only=False)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("slash", *"lesson-2")
-        assert [int(row.removeprefix("▶").split()[0]) for row in rows(app)] == [2, *range(20, 30)]
-        await pilot.press("escape")
-        assert len(rows(app)) == 1 + 41 + 6
-
-
-def painted(app: TutorApp) -> list[Any]:
-    return list(app.screen._compositor.render_strips())
-
-
-async def test_nothing_is_read_of_the_journal_before_the_first_paint(menu: Menu) -> None:
+async def test_nothing_is_read_of_the_journal_before_the_first_paint(make_app: MakeApp) -> None:
     kept = Kept(left())
-    app = menu(kept)
+    app = make_app(menu=True, lessons=curriculum, journal=kept)
     asked: list[int] = []
 
     class Watched(MenuScreen):
@@ -192,99 +191,95 @@ async def test_nothing_is_read_of_the_journal_before_the_first_paint(menu: Menu)
 # ── Going on ────────────────────────────────────────────────────────────────────────
 
 
-async def test_enter_goes_on_exactly_where_the_learner_was(menu: Menu, engine: FakeEngine) -> None:
-    app = menu(Kept(left(exercise="second")))
-    async with app.run_test(size=LARGE) as pilot:
-        assert chosen(app) == "Go on: The lesson line · autograd · epoch 3 · exercise 2"
-        app._open_lesson = lambda path: lesson("line")
-        await pilot.press("enter")
-        assert isinstance(app.screen, LessonScreen)
-        assert "epoch 3" in text_of(app, "header")
-    (opened,) = (c for c in engine.sent if isinstance(c, OpenLesson))
+@at_menu(Kept(left(exercise="second")), opened=plain_lesson)
+async def test_enter_goes_on_exactly_where_the_learner_was(learner: Learner) -> None:
+    assert chosen(learner) == "Go on: The lesson line · autograd · epoch 3 · exercise 2"
+    await learner.press("enter")
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert learner.sees("epoch 3", "header")
+    (opened,) = (c for c in learner.engine.sent if isinstance(c, OpenLesson))
     assert (opened.record, opened.epoch, opened.step) == (left().recipe, 3, 2)
 
 
-async def test_enter_that_comes_before_the_journal_is_read_still_goes_on(
-    menu: Menu, engine: FakeEngine
-) -> None:
-    app = menu(Kept(left()))
-    async with app.run_test(size=SMALL) as pilot:
-        app._menu_screen.is_known = False
-        app._menu_screen.action_open_chosen()
-        assert not any(isinstance(c, OpenLesson) for c in engine.sent)
-        app._open_lesson = lambda path: lesson("line")
-        app._menu_screen.on_screen_resume()
-        await settled(pilot)
-        assert "epoch 3" in text_of(app, "header")
+@at_menu(Kept(left()), opened=plain_lesson)
+async def test_enter_that_comes_before_the_journal_is_read_still_goes_on(learner: Learner) -> None:
+    menu = learner.app._menu_screen
+    menu.is_known = False
+    menu.action_open_chosen()
+    assert not any(isinstance(c, OpenLesson) for c in learner.engine.sent)
+    menu.on_screen_resume()
+    await learner.settle()
+    assert learner.sees("epoch 3", "header")
 
 
+@at_menu(Kept())
 async def test_going_on_from_the_menu_is_going_back_to_the_lesson_that_is_open(
-    menu: Menu, engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    app = menu(Kept())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "enter", "s", "m")
-        assert "◂ open now" in chosen(app)
-        assert rows(app)[0].strip().startswith("Go on: The lesson xor")
-        await pilot.press("O")
-        assert isinstance(app.screen, LessonScreen)
-    assert engine.kinds().count("OpenLesson") == 1
+    await learner.press("down", "enter", "s", "m")
+    assert "◂ open now" in chosen(learner)
+    assert rows(learner)[0].strip().startswith("Go on: The lesson xor")
+    await learner.press("O")
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert learner.engine.kinds().count("OpenLesson") == 1
 
 
-async def test_with_nothing_to_go_on_with_the_key_says_so(menu: Menu) -> None:
-    app = menu(Journal())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("O")
-        assert "Nothing to resume yet" in text_of(app, "status")
-
-
-async def test_enter_on_a_lesson_that_was_left_resumes_it_and_says_how_to_start_again(
-    menu: Menu, engine: FakeEngine
+@at_menu(Kept(left()), opened=plain_lesson)
+async def test_a_lesson_that_was_left_resumes_and_says_how_to_start_again(
+    learner: Learner,
 ) -> None:
-    app = menu(Kept(left()))
-    app._open_lesson = lambda path: lesson("line")
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "enter")
-        assert "You are back where you left off · R starts again" in text_of(app, "status")
-        assert "epoch 3" in text_of(app, "header")
-        await pilot.press("R")
-        assert "epoch 0" in text_of(app, "header")
+    """From the menu, and from the lesson beside it."""
+    for keys in (["down", "enter"], ["n", "p"]):
+        await learner.press(*keys)
+        assert learner.sees("You are back where you left off · R starts again", "status")
+        assert learner.sees("epoch 3", "header")
+    await learner.press("R")
+    assert learner.sees("epoch 0", "header")
 
 
 # ── Other ways to a lesson ──────────────────────────────────────────────────────────
 
-
-async def test_the_fast_track_begins_with_the_exercises(menu: Menu, engine: FakeEngine) -> None:
-    app = menu(Journal())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("a")
-        assert isinstance(app.screen, LessonScreen)
-        assert app.session.attempt is not None
-        assert app.session.attempt.exercise.id == CHOOSE.id
+KNOWN = with_exercises(CHOOSE)
 
 
-async def test_a_word_finds_a_lesson_and_enter_opens_it(menu: Menu) -> None:
-    app = menu(Journal())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("slash", *"son-2")
-        numbers = [row.split()[-3 if "exercises" in row else -1] for row in rows(app)]
-        assert len(numbers) == 5, "20 to 24"
-        await pilot.press("down", "enter")
-        assert "lesson-21" in text_of(app, "header")
-        await pilot.press("m")
-        assert len(rows(app)) == 25, "all are listed again"
+@at_menu(
+    Kept(msgspec.structs.replace(left(), fingerprint=KNOWN.fingerprint())), opened=lambda _: KNOWN
+)
+async def test_the_fast_track_begins_with_the_exercises_and_keeps_the_run_that_was_left(
+    learner: Learner,
+) -> None:
+    """Its exercise has a run of its own; leaving it leads back to the learner's."""
+    await learner.press("down", "a")
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert learner.attempt.exercise.id == CHOOSE.id
+    await learner.press("escape")
+    assert learner.session.attempt is None
+    assert learner.sees("epoch 3", "header")
 
 
-async def test_escape_leaves_the_search_and_lists_all_again(menu: Menu) -> None:
-    app = menu(Journal())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("slash", *"zzz")
-        assert [row.strip() for row in rows(app)] == ["No lesson contains these words"]
-        await pilot.press("enter")
-        assert "no lesson" in text_of(app, "status")
-        await pilot.press("escape")
-        assert len(rows(app)) == 25
-        assert not app.screen.query("#find")
+@at_menu()
+async def test_a_word_finds_a_lesson_and_enter_opens_it(learner: Learner) -> None:
+    await learner.press("slash", *"zzz")
+    assert [row.strip() for row in rows(learner)] == ["No lesson contains these words"]
+    await learner.press("enter")
+    assert learner.sees("no lesson", "status")
+    await learner.press("escape")
+    assert len(rows(learner)) == 25, "all are listed again"
+    assert not learner.app.screen.query("#find")
+    await learner.press("slash", *"son-2")
+    assert numbers(learner) == [*range(20, 25)]
+    await learner.press("down", "enter")
+    assert learner.sees("lesson-21", "header")
+    await learner.press("m")
+    assert len(rows(learner)) == 25
+
+
+@at_chapters()
+async def test_a_search_finds_lessons_without_their_headings(learner: Learner) -> None:
+    await learner.press("slash", *"lesson-2")
+    assert numbers(learner) == [2, *range(20, 30)]
+    await learner.press("escape")
+    assert len(rows(learner)) == 1 + 41 + 6
 
 
 @pytest.mark.parametrize(
@@ -309,118 +304,65 @@ def test_what_has_the_words_in_its_title_comes_first_and_a_mode_is_no_word(
     assert [number for number, _ in matching(curriculum, words)] == found
 
 
-async def test_n_and_p_follow_the_order_of_the_curriculum(menu: Menu) -> None:
-    app = menu(Journal())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("enter")
-        for key, title in (("n", "xor"), ("n", "lesson-3"), ("p", "xor")):
-            await pilot.press(key)
-            assert title in text_of(app, "header")
-
-
-async def test_n_and_p_come_back_to_a_lesson_where_it_was_left(menu: Menu) -> None:
-    """Steps and runs of one lesson outlive a look at the next."""
-    app = menu(Kept(left()))
-    app._open_lesson = lambda path: lesson(path.stem)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "down", "enter")
-        assert "epoch 0" in text_of(app, "header")
-        await pilot.press("p")
-        assert "epoch 3" in text_of(app, "header")
-        assert "You are back where you left off · R starts again" in text_of(app, "status")
-
-
-async def test_the_fast_track_keeps_the_run_that_was_left(menu: Menu, engine: FakeEngine) -> None:
-    """Its exercise has a run of its own; leaving it leads back to the learner's."""
-    known = with_exercises(CHOOSE)
-    app = menu(Kept(msgspec.structs.replace(left(), fingerprint=known.fingerprint())))
-    app._open_lesson = lambda path: known
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "a")
-        assert app.session.attempt is not None
-        app.session.controller.leave()
-        await settled(pilot)
-        app._lesson_screen.update_from_session()
-        assert "epoch 3" in text_of(app, "header")
-
-
 # ── Opening ─────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.app(menu=True)
-async def test_enter_opens_the_lesson_under_the_cursor(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    await pilot.press("down", "enter")
-    assert isinstance(app.screen, LessonScreen)
-    assert "XOR" in text_of(app, "header")
-    assert engine.kinds().count("OpenLesson") == 1
+async def test_enter_opens_the_lesson_under_the_cursor(learner: Learner) -> None:
+    await learner.press("down", "enter")
+    assert isinstance(learner.app.screen, LessonScreen)
+    assert learner.sees("XOR", "header")
+    assert learner.engine.kinds().count("OpenLesson") == 1
 
 
 @pytest.mark.app(menu=True)
-async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(
-    app: TutorApp, pilot: Pilot[None]
-) -> None:
-    await pilot.press("end", "enter")
-    assert isinstance(app.screen, MenuScreen)
-    assert "/lessons/bad.md:3: " in text_of(app, "status")
+async def test_a_lesson_with_a_fault_is_not_opened_and_says_why(learner: Learner) -> None:
+    await learner.press("end", "enter")
+    assert isinstance(learner.app.screen, MenuScreen)
+    assert learner.sees("/lessons/bad.md:3: ", "status")
 
 
-@pytest.mark.app(menu=True)
-async def test_going_back_without_an_open_lesson_says_what_to_do(
-    app: TutorApp, pilot: Pilot[None]
-) -> None:
-    await pilot.press("escape")
-    assert "No lesson is open yet" in text_of(app, "status")
-
-
-@pytest.mark.parametrize(("key", "runs"), [("y", True), ("n", False), ("escape", False)])
 async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
-    make_app: MakeApp, engine: FakeEngine, key: str, runs: bool
+    make_app: MakeApp, engine: FakeEngine
 ) -> None:
-    trusted: list[Lesson] = []
+    """Its text can be viewed before."""
+    trusted: list[str] = []
 
     def trust(lesson: Lesson) -> str:
-        trusted.append(lesson)
+        trusted.append(lesson.slug)
         return "not remembered: the disk is full"
 
     app = make_app(menu=True, trust_lesson=trust)
     async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "down", "enter")
+        learner = Learner(app, pilot)
+        for no in ("n", "escape"):
+            await learner.press("home", "down", "down", "enter")
+            assert isinstance(app.screen, AskTrust)
+            await learner.press(no)
+            assert isinstance(app.screen, MenuScreen)
+        await learner.press("home", "down", "down", "enter", "v")
+        assert isinstance(app.screen, ViewText)
+        shown = [line.plain for line in learner.pane("source").lines]
+        assert "prose with [bold]brackets[/bold] and an escape ^[[31m" in shown
+        await learner.press("escape")
         assert isinstance(app.screen, AskTrust)
-        assert engine.kinds().count("OpenLesson") == 0
-        await pilot.press(key)
-        assert isinstance(app.screen, LessonScreen) is runs
-        assert not runs or "the disk is full" in text_of(app, "status")
-    assert [lesson.slug for lesson in trusted] == (["far"] if runs else [])
-    assert engine.kinds().count("OpenLesson") == int(runs)
+        assert (trusted, engine.kinds().count("OpenLesson")) == ([], 0)
+        await learner.press("y")
+        assert isinstance(app.screen, LessonScreen)
+        assert learner.sees("the disk is full", "status")
+    assert (trusted, engine.kinds().count("OpenLesson")) == (["far"], 1)
 
 
 @pytest.mark.app(menu=True)
-async def test_the_text_of_a_lesson_can_be_viewed_before_it_is_trusted(
-    app: TutorApp, pilot: Pilot[None]
-) -> None:
-    await pilot.press("down", "down", "enter")
-    await pilot.press("v")
-    assert isinstance(app.screen, ViewText)
-    shown = [line.plain for line in app.screen.query_one("#source", LinesPane).lines]
-    assert "prose with [bold]brackets[/bold] and an escape ^[[31m" in shown
-    await pilot.press("escape")
-    assert isinstance(app.screen, AskTrust)
-
-
-@pytest.mark.app(menu=True)
-async def test_q_quits_from_the_menu(app: TutorApp, pilot: Pilot[None]) -> None:
-    await pilot.press("q")
-    await come_true(lambda: not app.is_running)
+async def test_q_quits_from_the_menu(learner: Learner) -> None:
+    await learner.press("q")
+    await come_true(lambda: not learner.app.is_running)
 
 
 @pytest.mark.app(first=HEADLINES[1].path)
-async def test_a_path_is_read_after_the_first_paint_and_opened(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    assert "XOR" in text_of(app, "header")
-    assert engine.kinds().count("OpenLesson") == 1
+async def test_a_path_is_read_after_the_first_paint_and_opened(learner: Learner) -> None:
+    assert learner.sees("XOR", "header")
+    assert learner.engine.kinds().count("OpenLesson") == 1
 
 
 async def test_a_path_that_is_no_lesson_ends_the_app_with_its_words(
@@ -435,10 +377,10 @@ async def test_a_path_that_is_no_lesson_ends_the_app_with_its_words(
 
 @pytest.mark.app(first=HEADLINES[2].path)
 async def test_a_path_to_a_lesson_that_is_not_trusted_asks_and_then_shows_the_menu(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    assert isinstance(app.screen, AskTrust)
-    await pilot.press("n")
-    assert isinstance(app.screen, MenuScreen)
-    assert text_of(app, "status") == "far.md was not opened"
-    assert engine.kinds().count("OpenLesson") == 0
+    assert isinstance(learner.app.screen, AskTrust)
+    await learner.press("n")
+    assert isinstance(learner.app.screen, MenuScreen)
+    assert learner.text("status") == "far.md was not opened"
+    assert learner.engine.kinds().count("OpenLesson") == 0

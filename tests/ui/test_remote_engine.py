@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
-from tests.ui.conftest import LARGE, SMALL, MakeApp, settled, text_of
+from tests.ui.conftest import LARGE, SMALL, Learner, MakeApp, settled, text_of
 from tests.ui.fake_engine import FakeEngine
 from tutor.protocol.commands import Inspect, OpenLesson, StepPhase, WriteSeries
 from tutor.protocol.events import SeriesWritten
@@ -30,14 +29,11 @@ def help_text(app: TutorApp) -> str:
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_the_header_names_the_machine(
-    app: TutorApp, pilot: Pilot[None], size: tuple[int, int]
-) -> None:
-    assert "cpu on far-machine" in text_of(app, "header")
+async def test_the_header_names_the_machine(learner: Learner, size: tuple[int, int]) -> None:
+    assert learner.sees("cpu on far-machine", "header")
     for key in ("c", "m", "M"):  # comparison, menu, map
-        await pilot.press(key)
-        await settled(pilot)
-        assert "on far-machine" in text_of(app, "header")
+        await learner.press(key)
+        assert learner.sees("on far-machine", "header")
 
 
 async def test_a_long_name_of_the_machine_leaves_room_in_the_header(
@@ -51,68 +47,62 @@ async def test_a_long_name_of_the_machine_leaves_room_in_the_header(
         assert "epoch" in header
 
 
-async def test_a_lost_connection_leaves_the_screen_and_names_the_key(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    await pilot.press("s", "space")
-    assert RECONNECT.label not in text_of(app, "footer")
-    engine.lose()
-    await settled(pilot)
-    numbers = text_of(app, "numbers")
-    assert HOST in text_of(app, "status")
-    assert f"{RECONNECT.key_label} " in text_of(app, "status")
-    assert f"{RECONNECT.key_label} {RECONNECT.label}" in text_of(app, "footer")
-    await pilot.press(RECONNECT.keys[0])
-    await settled(pilot)
-    assert engine.reconnected == 1
-    assert RECONNECT.label not in text_of(app, "footer")
-    assert text_of(app, "numbers") == numbers
-    assert "epoch 2" in text_of(app, "status")
-    assert isinstance(engine.sent[-1], Inspect), "the new process does not know what is seen"
-    await pilot.press("space")
-    assert isinstance(engine.sent[-1], StepPhase)
+async def test_a_lost_connection_leaves_the_screen_and_names_the_key(learner: Learner) -> None:
+    await learner.press("s", "space")
+    assert not learner.sees(RECONNECT.label, "footer")
+    learner.engine.lose()
+    await learner.settle()
+    numbers = learner.text("numbers")
+    assert learner.sees(HOST, "status")
+    assert learner.sees(f"{RECONNECT.key_label} ", "status")
+    assert learner.sees(f"{RECONNECT.key_label} {RECONNECT.label}", "footer")
+    await learner.press(RECONNECT.keys[0])
+    assert learner.engine.reconnected == 1
+    assert not learner.sees(RECONNECT.label, "footer")
+    assert learner.text("numbers") == numbers
+    assert learner.sees("epoch 2", "status")
+    assert isinstance(learner.engine.sent[-1], Inspect), (
+        "the new process does not know what is seen"
+    )
+    await learner.press("space")
+    assert isinstance(learner.engine.sent[-1], StepPhase)
 
 
-async def test_while_the_connection_is_lost_no_screen_opens_that_needs_it(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    engine.lose()
-    await settled(pilot)
+async def test_while_the_connection_is_lost_no_screen_opens_that_needs_it(learner: Learner) -> None:
+    learner.engine.lose()
+    await learner.settle()
     for key in ("c", "!", "x", RECONNECT.keys[0]):
-        assert f"{RECONNECT.key_label} " in text_of(app, "status"), key
-        await pilot.press(key)
-        await settled(pilot)
-    assert engine.reconnected == 1
+        assert learner.sees(f"{RECONNECT.key_label} ", "status"), key
+        await learner.press(key)
+    assert learner.engine.reconnected == 1
 
 
 @pytest.mark.app(size=LARGE)
 async def test_a_connection_that_can_not_be_made_is_told_and_may_be_tried_again(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    engine.refuses_connection = "no route to it"
-    engine.lose()
-    await settled(pilot)
-    await pilot.press("C")
-    assert "no route to it" in text_of(app, "status")
-    engine.refuses_connection = ""
-    await pilot.press("C")
-    await settled(pilot)
-    assert engine.reconnected == 2
-    assert RECONNECT.label not in text_of(app, "footer")
+    learner.engine.refuses_connection = "no route to it"
+    learner.engine.lose()
+    await learner.settle()
+    await learner.press("C")
+    assert learner.sees("no route to it", "status")
+    learner.engine.refuses_connection = ""
+    await learner.press("C")
+    assert learner.engine.reconnected == 2
+    assert not learner.sees(RECONNECT.label, "footer")
 
 
 async def test_a_lesson_that_is_refused_for_a_lost_connection_is_not_opened_otherwise(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    await pilot.press("s")
-    engine.lose()
-    await settled(pilot)
+    await learner.press("s")
+    learner.engine.lose()
+    await learner.settle()
     for key in ("n", "p"):
-        before = sum(isinstance(c, OpenLesson) for c in engine.sent)
-        await pilot.press(key)
-        await settled(pilot)
-        assert sum(isinstance(c, OpenLesson) for c in engine.sent) <= before + 1
-        assert HOST in text_of(app, "status")
+        before = sum(isinstance(c, OpenLesson) for c in learner.engine.sent)
+        await learner.press(key)
+        assert sum(isinstance(c, OpenLesson) for c in learner.engine.sent) <= before + 1
+        assert learner.sees(HOST, "status")
 
 
 async def test_only_where_the_engine_is_elsewhere_can_it_be_connected_to(

@@ -5,22 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import msgspec
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from tutor.lesson.model import ScriptOptions
 from tutor.protocol.commands import SetLearningRate, StepPhase, Switch
 from tutor.protocol.events import LessonFailed, OutputPrinted
 from tutor.protocol.frame import Value
 from tutor.script.outline import ScriptPhase
-from tutor.session.run_view import Notice
-from tutor.ui import text_styles
-from tutor.ui.app import TutorApp
-from tutor.ui.code_lines import MOST_HIGHLIGHTED, LineMarks, ScriptListing
+from tutor.session.run_view import Notice, RunView
+from tutor.ui import code_lines, text_styles
+from tutor.ui.code_lines import LineMarks, ScriptListing
 from tutor.ui.commands import KEYS
 from tutor.ui.panes.code import CodePane
 from tutor.ui.panes.formula import FormulaPane
@@ -29,8 +28,8 @@ from tutor.ui.screens.dialogs import AskTrust, HelpScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.notices import notice_text
 
-from .conftest import LARGE, SMALL, MakeApp, settled, text_of
-from .panes import OnePane
+from .conftest import LARGE, SMALL, Learner, MakeApp, settled
+from .panes import OnePane, running
 from .scripts import (
     IN_CELLS,
     LINES,
@@ -44,6 +43,8 @@ from .scripts import (
     view_of,
 )
 
+pytestmark = pytest.mark.app(first=SCRIPT)
+
 ALL_COMMANDS = ("space", "s", "i", "b", "B", "r", "R", "S", "z", "g", "G", "d", "[", "]", "f", "v",
                 "V", "D", "c", "x", "O", "a", "o", "h", "H", "k", "K", "A", "escape", "tab",
                 *"12345678")  # fmt: skip
@@ -54,81 +55,60 @@ def engine() -> ScriptEngine:
     return ScriptEngine()
 
 
-@pytest.fixture
-def make_script_app(make_app: MakeApp) -> Callable[..., TutorApp]:
-    def make(**more: Any) -> TutorApp:
-        return make_app(first=SCRIPT, **more)
-
-    return make
+def code(view: RunView) -> OnePane:
+    return OnePane(CodePane(id="code"), view)
 
 
-def marked(app: Any) -> list[str]:
-    """The rows of the code with a mark, without the phase's name at their end."""
-    rows = [c.plain for c in app.lines]
-    return [row for row in rows if row[:1] in "▶:┃✗"]
+def formulas(view: RunView) -> OnePane:
+    return OnePane(FormulaPane(id="formula", ascii_only=False), view)
+
+
+def numbers(view: RunView) -> OnePane:
+    return OnePane(NumbersPane(id="numbers"), view)
 
 
 # ── The code ────────────────────────────────────────────────────────────────────────
 
 
 async def test_the_code_is_the_whole_file_with_numbers_and_the_names_of_the_phases() -> None:
-    app = OnePane(CodePane(id="code"), view_of(at(1, 1)))
-    async with app.run_test(size=(70, 40)) as pilot:
-        await pilot.pause()
+    async with running(code(view_of(at(1, 1))), size=(70, 40)) as app:
         rows = [content.plain for content in app.pane.lines]
-        for number, (row, code) in enumerate(zip(rows, SCRIPT.source.splitlines(), strict=True), 1):
-            assert row[2:].startswith(f"{number:>2} {code}")
+        for number, (row, line) in enumerate(zip(rows, SCRIPT.source.splitlines(), strict=True), 1):
+            assert row[2:].startswith(f"{number:>2} {line}")
         labels = {n: row.split()[-1] for n, row in enumerate(rows, 1) if n in LINES.values()}
         assert labels == {line: phase for phase, line in LINES.items()}
         assert all(len(row) <= 68 for row in rows)
 
 
-async def test_the_next_phase_and_the_last_one_are_marked_and_a_line_that_failed() -> None:
-    app = OnePane(CodePane(id="code"), view_of(at(1, 3)))
-    async with app.run_test(size=(60, 40)) as pilot:
-        await pilot.pause()
-        assert [row[:4] for row in marked(app.pane)] == ["┃ 12", "▶ 13", ": 14"]
-        failed = LessonFailed(lesson="train.py", phase="Update", line=14, message="no")
-        app.view = view_of(at(1, 3), failed=failed)
-        await pilot.pause()
-        assert [row[:4] for row in marked(app.pane)] == ["┃ 12", "▶ 13", "✗ 14"]
+UPDATE_FAILED = LessonFailed(lesson="train.py", phase="Update", line=14, message="no")
 
 
-async def test_before_an_epoch_the_loop_is_next_and_after_the_end_nothing_is() -> None:
-    app = OnePane(CodePane(id="code"), view_of(at(2, 5)))
-    async with app.run_test(size=(60, 40)) as pilot:
-        await pilot.pause()
-        assert [row[:4] for row in marked(app.pane)] == ["▶  9", "┃ 15"]
-        app.view = view_of(at(3, 5, is_over=True))
-        await pilot.pause()
-        assert [row[:4] for row in marked(app.pane)] == ["┃ 15"]
+async def test_the_next_line_and_the_last_one_are_marked_and_a_line_that_failed() -> None:
+    """Before an epoch the loop is next, and after the end nothing is."""
+    async with running(code(view_of(None)), size=(60, 5)) as app:
+        for view, marks in (
+            (view_of(at(1, 3)), ["┃ 12", "▶ 13", ": 14"]),
+            (view_of(at(1, 3), failed=UPDATE_FAILED), ["┃ 12", "▶ 13", "✗ 14"]),
+            (view_of(at(2, 5)), ["▶  9", "┃ 15"]),
+            (view_of(at(3, 5, is_over=True)), ["┃ 15"]),
+        ):
+            await app.show(view)
+            rows = [content.plain for content in app.pane.lines]
+            assert [row[:4] for row in rows if row[:1] in "▶:┃✗"] == marks
+        assert any(row.strip().startswith("┃ 15") for row in app.screen_rows), "in view"
 
 
 async def test_the_line_of_an_error_is_in_view_also_before_the_loop() -> None:
     long = script(SCRIPT.source + "# more\n" * 50)
-    app = OnePane(CodePane(id="code"), view_of(None, long))
-    async with app.run_test(size=(60, 8)) as pilot:
-        await pilot.pause()
-        failed = LessonFailed(lesson="train.py", phase="the code", line=60, message="no")
-        app.view = view_of(None, long, failed=failed)
-        await pilot.pause()
+    failed = LessonFailed(lesson="train.py", phase="the code", line=60, message="no")
+    async with running(code(view_of(None, long)), size=(60, 8)) as app:
+        await app.show(view_of(None, long, failed=failed))
         assert any(row.strip().startswith("✗ 60") for row in app.screen_rows)
-
-
-async def test_after_the_end_the_last_phase_is_in_view() -> None:
-    app = OnePane(CodePane(id="code"), view_of(at(3, 5)))
-    async with app.run_test(size=(60, 5)) as pilot:
-        await pilot.pause()
-        app.view = view_of(at(3, 5, is_over=True))
-        await pilot.pause()
-        assert any(row.strip().startswith("┃ 15") for row in app.screen_rows)
 
 
 async def test_a_long_line_is_folded_and_its_phase_stays_in_view() -> None:
     text = SCRIPT.source.replace("w * x", "w * x  # " + "long " * 30)
-    app = OnePane(CodePane(id="code"), view_of(at(1, 0), script(text)))
-    async with app.run_test(size=(50, 60)) as pilot:
-        await pilot.pause()
+    async with running(code(view_of(at(1, 0), script(text))), size=(50, 60)) as app:
         rows = [content.plain for content in app.pane.lines]
         first = next(i for i, row in enumerate(rows) if "y_pred = w * x" in row)
         assert rows[first].endswith("Predict")
@@ -139,51 +119,43 @@ async def test_a_long_line_is_folded_and_its_phase_stays_in_view() -> None:
 
 
 async def test_the_loop_is_in_view_as_a_whole_where_there_is_room() -> None:
-    text = "# a comment\n" * 200 + SCRIPT.source
     shift = 200
     phases = tuple(
         msgspec.structs.replace(p, line=p.line + shift, end_line=p.end_line + shift) for p in PHASES
     )
-    far = script(text, phases=phases, line=9 + shift)
+    far = script("# a comment\n" * shift + SCRIPT.source, phases=phases, line=9 + shift)
 
-    def moved(epoch: int, step: int) -> Any:
+    def moved(epoch: int, step: int) -> RunView:
         frame = at(epoch, step)
         line = frame.line and frame.line + shift
-        return msgspec.structs.replace(frame, line=line, next_line=frame.next_line + shift)
+        frame = msgspec.structs.replace(frame, line=line, next_line=frame.next_line + shift)
+        return view_of(frame, far)
 
-    app = OnePane(CodePane(id="code"), view_of(moved(0, 0), far))
-    async with app.run_test(size=(60, 12)) as pilot:
-        await pilot.pause()
+    async with running(code(moved(0, 0)), size=(60, 12)) as app:
         top = app.pane.scroll_offset.y
         for step in range(1, 6):
-            app.view = view_of(moved(1, step), far)
-            await pilot.pause()
+            await app.show(moved(1, step))
             assert app.pane.scroll_offset.y == top
         seen = {int(word) for row in app.screen_rows for word in row.split()[:2] if word.isdigit()}
         assert {line + shift for line in (9, *LINES.values())} <= seen
         app.pane.show_from(0)
-        await pilot.pause()
-        app.view = view_of(moved(1, 5), far)  # nothing has moved: the learner is left alone
-        await pilot.pause()
+        await app.pilot.pause()
+        await app.show(moved(1, 5))  # nothing has moved: the learner is left alone
         assert app.pane.scroll_offset.y == 0
 
 
 async def test_the_cursor_goes_over_the_names_inside_functions() -> None:
-    app = OnePane(CodePane(id="code"), view_of(at(1, 1)))
-    async with app.run_test(size=(60, 40)) as pilot:
+    async with running(code(view_of(at(1, 1))), "right") as app:
         assert isinstance(app.pane, CodePane)
-        await pilot.press("right")
         assert app.pane.chosen == "loss"  # line 11 is next
-        await pilot.press("right")
+        await app.press("right")
         assert app.pane.chosen == "y_pred"
-        await pilot.press("down", "down", "down")
+        await app.press("down", "down", "down")
         assert app.pane.chosen == "w.grad"
-        for _ in range(60):
-            app.pane.action_name(1)
-        assert app.pane.chosen == "w"  # of the last line
-        for _ in range(60):
-            app.pane.action_name(-1)
-        assert app.pane.chosen == "x"  # torch is no value
+        for by, last in ((1, "w"), (-1, "x")):  # torch, before x, is no value
+            for _ in range(60):
+                app.pane.action_name(by)
+            assert app.pane.chosen == last
 
 
 def calls(do: Callable[[], object]) -> int:
@@ -203,23 +175,20 @@ def calls(do: Callable[[], object]) -> int:
     return count
 
 
-async def test_a_key_stays_quick_in_a_file_of_2000_lines() -> None:
+async def test_a_key_stays_quick_in_a_file_of_1000_lines() -> None:
     """Compared with the first drawing of the same file, which no key repeats."""
-    text = SCRIPT.source + "def f(a):\n    return a + 1\n" * 1000
-    long = script(text)
-    app = OnePane(CodePane(id="code"), view_of(at(0, 0), long))
-    async with app.run_test(size=(60, 30)) as pilot:
-        await pilot.pause()
-        views = [view_of(at(1, step), long) for step in (1, 2, 3, 4, 5)]
+    long = script(SCRIPT.source + "def f(a):\n    return a + 1\n" * 500)
+    async with running(code(view_of(at(0, 0), long)), size=(60, 30)) as app:
+        views = [view_of(at(1, step), long) for step in (1, 3, 5)]
         by_key = [calls(partial(setattr, app, "view", view)) for view in views]
         assert max(by_key) < calls(partial(ScriptListing, long, 58)) / 3
 
 
-def test_a_very_long_file_is_listed_without_highlighting() -> None:
-    text = SCRIPT.source + "# more\n" * (MOST_HIGHLIGHTED // 7)
-    rows = ScriptListing(script(text), 60).rows(LineMarks())
+def test_a_very_long_file_is_listed_without_highlighting(monkeypatch: pytest.MonkeyPatch) -> None:
     short = ScriptListing(SCRIPT, 60).rows(LineMarks())
-    assert len(rows) == text.count("\n")
+    monkeypatch.setattr(code_lines, "MOST_HIGHLIGHTED", len(TEXT))
+    rows = ScriptListing(script(TEXT + "# more\n"), 60).rows(LineMarks())
+    assert len(rows) == len(short) + 1
     assert [row.plain.split() for row in rows[:15]] == [row.plain.split() for row in short[:15]]
     keywords = [
         {span.style for span in row.spans} & {text_styles.KEYWORD} for row in (rows[0], short[0])
@@ -232,36 +201,26 @@ def test_a_very_long_file_is_listed_without_highlighting() -> None:
 
 async def test_the_code_stands_for_a_formula_that_is_not_there() -> None:
     own = script(TEXT.replace("loss.backward()", "backward_of(loss)"))
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), view_of(at(1, 2), own))
-    async with app.run_test(size=(60, 40)) as pilot:
-        await pilot.pause()
+    async with running(formulas(view_of(at(1, 2), own))) as app:
         rows = [row.strip() for row in app.screen_rows]
-        assert "┃ Loss · line 11" in rows
-        assert "▶ Gradient · line 12" in rows
-        assert "backward_of(loss)" in rows
+        assert {"┃ Loss · line 11", "▶ Gradient · line 12", "backward_of(loss)"} <= {*rows}
         assert "w.grad = None" not in rows  # it has a formula
         assert "import torch" not in rows
-        assert not app.pane.page_introduction()  # type: ignore[attr-defined]
+        assert isinstance(app.pane, FormulaPane)
+        assert not app.pane.page_introduction()
 
 
 async def test_of_two_phases_of_one_name_the_one_on_the_line_is_marked() -> None:
-    twice = [
-        ScriptPhase("Predict", 1, 4, 1, starts_batch=True),
-        ScriptPhase("Update", 2, 4, 2),
-        ScriptPhase("Loss", 3, 4, 3),
-        ScriptPhase("Update", 4, 4, 4),
-    ]
-    lines = tuple(
-        msgspec.structs.replace(p, line=p.line + 1, end_line=p.end_line + 1) for p in twice
+    names = ("Predict", "Update", "Loss", "Update")
+    phases = tuple(
+        ScriptPhase(name, n, 4, n, starts_batch=n == 2) for n, name in enumerate(names, 2)
     )
     text = "while True:\n    p = f()\n    one.step()\n    loss = g(p)\n    two.step()\n"
-    gan = script(text, phases=lines, line=1)
+    gan = script(text, phases=phases, line=1)
     frame = msgspec.structs.replace(
         at(1, 3), phase="Loss", next_phase="Update", line=4, next_line=5
     )
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), view_of(frame, gan))
-    async with app.run_test(size=(60, 40)) as pilot:
-        await pilot.pause()
+    async with running(formulas(view_of(frame, gan))) as app:
         heads = [row.strip() for row in app.screen_rows if "line" in row]
         assert heads == [
             "Predict · line 2", "Update · line 3", "┃ Loss · line 4", "▶ Update · line 5"
@@ -275,40 +234,21 @@ async def test_a_notebook_has_the_numbers_that_jupyter_shows() -> None:
     assert rows[1][:3] == ["1", "import", "torch"]
     heading = rows.index(["#", "%%", "[7]"])
     assert rows[heading + 1][:2] == ["1", "def"]
-    app = OnePane(FormulaPane(id="formula", ascii_only=False), view_of(at(1, 0), book))
-    async with app.run_test(size=(60, 40)) as pilot:
-        await pilot.pause()
+    async with running(formulas(view_of(at(1, 0), book))) as app:
         assert any("Predict · [7]:4" in row for row in app.screen_rows)
 
 
 # ── The numbers ─────────────────────────────────────────────────────────────────────
 
 
-async def test_a_large_array_is_shown_by_its_shape_mean_and_norm() -> None:
-    before = network(1, 4.5)
-    app = OnePane(NumbersPane(id="numbers"), view_of(network(1), before=before))
-    async with app.run_test(size=(100, 20)) as pilot:
-        await pilot.pause()
+async def test_large_arrays_are_shown_by_shape_mean_and_norm_and_many_take_a_line_each() -> None:
+    async with running(numbers(view_of(network(1), before=network(1, 4.5))), size=(100, 11)) as app:
         row = next(row for row in app.screen_rows if "model[0].weight" in row)
         assert row.split()[:6] == ["┃", "model[0].weight", "(64×32:", "mean", "0.2500,", "norm"]
         assert "norm ▲0.5000" in row
         assert app.text.count("\n") < 5
-
-
-@pytest.mark.parametrize(("rate", "advice"), [(0.5, "([)"), (0.0, "in the script")])
-async def test_a_rate_that_no_key_lowers_is_lowered_in_the_script(rate: float, advice: str) -> None:
-    nan = Value((float("nan"),), (), "float32")
-    frame = msgspec.structs.replace(at(2, 2), loss=nan, diverged=True, learning_rate=rate)
-    app = OnePane(NumbersPane(id="numbers"), view_of(frame, diverged_at=2))
-    async with app.run_test(size=(100, 20)) as pilot:
-        await pilot.pause()
-        assert advice in app.text
-
-
-async def test_many_parameters_take_one_line_each() -> None:
-    app = OnePane(NumbersPane(id="numbers"), view_of(network(20), before=network(20, 4.5)))
-    async with app.run_test(size=(78, 11)) as pilot:
-        await pilot.pause()
+        await app.pilot.resize_terminal(78, 11)
+        await app.show(view_of(network(20), before=network(20, 4.5)))
         rows = app.text.split("\n")
         assert len(rows) == 2 + 1 + 20
         row = next(row for row in rows if "model[19].weight" in row)
@@ -319,18 +259,25 @@ async def test_many_parameters_take_one_line_each() -> None:
         assert "more" in str(app.pane.border_title)
 
 
+async def test_a_rate_that_no_key_lowers_is_lowered_in_the_script() -> None:
+    async with running(numbers(view_of(None)), size=(100, 20)) as app:
+        for rate, advice in ((0.5, "([)"), (0.0, "in the script")):
+            nan = Value((float("nan"),), (), "float32")
+            frame = msgspec.structs.replace(at(2, 2), loss=nan, diverged=True, learning_rate=rate)
+            await app.show(view_of(frame, diverged_at=2))
+            assert advice in app.text
+
+
 # ── The keys ────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_every_key_can_be_pressed(
-    make_script_app: Callable[..., TutorApp], engine: ScriptEngine, size: tuple[int, int]
-) -> None:
-    app = make_script_app()
-    async with app.run_test(size=size) as pilot:
-        await pilot.press(*ALL_COMMANDS, "s", "s", "s", *ALL_COMMANDS)
-        assert app.return_code is None
-        assert not any(isinstance(command, Switch) for command in engine.sent)
+@pytest.mark.app(first=SCRIPT, size=LARGE)
+async def test_every_key_can_be_pressed(learner: Learner) -> None:
+    await learner.press(*ALL_COMMANDS, "s", "s", "s")
+    await learner.resize(SMALL)
+    await learner.press(*ALL_COMMANDS)
+    assert learner.app.return_code is None
+    assert not any(isinstance(command, Switch) for command in learner.engine.sent)
 
 
 MISSING = (
@@ -343,129 +290,89 @@ MISSING = (
 """The keys of what a script does not have, and what they say."""
 
 
-async def test_what_a_script_does_not_have_is_said(
-    make_script_app: Callable[..., TutorApp],
-) -> None:
-    app = make_script_app()
-    async with app.run_test(size=(120, 24)) as pilot:
-        for keys, notice in MISSING:
-            for key in keys:
-                await pilot.press("space")
-                assert notice_text(notice, KEYS) not in text_of(app, "status")
-                await pilot.press(key)
-                assert notice_text(notice, KEYS) in text_of(app, "status"), key
+@pytest.mark.app(first=SCRIPT, size=(120, 24))
+async def test_what_a_script_does_not_have_is_said(learner: Learner) -> None:
+    for keys, notice in MISSING:
+        for key in keys:
+            await learner.press("space")
+            assert not learner.sees(notice_text(notice, KEYS), "status")
+            await learner.press(key)
+            assert learner.sees(notice_text(notice, KEYS), "status"), key
 
 
-async def test_space_steps_at_once_and_the_status_names_the_line(
-    make_script_app: Callable[..., TutorApp], engine: ScriptEngine
-) -> None:
-    app = make_script_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("space")
-        assert StepPhase() in engine.sent
-        assert "next: ▶ Loss, line 11" in text_of(app, "status")
-        assert "train.py" in text_of(app, "header")
-        assert app.screen.query_one("#code").display
-        assert app.focused is app.screen.query_one("#code")
+async def test_space_steps_at_once_and_the_code_has_the_focus(learner: Learner) -> None:
+    """After the timeline and the menu, too."""
+    await learner.press("space")
+    assert StepPhase() in learner.engine.sent
+    assert learner.sees("next: ▶ Loss, line 11", "status")
+    assert learner.sees("train.py", "header")
+    assert (learner.shows("code"), learner.focused) == (True, "code")
+    await learner.press("t", "enter")
+    assert learner.focused == "code"
+    await learner.press("m")
+    assert isinstance(learner.app.screen, MenuScreen)
+    assert not learner.sees("train.py", "lessons")
+    await learner.press("escape")
+    assert learner.sees("next: ▶ Loss", "status")
 
 
-async def test_the_end_of_the_script_is_said_and_b_goes_back(
-    make_script_app: Callable[..., TutorApp], engine: ScriptEngine
-) -> None:
-    app = make_script_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "s", "s", "space")
-        assert text_of(app, "status").startswith("The script has ended")
-        assert "the last" in text_of(app, "header")
-        sent = len(engine.sent)
-        await pilot.press("space", "s", "r")
-        assert not [c for c in engine.sent[sent:] if isinstance(c, StepPhase)]
-        assert "The script has ended" in text_of(app, "status")
-        await pilot.press("b")
-        assert "next:" in text_of(app, "status")
+async def test_the_end_of_the_script_is_said_and_b_goes_back(learner: Learner) -> None:
+    await learner.press("s", "s", "s", "space")
+    assert learner.text("status").startswith("The script has ended")
+    assert learner.sees("the last", "header")
+    sent = len(learner.engine.sent)
+    await learner.press("space", "s", "r")
+    assert not [c for c in learner.engine.sent[sent:] if isinstance(c, StepPhase)]
+    assert learner.sees("The script has ended", "status")
+    await learner.press("b")
+    assert learner.sees("next:", "status")
 
 
-async def test_a_loop_whose_epochs_nobody_knows_has_no_goal(make_app: MakeApp) -> None:
-    unknown = script()
-    options = msgspec.structs.replace(unknown.script or ScriptOptions(), is_counted=False)
-    app = make_app(first=msgspec.structs.replace(unknown, script=options))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s")
-        assert text_of(app, "header").rstrip().endswith("epoch 1")
+UNCOUNTED = msgspec.structs.replace(SCRIPT.script or ScriptOptions(), is_counted=False)
 
 
-async def test_after_the_timeline_the_code_has_the_focus_again(
-    make_script_app: Callable[..., TutorApp],
-) -> None:
-    app = make_script_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("s", "t", "enter")
-        assert app.focused is app.screen.query_one("#code")
+@pytest.mark.app(first=msgspec.structs.replace(SCRIPT, script=UNCOUNTED), keys="s")
+async def test_a_loop_whose_epochs_nobody_knows_has_no_goal(learner: Learner) -> None:
+    assert learner.text("header").rstrip().endswith("epoch 1")
 
 
-async def test_a_learning_rate_that_is_not_known_can_be_typed_only(
-    make_script_app: Callable[..., TutorApp], engine: ScriptEngine
-) -> None:
-    engine.rate_is_known = False
-    app = make_script_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("space", "]")
-        assert notice_text(Notice("rate_unknown"), KEYS) in text_of(app, "status")
-        assert "lr" not in text_of(app, "header")
-        await pilot.press("l", *"0.5", "enter")
-        assert engine.sent[-1] == SetLearningRate(value=0.5)
+async def test_a_learning_rate_that_is_not_known_can_be_typed_only(learner: Learner) -> None:
+    assert isinstance(learner.engine, ScriptEngine)
+    learner.engine.rate_is_known = False
+    await learner.press("space", "]")
+    assert learner.sees(notice_text(Notice("rate_unknown"), KEYS), "status")
+    assert not learner.sees("lr", "header")
+    await learner.press("l", *"0.5", "enter")
+    assert learner.engine.sent[-1] == SetLearningRate(value=0.5)
 
 
+@pytest.mark.app(first=SCRIPT, size=(120, 24))
 async def test_only_the_figures_of_a_script_are_written(
-    make_script_app: Callable[..., TutorApp],
-    tmp_path: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    learner: Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    app = make_script_app()
-    async with app.run_test(size=(120, 24)) as pilot:
-        await pilot.press("space", "e")
-        assert app.screen.query_one("#answer").value == "train-autograd.csv"  # type: ignore[attr-defined]
-        await pilot.press(*"other.py", "enter")
-        assert notice_text(Notice("script_export"), KEYS) in text_of(app, "status")
-        assert not list(tmp_path.iterdir())
+    await learner.press("space", "e")
+    assert learner.app.screen.query_one("#answer", Input).value == "train-autograd.csv"
+    await learner.press(*"other.py", "enter")
+    assert learner.sees(notice_text(Notice("script_export"), KEYS), "status")
+    assert not list(tmp_path.iterdir())
 
 
-async def test_the_help_leaves_out_what_a_script_does_not_have(
-    make_script_app: Callable[..., TutorApp],
-) -> None:
-    app = make_script_app()
-    async with app.run_test(size=LARGE) as pilot:
-        await pilot.press("question_mark")
-        assert isinstance(app.screen, HelpScreen)
-        text = text_of(app, "help")
-        assert "Next phase" in text
-        assert "gradient mode" not in text
-        assert "exercise" not in text.lower()
+async def test_the_help_leaves_out_what_a_script_does_not_have(learner: Learner) -> None:
+    await learner.press("question_mark")
+    assert isinstance(learner.app.screen, HelpScreen)
+    text = learner.text("help")
+    assert "Next phase" in text
+    assert "gradient mode" not in text
+    assert "exercise" not in text.lower()
 
 
-async def test_whether_to_trust_is_asked_of_a_script(
-    make_script_app: Callable[..., TutorApp],
-) -> None:
-    app = make_script_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await app.push_screen(AskTrust(SCRIPT))
-        await settled(pilot)
-        shown = app.screen.query_one(".dialog Static", Static)
-        words = str(shown.content)
-        assert "script" in words
-        assert "lesson" not in words
-        assert str(SCRIPT.path) in words
-
-
-async def test_the_menu_and_back(make_script_app: Callable[..., TutorApp]) -> None:
-    app = make_script_app()
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("space", "m")
-        assert isinstance(app.screen, MenuScreen)
-        assert "train.py" not in text_of(app, "lessons")
-        await pilot.press("escape")
-        assert "next: ▶ Loss" in text_of(app, "status")
+async def test_whether_to_trust_is_asked_of_a_script(learner: Learner) -> None:
+    await learner.app.push_screen(AskTrust(SCRIPT))
+    words = str(learner.app.screen.query_one(".dialog Static", Static).content)
+    assert "script" in words
+    assert "lesson" not in words
+    assert str(SCRIPT.path) in words
 
 
 # ── The looks ───────────────────────────────────────────────────────────────────────
@@ -473,7 +380,7 @@ async def test_the_menu_and_back(make_script_app: Callable[..., TutorApp]) -> No
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x36"])
 def test_a_script_after_some_steps(
-    make_script_app: Callable[..., TutorApp],
+    make_app: MakeApp,
     engine: ScriptEngine,
     snap_compare: Callable[..., bool],
     size: tuple[int, int],
@@ -484,4 +391,4 @@ def test_a_script_after_some_steps(
         engine.tell(OutputPrinted(text="epoch 1 loss 30.0\n"))
         await settled(pilot)
 
-    assert snap_compare(make_script_app(), terminal_size=size, run_before=run)
+    assert snap_compare(make_app(first=SCRIPT), terminal_size=size, run_before=run)

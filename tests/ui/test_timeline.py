@@ -1,13 +1,12 @@
 """The timeline and the list of runs, as keys and text on a screen."""
 
-from textual.pilot import Pilot
-
 from tutor.protocol.commands import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
 from tutor.protocol.frame import Element
 from tutor.ui.app import TutorApp
 from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.lists import RunsPane, RunsScreen
 
+from .conftest import Learner
 from .fake_engine import FakeEngine
 
 
@@ -20,117 +19,109 @@ def text_of(app: TutorApp) -> str:
     return "\n".join(line.plain for line in timeline.lines)
 
 
-async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    await pilot.press("s", "s", "s", "t", "left", "left")
-    assert seeks(engine) == [(2, None), (1, None)]
-    assert "epoch 1 of 3" in text_of(app)
-    await pilot.press("end", "home", "right")
-    assert seeks(engine)[2:] == [(3, None), (0, None), (1, None)]
+async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(learner: Learner) -> None:
+    await learner.press("s", "s", "s", "t", "left", "left")
+    assert seeks(learner.engine) == [(2, None), (1, None)]
+    assert "epoch 1 of 3" in text_of(learner.app)
+    await learner.press("end", "home", "right")
+    assert seeks(learner.engine)[2:] == [(3, None), (0, None), (1, None)]
 
 
-async def test_at_the_only_epoch_every_key_names_it(pilot: Pilot[None], engine: FakeEngine) -> None:
+async def test_at_the_only_epoch_every_key_names_it(learner: Learner) -> None:
     """An epoch that is no number would end the engine's process."""
-    await pilot.press("t")
+    await learner.press("t")
     for key in ("left", "right", "home", "end", "pageup", "pagedown"):
-        engine.sent.clear()
-        await pilot.press(key)
-        assert seeks(engine) == [(0, None)], key
+        learner.engine.sent.clear()
+        await learner.press(key)
+        assert seeks(learner.engine) == [(0, None)], key
 
 
 async def test_arrows_up_and_down_go_from_phase_to_phase_but_not_beyond_the_run(
-    pilot: Pilot[None], engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    await pilot.press("s", "s", "t")
-    before = engine.kinds().count("StepPhase")
-    await pilot.press("down")
-    assert engine.kinds().count("StepPhase") == before
-    await pilot.press("up", "up", "down")
-    assert engine.kinds()[-3:] == ["BackPhase", "BackPhase", "StepPhase"]
+    await learner.press("s", "s", "t")
+    before = learner.engine.kinds().count("StepPhase")
+    await learner.press("down")
+    assert learner.engine.kinds().count("StepPhase") == before
+    await learner.press("up", "up", "down")
+    assert learner.engine.kinds()[-3:] == ["BackPhase", "BackPhase", "StepPhase"]
 
 
-async def test_escape_goes_back_to_where_it_began_and_enter_stays(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    await pilot.press("s", "s", "space", "t", "left", "escape")
-    assert seeks(engine)[-1] == (3, 1)
-    assert not app.screen.query_one(Timeline).display
-    await pilot.press("t", "home", "enter")
-    assert engine.at.epoch == 0
-    assert not app.screen.query_one(Timeline).display
-    assert engine.stopped == 0
+async def test_escape_goes_back_to_where_it_began_and_enter_stays(learner: Learner) -> None:
+    await learner.press("s", "s", "space", "t", "left", "escape")
+    assert seeks(learner.engine)[-1] == (3, 1)
+    assert not learner.app.screen.query_one(Timeline).display
+    await learner.press("t", "home", "enter")
+    assert learner.engine.at.epoch == 0
+    assert not learner.app.screen.query_one(Timeline).display
+    assert learner.engine.stopped == 0
 
 
 async def test_wishes_that_come_faster_than_the_run_can_be_played_are_dropped_but_the_last(
-    pilot: Pilot[None], engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    await pilot.press("s", "s", "s", "s", "s", "t")
-    engine.holds = True
-    await pilot.press("left", "left", "left", "left")
-    assert seeks(engine) == [(4, None)]
-    engine.release()
-    await pilot.pause()
-    assert seeks(engine) == [(4, None), (1, None)]
+    await learner.press("s", "s", "s", "s", "s", "t")
+    learner.engine.holds = True
+    await learner.press("left", "left", "left", "left")
+    assert seeks(learner.engine) == [(4, None)]
+    learner.engine.release()
+    await learner.settle()
+    assert seeks(learner.engine) == [(4, None), (1, None)]
 
 
-async def test_j_jumps_into_a_phase(pilot: Pilot[None], engine: FakeEngine) -> None:
-    await pilot.press("s", "s", "s", "j", *"2 loss", "enter")
-    assert seeks(engine) == [(2, 2)]
+async def test_j_jumps_into_a_phase(learner: Learner) -> None:
+    await learner.press("s", "s", "s", "j", *"2 loss", "enter")
+    assert seeks(learner.engine) == [(2, 2)]
 
 
-async def test_w_sets_a_number_of_a_parameter(pilot: Pilot[None], engine: FakeEngine) -> None:
-    await pilot.press("s", "w", *"1.5", "enter")
-    assert SetElement(element=Element("w", (), 1.5)) in engine.sent
+async def test_w_sets_a_number_of_a_parameter(learner: Learner) -> None:
+    await learner.press("s", "w", *"1.5", "enter")
+    assert SetElement(element=Element("w", (), 1.5)) in learner.engine.sent
 
 
-async def test_capital_s_draws_a_new_seed(pilot: Pilot[None], engine: FakeEngine) -> None:
-    await pilot.press("s", "S")
-    assert engine.sent[-1] == Restart(new_seed=True)
+async def test_capital_s_draws_a_new_seed(learner: Learner) -> None:
+    await learner.press("s", "S")
+    assert learner.engine.sent[-1] == Restart(new_seed=True)
 
 
 async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
+    learner: Learner,
 ) -> None:
-    await pilot.press("s", "f", "F")
-    assert any(isinstance(c, Fork) for c in engine.sent)
-    assert isinstance(app.screen, RunsScreen)
-    pane = app.screen.query_one(RunsPane)
+    await learner.press("s", "f", "F")
+    assert any(isinstance(c, Fork) for c in learner.engine.sent)
+    assert isinstance(learner.app.screen, RunsScreen)
+    pane = learner.app.screen.query_one(RunsPane)
     assert [run.name for run in pane.runs] == ["A", "B"]
     assert pane.lines[1].plain.startswith("▶ A")
     assert pane.lines[1].plain.rstrip().endswith("this run")
-    await pilot.press("down", "n", *"slow", "enter")
-    assert RenameRun(name="B", new="slow") in engine.sent, "typing replaces the name"
+    await learner.press("down", "n", *"slow", "enter")
+    assert RenameRun(name="B", new="slow") in learner.engine.sent, "typing replaces the name"
     assert pane.lines[2].plain.startswith("▶ B slow")
-    await pilot.press("d")
-    assert DeleteRun(name="slow") not in engine.sent, "it asks once more"
-    await pilot.press("d")
-    assert DeleteRun(name="slow") in engine.sent
+    await learner.press("d")
+    assert DeleteRun(name="slow") not in learner.engine.sent, "it asks once more"
+    await learner.press("d")
+    assert DeleteRun(name="slow") in learner.engine.sent
     assert [run.name for run in pane.runs] == ["A"]
-    await pilot.press("escape")
-    assert not isinstance(app.screen, RunsScreen)
+    await learner.press("escape")
+    assert not isinstance(learner.app.screen, RunsScreen)
 
 
-async def test_enter_in_the_list_goes_on_with_another_run(
-    app: TutorApp, pilot: Pilot[None], engine: FakeEngine
-) -> None:
-    await pilot.press("s", "f", "F", "down", "enter")
-    assert SelectRun(name="B") in engine.sent
-    assert not isinstance(app.screen, RunsScreen)
+async def test_enter_in_the_list_goes_on_with_another_run(learner: Learner) -> None:
+    await learner.press("s", "f", "F", "down", "enter")
+    assert SelectRun(name="B") in learner.engine.sent
+    assert not isinstance(learner.app.screen, RunsScreen)
 
 
-async def test_a_run_that_is_kept_is_compared_with_at_once(
-    app: TutorApp, pilot: Pilot[None]
-) -> None:
-    await pilot.press("s", "f")
-    assert app.session.inspected.then == "B"
+async def test_a_run_that_is_kept_is_compared_with_at_once(learner: Learner) -> None:
+    await learner.press("s", "f")
+    assert learner.session.inspected.then == "B"
 
 
 async def test_an_event_that_comes_while_the_app_ends_does_not_look_for_the_list_of_runs(
-    app: TutorApp, pilot: Pilot[None]
+    learner: Learner,
 ) -> None:
-    await pilot.press("s", "F")
-    screen = app.screen
+    await learner.press("s", "F")
+    screen = learner.app.screen
     assert isinstance(screen, RunsScreen)
     await screen.query("*").remove()
     screen.update_from_session()
