@@ -115,14 +115,17 @@ def comparison(
     )
 
 
+def view_of(seen: ModeComparison | None, epoch: int = 3, batches: int = 1) -> RunView:
+    frame = msgspec.structs.replace(Simulated(epoch=epoch, step=3).frame(), batches=batches)
+    inspections = Inspections(comparison=seen)
+    return RunView(lesson(), "autograd", "cpu", 20, frame=frame, inspections=inspections)
+
+
 class FakeSession:
     """Holds a moment, and notes what it was asked for."""
 
-    def __init__(self, seen: ModeComparison | None, epoch: int = 3, batches: int = 1) -> None:
-        frame = msgspec.structs.replace(Simulated(epoch=epoch, step=3).frame(), batches=batches)
-        self.view: RunView | None = RunView(
-            lesson(), "autograd", "cpu", 20, frame=frame, inspections=Inspections(comparison=seen)
-        )
+    def __init__(self, seen: ModeComparison | None) -> None:
+        self.view: RunView | None = view_of(seen)
         self.notice, self.host = Notice(), ""
         self.calls: list[str] = []
         self.looks: list[bool] = []
@@ -154,13 +157,19 @@ class CompareApp(App[None]):
         self.push_screen(CompareScreen(cast(Session, self.session)))
 
 
-async def shown(session: FakeSession, size: tuple[int, int] = SMALL) -> list[str]:
+WIDTH = 78
+"""The columns of the pane in a small terminal."""
+
+
+def shown(
+    seen: ModeComparison | None, *, width: int = WIDTH, epoch: int = 3, batches: int = 1
+) -> list[str]:
     """All lines of the pane, also those that have to be scrolled to."""
-    app = CompareApp(session)
-    async with app.run_test(size=size):
-        pane = app.screen.query_one(ComparisonPane)
-        assert max(content.cell_length for content in pane.lines) <= pane.size.width
-        return [content.plain for content in pane.lines]
+    pane = ComparisonPane(id="comparison")
+    pane.set_reactive(ComparisonPane.view, view_of(seen, epoch, batches))
+    lines = pane.build(width)
+    assert max(content.cell_length for content in lines) <= width
+    return [content.plain for content in lines]
 
 
 def row(lines: list[str], label: str) -> str:
@@ -170,8 +179,8 @@ def row(lines: list[str], label: str) -> str:
 # ── What is compared ────────────────────────────────────────────────────────────────
 
 
-async def test_a_parameter_has_a_row_for_each_mode_and_for_the_finite_difference() -> None:
-    lines = await shown(FakeSession(comparison(one_parameter())))
+def test_a_parameter_has_a_row_for_each_mode_and_for_the_finite_difference() -> None:
+    lines = shown(comparison(one_parameter()))
     assert f"w  ✗ {SUM}" in lines
     assert "   largest difference 90" in lines
     table = lines[lines.index("   largest difference 90") + 1 :]
@@ -191,16 +200,13 @@ async def test_modes_that_are_runs_of_their_own_are_not_laid_side_by_side(learne
     assert learner.app.screen.notice == Notice("no_comparison", kind="no_effect")
 
 
-async def test_it_fits_a_small_terminal() -> None:
-    assert len(await shown(FakeSession(comparison(one_parameter())))) <= SMALL[1] - 4
+def test_one_parameter_fits_a_small_terminal_and_a_network_of_two_layers_a_large_one() -> None:
+    assert len(shown(comparison(one_parameter()))) <= SMALL[1] - 4
+    assert len(shown(xor(), batches=4, width=LARGE[0] - 2)) <= LARGE[1] - 4
 
 
-async def test_a_network_of_two_layers_fits_a_large_one() -> None:
-    assert len(await shown(FakeSession(xor(), batches=4), LARGE)) <= LARGE[1] - 4
-
-
-async def test_an_array_has_a_column_for_each_element() -> None:
-    lines = await shown(FakeSession(xor(), batches=4))
+def test_an_array_has_a_column_for_each_element() -> None:
+    lines = shown(xor(), batches=4)
     assert lines[0].startswith("Epoch 3, batch 2 of 4")
     assert "✓ All agree" in lines[0]
     assert "[0, 0]  [0, 1]    [1, 0]     [1, 1]" in "\n".join(lines)
@@ -208,12 +214,12 @@ async def test_an_array_has_a_column_for_each_element() -> None:
     assert sum("✓ agree except for float32 rounding" in found for found in lines) == 4
 
 
-async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_scarce() -> None:
+def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_scarce() -> None:
     numbers = [i * 0.01 for i in range(1, 65)]
     wrong = [*numbers[:60], numbers[60] + 0.5, *numbers[61:]]
     right = array((8, 8), *numbers)
     agreement = differing("w1", right, array((8, 8), *wrong), apart=(60,))
-    lines = await shown(FakeSession(comparison(agreement)))
+    lines = shown(comparison(agreement))
     assert "✗ 1.11" in row(lines, "manual")
     assert row(lines, "manual").count("✗") == 1
     assert "✗" not in row(lines, "finite")
@@ -221,21 +227,21 @@ async def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_
     assert any("more elements" in found for found in lines)
 
 
-async def test_elements_that_differ_but_have_no_room_are_counted() -> None:
+def test_elements_that_differ_but_have_no_room_are_counted() -> None:
     right = array((8, 8), *[0.5] * 64)
     agreement = differing("w1", right, array((8, 8), *[0.25] * 64), apart=tuple(range(64)))
-    lines = await shown(FakeSession(comparison(agreement)))
+    lines = shown(comparison(agreement))
     left_out = next(found for found in lines if "more elements" in found)
     assert re.search(r"… (\d+) more elements, \1 of which differ", left_out)
 
 
-async def test_rounding_is_not_marked() -> None:
+def test_rounding_is_not_marked() -> None:
     wrong = array((3,), 1.0, -2.0, 3.0000001)
     agreement = differing("w", array((3,), 1.0, 2.0, 3.0), wrong, apart=(1,))
-    assert row(await shown(FakeSession(comparison(agreement))), "manual").count("✗") == 1
+    assert row(shown(comparison(agreement)), "manual").count("✗") == 1
 
 
-async def test_a_kink_is_no_error() -> None:
+def test_a_kink_is_no_error() -> None:
     kink = msgspec.structs.replace(
         differing("w", scalar(1.0), scalar(0.0)),
         remarks=(Remark("kink", KINK, ("manual", "autograd")),),
@@ -243,7 +249,7 @@ async def test_a_kink_is_no_error() -> None:
         standing=dict.fromkeys(MODES[:-1], "right"),
         apart={},
     )
-    lines = await shown(FakeSession(comparison(kink)))
+    lines = shown(comparison(kink))
     assert "All agree" not in lines[0]
     assert "All are right, though not equal: w" in lines[0]
     assert any(found.startswith("w  ✓ on a kink") for found in lines)
@@ -251,7 +257,7 @@ async def test_a_kink_is_no_error() -> None:
     assert "differs" not in "\n".join(lines)
 
 
-async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
+def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
     """Autograd too: the marks, the words beside them and the sentence are of one diagnosis."""
     said = diagnose(
         "w",
@@ -267,7 +273,7 @@ async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
         FINITE_DIFFERENCE: scalar(-27.0),
     }
     agreement = msgspec.structs.replace(said, gradients=gradients)
-    lines = await shown(FakeSession(comparison(agreement)))
+    lines = shown(comparison(agreement))
     assert "✗ Not all are right: w" in lines[0]
     assert any("✗ autograd is 3.000 times finite differences" in found for found in lines)
     assert "✗ −81" in row(lines, "autograd")
@@ -276,7 +282,7 @@ async def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
     assert row(lines, "manual").endswith("right")
 
 
-async def test_numbers_that_differ_do_not_stand_below_the_word_agree() -> None:
+def test_numbers_that_differ_do_not_stand_below_the_word_agree() -> None:
     """A mode that is another function is right, and its number is another."""
     own = agreeing("w", (), -25.5)
     other = msgspec.structs.replace(
@@ -286,64 +292,64 @@ async def test_numbers_that_differ_do_not_stand_below_the_word_agree() -> None:
         is_equal=False,
         standing={**own.standing, "model": "other"},
     )
-    lines = await shown(FakeSession(comparison(other)))
+    lines = shown(comparison(other))
     assert "All agree" not in lines[0]
     assert "All are right, though not equal: w" in lines[0]
     assert row(lines, "model").endswith("right for its own function")
     assert row(lines, "autograd").endswith("right")
 
 
-async def test_a_missing_gradient_is_none_and_not_zero() -> None:
+def test_a_missing_gradient_is_none_and_not_zero() -> None:
     agreement = differing("w", scalar(0.0), NONE)
-    found = row(await shown(FakeSession(comparison(agreement))), "manual")
+    found = row(shown(comparison(agreement)), "manual")
     assert found.split() == ["manual", "None", "no", "gradient"]
 
 
-async def test_finite_differences_of_a_sample_are_named_so_beside_the_table() -> None:
+def test_finite_differences_of_a_sample_are_named_so_beside_the_table() -> None:
     half = agreeing("w", (2,), 1.0, 2.0)
     words = Value((), (), "text", "64 of 1000 elements checked")
     half = msgspec.structs.replace(half, gradients={**half.gradients, FINITE_DIFFERENCE: words})
-    lines = await shown(FakeSession(comparison(half)))
+    lines = shown(comparison(half))
     assert row(lines, "finite").split() == ["finite", "difference", *words.text.split()]
     assert "[0]  [1]" in "\n".join(lines)
 
 
-async def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
+def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
     agreement = msgspec.structs.replace(
         differing("w", scalar(math.inf), scalar(math.nan), "none_finite"),
         largest=math.nan,
         standing=dict.fromkeys(MODES[:-1], "unknown"),
         apart={},
     )
-    lines = await shown(FakeSession(comparison(agreement)))
+    lines = shown(comparison(agreement))
     assert "✗ Not finite: w" in lines[0]
     assert "NaN" in row(lines, "manual")
     assert "inf" in row(lines, "autograd")
 
 
-async def test_words_from_a_lesson_are_no_escape_sequence() -> None:
+def test_words_from_a_lesson_are_no_escape_sequence() -> None:
     said = (Remark("raised", {"error": "a\x1b]0;b"}, ("manual",)),)
     strange = msgspec.structs.replace(one_parameter(), parameter="w\x1b[31m", remarks=said)
     notes = (Remark("lesson_error", {"error": "c\x1b[2J"}),)
-    assert "".join(await shown(FakeSession(comparison(strange, notes=notes)))).isprintable()
+    assert "".join(shown(comparison(strange, notes=notes))).isprintable()
 
 
 # ── Which place it is ───────────────────────────────────────────────────────────────
 
 
-async def test_while_there_is_none_yet_it_says_so() -> None:
-    assert await shown(FakeSession(None)) == ["comparing …"]
+def test_while_there_is_none_yet_it_says_so() -> None:
+    assert shown(None) == ["comparing …"]
 
 
-async def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
-    old = FakeSession(comparison(one_parameter(), epoch=12), epoch=40)
-    assert (await shown(old))[0].startswith("Epoch 12 (the run is at epoch 40)")
-    assert "stands" not in (await shown(FakeSession(comparison(one_parameter()))))[0]
+def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
+    old = shown(comparison(one_parameter(), epoch=12), epoch=40)
+    assert old[0].startswith("Epoch 12 (the run is at epoch 40)")
+    assert "stands" not in (shown(comparison(one_parameter())))[0]
 
 
-async def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None:
+def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None:
     both = comparison(agreeing("b", (), 1.0), one_parameter(), notes=(HELD,))
-    lines = await shown(FakeSession(both))
+    lines = shown(both)
     assert lines[0].startswith("Epoch 3 · ✗ Not all are right: w · the run follows the gradient of")
     assert lines[1] == "in model b is held at its value in Setup: manual has none"
 
@@ -351,50 +357,32 @@ async def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -
 # ── Keys ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_it_looks_while_it_is_there_and_no_longer() -> None:
-    session = FakeSession(comparison(one_parameter()))
+async def test_the_run_is_stepped_by_the_lessons_own_keys() -> None:
+    """The screen asks for comparisons while it is there, and no longer."""
+    session = FakeSession(None)
     app = CompareApp(session)
     async with app.run_test(size=SMALL) as pilot:
         assert session.looks == [True]
-        await pilot.press("c")
-        await pilot.pause()
-        assert session.looks == [True, False]
-        assert not isinstance(app.screen, CompareScreen)
-
-
-async def test_the_run_is_stepped_by_the_lessons_own_keys() -> None:
-    session = FakeSession(None)
-    app = CompareApp(session)
-    async with app.run_test(size=SMALL) as pilot:
+        (words,) = app.screen.query_one(Footer).lines
+        assert "c lesson" in words.plain
         await pilot.press("space", "s", "b", "B", "g", "left_square_bracket", "x")
         assert session.calls == ["step_phase", "step_epoch", "back_phase", "back_epoch",
                                  "next_mode", "lower_learning_rate", "stop"]  # fmt: skip
-        session.view = FakeSession(comparison(one_parameter())).view
+        session.view = view_of(comparison(one_parameter()))
         await pilot.press("]")
-        await pilot.pause()
         pane = app.screen.query_one(ComparisonPane)
         assert any(SUM in content.plain for content in pane.lines)
-
-
-async def test_its_footer_says_how_to_get_back() -> None:
-    app = CompareApp(FakeSession(None))
-    async with app.run_test(size=SMALL) as pilot:
-        (words,) = app.screen.query_one(Footer).lines
-        assert "c lesson" in words.plain
-        await pilot.press("escape")
-        assert not isinstance(app.screen, CompareScreen)
-
-
-async def test_a_learning_rate_can_be_typed_here_too() -> None:
-    session = FakeSession(None)
-    app = CompareApp(session)
-    async with app.run_test(size=SMALL) as pilot:
+        assert pane.scrollable_content_region.width == WIDTH
         await pilot.press("l")
-        await pilot.pause()
-        assert not isinstance(app.screen, CompareScreen)
+        assert not isinstance(app.screen, CompareScreen), "a learning rate can be typed"
         await pilot.press("escape")
-        await pilot.pause()
         assert isinstance(app.screen, CompareScreen)
+        await pilot.press("c")
+        assert session.looks == [True, False]
+        assert not isinstance(app.screen, CompareScreen)
+        app.on_mount()
+        await pilot.press("escape")
+        assert not isinstance(app.screen, CompareScreen)
 
 
 def test_a_key_does_one_thing_only() -> None:

@@ -1,9 +1,6 @@
 """The timeline and the list of runs, as keys and text on a screen."""
 
-from tutor.protocol.commands import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun, SetElement
-from tutor.protocol.frame import Element
-from tutor.ui.app import TutorApp
-from tutor.ui.panes.timeline import Timeline
+from tutor.protocol.commands import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun
 from tutor.ui.screens.lists import RunsPane, RunsScreen
 
 from .conftest import Learner
@@ -14,17 +11,16 @@ def seeks(engine: FakeEngine) -> list[tuple[int, int | None]]:
     return [(c.epoch, c.step) for c in engine.sent if isinstance(c, Seek)]
 
 
-def text_of(app: TutorApp) -> str:
-    timeline = app.screen.query_one(Timeline)
-    return "\n".join(line.plain for line in timeline.lines)
-
-
 async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(learner: Learner) -> None:
     await learner.press("s", "s", "s", "t", "left", "left")
     assert seeks(learner.engine) == [(2, None), (1, None)]
-    assert "epoch 1 of 3" in text_of(learner.app)
+    assert learner.sees("epoch 1 of 3", "timeline")
     await learner.press("end", "home", "right")
     assert seeks(learner.engine)[2:] == [(3, None), (0, None), (1, None)]
+    await learner.press("enter", "j", *"2 loss", "enter")
+    assert seeks(learner.engine)[-1] == (2, 2), "j jumps into a phase"
+    await learner.press("S")
+    assert learner.engine.sent[-1] == Restart(new_seed=True)
 
 
 async def test_at_the_only_epoch_every_key_names_it(learner: Learner) -> None:
@@ -50,10 +46,10 @@ async def test_arrows_up_and_down_go_from_phase_to_phase_but_not_beyond_the_run(
 async def test_escape_goes_back_to_where_it_began_and_enter_stays(learner: Learner) -> None:
     await learner.press("s", "s", "space", "t", "left", "escape")
     assert seeks(learner.engine)[-1] == (3, 1)
-    assert not learner.app.screen.query_one(Timeline).display
+    assert not learner.shows("timeline")
     await learner.press("t", "home", "enter")
     assert learner.engine.at.epoch == 0
-    assert not learner.app.screen.query_one(Timeline).display
+    assert not learner.shows("timeline")
     assert learner.engine.stopped == 0
 
 
@@ -69,26 +65,13 @@ async def test_wishes_that_come_faster_than_the_run_can_be_played_are_dropped_bu
     assert seeks(learner.engine) == [(4, None), (1, None)]
 
 
-async def test_j_jumps_into_a_phase(learner: Learner) -> None:
-    await learner.press("s", "s", "s", "j", *"2 loss", "enter")
-    assert seeks(learner.engine) == [(2, 2)]
-
-
-async def test_w_sets_a_number_of_a_parameter(learner: Learner) -> None:
-    await learner.press("s", "w", *"1.5", "enter")
-    assert SetElement(element=Element("w", (), 1.5)) in learner.engine.sent
-
-
-async def test_capital_s_draws_a_new_seed(learner: Learner) -> None:
-    await learner.press("s", "S")
-    assert learner.engine.sent[-1] == Restart(new_seed=True)
-
-
 async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
     learner: Learner,
 ) -> None:
-    await learner.press("s", "f", "F")
+    await learner.press("s", "f")
     assert any(isinstance(c, Fork) for c in learner.engine.sent)
+    assert learner.session.inspected.then == "B", "it is compared with at once"
+    await learner.press("F")
     assert isinstance(learner.app.screen, RunsScreen)
     pane = learner.app.screen.query_one(RunsPane)
     assert [run.name for run in pane.runs] == ["A", "B"]
@@ -110,11 +93,6 @@ async def test_enter_in_the_list_goes_on_with_another_run(learner: Learner) -> N
     await learner.press("s", "f", "F", "down", "enter")
     assert SelectRun(name="B") in learner.engine.sent
     assert not isinstance(learner.app.screen, RunsScreen)
-
-
-async def test_a_run_that_is_kept_is_compared_with_at_once(learner: Learner) -> None:
-    await learner.press("s", "f")
-    assert learner.session.inspected.then == "B"
 
 
 async def test_an_event_that_comes_while_the_app_ends_does_not_look_for_the_list_of_runs(
