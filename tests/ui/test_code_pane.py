@@ -1,12 +1,10 @@
 """The code pane: its marks, the cursor on the names, the facts, and the difference."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import msgspec
 import pytest
-from textual.pilot import Pilot
 
 from tutor.lesson.model import Fence
 from tutor.protocol.frame import NONE, Value
@@ -20,7 +18,7 @@ from tutor.ui.variables import HEIGHT, facts_lines
 
 from .fake_engine import scalar
 from .lessons import lesson
-from .panes import OnePane, frame, view
+from .panes import OnePane, frame, running, view
 
 WEIGHT = VariableInfo(
     name="w",
@@ -49,20 +47,15 @@ class CodeApp(OnePane):
         assert isinstance(self.pane, CodePane)
         return self.pane
 
-    def tell(self, facts: VariableInfo) -> None:
+    async def tell(self, facts: VariableInfo) -> None:
         assert self.view is not None
-        self.view = replace(self.view, inspections=Inspections(facts=facts))
+        await self.show(replace(self.view, inspections=Inspections(facts=facts)))
 
 
-@asynccontextmanager
-async def shown(
+def shown(
     now: RunView, *keys: str, size: tuple[int, int] = (60, 30)
-) -> AsyncIterator[tuple[CodeApp, Pilot[None]]]:
-    app = CodeApp(now)
-    async with app.run_test(size=size) as pilot:
-        await pilot.press(*keys)
-        await pilot.pause()
-        yield app, pilot
+) -> AbstractAsyncContextManager[CodeApp]:
+    return running(CodeApp(now), *keys, size=size)
 
 
 def reversed_text(app: CodeApp) -> list[str]:
@@ -78,7 +71,7 @@ def reversed_text(app: CodeApp) -> list[str]:
 
 
 async def test_what_has_just_run_and_what_is_about_to_run_bear_different_marks() -> None:
-    async with shown(view(frame(1, 2))) as (app, _):
+    async with shown(view(frame(1, 2))) as app:
         marked = [row for row in app.text.split("\n") if not row.startswith("  ")]
         assert marked == [
             "┃ Loss",
@@ -89,7 +82,7 @@ async def test_what_has_just_run_and_what_is_about_to_run_bear_different_marks()
 
 
 async def test_before_pytorch_is_there_nothing_is_marked() -> None:
-    async with shown(replace(view(frame(0, 0)), frame=None)) as (app, _):
+    async with shown(replace(view(frame(0, 0)), frame=None)) as app:
         assert "┃" not in app.text
         assert "▶" not in app.text
 
@@ -98,13 +91,13 @@ async def test_before_pytorch_is_there_nothing_is_marked() -> None:
 
 
 async def test_the_first_name_is_one_that_is_about_to_run() -> None:
-    async with shown(view(frame(1, 1)), "right") as (app, _):
+    async with shown(view(frame(1, 1)), "right") as app:
         assert app.chosen == ["loss"]
         assert reversed_text(app) == ["loss"]
 
 
 async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
-    async with shown(view(frame(1, 1)), "right", "right", "right", "left", "up") as (app, _):
+    async with shown(view(frame(1, 1)), "right", "right", "right", "left", "up") as app:
         assert app.chosen == ["loss", "y_pred", "y", "y_pred", "w"]
         for _ in range(5):
             app.code.action_name(-1)
@@ -116,26 +109,26 @@ async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
 
 
 async def test_up_and_down_scroll_while_no_name_is_chosen() -> None:
-    async with shown(view(frame(0, 0)), size=(60, 8)) as (app, pilot):
-        await pilot.press("home", "down", "down")
+    async with shown(view(frame(0, 0)), size=(60, 8)) as app:
+        await app.press("home", "down", "down")
         assert app.chosen == []
         assert app.pane.scroll_offset.y == 2
-        await pilot.press("up")
+        await app.press("up")
         assert app.pane.scroll_offset.y == 1
 
 
 async def test_backspace_chooses_nothing_and_gives_the_room_back() -> None:
-    async with shown(view(frame(1, 1)), "right", "backspace") as (app, _):
+    async with shown(view(frame(1, 1)), "right", "backspace") as app:
         assert app.chosen == ["loss", ""]
         assert reversed_text(app) == []
         assert app.code.foot_lines == ()
 
 
 async def test_the_chosen_name_is_in_view_above_the_facts() -> None:
-    async with shown(view(frame(0, 0)), size=(40, 12)) as (app, pilot):
+    async with shown(view(frame(0, 0)), size=(40, 12)) as app:
         for _ in range(30):
             app.code.action_name(1)
-        await pilot.pause()
+        await app.pilot.pause()
         assert app.code.chosen == "w.grad"
         rows = app.screen_rows
         assert any("w.grad = None" in row for row in rows[:-HEIGHT])
@@ -143,25 +136,23 @@ async def test_the_chosen_name_is_in_view_above_the_facts() -> None:
 
 
 async def test_in_another_mode_the_same_name_stays_chosen_or_none() -> None:
-    async with shown(view(frame(1, 4)), "right") as (app, pilot):
+    async with shown(view(frame(1, 4)), "right") as app:
         assert app.code.chosen == "w.grad"
-        await pilot.press("up")
+        await app.press("up")
         assert app.code.chosen == "w"
-        app.view = view(frame(1, 3, "manual"))
-        await pilot.pause()
+        await app.show(view(frame(1, 3, "manual")))
         assert app.code.chosen == "w"
-        app.view = view(frame(1, 4))
-        await pilot.press("down")
+        await app.show(view(frame(1, 4)))
+        await app.press("down")
         assert app.code.chosen == "w.grad"
-        app.view = view(frame(1, 4, "manual"))
-        await pilot.pause()
+        await app.show(view(frame(1, 4, "manual")))
         assert app.code.chosen == ""
     assert app.chosen == ["w.grad", "w", "w.grad", ""]
 
 
 async def test_a_name_in_a_folded_line_is_chosen_where_it_stands() -> None:
-    async with shown(view(frame(1, 2, "manual")), size=(24, 30)) as (app, pilot):
-        await pilot.press(*["right"] * 4)
+    async with shown(view(frame(1, 2, "manual")), size=(24, 30)) as app:
+        await app.press(*["right"] * 4)
         assert app.code.chosen == "y"
         row = next(c for c in app.pane.lines if any(s.style == text_styles.ACTIVE for s in c.spans))
         assert row.plain.startswith("↪ ")
@@ -189,27 +180,24 @@ def test_a_line_too_long_is_folded_between_words_and_no_character_is_lost(
 
 
 async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
-    async with shown(view(frame(1, 2)), *["right"] * 2, size=(78, 9)) as (app, pilot):
+    async with shown(view(frame(1, 2)), *["right"] * 2, size=(78, 9)) as app:
         assert app.code.chosen == "w"
-        app.tell(WEIGHT)
+        await app.tell(WEIGHT)
         for key in ("home", "end", "pageup"):
-            await pilot.press(key)
-            await pilot.pause()
+            await app.press(key)
             rows = app.screen_rows
             assert len(rows) == 8
             assert rows[-4].startswith(" ── w ── torch.Tensor ──")
             assert rows[-3].endswith(" 0.300000   float32 · shape () · on cpu")
             assert "a leaf, requires_grad=True" in rows[-2]
             assert "gradient None" in rows[-1]
-        await pilot.press("end")
-        await pilot.pause()
+        await app.press("end")
         assert "w.grad = None" in app.screen_rows[-5]
 
 
 async def test_facts_of_another_name_are_not_shown_as_if_they_were_this_one_s() -> None:
-    async with shown(view(frame(1, 1)), "right") as (app, pilot):
-        app.tell(WEIGHT)
-        await pilot.pause()
+    async with shown(view(frame(1, 1)), "right") as app:
+        await app.tell(WEIGHT)
         words = "\n".join(row.plain for row in app.code.foot_lines)
         assert "── loss ─" in words
         assert "0.3" not in words
@@ -281,9 +269,9 @@ def test_a_long_value_leaves_room_for_what_it_is() -> None:
 
 
 async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
-    async with shown(view(frame(1, 2))) as (app, pilot):
+    async with shown(view(frame(1, 2))) as app:
         assert app.code.turn_difference() == "manual"
-        await pilot.pause()
+        await app.pilot.pause()
         rows = app.text.split("\n")
         at = rows.index("▶ Gradient")
         assert rows[at + 1 : at + 3] == [
@@ -295,32 +283,30 @@ async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
         assert legend.startswith("── - manual   + autograd (runs now) ──")
         assert gone == "What you stop writing when autograd takes over: 1 line"
         assert app.code.turn_difference() == ""
-        await pilot.pause()
+        await app.pilot.pause()
         assert "y_pred = w * x" in app.text
 
 
 async def test_a_difference_has_no_names_to_point_at() -> None:
-    async with shown(view(frame(1, 2)), "right") as (app, pilot):
+    async with shown(view(frame(1, 2)), "right") as app:
         app.code.turn_difference()
-        await pilot.press("right", "down", "left")
+        await app.press("right", "down", "left")
         assert app.code.chosen == ""
     assert app.chosen == ["loss", ""]
 
 
 async def test_climbing_the_ladder_goes_on_comparing() -> None:
-    async with shown(view(frame(1, 2, "manual"))) as (app, pilot):
+    async with shown(view(frame(1, 2, "manual"))) as app:
         assert app.code.turn_difference() == "autograd"
-        app.view = view(frame(1, 2))
-        await pilot.pause()
+        await app.show(view(frame(1, 2)))
         assert app.code.difference_to == "manual"
         assert "+ loss.backward()" in app.text
 
 
 async def test_a_hidden_pane_forgets_the_difference_of_the_lesson_before() -> None:
-    async with shown(view(frame(1, 1))) as (app, pilot):
+    async with shown(view(frame(1, 1))) as app:
         assert app.code.turn_difference() == "manual"
         app.code.display = False
         another = msgspec.structs.replace(lesson(), digest="fedcba9876543210" * 4)
-        app.view = replace(view(frame(1, 1)), lesson=another)
-        await pilot.pause()
+        await app.show(replace(view(frame(1, 1)), lesson=another))
         assert app.code.turn_difference() == "manual"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 import pytest
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
-from textual.content import Content
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
@@ -110,38 +112,58 @@ def view(graph: AutogradGraph | None, step: int = 2, operations: int = 0) -> Run
 
 class GraphApp(App[None]):
     CSS_PATH: ClassVar = "../../tutor/ui/tutor.tcss"
+    pilot: Pilot[None]
 
-    def __init__(self, shown: RunView | None, height: int = 8) -> None:
+    def __init__(self, shown: RunView | None, height: int) -> None:
         super().__init__()
-        self.shown, self.height = shown, height
+        self.pane = GraphPane(id="graph")
+        self.pane.styles.height = height
+        self.pane.view = shown
         self.looked: list[bool] = []
 
     def compose(self) -> ComposeResult:
-        pane = GraphPane(id="graph")
-        pane.styles.height = self.height
-        pane.view = self.shown
-        yield pane
+        yield self.pane
         yield Input()
 
     def on_lines_pane_inspects(self, message: LinesPane.Inspects) -> None:
         self.looked.append(bool(message.changes["graph"]))
 
+    @property
+    def lines(self) -> list[str]:
+        return [content.plain for content in self.pane.lines]
 
-def text(pane: GraphPane) -> str:
-    return "\n".join(content.plain for content in pane.lines)
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def seen(self) -> list[str]:
+        """What can be seen, row by row."""
+        rows = range(self.pane.scrollable_content_region.height)
+        return ["".join(s.text for s in self.pane.render_line(y)).rstrip() for y in rows]
+
+    @property
+    def chosen(self) -> list[str]:
+        """The chosen row, if one is."""
+        return [
+            content.plain
+            for content in self.pane.lines
+            if text_styles.ACTIVE in [span.style for span in content.spans]
+        ]
+
+    async def show(self, view: RunView, attempt: Attempt | None = None) -> None:
+        self.pane.view, self.pane.attempt = view, attempt
+        await self.pilot.pause()
 
 
-def visible(pane: GraphPane) -> list[str]:
-    """What can be seen, row by row."""
-    rows = range(pane.scrollable_content_region.height)
-    return ["".join(s.text for s in pane.render_line(y)).rstrip() for y in rows]
-
-
-async def shown(at: RunView, height: int = 8) -> list[str]:
-    """What can be seen of a pane of this height, its border included."""
+@asynccontextmanager
+async def showing(
+    at: RunView, height: int = 8, size: tuple[int, int] = SMALL
+) -> AsyncIterator[GraphApp]:
+    """The app with a pane of this height, its border included."""
     app = GraphApp(at, height)
-    async with app.run_test(size=SMALL):
-        return visible(app.query_one(GraphPane))
+    async with app.run_test(size=size) as app.pilot:
+        yield app
 
 
 def drawn_lines(at: RunView, width: int) -> list[str]:
@@ -169,7 +191,7 @@ def test_the_tree_goes_from_the_loss_down_to_the_leaf_in_the_lessons_names() -> 
 
 def test_on_a_narrow_pane_the_operations_names_go_first_and_the_numbers_then() -> None:
     at = view(xor_graph(), step=3)
-    by_width = {width: "\n".join(drawn_lines(at, width)) for width in range(20, 170)}
+    by_width = {width: "\n".join(drawn_lines(at, width)) for width in range(22, 170, 4)}
     with_ops = {width for width, found in by_width.items() if "SigmoidBackward0" in found}
     with_digits = {width for width, found in by_width.items() if "0.48750" in found}
     assert with_ops
@@ -241,49 +263,43 @@ def test_the_learner_is_told_how_many_there_are() -> None:
     assert "(5 of 5)" in drawn_lines(view(line_graph(), 2, 5), 78)[0]
 
 
-@pytest.mark.parametrize(
-    ("asks", "order", "found"), [("local", 0, 1), ("local", 2, 3), ("total", 3, 3), ("total", 4, 4)]
-)
-async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found_is_there(
-    asks: Any, order: int, found: int
-) -> None:
-    step = LocalGradientQuestion(
-        asks=asks, output="", input="w", values={}, expected=1.0, order=order
-    )
-    attempt = Attempt(AUTOGRAD, 1, 1, "asking", "number", "How fast?", asked_of=step)
-    attempt = replace(attempt, asks_what_comes=True)
-    app = GraphApp(view(line_graph(), step=2))
-    async with app.run_test(size=(118, 20)) as pilot:
-        pane = app.query_one(GraphPane)
-        pane.attempt = attempt
-        await pilot.pause()
-        rows = [content.plain for content in pane.lines]
-        assert [row.startswith("▶") for row in rows[1:6]] == [i == order for i in range(5)]
-        column = rows[0].index("gradient")
-        there = [row[column:].strip() for row in rows[1:6]]
-        assert there == [*ALL[:found], *[""] * (4 - found), "w.grad: None"]
-        pane.attempt = replace(attempt, state="done")
-        await pilot.pause()
-        assert "▶ is asked" not in pane.lines[0].plain
+ASKED: tuple[tuple[Literal["local", "total"], int, int], ...] = (
+    ("local", 0, 1), ("local", 2, 3), ("total", 3, 3), ("total", 4, 4)
+)  # fmt: skip
+"""What is asked, of which operation, and how many gradients have been found."""
+
+
+async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found_is_there() -> None:
+    at = view(line_graph(), step=2)
+    async with showing(at, 20, size=(118, 24)) as app:
+        for asks, order, found in ASKED:
+            step = LocalGradientQuestion(
+                asks=asks, output="", input="w", values={}, expected=1.0, order=order
+            )
+            attempt = Attempt(AUTOGRAD, 1, 1, "asking", "number", "How fast?", asked_of=step)
+            attempt = replace(attempt, asks_what_comes=True)
+            await app.show(at, attempt)
+            heading, *rows = app.lines[:6]
+            assert [row.startswith("▶") for row in rows] == [i == order for i in range(5)]
+            there = [row[heading.index("gradient") :].strip() for row in rows]
+            assert there == [*ALL[:found], *[""] * (4 - found), "w.grad: None"]
+            await app.show(at, replace(attempt, state="done"))
+            assert "▶ is asked" not in app.lines[0]
 
 
 async def test_while_the_forward_pass_is_asked_for_the_operations_have_no_values() -> None:
     attempt = Attempt(PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True)
-    app = GraphApp(view(line_graph(), step=0))
-    async with app.run_test(size=(118, 20)) as pilot:
-        pane = app.query_one(GraphPane)
-
-        async def values(asked: Attempt | None) -> list[bool]:
-            pane.attempt = asked
-            await pilot.pause()
-            rows = [content.plain for content in pane.lines]
-            start, end = rows[0].index("value"), rows[0].index("gradient")
-            return [bool(row[start:end].strip()) for row in rows[1:6]]
-
-        assert await values(attempt) == [False] * 4 + [True]
-        assert await values(replace(attempt, state="done")) == [True] * 5
-        pane.view = view(line_graph(), step=2)
-        assert await values(attempt) == [True] * 5, "the gradient is asked for"
+    before, after = view(line_graph(), step=0), view(line_graph(), step=2)
+    async with showing(before, 20, size=(118, 24)) as app:
+        for at, asked, values in (
+            (before, attempt, [False] * 4 + [True]),
+            (before, replace(attempt, state="done"), [True] * 5),
+            (after, attempt, [True] * 5),  # the gradient is asked for
+        ):
+            await app.show(at, asked)
+            heading, *rows = app.lines[:6]
+            start, end = heading.index("value"), heading.index("gradient")
+            assert [bool(row[start:end].strip()) for row in rows] == values
 
 
 @pytest.mark.parametrize("step", [3, 4, 5])
@@ -313,118 +329,87 @@ def test_where_backward_never_comes_there_is_no_gradient() -> None:
 
 
 async def test_why_there_is_no_graph_is_said() -> None:
-    why = AutogradGraph(notes=(Remark("by_hand"),))
-    assert "A gradient by hand has no graph" in " ".join(await shown(view(why)))
-    assert "reading the graph" in " ".join(await shown(view(None)))
+    async with showing(view(AutogradGraph(notes=(Remark("by_hand"),)))) as app:
+        assert "A gradient by hand has no graph" in " ".join(app.seen)
+        await app.show(view(None))
+        assert "reading the graph" in " ".join(app.seen)
 
 
 async def test_a_graph_that_does_not_fit_is_folded_and_says_what_it_hides() -> None:
-    rows = await shown(view(xor_graph(), step=3))
-    assert len([row for row in rows if row]) == 7
-    assert "5 operations to w2, w1, b1" in "\n".join(rows)
-    assert "relu" not in "\n".join(rows)
-    assert "relu" in "\n".join(await shown(view(xor_graph(), step=3), height=14))
-
-
-async def test_enter_unfolds_the_chosen_line_and_folds_it_again() -> None:
-    app = GraphApp(view(xor_graph(), step=3))
-    async with app.run_test(size=SMALL) as pilot:
-        pane = app.query_one(GraphPane)
-        pane.action_choose(4)
-        folded = visible(pane)
+    """Enter unfolds the chosen line and folds it again."""
+    async with showing(view(xor_graph(), step=3), height=14) as app:
+        assert "relu" in "\n".join(app.seen)
+    async with showing(view(xor_graph(), step=3)) as app:
+        app.pane.action_choose(4)
+        folded = app.seen
+        assert len([row for row in folded if row]) == 7
         assert "… 5 operations to w2, w1, b1" in folded[-2]
         assert "enter unfolds" in folded[0]
-        await pilot.press("enter")
-        assert "relu(z1)" in visible(pane)[-1]
-        assert "enter unfolds" not in visible(pane)[0]
-        assert "b1" in text(pane)
-        await pilot.press("enter")
-        assert visible(pane) == folded
+        assert "relu" not in "\n".join(folded)
+        await app.pilot.press("enter")
+        assert "relu(z1)" in app.seen[-1]
+        assert "enter unfolds" not in app.seen[0]
+        assert "b1" in app.text
+        await app.pilot.press("enter")
+        assert app.seen == folded
 
 
 async def test_the_chosen_line_is_in_view_and_so_is_the_heading() -> None:
-    app = GraphApp(view(xor_graph(), step=3))
-    async with app.run_test(size=SMALL) as pilot:
-        pane = app.query_one(GraphPane)
-        pane.action_choose(4)
-        await pilot.press("enter")
-        pane.action_choose(99)
-        assert "backward has run" in visible(pane)[0]
-        assert "b2" in visible(pane)[-1]
-        await pilot.press("up")
-        assert "w2" in visible(pane)[-2]
-        pane.action_choose(-8)
-        assert "backward has run" in visible(pane)[0]
-        assert "o2 - y[batch]" in visible(pane)[1]
+    async with showing(view(xor_graph(), step=3)) as app:
+        app.pane.action_choose(4)
+        await app.pilot.press("enter")
+        app.pane.action_choose(99)
+        assert "backward has run" in app.seen[0]
+        assert "b2" in app.seen[-1]
+        await app.pilot.press("up")
+        assert "w2" in app.seen[-2]
+        app.pane.action_choose(-8)
+        assert "backward has run" in app.seen[0]
+        assert "o2 - y[batch]" in app.seen[1]
 
 
 async def test_from_see_above_enter_goes_there() -> None:
     twice = node(0, "MulBackward0", "w * w", 1, 2), node(1, "ExpBackward0", "exp(w)", 2)
     graph = AutogradGraph(nodes=(*twice, leaf(2, "w", scalar(1.0), scalar(5.0))))
-    app = GraphApp(view(graph, 3))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "down", "down", "enter")
-        pane = app.query_one(GraphPane)
-        chosen = [
-            i for i, content in enumerate(pane.lines) if text_styles.ACTIVE in styles(content)
-        ]
-        assert chosen == [3]
-
-
-def styles(content: Content) -> list[object]:
-    return [span.style for span in content.spans]
+    async with showing(view(graph, 3)) as app:
+        await app.pilot.press("down", "down", "down", "enter")
+        assert app.chosen == [app.lines[3]]
 
 
 async def test_another_step_of_the_same_graph_leaves_the_learners_folds_alone() -> None:
-    app = GraphApp(view(line_graph(), step=3))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("down", "down", "enter")
-        pane = app.query_one(GraphPane)
-        folded = text(pane)
-        assert "2 operations to w" in folded
-        pane.view = view(line_graph(old=scalar(1.0), new=-29.0), step=4)
-        await pilot.pause()
-        assert "2 operations to w" in text(pane)
+    async with showing(view(line_graph(), step=3)) as app:
+        await app.pilot.press("down", "down", "enter")
+        assert "2 operations to w" in app.text
+        await app.show(view(line_graph(old=scalar(1.0), new=-29.0), step=4))
+        assert "2 operations to w" in app.text
 
 
 async def test_it_says_when_it_comes_into_view_and_when_it_goes() -> None:
-    app = GraphApp(view(line_graph()))
-    async with app.run_test(size=SMALL) as pilot:
-        pane = app.query_one(GraphPane)
-        pane.display = False
-        await pilot.pause()
-        pane.view = view(line_graph(), step=2, operations=1)
-        pane.display = True
-        await pilot.pause()
-        assert app.looked == [True, False, True]
-        assert "(1 of 5)" in text(pane)
-
-
-async def test_a_line_is_chosen_only_while_keys_come_here() -> None:
-    app = GraphApp(view(line_graph()))
-    async with app.run_test(size=SMALL) as pilot:
-        pane = app.query_one(GraphPane)
-        assert any(text_styles.ACTIVE in styles(content) for content in pane.lines)
+    """A line is chosen only while keys come here."""
+    async with showing(view(line_graph())) as app:
+        assert app.chosen
         app.query_one(Input).focus()
-        await pilot.pause()
-        assert not any(text_styles.ACTIVE in styles(content) for content in pane.lines)
+        await app.pilot.pause()
+        assert not app.chosen
+        app.pane.display = False
+        await app.pilot.pause()
+        app.pane.display = True
+        await app.show(view(line_graph(), step=2, operations=1))
+        assert app.looked == [True, False, True]
+        assert "(1 of 5)" in app.text
 
 
-@pytest.mark.parametrize("operations", range(12))
-async def test_the_operation_that_comes_next_is_in_view(operations: int) -> None:
-    app = GraphApp(view(xor_graph(), 2, 0))
-    async with app.run_test(size=SMALL) as pilot:
-        pane = app.query_one(GraphPane)
-        pane.view = view(xor_graph(), 2, operations)
-        await pilot.pause()
-        rows = visible(pane)
-        chosen = next(c.plain for c in pane.lines if text_styles.ACTIVE in styles(c))
-    assert chosen.startswith("▶" if operations < 11 else "┃")
-    assert f"({operations} of 11)" in rows[0]
-    assert any(row.startswith("▶" if operations < 11 else "┃") for row in rows)
+async def test_the_operation_that_comes_next_is_in_view() -> None:
+    async with showing(view(xor_graph(), 2, 0)) as app:
+        for operations in (*range(12), 0, 11):
+            await app.show(view(xor_graph(), 2, operations))
+            mark = "▶" if operations < 11 else "┃"
+            assert app.chosen[0].startswith(mark)
+            assert f"({operations} of 11)" in app.seen[0]
+            assert any(row.startswith(mark) for row in app.seen)
 
 
 async def test_what_backward_never_reaches_stays_folded() -> None:
     nodes = (msgspec.structs.replace(n, order=-1) if n.id == 8 else n for n in xor_graph().nodes)
-    rows = await shown(view(AutogradGraph(nodes=tuple(nodes)), step=3))
-    assert "… 5 operations" in "\n".join(rows)
+    async with showing(view(AutogradGraph(nodes=tuple(nodes)), step=3)) as app:
+        assert "… 5 operations" in "\n".join(app.seen)
