@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests import shipped as lessons
+from tests.shipped import MODES_OF_SAMPLE
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame
@@ -64,6 +66,20 @@ def start(write_lesson: Callable[..., Lesson]) -> Callable[..., Run]:
 def shipped(slug: str, mode: str | None = None, **options: object) -> Run:
     """A run of a shipped lesson."""
     return Run(lessons.programs(slug), mode, **options)  # type: ignore[arg-type]
+
+
+@cache
+def unlike_runs() -> tuple[tuple[str, str], ...]:
+    """Of MODES_OF_SAMPLE the first of each kind: by what is carried, and when phases run."""
+    found: dict[object, tuple[str, str]] = {}
+    for slug, mode in MODES_OF_SAMPLE:
+        run = shipped(slug, mode)
+        run.step_epoch()
+        program, names = run.program, run.loop.namespace.values()
+        carried = frozenset((type(thing), getattr(thing, "dtype", None)) for thing in names)
+        times = program.batches > 1, program.warm_up > 0, program.report is None
+        found.setdefault((carried, times), (slug, mode))
+    return tuple(found.values())
 
 
 def keep_every_epoch(run: Run) -> None:

@@ -38,9 +38,8 @@ def places(run: Run) -> list[Frame]:
 
 
 @pytest.mark.parametrize("to", ["manual", "autograd", "optimizer", "model"])
-@pytest.mark.parametrize("slug", ["xor", "thermometer"])
-def test_a_switch_anywhere_keeps_place_parameters_and_gradient(slug: str, to: str) -> None:
-    whole = shipped(slug, "manual")
+def test_a_switch_anywhere_keeps_place_parameters_and_gradient(to: str) -> None:
+    whole = shipped("xor", "manual")
     for frame in places(whole):
         run = Run.from_recipe(whole.programs, whole.recipe, frame.at)
         switched = run.switch(mode=to)
@@ -284,7 +283,7 @@ title: Drawn
 summary: A batch is drawn.
 parameters: [w]
 epochs: 3
-batches: 3
+batches: 2
 ---
 ## Setup
 ```python
