@@ -751,6 +751,67 @@ def test_parameters_in_a_dictionary_are_named_by_their_keys() -> None:
     assert run_lesson(lesson)[1] == run_script(text)[1]
 
 
+OWN_FUNCTION = """\
+import torch
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 2 * x * gradient
+
+w = torch.ones(2, requires_grad=True)
+for epoch in range(2):
+    y = Square.apply(w)
+    loss = (y - 3).pow(2).sum()
+    loss.backward()
+    with torch.no_grad():
+        w -= 0.01 * w.grad
+    w.grad.zero_()
+    print(loss.item())
+"""
+OWN_STEP = """\
+import torch
+torch.manual_seed(0)
+
+class Descent:
+    def __init__(self, parameters, rate):
+        self.parameters, self.rate = list(parameters), rate
+
+    def step(self):
+        with torch.no_grad():
+            for p in self.parameters:
+                p -= self.rate * p.grad
+                p.grad = None
+
+model = torch.nn.Linear(2, 1)
+descent = Descent(model.parameters(), 0.1)
+x = torch.ones(3, 2)
+for epoch in range(2):
+    y = model(x)
+    loss = (y - 3).pow(2).mean()
+    loss.backward()
+    descent.step()
+    print(loss.item())
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters"), [(OWN_FUNCTION, ("w",)), (OWN_STEP, ("weight", "bias"))]
+)
+def test_a_function_of_autograd_or_an_update_may_be_the_scripts_own(
+    text: str, parameters: Sequence[str]
+) -> None:
+    lesson = lesson_of(text)
+    assert list(lesson.parameters.values()) == [parameters]
+    assert run_lesson(lesson)[1] == run_script(text)[1]
+
+
 def test_pictures_are_left_out() -> None:
     drawing = "plt.cla()\nplt.plot(x.numpy(), label='x')\nif epoch > 1:\n    plt.pause(0.1)\n"
     text = "import matplotlib.pyplot as plt\n" + HEAD + inside(FOR, STEP + drawing)

@@ -410,6 +410,8 @@ def test_backward_adds_to_each_gradient() -> None:
         r"\quad \text{for each parameter } \theta"
     )
     assert formulas("(f + g).backward()") == [of_each]
+    optimizer = "class S:\n    def step(self):\n        for p in self.held: p -= p.grad\n"
+    assert formulas("(f + g).backward()", HEADER + optimizer, parameters=("opt.held",)) == [of_each]
     assert formulas("loss.backward()", HEADER + "theta = 1\n") == []
 
 

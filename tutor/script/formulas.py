@@ -216,7 +216,8 @@ class _StatementWriter:
         of = self._term(loss)
         of = of if of.binding == terms.Binding.ATOM else terms.in_parentheses(of)
         parameters = self.loop.parameters
-        is_a_list = not self.facts.iterated.isdisjoint(parameters)
+        in_class = {f"self.{name.partition('.')[2]}" for name in parameters}  # as methods write it
+        is_a_list = not self.facts.iterated.isdisjoint(in_class.union(parameters))
         if is_a_list or not 0 < len(parameters) <= MOST_PARAMETERS:
             yield _added(each_parameter(self.names), of, Term(THETA)) + FOR_EACH
             return

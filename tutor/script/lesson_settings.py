@@ -41,14 +41,11 @@ def watched_parameters(
 
     `facts` are those of Setup.
     """
-    has_optimizer = loop.mode in ("optimizer", "model")
-    if has_optimizer and not _makes_optimizer(tree, facts):
-        raise refusal(place, loop.line, "no_optimizer")
-    if loop.mode == "autograd" and "backward" in facts.methods:
+    if loop.mode == "autograd" and _has_own_autograd(tree, facts):
         raise refusal(place, loop.line, "gradients_of_own_class")
     # Items of a list or a dictionary that a loop goes through are changed in place.
     are_items = not loop.parameters or not facts.iterated.isdisjoint(loop.parameters)
-    if has_optimizer or (are_items and loop.mode == "autograd"):
+    if loop.mode in ("optimizer", "model") or (are_items and loop.mode == "autograd"):
         return _named(found_in_run().parameters, loop, facts, tree, place)
     if not loop.parameters:
         raise refusal(place, loop.line, "parameters_not_told")
@@ -62,9 +59,14 @@ def watched_parameters(
     return Watched(loop.parameters, (), tuple(gradients))
 
 
-def _makes_optimizer(tree: ast.Module, facts: CodeFacts) -> bool:
-    called = (facts.dotted(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call))
-    return any(re.fullmatch(r"torch\.optim\.[A-Z]\w+", name) for name in called)
+def _has_own_autograd(tree: ast.Module, facts: CodeFacts) -> bool:
+    """Whether a class of the file has a `backward` that is not PyTorch's to call."""
+    return any(
+        isinstance(node, ast.ClassDef)
+        and "torch.autograd.Function" not in map(facts.dotted, node.bases)
+        and any(isinstance(s, ast.FunctionDef) and s.name == "backward" for s in node.body)
+        for node in ast.walk(tree)
+    )
 
 
 def _own_gradients(

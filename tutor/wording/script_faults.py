@@ -181,7 +181,6 @@ _SENTENCES: Mapping[str, str] = {
         "`{parameter}` has no name in the code before the loop, and a lesson needs one; create it "
         "there"
     ),
-    "no_optimizer": "the code makes no optimizer of torch.optim; make one in the file",
 }
 """The templates of ScriptError by code, without the place."""
 
