@@ -21,13 +21,13 @@ import pytest
 from tests import shipped
 from tests.lessons.runs import answer_to, rounds_of
 from tutor.analysis.local_gradients import local_gradients
-from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Setting, Stage, StartPlace
+from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Setting, Stage
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Position
+from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.training import devices
 from tutor.training.exercises import close, expected_text, is_right, recipe_of
 from tutor.training.probe import Probe
-from tutor.training.program import programs_of
+from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
 from tutor.validation.exercise_check import check_exercises
 from tutor.validation.exercise_trial import ExerciseTrial
@@ -39,42 +39,51 @@ each_lesson = pytest.mark.parametrize("slug", [path.stem for path in shipped.ORI
 # ── A start that is one float32 step away ───────────────────────────────────────────
 
 
-def moved(lesson: Lesson) -> Lesson:
-    """The lesson with each exercise's parameters moved, or not, by one step at the start."""
-    random = np.random.default_rng(0)
+class MovedStarts:
+    """A lesson's exercises with their parameters moved, or not, by one step at the start."""
 
-    def with_moved_exercises(block: object) -> object:
+    def __init__(self, lesson: Lesson, programs: Mapping[str, Program]) -> None:
+        self._lesson, self._programs = lesson, programs
+        self._random = np.random.default_rng(0)
+        self._frames: dict[RunRecipe, Frame] = {}
+        """The start of each recipe: most exercises of a lesson begin with the same."""
+
+    def lesson(self) -> Lesson:
+        sections = tuple(
+            msgspec.structs.replace(section, blocks=tuple(map(self._block, section.blocks)))
+            for section in self._lesson.sections
+        )
+        return msgspec.structs.replace(self._lesson, sections=sections)
+
+    def _block(self, block: object) -> object:
         if not isinstance(block, Exercise):
             return block
-        changed = {"stage": _moved_stage(lesson, block.stage, random)}
+        changed = {"stage": self._stage(block.stage)}
         if isinstance(block, Predict):
             changed["again"] = tuple(
-                msgspec.structs.replace(again, stage=_moved_stage(lesson, again.stage, random))
+                msgspec.structs.replace(again, stage=self._stage(again.stage))
                 for again in block.again
             )
         return msgspec.structs.replace(block, **changed)
 
-    sections = tuple(
-        msgspec.structs.replace(section, blocks=tuple(map(with_moved_exercises, section.blocks)))
-        for section in lesson.sections
-    )
-    return msgspec.structs.replace(lesson, sections=sections)
+    def _stage(self, stage: Stage) -> Stage:
+        said = {(setting.parameter, setting.index) for setting in stage.settings}
+        settings = list(stage.settings)
+        frame = self._start_of(recipe_of(self._lesson, stage))
+        for name, value in frame.values.items():
+            if any(other.values[name] != value for other in frame.ranks):
+                continue  # a setting would make it the same on all ranks
+            for index, number in zip(np.ndindex(*value.shape), value.data, strict=True):
+                if number or (name, index) not in said:  # a 0 that the question names is a 0
+                    moved = _neighbour(number, value.dtype, self._random)
+                    settings.append(Setting(name, index, moved))
+        return msgspec.structs.replace(stage, settings=tuple(settings))
 
-
-def _moved_stage(lesson: Lesson, stage: Stage, random: np.random.Generator) -> Stage:
-    at_start = msgspec.structs.replace(stage, at=StartPlace())
-    recipe = recipe_of(lesson, at_start)
-    run = Run.from_recipe(programs_of(lesson), recipe, Position(0, 0))
-    said = {(setting.parameter, setting.index) for setting in stage.settings}
-    settings = list(stage.settings)
-    frame = run.frame()
-    for name, value in frame.values.items():
-        if any(other.values[name] != value for other in frame.ranks):
-            continue  # a setting would make it the same on all ranks
-        for index, number in zip(np.ndindex(*value.shape), value.data, strict=True):
-            if number or (name, index) not in said:  # a 0 that the question names is a 0
-                settings.append(Setting(name, index, _neighbour(number, value.dtype, random)))
-    return msgspec.structs.replace(stage, settings=tuple(settings))
+    def _start_of(self, recipe: RunRecipe) -> Frame:
+        if recipe not in self._frames:
+            run = Run.from_recipe(self._programs, recipe, Position(0, 0))
+            self._frames[recipe] = run.frame()
+        return self._frames[recipe]
 
 
 def _neighbour(number: float, dtype: str, random: np.random.Generator) -> float:
@@ -100,7 +109,8 @@ class GradedLesson(msgspec.Struct):
     @classmethod
     def of(cls, lesson: Lesson) -> GradedLesson:
         """The lesson from a start that is one float32 step away."""
-        lesson, programs = moved(lesson), programs_of(lesson)
+        programs = programs_of(lesson)
+        lesson = MovedStarts(lesson, programs).lesson()
         trials = [ExerciseTrial(lesson, programs, exercise) for exercise in lesson.exercises]
         found = [check_line(finding) for finding in check_exercises(lesson, programs)]
         return cls(found, [list(answers(trial)) for trial in trials])

@@ -116,7 +116,7 @@ def _wrong(
 def _step(trial: ExerciseTrial, run: Run, again: str) -> None:
     """Run the phase in question. Raises EndError."""
     try:
-        run.step_phase()
+        run.advance_phase()
     except RunError as error:
         raise trial.failure("phase_fails", error, f"{again}.at", again, "at") from error
 
@@ -201,7 +201,7 @@ def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
     """The answer as a learner could give it."""
     try:
         run = trial.begin(stage)
-        run.step_phase()
+        run.advance_phase()
         (value,) = run.evaluate([exercise.answer])
     except EndError:
         return "none"

@@ -78,7 +78,7 @@ class ExerciseTrial:
             lesson = with_code(lesson, stage.mode, self.exercise.phase, code)  # type: ignore[union-attr]
             programs = programs_of(lesson, [stage.mode])
         run = self._run_at(lesson, programs, msgspec.structs.replace(stage, at=StartPlace()))
-        run.run_to(epochs)
+        run.advance(epochs)
         return run
 
     def _run_at(self, lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
