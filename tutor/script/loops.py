@@ -57,9 +57,10 @@ def outline_of(source: str, local_modules: Collection[str] = ()) -> Outline:
 
 def _outline(index: CodeIndex, local_modules: Collection[str]) -> Outline:
     signs = TrainingSigns(index)
-    found = LoopFinder(index, signs).chosen()
+    finder = LoopFinder(index, signs)
+    found = finder.chosen()
     refusals = [(loop, refusal_of_loop(index, loop)) for loop in found]
-    loops = tuple(_loop(index, signs, loop) for loop, refusal in refusals if refusal is None)
+    loops = tuple(_loop(finder, loop) for loop, refusal in refusals if refusal is None)
     if (framework := _framework_of(index, _UNKNOWN_TENSORS)) and "torch" not in _packages(index):
         loops = tuple(loop for loop in loops if loop.mode == MANUAL)
         refusals = [(loop, framework) for loop in found]
@@ -69,8 +70,8 @@ def _outline(index: CodeIndex, local_modules: Collection[str]) -> Outline:
     return Outline((), first or refusal_of(index, signs, local_modules))
 
 
-def _loop(index: CodeIndex, signs: TrainingSigns, loop: LoopCode) -> TrainingLoop:
-    kinds = StatementKinds(index, signs, loop.body)
+def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
+    index, kinds = finder.index, finder.kinds_in(loop)
     units = kinds.units()
     names = ParameterNames(index, units, loop)
     function = index.function_of(loop)
@@ -80,7 +81,7 @@ def _loop(index: CodeIndex, signs: TrainingSigns, loop: LoopCode) -> TrainingLoo
         column=loop.col_offset,
         end_line=loop.end_lineno or loop.lineno,
         function=index.full_name(function) if function else "",
-        mode=mode_of(index, signs, kinds),
+        mode=mode_of(index, finder.signs, kinds),
         phases=cutter.phases(),
         is_regular=cutter.is_regular,
         batches_at=cutter.batches_at,
@@ -99,6 +100,13 @@ class LoopFinder:
     def __init__(self, index: CodeIndex, signs: TrainingSigns) -> None:
         self.index, self.signs = index, signs
         self._called: dict[LoopCode, set[FunctionCode]] = {}
+        self._kinds: dict[LoopCode, StatementKinds] = {}
+
+    def kinds_in(self, loop: LoopCode) -> StatementKinds:
+        """The kinds of a loop's statements."""
+        if loop not in self._kinds:
+            self._kinds[loop] = StatementKinds(self.index, self.signs, loop.body)
+        return self._kinds[loop]
 
     def chosen(self) -> list[LoopCode]:
         """The outermost loops that train and do not make the parameters anew."""
@@ -142,7 +150,7 @@ class LoopFinder:
             return False
         if GRADIENT not in signs and self._needs_backward(loop):
             return False
-        kinds = StatementKinds(self.index, self.signs, loop.body)
+        kinds = self.kinds_in(loop)
         found = {kind for unit in kinds.units() for kind in unit.kinds.values()}
         return not (found <= {UPDATE, RESET} and is_over_parameters(loop, kinds.loop))
 

@@ -35,7 +35,10 @@ def is_of_self(node: ast.expr) -> bool:
 
 
 def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    """The nodes of code that runs at once: bodies of functions and classes are left out."""
+    """The nodes of code that runs at once: bodies of functions and classes are left out.
+
+    Operators and contexts (`ast.Load`) are left out, too.
+    """
     waiting = list(nodes)[::-1]
     while waiting:
         node = waiting.pop()
@@ -43,7 +46,7 @@ def own_nodes(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
         if isinstance(node, DEFINITIONS):
             waiting += node.decorator_list[::-1]
         else:
-            waiting += list(ast.iter_child_nodes(node))[::-1]
+            waiting += [n for n in ast.iter_child_nodes(node) if n._fields or n._attributes][::-1]
 
 
 def argument_names(function: FunctionCode) -> set[str]:
