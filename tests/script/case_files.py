@@ -26,13 +26,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.outline import Outline
+from tutor.script.program import ScriptOpener
+from tutor.script.source import ScriptSource, read_script
+from tutor.training.program import Program
+
 CASES = Path(__file__).parent / "cases"
+MODULES_BESIDE = [path.stem for path in CASES.glob("*_helpers.py")]
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,23 @@ class Case:
     def missing(self) -> tuple[str, ...]:
         """The packages it needs that are not installed."""
         return tuple(name for name in self.needs if find_spec(name) is None)
+
+    @cached_property
+    def source(self) -> ScriptSource:
+        """The file as the tutor reads it. Raises ScriptError."""
+        return read_script(self.path)
+
+    @cached_property
+    def outline(self) -> Outline:
+        """What the tutor finds in it."""
+        return outline_of(self.source.text, MODULES_BESIDE)
+
+    def opened(self, number: int = 1) -> tuple[Lesson, dict[str, Program]]:
+        """The lesson of one of its loops, and the program that runs to there."""
+        options = ScriptOptions(loop=number, arguments=self.arguments)
+        lesson = lesson_of_script(self.source, self.outline, options)
+        loop = self.outline.loops[number - 1]
+        return lesson, {loop.mode: ScriptOpener(lesson, loop).program}
 
     def python(self) -> str:
         """The code as Python: of a notebook that of its code cells, magics as comments."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 from tutor.analysis.doctor.examination import EXAMINED_EPOCHS, examine
 from tutor.engine.open_runs import programs_for
@@ -16,7 +16,7 @@ from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
-from tutor.script.outline import Outline
+from tutor.script.source import ScriptSource
 from tutor.training.program import Program
 from tutor.wording.findings import finding_text
 
@@ -73,29 +73,51 @@ def lesson_of(
     return parse(front + text + "\n", Path("test.md"))
 
 
+def script_lesson(text: str) -> Lesson:
+    """The lesson of a script's first loop."""
+    source = ScriptSource(path=Path("train.py"), text=text, digest="0" * 64)
+    outline = outline_of(text)
+    assert outline.refusal is None
+    return lesson_of_script(source, outline, ScriptOptions())
+
+
 def report_on(
-    phases: Mapping[str, str], epochs: int = EXAMINED_EPOCHS, **options: object
+    code: Mapping[str, str] | str, epochs: int = EXAMINED_EPOCHS, **options: Any
 ) -> DoctorReport:
-    """What the doctor says of a lesson of these phases."""
-    return _sound(examine(lesson_of(phases, **options), epochs=epochs))  # type: ignore[arg-type]
+    """What the doctor says of a lesson of these phases, or of a script.
 
-
-def _sound(report: DoctorReport) -> DoctorReport:
-    """The report; no rule has failed, and each code has its words."""
+    No rule has failed, and each code has its words.
+    """
+    if isinstance(code, str):
+        report = examined(script_lesson(code), epochs=epochs)
+    else:
+        report = examine(lesson_of(code, **options), epochs=epochs)
     assert not report.failed
     assert all(finding_text(finding) for finding in report.findings)
     return report
 
 
-def found_in(phases: Mapping[str, str], **options: object) -> dict[str, DoctorFinding]:
+def found_in(code: Mapping[str, str] | str, **options: Any) -> dict[str, DoctorFinding]:
     """The findings by code; two of one code are a mistake of the test."""
-    return _by_code(report_on(phases, **options))  # type: ignore[arg-type]
-
-
-def _by_code(report: DoctorReport) -> dict[str, DoctorFinding]:
+    report = report_on(code, **options)
     found = {finding.code: finding for finding in report.findings}
     assert len(found) == len(report.findings), report.findings
     return found
+
+
+def only_finding(
+    code: Mapping[str, str] | str,
+    what: str,
+    variable: str | None = None,
+    at: str = "",
+    **options: Any,
+) -> DoctorFinding:
+    """The one mistake that is found: `what`, of this variable, on the line that holds `at`."""
+    (finding,) = found_in(code, **options).values()
+    assert finding.code == what
+    assert variable in (None, finding.variable)
+    assert not at or finding.line == line_of(code, at, **options)
+    return finding
 
 
 def fix_of(finding: DoctorFinding) -> CodeFix:
@@ -104,23 +126,10 @@ def fix_of(finding: DoctorFinding) -> CodeFix:
     return finding.fix
 
 
-def line_of(phases: Mapping[str, str], code: str, **options: object) -> int:
-    """The line of the lesson's file that holds this code."""
-    lines = lesson_of(phases, **options).source.splitlines()  # type: ignore[arg-type]
-    return next(i for i, line in enumerate(lines, 1) if code in line)
-
-
-# ── Scripts ─────────────────────────────────────────────────────────────────────────
-
-
-def script_lesson(
-    text: str, path: Path = Path("train.py"), outline: Outline | None = None
-) -> Lesson:
-    """The lesson of a script's first loop."""
-    source = SimpleNamespace(path=path, text=text, digest="0" * 64)
-    outline = outline or outline_of(text)
-    assert outline.refusal is None
-    return lesson_of_script(source, outline, ScriptOptions())
+def line_of(code: Mapping[str, str] | str, part: str, **options: Any) -> int:
+    """The first line of a lesson's file, or of a script, that holds this part of the code."""
+    text = code if isinstance(code, str) else lesson_of(code, **options).source
+    return next(i for i, line in enumerate(text.splitlines(), 1) if part in line)
 
 
 def examined(
@@ -133,18 +142,3 @@ def examined(
             return examine(lesson, compiled=programs_for, epochs=epochs, programs=programs)
     finally:
         before.restore()
-
-
-def report_on_script(text: str) -> DoctorReport:
-    """What the doctor says of a script."""
-    return _sound(examined(script_lesson(text)))
-
-
-def found_in_script(text: str) -> dict[str, DoctorFinding]:
-    """The same by code."""
-    return _by_code(report_on_script(text))
-
-
-def line_in(text: str, code: str) -> int:
-    """The line of a script that holds this code."""
-    return next(i for i, line in enumerate(text.splitlines(), 1) if code in line)

@@ -14,6 +14,7 @@ from tests.analysis.doctor.faulty import (
     found_in,
     lesson_of,
     line_of,
+    only_finding,
     report_on,
 )
 from tutor.analysis.doctor.examination import examine
@@ -55,9 +56,7 @@ def test_an_optimizer_that_diverges(
     optimizer: str, line: str, variable: str, rate: float, limit: float, fix: str | None
 ) -> None:
     faulty = with_optimizer(optimizer)
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("diverges", variable)
-    assert finding.line == line_of(faulty, line)
+    finding = only_finding(faulty, "diverges", variable, line)
     numbers = finding.numbers
     assert numbers["rate"] == rate
     assert numbers["bound"] == pytest.approx(limit)
@@ -144,9 +143,7 @@ ROOT = {
 
 def test_a_root_behind_a_mask_makes_the_first_nan() -> None:
     faulty = {**ROOT, "Predict": "z = w * x\ny_pred = torch.where(x > 0, z.sqrt(), 0.0)"}
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("first_gradient_not_finite", "y_pred")
-    assert finding.line == line_of(faulty, "z.sqrt()")
+    finding = only_finding(faulty, "first_gradient_not_finite", "y_pred", "z.sqrt()")
     assert finding.numbers == {"operation": "sqrt", "argument": 0, "got": 0, "gave": "nan"}
     assert finding.lesson == "where-nan-is-born"
 
@@ -215,9 +212,7 @@ def test_operations_of_numpy_are_computed_again_part_by_part(
 def test_data_that_hold_nan() -> None:
     setup = "x = torch.tensor([1.0, float('nan'), 3.0])\nw = torch.tensor(0.5, requires_grad=True)"
     faulty = {**AUTOGRAD, "Setup": setup}
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("data_not_finite", "x")
-    assert finding.line == line_of(faulty, "x = ")
+    finding = only_finding(faulty, "data_not_finite", "x", "x = ")
     assert finding.numbers == {"count": 1, "size": 3}
 
 

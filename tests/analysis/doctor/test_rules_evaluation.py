@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import fix_of, found_in, line_of, report_on
+from tests.analysis.doctor.faulty import fix_of, found_in, only_finding, report_on
 
 MODEL = {
     "Setup": """torch.manual_seed(0)
@@ -45,9 +45,7 @@ def test_an_evaluation_in_training_mode(
     phases: dict[str, str], layer: str, evaluation: str
 ) -> None:
     faulty = with_report(NO_GRAD + evaluation, phases)
-    (finding,) = found_in(faulty, mode="model").values()
-    assert (finding.code, finding.variable) == ("evaluated_in_training_mode", "model")
-    assert finding.line == line_of(faulty, evaluation, mode="model")
+    finding = only_finding(faulty, "evaluated_in_training_mode", "model", evaluation, mode="model")
     assert finding.numbers["layer"] == layer
     assert finding.numbers["in_training"] != finding.numbers["in_evaluation"]
     assert (fix_of(finding).code, fix_of(finding).place) == ("model.eval()", "before")
@@ -55,9 +53,7 @@ def test_an_evaluation_in_training_mode(
 
 def test_an_evaluation_that_records_a_graph() -> None:
     faulty = with_report("model.eval()\nval = F.mse_loss(model(x), y).item()")
-    (finding,) = found_in(faulty, mode="model").values()
-    assert (finding.code, finding.variable) == ("evaluated_with_graph", "model")
-    assert finding.line == line_of(faulty, "val = ", mode="model")
+    finding = only_finding(faulty, "evaluated_with_graph", "model", "val = ", mode="model")
     assert int(str(finding.numbers["nodes"])) >= 6
     assert finding.lesson == "train-and-eval"
 
@@ -72,9 +68,9 @@ def test_a_model_that_stays_in_evaluation_mode() -> None:
         **with_report(f"model.eval()\n{NO_GRAD}val = F.mse_loss(model(x), y)"),
         "Predict": "y_pred = model(x)",
     }
-    (finding,) = found_in(faulty, mode="model").values()
-    assert (finding.code, finding.variable) == ("trained_in_evaluation_mode", "model")
-    assert finding.line == line_of(faulty, "y_pred = model(x)", mode="model")
+    finding = only_finding(
+        faulty, "trained_in_evaluation_mode", "model", "y_pred = model(x)", mode="model"
+    )
     assert (finding.numbers["in_training"], finding.numbers["in_evaluation"]) == (1, 2)
     assert fix_of(finding).code == "model.train()"
 
@@ -95,9 +91,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)"""
         **with_report(f"model.eval()\n{NO_GRAD}val = F.mse_loss(model(x), y)"),
         "Setup": MODEL["Setup"] + net,
     }
-    (finding,) = found_in(faulty, mode="model").values()
-    assert (finding.code, finding.variable) == ("dropout_in_evaluation", "x")
-    assert finding.line == line_of(faulty, "F.dropout", mode="model")
+    finding = only_finding(faulty, "dropout_in_evaluation", "x", "F.dropout", mode="model")
     assert finding.numbers == {"dropped": 0.25, "wanted": 0}
     assert fix_of(finding).code == "x = F.dropout(x, 0.25, training=self.training)"
     for right in (", training=self.training)", ", True)"):  # the second: dropout on purpose
@@ -180,9 +174,7 @@ SCHEDULED = {
 
 def test_a_scheduler_that_steps_first() -> None:
     faulty = {**SCHEDULED, "Update": "scheduler.step()\noptimizer.step()"}
-    (finding,) = found_in(faulty, mode="model").values()
-    assert (finding.code, finding.variable) == ("scheduler_first", "scheduler")
-    assert finding.line == line_of(faulty, "scheduler.step()", mode="model")
+    finding = only_finding(faulty, "scheduler_first", "scheduler", "scheduler.step()", mode="model")
     assert (finding.numbers["rate"], finding.numbers["used"]) == (0.05, 0.025)
     assert fix_of(finding).code == "optimizer.step()\nscheduler.step()"
     assert fix_of(finding).loss_with != fix_of(finding).loss_without
@@ -199,8 +191,7 @@ def test_a_scheduler_of_an_object_that_can_be_called_is_named() -> None:
         "Setup": f"{PLAIN['Setup']}\n{schedule}",
         "Update": "rate()\noptimizer.step()",
     }
-    (finding,) = found_in(faulty, mode="model").values()
-    assert (finding.code, finding.variable) == ("scheduler_first", "rate.inner")
+    only_finding(faulty, "scheduler_first", "rate.inner", mode="model")
 
 
 def test_a_scheduler_at_the_beginning_of_the_epoch() -> None:

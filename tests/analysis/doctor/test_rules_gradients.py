@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, OPTIMIZER, fix_of, found_in, line_of
+from tests.analysis.doctor.faulty import (
+    AUTOGRAD,
+    OPTIMIZER,
+    fix_of,
+    found_in,
+    line_of,
+    only_finding,
+)
 
 # ── Data that require a gradient ────────────────────────────────────────────────────
 
@@ -30,9 +37,7 @@ DATA = f"x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)\n{W}"
 )
 def test_data_that_require_a_gradient(setup: str, line: str, fix: str) -> None:
     faulty = {**AUTOGRAD, "Setup": setup}
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("data_require_gradient", "x")
-    assert finding.line == line_of(faulty, line)
+    finding = only_finding(faulty, "data_require_gradient", "x", line)
     # In epoch 1 dL/dx is 2 (0.5 - 2)² x / 3, and each backward adds to it.
     assert finding.numbers["size"] == 3
     assert finding.numbers["first"] == pytest.approx(1.5 * 14**0.5)
@@ -119,9 +124,7 @@ def deep(activation: str, more: str = "") -> dict[str, str]:
 
 
 def test_gradients_that_vanish() -> None:
-    (finding,) = found_in(DEEP, mode="model").values()
-    assert (finding.code, finding.variable) == ("gradients_vanish", "w")
-    assert finding.line == line_of(DEEP, "w = ", mode="model")
+    finding = only_finding(DEEP, "gradients_vanish", "w", "w = ", mode="model")
     first, last = (float(str(finding.numbers[name])) for name in ("first", "last"))
     assert 0 < first < 1e-6 < 1e-2 < last
     assert (finding.numbers["layers"], finding.numbers["last_layer"]) == (8, "model[14].weight")
@@ -144,8 +147,7 @@ def test_gradients_that_vanish_by_hand() -> None:
 
 def test_gradients_that_explode() -> None:
     faulty = deep("LeakyReLU(0.9)", LARGE)
-    (finding,) = found_in(faulty, mode="model", rate=1e-15).values()
-    assert (finding.code, finding.variable) == ("gradients_explode", "w")
+    finding = only_finding(faulty, "gradients_explode", "w", mode="model", rate=1e-15)
     first, last = (float(str(finding.numbers[name])) for name in ("first", "last"))
     assert first > 1000 * last
     clipped = {
@@ -205,9 +207,9 @@ CHUNKS = {
 )
 def test_means_that_are_added_up(faulty: dict[str, str], count: int, fix: str) -> None:
     batches = 4 if count == 4 else 1
-    (finding,) = found_in(faulty, batches=batches).values()
-    assert (finding.code, finding.variable) == ("accumulated_without_division", "w")
-    assert finding.line == line_of(faulty, "loss.backward()", batches=batches)
+    finding = only_finding(
+        faulty, "accumulated_without_division", "w", "loss.backward()", batches=batches
+    )
     assert finding.numbers["backwards"] == count
     assert finding.numbers["used"] == pytest.approx(14 * count)
     assert finding.numbers["mean"] == pytest.approx(14)

@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, MANUAL, OPTIMIZER, fix_of, found_in, line_of
+from tests.analysis.doctor.faulty import (
+    AUTOGRAD,
+    MANUAL,
+    OPTIMIZER,
+    fix_of,
+    found_in,
+    line_of,
+    only_finding,
+)
 
 # ── Broadcasting ────────────────────────────────────────────────────────────────────
 
@@ -33,9 +41,7 @@ COLUMN = {
 @pytest.mark.filterwarnings("ignore:Using a target size")
 def test_a_column_against_a_flat_target(loss: str, fixed: str) -> None:
     faulty = {**COLUMN, "Loss": loss}
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.line) == ("broadcast_in_loss", line_of(faulty, loss))
-    assert finding.variable == "y_pred"
+    finding = only_finding(faulty, "broadcast_in_loss", "y_pred", loss)
     assert finding.numbers["shape"] == (3, 1)
     assert finding.numbers["other_shape"] == (3,)
     assert finding.numbers["differences"] == 9
@@ -95,9 +101,9 @@ CLASSES = {
 )
 def test_softmax_before_cross_entropy(predict: str, fixed: str | None) -> None:
     faulty = {**CLASSES, "Predict": predict}
-    (finding,) = found_in(faulty, rate=1.0).values()
-    assert (finding.code, finding.variable) == ("softmax_before_cross_entropy", "z")
-    assert finding.line == line_of(faulty, "cross_entropy(z, y)")
+    finding = only_finding(
+        faulty, "softmax_before_cross_entropy", "z", "cross_entropy(z, y)", rate=1.0
+    )
     assert finding.numbers["row_sum"] == pytest.approx(1)
     assert finding.numbers["lowest"] == pytest.approx(-math.log(math.e / (math.e + 2)))
     assert (finding.fix and finding.fix.code) == fixed
@@ -129,8 +135,7 @@ BINARY = {
 
 def test_a_sigmoid_before_logits() -> None:
     faulty = {**BINARY, "Predict": "z = torch.sigmoid(x @ w).squeeze()"}
-    (finding,) = found_in(faulty, rate=1.0).values()
-    assert (finding.code, finding.variable) == ("sigmoid_before_logits", "z")
+    finding = only_finding(faulty, "sigmoid_before_logits", "z", rate=1.0)
     assert finding.numbers["smallest"] == finding.numbers["largest"] == 0.5
     assert fix_of(finding).code == "z = (x @ w).squeeze()"
 
@@ -169,9 +174,7 @@ KEEPING = {**OPTIMIZER, "Setup": OPTIMIZER["Setup"] + "\ntotal = 0\nlosses = []"
 )
 def test_a_loss_kept_with_its_graph(line: str, fixed: str, variable: str) -> None:
     faulty = {**KEEPING, "Reset": f"optimizer.zero_grad()\n{line}"}
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("loss_kept_with_graph", variable)
-    assert finding.line == line_of(faulty, line)
+    finding = only_finding(faulty, "loss_kept_with_graph", variable, line)
     assert finding.numbers["kept"] == 2
     assert finding.numbers["needed"] == 1
     assert fix_of(finding).code == fixed
@@ -184,8 +187,7 @@ def test_a_loss_kept_in_an_attribute() -> None:
         "Setup": f"{OPTIMIZER['Setup']}\n{history}",
         "Reset": "optimizer.zero_grad()\nkept.losses.append(loss)",
     }
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("loss_kept_with_graph", "kept.losses")
+    finding = only_finding(faulty, "loss_kept_with_graph", "kept.losses")
     assert fix_of(finding).code == "kept.losses.append(loss.item())"
 
 
@@ -259,9 +261,7 @@ def with_loss(loss: str) -> dict[str, str]:
 )
 def test_prediction_and_target_swapped(loss: str, variable: str, fixed: str) -> None:
     faulty = with_loss(loss)
-    (finding,) = found_in(faulty, mode="model").values()
-    assert (finding.code, finding.variable) == ("loss_arguments_swapped", variable)
-    assert finding.line == line_of(faulty, loss, mode="model")
+    finding = only_finding(faulty, "loss_arguments_swapped", variable, loss, mode="model")
     assert finding.numbers["loss"] != finding.numbers["loss_in_order"]
     assert 0 < float(str(finding.numbers["loss_in_order"])) < 2
     assert fix_of(finding).code == f"loss = {fixed}"

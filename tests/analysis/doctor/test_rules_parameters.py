@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, MANUAL, OPTIMIZER, fix_of, found_in, line_of
+from tests.analysis.doctor.faulty import (
+    AUTOGRAD,
+    MANUAL,
+    OPTIMIZER,
+    fix_of,
+    found_in,
+    line_of,
+    only_finding,
+)
 
 # ── No gradient ─────────────────────────────────────────────────────────────────────
 
@@ -20,17 +28,13 @@ TWO = {
 
 def test_a_parameter_that_the_loss_does_not_use() -> None:
     faulty = {**TWO, "Predict": "y_pred = w * x"}
-    (finding,) = found_in(faulty, parameters="w, b").values()
-    assert (finding.code, finding.variable) == ("parameter_unused", "b")
-    assert finding.line == line_of(faulty, "b = torch.tensor")
+    finding = only_finding(faulty, "parameter_unused", "b", "b = torch.tensor", parameters="w, b")
     assert finding.numbers == {"passes": 3, "gradients": 0, "uses": 0, "parameters": 1}
 
 
 def test_a_parameter_that_is_cut_off() -> None:
     faulty = {**TWO, "Predict": "shift = b * 1\ny_pred = w * x + shift.detach()"}
-    (finding,) = found_in(faulty, parameters="w, b").values()
-    assert (finding.code, finding.variable) == ("parameter_cut_off", "b")
-    assert finding.line == line_of(faulty, "shift.detach()")
+    finding = only_finding(faulty, "parameter_cut_off", "b", "shift.detach()", parameters="w, b")
     assert finding.numbers["gradients"] == 0
     assert finding.numbers["passes"] == 3
     assert fix_of(finding).code == "y_pred = w * x + shift"
@@ -38,14 +42,12 @@ def test_a_parameter_that_is_cut_off() -> None:
 
 def test_a_parameter_used_under_no_grad() -> None:
     faulty = {**TWO, "Predict": "with torch.no_grad():\n    shift = b * 1\ny_pred = w * x + shift"}
-    (finding,) = found_in(faulty, parameters="w, b").values()
-    assert (finding.code, finding.line) == ("parameter_cut_off", line_of(faulty, "shift = b"))
+    only_finding(faulty, "parameter_cut_off", None, "shift = b", parameters="w, b")
 
 
 def test_a_dead_unit() -> None:
     faulty = {**TWO, "Predict": "y_pred = torch.relu(w * x - 5) + b"}
-    (finding,) = found_in(faulty, parameters="w, b").values()
-    assert (finding.code, finding.variable) == ("gradient_always_zero", "w")
+    finding = only_finding(faulty, "gradient_always_zero", "w", parameters="w, b")
     assert finding.lesson == "dead-relu"
     assert finding.numbers["gradient"] == 0
     assert finding.numbers["loss"] != 0
@@ -53,8 +55,7 @@ def test_a_dead_unit() -> None:
 
 def test_a_tensor_in_an_optimizer_that_asks_for_no_gradient() -> None:
     faulty = {**TWO, "Setup": TWO["Setup"].replace("(0.1, requires_grad=True)", "(0.1)")}
-    (finding,) = found_in(faulty, parameters="w, b").values()
-    assert (finding.code, finding.variable) == ("frozen_in_optimizer", "b")
+    finding = only_finding(faulty, "frozen_in_optimizer", "b", parameters="w, b")
     assert finding.numbers["requires_grad"] is False
     assert fix_of(finding).code == "b = torch.tensor(0.1, requires_grad=True)"
 
@@ -80,9 +81,7 @@ def test_parameters_that_rest_for_a_reason_are_no_mistake(phases: dict[str, str]
 
 def test_a_parameter_that_no_optimizer_holds() -> None:
     faulty = {**TWO, "Setup": TWO["Setup"].replace("[w, b]", "[w]")}
-    (finding,) = found_in(faulty, parameters="w, b").values()
-    assert (finding.code, finding.variable) == ("parameter_not_held", "b")
-    assert finding.line == line_of(faulty, "SGD")
+    finding = only_finding(faulty, "parameter_not_held", "b", "SGD", parameters="w, b")
     assert finding.numbers["held"] == finding.numbers["left_out"] == 1
     assert finding.numbers["change"] == 0
     assert finding.numbers["gradient"] != 0
@@ -119,9 +118,7 @@ LISTED = "self.layers = [torch.nn.Linear(2, 1)]"
 
 def test_layers_in_a_plain_list() -> None:
     faulty = network(LISTED, "self.layers[0](self.first(x))")
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("layers_in_list", "model.layers[0].weight")
-    assert finding.line == line_of(faulty, "self.layers = ")
+    finding = only_finding(faulty, "layers_in_list", "model.layers[0].weight", "self.layers = ")
     assert (finding.numbers["registered"], finding.numbers["left_out"]) == (2, 2)
     assert fix_of(finding).code == "self.layers = torch.nn.ModuleList([torch.nn.Linear(2, 1)])"
     assert fix_of(finding).loss_with is not None
@@ -131,8 +128,7 @@ def test_a_tensor_that_is_no_parameter() -> None:
     faulty = network(
         "self.b = torch.zeros(1, requires_grad=True)", "self.first(x).sum(1, True) + self.b"
     )
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("tensor_not_registered", "model.b")
+    finding = only_finding(faulty, "tensor_not_registered", "model.b")
     assert fix_of(finding).code.startswith("self.b = torch.nn.Parameter(")
 
 
@@ -197,9 +193,7 @@ def test_a_gradient_by_hand_that_is_wrong(
     gradient: str, code: str, factor: float | None, fixed: str | None
 ) -> None:
     faulty = {**MANUAL, "Gradient": f"error = y_pred - 2 * x\ndw = {gradient}"}
-    (finding,) = found_in(faulty, mode="manual").values()
-    assert (finding.code, finding.variable) == (code, "dw")
-    assert finding.line == line_of(faulty, "dw = ")
+    finding = only_finding(faulty, code, "dw", "dw = ", mode="manual")
     assert finding.numbers["slope"] == pytest.approx(-14)
     assert finding.numbers["gradient"] != pytest.approx(-14)
     assert finding.numbers.get("factor") == (factor and pytest.approx(factor))

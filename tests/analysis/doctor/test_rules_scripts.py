@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis.doctor.faulty import fix_of, found_in_script, line_in, script_lesson
+from tests.analysis.doctor.faulty import fix_of, found_in, line_of, only_finding, script_lesson
 from tutor.analysis.doctor import examination, forks
 from tutor.analysis.doctor.examination import examine
 from tutor.protocol.frame import RunRecipe
@@ -48,8 +48,8 @@ for epoch in range(5):
 @pytest.mark.parametrize(("script", "draws"), [(TORCH, "torch.randn"), (NUMPY, "np.random.randn")])
 def test_random_numbers_without_a_seed(script: str, draws: str) -> None:
     text = script.format(seed="")
-    finding = found_in_script(text)["not_seeded"]
-    assert (finding.line, finding.variable) == (line_in(text, f"{draws}("), draws)
+    finding = found_in(text)["not_seeded"]
+    assert (finding.line, finding.variable) == (line_of(text, f"{draws}("), draws)
     assert finding.numbers["loss"] != finding.numbers["other"]
 
 
@@ -66,14 +66,14 @@ def test_random_numbers_without_a_seed(script: str, draws: str) -> None:
     ],
 )
 def test_random_numbers_with_a_seed(text: str) -> None:
-    assert not found_in_script(text)
+    assert not found_in(text)
 
 
 def test_only_the_generator_without_a_seed_is_named() -> None:
     text = TORCH.format(seed="import numpy as np\ntorch.manual_seed(0)").replace(
         "torch.randn(16, 3)", "torch.tensor(np.random.randn(16, 3), dtype=torch.float32)"
     )
-    finding = found_in_script(text)["not_seeded"]
+    finding = found_in(text)["not_seeded"]
     assert finding.variable == "np.random.randn"
 
 
@@ -92,7 +92,7 @@ for epoch in range(5):
     w -= 0.02 * dw
     np.save(path, w)
 """
-    assert not found_in_script(text)
+    assert not found_in(text)
 
 
 # ── NaN in a later epoch ────────────────────────────────────────────────────────────
@@ -114,11 +114,9 @@ for epoch in range(100):
 
 
 def test_nan_in_a_later_epoch() -> None:
-    (finding,) = found_in_script(LATE).values()
-    assert (finding.code, finding.variable) == ("first_not_finite", "loss")
-    assert finding.line == line_in(LATE, "torch.log(p)")
+    finding = only_finding(LATE, "first_not_finite", "loss", "torch.log(p)")
     assert finding.numbers == {"operation": "log", "argument": 0, "result": "-inf"}
-    assert not found_in_script(LATE.replace("(1 + epoch)", "1"))
+    assert not found_in(LATE.replace("(1 + epoch)", "1"))
 
 
 FUNCTION = """\
@@ -140,8 +138,8 @@ for epoch in range(10):
 
 
 def test_a_function_that_makes_no_number_in_numpy() -> None:
-    finding = found_in_script(FUNCTION)["first_not_finite"]
-    assert (finding.line, finding.variable) == (line_in(FUNCTION, "p = predict"), "p")
+    finding = found_in(FUNCTION)["first_not_finite"]
+    assert (finding.line, finding.variable) == (line_of(FUNCTION, "p = predict"), "p")
     assert (finding.numbers["operation"], finding.numbers["result"]) == ("predict", "-inf")
 
 
@@ -163,12 +161,11 @@ for epoch in range(3):
 
 
 def test_a_run_that_diverges_within_its_first_epoch() -> None:
-    (finding,) = found_in_script(BATCHES).values()
-    assert (finding.code, finding.line) == ("diverges", line_in(BATCHES, "lr=1.0"))
+    finding = only_finding(BATCHES, "diverges", None, "lr=1.0")
     assert float(str(finding.numbers["bound"])) < 0.1
     assert fix_of(finding).loss_with is not None
     assert fix_of(finding).loss_with < 1
-    assert not found_in_script(BATCHES.replace("lr=1.0", "lr=0.01"))
+    assert not found_in(BATCHES.replace("lr=1.0", "lr=0.01"))
 
 
 SAMPLES = """\
@@ -188,21 +185,20 @@ for epoch in range(20):
 
 
 def test_samples_by_hand_that_diverge() -> None:
-    (finding,) = found_in_script(SAMPLES).values()
-    assert (finding.code, finding.line) == ("diverges", line_in(SAMPLES, "0.2 *"))
+    finding = only_finding(SAMPLES, "diverges", None, "0.2 *")
     # Of one sample the curvature along the gradient is 2 |x|².
     curvature, bound = (float(str(finding.numbers[name])) for name in ("curvature", "bound"))
     assert bound == pytest.approx(2 / curvature)
     rng = np.random.default_rng(0)
     possible = 2 * ((3 * rng.normal(size=(8, 2))) ** 2).sum(1)
     assert abs(possible - curvature).min() < 1e-3 * curvature
-    assert not found_in_script(SAMPLES.replace("0.2 *", "0.01 *"))
+    assert not found_in(SAMPLES.replace("0.2 *", "0.01 *"))
 
 
 def test_the_rate_is_no_other_number_of_that_size() -> None:
     text = SAMPLES.replace("y = x @", "noise = 0.2\ny = 0.2 * rng.normal(size=8) + x @")
-    finding = found_in_script(text)["diverges"]
-    assert finding.line == line_in(text, "w -= 0.2 *")
+    finding = found_in(text)["diverges"]
+    assert finding.line == line_of(text, "w -= 0.2 *")
 
 
 # ── Functions, classes, and the rest of the script ──────────────────────────────────
@@ -241,10 +237,8 @@ RIGHT = f"model.eval()\n    {WRONG}"
 )
 def test_an_evaluation_in_a_function(in_loop: str, after: str) -> None:
     text = CLASSIFIER.format(evaluation=WRONG, in_loop=in_loop, after=after)
-    (finding,) = found_in_script(text).values()
-    assert (finding.code, finding.variable) == ("evaluated_in_training_mode", "model")
-    assert finding.line == line_in(text, "model(x[32:])")
-    assert not found_in_script(CLASSIFIER.format(evaluation=RIGHT, in_loop=in_loop, after=after))
+    only_finding(text, "evaluated_in_training_mode", "model", "model(x[32:])")
+    assert not found_in(CLASSIFIER.format(evaluation=RIGHT, in_loop=in_loop, after=after))
 
 
 def test_a_trainer_class() -> None:
@@ -272,11 +266,11 @@ class Trainer:
 
 Trainer().fit(30)
 """
-    found = found_in_script(text)
+    found = found_in(text)
     assert set(found) == {"diverges", "evaluated_with_graph"}
-    assert (found["diverges"].line, found["diverges"].variable) == (line_in(text, "lr=0.9"), "lr")
+    assert (found["diverges"].line, found["diverges"].variable) == (line_of(text, "lr=0.9"), "lr")
     assert found["evaluated_with_graph"].variable == "self.model"
-    assert found["evaluated_with_graph"].line == line_in(text, "print(")
+    assert found["evaluated_with_graph"].line == line_of(text, "print(")
 
 
 def test_an_adversarial_game_and_a_loop_over_two_phases_are_no_mistakes() -> None:
@@ -306,7 +300,7 @@ for epoch in range(4):
         picture = made(torch.randn(4, 2)).detach().cpu()
     print(epoch, loss.item(), (picture - picture.min()) / (picture.max() - picture.min()))
 """
-    assert not found_in_script(game)
+    assert not found_in(game)
 
 
 @pytest.fixture
@@ -361,9 +355,7 @@ while loss.item() > 0.01:
 
 def test_fork_ends_with_its_loop_and_both_losses_are_of_that_epoch() -> None:
     """What follows the loop is not run by the fork, in which the loop has an end."""
-    found = found_in_script(
-        SUMMED_UNTIL_SMALL.format(rest="raise RuntimeError('the rest has run')")
-    )
+    found = found_in(SUMMED_UNTIL_SMALL.format(rest="raise RuntimeError('the rest has run')"))
     fix = found["gradients_not_reset"].fix
     assert fix is not None
     assert fix.epochs == 8
@@ -377,7 +369,7 @@ def test_fork_that_takes_long_within_a_phase_is_given_up(monkeypatch: pytest.Mon
         "loss = torch", "def wait(loss):\n    while 0.15 < loss < 0.16:\n        pass\nloss = torch"
     )
     monkeypatch.setattr(forks, "FORK_SECONDS", 0.3)
-    fix = found_in_script(text.format(rest=""))["gradients_not_reset"].fix
+    fix = found_in(text.format(rest=""))["gradients_not_reset"].fix
     assert fix is not None
     assert fix.epochs == 0
 
@@ -428,16 +420,16 @@ DW = "(1 / 8) * np.sum((p - y) * x)"
 
 
 def test_gradient_by_hand_at_whole_numbers() -> None:
-    assert not found_in_script(LOGISTIC.format(dw=DW, rate=0.1))
+    assert not found_in(LOGISTIC.format(dw=DW, rate=0.1))
 
 
 def test_gradient_by_hand_is_wrong_though_the_loss_is_no_number_after_it() -> None:
-    found = found_in_script(LOGISTIC.format(dw="np.sum((p - y) * x)", rate=4000))
+    found = found_in(LOGISTIC.format(dw="np.sum((p - y) * x)", rate=4000))
     assert found["gradient_off_by_factor"].variable == "dw"
     assert found["gradient_off_by_factor"].numbers["factor"] == pytest.approx(8)
 
 
 def test_sign_of_a_product_is_taken_away() -> None:
-    fix = found_in_script(LOGISTIC.format(dw="-" + DW, rate=0.1))["gradient_of_wrong_sign"].fix
+    fix = found_in(LOGISTIC.format(dw="-" + DW, rate=0.1))["gradient_of_wrong_sign"].fix
     assert fix is not None
     assert fix.code == f"dw = {DW}"

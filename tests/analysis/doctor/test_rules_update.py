@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.doctor.faulty import AUTOGRAD, OPTIMIZER, fix_of, found_in, line_of, report_on
+from tests.analysis.doctor.faulty import (
+    AUTOGRAD,
+    OPTIMIZER,
+    fix_of,
+    found_in,
+    line_of,
+    only_finding,
+    report_on,
+)
 
 # ── Gradients that are not reset ────────────────────────────────────────────────────
 
 
 def test_a_missing_reset_by_hand() -> None:
     faulty = {**AUTOGRAD, "Reset": ""}
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("gradients_not_reset", "w")
-    assert finding.line == line_of(faulty, "loss.backward()")
+    finding = only_finding(faulty, "gradients_not_reset", "w", "loss.backward()")
     numbers = finding.numbers
     # x is 1, 2, 3: the gradient is 28/3 (w - 2), from w = 0.5 first.
     assert numbers["old"] == pytest.approx(28 / 3 * -1.5)
@@ -92,9 +98,7 @@ def test_a_gradient_that_another_loss_leaves_is_no_mistake_if_it_is_reset_before
 
 def test_a_reset_between_backward_and_the_update() -> None:
     faulty = {**OPTIMIZER, "Update": "optimizer.zero_grad()\noptimizer.step()", "Reset": ""}
-    (finding,) = found_in(faulty).values()
-    assert (finding.code, finding.variable) == ("reset_before_update", "w")
-    assert finding.line == line_of(faulty, "optimizer.zero_grad()")
+    finding = only_finding(faulty, "reset_before_update", "w", "optimizer.zero_grad()")
     assert finding.numbers["gradient"] == pytest.approx(-14)
     assert finding.numbers["used"] == "None"
     assert fix_of(finding).code == "optimizer.step()\noptimizer.zero_grad()"

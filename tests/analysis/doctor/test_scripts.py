@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.analysis.doctor.faulty import fix_of, found_in_script, line_in, report_on_script
+from tests.analysis.doctor.faulty import fix_of, found_in, line_of, report_on
 
 NETWORK = dedent("""
     import torch
@@ -44,7 +44,7 @@ NETWORK = dedent("""
 
 
 def test_a_correct_network_has_no_findings() -> None:
-    report = report_on_script(NETWORK)
+    report = report_on(NETWORK)
     assert not report.findings
     assert report.epochs == 3
     assert report.is_complete
@@ -72,7 +72,7 @@ def test_each_mistake_in_a_function_of_a_script(
     right: str, wrong: str, code: str, variable: str, fixed: str
 ) -> None:
     assert right in NETWORK
-    (finding,) = found_in_script(NETWORK.replace(right, wrong)).values()
+    (finding,) = found_in(NETWORK.replace(right, wrong)).values()
     assert finding.code == code
     assert variable in finding.variable
     assert fix_of(finding).code == fixed
@@ -86,7 +86,7 @@ def test_all_fixes_are_tried_together() -> None:
     faulty = faulty.replace("optimizer.zero_grad()", "pass").replace(
         "y = x ** 2", "y = x[:, 0] ** 2"
     )
-    report = report_on_script(faulty)
+    report = report_on(faulty)
     assert len(report.findings) == 3
     together = report.together
     assert together is not None
@@ -113,11 +113,11 @@ BY_HAND = dedent("""
 
 
 def test_a_gradient_by_hand_in_a_script() -> None:
-    assert not report_on_script(BY_HAND).findings
+    assert not report_on(BY_HAND).findings
     faulty = BY_HAND.replace(".mean()\n    weights", ".sum()\n    weights")
-    (finding,) = report_on_script(faulty).findings
+    (finding,) = report_on(faulty).findings
     assert (finding.code, finding.variable) == ("gradient_off_by_factor", "slope")
-    assert finding.line == line_in(faulty, "slope =")
+    assert finding.line == line_of(faulty, "slope =")
     assert finding.numbers["factor"] == pytest.approx(3)
 
 
@@ -134,9 +134,9 @@ LEAF = dedent("""
 
 
 def test_a_lost_leaf_in_a_script() -> None:
-    report = report_on_script(LEAF)
+    report = report_on(LEAF)
     (finding,) = report.findings
-    assert (finding.code, finding.line) == ("lost_leaf", line_in(LEAF, "w = w -"))
+    assert (finding.code, finding.line) == ("lost_leaf", line_of(LEAF, "w = w -"))
     assert not report.is_complete
     assert fix_of(finding).loss_with is not None
     assert fix_of(finding).loss_without is None
@@ -158,14 +158,14 @@ SAMPLES = dedent("""
 
 
 def test_a_gradient_that_is_summed_over_samples_is_looked_at_when_it_is_whole() -> None:
-    assert not report_on_script(SAMPLES).findings
+    assert not report_on(SAMPLES).findings
 
 
 def test_a_script_that_ends_early_is_examined_to_its_end() -> None:
     short = NETWORK.replace("epochs=20", "epochs=2").replace(
         "total += loss.item()", "total += loss"
     )
-    report = report_on_script(short)
+    report = report_on(short)
     assert {finding.code for finding in report.findings} == {"loss_kept_with_graph"}
     assert report.epochs == 2
 
@@ -185,7 +185,7 @@ STRANGE = dedent("""
 
 def test_objects_that_raise_whatever_is_asked_of_them_hide_no_mistake() -> None:
     faulty = STRANGE + NETWORK.replace("optimizer.zero_grad()", "pass")
-    assert set(found_in_script(faulty)) == {"gradients_not_reset"}
+    assert set(found_in(faulty)) == {"gradients_not_reset"}
 
 
 HIDDEN = dedent("""
@@ -202,4 +202,4 @@ HIDDEN = dedent("""
 
 
 def test_an_optimizer_without_a_name_is_seen_when_it_makes_a_step() -> None:
-    assert set(found_in_script(HIDDEN)) == {"gradients_not_reset"}
+    assert set(found_in(HIDDEN)) == {"gradients_not_reset"}

@@ -4,8 +4,8 @@ from torch.optim.swa_utils import SWALR, AveragedModel, update_bn
 from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(0)
-X = torch.randn(80, 5)
-y = torch.randint(0, 3, (80,))
+X = torch.randn(40, 5)
+y = torch.randint(0, 3, (40,))
 loader = DataLoader(TensorDataset(X, y), batch_size=20)
 model = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
 swa = AveragedModel(model)

@@ -4,7 +4,7 @@ import torch.nn as nn
 torch.manual_seed(0)
 policy = nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.1), nn.ReLU(), nn.Linear(16, 2))
 opt = torch.optim.Adam(policy.parameters(), lr=1e-2)
-for episode in range(6):
+for episode in range(3):
     log_probs, rewards = [], []
     state = torch.randn(3)
     for t in range(5):

@@ -6,13 +6,13 @@ from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(0)
-X = torch.randn(80, 5)
+X = torch.randn(48, 5)
 y = (X[:, 0] > 0).long()
 loaders = {
-    "train": DataLoader(TensorDataset(X[:64], y[:64]), batch_size=16, shuffle=True),
-    "val": DataLoader(TensorDataset(X[64:], y[64:]), batch_size=16),
+    "train": DataLoader(TensorDataset(X[:32], y[:32]), batch_size=16, shuffle=True),
+    "val": DataLoader(TensorDataset(X[32:], y[32:]), batch_size=16),
 }
-sizes = {"train": 64, "val": 16}
+sizes = {"train": 32, "val": 16}
 
 
 def train_model(model, criterion, optimizer, scheduler, num_epochs=2):

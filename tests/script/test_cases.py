@@ -1,8 +1,12 @@
-"""Each script of the test set, stepped: as when run plainly, and the same after going back."""
+"""Each script of the test set: its loops and phases, or why it is refused; and its run.
+
+A stepped run prints and computes what a plain one does, and shows the same after going back.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -11,23 +15,44 @@ from pathlib import Path
 
 import pytest
 
-from tests.script.case_files import CASES, REFUSED, STEPPED, Case, ExpectedLoop
+from tests.script.case_files import REFUSED, STEPPED, Case, ExpectedLoop
 from tests.script.marked_scripts import keep_keyframes, muted
 from tests.script.plain_runs import PlainRun, Values, as_before, bits, in_folder, run_plainly
-from tests.script.test_cases_outline import AT_RUN_TIME
-from tutor.errors import Refused
-from tutor.lesson.model import ScriptOptions
+from tutor.errors import Refused, ScriptError
 from tutor.protocol.frame import Frame, Position, is_same
 from tutor.protocol.inspections import LoopReport
-from tutor.script.lesson import lesson_of_script
-from tutor.script.loops import outline_of
-from tutor.script.program import ScriptOpener, script_report
-from tutor.script.source import read_script
+from tutor.script.outline import loop_report
+from tutor.script.program import script_report
 from tutor.training.program import Program
 from tutor.training.run import Run
 
 NUMBERED = [(case, number) for case in STEPPED for number in range(1, len(case.loops) + 1)]
-MODULES_BESIDE = [path.stem for path in CASES.glob("*_helpers.py")]
+AT_RUN_TIME = frozenset({"package_missing", "input_refused", "loop_not_reached"})
+"""The refusals that only a run can find."""
+
+
+@pytest.mark.parametrize("case", STEPPED, ids=str)
+def test_outline_is_as_a_reader_sees_the_script(case: Case) -> None:
+    assert case.outline.refusal is None
+    for loop, wanted in zip(case.outline.loops, case.loops, strict=True):
+        told = loop_report(loop)
+        names = ("line", "function", "mode", "loss", "prediction", "phases")
+        assert [getattr(told, name) for name in names] == [getattr(wanted, name) for name in names]
+        assert all(_is_named_in(p, wanted) for p in loop.parameters)
+        assert len(wanted.epochs) > 1 or loop.epochs in (None, *wanted.epochs) or _may_stop(case)
+
+
+def _is_named_in(parameter: str, wanted: ExpectedLoop) -> bool:
+    """Whether a name is a parameter's, or that of a dict or list which holds parameters."""
+    return any(
+        label == parameter or label.startswith(f"{parameter}[")
+        for label in (*wanted.parameters, *wanted.changed)
+    )
+
+
+def _may_stop(case: Case) -> bool:
+    """Whether the script can leave its loop before the last epoch."""
+    return bool(re.search(r"\b(break|raise|return .*, (it|epoch))\b", case.python()))
 
 
 @dataclass(frozen=True)
@@ -62,7 +87,7 @@ def walk(
     (folder / "plain").mkdir()
     plain = run_plainly(case, folder / "plain")
     with stepping(folder) as output:
-        programs = programs_of_loop(case, number)
+        _, programs = case.opened(number)
         run = Run(programs, quiet=muted)
         keep_keyframes(run, 0.0)
         frames, finals = [run.frame()], []
@@ -83,16 +108,6 @@ def stepping(folder: Path) -> Iterator[io.StringIO]:
     output = io.StringIO()
     with as_before(), in_folder(folder), redirect_stdout(output):
         yield output
-
-
-def programs_of_loop(case: Case, number: int) -> dict[str, Program]:
-    """The programs of a script's loop."""
-    source = read_script(case.path)
-    options = ScriptOptions(loop=number, arguments=case.arguments)
-    outline = outline_of(source.text, MODULES_BESIDE)
-    lesson = lesson_of_script(source, outline, options)
-    loop = outline.loops[number - 1]
-    return {loop.mode: ScriptOpener(lesson, loop).program}
 
 
 def steps_to_the_end(run: Run) -> Iterator[Frame]:
@@ -141,7 +156,9 @@ def test_run_without_stops_is_the_plain_run_and_runs_again(walk: Walk) -> None:
         assert run.run_to(10**6).is_over
         assert run.at.epoch == sum(walk.loop.epochs)
         assert output.getvalue() == walk.plain.output
-        check_going_back(run, walk.frames)
+        seen = {frame.at: frame for frame in walk.frames}
+        for move in (run.back, run.back_epoch, run.step_phase, run.step_epoch):
+            check_same(move(), seen)
         run.close()
 
 
@@ -178,12 +195,23 @@ def check_same(frame: Frame, seen: Mapping[Position, Frame]) -> None:
         raise AssertionError(frame.at)
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in REFUSED if c.refused and c.refused["code"] in AT_RUN_TIME], ids=str
-)
-def test_run_is_refused_with_the_true_reason(case: Case, tmp_path: Path) -> None:
+# ── Refusals ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_refusal_has_the_true_reason(case: Case, tmp_path: Path) -> None:
     assert case.refused is not None
-    with stepping(tmp_path), pytest.raises(Refused) as refusal:
-        Run(programs_of_loop(case, 1), quiet=muted)
-    found = (refusal.value.code, refusal.value.values.get("line"))
-    assert found == (case.refused["code"], case.refused["line"])
+    code, line = case.refused["code"], case.refused.get("line")
+    if code == "syntax_error":
+        with pytest.raises(ScriptError, match="syntax_error") as raised:
+            case.source  # noqa: B018 - reading it raises
+        assert raised.value.values["place"] == f"{case.path}:{line}"
+    elif code in AT_RUN_TIME:
+        assert case.outline.refusal is None
+        with stepping(tmp_path), pytest.raises(Refused) as refused:
+            Run(case.opened()[1], quiet=muted)
+        assert (refused.value.code, refused.value.values.get("line")) == (code, line)
+    else:
+        refusal = case.outline.refusal
+        assert refusal is not None
+        assert (refusal.code, refusal.line) == (code, line)
