@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -53,6 +54,11 @@ BATCHES = {
     "rows": ("y_pred = (w * x.reshape(3, 1) + b).reshape(3)", "loss = ((y_pred - y) ** 2).mean()"),
 }
 
+WHOLE = {
+    **{name: (SETUP, *phases) for name, phases in GRAPHS.items()},
+    **{name: (BATCH, *phases) for name, phases in BATCHES.items()},
+}
+
 
 def questions(run: Run) -> LocalGradients:
     probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
@@ -89,46 +95,26 @@ def test_a_local_gradient_is_what_pytorch_says_of_that_operation(
     assert chained == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(("predict", "loss"), GRAPHS.values(), ids=GRAPHS)
-def test_what_reaches_a_leaf_is_the_sum_over_its_uses(
-    start: Start, predict: str, loss: str
+@pytest.mark.parametrize(("setup", "predict", "loss"), WHOLE.values(), ids=WHOLE)
+def test_what_reaches_a_value_is_the_sum_over_all_ways_to_it(
+    start: Start, setup: str, predict: str, loss: str
 ) -> None:
-    local = questions(start(Setup=SETUP, Predict=predict, Loss=loss))
-    names: dict[str, torch.Tensor] = leaves()
-    exec(f"{predict}\n{loss}", {"torch": torch}, names)
-    used = [name for name in ("w", "b") if name in f"{predict} {loss}".replace("tanh", "")]
-    for name in used:
-        (total,) = [s for s in local.steps if s.asks == "total" and s.input == name]
-        (expected,) = torch.autograd.grad(names["loss"], names[name], retain_graph=True)
-        assert total.expected == pytest.approx(expected.item(), rel=1e-6)
-        assert flowing_in(total) == pytest.approx(total.expected, rel=1e-5)
-
-
-@pytest.mark.parametrize(("predict", "loss"), BATCHES.values(), ids=BATCHES)
-def test_of_a_batch_all_ways_meet_in_what_its_numbers_share(
-    start: Start, predict: str, loss: str
-) -> None:
-    local = questions(start(Setup=BATCH, Predict=predict, Loss=loss))
-    names = leaves(BATCH)
+    local = questions(start(Setup=setup, Predict=predict, Loss=loss))
+    names = leaves(setup)
     exec(f"{predict}\n{loss}", {"torch": torch}, names)
     totals = {step.input: step for step in local.steps if step.asks == "total"}
     for total in totals.values():
         assert flowing_in(total) == pytest.approx(total.expected, rel=1e-5)
-    for name in {"w", "b"} & totals.keys():
+    for name in re.findall(r"\b[wb]\b", f"{predict} {loss}"):
         (expected,) = torch.autograd.grad(names["loss"], names[name], retain_graph=True)
         assert totals[name].expected == pytest.approx(expected.item(), rel=1e-6)
-    assert "w" in totals
 
 
-@pytest.mark.parametrize(
-    ("setup", "phases"),
-    [*((SETUP, g) for g in GRAPHS.values()), *((BATCH, g) for g in BATCHES.values())],
-    ids=[*GRAPHS, *BATCHES],
-)
+@pytest.mark.parametrize(("setup", "predict", "loss"), WHOLE.values(), ids=WHOLE)
 def test_each_question_is_about_an_operation_of_the_graph_that_is_drawn(
-    start: Start, setup: str, phases: tuple[str, str]
+    start: Start, setup: str, predict: str, loss: str
 ) -> None:
-    run = start(Setup=setup, Predict=phases[0], Loss=phases[1])
+    run = start(Setup=setup, Predict=predict, Loss=loss)
     probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
     nodes = {node.order: node for node in graph_of(probe, run.standpoint()).nodes}
     known = 0

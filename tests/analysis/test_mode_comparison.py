@@ -69,13 +69,20 @@ def compared(
     made: Mapping[str, Program], epochs: int = 1, lead: str = "autograd", patience: int = 1
 ) -> list[ModeComparison]:
     """What is found in each of the first epochs."""
-    run = Run(made, lead)
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0, patience=patience)
+    run, lockstep = side_by_side(made, lead, patience)
     found = []
     for epoch in range(1, epochs + 1):
         run.run_to(epoch)
         found.append(one(lockstep, run))
     return found
+
+
+def side_by_side(
+    made: Mapping[str, Program], lead: str = "autograd", patience: int = 1
+) -> tuple[Run, ModeLockstep]:
+    """A run in one mode, and the modes that are compared beside it."""
+    run = Run(made, lead)
+    return run, ModeLockstep(made, "cpu", run.learning_rate, 0, patience=patience)
 
 
 def one(lockstep: ModeLockstep, run: Run) -> ModeComparison:
@@ -173,8 +180,7 @@ def test_a_mode_that_forgets_its_reset_shows_the_gradients_added_up(
 def test_with_patience_a_jump_shows_what_going_there_by_epochs_does(tmp_path: Path) -> None:
     made = programs(tmp_path, autograd={}, model={"Reset": "pass"})
     third = compared(made, epochs=3)[2]
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0, patience=2)
+    run, lockstep = side_by_side(made, patience=2)
     run.run_to(1)
     one(lockstep, run)
     run.run_to(3)
@@ -185,8 +191,7 @@ def test_with_patience_a_jump_shows_what_going_there_by_epochs_does(tmp_path: Pa
 
 def test_a_jump_back_begins_anew(tmp_path: Path) -> None:
     made = programs(tmp_path, autograd={}, model={"Reset": "pass"})
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run, lockstep = side_by_side(made)
     for epoch in (1, 2, 3):
         run.run_to(epoch)
         one(lockstep, run)
@@ -207,8 +212,7 @@ def test_the_leader_that_forgets_its_reset_is_accused_itself(tmp_path: Path) -> 
 
 def test_comparing_twice_at_one_place_says_the_same(tmp_path: Path) -> None:
     made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run, lockstep = side_by_side(made)
     seen = []
     for _ in range(8):  # phase by phase through two epochs
         run.step_phase()
@@ -219,8 +223,7 @@ def test_comparing_twice_at_one_place_says_the_same(tmp_path: Path) -> None:
 
 def test_before_the_first_step_it_shows_the_gradient_to_come(tmp_path: Path) -> None:
     made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run, lockstep = side_by_side(made)
     before = one(lockstep, run)
     run.run_to(1)
     after = one(lockstep, run)
@@ -232,8 +235,7 @@ def test_before_the_first_step_it_shows_the_gradient_to_come(tmp_path: Path) -> 
 
 def test_batches_follow_each_other_through_warm_up_and_epochs() -> None:
     made = lessons.programs("xor")
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run, lockstep = side_by_side(made)
     places = []
     for _ in range(22):
         run.step_phase()
@@ -248,8 +250,7 @@ def test_the_run_and_its_random_numbers_are_left_alone(tmp_path: Path) -> None:
     made = programs(tmp_path, autograd=noisy, model=noisy)
     alone, watched = Run(made, "autograd"), []
     frames = [alone.step_phase() for _ in range(10)]
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run, lockstep = side_by_side(made)
     for _ in range(10):
         watched.append(run.step_phase())
         assert one(lockstep, run).agreements[0].agrees
@@ -406,8 +407,7 @@ def test_what_a_mode_has_besides_its_parameters_comes_along(
     tmp_path: Path, epochs: tuple[int, ...]
 ) -> None:
     made = programs(tmp_path, autograd=NETWORK, model=NETWORK)
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run, lockstep = side_by_side(made)
     for epoch in epochs:
         run.seek(epoch)
         row = one(lockstep, run).agreements[0]
@@ -417,8 +417,7 @@ def test_what_a_mode_has_besides_its_parameters_comes_along(
 
 def test_it_can_be_broken_off_and_asked_again(tmp_path: Path) -> None:
     made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
-    run = Run(made, "autograd")
-    lockstep = ModeLockstep(made, "cpu", run.learning_rate, 0)
+    run, lockstep = side_by_side(made)
     run.run_to(1)
     one(lockstep, run)
     run.run_to(2)

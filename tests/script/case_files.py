@@ -17,7 +17,7 @@ Beside each `NAME.py` or `NAME.ipynb` stands `NAME.yaml`:
         changed: [params]          what the code changes, where it is the list of the parameters
         phases:                    in the order in which a batch runs them
           - [Predict, 14, 15]      from the first line to the last
-    refused: {code: no_loop, line: 3}   instead of loops; the line may be absent
+    refused: {code: package_missing, line: 2}   instead of loops: what only a run can find
 
 A person has read the script and written this: it is no output of the tutor.
 """

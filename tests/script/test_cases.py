@@ -1,4 +1,4 @@
-"""Each script of the test set: its loops and phases, or why it is refused; and its run.
+"""Each script of the test set: its loops and phases; its run, or why only a run can refuse it.
 
 A stepped run prints and computes what a plain one does, and shows the same after going back.
 """
@@ -18,7 +18,7 @@ import pytest
 from tests.script.case_files import REFUSED, STEPPED, Case, ExpectedLoop
 from tests.script.marked_scripts import keep_keyframes, muted
 from tests.script.plain_runs import PlainRun, Values, as_before, bits, in_folder, run_plainly
-from tutor.errors import Refused, ScriptError
+from tutor.errors import Refused
 from tutor.protocol.frame import Frame, Position, is_same
 from tutor.protocol.inspections import LoopReport
 from tutor.script.outline import loop_report
@@ -27,8 +27,6 @@ from tutor.training.program import Program
 from tutor.training.run import Run
 
 NUMBERED = [(case, number) for case in STEPPED for number in range(1, len(case.loops) + 1)]
-AT_RUN_TIME = frozenset({"package_missing", "input_refused", "loop_not_reached"})
-"""The refusals that only a run can find."""
 
 
 @pytest.mark.parametrize("case", STEPPED, ids=str)
@@ -195,23 +193,10 @@ def check_same(frame: Frame, seen: Mapping[Position, Frame]) -> None:
         raise AssertionError(frame.at)
 
 
-# ── Refusals ────────────────────────────────────────────────────────────────────────
-
-
 @pytest.mark.parametrize("case", REFUSED, ids=str)
-def test_refusal_has_the_true_reason(case: Case, tmp_path: Path) -> None:
+def test_run_is_refused_with_the_true_reason(case: Case, tmp_path: Path) -> None:
     assert case.refused is not None
-    code, line = case.refused["code"], case.refused.get("line")
-    if code == "syntax_error":
-        with pytest.raises(ScriptError, match="syntax_error") as raised:
-            case.source  # noqa: B018 - reading it raises
-        assert raised.value.values["place"] == f"{case.path}:{line}"
-    elif code in AT_RUN_TIME:
-        assert case.outline.refusal is None
-        with stepping(tmp_path), pytest.raises(Refused) as refused:
-            Run(case.opened()[1], quiet=muted)
-        assert (refused.value.code, refused.value.values.get("line")) == (code, line)
-    else:
-        refusal = case.outline.refusal
-        assert refusal is not None
-        assert (refusal.code, refusal.line) == (code, line)
+    with stepping(tmp_path), pytest.raises(Refused) as refusal:
+        Run(case.opened()[1], quiet=muted)
+    found = (refusal.value.code, refusal.value.values.get("line"))
+    assert found == (case.refused["code"], case.refused["line"])
