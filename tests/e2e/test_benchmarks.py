@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import benchmarks
+from benchmarks import keys
 from benchmarks.home import PLACES, own_home
 
 MODULES = sorted(
@@ -41,17 +40,10 @@ def test_every_benchmark_is_run_in_a_home_of_its_own(module: Path) -> None:
     assert ast.unparse(within.items[0]) == "own_home()"
 
 
-def test_keys_are_measured_at_both_sizes_whatever_the_user_has_done(tmp_path: Path) -> None:
-    progress = tmp_path / "progress.sqlite3"
-    env = {**os.environ, "TUTOR_PROGRESS": str(progress)}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.keys", "1"],
-        cwd=Path(benchmarks.__path__[0]).parent,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("back a phase") == 2
-    assert not progress.exists()
+def test_keys_are_measured_at_both_sizes_whatever_the_user_has_done(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["keys", "1"])
+    keys.main()
+    assert capsys.readouterr().out.count("back a phase") == 2
+    assert not list(home.iterdir())

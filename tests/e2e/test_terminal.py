@@ -62,7 +62,8 @@ def expect(terminal: Terminal, **rows: float) -> None:
         terminal.wait_until(lambda row=row, wanted=wanted: number(terminal, row) == wanted)
 
 
-def test_a_learner_steps_and_reads_the_published_figures_at_both_sizes() -> None:
+def test_a_learner_steps_reads_the_published_figures_and_changes_the_past(tmp_path: Path) -> None:
+    """At 80×24 and 120×36; and looks into the gradient, and exports the lesson."""
     with lesson("line-through-origin", CUDA_VISIBLE_DEVICES="") as terminal:
         terminal.wait_for("A line through the origin", "next: ▶ Predict")
         terminal.press("g")
@@ -87,13 +88,8 @@ def test_a_learner_steps_and_reads_the_published_figures_at_both_sizes() -> None
         terminal.wait_for("epoch 100 of 100")
         terminal.wait_until(lambda: number(terminal, "f(5)") == pytest.approx(10, abs=1e-3))
         moves_during_a_run_and_shrinks(terminal)
-        terminal.press("q")
-        assert terminal.wait_ended() == 0
-
-
-def test_a_learner_changes_the_past_and_looks_into_the_gradient(tmp_path: Path) -> None:
-    with lesson("line-through-origin", "--mode", "autograd") as terminal:
-        terminal.wait_for("next: ▶ Predict")
+        terminal.press("R")
+        terminal.wait_for("epoch 0 of", "next: ▶ Predict")
         terminal.press("s")
         terminal.wait_for("epoch 1 of")
         terminal.press("s")
@@ -127,7 +123,9 @@ def test_a_learner_changes_the_past_and_looks_into_the_gradient(tmp_path: Path) 
         terminal.wait_for("mine.py")
         terminal.press("enter")
         terminal.wait_for("Written to")
-    assert "loss.backward()" in (tmp_path / "mine.py").read_text()
+        assert "loss.backward()" in (tmp_path / "mine.py").read_text()
+        terminal.press("q")
+        assert terminal.wait_ended() == 0
 
 
 def test_the_menu_opens_a_lesson_with_the_mouse_left_to_the_terminal(tmp_path: Path) -> None:
@@ -220,7 +218,7 @@ ON_AND_OFF = ("?1049", "?1000", "?1003", "?1006", "?2004", "?1004")
 """The other screen, the mouse, pastes and focus: `h` switches them on, `l` off."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_terminal_is_as_before_however_the_app_is_ended(number: signal.Signals) -> None:
     with lesson() as terminal:  # the engine has hardly begun to load torch
         terminal.wait_for("enter opens a lesson")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ def _no_others() -> None:
     RANKS.end()
 
 
-@pytest.fixture
-def engine_of_its_own() -> Iterator[Conversation]:
-    """One that a test may end."""
-    conversation = Conversation()
-    yield conversation
-    conversation.client.close()
-
-
 def open_ranked(engine: Conversation, **phases: str) -> FrameShown:
     shown = engine.ask(OpenLesson(lesson=ranked_lesson(**phases)))
     assert isinstance(shown, FrameShown)
@@ -38,10 +29,7 @@ def open_ranked(engine: Conversation, **phases: str) -> FrameShown:
 
 
 @pytest.mark.skipif(not supervisor.IS_LINUX, reason="reads /proc")
-def test_the_ranks_print_serve_a_restart_and_end_with_the_engine(
-    engine_of_its_own: Conversation,
-) -> None:
-    engine = engine_of_its_own
+def test_the_ranks_print_and_serve_a_restart(engine: Conversation) -> None:
     update = SHARDED["Update"] + "\ntorch.set_default_dtype(torch.float64)"
     open_ranked(engine, Predict="print('predicts', rank)\n" + SHARDED["Predict"], Update=update)
     assert len(engine.shown(StepPhase()).frame.ranks) == 1
@@ -52,8 +40,6 @@ def test_the_ranks_print_serve_a_restart_and_end_with_the_engine(
     assert again.frame.at.epoch == 0
     assert [rank.values["w"].dtype for rank in again.frame.ranks] == ["float32"]
     assert followers() == {pid}, "to load PyTorch takes seconds"
-    engine.client.close()
-    wait_until(lambda: not followers(), "the end of the ranks")
 
 
 @pytest.mark.skipif(not supervisor.IS_LINUX, reason="reads /proc")

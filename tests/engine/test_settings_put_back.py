@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from tutor.engine.process_state import UNREADABLE, OriginalNames, ProcessState, stop_timers
+from tutor.engine.process_state import (
+    UNREADABLE,
+    CleanProcess,
+    OriginalNames,
+    ProcessState,
+    stop_timers,
+)
+from tutor.protocol.frame import Remark
 
 LEAKS = {
     "g = torch.no_grad(); g.__enter__()": "torch.is_grad_enabled()",
@@ -214,8 +222,19 @@ def test_a_setting_that_can_not_be_put_back_is_named() -> None:
     state = ProcessState.now()
     folder = os.getcwd()
     gone = ProcessState({**state.values, "folder": "/there/is/no/such/folder"})
-    assert gone.restore() == ("folder",)
+    assert CleanProcess(state=gone).restore() == Remark("setting_left", {"name": "folder"})
     assert os.getcwd() == folder
+
+
+def test_a_limit_that_may_not_be_so_high_any_more_is_named() -> None:
+    """As after a lesson that has lowered the hard limit, too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("no limit is too high here")
+    state = ProcessState.now()
+    higher = ProcessState({**state.values, "limit NOFILE": (hard + 1, hard + 1)})
+    assert higher.restore() == ("limit NOFILE",)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
 def test_the_next_lesson_finds_its_own_module_of_the_same_name(tmp_path: Path) -> None:
