@@ -6,15 +6,13 @@ import os
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import IO
 
 import pytest
 
 from tests.terminal import TUTOR, Terminal
-from tests.waiting import wait_until
 from tests.without_torch import COMMAND
 from tutor.lesson import document, library
-from tutor.progress.records import DraftRecord, Record, now
+from tutor.progress.records import DraftRecord, now
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of
 from tutor.protocol.frame import Position
@@ -33,60 +31,20 @@ def hacked(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, hacked: Path) -> list[Record]:
+def env(tmp_path: Path, hacked: Path) -> dict[str, str]:
+    """The environment of a tutor into which a draft from elsewhere has been imported."""
     # A long path is wrapped in the editor, at any place: what is looked for stands on its own row.
     code = f"{EVIL}import pathlib\nhacked = pathlib.Path(\n{str(hacked)!r})\nhacked.touch()\n"
-    return [DraftRecord(lesson=LESSON, exercise=EXERCISE, code=code, at=now())]
-
-
-@pytest.fixture
-def env(request: pytest.FixtureRequest, tmp_path: Path, elsewhere: list[Record]) -> dict[str, str]:
-    """The environment of a tutor that has these drafts, by an import or as a whole database."""
-    file = tmp_path / "progress.sqlite3"
+    draft = DraftRecord(lesson=LESSON, exercise=EXERCISE, code=code, at=now())
+    file, lines = tmp_path / "progress.sqlite3", tmp_path / "theirs.jsonl"
     env = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data"), "TUTOR_PROGRESS": str(file)}
-    if request.param == "copied":
-        with closing(Store(file)) as store:
-            store.add(elsewhere)
-    else:
-        lines = tmp_path / "theirs.jsonl"
-        lines.write_text("".join(lines_of(elsewhere)))
-        run = [str(TUTOR), "progress", "import", str(lines)]
-        subprocess.run(run, env=env, check=True, capture_output=True, timeout=300)
+    lines.write_text("".join(lines_of([draft])))
+    run = [str(TUTOR), "progress", "import", str(lines)]
+    subprocess.run(run, env=env, check=True, capture_output=True, timeout=300)
     return env
 
 
-@pytest.mark.parametrize("env", ["imported"], indirect=True)
-def test_in_plain_mode_code_from_elsewhere_runs_when_it_is_agreed_to_and_then_unasked(
-    env: dict[str, str], hacked: Path, tmp_path: Path
-) -> None:
-    said = tmp_path / "said"
-    with said.open("w") as out, plain(env, out) as tutor:
-        type_lines(tutor, f"exercise {EXERCISE}", "restart", "next", "code")
-        wait_until(lambda: "touch()" in said.read_text(), "the code")
-        assert "has not been run" in said.read_text()
-        assert not hacked.exists()
-        type_lines(tutor, "agree")
-        wait_until(hacked.exists)
-    hacked.unlink()
-    with said.open("w") as out, plain(env, out) as tutor:
-        type_lines(tutor, f"exercise {EXERCISE}")
-    assert "has not been run" not in said.read_text()
-    assert hacked.exists(), "agreed to once, for this exact code"
-
-
-def plain(env: dict[str, str], out: IO[str]) -> subprocess.Popen[str]:
-    command = [str(TUTOR), "--plain", LESSON]
-    return subprocess.Popen(command, env=env, text=True, stdin=subprocess.PIPE, stdout=out)
-
-
-def type_lines(tutor: subprocess.Popen[str], *lines: str) -> None:
-    assert tutor.stdin is not None
-    tutor.stdin.writelines(f"{line}\n" for line in lines)
-    tutor.stdin.flush()
-
-
-@pytest.mark.parametrize("env", ["copied"], indirect=True)
-def test_on_the_screen_code_from_elsewhere_is_harmless_and_runs_after_a_yes(
+def test_code_from_elsewhere_is_harmless_and_runs_after_a_yes_and_then_unasked(
     env: dict[str, str], hacked: Path
 ) -> None:
     with Terminal([str(TUTOR), LESSON], env=env) as terminal:
@@ -111,6 +69,19 @@ def test_on_the_screen_code_from_elsewhere_is_harmless_and_runs_after_a_yes(
         assert b"gone\x07" not in terminal.raw
         assert b"\x1b]0;gone" not in terminal.raw
         assert b"\x9b2J" not in terminal.raw
+        terminal.press("\x11")  # Ctrl+Q, which writes down what was agreed to
+        terminal.wait_ended()
+    hacked.unlink()
+    done = subprocess.run(
+        [str(TUTOR), "--plain", LESSON],
+        input=f"exercise {EXERCISE}\n",
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "has not been run" not in done.stdout
+    assert hacked.exists(), "agreed to once, for this exact code"
 
 
 def test_what_somebody_else_had_typed_half_is_no_escape_sequence(tmp_path: Path) -> None:

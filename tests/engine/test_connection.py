@@ -28,7 +28,6 @@ from tests.engine.conftest import E
 from tests.engine.test_process import READY, is_let_go, on_linux, started
 from tests.far_machine import HOST, SIMULATED, pretend
 from tests.terminal import is_alive
-from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
 from tests.waiting import PATIENCE, wait_until
 from tutor.cli import main
@@ -41,6 +40,7 @@ from tutor.protocol.commands import OpenLesson, Restart, RunTo, StepEpoch, StepP
 from tutor.protocol.events import CommandRefused, EngineReady, Event, FrameShown, ProcessEnded
 from tutor.protocol.far_end import Hello, ProcessOver, far_message
 from tutor.protocol.frame import Position, Remark
+from tutor.training import devices
 from tutor.wording.notices import error_text
 
 
@@ -172,10 +172,10 @@ def test_what_ssh_says_to_a_terminal_is_shown_and_obeyed_by_none(
 def test_the_devices_there_are_listed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pretend(monkeypatch, tmp_path, *SIMULATED)
+    pretend(monkeypatch, tmp_path)
     assert main(["devices", "--on", HOST, "--json"]) == 0
     there = [device["name"] for device in json.loads(capsys.readouterr().out)]
-    assert there == list(FakeEngine().devices)
+    assert there == list(devices.available())
 
 
 # ── The process there ───────────────────────────────────────────────────────────────

@@ -205,6 +205,7 @@ KINDS = [
     "forked twice, without an environment",
     "fork bomb",
 ]
+"""Whatever it is, it is ended in one way, however the process comes to its end."""
 on_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere a session of its own is out of reach"
 )
@@ -236,23 +237,18 @@ def assert_it_ends(child: ShellChild, held: Path, end: Callable[[], None]) -> No
 
 
 @on_linux
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_a_lesson_has_started_ends_with_the_tutor(
-    shell_child: Make, held: Path, kind: str
-) -> None:
-    child = shell_child(f"{started(kind, held)} cat")
+def test_what_a_lesson_has_started_ends_with_the_tutor(shell_child: Make, held: Path) -> None:
+    child = shell_child(f"{started('forked twice', held)} cat")
     assert_it_ends(child, held, child.client.close)
 
 
 @on_linux
 @pytest.mark.parametrize("to_parent", ["KILL", "STOP", "TERM"])
-@pytest.mark.parametrize("kind", ["child", "forked twice"])
 def test_a_lesson_that_acts_against_its_parent_ends_with_all_it_has_started(
-    shell_child: Make, held: Path, kind: str, to_parent: str
+    shell_child: Make, held: Path, to_parent: str
 ) -> None:
-    child = shell_child(
-        f"{started(kind, held)} read there <{held}.there; kill -{to_parent} $PPID; cat"
-    )
+    started_there = started("forked twice", held)
+    child = shell_child(f"{started_there} read there <{held}.there; kill -{to_parent} $PPID; cat")
     assert_it_ends(child, held, child.client.close)
 
 
@@ -271,14 +267,10 @@ LESSONS = {"busy": f"exec {shlex.quote(sys.executable)} -c {_BUSY}", "stopped": 
 
 
 @on_linux
-@pytest.mark.parametrize(
-    ("kind", "lesson"), [("child", "stopped"), *((kind, "busy") for kind in KINDS)]
-)
-def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(
-    held: Path, kind: str, lesson: str
-) -> None:
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_what_a_lesson_has_started_ends_when_the_tutor_is_killed(held: Path, lesson: str) -> None:
     script = f"read taken; echo {READY}; read command; exec 9>{held}; "
-    script += f"{started(kind, held)} {LESSONS[lesson]}"
+    script += f"{started('forked twice', held)} {LESSONS[lesson]}"
     app = subprocess.Popen((sys.executable, "-c", THE_APP, script), start_new_session=True)
     pipe = os.open(held, os.O_RDONLY)
     assert os.read(pipe, 5) == b"there"

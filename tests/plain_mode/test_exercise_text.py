@@ -28,6 +28,7 @@ from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, Reply, Wants
+from tutor.session.journal import Draft
 
 ANSWERED = "You have already answered this question."
 
@@ -119,6 +120,18 @@ def test_after_code_that_is_no_python_it_is_told_what_stands_and_what_is_kept():
     assert "The run still uses the previous code. Yours is saved as a draft." in text
     again = told("a fix", "edit", "w -= (", ".", "edit", "w -= (", ".")
     assert "Line 1 is not Python" in again
+
+
+def test_code_from_elsewhere_is_told_and_agreed_to():
+    notebook = Notebook()
+    notebook.drafts["fix"] = Draft("w -= 7\n", is_own=False)
+    shown = said("a fix", "code", exercises=(REPAIR,), notebook=notebook)
+    assert "has not been run" in shown
+    assert "Line 1: w -= 7" in shown or "Code: w -= 7" in shown
+    assert not notebook.drafts["fix"].is_own
+    said("a fix", "agree", exercises=(REPAIR,), notebook=notebook)
+    assert notebook.drafts["fix"].is_own
+    assert "needs your agreement" in told("a fix", "agree")
 
 
 class BrokenOff(io.StringIO):

@@ -47,11 +47,6 @@ TRAINED = {
         "Predict": "y_pred = emb(x)",
         "Loss": "loss = (y_pred**2).sum()",
     },
-    "compiled": {
-        "Setup": X + "w = torch.tensor(0.0, requires_grad=True)\n"
-        "f = torch.compile(lambda w, x: w * x, backend='eager')",
-        "Predict": "y_pred = f(w, x)",
-    },
     "dataclass": {
         "Setup": "from dataclasses import dataclass\n@dataclass\nclass Config:\n"
         "    rate: float = 1.0\n"
@@ -105,6 +100,15 @@ def test_its_modes_are_compared(trained: Lesson) -> None:
 
 def test_it_is_exported(trained: Lesson) -> None:
     assert "loss.backward()" in script(trained, "autograd")
+
+
+OF_EACH = (
+    test_it_passes_check,
+    test_another_mode_goes_on_with_its_value,
+    test_its_modes_are_compared,
+    test_it_is_exported,
+)
+"""Also told of a lesson with a compiled function, in `test_set_up`."""
 
 
 # ── Values that are looked at ───────────────────────────────────────────────────────

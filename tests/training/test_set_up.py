@@ -9,9 +9,12 @@ from pathlib import Path
 CODE = """
 import sys, torch
 import torch.distributed as dist
+from pathlib import Path
 from torch.nn.parallel import DistributedDataParallel
-from tests.training.conftest import shipped
+from tests.training import test_kinds_of_values as kinds_of_values
+from tests.training.conftest import lesson_text, shipped
 from tutor.engine.process_state import CleanProcess
+from tutor.lesson.document import parse
 
 clean = CleanProcess()
 for _ in range(2):
@@ -60,10 +63,18 @@ assert "torch._dynamo" in sys.modules
 after = [trained(kind) for kind in kinds], replicated()
 assert before == after
 assert all(values != [[2.0, -1.0], [0.5, 3.0]] for values, _ in before[0])
+
+# Here and not among the other kinds of values: the compiler takes as long to load as torch.
+setup = "w = torch.tensor(0.0, requires_grad=True)\\nx = torch.tensor([1.0, 2.0])\\n"
+setup += "f = torch.compile(lambda w, x: w * x, backend='eager')"
+text = lesson_text(kinds_of_values.BOTH, Setup=setup, Predict="y_pred = f(w, x)")
+compiled = parse(text, Path("compiled.md"))
+for statement in kinds_of_values.OF_EACH:
+    statement(compiled)
 """
 
 
-def test_they_step_the_same_and_load_no_compiler() -> None:
+def test_they_step_the_same_and_load_no_compiler_and_a_lesson_may_compile() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CODE],
         cwd=Path(__file__).parents[2],
