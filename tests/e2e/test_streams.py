@@ -74,11 +74,10 @@ def run(
 @pytest.mark.parametrize(
     ("program", "command"),
     [
-        (IN_SHELL, "list"),
         (IN_SHELL, "devices"),
         (shlex.join(WITHOUT_TORCH), "run good.md --trust"),
     ],
-    ids=["list", "devices", "run"],
+    ids=["devices", "run"],
 )
 def test_a_process_that_starts_with_closed_streams_reads_and_writes_nothing(
     tmp_path: Path, program: str, command: str
@@ -89,12 +88,11 @@ def test_a_process_that_starts_with_closed_streams_reads_and_writes_nothing(
 
 
 @has_full
-@pytest.mark.parametrize("command", ["list", "progress"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_told_in_one_line_by_a_process_of_its_own(
-    tmp_path: Path, command: str, unbuffered: str
+    tmp_path: Path, unbuffered: str
 ) -> None:
-    done = run(tmp_path, command, FULL, PYTHONUNBUFFERED=unbuffered)
+    done = run(tmp_path, "list", FULL, PYTHONUNBUFFERED=unbuffered)
     assert (done.status, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("tutor: ")
 

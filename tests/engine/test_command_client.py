@@ -55,10 +55,22 @@ def _far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=["here", "far"])
-def client(request: pytest.FixtureRequest, _far: None) -> Iterator[CommandClient]:
+@pytest.fixture(scope="module")
+def client() -> Iterator[CommandClient]:
     """One for all tests: whatever a lesson has done to its process, it serves the next."""
-    with CommandClient(COMMAND) if request.param == "here" else far_client() as found:
+    with CommandClient(COMMAND) as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=["here", "far"])
+def either(
+    request: pytest.FixtureRequest, client: CommandClient, _far: None
+) -> Iterator[CommandClient]:
+    """That one, and another whose child runs at the far end of a connection."""
+    if request.param == "here":
+        yield client
+        return
+    with far_client() as found:
         yield found
 
 
@@ -92,26 +104,26 @@ def test_nothing_that_a_lesson_prints_gets_out_and_nothing_typed_gets_in(
 
 
 def test_a_lesson_that_ends_its_process_costs_a_finding_and_the_next_is_checked(
-    client: CommandClient,
+    either: CommandClient,
 ) -> None:
-    assert found(client, "import os\nos._exit(3)") == (
+    assert found(either, "import os\nos._exit(3)") == (
         "test.md:17: mode autograd, Predict ended its process, which exited with status 3; "
         "nothing more of this lesson was checked"
     )
-    assert found(client, SOUND).endswith("has run")
+    assert found(either, SOUND).endswith("has run")
     asked = CheckLesson(lesson=predicting(SOUND), with_answers=True)
-    assert findings(client, asked).answers == ["an-exercise: 3"]
-    killed = found(client, "import os\nos.kill(os.getpid(), 9)")
+    assert findings(either, asked).answers == ["an-exercise: 3"]
+    killed = found(either, "import os\nos.kill(os.getpid(), 9)")
     assert killed.startswith(
         "test.md:17: mode autograd, Predict ended its process, which was ended"
     )
     assert "by SIGKILL" in killed
 
 
-def test_an_endless_loop_is_told_with_the_line_that_it_is_at(client: CommandClient) -> None:
-    found(client, SOUND)  # it has loaded all it needs
+def test_an_endless_loop_is_told_with_the_line_that_it_is_at(either: CommandClient) -> None:
+    found(either, SOUND)  # it has loaded all it needs
     # Within a tenth of a second, a busy machine runs none of it.
-    assert found(client, "while True: pass", 1.0) == (
+    assert found(either, "while True: pass", 1.0) == (
         "test.md:16: mode autograd, Predict did not finish within 1 s; "
         "nothing more of this lesson was checked"
     )
@@ -166,8 +178,8 @@ def test_a_lesson_that_writes_into_the_tutors_pipe_costs_a_finding(client: Comma
     assert found(client, SOUND).endswith("has run")
 
 
-@pytest.mark.parametrize("label", ["endless", "größte Zahl"])
-def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line(label: str) -> None:
+def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line() -> None:
+    label = "größte Zahl"
     front = FRONT.replace("epochs: 10", f"epochs: 10\nwatch:\n  {label}: max(iter(int, 1))")
     with CommandClient((*COMMAND, "watching")) as client:
         lesson = parse(lesson_text(front), Path("test.md"))
