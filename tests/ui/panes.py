@@ -52,7 +52,7 @@ class OnePane(App[None]):
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
-    async def show(self, view: RunView) -> None:
+    async def show(self, view: RunView | None) -> None:
         """Show another moment."""
         self.view = view
         await self.pilot.pause()
