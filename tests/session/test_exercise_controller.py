@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.session.driven import Driven
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED, with_exercises
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Setting, Stage, StartPlace, Wrong
-from tutor.lesson.model import Lesson
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import (
     Command,
@@ -29,7 +28,6 @@ from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.session.journal import Bookmark, Draft, Journal, next_to_do
 from tutor.session.kind_handlers import HANDLERS, REPAIR_SECONDS
 from tutor.session.run_view import Notice
-from tutor.session.session import Session
 from tutor.wording import notices
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
 from tutor.wording.goals import goal_words
@@ -74,48 +72,34 @@ class Notebook(Journal):
         return {e: result for e, result in found.items() if result != "unskipped"}
 
 
-class Learner:
-    """A session and whoever types at it; events come one after the other, as to the app."""
+class Learner(Driven):
+    """A session and whoever types at it."""
 
     def __init__(self, engine: FakeEngine, *exercises: Exercise) -> None:
-        self.engine, self.notebook = engine, Notebook()
-        self.session = Session(engine, journal=self.notebook)
-        self._events: deque[Event] = deque()
-        engine.start(self._events.append)
-        self.lesson: Lesson = with_exercises(*exercises)
-        self.session.open(self.lesson)
-        self.hear()
-
-    def hear(self) -> None:
-        while self._events:
-            self.session.receive(self._events.popleft())
+        self.notebook, self.lesson = Notebook(), with_exercises(*exercises)
+        super().__init__(engine, self.lesson, journal=self.notebook)
 
     def begins(self, id: str | None = None) -> Attempt:
-        self.session.controller.begin(id)
-        self.hear()
+        self.does("begin", id)
         return self.attempt
 
     def says(self, text: str) -> Attempt:
-        self.session.controller.answer(text)
-        self.hear()
+        self.does("answer", text)
         return self.attempt
 
     def does(self, wish: str, *args: object) -> Attempt | None:
         owner = self.session if hasattr(self.session, wish) else self.session.controller
         getattr(owner, wish)(*args)
-        self.hear()
         return self.session.attempt
+
+    def hears(self, event: Event) -> None:
+        self.engine.tell(event)
+        self.hear()
 
     @property
     def attempt(self) -> Attempt:
         assert self.session.attempt is not None
         return self.session.attempt
-
-    @property
-    def at(self) -> Position:
-        assert self.session.view is not None
-        assert self.session.view.frame is not None
-        return self.session.view.frame.at
 
 
 def at(engine: FakeEngine, *exercises: Exercise, id: str | None = None) -> Learner:
@@ -149,7 +133,7 @@ def test_an_exercise_can_be_named_by_its_number(engine: FakeEngine) -> None:
     assert at(engine, PREDICT, REACH, id="2").attempt.exercise is REACH
     learner = Learner(engine, PREDICT, REACH)
     learner.does("begin", "3")
-    assert learner.session.notice.code == "unknown_exercise"
+    assert learner.notice.code == "unknown_exercise"
 
 
 def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: FakeEngine) -> None:
@@ -222,7 +206,7 @@ def test_the_run_can_not_be_stepped_past_an_open_question(engine: FakeEngine) ->
     for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
         learner.does(wish)
         assert learner.at == Position(1, 2)
-        assert learner.session.notice.kind == "refused"
+        assert learner.notice.kind == "refused"
 
 
 def test_who_went_back_to_look_answers_at_the_place_of_the_question(engine: FakeEngine) -> None:
@@ -257,7 +241,7 @@ def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
     learner = at(engine, REACH)
     learner.does("next_mode")
     fixed = {"change": "mode", "allowed": REACH.may}
-    assert learner.session.notice == Notice("change_is_fixed", fixed, "refused")
+    assert learner.notice == Notice("change_is_fixed", fixed, "refused")
     assert engine.at.mode == "autograd"
 
 
@@ -277,9 +261,8 @@ def test_fixed_code_is_run_from_the_start_and_has_to_do_what_it_should(
     learner.does("edit", "w -= learning_rate * w.grad\n")
     assert learner.attempt.state == "judging"
     engine.advance(3)
-    learner.hear()
     assert learner.attempt.state == "done"
-    opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
+    opened = learner.sent(OpenLesson)[-1]
     update = opened.lesson.phase("Update")
     assert update is not None
     assert [f.code for f in update.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
@@ -293,7 +276,6 @@ def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with(
     learner = at(engine, far)
     learner.does("edit", "w -= learning_rate * w.grad\n")
     engine.advance(3)
-    learner.hear()
     weight = engine.at.weight(3)
     assert reply_markdown(learner.attempt).endswith(
         f"does not yet do what it should: w is {weight:.6g}, should be within 0.001 of 20."
@@ -311,8 +293,7 @@ def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEng
 def test_code_that_ends_its_process_is_told_and_can_be_edited_further(engine: FakeEngine) -> None:
     learner = at(engine, REPAIR)
     learner.does("edit", "exit()\n")
-    engine.tell(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
-    learner.hear()
+    learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
     ended = "The process exited with status 0; it starts again"
     assert reply_markdown(learner.attempt) == f"`{ended}`"
     assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
@@ -349,8 +330,7 @@ def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) 
     learner.does("edit", FOREIGN)
     learner.does("edit", FOREIGN + "w -= 1\n")  # what is made of it is from elsewhere, too
     learner.does("restart")
-    engine.tell(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
-    learner.hear()
+    learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
     learner.does("leave")
     learner.begins()
     assert not any("hacked" in code for code in opened_code(engine))
@@ -411,7 +391,6 @@ def test_be_autograd_takes_no_answer_before_its_question_is_there() -> None:
     learner = Learner(engine, AUTOGRAD)
     assert learner.begins().state == "opening"
     engine.release()
-    learner.hear()
     assert (learner.attempt.state, learner.attempt.asked_of) == ("asking", question)
 
 
@@ -486,10 +465,12 @@ def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> No
     learner = at(engine, PREDICT)
     learner.says("1")
     learner.does("go_on")
-    learner.session.controller.show_solution()
+    session = learner.session
+    session.controller.show_solution()
     while learner._events:
-        learner.session.receive(learner._events.popleft())
-        assert learner.attempt.state == "asking" or not learner.attempt.is_solution_shown
+        session.receive(learner._events.popleft())
+        assert session.attempt is not None
+        assert session.attempt.state == "asking" or not session.attempt.is_solution_shown
     assert learner.attempt.is_solution_shown
 
 
@@ -517,7 +498,6 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
         learner.does(*wish)
         assert learner.does("begin", "first") is None
         engine.release()
-        learner.hear()
         assert learner.attempt.exercise.id == "first"
         own = learner.session.controller.paused
         assert own is not None
@@ -537,7 +517,6 @@ def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later(engine: F
         if isinstance(command, OpenLesson | Inspect):
             learner.session.receive(CommandRefused(note=Remark("stopped"), answers=number))
     engine.release()
-    learner.hear()
     assert learner.does("restart") is None
 
 
@@ -547,7 +526,7 @@ def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> 
     assert learner.attempt.exercise is CHOOSE
     learner.says("2")
     assert learner.does("go_on") is None
-    assert learner.session.notice == Notice("last_exercise", {"left": [], "skipped": [1]})
+    assert learner.notice == Notice("last_exercise", {"left": [], "skipped": [1]})
     assert learner.notebook.results_of("line") == {"first": "skipped", "choose": "done"}
 
 
@@ -555,16 +534,16 @@ def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) 
     learner = at(engine, PREDICT, CHOOSE)
     learner.does("skip")
     skipped = {"number": 1, "is_typing": False, "is_last": False, "left": [2], "skipped": [1]}
-    assert learner.session.notice == Notice("exercise_skipped", skipped)
+    assert learner.notice == Notice("exercise_skipped", skipped)
     learner.says("2")
     learner.does("go_on")
-    assert learner.session.notice.values["skipped"] == [1]
+    assert learner.notice.values["skipped"] == [1]
     assert learner.begins().exercise is PREDICT  # all else is done
     learner.does("leave")
     assert learner.does("unskip").exercise is PREDICT
     assert learner.notebook.results_of("line") == {"choose": "done"}
     learner.does("unskip")
-    assert learner.session.notice == Notice("none_skipped", kind="no_effect")
+    assert learner.notice == Notice("none_skipped", kind="no_effect")
 
 
 def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
@@ -592,7 +571,7 @@ def test_after_the_last_it_is_told_which_are_still_open(engine: FakeEngine) -> N
     learner = at(engine, PREDICT, REACH, CHOOSE, id="choose")
     learner.says("2")
     learner.does("go_on")
-    assert learner.session.notice == Notice("last_exercise", {"left": [1, 2], "skipped": []})
+    assert learner.notice == Notice("last_exercise", {"left": [1, 2], "skipped": []})
 
 
 def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does(
@@ -626,7 +605,7 @@ def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEng
     learner.session.resume(learner.lesson, left)
     learner.hear()
     assert learner.at == Position(0, 0)
-    assert learner.session.notice == Notice("lesson_changed")
+    assert learner.notice == Notice("lesson_changed")
 
 
 def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: FakeEngine) -> None:
@@ -636,7 +615,7 @@ def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: Fak
     kept = len(learner.notebook.places)
     learner.session.open(learner.lesson)
     learner.hear()
-    assert learner.session.notice == Notice("left_in_epoch", {"epoch": 5})
+    assert learner.notice == Notice("left_in_epoch", {"epoch": 5})
     assert len(learner.notebook.places) == kept
     learner.does("resume_previous")
     assert learner.at.epoch == 5
@@ -647,7 +626,7 @@ def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with(engine: FakeE
     learner = Learner(engine, msgspec.structs.replace(REACH, stage=stage, may=("seed",)))
     learner.begins()
     learner.does("new_seed")
-    opened = [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
+    opened = learner.sent(OpenLesson)[-1]
     assert opened.record is not None
     assert opened.record.seed
     assert [change.element for change in opened.record.changes] == [Element("w", (), 3.0)]
@@ -673,11 +652,10 @@ def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngin
 def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) -> None:
     learner = at(engine, REPAIR)
     learner.does("edit", "while True: pass\n")
-    engine.tell(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
-    learner.hear()
+    learner.hears(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
     assert learner.attempt.was_stopped
     assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})
-    assert learner.session.notice == Notice(), "once is enough"
+    assert learner.notice == Notice(), "once is enough"
 
 
 def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed(engine: FakeEngine) -> None:
@@ -689,9 +667,8 @@ def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed(engine: FakeE
         ("Loss", 31, "a leaf Variable that requires"),
     ):
         learner.does("edit", "v += 1\n")
-        engine.tell(LessonFailed(answers=engine.run_number, lesson="", phase=phase, line=line,
-                           message=message))  # fmt: skip
-        learner.hear()
+        learner.hears(LessonFailed(answers=engine.run_number, lesson="", phase=phase, line=line,
+                                   message=message))  # fmt: skip
         replies.append(reply_markdown(learner.attempt))
     assert replies == [
         "Line 2 of your code: `NameError: v`",
@@ -706,10 +683,9 @@ def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: Fa
     code = "loss = ((y_pred - y) ** 2).mean()"
     assert reply_markdown(learner.says("1")).startswith(f"Loss, at `{code}`: `ZeroDivisionError")
     place = CodePlace("Loss", 31, code)
-    assert learner.session.notice == Notice("phase_failed", {"place": place}, "failed")
-    engine.tell(engine.shown(stopped=StoppedAt("Loss", 31)))
-    learner.hear()
-    assert learner.session.notice == Notice("stopped", {"place": place, "is_undone": True})
+    assert learner.notice == Notice("phase_failed", {"place": place}, "failed")
+    learner.hears(engine.shown(stopped=StoppedAt("Loss", 31)))
+    assert learner.notice == Notice("stopped", {"place": place, "is_undone": True})
 
 
 def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
@@ -720,8 +696,7 @@ def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
     ):
         learner.does("edit", "while True: pass\n")
         learner.session.controller.stop_if_silent(REPAIR_SECONDS + 1)
-        engine.tell(engine.shown(engine.run_number, stopped=stopped))
-        learner.hear()
+        learner.hears(engine.shown(engine.run_number, stopped=stopped))
         assert learner.attempt.was_stopped
         told = f"The tutor stopped it after 10 s: {where} was still running."
         assert reply_markdown(learner.attempt) == told
@@ -735,17 +710,15 @@ def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
     learner.does("edit", "while True: pass\n")
     stopped = CommandRefused(note=Remark("stopped"), stopped=StoppedAt("Update", 1))
     number = opening_of(engine)
-    engine.tell(msgspec.structs.replace(stopped, answers=number, opening=number))
-    learner.hear()
+    learner.hears(msgspec.structs.replace(stopped, answers=number, opening=number))
     assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})
     where = {"place": OWN_LINE, "is_undone": False}
-    assert learner.session.notice == Notice("stopped", where, "refused")
+    assert learner.notice == Notice("stopped", where, "refused")
     learner.does("restart")
     number = opening_of(engine)
     engine.tell(msgspec.structs.replace(stopped, answers=number, opening=number))
     engine.release()
-    learner.hear()
-    assert learner.session.notice == Notice("code_as_given")
+    assert learner.notice == Notice("code_as_given")
 
 
 def opening_of(engine: FakeEngine) -> int:
@@ -758,16 +731,15 @@ def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> No
     learner.says("1")
     for _ in range(3):
         learner.does("hint")
-    assert learner.session.notice == Notice("no_more_hints", kind="no_effect")
+    assert learner.notice == Notice("no_more_hints", kind="no_effect")
     learner.does("show_solution")
-    assert learner.session.notice == Notice()
+    assert learner.notice == Notice()
 
 
 def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:
     learner = at(engine, REPAIR)
     learner.does("edit", REPAIR.solution_code)
     engine.advance(3)
-    learner.hear()
     learner.does("leave")
     assert learner.begins().code == REPAIR.code
 

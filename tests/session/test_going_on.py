@@ -14,7 +14,7 @@ from tutor.protocol.events import CommandRefused, LessonFailed, SeekAdvanced
 from tutor.protocol.frame import Change, Frame, Position, Remark, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.journal import Bookmark, paused_run
-from tutor.session.run_view import Notice, RunView
+from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.training.exercises import code_of
 
@@ -29,13 +29,8 @@ def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
     return other
 
 
-def moment_of(learner: Learner) -> RunView:
-    assert learner.session.view is not None
-    return learner.session.view
-
-
 def frames_of(learner: Learner) -> tuple[Frame | None, Frame | None]:
-    view = moment_of(learner)
+    view = learner.view
     return view.before, view.frame
 
 
@@ -52,7 +47,7 @@ def test_what_was_compared_is_compared_again(engine: FakeEngine, walk: list[str]
     learner = Learner(engine, PREDICT)
     for wish in walk:
         learner.does(wish)
-    assert moment_of(learner).before is not None
+    assert learner.view.before is not None
     assert frames_of(gone_on(learner)) == frames_of(learner)
 
 
@@ -84,14 +79,13 @@ def test_a_place_where_this_run_has_never_been_is_not_asked_for(engine: FakeEngi
 
 def test_a_goal_beyond_the_lessons_own_stays(engine: FakeEngine) -> None:
     learner = Learner(engine, PREDICT)
-    own = moment_of(learner).goal
+    own = learner.view.goal
     learner.does("seek", own)
     learner.does("toggle_run")
     learner.does("toggle_run")
     engine.advance(1)
-    learner.hear()
-    assert moment_of(learner).goal == 2 * own
-    assert moment_of(gone_on(learner)).goal == 2 * own
+    assert learner.view.goal == 2 * own
+    assert gone_on(learner).view.goal == 2 * own
 
 
 def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
@@ -183,8 +177,7 @@ def test_beside_code_that_was_left_half_fixed_runs_the_code_as_it_was_given(
     assert is_open_with(opened_by(engine), "w += learning_rate")
     assert learner.attempt.code == "v -=\n"
     assert (learner.attempt.state, learner.attempt.reply) == ("asking", None)
-    assert learner.session.view is not None
-    assert learner.session.view.frame is not None
+    assert learner.view.frame is not None
 
 
 def opened_by(engine: FakeEngine) -> Command:
@@ -230,7 +223,7 @@ def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEn
     other = gone_on(learner)
     assert (other.attempt.exercise, other.at) == (PREDICT, learner.at)
     other.does("leave")
-    assert (other.at.epoch, moment_of(other).before) == (5, None)
+    assert (other.at.epoch, other.view.before) == (5, None)
 
 
 def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: FakeEngine) -> None:
@@ -244,9 +237,7 @@ def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: Fak
     other = Learner(FakeEngine(), PREDICT)
     other.session.resume(other.lesson, unknown)
     other.hear()
-    frame = moment_of(other).frame
-    assert frame is not None
-    assert frame.mode == other.lesson.modes[0]
+    assert other.frame.mode == other.lesson.modes[0]
 
 
 def left_by(learner: Learner) -> Bookmark:
@@ -271,9 +262,9 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
     assert other.at == left.at
     assert other.session.recipe is not None
     assert devices_of(other.session.recipe) == {"cpu"}
-    assert other.session.notice.code == "replayed_on_cpu"
+    assert other.notice.code == "replayed_on_cpu"
     reason = Remark("text", {"text": "there is no cuda here"})
-    assert other.session.notice.values["reason"] == reason
+    assert other.notice.values["reason"] == reason
 
 
 def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
@@ -283,9 +274,9 @@ def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: Fake
     other.session.resume(other.lesson, left)
     other.hear()
     assert other.at == Position(0, 0)
-    assert other.session.notice.code == "begins_anew"
+    assert other.notice.code == "begins_anew"
     reason = Remark("text", {"text": "there is no parameter v"})
-    assert other.session.notice.values["reason"] == reason
+    assert other.notice.values["reason"] == reason
     other.engine.holds = True
     other.session.resume(other.lesson, left)
     other.session.stop()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.session.test_session import EagerSession
+from tests.session.driven import Driven
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
 from tutor.protocol.commands import (
@@ -51,8 +51,7 @@ def test_one_command_of_a_kind_is_under_way_and_one_waits(
 def test_a_key_that_is_held_down_acts_once_more_after_it_is_let_go(key: str) -> None:
     engine = FakeEngine()
     engine.host = "far-machine"
-    session = EagerSession(engine)
-    session.open(lesson())
+    session = Driven(engine, lesson())
     engine.holds, before = True, len(engine.sent)
     for _ in range(40):
         getattr(session, key)()

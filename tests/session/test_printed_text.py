@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import pytest
 from msgspec.structs import replace
 
+from tests.session.driven import Driven
 from tests.ui.lessons import lesson
 from tests.ui.printing import PrintingEngine
 from tutor.protocol.commands import Seek, SelectRun
-from tutor.protocol.events import Event, FrameShown
+from tutor.protocol.events import FrameShown
 from tutor.session import printed_text
 from tutor.session.printed_text import MAX_COLUMNS, MAX_LINES, PrintedText, RunOutput
-from tutor.session.run_view import Start
-from tutor.session.session import Session
 
 
-class Printing:
-    """A session with an open lesson that prints; events come one after the other."""
+class Printing(Driven):
+    """A session with an open lesson that prints."""
 
     def __init__(self) -> None:
-        self.engine = PrintingEngine()
-        self.session = Session(self.engine)
-        self._events: deque[Event] = deque()
-        self.engine.start(self._events.append)
-        self.session.open(lesson(), Start())
-        self.hear()
-
-    def hear(self) -> None:
-        while self._events:
-            self.session.receive(self._events.popleft())
+        super().__init__(PrintingEngine(), lesson())
 
     def does(self, keys: str) -> str:
         """The output after keys: s, S, b, B, R, jN."""
@@ -48,7 +36,6 @@ class Printing:
                     self.session.restart()
                 case _:
                     self.session.seek(int(key[1:]))
-            self.hear()
         return shown(self.session.output.here)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from tests.session.driven import Driven
 from tests.ui.lessons import lesson
 from tests.ui.scripts import LAST_EPOCH, SCRIPT, TEXT, Read, ScriptEngine, script
 from tutor.cli.progress import overviews
@@ -21,43 +21,25 @@ from tutor.protocol.commands import (
     StepPhase,
     Switch,
 )
-from tutor.protocol.events import Event
 from tutor.protocol.frame import Position
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import ScriptPhase
 from tutor.session.journal import Bookmark, key_of
 from tutor.session.progress_writer import ProgressWriter
-from tutor.session.run_view import Notice, Start
-from tutor.session.session import Session
+from tutor.session.run_view import Notice
 
 
-class Stepping:
-    """A session with an open script; events come one after the other."""
+class Stepping(Driven):
+    """A session with an open script."""
 
     def __init__(self, writer: ProgressWriter, opened: Lesson = SCRIPT) -> None:
-        self.engine = ScriptEngine()
-        self.session = Session(self.engine, journal=writer)
-        self._events: deque[Event] = deque()
-        self.engine.start(self._events.append)
-        self.session.open(opened, Start())
-        self.hear()
-
-    def hear(self) -> None:
-        while self._events:
-            self.session.receive(self._events.popleft())
+        super().__init__(ScriptEngine(), opened, journal=writer)
 
     def does(self, *wishes: str) -> Notice:
         for wish in wishes:
             getattr(self.session, wish)()
-            self.hear()
         return self.session.notice
-
-    @property
-    def at(self) -> Position:
-        assert self.session.view is not None
-        assert self.session.view.frame is not None
-        return self.session.view.frame.at
 
 
 @pytest.fixture
@@ -81,7 +63,7 @@ def test_a_script_is_found_again_by_its_path_and_not_among_the_lessons(
     assert writer.last_bookmark() is None
     assert writer.bookmark_of(key_of(script(path="/home/bert/train.py"))) is None
     again = Stepping(writer)
-    assert again.session.notice == Notice("script_left_in_epoch", {"epoch": 2})
+    assert again.notice == Notice("script_left_in_epoch", {"epoch": 2})
     again.does("resume_previous")
     assert again.at == Position(2, 1)
 
@@ -99,10 +81,10 @@ def test_a_bookmark_holds_on_any_machine_and_keeps_no_modules(writer: ProgressWr
 def test_a_script_that_has_changed_begins_anew_and_says_so(writer: ProgressWriter) -> None:
     Stepping(writer).does("step_epoch")
     again = Stepping(writer, script(TEXT + "# more\n"))
-    assert again.session.notice == Notice("script_changed")
+    assert again.notice == Notice("script_changed")
     assert again.at == Position(0, 0)
     again.does("resume_previous")
-    assert again.session.notice == Notice("script_changed")
+    assert again.notice == Notice("script_changed")
     assert again.at == Position(0, 0)
 
 
@@ -128,7 +110,7 @@ def test_each_loop_and_its_arguments_have_a_bookmark(writer: ProgressWriter) -> 
     assert Stepping(writer, loop(1)).session.notice.values == {"epoch": 1}
     again = Stepping(writer, loop(1, "--slow"))
     left = {"epoch": 2, "loop": 2, "arguments": ("--fast",)}
-    assert again.session.notice == Notice("script_left_in_run", left)
+    assert again.notice == Notice("script_left_in_run", left)
     assert again.at == Position(0, 0), "other arguments are another run"
     again.does("resume_previous")
     assert again.session.view is not None
@@ -198,15 +180,15 @@ def test_the_fingerprint_of_a_lesson_does_not_depend_on_scripts() -> None:
 def test_a_script_has_its_own_mode_and_device(writer: ProgressWriter, wish: str, code: str) -> None:
     stepping = Stepping(writer)
     assert stepping.does(wish).code == code
-    assert not [c for c in stepping.engine.sent if isinstance(c, Switch)]
+    assert not stepping.sent(Switch)
 
 
 def test_a_mode_or_device_that_is_named_is_refused_as_well(writer: ProgressWriter) -> None:
     stepping = Stepping(writer)
     stepping.session.request(Switch(device="cuda"))
-    assert stepping.session.notice == Notice("script_device", {"name": "cpu"}, "refused")
+    assert stepping.notice == Notice("script_device", {"name": "cpu"}, "refused")
     stepping.session.request(Switch(mode="manual"))
-    assert stepping.session.notice == Notice("one_mode", {"mode": "autograd"}, "refused")
+    assert stepping.notice == Notice("one_mode", {"mode": "autograd"}, "refused")
 
 
 def test_nothing_is_stepped_after_the_end(writer: ProgressWriter) -> None:
@@ -228,14 +210,12 @@ def test_a_counted_loop_is_run_to_its_last_epoch_and_then_to_the_scripts_end(
     stepping = Stepping(writer)
     stepping.does("toggle_run")
     stepping.engine.advance(LAST_EPOCH)
-    stepping.hear()
     assert stepping.at == Position(LAST_EPOCH, 5)
-    told = stepping.session.notice
+    told = stepping.notice
     assert (told.code, told.values["epoch"]) == ("script_goal_reached", LAST_EPOCH)
     stepping.does("toggle_run")
     assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] > LAST_EPOCH
-    assert stepping.session.view is not None
-    assert stepping.session.view.goal == LAST_EPOCH
+    assert stepping.view.goal == LAST_EPOCH
 
 
 def test_a_loop_that_is_not_counted_stops_with_a_word_and_goes_on(writer: ProgressWriter) -> None:
@@ -244,13 +224,11 @@ def test_a_loop_that_is_not_counted_stops_with_a_word_and_goes_on(writer: Progre
     stepping = Stepping(writer, endless)
     stepping.does("toggle_run")
     stepping.engine.advance(LAST_EPOCH)
-    stepping.hear()
-    assert stepping.session.notice.code == "goal_reached"
-    assert stepping.session.notice.values["further"] == 2 * LAST_EPOCH
+    assert stepping.notice.code == "goal_reached"
+    assert stepping.notice.values["further"] == 2 * LAST_EPOCH
     stepping.does("toggle_run")
     assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] == 2 * LAST_EPOCH
-    assert stepping.session.view is not None
-    assert stepping.session.view.goal == 2 * LAST_EPOCH
+    assert stepping.view.goal == 2 * LAST_EPOCH
 
 
 def test_a_script_that_seeds_itself_takes_no_seed_and_stays_where_it_is(
@@ -261,12 +239,11 @@ def test_a_script_that_seeds_itself_takes_no_seed_and_stays_where_it_is(
     sent = len(stepping.engine.sent)
     for change in (stepping.session.new_seed, stepping.session.reseed):
         change()
-        stepping.hear()
-        assert stepping.session.notice.code == "script_seed"
+        assert stepping.notice.code == "script_seed"
         place = f"line {len(TEXT.splitlines()) + 1}"
-        assert stepping.session.notice.values["place"] == place
+        assert stepping.notice.values["place"] == place
     stepping.session.open_with_seed(3)
-    assert stepping.session.notice.kind == "refused"
+    assert stepping.notice.kind == "refused"
     assert not [c for c in stepping.engine.sent[sent:] if isinstance(c, Reseed | Restart)]
     assert stepping.at.epoch == 1
     seedless = Stepping(writer)
@@ -279,7 +256,7 @@ def test_a_rate_that_is_not_known_is_scaled_by_no_key(writer: ProgressWriter) ->
     stepping.engine.rate_is_known = False
     assert stepping.does("step_phase", "raise_learning_rate").code == "rate_unknown"
     assert stepping.does("lower_learning_rate").code == "rate_unknown"
-    assert not [c for c in stepping.engine.sent if isinstance(c, SetLearningRate)]
+    assert not stepping.sent(SetLearningRate)
 
 
 def test_of_two_losses_the_gradients_are_those_of_the_last() -> None:

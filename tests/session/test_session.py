@@ -1,11 +1,8 @@
 """The conversation with the engine, without a screen."""
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
+from tests.session.driven import Driven
 from tests.ui.fake_engine import FakeEngine
 from tests.ui.lessons import lesson
 from tutor.protocol.commands import (
@@ -21,7 +18,6 @@ from tutor.protocol.commands import (
 from tutor.protocol.events import (
     CommandRefused,
     EngineReady,
-    Event,
     InspectionReady,
     LessonFailed,
     ProcessEnded,
@@ -33,7 +29,7 @@ from tutor.protocol.inspections import AutogradGraph, GraphNode, RunInfo
 from tutor.session.attempt import CodePlace
 from tutor.session.engine_session import MOST_UNANSWERED
 from tutor.session.run_view import Notice
-from tutor.session.session import Session, next_of_1_2_5
+from tutor.session.session import next_of_1_2_5
 
 
 class Clock:
@@ -48,34 +44,13 @@ def clock() -> Clock:
     return Clock()
 
 
-class EagerSession:
-    """A session that receives all waiting events whenever it is used."""
-
-    def __init__(self, engine: FakeEngine, clock: Callable[[], float] = time.monotonic) -> None:
-        self.heard: list[Event] = []
-        engine.start(self.heard.append)
-        self.session = Session(engine, clock)
-
-    def hear(self) -> None:
-        while self.heard:
-            self.session.receive(self.heard.pop(0))
-
-    def __getattr__(self, name: str) -> Any:
-        self.hear()
-        return getattr(self.session, name)
-
-
 @pytest.fixture
-def session(engine: FakeEngine, clock: Clock) -> EagerSession:
+def session(engine: FakeEngine, clock: Clock) -> Driven:
     """A session with an open lesson."""
-    engine_session = EagerSession(engine, clock)
-    engine_session.open(lesson())
-    return engine_session
+    return Driven(engine, lesson(), clock=clock)
 
 
-def test_opening_a_lesson_sends_it_and_its_first_mode(
-    session: EagerSession, engine: FakeEngine
-) -> None:
+def test_opening_a_lesson_sends_it_and_its_first_mode(session: Driven, engine: FakeEngine) -> None:
     command = engine.sent[0]
     assert isinstance(command, OpenLesson)
     assert command.lesson == lesson()
@@ -86,8 +61,7 @@ def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
     engine: FakeEngine,
 ) -> None:
     engine.ready_at_once = False
-    session = EagerSession(engine)
-    session.open(lesson())
+    session = Driven(engine, lesson())
     assert session.view.frame is None
     assert session.check_waiting() == Notice("loading")
     session.step_phase()
@@ -97,7 +71,7 @@ def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
     assert session.view.frame.phase == "Predict"
 
 
-def test_each_step_keeps_the_frame_before(session: EagerSession) -> None:
+def test_each_step_keeps_the_frame_before(session: Driven) -> None:
     for _ in range(4):
         session.step_phase()
     view = session.view
@@ -106,20 +80,20 @@ def test_each_step_keeps_the_frame_before(session: EagerSession) -> None:
     assert view.frame.values["w"].data[0] == pytest.approx(0.3)
 
 
-def test_looking_at_the_plot_does_not_forget_what_has_changed(session: EagerSession) -> None:
+def test_looking_at_the_plot_does_not_forget_what_has_changed(session: Driven) -> None:
     session.step_phase()
     before = session.view and session.view.before
     session.inspect(columns=60)
     assert session.view.before is before
 
 
-def test_the_same_width_is_not_told_twice(session: EagerSession, engine: FakeEngine) -> None:
+def test_the_same_width_is_not_told_twice(session: Driven, engine: FakeEngine) -> None:
     session.inspect(columns=60)
     session.inspect(columns=60)
     assert [c.columns for c in engine.sent if isinstance(c, Inspect)] == [0, 60]
 
 
-def test_r_runs_to_the_last_epoch_and_pauses(session: EagerSession, engine: FakeEngine) -> None:
+def test_r_runs_to_the_last_epoch_and_pauses(session: Driven, engine: FakeEngine) -> None:
     session.toggle_run()
     assert engine.sent[-1] == RunTo(epoch=20)
     assert session.is_running
@@ -131,7 +105,7 @@ def test_r_runs_to_the_last_epoch_and_pauses(session: EagerSession, engine: Fake
 
 
 def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     session.toggle_run()
     engine.advance(20)
@@ -143,7 +117,7 @@ def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
     assert session.view.goal == 40
 
 
-def test_an_unasked_frame_of_a_run_owes_a_taken(session: EagerSession, engine: FakeEngine) -> None:
+def test_an_unasked_frame_of_a_run_owes_a_taken(session: Driven, engine: FakeEngine) -> None:
     session.toggle_run()
     engine.advance(3)
     assert session.receive(engine.shown()) is True
@@ -151,7 +125,7 @@ def test_an_unasked_frame_of_a_run_owes_a_taken(session: EagerSession, engine: F
     assert session.receive(engine.shown()) is False
 
 
-def test_a_step_in_mid_run_pauses(session: EagerSession, engine: FakeEngine) -> None:
+def test_a_step_in_mid_run_pauses(session: Driven, engine: FakeEngine) -> None:
     session.toggle_run()
     session.step_phase()
     assert engine.kinds()[-1] == "Pause"
@@ -159,7 +133,7 @@ def test_a_step_in_mid_run_pauses(session: EagerSession, engine: FakeEngine) -> 
 
 
 def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     session.toggle_run()
     session.raise_learning_rate()
@@ -172,7 +146,7 @@ def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
     [("raise_learning_rate", 0.1), ("lower_learning_rate", 0.001)],
 )
 def test_keys_pressed_faster_than_the_engine_answers_add_up(
-    session: EagerSession, engine: FakeEngine, act: str, value: float
+    session: Driven, engine: FakeEngine, act: str, value: float
 ) -> None:
     engine.holds = True
     for _ in range(3):
@@ -180,7 +154,7 @@ def test_keys_pressed_faster_than_the_engine_answers_add_up(
     assert engine.sent[-1] == SetLearningRate(value=value)
 
 
-def test_g_goes_round_the_modes(session: EagerSession, engine: FakeEngine) -> None:
+def test_g_goes_round_the_modes(session: Driven, engine: FakeEngine) -> None:
     session.next_mode()
     assert engine.sent[-1] == Switch(mode="autograd")
     session.next_mode()
@@ -190,7 +164,7 @@ def test_g_goes_round_the_modes(session: EagerSession, engine: FakeEngine) -> No
 
 
 def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     session.next_device()
     assert engine.sent[-1] == Switch(device="cuda")
@@ -201,15 +175,12 @@ def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
 
 def test_d_goes_round_the_devices_that_are_there() -> None:
     engine = FakeEngine(devices=("cpu", "cuda", "cuda:1"))
-    session = EagerSession(engine)
-    session.open(lesson())
+    session = Driven(engine, lesson())
     session.next_device()
     assert engine.sent[-1] == Switch(device="cuda")
 
 
-def test_events_of_the_lesson_before_are_not_heard(
-    session: EagerSession, engine: FakeEngine
-) -> None:
+def test_events_of_the_lesson_before_are_not_heard(session: Driven, engine: FakeEngine) -> None:
     session.step_epoch()
     old = engine.shown()
     engine.holds = True
@@ -228,7 +199,7 @@ def test_events_of_the_lesson_before_are_not_heard(
 
 
 def test_opening_another_lesson_in_mid_run_pauses_first(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     session.toggle_run()
     session.open(lesson("xor"))
@@ -236,7 +207,7 @@ def test_opening_another_lesson_in_mid_run_pauses_first(
     assert not session.is_running
 
 
-def test_an_error_leaves_the_last_good_frame(session: EagerSession, engine: FakeEngine) -> None:
+def test_an_error_leaves_the_last_good_frame(session: Driven, engine: FakeEngine) -> None:
     session.step_phase()
     engine.fails_at = "Loss"
     good = session.view and session.view.frame
@@ -250,7 +221,7 @@ def test_an_error_leaves_the_last_good_frame(session: EagerSession, engine: Fake
 
 
 def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: FakeEngine) -> None:
-    session = EagerSession(engine)
+    session = Driven(engine)
     engine.holds = True
     session.open(lesson())
     failed = LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
@@ -264,7 +235,7 @@ def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: Fa
 def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failure(
     engine: FakeEngine,
 ) -> None:
-    session = EagerSession(engine)
+    session = Driven(engine)
     engine.holds = True
     session.open(lesson())
     session.receive(
@@ -280,7 +251,7 @@ def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failur
 
 
 def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_again(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     session.step_epoch()
     engine.holds = True
@@ -296,7 +267,7 @@ def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_ag
 
 
 def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     """Else the plot would stay as it was when the old process ended."""
     session.inspect(columns=70)
@@ -307,7 +278,7 @@ def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
     assert [look.columns for look in looks] == [70]
 
 
-def test_runs_that_were_run_again_are_shown_without_a_step(session: EagerSession) -> None:
+def test_runs_that_were_run_again_are_shown_without_a_step(session: Driven) -> None:
     """Also when the run has moved on meanwhile: what is known of them belongs to no place."""
     other = RunInfo(name="B", letter="B", mode="manual", device="cpu", learning_rate=0.1, seed=0,
                     furthest=7, loss=0.5)  # fmt: skip
@@ -316,7 +287,7 @@ def test_runs_that_were_run_again_are_shown_without_a_step(session: EagerSession
 
 
 def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     session.step_phase()
     engine.holds = True
@@ -327,9 +298,7 @@ def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
     assert session.notice.values == {"place": CodePlace("Loss"), "is_undone": True}
 
 
-def test_a_stop_is_told_until_what_runs_has_stopped(
-    session: EagerSession, engine: FakeEngine
-) -> None:
+def test_a_stop_is_told_until_what_runs_has_stopped(session: Driven, engine: FakeEngine) -> None:
     session.step_phase()
     engine.holds = True
     session.step_epoch()
@@ -341,9 +310,7 @@ def test_a_stop_is_told_until_what_runs_has_stopped(
     assert session.waiting == Notice()
 
 
-def test_pausing_does_not_forget_what_has_changed(
-    session: EagerSession, engine: FakeEngine
-) -> None:
+def test_pausing_does_not_forget_what_has_changed(session: Driven, engine: FakeEngine) -> None:
     session.step_epoch()
     session.toggle_run()
     engine.advance(3)
@@ -352,14 +319,14 @@ def test_pausing_does_not_forget_what_has_changed(
     assert session.view.before.at.epoch < 4
 
 
-def test_stop_with_nothing_running_says_so(session: EagerSession, engine: FakeEngine) -> None:
+def test_stop_with_nothing_running_says_so(session: Driven, engine: FakeEngine) -> None:
     session.stop()
     assert engine.stopped == 0
     assert session.notice == Notice("nothing_running", kind="no_effect")
 
 
 def test_what_takes_long_is_named_with_its_seconds(
-    session: EagerSession, engine: FakeEngine, clock: Clock
+    session: Driven, engine: FakeEngine, clock: Clock
 ) -> None:
     engine.holds = True
     session.step_phase()
@@ -369,7 +336,7 @@ def test_what_takes_long_is_named_with_its_seconds(
 
 
 def test_a_run_that_shows_frames_is_not_called_slow(
-    session: EagerSession, engine: FakeEngine, clock: Clock
+    session: Driven, engine: FakeEngine, clock: Clock
 ) -> None:
     session.toggle_run()
     engine.busy, clock.now = 9.0, clock.now + 9.0
@@ -379,9 +346,7 @@ def test_a_run_that_shows_frames_is_not_called_slow(
     assert session.check_waiting() == Notice("epoch_runs", {"seconds": 5.0})
 
 
-def test_keys_held_down_do_not_queue_up_without_end(
-    session: EagerSession, engine: FakeEngine
-) -> None:
+def test_keys_held_down_do_not_queue_up_without_end(session: Driven, engine: FakeEngine) -> None:
     engine.holds = True
     for _ in range(100):
         session.step_phase()
@@ -411,20 +376,20 @@ def graph(operations: int, *notes: Remark) -> AutogradGraph:
     return AutogradGraph(nodes=tuple(nodes), notes=notes)
 
 
-def sees(session: EagerSession, engine: FakeEngine, found: AutogradGraph) -> None:
+def sees(session: Driven, engine: FakeEngine, found: AutogradGraph) -> None:
     frame = engine.at.frame()
     engine.tell(InspectionReady(at=frame.at, run="A", graph=found))
     session.hear()
 
 
-def before_gradient(session: EagerSession) -> None:
+def before_gradient(session: Driven) -> None:
     session.open(lesson())
     session.step_phase()
     session.step_phase()
 
 
 def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     before_gradient(session)
     session.step_operation()
@@ -436,7 +401,7 @@ def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
 
 
 def test_where_there_is_no_graph_nothing_else_is_said_first(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     session.open(lesson())
     session.step_operation()
@@ -449,7 +414,7 @@ def test_where_there_is_no_graph_nothing_else_is_said_first(
 
 
 def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(
-    session: EagerSession, engine: FakeEngine
+    session: Driven, engine: FakeEngine
 ) -> None:
     before_gradient(session)
     session.step_operation()
