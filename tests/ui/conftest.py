@@ -41,14 +41,14 @@ MakeApp = Callable[..., TutorApp]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the mark of a test with a `pilot` means."""
-    how = "the app that the test drives: what `make_app` takes, size, first keys"
+    """Say what the mark of a test with a `learner` means."""
+    how = "the app that the learner drives: what `make_app` takes, size, first keys"
     config.addinivalue_line("markers", f"app(size=SMALL, keys=(), **options): {how}")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine, beside the app if it has a `pilot`: that needs no plugin."""
+    """Run a test that is a coroutine, beside the app of its learner if it has one, without a plugin."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
@@ -57,7 +57,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 async def _run(test: pytest.Function, arguments: dict[str, Any]) -> None:
-    app = next((arguments[name] for name in ("pilot", "learner") if name in arguments), None)
+    app = arguments.get("learner")
     if app is None:
         await test.obj(**arguments)
         return
@@ -65,8 +65,7 @@ async def _run(test: pytest.Function, arguments: dict[str, Any]) -> None:
     options = {"size": arguments.get("size", SMALL), "keys": (), **(mark.kwargs if mark else {})}
     async with app.run_test(size=options["size"]) as pilot:
         await pilot.press(*options["keys"])
-        drive = {"pilot": pilot, "learner": Learner(app, pilot)}
-        await test.obj(**{**arguments, **{n: drive[n] for n in drive if n in arguments}})
+        await test.obj(**{**arguments, "learner": Learner(app, pilot)})
 
 
 class Learner:
@@ -240,20 +239,11 @@ def make_app(engine: FakeEngine) -> MakeApp:
 
 
 @pytest.fixture
-def app(request: pytest.FixtureRequest, make_app: MakeApp) -> TutorApp:
-    """The app as the test's mark `app` says."""
+def learner(request: pytest.FixtureRequest, make_app: MakeApp) -> TutorApp:
+    """The app as the test's mark `app` says, which `pytest_pyfunc_call` starts.
+
+    The test gets a Learner at its screen.
+    """
     mark = request.node.get_closest_marker("app")
     options = {**mark.kwargs} if mark else {}
     return make_app(**{name: options[name] for name in options if name not in ("size", "keys")})
-
-
-@pytest.fixture
-def pilot(app: TutorApp) -> TutorApp:
-    """The app, which `pytest_pyfunc_call` starts: the test gets what presses its keys."""
-    return app
-
-
-@pytest.fixture
-def learner(app: TutorApp) -> TutorApp:
-    """The app, as for `pilot`: the test gets a Learner at its screen."""
-    return app

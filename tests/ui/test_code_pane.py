@@ -79,26 +79,16 @@ async def test_what_has_just_run_and_what_is_about_to_run_bear_different_marks()
             "┃ loss = ((y_pred - y) ** 2).mean()",
             "▶ Gradient",
         ]
-
-
-async def test_before_pytorch_is_there_nothing_is_marked() -> None:
-    async with shown(replace(view(frame(0, 0)), frame=None)) as app:
-        assert "┃" not in app.text
-        assert "▶" not in app.text
+        await app.show(replace(view(frame(0, 0)), frame=None))
+        assert not {"┃", "▶"} & {*app.text}, "before PyTorch is there"
 
 
 # ── The cursor ──────────────────────────────────────────────────────────────────────
 
 
-async def test_the_first_name_is_one_that_is_about_to_run() -> None:
-    async with shown(view(frame(1, 1)), "right") as app:
-        assert app.chosen == ["loss"]
-        assert reversed_text(app) == ["loss"]
-
-
 async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
     async with shown(view(frame(1, 1)), "right", "right", "right", "left", "up") as app:
-        assert app.chosen == ["loss", "y_pred", "y", "y_pred", "w"]
+        assert app.chosen == ["loss", "y_pred", "y", "y_pred", "w"]  # from what is about to run
         for _ in range(5):
             app.code.action_name(-1)
         assert app.code.chosen == "x"
@@ -106,6 +96,8 @@ async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
             app.code.action_name(1)
         assert app.code.chosen == "w.grad"
         assert reversed_text(app) == ["w.grad"]
+        await app.press("backspace")
+        assert (app.code.chosen, reversed_text(app), app.code.foot_lines) == ("", [], ())
 
 
 async def test_up_and_down_scroll_while_no_name_is_chosen() -> None:
@@ -115,13 +107,6 @@ async def test_up_and_down_scroll_while_no_name_is_chosen() -> None:
         assert app.pane.scroll_offset.y == 2
         await app.press("up")
         assert app.pane.scroll_offset.y == 1
-
-
-async def test_backspace_chooses_nothing_and_gives_the_room_back() -> None:
-    async with shown(view(frame(1, 1)), "right", "backspace") as app:
-        assert app.chosen == ["loss", ""]
-        assert reversed_text(app) == []
-        assert app.code.foot_lines == ()
 
 
 async def test_the_chosen_name_is_in_view_above_the_facts() -> None:

@@ -9,7 +9,6 @@ from tests.waiting import PATIENCE
 from tutor.protocol.commands import OpenLesson
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.session.journal import Draft, Journal
-from tutor.ui.app import TutorApp
 from tutor.ui.screens import editor
 from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
@@ -153,9 +152,10 @@ async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_ed
 
 
 async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
-    app: TutorApp, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(editor, "SAVE_SECONDS", 0.01)
+    app = make_app(first=with_exercises(REPAIR))
     async with app.run_test(size=(80, 22)) as pilot:
         learner = Learner(app, pilot)
         await learner.press("a", "o", "#")

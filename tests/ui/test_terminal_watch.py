@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -149,17 +150,47 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
 
 
-def run(program: str) -> list[str]:
-    """What the app says, in a process group of its own, as a shell starts it."""
+IN_TURN = """
+import json, sys
+
+said = {}
+for program in json.loads(sys.argv[1]):
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        os.dup2(into, 1)
+        exec(program)
+        sys.stdout.flush()
+        os._exit(0)
+    os.close(into)
+    with open(out) as lines:
+        said[program] = lines.read().splitlines()
+    assert os.waitpid(child, 0)[1] == 0, program
+print(json.dumps(said))
+"""
+"""Each program in a process group of its own, as a shell starts it."""
+PROGRAMS = (
+    SUSPENDED_TWICE,
+    SUSPENDED_WHILE_IT_RETURNS,
+    SUSPENDED_AT_THE_END,
+    CONTINUED_BEFORE_IT_STOPS,
+    ENDED_BEFORE_IT_STOPS,
+    PRESSED_AS_IT_IS_CONNECTED,
+)
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[str, list[str]]:
+    """What the app says in each program; its modules are loaded once."""
     done = subprocess.run(
-        [sys.executable, "-c", APP + program],
+        [sys.executable, "-c", APP + IN_TURN, json.dumps(PROGRAMS)],
         stdout=subprocess.PIPE,
         text=True,
         timeout=PATIENCE,
         check=True,
-        process_group=0,
     )
-    return done.stdout.splitlines()
+    return dict(json.loads(done.stdout))
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
@@ -183,27 +214,28 @@ def test_a_signal_to_end_that_comes_after_the_one_to_go_on_still_ends_the_app(
     assert app.returncode == 128 + number
 
 
-def test_two_signals_to_suspend_suspend_once_and_never_inside_other_code() -> None:
-    assert run(SUSPENDED_TWICE) == ["loop", "saved", "engine suspended", "suspended", "back"]
+Said = dict[str, list[str]]
 
 
-def test_a_signal_to_suspend_that_comes_during_the_return_waits_for_its_end() -> None:
+def test_two_signals_to_suspend_suspend_once_and_never_inside_other_code(said: Said) -> None:
+    assert said[SUSPENDED_TWICE] == ["loop", "saved", "engine suspended", "suspended", "back"]
+
+
+def test_a_signal_to_suspend_that_comes_during_the_return_waits_for_its_end(said: Said) -> None:
     once = ["saved", "engine suspended", "suspended", "returning", "back"]
-    assert run(SUSPENDED_WHILE_IT_RETURNS) == once * 2
+    assert said[SUSPENDED_WHILE_IT_RETURNS] == once * 2
 
 
-def test_an_app_that_is_ending_does_not_return_to_the_screen() -> None:
-    assert run(SUSPENDED_AT_THE_END) == ["saved", "over"]
+def test_an_app_that_is_ending_does_not_return_to_the_screen(said: Said) -> None:
+    assert said[SUSPENDED_AT_THE_END] == ["saved", "over"]
 
 
-def test_an_app_that_is_to_go_on_before_it_has_stopped_does_not_stop() -> None:
-    assert run(CONTINUED_BEFORE_IT_STOPS) == ["saved", "set up again"]
+def test_an_app_that_is_to_go_on_or_to_end_before_it_has_stopped_does_not_stop(said: Said) -> None:
+    assert said[CONTINUED_BEFORE_IT_STOPS] == ["saved", "set up again"]
+    assert said[ENDED_BEFORE_IT_STOPS] == ["saved", "over"]
 
 
-def test_an_app_that_is_to_end_before_it_has_stopped_does_not_stop() -> None:
-    assert run(ENDED_BEFORE_IT_STOPS) == ["saved", "over"]
-
-
-def test_ctrl_c_gives_up_a_connection_and_never_ends_the_app() -> None:
+def test_ctrl_c_gives_up_a_connection_and_never_ends_the_app(said: Said) -> None:
     """Also where it comes just before or after that."""
-    assert [line for line in run(PRESSED_AS_IT_IS_CONNECTED) if "far" not in line] == ["connected"]
+    spoken = said[PRESSED_AS_IT_IS_CONNECTED]
+    assert [line for line in spoken if "far" not in line] == ["connected"]
