@@ -75,9 +75,9 @@ class Notebook(Journal):
 class Learner(Driven):
     """A session and whoever types at it."""
 
-    def __init__(self, engine: FakeEngine, *exercises: Exercise) -> None:
+    def __init__(self, *exercises: Exercise, engine: FakeEngine | None = None) -> None:
         self.notebook, self.lesson = Notebook(), with_exercises(*exercises)
-        super().__init__(engine, self.lesson, journal=self.notebook)
+        super().__init__(engine or FakeEngine(), self.lesson, journal=self.notebook)
 
     def begins(self, id: str | None = None) -> Attempt:
         self.does("begin", id)
@@ -102,9 +102,9 @@ class Learner(Driven):
         return self.session.attempt
 
 
-def at(engine: FakeEngine, *exercises: Exercise, id: str | None = None) -> Learner:
+def at(*exercises: Exercise, id: str | None = None, engine: FakeEngine | None = None) -> Learner:
     """A learner at the first of these exercises, or at the one with this id."""
-    learner = Learner(engine, *exercises)
+    learner = Learner(*exercises, engine=engine)
     learner.begins(id)
     return learner
 
@@ -113,10 +113,8 @@ def results_of(learner: Learner) -> list[ExerciseResult]:
     return [result for _, result in learner.notebook.results]
 
 
-def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
-    engine: FakeEngine,
-) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it() -> None:
+    learner = Learner(PREDICT)
     begun = learner.begins()
     assert (begun.state, begun.ask, learner.at) == (
         "asking",
@@ -129,25 +127,18 @@ def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it(
     assert results_of(learner) == ["tried", "done"]
 
 
-def test_an_exercise_can_be_named_by_its_number(engine: FakeEngine) -> None:
-    assert at(engine, PREDICT, REACH, id="2").attempt.exercise is REACH
-    learner = Learner(engine, PREDICT, REACH)
+def test_an_exercise_can_be_named_by_its_number() -> None:
+    assert at(PREDICT, REACH, id="2").attempt.exercise is REACH
+    learner = Learner(PREDICT, REACH)
     learner.does("begin", "3")
     assert learner.notice.code == "unknown_exercise"
 
 
-def test_a_wrong_number_is_told_what_came_out_and_which_mistake_it_is(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
-    wrong = learner.says("-120")
-    assert wrong.state == "wrong"
-    assert reply_markdown(wrong) == "You said: −120. That is the sum. It is: −30."
-    assert not wrong.explain
-
-
-def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time(
-    engine: FakeEngine,
-) -> None:
-    learner = at(engine, PREDICT)
+def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time() -> None:
+    learner = at(PREDICT)
+    asked = learner.says("about *thirty*")
+    assert (asked.state, asked.tries) == ("asking", 0), "what can't be read is no try"
+    assert r"\*thirty\*" in reply_markdown(asked)
     places = [learner.at]
     for _ in range(3):
         learner.says("7")
@@ -160,17 +151,19 @@ def test_after_a_wrong_answer_the_question_comes_with_other_numbers_each_time(
     assert learner.says("-25.5").state == "done"
 
 
-def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine) -> None:
+def test_what_an_again_says_itself_belongs_to_its_round_alone() -> None:
     own = msgspec.structs.replace(
         PREDICT.again[0],
         hints=("Look at epoch 2.",),
         explain="Epoch 2 is nearer.",
         wrong=(Wrong('gradient["w"] + 1', "One too many."),),
     )
-    learner = Learner(engine, msgspec.structs.replace(PREDICT, again=(own,)))
+    learner = Learner(msgspec.structs.replace(PREDICT, again=(own,)))
     learner.begins()
     learner.does("hint")
-    assert "That is the sum." in reply_markdown(learner.says("-120"))
+    wrong = learner.says("-120")
+    assert reply_markdown(wrong) == "You said: −120. That is the sum. It is: −30."
+    assert not wrong.explain
     assert learner.attempt.hints == PREDICT.hints[:1]
     learner.does("go_on")
     assert (learner.attempt.hints, learner.attempt.hints_left) == (own.hints, 0)
@@ -182,85 +175,69 @@ def test_what_an_again_says_itself_belongs_to_its_round_alone(engine: FakeEngine
     assert learner.says("-25.5").explain == own.explain
 
 
-def test_what_can_not_be_read_is_no_try(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
-    asked = learner.says("about *thirty*")
-    assert (asked.state, asked.tries) == ("asking", 0)
-    assert r"\*thirty\*" in reply_markdown(asked)
-
-
 @pytest.mark.parametrize(
     ("exercise", "right", "wrong"), [(SIGN, "-", "+"), (PICK, "1", "2"), (CHOOSE, "2", "1")]
 )
-def test_signs_and_choices_are_judged_too(
-    engine: FakeEngine, exercise: Exercise, right: str, wrong: str
-) -> None:
-    learner = at(engine, exercise)
+def test_signs_and_choices_are_judged_too(exercise: Exercise, right: str, wrong: str) -> None:
+    learner = at(exercise)
     assert learner.says(wrong).state in ("wrong", "asking")
     learner.begins()
     assert learner.says(right).state == "done"
 
 
-def test_the_run_can_not_be_stepped_past_an_open_question(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
+def test_the_run_can_not_be_stepped_past_an_open_question() -> None:
+    learner = at(PREDICT)
     for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
         learner.does(wish)
         assert learner.at == Position(1, 2)
         assert learner.notice.kind == "refused"
 
 
-def test_who_went_back_to_look_answers_at_the_place_of_the_question(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
+def test_who_went_back_to_look_answers_at_the_place_of_the_question() -> None:
+    learner = at(PREDICT)
     learner.does("back_epoch")
     assert learner.at == Position(0, 0)
     assert learner.says("-30").state == "done"
     assert learner.at == Position(1, 3)
 
 
-def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest(engine: FakeEngine) -> None:
-    learner = Learner(engine, REACH)
-    assert learner.begins().is_met is False
+def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest() -> None:
+    learner = Learner(REACH)
+    begun = learner.begins()
+    (mark,) = goal_words(begun.marks)[0]
+    assert (begun.is_met, mark.what, mark.stands) == (False, "loss", "none yet")
+    assert mark.wanted == "below 10"
     learner.does("step_epoch")
-    assert learner.attempt.is_met is False
+    (mark,) = goal_words(learner.attempt.marks)[0]
+    assert (learner.attempt.is_met, mark.stands, mark.holds) == (False, "30", False)
     learner.does("request", SetLearningRate(value=0.1))
     for _ in range(5):
         learner.does("step_epoch")
     assert (learner.attempt.state, learner.attempt.is_met) == ("done", True)
 
 
-def test_of_a_condition_it_is_told_how_near_the_run_is(engine: FakeEngine) -> None:
-    learner = Learner(engine, REACH)
-    (mark,) = goal_words(learner.begins().marks)[0]
-    assert (mark.what, mark.stands, mark.wanted) == ("loss", "none yet", "below 10")
-    learner.does("step_epoch")
-    (mark,) = goal_words(learner.attempt.marks)[0]
-    assert (mark.stands, mark.holds) == ("30", False)
-
-
-def test_only_what_may_be_changed_can_be_changed(engine: FakeEngine) -> None:
-    learner = at(engine, REACH)
+def test_only_what_may_be_changed_can_be_changed() -> None:
+    learner = at(REACH)
     learner.does("next_mode")
     fixed = {"change": "mode", "allowed": REACH.may}
     assert learner.notice == Notice("change_is_fixed", fixed, "refused")
-    assert engine.at.mode == "autograd"
+    assert learner.engine.at.mode == "autograd"
 
 
-def test_starting_again_keeps_the_learning_rate_that_was_reached_for(engine: FakeEngine) -> None:
-    learner = at(engine, REACH)
+def test_starting_again_keeps_the_learning_rate_that_was_reached_for() -> None:
+    learner = at(REACH)
     learner.does("request", SetLearningRate(value=0.02))
     learner.does("step_epoch")
     learner.does("restart")
-    assert (engine.at.learning_rate, learner.at) == (0.02, Position(0, 0))
+    assert (learner.engine.at.learning_rate, learner.at) == (0.02, Position(0, 0))
 
 
-def test_fixed_code_is_run_from_the_start_and_has_to_do_what_it_should(
-    engine: FakeEngine,
-) -> None:
-    learner = Learner(engine, REPAIR)
+def test_fixed_code_is_run_from_the_start_and_has_to_do_what_it_should() -> None:
+    learner = Learner(REPAIR)
     assert learner.begins().code == REPAIR.code
     learner.does("edit", "w -= learning_rate * w.grad\n")
     assert learner.attempt.state == "judging"
-    engine.advance(3)
+    learner.engine.advance(3)
     assert learner.attempt.state == "done"
     opened = learner.sent(OpenLesson)[-1]
     update = opened.lesson.phase("Update")
@@ -269,41 +246,32 @@ def test_fixed_code_is_run_from_the_start_and_has_to_do_what_it_should(
     assert "learning_rate * dw" in update.fences("manual")[0].code
 
 
-def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with(
-    engine: FakeEngine,
-) -> None:
+def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with() -> None:
     far = msgspec.structs.replace(REPAIR, condition="abs(w - 20) < 1e-3 and w < 9")
-    learner = at(engine, far)
+    learner = at(far)
     learner.does("edit", "w -= learning_rate * w.grad\n")
-    engine.advance(3)
-    weight = engine.at.weight(3)
+    learner.engine.advance(3)
+    weight = learner.engine.at.weight(3)
     assert reply_markdown(learner.attempt).endswith(
         f"does not yet do what it should: w is {weight:.6g}, should be within 0.001 of 20."
     )
 
 
-def test_code_that_is_not_python_is_told_by_its_line_and_not_run(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
-    before = len(engine.sent)
+def test_code_that_is_not_python_is_told_by_its_line_and_not_run() -> None:
+    learner = at(REPAIR)
+    before = len(learner.engine.sent)
     learner.does("edit", "w -= 1\nif w\n")
     assert reply_markdown(learner.attempt).startswith("Line 2 is not Python")
-    assert len(engine.sent) == before
+    assert len(learner.engine.sent) == before
 
 
-def test_code_that_ends_its_process_is_told_and_can_be_edited_further(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
+def test_code_that_ends_its_process_is_told_and_can_be_edited_further() -> None:
+    learner = at(REPAIR)
     learner.does("edit", "exit()\n")
     learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
     ended = "The process exited with status 0; it starts again"
     assert reply_markdown(learner.attempt) == f"`{ended}`"
     assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
-
-
-def test_a_draft_is_there_again_when_the_exercise_is_begun_anew(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
-    learner.does("keep_draft", "# half\n")
-    learner.does("leave")
-    assert learner.begins().code == "# half\n"
 
 
 FOREIGN = "import os; os.system('touch hacked')\n"
@@ -316,15 +284,15 @@ def opened_code(engine: FakeEngine) -> list[str]:
     return [f.code for section in sections for f in section.fences("autograd")]
 
 
-def at_foreign_code(engine: FakeEngine) -> Learner:
-    learner = Learner(engine, REPAIR)
+def at_foreign_code() -> Learner:
+    learner = Learner(REPAIR)
     learner.notebook.drafts[REPAIR.id] = Draft(FOREIGN, is_own=False)
     learner.begins()
     return learner
 
 
-def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) -> None:
-    learner = at_foreign_code(engine)
+def test_code_from_elsewhere_is_shown_and_never_run_unasked() -> None:
+    learner = at_foreign_code()
     assert (learner.attempt.code, learner.attempt.is_from_elsewhere) == (FOREIGN, True)
     assert learner.attempt.reply == Reply("code_from_elsewhere")
     learner.does("edit", FOREIGN)
@@ -333,23 +301,23 @@ def test_code_from_elsewhere_is_shown_and_never_run_unasked(engine: FakeEngine) 
     learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
     learner.does("leave")
     learner.begins()
-    assert not any("hacked" in code for code in opened_code(engine))
+    assert not any("hacked" in code for code in opened_code(learner.engine))
     kept = learner.notebook.drafts[REPAIR.id]
     assert kept == Draft(FOREIGN + "w -= 1\n", is_own=False)
 
 
-def test_code_from_elsewhere_runs_once_the_learner_has_agreed_to_it(engine: FakeEngine) -> None:
-    learner = at_foreign_code(engine)
+def test_code_from_elsewhere_runs_once_the_learner_has_agreed_to_it() -> None:
+    learner = at_foreign_code()
     learner.does("agree_to", FOREIGN)
-    assert FOREIGN in opened_code(engine)
+    assert FOREIGN in opened_code(learner.engine)
     assert learner.notebook.drafts[REPAIR.id] == Draft(FOREIGN, is_own=True)
 
 
-def test_the_code_as_given_runs_whatever_came_from_elsewhere(engine: FakeEngine) -> None:
-    learner = at_foreign_code(engine)
-    before = len(engine.sent)
+def test_the_code_as_given_runs_whatever_came_from_elsewhere() -> None:
+    learner = at_foreign_code()
+    before = len(learner.engine.sent)
     learner.does("edit", REPAIR.code)
-    assert len(engine.sent) > before
+    assert len(learner.engine.sent) > before
 
 
 def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None:
@@ -362,7 +330,7 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
         ),
     )
     engine.local = LocalGradients(steps=steps)
-    learner = Learner(engine, AUTOGRAD)
+    learner = Learner(AUTOGRAD, engine=engine)
     begun = learner.begins()
     assert (begun.step, begun.steps) == (1, 2)
     assert (begun.ask, begun.asked_of) == (AUTOGRAD.ask, steps[0])
@@ -388,7 +356,7 @@ def test_be_autograd_takes_no_answer_before_its_question_is_there() -> None:
     engine = SlowToFind()
     question = LocalGradientQuestion(asks="local", output="y", input="w", values={}, expected=3.0)
     engine.local = LocalGradients(steps=(question, question))
-    learner = Learner(engine, AUTOGRAD)
+    learner = Learner(AUTOGRAD, engine=engine)
     assert learner.begins().state == "opening"
     engine.release()
     assert (learner.attempt.state, learner.attempt.asked_of) == ("asking", question)
@@ -404,24 +372,24 @@ def test_every_kind_has_a_handler_and_words() -> None:
     assert set(notices.KIND_WORDS) == set(EXERCISE_KINDS)
 
 
-def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try(engine: FakeEngine) -> None:
-    learner = at(engine, CHOOSE)
+def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try() -> None:
+    learner = at(CHOOSE)
     learner.does("show_solution")
     assert not learner.attempt.is_solution_shown
     for shown in (CHOOSE.hints[:1], CHOOSE.hints, CHOOSE.hints):
         learner.does("hint")
         assert learner.attempt.hints == shown
+    assert learner.notice == Notice("no_more_hints", kind="no_effect")
     learner.says("1")
     learner.does("show_solution")
+    assert learner.notice == Notice(), "what was said of hints goes with the solution"
     assert solution_markdown(learner.attempt) == "So"
     assert solution_of(learner)["number"] == 2
     assert results_of(learner) == ["hinted", "hinted", "tried", "shown"]
 
 
-def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
-    engine: FakeEngine,
-) -> None:
-    learner = at(engine, PREDICT)
+def test_the_solution_of_a_prediction_is_found_by_running_and_going_back() -> None:
+    learner = at(PREDICT)
     learner.says("1")
     learner.does("go_on")
     learner.does("show_solution")
@@ -429,26 +397,17 @@ def test_the_solution_of_a_prediction_is_found_by_running_and_going_back(
     assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
 
 
-def test_the_solution_shows_the_numbers_that_were_there_before_the_phase(
-    engine: FakeEngine,
-) -> None:
-    learner = at(engine, WORKED)
+def test_a_working_is_that_of_the_question_asked_again_wherever_the_run_stands() -> None:
+    again = msgspec.structs.replace(
+        WORKED.again[0], stage=Stage(mode="autograd", at=StartPlace(2, "Update"))
+    )
+    learner = at(msgspec.structs.replace(WORKED, again=(again,)))
     learner.says("1")
     learner.does("step_epoch")  # what holds there is no part of it
     learner.does("show_solution")
     found = solution_of(learner)
     assert [value.data for value in found["working"]] == [(0.0,), (0.01,), (-30.0,)]
     assert found["value"].data == (pytest.approx(0.3),)
-
-
-def test_a_working_is_that_of_the_question_asked_again_wherever_the_run_stands(
-    engine: FakeEngine,
-) -> None:
-    again = msgspec.structs.replace(
-        WORKED.again[0], stage=Stage(mode="autograd", at=StartPlace(2, "Update"))
-    )
-    learner = at(engine, msgspec.structs.replace(WORKED, again=(again,)))
-    learner.says("1")
     asked = learner.does("go_on")
     assert asked is not None
     assert asked.solution is None
@@ -461,8 +420,8 @@ def test_a_working_is_that_of_the_question_asked_again_wherever_the_run_stands(
     assert (learner.attempt.state, learner.at) == ("asking", place)
 
 
-def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
+def test_a_solution_is_not_seen_before_it_can_be_typed() -> None:
+    learner = at(PREDICT)
     learner.says("1")
     learner.does("go_on")
     session = learner.session
@@ -474,8 +433,8 @@ def test_a_solution_is_not_seen_before_it_can_be_typed(engine: FakeEngine) -> No
     assert learner.attempt.is_solution_shown
 
 
-def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_leaving_brings_the_learners_own_run_back() -> None:
+    learner = Learner(PREDICT)
     learner.does("request", SetLearningRate(value=0.02))
     learner.does("seek", 7, 3)
     record = learner.session.recipe
@@ -485,19 +444,17 @@ def test_leaving_brings_the_learners_own_run_back(engine: FakeEngine) -> None:
     assert learner.session.attempt is None
 
 
-def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
-    engine: FakeEngine,
-) -> None:
-    learner = Learner(engine, PREDICT, CHOOSE)
+def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep() -> None:
+    learner = Learner(PREDICT, CHOOSE)
     learner.does("seek", 5)
     learner.begins()
     left = learner.notebook.places[-1]
     learner.does("leave")
     for wish in (("open", learner.lesson), ("resume", learner.lesson, left), ("step_epoch",)):
-        engine.holds = True
+        learner.engine.holds = True
         learner.does(*wish)
         assert learner.does("begin", "first") is None
-        engine.release()
+        learner.engine.release()
         assert learner.attempt.exercise.id == "first"
         own = learner.session.controller.paused
         assert own is not None
@@ -508,30 +465,32 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep(
     assert learner.at.epoch == 6
 
 
-def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    engine.holds = True
+def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later() -> None:
+    learner = Learner(PREDICT)
+    learner.engine.holds = True
     learner.does("open", learner.lesson)
     learner.does("begin")
-    for number, command in enumerate(engine.sent, 1):
+    for number, command in enumerate(learner.engine.sent, 1):
         if isinstance(command, OpenLesson | Inspect):
             learner.session.receive(CommandRefused(note=Remark("stopped"), answers=number))
-    engine.release()
+    learner.engine.release()
     assert learner.does("restart") is None
 
 
-def test_what_is_known_is_skipped_and_the_next_one_asked(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT, CHOOSE)
+def test_what_is_known_is_skipped_and_the_next_one_asked() -> None:
+    """After the last it is told which are still open."""
+    learner = at(PREDICT, REACH, CHOOSE)
     learner.does("skip")
-    assert learner.attempt.exercise is CHOOSE
+    assert learner.attempt.exercise is REACH
+    learner.begins("choose")
     learner.says("2")
     assert learner.does("go_on") is None
-    assert learner.notice == Notice("last_exercise", {"left": [], "skipped": [1]})
+    assert learner.notice == Notice("last_exercise", {"left": [2], "skipped": [1]})
     assert learner.notebook.results_of("line") == {"first": "skipped", "choose": "done"}
 
 
-def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT, CHOOSE)
+def test_a_skip_can_be_taken_back_and_is_told_of_until_then() -> None:
+    learner = at(PREDICT, CHOOSE)
     learner.does("skip")
     skipped = {"number": 1, "is_typing": False, "is_last": False, "left": [2], "skipped": [1]}
     assert learner.notice == Notice("exercise_skipped", skipped)
@@ -546,10 +505,8 @@ def test_a_skip_can_be_taken_back_and_is_told_of_until_then(engine: FakeEngine) 
     assert learner.notice == Notice("none_skipped", kind="no_effect")
 
 
-def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last(
-    engine: FakeEngine,
-) -> None:
-    learner = at(engine, PREDICT, REACH, CHOOSE)
+def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last() -> None:
+    learner = at(PREDICT, REACH, CHOOSE)
     learner.does("skip")
     learner.does("skip")
     assert learner.does("unskip").exercise is REACH
@@ -567,39 +524,18 @@ def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:
     assert next_to_do(every, dict.fromkeys(every, "done")) is None
 
 
-def test_after_the_last_it_is_told_which_are_still_open(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT, REACH, CHOOSE, id="choose")
-    learner.says("2")
-    learner.does("go_on")
-    assert learner.notice == Notice("last_exercise", {"left": [1, 2], "skipped": []})
-
-
-def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does(
-    engine: FakeEngine,
-) -> None:
-    learner = Learner(engine, PREDICT)
+def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
     learner.begins()
     last = learner.notebook.places[-1]
     assert (last.at.epoch, last.exercise) == (5, "first")
+    learner.does("leave")
+    assert learner.notebook.places[-1].exercise == ""
 
 
-def test_a_lesson_is_taken_up_where_it_was_left_with_its_exercise(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
-    learner.does("seek", 5)
-    learner.begins()
-    left = learner.notebook.places[-1]
-    other = Learner(FakeEngine(), PREDICT)
-    other.session.resume(other.lesson, left)
-    other.hear()
-    assert other.attempt.exercise is not None
-    assert (other.attempt.exercise.id, other.at) == ("first", Position(1, 2))
-    other.does("leave")
-    assert other.at.epoch == 5
-
-
-def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_lesson_that_has_changed_since_begins_anew_and_says_so() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
     left = msgspec.structs.replace(learner.notebook.places[-1], fingerprint="other")
     learner.session.resume(learner.lesson, left)
@@ -608,8 +544,8 @@ def test_a_lesson_that_has_changed_since_begins_anew_and_says_so(engine: FakeEng
     assert learner.notice == Notice("lesson_changed")
 
 
-def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
     learner.notebook.bookmark_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
     kept = len(learner.notebook.places)
@@ -621,9 +557,9 @@ def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not(engine: Fak
     assert learner.at.epoch == 5
 
 
-def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with(engine: FakeEngine) -> None:
+def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with() -> None:
     stage = Stage(mode="autograd", settings=(Setting("w", (), 3.0),))
-    learner = Learner(engine, msgspec.structs.replace(REACH, stage=stage, may=("seed",)))
+    learner = Learner(msgspec.structs.replace(REACH, stage=stage, may=("seed",)))
     learner.begins()
     learner.does("new_seed")
     opened = learner.sent(OpenLesson)[-1]
@@ -632,8 +568,8 @@ def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with(engine: FakeE
     assert [change.element for change in opened.record.changes] == [Element("w", (), 3.0)]
 
 
-def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
     learner.begins()
     learner.does("hint")
@@ -642,24 +578,18 @@ def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left(engine: FakeEngin
     learner.does("leave")
     back = learner.begins()
     assert (back.ask, back.tries, back.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
-    other = Learner(FakeEngine(), PREDICT)
+    other = Learner(PREDICT)
     other.session.resume(other.lesson, left)
     other.hear()
     resumed = other.attempt
     assert (resumed.ask, resumed.tries, resumed.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
+    assert (resumed.exercise.id, other.at) == ("first", Position(2, 2))
+    other.does("leave")
+    assert other.at.epoch == 5
 
 
-def test_code_that_was_stopped_is_told_to_have_been_stopped(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
-    learner.does("edit", "while True: pass\n")
-    learner.hears(engine.shown(engine.run_number, stopped=StoppedAt("Update", 1)))
-    assert learner.attempt.was_stopped
-    assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})
-    assert learner.notice == Notice(), "once is enough"
-
-
-def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
+def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed() -> None:
+    learner = at(REPAIR)
     replies = []
     for phase, line, message in (
         ("Update", 2, "NameError: v"),
@@ -667,8 +597,10 @@ def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed(engine: FakeE
         ("Loss", 31, "a leaf Variable that requires"),
     ):
         learner.does("edit", "v += 1\n")
-        learner.hears(LessonFailed(answers=engine.run_number, lesson="", phase=phase, line=line,
-                                   message=message))  # fmt: skip
+        number = learner.engine.run_number
+        learner.hears(
+            LessonFailed(answers=number, lesson="", phase=phase, line=line, message=message)
+        )
         replies.append(reply_markdown(learner.attempt))
     assert replies == [
         "Line 2 of your code: `NameError: v`",
@@ -677,47 +609,49 @@ def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed(engine: FakeE
     ]
 
 
-def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
-    engine.fails_at = "Gradient"
+def test_in_an_exercise_the_line_of_a_file_that_is_not_seen_is_quoted() -> None:
+    learner = at(PREDICT)
+    learner.engine.fails_at = "Gradient"
     code = "loss = ((y_pred - y) ** 2).mean()"
     assert reply_markdown(learner.says("1")).startswith(f"Loss, at `{code}`: `ZeroDivisionError")
     place = CodePlace("Loss", 31, code)
     assert learner.notice == Notice("phase_failed", {"place": place}, "failed")
-    learner.hears(engine.shown(stopped=StoppedAt("Loss", 31)))
+    learner.hears(learner.engine.shown(stopped=StoppedAt("Loss", 31)))
     assert learner.notice == Notice("stopped", {"place": place, "is_undone": True})
 
 
-def test_of_endless_code_it_is_told_who_stopped_it(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
+def test_of_endless_code_it_is_told_who_stopped_it() -> None:
+    learner = at(REPAIR)
+    learner.does("edit", "while True: pass\n")
+    learner.hears(learner.engine.shown(learner.engine.run_number, stopped=StoppedAt("Update", 1)))
+    assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})
+    assert learner.notice == Notice(), "once is enough"
     for stopped, where in (
         (StoppedAt("Update", 2), "line 2 of your code"),
         (StoppedAt("Predict", 20), "Predict, at `y_pred = w * x`,"),
     ):
         learner.does("edit", "while True: pass\n")
         learner.session.controller.stop_if_silent(REPAIR_SECONDS + 1)
-        learner.hears(engine.shown(engine.run_number, stopped=stopped))
+        learner.hears(learner.engine.shown(learner.engine.run_number, stopped=stopped))
         assert learner.attempt.was_stopped
         told = f"The tutor stopped it after 10 s: {where} was still running."
         assert reply_markdown(learner.attempt) == told
 
 
-def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line(
-    engine: FakeEngine,
-) -> None:
-    learner = at(engine, REPAIR)
-    engine.holds = True
+def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line() -> None:
+    learner = at(REPAIR)
+    learner.engine.holds = True
     learner.does("edit", "while True: pass\n")
     stopped = CommandRefused(note=Remark("stopped"), stopped=StoppedAt("Update", 1))
-    number = opening_of(engine)
+    number = opening_of(learner.engine)
     learner.hears(msgspec.structs.replace(stopped, answers=number, opening=number))
     assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})
     where = {"place": OWN_LINE, "is_undone": False}
     assert learner.notice == Notice("stopped", where, "refused")
     learner.does("restart")
-    number = opening_of(engine)
-    engine.tell(msgspec.structs.replace(stopped, answers=number, opening=number))
-    engine.release()
+    number = opening_of(learner.engine)
+    learner.engine.tell(msgspec.structs.replace(stopped, answers=number, opening=number))
+    learner.engine.release()
     assert learner.notice == Notice("code_as_given")
 
 
@@ -726,25 +660,13 @@ def opening_of(engine: FakeEngine) -> int:
     return max(n for n, command in enumerate(engine.sent, 1) if isinstance(command, OpenLesson))
 
 
-def test_what_was_said_of_hints_goes_with_the_solution(engine: FakeEngine) -> None:
-    learner = at(engine, CHOOSE)
-    learner.says("1")
-    for _ in range(3):
-        learner.does("hint")
-    assert learner.notice == Notice("no_more_hints", kind="no_effect")
-    learner.does("show_solution")
-    assert learner.notice == Notice()
-
-
-def test_a_repair_that_was_done_begins_broken_again(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
+def test_a_repair_that_was_done_begins_broken_again() -> None:
+    """Before it was done, a draft is there again."""
+    learner = at(REPAIR)
+    learner.does("keep_draft", "# half\n")
+    learner.does("leave")
+    assert learner.begins().code == "# half\n"
     learner.does("edit", REPAIR.solution_code)
-    engine.advance(3)
+    learner.engine.advance(3)
     learner.does("leave")
     assert learner.begins().code == REPAIR.code
-
-
-def test_after_an_exercise_it_is_written_down_that_none_is_on(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
-    learner.does("leave")
-    assert learner.notebook.places[-1].exercise == ""

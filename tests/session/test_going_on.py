@@ -23,7 +23,7 @@ from .test_exercise_controller import Learner, at
 
 def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
     """Somebody at another machine, who goes on where the learner was last."""
-    other = Learner(engine or FakeEngine(), *learner.lesson.exercises)
+    other = Learner(*learner.lesson.exercises, engine=engine)
     other.session.resume(other.lesson, learner.notebook.places[-1])
     other.hear()
     return other
@@ -43,16 +43,16 @@ def frames_of(learner: Learner) -> tuple[Frame | None, Frame | None]:
         ["step_epoch", "step_epoch", "back_epoch"],
     ],
 )
-def test_what_was_compared_is_compared_again(engine: FakeEngine, walk: list[str]) -> None:
-    learner = Learner(engine, PREDICT)
+def test_what_was_compared_is_compared_again(walk: list[str]) -> None:
+    learner = Learner(PREDICT)
     for wish in walk:
         learner.does(wish)
     assert learner.view.before is not None
     assert frames_of(gone_on(learner)) == frames_of(learner)
 
 
-def test_after_an_exercise_what_was_compared_is_compared_again(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_after_an_exercise_what_was_compared_is_compared_again() -> None:
+    learner = Learner(PREDICT)
     learner.does("step_epoch")
     learner.does("step_epoch")
     frames = frames_of(learner)
@@ -65,8 +65,8 @@ def test_after_an_exercise_what_was_compared_is_compared_again(engine: FakeEngin
     assert frames_of(other) == frames
 
 
-def test_a_place_where_this_run_has_never_been_is_not_asked_for(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_place_where_this_run_has_never_been_is_not_asked_for() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
     learner.does("step_phase")
     held = paused_run(learner.session)
@@ -77,19 +77,19 @@ def test_a_place_where_this_run_has_never_been_is_not_asked_for(engine: FakeEngi
     assert held.bookmark().before is None
 
 
-def test_a_goal_beyond_the_lessons_own_stays(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_goal_beyond_the_lessons_own_stays() -> None:
+    learner = Learner(PREDICT)
     own = learner.view.goal
     learner.does("seek", own)
     learner.does("toggle_run")
     learner.does("toggle_run")
-    engine.advance(1)
+    learner.engine.advance(1)
     assert learner.view.goal == 2 * own
     assert gone_on(learner).view.goal == 2 * own
 
 
-def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
-    learner = at(engine, PREDICT)
+def test_what_is_typed_stays_until_it_is_answered() -> None:
+    learner = at(PREDICT)
     for text in ("-", "-2", "-2x"):
         learner.does("keep_typed", text)
     assert gone_on(learner).attempt.typed == "-2x"
@@ -103,7 +103,7 @@ def test_what_is_typed_stays_until_it_is_answered(engine: FakeEngine) -> None:
 
 def test_a_wrong_answer_is_counted_at_once(engine: FakeEngine) -> None:
     engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
-    learner = at(engine, AUTOGRAD)
+    learner = at(AUTOGRAD, engine=engine)
     learner.says("2")
     assert learner.notebook.places[-1].tries == 1
 
@@ -114,7 +114,7 @@ def step(name: str, expected: float) -> LocalGradientQuestion:
 
 def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> None:
     engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
-    learner = at(engine, AUTOGRAD)
+    learner = at(AUTOGRAD, engine=engine)
     asked = learner.says("3").asked_of
     other = FakeEngine()
     other.local = engine.local
@@ -125,10 +125,8 @@ def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> 
     assert gone_on(learner, other).attempt.step == 1, "there is no second one here"
 
 
-def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
-    engine: FakeEngine,
-) -> None:
-    learner = at(engine, PREDICT, REPAIR, id="first")
+def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left() -> None:
+    learner = at(PREDICT, REPAIR, id="first")
     learner.says("7")
     asked = learner.does("go_on")
     assert asked is not None
@@ -137,7 +135,7 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     learner.begins("fix")
     assert gone_on(learner).begins("first").ask == asked.ask
     learner.does("leave")
-    other = Learner(FakeEngine(), *learner.lesson.exercises)
+    other = Learner(*learner.lesson.exercises)
     other.notebook.bookmark_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
     other.session.open(other.lesson)
     other.hear()
@@ -146,8 +144,8 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left(
     assert [half.exercise for half in gone_on(other).notebook.places[-1].unfinished] == ["fix"]
 
 
-def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEngine) -> None:
-    learner = at(engine, REPAIR)
+def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left() -> None:
+    learner = at(REPAIR)
     assert not gone_on(learner).attempt.is_editing
     learner.does("keep_editing", True)
     assert gone_on(learner).attempt.is_editing
@@ -163,18 +161,18 @@ def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left(engine: FakeEn
     ],
 )
 def test_beside_code_that_was_left_half_fixed_runs_the_code_as_it_was_given(
-    engine: FakeEngine, no_run: CommandRefused | LessonFailed
+    no_run: CommandRefused | LessonFailed,
 ) -> None:
-    learner = at(engine, REPAIR)
+    learner = at(REPAIR)
     learner.does("keep_draft", "v -=\n")
     learner.does("leave")
-    engine.holds = True
+    learner.engine.holds = True
     learner.session.controller.begin()
-    number = next(i for i, c in enumerate(engine.sent, 1) if is_open_with(c, "v -="))
-    engine.tell(msgspec.structs.replace(no_run, answers=number))
-    engine.release()
+    number = next(i for i, c in enumerate(learner.engine.sent, 1) if is_open_with(c, "v -="))
+    learner.engine.tell(msgspec.structs.replace(no_run, answers=number))
+    learner.engine.release()
     learner.hear()
-    assert is_open_with(opened_by(engine), "w += learning_rate")
+    assert is_open_with(opened_by(learner.engine), "w += learning_rate")
     assert learner.attempt.code == "v -=\n"
     assert (learner.attempt.state, learner.attempt.reply) == ("asking", None)
     assert learner.view.frame is not None
@@ -190,30 +188,30 @@ def is_open_with(command: Command, code: str) -> bool:
     ).startswith(code)
 
 
-def test_a_long_way_to_where_it_was_left_is_named(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_long_way_to_where_it_was_left_is_named() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
-    engine.holds, engine.busy = True, 2.0
+    learner.engine.holds, learner.engine.busy = True, 2.0
     seconds = [0.0]
-    session = Session(engine, clock=lambda: seconds[0])
+    session = Session(learner.engine, clock=lambda: seconds[0])
     session.devices = ("cpu",)
     session.resume(learner.lesson, learner.notebook.places[-1])
     seconds[0] = 2.0
     assert session.check_waiting() == Notice("run_to_runs", {"epoch": 5, "seconds": 2.0})
 
 
-def test_a_long_way_back_is_named_with_the_time_that_it_takes(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_long_way_back_is_named_with_the_time_that_it_takes() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
-    engine.holds = True
+    learner.engine.holds = True
     learner.session.back_epoch()
     values = {"epoch": 2, "target": 4, "seconds_left": 12.0}
     learner.session.receive(SeekAdvanced(**values))
     assert learner.session.check_waiting() == Notice("seeking", values)
 
 
-def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with() -> None:
+    learner = Learner(PREDICT)
     learner.does("seek", 5)
     learner.begins()
     kept: dict[str, Any] = msgspec.to_builtins(learner.notebook.places[-1])
@@ -226,15 +224,15 @@ def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with(engine: FakeEn
     assert (other.at.epoch, other.view.before) == (5, None)
 
 
-def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew(engine: FakeEngine) -> None:
-    learner = Learner(engine, PREDICT)
+def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew() -> None:
+    learner = Learner(PREDICT)
     learner.does("step_epoch")
     learner.does("leave")
     held = paused_run(learner.session)
     assert held is not None
     left = held.bookmark()
     unknown = msgspec.structs.replace(left, recipe=msgspec.structs.replace(left.recipe, mode="no"))
-    other = Learner(FakeEngine(), PREDICT)
+    other = Learner(PREDICT)
     other.session.resume(other.lesson, unknown)
     other.hear()
     assert other.frame.mode == other.lesson.modes[0]
@@ -252,11 +250,11 @@ def left_by(learner: Learner) -> Bookmark:
 def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
     engine: FakeEngine, changed: bool
 ) -> None:
-    left = left_by(Learner(engine, PREDICT))
+    left = left_by(Learner(PREDICT))
     change = Change(Position(0, 0), device="cuda")
     on_cuda = {"changes": (change,)} if changed else {"device": "cuda"}
     recipe = msgspec.structs.replace(left.recipe, **on_cuda)  # type: ignore[arg-type]
-    other = Learner(FakeEngine(), PREDICT)
+    other = Learner(PREDICT)
     other.session.resume(other.lesson, msgspec.structs.replace(left, recipe=recipe))
     other.hear()
     assert other.at == left.at
@@ -268,8 +266,8 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
 
 
 def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
-    left = left_by(Learner(engine, PREDICT))
-    other = Learner(FakeEngine(), PREDICT)
+    left = left_by(Learner(PREDICT))
+    other = Learner(PREDICT)
     other.engine.refuses_records = "there is no parameter v"
     other.session.resume(other.lesson, left)
     other.hear()

@@ -55,6 +55,10 @@ def test_opening_a_lesson_sends_it_and_its_first_mode(session: Driven, engine: F
     assert isinstance(command, OpenLesson)
     assert command.lesson == lesson()
     assert command.mode == "manual"
+    session.inspect(columns=60)
+    session.inspect(columns=60)
+    looks = [c.columns for c in engine.sent if isinstance(c, Inspect)]
+    assert looks == [0, 60], "the same width is not told twice"
 
 
 def test_before_pytorch_is_loaded_the_lesson_is_there_and_the_wait_is_told(
@@ -78,19 +82,8 @@ def test_each_step_keeps_the_frame_before(session: Driven) -> None:
     assert view.before.phase == "Gradient"
     assert view.frame.phase == "Update"
     assert view.frame.values["w"].data[0] == pytest.approx(0.3)
-
-
-def test_looking_at_the_plot_does_not_forget_what_has_changed(session: Driven) -> None:
-    session.step_phase()
-    before = session.view and session.view.before
     session.inspect(columns=60)
-    assert session.view.before is before
-
-
-def test_the_same_width_is_not_told_twice(session: Driven, engine: FakeEngine) -> None:
-    session.inspect(columns=60)
-    session.inspect(columns=60)
-    assert [c.columns for c in engine.sent if isinstance(c, Inspect)] == [0, 60]
+    assert session.view.before is view.before, "a look at the plot changes nothing"
 
 
 def test_r_runs_to_the_last_epoch_and_pauses(session: Driven, engine: FakeEngine) -> None:
@@ -102,6 +95,7 @@ def test_r_runs_to_the_last_epoch_and_pauses(session: Driven, engine: FakeEngine
     assert engine.sent[-1] == Pause()
     assert not session.is_running
     assert session.view.epoch == 5
+    assert session.view.before.at.epoch < 5, "what has changed is not forgotten"
 
 
 def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
@@ -125,13 +119,6 @@ def test_an_unasked_frame_of_a_run_owes_a_taken(session: Driven, engine: FakeEng
     assert session.receive(engine.shown()) is False
 
 
-def test_a_step_in_mid_run_pauses(session: Driven, engine: FakeEngine) -> None:
-    session.toggle_run()
-    session.step_phase()
-    assert engine.kinds()[-1] == "Pause"
-    assert "StepPhase" not in engine.kinds()
-
-
 def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
     session: Driven, engine: FakeEngine
 ) -> None:
@@ -139,6 +126,8 @@ def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
     session.raise_learning_rate()
     assert engine.sent[-3:] == [Pause(), SetLearningRate(value=0.02), RunTo(epoch=20)]
     assert session.is_running
+    session.step_phase()
+    assert engine.sent[-1] == Pause(), "a step only pauses"
 
 
 @pytest.mark.parametrize(
@@ -171,13 +160,9 @@ def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
     assert session.notice.kind == "refused"
     (note,) = session.notice.values["notes"]
     assert note.values == {"text": "there is no cuda here; there is cpu"}
-
-
-def test_d_goes_round_the_devices_that_are_there() -> None:
-    engine = FakeEngine(devices=("cpu", "cuda", "cuda:1"))
-    session = Driven(engine, lesson())
-    session.next_device()
-    assert engine.sent[-1] == Switch(device="cuda")
+    two = Driven(FakeEngine(devices=("cpu", "cuda:1")), lesson())
+    two.next_device()
+    assert two.engine.sent[-1] == Switch(device="cuda:1"), "else goes round those that are there"
 
 
 def test_events_of_the_lesson_before_are_not_heard(session: Driven, engine: FakeEngine) -> None:
@@ -218,6 +203,9 @@ def test_an_error_leaves_the_last_good_frame(session: Driven, engine: FakeEngine
     assert session.notice == Notice("phase_failed", {"place": CodePlace("Loss", 31)}, "failed")
     session.restart()
     assert session.view.failed is None
+    session.stop()
+    assert engine.stopped == 0
+    assert session.notice == Notice("nothing_running", kind="no_effect")
 
 
 def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: FakeEngine) -> None:
@@ -308,21 +296,6 @@ def test_a_stop_is_told_until_what_runs_has_stopped(session: Driven, engine: Fak
     assert session.waiting == Notice("stopping")
     session.receive(engine.shown(answers=number))
     assert session.waiting == Notice()
-
-
-def test_pausing_does_not_forget_what_has_changed(session: Driven, engine: FakeEngine) -> None:
-    session.step_epoch()
-    session.toggle_run()
-    engine.advance(3)
-    session.toggle_run()
-    assert session.view.epoch == 4
-    assert session.view.before.at.epoch < 4
-
-
-def test_stop_with_nothing_running_says_so(session: Driven, engine: FakeEngine) -> None:
-    session.stop()
-    assert engine.stopped == 0
-    assert session.notice == Notice("nothing_running", kind="no_effect")
 
 
 def test_what_takes_long_is_named_with_its_seconds(

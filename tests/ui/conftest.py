@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from textual import app as textual_app
 from textual import pilot as textual_pilot
 from textual import screen
+from textual._compositor import Compositor
 from textual._context import active_app
+from textual.app import App
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.css.types import CSSLocation
@@ -41,14 +44,15 @@ MakeApp = Callable[..., TutorApp]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say what the mark of a test with a `learner` means."""
+    """Say what the marks of tests mean."""
     how = "the app that the learner drives: what `make_app` takes, size, first keys"
     config.addinivalue_line("markers", f"app(size=SMALL, keys=(), **options): {how}")
+    config.addinivalue_line("markers", "paints: every change is painted, not only the end")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine, beside the app of its learner if it has one, without a plugin."""
+    """Run a test that is a coroutine, beside the app of its `learner`: that needs no plugin."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
@@ -165,6 +169,40 @@ def _wait_by_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
     monkeypatch.setattr(screen, "UPDATE_PERIOD", PAINT_SECONDS)
     monkeypatch.setattr(editor, "PASTE_SECONDS", 0.0)  # such quick keys would pass for a paste
+
+
+_render_update = Compositor.render_update
+_run_test = App.run_test
+
+
+def _paint_nothing(compositor: Compositor, full: bool = False, **more: Any) -> Any:
+    """A whole screen is painted, for a picture; a change of it is taken note of."""
+    if full:
+        return _render_update(compositor, full, **more)
+    compositor._dirty_regions.clear()
+    return None
+
+
+@asynccontextmanager
+async def _run_and_paint_the_end(app: App[Any], **options: Any) -> AsyncIterator[Pilot[Any]]:
+    async with _run_test(app, **options) as pilot:
+        yield pilot
+        if app.is_running:
+            app.screen._compositor.render_strips()
+
+
+@pytest.fixture(autouse=True)
+def _paint_what_is_looked_at(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paint only how a test ends, and where it looks: there is no terminal.
+
+    Painting after each key would take a third of these tests' processor time. Tests that only
+    press many keys have the mark `paints`.
+    """
+    if request.node.get_closest_marker("paints") is None:
+        monkeypatch.setattr(Compositor, "render_update", _paint_nothing)
+        monkeypatch.setattr(App, "run_test", _run_and_paint_the_end)
 
 
 _parse_rules = Stylesheet._parse_rules
