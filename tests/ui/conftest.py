@@ -176,10 +176,11 @@ _run_test = App.run_test
 
 
 def _paint_nothing(compositor: Compositor, full: bool = False, **more: Any) -> Any:
-    """A whole screen is painted, for a picture; a change of it is taken note of."""
+    """Paint a whole screen for a picture; of a change do only what else painting does."""
     if full:
         return _render_update(compositor, full, **more)
     compositor._dirty_regions.clear()
+    assert compositor.full_map is not None  # now it knows which widgets are hidden
     return None
 
 
