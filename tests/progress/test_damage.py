@@ -25,6 +25,12 @@ def overwrite(file: Path, start: int, length: int) -> None:
         raw.write(b"\xa5" * length)
 
 
+def execute(file: Path, statement: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(statement)
+        connection.commit()
+
+
 def not_a_database(file: Path) -> None:
     file.write_bytes(b"My holidays by the sea\n" * 100)
 
@@ -42,13 +48,11 @@ def corrupt_pages(file: Path) -> None:
 
 
 def no_tables(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("DROP TABLE places")
+    execute(file, "DROP TABLE places")
 
 
 def no_column(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("ALTER TABLE drafts DROP COLUMN code")
+    execute(file, "ALTER TABLE drafts DROP COLUMN code")
 
 
 DAMAGE = [not_a_database, no_header, truncated, corrupt_pages, no_tables, no_column]
@@ -112,9 +116,7 @@ def test_what_can_not_be_saved_lies_where_it_was_set_aside(
 def test_damage_that_is_found_in_mid_session_costs_nothing_new(whole: Path, opened: Open) -> None:
     store = opened()
     overwrite(whole, PAGE, whole.stat().st_size - PAGE)
-    with closing(sqlite3.connect(whole)) as other:
-        other.execute("PRAGMA user_version = 1")  # the open store is to look at the file again
-        other.commit()
+    execute(whole, "PRAGMA user_version = 1")  # the open store is to look at the file again
     store.add([deed(exercise="new")])
     assert store.set_aside is not None
     assert "new" in {summary.exercise for summary in store.exercises()}
@@ -136,17 +138,8 @@ def test_two_tutors_that_find_the_same_damage_set_it_aside_once(whole: Path) -> 
         assert sum(summary.tries for summary in store.exercises()) == 4
 
 
-def test_an_empty_file_is_a_new_one(file: Path, opened: Open) -> None:
-    file.parent.mkdir()
-    file.touch()
-    store = opened()
-    store.add([deed()])
-    assert (store.trouble, store.set_aside) == (None, None)
-
-
 def test_a_newer_tutors_file_is_read_and_left_as_it_is(whole: Path, opened: Open) -> None:
-    with closing(sqlite3.connect(whole)) as connection:
-        connection.execute("PRAGMA user_version = 99")
+    execute(whole, "PRAGMA user_version = 99")
     was = whole.read_bytes()
     store = opened()
     assert reason_of(store) == "newer"
@@ -158,8 +151,7 @@ def test_a_newer_tutors_file_is_read_and_left_as_it_is(whole: Path, opened: Open
 
 def test_another_programs_database_is_left_as_it_is(file: Path, opened: Open) -> None:
     file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE photos (name)")
+    execute(file, "CREATE TABLE photos (name)")
     was = file.read_bytes()
     store = opened()
     assert reason_of(store) == "foreign"

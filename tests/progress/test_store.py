@@ -36,8 +36,10 @@ for n in range(100_000):
 """
 
 
-def test_what_is_written_is_there_after_closing(opened: Open) -> None:
+def test_what_is_written_is_there_after_closing(opened: Open, file: Path) -> None:
     records = [deed(), deed("done"), place(), draft()]
+    file.parent.mkdir()
+    file.touch()  # an empty file is a new one
     store = opened()
     assert store.add(records) == Counts(deeds=2, places=1, drafts=1)
     store.close()

@@ -66,6 +66,7 @@ def printing() -> Printing:
         ("S S b b s", "1.1 1.2 1.3 1.4 1.5 2.1 2.2 2.3 2.4"),
         ("j2 j1", "…"),
         ("j2 b", "…"),
+        ("S j3 b b s", "1.1 1.2 1.3 1.4 1.5 … 3.4"),
         ("S B S", "1.1 1.2 1.3 1.4 1.5"),
         ("s R", "setup"),
         ("s R s b", "setup"),
@@ -86,10 +87,6 @@ def test_lines_that_are_not_printed_again_are_said_to_be_missing(printing: Print
 def test_plain_mode_has_all_in_the_order_that_it_came(printing: Printing) -> None:
     printing.does("s s b b s")
     assert shown(printing.session.output.all) == "1.1 1.2 1.1"
-
-
-def test_what_follows_a_gap_stands_after_it(printing: Printing) -> None:
-    assert printing.does("S j3 b b s").endswith("1.5 … 3.4")
 
 
 # ── Several runs ─────────────────────────────────────────────────────────────────────
@@ -178,6 +175,8 @@ def test_the_kept_texts_are_bounded(
         (["50%\x1b[K\r100%\x1b[K"], ("100%",)),
         (["\x1b]0;title\x07 \x1b[2J\x1b[5A"], ("^[]0;title^G ^[[2J^[[5A",)),
         (["\x1b[\x1b[31m2J"], ("^[[2J",)),
+        (["\x1b", "[2J\n"], ("^[[2J",)),
+        (["loss ", "3.0\nw"], ("loss 3.0", "w")),
     ],
 )
 def test_a_line_is_shown_as_a_terminal_leaves_it(chunks: list[str], lines: tuple[str, ...]) -> None:
@@ -195,24 +194,11 @@ def test_a_long_progress_bar_keeps_its_end() -> None:
     assert text.size < 200
 
 
-def test_a_line_that_no_newline_has_ended_goes_on_growing() -> None:
-    printed = PrintedText().followed_by("loss ").followed_by("3.0\nw")
-    assert printed.shown == ("loss 3.0", "w")
-
-
-def test_an_escape_cut_in_two_by_the_engine_is_still_only_text() -> None:
-    assert PrintedText().followed_by("\x1b").followed_by("[2J\n").shown == ("^[[2J",)
-
-
 def test_only_the_last_lines_are_kept_and_what_is_left_out_is_counted() -> None:
     printed = PrintedText().followed_by("ab\n" * (MAX_LINES + 10), left_out=5)
     assert len(printed.shown) == MAX_LINES
     assert printed.left_out == 5 + 10 * 3
-
-
-def test_a_megabyte_on_one_line_is_cut() -> None:
-    printed = PrintedText()
+    long = PrintedText()
     for _ in range(10):
-        printed = printed.followed_by("x" * 100_000)
-    (line,) = printed.shown
-    assert line == "x" * MAX_COLUMNS + " …"
+        long = long.followed_by("x" * 100_000)
+    assert long.shown == ("x" * MAX_COLUMNS + " …",)

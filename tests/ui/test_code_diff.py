@@ -1,6 +1,7 @@
 """What two modes write differently, phase by phase."""
 
 import pytest
+from msgspec.structs import replace
 
 from tutor.lesson.model import Fence, Section
 from tutor.ui.code_lines import Difference, compared_with, difference, turned
@@ -21,8 +22,6 @@ def says(found: Difference, phase: str) -> str:
 
 
 def between(old: str, new: str) -> Difference:
-    from msgspec.structs import replace
-
     fences = (Fence(old, 2, ("manual",)), Fence(new, 9, ("autograd",)))
     wanted = tuple(fence for fence in fences if fence.code)
     return difference(
@@ -33,21 +32,12 @@ def between(old: str, new: str) -> Difference:
 def test_a_line_that_goes_and_one_that_comes() -> None:
     found = difference(lesson(), "manual", "autograd")
     assert shown(found, "Gradient") == ["-dw = (2 * x * (y_pred - y)).mean()", "+loss.backward()"]
-
-
-def test_exercises_between_the_code_change_nothing() -> None:
-    with_some = with_exercises(PREDICT, REACH, REPAIR)
-    assert difference(with_some, *MODES[:2]) == difference(lesson(), *MODES[:2])
+    assert (says(found, "Predict"), shown(found, "Predict")) == ("the same in both", [])
+    assert difference(with_exercises(PREDICT, REACH, REPAIR), *MODES[:2]) == found
 
 
 def test_the_later_mode_of_the_ladder_takes_over_whichever_runs() -> None:
     assert difference(lesson(), "autograd", "manual") == difference(lesson(), "manual", "autograd")
-
-
-def test_what_both_write_is_said_and_not_shown() -> None:
-    found = difference(lesson(), "manual", "autograd")
-    assert says(found, "Predict") == "the same in both"
-    assert shown(found, "Predict") == []
 
 
 def test_a_phase_that_goes_or_comes_altogether_is_said_in_words() -> None:

@@ -1,15 +1,18 @@
 """The table of numbers."""
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
 from tutor.protocol.frame import NONE, Frame, Position, RankFigures, Remark, Value
 from tutor.protocol.inspections import OtherRunState
+from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.numbers import NumbersPane, rows
 
 from .fake_engine import Simulated, scalar
+from .lessons import lesson
 
 ROW = (1.0, 2.5, -3.25, 4.0)
 
@@ -19,17 +22,15 @@ def frame(step: int = 5, **more: object) -> Frame:
 
 
 def shown(
-    now: Frame, before: Frame | None = None, width: int = 78, then: OtherRunState | None = None
+    now: Frame,
+    before: Frame | None = None,
+    width: int = 78,
+    then: OtherRunState | None = None,
+    **more: Any,
 ) -> list[str]:
-    from tutor.session.run_view import Inspections, RunView
-
-    from .lessons import lesson
-
     pane = NumbersPane(id="numbers")
-    inspections = Inspections(then=then)
-    view = RunView(
-        lesson(), "autograd", "cpu", 20, frame=now, before=before, inspections=inspections
-    )
+    told = {"frame": now, "before": before, "inspections": Inspections(then=then), **more}
+    view = RunView(lesson(), "autograd", "cpu", 20, **told)
     pane.set_reactive(NumbersPane.view, view)
     return [content.plain.rstrip() for content in pane.build(width)]
 
@@ -37,6 +38,7 @@ def shown(
 def test_the_gradient_right_now_is_shown_only_where_it_differs() -> None:
     assert [row.name for row in rows(frame(4), None)] == ["loss", "w", "  gradient"]
     assert [row.name for row in rows(frame(5), None)][3] == "  left over"
+    assert shown(frame(2))[3].split() == ["gradient", "None"], "none yet, which is not zero"
 
 
 def test_figures_that_are_not_those_of_the_step_before_are_named_by_their_epoch() -> None:
@@ -51,11 +53,6 @@ def test_figures_that_are_not_those_of_the_step_before_are_named_by_their_epoch(
     assert later[0].split() == ["now", "later", "change"]
     following = shown(frame(at=Position(2, 1)), frame(at=Position(1, 5)))
     assert following[0].split() == ["now", "was", "change"]
-
-
-def test_no_gradient_yet_is_none_and_not_zero() -> None:
-    lines = shown(frame(2))
-    assert lines[3].split() == ["gradient", "None"]
 
 
 def test_after_a_change_of_mode_the_old_gradient_is_not_compared() -> None:
@@ -93,12 +90,6 @@ def test_an_array_too_wide_for_the_columns_takes_no_column_from_the_others() -> 
     assert max(map(len, lines)) <= 50
 
 
-def test_a_run_that_diverged_says_so_first() -> None:
-    lines = shown(frame(diverged=True, loss=Value((float("nan"),))))
-    assert "finite" in lines[0]
-    assert "NaN" in " ".join(lines)
-
-
 NAN = Value((float("nan"),), (), "float32")
 
 
@@ -117,15 +108,8 @@ def test_the_advice_fits_what_is_not_finite(
     at: Position, batches: int, diverged_at: int | None, is_rate: bool
 ) -> None:
     """A loss that never was finite is no matter of the learning rate."""
-    from tutor.session.run_view import RunView
-
-    from .lessons import lesson
-
     now = frame(at=at, loss=NAN, diverged=True, batches=batches)
-    pane = NumbersPane(id="numbers")
-    view = RunView(lesson(), "autograd", "cpu", 20, frame=now, diverged_at=diverged_at)
-    pane.set_reactive(NumbersPane.view, view)
-    text = " ".join(content.plain.strip() for content in pane.build(78))
+    text = " ".join(line.strip() for line in shown(now, diverged_at=diverged_at))
     assert ("Lower the learning rate" in text) == is_rate
     assert ("a lower learning rate does not help" in text) != is_rate
     assert (f"from epoch {diverged_at} on" in text) == (is_rate and diverged_at is not None)
@@ -134,8 +118,9 @@ def test_the_advice_fits_what_is_not_finite(
 def test_what_is_not_finite_is_named() -> None:
     late = frame(at=Position(60, 5), diverged=True, values={"w": NAN})
     assert shown(late)[0].startswith("w is no longer finite")
-    both = msgspec.structs.replace(late, loss=NAN)
-    assert shown(both)[0].startswith("The loss is no longer finite")
+    both = shown(msgspec.structs.replace(late, loss=NAN))
+    assert both[0].startswith("The loss is no longer finite")
+    assert "NaN" in " ".join(both)
 
 
 def test_what_has_no_number_shows_its_text() -> None:
@@ -152,12 +137,9 @@ def test_the_rows_that_the_last_step_has_changed_are_marked() -> None:
     assert marked(shown(frame(3), frame(2))) == ["gradient"]
     assert marked(shown(frame(4), frame(3))) == ["w"]
     assert marked(shown(frame(1))) == []
-
-
-def test_a_reset_changes_the_gradient_left_over_and_not_the_one_that_was_used() -> None:
-    lines = shown(frame(5), frame(4))
-    assert marked(lines) == ["left"]
-    assert lines[-1].split() == ["┃", "left", "over", "0", "−30", "▲30"]
+    reset = shown(frame(5), frame(4))
+    assert marked(reset) == ["left"], "the gradient left over, not the one that was used"
+    assert reset[-1].split() == ["┃", "left", "over", "0", "−30", "▲30"]
 
 
 def test_what_cannot_be_compared_leaves_no_empty_brackets() -> None:
