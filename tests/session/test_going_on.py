@@ -48,21 +48,13 @@ def test_what_was_compared_is_compared_again(walk: list[str]) -> None:
     for wish in walk:
         learner.does(wish)
     assert learner.view.before is not None
-    assert frames_of(gone_on(learner)) == frames_of(learner)
-
-
-def test_after_an_exercise_what_was_compared_is_compared_again() -> None:
-    learner = Learner(PREDICT)
-    learner.does("step_epoch")
-    learner.does("step_epoch")
     frames = frames_of(learner)
-    learner.begins()
-    learner.does("leave")
-    assert frames_of(learner) == frames
+    assert frames_of(gone_on(learner)) == frames
     learner.begins()
     other = gone_on(learner)
-    other.does("leave")
-    assert frames_of(other) == frames
+    for after_an_exercise in (learner, other):
+        after_an_exercise.does("leave")
+        assert frames_of(after_an_exercise) == frames
 
 
 def test_a_place_where_this_run_has_never_been_is_not_asked_for() -> None:
@@ -101,13 +93,6 @@ def test_what_is_typed_stays_until_it_is_answered() -> None:
     assert gone_on(learner).attempt.typed == ""
 
 
-def test_a_wrong_answer_is_counted_at_once(engine: FakeEngine) -> None:
-    engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
-    learner = at(AUTOGRAD, engine=engine)
-    learner.says("2")
-    assert learner.notebook.places[-1].tries == 1
-
-
 def step(name: str, expected: float) -> LocalGradientQuestion:
     return LocalGradientQuestion(asks="local", output="y", input=name, values={}, expected=expected)
 
@@ -115,6 +100,8 @@ def step(name: str, expected: float) -> LocalGradientQuestion:
 def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> None:
     engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
     learner = at(AUTOGRAD, engine=engine)
+    learner.says("2")
+    assert learner.notebook.places[-1].tries == 1, "a wrong answer is counted at once"
     asked = learner.says("3").asked_of
     other = FakeEngine()
     other.local = engine.local
@@ -142,15 +129,6 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left() -> Non
     again = other.begins("first")
     assert (again.ask, again.tries) == (asked.ask, 1), "where it begins anew, too"
     assert [half.exercise for half in gone_on(other).notebook.places[-1].unfinished] == ["fix"]
-
-
-def test_that_code_is_open_in_the_editor_is_kept_until_it_is_left() -> None:
-    learner = at(REPAIR)
-    assert not gone_on(learner).attempt.is_editing
-    learner.does("keep_editing", True)
-    assert gone_on(learner).attempt.is_editing
-    learner.does("keep_editing", False)
-    assert not gone_on(learner).attempt.is_editing
 
 
 @pytest.mark.parametrize(

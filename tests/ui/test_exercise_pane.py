@@ -8,16 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 from textual.content import Content
-from textual.widgets import Input
 
 from tutor.protocol.commands import OpenLesson, StepPhase
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
 from tutor.session.attempt import Attempt, Reply
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
-from tutor.ui.panes.exercise import BRIEF, ExercisePane, ExerciseText
+from tutor.ui.panes.exercise import BRIEF, ExercisePane
 from tutor.ui.panes.formula import FormulaPane
-from tutor.ui.panes.timeline import Timeline
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask
 from tutor.ui.screens.editor import EditorScreen
@@ -33,7 +31,7 @@ from .exercises import (
     comparison_state,
     with_exercises,
 )
-from .panes import OnePane, frame, view
+from .panes import OnePane, frame, running, view
 
 
 @doing(PREDICT)
@@ -154,18 +152,17 @@ async def test_digits_and_arrows_pick_a_choice_and_enter_answers(learner: Learne
 async def test_in_a_large_terminal_it_has_two_columns_and_no_other_pane_goes_for_good(
     learner: Learner,
 ) -> None:
-    screen = learner.app.screen
-    assert screen.query_one("#exercise").region.width == LARGE[0]
-    assert all(screen.query_one(f"#{p}").display for p in ("formula", "code", "numbers"))
+    assert learner.app.screen.query_one("#exercise").region.width == LARGE[0]
+    assert all(map(learner.shows, ("formula", "code", "numbers")))
     await learner.press("escape", "5")
-    assert screen.query_one("#output").display
+    assert learner.shows("output")
     await learner.resize(SMALL)
     await learner.press("8")
     await learner.resize(LARGE)
-    assert screen.query_one("#exercise").display
+    assert learner.shows("exercise")
     await learner.press("escape", "escape")
-    assert screen.query_one("#output").display
-    assert screen.query_one("#ladder").display
+    assert learner.shows("output")
+    assert learner.shows("ladder")
 
 
 @doing(REPAIR)
@@ -200,27 +197,20 @@ def attempt(state: Any = "asking", **more: Any) -> Attempt:
 
 
 async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_done() -> None:
+    """It does not tell what is asked before it is answered."""
     pane = FormulaPane(id="formula", ascii_only=False)
-    shown = replace(view(frame(0, 0)), lesson=with_exercises(PREDICT, REPAIR, CHOOSE))
-    app = OnePane(pane, shown)
-    async with app.run_test(size=(80, 60)):
+    lesson = with_exercises(PREDICT, REPAIR, CHOOSE)
+    async with running(OnePane(pane, replace(view(frame(0, 0)), lesson=lesson))) as app:
         assert "◇ Exercise 1: prediction · a\n" in app.text
         pane.results = {"first": "done", "fix": "tried"}
         assert "✓ Exercise 1: prediction · done\n" in app.text
         assert "· Exercise 2: repair · tried · a\n" in app.text
         assert app.text.endswith("◇ Exercise 3: choice")
-
-
-async def test_the_formula_does_not_tell_what_is_asked_before_it_is_answered() -> None:
-    pane = FormulaPane(id="formula", ascii_only=False)
-    app = OnePane(pane, view(frame(2, 1)))  # the loss of epoch 1 is still there
-    async with app.run_test(size=(80, 60)):
-        assert "= 30" in app.text
-        pane.attempt = attempt()
-        assert "= □" in app.text
-        assert "= 30" not in app.text
-        pane.attempt = attempt("wrong")
-        assert "= 30" in app.text
+        await app.show(view(frame(2, 1)))  # the loss of epoch 1 is still there
+        for now, told in ((None, "= 30"), (attempt(), "= □"), (attempt("wrong"), "= 30")):
+            pane.attempt = now
+            assert told in app.text
+            assert ("= 30" in app.text) == (told == "= 30")
 
 
 # ── Lines ───────────────────────────────────────────────────────────────────────────
@@ -275,11 +265,6 @@ async def test_while_a_goal_is_not_met_its_figures_do_not_move_what_is_being_rea
     assert text.scroll_offset.y == 0
 
 
-def test_who_plays_autograd_sees_which_question_it_is() -> None:
-    now = Attempt(AUTOGRAD, 2, 4, "asking", "number", "How fast?", step=2, steps=5)
-    assert text(now).startswith("Exercise 2 of 4 · backward pass · question 2 of 5\n")
-
-
 def said(markdown: str) -> Reply:
     return Reply("lesson", {"markdown": markdown})
 
@@ -287,6 +272,9 @@ def said(markdown: str) -> Reply:
 def test_the_explanation_follows_the_reply_and_hints_come_after() -> None:
     done = attempt("done", reply=said("It is −30."), explain="Because.", hints=("Look.",))
     assert text(done).endswith("✓ Right. It is −30.\nBecause.\nHint 1: Look.")
+    assert "a^[[31m" in text(attempt(reply=said("a\x1b[31m"))), "it is data"
+    played = Attempt(AUTOGRAD, 2, 4, "asking", "number", "How fast?", step=2, steps=5)
+    assert text(played).startswith("Exercise 2 of 4 · backward pass · question 2 of 5\n")
 
 
 def test_a_reply_of_several_lines_keeps_to_the_width_and_code_stands_below_its_word() -> None:
@@ -304,10 +292,6 @@ def test_a_solution_shows_its_working_in_numbers() -> None:
     for ascii_only, shown in ((False, "0 − 0.002 · (−3260.4)"), (True, "0 - 0.002 * (-3260.4)")):
         *_, last = parts(now, -1, 78, inline_formulas(ascii_only))
         assert [row.plain.rstrip() for row in last.lines] == [f"Solution: {shown} = 6.5208"]
-
-
-def test_what_an_exercise_says_is_data() -> None:
-    assert "a^[[31m" in text(attempt(reply=said("a\x1b[31m")))
 
 
 @pytest.mark.parametrize("width", [20, 40, 78])
@@ -334,30 +318,24 @@ def test_the_next_one_is_the_first_that_is_neither_done_nor_skipped() -> None:
     assert next_open(every, dict.fromkeys(("first", "reach", "fix"), "done")) is None
 
 
-@pytest.mark.app(first=with_exercises(PREDICT))
+@doing(PREDICT)
 async def test_a_short_question_leaves_its_rows_to_the_formula(learner: Learner) -> None:
     """In a small terminal; a long reply takes them back."""
-    await learner.press("a")
-    pane, formula = (
-        learner.app.screen.query_one("#exercise"),
-        learner.app.screen.query_one("#formula"),
-    )
+    pane, formula = learner.app.screen.query_one("#exercise"), learner.pane("formula")
     rows = (pane.size.height, formula.size.height)
-    assert len(learner.app.screen.query_one(ExerciseText).lines) <= BRIEF
+    assert len(learner.pane("exercise-text").lines) <= BRIEF
     await learner.press("9", "9", "enter", "h", "h")
-    assert len(learner.app.screen.query_one(ExerciseText).lines) > BRIEF
-    grown = (pane.size.height, formula.size.height)
-    assert grown == (rows[0] + 3, rows[1] - 3)
+    assert len(learner.pane("exercise-text").lines) > BRIEF
+    assert (pane.size.height, formula.size.height) == (rows[0] + 3, rows[1] - 3)
 
 
-@pytest.mark.app(first=with_exercises(PREDICT))
+@pytest.mark.app(first=with_exercises(PREDICT), keys="s")
 async def test_an_exercise_that_begins_puts_the_timeline_away(learner: Learner) -> None:
     """Typed behind a fork, `a` and `t` leave no line of the lesson's run beside the field."""
-    await learner.press("s")
     learner.engine.holds = True
     await learner.press("f", "a", "t")
     learner.engine.release()
     await learner.settle()
     assert learner.session.attempt is not None
-    assert not learner.app.screen.query_one(Timeline).display
-    assert learner.app.screen.query_one("#exercise-answer", Input).has_focus
+    assert not learner.shows("timeline")
+    assert learner.field.has_focus

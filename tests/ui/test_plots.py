@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tutor.protocol.frame import Change, Curve, Position
-from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture
+from tutor.protocol.inspections import DataPicture, PlanePicture
 from tutor.ui.plots import data, landscape, loss
 from tutor.ui.plots.canvas import (
     Canvas,
@@ -71,12 +71,8 @@ def test_a_drawing_fills_its_room_and_no_more(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("kind", DRAWINGS)
-def test_without_room_a_drawing_says_so_in_one_line(kind: str) -> None:
+def test_a_drawing_says_when_it_has_no_room_and_is_readable_in_ascii(kind: str) -> None:
     assert lines_of(DRAWINGS[kind](Sheet(15, 3))) == ["No room for the plot."]
-
-
-@pytest.mark.parametrize("kind", DRAWINGS)
-def test_in_ascii_nothing_is_left_for_the_terminal_to_guess(kind: str) -> None:
     drawn = text_of(DRAWINGS[kind](IN_ASCII))
     assert not any(0x2580 <= ord(c) < 0x25A0 or ord(c) >= 0x2800 for c in drawn)
     assert "?" not in to_ascii(drawn)
@@ -196,19 +192,12 @@ def test_any_curve_is_drawn_or_it_is_said_why_not(losses: tuple[float, ...]) -> 
             assert point in "".join(lines) or not math.isfinite(losses[-1])
 
 
-def test_a_curve_of_nan_alone_is_told_in_words() -> None:
+def test_losses_that_are_not_finite_are_left_out_which_is_told() -> None:
     assert lines_of(of_losses(math.nan, math.inf)) == ["No finite loss so far."]
-
-
-def test_what_can_not_be_drawn_is_told() -> None:
     assert lines_of(of_losses(1.0, math.nan, 2.0))[0] == "NaN or inf left out"
-
-
-def test_one_number_among_nan_is_a_point() -> None:
-    losses = [math.nan] * 40
-    losses[20] = 3.0
-    assert text_of(of_losses(*losses)).count("•") == 1
-    assert text_of(of_losses(*losses, sheet=IN_ASCII)).count("*") == 1
+    lone = [*[math.nan] * 20, 3.0, *[math.nan] * 19]
+    assert text_of(of_losses(*lone)).count("•") == 1
+    assert text_of(of_losses(*lone, sheet=IN_ASCII)).count("*") == 1
 
 
 def test_no_line_is_drawn_over_epochs_without_a_loss() -> None:
@@ -277,9 +266,6 @@ def test_each_ghost_has_the_letter_of_its_run_and_is_named() -> None:
         "H = high rate autograd lr 0.05",
         "L = low rate autograd lr 0.002",
     ]
-
-
-def test_where_the_ghosts_words_do_not_fit_their_names_remain() -> None:
     found = ghosts_of(pictures.GHOSTS)
     assert legend(found, 58) == "A = manual lr 0.01 · H = high rate · L = low rate"
     assert legend(found, 30) == "A = man… · H = hig… · L = low…"
@@ -325,6 +311,7 @@ def test_the_data_are_explained() -> None:
     text = text_of(data.draw(msgspec.structs.replace(pictures.data(), loss=2.345), SMALL))
     assert all(word in text for word in ("● y", "⠒ y_pred", "│ residual", "loss 2.345"))
     assert text.count("●") == 1 + len(pictures.XS)
+    assert "⠒ y_pred not finite" in text_of(data.draw(pictures.data(w=math.nan), SMALL))
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII])
@@ -343,11 +330,6 @@ def test_odd_data_are_drawn_all_the_same(more: dict[str, object], sheet: Sheet) 
     assert drawn.count("O" if sheet.ascii_only else "●") >= 2
 
 
-def test_predictions_that_are_no_numbers_are_told() -> None:
-    picture = pictures.data(w=math.nan)
-    assert "⠒ y_pred not finite" in text_of(data.draw(picture, SMALL))
-
-
 # ── Landscape ───────────────────────────────────────────────────────────────────────
 
 
@@ -355,6 +337,13 @@ def test_the_landscape_says_its_numbers() -> None:
     text = text_of(landscape.draw(pictures.slope(), SMALL))
     for words in ("● w 0.3", "loss 21.675", "· slope −25.5", "○ next 0.555"):
         assert words in text
+    assert "○ now 0.555" in text_of(landscape.draw(pictures.slope(is_done=True), SMALL))
+    summed = text_of(landscape.draw(pictures.slope(slope=4 * -25.5), SMALL))
+    assert "gradient −102" in summed
+    assert "the curve's −25.5" in summed
+    early = text_of(landscape.draw(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL))
+    assert "no gradient yet" in early
+    assert not {"·", "○"} & {*early}, "nor a tangent"
 
 
 def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -> None:
@@ -367,20 +356,9 @@ def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -
         assert any(c in "*Oo" for c in above)
 
 
-def test_an_update_that_was_made_is_told_as_now() -> None:
-    assert "○ now 0.555" in text_of(landscape.draw(pictures.slope(is_done=True), SMALL))
-
-
 def test_a_step_out_of_the_window_is_an_arrow_at_its_edge() -> None:
     rows = lines_of(landscape.draw(pictures.slope(w=4.0, rate=0.2), SMALL))
     assert any(row[7] == "←" for row in rows)
-
-
-def test_before_the_gradient_there_is_no_tangent_and_that_is_said() -> None:
-    drawn = text_of(landscape.draw(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL))
-    assert "no gradient yet" in drawn
-    assert "·" not in drawn
-    assert "○" not in drawn
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, NARROW])
@@ -398,11 +376,6 @@ def test_before_the_gradient_there_is_no_tangent_and_that_is_said() -> None:
 def test_an_odd_landscape_is_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
     drawn = landscape.draw(pictures.slope(**more), sheet)
     assert len(drawn.lines) == sheet.height
-
-
-def test_a_landscape_without_a_number_says_so() -> None:
-    picture = pictures.slope(losses=(math.nan,) * 121, loss=math.inf)
-    assert lines_of(landscape.draw(picture, SMALL)) == ["No finite loss to draw here."]
 
 
 def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
@@ -465,9 +438,11 @@ def test_an_odd_contour_is_drawn_all_the_same(more: dict[str, object], sheet: Sh
     assert len(landscape.draw(pictures.contour(**more), sheet).lines) == sheet.height
 
 
-def test_a_contour_without_a_number_says_so() -> None:
-    picture: ContourPicture = pictures.contour(losses=((math.nan,) * 41,) * 31)
-    assert lines_of(landscape.draw(picture, SMALL)) == ["No finite loss to draw here."]
+def test_a_landscape_without_a_number_says_so() -> None:
+    slope = pictures.slope(losses=(math.nan,) * 121, loss=math.inf)
+    contour = pictures.contour(losses=((math.nan,) * 41,) * 31)
+    for picture in (slope, contour):
+        assert lines_of(landscape.draw(picture, SMALL)) == ["No finite loss to draw here."]
 
 
 # ── Plane ───────────────────────────────────────────────────────────────────────────
@@ -506,13 +481,6 @@ def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sh
     assert "?" in text_of(data.draw(msgspec.structs.replace(picture, outputs=gaps), sheet))
     nothing = msgspec.structs.replace(picture, outputs=((math.nan,) * 31,) * 31)
     assert lines_of(data.draw(nothing, sheet)) == ["No finite output to draw here."]
-
-
-def test_a_gradient_that_is_not_the_curves_own_slope_is_told_from_it() -> None:
-    summed = msgspec.structs.replace(pictures.slope(), slope=4 * -25.5)
-    text = text_of(landscape.draw(summed, SMALL))
-    assert "gradient −102" in text
-    assert "the curve's −25.5" in text
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
