@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from tests.training.conftest import PLAIN, shipped
-from tutor.analysis.variable_info import facts_of
+from tutor.analysis.variable_info import info_of
 from tutor.protocol.frame import NO_VALUE, NONE, Remark
 from tutor.protocol.inspections import VariableInfo
 from tutor.training.run import Run
 
 
 def told(run: Run, name: str) -> VariableInfo:
-    return facts_of(run.loop, name)
+    return info_of(run.loop, name)
 
 
 def steps(run: Run, count: int) -> Run:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.training.conftest import shipped
-from tutor.analysis.variable_info import facts_of
+from tutor.analysis.variable_info import info_of
 from tutor.errors import Refused
 from tutor.protocol.frame import NO_VALUE, NONE, Position
 from tutor.training.run import Run
@@ -156,7 +156,7 @@ def test_views_that_an_update_in_place_has_spoiled_stop_nobody(
     )
     for _ in range(11):
         frame = run.step_phase()
-        assert facts_of(run.loop, "w_k").name == "w_k"
+        assert info_of(run.loop, "w_k").name == "w_k"
         run.standpoint()
     assert run.seek(1, 4) == run.seek(1, 4)
     run.seek(40)

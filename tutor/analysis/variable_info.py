@@ -71,7 +71,7 @@ class _ShortRepr(reprlib.Repr):
         return _called(x)
 
 
-def facts_of(loop: Loop, name: str) -> VariableInfo:
+def info_of(loop: Loop, name: str) -> VariableInfo:
     """The present value of `name`, which may have dots (`w.grad`, `model.linear.weight`).
 
     A name that nothing bears now has the value NO_VALUE and a note that says why.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tutor.analysis.variable_info import facts_of
+from tutor.analysis.variable_info import info_of
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process_state import ProcessState
 from tutor.errors import RunError
@@ -74,7 +74,7 @@ class Inspector:
         """All inspections that the app wants, the quick ones first, until `until` stops them."""
         run, wanted = runs.current, self.wanted
         if wanted.name:
-            yield self._ready(runs, facts=facts_of(run.loop, wanted.name))
+            yield self._ready(runs, facts=info_of(run.loop, wanted.name))
         if wanted.then:
             yield from self._then(runs, until)
         if wanted.picture or wanted.graph or wanted.compare:
@@ -98,7 +98,7 @@ class Inspector:
         if started < self._not_before or not (self.wanted.picture or self.wanted.name):
             return
         if self.wanted.name:
-            yield self._ready(runs, facts=facts_of(runs.current.loop, self.wanted.name))
+            yield self._ready(runs, facts=info_of(runs.current.loop, self.wanted.name))
         if self.wanted.picture:
             yield from self._draw(runs, runs.current.standpoint(), until)
         now = time.perf_counter()
