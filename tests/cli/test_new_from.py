@@ -812,6 +812,17 @@ def test_a_function_of_autograd_or_an_update_may_be_the_scripts_own(
     assert run_lesson(lesson)[1] == run_script(text)[1]
 
 
+@pytest.mark.parametrize(
+    "loss",
+    ["loss = lambda a, b: ((a - b) ** 2).sum()", "def loss(a, b): return ((a - b) ** 2).sum()"],
+)
+def test_a_function_that_is_called_loss_gets_another_name(loss: str) -> None:
+    step = STEP.replace("loss = ((p - 3) ** 2).sum()", "l = loss(p, 3)").replace("loss.", "l.")
+    text = f"{HEAD}{loss}\n" + inside(FOR, step + "print(l.item())\n")
+    assert code_of(text)["Loss"] == "l = loss_function(p, 3)\nloss = l\n"
+    assert run_lesson(lesson_of(text))[1] == run_script(text)[1]
+
+
 def test_pictures_are_left_out() -> None:
     drawing = "plt.cla()\nplt.plot(x.numpy(), label='x')\nif epoch > 1:\n    plt.pause(0.1)\n"
     text = "import matplotlib.pyplot as plt\n" + HEAD + inside(FOR, STEP + drawing)
@@ -859,7 +870,7 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
             5,
             "phase_in_function",
         ),
-        ("def batch(): pass\nbatch = 3\nw.batch = batch\n" + LOOP, 5, "binds_batch"),
+        ("def f(batch): pass\nbatch = 3\nw.batch = batch\n" + LOOP, 5, "binds_batch"),
         (inside("def run():\n", "global w\n" + LOOP) + "run()\nrun()\n", 14, "function_used_twice"),
         (
             "import matplotlib.pyplot as plt\n" + inside(FOR, STEP + "w.data += plt.plot()\n"),

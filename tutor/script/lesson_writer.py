@@ -42,6 +42,7 @@ from tutor.script.rewritten_script import (
     with_for_loop,
     without_batch,
     without_class,
+    without_loss_function,
     without_pictures,
 )
 from tutor.script.source import ScriptSource
@@ -103,6 +104,9 @@ def lesson_from(
         source, loop = _rewritten(source, loop, number, flat.text, origin)
     text = with_for_loop(source.text, loop.line)
     source, loop = _rewritten(source, loop, number, text, source.origin)
+    if loop.loss != "loss":
+        text = without_loss_function(source.text)
+        source, loop = _rewritten(source, loop, number, text, source.origin)
     return _Writer(source, loop, found_in_run).written(slug)
 
 

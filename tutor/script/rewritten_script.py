@@ -311,22 +311,41 @@ def with_default_arguments(text: str) -> str:
 
 
 def without_batch(text: str) -> str:
-    """The text with another name for `batch`, which in a lesson is the batch's number.
+    """The text with another name for `batch`, which in a lesson is the batch's number."""
+    nodes = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name))
+    if not any(n.id == "batch" and isinstance(n.ctx, ast.Store) for n in nodes):
+        return text
+    return _without_name(text, "batch", ("batch_data", "data_of_batch", "_batch_data"))
 
-    It is left as it is where more than plain names has that name.
+
+def without_loss_function(text: str) -> str:
+    """The text with another name for a function `loss`: in a lesson, that is the loss itself."""
+    return _without_name(text, "loss", ("loss_function", "function_of_loss", "_loss_function"))
+
+
+def _without_name(text: str, name: str, others: Iterable[str]) -> str:
+    """The text with the first of other names that is free.
+
+    It is left as it is where an argument, a class or an import has that name, or an f-string it.
     """
     nodes = list(ast.walk(ast.parse(text)))
-    found = [n for n in nodes if isinstance(n, ast.Name) and n.id == "batch"]
+    found = [n for n in nodes if isinstance(n, ast.Name) and n.id == name]
+    functions = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == name]
     inside = {id(n) for s in nodes if isinstance(s, ast.JoinedStr) for n in ast.walk(s)}
-    others = {getattr(n, part, "") for n in nodes for part in ("arg", "name", "asname")}
-    declared = {name for n in nodes if isinstance(n, ast.Global | ast.Nonlocal) for name in n.names}
-    if "batch" in others | declared or any(id(n) in inside for n in found):
+    named = {getattr(n, part, "") for n in nodes if n not in functions for part in _NAMING}
+    declared = {word for n in nodes if isinstance(n, ast.Global | ast.Nonlocal) for word in n.names}
+    if name in named | declared or any(id(n) in inside for n in found):
         return text
-    if not any(isinstance(n.ctx, ast.Store) for n in found):
-        return text
-    taken = {n.id for n in nodes if isinstance(n, ast.Name)}
-    new = next(name for name in ("batch_data", "data_of_batch", "_batch_data") if name not in taken)
-    return replaced(text, ((n.lineno, n.col_offset, n.end_col_offset or 0, new) for n in found))
+    taken = {n.id for n in nodes if isinstance(n, ast.Name)} | named
+    new = next(other for other in others if other not in taken)
+    places = [(n.lineno, n.col_offset, n.end_col_offset or 0, new) for n in found]
+    begins = [(n.lineno, n.col_offset + len("def ")) for n in functions]
+    places += [(line, at, at + len(name), new) for line, at in begins]
+    return replaced(text, places)
+
+
+_NAMING = ("arg", "name", "asname")
+"""The attributes of nodes that name an argument, a function, a class or a module."""
 
 
 _DRAWING = ("matplotlib", "seaborn")
