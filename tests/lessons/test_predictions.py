@@ -104,7 +104,4 @@ def test_a_retry_asks_something_else_than_what_was_just_answered(where: str) -> 
     """Another question, or the same one in a place where its answer is another."""
     asked = [(one.ask, expected_text(one, answer)) for one, _, answer in asked_of(where)]
     assert len(set(asked)) == len(asked) > 1
-    answers = {answer for _, answer in asked}
-    assert len(answers) > 1
-    if exercise(where, Predict).form == "number":
-        assert len(answers) == len(asked)
+    assert len({answer for _, answer in asked}) > 1
