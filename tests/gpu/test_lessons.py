@@ -23,8 +23,8 @@ from tutor.training.run import Run
 from tutor.validation.lesson_check import findings
 from tutor.wording.check_findings import check_line, check_message
 
-QUICK = ("one-weight", "cpu-and-gpu", "broadcasting", "detach")
-"""Lessons that are checked on the stand-in, too. (All pass there; that takes some minutes.)"""
+QUICK = ("cpu-and-gpu", "broadcasting")
+"""Lessons checked on the stand-in, too: for float64, and for sums. (All pass there, in minutes.)"""
 
 
 def faults(path: Path, device: str) -> list[str]:

@@ -122,11 +122,11 @@ def waits(run: Run, epochs: int) -> int:
 
 
 @modes
-def test_a_hundred_epochs_do_not_wait_for_each(slug: str, mode: str, device: str) -> None:
+def test_many_epochs_do_not_wait_for_each(slug: str, mode: str, device: str) -> None:
     run = started(slug, mode, device)
     run.clock.due = math.inf  # keyframes come by the clock, and are compared with one another
     run.run(1)
-    few, many = waits(run, 10), waits(run, 100)
+    few, many = waits(run, 10), waits(run, 40)
     assert few > 0, "a frame is read"
     assert many - few <= 4, "losses come in bundles"
 

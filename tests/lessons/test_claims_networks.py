@@ -263,7 +263,7 @@ def four_weights(run: Run) -> np.ndarray:
     return np.array(run.frame().values["w"].data)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_first_weight_falls_and_the_other_three_rise(seed: int) -> None:
     run = a_seeded_run("model", seed)
     run.run_to(200)
@@ -278,7 +278,7 @@ def test_with_dropout_the_loss_is_least_on_average_where_all_weights_are_a_fifth
     assert best == pytest.approx([0.2] * 4)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_small_rate_comes_to_a_fifth_and_no_longer_jumps(seed: int) -> None:
     run = a_seeded_run("autograd", seed, 0.001)
     run.run_to(1000)
@@ -288,7 +288,7 @@ def test_a_small_rate_comes_to_a_fifth_and_no_longer_jumps(seed: int) -> None:
     assert four_weights(run).sum() == pytest.approx(0.8, abs=0.17)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_at_the_lessons_rate_the_reported_loss_changes_by_more_than_a_tenth(seed: int) -> None:
     run = a_seeded_run("autograd", seed)
     run.run_to(200)

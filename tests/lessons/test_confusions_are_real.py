@@ -116,7 +116,7 @@ def test_without_the_zero_the_weight_swings_through_its_goal() -> None:
 
 def test_a_smaller_rate_makes_the_swing_longer() -> None:
     def turns(rate: float) -> int:
-        seen = weights(a_run("forgotten-zero", "autograd", rate=rate), 200)
+        seen = weights(a_run("forgotten-zero", "autograd", rate=rate), 120)
         goal = [weight > 4 for weight in seen]
         return sum(one is not other for one, other in pairwise(goal))
 
