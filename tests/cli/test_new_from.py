@@ -73,21 +73,6 @@ def main(steps, rate=0.05):
 if __name__ == "__main__":
     w = main(3)
 """
-OPTIMIZER = """\
-import torch
-torch.manual_seed(0)
-x = torch.randn(9, 2)
-y = x.sum(dim=1)
-w = torch.randn(2, requires_grad=True)
-optimizer = torch.optim.Adam([w], lr=0.1)
-for epoch in range(3):
-    optimizer.zero_grad()
-    output = x @ w
-    loss = torch.nn.functional.mse_loss(output, y)
-    loss.backward()
-    optimizer.step()
-    print(loss.item())
-"""
 MODEL = """\
 import torch
 from torch import nn
@@ -512,7 +497,6 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
     [
         (MANUAL, ("w",), {"w": "w"}),
         (AUTOGRAD, ("w", "b"), {"w": "w"}),
-        (OPTIMIZER, ("w",), {"w": "w"}),
         (
             MODEL,
             ("hidden_weight", "hidden_bias", "out_weight"),
@@ -542,7 +526,7 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
         ),
     ],
     ids=[
-        *("manual", "autograd", "optimizer", "model", "samples", "functions"),
+        *("manual", "autograd", "model", "samples", "functions"),
         *("counted", "method", "listed", "trainer", "arguments", "loaded", "passed", "nested"),
     ],
 )
@@ -562,7 +546,6 @@ def test_the_lesson_runs_to_the_numbers_of_the_script(
 @pytest.mark.parametrize(
     "text",
     [
-        MANUAL,
         AUTOGRAD,
         MODEL,
         FUNCTIONS,

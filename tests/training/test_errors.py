@@ -66,6 +66,7 @@ def test_after_an_error_the_run_stands_at_the_last_good_frame(start: Callable[..
     with pytest.raises(LessonRaised, match="enough"):
         run.step_phase()
     assert run.frame() == frames[-1]
+    assert run.furthest_place == run.at
     assert run.back() == frames[-2]
 
 

@@ -213,15 +213,6 @@ def test_a_run_that_is_not_yet_run_again_is_told_as_it_was(whole: bool) -> None:
     assert not again.catch_up(lambda: False), "all of it is known"
 
 
-def test_a_freed_letter_is_used_again() -> None:
-    runs = forked(2)
-    runs.delete("A")
-    runs.current.run_to(20)
-    runs.current.seek(10)
-    runs.set(learning_rate=0.5)
-    assert runs.names == ("B", "C", "A")
-
-
 @pytest.mark.parametrize(
     ("name", "refusal"),
     [
@@ -440,13 +431,6 @@ def test_runs_are_had_again_from_what_is_told_of_them() -> None:
     twin.catch_up(lambda: False)
     assert twin.infos(20) == runs.infos(20)
     assert twin.names == ("slow", "B")
-
-
-def test_a_run_that_is_to_be_had_again_is_told_with_the_loss_that_it_had() -> None:
-    runs = forked(1)
-    before = {info.name: info.loss for info in runs.infos(0)}
-    again = Runs.again(runs.current, runs.infos(0))
-    assert {info.name: info.loss for info in again.infos(0)} == before
 
 
 def test_a_kept_run_is_named_by_the_settings_that_its_steps_used() -> None:

@@ -15,7 +15,6 @@ from tutor.errors import Refused
 from tutor.protocol.frame import NO_VALUE, Element, Position, Remark
 from tutor.training.devices import Randomness
 from tutor.training.history import END
-from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run
 
 ADAM = {
@@ -108,11 +107,6 @@ def test_optimizer_and_random_state_are_the_same_to_the_bit(
     lesson: dict[str, str], start: Callable[..., Run]
 ) -> None:
     check_every_place(start(**lesson), 8, 15)
-
-
-def test_mini_batches_drawn_at_random_are_the_same_again(start: Callable[..., Run]) -> None:
-    front = "---\ntitle: T\nsummary: T.\nparameters: [w]\nbatches: 3\n---\n"
-    check_every_place(start(front, **DRAWING), 5, 15)
 
 
 def test_a_view_stays_a_view(start: Callable[..., Run]) -> None:
@@ -267,17 +261,6 @@ def test_a_change_at_the_end_of_an_epoch_that_has_a_keyframe_is_met_again() -> N
     assert [run.seek(epoch) for epoch in range(20, 10, -1)] == frames[::-1]
     assert run.seek(10).learning_rate == 0.02
     assert run.seek(9).learning_rate == 0.01
-
-
-def test_a_run_can_be_built_again_from_its_record() -> None:
-    run = shipped("xor", "manual")
-    run.run_to(3)
-    run.step_phase()
-    run.step_phase()
-    run.switch(mode="model")
-    run.set(learning_rate=0.5)
-    frame = run.step_phase()
-    assert Run.from_recipe(run.programs, run.recipe, run.at).frame() == frame
 
 
 SETTINGS = [
@@ -461,15 +444,3 @@ def test_a_long_run_thins_its_keyframes_out_to_its_budget_and_finds_every_epoch(
     assert 10_000 < run.history.size <= 50_000
     assert {e: run.seek(e) for e in frames} == frames
     assert run.history.copy().epochs == run.history.epochs
-
-
-def test_an_error_in_the_lesson_leaves_the_furthest_place_as_it_was(
-    start: Callable[..., Run],
-) -> None:
-    run = start(Gradient="loss.backward()\nif w > 1: raise ValueError('enough')")
-    run.step_epoch()
-    run.step_phase()
-    run.step_phase()
-    with pytest.raises(LessonRaised):
-        run.step_phase()
-    assert run.furthest_place == Position(2, 2)
