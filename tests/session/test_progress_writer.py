@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +78,15 @@ def file(tmp_path: Path) -> Path:
 
 
 Open = Callable[[], ProgressWriter]
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another program is writing the file."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        yield
+        another.execute("ROLLBACK")
 
 
 class PatientWriter(ProgressWriter):
@@ -208,8 +217,7 @@ def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_ba
     monkeypatch.setattr(module, "BUSY", 0.05)
     writer = opened()
     assert writer.results_of("xor") == {}
-    with closing(sqlite3.connect(file, isolation_level=None)) as another:
-        another.execute("BEGIN IMMEDIATE")
+    with locked(file):
         writer.record_result("xor", "first", "predict", "done")
         writer.save_bookmark(left(epoch=7))
         writer.close(timeout=0.3)
@@ -295,8 +303,7 @@ def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
     writer.results_of("xor")
     with closing(Store(file)) as store:
         store.add([packed(left(epoch=9), NOON), packed(left("line", 9), NOON)])
-    with closing(sqlite3.connect(file, isolation_level=None)) as another:
-        another.execute("BEGIN IMMEDIATE")
+    with locked(file):
         writer.save_bookmark(left(epoch=3))
         writer.record_result("xor", "first", "predict", "done")
         writer.save_draft("xor", "fix", Draft("w = 1"))
@@ -305,7 +312,6 @@ def test_what_is_yet_to_be_written_goes_before_what_another_tutor_has_written(
         assert writer.bookmark_of("xor") == left(epoch=3)
         assert writer.results_of("xor") == {"first": "done"}
         assert writer.draft_of("xor", "fix") == Draft("w = 1")
-        another.execute("ROLLBACK")
 
 
 def test_a_look_at_a_file_that_nobody_else_has_written_reads_nothing(
@@ -443,12 +449,10 @@ def test_what_could_not_be_written_is_written_later_with_what_was_there_before(
     monkeypatch.setattr(module, "BUSY", 0.05)
     writer = opened()
     writer.results_of("xor")
-    with closing(sqlite3.connect(file, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(file):
         writer.record_result("xor", "first", "predict", "done")
         assert not writer.flush(timeout=0.3)
         wait_until(lambda: "another program is writing it" in trouble_of(writer), "the reason")
-        other.execute("ROLLBACK")
     assert writer.flush()
     assert not writer.trouble.code
     assert opened().results_of("xor") == {"first": "done"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.ui.lessons import lesson
 from tests.ui.scripts import LAST_EPOCH, SCRIPT, TEXT, Read, ScriptEngine, script
 from tutor.cli.progress import overviews
 from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.progress.store import Store
 from tutor.protocol.commands import (
     OpenLesson,
     Reseed,
@@ -55,12 +57,15 @@ def writer(tmp_path: Path):
 def test_a_script_is_found_again_by_its_path_and_not_among_the_lessons(
     writer: ProgressWriter,
 ) -> None:
+    Stepping(writer, lesson()).does("step_epoch")
     Stepping(writer).does("step_epoch", "step_phase")
     bookmark = writer.bookmark_of(key_of(SCRIPT))
     assert isinstance(bookmark, Bookmark)
     assert bookmark.at == Position(2, 1)
     assert "/home/anna/train.py" in bookmark.slug
-    assert writer.last_bookmark() is None
+    last = writer.last_bookmark()
+    assert last is not None
+    assert last.slug == "line", "the last lesson, though a script was opened since"
     assert writer.bookmark_of(key_of(script(path="/home/bert/train.py"))) is None
     again = Stepping(writer)
     assert again.notice == Notice("script_left_in_epoch", {"epoch": 2})
@@ -107,23 +112,21 @@ def test_each_loop_and_its_arguments_have_a_bookmark(writer: ProgressWriter) -> 
 
     Stepping(writer, loop(1)).does("step_epoch")
     Stepping(writer, loop(2, "--fast")).does("step_epoch", "step_phase")
-    assert Stepping(writer, loop(1)).session.notice.values == {"epoch": 1}
+    assert Stepping(writer, loop(1)).notice.values == {"epoch": 1}
     again = Stepping(writer, loop(1, "--slow"))
     left = {"epoch": 2, "loop": 2, "arguments": ("--fast",)}
     assert again.notice == Notice("script_left_in_run", left)
     assert again.at == Position(0, 0), "other arguments are another run"
     again.does("resume_previous")
-    assert again.session.view is not None
-    assert again.session.view.lesson.sections == loop(2).sections
-    assert again.session.view.lesson.script is not None
-    assert again.session.view.lesson.script.arguments == ("--fast",)
+    assert again.view.lesson.sections == loop(2).sections
+    assert again.view.lesson.script is not None
+    assert again.view.lesson.script.arguments == ("--fast",)
     assert again.at == Position(2, 1)
     other = Stepping(writer, loop(2))
-    assert other.session.notice.values == {**left, "loop": None}
+    assert other.notice.values == {**left, "loop": None}
     with_one = TWO_LOOPS[: TWO_LOOPS.index("for j")]
-    assert (
-        Stepping(writer, loop(1, "--slow", text=with_one)).session.notice.code == "script_changed"
-    )
+    fewer = Stepping(writer, loop(1, "--slow", text=with_one))
+    assert fewer.notice.code == "script_changed"
 
 
 @pytest.mark.parametrize("path", ["/home/" + "long/" * 60 + "train.py", "/home/a\nb/train.py"])
@@ -140,29 +143,14 @@ def test_a_path_that_no_record_may_hold_is_kept_by_its_digest(
     assert found.at.epoch == 1
 
 
-def test_the_last_lesson_is_resumed_though_a_script_was_opened_since(
-    writer: ProgressWriter,
-) -> None:
-    Stepping(writer, lesson()).does("step_epoch")
-    Stepping(writer).does("step_epoch")
-    last = writer.last_bookmark()
-    assert last is not None
-    assert last.slug == "line"
-
-
 def test_a_script_does_not_appear_in_the_overview_of_progress(
     writer: ProgressWriter, tmp_path: Path
 ) -> None:
-    from tutor.progress.store import Store
-
     Stepping(writer).does("step_epoch")
     assert writer.flush()
-    store = Store(tmp_path / "progress.db")
-    try:
+    with closing(Store(tmp_path / "progress.db")) as store:
         assert len(store.places()) == 1
         assert overviews(store.exercises(), store.places(), []) == []
-    finally:
-        store.close()
 
 
 def test_the_fingerprint_of_a_lesson_does_not_depend_on_scripts() -> None:

@@ -50,14 +50,14 @@ def session(engine: FakeEngine, clock: Clock) -> Driven:
     return Driven(engine, lesson(), clock=clock)
 
 
-def test_opening_a_lesson_sends_it_and_its_first_mode(session: Driven, engine: FakeEngine) -> None:
-    command = engine.sent[0]
+def test_opening_a_lesson_sends_it_and_its_first_mode(session: Driven) -> None:
+    command = session.engine.sent[0]
     assert isinstance(command, OpenLesson)
     assert command.lesson == lesson()
     assert command.mode == "manual"
     session.inspect(columns=60)
     session.inspect(columns=60)
-    looks = [c.columns for c in engine.sent if isinstance(c, Inspect)]
+    looks = [c.columns for c in session.engine.sent if isinstance(c, Inspect)]
     assert looks == [0, 60], "the same width is not told twice"
 
 
@@ -86,48 +86,44 @@ def test_each_step_keeps_the_frame_before(session: Driven) -> None:
     assert session.view.before is view.before, "a look at the plot changes nothing"
 
 
-def test_r_runs_to_the_last_epoch_and_pauses(session: Driven, engine: FakeEngine) -> None:
+def test_r_runs_to_the_last_epoch_and_pauses(session: Driven) -> None:
     session.toggle_run()
-    assert engine.sent[-1] == RunTo(epoch=20)
+    assert session.engine.sent[-1] == RunTo(epoch=20)
     assert session.is_running
-    engine.advance(5)
+    session.engine.advance(5)
     session.toggle_run()
-    assert engine.sent[-1] == Pause()
+    assert session.engine.sent[-1] == Pause()
     assert not session.is_running
     assert session.view.epoch == 5
     assert session.view.before.at.epoch < 5, "what has changed is not forgotten"
 
 
-def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(session: Driven) -> None:
     session.toggle_run()
-    engine.advance(20)
+    session.engine.advance(20)
     session.toggle_run()
-    assert engine.kinds().count("RunTo") == 1
+    assert session.engine.kinds().count("RunTo") == 1
     assert session.notice == Notice("goal_reached", {"epoch": 20, "further": 40})
     session.toggle_run()
-    assert engine.sent[-1] == RunTo(epoch=40)
+    assert session.engine.sent[-1] == RunTo(epoch=40)
     assert session.view.goal == 40
 
 
-def test_an_unasked_frame_of_a_run_owes_a_taken(session: Driven, engine: FakeEngine) -> None:
+def test_an_unasked_frame_of_a_run_owes_a_taken(session: Driven) -> None:
     session.toggle_run()
-    engine.advance(3)
-    assert session.receive(engine.shown()) is True
-    engine.advance(17)
-    assert session.receive(engine.shown()) is False
+    session.engine.advance(3)
+    assert session.receive(session.engine.shown()) is True
+    session.engine.advance(17)
+    assert session.receive(session.engine.shown()) is False
 
 
-def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_another_learning_rate_in_mid_run_lets_the_run_go_on(session: Driven) -> None:
     session.toggle_run()
     session.raise_learning_rate()
-    assert engine.sent[-3:] == [Pause(), SetLearningRate(value=0.02), RunTo(epoch=20)]
+    assert session.engine.sent[-3:] == [Pause(), SetLearningRate(value=0.02), RunTo(epoch=20)]
     assert session.is_running
     session.step_phase()
-    assert engine.sent[-1] == Pause(), "a step only pauses"
+    assert session.engine.sent[-1] == Pause(), "a step only pauses"
 
 
 @pytest.mark.parametrize(
@@ -135,28 +131,28 @@ def test_another_learning_rate_in_mid_run_lets_the_run_go_on(
     [("raise_learning_rate", 0.1), ("lower_learning_rate", 0.001)],
 )
 def test_keys_pressed_faster_than_the_engine_answers_add_up(
-    session: Driven, engine: FakeEngine, act: str, value: float
+    session: Driven, act: str, value: float
 ) -> None:
-    engine.holds = True
+    session.engine.holds = True
     for _ in range(3):
         getattr(session, act)()
-    assert engine.sent[-1] == SetLearningRate(value=value)
+    assert session.engine.sent[-1] == SetLearningRate(value=value)
 
 
-def test_g_goes_round_the_modes(session: Driven, engine: FakeEngine) -> None:
+def test_g_goes_round_the_modes(session: Driven) -> None:
     session.next_mode()
-    assert engine.sent[-1] == Switch(mode="autograd")
+    assert session.engine.sent[-1] == Switch(mode="autograd")
     session.next_mode()
-    assert engine.sent[-1] == Switch(mode="manual")
+    assert session.engine.sent[-1] == Switch(mode="manual")
     session.previous_mode()
-    assert engine.sent[-1] == Switch(mode="autograd")
+    assert session.engine.sent[-1] == Switch(mode="autograd")
 
 
 def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
-    session: Driven, engine: FakeEngine
+    session: Driven,
 ) -> None:
     session.next_device()
-    assert engine.sent[-1] == Switch(device="cuda")
+    assert session.engine.sent[-1] == Switch(device="cuda")
     assert session.notice.kind == "refused"
     (note,) = session.notice.values["notes"]
     assert note.values == {"text": "there is no cuda here; there is cpu"}
@@ -165,10 +161,10 @@ def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
     assert two.engine.sent[-1] == Switch(device="cuda:1"), "else goes round those that are there"
 
 
-def test_events_of_the_lesson_before_are_not_heard(session: Driven, engine: FakeEngine) -> None:
+def test_events_of_the_lesson_before_are_not_heard(session: Driven) -> None:
     session.step_epoch()
-    old = engine.shown()
-    engine.holds = True
+    old = session.engine.shown()
+    session.engine.holds = True
     session.open(lesson("xor", "XOR with a hidden layer"))
     session.receive(old)
     late = LessonFailed(lesson="line", phase="Loss", line=3, message="late", opening=old.opening)
@@ -178,23 +174,21 @@ def test_events_of_the_lesson_before_are_not_heard(session: Driven, engine: Fake
     session.next_mode()
     assert session.view.frame is None
     assert session.view.failed is None
-    engine.release()
+    session.engine.release()
     assert session.view.frame is not None
     assert session.view.frame.phase == "Setup"
 
 
-def test_opening_another_lesson_in_mid_run_pauses_first(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_opening_another_lesson_in_mid_run_pauses_first(session: Driven) -> None:
     session.toggle_run()
     session.open(lesson("xor"))
-    assert engine.kinds()[-3:] == ["Pause", "OpenLesson", "Inspect"]
+    assert session.engine.kinds()[-3:] == ["Pause", "OpenLesson", "Inspect"]
     assert not session.is_running
 
 
-def test_an_error_leaves_the_last_good_frame(session: Driven, engine: FakeEngine) -> None:
+def test_an_error_leaves_the_last_good_frame(session: Driven) -> None:
     session.step_phase()
-    engine.fails_at = "Loss"
+    session.engine.fails_at = "Loss"
     good = session.view and session.view.frame
     session.step_phase()
     view = session.view
@@ -204,7 +198,7 @@ def test_an_error_leaves_the_last_good_frame(session: Driven, engine: FakeEngine
     session.restart()
     assert session.view.failed is None
     session.stop()
-    assert engine.stopped == 0
+    assert session.engine.stopped == 0
     assert session.notice == Notice("nothing_running", kind="no_effect")
 
 
@@ -239,30 +233,28 @@ def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failur
 
 
 def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_again(
-    session: Driven, engine: FakeEngine
+    session: Driven,
 ) -> None:
     session.step_epoch()
-    engine.holds = True
+    session.engine.holds = True
     session.step_phase()
     session.stop()
-    assert engine.stopped == 1
+    assert session.engine.stopped == 1
     ended = ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True)
     session.receive(ended)
     assert session.notice == Notice("process_ended", {"event": ended}, "failed")
     assert not session.check_waiting().code
-    session.receive(engine.shown(answers=99))
+    session.receive(session.engine.shown(answers=99))
     assert session.notice == Notice("back_at", {"reason": ended, "epoch": 1}, "failed")
 
 
-def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(session: Driven) -> None:
     """Else the plot would stay as it was when the old process ended."""
     session.inspect(columns=70)
-    sent = len(engine.sent)
+    sent = len(session.engine.sent)
     session.receive(ProcessEnded(note=Remark("exited"), restarting=True))
     session.receive(EngineReady(torch="2.13.0", devices=("cpu",)))
-    looks = [command for command in engine.sent[sent:] if isinstance(command, Inspect)]
+    looks = [command for command in session.engine.sent[sent:] if isinstance(command, Inspect)]
     assert [look.columns for look in looks] == [70]
 
 
@@ -274,56 +266,52 @@ def test_runs_that_were_run_again_are_shown_without_a_step(session: Driven) -> N
     assert session.view.runs == (other,)
 
 
-def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(session: Driven) -> None:
     session.step_phase()
-    engine.holds = True
+    session.engine.holds = True
     session.step_phase()
     session.stop()
-    session.receive(engine.shown(answers=len(engine.sent), stopped=StoppedAt("Loss")))
-    session.receive(engine.shown(answers=99))
+    session.receive(
+        session.engine.shown(answers=len(session.engine.sent), stopped=StoppedAt("Loss"))
+    )
+    session.receive(session.engine.shown(answers=99))
     assert session.notice.values == {"place": CodePlace("Loss"), "is_undone": True}
 
 
-def test_a_stop_is_told_until_what_runs_has_stopped(session: Driven, engine: FakeEngine) -> None:
+def test_a_stop_is_told_until_what_runs_has_stopped(session: Driven) -> None:
     session.step_phase()
-    engine.holds = True
+    session.engine.holds = True
     session.step_epoch()
-    number = len(engine.sent)
+    number = len(session.engine.sent)
     session.stop()
     session.receive(SeekAdvanced(epoch=1, target=1, seconds_left=9.0))
     assert session.waiting == Notice("stopping")
-    session.receive(engine.shown(answers=number))
+    session.receive(session.engine.shown(answers=number))
     assert session.waiting == Notice()
 
 
-def test_what_takes_long_is_named_with_its_seconds(
-    session: Driven, engine: FakeEngine, clock: Clock
-) -> None:
-    engine.holds = True
+def test_what_takes_long_is_named_with_its_seconds(session: Driven, clock: Clock) -> None:
+    session.engine.holds = True
     session.step_phase()
     assert not session.check_waiting().code
-    engine.busy, clock.now = 3.2, clock.now + 3.2
+    session.engine.busy, clock.now = 3.2, clock.now + 3.2
     assert session.check_waiting() == Notice("phase_runs", {"phase": "Predict", "seconds": 3.2})
 
 
-def test_a_run_that_shows_frames_is_not_called_slow(
-    session: Driven, engine: FakeEngine, clock: Clock
-) -> None:
+def test_a_run_that_shows_frames_is_not_called_slow(session: Driven, clock: Clock) -> None:
     session.toggle_run()
-    engine.busy, clock.now = 9.0, clock.now + 9.0
-    engine.advance(1)
+    session.engine.busy, clock.now = 9.0, clock.now + 9.0
+    session.engine.advance(1)
     assert not session.check_waiting().code
     clock.now += 5
     assert session.check_waiting() == Notice("epoch_runs", {"seconds": 5.0})
 
 
-def test_keys_held_down_do_not_queue_up_without_end(session: Driven, engine: FakeEngine) -> None:
-    engine.holds = True
+def test_keys_held_down_do_not_queue_up_without_end(session: Driven) -> None:
+    session.engine.holds = True
     for _ in range(100):
         session.step_phase()
-    assert sum(isinstance(c, StepPhase) for c in engine.sent) <= MOST_UNANSWERED
+    assert sum(isinstance(c, StepPhase) for c in session.engine.sent) <= MOST_UNANSWERED
     assert session.notice.kind == "refused"
 
 
@@ -349,9 +337,9 @@ def graph(operations: int, *notes: Remark) -> AutogradGraph:
     return AutogradGraph(nodes=tuple(nodes), notes=notes)
 
 
-def sees(session: Driven, engine: FakeEngine, found: AutogradGraph) -> None:
-    frame = engine.at.frame()
-    engine.tell(InspectionReady(at=frame.at, run="A", graph=found))
+def sees(session: Driven, found: AutogradGraph) -> None:
+    frame = session.engine.at.frame()
+    session.engine.tell(InspectionReady(at=frame.at, run="A", graph=found))
     session.hear()
 
 
@@ -361,36 +349,30 @@ def before_gradient(session: Driven) -> None:
     session.step_phase()
 
 
-def test_an_operation_waits_for_the_graph_and_is_asked_for_once(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_an_operation_waits_for_the_graph_and_is_asked_for_once(session: Driven) -> None:
     before_gradient(session)
     session.step_operation()
     assert session.notice == Notice("reading_graph")
-    sees(session, engine, graph(2))
+    sees(session, graph(2))
     assert (session.view.operations, session.notice) == (1, Notice())
-    sees(session, engine, graph(2))
+    sees(session, graph(2))
     assert session.view.operations == 1
 
 
-def test_where_there_is_no_graph_nothing_else_is_said_first(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_where_there_is_no_graph_nothing_else_is_said_first(session: Driven) -> None:
     session.open(lesson())
     session.step_operation()
     assert session.notice == Notice("reading_graph")
-    sees(session, engine, graph(0, Remark("by_hand")))
+    sees(session, graph(0, Remark("by_hand")))
     no_graph = Notice("graph_notes", {"notes": (Remark("by_hand"),)}, "no_effect")
     assert session.notice == no_graph
     session.step_operation()
     assert session.notice == no_graph
 
 
-def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(
-    session: Driven, engine: FakeEngine
-) -> None:
+def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(session: Driven) -> None:
     before_gradient(session)
     session.step_operation()
     session.step_phase()
-    sees(session, engine, graph(2))
+    sees(session, graph(2))
     assert (session.view.operations, session.view.frame.at.step) == (0, 3)

@@ -3,7 +3,8 @@
 import math
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 
 import msgspec
@@ -314,22 +315,6 @@ def test_the_data_are_explained() -> None:
     assert "⠒ y_pred not finite" in text_of(data.draw(pictures.data(w=math.nan), SMALL))
 
 
-@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII])
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"xs": (2.0,), "targets": (4.0,), "predictions": (0.0,), "line_xs": (2.0,), "line": (0.0,)},
-        {"xs": (3.0,) * 7},
-        {"predictions": (math.nan,) * 7, "line": (math.nan,) * 60},
-        {"predictions": (1e308,) * 7, "line": (-1e308,) * 60},
-    ],
-)
-def test_odd_data_are_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
-    picture = msgspec.structs.replace(pictures.data(), **more)
-    drawn = text_of(data.draw(picture, sheet))
-    assert drawn.count("O" if sheet.ascii_only else "●") >= 2
-
-
 # ── Landscape ───────────────────────────────────────────────────────────────────────
 
 
@@ -359,23 +344,6 @@ def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -
 def test_a_step_out_of_the_window_is_an_arrow_at_its_edge() -> None:
     rows = lines_of(landscape.draw(pictures.slope(w=4.0, rate=0.2), SMALL))
     assert any(row[7] == "←" for row in rows)
-
-
-@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, NARROW])
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"at": math.nan, "loss": math.nan, "slope": math.nan, "next_at": math.nan},
-        {"loss": math.inf, "slope": math.inf, "next_at": math.inf, "next_loss": math.inf},
-        {"losses": (1e308,) * 60 + (-1e308,) * 61, "slope": 1e308},
-        {"losses": (2.0,) * 121, "loss": 2.0, "slope": 0.0, "next_at": 0.3, "next_loss": 2.0},
-        {"losses": (math.nan,) * 60 + (3.0,) + (math.inf,) * 60},
-        {"next_loss": None},
-    ],
-)
-def test_an_odd_landscape_is_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
-    drawn = landscape.draw(pictures.slope(**more), sheet)
-    assert len(drawn.lines) == sheet.height
 
 
 def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
@@ -422,20 +390,46 @@ def test_without_braille_a_higher_loss_is_denser() -> None:
     assert density[rows[0][7 + 40]] > density[lowest]
 
 
-@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII])
-@pytest.mark.parametrize(
-    "more",
-    [
+def odd_pictures() -> Iterator[partial[Drawing]]:
+    """Of a lone point, of numbers that are not finite, huge or all the same, out of the window."""
+    points = {"xs": (2.0,), "targets": (4.0,), "predictions": (0.0,)}
+    odd_data: list[dict[str, object]] = [
+        {**points, "line_xs": (2.0,), "line": (0.0,)},
+        {"xs": (3.0,) * 7},
+        {"predictions": (math.nan,) * 7, "line": (math.nan,) * 60},
+        {"predictions": (1e308,) * 7, "line": (-1e308,) * 60},
+    ]
+    slopes: list[dict[str, object]] = [
+        {"at": math.nan, "loss": math.nan, "slope": math.nan, "next_at": math.nan},
+        {"loss": math.inf, "slope": math.inf, "next_at": math.inf, "next_loss": math.inf},
+        {"losses": (1e308,) * 60 + (-1e308,) * 61, "slope": 1e308},
+        {"losses": (2.0,) * 121, "loss": 2.0, "slope": 0.0, "next_at": 0.3, "next_loss": 2.0},
+        {"losses": (math.nan,) * 60 + (3.0,) + (math.inf,) * 60},
+        {"next_loss": None},
+    ]
+    contours: list[dict[str, object]] = [
         {"losses": ((math.nan,) * 41,) * 30 + ((1.0,) * 41,)},
         {"losses": ((2.0,) * 41,) * 31},
         {"losses": ((1e308,) * 41, (-1e308,) * 41) * 15 + ((0.0,) * 41,)},
         {"at": (math.nan, math.nan), "next_at": (math.inf, 0.0), "loss": math.nan},
         {"path": (), "next_at": None, "gradient": None},
         {"at": (100.0, 100.0)},
-    ],
-)
-def test_an_odd_contour_is_drawn_all_the_same(more: dict[str, object], sheet: Sheet) -> None:
-    assert len(landscape.draw(pictures.contour(**more), sheet).lines) == sheet.height
+    ]
+    for more in odd_data:
+        yield partial(data.draw, msgspec.structs.replace(pictures.data(), **more))
+    for more in slopes:
+        yield partial(landscape.draw, pictures.slope(**more))
+    for more in contours:
+        yield partial(landscape.draw, pictures.contour(**more))
+
+
+@pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, NARROW])
+@pytest.mark.parametrize("draw", odd_pictures())
+def test_an_odd_picture_is_drawn_all_the_same(draw: partial[Drawing], sheet: Sheet) -> None:
+    drawn = draw(sheet)
+    assert len(drawn.lines) == sheet.height
+    points = text_of(drawn).count("O" if sheet.ascii_only else "●")
+    assert points >= (2 if draw.func is data.draw else 0)
 
 
 def test_a_landscape_without_a_number_says_so() -> None:
