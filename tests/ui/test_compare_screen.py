@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from typing import ClassVar, cast
 
 import msgspec
 import numpy as np
 import pytest
-from textual.app import App
 
 from tutor.analysis.finite_differences import ModeGradient, Slopes
 from tutor.analysis.gradient_diagnosis import diagnose
-from tutor.protocol.commands import Command
+from tutor.protocol.commands import Inspect
+from tutor.protocol.events import InspectionReady
 from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import Inspections, Notice, RunView
-from tutor.session.session import Session
-from tutor.ui.bars import Footer
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen, ComparisonPane
 from tutor.ui.screens.lesson import LessonScreen
 
@@ -107,42 +104,6 @@ def view_of(seen: ModeComparison | None, epoch: int = 3, batches: int = 1) -> Ru
     frame = msgspec.structs.replace(Simulated(epoch=epoch, step=3).frame(), batches=batches)
     inspections = Inspections(comparison=seen)
     return RunView(lesson(), "autograd", "cpu", 20, frame=frame, inspections=inspections)
-
-
-class FakeSession:
-    """Holds a moment, and notes what it was asked for."""
-
-    def __init__(self, seen: ModeComparison | None) -> None:
-        self.view: RunView | None = view_of(seen)
-        self.notice, self.host = Notice(), ""
-        self.calls: list[str] = []
-        self.looks: list[bool] = []
-        self.learning_rate = 0.01
-
-    def check_waiting(self) -> Notice:
-        return Notice()
-
-    def is_allowed(self, command: Command) -> bool:
-        return True
-
-    def inspect(self, compare: bool) -> None:
-        self.looks.append(compare)
-
-    def __getattr__(self, name: str) -> object:
-        return lambda: self.calls.append(name)
-
-
-class CompareApp(App[None]):
-    CSS_PATH: ClassVar = "../../tutor/ui/tutor.tcss"
-
-    def __init__(self, session: FakeSession) -> None:
-        super().__init__()
-        self.session = session
-        self.animation_level = "none"
-        self.theme = "ansi-dark"
-
-    def on_mount(self) -> None:
-        self.push_screen(CompareScreen(cast(Session, self.session)))
 
 
 WIDTH = 78
@@ -333,32 +294,36 @@ def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None
 # ── Keys ────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_run_is_stepped_by_the_lessons_own_keys() -> None:
+@pytest.mark.app(keys=["s", "c"])
+async def test_the_run_is_stepped_by_the_lessons_own_keys(learner: Learner) -> None:
     """The screen asks for comparisons while it is there, and no longer."""
-    session = FakeSession(None)
-    app = CompareApp(session)
-    async with app.run_test(size=SMALL) as pilot:
-        assert session.looks == [True]
-        (words,) = app.screen.query_one(Footer).lines
-        assert "c lesson" in words.plain
-        await pilot.press("space", "s", "b", "B", "g", "left_square_bracket", "x")
-        assert session.calls == ["step_phase", "step_epoch", "back_phase", "back_epoch",
-                                 "next_mode", "lower_learning_rate", "stop"]  # fmt: skip
-        session.view = view_of(comparison(one_parameter()))
-        await pilot.press("]")
-        pane = app.screen.query_one(ComparisonPane)
-        assert any(SUM in content.plain for content in pane.lines)
-        assert pane.scrollable_content_region.width == WIDTH
-        await pilot.press("l")
-        assert not isinstance(app.screen, CompareScreen), "a learning rate can be typed"
-        await pilot.press("escape")
-        assert isinstance(app.screen, CompareScreen)
-        await pilot.press("c")
-        assert session.looks == [True, False]
-        assert not isinstance(app.screen, CompareScreen)
-        app.on_mount()
-        await pilot.press("escape")
-        assert not isinstance(app.screen, CompareScreen)
+    engine = learner.engine
+    assert isinstance(learner.app.screen, CompareScreen)
+    assert learner.text("agreement") == "comparing …"
+    assert learner.sees("c lesson", "footer")
+    sent = len(engine.sent)
+    await learner.press("space", "s", "b", "B", "g", "[")
+    kinds = [kind for kind in engine.kinds()[sent:] if kind != "FramePainted"]
+    assert kinds == [
+        "StepPhase", "StepEpoch", "BackPhase", "BackEpoch", "Switch", "SetLearningRate"
+    ]  # fmt: skip
+    await learner.press("x")
+    assert learner.session.notice.code == "nothing_running"
+    found = comparison(one_parameter())
+    at = engine.at.frame().at
+    await learner.hears(InspectionReady(at=at, run="A", comparison=found))
+    assert learner.sees(SUM, "agreement")
+    assert learner.pane("agreement").scrollable_content_region.width == WIDTH
+    await learner.press("l")
+    assert not isinstance(learner.app.screen, CompareScreen), "a learning rate can be typed"
+    await learner.press("escape")
+    assert isinstance(learner.app.screen, CompareScreen)
+    for key in ("c", "escape"):
+        await learner.press(key)
+        assert isinstance(learner.app.screen, LessonScreen)
+        await learner.press("c")
+    looks = [command.compare for command in engine.sent if isinstance(command, Inspect)]
+    assert looks[-5:] == [True, False, True, False, True]
 
 
 def test_a_key_does_one_thing_only() -> None:
