@@ -9,6 +9,7 @@ from tests.waiting import PATIENCE
 from tutor.protocol.commands import OpenLesson
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.session.journal import Draft, Journal
+from tutor.session.run_view import Notice
 from tutor.ui.screens import editor
 from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
@@ -39,6 +40,12 @@ async def test_fixed_code_is_run_and_success_leads_back(learner: Learner) -> Non
     await learner.press("delete", "delete", "delete", "w", " ", "-", "ctrl+s")
     assert learner.area.read_only
     assert learner.sees("esc stops it", "verdict")
+    assert learner.text("footer").strip() == "esc stops it", "the only key that is named"
+    learner.engine.busy = 3.0
+    learner.session._heard_at -= 3.0
+    learner.app.tell(Notice())
+    await learner.settle()
+    assert learner.sees("is still running (3 s) · esc stops it", "status")
     run = [c for c in learner.engine.sent if isinstance(c, OpenLesson)][-1].lesson.phase("Update")
     assert run is not None
     assert [f.code for f in run.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
@@ -119,16 +126,11 @@ async def test_the_real_error_is_shown_and_the_cursor_stays_where_it_is(learner:
     await learner.press("escape")
     assert learner.sees("RuntimeError: [bold]", "exercise-text")
     assert not learner.shows("error")
-
-
-async def test_while_the_code_runs_only_the_key_that_stops_it_is_named(learner: Learner) -> None:
-    await learner.press("ctrl+s")
-    assert learner.text("footer").strip() == "esc stops it"
-    learner.engine.busy = 3.0
-    learner.session._heard_at -= 3.0
-    learner.app.screen.update_from_session()
-    await learner.settle()
-    assert learner.sees("is still running (3 s) · esc stops it", "status")
+    await learner.press("h", "h", "H", "o")
+    task = learner.app.screen.query_one(TaskPane)
+    in_view = task.lines[task.scroll_offset.y :][: task.scrollable_content_region.height]
+    solution = [row.plain.strip() for row in in_view][-2:]
+    assert solution == ["Solution:", "w -= learning_rate * w.grad"]
 
 
 async def test_who_meant_to_break_off_what_has_just_been_stopped_stays_in_the_editor(
@@ -182,18 +184,6 @@ async def test_the_code_as_given_comes_back_after_a_question_and_undo_takes_that
     assert learner.area.text == "if#" + BROKEN
 
 
-async def test_a_solution_that_was_asked_for_is_in_view(learner: Learner) -> None:
-    await learner.press("ctrl+s")
-    await learner.hears(failed(learner, 1, "a leaf Variable"))
-    await learner.press("escape", "h", "h", "H", "o")
-    task = learner.app.screen.query_one(TaskPane)
-    in_view = task.lines[task.scroll_offset.y :][: task.scrollable_content_region.height]
-    assert [row.plain.strip() for row in in_view][-2:] == [
-        "Solution:",
-        "w -= learning_rate * w.grad",
-    ]
-
-
 async def test_a_key_gives_a_hint_and_the_text_stays(learner: Learner) -> None:
     await learner.press("#", "ctrl+g")
     assert learner.sees("Hint 1", "task")
@@ -202,13 +192,10 @@ async def test_a_key_gives_a_hint_and_the_text_stays(learner: Learner) -> None:
     assert learner.sees("No more hints", "status")
     await learner.press("2")
     assert learner.area.text == "#2" + BROKEN
-
-
-async def test_that_nothing_is_selected_is_said_until_the_next_key(learner: Learner) -> None:
     await learner.press("ctrl+c")
     assert learner.session.notice.code == "nothing_selected"
     await learner.press("2")
-    assert learner.session.notice.code == ""
+    assert learner.session.notice.code == "", "it is said until the next key"
 
 
 async def test_the_code_around_it_is_in_view_with_the_place_of_what_is_to_be_fixed(

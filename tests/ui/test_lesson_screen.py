@@ -213,8 +213,16 @@ async def test_l_asks_for_a_learning_rate_until_it_is_one(learner: Learner) -> N
     assert learner.engine.stopped == 0
 
 
-async def test_three_keys_stop_what_runs(learner: Learner) -> None:
+async def test_what_takes_long_is_named_and_three_keys_stop_it(learner: Learner) -> None:
     engine = learner.engine
+    engine.holds, engine.busy = True, 3.0
+    await learner.press("space")
+    learner.session._heard_at -= 3
+    told = re.compile(r"Predict is still running \(([3-9]|\d\d) s\) · x stops it")
+    await come_true(lambda: told.search(learner.text("status")))
+    engine.busy = 0.0
+    engine.release()
+    await learner.settle()
     for stopped, key in enumerate(("x", "escape", "ctrl+c"), 1):
         engine.holds = True
         await learner.press("space", key)
@@ -223,14 +231,6 @@ async def test_three_keys_stop_what_runs(learner: Learner) -> None:
         await learner.settle()
     await learner.hears(ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True))
     assert learner.sees("the code would not stop", "status")
-
-
-async def test_what_takes_long_is_named_in_the_status_line(learner: Learner) -> None:
-    learner.engine.holds, learner.engine.busy = True, 3.0
-    await learner.press("space")
-    learner.session._heard_at -= 3
-    told = re.compile(r"Predict is still running \(([3-9]|\d\d) s\) · x stops it")
-    await come_true(lambda: told.search(learner.text("status")))
 
 
 async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
@@ -371,13 +371,6 @@ async def test_an_error_names_its_place_and_the_last_numbers_stay(learner: Learn
     assert shown[-1].rstrip().endswith("…")
     assert "Its changes were discarded" in advice
     assert error.size.height == 5
-
-
-@pytest.mark.app(size=LARGE, keys=["l", *"1e6", "enter", "j", *"60", "enter"])
-async def test_a_run_that_diverges_is_told_in_a_plain_word(learner: Learner) -> None:
-    assert learner.sees("The loss is no longer finite", "numbers")
-    assert learner.sees("inf", "numbers")
-    assert learner.sees("NaN or inf left out", "plot")
 
 
 @pytest.mark.app(size=LARGE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.conftest import LARGE, SMALL, Learner, MakeApp
+from tests.ui.conftest import SMALL, Learner, MakeApp
 from tests.ui.fake_engine import FakeEngine
 from tutor.protocol.commands import Inspect, OpenLesson, StepPhase, WriteSeries
 from tutor.protocol.events import SeriesWritten
@@ -33,23 +33,19 @@ async def lose(learner: Learner) -> None:
     await learner.settle()
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_the_header_names_the_machine(learner: Learner, size: tuple[int, int]) -> None:
-    assert learner.sees("cpu on far-machine", "header")
-    for key in ("c", "m", "M"):  # comparison, menu, map
-        await learner.press(key)
-        assert learner.sees("on far-machine", "header")
-
-
-async def test_a_long_name_of_the_machine_leaves_room_in_the_header(
+async def test_the_header_names_the_machine_and_leaves_room_beside_it(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
-    engine.host = f"me@{'far-' * 20}machine"
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        learner = Learner(app, pilot)
-        assert learner.sees("cpu on far-", "header")
-        assert learner.sees("epoch", "header")
+    for host, shown in ((HOST, "far-machine"), (f"me@{'far-' * 20}machine", "far-")):
+        engine.host = host
+        app = make_app()
+        async with app.run_test(size=SMALL) as pilot:
+            learner = Learner(app, pilot)
+            assert learner.sees(f"cpu on {shown}", "header")
+            assert learner.sees("epoch", "header")
+            for key in ("c", "m", "M"):  # comparison, menu, map
+                await learner.press(key)
+                assert learner.sees(f"on {shown}", "header")
 
 
 async def test_a_lost_connection_leaves_the_screen_and_names_the_key(learner: Learner) -> None:

@@ -100,6 +100,7 @@ async def test_every_word_can_be_read_and_no_theme_marks_focus_and_choice_by_col
 async def test_a_key_goes_through_the_themes_tells_each_and_keeps_it(
     make_app: MakeApp, tmp_path: Path
 ) -> None:
+    """Whose the mouse is is settled by a command, and no theme forgets it."""
     file = tmp_path / "config" / "settings.json"
     app = make_app(menu=True, settings=SettingsFile(file))
     async with app.run_test(size=SMALL) as pilot:
@@ -110,6 +111,14 @@ async def test_a_key_goes_through_the_themes_tells_each_and_keeps_it(
             assert SettingsFile(file).settings == Settings(theme=name)
             grounds.append(triplets(painted(app)[0])[1])
         assert len(set(grounds)) == len(THEMES), "each looks its own way at once"
+        commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
+        commands["Mouse for the terminal"]()
+        await settled(pilot)
+        assert "the mouse belongs to the terminal" in text_of(app, "status")
+        await pilot.press("T")
+        assert SettingsFile(file).settings == Settings(theme=THEMES[1], mouse=False)
+        commands["Mouse for the tutor"]()
+        assert SettingsFile(file).settings.mouse
 
 
 async def test_what_was_chosen_is_worn_the_next_time_unless_another_is_asked_for(
@@ -120,22 +129,6 @@ async def test_what_was_chosen_is_worn_the_next_time_unless_another_is_asked_for
     assert make_app(settings=SettingsFile(file)).theme == "light"
     assert make_app(settings=SettingsFile(file), theme="contrast").theme == "contrast"
     assert SettingsFile(file).settings.theme == "light", "the command line's is for once"
-
-
-async def test_whose_the_mouse_is_is_settled_by_a_command_and_no_theme_forgets_it(
-    make_app: MakeApp, tmp_path: Path
-) -> None:
-    file = tmp_path / "settings.json"
-    app = make_app(menu=True, settings=SettingsFile(file))
-    async with app.run_test(size=SMALL) as pilot:
-        commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
-        commands["Mouse for the terminal"]()
-        await settled(pilot)
-        assert "the mouse belongs to the terminal" in text_of(app, "status")
-        await pilot.press("T")
-        assert SettingsFile(file).settings == Settings(theme=THEMES[1], mouse=False)
-        commands["Mouse for the tutor"]()
-        assert SettingsFile(file).settings.mouse
 
 
 async def test_without_colours_the_key_says_why_nothing_changes(
