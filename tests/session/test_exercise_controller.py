@@ -116,11 +116,12 @@ def results_of(learner: Learner) -> list[ExerciseResult]:
 def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it() -> None:
     learner = Learner(PREDICT)
     begun = learner.begins()
-    assert (begun.state, begun.ask, learner.at) == (
-        "asking",
-        PREDICT.ask,
-        Position(1, 2),
-    )
+    assert (begun.state, begun.ask, learner.at) == ("asking", PREDICT.ask, Position(1, 2))
+    for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
+        learner.does(wish)
+        assert (learner.at, learner.notice.kind) == (Position(1, 2), "refused"), wish
+    learner.does("back_epoch")
+    assert learner.at == Position(0, 0), "a look back is allowed"
     done = learner.says("-30")
     assert (done.state, done.explain) == ("done", PREDICT.explain)
     assert learner.at == Position(1, 3)
@@ -185,22 +186,6 @@ def test_signs_and_choices_are_judged_too(exercise: Exercise, right: str, wrong:
     assert learner.says(right).state == "done"
 
 
-def test_the_run_can_not_be_stepped_past_an_open_question() -> None:
-    learner = at(PREDICT)
-    for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
-        learner.does(wish)
-        assert learner.at == Position(1, 2)
-        assert learner.notice.kind == "refused"
-
-
-def test_who_went_back_to_look_answers_at_the_place_of_the_question() -> None:
-    learner = at(PREDICT)
-    learner.does("back_epoch")
-    assert learner.at == Position(0, 0)
-    assert learner.says("-30").state == "done"
-    assert learner.at == Position(1, 3)
-
-
 def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest() -> None:
     learner = Learner(REACH)
     begun = learner.begins()
@@ -222,26 +207,30 @@ def test_only_what_may_be_changed_can_be_changed() -> None:
     fixed = {"change": "mode", "allowed": REACH.may}
     assert learner.notice == Notice("change_is_fixed", fixed, "refused")
     assert learner.engine.at.mode == "autograd"
-
-
-def test_starting_again_keeps_the_learning_rate_that_was_reached_for() -> None:
-    learner = at(REACH)
     learner.does("request", SetLearningRate(value=0.02))
     learner.does("step_epoch")
     learner.does("restart")
-    assert (learner.engine.at.learning_rate, learner.at) == (0.02, Position(0, 0))
+    rate = learner.engine.at.learning_rate
+    assert (rate, learner.at) == (0.02, Position(0, 0)), "it was reached for, and so is kept"
 
 
-def test_fixed_code_is_run_from_the_start_and_has_to_do_what_it_should() -> None:
+def test_code_is_edited_until_it_runs_from_the_start_and_does_what_it_should() -> None:
     learner = Learner(REPAIR)
     assert learner.begins().code == REPAIR.code
+    before = len(learner.engine.sent)
+    learner.does("edit", "w -= 1\nif w\n")
+    assert reply_markdown(learner.attempt).startswith("Line 2 is not Python")
+    assert len(learner.engine.sent) == before, "it is not run"
+    learner.does("edit", "exit()\n")
+    learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
+    ended = "The process exited with status 0; it starts again"
+    assert reply_markdown(learner.attempt) == f"`{ended}`"
+    assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
     learner.does("edit", "w -= learning_rate * w.grad\n")
     assert learner.attempt.state == "judging"
     learner.engine.advance(3)
     assert learner.attempt.state == "done"
-    opened = learner.sent(OpenLesson)[-1]
-    update = opened.lesson.phase("Update")
-    assert update is not None
+    update = learner.sent(OpenLesson)[-1].lesson.phase("Update")
     assert [f.code for f in update.fences("autograd")] == ["w -= learning_rate * w.grad\n"]
     assert "learning_rate * dw" in update.fences("manual")[0].code
 
@@ -255,23 +244,6 @@ def test_code_that_runs_and_does_not_do_it_is_told_the_figures_it_ends_with() ->
     assert reply_markdown(learner.attempt).endswith(
         f"does not yet do what it should: w is {weight:.6g}, should be within 0.001 of 20."
     )
-
-
-def test_code_that_is_not_python_is_told_by_its_line_and_not_run() -> None:
-    learner = at(REPAIR)
-    before = len(learner.engine.sent)
-    learner.does("edit", "w -= 1\nif w\n")
-    assert reply_markdown(learner.attempt).startswith("Line 2 is not Python")
-    assert len(learner.engine.sent) == before
-
-
-def test_code_that_ends_its_process_is_told_and_can_be_edited_further() -> None:
-    learner = at(REPAIR)
-    learner.does("edit", "exit()\n")
-    learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
-    ended = "The process exited with status 0; it starts again"
-    assert reply_markdown(learner.attempt) == f"`{ended}`"
-    assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
 
 
 FOREIGN = "import os; os.system('touch hacked')\n"
@@ -308,16 +280,12 @@ def test_code_from_elsewhere_is_shown_and_never_run_unasked() -> None:
 
 def test_code_from_elsewhere_runs_once_the_learner_has_agreed_to_it() -> None:
     learner = at_foreign_code()
+    before = len(learner.engine.sent)
+    learner.does("edit", REPAIR.code)
+    assert len(learner.engine.sent) > before, "the code as given runs unasked"
     learner.does("agree_to", FOREIGN)
     assert FOREIGN in opened_code(learner.engine)
     assert learner.notebook.drafts[REPAIR.id] == Draft(FOREIGN, is_own=True)
-
-
-def test_the_code_as_given_runs_whatever_came_from_elsewhere() -> None:
-    learner = at_foreign_code()
-    before = len(learner.engine.sent)
-    learner.does("edit", REPAIR.code)
-    assert len(learner.engine.sent) > before
 
 
 def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None:
@@ -388,15 +356,6 @@ def test_hints_come_one_at_a_time_and_the_solution_only_after_a_try() -> None:
     assert results_of(learner) == ["hinted", "hinted", "tried", "shown"]
 
 
-def test_the_solution_of_a_prediction_is_found_by_running_and_going_back() -> None:
-    learner = at(PREDICT)
-    learner.says("1")
-    learner.does("go_on")
-    learner.does("show_solution")
-    assert solution_markdown(learner.attempt) == "−25.5"
-    assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
-
-
 def test_a_working_is_that_of_the_question_asked_again_wherever_the_run_stands() -> None:
     again = msgspec.structs.replace(
         WORKED.again[0], stage=Stage(mode="autograd", at=StartPlace(2, "Update"))
@@ -430,7 +389,8 @@ def test_a_solution_is_not_seen_before_it_can_be_typed() -> None:
         session.receive(learner._events.popleft())
         assert session.attempt is not None
         assert session.attempt.state == "asking" or not session.attempt.is_solution_shown
-    assert learner.attempt.is_solution_shown
+    assert solution_markdown(learner.attempt) == "−25.5", "found by running and going back"
+    assert (learner.attempt.state, learner.at) == ("asking", Position(2, 2))
 
 
 def test_leaving_brings_the_learners_own_run_back() -> None:
@@ -534,27 +494,19 @@ def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does() -
     assert learner.notebook.places[-1].exercise == ""
 
 
-def test_a_lesson_that_has_changed_since_begins_anew_and_says_so() -> None:
-    learner = Learner(PREDICT)
-    learner.does("seek", 5)
-    left = msgspec.structs.replace(learner.notebook.places[-1], fingerprint="other")
-    learner.session.resume(learner.lesson, left)
-    learner.hear()
-    assert learner.at == Position(0, 0)
-    assert learner.notice == Notice("lesson_changed")
-
-
 def test_opening_a_lesson_tells_where_it_was_left_and_forgets_it_not() -> None:
     learner = Learner(PREDICT)
     learner.does("seek", 5)
     learner.notebook.bookmark_of = lambda lesson: learner.notebook.places[-1]  # type: ignore[method-assign]
     kept = len(learner.notebook.places)
     learner.session.open(learner.lesson)
-    learner.hear()
     assert learner.notice == Notice("left_in_epoch", {"epoch": 5})
     assert len(learner.notebook.places) == kept
     learner.does("resume_previous")
     assert learner.at.epoch == 5
+    changed = msgspec.structs.replace(learner.notebook.places[-1], fingerprint="other")
+    learner.session.resume(learner.lesson, changed)
+    assert (learner.at, learner.notice) == (Position(0, 0), Notice("lesson_changed"))
 
 
 def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with() -> None:
@@ -580,7 +532,6 @@ def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left() -> None:
     assert (back.ask, back.tries, back.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
     other = Learner(PREDICT)
     other.session.resume(other.lesson, left)
-    other.hear()
     resumed = other.attempt
     assert (resumed.ask, resumed.tries, resumed.hints) == ("And in epoch 2?", 1, PREDICT.hints[:1])
     assert (resumed.exercise.id, other.at) == ("first", Position(2, 2))
