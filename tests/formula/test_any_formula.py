@@ -121,7 +121,7 @@ def _marks_show_what_they_say(picture: Picture) -> None:
             assert _cells(picture, mark) in mark.text
 
 
-@settings(max_examples=100)
+@settings(max_examples=150)
 @given(made=formulas, width=st.none() | st.integers(20, 60))
 def test_every_leaf_is_found(made: Made, width: int | None):
     formula = parse(made.latex)

@@ -67,7 +67,7 @@ def test_a_rate_beyond_the_border_is_used_and_not_only_named() -> None:
 @pytest.mark.parametrize("where", names_of(Reach))
 def test_a_goal_is_not_reached_by_waiting(where: str) -> None:
     solution = exercise(where, Reach).solution
-    assert not is_met(where, epochs(2 * solution.epochs + 50))
+    assert not is_met(where, epochs(4 * solution.epochs + 50))
 
 
 @pytest.mark.parametrize("where", names_of(Reach))
