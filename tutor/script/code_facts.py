@@ -37,10 +37,6 @@ LOSS_MODULES = {
 """A loss of torch.nn → its function; all of them make a single number unless told otherwise."""
 
 
-_MOST_NAMES = 8
-"""For one value, before a cycle is assumed."""
-
-
 class CodeFacts:
     """The names of a file: where each comes from, and which are single numbers."""
 
@@ -92,15 +88,6 @@ class CodeFacts:
     def values_of(self, name: str) -> Sequence[ast.expr | None]:
         """The values that the file gives a name; None for a value that is no expression."""
         return self._values.get(name, ())
-
-    def resolved(self, node: ast.expr) -> ast.expr:
-        """The value of a name, or of the name that it is given, and so on."""
-        for _ in range(_MOST_NAMES):
-            value = self.only_value(node) if isinstance(node, ast.Name) else None
-            if value is None:
-                break
-            node = value
-        return node
 
     def call_of_module(self, node: ast.expr) -> tuple[str, ast.Call] | None:
         """The module of torch.nn that a name stands for: `("Linear", the call that made it)`."""
@@ -267,8 +254,6 @@ def _targets(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, as
             values = value.elts
         elif isinstance(value, ast.Attribute) and value.attr == "shape":
             values = [ast.Constant(0)] * len(target.elts)
-        elif isinstance(value, ast.Call):
-            values = [ast.Subscript(value, ast.Constant(at)) for at in range(len(target.elts))]
         for part, of_part in zip(target.elts, values, strict=True):
             yield from _targets(part, of_part)
     elif isinstance(target, ast.Starred):

@@ -168,7 +168,7 @@ PARSING = ("parse_args", "parse_known_args")
 
 
 def substituted(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
-    """A copy of an expression, with others in the place of names and attributes (`self.x`)."""
+    """A copy of an expression, with other expressions in the place of names."""
     found: ast.expr = _Substituted(values).visit(copy.deepcopy(node))
     return found
 
@@ -179,8 +179,3 @@ class _Substituted(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return copy.deepcopy(self._values.get(node.id, node))
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if (value := self._values.get(ast.unparse(node))) is not None:
-            return copy.deepcopy(value)
-        return self.generic_visit(node)
