@@ -1,8 +1,9 @@
 r"""The corpus of reviewed formulas: LaTeX, picture, one-row form, and words.
 
 In `corpus.txt` an entry is `$ LaTeX`, the picture at 76 columns with `|` before each row, the
-one-row form behind `=` and the words behind `"`. After a change of the formulas' drawing,
-`python -m tests.formula.test_corpus` writes the file anew: review the difference by eye.
+one-row form behind `=` where it is not the picture, and the words behind `"`. After a change of
+the formulas' drawing, `python -m tests.formula.test_corpus` writes the file anew: review the
+difference by eye.
 
 A formula is worth an entry if it has a command, or a combination, that no other entry has.
 """
@@ -49,7 +50,8 @@ def entries() -> list[Entry]:
 def _entry(block: str) -> Entry:
     lines = block.strip("\n").split("\n")
     picture = "\n".join(line[1:] for line in lines if line.startswith("|"))
-    return Entry(lines[0][2:], picture, lines[-2][2:], lines[-1][2:])
+    row = lines[-2][2:] if lines[-2].startswith("=") else picture
+    return Entry(lines[0][2:], picture, row, lines[-1][2:])
 
 
 def _written(text: str) -> Iterator[str]:
@@ -59,7 +61,8 @@ def _written(text: str) -> Iterator[str]:
             continue
         entry = made(block.strip("\n").split("\n")[0][2:])
         picture = "\n".join(f"|{row}" for row in entry.picture.split("\n"))
-        yield f'$ {entry.latex}\n{picture}\n= {entry.row}\n" {entry.words}'
+        row = "" if entry.row == entry.picture else f"= {entry.row}\n"
+        yield f'$ {entry.latex}\n{picture}\n{row}" {entry.words}'
 
 
 CORPUS = entries()
