@@ -29,7 +29,6 @@ _TEMPLATES: Mapping[str, str] = {
         "a varying order there: write `torch.use_deterministic_algorithms(True)` in Setup"
     ),
     "back_differs": "going back{on} to epoch {epoch}, step {step} shows other values",
-    "forward_differs": "going forward again{on} shows other values",
     "draws_on_device": "draws random numbers{on}, so its figures differ from the CPU's",
     "not_shown": "{label} has no value: {reason}",
     "not_shown_misnamed": "{label} has no value: {slip}",
