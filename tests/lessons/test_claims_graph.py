@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.lessons.runs import a_run, exercise, losses, repair_run
+from tests.lessons.runs import a_run, exercise, repair_run
 from tutor.lesson.exercise import Repair
 from tutor.training.lesson_error import LessonRaised
 
@@ -260,16 +260,6 @@ def test_the_message_is_pytorchs_and_comes_from_the_gradient_of_epoch_one() -> N
     assert exercise(where, Repair).symptom.error in raised.value.message
     assert (raised.value.phase, run.at.epoch) == ("Gradient", 1)
     assert not torch.is_anomaly_enabled()
-
-
-@pytest.mark.parametrize(
-    ("rate", "is_near"), [(0.01, False), (0.03, True), (0.06, True), (0.075, False)]
-)
-def test_which_rates_bring_the_loss_below_a_millionth_in_20_epochs(
-    rate: float, is_near: bool
-) -> None:
-    found = losses(a_run("where-nan-is-born", "autograd", rate=rate), 20)
-    assert bool(found.min() < 1e-6) is is_near
 
 
 def test_with_two_tenths_the_first_gradient_is_7_and_the_second_predictions_are_nan() -> None:

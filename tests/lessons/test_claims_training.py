@@ -49,14 +49,6 @@ def test_steps_are_as_long_as_the_rate_until_the_gradient_is_shorter_than_one() 
     assert lengths[19] == pytest.approx(0.125, abs=1e-4)
 
 
-@pytest.mark.parametrize(("rate", "is_near"), [(0.25, False), (0.5, True), (0.6, True)])
-def test_which_rates_reach_the_goal_in_twelve_epochs(rate: float, is_near: bool) -> None:
-    assert (
-        bool(losses(a_run("accumulate-and-clip", "optimizer", rate=rate), 12).min() < 0.201)
-        is is_near
-    )
-
-
 @pytest.mark.parametrize("rate", [1.5, 3])
 def test_a_rate_above_one_neither_diverges_nor_comes_to_rest(rate: float) -> None:
     found = losses(a_run("accumulate-and-clip", "optimizer", rate=rate), 120)
@@ -266,22 +258,16 @@ each_mode = pytest.mark.parametrize("mode", shipped.lesson("bigram").modes)
 
 
 @each_mode
-def test_training_ends_at_the_loss_by_counting_and_never_below(mode: str) -> None:
+def test_training_ends_at_the_loss_and_the_shares_by_counting_and_never_below(mode: str) -> None:
     run = a_run("bigram", mode)
-    run.run_to(60)
+    run.run_to(100)
     text = "lalalaalaoolooalalall"
     pairs = [text[i : i + 2] for i in range(len(text) - 1)]
     counted = -np.mean([np.log(pairs.count(p) / text[:-1].count(p[0])) for p in pairs])
     assert run.frame().watched["loss by counting"].data[0] == pytest.approx(counted)
     losses = run.history.losses.numbers()
-    assert losses[-1] == pytest.approx(counted, abs=1e-5)
+    assert losses[59] == pytest.approx(counted, abs=1e-5)
     assert losses.min() > counted - 1e-6
-
-
-@each_mode
-def test_the_trained_probabilities_are_the_shares_of_the_counts(mode: str) -> None:
-    run = a_run("bigram", mode)
-    run.run_to(100)
     w = torch.tensor(run.frame().values["w"].data).reshape(3, 3)
     shares = torch.tensor([[1, 6, 1], [6, 1, 1], [1, 1, 2]]) / torch.tensor([[8], [8], [4]])
     assert torch.allclose(torch.softmax(w, 1), shares, atol=1e-3)

@@ -55,13 +55,20 @@ def test_four_times_the_rate_makes_the_same_losses_from_the_other_side() -> None
 
 
 @pytest.mark.parametrize(
-    ("rate", "reached"), [(0.075, False), (0.077, True), (0.173, True), (0.175, False)]
+    ("slug", "mode", "epochs", "goal", "rates", "too_far"),
+    [
+        ("border-of-divergence", None, 10, 1e-6, (0.077, 0.173), (0.075, 0.175)),
+        ("where-nan-is-born", "autograd", 20, 1e-6, (0.03, 0.06), (0.01, 0.075)),
+        ("accumulate-and-clip", "optimizer", 12, 0.201, (0.5, 0.6), (0.25,)),
+    ],
 )
-def test_which_rates_bring_the_loss_below_a_millionth_in_ten_epochs(
-    rate: float, reached: bool
-) -> None:
-    found = losses(a_run("border-of-divergence", rate=rate), 10)
-    assert bool(found.min() < 1e-6) is reached
+def test_which_rates_bring_the_loss_below_the_goal_in_time(
+    slug: str, mode: str | None, epochs: int, goal: float, rates: tuple[float, ...],
+    too_far: tuple[float, ...],
+) -> None:  # fmt: skip
+    for rate in (*rates, *too_far):
+        lowest = losses(a_run(slug, mode, rate=rate), epochs).min()
+        assert bool(lowest < goal) is (rate in rates), rate
 
 
 # ── Scaling ─────────────────────────────────────────────────────────────────────────
