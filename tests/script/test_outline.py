@@ -111,7 +111,7 @@ def test_code_that_is_nested_too_deeply_is_refused() -> None:
 
 def test_a_loop_that_can_be_stepped_is_listed_before_one_that_can_not() -> None:
     generator = next(source for head, source in REFUSED if head[0] == "generator_loop")
-    outline = outline_of(generator + SCRIPTS["numpy"])
+    outline = outline_of(generator + SCRIPTS["momentum"])
     assert [loop.mode for loop in outline.loops] == ["manual"]
     assert outline.refusal is None
 
