@@ -278,11 +278,13 @@ def tensors_in(things: Any) -> Iterator[torch.Tensor]:
     """The tensors in arguments or in a result."""
     if isinstance(things, torch.Tensor):
         yield things
-    elif isinstance(things, list | tuple):
-        for thing in things:
-            yield from tensors_in(thing)
-    elif isinstance(things, dict):
-        yield from tensors_in(list(things.values()))
+    elif isinstance(things, list | tuple | dict):
+        for thing in things.values() if isinstance(things, dict) else things:
+            if isinstance(thing, _MAY_HOLD):  # of many numbers none is asked
+                yield from tensors_in(thing)
+
+
+_MAY_HOLD = (torch.Tensor, list, tuple, dict)
 
 
 def node_of(tensor: torch.Tensor) -> Node | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 
 import torch
 
@@ -106,7 +107,10 @@ def examine(
     then is reported. Raises RunError if Setup does, LessonRaised if the learner stops its code.
     `compiled` makes programs of a lesson or script; `programs` are this one's, if they are there.
     """
-    programs = programs or compiled(lesson)
+    programs = {
+        mode: replace(program, boxed={}, watch=())  # nobody looks at the values in its formulas
+        for mode, program in (programs or compiled(lesson)).items()
+    }
     recipe = _from_the_start(programs, recipe)
     with untouched_randomness(recipe.device), quiet():
         recorder = CallRecorder(next(iter(programs.values())).filename)
