@@ -61,17 +61,15 @@ CAUGHT = {
 
 @pytest.mark.parametrize("source", CAUGHT.values(), ids=CAUGHT)
 def test_script_catches_what_its_loop_raises(source: str) -> None:
-    assert run(driver_of(source)) == plainly(source)[1]
-
-
-@pytest.mark.parametrize("source", CAUGHT.values(), ids=CAUGHT)
-def test_script_catches_what_whole_passes_raise(source: str) -> None:
+    """Phase by phase, and where whole passes run."""
+    _, printed = plainly(source)
+    assert run(driver_of(source)) == printed
     driver, output, passes = driver_of(source), io.StringIO(), list[int]()
     with redirect_stdout(output):
         driver.go_on()
         count = driver.run_passes(9, lambda: passes.append(1))
         driver.go_on()
-    assert output.getvalue() == plainly(source)[1]
+    assert output.getvalue() == printed
     assert count == len(passes)
     assert driver.has_ended
 

@@ -431,48 +431,8 @@ def test_backward_adds_to_each_gradient() -> None:
             ],
         ),
         (
-            "optim.Adam(net.parameters(), lr=0.1, betas=(0.5, 0.75))",
-            [
-                r"m \leftarrow 0.5 m + 0.5 \nabla_{\theta}",
-                r"v \leftarrow 0.75 v + 0.25 \nabla_{\theta}^{2}",
-                r"\theta \leftarrow \theta - \eta \cdot \frac{\frac{m}{1 - 0.5^{t}}}"
-                r"{\sqrt{\frac{v}{1 - 0.75^{t}}} + 10^{-8}}" + EACH,
-            ],
-        ),
-        (
             "optim.SGD([*net.parameters(), w], lr=0.1)",
             [r"\theta \leftarrow \theta - \eta \cdot \nabla_{\theta}" + EACH],
-        ),
-        (
-            "optim.SGD(net.parameters(), lr=0.1, weight_decay=0.5)",
-            [
-                r"\theta \leftarrow \theta - \eta \cdot "
-                r"\left(\nabla_{\theta} + 0.5 \theta\right)" + EACH
-            ],
-        ),
-        (
-            "optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True)",
-            [
-                r"v \leftarrow 0.9 v + \nabla_{\theta}",
-                r"\theta \leftarrow \theta - \eta \cdot "
-                r"\left(\nabla_{\theta} + 0.9 v\right)" + EACH,
-            ],
-        ),
-        (
-            "optim.RMSprop(net.parameters(), alpha=0.5)",
-            [
-                r"v \leftarrow 0.5 v + 0.5 \nabla_{\theta}^{2}",
-                r"\theta \leftarrow \theta - \eta \cdot "
-                r"\frac{\nabla_{\theta}}{\sqrt{v} + 10^{-8}}" + EACH,
-            ],
-        ),
-        (
-            "optim.Adagrad(net.parameters())",
-            [
-                r"v \leftarrow v + \nabla_{\theta}^{2}",
-                r"\theta \leftarrow \theta - \eta \cdot "
-                r"\frac{\nabla_{\theta}}{\sqrt{v} + 10^{-10}}" + EACH,
-            ],
         ),
         ("optim.SGD(net.parameters(), lr=0.1, weight_decay=decay)", []),
         ("optim.SGD(net.parameters(), lr=0.1, momentum=mu)", []),
@@ -495,7 +455,7 @@ def test_steps_of_optimizers(made: str, expected: list[str]) -> None:
         "SGD(p, lr=0.1, momentum=0.9)",
         "Adam(p, lr=0.1, betas=(0.5, 0.75))",
         "AdamW(p, lr=0.1)",
-        "RMSprop(p, lr=0.1)",
+        "RMSprop(p, lr=0.1, alpha=0.5)",
         "Adagrad(p, lr=0.1)",
     ],
 )

@@ -172,29 +172,19 @@ def test_the_first_operation_that_makes_no_number(
     assert finding.variable == ("p" if "p = torch" in predict else "y_pred")
 
 
-def test_the_same_in_numpy() -> None:
-    faulty = {
-        **MANUAL,
-        "Setup": "x = np.array([0.0, 4.0, 16.0])\nw = np.float64(1.0)",
-        "Predict": "p = np.log(w * x)\ny_pred = 2 * p",
-        "Gradient": "dw = (2 * (y_pred - 2 * x)).mean()",
-    }
-    finding = found_in(faulty, mode="manual")["first_not_finite"]
-    assert (finding.line, finding.variable) == (line_of(faulty, "np.log", mode="manual"), "p")
-    assert finding.numbers == {"operation": "log", "argument": 0, "result": "-inf"}
-
-
 @pytest.mark.parametrize(
-    ("predict", "operation", "argument", "result"),
+    ("predict", "variable", "operation", "argument", "result"),
     [
-        ("p = w * x\ny_pred = x / p", "div", 0, "nan"),
-        ("p = np.log((w * x).mean() - 20 / 3)\ny_pred = p * x", "log", 0, "-inf"),
-        ("p = (w * x * 1e200) @ (x * 1e200)\ny_pred = p * x", "matmul", 0, "inf"),
-        ("q = abs(w * x - 4)\np = np.log(q).sum()\ny_pred = p * x", "log", 0, "-inf"),
+        ("p = np.log(w * x)\ny_pred = 2 * p", "p", "log", 0, "-inf"),
+        ("p = w * x\ny_pred = x / p", "y_pred", "div", 0, "nan"),
+        ("p = np.log((w * x).mean() - 20 / 3)\ny_pred = p * x", "p", "log", 0, "-inf"),
+        # Of a product, no one element is the argument.
+        ("p = (w * x * 1e200) @ (x * 1e200)\ny_pred = p * x", "p", "matmul", None, "inf"),
+        ("q = abs(w * x - 4)\np = np.log(q).sum()\ny_pred = p * x", "p", "log", 0, "-inf"),
     ],
 )
 def test_operations_of_numpy_are_computed_again_part_by_part(
-    predict: str, operation: str, argument: float, result: str
+    predict: str, variable: str, operation: str, argument: float | None, result: str
 ) -> None:
     faulty = {
         **MANUAL,
@@ -203,10 +193,10 @@ def test_operations_of_numpy_are_computed_again_part_by_part(
         "Gradient": "dw = (2 * (y_pred - 2 * x)).mean()",
     }
     finding = found_in(faulty, mode="manual")["first_not_finite"]
-    assert finding.numbers["operation"] == operation
-    assert finding.numbers["result"] == result
-    if operation != "matmul":  # of a product, no one element is the argument
-        assert finding.numbers["argument"] == argument
+    assert finding.variable == variable
+    assert finding.line == line_of(faulty, f"{variable} = ", mode="manual")
+    assert (finding.numbers["operation"], finding.numbers["result"]) == (operation, result)
+    assert argument in (None, finding.numbers["argument"])
 
 
 def test_data_that_hold_nan() -> None:

@@ -32,13 +32,12 @@ def with_report(report: str, phases: dict[str, str] = MODEL) -> dict[str, str]:
 # ── Evaluation ──────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("phases", "layer"), [(MODEL, "Dropout"), (NORM, "BatchNorm1d")])
 @pytest.mark.parametrize(
-    "evaluation",
+    ("phases", "layer", "evaluation"),
     [
-        "val = F.mse_loss(model(x), y)",
-        "val = ((model(x) - y) ** 2).mean()",
-        "val = (model(x).argmax(1) == y[:, 0]).float().mean()",
+        (MODEL, "Dropout", "val = F.mse_loss(model(x), y)"),
+        (MODEL, "Dropout", "val = ((model(x) - y) ** 2).mean()"),
+        (NORM, "BatchNorm1d", "val = (model(x).argmax(1) == y[:, 0]).float().mean()"),
     ],
 )
 def test_an_evaluation_in_training_mode(

@@ -147,12 +147,12 @@ BATCHES = """\
 import torch
 
 torch.manual_seed(0)
-x = 5 * torch.randn(300, 5)
+x = 5 * torch.randn(120, 5)
 y = x.sum(1, keepdim=True)
 model = torch.nn.Linear(5, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
 for epoch in range(3):
-    for i in range(0, 300, 20):
+    for i in range(0, 120, 20):
         loss = ((model(x[i : i + 20]) - y[i : i + 20]) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
