@@ -1,12 +1,14 @@
-"""A learner's own script in a terminal: its loop chosen, agreed to, stepped and gone back in."""
+"""A learner's own script in a terminal: stepped, and an error in its output explained."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.terminal import TUTOR, Terminal
+from tests.without_torch import COMMAND
 
 SCRIPT = """import sys
 from pathlib import Path
@@ -62,3 +64,23 @@ def test_a_script_is_chosen_agreed_to_stepped_and_gone_back_in(script: Path) -> 
         terminal.press("q")
         assert terminal.wait_ended() == 0
     assert (script.parent / "result.txt").read_text() == "mine"
+
+
+def test_enter_opens_the_exercise_about_an_error_that_came_through_a_pipe() -> None:
+    message = "RuntimeError: grad can be implicitly created only for scalar outputs"
+    command = f"echo '{message}' 2>&1 | {shlex.join(COMMAND)} why"
+    with Terminal(["sh", "-c", command]) as terminal:
+        terminal.wait_for("Enter opens")
+        terminal.press("enter")
+        terminal.wait_for("Exercise", "It fails with: RuntimeError: grad can be implicitly")
+        terminal.press("\x11")  # Ctrl+Q
+        terminal.wait_until(lambda: terminal.process.poll() is not None)
+
+
+def test_another_key_leaves() -> None:
+    told = "RuntimeError: Target 5 is out of bounds."
+    command = f"echo '{told}' | {shlex.join(COMMAND)} why; echo over"
+    with Terminal(["sh", "-c", command]) as terminal:
+        terminal.wait_for("Enter opens")
+        terminal.press("q", "enter")
+        terminal.wait_for("over")

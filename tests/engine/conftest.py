@@ -29,8 +29,8 @@ E = TypeVar("E", bound=Event)
 class Conversation:
     """A client, and what has been heard from it."""
 
-    def __init__(self) -> None:
-        self.client = EngineClient()
+    def __init__(self, client: EngineClient | None = None) -> None:
+        self.client = client or EngineClient()
         self.events: queue.Queue[Event] = queue.Queue()
         self.heard: list[Event] = []
         self.client.start(self.events.put)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import queue
 import select
 import shlex
 import signal
@@ -24,7 +23,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.engine.conftest import E
+from tests.engine.conftest import Conversation
 from tests.engine.test_process import READY, is_let_go, on_linux, started
 from tests.far_machine import HOST, SIMULATED, pretend
 from tests.terminal import is_alive
@@ -44,19 +43,12 @@ from tutor.training import devices
 from tutor.wording.notices import error_text
 
 
-class Far:
+class Far(Conversation):
     """A client of an engine at the far end, and its events."""
 
     def __init__(self) -> None:
-        self.client = EngineClient(host=HOST)
-        self.events: queue.Queue[Event] = queue.Queue()
-        self.client.start(self.events.put)
+        super().__init__(EngineClient(host=HOST))
         self.wait_for(EngineReady)
-
-    def wait_for(self, kind: type[E]) -> E:
-        while not isinstance(event := self.events.get(timeout=PATIENCE), kind):
-            pass
-        return event
 
     @property
     def ssh(self) -> int:

@@ -6,7 +6,6 @@ Children of a few lines of shell, which start at once, in the engine's place.
 from __future__ import annotations
 
 import os
-import queue
 import select
 import shlex
 import shutil
@@ -19,14 +18,14 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.engine.conftest import E
+from tests.engine.conftest import Conversation
 from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import client, process
 from tutor.engine.client import EngineClient
 from tutor.lesson.document import parse
 from tutor.protocol.commands import EvaluateExpressions, OpenLesson, Restart, StepPhase
-from tutor.protocol.events import CommandRefused, EngineReady, Event, ProcessEnded
+from tutor.protocol.events import CommandRefused, EngineReady, ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
 
@@ -36,43 +35,23 @@ FORGED = shlex.quote(to_line(_FORGED).decode().strip())
 """What only the client itself may tell."""
 
 
-class ShellChild:
-    """A client whose child does a mischief after the first command, and its events."""
-
-    def __init__(self, mischief: str) -> None:
-        script = f"read taken; echo {READY}; read command; {mischief}"
-        self.client = EngineClient(("sh", "-c", script))
-        self.events: queue.Queue[Event] = queue.Queue()
-        self.client.start(self.events.put)
-        assert isinstance(self.next(), EngineReady)
-
-    def next(self) -> Event:
-        return self.events.get(timeout=PATIENCE)
-
-    def wait_for(self, kind: type[E]) -> E:
-        while not isinstance(event := self.next(), kind):
-            pass
-        return event
-
-    def ended(self) -> ProcessEnded:
-        """What is told once the mischief is done."""
-        self.client.send(StepPhase())
-        return self.wait_for(ProcessEnded)
-
-
-Make: TypeAlias = Callable[[str], ShellChild]
+Make: TypeAlias = Callable[[str], Conversation]
 
 
 @pytest.fixture
 def shell_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Makes a client whose child does a mischief after the first command."""
     monkeypatch.setattr(client, "CLOSE_SECONDS", 0.05)
     monkeypatch.setattr(process, "LET_GO_SECONDS", PATIENCE)
     monkeypatch.setattr(process, "LONGEST_LINE", 4096)
     children = []
 
-    def make(mischief: str) -> ShellChild:
-        children.append(ShellChild(mischief))
-        return children[-1]
+    def make(mischief: str) -> Conversation:
+        script = f"read taken; echo {READY}; read command; {mischief}"
+        child = Conversation(EngineClient(("sh", "-c", script)))
+        children.append(child)
+        assert isinstance(child.next(), EngineReady)
+        return child
 
     yield make
     for child in children:
@@ -107,7 +86,8 @@ def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
     if mischief.startswith("exec >&-"):  # which lives on; for all others a slow machine has time
         monkeypatch.setattr(process, "LET_GO_SECONDS", 0.05)
     child = shell_child(mischief)
-    ended = child.ended()
+    child.client.send(StepPhase())
+    ended = child.wait_for(ProcessEnded)
     assert ended.note == how
     assert ended.restarting
     assert isinstance(child.next(), EngineReady)
@@ -222,7 +202,7 @@ def test_what_a_lesson_has_started_ends_with_its_process(
     assert_it_ends(child, held, lambda: None)
 
 
-def assert_it_ends(child: ShellChild, held: Path, end: Callable[[], None]) -> None:
+def assert_it_ends(child: Conversation, held: Path, end: Callable[[], None]) -> None:
     """Once it has begun, and after `end`, nobody holds the pipe any more."""
     os.mkfifo(go_on := held.with_name("held.there"))
     child.client.send(StepPhase())

@@ -1,4 +1,4 @@
-"""The inspections of a run in words: with prepared answers, and with those of a real engine."""
+"""The inspections of a run in words."""
 
 from __future__ import annotations
 
@@ -396,9 +396,6 @@ class Silent(Finishing):
 def test_an_inspection_that_never_comes_is_given_up():
     text = answer_to("graph", engine=Silent())
     assert "It was not computed." in text
-
-
-# ── On a real engine ────────────────────────────────────────────────────────────────
 
 
 def test_a_value_without_numbers_has_no_gradient_line():
