@@ -30,9 +30,9 @@ def curriculum() -> tuple[Headline, ...]:
 
 
 def in_chapters() -> tuple[Headline, ...]:
-    """Forty-one lessons: eight or nine in each of five chapters, and the learner's own, last."""
+    """Twenty-one lessons: three to five in each of five chapters, and the learner's own, last."""
     chapters = ("First steps", "PyTorch's graph", "Descending", "Networks", "Practice")
-    sizes = (9, 9, 8, 7, 7)
+    sizes = (5, 5, 4, 3, 3)
     places = [chapter for chapter, size in zip(chapters, sizes, strict=True) for _ in range(size)]
     return tuple(
         replace(

@@ -40,7 +40,7 @@ def at_menu(journal: Journal | None = None, **more: Any) -> pytest.MarkDecorator
 
 
 def at_chapters(done: Results | None = None) -> pytest.MarkDecorator:
-    """The mark of a test whose learner is at the menu of forty-one lessons."""
+    """The mark of a test whose learner is at the menu of twenty-one lessons."""
     return pytest.mark.app(menu=True, lessons=in_chapters(), journal=Kept(done=done))
 
 
@@ -122,37 +122,36 @@ async def test_all_lessons_can_be_reached_in_a_small_terminal(learner: Learner) 
     assert "1 of 24 lessons ▼ more" in painted(learner)
 
 
-NINE_AND_ONE: Results = {
-    f"lesson-{n}": dict.fromkeys(("first", "second", "third"), "done") for n in range(1, 10)
+A_CHAPTER: Results = {
+    f"lesson-{n}": dict.fromkeys(("first", "second", "third"), "done") for n in range(1, 6)
 }
-NINE_AND_ONE["lesson-12"] = {"first": "done"}
 
 
-@at_chapters(NINE_AND_ONE)
+@at_chapters({**A_CHAPTER, "lesson-7": {"first": "done"}})
 async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
     learner: Learner,
 ) -> None:
     app = learner.app
-    assert len(rows(learner)) == 1 + 41 + 6
+    assert len(rows(learner)) == 1 + 21 + 6
     headings = [row.strip() for row in rows(learner) if "──" in row]
     assert headings == [
-        "── First steps · ✓ 27 of 27 exercises done",
-        "── PyTorch's graph · 1 of 27 exercises done",
-        "── Descending · 8 lessons",
-        "── Networks · 7 lessons",
-        "── Practice · 7 lessons",
+        "── First steps · ✓ 15 of 15 exercises done",
+        "── PyTorch's graph · 1 of 15 exercises done",
+        "── Descending · 4 lessons",
+        "── Networks · 3 lessons",
+        "── Practice · 3 lessons",
         "── Other lessons · 1 lesson",
     ]
     found = []
-    for key in ["down"] * 41:
+    for key in ["down"] * 21:
         found.append(int(chosen_in_view(app).split()[1]))
         await learner.press(key)
-    assert found == [*range(1, 42)]
+    assert found == [*range(1, 22)]
     pane = app.screen.query_one(LessonsPane)
-    for number in range(40, 0, -1):
+    for number in range(20, 0, -1):
         await learner.press("up")
         assert f"Lesson {number} " in chosen_in_view(app)
-        if number == 19:  # the first lesson of a chapter: its heading is in view
+        if number == 11:  # the first lesson of a chapter: its heading is in view
             assert "Descending" in pane.lines[pane.scroll_offset.y].plain
     assert pane.scroll_offset.y == 0
 
@@ -160,15 +159,15 @@ async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
 @at_chapters()
 async def test_a_page_is_as_long_as_the_view_with_its_headings(learner: Learner) -> None:
     seen: set[int] = set()
-    for _ in range(6):
+    for _ in range(3):
         pane = learner.app.screen.query_one(LessonsPane)
         top, height = pane.scroll_offset.y, pane.scrollable_content_region.height
         seen.update(range(top, top + height))
         await learner.press("pagedown")
         assert chosen_in_view(learner.app)
-    assert seen == set(range(48)), "no row is passed over unseen"
-    assert "Lesson 41" in chosen_in_view(learner.app)
-    await learner.press(*["pageup"] * 6)
+    assert seen == set(range(28)), "no row is passed over unseen"
+    assert "Lesson 21" in chosen_in_view(learner.app)
+    await learner.press(*["pageup"] * 3)
     assert "Lesson 1 " in chosen_in_view(learner.app)
 
 
@@ -277,9 +276,9 @@ async def test_a_word_finds_a_lesson_and_enter_opens_it(learner: Learner) -> Non
 @at_chapters()
 async def test_a_search_finds_lessons_without_their_headings(learner: Learner) -> None:
     await learner.press("slash", *"lesson-2")
-    assert numbers(learner) == [2, *range(20, 30)]
+    assert numbers(learner) == [2, 20, 21]
     await learner.press("escape")
-    assert len(rows(learner)) == 1 + 41 + 6
+    assert len(rows(learner)) == 1 + 21 + 6
 
 
 @pytest.mark.parametrize(
