@@ -67,9 +67,9 @@ async def _run(test: pytest.Function, arguments: dict[str, Any]) -> None:
         return
     mark = test.get_closest_marker("app")
     options = {"size": arguments.get("size", SMALL), "keys": (), **(mark.kwargs if mark else {})}
-    async with app.run_test(size=options["size"]) as pilot:
-        await pilot.press(*options["keys"])
-        await test.obj(**{**arguments, "learner": Learner(app, pilot)})
+    async with at_screen(app, options["size"]) as learner:
+        await learner.press(*options["keys"])
+        await test.obj(**{**arguments, "learner": learner})
 
 
 class Learner:
@@ -89,7 +89,7 @@ class Learner:
 
     async def settle(self) -> None:
         """Let the app handle all messages, and those that they cause."""
-        await settled(self.pilot)
+        await self.pilot.pause()
 
     async def hears(self, event: Event) -> None:
         """The engine sends an event."""
@@ -97,7 +97,8 @@ class Learner:
         await self.settle()
 
     def text(self, pane: str) -> str:
-        return text_of(self.app, pane)
+        """The text of a pane on the current screen."""
+        return "\n".join(line.plain for line in self.pane(pane).lines)
 
     def sees(self, words: str, where: str = "exercise-text") -> bool:
         return words in self.text(where)
@@ -126,6 +127,13 @@ class Learner:
     @property
     def area(self) -> CodeArea:
         return self.app.screen.query_one("#editor", CodeArea)
+
+
+@asynccontextmanager
+async def at_screen(app: TutorApp, size: tuple[int, int] = SMALL) -> AsyncIterator[Learner]:
+    """The learner at the screen of this app, which runs meanwhile."""
+    async with app.run_test(size=size) as pilot:
+        yield Learner(app, pilot)
 
 
 def doing(*exercises: Exercise, keys: Sequence[str] = ("a",), **more: Any) -> pytest.MarkDecorator:
@@ -229,16 +237,6 @@ async def come_true(is_so: Callable[[], object]) -> None:
     while not is_so():
         assert time.monotonic() < until, "waited in vain"
         await asyncio.sleep(0.01)
-
-
-async def settled(pilot: Pilot[None]) -> None:
-    """Let the app handle all messages, and those that they cause."""
-    await pilot.pause()
-
-
-def text_of(app: TutorApp, pane: str) -> str:
-    """The text of a pane on the current screen."""
-    return "\n".join(line.plain for line in app.screen.query_one(f"#{pane}", LinesPane).lines)
 
 
 def open_lesson(path: Path) -> Lesson:

@@ -15,7 +15,7 @@ from tutor.ui.screens.dialogs import Confirm
 from tutor.ui.screens.editor import AroundPane, CodeArea, EditorScreen, TaskPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import Learner, MakeApp, come_true, doing
+from .conftest import Learner, MakeApp, at_screen, come_true, doing
 from .exercises import REPAIR, with_exercises
 from .fake_engine import FakeEngine
 
@@ -157,14 +157,12 @@ async def test_the_text_is_kept_at_every_pause_and_however_it_is_left(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(editor, "SAVE_SECONDS", 0.01)
-    app = make_app(first=with_exercises(REPAIR))
-    async with app.run_test(size=(80, 22)) as pilot:
-        learner = Learner(app, pilot)
+    async with at_screen(make_app(first=with_exercises(REPAIR)), (80, 22)) as learner:
         await learner.press("a", "o", "#")
         await come_true(lambda: learner.attempt.code == "#" + BROKEN)
         monkeypatch.setattr(editor, "SAVE_SECONDS", 100.0)
         await learner.press("1", "ctrl+c", "escape")
-        assert isinstance(app.screen, LessonScreen)
+        assert isinstance(learner.app.screen, LessonScreen)
         assert learner.attempt.code == "#1" + BROKEN
         await learner.press("o", "end", "2", "ctrl+q")
     assert learner.attempt.code == "#1w += learning_rate * w.grad2\n"

@@ -14,7 +14,7 @@ from tutor.session.journal import Bookmark
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import SMALL, Learner, MakeApp, text_of
+from .conftest import Learner, MakeApp, at_screen
 from .exercises import PREDICT, REPAIR, with_exercises
 from .kept import Kept, curriculum, left
 from .lessons import lesson
@@ -79,9 +79,9 @@ async def test_what_another_tutor_has_done_is_seen_when_the_menu_is_shown(
     make_app: MakeApp,
 ) -> None:
     kept, lesson = Shared(), with_exercises(PREDICT)
-    app = make_app(menu=True, lessons=curriculum, opened=lambda _: lesson, journal=kept)
-    async with app.run_test(size=SMALL) as pilot:
-        learner = Learner(app, pilot)
+    async with at_screen(
+        make_app(menu=True, lessons=curriculum, opened=lambda _: lesson, journal=kept)
+    ) as learner:
         await learner.press("enter")
         kept.news = {lesson.slug: {"first": "done"}}
         await learner.press("A")
@@ -108,9 +108,9 @@ async def test_a_lesson_left_in_another_installed_tutor_is_resumed_in_this_one(
         journal=Kept(msgspec.structs.replace(left(), path=str(other))),
         is_trusted=lambda read: is_own or read.path != other,
     )
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("O")
+    async with at_screen(app) as learner:
+        await learner.press("O")
         assert isinstance(app.screen, LessonScreen)
         assert app.session.view is not None
         assert (app.session.view.lesson.path == other) is is_own
-        assert "epoch 3" in text_of(app, "header")
+        assert learner.sees("epoch 3", "header")

@@ -34,7 +34,7 @@ from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.number_format import time_left
 from tutor.wording.parameter_input import read_learning_rate
 
-from .conftest import LARGE, SMALL, Learner, MakeApp, come_true
+from .conftest import LARGE, SMALL, Learner, MakeApp, at_screen, come_true
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
 from .fake_engine import FakeEngine
 from .lessons import lesson
@@ -67,9 +67,7 @@ async def test_the_lesson_can_be_read_while_pytorch_is_loading(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
     engine.ready_at_once = False
-    app = make_app()
-    async with app.run_test(size=LARGE) as pilot:
-        learner = Learner(app, pilot)
+    async with at_screen(make_app(), LARGE) as learner:
         assert learner.sees("One weight learns y = 2x", "formula")
         shown = [line.plain[2:] for line in learner.pane("code").lines]
         code = [f.code for section in lesson().sections for f in section.fences("manual")]
@@ -277,16 +275,14 @@ async def test_m_shows_the_menu_and_pauses_the_run(learner: Learner) -> None:
 
 async def test_question_mark_shows_every_key(make_app: MakeApp, engine: FakeEngine) -> None:
     engine.host = "far-machine"  # where there is one key more
-    app = make_app()
-    async with app.run_test(size=SMALL) as pilot:
-        learner = Learner(app, pilot)
+    async with at_screen(make_app()) as learner:
         await learner.press("question_mark")
-        assert isinstance(app.screen, HelpScreen)
+        assert isinstance(learner.app.screen, HelpScreen)
         text = " ".join(learner.text("help").split())
         for command in (*LESSON_COMMANDS, *PANE_COMMANDS):
             assert command.help in text
         await learner.press("q")
-        assert isinstance(app.screen, LessonScreen)
+        assert isinstance(learner.app.screen, LessonScreen)
 
 
 async def test_q_quits_at_once_and_closes_the_engine(make_app: MakeApp, engine: FakeEngine) -> None:

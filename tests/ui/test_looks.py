@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from tutor.protocol.events import OutputPrinted
 
-from .conftest import LARGE, SMALL, MakeApp, settled
+from .conftest import LARGE, SMALL, MakeApp
 from .fake_engine import FakeEngine
 
 
@@ -71,9 +71,9 @@ def test_a_screen_looks_as_it_did(
         monkeypatch.setenv(variable, value)
 
     async def run(pilot: Pilot[None]) -> None:
-        await settled(pilot)
+        await pilot.pause()
         await pilot.press(*look.keys)
         look.then(engine)
-        await settled(pilot)
+        await pilot.pause()
 
     assert snap_compare(make_app(**look.options), terminal_size=size, run_before=run)

@@ -19,7 +19,7 @@ from tutor.ui.screens.dialogs import AskTrust, ViewText
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import LessonsPane, MenuScreen
 
-from .conftest import SMALL, Learner, MakeApp, come_true
+from .conftest import SMALL, Learner, MakeApp, at_screen, come_true
 from .exercises import CHOOSE, with_exercises
 from .fake_engine import FakeEngine
 from .kept import Kept, chosen_in_view, curriculum, in_chapters, left
@@ -331,23 +331,21 @@ async def test_a_lesson_from_elsewhere_runs_only_after_the_learner_has_said_so(
         trusted.append(lesson.slug)
         return "not remembered: the disk is full"
 
-    app = make_app(menu=True, trust_lesson=trust)
-    async with app.run_test(size=SMALL) as pilot:
-        learner = Learner(app, pilot)
+    async with at_screen(make_app(menu=True, trust_lesson=trust)) as learner:
         for no in ("n", "escape"):
             await learner.press("home", "down", "down", "enter")
-            assert isinstance(app.screen, AskTrust)
+            assert isinstance(learner.app.screen, AskTrust)
             await learner.press(no)
-            assert isinstance(app.screen, MenuScreen)
+            assert isinstance(learner.app.screen, MenuScreen)
         await learner.press("home", "down", "down", "enter", "v")
-        assert isinstance(app.screen, ViewText)
+        assert isinstance(learner.app.screen, ViewText)
         shown = [line.plain for line in learner.pane("source").lines]
         assert "prose with [bold]brackets[/bold] and an escape ^[[31m" in shown
         await learner.press("escape")
-        assert isinstance(app.screen, AskTrust)
+        assert isinstance(learner.app.screen, AskTrust)
         assert (trusted, engine.kinds().count("OpenLesson")) == ([], 0)
         await learner.press("y")
-        assert isinstance(app.screen, LessonScreen)
+        assert isinstance(learner.app.screen, LessonScreen)
         assert learner.sees("the disk is full", "status")
     assert (trusted, engine.kinds().count("OpenLesson")) == (["far"], 1)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.conftest import SMALL, Learner, MakeApp
+from tests.ui.conftest import Learner, MakeApp, at_screen
 from tests.ui.fake_engine import FakeEngine
 from tutor.protocol.commands import Inspect, OpenLesson, StepPhase, WriteSeries
 from tutor.protocol.events import SeriesWritten
@@ -39,8 +39,7 @@ async def test_the_header_names_the_machine_and_leaves_room_beside_it(
     for host, shown in ((HOST, "far-machine"), (f"me@{'far-' * 20}machine", "far-")):
         engine.host = host
         app = make_app()
-        async with app.run_test(size=SMALL) as pilot:
-            learner = Learner(app, pilot)
+        async with at_screen(app) as learner:
             assert learner.sees(f"cpu on {shown}", "header")
             assert learner.sees("epoch", "header")
             for key in ("c", "m", "M"):  # comparison, menu, map
@@ -92,8 +91,7 @@ async def test_only_where_the_engine_is_elsewhere_can_it_be_connected_to(
     for host in (HOST, ""):
         engine.host = host
         app = make_app()
-        async with app.run_test(size=SMALL) as pilot:
-            learner = Learner(app, pilot)
+        async with at_screen(app) as learner:
             assert (RECONNECT.help in help_text(app)) is bool(host)
             assert learner.sees(" on ", "header") is bool(host)
             await learner.press("C")

@@ -8,7 +8,7 @@ from tutor.lesson.exercise import Exercise
 from tutor.protocol.commands import StepPhase
 from tutor.ui.commands import PANE_TITLES
 
-from .conftest import LARGE, SMALL, Learner, MakeApp, doing
+from .conftest import LARGE, SMALL, Learner, MakeApp, at_screen, doing
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REPAIR, with_exercises
 
 BESIDE = (120, 30)
@@ -49,9 +49,7 @@ async def test_code_is_typed_on_where_it_was_left(learner: Learner) -> None:
 async def test_beside_it_stands_what_it_needs_in_every_layout(
     make_app: MakeApp, exercise: Exercise, pane: str
 ) -> None:
-    app = make_app(first=with_exercises(exercise, PREDICT))
-    async with app.run_test(size=SMALL) as pilot:
-        learner = Learner(app, pilot)
+    async with at_screen(make_app(first=with_exercises(exercise, PREDICT))) as learner:
         await learner.press("a")
         for size in (SMALL, BESIDE, LARGE):
             await learner.resize(size)

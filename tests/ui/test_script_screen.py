@@ -28,7 +28,7 @@ from tutor.ui.screens.dialogs import AskTrust, HelpScreen
 from tutor.ui.screens.lesson_list import MenuScreen
 from tutor.wording.notices import notice_text
 
-from .conftest import LARGE, SMALL, Learner, MakeApp, settled
+from .conftest import LARGE, SMALL, Learner, MakeApp
 from .panes import OnePane, running
 from .scripts import (
     IN_CELLS,
@@ -387,9 +387,9 @@ def test_a_script_after_some_steps(
     size: tuple[int, int],
 ) -> None:
     async def run(pilot: Pilot[None]) -> None:
-        await settled(pilot)
+        await pilot.pause()
         await pilot.press("s", "space", "space", "space")
         engine.tell(OutputPrinted(text="epoch 1 loss 30.0\n"))
-        await settled(pilot)
+        await pilot.pause()
 
     assert snap_compare(make_app(first=SCRIPT), terminal_size=size, run_before=run)

@@ -18,7 +18,7 @@ from tutor.ui.app import TutorApp
 from tutor.ui.settings import THEMES, Settings, SettingsFile
 from tutor.ui.themes import LOOKS, AsciiOnly, is_ascii_only, to_ascii
 
-from .conftest import SMALL, MakeApp, settled, text_of
+from .conftest import MakeApp, at_screen
 
 Colour = tuple[int, int, int]
 
@@ -81,13 +81,13 @@ async def test_every_word_can_be_read_and_no_theme_marks_focus_and_choice_by_col
     if not has_colour:
         monkeypatch.setenv("NO_COLOR", "1")
     app = make_app(theme=theme)
-    async with app.run_test(size=SMALL) as pilot:
+    async with at_screen(app) as learner:
         for keys, marked in (
             ("s g space 4 2", "═ 1 Formula  2 Code "),  # a double line
             ("l x enter", "esc"),
             ("escape m", "A line through"),
         ):
-            await pilot.press(*keys.split())
+            await learner.press(*keys.split())
             segments = painted(app)
             for segment in segments:
                 assert_readable(segment, theme, has_colour)
@@ -103,19 +103,19 @@ async def test_a_key_goes_through_the_themes_tells_each_and_keeps_it(
     """Whose the mouse is is settled by a command, and no theme forgets it."""
     file = tmp_path / "config" / "settings.json"
     app = make_app(menu=True, settings=SettingsFile(file))
-    async with app.run_test(size=SMALL) as pilot:
+    async with at_screen(app) as learner:
         grounds = []
         for name in (*THEMES[1:], THEMES[0]):
-            await pilot.press("T")
-            assert f"Theme {name}" in text_of(app, "status").replace("high ", "")
+            await learner.press("T")
+            assert f"Theme {name}" in learner.text("status").replace("high ", "")
             assert SettingsFile(file).settings == Settings(theme=name)
             grounds.append(triplets(painted(app)[0])[1])
         assert len(set(grounds)) == len(THEMES), "each looks its own way at once"
         commands = {c.title: c.callback for c in app.get_system_commands(app.screen)}
         commands["Mouse for the terminal"]()
-        await settled(pilot)
-        assert "the mouse belongs to the terminal" in text_of(app, "status")
-        await pilot.press("T")
+        await learner.settle()
+        assert learner.sees("the mouse belongs to the terminal", "status")
+        await learner.press("T")
         assert SettingsFile(file).settings == Settings(theme=THEMES[1], mouse=False)
         commands["Mouse for the tutor"]()
         assert SettingsFile(file).settings.mouse
@@ -136,9 +136,9 @@ async def test_without_colours_the_key_says_why_nothing_changes(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     app = make_app(menu=True)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("T")
-        assert "NO_COLOR is set" in text_of(app, "status")
+    async with at_screen(app) as learner:
+        await learner.press("T")
+        assert learner.sees("NO_COLOR is set", "status")
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"theme": "pink"}', b"\xff\xfe", b"[1]"])
@@ -165,12 +165,12 @@ async def test_settings_that_can_not_be_written_hold_and_are_told(
 ) -> None:
     (tmp_path / "blocked").write_text("a file where a folder should be")
     app = make_app(menu=True, settings=SettingsFile(tmp_path / "blocked" / "settings.json"))
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("T")
+    async with at_screen(app) as learner:
+        await learner.press("T")
         app._tell_trouble()
-        await settled(pilot)
+        await learner.settle()
         assert app.theme == "dark"
-        assert "not saved for the next time" in text_of(app, "status")
+        assert learner.sees("not saved for the next time", "status")
 
 
 def test_the_command_line_knows_the_themes(capsys: pytest.CaptureFixture[str]) -> None:
