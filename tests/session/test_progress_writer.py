@@ -27,7 +27,7 @@ from tutor.protocol.frame import Change, Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session import progress_writer as module
-from tutor.session.journal import Bookmark, Draft, Journal, packed, unpacked
+from tutor.session.journal import Bookmark, Draft, packed, unpacked
 from tutor.session.progress_writer import (
     BURST_SECONDS,
     RETRY,
@@ -114,10 +114,9 @@ def opened(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
 
 
 def test_a_skip_that_is_taken_back_leaves_what_was_done_before(opened: Open) -> None:
-    writer: Journal = opened()
+    writer = opened()
     writer.record_result("xor", "first", "predict", "tried")
     writer.record_result("xor", "first", "predict", "skipped")
-    assert isinstance(writer, ProgressWriter)
     writer.close()
     writer = opened()  # who has read it knows what stands behind the skip
     assert writer.results_of("xor") == {"first": "skipped"}
@@ -130,29 +129,21 @@ def test_a_skip_that_is_taken_back_leaves_what_was_done_before(opened: Open) -> 
         writer = opened()
 
 
-def test_what_was_done_is_known_at_once_and_after_a_restart(opened: Open) -> None:
-    writer: Journal = opened()
+def test_what_was_done_and_left_is_known_at_once_and_after_a_restart(opened: Open) -> None:
+    writer = opened()
+    assert writer.last_bookmark() is None
     writer.record_result("xor", "first", "predict", "done")
     writer.record_result("xor", "first", "predict", "tried")
     writer.record_result("xor", "second", "choose", "skipped")
     writer.save_draft("xor", "fix", Draft("w = 1"))
     writer.save_draft("xor", "fix", Draft("w = 2"))
+    writer.save_bookmark(left("xor", 7, "fix"))
+    writer.save_bookmark(left("one-weight", 3))
     for _ in range(2):
         assert writer.results_of("xor") == {"first": "done", "second": "skipped"}
         assert writer.results_of("one-weight") == {}
         assert writer.draft_of("xor", "fix") == Draft("w = 2")
         assert writer.draft_of("xor", "first") is None
-        assert isinstance(writer, ProgressWriter)
-        writer.close()
-        writer = opened()
-
-
-def test_a_lesson_goes_on_where_it_was_left(opened: Open) -> None:
-    writer = opened()
-    assert writer.last_bookmark() is None
-    writer.save_bookmark(left("xor", 7, "fix"))
-    writer.save_bookmark(left("one-weight", 3))
-    for _ in range(2):
         assert writer.last_bookmark() == left("one-weight", 3)
         assert writer.bookmark_of("xor") == left("xor", 7, "fix")
         visit = writer.last_visit("xor")
