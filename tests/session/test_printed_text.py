@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.session.driven import Driven
+from tests.ui.fake_engine import PrintingEngine
 from tests.ui.lessons import lesson
-from tests.ui.printing import PrintingEngine
 from tutor.protocol.commands import Seek, SelectRun
 from tutor.protocol.events import FrameShown
 from tutor.session import printed_text

@@ -57,7 +57,7 @@ def test_opening_a_lesson_sends_it_and_its_first_mode(session: Driven) -> None:
     assert command.mode == "manual"
     session.inspect(columns=60)
     session.inspect(columns=60)
-    looks = [c.columns for c in session.engine.sent if isinstance(c, Inspect)]
+    looks = [look.columns for look in session.sent(Inspect)]
     assert looks == [0, 60], "the same width is not told twice"
 
 
@@ -202,27 +202,15 @@ def test_an_error_leaves_the_last_good_frame(session: Driven) -> None:
     assert session.notice == Notice("nothing_running", kind="no_effect")
 
 
-def test_a_lesson_that_never_came_to_stand_is_opened_again_by_restart(engine: FakeEngine) -> None:
+def test_a_lesson_whose_setup_fails_answers_by_that_failure_until_it_is_opened_again(
+    engine: FakeEngine,
+) -> None:
     session = Driven(engine)
     engine.holds = True
     session.open(lesson())
     failed = LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
     session.receive(failed)
     assert session.view.failed is failed
-    session.restart()
-    assert not any(isinstance(c, Restart) for c in engine.sent)
-    assert engine.kinds().count("OpenLesson") == 2
-
-
-def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failure(
-    engine: FakeEngine,
-) -> None:
-    session = Driven(engine)
-    engine.holds = True
-    session.open(lesson())
-    session.receive(
-        LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
-    )
     told = session.notice
     assert (told.code, told.values["place"]) == ("phase_failed", CodePlace("Setup", 6))
     for ask in (lambda: session.inspect(graph=True), session.step_phase):
@@ -230,6 +218,9 @@ def test_what_is_asked_of_a_lesson_whose_setup_failed_is_answered_by_that_failur
         number = len(engine.sent)
         session.receive(CommandRefused(note=Remark("no_lesson"), can_restart=True, answers=number))
         assert session.notice == told
+    session.restart()
+    assert not session.sent(Restart)
+    assert len(session.sent(OpenLesson)) == 2
 
 
 def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_again(
@@ -254,8 +245,7 @@ def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(sessio
     sent = len(session.engine.sent)
     session.receive(ProcessEnded(note=Remark("exited"), restarting=True))
     session.receive(EngineReady(torch="2.13.0", devices=("cpu",)))
-    looks = [command for command in session.engine.sent[sent:] if isinstance(command, Inspect)]
-    assert [look.columns for look in looks] == [70]
+    assert [c.columns for c in session.engine.sent[sent:] if isinstance(c, Inspect)] == [70]
 
 
 def test_runs_that_were_run_again_are_shown_without_a_step(session: Driven) -> None:
@@ -266,28 +256,19 @@ def test_runs_that_were_run_again_are_shown_without_a_step(session: Driven) -> N
     assert session.view.runs == (other,)
 
 
-def test_the_answer_to_a_stop_does_not_wipe_out_what_was_said(session: Driven) -> None:
-    session.step_phase()
-    session.engine.holds = True
-    session.step_phase()
-    session.stop()
-    session.receive(
-        session.engine.shown(answers=len(session.engine.sent), stopped=StoppedAt("Loss"))
-    )
-    session.receive(session.engine.shown(answers=99))
-    assert session.notice.values == {"place": CodePlace("Loss"), "is_undone": True}
-
-
 def test_a_stop_is_told_until_what_runs_has_stopped(session: Driven) -> None:
     session.step_phase()
     session.engine.holds = True
-    session.step_epoch()
+    session.step_phase()
     number = len(session.engine.sent)
     session.stop()
     session.receive(SeekAdvanced(epoch=1, target=1, seconds_left=9.0))
     assert session.waiting == Notice("stopping")
-    session.receive(session.engine.shown(answers=number))
+    session.receive(session.engine.shown(answers=number, stopped=StoppedAt("Loss")))
     assert session.waiting == Notice()
+    session.receive(session.engine.shown(answers=99))
+    stopped = {"place": CodePlace("Loss"), "is_undone": True}
+    assert session.notice.values == stopped, "the answer to the stop does not wipe it out"
 
 
 def test_what_takes_long_is_named_with_its_seconds(session: Driven, clock: Clock) -> None:
@@ -357,6 +338,12 @@ def test_an_operation_waits_for_the_graph_and_is_asked_for_once(session: Driven)
     assert (session.view.operations, session.notice) == (1, Notice())
     sees(session, graph(2))
     assert session.view.operations == 1
+    before_gradient(session)
+    session.step_operation()
+    session.step_phase()
+    sees(session, graph(2))
+    place = (session.view.operations, session.view.frame.at.step)
+    assert place == (0, 3), "it is forgotten once the run has gone on"
 
 
 def test_where_there_is_no_graph_nothing_else_is_said_first(session: Driven) -> None:
@@ -368,11 +355,3 @@ def test_where_there_is_no_graph_nothing_else_is_said_first(session: Driven) -> 
     assert session.notice == no_graph
     session.step_operation()
     assert session.notice == no_graph
-
-
-def test_an_operation_that_waited_is_forgotten_once_the_run_has_gone_on(session: Driven) -> None:
-    before_gradient(session)
-    session.step_operation()
-    session.step_phase()
-    sees(session, graph(2))
-    assert (session.view.operations, session.view.frame.at.step) == (0, 3)

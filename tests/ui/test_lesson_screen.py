@@ -36,9 +36,8 @@ from tutor.wording.parameter_input import read_learning_rate
 
 from .conftest import LARGE, SMALL, Learner, MakeApp, at_screen, come_true
 from .exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, with_exercises
-from .fake_engine import FakeEngine
+from .fake_engine import FakeEngine, PrintingEngine
 from .lessons import lesson
-from .printing import PrintingEngine
 
 KEYS: tuple[tuple[str, Command], ...] = (
     ("space", StepPhase()),
