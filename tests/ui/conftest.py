@@ -206,7 +206,7 @@ def _paint_what_is_looked_at(
 ) -> None:
     """Paint only how a test ends, and where it looks: there is no terminal.
 
-    Painting after each key would take a third of these tests' processor time. Tests that only
+    Painting after each key would take a quarter of these tests' processor time. Tests that only
     press many keys have the mark `paints`.
     """
     if request.node.get_closest_marker("paints") is None:

@@ -161,14 +161,11 @@ def other(name: str = "A", **more: object) -> OtherRunState:
 
 
 def test_another_run_stands_beside_the_present_figures() -> None:
-    lines = shown(frame(), frame(4), then=other())
-    assert lines[0].split() == ["A", "then", "→", "now", "was", "change"]
-    assert lines[1].split() == ["loss", "12.5000", "30", "30", "="]
-    assert lines[2].split()[:3] == ["w", "0.900000", "0.300000"]
-
-
-def test_figures_of_a_place_that_was_left_are_not_shown_and_nothing_moves() -> None:
+    """Those of a place that was left are not shown, and nothing moves."""
     fresh, stale = (shown(frame(), frame(4), then=other(at=Position(epoch, 5))) for epoch in (1, 2))
+    assert fresh[0].split() == ["A", "then", "→", "now", "was", "change"]
+    assert fresh[1].split() == ["loss", "12.5000", "30", "30", "="]
+    assert fresh[2].split()[:3] == ["w", "0.900000", "0.300000"]
     assert fresh[0] == stale[0]
     assert not any("0.900000" in text or "12.5" in text for text in stale)
     assert [text.index("0.300000") for text in (fresh[2], stale[2])] == [fresh[2].index("0.3")] * 2
@@ -239,11 +236,7 @@ def test_each_rank_has_a_column(width: int) -> None:
         assert [x.split()[-2:] for x in lines if "gradient" in x] == [["−45.5000", "−45.5000"]]
     assert [x.split()[-2:] for x in lines if "before sync" in x] == [["−30.5000", "−60.5000"]]
     assert all(len(x) <= width for x in lines)
-
-
-def test_an_array_too_wide_for_the_columns_is_shown_of_each_rank() -> None:
-    wide = Value(ROW * 4, (16,), "float32")
-    now = ranked(4, (-45.5, -45.5), values={"w": wide})
-    other = msgspec.structs.replace(now.ranks[0], values={"w": wide})
-    text = "\n".join(shown(msgspec.structs.replace(now, ranks=(other,)), width=50))
+    wide = {"w": Value(ROW * 4, (16,), "float32")}
+    other = msgspec.structs.replace(now.ranks[0], values=wide)
+    text = "\n".join(shown(msgspec.structs.replace(now, values=wide, ranks=(other,)), width=width))
     assert text.count("rank 0") == text.count("rank 1") == 2, "in the heading, and at the row"

@@ -32,25 +32,20 @@ async def test_at_the_only_epoch_every_key_names_it(learner: Learner) -> None:
         assert seeks(learner.engine) == [(0, None)], key
 
 
-async def test_arrows_up_and_down_go_from_phase_to_phase_but_not_beyond_the_run(
-    learner: Learner,
-) -> None:
-    await learner.press("s", "s", "t")
-    before = learner.engine.kinds().count("StepPhase")
-    await learner.press("down")
-    assert learner.engine.kinds().count("StepPhase") == before
-    await learner.press("up", "up", "down")
-    assert learner.engine.kinds()[-3:] == ["BackPhase", "BackPhase", "StepPhase"]
-
-
 async def test_escape_goes_back_to_where_it_began_and_enter_stays(learner: Learner) -> None:
-    await learner.press("s", "s", "space", "t", "left", "escape")
-    assert seeks(learner.engine)[-1] == (3, 1)
+    """Arrows up and down go from phase to phase, but not beyond the run."""
+    engine = learner.engine
+    await learner.press("s", "s", "t", "down")
+    assert "StepPhase" not in engine.kinds()
+    await learner.press("up", "up", "down")
+    assert engine.kinds()[-3:] == ["BackPhase", "BackPhase", "StepPhase"]
+    await learner.press("left", "escape")
+    assert seeks(engine)[-1] == (2, 5)
     assert not learner.shows("timeline")
     await learner.press("t", "home", "enter")
-    assert learner.engine.at.epoch == 0
+    assert engine.at.epoch == 0
     assert not learner.shows("timeline")
-    assert learner.engine.stopped == 0
+    assert engine.stopped == 0
 
 
 async def test_wishes_that_come_faster_than_the_run_can_be_played_are_dropped_but_the_last(
