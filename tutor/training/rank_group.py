@@ -42,6 +42,7 @@ from tutor.training.rank_process import (
     Request,
     Whereabouts,
     to_bytes,
+    without_output,
 )
 from tutor.training.time_limit import for_the_main_thread_alone
 
@@ -152,11 +153,12 @@ class RankGroup:
             )
             Joining(0, self.size, port, backend).join(store)
             self.world = GroupMember.WORLD
-            self._alone = dist.new_group(
-                [0],
-                use_local_synchronization=True,
-                timeout=timedelta(seconds=COLLECTIVE_SECONDS),
-            )
+            with without_output():
+                self._alone = dist.new_group(
+                    [0],
+                    use_local_synchronization=True,
+                    timeout=timedelta(seconds=COLLECTIVE_SECONDS),
+                )
 
     def close(self) -> None:
         """End the followers and leave the process group, as far as that is still to be done."""

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Pipe
@@ -120,6 +121,23 @@ def let_stand_still(group: dist.ProcessGroup | None) -> None:
     group._get_backend(torch.device("cpu"))._set_default_timeout(HALT)
 
 
+@contextmanager
+def without_output() -> Iterator[None]:
+    """A span in which nothing reaches standard output: gloo prints a line there in torch 2.9."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # a lesson has closed it
+        yield
+        return
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 @dataclass(frozen=True, slots=True)
 class Joining:
     """The rank, size and port with which a follower joins the group."""
@@ -136,9 +154,14 @@ class Joining:
         before = os.environ.get("GLOO_SOCKET_IFNAME")
         os.environ["GLOO_SOCKET_IFNAME"] = _LOOPBACK
         try:
-            init_process_group(
-                self.backend, store=store, rank=self.rank, world_size=self.size, timeout=patience
-            )
+            with without_output():
+                init_process_group(
+                    self.backend,
+                    store=store,
+                    rank=self.rank,
+                    world_size=self.size,
+                    timeout=patience,
+                )
             let_stand_still(dist.group.WORLD)
         finally:
             del os.environ["GLOO_SOCKET_IFNAME"]
