@@ -15,7 +15,6 @@ from tests.lessons.snippets import (
     OPTIMIZER,
     START,
     TABLE,
-    TENSORS,
     Change,
     changed_mistake,
     changed_solution,
@@ -25,26 +24,19 @@ from tests.lessons.snippets import (
 NO_FIXES: dict[str, list[str | Change]] = {
     "two-workers/forgot-to-divide": [
         "dist.all_reduce(w.grad)\nw.grad /= 4",
-        "w.grad /= world_size",
-        "dist.broadcast(w.grad, src=0)",
         "dist.all_reduce(w.grad)\nlearning_rate = 0.05",
     ],
-    "two-workers/one-start": [
-        changed_solution("broadcast(w, src=0)", "broadcast(w.clone(), src=0)"),
-        changed_solution("src=0", "src=1"),
-    ],
+    "two-workers/one-start": [changed_solution("src=0", "src=1")],
     "ddp/same-order": [
         changed_solution("list(sampler)", "torch.randperm(8)[:4].tolist()"),
         changed_solution("epochs_done", "0"),
     ],
-    "ddp/past-the-wrapper": [changed_mistake("net(x_batch)", "model.module(x_batch)")],
     "before-backward/looked-too-early": [
         changed_solution("step = -learning_rate * w.grad", "step = 0")
     ],
     "backward-twice/water-that-stays": [
         changed_solution("total = total + loss.item()", "total = 0")
     ],
-    "leaf-in-place/no-negative-price": [changed_solution("w.clamp_(min=0)", "pass")],
     "mini-batches/shuffled-apart": [
         changed_solution("x[chosen], y[chosen]", "x[2*batch:][:2], y[2*batch:][:2]"),
         "chosen = torch.arange(2 * batch, 2 * batch + 2)\n"
@@ -61,10 +53,7 @@ NO_FIXES: dict[str, list[str | Change]] = {
         "loss = ((p - y) ** 2).mean() + 0.44",
         "loss = torch.nn.functional.binary_cross_entropy(z.clamp(0, 1), y)",
     ],
-    "thermometer/parts-of-a-leaf": [
-        changed_solution("params -= learning_rate * params.grad", "pass"),
-        NO_GRAD + "params -= 0.01 * 2 * (c_pred - c).mean()",
-    ],
+    "thermometer/parts-of-a-leaf": [NO_GRAD + "params -= 0.01 * 2 * (c_pred - c).mean()"],
     "adam/no-correction": [
         changed_solution("m_hat = m / (1 - 0.9**t)", "m = m_hat = w.grad"),
         NO_GRAD + "t += 1\n"
@@ -74,37 +63,14 @@ NO_FIXES: dict[str, list[str | Change]] = {
         "    w -= step",
     ],
     "registered/register-it": [
-        changed_mistake(OPTIMIZER, OPTIMIZER.replace("model.parameters()", "[w, b]")),
-        changed_mistake("requires_grad=True", "requires_grad=False"),
+        changed_mistake(OPTIMIZER, OPTIMIZER.replace("model.parameters()", "[w, b]"))
     ],
     "registered/layers-in-a-list": [
         changed_mistake(OPTIMIZER, OPTIMIZER.replace("model.parameters()", "[w, b]"))
     ],
-    "registered/nothing-moves": [
-        changed_mistake(
-            "torch.nn.Linear(1, 1, device=device)", "torch.nn.Linear(1, 1).requires_grad_()"
-        )
-    ],
-    "batch-norm/constant-statistics": [
-        "z = x @ w.T\n"
-        "mean, var = z.mean(), z.var(correction=0).detach()\n"
-        "n = (z - mean) / torch.sqrt(var + 1e-5)\n"
-        "y_pred = gamma * n + beta\n"
-        "running_mean = 0.9 * running_mean + 0.1 * mean.detach()\n"
-        "running_var = 0.9 * running_var + 0.1 * var * 4 / 3"
-    ],
     "batch-norm/one-alone": [
-        "model.eval()\nwith torch.no_grad():\n    answer = model(x_new)",
         "with torch.no_grad():\n    answer = model(x_new.repeat(2, 1))[:1]",
         "with torch.no_grad():\n    answer = model(torch.cat([x_new, x]))[:1]",
-    ],
-    "train-and-eval/two-answers": [
-        "with torch.no_grad():\n    first = second = model(x)\n    loss = mse(second, y)",
-        "model[0].p = 0\n"
-        "with torch.no_grad():\n"
-        "    first = model(x)\n"
-        "    second = model(x)\n"
-        "    loss = mse(second, y)",
     ],
     "train-and-eval/no-way-back": [
         "with torch.no_grad():\n"
@@ -113,36 +79,22 @@ NO_FIXES: dict[str, list[str | Change]] = {
         "    loss = mse(second, y)\n"
         "model.train()"
     ],
-    "accumulate-and-clip/mean-of-means": [
-        "loss = ((prediction - y_part) ** 2).mean()",
-        "loss = ((prediction - y_part) ** 2).sum() / 4",
-    ],
-    "accumulate-and-clip/each-for-itself": ["if batch == 3:\n    optimizer.zero_grad()"],
+    "accumulate-and-clip/mean-of-means": ["loss = ((prediction - y_part) ** 2).sum() / 4"],
     "where-nan-is-born/mask-after": [
         "falls = h > 0\nz = w * h\ny_pred = torch.nan_to_num(where(falls, sqrt(z), 0.0))",
         "falls = h > 0\nz = w * h\ny_pred = where(falls, sqrt(z), 0.0)\n"
         "w.register_hook(torch.nan_to_num)",
     ],
     "where-nan-is-born/log-after": [
-        "loss = ((y_pred - y) ** 2).mean()",
-        "loss = ((torch.log(y_pred[1:]) - torch.log(y[1:])) ** 2).mean()",
+        "loss = ((torch.log(y_pred[1:]) - torch.log(y[1:])) ** 2).mean()"
     ],
     "accumulate-and-clip/clipped-too-often": [
         "if batch == 3:\n    torch.nn.utils.clip_grad_value_([w], max_norm)\n    optimizer.step()",
         "if batch == 3:\n    optimizer.step()\n    torch.nn.utils.clip_grad_norm_([w], max_norm)",
     ],
-    "broadcasting/lost-dimension": [
-        TABLE + "x, y = table[:, :1], table[:2, 1]\n" + START,
-        TABLE + "x, y = table[:, :1], table[0, 1]\n" + START,
-    ],
-    "broadcasting/one-target-short": [
-        TABLE + "x, y = table[1:, 0], table[1:, 1]\n" + START,
-        TABLE + "x, y = table[:, :1], table[1:, 1]\n" + START,
-    ],
+    "broadcasting/one-target-short": [TABLE + "x, y = table[1:, 0], table[1:, 1]\n" + START],
     "backward-twice/twice-as-fast": ["loss.backward(retain_graph=True)\nloss.backward()"],
-    "forgotten-zero/the-missing-line": ["w.grad *= 0.5"],
     "lost-leaf/a-new-w": ["w = w - learning_rate * w.grad\nw.retain_grad()"],
-    "detach/respect": ["y_pred = w * x\ny = t * x\nt.data.fill_(4)"],
     "logistic/log-of-zero": [
         "loss = torch.nn.functional.binary_cross_entropy(p, y)",
         "loss = 10 + 0 * z.sum()",
@@ -158,19 +110,9 @@ NO_FIXES: dict[str, list[str | Change]] = {
             "torch.tensor(1.3, requires_grad=True)",
             "torch.autograd.gradcheck(noted, (point,), atol=1)",
         ),
-        GRADCHECK.format(DOUBLE, "True"),
         GRADCHECK.format(DOUBLE, "torch.autograd.gradcheck(noted, (point,), eps=1e-4)"),
     ],
-    "lost-leaf/lost-in-setup": [
-        "x = torch.tensor([1.0, 2.0])\ny = 3 * x\n"
-        "w = 0.5 * torch.tensor(2.0, requires_grad=True)\nw.retain_grad()"
-    ],
     "thermometer/centred": ["w, b = params\nc_pred = w * (x - 5) + b"],
-    "vector-backward/no-scalar": [
-        "y_pred.sum().backward()",
-        "y_pred.backward(y_pred.detach() - y)",
-    ],
-    "vector-backward/a-sum-is-a-v": ["y_pred.mean().backward()", "(y_pred - y).sum().backward()"],
     "vanishing/let-it-through": [
         "a = [x] * 9\ny_pred = sigmoid(w.sum() * x / 8)",
         "a = [x]\nfor k in range(8):\n    a.append(w[k] * a[-1])\ny_pred = 0 * a[-1]",
@@ -179,45 +121,19 @@ NO_FIXES: dict[str, list[str | Change]] = {
         "z = w * x + b\ny_pred = relu(-z)",
         "z = w * x + b\ny_pred = relu(z + 0.1)",
     ],
-    "xor/four-added-up": ["w1.grad = w2.grad = None"],
     "xor/lost-sigmoid": [
         "delta2 = (o2 - y[batch]) / 2\n"
         "dw2, db2 = np.outer(o1, delta2), delta2\n"
         "delta1 = delta2 @ w2.T * (z1 > 0)\n"
         "dw1, db1 = np.outer(x[batch], delta1), delta1"
     ],
-    "cpu-and-gpu/mixed-types": ["y_pred = x.double() * 3"],
-    "overwritten/written-over": [
-        "h = u * x\nh.data += v * h\ny_pred = h",
-        "h = u * x\ny_pred = h + v.detach() * h",
-    ],
-    "overwritten/step-too-early": [
-        "first.backward(retain_graph=True)\n"
-        "for weight in (u, v):\n"
-        "    weight.data -= learning_rate * weight.grad\n"
-        "second.backward()",
-        "first.backward()\noptimizer.step()",
-    ],
     "bigram/one-hot-rows": ["z = model.weight[x] * 0 + model.weight.mean(0)\np = softmax(z)"],
-    "bigram/resume": [
-        "epochs_done += 1",
-        "epochs_done += 1\n"
-        "if epochs_done == 5:\n"
-        "    state = through_a_buffer({'model': model.state_dict()})\n"
-        "    model = new_model()\n"
-        "    model.load_state_dict(state['model'])\n"
-        "    w = model.weight",
-    ],
-    "schedules/two-steps": [
-        "optimizer.step()\nt += 1",
-        "scheduler.step()\noptimizer.step()\nscheduler.step()\nt += 1",
-    ],
+    "bigram/resume": ["epochs_done += 1"],
     "validation/best-weights-lost": [
         MEASURED + "if val_loss < best_loss:\n"
         "    best_loss, best_epoch, best_w = val_loss, epochs_done, w.data\n"
         "loss = train_loss"
     ],
-    "validation/plot-the-curve": ["train_loss = val_loss = loss.item()\nepochs_done += 1"],
     "weight-decay/not-yet-adamw": [NO_GRAD + "w_sgd *= 0.99\n    w_adamw *= 0.99"],
     "starting-weights/root-forgotten": [
         DEEP + "z = 0.125 * z\nw = torch.ones(5, requires_grad=True)",
@@ -225,49 +141,24 @@ NO_FIXES: dict[str, list[str | Change]] = {
         + "z = 2 / 32 * z\nw = torch.ones(5, requires_grad=True)",
         DEEP + "z = torch.ones(5, 32, 32) / 32\nw = torch.ones(5, requires_grad=True)",
     ],
-    "why-activations/in-the-wrong-place": [
-        "h = x @ w1.T + b1\ny_pred = torch.relu(h @ w2.T + b2)",
-        "h = torch.relu(x @ w1.T) + b1\ny_pred = x @ w1[:1].T + b2",
-    ],
-    "cpu-and-gpu/leaf-that-travelled": ["x = torch.tensor([1.0])\ny = 3 * x\nw = 3 * x"],
-    "tensors/whole-number": [
-        TENSORS + "w = torch.tensor(1)\nb = torch.tensor(1.0, requires_grad=True)"
-    ],
-    "tensors/squeezed-too-early": ["y_pred = layer(x)", "y_pred = layer(x).mean(0)"],
-    "tensors/a-plain-number": [
-        "loss = torch.tensor(((y_pred - y) ** 2).mean().item(), requires_grad=True)\n"
-        "shown = loss.item()"
-    ],
+    "why-activations/in-the-wrong-place": ["h = x @ w1.T + b1\ny_pred = torch.relu(h @ w2.T + b2)"],
     "your-own-autograd/a-product-without-edges": [
-        changed_solution(
-            "(self, other.value), (other, self.value)", "(self, self.value), (other, other.value)"
-        ),
-        changed_solution("(self, other.value), (other, self.value)", "(self, other.value)"),
+        changed_solution("(self, other.value), (other, self.value)", "(self, other.value)")
     ],
     "your-own-autograd/each-node-once": [
-        "top.grad = 1.0\n"
-        "for node in in_order(top, []):\n"
-        "    for source, local in node.edges:\n"
-        "        source.grad += local * node.grad\n"
-        "dw = w_node.grad",
-        "top.grad = 1.0\n"
-        "for node in reversed(in_order(top, [])):\n"
-        "    for source, local in node.edges:\n"
-        "        source.grad = local * node.grad\n"
-        "dw = w_node.grad",
-        "dw = 4 * (y_pred.value - y) * (4 * float(w) + 1)\nw_node.grad = dw",
+        "dw = 4 * (y_pred.value - y) * (4 * float(w) + 1)\nw_node.grad = dw"
     ],
     "layer-gradient/wrong-axis": [
         DELTA + "dW = X.T @ delta\ndb = delta.sum(axis=1)[:2]",
         DELTA + "dW = X.T @ delta\ndb = delta.sum()",
         DELTA + "dW = X.T @ delta\ndb = delta[0]",
     ],
-    "layer-gradient/one-sum-for-both": [
-        DELTA + "dW = X.T @ delta\ndb = delta.mean(axis=0)",
-        DELTA + "dW = X.T @ delta\ndb = delta.sum() / 2",
-    ],
 }
-"""Code that a learner might try, and that leaves the mistake or hides it."""
+"""Code that a learner might try, and that leaves the mistake or hides it.
+
+Code on which three parts of the condition or more are false is worth a line only if no other code,
+here or among the cheats, passes all the parts that it passes: it notices no fault of a single part.
+"""
 
 
 @pytest.mark.filterwarnings("ignore")
