@@ -49,7 +49,7 @@ latex = st.one_of(formulas.map(lambda m: m.latex), ragged)
 LONG = r"\frac{1}{n}\left(2 (w x_1 - y_1) x_1 + 2 (w x_2 - y_2) x_2 + 2 (w x_3 - y_3) x_3\right)"
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(source=latex, width=st.integers(1, 200), ascii=st.booleans(), live=st.booleans())
 @example(rf"\begin{{aligned}} a &= {LONG} && c \end{{aligned}}", 40, False, False)
 def test_whatever_the_formula_and_the_width_it_is_drawn_said_and_written_on_one_row(
