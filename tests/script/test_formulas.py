@@ -455,6 +455,7 @@ def test_steps_of_optimizers(made: str, expected: list[str]) -> None:
         "SGD(p, lr=0.1, momentum=0.9)",
         "Adam(p, lr=0.1, betas=(0.5, 0.75))",
         "AdamW(p, lr=0.1)",
+        "RMSprop(p, lr=0.1)",
         "RMSprop(p, lr=0.1, alpha=0.5)",
         "Adagrad(p, lr=0.1)",
     ],
@@ -473,7 +474,7 @@ def test_an_optimizer_steps_as_its_formulas_say(made: str) -> None:
         for equation in equations:
             name, _, value = equation.partition(r" \quad")[0].partition(r" \leftarrow ")
             state[name] = evaluate(value, state)
-    np.testing.assert_allclose(theta.detach().numpy(), state[r"\theta"].astype(float), rtol=1e-9)
+    np.testing.assert_allclose(theta.detach().numpy(), state[r"\theta"].astype(float), rtol=1e-12)
 
 
 def test_an_optimizer_that_is_made_twice_has_no_formula() -> None:
