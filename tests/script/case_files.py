@@ -42,7 +42,6 @@ from tutor.script.source import ScriptSource, read_script
 from tutor.training.program import Program
 
 CASES = Path(__file__).parent / "cases"
-MODULES_BESIDE = [path.stem for path in CASES.glob("*_helpers.py")]
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Case:
     @cached_property
     def outline(self) -> Outline:
         """What the tutor finds in it."""
-        return outline_of(self.source.text, MODULES_BESIDE)
+        return outline_of(self.source.text)
 
     def opened(self, number: int = 1) -> tuple[Lesson, dict[str, Program]]:
         """The lesson of one of its loops, and the program that runs to there."""

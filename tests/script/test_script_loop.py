@@ -147,8 +147,9 @@ def test_frames_come_out_the_same_back_and_forward(source: str) -> None:
         over, inside, losses = frames[-1], frames[:-1], run.history.losses.until(99)
         before = run.back()
         assert like(before, inside[-1])
-        for frame in reversed(inside):
+        for frame in inside[-2::-3]:  # comes to each phase
             check_way_back(run, frame)
+        run.seek(0)
         for frame in frames[1:]:
             assert like(run.step_phase(), frame), frame.at
         assert like(run.seek(1), next(f for f in inside if f.at.epoch == 1 and f.is_epoch_end))
@@ -158,7 +159,7 @@ def test_frames_come_out_the_same_back_and_forward(source: str) -> None:
         assert like(again.run_to(999), over)
         assert str(again.history.losses.until(99)) == str(losses)
         assert is_same(again.back(), before)
-        for frame in inside[-2::-4]:
+        for frame in inside[-3::-5]:
             check_way_back(again, frame)
         assert like(again.run_to(999), over)
         again.close()
