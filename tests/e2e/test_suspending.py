@@ -135,7 +135,7 @@ def it_computes_nothing_until_fg(shell: Terminal, typed: str) -> None:
 def wait_until_it_computes(shell: Terminal, typed: str) -> None:
     busy = processor_time(shell)
     type_line(shell, typed)
-    shell.wait_until(lambda: processor_time(shell) > busy + 0.4)
+    shell.wait_until(lambda: processor_time(shell) > busy + 0.1)
 
 
 def tutor_below(shell: int) -> int:
