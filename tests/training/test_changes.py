@@ -128,14 +128,6 @@ def test_a_mode_that_is_not_there_is_refused_with_those_that_are() -> None:
     assert run.recipe.changes == ()
 
 
-def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
-    run = shipped("one-weight", "autograd")
-    before = run.step_epoch()
-    with pytest.raises(Refused, match=r"no_device: .*'cuda:9'.*\['cpu'\]"):
-        run.switch(device="cuda:9")
-    assert run.frame() == before
-
-
 def test_numpy_stays_on_the_cpu_and_says_what_pytorch_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "available", lambda: ("cpu", "meta"))
     run = shipped("line-through-origin", "manual")

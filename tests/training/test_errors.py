@@ -84,20 +84,6 @@ def test_an_error_in_a_long_run_leaves_the_last_whole_epoch(start: Callable[...,
     assert run.frame().phase == "Gradient", "the phases before the error are good frames"
 
 
-def test_exit_is_an_error_like_others(start: Callable[..., Run]) -> None:
-    run = start(Predict="exit(3)")
-    with pytest.raises(LessonRaised, match=r"the lesson called exit\(3\)"):
-        run.step_phase()
-    assert run.restart().at.epoch == 0
-
-
-def test_a_stop_is_told_apart_from_an_error(start: Callable[..., Run]) -> None:
-    run = start(Predict="raise KeyboardInterrupt")
-    with pytest.raises(LessonRaised) as caught:
-        run.step_phase()
-    assert caught.value.stopped
-
-
 def test_a_setup_that_fails_gives_no_run(start: Callable[..., Run]) -> None:
     with pytest.raises(LessonRaised, match="Setup in mode autograd raised NameError"):
         start(Setup="w = undefined")
