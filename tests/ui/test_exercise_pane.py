@@ -118,9 +118,7 @@ async def test_a_wrong_answer_is_asked_again_and_after_success_comes_the_next(
     assert learner.shows("exercise")
     await learner.press(*"5 x", "enter", "7")  # what can't be read gives way to the next key
     assert learner.field.value == "7"
-    await learner.press(
-        "backspace", "escape", "H"
-    )  # the field goes and comes, and the keys stay keys
+    await learner.press("backspace", "escape", "H")  # the field goes and comes: keys stay keys
     assert learner.sees("Solution:")
     assert not learner.field.has_focus
     await learner.press("a", *"-25.5", "enter")

@@ -73,6 +73,8 @@ async def test_in_another_layout_the_exercise_is_in_view_and_what_is_hidden_has_
         assert focused is None or size == (60, 18) or focused.region.area
         if size == LARGE and pane != "5":
             assert learner.shows("exercise")
+    in_its_place = "formula" if pane == "1" else "exercise-text"
+    assert learner.focused == in_its_place, "not the field: letters were keys, and stay keys"
     await learner.press("a", "2")
     assert learner.field.value == "42"
 
