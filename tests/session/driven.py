@@ -9,12 +9,39 @@ from typing import Any
 
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.model import Lesson
+from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import Command
 from tutor.protocol.events import Event
 from tutor.protocol.frame import Frame, Position
-from tutor.session.journal import Journal
+from tutor.session.journal import Bookmark, Draft, Journal
 from tutor.session.run_view import RunView
 from tutor.session.session import Session
+
+
+class Notebook(Journal):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.results: list[tuple[str, ExerciseResult]] = []
+        self.drafts: dict[str, Draft] = {}
+        self.places: list[Bookmark] = []
+
+    def record_result(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
+        self.results.append((exercise, result))
+
+    def save_bookmark(self, bookmark: Bookmark) -> None:
+        self.places.append(bookmark)
+
+    def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
+        self.drafts[exercise] = draft
+
+    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
+        return self.drafts.get(exercise)
+
+    def results_of(self, lesson: str) -> dict[str, ExerciseResult]:
+        counted = ("done", "skipped", "unskipped")
+        found = {e: result for e, result in self.results if result in counted}
+        return {e: result for e, result in found.items() if result != "unskipped"}
 
 
 class Driven:

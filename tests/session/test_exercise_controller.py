@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.session.driven import Driven
+from tests.session.driven import Driven, Notebook
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED, with_exercises
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Setting, Stage, StartPlace, Wrong
@@ -25,7 +25,7 @@ from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEn
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, CodePlace, Reply
-from tutor.session.journal import Bookmark, Draft, Journal, next_to_do
+from tutor.session.journal import Draft, next_to_do
 from tutor.session.kind_handlers import HANDLERS, REPAIR_SECONDS
 from tutor.session.run_view import Notice
 from tutor.wording import notices
@@ -44,32 +44,6 @@ PICK = msgspec.structs.replace(
 
 
 OWN_LINE = CodePlace("Update", 1, is_own=True)
-
-
-class Notebook(Journal):
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.results: list[tuple[str, ExerciseResult]] = []
-        self.drafts: dict[str, Draft] = {}
-        self.places: list[Bookmark] = []
-
-    def record_result(self, lesson: str, exercise: str, kind: str, result: ExerciseResult) -> None:
-        self.results.append((exercise, result))
-
-    def save_bookmark(self, bookmark: Bookmark) -> None:
-        self.places.append(bookmark)
-
-    def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
-        self.drafts[exercise] = draft
-
-    def draft_of(self, lesson: str, exercise: str) -> Draft | None:
-        return self.drafts.get(exercise)
-
-    def results_of(self, lesson: str) -> dict[str, ExerciseResult]:
-        counted = ("done", "skipped", "unskipped")
-        found = {e: result for e, result in self.results if result in counted}
-        return {e: result for e, result in found.items() if result != "unskipped"}
 
 
 class Learner(Driven):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from textual.app import App, ComposeResult
 
+from tests.session.driven import Notebook
 from tests.waiting import PATIENCE
 from tutor.protocol.commands import OpenLesson
 from tutor.protocol.events import LessonFailed, StoppedAt
-from tutor.session.journal import Draft, Journal
+from tutor.session.journal import Draft
 from tutor.session.run_view import Notice
 from tutor.ui.screens import editor
 from tutor.ui.screens.dialogs import Confirm
@@ -58,23 +59,12 @@ async def test_fixed_code_is_run_and_success_leads_back(learner: Learner) -> Non
 FOREIGN = "import os; os.system('true')\n"
 
 
-class FromElsewhere(Journal):
-    """Has a draft that came with somebody else's progress."""
-
-    def __init__(self) -> None:
-        self.kept = Draft(FOREIGN, is_own=False)
-
-    def save_draft(self, lesson: str, exercise: str, draft: Draft) -> None:
-        self.kept = draft
-
-    def draft_of(self, lesson: str, exercise: str) -> Draft:
-        return self.kept
-
-
 async def test_code_from_elsewhere_runs_only_after_a_yes(
     make_app: MakeApp, engine: FakeEngine
 ) -> None:
-    journal = FromElsewhere()
+    """The draft came with somebody else's progress."""
+    journal = Notebook()
+    journal.drafts[REPAIR.id] = Draft(FOREIGN, is_own=False)
     app = make_app(first=with_exercises(REPAIR), journal=journal)
 
     def has_run() -> bool:
@@ -92,10 +82,10 @@ async def test_code_from_elsewhere_runs_only_after_a_yes(
         assert isinstance(app.screen, EditorScreen)
         await learner.press("#", "ctrl+s", "enter", "escape")  # only y is a yes
         assert not has_run()
-        assert journal.kept == Draft("#" + FOREIGN, is_own=False)
+        assert journal.drafts[REPAIR.id] == Draft("#" + FOREIGN, is_own=False)
         await learner.press("ctrl+s", "y")
         assert has_run()
-        assert journal.kept == Draft("#" + FOREIGN, is_own=True)
+        assert journal.drafts[REPAIR.id] == Draft("#" + FOREIGN, is_own=True)
 
 
 async def test_what_is_no_python_is_told_with_its_line_and_the_cursor_stays(
