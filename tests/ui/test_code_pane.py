@@ -165,7 +165,14 @@ def test_a_line_too_long_is_folded_between_words_and_no_character_is_lost(
 
 
 async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
-    async with shown(view(frame(1, 2)), *["right"] * 2, size=(78, 9)) as app:
+    async with shown(view(frame(1, 2)), "right", size=(78, 9)) as app:
+        await app.tell(WEIGHT)
+        words = "\n".join(row.plain for row in app.code.foot_lines)
+        assert f"── {app.code.chosen} ─" in words
+        assert app.code.chosen != "w"
+        assert "0.3" not in words, "these are facts of another name"
+        assert "leaf" not in words
+        await app.press("right")
         assert app.code.chosen == "w"
         await app.tell(WEIGHT)
         for key in ("home", "end", "pageup"):
@@ -178,15 +185,6 @@ async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
             assert "gradient None" in rows[-1]
         await app.press("end")
         assert "w.grad = None" in app.screen_rows[-5]
-
-
-async def test_facts_of_another_name_are_not_shown_as_if_they_were_this_one_s() -> None:
-    async with shown(view(frame(1, 1)), "right") as app:
-        await app.tell(WEIGHT)
-        words = "\n".join(row.plain for row in app.code.foot_lines)
-        assert "── loss ─" in words
-        assert "0.3" not in words
-        assert "leaf" not in words
 
 
 def words(facts: VariableInfo, width: int = 58) -> list[str]:
@@ -254,7 +252,7 @@ def test_a_long_value_leaves_room_for_what_it_is() -> None:
 
 
 async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
-    async with shown(view(frame(1, 2))) as app:
+    async with shown(view(frame(1, 2)), "right") as app:
         assert app.code.turn_difference() == "manual"
         await app.pilot.pause()
         rows = app.text.split("\n")
@@ -267,17 +265,11 @@ async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
         legend, gone, _ = (content.plain for content in app.code.foot_lines)
         assert legend.startswith("── - manual   + autograd (runs now) ──")
         assert gone == "What you stop writing when autograd takes over: 1 line"
+        await app.press("right", "down", "left")
+        assert app.chosen == ["loss", ""], "it has no names to point at"
         assert app.code.turn_difference() == ""
         await app.pilot.pause()
         assert "y_pred = w * x" in app.text
-
-
-async def test_a_difference_has_no_names_to_point_at() -> None:
-    async with shown(view(frame(1, 2)), "right") as app:
-        app.code.turn_difference()
-        await app.press("right", "down", "left")
-        assert app.code.chosen == ""
-    assert app.chosen == ["loss", ""]
 
 
 async def test_climbing_the_ladder_goes_on_comparing() -> None:

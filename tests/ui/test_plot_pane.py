@@ -91,12 +91,6 @@ PICTURES: dict[str, AnyPicture] = {
 }
 
 
-async def test_it_opens_with_the_loss_and_says_how_to_go_on() -> None:
-    async with showing(view(pictures.curve(30.0, 20.0, 1.0))) as app:
-        assert app.text.startswith(f"loss by epoch, log scale · ● epoch 3 · 1/{ALL} · v next\n")
-        assert app.wanted == [(COLUMNS, None)]
-
-
 async def test_a_plot_that_has_the_answer_waits_for_it() -> None:
     attempt = Attempt(PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True)
     async with showing(view(picture=pictures.data(), epoch=0)) as app:
@@ -139,6 +133,7 @@ async def test_turning_goes_through_all_kinds_and_round() -> None:
 
 async def test_what_can_be_seen_is_what_is_wanted() -> None:
     async with showing(view(pictures.curve(30.0, 1.0))) as app:
+        assert app.text.startswith(f"loss by epoch, log scale · ● epoch 2 · 1/{ALL} · v next\n")
         for _ in PLOT_KINDS[1:]:
             await app.turn(1)
         assert app.wanted == [(COLUMNS, None), *((0, kind) for kind in inspections.PICTURES)]
@@ -248,14 +243,9 @@ async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> No
         assert builds == 0
         await app.show(view(pictures.curve(3.0, 2.0, 1.5)))
         assert builds == 1
-
-
-async def test_a_new_ghost_is_drawn_at_once() -> None:
-    curve = pictures.curve(3.0, 2.0, 1.0)
-    async with showing(view(curve)) as app:
         assert "A = manual" not in app.text
-        await app.show(view(curve, runs=pictures.GHOSTS[:2]))
-        assert "A = manual lr 0.01" in app.text
+        await app.show(view(pictures.curve(3.0, 2.0, 1.5), runs=pictures.GHOSTS[:2]))
+        assert "A = manual lr 0.01" in app.text, "a new ghost"
 
 
 async def test_the_plot_is_drawn_even_if_its_paint_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
