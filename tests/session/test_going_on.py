@@ -9,6 +9,7 @@ import pytest
 
 from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
 from tests.ui.fake_engine import FakeEngine
+from tutor.lesson.exercise import Exercise
 from tutor.protocol.commands import Command, OpenLesson
 from tutor.protocol.events import CommandRefused, LessonFailed, SeekAdvanced
 from tutor.protocol.frame import Change, Frame, Position, Remark, devices_of
@@ -21,12 +22,17 @@ from tutor.training.exercises import code_of
 from .test_exercise_controller import Learner, at
 
 
-def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
-    """Somebody at another machine, who goes on where the learner was last."""
-    other = Learner(*learner.lesson.exercises, engine=engine)
-    other.session.resume(other.lesson, learner.notebook.places[-1])
+def resumed(left: Bookmark, *exercises: Exercise, engine: FakeEngine | None = None) -> Learner:
+    """Somebody at another machine, who goes on at this bookmark."""
+    other = Learner(*exercises, engine=engine)
+    other.session.resume(other.lesson, left)
     other.hear()
     return other
+
+
+def gone_on(learner: Learner, engine: FakeEngine | None = None) -> Learner:
+    """Somebody at another machine, who goes on where the learner was last."""
+    return resumed(learner.notebook.places[-1], *learner.lesson.exercises, engine=engine)
 
 
 def frames_of(learner: Learner) -> tuple[Frame | None, Frame | None]:
@@ -55,6 +61,14 @@ def test_what_was_compared_is_compared_again(walk: list[str]) -> None:
     for after_an_exercise in (learner, other):
         after_an_exercise.does("leave")
         assert frames_of(after_an_exercise) == frames
+
+
+def left_by(learner: Learner) -> Bookmark:
+    learner.does("step_epoch")
+    learner.does("leave")
+    held = paused_run(learner.session)
+    assert held is not None
+    return held.bookmark()
 
 
 def test_a_place_where_this_run_has_never_been_is_not_asked_for() -> None:
@@ -150,14 +164,10 @@ def test_beside_code_that_was_left_half_fixed_runs_the_code_as_it_was_given(
     learner.engine.tell(msgspec.structs.replace(no_run, answers=number))
     learner.engine.release()
     learner.hear()
-    assert is_open_with(opened_by(learner.engine), "w += learning_rate")
+    assert is_open_with(learner.sent(OpenLesson)[-1], "w += learning_rate")
     assert learner.attempt.code == "v -=\n"
     assert (learner.attempt.state, learner.attempt.reply) == ("asking", None)
     assert learner.view.frame is not None
-
-
-def opened_by(engine: FakeEngine) -> Command:
-    return [command for command in engine.sent if isinstance(command, OpenLesson)][-1]
 
 
 def is_open_with(command: Command, code: str) -> bool:
@@ -176,16 +186,10 @@ def test_a_long_way_to_where_it_was_left_is_named() -> None:
     session.resume(learner.lesson, learner.notebook.places[-1])
     seconds[0] = 2.0
     assert session.check_waiting() == Notice("run_to_runs", {"epoch": 5, "seconds": 2.0})
-
-
-def test_a_long_way_back_is_named_with_the_time_that_it_takes() -> None:
-    learner = Learner(PREDICT)
-    learner.does("seek", 5)
-    learner.engine.holds = True
     learner.session.back_epoch()
     values = {"epoch": 2, "target": 4, "seconds_left": 12.0}
     learner.session.receive(SeekAdvanced(**values))
-    assert learner.session.check_waiting() == Notice("seeking", values)
+    assert learner.session.check_waiting() == Notice("seeking", values), "a long way back"
 
 
 def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with() -> None:
@@ -203,38 +207,19 @@ def test_a_place_that_an_older_tutor_has_left_can_be_gone_on_with() -> None:
 
 
 def test_a_place_in_a_mode_that_the_lesson_does_not_have_begins_anew() -> None:
-    learner = Learner(PREDICT)
-    learner.does("step_epoch")
-    learner.does("leave")
-    held = paused_run(learner.session)
-    assert held is not None
-    left = held.bookmark()
-    unknown = msgspec.structs.replace(left, recipe=msgspec.structs.replace(left.recipe, mode="no"))
-    other = Learner(PREDICT)
-    other.session.resume(other.lesson, unknown)
-    other.hear()
+    left = left_by(Learner(PREDICT))
+    unknown = msgspec.structs.replace(left.recipe, mode="no")
+    other = resumed(msgspec.structs.replace(left, recipe=unknown), PREDICT)
     assert other.frame.mode == other.lesson.modes[0]
 
 
-def left_by(learner: Learner) -> Bookmark:
-    learner.does("step_epoch")
-    learner.does("leave")
-    held = paused_run(learner.session)
-    assert held is not None
-    return held.bookmark()
-
-
 @pytest.mark.parametrize("changed", [False, True], ids=["from the start", "in mid-run"])
-def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
-    engine: FakeEngine, changed: bool
-) -> None:
+def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(changed: bool) -> None:
     left = left_by(Learner(PREDICT))
     change = Change(Position(0, 0), device="cuda")
     on_cuda = {"changes": (change,)} if changed else {"device": "cuda"}
     recipe = msgspec.structs.replace(left.recipe, **on_cuda)  # type: ignore[arg-type]
-    other = Learner(PREDICT)
-    other.session.resume(other.lesson, msgspec.structs.replace(left, recipe=recipe))
-    other.hear()
+    other = resumed(msgspec.structs.replace(left, recipe=recipe), PREDICT)
     assert other.at == left.at
     assert other.session.recipe is not None
     assert devices_of(other.session.recipe) == {"cpu"}
@@ -245,19 +230,17 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(
 
 def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
     left = left_by(Learner(PREDICT))
-    other = Learner(PREDICT)
-    other.engine.refuses_records = "there is no parameter v"
-    other.session.resume(other.lesson, left)
-    other.hear()
+    engine.refuses_records = "there is no parameter v"
+    other = resumed(left, PREDICT, engine=engine)
     assert other.at == Position(0, 0)
     assert other.notice.code == "begins_anew"
     reason = Remark("text", {"text": "there is no parameter v"})
     assert other.notice.values["reason"] == reason
-    other.engine.holds = True
+    engine.holds = True
     other.session.resume(other.lesson, left)
     other.session.stop()
-    other.engine.release()
+    engine.release()
     other.hear()
-    last = opened_by(other.engine)
-    assert isinstance(last, OpenLesson)
-    assert last.record is not None, "what is stopped is not opened in another way"
+    assert other.sent(OpenLesson)[-1].record is not None, (
+        "what is stopped is not opened in another way"
+    )
