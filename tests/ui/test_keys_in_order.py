@@ -7,7 +7,6 @@ from typing import Any, cast
 import pytest
 from textual import events
 from textual.app import App, ComposeResult
-from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from tests import waiting
@@ -116,28 +115,22 @@ async def test_a_key_whose_end_is_never_told_keeps_the_others_only_for_a_while(
     assert handed == [first, second]
 
 
-class OneField(App[None]):
-    def __init__(self, field: Widget) -> None:
-        super().__init__()
-        self._field = field
-
+class Fields(App[None]):
     def compose(self) -> ComposeResult:
-        yield self._field
+        yield Field()
+        yield CodeArea("", id="code")
 
 
-async def test_a_number_can_be_corrected_while_it_is_typed() -> None:
-    app = OneField(field := Field())
+async def test_numbers_and_code_can_be_corrected_while_they_are_typed() -> None:
+    app = Fields()
     async with app.run_test() as pilot:
         at_once(app, "01\x7f2")
         app.post_message(events.Key("left", None))
         at_once(app, "5")
         await pilot.pause()
-        assert field.value == "052"
-
-
-async def test_code_can_be_corrected_while_it_is_typed() -> None:
-    app = OneField(area := CodeArea("", id="code"))
-    async with app.run_test() as pilot:
+        assert app.query_one(Field).value == "052"
+        app.query_one(CodeArea).focus()
+        await pilot.pause()
         at_once(app, "if w:\rxy\x7f\tz")
         await pilot.pause()
-        assert area.text == "if w:\n    x   z"
+        assert app.query_one(CodeArea).text == "if w:\n    x   z"

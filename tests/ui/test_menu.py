@@ -158,6 +158,7 @@ async def test_each_chapter_stands_below_its_heading_which_no_key_chooses(
 
 @at_chapters()
 async def test_a_page_is_as_long_as_the_view_with_its_headings(learner: Learner) -> None:
+    """A search finds lessons without them."""
     seen: set[int] = set()
     for _ in range(3):
         pane = learner.app.screen.query_one(LessonsPane)
@@ -169,6 +170,10 @@ async def test_a_page_is_as_long_as_the_view_with_its_headings(learner: Learner)
     assert "Lesson 21" in chosen_in_view(learner.app)
     await learner.press(*["pageup"] * 3)
     assert "Lesson 1 " in chosen_in_view(learner.app)
+    await learner.press("slash", *"lesson-2")
+    assert numbers(learner) == [2, 20, 21], "without their headings"
+    await learner.press("escape")
+    assert len(rows(learner)) == 1 + 21 + 6
 
 
 async def test_nothing_is_read_of_the_journal_before_the_first_paint(make_app: MakeApp) -> None:
@@ -271,14 +276,6 @@ async def test_a_word_finds_a_lesson_and_enter_opens_it(learner: Learner) -> Non
     assert learner.sees("lesson-21", "header")
     await learner.press("m")
     assert len(rows(learner)) == 25
-
-
-@at_chapters()
-async def test_a_search_finds_lessons_without_their_headings(learner: Learner) -> None:
-    await learner.press("slash", *"lesson-2")
-    assert numbers(learner) == [2, 20, 21]
-    await learner.press("escape")
-    assert len(rows(learner)) == 1 + 21 + 6
 
 
 @pytest.mark.parametrize(

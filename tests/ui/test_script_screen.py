@@ -293,12 +293,24 @@ MISSING = (
 
 @pytest.mark.app(first=SCRIPT, size=(120, 24))
 async def test_what_a_script_does_not_have_is_said(learner: Learner) -> None:
+    """And no word of it is in the help, or in the question whether to trust the script."""
     for keys, notice in MISSING:
         for key in keys:
             await learner.press("space")
             assert not learner.sees(notice_text(notice, KEYS), "status")
             await learner.press(key)
             assert learner.sees(notice_text(notice, KEYS), "status"), key
+    await learner.press("question_mark")
+    assert isinstance(learner.app.screen, HelpScreen)
+    text = learner.text("help")
+    assert "Next phase" in text
+    assert "gradient mode" not in text
+    assert "exercise" not in text.lower()
+    await learner.app.push_screen(AskTrust(SCRIPT))
+    words = str(learner.app.screen.query_one(".dialog Static", Static).content)
+    assert "script" in words
+    assert "lesson" not in words
+    assert str(SCRIPT.path) in words
 
 
 async def test_space_steps_at_once_and_the_code_has_the_focus(learner: Learner) -> None:
@@ -357,23 +369,6 @@ async def test_only_the_figures_of_a_script_are_written(
     await learner.press(*"other.py", "enter")
     assert learner.sees(notice_text(Notice("script_export"), KEYS), "status")
     assert not list(tmp_path.iterdir())
-
-
-async def test_the_help_leaves_out_what_a_script_does_not_have(learner: Learner) -> None:
-    await learner.press("question_mark")
-    assert isinstance(learner.app.screen, HelpScreen)
-    text = learner.text("help")
-    assert "Next phase" in text
-    assert "gradient mode" not in text
-    assert "exercise" not in text.lower()
-
-
-async def test_whether_to_trust_is_asked_of_a_script(learner: Learner) -> None:
-    await learner.app.push_screen(AskTrust(SCRIPT))
-    words = str(learner.app.screen.query_one(".dialog Static", Static).content)
-    assert "script" in words
-    assert "lesson" not in words
-    assert str(SCRIPT.path) in words
 
 
 # ── The looks ───────────────────────────────────────────────────────────────────────
