@@ -15,8 +15,8 @@ from tests.ui.fake_engine import Simulated, scalar
 from tests.ui.lessons import lesson
 from tests.ui.pictures import contour, curve, data, plane, slope
 from tests.ui.test_compare_screen import comparison, one_parameter, xor
-from tests.ui.test_doctor_screen import REPORT
 from tests.ui.test_graph_pane import line_graph, node
+from tests.ui.test_lists import REPORT
 from tutor.lesson.exercise import Stage, StartPlace
 from tutor.plain_mode import spoken_inspections
 from tutor.plain_mode.command_reader import CommandReader, LessonSource

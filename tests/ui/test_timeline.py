@@ -1,7 +1,6 @@
-"""The timeline and the list of runs, as keys and text on a screen."""
+"""The timeline, as keys and text on a screen."""
 
-from tutor.protocol.commands import DeleteRun, Fork, RenameRun, Restart, Seek, SelectRun
-from tutor.ui.screens.lists import RunsPane, RunsScreen
+from tutor.protocol.commands import Restart, Seek
 
 from .conftest import Learner
 from .fake_engine import FakeEngine
@@ -58,43 +57,3 @@ async def test_wishes_that_come_faster_than_the_run_can_be_played_are_dropped_bu
     learner.engine.release()
     await learner.settle()
     assert seeks(learner.engine) == [(4, None), (1, None)]
-
-
-async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
-    learner: Learner,
-) -> None:
-    await learner.press("s", "f")
-    assert any(isinstance(c, Fork) for c in learner.engine.sent)
-    assert learner.session.inspected.then == "B", "it is compared with at once"
-    await learner.press("F")
-    assert isinstance(learner.app.screen, RunsScreen)
-    pane = learner.app.screen.query_one(RunsPane)
-    assert [run.name for run in pane.runs] == ["A", "B"]
-    assert pane.lines[1].plain.startswith("▶ A")
-    assert pane.lines[1].plain.rstrip().endswith("this run")
-    await learner.press("down", "n", *"slow", "enter")
-    assert RenameRun(name="B", new="slow") in learner.engine.sent, "typing replaces the name"
-    assert pane.lines[2].plain.startswith("▶ B slow")
-    await learner.press("d")
-    assert DeleteRun(name="slow") not in learner.engine.sent, "it asks once more"
-    await learner.press("d")
-    assert DeleteRun(name="slow") in learner.engine.sent
-    assert [run.name for run in pane.runs] == ["A"]
-    await learner.press("escape")
-    assert not isinstance(learner.app.screen, RunsScreen)
-
-
-async def test_enter_in_the_list_goes_on_with_another_run(learner: Learner) -> None:
-    await learner.press("s", "f", "F", "down", "enter")
-    assert SelectRun(name="B") in learner.engine.sent
-    assert not isinstance(learner.app.screen, RunsScreen)
-
-
-async def test_an_event_that_comes_while_the_app_ends_does_not_look_for_the_list_of_runs(
-    learner: Learner,
-) -> None:
-    await learner.press("s", "F")
-    screen = learner.app.screen
-    assert isinstance(screen, RunsScreen)
-    await screen.query("*").remove()
-    screen.update_from_session()
