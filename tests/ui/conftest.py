@@ -14,9 +14,7 @@ import pytest
 from textual import app as textual_app
 from textual import pilot as textual_pilot
 from textual import screen
-from textual._compositor import Compositor
 from textual._context import active_app
-from textual.app import App
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.css.types import CSSLocation
@@ -47,7 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Say what the marks of tests mean."""
     how = "the app that the learner drives: what `make_app` takes, size, first keys"
     config.addinivalue_line("markers", f"app(size=SMALL, keys=(), **options): {how}")
-    config.addinivalue_line("markers", "paints: every change is painted, not only the end")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -177,41 +174,6 @@ def _wait_by_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
     monkeypatch.setattr(screen, "UPDATE_PERIOD", PAINT_SECONDS)
     monkeypatch.setattr(editor, "PASTE_SECONDS", 0.0)  # such quick keys would pass for a paste
-
-
-_render_update = Compositor.render_update
-_run_test = App.run_test
-
-
-def _paint_nothing(compositor: Compositor, full: bool = False, **more: Any) -> Any:
-    """Paint a whole screen for a picture; of a change do only what else painting does."""
-    if full:
-        return _render_update(compositor, full, **more)
-    compositor._dirty_regions.clear()
-    assert compositor.full_map is not None  # now it knows which widgets are hidden
-    return None
-
-
-@asynccontextmanager
-async def _run_and_paint_the_end(app: App[Any], **options: Any) -> AsyncIterator[Pilot[Any]]:
-    async with _run_test(app, **options) as pilot:
-        yield pilot
-        if app.is_running:
-            app.screen._compositor.render_strips()
-
-
-@pytest.fixture(autouse=True)
-def _paint_what_is_looked_at(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Paint only how a test ends, and where it looks: there is no terminal.
-
-    Painting after each key would take a quarter of these tests' processor time. Tests that only
-    press many keys have the mark `paints`.
-    """
-    if request.node.get_closest_marker("paints") is None:
-        monkeypatch.setattr(Compositor, "render_update", _paint_nothing)
-        monkeypatch.setattr(App, "run_test", _run_and_paint_the_end)
 
 
 _parse_rules = Stylesheet._parse_rules

@@ -412,7 +412,6 @@ async def test_a_terminal_that_is_too_small_says_what_it_needs_and_no_key_acts_b
     assert not learner.app.is_running
 
 
-@pytest.mark.paints
 @pytest.mark.app(size=LARGE, keys="r")
 async def test_resizing_while_a_run_is_on_keeps_all_panes_right(learner: Learner) -> None:
     sizes = (SMALL, (60, 20), (140, 28), LARGE)
@@ -424,7 +423,6 @@ async def test_resizing_while_a_run_is_on_keeps_all_panes_right(learner: Learner
     assert learner.engine.kinds().count("FramePainted") == 1 + len(sizes)
 
 
-@pytest.mark.paints
 @pytest.mark.app(first=with_exercises(PREDICT, REACH, REPAIR, AUTOGRAD, CHOOSE))
 async def test_no_key_ends_a_lesson_with_exercises(learner: Learner) -> None:
     for command in LESSON_COMMANDS:

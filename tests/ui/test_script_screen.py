@@ -271,7 +271,6 @@ async def test_a_rate_that_no_key_lowers_is_lowered_in_the_script() -> None:
 # ── The keys ────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.paints
 @pytest.mark.app(first=SCRIPT, size=LARGE)
 async def test_every_key_can_be_pressed(learner: Learner) -> None:
     await learner.press(*ALL_COMMANDS, "s", "s", "s")
