@@ -184,7 +184,10 @@ class _Inspection:
 def inspected(
     client: CommandClient, command: InspectScript, seconds: float | None = None
 ) -> ScriptInspected:
-    """What is found in a script. Raises RunError: LessonAborted where it has only `seconds`."""
+    """The engine's report on a script that it has run. Warnings go to the terminal meanwhile.
+
+    Raises RunError; LessonAborted where the script has only so many `seconds`.
+    """
     found: list[ScriptInspected] = []
     lesson = command.lesson
 

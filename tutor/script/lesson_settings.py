@@ -158,21 +158,22 @@ class Batches:
 
 def batches_of(target: ast.expr, iterable: ast.expr, spare_name: str) -> Batches:
     """The loop `for target in iterable`. `spare_name` is for a list of its items."""
-    match iterable:
-        case ast.Call(func=ast.Name(id="tqdm"), args=[inner]):
+    match iterable, target:
+        case ast.Call(func=ast.Name(id="tqdm"), args=[inner]), _:
             return batches_of(target, inner, spare_name)
-        case ast.Call(func=ast.Name(id="range"), args=[*arguments]) if not any(
+        case ast.Call(func=ast.Name(id="range"), args=[*arguments]), _ if not any(
             isinstance(argument, ast.Starred) for argument in arguments
         ):
             return Batches((), (f"{ast.unparse(target)} = {_item_of_range(arguments)}",))
-        case ast.Call(func=ast.Name(id="enumerate"), args=[inner, *start], keywords=words):
-            if isinstance(target, ast.Tuple):
-                number, item = target.elts
-                first = "".join(f" + {ast.unparse(s)}" for s in (*start, *(w.value for w in words)))
-                counter = f"{ast.unparse(number)} = batch{first}"
-                found = batches_of(item, inner, spare_name)
-                is_known = counter == "batch = batch"
-                return Batches(found.before, (*found.each, *([] if is_known else [counter])))
+        case (
+            ast.Call(func=ast.Name(id="enumerate"), args=[inner, *start], keywords=words),
+            ast.Tuple(elts=[number, item]),
+        ):
+            first = "".join(f" + {ast.unparse(s)}" for s in (*start, *(w.value for w in words)))
+            counter = f"{ast.unparse(number)} = batch{first}"
+            found = batches_of(item, inner, spare_name)
+            is_known = counter == "batch = batch"
+            return Batches(found.before, (*found.each, *([] if is_known else [counter])))
     listed = f"{spare_name} = list({ast.unparse(iterable)})"
     return Batches((listed,), (f"{_without_brackets(target)} = {spare_name}[batch]",))
 

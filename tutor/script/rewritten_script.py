@@ -337,7 +337,7 @@ def _without_name(text: str, name: str, others: Iterable[str]) -> str:
     if name in named | declared or any(id(n) in inside for n in found):
         return text
     taken = {n.id for n in nodes if isinstance(n, ast.Name)} | named
-    new = next(other for other in others if other not in taken)
+    new = next((other for other in others if other not in taken), name)
     places = [(n.lineno, n.col_offset, n.end_col_offset or 0, new) for n in found]
     begins = [(n.lineno, n.col_offset + len("def ")) for n in functions]
     places += [(line, at, at + len(name), new) for line, at in begins]
