@@ -117,6 +117,12 @@ SCRIPTS = {
         "kept.append({Part(n / 7) for n in range(99)}); w.data += sum(p.size for p in kept[-1])",
         before="kept = []\nclass Part:\n    def __init__(self, size): self.size = size",
     ).replace("zeros(1,", "zeros(1, dtype=torch.float64,"),
+    "order of a set of older objects": line(
+        "if epoch > 0: hash(Part(0)); hash(parts[0]); hash(Part(0)); hash(parts[1]); "
+        "w.data += sum(n * p.size for n, p in enumerate({*parts, Part(3)})) / 99",
+        before="class Part:\n    def __init__(self, size): self.size = size\n"
+        "parts = [Part(1), Part(2)]",
+    ),
     "settings": line(before="torch.set_default_dtype(torch.float64)").replace(
         "    loss =",
         "    with torch.no_grad():\n        x  #: Predict*\n        x  #: Loss\n    loss =",
