@@ -126,7 +126,10 @@ def new_command(options: argparse.Namespace) -> int:
 
 
 def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
-    """Write a lesson made from a script, which runs first if its code does not say all."""
+    """Write a lesson made from a script.
+
+    The script runs first where its code does not say the parameters or the number of batches.
+    """
     source, outline = read_outline(options.script)
     check_loop(options.loop, source, outline)
     chosen = ScriptOptions(loop=options.loop, name=str(options.script))

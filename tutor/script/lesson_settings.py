@@ -16,7 +16,7 @@ from tutor.script.outline import TrainingLoop
 from tutor.script.syntax_nodes import names_in
 
 FoundInRun: TypeAlias = Callable[[], LoopReport]
-"""Runs the script, at the first call, and returns what is found in its loop."""
+"""A function that runs the script, and returns the report on its loop."""
 
 
 @dataclass(frozen=True, slots=True)
