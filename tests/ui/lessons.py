@@ -78,6 +78,6 @@ HEADLINES = (
     headline("xor", "XOR with a hidden layer"),
     headline("far", "From far away"),
     headline(
-        "bad", "bad", Fault("no_phase", {"path": "/lessons/bad.md", "line": 3, "phase": "Predict"})
+        "bad", "bad", Fault("no_phase", {"path": "/lessons/bad.md", "line": 3, "phase": "Loss"})
     ),
 )

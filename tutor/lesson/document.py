@@ -131,6 +131,7 @@ USUAL_DATA = DataNames("x", "y", "y_pred")
 """The names of the data in a lesson that does not say."""
 
 _EXAMPLES = {PREDICT: "y_pred = w * x", LOSS: "loss = ((y_pred - y) ** 2).mean()"}
+"""The code of the phases that all modes have. A lesson that predicts nothing has no Predict."""
 
 
 def _with_meant_modes(
@@ -264,10 +265,11 @@ class _Checker:
     def _phases(self) -> None:
         if not self._fences_of_all:
             self.diagnostics.add(1, "no_code")
-        for name in NEEDED:
+        for name, example in _EXAMPLES.items():
             section = self._phase(name)
             if section is None:
-                self.diagnostics.add(1, "no_phase", phase=name)
+                if name == LOSS:
+                    self.diagnostics.add(1, "no_phase", phase=name)
             elif self._is_unsure(name):
                 continue
             elif without := [m for m in self.modes if not self._phase_fences(name, m)]:
@@ -277,7 +279,7 @@ class _Checker:
                     phase=name,
                     modes=without,
                     words=" ".join(without),
-                    example=_EXAMPLES[name],
+                    example=example,
                 )
         synchronize = self._phase(SYNCHRONIZE)
         if synchronize is not None and self.front.workers == 1:

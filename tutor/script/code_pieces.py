@@ -7,11 +7,22 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 from tutor.errors import ScriptError
+from tutor.lesson.model import UPDATE, is_learning_rate
+from tutor.script.hand_changes import HandChange, candidates
 from tutor.script.lesson import RATE_NAMES
-from tutor.script.syntax_nodes import defaults_of, first_line, last_line, names_in, own_nodes
+from tutor.script.outline import ScriptPhase
+from tutor.script.syntax_nodes import (
+    defaults_of,
+    first_line,
+    last_line,
+    names_in,
+    own_blocks,
+    own_nodes,
+)
 
 StatementT = TypeVar("StatementT", bound=ast.stmt)
 MADE = 0
@@ -109,6 +120,53 @@ def with_rate(code: str, calls: Sequence[ast.Call], rate: str) -> str:
     return replaced(code, places)
 
 
+def with_named_rate(
+    text: str, phases: Iterable[ScriptPhase], rate: str
+) -> tuple[str, tuple[int, ...]]:
+    """The text with a named learning rate for the number in `w -= 0.1 * w.grad`, and its lines.
+
+    The lines are those of the text before. It is left as it is unless all updates by hand have
+    one and the same number, and nothing has the name.
+    """
+    tree = ast.parse(text)
+    lines = tuple(range(1, text.count("\n") + 2))
+    updates = [(p.line, p.end_line) for p in phases if p.name == UPDATE]
+    found: list[ast.expr | None] = [
+        _literal_rate(change)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and any(a <= node.lineno <= b for a, b in updates)
+        for change in candidates(node)
+    ]
+    numbers = {node.value if isinstance(node, ast.Constant) else None for node in found}
+    number = next(iter(numbers)) if len(numbers) == 1 else None
+    if not isinstance(number, float) or not is_learning_rate(number) or rate in names_in(tree):
+        return text, lines
+    places = [(n.lineno, n.col_offset, n.end_col_offset or 0, rate) for n in found if n]
+    rows = replaced(text, places).split("\n")
+    at = next(s.lineno for s in tree.body if not _comes_first(s)) - 1
+    return "\n".join([*rows[:at], f"{rate} = {number!r}", *rows[at:]]), (
+        *lines[:at],
+        at,
+        *lines[at:],
+    )
+
+
+def _comes_first(statement: ast.stmt) -> bool:
+    """Whether no other statement may stand above it: a docstring, or an import from the future."""
+    is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return is_text or (isinstance(statement, ast.ImportFrom) and statement.module == "__future__")
+
+
+def _literal_rate(change: HandChange) -> ast.expr | None:
+    """The number that a step begins with, `0.1` of `w -= 0.1 * w.grad`."""
+    match change.terms:
+        case ((-1, ast.BinOp(left=ast.Constant() as number, op=ast.Mult())),):
+            return number
+        case ((-1, ast.BinOp(op=ast.Mult(), right=ast.Constant() as number)),):
+            return number
+    return None
+
+
 def rate_argument(call: ast.Call) -> ast.expr | None:
     """The learning rate that an optimizer is made with, if it is a number or a setting.
 
@@ -128,6 +186,40 @@ def replaced(code: str, places: Iterable[tuple[int, int, int, str]]) -> str:
     for line, start, end, new in sorted(places, reverse=True):
         lines[line - 1] = lines[line - 1][:start] + new.encode() + lines[line - 1][end:]
     return b"\n".join(lines).decode()
+
+
+def one_statement_a_line(text: str) -> tuple[str, tuple[int, ...]]:
+    """The text with each statement on lines of its own, and for each line the one that it is from.
+
+    `y = f(x); loss = y - t` becomes two lines, and `for x in xs: total += x` two as well.
+    """
+    lines = text.split("\n")
+    cuts = sorted(_cuts(ast.parse(text), lines), reverse=True)
+    origin = list(range(1, len(lines) + 1))
+    for line, column, margin in cuts:
+        row = lines[line - 1].encode()
+        before = row[:column].decode().rstrip().removesuffix(";").rstrip()
+        lines[line - 1 : line] = [before, margin + row[column:].decode()]
+        origin.insert(line, origin[line - 1])
+    return "\n".join(lines), tuple(origin)
+
+
+def _cuts(tree: ast.Module, lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Where a new line begins: the line and its column in bytes, and the margin of the new line."""
+    for node in ast.walk(tree):
+        for block in own_blocks(node):
+            first = block[0]
+            margin = _margin(lines[first.lineno - 1])
+            if lines[first.lineno - 1].encode()[: first.col_offset].strip():
+                margin = _margin(lines[getattr(node, "lineno", first.lineno) - 1]) + "    "
+                yield first.lineno, first.col_offset, margin
+            for one, other in pairwise(block):
+                if one.end_lineno == other.lineno:
+                    yield other.lineno, other.col_offset, margin
+
+
+def _margin(row: str) -> str:
+    return row[: len(row) - len(row.lstrip())]
 
 
 def names_read(code: str) -> frozenset[str]:

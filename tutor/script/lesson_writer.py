@@ -20,10 +20,12 @@ from tutor.script.code_pieces import (
     CodePieces,
     indented,
     names_read,
+    one_statement_a_line,
     rate_argument,
     refusal,
     renamed,
     stored_in,
+    with_named_rate,
     with_rate,
 )
 from tutor.script.formulas import formulas_of
@@ -72,7 +74,8 @@ _PROSE = {
     RESET: "The gradient of one step must not be added to that of the next.",
     REPORT: "The report runs at the end of each epoch.",
 }
-
+_LOSS_ALONE = "The loss is the function whose smallest value the training looks for."
+"""Of a loop that predicts nothing, such as one that minimizes `(w - 2) ** 2`."""
 
 _INTRODUCTION = "Say here in a few lines what this lesson is about, and ask a question.\n"
 
@@ -97,27 +100,41 @@ def lesson_from(
     parameters that an optimizer holds.
     """
     loop = outline.loops[number - 1]
+    source, loop = _rewritten(source, loop, number, *one_statement_a_line(source.text))
     text = without_batch(without_pictures(with_default_arguments(source.text)))
-    source, loop = _rewritten(source, loop, number, text, source.origin)
+    source, loop = _rewritten(source, loop, number, text)
     if (flat := without_class(source.text, loop)) is not None:
-        origin = tuple(flat.origin)
-        source, loop = _rewritten(source, loop, number, flat.text, origin)
+        source, loop = _rewritten(source, loop, number, flat.text, flat.origin)
+    if learning_rate_in(source.text, loop) is None and not loop.rates:
+        named = with_named_rate(source.text, loop.phases, _RATE)
+        source, loop = _rewritten(source, loop, number, *named)
     text = with_for_loop(source.text, loop.line)
-    source, loop = _rewritten(source, loop, number, text, source.origin)
+    source, loop = _rewritten(source, loop, number, text)
     if loop.loss != "loss":
         text = without_loss_function(source.text)
-        source, loop = _rewritten(source, loop, number, text, source.origin)
+        source, loop = _rewritten(source, loop, number, text)
     return _Writer(source, loop, found_in_run).written(slug)
 
 
 def _rewritten(
-    source: ScriptSource, loop: TrainingLoop, number: int, text: str, origin: tuple[int, ...]
+    source: ScriptSource,
+    loop: TrainingLoop,
+    number: int,
+    text: str,
+    origin: Sequence[int] | None = None,
 ) -> tuple[ScriptSource, TrainingLoop]:
-    """The source with a rewritten text, which computes the same values, and the loop in it."""
+    """The source with a rewritten text, which computes the same values, and the loop in it.
+
+    `origin` has, for each line, the source's line that it was made from; without it, they are
+    the same ones.
+    """
     loops = outline_of(text).loops if text != source.text else ()
     if len(loops) < number:
         return source, loop
-    return msgspec.structs.replace(source, text=text, origin=origin), loops[number - 1]
+    lines = source.origin
+    if origin is not None:
+        lines = tuple(lines[n - 1] if lines else n for n in origin)
+    return msgspec.structs.replace(source, text=text, origin=lines), loops[number - 1]
 
 
 class _Writer:
@@ -146,11 +163,13 @@ class _Writer:
         report = "\n".join(self._texts(self._code.report))
         setup = self._setup_code([*phases.values(), report], watched)
         parts = [self._front_matter(slug, watched, batches), _INTRODUCTION]
-        parts.append(_section(SETUP, (), setup))
+        parts.append(_section(SETUP, (), setup, _PROSE[SETUP]))
         formulas = self._formulas()
-        parts += [_section(name, formulas.get(name, ()), code) for name, code in phases.items()]
         if report:
-            parts.append(_section(REPORT, formulas.get(REPORT, ()), self._with_lesson_rate(report)))
+            phases[REPORT] = self._with_lesson_rate(report)
+        prose = _PROSE if PREDICT in phases else _PROSE | {LOSS: _LOSS_ALONE}
+        for name, code in phases.items():
+            parts.append(_section(name, formulas.get(name, ()), code, prose[name]))
         parts.append("## What to remember\n- Write here what to remember from this lesson.\n")
         lines = self._code.left_out, self._code.stops
         return WrittenLesson("\n".join(parts), *(self._source.place(n) if n else "" for n in lines))
@@ -401,12 +420,12 @@ def _range_of(iterable: ast.expr) -> tuple[int, int] | None:
     return None
 
 
-def _section(name: str, formulas: Sequence[str], code: str) -> str:
+def _section(name: str, formulas: Sequence[str], code: str, prose: str) -> str:
     ticks = "```"
     while ticks in code:
         ticks += "`"
     shown = "".join(f"$${latex}$$\n\n" for latex in formulas)
-    return f"## {name}\n{_PROSE[name]}\n\n{shown}{ticks}python\n{code.strip(chr(10))}\n{ticks}\n"
+    return f"## {name}\n{prose}\n\n{shown}{ticks}python\n{code.strip(chr(10))}\n{ticks}\n"
 
 
 def _spaced(texts: Sequence[str]) -> Iterator[str]:

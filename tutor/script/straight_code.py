@@ -307,10 +307,8 @@ class Straightener:
         for at, (phase, _) in enumerate(found):
             if phase.name in names[:at]:
                 raise self._refusal(phase.line, "phase_twice", phase=phase.name)
-        for needed, example in ((PREDICT, "y_pred = w * x"), (LOSS, "loss = …")):
-            if needed not in names:
-                values = {"phase": needed, "example": example}
-                raise self._refusal(self._outline.line, "no_line_of_phase", **values)
+        if LOSS not in names:
+            raise self._refusal(self._outline.line, "no_line_of_loss")
 
 
 class _PhaseRow:

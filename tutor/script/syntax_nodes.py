@@ -110,10 +110,11 @@ def parts_of(target: ast.expr) -> Iterator[ast.expr]:
 
 def blocks_of(node: ast.AST) -> list[list[ast.stmt]]:
     """The lists of statements in a compound statement; none of a function or class."""
-    return [] if isinstance(node, DEFINITIONS) else _own_blocks(node)
+    return [] if isinstance(node, DEFINITIONS) else own_blocks(node)
 
 
-def _own_blocks(node: ast.AST) -> list[list[ast.stmt]]:
+def own_blocks(node: ast.AST) -> list[list[ast.stmt]]:
+    """The lists of statements directly in a statement, function, class or file."""
     found = [getattr(node, part, None) for part in ("body", "orelse", "finalbody")]
     found += [handler.body for handler in getattr(node, "handlers", ())]
     found += [case.body for case in getattr(node, "cases", ())]
@@ -123,7 +124,7 @@ def _own_blocks(node: ast.AST) -> list[list[ast.stmt]]:
 def all_blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
     """All lists of statements in a file."""
     for node in ast.walk(tree):
-        yield from _own_blocks(node)
+        yield from own_blocks(node)
 
 
 def statements(block: Iterable[ast.stmt]) -> Iterator[ast.stmt]:

@@ -135,9 +135,9 @@ _SENTENCES: Mapping[str, str] = {
         "a lesson has one {phase} in a batch, and this is the second; only a script can have two, "
         "which `tutor FILE` steps as it is"
     ),
-    "no_line_of_phase": (
-        "a lesson needs a line for {phase} alone, and the loop has none; write one such as "
-        "`{example}`"
+    "no_line_of_loss": (
+        "a lesson needs a line for the loss alone, and the loop has none; write one such as "
+        "`loss = …`"
     ),
     "no_number_of_epochs": (
         "the code does not say how many times the loop runs; write `range(100)`, for example"
