@@ -144,6 +144,20 @@ def test_a_file_of_the_learner_never_hides_a_shipped_lesson(shelf: Path) -> None
     assert second.fault == Fault("name_taken", {"path": str(mine), "slug": "xor"})
 
 
+@pytest.mark.parametrize("file", ["mine.md", "mine.py", "mine.ipynb"])
+def test_a_name_without_its_ending_gets_the_file_that_is_there_as_a_hint(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    put(shelf, "mines")
+    here = shelf / "elsewhere"
+    here.mkdir()
+    (here / file).touch()
+    monkeypatch.chdir(here)
+    with pytest.raises(LessonFileError) as caught:
+        library.find("mine")
+    assert caught.value.values["near"] == [file]
+
+
 def test_a_name_that_is_nearly_right_gets_a_hint(shelf: Path) -> None:
     put(shelf, "thermometer")
     for name, code in (("termometer", "no_lesson"), ("./thermometer.md", "no_path")):

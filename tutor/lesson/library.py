@@ -229,6 +229,10 @@ def headline(path: Path, languages: tuple[str, ...] = ()) -> Headline:
     )
 
 
+_ENDINGS = (".md", ".py", ".ipynb")
+"""The endings of the files that the tutor opens."""
+
+
 def find(name: str, language: str = ORIGINAL) -> Path:
     """The file of the lesson that the learner names by its slug, by `zh/SLUG` or by a path.
 
@@ -279,7 +283,8 @@ def _named(name: str, slugs: Collection[str]) -> Path:
     path = Path(name)
     if _is_path(name) and _exists(path):
         return path  # reading it shows whether it is a lesson
-    near = get_close_matches(slug_of(path), slugs, n=3)
+    here = [f"{name}{ending}" for ending in _ENDINGS if _exists(Path(f"{name}{ending}"))]
+    near = here or get_close_matches(slug_of(path), slugs, n=3)
     raise LessonFileError("no_path" if _is_path(name) else "no_lesson", name=name, near=near)
 
 
