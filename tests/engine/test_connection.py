@@ -32,12 +32,12 @@ from tests.waiting import PATIENCE, wait_until
 from tutor.cli import main
 from tutor.engine import client, connection, far_end
 from tutor.engine.client import EngineClient
-from tutor.engine.connection import Connection, lines_from
+from tutor.engine.connection import Connection, lines_until_silent
 from tutor.engine.far_end import FarEnd
 from tutor.errors import EngineError
 from tutor.protocol.commands import OpenLesson, Restart, RunTo, StepEpoch, StepPhase
 from tutor.protocol.events import CommandRefused, EngineReady, Event, FrameShown, ProcessEnded
-from tutor.protocol.far_end import Hello, ProcessOver, far_message
+from tutor.protocol.far_end import Hello, ProcessOver, far_message_from_line
 from tutor.protocol.frame import Position, Remark
 from tutor.training import devices
 from tutor.wording.notices import error_text
@@ -375,7 +375,7 @@ def test_silence_ends_the_lines_unless_it_is_expected(monkeypatch: pytest.Monkey
         return True
 
     silent = threading.Event()
-    lines = lines_from(source, is_patient)
+    lines = lines_until_silent(source, is_patient)
     assert next(lines) == b"one"
     later = threading.Thread(target=lambda: (asked.wait(), os.write(target, b"o\n")))
     later.start()
@@ -399,7 +399,7 @@ def test_what_comes_behind_the_end_of_a_process_is_not_taken_for_the_next_ones(
         is_relayed.set()
 
     process: Any = SimpleNamespace(
-        wait=lambda: 0, events=events, ended_for="", error_text=lambda: ""
+        wait=lambda: 0, events=events, end_reason="", error_text=lambda: ""
     )
     out = io.BytesIO()
     end = FarEnd(out)
@@ -408,4 +408,4 @@ def test_what_comes_behind_the_end_of_a_process_is_not_taken_for_the_next_ones(
     is_told.set()
     assert is_relayed.wait(PATIENCE)
     (line,) = out.getvalue().splitlines()
-    assert far_message(line) == ProcessOver(1, 0, "", "")
+    assert far_message_from_line(line) == ProcessOver(1, 0, "", "")

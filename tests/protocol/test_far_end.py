@@ -16,7 +16,7 @@ from tutor.protocol.far_end import (
     Hello,
     Ping,
     ProcessOver,
-    far_message,
+    far_message_from_line,
     protocol_digest,
 )
 
@@ -41,13 +41,13 @@ def test_a_message_is_one_line_and_comes_back(message: FarMessage) -> None:
     line = message.to_line()
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert far_message(line) == message
+    assert far_message_from_line(line) == message
 
 
 @pytest.mark.parametrize("line", [b"!", b"!{}", b'!{"type": "Hello"}', b"!\xff", b'![1, "x"]'])
 def test_what_is_no_message_is_refused(line: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError):
-        far_message(line)
+        far_message_from_line(line)
 
 
 def test_a_hello_stands_on_a_line_of_its_own() -> None:

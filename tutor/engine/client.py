@@ -184,13 +184,13 @@ class EngineClient:
 
     def suspend(self) -> None:
         """Halt the child, and all processes that a lesson has started in it."""
-        self._process.has_screen(False)
+        self._process.set_on_screen(False)
         self._process.signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let the child continue. That it was silent meanwhile is no sign that it hangs."""
         self._process.signal_all(signal.SIGCONT)
-        self._process.has_screen(self._terminal != "")
+        self._process.set_on_screen(self._terminal != "")
         with self._lock:
             self._last_sign = time.monotonic()
 
@@ -199,7 +199,7 @@ class EngineClient:
         with self._lock:
             self._closing = True
             self._process.send(EndProcess())
-        self._process.has_screen(False)
+        self._process.set_on_screen(False)
         self._process.end(CLOSE_SECONDS)
         if self._connection is not None:
             self._connection.close()
@@ -287,7 +287,7 @@ class EngineClient:
         is_script = self._opened is not None and self._opened.lesson.script is not None
         ask = ASK_SECONDS_OF_SCRIPT if is_script and self._shown is not None else ASK_SECONDS
         for wait, is_last in ((ask, False), (INTERRUPT_SECONDS, True)):
-            until = time.monotonic() + wait + process.lag
+            until = time.monotonic() + wait + process.round_trip
             while time.monotonic() < until and (is_last or not at_once.is_set()):
                 if not self._is_waiting(process, due):
                     return

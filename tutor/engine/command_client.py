@@ -242,7 +242,7 @@ class _Child:
         if not self._is_loaded or not self.process.is_alive:
             return
         self.process.interrupt()
-        if self._has_answered(INTERRUPT_SECONDS + self.process.lag, on_event):
+        if self._has_answered(INTERRUPT_SECONDS + self.process.round_trip, on_event):
             return
         # It may be in C code, have a handler of its own, or have stopped itself.
         self.process.dump_stack()
@@ -281,7 +281,7 @@ class _Child:
         self._find_place(lesson)
         how = self.process.how_ended(self.process.place(lesson))
         if (
-            not self.process.ended_for
+            not self.process.end_reason
             and "Traceback (most recent call last)" in self.process.error_text()
         ):
             raise EngineError("failed", path=str(lesson.path), error=self.process.last_error())

@@ -41,7 +41,7 @@ from tutor.protocol.far_end import (
     SignalProcess,
     StackDumped,
     StartProcess,
-    far_message,
+    far_message_from_line,
 )
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
@@ -67,10 +67,10 @@ _ALIVE = ("-T", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 """Options of ssh. It takes the first value that it gets for each: the learner's, if given."""
 
 
-def lines_from(descriptor: int, is_patient: Callable[[], bool]) -> Iterator[bytes]:
+def lines_until_silent(descriptor: int, is_patient: Callable[[], bool]) -> Iterator[bytes]:
     """The lines from a pipe until its end, or until it is silent for too long.
 
-    The latter does not count while `is_patient` returns true. Ticks are counted, not time: a
+    Silence does not count while `is_patient` returns true. Ticks are counted, not time: a
     process that stood still (a suspended machine, Ctrl+Z) can't have heard anything meanwhile.
     """
     rest, silent = b"", 0
@@ -113,16 +113,19 @@ class Connection:
         at Ctrl+C.
         """
         self.host = host
-        self.lag = 0.0
-        """Seconds that the last Ping took there and back."""
+        self.round_trip = 0.0
+        """Seconds from the last Ping to its Pong."""
         self.lost: Remark | None = None
         self._lock = threading.Lock()
         self._number = 0
         self._process: RemoteProcess | None = None
         self._devices: queue.SimpleQueue[DevicesListed | None] = queue.SimpleQueue()
-        self._outgoing: queue.SimpleQueue[bytes | threading.Event] = queue.SimpleQueue()
-        self._pinged = 0.0
+        self._outgoing: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
+        """Lines to write, and events to set once all before them is written; None closes."""
+        self._pinged = -TICK
+        """The time of the last Ping; the first one is due at once."""
         self._errors = ""
+        """The end of what ssh has said since the Hello."""
         self._is_open = False
         self.screen_guard: Process | None = None
         """A process here that leaves the screen should the app be killed; see supervisor.py."""
@@ -137,10 +140,10 @@ class Connection:
             )
         finally:
             os.close(slave)
-        self._listener = threading.Thread(target=self._read_errors, args=(errors,), daemon=True)
-        self._listener.start()
+        self._error_reader = threading.Thread(target=self._read_errors, args=(errors,), daemon=True)
+        self._error_reader.start()
         assert self._ssh.stdout is not None
-        lines = lines_from(self._ssh.stdout.fileno(), lambda: not self._is_open)
+        lines = lines_until_silent(self._ssh.stdout.fileno(), lambda: not self._is_open)
         try:
             self._greet(lines)
             self.screen_guard = Process(("cat",), terminal) if terminal else None
@@ -149,8 +152,8 @@ class Connection:
             self.close()
             raise
         self._is_open = True
-        threading.Thread(target=self._write_on, daemon=True).start()
-        threading.Thread(target=self._read_on, args=(lines,), daemon=True).start()
+        threading.Thread(target=self._write_messages, daemon=True).start()
+        threading.Thread(target=self._read_messages, args=(lines,), daemon=True).start()
 
     def _greet(self, lines: Iterator[bytes]) -> None:
         """Wait for the Hello of a tutor like this one. Raises EngineError."""
@@ -160,22 +163,25 @@ class Connection:
                 break
             size += len(line)
             if size > MOST_BEFORE_HELLO:
-                raise EngineError("no_hello", host=self.host, tutor=_far_tutor())
+                raise self._no_engine("no_hello")
         else:
-            raise self._no_hello()
+            raise self._ended_silently()
         there, here = Hello.from_line(line), Hello.here()
         if there != here:
             version = there.version if there else "?"
             code = "other_build" if version == __version__ else "other_version"
-            raise EngineError(code, host=self.host, version=version, here=__version__)
+            raise self._no_engine(code, version=version)
 
-    def _no_hello(self) -> EngineError:
+    def _ended_silently(self) -> EngineError:
         """The reason why ssh has ended without a Hello."""
         status = self._wait_for_ssh()
-        self._listener.join(CLOSE_SECONDS)  # ssh's own words come first
-        code = _WITHOUT_HELLO.get(status, "far_tutor_ended")
-        values = {"tutor": _far_tutor(), "status": status, "here": __version__}
-        return EngineError(code, host=self.host, **values)
+        self._error_reader.join(CLOSE_SECONDS)  # ssh's own words come first
+        return self._no_engine(_WITHOUT_HELLO.get(status, "far_tutor_ended"), status=status)
+
+    def _no_engine(self, code: str, **values: object) -> EngineError:
+        """The error that there is no engine like this tutor's at the other end."""
+        both = {"tutor": _far_tutor(), "here": __version__}
+        return EngineError(code, host=self.host, **both, **values)
 
     def _wait_for_ssh(self) -> int:
         """Wait for the end of ssh, and end it if that takes long; returns its exit status."""
@@ -194,7 +200,7 @@ class Connection:
             process = self._process = RemoteProcess(self, self._number)
         self.tell(StartProcess(self._number))
         if self.lost is not None:
-            process.lose(self.lost)
+            process.lose_connection(self.lost)
         return process
 
     def devices(self) -> tuple[tuple[str, str], ...]:
@@ -221,39 +227,46 @@ class Connection:
         """End ssh; the far end ends everything there as soon as it sees that."""
         assert self._ssh.stdin is not None
         if self._is_open:
-            self._outgoing.put(b"")
+            self._outgoing.put(None)
         else:
             self._ssh.stdin.close()
         self._wait_for_ssh()
         if self.screen_guard is not None:
             self.screen_guard.kill()
 
-    def _write_on(self) -> None:
+    def _write_messages(self) -> None:
+        """Write what is sent, and Pings, until the connection is closed. Runs in a thread."""
         assert self._ssh.stdin is not None
-        pipe, due = self._ssh.stdin.fileno(), 0.0
+        pipe = self._ssh.stdin.fileno()
         with suppress(OSError):  # ssh has ended, which the reader notices
-            while True:
-                try:
-                    line = self._outgoing.get(timeout=max(due - time.monotonic(), 0.0))
-                except queue.Empty:
-                    self._pinged = time.monotonic()
-                    line, due = Ping().to_line(), self._pinged + TICK
+            while (line := self._next_outgoing()) is not None:
                 if isinstance(line, threading.Event):
                     line.set()
                     continue
-                if not line:
-                    break
                 while line:
                     line = line[os.write(pipe, line) :]
         with suppress(OSError):
             self._ssh.stdin.close()
 
+    def _next_outgoing(self) -> bytes | threading.Event | None:
+        """The next thing in the queue; a Ping if nothing comes before one is due."""
+        due = self._pinged + TICK
+        try:
+            return self._outgoing.get(timeout=max(due - time.monotonic(), 0.0))
+        except queue.Empty:
+            self._pinged = time.monotonic()
+            return Ping().to_line()
+
     # ── Receiving ───────────────────────────────────────────────────────────────────
 
-    def _read_on(self, lines: Iterator[bytes]) -> None:
+    def _read_messages(self, lines: Iterator[bytes]) -> None:
+        """Take in what the far end sends until the connection is lost. Runs in a thread."""
         with suppress(msgspec.MsgspecError):
             for line in lines:
-                self._hear(line)
+                if line.startswith(FAR_END_MARK):
+                    self._receive(far_message_from_line(line))
+                elif (process := self._process) is not None:
+                    process.receive_event(line)
         reason = self._why_lost()
         self._wait_for_ssh()
         with self._lock:
@@ -261,7 +274,7 @@ class Connection:
             process = self._process
         self._devices.put(None)
         if process is not None:
-            process.lose(self.lost)
+            process.lose_connection(self.lost)
 
     def _why_lost(self) -> Remark:
         """The reason why nothing more is heard."""
@@ -269,7 +282,7 @@ class Connection:
             status = self._ssh.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             return Remark("no_answer")
-        self._listener.join(CLOSE_SECONDS)
+        self._error_reader.join(CLOSE_SECONDS)
         said = [line for line in self._errors.splitlines() if line.strip()]
         if said:
             return Remark("text", {"text": one_line(said[-1].strip(" ."))})
@@ -277,21 +290,17 @@ class Connection:
             return Remark("ssh_killed", {"signal": -status})
         return Remark("ssh_ended", {"status": status})
 
-    def _hear(self, line: bytes) -> None:
+    def _receive(self, message: FarMessage) -> None:
         process = self._process
-        if not line.startswith(FAR_END_MARK):
-            if process is not None:
-                process.take(line)
-            return
-        match far_message(line):
+        match message:
             case Pong():
-                self.lag = time.monotonic() - self._pinged
+                self.round_trip = time.monotonic() - self._pinged
             case DevicesListed() as listed:
                 self._devices.put(listed)
             case StackDumped(errors) if process is not None:
-                process.take_stack(errors)
+                process.receive_stack(errors)
             case ProcessOver() as over if process is not None and process.number == over.number:
-                process.take_end(over)
+                process.receive_end(over)
 
     def _read_errors(self, terminal: int) -> None:
         """Pass on what ssh says until the far end says hello; keep it from then on."""
@@ -320,30 +329,30 @@ class RemoteProcess(LessonProcess):
         self._has_dumped = threading.Event()
 
     @property
-    def lag(self) -> float:
+    def round_trip(self) -> float:
         """Seconds that a message takes there and back."""
-        return self._connection.lag
+        return self._connection.round_trip
 
     # ── Messages that have come ─────────────────────────────────────────────────────
 
-    def take(self, line: bytes) -> None:
-        """Take in an event, still as a line."""
+    def receive_event(self, line: bytes) -> None:
+        """Keep an event, still as a line, for `events`."""
         self._lines.put(line)
 
-    def take_stack(self, errors: str) -> None:
-        """Take in its error output, with its stack."""
+    def receive_stack(self, errors: str) -> None:
+        """Keep its error output, which ends with its stack."""
         self._errors = errors
         self._has_dumped.set()
 
-    def take_end(self, over: ProcessOver) -> None:
-        """Take in that it has ended."""
+    def receive_end(self, over: ProcessOver) -> None:
+        """Note its end, its exit status and the end of its error output."""
         self._status, self._errors = over.status, over.errors
         self._not_started = over.not_started
-        self.ended_for = self.ended_for or over.ended_for
+        self.end_reason = self.end_reason or over.end_reason
         self._finish()
 
-    def lose(self, lost: Remark) -> None:
-        """Take in that the connection is lost, and the process with it."""
+    def lose_connection(self, lost: Remark) -> None:
+        """Note that the connection is lost, and the process with it."""
         if not self._is_over.is_set():
             self.lost = lost
             self._finish()
@@ -360,7 +369,7 @@ class RemoteProcess(LessonProcess):
         self._connection.tell(command)
 
     def events(self) -> Generator[Event, None, None]:
-        """The events that it sends; the far end has ended a process that writes anything else."""
+        """The events that it sends. A process that sends anything else is ended."""
         try:
             while (line := self._lines.get()) is not None:
                 yield event_from_line(line)
@@ -368,11 +377,11 @@ class RemoteProcess(LessonProcess):
             self.end(0, "wrote_into_pipe")
 
     def error_text(self) -> str:
-        """The end of its error output, as it was at its last stack or its end."""
+        """The end of its error output, at its last stack or at its end."""
         return self._errors
 
     def last_error(self) -> Remark:
-        """The last line of that, or the reason why it could not be started."""
+        """The last line of its error output, or the reason why it could not be started."""
         return self._not_started or super().last_error()
 
     @property
@@ -393,7 +402,7 @@ class RemoteProcess(LessonProcess):
     def end(self, patience: float, reason: str = "") -> None:
         """Wait `patience` seconds for it to end by itself; then end it, for that `reason`."""
         if not self._is_over.wait(patience):
-            self.ended_for = reason
+            self.end_reason = reason
             self.kill()
             self._is_over.wait(CLOSE_SECONDS)
 
@@ -407,7 +416,10 @@ class RemoteProcess(LessonProcess):
         self._connection.tell(SignalProcess(signal.SIGINT, is_to_all=False))
 
     def signal_all(self, number: signal.Signals) -> None:
-        """Send it a signal, and all that a lesson has started; this process may stop next."""
+        """Send it a signal, and all that a lesson has started.
+
+        Returns once the message is written: this process may be suspended next.
+        """
         if self.is_alive:
             self._connection.tell(SignalProcess(number, is_to_all=True))
             self._connection.flush()
@@ -417,9 +429,9 @@ class RemoteProcess(LessonProcess):
         self._has_dumped.clear()
         if self.is_alive:
             self._connection.tell(DumpStack())
-            self._has_dumped.wait(2 * DUMP_SECONDS + self.lag)
+            self._has_dumped.wait(2 * DUMP_SECONDS + self.round_trip)
 
-    def has_screen(self, is_there: bool) -> None:
-        """Note whether the app's screen is on the terminal here."""
+    def set_on_screen(self, is_on_screen: bool) -> None:
+        """Tell the guard whether the app's screen is on the terminal here."""
         if self._connection.screen_guard is not None:
-            self._connection.screen_guard.has_screen(is_there)
+            self._connection.screen_guard.set_on_screen(is_on_screen)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO, NoReturn
 
-from tutor.engine.connection import lines_from
+from tutor.engine.connection import lines_until_silent
 from tutor.engine.process import Process
 from tutor.errors import EngineError
 from tutor.protocol.commands import command_from_line
@@ -33,7 +33,7 @@ from tutor.protocol.far_end import (
     SignalProcess,
     StackDumped,
     StartProcess,
-    far_message,
+    far_message_from_line,
 )
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
@@ -50,7 +50,7 @@ def serve() -> NoReturn:
         os.dup2(nothing, descriptor)
     far_end, status = FarEnd(out), 0
     try:
-        far_end.serve(lines_from(source, lambda: far_end.is_suspended))
+        far_end.serve(lines_until_silent(source, lambda: far_end.is_suspended))
     except Exception:  # noqa: BLE001 - reported to the other end, whatever it is
         traceback.print_exc()
         status = 1
@@ -75,7 +75,7 @@ class FarEnd:
         threading.Thread(target=self._answer_on, daemon=True).start()
         for line in lines:
             if line.startswith(FAR_END_MARK):
-                self._do(far_message(line))
+                self._do(far_message_from_line(line))
             elif (process := self._process) is not None:  # a thread sees its end
                 process.send(command_from_line(line))
 
@@ -121,7 +121,7 @@ class FarEnd:
         relay.start()
         status = process.wait()
         relay.join(LAST_WORDS)
-        over = ProcessOver(number, status, process.ended_for, process.error_text())
+        over = ProcessOver(number, status, process.end_reason, process.error_text())
         self._write(over.to_line(), process, is_last=True)
 
     def _relay(self, process: Process) -> None:

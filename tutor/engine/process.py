@@ -160,13 +160,13 @@ def lost_error(lost: Remark) -> EngineError:
 class LessonProcess(ABC):
     """A running process, which ends with everything that a lesson has started in it."""
 
-    ended_for = ""
+    end_reason = ""
     """The code of the reason why the tutor ended it; empty if it did not."""
     lost: Remark | None = None
     """The code of the reason why the connection to it is lost; None while it is not."""
 
     @property
-    def lag(self) -> float:
+    def round_trip(self) -> float:
         """Seconds that a message takes there and back."""
         return 0.0
 
@@ -208,8 +208,8 @@ class LessonProcess(ABC):
     def how_ended(self, place: LastPlace | None) -> Remark:
         """How it ended, once it has, `place` being where it was in the lesson's code."""
         status = self.exit_status
-        if self.ended_for:
-            return Remark(self.ended_for)
+        if self.end_reason:
+            return Remark(self.end_reason)
         if place is not None and place.is_expression and status == -time_limit.END_SIGNAL:
             return Remark("no_end", {"seconds": time_limit.EXPRESSION_SECONDS})
         if status >= 0:
@@ -247,8 +247,11 @@ class LessonProcess(ABC):
         """Let the process write its stack down, if it is alive; `place` reads it."""
 
     @abstractmethod
-    def has_screen(self, is_there: bool) -> None:
-        """Note whether the app's screen is on the terminal, which a killed app can't leave."""
+    def set_on_screen(self, is_on_screen: bool) -> None:
+        """Tell the supervisor whether the app's screen is on the terminal.
+
+        If the app is killed while it is, the supervisor leaves it.
+        """
 
 
 class Process(LessonProcess):
@@ -267,7 +270,9 @@ class Process(LessonProcess):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         their_end, self._lifeline = os.pipe()
         self._ending = threading.RLock()  # a signal's handler may come in between
-        self.has_screen(terminal != "")  # before there is a child: the app may be killed any time
+        self.set_on_screen(
+            terminal != ""
+        )  # before there is a child: the app may be killed any time
         try:
             # A session of its own: the terminal's signals are for the app alone.
             self._child = subprocess.Popen(
@@ -284,20 +289,21 @@ class Process(LessonProcess):
             raise EngineError("not_startable", error=str(error)) from error
         finally:
             os.close(their_end)
-        self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        threading.Thread(target=self._write_on, name="to the child", daemon=True).start()
+        self._outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        """Lines to write; None closes the pipe."""
+        threading.Thread(target=self._write_commands, name="to the child", daemon=True).start()
 
     # ── Pipes ───────────────────────────────────────────────────────────────────────
 
     def send(self, command: Command) -> None:
         """Pass a command on. Never blocks, also where the child reads none: a thread writes it."""
-        self._waiting.put(to_line(command))
+        self._outgoing.put(to_line(command))
 
-    def _write_on(self) -> None:
+    def _write_commands(self) -> None:
         assert self._child.stdin is not None
         pipe = self._child.stdin.fileno()
         with suppress(OSError):  # it has just ended, which `wait` notices
-            while line := self._waiting.get():
+            while line := self._outgoing.get():
                 while line:
                     line = line[os.write(pipe, line) :]
         with suppress(OSError):
@@ -319,7 +325,7 @@ class Process(LessonProcess):
         except msgspec.DecodeError:
             reason, patience = "wrote_into_pipe", 0.0
         finally:  # closed earlier, the pipe would end a child that writes on by SIGPIPE
-            self.has_screen(self._is_on_screen)  # a sign of life: the supervisor waits for one
+            self.set_on_screen(self._is_on_screen)  # a sign of life: the supervisor waits for one
             self.end(patience, reason)
             self._child.stdout.close()
 
@@ -355,7 +361,7 @@ class Process(LessonProcess):
         status = self._child.wait()
         self._end_marked()
         self.kill()
-        self._waiting.put(b"")
+        self._outgoing.put(None)
         return status
 
     def end(self, patience: float, reason: str = "") -> None:
@@ -363,7 +369,7 @@ class Process(LessonProcess):
         try:
             self._child.wait(patience)
         except subprocess.TimeoutExpired:
-            self.ended_for = reason
+            self.end_reason = reason
         self.kill()
         self._make_sure()
 
@@ -372,17 +378,17 @@ class Process(LessonProcess):
         with self._ending:
             if self._is_over:
                 return
-            self.has_screen(False)
+            self.set_on_screen(False)
             self._is_over = True
             os.close(self._lifeline)
         threading.Thread(target=self._make_sure, name="end of the child", daemon=True).start()
 
-    def has_screen(self, is_there: bool) -> None:
+    def set_on_screen(self, is_on_screen: bool) -> None:
         """Tell the supervisor whether the app's screen is on the terminal."""
-        self._is_on_screen = is_there
+        self._is_on_screen = is_on_screen
         with self._ending, suppress(OSError):  # the supervisor may have ended
             if not self._is_over:
-                os.write(self._lifeline, b"+" if is_there else b"-")
+                os.write(self._lifeline, b"+" if is_on_screen else b"-")
 
     def signal_all(self, number: signal.Signals) -> None:
         """Send it a signal, and all the processes that the lesson has started in it."""

@@ -100,7 +100,7 @@ def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
 def _script_code(argument: str, view: RunView) -> Iterator[Line]:
     """The lines of a phase of a script, or the file from a line on."""
     if (first := line_at(view.lesson, argument)) is not None:
-        yield from spoken_lesson.lines_from(view.lesson, first)
+        yield from spoken_lesson.file_lines_from(view.lesson, first)
         return
     section = _phase(argument, view) if argument else view.next_section
     if section is None or not section.lines:

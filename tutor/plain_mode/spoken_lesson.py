@@ -229,7 +229,7 @@ def code_line(lesson: Lesson, line: int) -> str:
     return lines[line - 1].strip() if 0 < line <= len(lines) else ""
 
 
-def lines_from(lesson: Lesson, first: int) -> Iterator[Line]:
+def file_lines_from(lesson: Lesson, first: int) -> Iterator[Line]:
     """The file from a line on, as much of it as is read at once."""
     lines = lesson.source.rstrip("\n").split("\n")
     if not 1 <= first <= len(lines):

@@ -122,7 +122,7 @@ class ProcessOver(FarMessage, frozen=True):
 
     number: int
     status: int
-    ended_for: str
+    end_reason: str
     errors: str
     not_started: Remark | None = None
     """The reason why it could not be started."""
@@ -141,7 +141,7 @@ class Pong(FarMessage, frozen=True):
 _decoder = msgspec.json.Decoder(Union[tuple(FarMessage.__subclasses__())])  # noqa: UP007
 
 
-def far_message(line: bytes) -> FarMessage:
+def far_message_from_line(line: bytes) -> FarMessage:
     """The message on a line that begins with FAR_END_MARK.
 
     Raises msgspec.DecodeError if there is none.
