@@ -217,15 +217,15 @@ def test_equal_parts_are_shared_with_the_image_before() -> None:
     first = image_of(names)
     more(names, "a += 1")
     second = image_of(names, first)
-    new = dict(second.parts()).keys() - dict(first.parts()).keys()
-    assert 4000 <= sum(size for part, size in second.parts() if part in new) < 8000
+    new = dict(second.part_sizes()).keys() - dict(first.part_sizes()).keys()
+    assert 4000 <= sum(size for part, size in second.part_sizes() if part in new) < 8000
 
 
 def test_large_data_are_copied_only_once_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saved_state, "LARGE", 1000)
     names = names_of("data = torch.arange(50000.); n = 0")
     first = image_of(names)
-    assert sum(size for _, size in first.parts()) < 40_000
+    assert sum(size for _, size in first.part_sizes()) < 40_000
     more(names, "n = 1")
     assert first.restore()
     assert names["n"] == 0

@@ -23,7 +23,7 @@ from tutor.progress import records
 from tutor.progress.records import Record
 from tutor.progress.store import Store
 from tutor.progress.transfer import read_lines
-from tutor.protocol.frame import Change, Position
+from tutor.protocol.frame import EPOCH_END, Change, Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session import progress_writer as module
@@ -154,13 +154,11 @@ def test_what_was_done_and_left_is_known_at_once_and_after_a_restart(opened: Ope
 
 
 def test_all_that_a_run_needs_is_kept_be_it_not_a_number_or_the_end_of_an_epoch() -> None:
-    from tutor.training.history import END  # loads torch, which STEPPING's process need not
-
-    kept = replace(left(), runs=(replace(RUN, loss=math.nan, reached=Position(3, END)),))
+    kept = replace(left(), runs=(replace(RUN, loss=math.nan, reached=Position(3, EPOCH_END)),))
     again = unpacked(packed(kept, NOON).data)
     assert again is not None
     assert math.isnan(again.runs[0].loss)
-    assert (again.runs[0].reached, again.recipe) == (Position(3, END), kept.recipe)
+    assert (again.runs[0].reached, again.recipe) == (Position(3, EPOCH_END), kept.recipe)
 
 
 def test_a_place_says_in_words_what_holds_there() -> None:

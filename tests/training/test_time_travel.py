@@ -12,9 +12,8 @@ import torch
 
 from tests.training.conftest import PLAIN, keep_every_epoch, shipped, step_through, unlike_runs
 from tutor.errors import Refused
-from tutor.protocol.frame import NO_VALUE, Element, Position, Remark
+from tutor.protocol.frame import EPOCH_END, NO_VALUE, Element, Position, Remark
 from tutor.training.devices import Randomness
-from tutor.training.history import END
 from tutor.training.run import Run
 
 ADAM = {
@@ -284,7 +283,7 @@ def test_an_element_is_set_whatever_holds_it_and_met_again(
     assert run.recipe.changes[-1].element == element
     later = [run.run_to(e) for e in range(4, 8)]
     assert [run.seek(e) for e in (7, 3, 5)] == [later[3], frame, later[1]]
-    assert Run.from_recipe(run.programs, run.recipe, Position(7, END)).frame() == later[3]
+    assert Run.from_recipe(run.programs, run.recipe, Position(7, EPOCH_END)).frame() == later[3]
 
 
 def test_before_the_gradient_an_element_makes_the_batch_so_far_run_again(

@@ -29,9 +29,8 @@ from tutor.protocol.commands import (
     StepPhase,
     Switch,
 )
-from tutor.protocol.frame import Frame, Position, Remark
+from tutor.protocol.frame import EPOCH_END, Frame, Position, Remark
 from tutor.protocol.inspections import RunInfo
-from tutor.training.history import END
 from tutor.training.program import Program, Quiet, programs_of
 from tutor.training.run import Run
 from tutor.training.runs import Runs
@@ -57,7 +56,7 @@ def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
         run = Run(programs, *start, quiet=quiet)
     else:
         # Replayed as far as it had come, then back to where the command says.
-        places = [Position(command.epoch, END if command.step is None else command.step)]
+        places = [Position(command.epoch, EPOCH_END if command.step is None else command.step)]
         places += [info.reached for info in command.runs if info.is_current and info.reached]
         run = Run.from_recipe(programs, record, max(places), quiet=quiet)
         if (at := command.before) is not None:

@@ -92,6 +92,10 @@ class Position(msgspec.Struct, frozen=True, order=True):
     step: int
 
 
+EPOCH_END = 2**62
+"""The step of an epoch's end, whatever its number of steps."""
+
+
 class RankFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of another rank than 0 at one moment, as a Frame has them for rank 0."""
 

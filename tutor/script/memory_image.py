@@ -126,15 +126,15 @@ class MemoryImage:
         self.randomness.restore(self.device)
         return True
 
-    def parts(self) -> Iterator[tuple[int, int]]:
+    def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another image may share the memories'."""
         yield id(self.objects), sum(_OBJECT + 8 * _length(s.content) for s in self.objects)
         for memory in self.memories:
             yield id(memory), _OBJECT + memory.size
         yield from self.held.items()
-        yield from self.randomness.parts()
+        yield from self.randomness.part_sizes()
         if self.files is not None:
-            yield from self.files.parts()
+            yield from self.files.part_sizes()
 
 
 def take_image(
@@ -142,7 +142,7 @@ def take_image(
     filename: str,
     device: str,
     before: MemoryImage | None,
-    limit: int,
+    limit: float,
     owner: RedirectedFiles | None = None,
 ) -> MemoryImage | None:
     """An image of all things that the roots lead to; equal parts are shared with `before`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,8 +25,8 @@ from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
 from tutor.training.program import Program
-from tutor.training.rank_group import RANKS
-from tutor.training.ranks import HeldByRanks, LoneLoop, RankedLoop
+from tutor.training.rank_group import RANKS, HeldByRanks
+from tutor.training.ranks import LoneLoop, RankedLoop
 from tutor.training.state_copy import BatchStart
 
 Result = TypeVar("Result")
@@ -72,7 +73,7 @@ def open_together(
 
     request = (held.number, lesson, *start, group.folder)
     loop, others = ranks.ask(program, SETUP, mine, "open_script", *request)
-    loop.setup_namespace.held = held
+    loop.setup_namespace.on_other_ranks = held
     loop.check_others(others)
     return loop
 
@@ -173,19 +174,19 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         with lone_replicas():
             return super().start_of_batch()
 
-    def snapshot(self, before: Any, limit: int = 2**62) -> ScriptSnapshot | None:
+    def snapshot(self, before: Any, limit: float = math.inf) -> ScriptSnapshot | None:
         """The state at the end of an epoch, each rank's kept by itself."""
-        token = HeldByRanks(self._held.group, self.program, "snapshot")
-        held = before.held if isinstance(before, ScriptSnapshot) else None
-        number = held.number if isinstance(held, HeldByRanks) else None
+        held = HeldByRanks(self._held.group, self.program, "snapshot")
+        before_there = before.on_other_ranks if isinstance(before, ScriptSnapshot) else None
+        old = before_there.number if before_there is not None else None
         run = lambda: ScriptLoop.snapshot(self, before, limit)  # noqa: E731
-        mine, others = self._asked("snapshot", run, token.number, number, limit)
-        return replace(mine, held=token) if mine is not None and all(others) else None
+        mine, others = self._asked("snapshot", run, held.number, old, limit)
+        return replace(mine, on_other_ranks=held) if mine is not None and all(others) else None
 
     def go_back(self, snapshot: object, epoch: int) -> bool:
         """Stand at the end of an epoch on all ranks; False if one of them can't."""
-        held = snapshot.held if isinstance(snapshot, ScriptSnapshot) else None
-        if not isinstance(held, HeldByRanks) or self.is_lost or self._is_broken:
+        held = snapshot.on_other_ranks if isinstance(snapshot, ScriptSnapshot) else None
+        if held is None or self.is_lost or self._is_broken:
             return False
         run = lambda: ScriptLoop.go_back(self, snapshot, epoch)  # noqa: E731
         return self._all("go_back", run, held.number, epoch)

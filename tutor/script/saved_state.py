@@ -58,7 +58,7 @@ class SavedElements:
 
 
 def saved_memories(
-    now: Mapping[int, Any], trained: Collection[int], before: Sequence[SavedElements], limit: int
+    now: Mapping[int, Any], trained: Collection[int], before: Sequence[SavedElements], limit: float
 ) -> Sequence[SavedElements]:
     """A copy of each memory; the copy in `before` serves again where nothing has changed.
 
@@ -235,7 +235,7 @@ class SavedFiles:
             else:
                 saved.put_back(path)
 
-    def parts(self) -> Iterator[tuple[int, int]]:
+    def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another image may share some."""
         for saved in self.files.values():
             if saved is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
@@ -369,7 +370,7 @@ class ScriptLoop(Loop):
         self.table.set_rate(self.driver, new)
         self._see()
 
-    def snapshot(self, before: Any, limit: int = 2**62) -> ScriptSnapshot | None:
+    def snapshot(self, before: Any, limit: float = math.inf) -> ScriptSnapshot | None:
         """The state at the end of an epoch; None if it can't be copied, or is too large."""
         return self._memory.snapshot(before, limit) if self.at_end else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tutor.script.driver import Driver, WaitingLoop
 from tutor.script.environment import SavedThreadSettings, ScriptEnvironment
@@ -15,6 +15,9 @@ from tutor.script.parameters import ParameterTable
 from tutor.script.redirected_files import RedirectedFiles
 from tutor.training.devices import Randomness
 from tutor.training.lesson_error import LessonRaised
+
+if TYPE_CHECKING:
+    from tutor.training.rank_group import HeldByRanks
 
 _LARGEST_END = 2**26
 """Bytes that may be copied at the script's end, so that it can be gone back to."""
@@ -35,13 +38,18 @@ class ScriptSnapshot:
     """The steps and batches of an epoch, as far as they were known."""
     used: Mapping[str, Any]
     """The gradients that were used last."""
-    held: object = None
-    """The handle to the other ranks' parts, where there are several ranks."""
+    on_other_ranks: HeldByRanks | None = None
+    """The other ranks' parts; None if there is one rank."""
 
     @property
-    def setup_namespace(self) -> object:
-        """Not None: it can be restored in no other namespace."""
+    def only_namespace(self) -> object:
+        """The ScriptMemory, in place of a namespace: never None."""
         return self.owner
+
+    @property
+    def can_be_restored(self) -> bool:
+        """Whether the other ranks, if there are any, still hold their parts."""
+        return self.on_other_ranks is None or not self.on_other_ranks.group.is_closed
 
     @property
     def device(self) -> str:
@@ -53,9 +61,9 @@ class ScriptSnapshot:
         """The state of the random number generators."""
         return self.image.randomness
 
-    def parts(self) -> Iterator[tuple[int, int]]:
+    def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another snapshot may share some."""
-        return self.image.parts()
+        return self.image.part_sizes()
 
 
 class ScriptMemory:
@@ -77,7 +85,7 @@ class ScriptMemory:
         self._end: tuple[MemoryImage, SavedThreadSettings] | LessonRaised | None = None
         """The state at the script's end; None if it has not come there, or can't be copied."""
 
-    def _image(self, before: MemoryImage | None, limit: int) -> MemoryImage | None:
+    def _image(self, before: MemoryImage | None, limit: float) -> MemoryImage | None:
         waiting = self._driver.loop
         own = [thing for scope in self._driver.scopes() for thing in scope.values()]
         body = [waiting.body] if waiting else []
@@ -85,7 +93,7 @@ class ScriptMemory:
         roots = [self._driver.names, *body, *own, counter, self._environment.group]
         return take_image(roots, self._filename, self._driver.device, before, limit, self._files)
 
-    def snapshot(self, before: object, limit: int) -> ScriptSnapshot | None:
+    def snapshot(self, before: object, limit: float) -> ScriptSnapshot | None:
         """The state at the end of an epoch; None if it can't be copied, or is too large."""
         driver, waiting, progress = self._driver, self._driver.loop, self._progress
         old = before.image if isinstance(before, ScriptSnapshot) else None

@@ -15,15 +15,13 @@ from typing import TypeAlias
 from tutor.plain import plain
 from tutor.protocol.commands import Command, Restart, Seek, SelectRun
 from tutor.protocol.events import FrameShown
-from tutor.protocol.frame import Position
+from tutor.protocol.frame import EPOCH_END, Position
 
 MAX_LINES = 500
 MAX_COLUMNS = 2000
 """Characters that are kept of one line."""
 MAX_PLACES = 200
 """Places of one run whose text is kept."""
-_END = 2**62
-"""The step that stands for the end of an epoch, whatever its number of steps."""
 MAX_CHARACTERS = 4_000_000
 """Characters of all texts kept of one run; lines that several of them share count each time."""
 
@@ -130,7 +128,7 @@ class _RunTexts:
 
     def after_epoch_before(self, place: PrintedPlace, printed: str | None) -> PrintedText | None:
         """The text at a place in an epoch that has `printed` this; None if one is not known."""
-        before = self.exactly_at((Position(place[0].epoch - 1, _END), False))
+        before = self.exactly_at((Position(place[0].epoch - 1, EPOCH_END), False))
         if printed is None or before is None or place[1]:
             return None
         return self.exactly_at(place) or before.followed_by(printed)
@@ -192,7 +190,7 @@ class RunOutput:
         # By the letter: the learner may give a run another name.
         run = next((info.letter or info.name for info in event.runs if info.is_current), "")
         at = event.frame.at
-        end = Position(at.epoch, _END) if event.frame.is_epoch_end else at
+        end = Position(at.epoch, EPOCH_END) if event.frame.is_epoch_end else at
         place = (end, event.frame.is_over)
         if isinstance(command, Restart):
             self._runs.pop(run, None)

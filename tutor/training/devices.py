@@ -208,7 +208,7 @@ class Randomness:
         pairs = ((getattr(self, f.name), getattr(before, f.name)) for f in fields(self))
         return Randomness(*(old if new == old else new for new, old in pairs))
 
-    def parts(self) -> Iterator[tuple[int, int]]:
+    def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part, which may be shared."""
         yield id(self.python), len(self.python[1])
         yield id(self.numpy), len(self.numpy[1])

@@ -101,7 +101,7 @@ class FollowerLoops:
             randomness.restore(loop.device)
         carry_over(was.loop, loop)
 
-    def snapshot(self, place: Place, number: int, before: int | None, limit: int) -> bool:
+    def snapshot(self, place: Place, number: int, before: int | None, limit: float) -> bool:
         """Keep a snapshot; returns whether that could be."""
         known = None if before is None else self._snapshots.get(before)
         found = self._at(place).snapshot(known, limit)
@@ -115,7 +115,7 @@ class FollowerLoops:
         snapshot, held = self._snapshots[number], self._loops[place.number]
         assert isinstance(snapshot, Snapshot)
         self._turn.take(held)
-        setup = snapshot.setup_namespace or held.loop.setup_namespace
+        setup = snapshot.only_namespace or held.loop.setup_namespace
         names = snapshot.restore(setup)
         held.loop = Loop(held.loop.program, snapshot.device, names, setup)
 

@@ -17,9 +17,6 @@ from tutor.training.loop import Loop
 from tutor.training.loss_and_trail import MAX_EXACT, LossColumn, Trail
 from tutor.training.snapshot import SavedState, size_of
 
-END = 2**62
-"""The step of an epoch's end, whatever its length; as an epoch, one that never comes."""
-
 SNAPSHOT_BYTES = 64 * 2**20
 """Budget for the snapshots of a run; with its losses (20 MiB) and trail well below 128 MB."""
 
@@ -216,7 +213,7 @@ class History:
         """
         new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.reached)
         new.budget, new.interval = KEPT_BYTES, self.interval
-        if all(k.snapshot.setup_namespace is None for k in self._keyframes):
+        if all(k.snapshot.only_namespace is None for k in self._keyframes):
             new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]
             new._total, new._latest = self._total, self._latest[:]
             new._waited = self._waited

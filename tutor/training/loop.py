@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -379,7 +380,7 @@ class Loop:
         for thing in [t for t in self.namespace.values() if isinstance(t, torch.optim.Optimizer)]:
             _set_rate(thing, old, new)
 
-    def snapshot(self, before: SavedState | None, limit: int = 2**62) -> SavedState | None:
+    def snapshot(self, before: SavedState | None, limit: float = math.inf) -> SavedState | None:
         """A snapshot of the state at the end of a batch.
 
         None if it can't be copied, or takes more than `limit` bytes.

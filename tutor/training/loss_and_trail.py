@@ -248,8 +248,8 @@ def _number(loss: Any) -> float:
 PER_OCTAVE = 32
 """Places kept while the number of epochs doubles."""
 
-_NEVER = 2**62
-"""The next epoch of a trail that is not kept."""
+NO_EPOCH = 2**62
+"""The number of an epoch that never comes."""
 
 Point = tuple[float, float]
 
@@ -263,7 +263,7 @@ class Trail:
 
     def __init__(self) -> None:
         self.next_epoch = 0
-        """The next epoch whose end is added; _NEVER if the parameters are not two numbers."""
+        """The next epoch whose end is added; NO_EPOCH if the parameters are not two numbers."""
         self._epochs: list[int] = []
         self._points: list[Point] = []
         """The places of the first `_epochs`; the places of the others are still on a GPU."""
@@ -274,7 +274,7 @@ class Trail:
         things = list(parameters.values())
         if not on_cpu and all(map(is_readable_later, things)):
             if sum(thing.numel() for thing in things) != 2:
-                self.next_epoch = _NEVER
+                self.next_epoch = NO_EPOCH
                 return
             for thing in things:
                 self._waiting.add(thing)
@@ -282,7 +282,7 @@ class Trail:
             self._read()
             numbers = [number for thing in things for number in _floats(thing)]
             if len(numbers) != 2:
-                self.next_epoch = _NEVER
+                self.next_epoch = NO_EPOCH
                 return
             self._points.append((numbers[0], numbers[1]))
         self._epochs.append(epoch)

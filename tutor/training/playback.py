@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from tutor.protocol.frame import Position, Remark
+from tutor.protocol.frame import EPOCH_END, Position, Remark
 from tutor.training.devices import synchronize
-from tutor.training.history import END, Keyframe
+from tutor.training.history import Keyframe
+from tutor.training.loss_and_trail import NO_EPOCH
 from tutor.training.program import Until
 from tutor.training.run_state import RunState
 
@@ -93,7 +94,7 @@ class Playback:
         run = self._run
         if not run.is_script or run.loop.is_over or not run.loop.is_at_loop_end:
             return run.loop.has_next_epoch()
-        here, changes = Position(run.loop.epoch, END), run.changes_done
+        here, changes = Position(run.loop.epoch, EPOCH_END), run.changes_done
         if run.ran_as_one_piece and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
             self.replay(here, is_broken=True)
         if run.loop.rest_has_run:
@@ -125,7 +126,7 @@ class Playback:
             return False
         asked = clock()
         while not run.loop.at_end:
-            if self._run_past_hooks(END, until, for_frame=for_frame):
+            if self._run_past_hooks(EPOCH_END, until, for_frame=for_frame):
                 return True
             if not run.loop.at_end:
                 # Formula values of an earlier batch are overwritten by the last batch's.
@@ -191,7 +192,7 @@ class Playback:
             seconds = _COSTLY_CHECK_SECONDS if is_costly else _CHECK_SECONDS
             together = int(seconds / run.epoch_seconds) if run.epoch_seconds else 1
             first, started = loop.epoch, clock()
-            left = (loop.epochs_left or END) - 1
+            left = (loop.epochs_left or NO_EPOCH) - 1
             self._run_together(min(epoch - first, max(1, together), left))
             run.epoch_seconds = max(clock() - started, 1e-9) / (loop.epoch - first)
         return False
@@ -241,7 +242,7 @@ class Playback:
         mid-phase now, and can't be continued.
         """
         run = self._run
-        keyframe = self._nearest(to.epoch, is_end=to.step == END)
+        keyframe = self._nearest(to.epoch, is_end=to.step == EPOCH_END)
         with run.quiet():
             must_go_back = is_broken or run.at > to
             if must_go_back or (keyframe and keyframe.epoch > run.loop.epoch):

@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -373,6 +374,14 @@ class RankGroup:
         for follower in self._followers:
             with suppress(ProcessLookupError):
                 follower.process.send_signal(number)
+
+
+class HeldByRanks:
+    """A loop or a snapshot that the other ranks hold under a number, for as long as this lives."""
+
+    def __init__(self, group: RankGroup, program: Program, kind: str) -> None:
+        self.group, self.program, self.number = group, program, next(group.numbers)
+        weakref.finalize(self, group.released.append, (kind, self.number))
 
 
 _CONNECTION = re.compile(r"gloo|Connection (closed|reset)|Timed out waiting|ncclRemoteError", re.I)

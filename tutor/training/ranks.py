@@ -6,7 +6,7 @@ in processes of their own (`rank_group`, `follower_loops`).
 
 from __future__ import annotations
 
-import weakref
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.loop import Loop, in_namespace
 from tutor.training.program import Expression, Program
-from tutor.training.rank_group import RANKS, RankGroup
+from tutor.training.rank_group import RANKS, HeldByRanks
 from tutor.training.snapshot import Namespace, SavedState, SetupNamespace, Snapshot
 
 Result = TypeVar("Result")
@@ -33,14 +33,6 @@ class Place:
     step: int
 
 
-class HeldByRanks:
-    """A loop or a snapshot that the other ranks hold under a number, for as long as this lives."""
-
-    def __init__(self, group: RankGroup, program: Program, kind: str) -> None:
-        self.group, self.program, self.number = group, program, next(group.numbers)
-        weakref.finalize(self, group.released.append, (kind, self.number))
-
-
 def set_up_together(program: Program, device: str, rate: float, seed: int) -> RankedLoop:
     """Run Setup on all ranks, each with the same seed. Raises LessonRaised, or Refused."""
     group = RANKS.group_of(program.workers)
@@ -52,7 +44,7 @@ def set_up_together(program: Program, device: str, rate: float, seed: int) -> Ra
 
     request = (held.number, program, device, rate, seed)
     loop, _ = group.ask(program, SETUP, mine, "set_up", *request)
-    loop.setup_namespace.held = held
+    loop.setup_namespace.on_other_ranks = held
     return loop
 
 
@@ -63,8 +55,8 @@ class RankedLoop(Loop):
 
     @property
     def _held(self) -> HeldByRanks:
-        held = self.setup_namespace.held
-        assert isinstance(held, HeldByRanks)
+        held = self.setup_namespace.on_other_ranks
+        assert held is not None
         return held
 
     @property
@@ -89,7 +81,7 @@ class RankedLoop(Loop):
     def _asked(
         self, request: str, run: Callable[[], Result], *arguments: object
     ) -> tuple[Result, list[Any]]:
-        if self.setup_namespace.held is None or self._held.group.is_asking:
+        if self.setup_namespace.on_other_ranks is None or self._held.group.is_asking:
             return run(), []  # a part of what they all do
         phase = self.next_phase_name()
         sent = [a.place if isinstance(a, RankedLoop) else a for a in arguments]
@@ -117,8 +109,8 @@ class RankedLoop(Loop):
         self, expressions: tuple[Expression, ...], pending: Collection[str] = ()
     ) -> dict[str, Value]:
         """Each expression's value on this rank alone: no collective operation waits in it."""
-        held, workers = self.setup_namespace.held, self.program.workers
-        group = held.group if isinstance(held, HeldByRanks) else RANKS.group_of(workers)
+        held = self.setup_namespace.on_other_ranks
+        group = held.group if held is not None else RANKS.group_of(self.program.workers)
         with group.alone():
             return super().evaluate(expressions, pending)
 
@@ -137,38 +129,39 @@ class RankedLoop(Loop):
 
     # ── Keeping ─────────────────────────────────────────────────────────────────────
 
-    def snapshot(self, before: SavedState | None, limit: int = 2**62) -> SavedState | None:
+    def snapshot(self, before: SavedState | None, limit: float = math.inf) -> SavedState | None:
         """A snapshot that each rank keeps its part of."""
         take = partial(super().snapshot, before, limit)
         if self._held.group.is_asking:
             return take()
-        token = HeldByRanks(self._held.group, self.program, "snapshot")
-        number = before.held.number if isinstance(before, RankedSnapshot) else None
-        mine, others = self._asked("snapshot", take, token.number, number, limit)
+        held = HeldByRanks(self._held.group, self.program, "snapshot")
+        old = before.on_other_ranks.number if isinstance(before, RankedSnapshot) else None
+        mine, others = self._asked("snapshot", take, held.number, old, limit)
         if not isinstance(mine, Snapshot) or not all(others):
             return None
-        parts = (mine.objects, mine.layout, mine.elements, mine.aliases, mine.setup_namespace)
-        return RankedSnapshot(*parts, mine.randomness, mine.device, token)
+        parts = (mine.objects, mine.layout, mine.elements, mine.aliases, mine.only_namespace)
+        return RankedSnapshot(*parts, mine.randomness, mine.device, held)
 
 
 @dataclass(frozen=True, slots=True)
 class RankedSnapshot(Snapshot):
     """Rank 0's snapshot, with a handle to the other ranks' snapshots of that moment."""
 
-    held: HeldByRanks
+    on_other_ranks: HeldByRanks
 
     @property
     def can_be_restored(self) -> bool:
         """Whether the other ranks still hold their parts."""
-        return not self.held.group.is_closed
+        return not self.on_other_ranks.group.is_closed
 
     def restore(self, setup_namespace: SetupNamespace) -> Namespace:
         """Restore it on all ranks."""
-        held = setup_namespace.held
-        assert isinstance(held, HeldByRanks)
+        held = setup_namespace.on_other_ranks
+        assert held is not None
         run = partial(Snapshot.restore, self, setup_namespace)
         place = Place(held.number, 0, 0)
-        return held.group.ask(held.program, SETUP, run, "restore", place, self.held.number)[0]
+        number = self.on_other_ranks.number
+        return held.group.ask(held.program, SETUP, run, "restore", place, number)[0]
 
 
 class LoneLoop(Loop):

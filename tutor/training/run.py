@@ -13,6 +13,7 @@ import msgspec
 from tutor.errors import Refused, RunError
 from tutor.lesson.model import is_learning_rate
 from tutor.protocol.frame import (
+    EPOCH_END,
     Change,
     Curve,
     Element,
@@ -26,7 +27,7 @@ from tutor.protocol.frame import (
 from tutor.training import devices
 from tutor.training.devices import GeneratorOwner
 from tutor.training.expressions import exercise_values
-from tutor.training.history import END, History
+from tutor.training.history import History
 from tutor.training.lesson_error import LessonRaised, lesson_raised
 from tutor.training.loop import Loop
 from tutor.training.playback import Playback, never
@@ -212,9 +213,9 @@ class Run(RunState):
             raise Refused("no_epoch", epoch=epoch)
         if epoch > self.furthest and step is None:
             return self.run_to(epoch, until)
-        to = Position(epoch, END if step is None else step)
+        to = Position(epoch, EPOCH_END if step is None else step)
         if step == 0:
-            to = Position(max(epoch - 1, 0), END if epoch else 0)
+            to = Position(max(epoch - 1, 0), EPOCH_END if epoch else 0)
         return self._guarded(lambda: self._playback.replay(to, until))
 
     def restart(self, seed: int | None = None) -> Frame:
@@ -286,10 +287,11 @@ class Run(RunState):
         self._free_memory(error)
         whole = self.at
         if not whole.step and whole > start:  # the epoch's very first phase has failed
-            whole = Position(whole.epoch - 1, END)
+            whole = Position(whole.epoch - 1, EPOCH_END)
         if self.is_script and is_stopped:
             with self.quiet():
-                self.resume(self.history.before(whole.epoch - (whole.step != END)) or self.start)
+                earlier = self.history.before(whole.epoch - (whole.step != EPOCH_END))
+                self.resume(earlier or self.start)
             if self.loop.epoch >= start.epoch - 1:
                 return
         self._playback.replay(max(start, whole), is_broken=True)

@@ -8,11 +8,12 @@ from dataclasses import replace
 import msgspec
 
 from tutor.lesson.model import SETUP
-from tutor.protocol.frame import Change, Position, Remark, RunRecipe, Value
+from tutor.protocol.frame import EPOCH_END, Change, Position, Remark, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
 from tutor.training.devices import GeneratorOwner, Randomness, seed_all
-from tutor.training.history import END, History, Keyframe, KeyframeClock, RunSettings
+from tutor.training.history import History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop
+from tutor.training.loss_and_trail import NO_EPOCH
 from tutor.training.program import Program, Quiet
 from tutor.training.set_up import set_up
 from tutor.training.snapshot import SetupNamespace, Snapshot
@@ -105,13 +106,10 @@ class RunState:
 
         At the very start, if there is none, or if it can't be restored any more.
         """
-        if keyframe is not None and isinstance(keyframe.snapshot, Snapshot):
-            if not keyframe.snapshot.can_be_restored:
-                self.history.drop_keyframes()
-                self.begin()
-                return
-            self._restore(keyframe, keyframe.snapshot)
-        elif keyframe is None or not self.loop.go_back(keyframe.snapshot, keyframe.epoch):
+        if keyframe is not None and not keyframe.snapshot.can_be_restored:
+            self.history.drop_keyframes()
+            keyframe = None
+        if keyframe is None or not self._restore(keyframe):
             self.begin()
             return
         self.loop.step = self.steps_taken = self.loop.steps
@@ -120,11 +118,15 @@ class RunState:
         if keyframe is self.start:
             self.apply_changes_here()
 
-    def _restore(self, keyframe: Keyframe, snapshot: Snapshot) -> None:
-        settings = keyframe.settings
+    def _restore(self, keyframe: Keyframe) -> bool:
+        """Put the loop to a keyframe; False if a script can't go back there."""
+        if self.is_script:
+            return self.loop.go_back(keyframe.snapshot, keyframe.epoch)
+        settings, snapshot = keyframe.settings, keyframe.snapshot
+        assert isinstance(snapshot, Snapshot)
         start = (keyframe.mode, settings.device_wanted, settings.set_up_with, settings.seed)
         setup_namespace = (
-            snapshot.setup_namespace
+            snapshot.only_namespace
             or self._namespaces.get(start)
             or self._set_up(*start).setup_namespace
         )
@@ -136,6 +138,7 @@ class RunState:
             epoch=keyframe.epoch,
             boxed=dict(keyframe.boxed),
         )
+        return True
 
     # ── Position ────────────────────────────────────────────────────────────────────
 
@@ -189,9 +192,9 @@ class RunState:
     def furthest_place(self) -> Position:
         """The furthest place that has been run since the last change.
 
-        The step of a whole epoch's end is END, whatever its number of steps.
+        The step of a whole epoch's end is EPOCH_END, whatever its number of steps.
         """
-        whole = Position(self.furthest, END) if self.furthest else Position(0, 0)
+        whole = Position(self.furthest, EPOCH_END) if self.furthest else Position(0, 0)
         return max(self.history.reached, self.at, whole)
 
     @property
@@ -227,9 +230,9 @@ class RunState:
         return self.recipe.changes[: self.settings.applied]
 
     def next_change(self) -> int:
-        """The epoch of the next recorded change; END if there is none."""
+        """The epoch of the next recorded change; NO_EPOCH if there is none."""
         following = self.recipe.changes[self.settings.applied :]
-        return following[0].at.epoch if following else END
+        return following[0].at.epoch if following else NO_EPOCH
 
     def apply_changes_here(self) -> None:
         """Apply the changes that the recipe has at this very place and that are not yet done."""

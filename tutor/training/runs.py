@@ -16,9 +16,18 @@ import msgspec
 
 from tutor.errors import Refused
 from tutor.plain import cell_width
-from tutor.protocol.frame import Change, Element, Frame, Position, Remark, RunRecipe, settings_of
+from tutor.protocol.frame import (
+    EPOCH_END,
+    Change,
+    Element,
+    Frame,
+    Position,
+    Remark,
+    RunRecipe,
+    settings_of,
+)
 from tutor.protocol.inspections import OtherRunState, RunInfo
-from tutor.training.history import END, History
+from tutor.training.history import History
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
 from tutor.training.program import Program, Until
@@ -71,7 +80,7 @@ def same_place(programs: Mapping[str, Program], frame: Frame, recipe: RunRecipe)
     """
     epoch = frame.at.epoch
     if frame.is_epoch_end:
-        return Position(epoch, END)
+        return Position(epoch, EPOCH_END)
     here = programs[frame.mode].loop
     mode, *_ = settings_of((c for c in recipe.changes if c.at.epoch < epoch), recipe)
     there = programs[mode].loop
@@ -81,7 +90,7 @@ def same_place(programs: Mapping[str, Program], frame: Frame, recipe: RunRecipe)
     done = names[: names.index(frame.phase) + 1]
     shared = [i for i, phase in enumerate(there) if phase.name in done]
     step = frame.batch * len(there) + (shared[-1] + 1 if shared else 0)
-    return Position(epoch, step) if step or not epoch else Position(epoch - 1, END)
+    return Position(epoch, step) if step or not epoch else Position(epoch - 1, EPOCH_END)
 
 
 MAX_RUNS = 4
@@ -110,7 +119,7 @@ class _Kept:
     @property
     def epochs(self) -> int:
         """The number of its whole epochs, including epochs that have yet to be run again."""
-        whole = self.furthest.epoch - (self.furthest.step != END)
+        whole = self.furthest.epoch - (self.furthest.step != EPOCH_END)
         return max(len(self.history.losses), whole, 0)
 
     @property
@@ -375,11 +384,11 @@ class Runs:
 
 
 def _go(run: Run, to: Position, until: Until) -> Frame:
-    return run.seek(to.epoch, None if to.step == END else to.step, until)
+    return run.seek(to.epoch, None if to.step == EPOCH_END else to.step, until)
 
 
 def _stands(run: Run, at: Position) -> bool:
-    if at.step == END:
+    if at.step == EPOCH_END:
         return run.at.epoch == at.epoch and run.at_end
     return run.at == at
 

@@ -4,9 +4,10 @@ All names are copied but those that are dead between epochs, with what belongs t
 optimizers and their state, gradients) and the random number generators. Identity is kept: `w` stays
 the very object that the optimizer updates, and a view stays one.
 
-A snapshot is made of three parts: a pickle of the objects; the layout of the tensors and
-arrays in it; and their elements, as bytes. A part that equals that of the snapshot before is shared
-with it, so that a long run keeps little but numbers.
+A snapshot is made of three parts: a pickle of the objects, in which a number stands for each
+tensor, array, NumPy number, function, class and module; the layout, with a row for each number; and
+the elements of the tensors and arrays, as bytes. A part that equals that of the snapshot before is
+shared with it, so that a long run keeps little but numbers.
 Functions and classes are not copied but named: so a snapshot can also be restored where
 the same Setup has run in another namespace.
 """
@@ -18,8 +19,9 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 import torch
 
@@ -27,9 +29,12 @@ from tutor.training.devices import Randomness
 from tutor.training.liveness import Liveness
 from tutor.training.values import Array
 
+if TYPE_CHECKING:
+    from tutor.training.rank_group import HeldByRanks
+
 Namespace = dict[str, Any]
 Elements: TypeAlias = "bytes | torch.Tensor | np.generic"
-"""The elements of an array or a CPU tensor, of a tensor elsewhere, of a number."""
+"""A copy of the memory of arrays or CPU tensors, or of tensors elsewhere; or a number of NumPy."""
 
 LESSON_MODULE = "__lesson__"
 """The `__module__` of a lesson's classes."""
@@ -45,25 +50,25 @@ _OBJECT = 60
 class SetupNamespace:
     """The namespace that a program runs in, as its Setup left it."""
 
-    namespace: Namespace
+    names: Namespace
     """The `globals` of the functions that were made in it. The loop works on this very dict."""
     idle: Namespace = field(default_factory=dict)
     """The names that no code reads after Setup."""
     definitions: Namespace = field(default_factory=dict)
     """The functions and classes that Setup made or fetched."""
-    named: dict[int, str] = field(default_factory=dict)
+    definition_names: dict[int, str] = field(default_factory=dict)
     """The name of each definition in Setup, by id."""
     draws: bool = False
     """Whether Setup has drawn random numbers."""
-    held: object = None
-    """A handle to this namespace on the other ranks (HeldByRanks); None if there is one rank."""
+    on_other_ranks: HeldByRanks | None = None
+    """The namespaces like this one on the other ranks; None if there is one rank."""
 
     def remember(self, liveness: Liveness, *, draws: bool) -> None:
         """Remember the state after Setup."""
-        things = self.namespace.items()
+        things = self.names.items()
         self.idle = {k: v for k, v in things if liveness.is_idle(k)}
         self.definitions = {k: v for k, v in things if isinstance(v, FunctionType | type)}
-        self.named = {id(v): k for k, v in self.definitions.items()}
+        self.definition_names = {id(v): k for k, v in self.definitions.items()}
         self.draws = draws
 
 
@@ -71,8 +76,12 @@ class SavedState(Protocol):
     """A state at the end of an epoch: a lesson's Snapshot, or a script's ScriptSnapshot."""
 
     @property
-    def setup_namespace(self) -> object | None:
+    def only_namespace(self) -> object | None:
         """The only namespace in which it can be restored; None if it can be in any."""
+
+    @property
+    def can_be_restored(self) -> bool:
+        """Whether it is still whole: the ranks that keep parts of it may have ended."""
 
     @property
     def randomness(self) -> Randomness:
@@ -82,7 +91,7 @@ class SavedState(Protocol):
     def device(self) -> str:
         """The device of the tensors."""
 
-    def parts(self) -> Iterator[tuple[int, int]]:
+    def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another state may share some."""
 
 
@@ -91,39 +100,40 @@ class Snapshot:
     """A namespace at the end of an epoch; never handed out but as a copy."""
 
     objects: bytes
-    layout: tuple[tuple[Any, ...], ...]
+    layout: tuple[LayoutRow, ...]
     elements: tuple[Elements, ...]
     aliases: tuple[tuple[str, int], ...]
-    """Idle names of tensors and arrays that are in the layout, and their numbers in it."""
-    setup_namespace: SetupNamespace | None
+    """The idle names of tensors and arrays that have a row in the layout, with its number."""
+    only_namespace: SetupNamespace | None
     """The only namespace that it can be restored in; None: in any of the same program."""
     randomness: Randomness
     device: str
 
     @property
     def can_be_restored(self) -> bool:
-        """Whether all its parts are still there."""
+        """True: all its parts are here. `RankedSnapshot` has some on other ranks."""
         return True
 
     def restore(self, setup_namespace: SetupNamespace) -> Namespace:
         """Restore this namespace (the same dict object), and return it."""
-        parts = _rebuilt(self.layout, self.elements, setup_namespace)
-        names = _Unpickler(io.BytesIO(self.objects), parts).load()
-        compiled = {k: v for k, v in setup_namespace.namespace.items() if k.startswith(_COMPILED)}
-        setup_namespace.namespace.clear()
-        setup_namespace.namespace.update(compiled)
-        setup_namespace.namespace.update(setup_namespace.idle | names)
-        setup_namespace.namespace.update((name, parts[number]) for name, number in self.aliases)
+        things = _things_of(self.layout, self.elements, setup_namespace)
+        restored = _Unpickler(io.BytesIO(self.objects), things).load()
+        names = setup_namespace.names
+        compiled = {k: v for k, v in names.items() if k.startswith(_COMPILED)}
+        names.clear()
+        names.update(compiled)
+        names.update(setup_namespace.idle | restored)
+        names.update((name, things[number]) for name, number in self.aliases)
         self.randomness.restore(self.device)
-        return setup_namespace.namespace
+        return names
 
-    def parts(self) -> Iterator[tuple[int, int]]:
+    def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another snapshot may share all but the first."""
         yield id(self), 4 * _OBJECT + 8 * len(self.elements)
         yield id(self.objects), len(self.objects) + _OBJECT
         yield id(self.layout), 4 * _OBJECT * len(self.layout)
         yield from ((id(e), _size(e)) for e in self.elements)
-        yield from self.randomness.parts()
+        yield from self.randomness.part_sizes()
 
 
 def take_snapshot(
@@ -131,17 +141,17 @@ def take_snapshot(
     liveness: Liveness,
     device: str,
     before: Snapshot | None,
-    limit: int = 2**62,
+    limit: float,
 ) -> Snapshot | None:
-    """A snapshot of a namespace without its dead names, and without idle ones, which never change.
+    """A snapshot of a namespace; None if it can't be copied, or would be too large.
 
-    None if something in it can't be copied (a generator, a tensor in mid-graph): then only
-    running again from an earlier place gets there. None also if the elements that it does not
-    share with `before` take more than `limit` bytes.
+    Names that are dead between epochs are left out, and idle ones, which never change. Generators
+    and tensors in mid-graph can't be copied: only running again from an earlier place gets there.
+    The elements that it does not share with `before` may take `limit` bytes.
     """
     names = {
         k: v
-        for k, v in setup_namespace.namespace.items()
+        for k, v in setup_namespace.names.items()
         if k not in liveness.dead and not k.startswith(_COMPILED) and not liveness.is_idle(k)
     }
     out = io.BytesIO()
@@ -157,7 +167,7 @@ def take_snapshot(
     aliases = tuple(
         (k, n)
         for k in setup_namespace.idle
-        for n in pickler.number_of(setup_namespace.namespace.get(k))
+        for n in pickler.number_of(setup_namespace.names.get(k))
     )
     objects, layout = out.getvalue(), tuple(pickler.layout)
     if before is not None:
@@ -165,54 +175,110 @@ def take_snapshot(
         layout = before.layout if layout == before.layout else layout
         aliases = before.aliases if aliases == before.aliases else aliases
         randomness = randomness.sharing(before.randomness)
-    only_namespace = setup_namespace if pickler.is_bound else None
+    only_namespace = setup_namespace if pickler.refers_to_namespace else None
     return Snapshot(objects, layout, elements, aliases, only_namespace, randomness, device)
 
 
 def size_of(snapshots: Iterable[SavedState]) -> int:
     """Bytes, about, that all of them take together."""
-    return sum({part: size for s in snapshots for part, size in s.parts()}.values())
+    return sum({part: size for s in snapshots for part, size in s.part_sizes()}.values())
+
+
+# ── The layout ──────────────────────────────────────────────────────────────────────
+
+
+class TensorRow(msgspec.Struct, frozen=True):
+    """A tensor as a part of a memory, which other tensors may share."""
+
+    kind: type
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    requires_grad: bool
+    gradient: int | None
+    """The number of its gradient, which is less than its own."""
+    memory: int
+    """The number of its memory's elements."""
+
+
+class ArrayRow(msgspec.Struct, frozen=True):
+    """An array as a part of a memory, which other arrays may share."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    is_writeable: bool
+    memory: int
+    """The number of its memory's elements."""
+
+
+class NumberRow(msgspec.Struct, frozen=True):
+    """A number of NumPy, which is an element by itself."""
+
+    element: int
+
+
+class DefinitionRow(msgspec.Struct, frozen=True):
+    """A function or class of Setup: in each namespace its own."""
+
+    name: str
+
+
+class UncopiedRow(msgspec.Struct, frozen=True):
+    """Any other function, class or module: it stays the same object."""
+
+    thing: Any
+
+
+LayoutRow: TypeAlias = TensorRow | ArrayRow | NumberRow | DefinitionRow | UncopiedRow
 
 
 # ── Taking apart ────────────────────────────────────────────────────────────────────
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles objects; tensors, arrays, functions, classes and modules only by a number."""
+    """Pickles objects, with a number for each thing that has a row in the layout."""
 
     def __init__(self, out: io.BytesIO, setup_namespace: SetupNamespace) -> None:
         super().__init__(out, protocol=5)
-        self.layout: list[tuple[Any, ...]] = []
+        self.layout: list[LayoutRow] = []
         self.storages: list[Any] = []
         """Torch storages, numpy arrays and numbers, whose elements are to be copied."""
-        self.is_bound = False
+        self.refers_to_namespace = False
+        """Whether a function or class is pickled that works in this very namespace."""
         self._setup_namespace = setup_namespace
-        self._known: dict[int, int] = {}
-        self._alive: list[Any] = []
+        self._numbers: dict[int, int] = {}
+        """The number of each thing in the layout, by id."""
+        self._numbered: list[Any] = []
+        """The things in the layout: while they are kept, nothing else can get their ids."""
         self._storage_at: dict[tuple[str, int], int] = {}
+        """The number of each storage, by its kind and address."""
 
     def persistent_id(self, thing: Any) -> int | None:
         """The number of a thing that is kept beside the pickle; None for all other things."""
-        known = self._known.get(id(thing))
-        if known is not None:
-            return known
-        described = self._described(thing)
-        if described is None:
+        number = self._numbers.get(id(thing))
+        if number is not None:
+            return number
+        row = self._row_of(thing)
+        if row is None:
             return None
-        # `_described` may have numbered the tensor's gradient: the next free number is taken now.
-        self._known[id(thing)] = len(self.layout)
-        self._alive.append(thing)  # so that nothing else can get its id
-        self.layout.append(described)
+        # `_row_of` may have numbered the tensor's gradient: the next free number is taken now.
+        self._numbers[id(thing)] = len(self.layout)
+        self._numbered.append(thing)
+        self.layout.append(row)
         return len(self.layout) - 1
 
     def number_of(self, thing: Any) -> tuple[int, ...]:
         """The number of a tensor or array that stands in what was pickled; else nothing."""
-        known = self._known.get(id(thing))
-        if known is None or not isinstance(thing, torch.Tensor | np.ndarray):
+        number = self._numbers.get(id(thing))
+        if number is None or not isinstance(thing, torch.Tensor | np.ndarray):
             return ()
-        return (known,)
+        return (number,)
 
-    def _described(self, thing: Any) -> tuple[Any, ...] | None:
+    def _row_of(self, thing: Any) -> LayoutRow | None:
+        """The row of a thing in the layout; None for a thing that is pickled."""
         if isinstance(thing, torch.nn.parallel.DistributedDataParallel):
             raise TypeError("a copy would have lost the hooks that it calls in the backward pass")
         if isinstance(thing, torch.Tensor):
@@ -221,47 +287,53 @@ class _Pickler(pickle.Pickler):
             return self._array(thing)
         if isinstance(thing, np.generic) and not isinstance(thing, np.void | np.object_):
             self.storages.append(thing)
-            return ("number", len(self.storages) - 1)
+            return NumberRow(len(self.storages) - 1)
         if isinstance(thing, type | FunctionType | ModuleType) or _is_free_builtin(thing):
-            return self._reference(thing)
+            return self._named_thing(thing)
         return None
 
-    def _reference(self, thing: Any) -> tuple[Any, ...]:
-        name = self._setup_namespace.named.get(id(thing))
+    def _named_thing(self, thing: Any) -> DefinitionRow | UncopiedRow:
+        name = self._setup_namespace.definition_names.get(id(thing))
         if name is not None:
-            return ("named", name)
+            return DefinitionRow(name)
         if isinstance(thing, FunctionType):
-            own = thing.__globals__ is self._setup_namespace.namespace
-            self.is_bound |= own or thing.__closure__ is not None
+            own = thing.__globals__ is self._setup_namespace.names
+            self.refers_to_namespace |= own or thing.__closure__ is not None
         elif isinstance(thing, type):
-            self.is_bound |= thing.__module__ == LESSON_MODULE
-        return ("itself", thing)
+            self.refers_to_namespace |= thing.__module__ == LESSON_MODULE
+        return UncopiedRow(thing)
 
-    def _tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+    def _tensor(self, tensor: torch.Tensor) -> TensorRow:
         _refuse(tensor)
         gradient = None if tensor.grad is None else self.persistent_id(tensor.grad)
         storage = tensor.untyped_storage()
-        return (
-            "tensor",
-            type(tensor),
-            tensor.dtype,
-            tuple(tensor.shape),
-            tensor.stride(),
-            tensor.storage_offset(),
-            tensor.requires_grad,
-            gradient,
-            self._storage(str(tensor.device), storage.data_ptr() or id(tensor), storage),
+        return TensorRow(
+            kind=type(tensor),
+            dtype=tensor.dtype,
+            shape=tuple(tensor.shape),
+            stride=tensor.stride(),
+            offset=int(tensor.storage_offset()),
+            requires_grad=tensor.requires_grad,
+            gradient=gradient,
+            memory=self._storage(str(tensor.device), storage.data_ptr() or id(tensor), storage),
         )
 
-    def _array(self, array: Array) -> tuple[Any, ...]:
+    def _array(self, array: Array) -> ArrayRow:
         root = root_of(array)
         if (root.base is not None and root.flags.writeable) or not root.flags.forc:
             raise TypeError("an array over foreign memory can't be copied")
-        at = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-        place = self._storage("array", root.__array_interface__["data"][0] or id(root), root)
-        return "array", array.dtype, array.shape, array.strides, at, array.flags.writeable, place
+        start = root.__array_interface__["data"][0]
+        return ArrayRow(
+            dtype=array.dtype,
+            shape=array.shape,
+            strides=array.strides,
+            offset=array.__array_interface__["data"][0] - start,
+            is_writeable=array.flags.writeable,
+            memory=self._storage("array", start or id(root), root),
+        )
 
     def _storage(self, kind: str, address: int, storage: Any) -> int:
+        """The number of a storage, which is added if it has none."""
         place = self._storage_at.get((kind, address))
         if place is None:
             other = "array" if kind == "cpu" else "cpu"
@@ -289,7 +361,9 @@ def _is_free_builtin(thing: Any) -> bool:
     return thing.__self__ is None or isinstance(thing.__self__, ModuleType | type)
 
 
-def _elements(storages: Sequence[Any], before: Snapshot | None, limit: int) -> tuple[Elements, ...]:
+def _elements(
+    storages: Sequence[Any], before: Snapshot | None, limit: float
+) -> tuple[Elements, ...]:
     """A copy of each storage, or the earlier copy where it equals that."""
     old: Sequence[Elements | None] = before.elements if before is not None else ()
     if len(old) != len(storages):
@@ -352,35 +426,39 @@ _NOTHING = np.empty(0, dtype=np.uint8)
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, source: io.BytesIO, parts: Sequence[Any]) -> None:
+    """Puts the things of the layout in the places of their numbers."""
+
+    def __init__(self, source: io.BytesIO, things: Sequence[Any]) -> None:
         super().__init__(source)
-        self._parts = parts
+        self._things = things
 
     def persistent_load(self, number: int) -> Any:
-        return self._parts[number]
+        return self._things[number]
 
 
-def _rebuilt(
-    layout: Sequence[tuple[Any, ...]], elements: Sequence[Elements], setup_namespace: SetupNamespace
+def _things_of(
+    layout: Sequence[LayoutRow], elements: Sequence[Elements], setup_namespace: SetupNamespace
 ) -> list[Any]:
-    """Everything that the pickle names by a number, made anew."""
-    storages: dict[int, Any] = {}
-    parts: list[Any] = []
-    for kind, *rest, place in layout:
-        if kind == "tensor":
-            if place not in storages:
-                storages[place] = _memory(elements[place])
-            # A gradient has the lower number: it is there already.
-            parts.append(_tensor(storages[place], parts, *rest))
-        elif kind == "array":
-            if place not in storages:
-                storages[place] = np.frombuffer(_as_bytes(elements[place]), np.uint8).copy()
-            parts.append(_array(storages[place], *rest))
-        elif kind == "number":
-            parts.append(elements[place])
-        else:
-            parts.append(setup_namespace.definitions[place] if kind == "named" else place)
-    return parts
+    """The thing of each row: tensors, arrays and numbers made anew, the others fetched."""
+    memories: dict[int, Any] = {}
+    things: list[Any] = []
+    for row in layout:
+        match row:
+            case TensorRow(memory=place):
+                if place not in memories:
+                    memories[place] = _memory(elements[place])
+                things.append(_tensor(row, memories[place], things))
+            case ArrayRow(memory=place):
+                if place not in memories:
+                    memories[place] = np.frombuffer(_as_bytes(elements[place]), np.uint8).copy()
+                things.append(_array(row, memories[place]))
+            case NumberRow(element=place):
+                things.append(elements[place])
+            case DefinitionRow(name=name):
+                things.append(setup_namespace.definitions[name])
+            case UncopiedRow(thing=thing):
+                things.append(thing)
+    return things
 
 
 def _memory(elements: Elements) -> torch.Tensor:
@@ -398,38 +476,21 @@ def _as_bytes(elements: Elements) -> bytes:
     return elements
 
 
-def _tensor(
-    memory: torch.Tensor,
-    parts: Sequence[Any],
-    kind: type,
-    dtype: torch.dtype,
-    shape: tuple[int, ...],
-    stride: tuple[int, ...],
-    offset: int,
-    requires_grad: bool,
-    gradient: int | None,
-) -> torch.Tensor:
-    tensor = torch.empty(0, dtype=dtype, device=memory.device)
-    tensor.set_(memory.untyped_storage(), offset, shape, stride)
-    if kind is torch.nn.Parameter:
-        tensor = torch.nn.Parameter(tensor, requires_grad)
-    elif requires_grad:
+def _tensor(row: TensorRow, memory: torch.Tensor, things: Sequence[Any]) -> torch.Tensor:
+    tensor = torch.empty(0, dtype=row.dtype, device=memory.device)
+    tensor.set_(memory.untyped_storage(), row.offset, row.shape, row.stride)
+    if row.kind is torch.nn.Parameter:
+        tensor = torch.nn.Parameter(tensor, row.requires_grad)
+    elif row.requires_grad:
         tensor.requires_grad_()
-    if gradient is not None:
-        tensor.grad = parts[gradient]
+    if row.gradient is not None:
+        tensor.grad = things[row.gradient]
     return tensor
 
 
-def _array(
-    memory: Array,
-    dtype: np.dtype[Any],
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    offset: int,
-    writeable: bool,
-) -> Array:
-    array: Array = np.ndarray(shape, dtype, memory, offset, strides)
-    array.flags.writeable = writeable
+def _array(row: ArrayRow, memory: Array) -> Array:
+    array: Array = np.ndarray(row.shape, row.dtype, memory, row.offset, row.strides)
+    array.flags.writeable = row.is_writeable
     return array
 
 
