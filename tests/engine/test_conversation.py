@@ -163,13 +163,13 @@ def test_a_run_is_taken_up_from_its_record(engine: Conversation) -> None:
     again = engine.shown(
         OpenLesson(
             lesson=lessons.lesson("xor"),
-            record=there.record,
+            recipe=there.recipe,
             epoch=there.frame.at.epoch,
             step=there.frame.at.step,
         )
     )
     assert again.frame == there.frame
-    assert opened.record != again.record
+    assert opened.recipe != again.recipe
 
 
 def test_a_run_pauses_where_it_diverges_and_goes_on_if_asked_again(engine: Conversation) -> None:

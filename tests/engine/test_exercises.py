@@ -56,7 +56,7 @@ def ask_back(shown: FrameShown) -> OpenLesson:
     """The command that asks for a run just as it was shown."""
     return OpenLesson(
         lesson=OPENED.lesson,
-        record=shown.record,
+        recipe=shown.recipe,
         epoch=shown.frame.at.epoch,
         step=shown.frame.at.step,
         runs=shown.runs,
@@ -199,7 +199,7 @@ def test_a_run_is_had_again_as_it_was_with_all_that_came_after_it(
     engine.shown(exercise())
     engine.shown(RunTo(epoch=3))
     back = engine.shown(ask_back(left))
-    assert (back.frame, back.record, back.runs) == (left.frame, left.record, left.runs)
+    assert (back.frame, back.recipe, back.runs) == (left.frame, left.recipe, left.runs)
     assert back.furthest == 25
     assert born(engine) == was_born
 
@@ -246,7 +246,7 @@ def test_what_is_asked_for_elsewhere_is_replayed(engine: Conversation, left: Fra
     was_born = born(engine)
     engine.shown(exercise())
     asked = ask_back(left)
-    there = engine.shown(OpenLesson(lesson=asked.lesson, record=asked.record, epoch=7, step=1))
+    there = engine.shown(OpenLesson(lesson=asked.lesson, recipe=asked.recipe, epoch=7, step=1))
     assert there.frame.at == Position(7, 1)
     assert there.furthest == 6
     engine.shown(ask_back(left))

@@ -128,10 +128,10 @@ def test_a_run_on_a_device_that_is_not_here_is_refused(engine: Conversation, cha
     engine.open()
     shown = engine.shown(StepEpoch())
     change = Change(Position(0, 0), device="cuda:77")
-    record = msgspec.structs.replace(
-        shown.record, **({"changes": (change,)} if changed else {"device": "cuda:77"})
+    recipe = msgspec.structs.replace(
+        shown.recipe, **({"changes": (change,)} if changed else {"device": "cuda:77"})
     )
-    refused = engine.ask(msgspec.structs.replace(opening(), record=record, epoch=1))
+    refused = engine.ask(msgspec.structs.replace(opening(), recipe=recipe, epoch=1))
     assert isinstance(refused, CommandRefused)
     assert refused.note.code == "no_device"
 

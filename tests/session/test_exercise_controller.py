@@ -371,10 +371,10 @@ def test_leaving_brings_the_learners_own_run_back() -> None:
     learner = Learner(PREDICT)
     learner.does("request", SetLearningRate(value=0.02))
     learner.does("seek", 7, 3)
-    record = learner.session.recipe
+    recipe = learner.session.recipe
     learner.begins()
     learner.does("leave")
-    assert (learner.at, learner.session.recipe) == (Position(7, 3), record)
+    assert (learner.at, learner.session.recipe) == (Position(7, 3), recipe)
     assert learner.session.attempt is None
 
 
@@ -489,9 +489,9 @@ def test_a_new_seed_keeps_the_values_that_the_exercise_begins_with() -> None:
     learner.begins()
     learner.does("new_seed")
     opened = learner.sent(OpenLesson)[-1]
-    assert opened.record is not None
-    assert opened.record.seed
-    assert [change.element for change in opened.record.changes] == [Element("w", (), 3.0)]
+    assert opened.recipe is not None
+    assert opened.recipe.seed
+    assert [change.element for change in opened.recipe.changes] == [Element("w", (), 3.0)]
 
 
 def test_who_comes_back_to_an_exercise_finds_it_as_it_was_left() -> None:

@@ -230,7 +230,7 @@ def test_a_place_on_a_device_that_is_not_here_is_computed_on_the_cpu(changed: bo
 
 def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: FakeEngine) -> None:
     left = left_by(Learner(PREDICT))
-    engine.refuses_records = "there is no parameter v"
+    engine.refuses_recipes = "there is no parameter v"
     other = resumed(left, PREDICT, engine=engine)
     assert other.at == Position(0, 0)
     assert other.notice.code == "begins_anew"
@@ -241,6 +241,6 @@ def test_a_place_that_can_not_be_had_again_begins_anew_and_says_why(engine: Fake
     other.session.stop()
     engine.release()
     other.hear()
-    assert other.sent(OpenLesson)[-1].record is not None, (
+    assert other.sent(OpenLesson)[-1].recipe is not None, (
         "what is stopped is not opened in another way"
     )

@@ -204,7 +204,7 @@ class FakeEngine:
         self._waiting: list[tuple[int, Command]] = []
         self._is_ready = False
         self._lost: Remark | None = None
-        self.refuses_records = ""
+        self.refuses_recipes = ""
         """Why no run can be gone on with; empty if it can."""
         self.opening = 0
         """What its events belong to: the number of the last Open that it has answered."""
@@ -279,12 +279,12 @@ class FakeEngine:
         self, answers: int = 0, note: Remark | None = None, stopped: StoppedAt | None = None
     ) -> FrameShown:
         at = self.at
-        record = RunRecipe(at.mode, "cpu", at.learning_rate, 0, self.changes)
+        recipe = RunRecipe(at.mode, "cpu", at.learning_rate, 0, self.changes)
         return FrameShown(
             answers=answers,
             opening=self.opening,
             frame=at.frame(),
-            record=record,
+            recipe=recipe,
             curve=at.curve(),
             furthest=self.furthest,
             runs=(self._current(), *self.kept),
@@ -346,13 +346,13 @@ class FakeEngine:
     def _apply(self, number: int, command: Command) -> str | LessonFailed | None:
         at = self.at
         match command:
-            case OpenLesson(record=RunRecipe() as record) if devices_of(record) - {*self.devices}:
-                return f"there is no {max(devices_of(record))} here"
-            case OpenLesson(record=RunRecipe()) if self.refuses_records:
-                return self.refuses_records
-            case OpenLesson(record=RunRecipe() as record):
-                self.changes, self.furthest = record.changes, command.epoch
-                self.at = Simulated(record.mode, record.learning_rate)
+            case OpenLesson(recipe=RunRecipe() as recipe) if devices_of(recipe) - {*self.devices}:
+                return f"there is no {max(devices_of(recipe))} here"
+            case OpenLesson(recipe=RunRecipe()) if self.refuses_recipes:
+                return self.refuses_recipes
+            case OpenLesson(recipe=RunRecipe() as recipe):
+                self.changes, self.furthest = recipe.changes, command.epoch
+                self.at = Simulated(recipe.mode, recipe.learning_rate)
                 self.at = replace(self.at, epoch=command.epoch, step=command.step or 0)
                 if command.epoch and not command.step:
                     self.at = self.at.end_of(command.epoch)

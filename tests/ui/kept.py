@@ -56,13 +56,13 @@ def chosen_in_view(app: TutorApp) -> str:
 def left(slug: str = "line", exercise: str = "", epoch: int = 3) -> Bookmark:
     """Left in mode autograd, to which it was switched on the way."""
     of = lesson(slug)
-    record = RunRecipe("manual", "cpu", 0.01, 0, (Change(Position(1, 0), mode="autograd"),))
+    recipe = RunRecipe("manual", "cpu", 0.01, 0, (Change(Position(1, 0), mode="autograd"),))
     return Bookmark(
         slug=slug,
         path=str(of.path),
         fingerprint=of.fingerprint(),
         language="en",
-        recipe=record,
+        recipe=recipe,
         at=Position(epoch, 2),
         exercise=exercise,
     )

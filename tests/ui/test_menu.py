@@ -202,7 +202,7 @@ async def test_enter_goes_on_exactly_where_the_learner_was(learner: Learner) -> 
     assert isinstance(learner.app.screen, LessonScreen)
     assert learner.sees("epoch 3", "header")
     (opened,) = (c for c in learner.engine.sent if isinstance(c, OpenLesson))
-    assert (opened.record, opened.epoch, opened.step) == (left().recipe, 3, 2)
+    assert (opened.recipe, opened.epoch, opened.step) == (left().recipe, 3, 2)
 
 
 @at_menu(Kept(left()), opened=plain_lesson)

@@ -383,7 +383,7 @@ class EngineClient:
         at = shown.frame.at
         return msgspec.structs.replace(
             opened,
-            record=shown.record,
+            recipe=shown.recipe,
             epoch=at.epoch,
             step=at.step,
             before=None,

@@ -48,17 +48,17 @@ def programs_for(lesson: Lesson, without: Collection[str] = ()) -> Mapping[str, 
 def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
     """The runs that a command asks for, and the frame before if it asks for that."""
     programs = programs_for(command.lesson, command.without)
-    record = command.record
-    limit_memory(record.device if record else command.device)
+    recipe = command.recipe
+    limit_memory(recipe.device if recipe else command.device)
     before = None
-    if record is None:
+    if recipe is None:
         start = (command.mode, command.device, command.learning_rate, command.seed)
         run = Run(programs, *start, quiet=quiet)
     else:
         # Replayed as far as it had come, then back to where the command says.
         places = [Position(command.epoch, EPOCH_END if command.step is None else command.step)]
         places += [info.reached for info in command.runs if info.is_current and info.reached]
-        run = Run.from_recipe(programs, record, max(places), quiet=quiet)
+        run = Run.from_recipe(programs, recipe, max(places), quiet=quiet)
         if (at := command.before) is not None:
             before = run.seek(at.epoch, at.step)
         run.seek(command.epoch, command.step)
@@ -95,7 +95,7 @@ class PausedRuns:
         return (
             is_there
             and command.before is None  # else they would have to go there and back
-            and command.record == run.recipe
+            and command.recipe == run.recipe
             and command.lesson == self.lesson
             and _recipes(command.runs) == _recipes(self.runs.infos(0))
         )
@@ -103,7 +103,7 @@ class PausedRuns:
 
 def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
     """All that it takes to have these runs again, and what they are called."""
-    return [(i.name, i.is_current, i.letter, i.record, i.reached, i.forked_at) for i in infos]
+    return [(i.name, i.is_current, i.letter, i.recipe, i.reached, i.forked_at) for i in infos]
 
 
 def apply_command(runs: Runs, command: Command, until: Callable[[], bool]) -> Frame | None:

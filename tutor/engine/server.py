@@ -378,7 +378,7 @@ class Server:
                 frame=frame,
                 before=before,
                 diverged_at=run.diverged_at if frame.diverged else None,
-                record=run.recipe,
+                recipe=run.recipe,
                 curve=run.curve(columns) if columns else None,
                 furthest=run.furthest,
                 target=int(progress.target) if progress else None,

@@ -19,7 +19,7 @@ class Command(Message, frozen=True, kw_only=True):
 
 
 class OpenLesson(Command, frozen=True, kw_only=True):
-    """Load a lesson and go to a place in a run of it (its start, if `record` is None)."""
+    """Load a lesson and go to a place in a run of it (its start, if `recipe` is None)."""
 
     opening: int = 0
     """The number of this opening, which all its events carry; set by the client.
@@ -32,7 +32,7 @@ class OpenLesson(Command, frozen=True, kw_only=True):
     device: str = "cpu"
     learning_rate: float | None = None
     seed: int = 0
-    record: RunRecipe | None = None
+    recipe: RunRecipe | None = None
     """A run to resume; mode, device, learning rate and seed are then its own."""
     epoch: int = 0
     step: int | None = None
@@ -47,7 +47,7 @@ class OpenLesson(Command, frozen=True, kw_only=True):
     """Pause the open runs, for an exercise; runs that are paused already stay so.
 
     The next OpenLesson without this resumes them if it asks for exactly these runs (lesson,
-    record, position and runs); otherwise they are dropped.
+    recipe, position and runs); otherwise they are dropped.
     """
 
 

@@ -77,7 +77,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
     """The present frame of the run."""
 
     frame: Frame
-    record: RunRecipe
+    recipe: RunRecipe
     before: Frame | None = None
     """The frame at the position `before` of an OpenLesson."""
     curve: Curve | None = None

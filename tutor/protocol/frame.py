@@ -197,27 +197,27 @@ class RunRecipe(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] = ()
 
 
-def modes_of(record: RunRecipe) -> set[str]:
+def modes_of(recipe: RunRecipe) -> set[str]:
     """All gradient modes that a run goes through."""
-    return {record.mode, *(change.mode for change in record.changes if change.mode)}
+    return {recipe.mode, *(change.mode for change in recipe.changes if change.mode)}
 
 
-def devices_of(record: RunRecipe) -> set[str]:
+def devices_of(recipe: RunRecipe) -> set[str]:
     """All devices that a run is computed on."""
-    return {record.device, *(change.device for change in record.changes if change.device)}
+    return {recipe.device, *(change.device for change in recipe.changes if change.device)}
 
 
-def on_cpu(record: RunRecipe) -> RunRecipe:
+def on_cpu(recipe: RunRecipe) -> RunRecipe:
     """The recipe with everything computed on the CPU."""
     changes = tuple(
         msgspec.structs.replace(change, device="cpu") if change.device else change
-        for change in record.changes
+        for change in recipe.changes
     )
-    return msgspec.structs.replace(record, device="cpu", changes=changes)
+    return msgspec.structs.replace(recipe, device="cpu", changes=changes)
 
 
-def settings_of(changes: Iterable[Change], start: RunRecipe) -> tuple[str, str, float, int]:
-    """Mode, device, learning rate and seed of a record after these of its changes."""
+def settings_after(changes: Iterable[Change], start: RunRecipe) -> tuple[str, str, float, int]:
+    """Mode, device, learning rate and seed of a recipe after these of its changes."""
     mode, device, rate, seed = start.mode, start.device, start.learning_rate, start.seed
     for change in changes:
         mode, device = change.mode or mode, change.device or device

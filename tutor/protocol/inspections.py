@@ -317,10 +317,10 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     is_current: bool = False
     forked_at: Position | None = None
     """The position at which it parted from the run that it was made of."""
-    record: RunRecipe | None = None
-    """Its whole recipe."""
+    recipe: RunRecipe | None = msgspec.field(default=None, name="record")
+    """Its whole recipe, encoded under the name that it has in the bookmarks of older versions."""
     reached: Position | None = None
-    """The furthest place that it came to. The record and this are enough to replay it."""
+    """The furthest place that it came to. The recipe and this are enough to replay it."""
     letter: str = ""
     """Its letter in lists and plots; also its name, unless the learner has named it."""
 

@@ -39,7 +39,15 @@ from tutor.protocol.events import (
     SeriesWritten,
     StoppedAt,
 )
-from tutor.protocol.frame import Frame, Position, Remark, RunRecipe, devices_of, on_cpu, settings_of
+from tutor.protocol.frame import (
+    Frame,
+    Position,
+    Remark,
+    RunRecipe,
+    devices_of,
+    on_cpu,
+    settings_after,
+)
 from tutor.protocol.inspections import DoctorReport, RunInfo
 from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace
@@ -122,14 +130,14 @@ class EngineSession:
         """
         self._leave_run()
         self.output.change_run(pauses_open_runs=pauses_open_runs)
-        mode, *_ = settings_of(recipe.changes, recipe)
+        mode, *_ = settings_after(recipe.changes, recipe)
         goal = max(goal, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
         self.view = RunView(lesson, mode, recipe.device, goal, before=known)
         self.opening = self.send(
             OpenLesson(
                 lesson=lesson,
-                record=recipe,
+                recipe=recipe,
                 epoch=at.epoch,
                 step=at.step,
                 before=before if isinstance(before, Position) else None,
@@ -335,7 +343,7 @@ class EngineSession:
         view = self.view
         if view is None:
             return
-        self.recipe = event.record
+        self.recipe = event.recipe
         self.output.follow(event, command)
         is_same_place = _place(view.frame) == _place(event.frame)
         # An answer without news: to an Inspect, or to a Pause (also one that a stop sent).
@@ -350,7 +358,7 @@ class EngineSession:
             before=_before(view, event, command, is_same_place),
             curve=event.curve or view.curve,
             diverged_at=event.diverged_at,
-            changes=event.record.changes,
+            changes=event.recipe.changes,
             furthest=event.furthest,
             target=event.target,
             rate=event.rate,
@@ -438,24 +446,24 @@ def _open_as_closely_as_possible(
     view = session.view
     if view is None:
         return
-    record = refused.record
-    if record is None:
+    recipe = refused.recipe
+    if recipe is None:
         if refused.device != "cpu":
             start = Start(refused.mode, "cpu", refused.learning_rate, refused.seed)
             session.open_lesson(view.lesson, start)
             session.tell_when_open("on_cpu", kind="refused", reason=reason)
         return
-    moved = on_cpu(record)
-    if moved != record and not set(devices_of(record)) <= set(session.devices):
+    moved = on_cpu(recipe)
+    if moved != recipe and not set(devices_of(recipe)) <= set(session.devices):
         at = Position(refused.epoch, refused.step or 0)
         runs = tuple(
-            msgspec.structs.replace(run, device="cpu", record=run.record and on_cpu(run.record))
+            msgspec.structs.replace(run, device="cpu", recipe=run.recipe and on_cpu(run.recipe))
             for run in refused.runs
         )
         session.open_run(view.lesson, moved, at, runs, view.goal, before=refused.before)
         session.tell_when_open("replayed_on_cpu", kind="refused", reason=reason)
         return
-    mode, _, rate, seed = settings_of(record.changes, record)
+    mode, _, rate, seed = settings_after(recipe.changes, recipe)
     session.open_lesson(view.lesson, Start(mode, "cpu", rate, seed))
     session.tell_when_open("begins_anew", kind="refused", reason=reason)
 

@@ -270,7 +270,7 @@ class ExerciseController:
             return
         self._engine_session.notice = Notice()  # a notice on hints or solutions is out of date
         handler.set(hints=attempt.asked.hints[: len(attempt.hints) + 1])
-        handler.record("hinted")
+        handler.record_result("hinted")
         self.save_bookmark()
 
     def show_solution(self) -> None:
@@ -292,7 +292,7 @@ class ExerciseController:
         if attempt.state == "done":
             self._begin_next()
             return
-        self._handler.record("skipped")
+        self._handler.record_result("skipped")
         self._skipped_last = attempt.exercise.id
         self._begin_next()
         left, skipped = self._open_and_skipped()

@@ -109,7 +109,7 @@ class ExerciseHandler(Generic[E]):
     def show_solution(self) -> None:
         """Show the solution."""
         self.set(solution=self.solution())
-        self.record("shown")
+        self.record_result("shown")
 
     def rested(self, command: Command | None) -> None:
         """React to a run that has come to rest, by this command."""
@@ -140,7 +140,7 @@ class ExerciseHandler(Generic[E]):
         """Change the attempt."""
         self.attempt = replace(self.attempt, **changes)  # type: ignore[arg-type]
 
-    def record(self, result: ExerciseResult) -> None:
+    def record_result(self, result: ExerciseResult) -> None:
         """Write the learner's progress to the journal."""
         self.journal.record_result(
             self.lesson.slug, self.exercise.id, kind_of(self.exercise), result
@@ -149,12 +149,12 @@ class ExerciseHandler(Generic[E]):
     def count_try(self) -> None:
         """Count one more answer."""
         self.set(tries=self.attempt.tries + 1)
-        self.record("tried")
+        self.record_result("tried")
 
     def succeed(self, reply: Reply | None = None) -> None:
         """End the exercise, and explain."""
         self.set(state="done", reply=reply, explain=self.attempt.asked.explain)
-        self.record("done")
+        self.record_result("done")
 
     def reject(self, typed: str, code: str, **values: object) -> None:
         """Say why an answer can't be read. This does not count as a try."""

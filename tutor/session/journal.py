@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import one_line
 from tutor.progress.records import SCRIPT_KEY, ExerciseResult, PlaceRecord
-from tutor.protocol.frame import Frame, Position, RunRecipe, settings_of
+from tutor.protocol.frame import Frame, Position, RunRecipe, settings_after
 from tutor.protocol.inspections import RunInfo
 from tutor.session.run_view import Notice
 
@@ -143,7 +143,7 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     def settings(self) -> tuple[str, str, float, int]:
         """Mode, device, learning rate and seed at its position."""
         made = (change for change in self.recipe.changes if change.at <= self.at)
-        return settings_of(made, self.recipe)
+        return settings_after(made, self.recipe)
 
     @property
     def file(self) -> Path:
@@ -264,7 +264,7 @@ def unpacked(data: bytes) -> Bookmark | None:
 
 def _is_plausible(left: Bookmark) -> bool:
     """Whether its names are printable and its numbers possible."""
-    recipes = [left.recipe, *(run.record for run in left.runs if run.record)]
+    recipes = [left.recipe, *(run.recipe for run in left.runs if run.recipe)]
     changes = [c for recipe in recipes for c in recipe.changes]
     changes += [c for run in left.runs for c in run.changes]
     names = [left.slug, *(run.name for run in left.runs)]

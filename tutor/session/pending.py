@@ -114,7 +114,7 @@ def running_notice(command: Command, phase: str | None) -> tuple[str, Mapping[st
     match command:
         case StepPhase() if phase:
             return "phase_runs", {"phase": phase}
-        case OpenLesson(record=RunRecipe(), epoch=epoch) if epoch > 1:
+        case OpenLesson(recipe=RunRecipe(), epoch=epoch) if epoch > 1:
             return "run_to_runs", {"epoch": epoch}
         case OpenLesson() | Restart() | Switch() | StepPhase():
             return "setup_runs", {}

@@ -218,7 +218,7 @@ class RunOutput:
             return self.here
         if run != last_run:
             return texts.until(place)
-        if event.record.changes != last_event.record.changes:
+        if event.recipe.changes != last_event.recipe.changes:
             texts = self._runs[run] = texts.cut_after(place)
         if place == last_place:
             return self.here

@@ -30,7 +30,7 @@ from tutor.protocol.commands import (
     WriteSeries,
 )
 from tutor.protocol.events import Event, FrameShown, InspectionReady
-from tutor.protocol.frame import DEVICE_KINDS, Position, modes_of, settings_of
+from tutor.protocol.frame import DEVICE_KINDS, Position, modes_of, settings_after
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
 from tutor.session.engine_session import EngineSession
@@ -141,10 +141,10 @@ class Session(EngineSession):
         self._forget_pending()
         self.controller.forget_lesson()
         lesson, recipe = as_left(lesson, bookmark.script), bookmark.recipe
-        recipes = [recipe, *(run.record for run in bookmark.runs if run.record)]
+        recipes = [recipe, *(run.recipe for run in bookmark.runs if run.recipe)]
         has_modes = {mode for each in recipes for mode in modes_of(each)} <= {*lesson.modes}
         if bookmark.fingerprint != lesson.fingerprint() or not has_modes:
-            self.open_lesson(lesson, Start(*settings_of(recipe.changes, recipe)))
+            self.open_lesson(lesson, Start(*settings_after(recipe.changes, recipe)))
             self.tell_when_open("script_changed" if lesson.script else "lesson_changed")
             return
         before, runs = bookmark.before, bookmark.runs

@@ -24,7 +24,7 @@ from tutor.protocol.frame import (
     Position,
     Remark,
     RunRecipe,
-    settings_of,
+    settings_after,
 )
 from tutor.protocol.inspections import OtherRunState, RunInfo
 from tutor.training.history import History
@@ -82,7 +82,7 @@ def same_place(programs: Mapping[str, Program], frame: Frame, recipe: RunRecipe)
     if frame.is_epoch_end:
         return Position(epoch, EPOCH_END)
     here = programs[frame.mode].loop
-    mode, *_ = settings_of((c for c in recipe.changes if c.at.epoch < epoch), recipe)
+    mode, *_ = settings_after((c for c in recipe.changes if c.at.epoch < epoch), recipe)
     there = programs[mode].loop
     names = [phase.name for phase in here]
     if frame.phase not in names:  # Setup: the run has not begun, or is not carried over yet
@@ -157,11 +157,11 @@ class Runs:
         for info, letter in zip(infos, letters, strict=True):
             if info.is_current:
                 runs.name, runs.letter, runs._forked_at = info.name, letter, info.forked_at
-            elif info.record is not None:
+            elif info.recipe is not None:
                 reached = info.reached or Position(0, 0)
                 history = History(reached=reached)
                 history.shrink()
-                kept = _Kept(info.name, letter, info.record, history, reached)
+                kept = _Kept(info.name, letter, info.recipe, history, reached)
                 kept.forked_at, kept.known_loss = info.forked_at, info.loss
                 runs._kept.append(kept)
         return runs
@@ -409,7 +409,7 @@ def _used_changes(kept: _Kept, programs: Mapping[str, Program]) -> tuple[Change,
 
 
 def _info(kept: _Kept, changes: tuple[Change, ...], columns: int = 0) -> RunInfo:
-    mode, device, learning_rate, seed = settings_of(changes, kept.recipe)
+    mode, device, learning_rate, seed = settings_after(changes, kept.recipe)
     losses = kept.history.losses
     return RunInfo(
         name=kept.name,
@@ -423,7 +423,7 @@ def _info(kept: _Kept, changes: tuple[Change, ...], columns: int = 0) -> RunInfo
         changes=changes,
         curve=losses.curve(columns, len(losses)) if columns else None,
         forked_at=kept.forked_at,
-        record=kept.recipe,
+        recipe=kept.recipe,
         reached=kept.furthest,
     )
 
@@ -437,5 +437,5 @@ def _from_the_start(recipe: RunRecipe) -> RunRecipe:
     first = [c for c in recipe.changes if is_setting(c)]
     if recipe.changes[: len(first)] != tuple(first):
         return recipe
-    mode, device, rate, _ = settings_of(first, recipe)
+    mode, device, rate, _ = settings_after(first, recipe)
     return RunRecipe(mode, device, rate, recipe.seed, recipe.changes[len(first) :])

@@ -37,7 +37,7 @@ from tutor.analysis.doctor.seeds import SeedRule
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.lesson.model import SETUP, Lesson
-from tutor.protocol.frame import RunRecipe, settings_of
+from tutor.protocol.frame import RunRecipe, settings_after
 from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
@@ -149,7 +149,7 @@ def _from_the_start(programs: Mapping[str, Program], recipe: RunRecipe | None) -
     if recipe is None:
         program = next(iter(programs.values()))
         return RunRecipe(program.mode, "cpu", program.learning_rate, 0)
-    return RunRecipe(*settings_of(recipe.changes, recipe))
+    return RunRecipe(*settings_after(recipe.changes, recipe))
 
 
 def _patient(
