@@ -23,7 +23,9 @@ from tutor.cli.parsers import make_parser
 from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Position, RunRecipe
-from tutor.session.journal import PausedRun, as_left, key_of
+from tutor.script.lesson import in_other_run
+from tutor.session.bookmark import key_of
+from tutor.session.paused_run import PausedRun
 from tutor.session.progress_writer import ProgressWriter
 
 SCRIPT = """import argparse
@@ -350,7 +352,7 @@ def test_torchrun_opens_a_script_on_ranks_as_a_run_of_its_own(script: Path, opti
     three = lesson_of("torchrun", option, "3", str(script))
     assert [lesson.workers for lesson in (alone, two, three)] == [1, 2, 3]
     assert len({key_of(lesson) for lesson in (alone, two, three)}) == 3
-    assert as_left(three, two.script) == two
+    assert in_other_run(three, two.script) == two
     for wrong in ((option, "5", str(script)), ("xor",)):
         with pytest.raises(SystemExit):
             parser.parse_args(("torchrun", *wrong))

@@ -17,7 +17,7 @@ from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of
 from tutor.protocol.frame import Position
 from tutor.protocol.frame import RunRecipe as Recipe
-from tutor.session.journal import Bookmark, packed
+from tutor.session.bookmark import Bookmark, UnfinishedAttempt, packed
 
 LESSON, EXERCISE = "starting-weights", "root-forgotten"
 """A repair of Setup, which runs as soon as the exercise is begun."""
@@ -95,7 +95,7 @@ def test_what_somebody_else_had_typed_half_is_no_escape_sequence(tmp_path: Path)
         recipe=Recipe("manual", "cpu", 0.25, 0),
         at=Position(1, 2),
         exercise=lesson.exercises[0].id,
-        typed=evil,
+        unfinished=(UnfinishedAttempt(exercise=lesson.exercises[0].id, typed=evil),),
     )
     file = tmp_path / "theirs.sqlite3"
     with closing(Store(file)) as store:

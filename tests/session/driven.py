@@ -13,9 +13,16 @@ from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import Command
 from tutor.protocol.events import Event
 from tutor.protocol.frame import Frame, Position
-from tutor.session.journal import Bookmark, Draft, Journal
+from tutor.session.bookmark import Bookmark, UnfinishedAttempt
+from tutor.session.journal import Draft, Journal
 from tutor.session.run_view import RunView
 from tutor.session.session import Session
+
+
+def current_attempt(bookmark: Bookmark) -> UnfinishedAttempt:
+    """The attempt at the current exercise, as the bookmark has it."""
+    (found,) = [a for a in bookmark.unfinished if a.exercise == bookmark.exercise]
+    return found
 
 
 class Notebook(Journal):

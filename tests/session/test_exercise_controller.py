@@ -274,11 +274,11 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
     engine.local = LocalGradients(steps=steps)
     learner = Learner(AUTOGRAD, engine=engine)
     begun = learner.begins()
-    assert (begun.step, begun.steps) == (1, 2)
+    assert (begun.question_number, begun.question_count) == (1, 2)
     assert (begun.ask, begun.asked_of) == (AUTOGRAD.ask, steps[0])
-    assert learner.says("2").step == 1
+    assert learner.says("2").question_number == 1
     asked = learner.says("3")
-    assert (asked.step, asked.asked_of) == (2, steps[1])
+    assert (asked.question_number, asked.asked_of) == (2, steps[1])
     assert question_markdown(asked) == (
         "What is the gradient of the loss with respect to `w`?  (`of w * x` = 2)"
     )

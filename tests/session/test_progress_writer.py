@@ -27,7 +27,8 @@ from tutor.protocol.frame import EPOCH_END, Change, Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.protocol.inspections import RunInfo
 from tutor.session import progress_writer as module
-from tutor.session.journal import Bookmark, Draft, packed, unpacked
+from tutor.session.bookmark import Bookmark, UnfinishedAttempt, packed, unpacked
+from tutor.session.journal import Draft
 from tutor.session.progress_writer import (
     BURST_SECONDS,
     RETRY,
@@ -232,7 +233,8 @@ def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_ba
         {"runs": (replace(RUN, name="\x1b[2J"),)},
         {"at": Position(0, 2**63 - 1)},
         {"runs": (replace(RUN, reached=Position(1, -1)),)},
-        {"hints": -1},
+        {"unfinished": (UnfinishedAttempt(exercise="fix", hints=-1),)},
+        {"target_epoch": 10**15},
     ],
 )
 def test_a_place_that_makes_no_sense_is_none(change: dict[str, Any]) -> None:

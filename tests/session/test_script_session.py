@@ -27,7 +27,7 @@ from tutor.protocol.frame import Position
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import ScriptPhase
-from tutor.session.journal import Bookmark, key_of
+from tutor.session.bookmark import Bookmark, key_of
 from tutor.session.progress_writer import ProgressWriter
 from tutor.session.run_view import Notice
 
@@ -197,7 +197,7 @@ def test_a_counted_loop_is_run_to_its_last_epoch_and_then_to_the_scripts_end(
     assert (told.code, told.values["epoch"]) == ("script_goal_reached", LAST_EPOCH)
     stepping.does("toggle_run")
     assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] > LAST_EPOCH
-    assert stepping.view.goal == LAST_EPOCH
+    assert stepping.view.target_epoch == LAST_EPOCH
 
 
 def test_a_loop_that_is_not_counted_stops_with_a_word_and_goes_on(writer: ProgressWriter) -> None:
@@ -210,7 +210,7 @@ def test_a_loop_that_is_not_counted_stops_with_a_word_and_goes_on(writer: Progre
     assert stepping.notice.values["further"] == 2 * LAST_EPOCH
     stepping.does("toggle_run")
     assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] == 2 * LAST_EPOCH
-    assert stepping.view.goal == 2 * LAST_EPOCH
+    assert stepping.view.target_epoch == 2 * LAST_EPOCH
 
 
 def test_a_script_that_seeds_itself_takes_no_seed_and_stays_where_it_is(

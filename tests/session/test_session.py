@@ -106,7 +106,7 @@ def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(session: Driven) -> N
     assert session.notice == Notice("goal_reached", {"epoch": 20, "further": 40})
     session.toggle_run()
     assert session.engine.sent[-1] == RunTo(epoch=40)
-    assert session.view.goal == 40
+    assert session.view.target_epoch == 40
 
 
 def test_an_unasked_frame_of_a_run_owes_a_taken(session: Driven) -> None:

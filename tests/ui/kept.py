@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from tutor.lesson.library import Headline
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.frame import Change, Position, RunRecipe
-from tutor.session.journal import Bookmark, Journal
+from tutor.session.bookmark import Bookmark
+from tutor.session.journal import Journal
 from tutor.ui.app import TutorApp
 from tutor.ui.screens.lesson_list import LessonsPane
 

@@ -271,7 +271,8 @@ def test_the_explanation_follows_the_reply_and_hints_come_after() -> None:
     done = attempt("done", reply=said("It is −30."), explain="Because.", hints=("Look.",))
     assert text(done).endswith("✓ Right. It is −30.\nBecause.\nHint 1: Look.")
     assert "a^[[31m" in text(attempt(reply=said("a\x1b[31m"))), "it is data"
-    played = Attempt(AUTOGRAD, 2, 4, "asking", "number", "How fast?", step=2, steps=5)
+    played = Attempt(AUTOGRAD, 2, 4, "asking", "number", "How fast?")
+    played = replace(played, question_number=2, question_count=5)
     assert text(played).startswith("Exercise 2 of 4 · backward pass · question 2 of 5\n")
 
 

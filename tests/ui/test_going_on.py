@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.session.driven import current_attempt
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
 from tutor.progress.records import ExerciseResult
-from tutor.session.journal import Bookmark
+from tutor.session.bookmark import Bookmark, UnfinishedAttempt
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen
 
@@ -20,11 +21,17 @@ from .kept import Kept, curriculum, left
 from .lessons import lesson
 
 
-def gone_on(exercise: Exercise, **more: object) -> pytest.MarkDecorator:
+def gone_on(
+    exercise: Exercise, *, typed: str = "", is_editing: bool = False
+) -> pytest.MarkDecorator:
     """The mark of a test whose learner was at this exercise, and has pressed enter in the menu."""
     lesson = with_exercises(exercise)
     place = msgspec.structs.replace(
-        left(), fingerprint=lesson.fingerprint(), exercise=exercise.id, **more
+        left(),
+        fingerprint=lesson.fingerprint(),
+        exercise=exercise.id,
+        is_editing=is_editing,
+        unfinished=(UnfinishedAttempt(exercise=exercise.id, typed=typed),),
     )
     return pytest.mark.app(
         menu=True, lessons=curriculum, opened=lambda _: lesson, journal=Kept(place), keys=["enter"]
@@ -44,11 +51,11 @@ async def test_a_half_typed_answer_stands_in_the_field_again(learner: Learner) -
     assert (field.value, field.has_focus) == ("−2", True)
     await learner.press("5", ".")
     assert field.value == "−25."
-    assert last(learner).typed == "−25."
+    assert current_attempt(last(learner)).typed == "−25."
     await learner.press("1", "enter")
-    assert last(learner).typed == ""
+    assert current_attempt(last(learner)).typed == ""
     await learner.press("enter")
-    assert (field.value, field.display, last(learner).round) == ("", True, 1)
+    assert (field.value, field.display, current_attempt(last(learner)).round) == ("", True, 1)
 
 
 @gone_on(REPAIR, is_editing=True)

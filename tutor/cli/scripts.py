@@ -20,7 +20,8 @@ from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, TrainingLoop
 from tutor.script.source import ScriptSource, modules_beside, read_script
-from tutor.session.journal import Journal, script_key
+from tutor.session.bookmark import script_key
+from tutor.session.journal import Journal
 from tutor.wording.layout import columns
 from tutor.wording.script_faults import source_note_text
 from tutor.wording.torch_errors import torch_error_of
@@ -120,7 +121,7 @@ def _asked_loop(
     if not is_attended():
         warn(f"{source.path.name} has {len(loops)} training loops: --loop N chooses another one")
         return 1
-    left = journal.last_bookmark(script_key(source.path)) if journal else None
+    left = journal.last_bookmark_of_script(script_key(source.path)) if journal else None
     number = left.script.loop if left and left.script else 0
     rows = [
         (

@@ -119,7 +119,9 @@ def news(
         yield from _after_edit(now)
     solution = solution_markdown(now)
     is_new_solution = old is None or kind == "solution" or solution != solution_markdown(old)
-    if old is not None and (now.step > old.step or (is_new_reply and _is_one_of_many(now))):
+    if old is not None and (
+        now.question_number > old.question_number or (is_new_reply and _is_one_of_many(now))
+    ):
         yield question(now)
     for number, hint in enumerate(now.hints, 1):
         if old is None or hint not in old.hints:

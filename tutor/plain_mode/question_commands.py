@@ -43,7 +43,7 @@ def _where(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield spoken_lesson.where(view.lesson, frame)
         is_known = frame.learning_rate or not view.lesson.script
         rate = spoken_number(frame.learning_rate) if is_known else "not known"
-        yield f"The learning rate is {rate}. A run goes to epoch {view.goal}."
+        yield f"The learning rate is {rate}. A run goes to epoch {view.target_epoch}."
     if attempt := on.session.attempt:
         yield f"You are in exercise {attempt.number} of {attempt.count}: {attempt.exercise.id}."
         yield from exercise_text.still_to_do(attempt)

@@ -25,6 +25,7 @@ from tutor.lesson.model import (
 )
 from tutor.script.formulas import formulas_of
 from tutor.script.line_places import short_place
+from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 from tutor.script.source import ScriptSource
 from tutor.script.syntax_nodes import defaults_of, last_name
@@ -63,6 +64,26 @@ def lesson_of_script(source: ScriptSource, outline: Outline, options: ScriptOpti
             phases=tuple(phase.name for phase in loop.phases) if loop.is_regular else (),
         ),
     )
+
+
+def in_other_run(lesson: Lesson, options: ScriptOptions) -> Lesson:
+    """A script's lesson with the loop, the arguments and the ranks of these options.
+
+    The lesson is returned as it is if its script has no such loop.
+    """
+    own = lesson.script
+    assert own is not None
+    run = {"loop": options.loop, "arguments": options.arguments, "workers": options.workers}
+    wanted = msgspec.structs.replace(own, **run)
+    if wanted == own:
+        return lesson
+    if options.loop == own.loop:
+        return msgspec.structs.replace(lesson, script=wanted, workers=options.workers)
+    outline = outline_of(lesson.source)
+    if options.loop > len(outline.loops):
+        return lesson
+    source = ScriptSource(path=lesson.path, text=lesson.source, digest=lesson.digest)
+    return lesson_of_script(source, outline, wanted)
 
 
 def _summary(place: str, loop: TrainingLoop) -> str:

@@ -98,9 +98,9 @@ class Attempt:
     """Markdown, for `choice`; they are picked by their number, from 1."""
     asks_what_comes: bool = False
     """Whether it asks for the result of the next phase: then no pane may show that result yet."""
-    step: int = 0
+    question_number: int = 0
     """The number of a BeAutograd's question, from 1; 0 elsewhere."""
-    steps: int = 0
+    question_count: int = 0
     asked_of: LocalGradientQuestion | None = None
     """The operation that a BeAutograd asks about; None before its first question."""
     answer: str = ""

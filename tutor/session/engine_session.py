@@ -118,7 +118,7 @@ class EngineSession:
         recipe: RunRecipe,
         at: Position,
         runs: tuple[RunInfo, ...] = (),
-        goal: int = 0,
+        target_epoch: int = 0,
         *,
         before: Frame | Position | None = None,
         pauses_open_runs: bool = False,
@@ -131,9 +131,9 @@ class EngineSession:
         self._leave_run()
         self.output.change_run(pauses_open_runs=pauses_open_runs)
         mode, *_ = settings_after(recipe.changes, recipe)
-        goal = max(goal, lesson.epochs[mode], at.epoch)
+        target_epoch = max(target_epoch, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
-        self.view = RunView(lesson, mode, recipe.device, goal, before=known)
+        self.view = RunView(lesson, mode, recipe.device, target_epoch, before=known)
         self.opening = self.send(
             OpenLesson(
                 lesson=lesson,
@@ -353,7 +353,7 @@ class EngineSession:
             view,
             mode=event.frame.mode,
             device=event.frame.device,
-            goal=_goal(view, event.frame),
+            target_epoch=_target_epoch(view, event.frame),
             frame=event.frame,
             before=_before(view, event, command, is_same_place),
             curve=event.curve or view.curve,
@@ -460,7 +460,7 @@ def _open_as_closely_as_possible(
             msgspec.structs.replace(run, device="cpu", recipe=run.recipe and on_cpu(run.recipe))
             for run in refused.runs
         )
-        session.open_run(view.lesson, moved, at, runs, view.goal, before=refused.before)
+        session.open_run(view.lesson, moved, at, runs, view.target_epoch, before=refused.before)
         session.tell_when_open("replayed_on_cpu", kind="refused", reason=reason)
         return
     mode, _, rate, seed = settings_after(recipe.changes, recipe)
@@ -468,11 +468,11 @@ def _open_as_closely_as_possible(
     session.tell_when_open("begins_anew", kind="refused", reason=reason)
 
 
-def _goal(view: RunView, frame: Frame) -> int:
-    """The goal, which follows the lesson's own for the mode unless the learner went beyond it."""
-    if frame.mode != view.mode and view.goal == view.lesson.epochs[view.mode]:
+def _target_epoch(view: RunView, frame: Frame) -> int:
+    """The target, which follows the lesson's own for the mode unless the learner went beyond it."""
+    if frame.mode != view.mode and view.target_epoch == view.lesson.epochs[view.mode]:
         return view.lesson.epochs[frame.mode]
-    return view.goal
+    return view.target_epoch
 
 
 def _before(

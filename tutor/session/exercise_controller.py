@@ -24,18 +24,16 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, code_place
+from tutor.session.bookmark import Bookmark, UnfinishedAttempt
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler
-from tutor.session.journal import (
-    Bookmark,
-    Journal,
+from tutor.session.journal import Journal, next_to_do
+from tutor.session.kind_handlers import HANDLERS, RepairHandler
+from tutor.session.paused_run import (
     PausedRun,
-    UnfinishedAttempt,
-    next_to_do,
     paused_run,
     unfinished,
 )
-from tutor.session.kind_handlers import HANDLERS, RepairHandler
 from tutor.session.run_view import Notice, Start
 from tutor.training.exercises import UnreadableError
 
@@ -138,7 +136,7 @@ class ExerciseController:
             wants="number",
             ask=exercise.ask,
             round=before.round,
-            step=before.step,
+            question_number=before.question,
             tries=before.tries,
             hints=exercise.hints[: before.hints],
             typed=before.typed,
@@ -153,8 +151,8 @@ class ExerciseController:
     def restore(self, bookmark: Bookmark) -> None:
         """Restore the exercises that were left unfinished."""
         known = {e.id for e in self.exercises}
-        every = (*bookmark.unfinished, bookmark.current)
-        self._unfinished.update({u.exercise: u for u in every if u.exercise in known})
+        unfinished = {u.exercise: u for u in bookmark.unfinished if u.exercise in known}
+        self._unfinished.update(unfinished)
 
     def _remember(self) -> None:
         """Remember how far the learner has come, unless the exercise is done."""
@@ -223,9 +221,10 @@ class ExerciseController:
         paused = self.paused or paused_run(self._engine_session)
         if paused is not None and (self.has_begun or self._has_bookmark):
             self._has_bookmark = True
-            current = self.attempt.exercise.id if self.attempt else ""
-            others = tuple(u for id, u in self._unfinished.items() if id != current)
-            self._journal.save_bookmark(paused.bookmark(self.attempt, others))
+            attempts = dict(self._unfinished)
+            if self.attempt is not None:
+                attempts[self.attempt.exercise.id] = unfinished(self.attempt)
+            self._journal.save_bookmark(paused.bookmark(self.attempt, tuple(attempts.values())))
 
     # ── The learner's answers ───────────────────────────────────────────────────────
 

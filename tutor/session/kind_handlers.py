@@ -232,8 +232,9 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
         if isinstance(event, LocalGradientsFound) and event.local.steps:
             self._questions = event.local.steps
             count = len(self._questions)
-            step = min(max(1, self.attempt.step), count)
-            self.set(steps=count, step=step, asked_of=self._questions[step - 1])
+            number = min(max(1, self.attempt.question_number), count)
+            asked = self._questions[number - 1]
+            self.set(question_count=count, question_number=number, asked_of=asked)
             return
         if isinstance(event, LocalGradientsFound):
             reason = Reply("not_asked", {"why": event.local.why})
@@ -249,15 +250,15 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
         self.count_try()
         self.set(answer=repr(value), solution=None)
         attempt = self.attempt
-        question = self._questions[attempt.step - 1]
+        question = self._questions[attempt.question_number - 1]
         if not exercises.close(value, question.expected, self.exercise.tolerance):
             reply = Reply("wrong_gradient", {"value": value, "question": question})
             self.set(was_right=False, reply=reply)
-        elif attempt.step < attempt.steps:
+        elif attempt.question_number < attempt.question_count:
             reply = Reply("right_gradient", {"value": question.expected})
-            following = self._questions[attempt.step]
-            step = attempt.step + 1
-            self.set(was_right=True, reply=reply, step=step, ask="", asked_of=following)
+            number = attempt.question_number + 1
+            self.set(was_right=True, reply=reply, question_number=number, ask="")
+            self.set(asked_of=self._questions[number - 1])
         else:
             self.set(state="judging")
             self.ask(StepPhase(), lambda _: self.succeed(Reply("like_autograd")))

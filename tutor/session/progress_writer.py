@@ -30,14 +30,8 @@ from tutor.progress.records import (
     now,
     progress_file,
 )
-from tutor.session.journal import (
-    Bookmark,
-    Draft,
-    Journal,
-    is_of_script,
-    packed,
-    unpacked,
-)
+from tutor.session.bookmark import Bookmark, is_key_of_script, packed, unpacked
+from tutor.session.journal import Draft, Journal
 from tutor.session.run_view import Notice
 
 if TYPE_CHECKING:
@@ -217,22 +211,27 @@ class ProgressWriter(Journal):
 
     # ── Bookmarks ──────────────────────────────────────────────────────
 
-    def last_bookmark(self, script: str = "") -> Bookmark | None:
-        """The latest bookmark of all lessons, or of all loops of the script with this key."""
-        self._wait_until_loaded()
-        with self._changed:
-            wanted = [k for k in self._places if not is_script(k)]
-            if script:
-                wanted = [key for key in self._places if is_of_script(key, script)]
-            slugs = sorted(wanted, key=lambda slug: self._places[slug][0])
-        return self.bookmark_of(slugs[-1]) if slugs else None
+    def last_bookmark(self) -> Bookmark | None:
+        """The latest bookmark of all lessons, scripts aside."""
+        return self._latest(lambda key: not is_script(key))
 
-    def bookmark_of(self, lesson: str) -> Bookmark | None:
-        """The bookmark of a lesson; None if there is none that can be read."""
+    def last_bookmark_of_script(self, script: str) -> Bookmark | None:
+        """The latest bookmark of all loops of the script with this key."""
+        return self._latest(lambda key: is_key_of_script(key, script))
+
+    def _latest(self, is_wanted: Callable[[str], bool]) -> Bookmark | None:
         self._wait_until_loaded()
         with self._changed:
-            _, left = self._places.get(lesson, (None, None))
-        return unpacked(left) if isinstance(left, bytes) else left
+            keys = filter(is_wanted, self._places)
+            key = max(keys, key=lambda key: self._places[key][0], default=None)
+        return self.bookmark_of(key) if key is not None else None
+
+    def bookmark_of(self, key: str) -> Bookmark | None:
+        """The bookmark with this key; None if there is none that can be read."""
+        self._wait_until_loaded()
+        with self._changed:
+            _, place = self._places.get(key, (None, None))
+        return unpacked(place) if isinstance(place, bytes) else place
 
     def last_visit(self, lesson: str) -> datetime | None:
         """The time of the last work on a lesson, in UTC."""

@@ -40,7 +40,7 @@ class RunView:
     lesson: Lesson
     mode: str
     device: str
-    goal: int
+    target_epoch: int
     """The epoch that a run goes to."""
     frame: Frame | None = None
     """None until the lesson's Setup has run (while PyTorch loads, the text is shown already)."""
@@ -126,21 +126,21 @@ class RunView:
         return self.frame.at.epoch if self.frame else 0
 
     @property
-    def is_at_goal(self) -> bool:
-        """Whether the run has come to its goal; a script that has ended has none."""
+    def is_at_target(self) -> bool:
+        """Whether the run has come to its target epoch; a script that has ended has none."""
         frame = self.frame
-        at_end = Position(self.goal, frame.steps if frame else 0)
+        at_end = Position(self.target_epoch, frame.steps if frame else 0)
         return frame is not None and not frame.is_over and frame.at >= at_end
 
     @property
     def is_at_last_epoch(self) -> bool:
         """Whether the loop of a script has come to the last epoch that its code says."""
         script, last = self.lesson.script, self.lesson.epochs[self.mode]
-        return bool(script and script.is_counted) and self.is_at_goal and self.epoch == last
+        return bool(script and script.is_counted) and self.is_at_target and self.epoch == last
 
     @property
-    def goal_beyond(self) -> int:
-        """The epoch that the next run goes to, from the goal on.
+    def next_target_epoch(self) -> int:
+        """The epoch that the next run goes to, from the target epoch on.
 
         From the last epoch of a script's loop it is the next epoch: the script ends before it.
         """

@@ -33,9 +33,10 @@ from tutor.protocol.events import Event, FrameShown, InspectionReady
 from tutor.protocol.frame import DEVICE_KINDS, Position, modes_of, settings_after
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
+from tutor.session.bookmark import Bookmark, key_of, left_notice, lesson_as_left, script_key
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_controller import ExerciseController
-from tutor.session.journal import Bookmark, Journal, as_left, key_of, left_notice, script_key
+from tutor.session.journal import Journal
 from tutor.session.pending import Engine
 from tutor.session.run_view import Notice, RunView, Start
 
@@ -97,8 +98,9 @@ class Session(EngineSession):
             moved = before is None or before.frame is None or before.frame.at != event.frame.at
             self._offers_more_epochs = self._offers_more_epochs and not moved
             view, has_run = self.view, moved and isinstance(command, RunTo)
-            if view and view.lesson.script and has_run and view.is_at_goal and not self.notice.code:
-                self._offer_more_epochs(view)  # the script's own code may not name its goal
+            is_script_at_target = view and view.lesson.script and view.is_at_target
+            if view and has_run and is_script_at_target and not self.notice.code:
+                self._offer_more_epochs(view)  # the script's own code may not name its target
         if isinstance(event, InspectionReady):
             self._step_operation_that_waits()
         return must_report_painted
@@ -111,7 +113,7 @@ class Session(EngineSession):
         self.controller.forget_lesson()
         bookmark = self.journal.bookmark_of(key_of(lesson))
         if bookmark is None and lesson.script is not None:  # left in another loop, perhaps
-            bookmark = self.journal.last_bookmark(script_key(lesson.path))
+            bookmark = self.journal.last_bookmark_of_script(script_key(lesson.path))
         self._previous = bookmark
         self.open_lesson(lesson, start)
         if bookmark is not None and bookmark.fingerprint == lesson.fingerprint():
@@ -140,7 +142,7 @@ class Session(EngineSession):
         """
         self._forget_pending()
         self.controller.forget_lesson()
-        lesson, recipe = as_left(lesson, bookmark.script), bookmark.recipe
+        lesson, recipe = lesson_as_left(lesson, bookmark), bookmark.recipe
         recipes = [recipe, *(run.recipe for run in bookmark.runs if run.recipe)]
         has_modes = {mode for each in recipes for mode in modes_of(each)} <= {*lesson.modes}
         if bookmark.fingerprint != lesson.fingerprint() or not has_modes:
@@ -148,7 +150,7 @@ class Session(EngineSession):
             self.tell_when_open("script_changed" if lesson.script else "lesson_changed")
             return
         before, runs = bookmark.before, bookmark.runs
-        self.open_run(lesson, recipe, bookmark.at, runs, bookmark.goal, before=before)
+        self.open_run(lesson, recipe, bookmark.at, runs, bookmark.target_epoch, before=before)
         self.tell_when_open("resumed")
         self.controller.restore(bookmark)
         for exercise in lesson.exercises:
@@ -210,26 +212,26 @@ class Session(EngineSession):
         self._go_back(BackEpoch())
 
     def toggle_run(self) -> None:
-        """Run to the goal; pause a run; at the goal, offer more epochs."""
+        """Run to the target epoch; pause a run; at the target, offer more epochs."""
         view = self.view
         if view is None or self.is_running:
             self.pause()
             return
-        goal = view.goal
-        if view.is_at_goal:
+        target = view.target_epoch
+        if view.is_at_target:
             if not self._offers_more_epochs:
                 self._offer_more_epochs(view)
                 return
-            goal = view.goal_beyond
+            target = view.next_target_epoch
             if not view.is_at_last_epoch:
-                self.view = replace(view, goal=goal)
+                self.view = replace(view, target_epoch=target)
         self._offers_more_epochs = False
-        self._send(RunTo(epoch=goal))
+        self._send(RunTo(epoch=target))
 
     def _offer_more_epochs(self, view: RunView) -> None:
-        """Say that the goal is reached, and where the next run goes."""
+        """Say that the target epoch is reached, and where the next run goes."""
         code = "script_goal_reached" if view.is_at_last_epoch else "goal_reached"
-        self.tell(code, epoch=view.epoch, further=view.goal_beyond)
+        self.tell(code, epoch=view.epoch, further=view.next_target_epoch)
         self._offers_more_epochs = True
 
     def restart(self) -> None:
@@ -368,7 +370,7 @@ class Session(EngineSession):
                 self.controller.restart(new_seed=command.new_seed)
             return
         self.output.begin_anew()
-        self.view = replace(view, goal=view.lesson.epochs[view.mode])
+        self.view = replace(view, target_epoch=view.lesson.epochs[view.mode])
         self._send(command)
 
     def _turn_mode(self, by: int) -> None:
@@ -444,7 +446,7 @@ def write_lesson(view: RunView, path: Path) -> Path:
     settings = ExportSettings(
         device=view.device,
         learning_rate=frame.learning_rate if frame else None,
-        epochs=max(view.goal, view.furthest),
+        epochs=max(view.target_epoch, view.furthest),
         seed=frame.seed if frame else 0,
         changed=bool(view.changes),
     )

@@ -20,7 +20,8 @@ from tutor.errors import LessonError
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line, plain
 from tutor.protocol.events import Event
-from tutor.session.journal import Bookmark, Journal, key_of
+from tutor.session.bookmark import Bookmark, key_of
+from tutor.session.journal import Journal
 from tutor.session.run_view import Notice, Start
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress

@@ -73,10 +73,10 @@ def _settings(view: RunView, on_host: str) -> Iterable[str]:
     if frame and frame.seed:
         yield f"seed {frame.seed}"
     is_known = lesson.script is None or lesson.script.is_counted
-    goal = f" of {view.goal}" if is_known and view.epoch <= view.goal else ""
+    target = f" of {view.target_epoch}" if is_known and view.epoch <= view.target_epoch else ""
     if frame and frame.is_over:
-        goal = ", the last"
-    yield f"epoch {view.epoch}{goal}"
+        target = ", the last"
+    yield f"epoch {view.epoch}{target}"
 
 
 class ErrorBar(Bar):

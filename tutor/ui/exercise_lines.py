@@ -159,8 +159,8 @@ def title(attempt: Attempt) -> Content:
     kind = kind_words(kind_of(attempt.exercise)).name
     words = f"Exercise {attempt.number} of {attempt.count} · {kind}"
     pieces: list[Piece] = [(words, text_styles.HEADING)]
-    if attempt.steps:
-        pieces.append(f" · question {attempt.step} of {attempt.steps}")
+    if attempt.question_count:
+        pieces.append(f" · question {attempt.question_number} of {attempt.question_count}")
     if attempt.state == "done":
         pieces += [" · ", ("✓ done", text_styles.NEXT)]
     elif attempt.state == "opening":

@@ -17,7 +17,8 @@ from tutor.lesson.languages import LANGUAGES
 from tutor.lesson.model import GRADIENT
 from tutor.plain import one_line
 from tutor.progress.records import ExerciseResult
-from tutor.session.journal import Bookmark, Journal
+from tutor.session.bookmark import Bookmark
+from tutor.session.journal import Journal
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.lesson_faults import lesson_fault_text

@@ -385,4 +385,4 @@ def _exercises(view: RunView | None) -> tuple[Exercise, ...]:
 
 def _asked(attempt: Attempt) -> tuple[object, ...]:
     """The question and its state: an answer in the field is stale once they change."""
-    return (attempt.exercise.id, attempt.ask, attempt.step, attempt.tries)
+    return (attempt.exercise.id, attempt.ask, attempt.question_number, attempt.tries)

@@ -229,7 +229,7 @@ class FormulaPane(LinesPane):
         if frame is None or self.attempt is not None or not self._closing_starts:
             return None
         epoch, last = frame.at.epoch, view.lesson.epochs[view.mode]
-        if not frame.is_epoch_end or (epoch < last and epoch != view.goal):
+        if not frame.is_epoch_end or (epoch < last and epoch != view.target_epoch):
             return None
         return self._closing_starts[min(max(epoch - last, 0), len(self._closing_starts) - 1)]
 

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from tutor.lesson.library import OTHERS, by_chapter
-from tutor.session.journal import Bookmark
+from tutor.session.bookmark import Bookmark
 from tutor.session.run_view import Notice
 from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header, StatusBar
