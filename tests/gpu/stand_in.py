@@ -71,7 +71,7 @@ def stand_in(*, has_float64: bool = True) -> Iterator[str]:
         with rounding(loop):
             execute(loop, code)
 
-    def run_epochs_there(loop: Loop, count: int, after: Callable[[Any], object]) -> None:
+    def run_epochs_there(loop: Loop, count: int, after: Callable[[], object]) -> None:
         with rounding(loop):
             run_epochs(loop, count, after)
 

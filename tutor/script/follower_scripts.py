@@ -70,7 +70,7 @@ class FollowerScripts(FollowerLoops):
     def run_passes(self, place: Place, count: int) -> ScriptPlace:
         """Run whole epochs, or to the loop's end."""
         loop = self._loop_at(place)
-        loop.run_epochs(count, lambda loss: None)
+        loop.run_epochs(count, lambda: None)
         return ScriptPlace.of(loop)
 
     def is_at_loop_end(self, place: Place) -> bool:

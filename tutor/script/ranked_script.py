@@ -163,7 +163,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
             self._steps_at_once = max(1, int(self._steps_at_once * factor))
         return False
 
-    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
+    def run_epochs(self, count: int, after: Callable[[], object]) -> None:
         """Run `count` whole epochs on all ranks, or to the loop's end."""
         self._together("run_passes", lambda: ScriptLoop.run_epochs(self, count, after), count)
 

@@ -280,15 +280,15 @@ class ScriptLoop(Loop):
             self.gradients = self.own_gradients = None
         self._see()
 
-    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
-        """Run `count` whole epochs, or to the loop's end; hands the loss of each to `after`.
+    def run_epochs(self, count: int, after: Callable[[], object]) -> None:
+        """Run `count` whole epochs, or to the loop's end; calls `after` at the end of each.
 
         The names are not looked at: an epoch that is stepped has to follow.
         """
 
         def note() -> None:
             self.epoch, self.step = self.epoch + 1, self.progress.steps_known
-            after(unwrapped(self.driver.loss))
+            after()
 
         try:
             if self._guarded(lambda: self.driver.run_passes(count, note)):

@@ -77,7 +77,7 @@ class FollowerLoops:
 
     def run_epochs(self, place: Place, count: int) -> None:
         """Run whole epochs."""
-        self._at(place).run_epochs(count, lambda loss: None)
+        self._at(place).run_epochs(count, lambda: None)
 
     def set_learning_rate(self, place: Place, old: float, new: float) -> None:
         """Change the learning rate."""

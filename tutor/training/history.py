@@ -130,6 +130,14 @@ class History:
         """Bytes that the next snapshot may add: after the first, at least ten have to fit in."""
         return self.budget // (10 if self.latest else 2)
 
+    def add_epoch(self, loop: Loop) -> None:
+        """Keep the numbers of an epoch that has ended for the first time.
+
+        Called for every epoch, also where many run as one piece: it may cost no more than a copy,
+        and never waits for a GPU.
+        """
+        self.losses.append(loop.loss(), on_cpu=loop.device == "cpu")
+
     # ── The trail ───────────────────────────────────────────────────────────────────
 
     def start_trail(self, loop: Loop) -> None:

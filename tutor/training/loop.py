@@ -178,10 +178,10 @@ class Loop:
             self.own_gradients = self.gradients
         self.gradients = self.gradients_now(copied=True)
 
-    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
+    def run_epochs(self, count: int, after: Callable[[], object]) -> None:
         """Run `count` whole epochs as one piece each, nothing watched.
 
-        Hands the loss of each to `after`. Raises LessonRaised, in the middle of an epoch.
+        Calls `after` at the end of each. Raises LessonRaised, in the middle of an epoch.
         """
         code, namespace, steps = self.program.epoch_code, self.namespace, self.program.steps
         process = os.getpid()
@@ -191,7 +191,7 @@ class Loop:
                 exec(code, namespace)
                 end_a_copy(process)
                 self.step = steps
-                after(namespace.get("loss"))
+                after()
         except BaseException as error:  # as in `execute`, which costs too much here
             end_a_copy(process)
             raise lesson_raised(self.program, error) from error

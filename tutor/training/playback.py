@@ -62,7 +62,7 @@ class Playback:
     def _after_step(self) -> None:
         run = self._run
         if run.loop.at_end and run.loop.epoch == run.furthest + 1:
-            run.history.losses.append(run.loop.loss(), on_cpu=run.loop.device == "cpu")
+            run.history.add_epoch(run.loop)
             run.history.follow_trail(run.loop)
         run.apply_changes_here()
 
@@ -204,15 +204,15 @@ class Playback:
     def _run_together(self, count: int) -> None:
         """Run `count` epochs or fewer: only known ones, or new ones as far as the trail's next."""
         run = self._run
-        loop, losses, trail = run.loop, run.history.losses, run.history.trail
-        known = len(losses) - loop.epoch
+        loop, history = run.loop, run.history
+        known = len(history.losses) - loop.epoch
         run.steps_taken, run.ran_as_one_piece = 0, True
         if known > 0:
-            loop.run_epochs(min(count, known), lambda loss: None)
+            loop.run_epochs(min(count, known), lambda: None)
         else:
-            keep = partial(losses.append, on_cpu=loop.device == "cpu")
-            loop.run_epochs(min(count, max(1, trail.next_epoch - loop.epoch)), keep)
-            run.history.follow_trail(loop)
+            keep = partial(history.add_epoch, loop)
+            loop.run_epochs(min(count, max(1, history.trail.next_epoch - loop.epoch)), keep)
+            history.follow_trail(loop)
         run.steps_taken = loop.step
 
     # ── Keyframes ───────────────────────────────────────────────────────────────────

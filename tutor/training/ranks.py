@@ -94,7 +94,7 @@ class RankedLoop(Loop):
         run = partial(super().run_step, for_frame=for_frame, may_stop=may_stop)
         self.everywhere("run_step", run, may_stop)
 
-    def run_epochs(self, count: int, after: Callable[[Any], object]) -> None:
+    def run_epochs(self, count: int, after: Callable[[], object]) -> None:
         """Run `count` whole epochs on all ranks, each as one piece."""
         self.everywhere("run_epochs", partial(super().run_epochs, count, after), count)
 
