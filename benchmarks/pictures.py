@@ -20,7 +20,7 @@ from benchmarks.home import own_home
 from tutor.analysis.plot_data import picture_of
 from tutor.lesson.document import read
 from tutor.lesson.model import Lesson
-from tutor.protocol.inspections import NoPicture, PictureKind
+from tutor.protocol.inspections import BatchPictureKind, NoPicture
 from tutor.training.devices import use_one_thread
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
@@ -28,7 +28,7 @@ from tutor.training.run import Run
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 EPOCHS = 300
-KINDS: tuple[PictureKind, ...] = ("data", "landscape", "plane")
+KINDS: tuple[BatchPictureKind, ...] = ("data", "landscape", "plane")
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def measured(lesson: Lesson, mode: str, rounds: int) -> dict[str, list[float]]:
     run.run(20)
     at = run.standpoint()
     shown = {kind: picture_of(kind, probe, at, run.trail()) for kind in KINDS}
-    drawn: list[PictureKind] = [k for k in KINDS if not isinstance(shown[k], NoPicture)]
+    drawn: list[BatchPictureKind] = [k for k in KINDS if not isinstance(shown[k], NoPicture)]
     samples: dict[str, list[float]] = {"epoch": [], "standpoint": []}
     for _ in range(rounds):
         samples["epoch"].append(seconds(lambda: run.run(EPOCHS)) / EPOCHS)

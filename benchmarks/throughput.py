@@ -35,7 +35,7 @@ CELSIUS = [0.5, 14.0, 15.0, 28.0, 11.0, 8.0, 3.0, -4.0, 6.0, 13.0, 21.0]
 READINGS = [35.7, 55.9, 58.2, 81.9, 56.3, 48.9, 33.9, 21.8, 48.4, 60.4, 68.4]
 
 
-PLOTS = ("loss", "loss, log", "data", "landscape (contour)")
+PLOTS = ("loss", "loss, log", "data", "landscape (contour)", "gradient norm")
 """What `v` turns through in this lesson, from the first on."""
 
 

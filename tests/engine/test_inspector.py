@@ -36,7 +36,13 @@ from tutor.protocol.events import (
     SeriesWritten,
 )
 from tutor.protocol.frame import Element, Remark
-from tutor.protocol.inspections import DataPicture, PlanePicture, SlopePicture
+from tutor.protocol.inspections import (
+    DataPicture,
+    GradientNormPicture,
+    NoPicture,
+    PlanePicture,
+    SlopePicture,
+)
 
 
 def seen_with(engine: Conversation, part: str) -> InspectionReady:
@@ -79,6 +85,39 @@ def test_each_plot_is_computed_in_the_child(engine: Conversation) -> None:
     engine.open_shipped("xor", "model")
     engine.shown(Inspect(picture="plane"))
     assert isinstance(seen_with(engine, "picture").picture, PlanePicture)
+
+
+def test_the_gradient_norms_are_computed_beside_the_run_and_while_it_goes_on(
+    engine: Conversation,
+) -> None:
+    engine.open_shipped("line-through-origin", "autograd")
+    engine.shown(Inspect(picture="gradient-norm"))
+    nothing = seen_with(engine, "picture").picture
+    assert isinstance(nothing, NoPicture)
+    engine.shown(StepEpoch())
+    assert norms_of(engine).norms == (30.0,)
+    engine.shown(StepEpoch())
+    engine.shown(BackEpoch())
+    norms = norms_of(engine, last_epoch=2)
+    while norms.here != 1:
+        norms = norms_of(engine, last_epoch=2)
+    assert norms.norms == pytest.approx((30.0, 25.5))
+    engine.shown(RunTo(epoch=3000))
+    norms = norms_of(engine, last_epoch=3000)
+    assert norms.epochs[-1] == 3000
+    assert norms.norms[0] == 30.0
+    engine.shown(Restart(new_seed=True))
+    assert isinstance(seen_with(engine, "picture").picture, NoPicture)
+
+
+def norms_of(engine: Conversation, last_epoch: int = 1) -> GradientNormPicture:
+    """The next complete picture of the norms up to this epoch."""
+    while True:
+        found = seen_with(engine, "picture").picture
+        if not isinstance(found, GradientNormPicture) or not found.is_whole:
+            continue
+        if found.last_epoch == last_epoch:
+            return found
 
 
 def test_the_graph_and_the_comparison_belong_to_the_step_at_hand(engine: Conversation) -> None:

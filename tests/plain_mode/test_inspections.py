@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.plain_mode.listening import Finishing, answer_to, said
 from tests.ui.exercises import AUTOGRAD, PREDICT
 from tests.ui.fake_engine import Simulated, scalar
 from tests.ui.lessons import lesson
-from tests.ui.pictures import contour, curve, data, plane, slope
+from tests.ui.pictures import contour, curve, data, gradient_norm, plane, slope
 from tests.ui.test_compare_screen import comparison, one_parameter, xor
 from tests.ui.test_graph_pane import line_graph, node
 from tests.ui.test_lists import REPORT
@@ -57,6 +58,7 @@ PICTURES: dict[PictureKind, AnyPicture] = {
     "data": data(),
     "landscape": slope(),
     "plane": NoPicture(why=Remark("features_for_plane", {"count": 1})),
+    "gradient-norm": gradient_norm(30.0, 20.0, 25.5),
 }
 
 
@@ -235,7 +237,9 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
     assert "a plane takes two" not in text
     assert looked("plot plane") == "each sample has 1 input, and a plane takes two."
     assert looked("plot data") in looked("plot")
-    assert looked("plot pie") == "There is no plot pie; available: loss, data, landscape and plane."
+    assert looked("plot pie") == (
+        "There is no plot pie; available: loss, data, landscape, plane and gradient-norm."
+    )
     assert looked("plot loss") == "There is no loss to plot yet: no epoch has ended."
 
 
@@ -267,6 +271,19 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
                 "The update leads to w = 0.850339, b = 2.27743.",
             ],
         ),
+        (
+            gradient_norm(30.0, 20.0, 25.5),
+            [
+                "The norm of the gradient by epoch: from 30 in epoch 1 to 25.5 in epoch 3.",
+                "It was lowest in epoch 2: 20.",
+                "It was highest in epoch 1: 30.",
+            ],
+        ),
+        (
+            gradient_norm(30.0, 20.0, last_epoch=900),
+            ["It was computed for 2 epochs of 900."],
+        ),
+        (gradient_norm(math.nan), ["The norm of the gradient by epoch: it was never finite."]),
         (
             plane(),
             [

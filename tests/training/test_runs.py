@@ -10,6 +10,7 @@ from tests.training.conftest import keep_every_epoch, shipped
 from tests.training.test_time_travel import DRAWING, all_of
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Element, Position, Remark
+from tutor.training.history import END
 from tutor.training.run import Run
 from tutor.training.runs import MAX_RUNS, Runs
 
@@ -370,6 +371,15 @@ def test_runs_stepped_in_turn_are_what_each_is_alone(start: Callable[..., Run]) 
         then = runs.then("A", runs.current.at)
         assert then.frame == old[0]
         runs.current.step_phase()
+
+
+def test_a_standpoint_has_the_generators_as_its_own_run_left_them() -> None:
+    run = shipped("train-and-eval")
+    own = run.standpoint().start.generator_states.cpu
+    end = Position(3, END)
+    other = Run.from_recipe(run.programs, run.recipe, end, turn=run.turn)  # it draws
+    assert other.at.epoch == 3
+    assert run.standpoint().start.generator_states.cpu.equal(own)
 
 
 def test_cutting_one_run_does_not_cut_the_other() -> None:

@@ -9,6 +9,7 @@ from tutor.protocol.frame import Change, Curve, Element, Position
 from tutor.protocol.inspections import (
     ContourPicture,
     DataPicture,
+    GradientNormPicture,
     PlanePicture,
     RunInfo,
     SlopePicture,
@@ -66,6 +67,14 @@ CHANGES = (
 
 XS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
 NOISE = (0.8, -1.5, 1.2, 0.4, -2.0, 1.5, -0.5)
+
+
+def gradient_norm(*norms: float, **more: object) -> GradientNormPicture:
+    """The norms of epoch 1, 2 …; the run stands at the last."""
+    count = len(norms)
+    told: dict[str, object] = {"last_epoch": count, "here": count, "is_whole": True}
+    epochs = tuple(range(1, count + 1))
+    return GradientNormPicture(epochs=epochs, norms=norms, **told | more)  # type: ignore[arg-type]
 
 
 def data(w: float = 1.2, b: float = 1.0) -> DataPicture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 
 from tutor.lesson.model import Fence, Section
 from tutor.protocol import inspections
-from tutor.protocol.frame import Curve, Remark
+from tutor.protocol.frame import Change, Curve, Position, Remark
 from tutor.protocol.inspections import AnyPicture, NoPicture
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import Inspections, RunView
@@ -88,6 +89,7 @@ PICTURES: dict[str, AnyPicture] = {
     "data": pictures.data(),
     "landscape": pictures.slope(),
     "plane": pictures.plane(),
+    "gradient-norm": pictures.gradient_norm(30.0, 20.0, 12.0),
 }
 
 
@@ -144,9 +146,9 @@ async def test_what_can_be_seen_is_what_is_wanted() -> None:
         assert app.wanted[-1] == (0, None)
         app.pane.display = True
         await app.settle()
-        assert app.wanted[-1] == (0, "landscape")
+        assert app.wanted[-1] == (0, PLOT_KINDS[-2])
         await app.pilot.resize_terminal(100, 30)
-        await app.turn(1 - 3)
+        await app.turn(1 - (ALL - 2))
         assert app.wanted[-1] == (COLUMNS + 20, None)
 
 
@@ -212,6 +214,7 @@ async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> 
         app.plot.turn(-1)
         app.plot.turn(-1)
         app.plot.turn(-1)
+        app.plot.turn(-1)
         assert app.plot.kind == "plane"
         await app.show(view(picture=no_picture("one input", never=True)))
         assert app.plot.kind == "landscape"
@@ -224,7 +227,7 @@ async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
         assert app.text.split("\n")[0].endswith(f"{ALL - 1}/{ALL - 1} · v next")
         await app.show(replace(view(), mode="manual"))
         app.plot.turn(1)
-        assert app.plot.kind == "plane"
+        assert app.plot.kind == PLOT_KINDS[-1]
 
 
 async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> None:
@@ -271,3 +274,22 @@ async def test_it_says_where_an_epochs_loss_is_only_that_of_its_last_batch() -> 
         async with showing(replace(now, lesson=long, frame=several)) as app:
             assert ("last batch's loss" in app.text) == is_of_a_batch
             assert "epoch 3" in app.text
+
+
+async def test_the_gradient_norm_has_the_marks_of_changes_and_a_scale_of_its_own() -> None:
+    picture = pictures.gradient_norm(1000.0, 20.0, 0.5, here=2)
+    change = Change(Position(2, 4), learning_rate=0.02)
+    async with showing(view(picture=picture)) as app:
+        await app.turn(PLOT_KINDS.index("gradient-norm"))
+        assert app.text.startswith("gradient norm by epoch, log scale · ● epoch 2 ·")
+        assert "lr 0.02" not in app.text
+        await app.show(view(picture=picture, changes=(change,)))
+        assert "lr 0.02" in app.text
+        few = pictures.gradient_norm(math.nan, math.nan)
+        await app.show(view(picture=few))
+        assert "No finite norm so far." in app.text
+        some = msgspec.structs.replace(picture, norms=(30.0, 20.0, 12.0))
+        now = view(picture=some)
+        assert now.frame is not None
+        await app.show(replace(now, frame=msgspec.structs.replace(now.frame, batches=3)))
+        assert app.text.startswith("last batch's gradient norm, linear scale")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import DataPicture, PlanePicture
-from tutor.ui.plots import data, landscape, loss
+from tutor.ui.plots import data, epoch_curves, landscape
 from tutor.ui.plots.canvas import (
     Canvas,
     Drawing,
@@ -26,7 +26,7 @@ from tutor.ui.plots.canvas import (
     clipped,
     scale_over,
 )
-from tutor.ui.plots.loss import Losses, ghosts_of, legend, marks_of, nearest
+from tutor.ui.plots.epoch_curves import EpochCurves, ghosts_of, legend, marks_of, nearest
 from tutor.ui.text_styles import CURVE, PLAIN, VALUE
 from tutor.ui.themes import to_ascii
 from tutor.wording.number_format import number
@@ -35,12 +35,12 @@ from . import pictures
 
 SMALL, LARGE, NARROW = Sheet(78, 7), Sheet(58, 9), Sheet(40, 7)
 IN_ASCII = Sheet(78, 7, ascii_only=True)
-MANY = Losses(pictures.falling(200, 0.03, here=120), pictures.CHANGES, pictures.GHOSTS)
+MANY = EpochCurves(pictures.falling(200, 0.03, here=120), pictures.CHANGES, pictures.GHOSTS)
 
 DRAWINGS: dict[str, Callable[[Sheet], Drawing]] = {
-    "loss": lambda sheet: loss.draw(Losses(pictures.falling(200, 0.03)), True, sheet),
-    "many runs": lambda sheet: loss.draw(MANY, True, sheet),
-    "linear": lambda sheet: loss.draw(MANY, False, sheet),
+    "loss": lambda sheet: epoch_curves.draw(EpochCurves(pictures.falling(200, 0.03)), True, sheet),
+    "many runs": lambda sheet: epoch_curves.draw(MANY, True, sheet),
+    "linear": lambda sheet: epoch_curves.draw(MANY, False, sheet),
     "data": lambda sheet: data.draw(pictures.data(), sheet),
     "slope": lambda sheet: landscape.draw(pictures.slope(), sheet),
     "contour": lambda sheet: landscape.draw(pictures.contour(), sheet),
@@ -57,7 +57,7 @@ def lines_of(drawing: Drawing) -> list[str]:
 
 
 def of_losses(*losses: float, log: bool = False, sheet: Sheet = SMALL) -> Drawing:
-    return loss.draw(Losses(pictures.curve(*losses)), log, sheet)
+    return epoch_curves.draw(EpochCurves(pictures.curve(*losses)), log, sheet)
 
 
 # ── All of them ─────────────────────────────────────────────────────────────────────
@@ -186,7 +186,7 @@ def test_any_curve_is_drawn_or_it_is_said_why_not(losses: tuple[float, ...]) -> 
         if len(lines) == 1:
             assert log
             assert min(losses) <= 0
-            assert lines[0].startswith("A log scale needs losses above 0")
+            assert lines[0].startswith("A log scale needs numbers above 0")
         else:
             assert len(lines) == 8
             point = "O" if ascii_only else "●"
@@ -209,7 +209,7 @@ def test_no_line_is_drawn_over_epochs_without_a_loss() -> None:
 
 def test_a_column_with_a_number_and_an_infinity_shows_the_number() -> None:
     curve = Curve((1, 11), (5.0, 4.0), (5.0, math.inf), 20, 5)
-    lines = lines_of(loss.draw(Losses(curve), False, IN_ASCII))
+    lines = lines_of(epoch_curves.draw(EpochCurves(curve), False, IN_ASCII))
     assert sum(line.count("*") for line in lines) > 20
     assert lines[-2].startswith("     4┤")
 
@@ -221,7 +221,7 @@ def test_a_column_with_a_number_and_an_infinity_shows_the_number() -> None:
 def test_the_scale_is_logarithmic_where_the_loss_falls_far(
     losses: tuple[float, ...], log: bool
 ) -> None:
-    assert loss.is_log(Losses(pictures.curve(*losses))) is log
+    assert epoch_curves.is_log(EpochCurves(pictures.curve(*losses))) is log
 
 
 def test_the_title_says_which_scale_and_which_epoch() -> None:
@@ -232,7 +232,7 @@ def test_the_title_says_which_scale_and_which_epoch() -> None:
 def test_a_changed_setting_is_a_numbered_mark_at_its_epoch() -> None:
     losses = [1 - i / 200 for i in range(100)]
     change = Change(Position(50, 1), mode="manual")
-    drawn = loss.draw(Losses(pictures.curve(*losses), (change,)), False, IN_ASCII)
+    drawn = epoch_curves.draw(EpochCurves(pictures.curve(*losses), (change,)), False, IN_ASCII)
     words, *plot = lines_of(drawn)
     assert words == "1 = manual in epoch 50"
     spots = {row.index("|", 8) for row in plot if "|" in row[8:]}
@@ -275,15 +275,19 @@ def test_each_ghost_has_the_letter_of_its_run_and_is_named() -> None:
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
 def test_ghosts_are_told_apart_without_colour(sheet: Sheet) -> None:
-    words, *_ = lines_of(loss.draw(MANY, True, sheet))
+    words, *_ = lines_of(epoch_curves.draw(MANY, True, sheet))
     assert all(name in words for name in ("A = manual", "H = high rate", "L = low rate"))
-    canvas = text_of(loss.draw(Losses(MANY.curve, (), MANY.runs), True, sheet)).split("\n", 1)[1]
+    canvas = text_of(epoch_curves.draw(EpochCurves(MANY.curve, (), MANY.runs), True, sheet)).split(
+        "\n", 1
+    )[1]
     assert all(canvas.count(letter) >= 2 for letter in "AHL")
 
 
 def test_a_run_that_is_shorter_than_a_ghost_ends_where_it_ends() -> None:
     ghost = pictures.run("A", pictures.falling(100, 0.01))
-    drawn = lines_of(loss.draw(Losses(pictures.falling(50, 0.01), (), (ghost,)), False, IN_ASCII))
+    drawn = lines_of(
+        epoch_curves.draw(EpochCurves(pictures.falling(50, 0.01), (), (ghost,)), False, IN_ASCII)
+    )
     assert drawn[-1].endswith("100")
     assert max(row.rfind("*") for row in drawn[1:]) <= 7 + 36
     assert max(row.rfind("A") for row in drawn[1:]) >= 75

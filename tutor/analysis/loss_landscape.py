@@ -15,7 +15,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import AnyPicture, ContourPicture, NoPicture, Numbers, SlopePicture
+from tutor.protocol.inspections import (
+    BatchPicture,
+    ContourPicture,
+    NoPicture,
+    Numbers,
+    SlopePicture,
+)
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.probe import InspectionStopped, Probe, Standpoint
 from tutor.training.program import Until
@@ -186,8 +192,8 @@ def landscape(
     at: Standpoint,
     path: tuple[tuple[float, float], ...],
     until: Until,
-    before: AnyPicture | None,
-) -> AnyPicture:
+    before: BatchPicture | None,
+) -> BatchPicture:
     """The loss around the start of the batch. Raises InspectionStopped, LessonRaised."""
     if any(np.iscomplexobj(value) for value in at.start.values.values()):
         return NoPicture(why=Remark("complex_parameter"))
@@ -248,7 +254,7 @@ def _flat(array: Array | None, size: int) -> Vector:
 # ── Along a line ────────────────────────────────────────────────────────────────────
 
 
-def _along_gradient(ground: _Ground, ahead: _Ahead, before: AnyPicture | None) -> AnyPicture:
+def _along_gradient(ground: _Ground, ahead: _Ahead, before: BatchPicture | None) -> BatchPicture:
     """A slice against the gradient: there is no plane with all of the parameters in it."""
     gradient = ahead.gradient
     if gradient is None:
@@ -259,7 +265,9 @@ def _along_gradient(ground: _Ground, ahead: _Ahead, before: AnyPicture | None) -
     return _along(ground, ahead, -gradient / length, before)
 
 
-def _along(ground: _Ground, ahead: _Ahead, way: Vector, before: AnyPicture | None) -> AnyPicture:
+def _along(
+    ground: _Ground, ahead: _Ahead, way: Vector, before: BatchPicture | None
+) -> BatchPicture:
     """The loss along the unit vector `way`. With one parameter the axis is its value."""
     start, is_one = ground.start, len(way) == 1
     here, foot = (float(start[0]), start * 0) if is_one else (0.0, start)
@@ -322,8 +330,11 @@ def _around_lowest(
 
 
 def _over(
-    ground: _Ground, ahead: _Ahead, path: tuple[tuple[float, float], ...], before: AnyPicture | None
-) -> AnyPicture:
+    ground: _Ground,
+    ahead: _Ahead,
+    path: tuple[tuple[float, float], ...],
+    before: BatchPicture | None,
+) -> BatchPicture:
     """The loss over the plane of the two parameters."""
     axes = (ground.names()[0], ground.names()[1])
     old = before if isinstance(before, ContourPicture) and before.axes == axes else None

@@ -5,7 +5,9 @@ All of it comes from the lesson's own Predict and Loss, in a probe.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import msgspec
 import numpy as np
@@ -13,7 +15,13 @@ import numpy as np
 from tutor.analysis.loss_landscape import landscape
 from tutor.lesson.model import DataNames
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import AnyPicture, DataPicture, NoPicture, PictureKind, PlanePicture
+from tutor.protocol.inspections import (
+    BatchPicture,
+    BatchPictureKind,
+    DataPicture,
+    NoPicture,
+    PlanePicture,
+)
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, Standpoint
@@ -33,14 +41,14 @@ _PLANE_MARGIN = 0.25
 
 
 def picture_of(
-    kind: PictureKind,
+    kind: BatchPictureKind,
     probe: Probe,
     at: Standpoint,
     path: tuple[tuple[float, float], ...] = (),
     *,
     until: Until = never,
-    before: AnyPicture | None = None,
-) -> AnyPicture | None:
+    before: BatchPicture | None = None,
+) -> BatchPicture | None:
     """The picture of this kind of the batch that a run stands in.
 
     `path`: where two parameters have been. `before`: the picture shown last of this run, whose
@@ -49,9 +57,15 @@ def picture_of(
     Raises LessonRaised only where the learner has stopped the lesson's code.
     """
     try:
-        if kind == "landscape":
-            return landscape(probe, at, path, until, before)
-        return None if until() else _of_data(kind, probe, at)
+        match kind:
+            case "landscape":
+                return landscape(probe, at, path, until, before)
+            case "data":
+                return None if until() else _of_data(probe, at, _line_with_loss)
+            case "plane":
+                return None if until() else _of_data(probe, at, _plane)
+            case _:
+                assert_never(kind)
     except InspectionStopped:
         return None
     except LessonRaised as error:
@@ -59,18 +73,21 @@ def picture_of(
         return NoPicture(why=error.remark(_LONGEST_ERROR))
 
 
-def _of_data(kind: PictureKind, probe: Probe, at: Standpoint) -> AnyPicture:
+def _of_data(
+    probe: Probe, at: Standpoint, draw: Callable[[Probe, Standpoint, _Samples], BatchPicture]
+) -> BatchPicture:
+    """What `draw` makes of the data and the predictions; NoPicture where there are none."""
     names = probe.program.data
     if names is None:
         return _never("data_not_named")
     probe.stand(at)
     probe.set_parameters(at.now)
     found = _samples(probe, names)
-    if isinstance(found, NoPicture):
-        return found
-    if kind == "plane":
-        return _plane(probe, found)
-    picture = _line(probe, found)
+    return found if isinstance(found, NoPicture) else draw(probe, at, found)
+
+
+def _line_with_loss(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPicture:
+    picture = _line(probe, samples)
     if probe.program.batches > 1 or not isinstance(picture, DataPicture):
         return picture
     probe.stand(at)
@@ -163,7 +180,7 @@ def _predict_by_batches(probe: Probe, names: DataNames, inputs: Array) -> Array 
 # ── Pictures of them ────────────────────────────────────────────────────────────────
 
 
-def _line(probe: Probe, samples: _Samples) -> AnyPicture:
+def _line(probe: Probe, samples: _Samples) -> BatchPicture:
     """The points, what is predicted for each, and the model between them."""
     if samples.features != 1:
         return _never("features_for_line", count=samples.features)
@@ -193,7 +210,7 @@ def _line(probe: Probe, samples: _Samples) -> AnyPicture:
     )
 
 
-def _plane(probe: Probe, samples: _Samples) -> AnyPicture:
+def _plane(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPicture:
     """The prediction over the plane of the two inputs, a little beyond the data."""
     if samples.features != 2:
         return _never("features_for_plane", count=samples.features)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,25 +28,28 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import (
-    AnyPicture,
     AutogradGraph,
+    BatchPicture,
+    BatchPictureKind,
     DoctorReport,
     LocalGradients,
     NoPicture,
 )
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.probe import Probe, Standpoint
-from tutor.training.program import Quiet
+from tutor.training.program import Quiet, Until
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 
 if TYPE_CHECKING:
+    from tutor.analysis.gradient_norms import GradientNorms
     from tutor.analysis.mode_comparison import ModeLockstep
 
 SHARE = 50
 """During a run, inspections take 1/SHARE of the time, so that no plot slows the run down."""
 
-Until = Callable[[], bool]
+GLANCE = 0.01
+"""Seconds of one glance at what has to run epochs again; its `SHARE` counts on top of that."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,8 @@ class Inspector:
     _lockstep: ModeLockstep | None = None
     _followed: tuple[str, str, int, int] | None = None
     """The run that the lockstep follows: another one is followed from the start."""
-    _picture: AnyPicture | None = None
+    _norms: GradientNorms | None = None
+    _picture: BatchPicture | None = None
     _pictured: str = ""
     """The run that the picture is of: only for that run its window is kept."""
     _not_before: float = 0.0
@@ -68,7 +72,9 @@ class Inspector:
     def forget(self) -> None:
         """Forget all inspections: another lesson is opened."""
         self._probes.clear()
-        self._lockstep = self._picture = None
+        if self._norms is not None:
+            self._norms.close()
+        self._lockstep = self._picture = self._norms = None
 
     def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """All inspections that the app wants, the quick ones first, until `until` stops them."""
@@ -77,16 +83,24 @@ class Inspector:
             yield self._ready(runs, facts=info_of(run.loop, wanted.name))
         if wanted.then:
             yield from self._then(runs, until)
-        if wanted.picture or wanted.graph or wanted.compare:
+        if self._batch_kind or wanted.graph or wanted.compare:
             yield from self._of_step(runs, until)
         if wanted.columns and runs.catch_up(until):
             yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(wanted.columns))
+        if wanted.picture == "gradient-norm" and not until():
+            yield from self._draw_norms(runs, until)
+
+    @property
+    def _batch_kind(self) -> BatchPictureKind | None:
+        """The picture that is wanted, if it is computed from the batch that the run stands in."""
+        kind = self.wanted.picture
+        return None if kind == "gradient-norm" else kind
 
     def _of_step(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The inspections of the batch that the run stands in."""
         run, wanted, at = runs.current, self.wanted, runs.current.standpoint()
-        if wanted.picture and not until():
-            yield from self._draw(runs, at, until)
+        if self._batch_kind and not until():
+            yield from self._draw(self._batch_kind, runs, at, until)
         if wanted.graph and not until():
             yield self._ready(runs, graph=self._graph(run, at, until))
         if wanted.compare and not until():
@@ -99,8 +113,11 @@ class Inspector:
             return
         if self.wanted.name:
             yield self._ready(runs, facts=info_of(runs.current.loop, self.wanted.name))
-        if self.wanted.picture:
-            yield from self._draw(runs, runs.current.standpoint(), until)
+        if self._batch_kind:
+            yield from self._draw(self._batch_kind, runs, runs.current.standpoint(), until)
+        elif self.wanted.picture:
+            due = started + GLANCE
+            yield from self._draw_norms(runs, lambda: until() or time.perf_counter() > due)
         now = time.perf_counter()
         self._not_before = now + SHARE * (now - started)
 
@@ -138,9 +155,10 @@ class Inspector:
             )
         return self._probes[key]
 
-    def _draw(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
-        run, kind = runs.current, self.wanted.picture
-        assert kind is not None
+    def _draw(
+        self, kind: BatchPictureKind, runs: Runs, at: Standpoint, until: Until
+    ) -> Iterator[InspectionReady]:
+        run = runs.current
         # Lazy, like the others here: the first step comes before the first inspection.
         from tutor.analysis.plot_data import picture_of  # noqa: PLC0415
 
@@ -154,6 +172,24 @@ class Inspector:
         if picture is not None:
             self._picture, self._pictured = picture, runs.name
             yield self._ready(runs, picture=picture)
+
+    def _draw_norms(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The picture of the gradient norms, for which epochs run again.
+
+        What the code does to the process meanwhile is undone.
+        """
+        from tutor.analysis.gradient_norms import GradientNorms  # noqa: PLC0415
+
+        self._norms = self._norms or GradientNorms(self.quiet)
+        before = ProcessState.now()
+        try:
+            for picture in self._norms.pictures(runs.current, until):
+                yield self._ready(runs, picture=picture)
+        except LessonRaised as error:
+            raise_if_stopped(error)
+            yield self._ready(runs, picture=NoPicture(why=Remark.of(error)))
+        finally:
+            before.restore()
 
     def _graph(self, run: Run, at: Standpoint, until: Until) -> AutogradGraph:
         from tutor.analysis.graph import graph_of  # noqa: PLC0415

@@ -65,12 +65,20 @@ class CommandContext:
     """
 
     def inspected(self, part: str, **look: object) -> RunView:
-        """The view with a new inspection of this kind. Raises UnclearCommandError if none came."""
+        """The view with a new inspection of this kind, complete if several follow each other.
+
+        Raises UnclearCommandError if none came.
+        """
         session, before = self.session, self._part(part)
+
+        def is_there() -> bool:
+            now = self._part(part)
+            return now is not before and getattr(now, "is_whole", True)
+
         session.inspected = msgspec.structs.replace(session.inspected, **look)
         session.send(session.inspected)
         try:
-            self.listener.wait(lambda: self._part(part) is not before)
+            self.listener.wait(is_there)
         finally:
             session.inspect(**NOT_LOOKING)
             self.listener.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from tutor.digits import GRID_DIGITS, rounded
 from tutor.lesson.model import Lesson
@@ -19,6 +19,7 @@ from tutor.protocol.inspections import (
     AutogradGraph,
     ContourPicture,
     DataPicture,
+    GradientNormPicture,
     GraphNode,
     ModeComparison,
     NoPicture,
@@ -230,7 +231,7 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
 
 
 def loss_curve(curve: Curve | None) -> Iterator[str]:
-    """The loss by epoch: its first and last value, the lowest and the highest.
+    """The loss by epoch.
 
     A thinned curve has no loss of a single epoch: there the epochs of a column are named.
     """
@@ -238,29 +239,47 @@ def loss_curve(curve: Curve | None) -> Iterator[str]:
         yield "There is no loss to plot yet: no epoch has ended."
         return
     ends = (*(epoch - 1 for epoch in curve.epochs[1:]), curve.last_epoch)
-    finite = [
-        column
-        for column in zip(curve.low, curve.high, curve.epochs, ends, strict=True)
-        if math.isfinite(column[0]) and math.isfinite(column[1])
-    ]
+    columns = zip(curve.epochs, ends, curve.low, curve.high, strict=True)
+    yield from _by_epoch("loss", [EpochColumn(*column) for column in columns])
+
+
+def _gradient_norm(found: GradientNormPicture) -> Iterator[str]:
+    columns = [EpochColumn(e, e, n, n) for e, n in zip(found.epochs, found.norms, strict=True)]
+    yield from _by_epoch("norm of the gradient", columns)
+    if len(columns) < found.last_epoch:
+        yield f"It was computed for {counted(len(columns), 'epoch')} of {found.last_epoch}."
+
+
+class EpochColumn(NamedTuple):
+    """The least and the greatest number in one epoch, or in several."""
+
+    first: int
+    last: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        is_one = self.first == self.last
+        return f"epoch {self.first}" if is_one else f"one of epochs {self.first} to {self.last}"
+
+
+def _by_epoch(what: str, columns: Sequence[EpochColumn]) -> Iterator[str]:
+    """A number by epoch: its first and last value, the lowest and the highest."""
+    finite = [c for c in columns if math.isfinite(c.low) and math.isfinite(c.high)]
     if not finite:
-        yield "The loss by epoch: it was never finite."
+        yield f"The {what} by epoch: it was never finite."
         return
-    if len(curve.epochs) == curve.last_epoch:
+    first, last = columns[0], columns[-1]
+    if all(column.first == column.last for column in columns):
         yield (
-            f"The loss by epoch: from {spoken_number(curve.low[0])} in epoch 1 "
-            f"to {spoken_number(curve.low[-1])} in epoch {curve.last_epoch}."
+            f"The {what} by epoch: from {spoken_number(first.low)} in epoch {first.first} "
+            f"to {spoken_number(last.low)} in epoch {last.last}."
         )
     else:
-        yield f"The loss by epoch, from epoch 1 to {curve.last_epoch}."
-    low, _, first, last = min(finite, key=lambda column: column[0])
-    yield f"It was lowest in {_epochs(first, last)}: {spoken_number(low)}."
-    _, high, first, last = max(finite, key=lambda column: column[1])
-    yield f"It was highest in {_epochs(first, last)}: {spoken_number(high)}."
-
-
-def _epochs(first: int, last: int) -> str:
-    return f"epoch {first}" if first == last else f"one of epochs {first} to {last}"
+        yield f"The {what} by epoch, from epoch {first.first} to {last.last}."
+    lowest, highest = min(finite, key=lambda c: c.low), max(finite, key=lambda c: c.high)
+    yield f"It was lowest in {lowest}: {spoken_number(lowest.low)}."
+    yield f"It was highest in {highest}: {spoken_number(highest.high)}."
 
 
 def picture(found: AnyPicture) -> Iterator[str]:
@@ -274,6 +293,8 @@ def picture(found: AnyPicture) -> Iterator[str]:
             yield from _contours(found)
         case PlanePicture():
             yield from _plane(found)
+        case GradientNormPicture():
+            yield from _gradient_norm(found)
         case NoPicture():
             yield sentence(_remark(found.why))
         case _:

@@ -35,7 +35,10 @@ class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 # ── Pictures ────────────────────────────────────────────────────────────────────────
 
-PictureKind: TypeAlias = Literal["data", "landscape", "plane"]
+PictureKind: TypeAlias = Literal["data", "landscape", "plane", "gradient-norm"]
+
+BatchPictureKind: TypeAlias = Literal["data", "landscape", "plane"]
+"""The kinds that are computed from the batch that a run stands in."""
 
 
 class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -110,6 +113,20 @@ class PlanePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The data: the two inputs, and the target."""
 
 
+class GradientNormPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The norm of all gradients together, by epoch; in a long run, of some epochs."""
+
+    epochs: tuple[int, ...]
+    norms: Numbers
+    """The norm at each of `epochs`, before any change at its end; NaN if it had no gradient."""
+    last_epoch: int
+    """The last whole epoch of the run."""
+    here: int
+    """The epoch that the run stands in."""
+    is_whole: bool
+    """Whether all norms that can be shown have been computed."""
+
+
 class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The reason why there is nothing of this kind to draw here."""
 
@@ -118,12 +135,14 @@ class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Whether that holds for the whole lesson in this mode: turning passes such a plot over."""
 
 
-AnyPicture: TypeAlias = DataPicture | SlopePicture | ContourPicture | PlanePicture | NoPicture
+BatchPicture: TypeAlias = DataPicture | SlopePicture | ContourPicture | PlanePicture | NoPicture
+AnyPicture: TypeAlias = BatchPicture | GradientNormPicture
 
 PICTURES: Mapping[PictureKind, tuple[type[AnyPicture], ...]] = {
     "data": (DataPicture,),
     "landscape": (SlopePicture, ContourPicture),
     "plane": (PlanePicture,),
+    "gradient-norm": (GradientNormPicture,),
 }
 """The pictures that show each kind; `tutor/ui/panes/plot.py` has them drawn."""
 

@@ -147,6 +147,7 @@ class Run(RunState):
 
     def standpoint(self) -> Standpoint:
         """A copy of the batch that the run stands in, for a probe to start from."""
+        self.turn.take(self)  # the generators' states are a part of it
         return standpoint_of(self.loop, self.learning_rate)
 
     def curve(self, columns: int) -> Curve:

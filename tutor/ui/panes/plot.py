@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import assert_never
 
 import msgspec
 from textual import events
@@ -12,13 +13,16 @@ from textual.content import Content
 
 from tutor.lesson.code_checks import parsed
 from tutor.lesson.model import REPORT
-from tutor.protocol.frame import Remark
+from tutor.protocol.frame import Curve, Remark
 from tutor.protocol.inspections import (
     PICTURES,
     AnyPicture,
     ContourPicture,
+    DataPicture,
+    GradientNormPicture,
     NoPicture,
     PictureKind,
+    PlanePicture,
     SlopePicture,
 )
 from tutor.session.attempt import Attempt, asks_of_forward_pass
@@ -37,6 +41,7 @@ _TITLES: Mapping[PictureKind, str] = {
     "data": "data and model",
     "landscape": "landscape of the loss",
     "plane": "plane",
+    "gradient-norm": "gradient norm by epoch",
 }
 """The title of each kind while there is no picture of it."""
 
@@ -111,7 +116,7 @@ class PlotPane(LinesPane):
         if view is None:
             return None
         if self.kind in PICTURES:
-            return view.inspections.picture, view.lesson.slug
+            return view.inspections.picture, view.changes, view.lesson.slug
         others = tuple(run for run in view.runs if not run.is_current)
         curve = view.curve
         if curve is not None and not view.changes:  # else their words depend on the epoch at hand
@@ -145,21 +150,33 @@ class PlotPane(LinesPane):
             return self._loss(view, sheet)
         if view is not None and asks_of_forward_pass(self.attempt, view):
             return placeholder(_TITLES[kind], remark_text(Remark("plot_after_answer")))
-        # Lazy, as below: there is nothing to draw before the first epoch.
-        from tutor.ui.plots import data, landscape  # noqa: PLC0415
-
         picture = view.inspections.picture if view else None
-        if isinstance(picture, NoPicture) and picture is not self._outdated:
-            return placeholder(_TITLES[kind], f"Nothing to draw here: {remark_text(picture.why)}")
-        if (
-            picture is None
-            or isinstance(picture, NoPicture)
-            or not isinstance(picture, PICTURES[kind])
-        ):
+        is_late = isinstance(picture, NoPicture) and picture is self._outdated
+        is_of_kind = isinstance(picture, (NoPicture, *PICTURES[kind]))
+        if view is None or picture is None or is_late or not is_of_kind:
             return placeholder(_TITLES[kind], COMING)
-        if isinstance(picture, SlopePicture | ContourPicture):
-            return landscape.draw(picture, sheet)
-        return data.draw(picture, sheet)
+        return self._drawn(picture, _TITLES[kind], view, sheet)
+
+    def _drawn(self, picture: AnyPicture, title: str, view: RunView, sheet: Sheet) -> Drawing:
+        # Lazy, as below: there is nothing to draw before the first epoch.
+        from tutor.ui.plots import data, epoch_curves, landscape  # noqa: PLC0415
+
+        match picture:
+            case SlopePicture() | ContourPicture():
+                return landscape.draw(picture, sheet)
+            case DataPicture() | PlanePicture():
+                return data.draw(picture, sheet)
+            case GradientNormPicture(epochs=epochs, norms=norms):
+                curve = Curve(epochs, norms, norms, picture.last_epoch, picture.here)
+                batches = view.frame.batches if view.frame else 1
+                title = "last batch's gradient norm" if batches > 1 else title
+                steps = view.frame.steps if view.frame else 0
+                curves = epoch_curves.EpochCurves(curve, view.changes, (), steps, title, "norm")
+                return epoch_curves.draw(curves, epoch_curves.is_log(curves), sheet)
+            case NoPicture():
+                return placeholder(title, f"Nothing to draw here: {remark_text(picture.why)}")
+            case _:
+                assert_never(picture)
 
     @property
     def _picture_kind(self) -> PictureKind | None:
@@ -172,16 +189,17 @@ class PlotPane(LinesPane):
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return placeholder("loss by epoch", why)
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
-        from tutor.ui.plots import loss  # noqa: PLC0415
+        from tutor.ui.plots.epoch_curves import EpochCurves, draw, is_log  # noqa: PLC0415
 
         frame = view.frame
         steps = frame.steps if frame else 0
-        losses = loss.Losses(view.curve, view.changes, view.runs, steps, _is_of_a_batch(view))
+        title = "last batch's loss" if _is_of_a_batch(view) else "loss by epoch"
+        losses = EpochCurves(view.curve, view.changes, view.runs, steps, title)
         if self.kind == LOSS_CURVE:
-            return loss.draw(losses, loss.is_log(losses), sheet)
+            return draw(losses, is_log(losses), sheet)
         if self._other_is_log is None:
-            self._other_is_log = not loss.is_log(losses)
-        return loss.draw(losses, self._other_is_log, sheet)
+            self._other_is_log = not is_log(losses)
+        return draw(losses, self._other_is_log, sheet)
 
     # ── The data it asks for ────────────────────────────────────────────────────────
 

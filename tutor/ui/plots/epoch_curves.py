@@ -1,4 +1,4 @@
-"""The loss by epoch: this run, the other runs, and the places of changes by number.
+"""A number by epoch, as the loss: this run, the others, and the places of changes by number.
 
 A ghost is the line of another run: dotted, with the run's letter on it.
 """
@@ -182,59 +182,59 @@ LETTER_EVERY = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
-    """The data of the loss plot."""
+class EpochCurves:
+    """The data of a plot over the epochs."""
 
     curve: Curve
     changes: tuple[Change, ...] = ()
     runs: tuple[RunInfo, ...] = ()
     steps: int = 0
     """The steps of an epoch in the present mode; 0 where that is not known."""
-    of_last_batch: bool = False
-    """Whether an epoch's loss is its last batch's, where it has several."""
+    title: str = "loss by epoch"
+    noun: str = "loss"
+    """What each of the numbers is called."""
 
     @property
-    def curves(self) -> list[Curve]:
+    def all(self) -> list[Curve]:
         """The run's own curve, and the ghosts' curves."""
         return [self.curve, *(ghost.curve for ghost in ghosts_of(self.runs))]
 
     def numbers(self) -> Iterator[float]:
-        """Every loss that is finite."""
-        for curve in self.curves:
+        """Every number that is finite."""
+        for curve in self.all:
             yield from (x for x in (*curve.low, *curve.high) if math.isfinite(x))
 
 
-def is_log(losses: Losses) -> bool:
+def is_log(curves: EpochCurves) -> bool:
     """Whether the scale that is chosen by itself is the logarithmic one."""
-    found = list(losses.numbers())
+    found = list(curves.numbers())
     above = [x for x in found if x > 0]
     return bool(above) and min(found) >= 0 and max(above) / LOG_FROM >= min(above)
 
 
-def draw(losses: Losses, log: bool, sheet: Sheet) -> Drawing:
-    """The loss by epoch on a logarithmic or a linear scale.
+def draw(curves: EpochCurves, log: bool, sheet: Sheet) -> Drawing:
+    """The numbers by epoch on a logarithmic or a linear scale.
 
-    A loss of 0 stands at the lower edge of a logarithmic scale; where any is below 0, there
+    A 0 stands at the lower edge of a logarithmic scale; where any is below 0, there
     is none, and the drawing says so.
     """
-    what = "last batch's loss" if losses.of_last_batch else "loss by epoch"
-    title = f"{what}, {'log' if log else 'linear'} scale"
-    numbers = list(losses.numbers())
+    title, noun = f"{curves.title}, {'log' if log else 'linear'} scale", curves.noun
+    numbers = list(curves.numbers())
     if not numbers:
-        return placeholder("loss by epoch", "No finite loss so far.")
+        return placeholder(curves.title, f"No finite {noun} so far.")
     if log and min(numbers) < 0:
         least = number(min(numbers), AXIS_DIGITS)
         return placeholder(
-            title, f"A log scale needs losses above 0, but the lowest here is {least}."
+            title, f"A log scale needs numbers above 0, but the lowest {noun} here is {least}."
         )
     if sheet.is_too_small:
         return placeholder(title, NO_ROOM)
     scale = _log_scale(numbers) if log else scale_over(numbers)
     if scale is None:
-        return placeholder(title, "A log scale needs losses above 0, but all here are 0.")
-    # The loss of the epoch at hand is known when it ends: until then the point is the last one's.
-    here = min(losses.curve.here, losses.curve.last_epoch)
-    return Drawing(f"{title} · ● epoch {here}", tuple(_lines(losses, scale, sheet)))
+        return placeholder(title, f"A log scale needs numbers above 0, but each {noun} here is 0.")
+    # The number of the epoch at hand is known when it ends: until then it is the last one's.
+    here = min(curves.curve.here, curves.curve.last_epoch)
+    return Drawing(f"{title} · ● epoch {here}", tuple(_lines(curves, scale, sheet)))
 
 
 def _log_scale(numbers: Iterable[float]) -> Scale | None:
@@ -245,13 +245,13 @@ def _log_scale(numbers: Iterable[float]) -> Scale | None:
 # ── The words above ─────────────────────────────────────────────────────────────────
 
 
-def _lines(losses: Losses, scale: Scale, sheet: Sheet) -> Iterator[Content]:
+def _lines(curves: EpochCurves, scale: Scale, sheet: Sheet) -> Iterator[Content]:
     """The legend, if there is one, and the plot below it."""
-    runs = _names(ghosts_of(losses.runs), sheet)
-    shown, words = _words(losses, scale, sheet.width)
+    runs = _names(ghosts_of(curves.runs), sheet)
+    shown, words = _words(curves, scale, sheet.width)
     room = sheet.width - len(runs) - len(SEPARATOR)
     if runs and words:
-        on_one_line = _words(losses, scale, max(room, 0))
+        on_one_line = _words(curves, scale, max(room, 0))
         if on_one_line[1] == words or sheet.height < TALL:
             shown, words = on_one_line
             runs, words = "", runs + SEPARATOR + words
@@ -259,7 +259,7 @@ def _lines(losses: Losses, scale: Scale, sheet: Sheet) -> Iterator[Content]:
     legend = [text.truncate(sheet.width, ellipsis=True) for text in texts]
     yield from legend
     rest = Sheet(sheet.width, sheet.height - len(legend), sheet.ascii_only)
-    yield from _plot(losses, scale, shown, rest)
+    yield from _plot(curves, scale, shown, rest)
 
 
 def _names(ghosts: Sequence[OtherRunLine], sheet: Sheet) -> str:
@@ -270,18 +270,18 @@ def _names(ghosts: Sequence[OtherRunLine], sheet: Sheet) -> str:
     return own + legend(ghosts, sheet.width - len(own))
 
 
-def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[ChangeMark], str]:
+def _words(curves: EpochCurves, scale: Scale, room: int) -> tuple[list[ChangeMark], str]:
     """Words for omitted points and for changes; and the marks they refer to."""
-    curve = losses.curve
+    curve = curves.curve
     is_whole = all(map(math.isfinite, (*curve.low, *curve.high)))
     has_zero = scale.log and 0 in (*curve.low, *curve.high)
     gaps = "" if is_whole else "NaN or inf left out"
     gaps = SEPARATOR.join(
-        filter(None, (gaps, "a loss of 0 is drawn at the lower edge" if has_zero else ""))
+        filter(None, (gaps, f"a {curves.noun} of 0 is drawn at the lower edge" if has_zero else ""))
     )
-    separator = SEPARATOR if gaps and losses.changes else ""
+    separator = SEPARATOR if gaps and curves.changes else ""
     shown, words = nearest(
-        marks_of(losses.changes, losses.steps), curve.here, room - len(gaps + separator)
+        marks_of(curves.changes, curves.steps), curve.here, room - len(gaps + separator)
     )
     return shown, gaps + separator + words
 
@@ -289,21 +289,23 @@ def _words(losses: Losses, scale: Scale, room: int) -> tuple[list[ChangeMark], s
 # ── The plot ────────────────────────────────────────────────────────────────────────
 
 
-def _plot(losses: Losses, scale: Scale, shown: Sequence[ChangeMark], sheet: Sheet) -> list[Content]:
+def _plot(
+    curves: EpochCurves, scale: Scale, shown: Sequence[ChangeMark], sheet: Sheet
+) -> list[Content]:
     upright = scale.upright(sheet.height - 1)
     canvas = canvas_within(sheet, upright)
-    curves, ghosts = losses.curves, ghosts_of(losses.runs)
-    first = min(curve.epochs[0] for curve in curves if curve.epochs)
-    epochs = Scale(first, max(first + 1, *(curve.last_epoch for curve in curves)))
-    own = _points(losses.curve, epochs, scale)
+    ghosts = ghosts_of(curves.runs)
+    first = min(curve.epochs[0] for curve in curves.all if curve.epochs)
+    epochs = Scale(first, max(first + 1, *(curve.last_epoch for curve in curves.all)))
+    own = _points(curves.curve, epochs, scale)
     others = [_points(ghost.curve, epochs, scale) for ghost in ghosts]
     for ghost, points in zip(ghosts, others, strict=True):
         canvas.line(points, Pen(DIM, ghost.letter, on=1, off=2, lone=ghost.letter))
-    _draw_marks(canvas, marks_of(losses.changes, losses.steps), shown, epochs)
+    _draw_marks(canvas, marks_of(curves.changes, curves.steps), shown, epochs)
     canvas.line(own, Pen(CURVE))
     for i, (ghost, points) in enumerate(zip(ghosts, others, strict=True)):
         _write_letters(canvas, ghost.letter, points, i * LETTER_EVERY // len(ghosts))
-    for point in _point_here(losses.curve, epochs, scale):
+    for point in _point_here(curves.curve, epochs, scale):
         canvas.disc(point)
     ends = int(epochs.low), int(epochs.high)
     written = sorted({*ends, sum(ends) // 2})
