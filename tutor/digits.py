@@ -1,27 +1,27 @@
 """How many digits each kind of number has, wherever the learner sees it.
 
-The screen's numbers are written by `wording/number_format.py`. `significant` writes numbers for the
-command line, and numbers that become text below the wording. `whole_number` reads what was typed.
+Each is the number of significant digits that a number has at most. What a person reads is written
+by `wording/number_format.py`; `significant` writes numbers for the command line, and those that
+become text below the wording. `whole_number` reads what was typed.
 """
 
 from __future__ import annotations
 
 PLAIN_DIGITS = 6
-"""Learning rates and other settings, plain mode, messages of the engine, answers of exercises."""
+"""A number in a sentence or a label: learning rates and other settings, messages, plain mode."""
 
 SCALAR_DIGITS = 6
 """A single number in the numbers pane and the variables."""
 ARRAY_DIGITS = 4
 """An element of an array in the numbers pane and the variables."""
 SUMMARY_DIGITS = 4
-"""The mean and the norm of a large array."""
+"""The mean and the norm of a large array, and the change of a norm."""
 FORMULA_DIGITS = 5
-"""A value in a formula, or on one line of a sentence."""
+"""A value in a formula; the answer to a prediction, and its working."""
 BRIEF_DIGITS = 4
 """A loss in the timeline and in the list of runs; the largest difference of two gradients."""
 RATIO_DIGITS = 4
 """The ratio of two gradients, and a slope beside a kink."""
-
 FACTOR_DIGITS = 7
 """The factor between two gradients where it is close to 1."""
 

@@ -32,7 +32,7 @@ from tutor.wording.engine_notes import abort_text, note_text, place_text, proces
         (Remark("element_set", {"name": "w", "index": [], "value": 2.0}), "w is 2 now"),
         (
             Remark("bad_rate", {"rate": float("nan")}),
-            "a learning rate must be a positive number, at most a million, not nan",
+            "a learning rate must be a positive number, at most a million, not NaN",
         ),
         (
             Remark("exited", {"status": 4, "phase": "Predict"}),

@@ -104,6 +104,13 @@ def test_the_solution_of_a_number_shows_its_working(
     assert feedback.solution(worked, Value((right,)), leaves) == shown
 
 
+@pytest.mark.parametrize("x", [5e-4, 0.0512348, 1 / 3, 123456.0])
+def test_an_answer_is_written_with_the_digits_of_its_working(x: float) -> None:
+    worked = msgspec.structs.replace(PREDICT, working="w * 1")
+    shown = feedback.answer(PREDICT, Value((x,)))
+    assert feedback.solution(worked, Value((x,)), [Value((x,))]).endswith(f"= {shown}$")
+
+
 def test_without_numbers_for_its_working_the_solution_is_the_value() -> None:
     worked = msgspec.structs.replace(PREDICT, working="1 / w")
     for leaves in ((), [Value((), (), "text", "NameError")], [Value((0.0,))]):

@@ -34,8 +34,29 @@ def test_a_number_is_shown_with_six_digits_and_a_whole_one_without_decimals(
     assert number_format.number(x, 6) == text
 
 
-def test_a_learning_rate_is_shown_as_one_would_type_it() -> None:
-    assert [number_format.setting(x) for x in (0.01, 1.0, 1e-5)] == ["0.01", "1", "1e−5"]
+@pytest.mark.parametrize(
+    ("x", "digits", "text"),
+    [
+        (0.01, 6, "0.01"),
+        (1e-5, 6, "1e−5"),
+        (5e-4, 5, "0.0005"),
+        (-7.5, 6, "−7.5"),
+        (0.0512348, 6, "0.0512348"),
+        (10.05, 6, "10.05"),
+        (-0.0, 6, "0"),
+        (123456.0, 3, "123456"),
+        (12345.6, 4, "12350"),
+        (1.2345678, 2, "1.2"),
+        (1.2345678, 8, "1.2345678"),
+        (2e6, 6, "2e6"),
+        (math.nan, 6, "NaN"),
+        (-math.inf, 6, "−inf"),
+    ],
+)
+def test_a_trimmed_number_has_no_zeros_at_its_end_and_at_most_its_digits(
+    x: float, digits: int, text: str
+) -> None:
+    assert number_format.trimmed(x, digits) == text
 
 
 @pytest.mark.parametrize(
@@ -156,15 +177,6 @@ def test_a_number_is_marked_from_the_first_digit_that_has_changed(
     was: str, now: str, shown: str
 ) -> None:
     assert marked(now, was) == shown
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("7.50000", "7.5"), ("−2.5000", "−2.5"), ("[1.0000 0.30000]", "[1 0.3]"),
-     ("1.2500e−7", "1.25e−7"), ("100", "100"), ("10.05", "10.05"), ("True", "True")],
-)  # fmt: skip
-def test_in_a_sentence_a_number_has_no_zeros_at_its_end(text: str, said: str) -> None:
-    assert number_format.without_tails(text) == said
 
 
 def test_batches_are_counted_in_the_first_epoch_of_a_script_and_known_after_it() -> None:

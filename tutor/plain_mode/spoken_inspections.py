@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
-from tutor.digits import GRID_DIGITS, rounded
+from tutor.digits import GRID_DIGITS
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.run_narrator import all_values
@@ -394,7 +394,7 @@ def _standing(place: str, loss: float) -> str:
 
 def _rounded(x: float) -> str:
     """A number that is read off a grid."""
-    return spoken_number(rounded(x, GRID_DIGITS))
+    return spoken_number(x, GRID_DIGITS)
 
 
 def _pair(axes: tuple[str, str], at: tuple[float, float]) -> str:

@@ -9,6 +9,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from tutor.digits import PLAIN_DIGITS
 from tutor.lesson.code_checks import ladder as phase_ladder
 from tutor.lesson.languages import ORIGINAL
 from tutor.lesson.model import (
@@ -37,7 +38,7 @@ from tutor.protocol.frame import NO_VALUE, Frame, Value
 from tutor.script.line_places import place_in
 from tutor.session.run_view import RunView
 from tutor.wording import number_format
-from tutor.wording.number_format import article, counted, is_single, listed, setting
+from tutor.wording.number_format import MINUS, article, counted, is_single, listed, trimmed
 
 
 def has_symbols(lesson: Lesson) -> bool:
@@ -249,13 +250,13 @@ MOST_ELEMENTS = 16
 """Numbers of an array that are spoken; the rest is counted."""
 
 
-def spoken_number(x: float) -> str:
-    """A number with PLAIN_DIGITS digits, without zeros at its end; NaN and infinity in words."""
+def spoken_number(x: float, digits: int = PLAIN_DIGITS) -> str:
+    """A number as `trimmed` writes it, but with a minus that is read aloud, and without symbols."""
     if math.isnan(x):
         return "not a number"
     if math.isinf(x):
         return "infinity" if x > 0 else "minus infinity"
-    return setting(x or 0.0).replace("−", "-")  # no minus before a zero
+    return trimmed(x, digits).replace(MINUS, "-")
 
 
 def spoken_value(value: Value, *, is_part: bool = False, is_brief: bool = False) -> str:

@@ -19,7 +19,7 @@ from tutor.ui.commands import KEYS, AppCommand, footer
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.notices import PART, notice_parts
-from tutor.wording.number_format import of_batches, setting, speed, time_left
+from tutor.wording.number_format import of_batches, speed, time_left, trimmed
 
 if TYPE_CHECKING:
     from tutor.session.attempt import Attempt
@@ -69,7 +69,7 @@ def _settings(view: RunView, on_host: str) -> Iterable[str]:
     yield one_line(view.mode)
     yield one_line(view.device) + on_host
     if lesson.script is None or (frame and rate):  # else it is not known
-        yield f"lr {setting(rate)}"
+        yield f"lr {trimmed(rate)}"
     if frame and frame.seed:
         yield f"seed {frame.seed}"
     is_known = lesson.script is None or lesson.script.is_counted

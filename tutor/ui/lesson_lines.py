@@ -23,7 +23,7 @@ from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import kind_words
-from tutor.wording.number_format import counted, setting
+from tutor.wording.number_format import counted, trimmed
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -326,7 +326,7 @@ def _was_left(left: Bookmark | None, exercises: Sequence[tuple[str, str]]) -> Co
     if left is None:
         return _named("Position", "not begun yet")
     mode, device, rate, seed = left.settings
-    words = [f"epoch {left.at.epoch}", mode, device, f"lr {setting(rate)}"]
+    words = [f"epoch {left.at.epoch}", mode, device, f"lr {trimmed(rate)}"]
     words += [f"seed {seed}"] if seed else []
     words += [f"run {run.name}" for run in left.runs if run.is_current and len(left.runs) > 1]
     words += _exercise_on(left, exercises)

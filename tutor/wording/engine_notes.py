@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tutor.digits import significant
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.script.line_places import full_place
-from tutor.wording.number_format import LEARNING_RATE, setting, value_reason
+from tutor.wording.number_format import LEARNING_RATE, trimmed, value_reason
 
 _TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
@@ -245,7 +244,7 @@ def stopped_at(lesson: Lesson, stopped: KeyboardInterrupt) -> str:
 
 def _element_set(name: str, index: list[int], value: float) -> str:
     where = f"[{', '.join(map(str, index))}]" if index else ""
-    return one_line(f"{name}{where} is {setting(value)} now")
+    return one_line(f"{name}{where} is {trimmed(value)} now")
 
 
 def _filled(template: str, values: Mapping[str, Any]) -> str:
@@ -256,5 +255,5 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Remark):
         return note_text(value)
     if isinstance(value, float):
-        return significant(value)
+        return trimmed(value)
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tutor.digits import FORMULA_DIGITS, PLAIN_DIGITS, significant
+from tutor.digits import FORMULA_DIGITS
 from tutor.errors import WorkingError
 from tutor.lesson import working
 from tutor.lesson.exercise import (
@@ -28,11 +28,9 @@ from tutor.wording.notices import Values, unreadable
 from tutor.wording.number_format import (
     MINUS,
     counted,
-    number,
-    setting,
     short,
+    trimmed,
     value_reason,
-    without_tails,
 )
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
@@ -146,10 +144,8 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "code": lambda v, _: f"```python\n{v['code'].rstrip()}\n```",
     "reach_solution": lambda v, _: reach_solution(v["solution"]),
     "local_solution": lambda v, _: local_solution(v["question"]),
-    "right_gradient": lambda v, _: f"{plain_number(v['value'])} is right.",
-    "wrong_gradient": lambda v, _: (
-        f"It is not {plain_number(v['value'])}. {local_help(v['question'])}"
-    ),
+    "right_gradient": lambda v, _: f"{trimmed(v['value'])} is right.",
+    "wrong_gradient": lambda v, _: f"It is not {trimmed(v['value'])}. {local_help(v['question'])}",
     "like_autograd": lambda v, _: "The Gradient phase has run: autograd computes the same numbers.",
     "code_from_elsewhere": lambda v, _: (
         "The code kept here has not been run, because it came with a progress file from "
@@ -169,18 +165,13 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
 # ── Predictions, goals and choices ──────────────────────────────────────────────────
 
 
-def plain_number(x: float, digits: int = PLAIN_DIGITS) -> str:
-    """A number without zeros at its end, as in a sentence they say nothing: `7.5`, `−0.3333`."""
-    return without_tails(number(x, digits))
-
-
 def answer(exercise: Predict, value: Value) -> str:
     """The answer of a prediction, in the form that was asked for."""
     if exercise.form == "choice":
         return exercise.choices.get(value.text, value.text)
     if exercise.form == "sign" and value.data:
         return _sign_word(value.data[0])  # its number may be asked for next
-    return without_tails(short(value))
+    return short(value, FORMULA_DIGITS, trimmed)
 
 
 def solution(exercise: Predict, value: Value, leaves: Sequence[Value] = ()) -> str:
@@ -206,15 +197,12 @@ APPROX = r"\approx"
 
 
 def _digits(x: float) -> str:
-    """A number as it is shown everywhere, but 0.0005 as a learning rate is typed, not 5e-4."""
-    is_small = 1e-4 <= abs(x) < 1e-3
-    if is_small:
-        return significant(x, FORMULA_DIGITS)
-    return plain_number(x, FORMULA_DIGITS).replace(MINUS, "-")
+    """A number of a working, as Python reads it."""
+    return trimmed(x, FORMULA_DIGITS).replace(MINUS, "-")
 
 
 def _latex(x: float) -> str:
-    """The same as LaTeX; 1e-5 as a power of ten, which can be read aloud."""
+    """A number as LaTeX; 1e-5 as a power of ten, which can be read aloud."""
     mantissa, e, exponent = _digits(x).partition("e")
     return rf"{mantissa} \cdot 10^{{{exponent}}}" if e else mantissa
 
@@ -224,7 +212,7 @@ def _shown(exercise: Predict, given: str) -> str:
         return exercise.choices.get(given, given)
     if exercise.form == "sign":
         return _sign_word(float(f"{given}1") if given in "+-" else 0.0)
-    return plain_number(float(given))
+    return trimmed(float(given))
 
 
 def _sign_word(x: float) -> str:
@@ -243,10 +231,10 @@ def reach_solution(solution: Solution) -> str:
     if solution.mode is not None:
         parts.append(f"the mode `{solution.mode}`")
     if solution.learning_rate is not None:
-        parts.append(f"the learning rate {setting(solution.learning_rate)}")
+        parts.append(f"the learning rate {trimmed(solution.learning_rate)}")
     if solution.seed is not None:
         parts.append(f"the seed {solution.seed}")
-    parts += [f"`{element(s)}` = {setting(s.value)}" for s in solution.settings]
+    parts += [f"`{element(s)}` = {trimmed(s.value)}" for s in solution.settings]
     given = f"From the start with {' and '.join(parts)}" if parts else "From the start"
     return f"{given}, run {counted(solution.epochs, 'epoch')}."
 
@@ -307,8 +295,8 @@ _NAME = re.compile(r"[\w.]+(\[[\d, ]+\])?")
 def _numbers(one_or_all: float | tuple[float, ...]) -> str:
     """`2`, or `(1, 2, 3)`."""
     if isinstance(one_or_all, tuple):
-        return f"({', '.join(map(plain_number, one_or_all))})"
-    return plain_number(one_or_all)
+        return f"({', '.join(map(trimmed, one_or_all))})"
+    return trimmed(one_or_all)
 
 
 def local_help(step: LocalGradientQuestion) -> str:
@@ -328,7 +316,7 @@ def local_solution(step: LocalGradientQuestion) -> str:
     """The number; of a gradient of the loss also how it comes about: `3 · 2 + 1 · 4 = 10`."""
     parts = [x if isinstance(x, tuple) else (x,) for x in step.values.values()]
     if step.asks == "local" or len(parts) % 2:
-        return plain_number(step.expected)
+        return trimmed(step.expected)
     pairs = [
         pair
         for flows, locals_ in zip(parts[::2], parts[1::2], strict=True)

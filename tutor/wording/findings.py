@@ -9,7 +9,7 @@ import msgspec
 
 from tutor.plain import json_number, one_line
 from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, Evidence
-from tutor.wording.number_format import counted, setting
+from tutor.wording.number_format import counted, trimmed
 
 _TEXTS: Mapping[str, str] = {
     "gradients_not_reset": (
@@ -226,10 +226,10 @@ def report_text(report: DoctorReport) -> str:
     if (fork := report.together) is not None:
         without = "the code stops"
         if fork.loss_without is not None:
-            without = f"it is {setting(fork.loss_without)}"
+            without = f"it is {trimmed(fork.loss_without)}"
         texts.append(
             f"With all {fork.fixes} fixes the loss after {counted(fork.epochs, 'epoch')} is "
-            f"{setting(fork.loss_with)}, without them {without}."
+            f"{trimmed(fork.loss_with)}, without them {without}."
         )
     if report.taught:
         mistakes = counted(report.taught, "mistake")
@@ -248,8 +248,8 @@ def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
         text = f"Instead of {place} write `{code}`."
     if fix.loss_with is None:
         return text
-    with_it = setting(fix.loss_with)
-    without = "the code stops" if fix.loss_without is None else setting(fix.loss_without)
+    with_it = trimmed(fix.loss_with)
+    without = "the code stops" if fix.loss_without is None else trimmed(fix.loss_without)
     if with_it == without:  # as printed: a difference that nobody can see proves nothing
         return text
     epochs = counted(fix.epochs, "epoch")
@@ -266,4 +266,4 @@ def _shown(value: Evidence) -> str:
         return one_line(str(value))
     if isinstance(value, tuple):
         return f"({', '.join(map(str, value))}{',' if len(value) == 1 else ''})"
-    return setting(value)
+    return trimmed(value)

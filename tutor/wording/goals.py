@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
 from tutor.session.goal_progress import ComparisonState, GoalComparison, Marks, goal_of, is_literal
-from tutor.wording.number_format import setting, short
+from tutor.wording.number_format import short, trimmed
 
 _MOST_CELLS = 48
 _MOST_FACT_CELLS = 80
@@ -54,7 +54,7 @@ def _words(node: ast.expr) -> str:
         case ast.Constant(value=bool()):
             return ""
         case ast.Constant(value=int() | float() as number):
-            return setting(number)
+            return trimmed(number)
         case ast.Constant(value=str(text)):
             return text
         case ast.Name(id=name):
@@ -312,5 +312,4 @@ def _text(value: Value | None) -> str:
     """A single number or a string; empty where it is neither."""
     if value is None or not (value.dtype == "str" or len(value.data) == 1 == value.size):
         return ""
-    is_plain = value.dtype not in ("str", "bool") and value.is_finite
-    return setting(value.data[0]) if is_plain else short(value)
+    return short(value) if value.dtype in ("str", "bool") else trimmed(value.data[0])

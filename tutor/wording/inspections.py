@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from tutor.digits import FACTOR_DIGITS, RATIO_DIGITS, rounded, significant
+from tutor.digits import FACTOR_DIGITS, RATIO_DIGITS, rounded
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
 from tutor.wording.engine_notes import note_text
-from tutor.wording.number_format import counted, listed, setting
+from tutor.wording.number_format import counted, listed, trimmed
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -142,7 +142,7 @@ def gradient_standing(agreement: ParameterComparison, mode: str) -> str:
             return "no gradient"
         if ratio in (None, 1.0):
             return "differs"
-        return f"{setting(rounded(ratio, RATIO_DIGITS))} times {_measure(agreement.measure)}"
+        return f"{trimmed(ratio, RATIO_DIGITS)} times {_measure(agreement.measure)}"
     return "right" if how == "right" and not agreement.is_equal else ""
 
 
@@ -162,19 +162,15 @@ def _factor(v: Values, modes: Sequence[str]) -> str:
 
 
 def _times(v: Values) -> str:
-    """`4.000 times autograd`; close to 1 with as many digits as show that: `1.00004 times`."""
+    """`4 times autograd`; close to 1 with as many digits as show that: `1.00004 times`."""
     factor = v["factor"]
-    decimals = RATIO_DIGITS - 1
-    is_plain = 0.01 <= abs(factor) < 1e6
-    shown = f"{factor:.{decimals}f}" if is_plain else significant(factor, decimals)
-    if is_plain and abs(float(shown)) == 1:
-        shown = significant(factor, FACTOR_DIGITS)
-    return f"{shown} times {_measure(v['measure'])}"
+    digits = FACTOR_DIGITS if abs(rounded(factor, RATIO_DIGITS)) == 1 else RATIO_DIGITS
+    return f"{trimmed(factor, digits)} times {_measure(v['measure'])}"
 
 
 def _elements(v: Values, modes: Sequence[str]) -> str:
     index, count, total = v["index"], v["count"], v["total"]
-    numbers = f"{significant(v['found'])}, not {significant(v['right'])}"
+    numbers = f"{trimmed(v['found'])}, not {trimmed(v['right'])}"
     if not index:
         return f"from {_measure(v['measure'])}: {numbers}"
     place = _place(index, is_complex=v["is_complex"])
@@ -245,7 +241,7 @@ def _possessive(v: Values) -> str:
 
 
 def _another_loss(v: Values) -> str:
-    return f"its loss is {significant(v['loss'])}, not {significant(v['right_loss'])}"
+    return f"its loss is {trimmed(v['loss'])}, not {trimmed(v['right_loss'])}"
 
 
 def _rounding(v: Values) -> str:
@@ -276,7 +272,7 @@ def _kink(v: Values, modes: Sequence[str]) -> str:
 
 def _slope(number: float) -> str:
     """A slope to RATIO_DIGITS; a -0 and what is next to nothing are 0."""
-    return significant(rounded(number, RATIO_DIGITS) if abs(number) > 1e-9 else 0.0)
+    return trimmed(number if abs(number) > 1e-9 else 0.0, RATIO_DIGITS)
 
 
 def _another_function(v: Values, modes: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ from tutor.protocol.frame import Remark
 from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.inspections import remarks_text
 from tutor.wording.lesson_faults import lesson_fault_text
-from tutor.wording.number_format import counted, listed, setting, time_left
+from tutor.wording.number_format import counted, listed, time_left, trimmed
 
 if TYPE_CHECKING:
     from tutor.progress.store import SetAside
@@ -361,7 +361,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
     "process_ended": _process_ended,
     "lesson_fault": lambda values, _: [lesson_fault_text(*values["fault"])],
     "seeking": _seeking,
-    "rate_stays": lambda values, _: [f"The learning rate stays at {setting(values['rate'])}"],
+    "rate_stays": lambda values, _: [f"The learning rate stays at {trimmed(values['rate'])}"],
     "script_left_in_run": _script_left_in_run,
     "phase_failed": _phase_failed,
     "stopped": _stopped,

@@ -1,4 +1,9 @@
-"""Numbers as text, rounded to a useful number of digits; counts and lists of names."""
+"""Numbers as text, rounded to a useful number of digits; counts and lists of names.
+
+Each number that a person reads is written by `number`, where its digits have to stay in their
+places, or by `trimmed`, in a sentence or a label. `digits` is the number of significant digits that
+it has at most.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
-from tutor.digits import FORMULA_DIGITS, PLAIN_DIGITS, SUMMARY_DIGITS, significant
+from tutor.digits import FORMULA_DIGITS, PLAIN_DIGITS, SUMMARY_DIGITS, rounded, significant
 from tutor.plain import array_summary
 from tutor.protocol.frame import Frame, Value
 from tutor.training import time_limit
@@ -25,24 +30,45 @@ _INTEGRAL = 1e6
 
 
 def number(x: float, digits: int) -> str:
-    """A number as text; a whole number below a million has no decimals.
+    """A number that keeps its zeros, for columns and where it changes in its place: `0.300000`.
 
-    From 0.001 to 1 it has `digits` decimals, so that columns stay narrow: 0.051235 with 6. Above
-    1 it has `digits` digits in all, at least one of them a decimal: 12.3457. A smaller or larger
-    number is written with a power of ten and `digits` - 1 digits: 1.2346e−5.
+    A whole number below a million has no decimals. Above 1 a number has `digits` digits, and at
+    least one decimal: 12.3457 with 6. So that columns stay narrow, it has `digits` decimals below
+    1 (0.051235), and one digit less with a power of ten (1.2346e−5): below 0.001, and where
+    the digits do not suffice.
     """
+    if text := _whole_or_not_finite(x):
+        return text
+    if 1e-3 <= abs(x) < 10**digits:
+        text = f"{x:.{_decimals(x, digits)}f}"
+    else:
+        text = f"{x:.{max(1, digits - 2)}e}"
+    return _printed(text)
+
+
+def trimmed(x: float, digits: int = PLAIN_DIGITS) -> str:
+    """A number without zeros at its end, for a sentence or a label: `0.01`, `−0.3333`, `1e−5`.
+
+    A whole number below a million is written in full; another one is rounded to `digits` digits.
+    """
+    if text := _whole_or_not_finite(x):
+        return text
+    return _printed(significant(rounded(x, digits), max(digits, PLAIN_DIGITS)))
+
+
+def _whole_or_not_finite(x: float) -> str:
+    """A whole number below a million, NaN or an infinity as text; empty for any other number."""
     if math.isnan(x):
         return "NaN"
     if math.isinf(x):
-        return "inf" if x > 0 else MINUS + "inf"
-    if x == int(x) and abs(x) < _INTEGRAL:
-        text = str(int(x))
-    elif 1e-3 <= abs(x) < 10**digits:
-        text = f"{x:.{_decimals(x, digits)}f}"
-    else:
-        mantissa, _, exponent = f"{x:.{max(1, digits - 2)}e}".partition("e")
-        text = f"{mantissa}e{int(exponent)}"
-    return text.replace("-", MINUS)
+        return _printed(f"{x}")
+    return _printed(str(int(x))) if x == int(x) and abs(x) < _INTEGRAL else ""
+
+
+def _printed(text: str) -> str:
+    """Python's text for a number as it is printed: `−1.5e−5` for `-1.5e-05`."""
+    mantissa, e, exponent = text.partition("e")
+    return (f"{mantissa}e{int(exponent)}" if e else mantissa).replace("-", MINUS)
 
 
 def time_left(seconds: float | None) -> str:
@@ -91,20 +117,6 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def without_tails(text: str) -> str:
-    """The numbers in a text without the zeros that their decimals end with: 7.50000 → 7.5."""
-    return _TAIL.sub(r"\1", text)
-
-
-_TAIL = re.compile(r"(?<=\d)(?:\.0+|(\.\d*[1-9])0+)(?!\d)")
-
-
-def setting(x: float) -> str:
-    """A number as somebody would type it, with PLAIN_DIGITS significant digits: 0.01, 1e−5, 1e6."""
-    mantissa, e, exponent = f"{x:.{PLAIN_DIGITS}g}".partition("e")
-    return (mantissa + (f"e{int(exponent)}" if e else "")).replace("-", MINUS)
-
-
 def _decimals(x: float, digits: int) -> int:
     """The decimals that leave `digits` digits; below 1 there are `digits` decimals."""
     whole = math.floor(math.log10(abs(x))) + 1
@@ -133,16 +145,23 @@ def value_reason(why: str) -> str:
 
 # The same value is shown by several panes, and after the next step as the one before.
 @lru_cache(512)
-def short(value: Value, digits: int = FORMULA_DIGITS) -> str:
-    """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`."""
+def short(
+    value: Value,
+    digits: int = FORMULA_DIGITS,
+    write: Callable[[float, int], str] = number,
+) -> str:
+    """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`.
+
+    `write` is `number` or `trimmed`.
+    """
     if not value.data:
         text = value_reason(value.why or value.text)
         return text if text or not value.is_number else "[]"
     if is_single(value):
-        return _scalar(value, value.data[0], digits)
+        return _scalar(value, value.data[0], digits, write)
     if value.norm is not None:
         return array_summary(value.shape, summary(value, digits))
-    texts = [_scalar(value, x, digits) for x in value.data]
+    texts = [_scalar(value, x, digits, write) for x in value.data]
     if value.size > len(texts) or len(value.shape) > 2:
         return "[" + " ".join(texts[:4]) + " …]"
     if len(value.shape) == 1:
@@ -170,10 +189,10 @@ def is_single(value: Value) -> bool:
     return not value.data or value.size == 1
 
 
-def _scalar(value: Value, x: float, digits: int) -> str:
-    if value.dtype == "bool":
-        return str(bool(x))
-    return number(x, digits)
+def _scalar(
+    value: Value, x: float, digits: int, write: Callable[[float, int], str] = number
+) -> str:
+    return str(bool(x)) if value.dtype == "bool" else write(x, digits)
 
 
 def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:

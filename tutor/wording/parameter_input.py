@@ -14,7 +14,7 @@ from tutor.protocol.frame import Element, Value
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
 from tutor.training.exercises import UnreadableError, read_number
 from tutor.wording.notices import unreadable
-from tutor.wording.number_format import setting
+from tutor.wording.number_format import trimmed
 
 MAX_EPOCH = 10_000_000
 
@@ -39,7 +39,7 @@ _BESIDE = re.compile(r"\s*(?P<name>[^\W\d][\w.\[\]\"']*?)(?:\[[\d\s,]*\])?\s+\S.
 def question(values: Mapping[str, Value]) -> str:
     """The words to ask with: which numbers there are, with an example."""
     name, value = next(iter(values.items()))
-    now = f" (now {setting(value.data[0])})" if value.data else ""
+    now = f" (now {trimmed(value.data[0])})" if value.data else ""
     if len(values) == 1 and value.size == 1:
         return f"A value for {name}{now}:"
     return f"A number of a parameter, like {name}{_index_text(value)} = 0.5{now}:"

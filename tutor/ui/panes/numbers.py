@@ -312,7 +312,7 @@ def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> 
 def _change(row: NumberRow, *, is_single: bool) -> CellLines:
     precision = SCALAR_DIGITS if is_single else ARRAY_DIGITS
     if row.was is not None and row.now.norm is not None and row.was.norm is not None:
-        moved_by = number_format.change(row.now.norm, row.was.norm, precision)
+        moved_by = number_format.change(row.now.norm, row.was.norm, SUMMARY_DIGITS)
         return ("=",) if row.now == row.was else (f"norm {moved_by}",)
     moved = number_format.each(row.now, row.was, lambda a, b: number_format.change(a, b, precision))
     if moved is None or not any(moved):

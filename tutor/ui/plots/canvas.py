@@ -17,9 +17,9 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from tutor.digits import AXIS_DIGITS, BRIEF_DIGITS, LEGEND_DIGITS, rounded
+from tutor.digits import AXIS_DIGITS, LEGEND_DIGITS
 from tutor.ui.text_styles import DIM, PLAIN, VALUE, Piece, line
-from tutor.wording.number_format import number, setting
+from tutor.wording.number_format import number, trimmed
 
 Point: TypeAlias = tuple[float, float]
 """Fractions of the sheet: (0, 0) is its lower left corner. May be NaN."""
@@ -282,8 +282,8 @@ def drawn(
 
 
 def legend_number(x: float) -> str:
-    """A number for a legend: LEGEND_DIGITS significant digits, and no zeros after them."""
-    return setting(rounded(x, LEGEND_DIGITS)) if math.isfinite(x) else number(x, LEGEND_DIGITS)
+    """A number for a legend."""
+    return trimmed(x, LEGEND_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +369,7 @@ class Scale:
     def ticks(self, places: Sequence[float] = (0.0, 0.5, 1.0)) -> tuple[Tick, ...]:
         """The labels at these places; a single label if all numbers are equal."""
         if self.high == self.low:
-            return ((0.5, number(self.low, BRIEF_DIGITS)),)
+            return ((0.5, number(self.low, AXIS_DIGITS)),)
         return tuple((place, number(self._round(self.at(place)), AXIS_DIGITS)) for place in places)
 
     def _round(self, value: float) -> float:

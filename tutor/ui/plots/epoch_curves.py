@@ -30,7 +30,7 @@ from tutor.ui.plots.canvas import (
     scale_over,
 )
 from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, line
-from tutor.wording.number_format import number, setting
+from tutor.wording.number_format import number, trimmed
 
 SEPARATOR = " · "
 
@@ -103,12 +103,12 @@ def _facts(change: Change) -> Iterator[tuple[str, str]]:
     if change.device is not None:
         yield "device", one_line(change.device)
     if change.learning_rate is not None:
-        yield "learning rate", f"lr {setting(change.learning_rate)}"
+        yield "learning rate", f"lr {trimmed(change.learning_rate)}"
     if change.seed is not None:
         yield "seed", f"seed {change.seed}"
     if change.element is not None:
         name = _name(change.element)
-        yield name, f"{name} = {setting(change.element.value)}"
+        yield name, f"{name} = {trimmed(change.element.value)}"
 
 
 def _name(element: Element) -> str:
@@ -165,7 +165,7 @@ def legend(ghosts: Sequence[OtherRunLine], room: int) -> str:
 
 def _settings(run: RunInfo, name: str) -> str:
     """Mode and learning rate, unless the name says them already, or it is a script's own."""
-    rate = f"lr {setting(run.learning_rate)}"
+    rate = f"lr {trimmed(run.learning_rate)}"
     words = [] if run.mode in name.split() else [one_line(run.mode)]
     words += [rate] if run.learning_rate and rate not in name else []
     return " ".join(words)

@@ -35,7 +35,7 @@ from tutor.ui.plots.canvas import (
     scale_over,
 )
 from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
-from tutor.wording.number_format import number, setting
+from tutor.wording.number_format import number, trimmed
 
 NOTHING = "No finite loss to draw here."
 
@@ -164,7 +164,7 @@ def _write_levels(
         cells.setdefault(level, set()).add(canvas.cell_of(dot))
     taken: set[Dot] = set()
     for level, places in sorted(cells.items()):
-        text = setting(levels[level])
+        text = trimmed(levels[level])
         for column, row in sorted(places, reverse=True):
             needed = {(column + i, row) for i in range(-1, len(text) + 1)}
             if column + len(text) <= canvas.width and not needed & taken:

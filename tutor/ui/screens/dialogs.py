@@ -31,7 +31,7 @@ from tutor.ui.screens.base import SizedScreen
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
 from tutor.wording.notices import error_text
-from tutor.wording.number_format import setting
+from tutor.wording.number_format import trimmed
 from tutor.wording.parameter_input import read_learning_rate, read_position
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Question(Generic[T]):
 
 def learning_rate_question(now: float | None) -> Question[float]:
     """Ask for a learning rate."""
-    is_now = f" (now {setting(now)})" if now is not None else ""
+    is_now = f" (now {trimmed(now)})" if now is not None else ""
     return Question(f"Learning rate{is_now}:", read_learning_rate)
 
 

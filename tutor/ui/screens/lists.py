@@ -37,7 +37,7 @@ from tutor.ui.text_styles import CURSOR, line
 from tutor.wording.findings import finding_text, line_place, report_text
 from tutor.wording.layout import columns, first_fitting
 from tutor.wording.notices import notice_text
-from tutor.wording.number_format import number, setting
+from tutor.wording.number_format import number, trimmed
 from tutor.wording.parameter_input import read_run_name
 
 T = TypeVar("T")
@@ -233,7 +233,7 @@ GIVEN_UP = ("seed", "from", "lr")
 def _cells(run: RunInfo, then: str) -> Iterator[str]:
     yield run_label(run)
     yield one_line(run.mode)
-    yield setting(run.learning_rate) if run.learning_rate else "its own"
+    yield trimmed(run.learning_rate) if run.learning_rate else "its own"
     yield str(run.seed)
     yield str(run.furthest)
     yield number(run.loss, BRIEF_DIGITS) if run.furthest else ""
