@@ -93,7 +93,7 @@ def check(command: CheckLesson, send: Callable[[Event], None]) -> None:
         evaluate_watched(command.lesson)
     run(command.lesson, "Predict", {"__name__": "lesson"})
     note = Remark("text", {"text": "all that was asked for has run"})
-    send(Finding(path=str(command.lesson.path), line=line, what=note))
+    send(Finding(path=str(command.lesson.path), line=line, remark=note))
     if command.with_answers:
         send(AnswerComputed(text="an-exercise: 3"))
 

@@ -240,7 +240,7 @@ def test_what_a_lesson_prints_is_neither_kept_nor_encoded_and_much_is_told() -> 
         events += checked(predicting(printing + text))
     (note,) = (event for event in events if isinstance(event, Finding))
     assert note.is_note
-    assert note.what.code == "printed_much"
+    assert note.remark.code == "printed_much"
 
 
 @pytest.mark.usefixtures("_unlimited")

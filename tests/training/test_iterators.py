@@ -55,7 +55,7 @@ def lesson(request: pytest.FixtureRequest, write_lesson: Callable[..., Lesson]) 
 
 
 def test_it_passes_check(lesson: Lesson) -> None:
-    assert [finding.what for finding in check(lesson)] == []
+    assert [finding.remark for finding in check(lesson)] == []
 
 
 def test_looking_about_and_comparing_leave_its_batches_alone(lesson: Lesson) -> None:

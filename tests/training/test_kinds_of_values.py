@@ -78,7 +78,7 @@ def trained(request: pytest.FixtureRequest, write_lesson: Write) -> Lesson:
 
 
 def test_it_passes_check(trained: Lesson) -> None:
-    assert [finding.what for finding in check(trained)] == []
+    assert [finding.remark for finding in check(trained)] == []
 
 
 def test_another_mode_goes_on_with_its_value(trained: Lesson) -> None:
@@ -237,7 +237,7 @@ def test_the_elements_of_a_large_parameter_are_sampled_and_it_is_said(write_less
     lesson = write_lesson(Setup=code, Loss="loss = ((y_pred - 2) ** 2).sum() / 1000")
     (note,) = check(lesson)
     assert note.is_note
-    assert note.what == Remark("checked_by_sample", {"samples": [(64, 1000, "w")]})
+    assert note.remark == Remark("checked_by_sample", {"samples": [(64, 1000, "w")]})
     wrong = lesson.source.replace("loss.backward()", "loss.backward()\nw.grad[500:] *= 2")
     from tutor.lesson.document import parse
 
@@ -278,7 +278,7 @@ def test_memory_that_does_not_do_for_a_check_is_told(
 
     monkeypatch.setattr("tutor.validation.lesson_check.gradients_by_differences", gradients)
     (finding,) = check(write_lesson())
-    assert finding.what.code == "no_memory"
+    assert finding.remark.code == "no_memory"
 
 
 def test_what_a_lesson_replaces_ends_no_process(

@@ -111,14 +111,14 @@ def test_a_sound_exercise_of_each_kind_is_proven_and_its_code_is_not_heard(
 
 def test_all_that_is_wrong_is_told_at_once_by_check() -> None:
     twice = lesson(SOUND.replace("'-gradient", "'gradient").replace("losses[-1] < 1e-6", "w < 3"))
-    assert [finding.what.code for finding in check(twice)] == ["wrong_is_right", "met_at_start"]
+    assert [finding.remark.code for finding in check(twice)] == ["wrong_is_right", "met_at_start"]
 
 
 def test_a_mode_that_does_not_run_is_told_once() -> None:
     (finding,) = check(lesson(SOUND, Predict="y_pred = nobody"))
-    assert finding.what.modes == ("autograd",)
-    assert finding.what.values["phase"] == "Predict"
-    assert finding.what.values["error"].startswith("NameError")
+    assert finding.remark.modes == ("autograd",)
+    assert finding.remark.values["phase"] == "Predict"
+    assert finding.remark.values["error"].startswith("NameError")
 
 
 def test_who_stops_a_proof_stops_all_of_it() -> None:

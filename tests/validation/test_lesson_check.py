@@ -50,7 +50,7 @@ def test_the_gradient_of_a_tensor_is_not_read_from_the_name_for_an_array(
         "Update": "w = w - learning_rate * dw",
         "Reset": "",
     }
-    found = [finding.what.code for finding in check(write_lesson(front, **code))]
+    found = [finding.remark.code for finding in check(write_lesson(front, **code))]
     assert "gradient_missing" in found
 
 

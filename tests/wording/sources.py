@@ -39,3 +39,8 @@ def source_of(package: str) -> str:
 def fields(template: str) -> set[str]:
     """The parameters that a sentence needs."""
     return {field for _, field, _, _ in Formatter().parse(template) if field}
+
+
+def words_named(template: str) -> set[str]:
+    """The words that a sentence names after colons, and not Python's own formats."""
+    return {how for _, _, how, _ in Formatter().parse(template) if how and how.isidentifier()}

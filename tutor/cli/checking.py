@@ -242,7 +242,7 @@ def findings(
     except LessonAborted as error:
         what = f"{part_text(error.part)} {abort_text(error.how)}"
         note = Remark("text", {"text": f"{what}; nothing more of this lesson was checked"})
-        result.findings.append(Finding(path=str(lesson.path), line=error.part.line, what=note))
+        result.findings.append(Finding(path=str(lesson.path), line=error.part.line, remark=note))
     except KeyboardInterrupt as stopped:
         if where := stopped_at(lesson, stopped):
             _report(f"stopped at {where}")

@@ -158,7 +158,7 @@ class _LessonWork:
                 self._send(finding)
             if unheard.characters > MUCH_PRINTED:
                 note = Remark("printed_much", {"characters": unheard.characters})
-                self._send(Finding(path=str(lesson.path), line=1, what=note, is_note=True))
+                self._send(Finding(path=str(lesson.path), line=1, remark=note, is_note=True))
             if command.with_answers:
                 for text in lesson_check.answers(lesson):
                     self._send(AnswerComputed(text=one_line(text)))

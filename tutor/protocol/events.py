@@ -173,9 +173,9 @@ class Finding(Event, frozen=True, kw_only=True):
 
     path: str
     line: int
-    what: Remark
-    why: Remark | None = None
-    """The reason, where the code names none of its own."""
+    remark: Remark
+    cause: Remark | None = None
+    """The error that the remark is about, where there is one: the end of its sentence."""
     is_note: bool = False
     """Whether it is no mistake, but only says what was checked."""
 

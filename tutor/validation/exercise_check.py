@@ -39,9 +39,9 @@ from tutor.validation.exercise_trial import (
     EndError,
     ExerciseTrial,
     OnPart,
-    facts_of,
     ignore_progress,
     reason_of,
+    unexpected,
 )
 
 
@@ -59,8 +59,8 @@ def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Findin
             yield trial.finding(
                 "asked_again_alike",
                 *(f"again.{number}", "answer"),
-                answer=expected_text(exercise, value),
-                advice="again" in exercise.lines,
+                answer=value.data[0],
+                has_again="again" in exercise.lines,
             )
 
 
@@ -98,8 +98,8 @@ def _wrong(
         if not _is_answer(asked, value):
             yield _unfit(trial, asked, "wrong_unfit", value, again, key)
         elif _is_same(asked, answer, value):
-            shown = expected_text(asked, value)
-            yield trial.finding("wrong_is_right", key, again=bool(again), answer=shown)
+            right = _said(asked, value)
+            yield trial.finding("wrong_is_right", key, again=bool(again), answer=right)
         else:
             good.append((number, value))
     for (one, value), (other, same) in combinations(good, 2):
@@ -107,7 +107,7 @@ def _wrong(
             line = asked.lines.get(f"{path}.{one}.value", asked.line)
             values: dict[str, Any] = {
                 "again": bool(again),
-                "answer": expected_text(asked, same),
+                "answer": _said(asked, same),
                 "line": line,
             }
             yield trial.finding("wrong_twice", f"{path}.{other}.value", **values)
@@ -129,14 +129,19 @@ def _wrong_working(exercise: Predict, leaves: Mapping[str, Value], answer: Value
     """The reason why a working, of leaves as before the phase, can't be shown; None if it can."""
     for source, value in leaves.items():
         if not value.is_finite or len(value.data) != value.size:
-            return Remark("working_of_no_number", {"source": source, "value": facts_of(value)})
+            return Remark("working_of_no_number", {"source": source, "value": unexpected(value)})
     try:
         found = working.result(exercise.working, {s: value.data for s, value in leaves.items()})
     except WorkingError as error:
         return Remark(error.code, error.values)
     if close(found, answer.data[0], min(exercise.tolerance, PRINTED)):
         return None
-    return Remark("working_differs", {"found": found, "answer": expected_text(exercise, answer)})
+    return Remark("working_differs", {"found": found, "answer": answer.data[0]})
+
+
+def _said(exercise: Predict, value: Value) -> str | float:
+    """An answer as a parameter of a finding."""
+    return value.data[0] if exercise.form == "number" else expected_text(exercise, value)
 
 
 def _is_answer(exercise: Predict, value: Value) -> bool:
@@ -151,8 +156,8 @@ def _unfit(
 ) -> Finding:
     """The finding on a value that can't be given as an answer."""
     choices = list(asked.choices) if asked.form == "choice" else []
-    facts = facts_of(value)
-    return trial.finding(code, *keys, again=bool(again), value=facts, choices=choices)
+    found = unexpected(value)
+    return trial.finding(code, *keys, again=bool(again), value=found, choices=choices)
 
 
 def _is_same(exercise: Predict, right: Value, value: Value) -> bool:
@@ -344,20 +349,20 @@ def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
         yield trial.finding("met_with_mistake", "condition", id=exercise.id)
 
 
-def _raised(trial: ExerciseTrial, exercise: Repair, why: Remark) -> Iterator[Finding]:
+def _raised(trial: ExerciseTrial, exercise: Repair, error: Remark) -> Iterator[Finding]:
     """The findings where the code with the mistake raises another error than the symptom."""
     wanted, id_ = " ".join(exercise.symptom.error.split()), exercise.id
     if not wanted:
-        yield trial.finding("mistake_raises", "symptom.condition", "symptom", why=why, id=id_)
-    elif wanted not in " ".join(str(why.values.get("error", "")).split()):
-        yield trial.finding("mistake_raises_other", "symptom.error", why=why, id=id_)
+        yield trial.finding("mistake_raises", "symptom.condition", "symptom", cause=error, id=id_)
+    elif wanted not in " ".join(str(error.values.get("error", "")).split()):
+        yield trial.finding("mistake_raises_other", "symptom.error", cause=error, id=id_)
 
 
 def _solution(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     """Findings unless the condition holds with `solution`, which may do more than the lesson."""
     ran = _run(trial, exercise, "solution")
     if isinstance(ran, Remark):
-        yield trial.finding("repair_fails", "solution", why=ran, **_about(exercise))
+        yield trial.finding("repair_fails", "solution", cause=ran, **_about(exercise))
     elif not trial.is_true(ran, exercise.condition, "condition"):
         yield trial.finding("repair_misses", "solution", **_about(exercise))
 
@@ -389,7 +394,7 @@ def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding
     except RunError as error:
         raise trial.failure("no_graph", error, "at") from error
     if not local.steps:
-        yield trial.finding("nothing_to_ask", "at", "mode", why=local.why)
+        yield trial.finding("nothing_to_ask", "at", "mode", cause=local.why)
     if (count := len(local.steps)) > MOST_STEPS:
         yield trial.finding("too_many_questions", "at", "mode", count=count, most=MOST_STEPS)
     for step in local.steps:

@@ -46,15 +46,16 @@ class ExerciseTrial:
     on_part: OnPart = ignore_progress
     device: str = "cpu"
 
-    def finding(self, code: str, *keys: str, why: Remark | None = None, **values: Any) -> Finding:
+    def finding(self, code: str, *keys: str, cause: Remark | None = None, **values: Any) -> Finding:
         """A finding on the line of the first of these keys that the author has written."""
         lines = self.exercise.lines
         line = next((lines[key] for key in keys if key in lines), self.exercise.line)
-        return Finding(path=str(self.lesson.path), line=line, what=Remark(code, values), why=why)
+        remark = Remark(code, values)
+        return Finding(path=str(self.lesson.path), line=line, remark=remark, cause=cause)
 
     def failure(self, code: str, error: RunError, *keys: str) -> EndError:
         """The end of a trial: what the run could not do, and why. Raises the error if stopped."""
-        return EndError(self.finding(code, *keys, why=reason_of(error)))
+        return EndError(self.finding(code, *keys, cause=reason_of(error)))
 
     def begin(self, stage: Stage, again: str = "") -> Run:
         """A run that stands at `stage`. `again`: the entry that the stage belongs to, if any.
@@ -92,23 +93,23 @@ class ExerciseTrial:
         if not is_truth(value):
             if "is ambiguous" in value.text:  # Python's words for an array where a truth has to be
                 raise EndError(self.finding("truth_of_array", *keys))
-            raise EndError(self.finding("no_truth", *keys, value=facts_of(value)))
+            raise EndError(self.finding("no_truth", *keys, value=unexpected(value)))
         return bool(value.data[0])
 
 
-def facts_of(value: Value) -> dict[str, Any]:
-    """An unexpected value as a parameter of a finding."""
+def unexpected(value: Value) -> tuple[str, dict[str, Any]]:
+    """A value that can't be an answer, as a code with parameters: a parameter of a finding."""
     if value.dtype == "text":
-        return {"error": value.why or value.text}
+        return "none", {"reason": value.why or value.text}
     if value.dtype == "str":
-        return {"string": value.text}
+        return "text", {"text": value.text}
     if value.size != 1 and value.shape:
-        return {"shape": value.shape}
+        return "array", {"shape": value.shape}
     if not value.data:
-        return {"text": value.text}
+        return "other", {"text": value.text}
     if value.dtype == "bool":
-        return {"text": str(bool(value.data[0]))}
-    return {"number": value.data[0]}
+        return "other", {"text": str(bool(value.data[0]))}
+    return "number", {"number": value.data[0]}
 
 
 def reason_of(error: RunError) -> Remark:

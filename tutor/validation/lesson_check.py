@@ -113,9 +113,9 @@ class _Check:
         yield from self._sample_notes()
         yield from check_exercises(self.lesson, running, self._on_part, self.device)
 
-    def _finding(self, line: int, what: Remark, *modes: str, is_note: bool = False) -> Finding:
-        what = msgspec.structs.replace(what, modes=modes)
-        return Finding(path=str(self.lesson.path), line=line, what=what, is_note=is_note)
+    def _finding(self, line: int, remark: Remark, *modes: str, is_note: bool = False) -> Finding:
+        remark = msgspec.structs.replace(remark, modes=modes)
+        return Finding(path=str(self.lesson.path), line=line, remark=remark, is_note=is_note)
 
     def _begins(self, mode: str, phase: str, epochs: int = 0) -> None:
         """Say that this phase, or so many epochs, are run next: on the first line of its code."""
@@ -141,7 +141,7 @@ class _Check:
             return
         if not all(map(is_same, frames, again)):
             code = "runs_differ_on" if self._on else "runs_differ"
-            yield self._finding(1, Remark(code, {"on": self._on}), mode)
+            yield self._finding(1, Remark(code, {"device": self._on}), mode)
         yield from self._goes_back(mode, run, again[:-1])
         self._note_valueless(mode, frames[-1])
 
@@ -150,7 +150,7 @@ class _Check:
         there = {frame.at: frame for frame in seen}
         other = next((f.at for f in _backwards(run) if not is_same(f, there[f.at])), None)
         if other is not None:
-            values = {"on": self._on, "epoch": other.epoch, "step": other.step}
+            values = {"device": self._on, "epoch": other.epoch, "step": other.step}
             yield self._finding(1, Remark("back_differs", values), mode)
 
     @property
@@ -166,7 +166,7 @@ class _Check:
         if wrong := figures.difference():
             yield self._finding(line, wrong, mode)
         elif figures.draws_there:
-            note = Remark("draws_on_device", {"on": self._on})
+            note = Remark("draws_on_device", {"device": self._on})
             yield self._finding(line, note, mode, is_note=True)
 
     def _note_valueless(self, mode: str, frame: Frame) -> None:

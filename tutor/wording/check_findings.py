@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
 
-from tutor.digits import BOUND_DIGITS, EXACT_DIGITS, PLAIN_DIGITS, significant
+from tutor.digits import BOUND_DIGITS, EXACT_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.events import Finding
 from tutor.wording.inspections import remark_text
 from tutor.wording.lesson_faults import fault_message
-from tutor.wording.number_format import value_reason
-
-Values: TypeAlias = Mapping[str, Any]
-
-_PLAIN, _EXACT, _BOUND = (f".{digits}g" for digits in (PLAIN_DIGITS, EXACT_DIGITS, BOUND_DIGITS))
+from tutor.wording.number_format import trimmed, value_reason
+from tutor.wording.templates import Words, filled, modes_text, shape_text
 
 _TEMPLATES: Mapping[str, str] = {
     # ── The run of a mode
@@ -23,42 +19,42 @@ _TEMPLATES: Mapping[str, str] = {
         "or set TUTOR_MEMORY_MB to more megabytes"
     ),
     "no_memory_on": "{device} has too little memory",
-    "runs_differ": "two runs{on} differ; take all random numbers from np or torch",
+    "runs_differ": "two runs{device:on} differ; take all random numbers from np or torch",
     "runs_differ_on": (
-        "two runs{on} differ; take all random numbers from np or torch; an operation may add in "
-        "a varying order there: write `torch.use_deterministic_algorithms(True)` in Setup"
+        "two runs{device:on} differ; take all random numbers from np or torch; an operation may "
+        "add in a varying order there: write `torch.use_deterministic_algorithms(True)` in Setup"
     ),
-    "back_differs": "going back{on} to epoch {epoch}, step {step} shows other values",
-    "draws_on_device": "draws random numbers{on}, so its figures differ from the CPU's",
-    "not_shown": "{label} has no value: {reason}",
-    "not_shown_misnamed": "{label} has no value: {slip}",
+    "back_differs": "going back{device:on} to epoch {epoch}, step {step} shows other values",
+    "draws_on_device": "draws random numbers{device:on}, so its figures differ from the CPU's",
+    "not_shown": "{label} has no value: {reason:why}",
+    "not_shown_misnamed": "{label} has no value: {slip:fault}",
     "not_shown_unbound": "{label} has no value: it names something that the mode does not compute",
-    "not_shown_in_time": "{label} has no value: {reason}; make it faster, or leave it out",
+    "not_shown_in_time": "{label} has no value: {reason:why}; make it faster, or leave it out",
     "printed_much": (
         "it printed {characters:,} characters during the check, which are not shown; the check is "
         "faster with fewer"
     ),
     # ── Figures on a device
     "figure_differs": (
-        f"after epoch {{epoch}}, {{figure}} is {{found:{_EXACT}}} on {{device}} and "
-        f"{{wanted:{_EXACT}}} on the CPU{{place}}; rounding explains {{allowed:{_BOUND}}}"
+        "after epoch {epoch}, {figure:whose} is {found:exact} on {device} and "
+        "{wanted:exact} on the CPU{place:at_index}; rounding explains {allowed:bound}"
     ),
     "figure_of_other_shape": (
-        "after epoch {epoch}, {figure} has another shape on {device}, or is missing on the CPU; "
-        f"rounding explains {{allowed:{_BOUND}}}"
+        "after epoch {epoch}, {figure:whose} has another shape on {device}, or is missing on the "
+        "CPU; rounding explains {allowed:bound}"
     ),
     # ── Gradients
-    "checked_by_sample": "the gradient was checked at {samples}",
+    "checked_by_sample": "the gradient was checked at {samples:counts}",
     "gradient_missing": (
-        "the gradient differs from {measure}: there is no gradient of {name}; that of a tensor is "
-        "read from its `.grad`, and that of an array from a name such as `dw`"
+        "the gradient differs from {measure:that_of}: there is no gradient of {name}; that of a "
+        "tensor is read from its `.grad`, and that of an array from a name such as `dw`"
     ),
     "gradient_shape": (
-        "the gradient differs from {measure}: for {name} its shape is {found}, not {right}"
+        "the gradient differs from {measure:that_of}: for {name} its shape is {found:shape}, "
+        "not {right:shape}"
     ),
     "gradient_differs": (
-        "the gradient differs from {measure}: for {name} it is "
-        f"{{found:{_PLAIN}}}, not {{right:{_PLAIN}}}"
+        "the gradient differs from {measure:that_of}: for {name} it is {found}, not {right}"
     ),
     "own_gradient_is_right": (
         "own_gradient names a mode whose gradient differs on purpose, but it is the gradient of "
@@ -78,30 +74,25 @@ _TEMPLATES: Mapping[str, str] = {
     "loss_is_array": "the loss is {kind}: make it a single number, as mean() or sum() do",
     "loss_is_complex": "the loss is {kind}: make it real, as abs() or .real do",
     # ── Exercises
-    "cannot_begin": "the exercise can't begin here: {why}",
-    "misnamed": "`{id}`: {slip}",
-    "phase_fails": "the phase that is asked about can't be run: {why}",
-    "asked_again_alike": "asked again, the answer is {answer} once more; {advice}",
-    "answer_unfit": "{again}the answer {value}; {choices}",
-    "wrong_unfit": "{again}this wrong answer {value}; {choices}",
-    "wrong_is_right": "{again}this wrong answer is right: {answer}; choose another",
-    "wrong_twice": "{again}this is {answer}, as on line {line}: its reply would never be given",
+    "cannot_begin": "the exercise can't begin here: {cause}",
+    "misnamed": "`{id}`: {slip:fault}",
+    "phase_fails": "the phase that is asked about can't be run: {cause}",
+    "asked_again_alike": "asked again, the answer is {answer} once more; {has_again:advice}",
+    "answer_unfit": "the answer {value:is_what}; {choices:answers}",
+    "wrong_unfit": "this wrong answer {value:is_what}; {choices:answers}",
+    "wrong_is_right": "this wrong answer is right: {answer}; choose another",
+    "wrong_twice": "this is {answer}, as on line {line}: its reply would never be given",
     "working_of_no_number": (
-        "{again}`{source}` in `working` {value} before the phase; it must be a number"
+        "`{source}` in `working` {value:is_what} before the phase; it must be a number"
     ),
-    "working_fails": "{again}this working can't be shown: {error}",
-    "working_not_one_number": "{again}this working can't be shown: `{source}` is not one number",
+    "working_fails": "this working can't be shown: {error}",
+    "working_not_one_number": "this working can't be shown: `{source}` is not one number",
     "working_lengths_differ": (
-        "{again}this working can't be shown: the arrays in a sum have different numbers of elements"
+        "this working can't be shown: the arrays in a sum have different numbers of elements"
     ),
-    "working_terms": (
-        "{again}this working can't be shown: a sum of {terms} terms; write out 1 to {most}"
-    ),
-    "working_differs": (
-        f"{{again}}before the phase this is {{found:{_PLAIN}}}, "
-        "but the answer is {answer}; correct it"
-    ),
-    "no_truth": "this {value}; it must be True or False",
+    "working_terms": ("this working can't be shown: a sum of {terms} terms; write out 1 to {most}"),
+    "working_differs": ("before the phase this is {found}, but the answer is {answer}; correct it"),
+    "no_truth": "this {value:is_what}; it must be True or False",
     "truth_of_array": (
         "this asks whether a whole array is true, and `losses` is an array; "
         "write `len(losses) > 0 and …`, or `(…).all()`"
@@ -110,7 +101,7 @@ _TEMPLATES: Mapping[str, str] = {
     "met_by_waiting": (
         "after {epochs} epochs the condition holds with nothing changed; ask for more"
     ),
-    "solution_fails": "the solution can't be run: {why}",
+    "solution_fails": "the solution can't be run: {cause}",
     "solution_misses": (
         "after {epochs} epochs of the solution the condition does not hold; correct the solution, "
         "or the condition"
@@ -127,18 +118,18 @@ _TEMPLATES: Mapping[str, str] = {
         "the condition of `{id}` holds with the mistake in `code`, too; ask for more"
     ),
     "mistake_raises": (
-        "`code` of `{id}` can't be run ({why}); write `symptom: {{error: part of that}}`"
+        "`code` of `{id}` can't be run ({cause}); write `symptom: {{error: part of that}}`"
     ),
     "mistake_raises_other": (
-        "this is not a part of the error that `code` of `{id}` raises; copy a part of it: {why}"
+        "this is not a part of the error that `code` of `{id}` raises; copy a part of it: {cause}"
     ),
-    "repair_fails": "`solution` of `{id}` can't be run for {epochs} epochs; correct it: {why}",
+    "repair_fails": "`solution` of `{id}` can't be run for {epochs} epochs; correct it: {cause}",
     "repair_misses": (
         "after {epochs} epochs of `solution` of `{id}` the condition does not hold; correct "
         "`solution` or `condition`, or give it more `epochs`"
     ),
-    "no_graph": "there is no graph: {why}",
-    "nothing_to_ask": "there is nothing to ask here: {why}",
+    "no_graph": "there is no graph: {cause}",
+    "nothing_to_ask": "there is nothing to ask here: {cause}",
     "too_many_questions": (
         "there are {count} questions here, more than {most}; take a smaller graph"
     ),
@@ -148,6 +139,16 @@ _TEMPLATES: Mapping[str, str] = {
 """The templates by code."""
 
 
+_UNEXPECTED: Mapping[str, str] = {
+    "none": "has no value ({reason:why})",
+    "text": "is the text “{text}”",
+    "array": "is an array of shape {shape:shape}",
+    "number": "is {number}",
+    "other": "is {text}",
+}
+"""The words for a value that can't be an answer, by the code that `unexpected` gives it."""
+
+
 def check_line(finding: Finding) -> str:
     """A finding as one line: its place in the file, and the message."""
     return one_line(f"{finding.path}:{finding.line}: {check_message(finding)}")
@@ -155,61 +156,43 @@ def check_line(finding: Finding) -> str:
 
 def check_message(finding: Finding) -> str:
     """The words of a finding, with the modes that it is about before them."""
-    what, modes = finding.what, finding.what.modes
-    why = remark_text(finding.why) if finding.why is not None else ""
-    if what.code in _TEMPLATES:
-        shown = {name: _shown(name, value) for name, value in what.values.items()}
-        text = _TEMPLATES[what.code].format(why=why, **shown)
+    remark = finding.remark
+    if template := _TEMPLATES.get(remark.code):
+        cause = remark_text(finding.cause) if finding.cause is not None else ""
+        text = filled(template, {"cause": cause, **remark.values}, _WORDS)
+        text = f"asked again, {text}" if remark.values.get("again") else text
     else:
-        text = remark_text(what)
-    return one_line(f"mode{'s'[: len(modes) - 1]} {', '.join(modes)}: {text}" if modes else text)
+        text = remark_text(remark)
+    return one_line(f"{modes_text(remark.modes)}: {text}" if remark.modes else text)
 
 
-def _samples(samples: Sequence[Sequence[Any]]) -> str:
+def _samples(samples: Sequence[tuple[int, int, str]]) -> str:
     return ", ".join(f"{count} of the {size} numbers of {name}" for count, size, name in samples)
 
 
-def _value(found: Values) -> str:
-    """An unexpected value: `is an array of shape (4,)`."""
-    match found:
-        case {"error": error}:
-            return f"has no value ({value_reason(error)})"
-        case {"string": text}:
-            return f"is the text “{text}”"
-        case {"shape": shape}:
-            return f"is an array of shape {tuple(shape)}"
-        case {"number": number}:
-            return f"is {significant(number)}"
-    return f"is {found['text']}"
-
-
-def _choices(choices: Sequence[str]) -> str:
+def _answers(choices: Sequence[str]) -> str:
     if not choices:
         return "it must be one finite number"
     return f"it must be a key of `choices`: {', '.join(choices)}"
 
 
-_COMPOSED: Mapping[str, Callable[[Any], Any]] = {
-    "on": lambda device: f" on {device}" if device else "",
-    "place": lambda index: f" at {list(index)}" if index else "",
-    "figure": lambda figure: f"the gradient of {figure[0]}" if figure[1] else figure[0],
-    "again": lambda is_again: "asked again, " if is_again else "",
-    "advice": lambda has_again: (
+_WORDS: Words = {
+    "on": lambda device, _: f" on {device}" if device else "",
+    "at_index": lambda index, _: f" at {list(index)}" if index else "",
+    "whose": lambda figure, _: f"the gradient of {figure[0]}" if figure[1] else figure[0],
+    "exact": lambda number, _: trimmed(number, EXACT_DIGITS),
+    "bound": lambda number, _: trimmed(number, BOUND_DIGITS),
+    "shape": shape_text,
+    "advice": lambda has_again, _: (
         "choose other numbers" if has_again else "write `again: [{set: …}]`"
     ),
-    "measure": lambda measure: (
+    "that_of": lambda measure, _: (
         "autograd's" if measure == "autograd" else "that of finite differences"
     ),
-    "samples": _samples,
-    "value": _value,
-    "reason": value_reason,
-    "slip": lambda slip: fault_message(*slip),
-    "choices": _choices,
+    "counts": lambda samples, _: _samples(samples),
+    "is_what": lambda unexpected, _: filled(_UNEXPECTED[unexpected[0]], unexpected[1], _WORDS),
+    "why": lambda reason, _: value_reason(reason),
+    "fault": lambda fault, _: fault_message(*fault),
+    "answers": lambda choices, _: _answers(choices),
 }
-"""The words for parameters, by their name."""
-
-
-def _shown(name: str, value: Any) -> Any:
-    if make := _COMPOSED.get(name):
-        return make(value)
-    return tuple(value) if isinstance(value, list) else value  # a shape, as Python writes it
+"""The words that the templates name after a colon."""

@@ -139,7 +139,7 @@ LEARNING_RATE = "a positive number, at most a million"
 
 def value_reason(why: str) -> str:
     """The words for a reason; an error's text, which is no code, as it is."""
-    seconds = significant(time_limit.EXPRESSION_SECONDS)
+    seconds = trimmed(time_limit.EXPRESSION_SECONDS)
     return _REASONS[why].format(seconds=seconds) if why in _REASONS else why
 
 
