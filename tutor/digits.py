@@ -33,7 +33,7 @@ COMPARISON_DIGITS = (6, 5, 4, 3)
 LEGEND_DIGITS = 5
 """A number in the legend of a plot."""
 AXIS_DIGITS = 3
-"""A number at a plot's axis."""
+"""A number at a plot's axis; one more for each digit in which the axis's numbers are alike."""
 GRID_DIGITS = 3
 """A number that is read off the grid of a plot, and so is only about right."""
 POINT_DIGITS = 2

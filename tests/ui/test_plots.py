@@ -149,6 +149,14 @@ def test_a_field_is_bilinear_between_its_points_and_itself_at_them() -> None:
     ]
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.2474, 0.2481), (0.33, 0.330004), (-7.0001, -7.0)])
+def test_the_numbers_at_a_narrow_axis_differ(low: float, high: float) -> None:
+    for log in (False, True):
+        if low > 0 or not log:
+            labels = [text for _, text in Scale(low, high, log).ticks()]
+            assert len(set(labels)) == 3
+
+
 def test_on_a_linear_axis_next_to_nothing_is_nothing() -> None:
     assert Scale(2e-12, 10.0).ticks((0.0, 1.0)) == ((0.0, "0"), (1.0, "10"))
     assert Scale(2e-12, 10.0, log=True).ticks((0.0,)) == ((0.0, "2.0e−12"),)

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from tutor.digits import AXIS_DIGITS, LEGEND_DIGITS
+from tutor.digits import AXIS_DIGITS, EXACT_DIGITS, LEGEND_DIGITS
 from tutor.ui.text_styles import DIM, PLAIN, VALUE, Piece, line
 from tutor.wording.number_format import number, trimmed
 
@@ -370,7 +370,11 @@ class Scale:
         """The labels at these places; a single label if all numbers are equal."""
         if self.high == self.low:
             return ((0.5, number(self.low, AXIS_DIGITS)),)
-        return tuple((place, number(self._round(self.at(place)), AXIS_DIGITS)) for place in places)
+        values = [self._round(self.at(place)) for place in places]
+        digits = AXIS_DIGITS
+        while digits < EXACT_DIGITS and len({number(x, digits) for x in values}) < len(values):
+            digits += 1  # a narrow scale: equal labels would say nothing
+        return tuple((place, number(x, digits)) for place, x in zip(places, values, strict=True))
 
     def _round(self, value: float) -> float:
         """The number; 0 if it is next to nothing beside the other end of a linear scale."""
