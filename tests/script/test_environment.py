@@ -79,6 +79,9 @@ WRITES = {
     "number": "import os; os.close(os.open('own.txt', os.O_WRONLY | os.O_TRUNC))",
     "torch": "import torch; torch.save({'w': 1}, 'own.txt')",
     "torch by name": "import torch; torch.save({'w': 1}, f='own.txt')",
+    "torch.jit": "import torch; torch.jit.script(torch.nn.Linear(1, 1)).save('own.txt')",
+    "torch.export": "import torch; net = torch.nn.Linear(1, 1); "
+    "torch.export.save(torch.export.export(net, (torch.ones(1),)), 'own.pt2')",
     "numpy": "import numpy as np; np.save('own.npy', np.ones(3))",
     "text of numpy": "import numpy as np; np.savetxt('own.txt', np.ones(3))",
     "numpy's file": "import numpy as np; np.ones(3).tofile('own.txt')",
@@ -127,6 +130,39 @@ def test_a_script_deletes_nothing_of_the_learners(code: str, folder: Path, scrip
     with pytest.raises(PermissionError, match="--here"):
         script.run(code)
     assert state(folder) == before
+
+
+PROGRAMS = {
+    "shell": "import os; os.system('echo new > own.txt')",
+    "run": "import subprocess; subprocess.run(['sh', '-c', 'echo new > own.txt'])",
+    "output": "import subprocess; subprocess.check_output('echo new > own.txt', shell=True)",
+    "pipe": "import os; os.popen('echo new > own.txt').read()",
+    "in place of this one": "import os; os.execv('/bin/true', ['true'])",
+    "by its number": "import os; os.posix_spawn('/bin/true', ['true'], {})",
+    "process": "import multiprocessing as mp; mp.get_context('spawn').Process(target=len).start()",
+    "module": "import beside; beside.begin()",
+}
+
+
+@pytest.mark.parametrize("code", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_a_script_starts_no_programs(code: str, folder: Path, script: Script) -> None:
+    beside = "import subprocess\ndef begin():\n    subprocess.call('echo > own.txt', shell=True)\n"
+    (folder / "beside.py").write_text(beside)
+    before = state(folder)
+    with pytest.raises(PermissionError, match="--here"):
+        script.run(code)
+    assert state(folder) == before
+
+
+def test_a_library_may_start_programs_and_so_may_a_script_that_writes_here(
+    folder: Path, script: Script
+) -> None:
+    library = ModuleType("library")
+    exec("import subprocess\ndef ask():\n    return subprocess.call('true')\n", vars(library))
+    script.names["library"] = library
+    assert script.run("code = library.ask()")["code"] == 0
+    here = Script(folder, is_here=True)
+    assert here.run("import os; code = os.system('true')")["code"] == 0
 
 
 def test_a_script_finds_what_it_has_written_beside_what_is_there(script: Script) -> None:

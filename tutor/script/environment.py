@@ -88,7 +88,7 @@ class ScriptEnvironment:
         self._input = _NoInput()
         folder = group.folder if group else None
         own_folders = [path.parent, Path(self._working)]
-        self.files = None if is_here else RedirectedFiles(own_folders, folder)
+        self.files = None if is_here else RedirectedFiles(own_folders, folder, self._is_script)
         self._finder = _LibraryFinder(self.files)
         self._sent = _SentModuleFinder(path.parent, sent_modules) if sent_modules else None
         self._stack = ExitStack()
@@ -185,6 +185,10 @@ class ScriptEnvironment:
         file = getattr(sys.modules[top], "__file__", None)
         beside = os.path.join(self._folder, top)
         return file in (f"{beside}.py", os.path.join(beside, "__init__.py"))
+
+    def _is_script(self, names: Mapping[str, Any]) -> bool:
+        """Whether these are the global names of the script, or of a module beside it."""
+        return names is vars(self._modules["__main__"]) or self._is_own(str(names.get("__name__")))
 
     def _with_workers_in_turn(self, iterator_of: Callable[..., Any]) -> Callable[..., Any]:
         """`DataLoader._get_iterator`, which begins no processes."""

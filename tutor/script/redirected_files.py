@@ -1,20 +1,22 @@
 """The files of a script: it writes them to a temporary folder, and finds them there again.
 
 Nothing of the learner's is changed: a file that the script changes is copied first, and one that it
-deletes or renames has to be its own.
+deletes or renames has to be its own. Other programs could change anything: it may not start them.
 """
 
 from __future__ import annotations
 
+import _posixsubprocess
 import builtins
 import errno
 import io
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
@@ -32,18 +34,25 @@ _PREFIX = "tutor-script-"
 _CACHES = (".cache", ".config", ".matplotlib", ".triton")
 """Folders of the home directory whose files libraries may delete at any time."""
 
-Patches: TypeAlias = dict[ModuleType, dict[str, Any]]
-"""A module and a name in it → the function that stands there while a script runs."""
+Patches: TypeAlias = dict[ModuleType | type, dict[str, Any]]
+"""A module or a class, and a name in it → the function that stands there while a script runs."""
 
 
 class RedirectedFiles:
     """A temporary folder that stands before the learner's own folders."""
 
-    def __init__(self, own: Sequence[Path], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        own: Sequence[Path],
+        folder: Path | None = None,
+        is_script: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+    ) -> None:
         """`own`: folders of the learner's; there is no exception for what lies in these.
 
-        `folder`: a temporary folder that is shared with others.
+        `folder`: a temporary folder that is shared with others. `is_script`: whether these are
+        the global names of the script's code, which may not start programs as libraries may.
         """
+        self.is_script = is_script
         self._before: Patches = {}
         self.folder: Path | None = None
         """The temporary folder; None before anything has been written."""
@@ -251,6 +260,43 @@ def _opening_number(files: RedirectedFiles, given: list[Any], named: dict[str, A
     _argument(0, "path", change)(files, given, named)
 
 
+def _starting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that starts a program, unless the script's own code asks for that."""
+
+    @wraps(original)
+    def function(*arguments: Any, **named: Any) -> Any:
+        if _in_use and _in_use[-1].is_script(_names_of_caller()):
+            why = "a script may start other programs only with --here: they may change your files"
+            raise PermissionError(errno.EPERM, why)
+        return original(*arguments, **named)
+
+    return function
+
+
+_STARTERS = ("subprocess", "os", "multiprocessing", "concurrent.futures", "torch.multiprocessing")
+"""Modules that start programs for others."""
+_TRACKER = "multiprocessing.resource_tracker"
+"""The module that starts a helper of Python's own."""
+
+
+def _names_of_caller() -> Mapping[str, Any]:
+    """The global names of the code that wants to start a program."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        name = str(frame.f_globals.get("__name__"))
+        is_starter = any(name == each or name.startswith(f"{each}.") for each in _STARTERS)
+        if name == _TRACKER or not (is_starter or name == __name__):
+            break
+        frame = frame.f_back
+    return frame.f_globals
+
+
+def _opening_hdf5(files: RedirectedFiles, given: list[Any], named: dict[str, Any]) -> None:
+    mode = given[1] if len(given) > 1 else named.get("mode", "r")
+    change: _Change = partial(RedirectedFiles.written, keeps=mode != "w")
+    _argument(0, "name", RedirectedFiles.seen if mode == "r" else change)(files, given, named)
+
+
 _made: _Change = partial(RedirectedFiles.written, is_new=True)
 _changed: _Change = partial(RedirectedFiles.written, keeps=True)
 
@@ -308,6 +354,7 @@ _OF_OS: dict[str, _Redirect] = {
         for name in ("rename", "replace")
     },
 }
+_OF_OS_STARTING = ("system", "posix_spawn", "posix_spawnp", "execv", "execve")
 _PYTHON: Patches = {
     builtins: {"open": _opened},
     io: {"open": _opened},
@@ -315,7 +362,10 @@ _PYTHON: Patches = {
         "listdir": _listdir,
         "scandir": _scandir,
         **{name: _redirected(getattr(os, name), change) for name, change in _OF_OS.items()},
+        **{name: _starting(getattr(os, name)) for name in _OF_OS_STARTING if hasattr(os, name)},
     },
+    subprocess: {"_fork_exec": _starting(subprocess._fork_exec)},  # type: ignore[attr-defined]
+    _posixsubprocess: {"fork_exec": _starting(_posixsubprocess.fork_exec)},
     shutil: {"rmtree": _redirected(shutil.rmtree, _argument(0, "path", _DELETED))},
 }
 _BY_NAME = {
@@ -323,11 +373,17 @@ _BY_NAME = {
     ("torch", "load"): _argument(0, "f", _SEEN),
     ("torch.jit", "save"): _argument(1, "f", _WRITTEN),
     ("torch.jit", "load"): _argument(0, "f", _SEEN),
+    ("torch.jit", "RecursiveScriptModule.save"): _argument(1, "f", _WRITTEN),
+    ("torch.export", "save"): _argument(1, "f", _WRITTEN),
+    ("torch.export", "load"): _argument(0, "f", _SEEN),
     ("numpy", "savetxt"): _argument(0, "fname", _WRITTEN),
     ("numpy", "loadtxt"): _argument(0, "fname", _SEEN),
     ("numpy", "genfromtxt"): _argument(0, "fname", _SEEN),
     ("cv2", "imwrite"): _argument(0, "filename", _WRITTEN),
     ("safetensors.torch", "save_file"): _argument(1, "filename", _WRITTEN),
+    ("safetensors.numpy", "save_file"): _argument(1, "filename", _WRITTEN),
+    ("pyarrow.parquet", "write_table"): _argument(1, "where", _WRITTEN),
+    ("h5py._hl.files", "make_fid"): _opening_hdf5,
     ("sqlite3", "connect"): _argument(0, "database", _changed),
 }
 """Functions of libraries that open a file by its name without Python's `open`."""
@@ -346,17 +402,17 @@ def _of_libraries(only: str = "") -> Patches:
     """The patches of the libraries that are loaded, or of one of them."""
     found: Patches = {}
     for module in (only,) if only else LIBRARIES:
-        owner = sys.modules.get(module)
-        if owner is not None:
-            names = [name for name in _LIBRARIES.get(module, ()) if hasattr(owner, name)]
-            found[owner] = {name: _call(owner, module, name) for name in names}
+        for name in _LIBRARIES.get(module, ()) if module in sys.modules else ():
+            of_class, _, last = name.rpartition(".")
+            owner = getattr(sys.modules[module], of_class) if of_class else sys.modules[module]
+            if hasattr(owner, last):
+                found.setdefault(owner, {})[last] = _call(getattr(owner, last), module, name)
     return found
 
 
-def _call(owner: ModuleType, module: str, name: str) -> Callable[..., Any]:
+def _call(own: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
     if (module, name) in _KEPT_OPEN:
         return _opened
-    own: Callable[..., Any] = getattr(owner, name)
     if own not in _calls:
         _calls[own] = _redirected(own, _BY_NAME[module, name])
     return _calls[own]
@@ -368,9 +424,9 @@ _calls: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 def _put(patches: Patches) -> Patches:
     """Put functions in their places; returns those that stood there."""
-    before = {}
+    before: Patches = {}
     for owner, new in patches.items():
-        names = vars(owner)
-        before[owner] = {name: names[name] for name in new}
-        names.update(new)
+        before[owner] = {name: vars(owner)[name] for name in new}
+        for name, function in new.items():
+            setattr(owner, name, function)
     return before
