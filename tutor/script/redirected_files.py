@@ -294,7 +294,8 @@ def _names_of_caller() -> Mapping[str, Any]:
 def _opening_hdf5(files: RedirectedFiles, given: list[Any], named: dict[str, Any]) -> None:
     mode = given[1] if len(given) > 1 else named.get("mode", "r")
     change: _Change = partial(RedirectedFiles.written, keeps=mode != "w")
-    _argument(0, "name", RedirectedFiles.seen if mode == "r" else change)(files, given, named)
+    change = RedirectedFiles.seen if mode == "r" else change
+    _argument(0, "name", lambda files, path: os.fsencode(change(files, path)))(files, given, named)
 
 
 _made: _Change = partial(RedirectedFiles.written, is_new=True)
@@ -381,8 +382,11 @@ _BY_NAME = {
     ("numpy", "genfromtxt"): _argument(0, "fname", _SEEN),
     ("cv2", "imwrite"): _argument(0, "filename", _WRITTEN),
     ("safetensors.torch", "save_file"): _argument(1, "filename", _WRITTEN),
+    ("safetensors.torch", "load_file"): _argument(0, "filename", _SEEN),
     ("safetensors.numpy", "save_file"): _argument(1, "filename", _WRITTEN),
+    ("safetensors.numpy", "load_file"): _argument(0, "filename", _SEEN),
     ("pyarrow.parquet", "write_table"): _argument(1, "where", _WRITTEN),
+    ("pyarrow.parquet", "read_table"): _argument(0, "source", _SEEN),
     ("h5py._hl.files", "make_fid"): _opening_hdf5,
     ("sqlite3", "connect"): _argument(0, "database", _changed),
 }
