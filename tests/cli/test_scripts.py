@@ -340,6 +340,15 @@ def test_the_loop_that_a_script_was_left_in_is_offered(
     assert "epoch 7" in capsys.readouterr().err
 
 
+def test_torchrun_has_a_value_for_every_option_of_open(script: Path) -> None:
+    """It runs the same function: an option without one would end it with an AttributeError."""
+    as_one, as_ranks = (
+        vars(make_parser().parse_args([command, str(script)])) for command in ("open", "torchrun")
+    )
+    assert as_ranks.keys() == as_one.keys()
+    assert {name for name in as_one if as_ranks[name] != as_one[name]} == {"command", "nproc"}
+
+
 @pytest.mark.parametrize("option", ["--nproc", "--nproc_per_node", "--nproc-per-node"])
 def test_torchrun_opens_a_script_on_ranks_as_a_run_of_its_own(script: Path, option: str) -> None:
     parser = make_parser()

@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TextIO
 
@@ -23,6 +23,7 @@ from tutor.cli.parsers import (
     USAGE,
     is_script,
     make_parser,
+    options_of_kind,
 )
 from tutor.cli.terminal import discard, warn
 from tutor.digits import whole_number
@@ -30,10 +31,6 @@ from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 
 MOST_CELLS = 1000
 """Columns or lines of a terminal that are believed: each cell takes memory."""
-
-_FOR_LESSONS: Mapping[str, object] = {"device": "cpu", "exercise": ""}
-_FOR_SCRIPTS: Mapping[str, object] = {"loop": None, "here": False, "nproc": 1, "arguments": []}
-"""The options that only a lesson, or only a script, has, with what they are if not given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +145,7 @@ def _check_kind(options: argparse.Namespace) -> None:
     if not COMMANDS[options.command].takes_script or not hasattr(options, "lesson"):
         return
     is_of_script = options.lesson is not None and is_script(options.lesson)
-    others = _FOR_LESSONS if is_of_script else _FOR_SCRIPTS
+    others = options_of_kind(script=not is_of_script)
     name = next((n for n, usual in others.items() if getattr(options, n, usual) != usual), "")
     if name == "device":
         raise UsageError(

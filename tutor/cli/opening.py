@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tutor.cli.parsers import check_mode, is_script
 from tutor.cli.terminal import say_connecting, terminal_path, warn
@@ -23,6 +23,9 @@ from tutor.lesson.languages import LANGUAGES, ORIGINAL
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.session.journal import Journal
 from tutor.session.progress_writer import ProgressWriter
+
+if TYPE_CHECKING:
+    from tutor.session.run_view import Start
 
 DUMB = ("dumb", "unknown")
 """Values of TERM for a terminal that can't move its cursor."""
@@ -84,7 +87,6 @@ def _open_app(
     engine: EngineClient, progress_writer: ProgressWriter, options: argparse.Namespace
 ) -> int:
     from tutor.lesson import cache  # noqa: PLC0415 - the child loads its own meanwhile
-    from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
     from tutor.ui.app import TutorApp  # noqa: PLC0415 - likewise
     from tutor.ui.settings import SettingsFile, settings_file  # noqa: PLC0415 - likewise
 
@@ -96,15 +98,22 @@ def _open_app(
         read,
         first=path,
         first_title=title,
-        start=Start(
-            options.mode, options.device, options.learning_rate, options.seed, options.exercise
-        ),
+        start=_start_of(options),
         journal=progress_writer,
         settings=settings,
         theme=options.theme,
     )
     app.run(mouse=settings.settings.mouse if options.mouse is None else options.mouse)
     return app.return_code or 0
+
+
+def _start_of(options: argparse.Namespace) -> Start:
+    """What a lesson or a script begins with, in the app and in plain mode."""
+    from tutor.session.run_view import Start  # noqa: PLC0415 - the child loads its own meanwhile
+
+    return Start(
+        options.mode, options.device, options.learning_rate, options.seed, options.exercise
+    )
 
 
 def _first(
@@ -161,7 +170,6 @@ def _open_plain(options: argparse.Namespace) -> int:
     """Open a lesson as a stream of lines, with commands from standard input."""
     from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
     from tutor.plain_mode import command_reader as plain_mode  # noqa: PLC0415 - no app needs it
-    from tutor.session.run_view import Start  # noqa: PLC0415 - likewise
 
     options.lang = _readable(options.lang)
     for stream in (sys.stdin, sys.stdout):
@@ -175,7 +183,6 @@ def _open_plain(options: argparse.Namespace) -> int:
 
     source = plain_mode.LessonSource(read, partial(library.headlines, options.lang))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    start = Start(options.mode, options.device, options.learning_rate, options.seed)
     if options.lesson and not is_script(options.lesson):
         headline = library.headline(library.find(options.lesson, options.lang))
         if headline.fault:
@@ -196,7 +203,7 @@ def _open_plain(options: argparse.Namespace) -> int:
             width=width,
             is_attended=sys.stdin.isatty(),
         )
-        reader.read(options.lesson, start, options.exercise)
+        reader.read(options.lesson, _start_of(options))
     return 0
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from tutor import __version__
 from tutor.errors import Refused
-from tutor.lesson.languages import LANGUAGES, ORIGINAL, language_of_locale
+from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.lesson.model import MOST_WORKERS
 from tutor.plain import one_line
+from tutor.protocol.frame import DEVICE_KINDS
 from tutor.ui.settings import THEMES
 
 if TYPE_CHECKING:
@@ -131,13 +132,13 @@ def _add_open(commands: _Commands) -> None:
     about = "open the menu, a lesson, or a script of your own (the word open may be left out)"
     parser = _command(commands, "open", about, "tutor line-through-origin --mode autograd")
     parser.add_argument("lesson", nargs="?", metavar="LESSON", help=_LESSON_OR_SCRIPT)
+    _add_opening(parser)
+
+
+def _add_opening(parser: argparse.ArgumentParser) -> None:
+    """All options of `open`."""
     _add_screen(parser)
-    parser.add_argument(
-        "--exercise",
-        default="",
-        metavar="ID",
-        help="begin with this exercise (ID: its name or number)",
-    )
+    _add_exercise(parser)
     _add_host(parser)
     _add_start(parser)
     _add_script(parser)
@@ -153,7 +154,19 @@ def _add_torchrun(commands: _Commands) -> None:
     _add_numbers(parser)
     _add_trust(parser)
     _add_script(parser)
-    parser.set_defaults(mode=None, lang=ORIGINAL, nproc=2, device="cpu", exercise="")
+    # It runs as `open` does, which reads all of that one's options.
+    open_parser = _Parser()
+    _add_opening(open_parser)
+    parser.set_defaults(**{**vars(open_parser.parse_args([])), "nproc": 2})
+
+
+def _add_exercise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--exercise",
+        default="",
+        metavar="ID",
+        help="begin with this exercise (ID: its name or number)",
+    )
 
 
 def _add_screen(parser: argparse.ArgumentParser) -> None:
@@ -267,8 +280,8 @@ def _add_check(commands: _Commands) -> None:
         "--device",
         default="",
         metavar="D",
-        help="run the lessons on this device (cuda, mps …), compare them with the CPU, and say "
-        "whether this machine can run all of them on it",
+        help=f"run the lessons on this device ({', '.join(DEVICE_KINDS[1:])}), compare them with "
+        "the CPU, and say whether this machine can run all of them on it",
     )
     _add_host(parser)
     _add_trust(parser)
@@ -381,12 +394,25 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", metavar="M", help="gradient mode: manual, autograd, optimizer, model …"
     )
-    parser.add_argument(
-        "--device", default="cpu", metavar="D", help="lessons: cpu, cuda, mps … (default: cpu)"
-    )
+    _add_device(parser)
     _add_numbers(parser)
     _add_language(parser)
     _add_trust(parser)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    kinds = ", ".join(DEVICE_KINDS)
+    parser.add_argument(
+        "--device", default="cpu", metavar="D", help=f"lessons: {kinds}, cuda:1 … (default: cpu)"
+    )
+
+
+def options_of_kind(*, script: bool) -> Mapping[str, object]:
+    """The options that only a script has, or only a lesson, with what they are if not given."""
+    parser = _Parser()
+    for add in (_add_script,) if script else (_add_device, _add_exercise):
+        add(parser)
+    return vars(parser.parse_args([])) | ({"arguments": []} if script else {})
 
 
 def _add_numbers(parser: argparse.ArgumentParser) -> None:

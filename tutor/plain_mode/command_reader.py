@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TextIO
 
@@ -131,13 +131,14 @@ class CommandReader:
         )
         self._trouble = Notice()
 
-    def read(self, name: str | None, start: Start, exercise: str = "") -> None:
-        """Open a lesson, and an exercise; do the typed commands up to `quit` or the last line.
+    def read(self, name: str | None, start: Start) -> None:
+        """Open a lesson; do the typed commands up to `quit` or the last line.
 
         Without a name the first line names the lesson. Raises LessonError if the named lesson
         can't be opened, EngineError if the engine's process is gone.
         """
         lesson = self._source.open(name) if name is not None else None
+        exercise, start = start.exercise, replace(start, exercise="")  # of this lesson alone
         self._listener.start()
         if self._session.host:
             self._writer.say(f"All code runs on {one_line(self._session.host)}.")
