@@ -36,10 +36,13 @@ from torch.utils._config_module import _UNSET_SENTINEL as _UNSET
 
 from tutor.protocol.frame import DEVICE_KINDS
 from tutor.training.devices import (
+    ACCELERATORS,
     autocast_depth,
+    current_device,
     default_device,
     function_modes,
     set_autocast_depth,
+    set_current_device,
     set_default_device,
     set_function_modes,
 )
@@ -167,11 +170,6 @@ def _override_of(entry: Any) -> Any:
     """The changed value of a setting, which older versions of PyTorch keep without a ContextVar."""
     override = entry.user_override
     return override.get() if isinstance(override, ContextVar) else override
-
-
-def _cuda_device() -> int:
-    is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return torch.cuda.current_device() if is_used else 0
 
 
 def _own_modules() -> dict[str, Any]:
@@ -373,8 +371,10 @@ _TORCH: dict[str, ProcessSetting] = {
     **_attributes(opt_einsum, "enabled", "strategy"),
     **_of_torch(*_FLAGS),
     "torch configs": (_torch_configs, _set_torch_configs),
-    "cuda device": (
-        _cuda_device, torch.cuda.set_device),
+    **{
+        f"current {kind}": (partial(current_device, kind), partial(set_current_device, kind))
+        for kind, accelerator in ACCELERATORS.items() if accelerator.is_numbered
+    },
     "sharing strategy": (
         torch.multiprocessing.get_sharing_strategy, torch.multiprocessing.set_sharing_strategy),
     "tensor print options": (

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.distributed_c10d import GroupMember
 
 from tutor.protocol.frame import Remark
+from tutor.training.devices import backends_of_ranks
 
 _DESTROY = dist.destroy_process_group
 
@@ -89,10 +89,9 @@ class ScriptGroup:
             if given not in (-1, own):
                 raise ValueError(f"init_process_group has {name}={given}, but here it is {own}")
         wanted = str(backend or "gloo").lower()
-        if not all(part.endswith(("gloo", "undefined")) for part in wanted.split(",")):
-            has_nccl = dist.is_nccl_available() and torch.cuda.device_count() >= self.size
-            if not (has_nccl and "nccl" in wanted):
-                self.notes = (Remark("backend_as_gloo", {"backend": wanted, "ranks": self.size}),)
+        is_gloo = all(part.endswith(("gloo", "undefined")) for part in wanted.split(","))
+        if not is_gloo and not any(b in wanted for b in backends_of_ranks(self.size).values()):
+            self.notes = (Remark("backend_as_gloo", {"backend": wanted, "ranks": self.size}),)
         self.is_joined = True
         self.show()
 

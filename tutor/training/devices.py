@@ -6,7 +6,7 @@ import gc
 import pickle
 import random
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
@@ -16,32 +16,80 @@ import torch
 from torch import get_rng_state, overrides, set_rng_state
 
 from tutor.errors import Refused
-from tutor.protocol.frame import DEVICE_KINDS
 from tutor.training.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """A kind of GPU, as PyTorch has it: all that the tutor has to know of it."""
+
+    module: Any
+    """PyTorch's module, as `torch.cuda`."""
+    is_available: Callable[[], bool]
+    is_numbered: bool = True
+    """Whether there may be several: `cuda:1`."""
+    name: str = ""
+    """Its name, where PyTorch does not tell it."""
+    lost_by: str = ""
+    """Words in the RuntimeError after which no work of this process is taken any more."""
+    backend: str = ""
+    """The backend of torch.distributed between several of them; without one, ranks share one."""
+
+    def about(self, device: str) -> str:
+        """The name and the memory of one of them."""
+        if self.name:
+            return f"{self.name}, {self.module.recommended_max_memory() / 2**30:.0f} GiB"
+        about = self.module.get_device_properties(torch.device(device))
+        return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
+
+    def names(self, kind: str) -> list[str]:
+        """The names of those that are there; the first has no number."""
+        if not self.is_available():
+            return []
+        count = self.module.device_count() if self.is_numbered else 1
+        return [kind, *(f"{kind}:{i}" for i in range(1, count))]
+
+    def has_been_used(self) -> bool:
+        """Whether this process may have work on one; for mps, whether there is one."""
+        return bool(self.module.is_initialized()) if self.is_numbered else self.is_available()
+
+    def has_backend(self) -> bool:
+        """Whether its own backend of torch.distributed is there."""
+        name = f"is_{self.backend}_available"
+        return bool(self.backend) and bool(getattr(torch.distributed, name, bool)())
+
+
+ACCELERATORS: Mapping[str, Accelerator] = {
+    "cuda": Accelerator(torch.cuda, torch.cuda.is_available, lost_by="CUDA error", backend="nccl"),
+    "xpu": Accelerator(torch.xpu, torch.xpu.is_available),
+    "mps": Accelerator(torch.mps, torch.backends.mps.is_available, False, "Apple GPU (Metal)"),
+}
+"""Each of DEVICE_KINDS but the CPU."""
 
 
 def available() -> tuple[str, ...]:
     """The devices of this machine as torch names them: cpu, then cuda, cuda:1 …, xpu, mps."""
-    found = ["cpu"]
-    for kind in ("cuda", "xpu"):
-        module = _ACCELERATORS[kind]
-        if module.is_available():
-            found += [kind, *(f"{kind}:{i}" for i in range(1, module.device_count()))]
-    if torch.backends.mps.is_available():
-        found.append("mps")
-    return tuple(found)
+    found = (name for kind, one in ACCELERATORS.items() for name in one.names(kind))
+    return ("cpu", *found)
 
 
 def describe(device: str) -> str:
     """One line about a device: the GPU's name and memory, or the number of CPU threads."""
-    if device == "mps":
-        return f"Apple GPU (Metal), {torch.mps.recommended_max_memory() / 2**30:.0f} GiB"
-    module = _accelerator(device)
-    if module is None:
-        threads = torch.get_num_threads()
-        return f"{threads} thread{'s' if threads > 1 else ''}"
-    about = module.get_device_properties(torch.device(device))
-    return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
+    if (found := _accelerator(device)) is not None:
+        return found.about(device)
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+def backends_of_ranks(ranks: int) -> dict[str, str]:
+    """The backends of torch.distributed by kind, where each rank has a GPU of its own."""
+    kinds = ACCELERATORS.items()
+    return {k: a.backend for k, a in kinds if a.has_backend() and len(a.names(k)) >= ranks}
+
+
+def device_of_rank(device: str, rank: int, ranks: int) -> str:
+    """The device of one rank where the lesson is on `device`: its own GPU, if each has one."""
+    return f"{device}:{rank}" if rank and device in backends_of_ranks(ranks) else device
 
 
 def check(device: str) -> str:
@@ -64,8 +112,8 @@ def name_of(tensor: torch.Tensor) -> str:
 
 def synchronize(device: str) -> None:
     """Wait until a GPU has done its work so far, so that a clock measures that, too."""
-    if (module := _accelerator(device)) is not None:
-        module.synchronize(*_numbered(device))
+    if (found := _accelerator(device)) is not None:
+        found.module.synchronize(*_numbered(device))
 
 
 def free_memory() -> bool:
@@ -73,8 +121,7 @@ def free_memory() -> bool:
 
     False if one of them is lost.
     """
-    used = [m for m in (torch.cuda, torch.xpu) if m.is_initialized()]
-    used += [torch.mps] if torch.backends.mps.is_available() else []
+    used = [one.module for one in ACCELERATORS.values() if one.has_been_used()]
     if used:
         gc.collect()  # a lesson's functions hold the names that they are among
     try:
@@ -101,20 +148,30 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 def is_lost(error: BaseException | None) -> bool:
     """Whether a GPU takes no more work of this process: an assertion in a kernel ends all of it."""
     text = str(error) if isinstance(error, RuntimeError) else ""
-    return "CUDA error" in text and not is_out_of_memory(error)
+    lost_by = (one.lost_by for one in ACCELERATORS.values() if one.lost_by)
+    return any(words in text for words in lost_by) and not is_out_of_memory(error)
 
 
-def _accelerator(device: str) -> Any:
-    """PyTorch's module for a device, as `torch.cuda`; None for the CPU."""
-    return _ACCELERATORS.get(device.partition(":")[0])
+def _accelerator(device: str) -> Accelerator | None:
+    """The kind of a device; None for the CPU."""
+    return ACCELERATORS.get(device.partition(":")[0])
 
 
 def _numbered(device: str) -> tuple[str, ...]:
-    """The device as an argument of its module's functions: there is only one mps."""
-    return () if device == "mps" else (device,)
+    """The device as an argument of its module's functions, which some kinds lack."""
+    found = _accelerator(device)
+    return (device,) if found is not None and found.is_numbered else ()
 
 
-_ACCELERATORS: dict[str, Any] = {kind: getattr(torch, kind) for kind in DEVICE_KINDS[1:]}
+def current_device(kind: str) -> int:
+    """The number of the GPU of this kind that PyTorch uses where none is named."""
+    module = ACCELERATORS[kind].module
+    return int(module.current_device()) if module.is_initialized() else 0
+
+
+def set_current_device(kind: str, number: int) -> None:
+    """Use this GPU where none is named."""
+    ACCELERATORS[kind].module.set_device(number)
 
 
 def function_modes() -> list[Any]:
@@ -183,8 +240,8 @@ class Randomness:
     @classmethod
     def now(cls, device: str) -> Randomness:
         """The state at this moment, on the CPU and on `device`."""
-        module = _accelerator(device)
-        on_gpu = None if module is None else module.get_rng_state(*_numbered(device))
+        found = _accelerator(device)
+        on_gpu = None if found is None else found.module.get_rng_state(*_numbered(device))
         version, numbers, gauss = random.getstate()
         return cls(
             (version, array("I", numbers).tobytes(), gauss),
@@ -199,9 +256,9 @@ class Randomness:
         random.setstate((version, tuple(array("I", numbers)), gauss))
         np.random.set_state(_unpacked(self.numpy))
         set_rng_state(_state(self.cpu))
-        module = _accelerator(device)
-        if self.device is not None and module is not None:
-            module.set_rng_state(_state(self.device), *_numbered(device))
+        found = _accelerator(device)
+        if self.device is not None and found is not None:
+            found.module.set_rng_state(_state(self.device), *_numbered(device))
 
     def sharing(self, before: Randomness) -> Randomness:
         """The state, with the parts of `before` where they are equal: so they are held once."""

@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from tutor.protocol.frame import Element, RankFigures
 from tutor.training.changes import carry_over, set_element
-from tutor.training.devices import GeneratorOwner, Randomness, seed_all
+from tutor.training.devices import GeneratorOwner, Randomness, device_of_rank, seed_all
 from tutor.training.loop import Loop, in_namespace
 from tutor.training.program import Program
 from tutor.training.ranks import Place
@@ -67,8 +65,7 @@ class FollowerLoops:
         """Make a loop: seed, and run Setup."""
         self._turn.leave()
         seed_all(seed)
-        if device == "cuda" and torch.cuda.device_count() >= self.size:
-            device = f"cuda:{self.rank}"
+        device = device_of_rank(device, self.rank, self.size)
         self._hold(number, in_namespace(program, device, rate, rank=self.rank, kind=Loop))
 
     def run_step(self, place: Place, may_stop: bool) -> None:

@@ -24,7 +24,6 @@ from itertools import count
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
-import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import distributed_c10d
@@ -32,6 +31,7 @@ from torch.distributed.distributed_c10d import GroupMember, destroy_process_grou
 
 from tutor.errors import Refused
 from tutor.plain import one_line, shortened
+from tutor.training.devices import backends_of_ranks
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.rank_process import (
@@ -138,8 +138,8 @@ class RankGroup:
             listening.bind(("127.0.0.1", 0))
             listening.listen(self.size)
             port = self.port = listening.getsockname()[1]
-            is_nccl = dist.is_nccl_available() and torch.cuda.device_count() >= self.size
-            backend = "cpu:gloo,cuda:nccl" if is_nccl else "gloo"
+            own = [f"{kind}:{one}" for kind, one in backends_of_ranks(self.size).items()]
+            backend = ",".join(["cpu:gloo", *own]) if own else "gloo"  # which is of all devices
             for follower in self._followers:
                 follower.send(to_bytes(Joining(follower.rank, self.size, port, backend)))
             store = TCPStore(
