@@ -1,30 +1,31 @@
-"""A learning rate above 2 / curvature along the gradient, and a loss that grows.
-
-The curvature, and the place in the code where a learning rate is written.
-"""
+"""A learning rate above 2 / curvature along the gradient, and a loss that grows."""
 
 from __future__ import annotations
 
-import ast
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, leaves_of
-from tutor.analysis.doctor.source_code import SourceCode, called_name
+from tutor.analysis.doctor.curvature import (
+    Slope,
+    curvature_between,
+    curvature_by_probe,
+    rate_of_step,
+    slope_of,
+)
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.source_code import RatePlace, place_of_rate
+from tutor.analysis.doctor.tensors import leaves_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.digits import rounded
-from tutor.errors import RunError
-from tutor.lesson.model import GRADIENT, UPDATE
+from tutor.lesson.model import GRADIENT
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.loop import Loop
-from tutor.training.probe import Probe
 from tutor.training.values import to_numpy
 
 _EPOCHS = 12
@@ -222,205 +223,3 @@ def _grown(losses: list[float]) -> int | None:
     rising = all(a < b for a, b in pairwise(known[-_RISING:]))
     grows = len(known) >= _RISING and rising and known[-1] > _GROWTH * abs(known[0])
     return finite - 1 if grows else None
-
-
-_RATE_NAMES = ("lr", "learning_rate", "rate", "eta", "alpha", "step_size")
-_OPTIMIZERS = ("SGD", "ASGD")
-"""Optimizers that have no scale for each element, and whose second argument is the rate."""
-_CLOSE = 1e-4
-"""A rate that was measured from a step in float32 is known so well."""
-
-
-@dataclass(frozen=True, slots=True)
-class RatePlace:
-    """The place of a learning rate in the code."""
-
-    line: int
-    name: str
-    """The rate's name in the code; the number itself where it has no name."""
-    rate: float
-    """The exact rate."""
-    constant: ast.Constant | None = None
-    """The rate's number in the code."""
-
-
-def place_of_rate(source: SourceCode, namespace: Mapping[str, Any], rate: float) -> RatePlace:
-    """The place of this rate: where it is set, else where it is used; line 0 if it is neither."""
-    set_there = min(_places(source, rate), key=lambda place: place[0], default=None)
-    if set_there is not None:
-        return set_there[1]
-    names = {n for n, thing in namespace.items() if _is_close(thing, rate)}
-    used = [n for n in source.nodes() if isinstance(n, ast.Name) and n.id in names]
-    if used:
-        first = min(used, key=lambda n: (n.id not in _RATE_NAMES, n.lineno))
-        return RatePlace(first.lineno, first.id, float(namespace[first.id]))
-    return RatePlace(0, "", rate)
-
-
-def _places(source: SourceCode, rate: float) -> Iterator[tuple[int, RatePlace]]:
-    """The places where the number is written, the likelier ones with a smaller rank."""
-    used = _names_of_updates(source)
-    for node in source.nodes():
-        match node:
-            case ast.keyword(arg=str(name), value=constant) if name in _RATE_NAMES:
-                yield from _found(0, constant, name, rate)
-            case ast.Assign(targets=[target], value=constant):
-                name = ast.unparse(target)
-                is_rate = name.rpartition(".")[2].lower() in _RATE_NAMES
-                yield from _found(1 if is_rate else 2 if name in used else 6, constant, name, rate)
-            case ast.Call(args=[ast.Constant(value=str(name)), *_], keywords=keywords) if (
-                name.strip("-").replace("-", "_") in _RATE_NAMES  # of an ArgumentParser
-            ):
-                for default in (k.value for k in keywords if k.arg == "default"):
-                    yield from _found(1, default, name, rate)
-            case ast.arguments():
-                yield from _defaults(node, rate)
-            case ast.Call(args=[_, constant, *_]) if called_name(node) in _OPTIMIZERS:
-                yield from _found(3, constant, "lr", rate)
-            case ast.BinOp(op=ast.Mult(), left=left, right=right):
-                rank = 4 if source.phase_of(node.lineno) == UPDATE else 5
-                for one in (left, right):
-                    yield from _found(rank, one, ast.unparse(one), rate)
-
-
-def _names_of_updates(source: SourceCode) -> set[str]:
-    """The names in updates by hand, and in calls that make an optimizer."""
-    nodes = list(source.nodes(UPDATE))
-    for name in _OPTIMIZERS:
-        nodes += [inner for call in source.calls(name) for inner in ast.walk(call)]
-    return {ast.unparse(n) for n in nodes if isinstance(n, ast.Name | ast.Attribute)}
-
-
-def _found(rank: int, node: ast.expr, name: str, rate: float) -> Iterator[tuple[int, RatePlace]]:
-    """The place, if this is the number."""
-    if isinstance(node, ast.Constant) and _is_close(node.value, rate):
-        yield rank, RatePlace(node.lineno, name, float(str(node.value)), node)
-
-
-def _defaults(arguments: ast.arguments, rate: float) -> Iterator[tuple[int, RatePlace]]:
-    """The place among a function's default values."""
-    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
-    defaults = arguments.defaults
-    pairs = [
-        *zip(names[len(names) - len(defaults) :], defaults, strict=True),
-        *zip((a.arg for a in arguments.kwonlyargs), arguments.kw_defaults, strict=True),
-    ]
-    for name, default in pairs:
-        if default is not None:
-            yield from _found(1 if name in _RATE_NAMES else 6, default, name, rate)
-
-
-def _is_close(number: object, rate: float) -> bool:
-    is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    return is_number and math.isclose(float(number), rate, rel_tol=_CLOSE)  # type: ignore[arg-type]
-
-
-Tensors: TypeAlias = Sequence[torch.Tensor]
-
-_PARALLEL = 1e-3
-"""The largest part of a step that is not along the gradient, for it to be one of plain descent."""
-
-_PROBED = 1e-3
-"""The distance of two places whose losses are compared, by the size of the parameters."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slope:
-    """The loss at one place: its value, gradient and curvature."""
-
-    loss: float
-    parameters: tuple[torch.Tensor, ...]
-    """Copies of the values, in float64 as all here."""
-    gradients: tuple[torch.Tensor, ...]
-    curvature: float | None
-    """The second derivative along the gradient; None if it is not known yet."""
-
-
-def slope_of(loss: torch.Tensor, leaves: Tensors) -> Slope | None:
-    """The slope of a loss whose graph has not been used yet, by differentiating twice.
-
-    The graph, and `.grad`, stay as they were. None if it can't be differentiated twice.
-    """
-    try:
-        gradients = torch.autograd.grad(
-            loss, leaves, create_graph=True, retain_graph=True, allow_unused=True
-        )
-        known = [(p, g) for p, g in zip(leaves, gradients, strict=True) if g is not None]
-        used, found = [p for p, _ in known], [g for _, g in known]
-        values = tuple(_copies([g.detach() for g in found]))
-        product = _product(found, [g.detach() for g in found], used)
-    except RuntimeError:  # an operation without a second derivative, a graph that is gone
-        return None
-    square = dot(values, values)
-    curvature = dot(_copies(product), values) / square if square > 0 else None
-    return Slope(float(loss.detach()), tuple(_copies(used)), values, curvature)
-
-
-def _product(gradients: Tensors, along: Tensors, leaves: Tensors) -> list[torch.Tensor]:
-    """The Hessian times a vector; 0 where the gradient is constant."""
-    if not any(g.requires_grad for g in gradients):
-        return [torch.zeros_like(p) for p in leaves]
-    product = sum(((g * v).sum() for g, v in zip(gradients, along, strict=True)), start=0.0)
-    found = torch.autograd.grad(product, leaves, retain_graph=True, allow_unused=True)  # type: ignore[arg-type]
-    return [torch.zeros_like(p) if h is None else h for p, h in zip(leaves, found, strict=True)]
-
-
-def curvature_by_probe(patient: Patient, at: Slope) -> float | None:
-    """The curvature along a gradient by hand, by three losses of the code's own Predict and Loss.
-
-    None if they can't be computed beside the run.
-    """
-    run = patient.run
-    place = run.standpoint()
-    is_script = patient.lesson.script is not None
-    size = dot(at.gradients, at.gradients) ** 0.5
-    names = list(place.start.values)
-    if not size > 0 or len(names) != len(at.gradients) or (is_script and not place.start.names):
-        return None
-    length = _PROBED * max(1.0, dot(at.parameters, at.parameters) ** 0.5)
-    ways = [length / size * gradient for gradient in at.gradients]
-    try:
-        probe = Probe(
-            run.program, run.device, run.learning_rate, 0, precise=True, quiet=patient.quiet
-        )
-        probe.stand(place)
-        left, middle, right = (_loss_at(probe, names, at, ways, side) for side in (-1, 0, 1))
-    except RunError:
-        return None
-    found = (left - 2 * middle + right) / length**2
-    return found if math.isfinite(found) else None
-
-
-def _loss_at(probe: Probe, names: Sequence[str], at: Slope, ways: Tensors, side: int) -> float:
-    """The loss `side` steps away from a place."""
-    points = [point + side * way for point, way in zip(at.parameters, ways, strict=True)]
-    return probe.loss({name: point.numpy() for name, point in zip(names, points, strict=True)})
-
-
-def rate_of_step(before: Slope, now: Tensors) -> float | None:
-    """The learning rate of the step from a slope to these values; None if it was no plain one."""
-    step = [one - old for one, old in zip(_copies(now), before.parameters, strict=True)]
-    square, length = dot(before.gradients, before.gradients), dot(step, step)
-    if not square > 0 or not length > 0:
-        return None
-    rate = -dot(step, before.gradients) / square
-    rest = [s + rate * g for s, g in zip(step, before.gradients, strict=True)]
-    is_plain = rate > 0 and dot(rest, rest) <= _PARALLEL**2 * length
-    return rate if is_plain else None
-
-
-def curvature_between(one: Slope, other: Slope) -> float | None:
-    """The mean curvature along the step from one place to another, of the same loss."""
-    step = [b - a for a, b in zip(one.parameters, other.parameters, strict=True)]
-    change = [b - a for a, b in zip(one.gradients, other.gradients, strict=True)]
-    length = dot(step, step)
-    return dot(step, change) / length if length > 0 else None
-
-
-def dot(one: Tensors, other: Tensors) -> float:
-    """The inner product of two rows of tensors."""
-    return float(sum(float((a * b).sum()) for a, b in zip(one, other, strict=True)))
-
-
-def _copies(tensors: Tensors) -> list[torch.Tensor]:
-    return [t.detach().cpu().to(torch.float64, copy=True) for t in tensors]

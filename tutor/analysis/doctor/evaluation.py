@@ -20,14 +20,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from tutor.analysis.doctor.rule import (
-    TO_THE_END,
-    DoctorRule,
-    Patient,
-    nodes_below,
-    number_at,
-    place_of_extreme,
-)
+from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Patient
+from tutor.analysis.doctor.tensors import nodes_below, number_at, place_of_extreme
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, CallRecorder, is_tutors
 from tutor.analysis.graph_recorder import WAYS_BACK, frame_within, tensors_in
 from tutor.protocol.inspections import CodeFix, DoctorFinding

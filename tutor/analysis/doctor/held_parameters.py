@@ -9,15 +9,9 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import (
-    DoctorRule,
-    Moment,
-    Patient,
-    extreme_of,
-    gradient_of,
-    leaves_of,
-)
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import extreme_of, gradient_of, leaves_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.analysis.graph_words import label_of
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence

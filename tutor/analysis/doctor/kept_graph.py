@@ -9,15 +9,8 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import (
-    DoctorRule,
-    Moment,
-    Patient,
-    grad_fn_of,
-    held_by,
-    leaves_of,
-    norm_of,
-)
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.tensors import grad_fn_of, held_by, leaves_of, norm_of
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
 from tutor.analysis.graph_words import with_contents
 from tutor.protocol.inspections import CodeFix, DoctorFinding

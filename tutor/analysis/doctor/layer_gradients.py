@@ -14,15 +14,9 @@ import torch
 from msgspec.structs import replace
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.rule import (
-    DoctorRule,
-    Moment,
-    Patient,
-    extreme_of,
-    leaves_of,
-    nodes_below,
-)
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import extreme_of, leaves_of, nodes_below
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.lesson.model import LOSS, PREDICT
 from tutor.protocol.inspections import CodeFix, DoctorFinding

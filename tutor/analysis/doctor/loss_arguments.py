@@ -12,8 +12,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, grad_fn_of, nodes_below
+from tutor.analysis.doctor.rule import DoctorRule, Moment
 from tutor.analysis.doctor.source_code import called_name
+from tutor.analysis.doctor.tensors import grad_fn_of, nodes_below
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.lesson.model import LOSS
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence

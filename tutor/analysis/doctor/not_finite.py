@@ -14,16 +14,9 @@ import torch
 from torch.autograd.graph import Node
 
 from tutor.analysis.doctor.array_operations import BadOperation, element_like, first_not_finite
-from tutor.analysis.doctor.rule import (
-    MOST_NODES,
-    TO_THE_END,
-    DoctorRule,
-    Moment,
-    Patient,
-    leaves_of,
-    nodes_below,
-)
+from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode, targets_of
+from tutor.analysis.doctor.tensors import MOST_NODES, leaves_of, nodes_below
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.analysis.graph_recorder import tensors_in
 from tutor.lesson.model import SETUP, UPDATE

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.rule import (
-    DoctorRule,
-    Moment,
-    Patient,
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import (
     extreme_of,
     gradient_of,
     held_by,
@@ -21,7 +20,6 @@ from tutor.analysis.doctor.rule import (
     number_at,
     place_of_extreme,
 )
-from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 

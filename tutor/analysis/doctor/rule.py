@@ -1,20 +1,18 @@
-"""The base of the doctor's rules, the views of a run that a rule gets, and its tensors' numbers."""
+"""The base of the doctor's rules, and the views of a run that a rule gets."""
 
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch.autograd.graph import Node
 from torch.utils.hooks import RemovableHandle
 
 from tutor.analysis.doctor.source_code import SourceCode
+from tutor.analysis.doctor.tensors import held_by
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.analysis.graph_words import label_of, with_contents
 from tutor.lesson.model import Lesson
@@ -25,114 +23,6 @@ from tutor.training.program import Phase, Program, Quiet, Until
 from tutor.training.run import Run
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import to_numpy
-
-MOST_NODES = 50_000
-"""Nodes that are looked at; the graph of a long recurrent run has more."""
-
-
-def place_of_extreme(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The index of the element that is farthest from 0; () of a single number without axes."""
-    if not tensor.numel():
-        return ()
-    at = int(torch.nan_to_num(tensor.detach().to_dense()).abs().reshape(-1).argmax())
-    return tuple(int(i) for i in np.unravel_index(at, tuple(tensor.shape))) if tensor.ndim else ()
-
-
-def number_at(tensor: torch.Tensor, index: tuple[int, ...]) -> float:
-    """One element as a number; of a complex one the real part."""
-    found = tensor.detach().to_dense()[index].cpu()
-    return float(found.real if found.is_complex() else found)
-
-
-def extreme_of(tensor: torch.Tensor) -> float:
-    """The number that is farthest from 0; of a complex one the real part."""
-    return number_at(tensor, place_of_extreme(tensor))
-
-
-def norm_of(tensor: torch.Tensor) -> float:
-    """The root of the sum of the squares."""
-    return float(tensor.detach().to_dense().norm())
-
-
-def gradient_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The gradient of a tensor; None if it has none, or one that is all 0."""
-    return tensor.grad if tensor.grad is not None and bool(tensor.grad.any()) else None
-
-
-def held_by(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    """The tensors that an optimizer changes."""
-    return [tensor for group in optimizer.param_groups for tensor in group["params"]]
-
-
-def loss_of(run: Run) -> float | None:
-    """The loss of a run as it stands; None where it is no single number."""
-    found = to_numpy(run.loop.loss())
-    return None if found is None or found.size != 1 else float(found.reshape(()))
-
-
-# ── Bounds of an examination ────────────────────────────────────────────────────────
-
-
-@contextmanager
-def time_bound(seconds: float) -> Iterator[None]:
-    """Raise TookTooLong after `seconds`, wherever the code is then."""
-    try:
-        with limited(seconds, ends_process=False):
-            yield
-    except LessonRaised as error:
-        if isinstance(error.__cause__, TookTooLong):
-            raise error.__cause__ from None
-        raise
-
-
-def run_in_loop(run: Run, epoch: int, until: Until) -> None:
-    """Run to the end of `epoch`, or of the loop: the code after a script's loop may take hours."""
-    if run.program.open_loop is None:
-        run.advance(epoch, until)
-    while run.loop.epoch < epoch and not until() and not is_at_loop_end(run):
-        run.advance(run.loop.epoch + 1, until)
-
-
-def is_at_loop_end(run: Run) -> bool:
-    """Whether the next step would run the code after a script's loop."""
-    return run.loop.is_over or (run.at_end and run.loop.is_at_loop_end)
-
-
-# ── The graph ───────────────────────────────────────────────────────────────────────
-
-
-def grad_fn_of(thing: Any) -> Any:
-    """The graph's node that made a tensor; None for a leaf, and for a thing that is no tensor."""
-    try:
-        return getattr(thing, "grad_fn", None)
-    except RuntimeError:  # a view whose base has been changed since has none
-        return None
-
-
-def nodes_below(*tensors: Any) -> Iterator[Node]:
-    """Each node that a backward of these tensors comes to, the nearest first, up to MOST_NODES."""
-    found = map(grad_fn_of, tensors)
-    waiting: deque[Node] = deque(node for node in found if node is not None)
-    known = set(waiting)
-    while waiting and len(known) <= MOST_NODES:
-        node = waiting.popleft()
-        yield node
-        for child, _ in node.next_functions:
-            if child is not None and child not in known:
-                known.add(child)
-                waiting.append(child)
-
-
-def leaves_of(*things: Any) -> list[torch.Tensor]:
-    """The leaves that a backward of these tensors gives a gradient to, each once."""
-    tensors = [thing for thing in things if isinstance(thing, torch.Tensor)]
-    found = [t for t in tensors if t.is_leaf and t.requires_grad]
-    for node in nodes_below(*tensors):
-        leaf = getattr(node, "variable", None)
-        if isinstance(leaf, torch.Tensor):
-            found.append(leaf)
-    return list({id(leaf): leaf for leaf in found}.values())
-
 
 TO_THE_END = 10**9
 """As `epochs` of a rule: it wants a script run to its end, if that does not take long."""
@@ -145,7 +35,10 @@ class Patient:
     lesson: Lesson
     programs: Mapping[str, Program]
     recipe: RunRecipe
-    """The recipe of the examined run, without the changes that the learner made on the way."""
+    """The recipe of the examined run: the last settings of the learner's run, from its start.
+
+    A change on the way, as of the learning rate by a key, is never seen.
+    """
     run: Run
     source: SourceCode
     quiet: Quiet
@@ -263,7 +156,11 @@ class DoctorRule:
     """
 
     epochs = 0
-    """Whole epochs that it needs to see at the end of, beyond those that are stepped."""
+    """The epoch at whose end `after_whole_epochs` is called; 0: it is not.
+
+    The run goes there after the last examined step. A rule may set this while steps are examined,
+    in `at_end` at the latest.
+    """
 
     def __init__(self, patient: Patient) -> None:
         self.patient, self.source = patient, patient.source
@@ -304,5 +201,39 @@ class DoctorRule:
         return ()
 
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:
-        """The mistakes seen after the run has come to the end of the epoch `epochs`."""
+        """The mistakes seen at the end of the epoch `epochs`, or of the run if that comes first."""
         return ()
+
+
+# ── Bounds of an examination ────────────────────────────────────────────────────────
+
+
+@contextmanager
+def time_bound(seconds: float) -> Iterator[None]:
+    """Raise TookTooLong after `seconds`, wherever the code is then."""
+    try:
+        with limited(seconds, ends_process=False):
+            yield
+    except LessonRaised as error:
+        if isinstance(error.__cause__, TookTooLong):
+            raise error.__cause__ from None
+        raise
+
+
+def run_in_loop(run: Run, epoch: int, until: Until) -> None:
+    """Run to the end of `epoch`, or of the loop: the code after a script's loop may take hours."""
+    if run.program.open_loop is None:
+        run.advance(epoch, until)
+    while run.loop.epoch < epoch and not until() and not is_at_loop_end(run):
+        run.advance(run.loop.epoch + 1, until)
+
+
+def is_at_loop_end(run: Run) -> bool:
+    """Whether the next step would run the code after a script's loop."""
+    return run.loop.is_over or (run.at_end and run.loop.is_at_loop_end)
+
+
+def loss_of(run: Run) -> float | None:
+    """The loss of a run as it stands; None where it is no single number."""
+    found = to_numpy(run.loop.loss())
+    return None if found is None or found.size != 1 else float(found.reshape(()))
