@@ -41,7 +41,7 @@ def test_nothing_can_be_done_before_a_lesson_is_open() -> None:
     for command in (StepPhase(), *commands):
         server.handle(command)
     for line in out.getvalue().splitlines():
-        assert event_from_line(line) == CommandRefused(note=Remark("no_lesson"))
+        assert event_from_line(line) == CommandRefused(note=Remark("no_lesson_open"))
     assert out.getvalue().count(b"\n") == 4
 
 

@@ -42,7 +42,7 @@ from tutor.formula import parse
         (r"\hspace{wide}", "no_width", {"command": r"\hspace", "width": "wide"}),
         (r"\kern x", "width_missing", {"command": r"\kern"}),
         ("a\\", "lone_backslash", {}),
-        ("x" * 20_000, "too_long", {"most": 10_000}),
+        ("x" * 20_000, "formula_too_long", {"most": 10_000}),
         ("{" * 50 + "}" * 50, "too_deep", {"most": 40}),
         ("(" * 50 + ")" * 50, "too_deep", {"most": 40}),
         (r"\hat" * 100 + "x", "too_deep", {"most": 40}),

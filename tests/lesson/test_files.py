@@ -46,7 +46,7 @@ def test_bytes_that_are_not_utf_8_are_told_with_line_and_offset(tmp_path: Path) 
 
 def test_a_huge_file(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_bytes(b"x" * (MAX_BYTES + 1))
-    assert refusal(tmp_path / "a.md") == "too_large"
+    assert refusal(tmp_path / "a.md") == "file_too_large"
 
 
 def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_file_of_the_learner_never_hides_a_shipped_lesson(shelf: Path) -> None
     first, second = library.headlines()
     assert (first.path, first.fault) == (shipped, None)
     assert second.path == mine
-    assert second.fault == Fault("name_taken", {"path": str(mine), "slug": "xor"})
+    assert second.fault == Fault("slug_taken", {"path": str(mine), "slug": "xor"})
 
 
 @pytest.mark.parametrize("file", ["mine.md", "mine.py", "mine.ipynb"])
@@ -220,7 +220,7 @@ def test_the_learner_may_translate_a_shipped_lesson_but_never_replace_one(shelf:
     *_, mine = library.headlines("zh")
     assert mine.path == first
     assert mine.fault is not None
-    assert mine.fault.code == "name_taken"
+    assert mine.fault.code == "slug_taken"
 
 
 def test_a_path_that_is_too_long_has_no_translations(shelf: Path) -> None:

@@ -306,4 +306,4 @@ class FailingSetup(FakeEngine):
                 LessonFailed(answers=number, lesson="line", phase="Setup", line=7, message=message)
             )
         else:
-            self.tell(CommandRefused(answers=number, note=Remark("no_lesson")))
+            self.tell(CommandRefused(answers=number, note=Remark("no_lesson_open")))

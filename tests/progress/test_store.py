@@ -166,7 +166,7 @@ def test_a_file_that_another_program_is_writing_is_told_and_written_later(
     store = opened()
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(ProgressError, match="busy"):
+        with pytest.raises(ProgressError, match="file_busy"):
             store.add([deed()])
         assert store.trouble is not None
         beside = opened()

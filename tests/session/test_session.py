@@ -216,7 +216,8 @@ def test_a_lesson_whose_setup_fails_answers_by_that_failure_until_it_is_opened_a
     for ask in (lambda: session.inspect(graph=True), session.step_phase):
         ask()
         number = len(engine.sent)
-        session.receive(CommandRefused(note=Remark("no_lesson"), can_restart=True, answers=number))
+        note = Remark("no_lesson_open")
+        session.receive(CommandRefused(note=note, can_restart=True, answers=number))
         assert session.notice == told
     session.restart()
     assert not session.sent(Restart)

@@ -63,14 +63,14 @@ def test_a_number_is_read_as_it_is_meant(text: str, meant: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "two", "1,000.5", "1 2", "2^", "1/2/x", "nan", "inf", "١"])
 def test_what_is_no_number_is_told_so(text: str) -> None:
-    with pytest.raises(UnreadableError, match="no_number"):
+    with pytest.raises(UnreadableError, match="no_typed_number"):
         read_number(text)
 
 
 def test_python_has_nothing_to_say_about_what_is_typed() -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        with pytest.raises(UnreadableError, match="no_number"):
+        with pytest.raises(UnreadableError, match="no_typed_number"):
             read_number("1if 2")
     assert not said
 
@@ -78,7 +78,7 @@ def test_python_has_nothing_to_say_about_what_is_typed() -> None:
 def test_what_cannot_be_computed_is_told_so() -> None:
     with pytest.raises(UnreadableError, match="divides_by_0"):
         read_number("1/0")
-    with pytest.raises(UnreadableError, match="too_large"):
+    with pytest.raises(UnreadableError, match="typed_too_large"):
         read_number("1e999")
 
 
@@ -166,5 +166,5 @@ def test_a_sum_of_numbers_is_what_it_comes_to(typed: str, number: float) -> None
     "typed", ["w", "True", "log(0)", "1/(1-1)", "9**9**9", "print(1)", "[1]", "1 if 1 else 2", "("]
 )
 def test_what_is_no_sum_or_comes_to_nothing_is_refused_in_words(typed: str) -> None:
-    with pytest.raises(UnreadableError, match=r"no_number|not_finite"):
+    with pytest.raises(UnreadableError, match=r"no_typed_number|typed_not_finite"):
         read_number(typed)

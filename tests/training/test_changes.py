@@ -534,7 +534,7 @@ def test_the_state_of_an_optimizer_goes_along_into_a_mode_that_has_the_same_one(
 
 
 def anew(*names: str, mode: str = "model") -> tuple[Remark, ...]:
-    return (Remark("begins_anew", {"names": list(names), "mode": mode}),)
+    return (Remark("state_begins_anew", {"names": list(names), "mode": mode}),)
 
 
 @pytest.mark.parametrize(

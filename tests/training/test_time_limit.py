@@ -72,7 +72,7 @@ def test_an_expression_that_takes_too_much_memory_is_evaluated_once(
     setup = PLAIN["Setup"] + "\ntimes = []\ndef huge():\n    times.append(1)\n    raise MemoryError"
     run = start(watching("huge()"), Setup=setup)
     run.step_epoch()
-    assert run.frame().watched["count"].why == "too_large"
+    assert run.frame().watched["count"].why == "too_much_memory"
     assert len(run.loop.namespace["times"]) == 1
 
 

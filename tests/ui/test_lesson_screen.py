@@ -174,7 +174,7 @@ async def test_a_key_that_does_nothing_says_so_until_the_next_key(learner: Learn
     sent = len(learner.engine.sent)
     for key, name in (("y", "y"), ("f7", "f7"), ("ctrl+x", "ctrl+x"), ("é", "é"), ("0", "0")):
         await learner.press(key)
-        assert learner.session.notice == Notice("unknown_key", {"key": name}, "no_effect")
+        assert learner.session.notice == Notice("unused_key", {"key": name}, "no_effect")
     assert isinstance(learner.app.screen, LessonScreen)
     assert len(learner.engine.sent) == sent
     for keys in ("2", "s", ["l", "y", "escape"]):
@@ -187,7 +187,7 @@ async def test_a_key_that_does_nothing_says_so_until_the_next_key(learner: Learn
     assert not learner.sees("!", "status")
     await learner.press("m", "y")
     assert isinstance(learner.app.screen, MenuScreen)
-    assert learner.app.screen.notice == Notice("unknown_key", {"key": "y"}, "no_effect")
+    assert learner.app.screen.notice == Notice("unused_key", {"key": "y"}, "no_effect")
     await learner.press("down")
     assert learner.app.screen.notice.code == ""
 

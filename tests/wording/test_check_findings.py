@@ -40,7 +40,7 @@ def test_every_word_that_a_sentence_names_is_there_and_used() -> None:
          "modes manual, model: the loss is not a number"),
         (Remark("no_truth", {"value": ["array", {"shape": [4]}]}),
          "this is an array of shape (4,); it must be True or False"),
-        (Remark("no_truth", {"value": ["none", {"reason": "too_large"}]}),
+        (Remark("no_truth", {"value": ["none", {"reason": "too_much_memory"}]}),
          "this has no value (it takes more memory than a lesson may); it must be True or False"),
         (Remark("gradient_shape",
                 {"measure": "autograd", "name": "w", "found": [], "right": [2, 1]}),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.wording.sources import calls, fields, source_of
+from tests.wording.sources import calls, fields, source_of, words_named
 from tutor.wording import lesson_faults
 from tutor.wording.lesson_faults import fault_message, lesson_fault_text
 
@@ -87,3 +87,9 @@ def test_text_of_a_lesson_is_data() -> None:
         "a^[.md:3: `{first}` is not a label; write a word or two"
     )
     assert "\x1b" not in lesson_fault_text("character_is_no_text", values)
+
+
+def test_every_word_that_a_sentence_names_is_there_and_used() -> None:
+    templates = (*lesson_faults._TEMPLATES.values(), *lesson_faults._FORMULA_ERRORS.values())
+    named = {word for template in templates for word in words_named(template)}
+    assert named == set(lesson_faults._WORDS)

@@ -113,9 +113,13 @@ def test_what_can_not_be_read_comes_back_short_and_harmless() -> None:
             "maybe",
             "I can't read “maybe”. Type +, - or 0; or positive, negative or zero.",
         ),
-        ("not_finite", "1/(1-1)", "I can't read “1/(1-1)”. Its value is not a finite number."),
-        ("no_number", "", "Nothing was typed. Type a number, like 0.5, -3, 1/4 or 1e-3."),
-        ("too_large", "1e999", "That number is too large."),
+        (
+            "typed_not_finite",
+            "1/(1-1)",
+            "I can't read “1/(1-1)”. Its value is not a finite number.",
+        ),
+        ("no_typed_number", "", "Nothing was typed. Type a number, like 0.5, -3, 1/4 or 1e-3."),
+        ("typed_too_large", "1e999", "That number is too large."),
     ],
 )
 def test_the_reason_why_an_answer_can_not_be_read(code: str, typed: str, words: str) -> None:

@@ -115,7 +115,7 @@ LINE = 60
 """Places along a line."""
 GRID = (24, 16)
 """Places over a plane, across and up."""
-_TOO_FAR = NoPicture(why=Remark("diverges"))
+_TOO_FAR = NoPicture(why=Remark("too_large_to_draw"))
 _NEAR = 60
 """The most steps to the lowest place along the gradient, for it to be shown."""
 _BEHIND, _BEFORE = 4, 12

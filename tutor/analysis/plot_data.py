@@ -187,7 +187,7 @@ def _line(probe: Probe, samples: _Samples) -> BatchPicture:
     xs = samples.inputs.reshape(-1).astype(np.float64)
     finite = xs[np.isfinite(xs)]
     if not len(finite):
-        return NoPicture(why=Remark("data_not_finite", {"input": samples.names.input}))
+        return NoPicture(why=Remark("no_number_finite", {"input": samples.names.input}))
     # A single sample has no breadth: then it is shown from 0 to twice its size.
     breadth = float(np.ptp(finite)) or 2 * max(abs(float(finite[0])), 1.0) / (1 + 2 * _MARGIN)
     middle = (float(finite.min()) + float(finite.max())) / 2
@@ -216,7 +216,7 @@ def _plane(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPicture:
         return _never("features_for_plane", count=samples.features)
     data = samples.inputs.reshape(-1, 2).astype(np.float64)
     if not np.isfinite(data).all():
-        return NoPicture(why=Remark("data_partly_not_finite", {"input": samples.names.input}))
+        return NoPicture(why=Remark("not_all_numbers_finite", {"input": samples.names.input}))
     low, high = data.min(axis=0), data.max(axis=0)
     margin = np.where(high > low, _PLANE_MARGIN * (high - low), 1.0)
     xs = np.linspace(low[0] - margin[0], high[0] + margin[0], PLANE[0])

@@ -378,7 +378,7 @@ def _read(path: Path, name: str) -> bytes:
     except OSError as error:
         raise ProgressError("unreadable", file=name, words=error.strerror) from None
     if len(data) > _LIMIT:
-        raise ProgressError("too_long", file=name)
+        raise ProgressError("file_too_long", file=name)
     return data
 
 

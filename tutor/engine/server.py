@@ -170,7 +170,7 @@ class Server:
         elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
             self._open(self.opened)
         elif self.runs is None:
-            raise Refused("no_lesson")
+            raise Refused("no_lesson_open")
         elif isinstance(command, RunTo):
             self.runs.notes = ()
             self._train_to(self.runs, command.epoch)
@@ -195,7 +195,7 @@ class Server:
             if left:
                 self.runs.notes = self.runs.notes or (left,)
         if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
-            raise Refused("no_lesson")
+            raise Refused("no_lesson_open")
         self._show(answers=command.number, frame=frame, before=before)
 
     def _open(self, command: OpenLesson) -> Frame | None:

@@ -416,7 +416,7 @@ def parse(latex: str) -> Formula:
     unknown or unclosed environment, a missing argument, & outside of an alignment, or two scripts.
     """
     if len(latex) > MAX_LENGTH:
-        raise FormulaError("too_long", most=MAX_LENGTH)
+        raise FormulaError("formula_too_long", most=MAX_LENGTH)
     reader = Reader(unicodedata.normalize("NFC", latex), _TABLE)
     try:
         row = reader.read_row("", is_display=True)

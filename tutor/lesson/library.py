@@ -79,7 +79,7 @@ def _bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise LessonFileError("too_large", path=str(path))
+        raise LessonFileError("file_too_large", path=str(path))
     return data
 
 
@@ -345,7 +345,7 @@ def _is_path(name: str) -> bool:
 
 
 def _shadowed(path: Path) -> Headline:
-    fault = Fault("name_taken", {"path": str(path), "slug": slug_of(path)})
+    fault = Fault("slug_taken", {"path": str(path), "slug": slug_of(path)})
     return _faulty(path, fault, (language_of(path),))
 
 

@@ -331,7 +331,7 @@ def reason(file: Path, error: Exception) -> str:
     if code in _DAMAGE:
         return "damaged"
     if code in _BUSY:
-        return "busy"
+        return "file_busy"
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(file.parent)):
         return "disk_full"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):

@@ -104,7 +104,7 @@ def _bytes(path: Path) -> bytes:
             raise _error(path, "not_plain_file")
         most = MAX_BYTES.get(path.suffix.lower(), MAX_BYTES[".py"])
         if status.st_size > most:
-            raise _error(path, "too_large", most=most // 2**20)
+            raise _error(path, "file_too_large", most=most // 2**20)
         data = path.read_bytes()
     except FileNotFoundError:
         raise _error(path, "no_file") from None

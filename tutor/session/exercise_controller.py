@@ -240,7 +240,7 @@ class ExerciseController:
             try:
                 handler.answer(text)
             except UnreadableError as error:
-                handler.reject(text, "unreadable", why=error.code, text=error.typed)
+                handler.reject(text, "unreadable_answer", why=error.code, text=error.typed)
         self.save_bookmark()
 
     def keep_typed(self, text: str) -> None:

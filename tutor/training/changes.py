@@ -65,7 +65,7 @@ def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:
     if lost := [name for name in left if name in new.program.parameters]:
         remarks += (Remark("not_carried", {"names": lost}),)
     if anew and (old.epoch > 1 or old.batch):
-        remarks += (Remark("begins_anew", {"names": list(anew), "mode": new.program.mode}),)
+        remarks += (Remark("state_begins_anew", {"names": list(anew), "mode": new.program.mode}),)
     return remarks
 
 

@@ -170,7 +170,7 @@ def read_number(text: str) -> float:
         raise UnreadableError("divides_by_0", typed)
     number = above / below
     if not math.isfinite(number):
-        raise UnreadableError("too_large", typed)
+        raise UnreadableError("typed_too_large", typed)
     return number
 
 
@@ -182,9 +182,9 @@ def _result(typed: str) -> float:
     except WorkingError:
         number = math.nan
     except (SyntaxError, KeyError, RecursionError, MemoryError):  # deep nesting raises the last two
-        raise UnreadableError("no_number", typed) from None
+        raise UnreadableError("no_typed_number", typed) from None
     if not math.isfinite(number):
-        raise UnreadableError("not_finite", typed)
+        raise UnreadableError("typed_not_finite", typed)
     return number
 
 

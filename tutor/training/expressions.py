@@ -87,7 +87,7 @@ def _evaluated(program: Program, expression: Expression, names: ReadableNames) -
         stopped[source] = no_value("too_slow")
         return stopped[source]
     except MemoryError as error:  # NumPy's text says how much
-        stopped[source] = text_value(str(error)) if str(error) else no_value("too_large")
+        stopped[source] = text_value(str(error)) if str(error) else no_value("too_much_memory")
         return stopped[source]
     except KeyboardInterrupt:
         stopped[source] = no_value("interrupted")

@@ -67,7 +67,7 @@ def checked_name(name: str, others: Collection[str], letter: str) -> str:
     if cell_width(name) > MAX_CELLS:
         raise Refused("long_name", most=MAX_CELLS, cells=cell_width(name))
     if name in others:
-        raise Refused("name_taken", name=name)
+        raise Refused("run_name_taken", name=name)
     if len(name) == 1 and name in LETTERS and name != letter:
         raise Refused("letter_taken", letter=letter)
     return name

@@ -334,7 +334,7 @@ class TutorApp(ThemedApp):
         is_seen = isinstance(self.screen, SessionScreen | LessonListScreen)
         if is_seen and event.key not in self.active_bindings:
             typed = event.character if event.is_printable and event.character else event.key
-            self.tell(Notice("unknown_key", {"key": typed}, "no_effect"))
+            self.tell(Notice("unused_key", {"key": typed}, "no_effect"))
 
     def action_help(self) -> None:
         """Show all keys of this screen."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.script.line_places import full_place
-from tutor.wording.number_format import LEARNING_RATE, trimmed, value_reason
+from tutor.wording.number_format import LEARNING_RATE, value_reason
+from tutor.wording.templates import Words, filled
 
 _TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
     # ── Refusals
     "stopped": "stopped",
-    "no_lesson": "no lesson is open",
+    "no_lesson_open": "no lesson is open",
     "no_process": "it does not start again by itself",
     "no_device": "there is no device {device!r}; available: {available}",
     "no_mode": "no mode {mode!r} in this lesson; available: {available}",
@@ -28,7 +28,7 @@ _TEMPLATES: Mapping[str, str] = {
     "batch_not_repeatable": "this batch can't be run again from its start: finish it first",
     "setup_unbound": "{path}: Setup does not bind {names}",
     "rank_not_started": "rank {rank} did not start: {reason}",
-    "not_python": "line {line} of {phase} is not Python: {reason}",
+    "not_python": "line {line} of {phase} is not Python: {reason:why}",
     "no_parameter": "there is no parameter {name!r} here; available: {available}",
     "no_index": "{name} is a single number: it has no index",
     "no_element": "{name} has no element [{index}]: indices begin at 0, and its last is [{last}]",
@@ -38,7 +38,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_folder": "{path} can't be written: there is no folder {folder}",
     "path_is_folder": "{path} can't be written: it is a folder; name a file in it",
     "unwritable": "{path} can't be written: {words}",
-    "not_exportable": "{slug} can't be exported: `{line}` is not possible there ({reason})",
+    "not_exportable": "{slug} can't be exported: `{line}` is not possible there ({reason:why})",
     "no_notebook_of_ranks": (
         "{slug} runs on {ranks} ranks, but a notebook is one process: export it as a script (.py)"
     ),
@@ -82,7 +82,7 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Refusals of the list of runs
     "bad_name": "a run's name must be one line of letters, digits or symbols",
     "long_name": "a run's name can have at most {most} characters; this has {cells}",
-    "name_taken": "there is already a run {name}",
+    "run_name_taken": "there is already a run {name}",
     "letter_taken": "this run's letter stays {letter}: a name needs more than one letter",
     "nothing_to_keep": "nothing has been run yet: there is nothing to keep",
     "all_runs_named": (
@@ -100,9 +100,12 @@ _TEMPLATES: Mapping[str, str] = {
     ),
     "as_here": "settings restored: {mode}, learning rate {rate}",
     "not_carried": "{names} could not be carried over: the size differs here",
-    "begins_anew": "in {mode} the state of {names} starts again: it remembers no earlier step",
+    "state_begins_anew": (
+        "in {mode} the state of {names} starts again: it remembers no earlier step"
+    ),
     "updated_by": "{old_mode} made this update; the formulas show what {mode} would do",
     "other_loss": "{mode} computes the loss {loss} for this batch, {old_mode} {old_loss}",
+    "element_set": "{name}{index:index} is {value} now",
     "old_gradient": "the gradient still belongs to the old value, and the update will use it",
     "thread_left": "the thread {name} did not end",
     "device_lost": "after such an error the GPU accepts no more work from the process",
@@ -118,14 +121,14 @@ _TEMPLATES: Mapping[str, str] = {
     "runs_again": "is being run again: epoch {epoch} of {of}",
     # ── A run without a screen
     "sets_a_seed": "the code sets a seed: --seed changes only the random numbers drawn before that",
-    "no_value": "{place}: {label} has no value: {reason}",
+    "no_value": "{place}: {label} has no value: {reason:why}",
     "diverged": "the loss is not finite from epoch {epoch} on",
     # ── The end of a process
     "not_started": "the process that runs lessons could not start: {error}",
     "ended_unclean": "{reason}: its process was ended",
-    "did_not_stop": "{what}, {place}, would not stop: its process was ended",
+    "did_not_stop": "{what:part}, {place}, would not stop: its process was ended",
     "lesson_did_not_stop": "the code would not stop: its process was ended",
-    "no_end": ("{what}, {place}, did not finish within {seconds} s: its process was ended"),
+    "no_end": "{what:part}, {place}, did not finish within {seconds} s: its process was ended",
     "exited": "the process exited with status {status}",
     "killed": "the process was ended by {signal}",
     "not_startable": "the process that runs lessons can't be started: {error}",
@@ -184,17 +187,24 @@ _ABORTS: Mapping[str, str] = {
 """For the command line: the words after the part of the lesson that ended the command."""
 
 
+_WORDS: Words = {
+    "index": lambda index, _: f"[{', '.join(map(str, index))}]" if index else "",
+    "part": lambda what, values: f"the value of {what}" if values.get("is_expression") else what,
+    "why": lambda reason, _: value_reason(reason),
+}
+"""The words that the templates name after a colon."""
+
+
 def note_text(note: Remark) -> str:
     """The note as one line."""
-    if note.code == "element_set":
-        return _element_set(**note.values)
-    values = note.values
-    if values.get("is_expression"):
-        values = {**values, "what": f"the value of {values['what']}"}
-    if note.code in ("no_value", "not_python", "not_exportable"):
-        values = {**values, "reason": value_reason(values["reason"])}
-    text = _filled(_TEMPLATES[note.code], values)
+    text = _filled(_TEMPLATES, note)
     return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text
+
+
+def _filled(templates: Mapping[str, str], note: Remark) -> str:
+    """The template of a note, in which another note may be a parameter."""
+    values = {n: note_text(v) if isinstance(v, Remark) else v for n, v in note.values.items()}
+    return filled(templates[note.code], values, _WORDS)
 
 
 def _ended_in_phase(note: Remark) -> bool:
@@ -212,7 +222,7 @@ def process_end(event: ProcessEnded) -> str:
 
 def abort_text(how: Remark) -> str:
     """The sentence for a lesson that ended a command of the command line."""
-    return _filled(_ABORTS[how.code], how.values)
+    return _filled(_ABORTS, how)
 
 
 def part_text(part: LessonPart) -> str:
@@ -240,20 +250,3 @@ def stopped_at(lesson: Lesson, stopped: KeyboardInterrupt) -> str:
     """The place that a command of the command line was stopped at; empty if it is unknown."""
     part = stopped.args[0] if stopped.args else None
     return place_text(lesson, part) if isinstance(part, LessonPart) else ""
-
-
-def _element_set(name: str, index: list[int], value: float) -> str:
-    where = f"[{', '.join(map(str, index))}]" if index else ""
-    return one_line(f"{name}{where} is {trimmed(value)} now")
-
-
-def _filled(template: str, values: Mapping[str, Any]) -> str:
-    return one_line(template.format(**{name: _shown(value) for name, value in values.items()}))
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, Remark):
-        return note_text(value)
-    if isinstance(value, float):
-        return trimmed(value)
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value

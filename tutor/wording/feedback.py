@@ -24,7 +24,7 @@ from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.goals import goal_words, subjects
 from tutor.wording.inspections import remark_text
-from tutor.wording.notices import Values, unreadable
+from tutor.wording.notices import unreadable
 from tutor.wording.number_format import (
     MINUS,
     counted,
@@ -32,6 +32,7 @@ from tutor.wording.number_format import (
     trimmed,
     value_reason,
 )
+from tutor.wording.templates import Values
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
 
@@ -132,7 +133,7 @@ MOST_FIGURES = 2
 _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "lesson": lambda v, _: v["markdown"],
     "not_asked": lambda v, _: remark_text(v["why"]) if v["why"] else "",
-    "unreadable": lambda v, _: escaped(unreadable(v["why"], v["text"])),
+    "unreadable_answer": lambda v, _: escaped(unreadable(v["why"], v["text"])),
     "no_choice": lambda v, _: f"Pick one by its number, 1 to {v['count']}.",
     "no_setup": lambda v, e: f"It can't be set up: {_reply(v['reason'], e)}",
     "no_questions": lambda v, e: f"There is nothing to fill in: {_reply(v['reason'], e)}",

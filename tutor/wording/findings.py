@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from tutor.plain import json_number, one_line
-from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, Evidence
+from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
 from tutor.wording.number_format import counted, trimmed
+from tutor.wording.templates import filled, shape_text
 
 _TEXTS: Mapping[str, str] = {
     "gradients_not_reset": (
@@ -25,9 +26,9 @@ _TEXTS: Mapping[str, str] = {
         "`{variable}.grad` was {gradient_before}, and is {gradient} after the next backward."
     ),
     "broadcast_in_loss": (
-        "`{variable}` of shape {shape} is compared with a tensor of shape {other_shape}: the loss "
-        "is computed from {differences} differences, each number with every other, instead of "
-        "{samples}."
+        "`{variable}` of shape {shape:shape} is compared with a tensor of shape "
+        "{other_shape:shape}: the loss is computed from {differences} differences, each number "
+        "with every other, instead of {samples}."
     ),
     "parameter_unused": (
         "`{variable}`{more} is not used to compute the loss: it had a gradient in {gradients} of "
@@ -187,11 +188,10 @@ def finding_text(finding: DoctorFinding, place_of: Callable[[int], str] = line_p
 
     `place_of` names a line as people do: in a notebook, `[3]:4`.
     """
-    values = {name: _shown(value) for name, value in finding.numbers.items()}
-    variable = one_line(finding.variable)
     count = finding.numbers.get("parameters")
-    values["more"] = f" (and of {count - 1} more)" if isinstance(count, int) and count > 1 else ""
-    text = _TEXTS[finding.code].format(**values, variable=variable)
+    more = f" (and of {count - 1} more)" if isinstance(count, int) and count > 1 else ""
+    values = {"variable": finding.variable, "more": more, **finding.numbers}
+    text = filled(_TEXTS[finding.code], values, {"shape": shape_text})
     where = place_of(finding.line) if finding.line else ""
     place = f"{where[0].upper()}{where[1:]}: " if where else ""
     lines = [f"{place}{text if place else text[0].upper() + text[1:]}"]
@@ -259,11 +259,3 @@ def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
 def _lesson_text(finding: DoctorFinding) -> str:
     exercise = f" --exercise {finding.exercise}" if finding.exercise else ""
     return f"The lesson {finding.lesson} explains it: tutor {finding.lesson}{exercise}"
-
-
-def _shown(value: Evidence) -> str:
-    if isinstance(value, bool | str):
-        return one_line(str(value))
-    if isinstance(value, tuple):
-        return f"({', '.join(map(str, value))}{',' if len(value) == 1 else ''})"
-    return trimmed(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
 
 from tutor.digits import FACTOR_DIGITS, RATIO_DIGITS, rounded
 from tutor.plain import one_line
@@ -11,8 +10,7 @@ from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
 from tutor.wording.engine_notes import note_text
 from tutor.wording.number_format import counted, listed, trimmed
-
-Values: TypeAlias = Mapping[str, Any]
+from tutor.wording.templates import Values
 
 _DIFFERENCES = "finite differences"
 _MEASURES = {FINITE_DIFFERENCE: _DIFFERENCES, f"own_{FINITE_DIFFERENCE}": f"its own {_DIFFERENCES}"}
@@ -57,7 +55,7 @@ _REMARKS: Mapping[str, str] = {
         "`{expression}` holds {count} numbers: only up to {most} can be asked about."
     ),
     # ── Plots
-    "diverges": "its numbers are too large to draw: the run diverges",
+    "too_large_to_draw": "its numbers are too large to draw: the run diverges",
     "complex_parameter": "a parameter is complex: two numbers for each of its elements",
     "no_numbers": "the parameters are not numbers",
     "parameters_not_finite": "the parameters are not finite",
@@ -70,8 +68,8 @@ _REMARKS: Mapping[str, str] = {
     "several_targets": "there is more than one number of {target} for each of {input}",
     "several_predictions": "{prediction} is not one number for each of {input}",
     "features_for_line": "each sample has {count} inputs, and a line takes one",
-    "data_not_finite": "no number of {input} is finite",
-    "data_partly_not_finite": "not all numbers of {input} are finite",
+    "no_number_finite": "no number of {input} is finite",
+    "not_all_numbers_finite": "not all numbers of {input} are finite",
     "no_other_inputs": "{prediction} can't be computed for other inputs",
     # ── Variables
     "no_attribute": "there is nothing to show of .{attribute}",

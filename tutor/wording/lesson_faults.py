@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, TypeAlias
 
 from tutor.plain import one_line
 from tutor.wording.number_format import LEARNING_RATE, value_reason
-
-Values: TypeAlias = Mapping[str, Any]
+from tutor.wording.templates import Values, Words, filled, modes_text
 
 _SINGLE = "write the text in 'single quotes', or below `|`"
 _TO_THE_LEFT = "move it to the left margin"
@@ -23,10 +21,10 @@ _TEMPLATES: Mapping[str, str] = {
     "not_utf8": "byte 0x{byte:02x} at offset {offset} is not UTF-8; save the file as UTF-8",
     "is_folder": "this is a folder; name a .md file in it",
     "not_plain_file": "this is not a plain file; name a .md file",
-    "too_large": "the file is larger than 256 KB; a lesson is a few pages of text",
-    "name_taken": "another lesson is already named `{slug}`; rename this one",
-    "no_path": "there is no file {name}{near}",
-    "no_lesson": "no lesson is named `{name}`{near}",
+    "file_too_large": "the file is larger than 256 KB; a lesson is a few pages of text",
+    "slug_taken": "another lesson is already named `{slug}`; rename this one",
+    "no_path": "there is no file {name}{near:hint}",
+    "no_lesson": "no lesson is named `{name}`{near:hint}",
     "not_remembered": (
         "{file} can't be written ({words}): you will be asked about {name} again the next time"
     ),
@@ -43,8 +41,8 @@ _TEMPLATES: Mapping[str, str] = {
     "yaml_too_deep": "the YAML is nested too deeply; no key needs more than two levels",
     "no_keys": "the {block} is not a list of keys; write lines such as `{example}: …`",
     "bad_yaml": (
-        "bad YAML: {problem}; write `key: value`, with 'single quotes' around a text with odd "
-        "characters"
+        "bad YAML: {problem:problem}; write `key: value`, with 'single quotes' around a text with "
+        "odd characters"
     ),
     "unknown_escape": (
         f"a backslash in double quotes begins an escape, and YAML lacks this one; {_SINGLE}"
@@ -61,14 +59,14 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Keys and values
     "key_is_no_word": "a key must be one word; write `key: value`",
     "key_twice": "the key `{key}` is already on line {first}; keep one of them",
-    "key_missing": "{within} lacks `{key}`; write `{key}: {example}`",
+    "key_missing": "{within:mapping} lacks `{key}`; write `{key}: {example}`",
     "key_missing_in_front_matter": "the key `{key}` is missing; write `{key}: {example}`",
-    "unknown_key": "unknown key `{word}` in {within}{known}",
-    "unknown_key_in_front_matter": "unknown key `{word}`{known}",
-    "key_elsewhere": "unknown key `{key}` in {within}; it belongs to `kind: {kind}`",
-    "no_scalar": "`{name}` must be {wanted}, not a {found}; write `{name}: …`",
-    "bad_scalar": "`{name}` must be {wanted}, not {written}",
-    "unknown_word": "unknown `{word}` in `{name}`{known}",
+    "unknown_key": "unknown key `{word}` in {within:mapping}{known:did_you_mean}",
+    "unknown_key_in_front_matter": "unknown key `{word}`{known:did_you_mean}",
+    "key_elsewhere": "unknown key `{key}` in {within:mapping}; it belongs to `kind: {kind}`",
+    "no_scalar": "`{name}` must be {wanted:scalar}, not a {found}; write `{name}: …`",
+    "bad_scalar": "`{name}` must be {wanted:scalar}, not {written:quoted}",
+    "unknown_word": "unknown `{word}` in `{name}`{known:did_you_mean}",
     "no_list": (
         "`{name}` must be a list, not a {found}; write `{name}:` and below it `  - …`, or "
         "`{name}: {example}`"
@@ -76,17 +74,17 @@ _TEMPLATES: Mapping[str, str] = {
     "empty_list": "`{name}` must be a list, not empty; write `{name}: {example}`",
     "item_twice": "`{item}` is already in `{name}`, on line {first}; keep one of them",
     "no_mapping": "`{name}` must be a mapping; write `{name}: {example}`",
-    "no_entry": "{within} must be a mapping; write `{{{example}}}`",
+    "no_entry": "{within:mapping} must be a mapping; write `{{{example}}}`",
     "no_modes_below": "`{name}` is empty; write a value for each mode",
     "no_label": "`{name}` is not a label; write a word or two",
     "own_base": "`{slug}` is this lesson; write in `builds_on` what comes before it",
     # ── Modes
-    "unknown_mode": "unknown mode `{word}`{known}",
+    "unknown_mode": "unknown mode `{word}`{known:did_you_mean}",
     "mode_not_in_modes": (
         "no mode runs this: `{mode}` is not in `modes`; add it there, or delete it here"
     ),
     "mode_without_code": "no code belongs to the mode `{mode}`; did you mean `{meant}`?",
-    "silent_for_modes": "`{key}` has no value for {modes}; write `  {first}: …`",
+    "silent_for_modes": "`{key}` has no value for {modes:modes}; write `  {first}: …`",
     # ── Headings and fences
     "nearly_a_phase": "this heading is almost a phase; write ## {meant}, or give it another name",
     "phase_twice": "the phase {phase} is already on line {first}; put its fences there",
@@ -98,33 +96,34 @@ _TEMPLATES: Mapping[str, str] = {
     "code_of_other_kind": "code of the kind `{kind}` is not run; write ```python",
     "nested_code": f"Python inside a list or a quote is not run; {_TO_THE_LEFT}",
     "code_in_no_phase": (
-        "Python {heading} is in no phase and never runs; {phases}, or write ```text if it is only "
-        "to be read"
+        "Python {heading:below} is in no phase and never runs; {phases:nearest}, or write ```text "
+        "if it is only to be read"
     ),
     "empty_fence": "this fence is empty; write code in it, or delete it",
     "yaml_alone": "`{kind}` alone is shown, not asked; write ```yaml exercise",
-    "nearly_an_exercise": "{written} is not an exercise; write ```yaml exercise",
+    "nearly_an_exercise": "{written:quoted} is not an exercise; write ```yaml exercise",
     "nested_exercise": f"an exercise inside a list or a quote is not asked; {_TO_THE_LEFT}",
     # ── Formulas and code
     "formula_not_closed": "`$$` opens a formula that is never closed; write `$$` after it",
-    "formula_does_not_parse": "the formula does not parse: {error}",
+    "formula_does_not_parse": "the formula does not parse: {error:formula}",
     "formula_not_drawable": "the formula's {piece} can't be drawn; write it another way",
     "boxed_is_no_expression": (
-        "`{expression}` in \\boxed is not a Python expression ({reason}); write one such as "
+        "`{expression}` in \\boxed is not a Python expression ({reason:why}); write one such as "
         "\\boxed{{w}}"
     ),
     "watched_is_no_expression": (
-        "`{expression}`, watched as `{label}`, is not a Python expression ({reason}); write one "
-        "such as `{label}: w * 2`"
+        "`{expression}`, watched as `{label}`, is not a Python expression ({reason:why}); write "
+        "one such as `{label}: w * 2`"
     ),
-    "unknown_parameter": "there is no parameter `{name}`{similar}",
-    "unknown_name": "nothing is called `{name}`{similar}",
-    "code_is_not_python": "this is not Python ({reason}); correct it",
+    "unknown_parameter": "there is no parameter `{name}`{similar:hint_or_correct}",
+    "unknown_name": "nothing is called `{name}`{similar:hint_or_correct}",
+    "code_is_not_python": "this is not Python ({reason:why}); correct it",
     # ── Phases
     "no_code": "the lesson has no Python; write ```python fences under its phases",
     "no_phase": "no phase {phase}; write a heading ## {phase} and its code below",
     "phase_without_code": (
-        "{phase} has no code for {modes}; write ```python {words} with code such as `{example}`"
+        "{phase} has no code for {modes:modes}; write ```python {words} with code such as "
+        "`{example}`"
     ),
     "synchronize_on_one_rank": (
         "only a lesson on several ranks has the phase Synchronize; write `workers: 2` in the front "
@@ -135,12 +134,12 @@ _TEMPLATES: Mapping[str, str] = {
         "above ## {first}"
     ),
     "mode_without_gradient": (
-        "mode `{mode}` has no gradient: nothing assigns {names}; write `{first} = …` or "
-        "`loss.backward()` under ## Gradient"
+        "mode `{mode}` has no gradient: nothing assigns {names:each_quoted}; write `{first} = …` "
+        "or `loss.backward()` under ## Gradient"
     ),
     "parameters_not_bound": (
-        "Setup does not bind {names} in mode `{mode}`; write `{first} = …` under ## Setup, or "
-        "correct `parameters`"
+        "Setup does not bind {names:each_quoted} in mode `{mode}`; write `{first} = …` under ## "
+        "Setup, or correct `parameters`"
     ),
     "data_not_bound": (
         "`data` calls its {key} `{name}`, but {phase} binds no such name; write `{name} = …` under "
@@ -150,12 +149,13 @@ _TEMPLATES: Mapping[str, str] = {
     "id_twice": "`{id}` is the exercise on line {first}; write another",
     "text_with_colon": "`{name}` must be text; put 'single quotes' around it if it has a `:`",
     "display_formula_in_exercise": "a formula in an exercise must be within a line; write $…$",
-    "no_expression": "`{name}` is not a Python expression ({reason}); correct it",
+    "no_expression": "`{name}` is not a Python expression ({reason:why}); correct it",
     "no_place": (
-        "`at` must be EPOCH PHASE or EPOCH PHASE BATCH, not {written}; write `at: 1 gradient`"
+        "`at` must be EPOCH PHASE or EPOCH PHASE BATCH, not {written:quoted}; write `at: 1 "
+        "gradient`"
     ),
     "place_in_setup": "Setup runs before anything else; leave `at` out to begin after it",
-    "unknown_phase": "unknown phase `{word}`{known}",
+    "unknown_phase": "unknown phase `{word}`{known:did_you_mean}",
     "phase_not_run": "mode `{mode}` runs no phase {phase}; write one of: {runs}",
     "batch_0": "batches count from 1; write `at: 1 gradient 1`",
     "no_warm_up": "there is no epoch 0 without a `warm_up`; epochs count from 1",
@@ -168,9 +168,9 @@ _TEMPLATES: Mapping[str, str] = {
     "no_batch_in_epoch": "there is no batch {batch} in an epoch; write one from 1 to {most}",
     "no_target": ("`{name}` is not the name of a number; write one such as `w: 3` or `W[0,1]: 3`"),
     "set_twice": "`{key}` is set twice; keep one of them",
-    "no_such_parameter": "`{word}` is not a parameter of mode `{mode}`{known}",
+    "no_such_parameter": "`{word}` is not a parameter of mode `{mode}`{known:did_you_mean}",
     "no_such_parameter_in_set": (
-        "`{word}` is not a parameter of mode `{mode}`{known} (it is in `set`)"
+        "`{word}` is not a parameter of mode `{mode}`{known:did_you_mean} (it is in `set`)"
     ),
     # ── A kind of exercise
     "wrong_value_twice": "`{value}` is already in `wrong`; keep one of them",
@@ -187,10 +187,12 @@ _TEMPLATES: Mapping[str, str] = {
         "`symptom` must have one of `error` and `condition`; write "
         "`{{error: part of the error's text}}` or `{{condition: loss > 1}}`"
     ),
-    "no_such_phase": "there is no phase {word} here{known}",
+    "no_such_phase": "there is no phase {word} here{known:did_you_mean}",
     "solution_is_empty": "`solution` must be Python code, not empty",
     "solution_is_the_mistake": "`solution` is the code with the mistake; fix it here",
-    "mode_without_graph": "mode `{mode}` has no graph: its code calls no backward(){others}",
+    "mode_without_graph": (
+        "mode `{mode}` has no graph: its code calls no backward(){others:write_mode}"
+    ),
     "autograd_elsewhere": "autograd works in the phase Gradient; write `at: 1 gradient`",
     "number_of_choices": "there must be 2 to {most} choices, not {count}",
     "choice_twice": "another choice has the same text; write another text",
@@ -198,8 +200,10 @@ _TEMPLATES: Mapping[str, str] = {
     "reply_twice": "another choice has the same reply; write why this one is wrong",
     "no_reply": "this choice has no reply; write `reply: …`, why it is wrong",
     # ── The lessons beside it
-    "unknown_prerequisite": "it builds on `{slug}`, which is not a lesson{lessons}",
-    "builds_on_itself": ("it builds on itself: {cycle}; take one of these out of `builds_on`"),
+    "unknown_prerequisite": "it builds on `{slug}`, which is not a lesson{lessons:hint_or_list}",
+    "builds_on_itself": (
+        "it builds on itself: {cycle:arrows}; take one of these out of `builds_on`"
+    ),
     "no_original": (
         "this file, in {language}/, is a translation, but its original {original} is not there; "
         "write that lesson, or give this file the name of its original"
@@ -208,10 +212,10 @@ _TEMPLATES: Mapping[str, str] = {
         "{original} can't be read as a lesson, so it can't be compared with this one; fix it first"
     ),
     "not_translated": "this is not translated: “{text}” is word for word that of {original}",
-    "part_missing": "{part} is missing; copy it from {there} below this line",
-    "part_differs": "{part} is not as in {there}; make it the same",
-    "part_is_new": "{part} is not in {there}; delete it here",
-    "part_elsewhere": "{part} is where {there} has {instead}",
+    "part_missing": "{part:part} is missing; copy it from {there} below this line",
+    "part_differs": "{part:part} is not as in {there}; make it the same",
+    "part_is_new": "{part:part} is not in {there}; delete it here",
+    "part_elsewhere": "{part:part} is where {there} has {instead:part}",
 }
 """The templates by code."""
 
@@ -223,7 +227,7 @@ _INTO_ALIGNED = "put it into \\begin{{aligned}}…\\end{{aligned}}"
 
 _FORMULA_ERRORS: Mapping[str, str] = {
     "empty": "the formula is empty",
-    "too_long": "the formula is longer than {most} characters",
+    "formula_too_long": "the formula is longer than {most} characters",
     "too_deep": "the formula is nested more than {most} deep",
     "lone_backslash": "the formula ends in a lone backslash",
     "never_closed": "{opener} is never closed by {closer}",
@@ -252,7 +256,7 @@ _FORMULA_ERRORS: Mapping[str, str] = {
 }
 """The templates of FormulaError by code."""
 
-_WANTED: Mapping[str, str] = {
+_SCALARS: Mapping[str, str] = {
     "line": "one line of text",
     "number": "a finite number",
     "positive": "a finite number above 0",
@@ -307,13 +311,12 @@ def fault_message(code: str, values: Values) -> str:
     """The problem and what to write instead, on one line."""
     if values.get("within") == "front matter":
         code = f"{code}_in_front_matter"
-    made = {name: make(values) for name, make in _COMPOSED.items() if name in values}
-    return one_line(_TEMPLATES[code].format_map({**values, **made}))
+    return filled(_TEMPLATES[code], values, _WORDS)
 
 
 def formula_error_text(code: str, values: Values) -> str:
     """The reason why a formula can't be read, on one line."""
-    return one_line(_FORMULA_ERRORS[code].format_map(values))
+    return filled(_FORMULA_ERRORS[code], values)
 
 
 def hint_of(near: Sequence[str]) -> str:
@@ -340,33 +343,28 @@ def _nearest_phase(near: Sequence[str]) -> str:
     return f"write ## {near[0]}" if near else "move it below a phase such as ## Predict"
 
 
-def _part(kind: str, *names: object) -> str:
-    return _PARTS[kind].format(*names)
+def _part(part: Sequence[object]) -> str:
+    kind, *names = part
+    return _PARTS[str(kind)].format(*names)
 
 
-def _others(modes: Sequence[str]) -> str:
-    return f"; write `mode: {modes[0]}`" if modes else ""
-
-
-_COMPOSED: Mapping[str, Callable[[Values], str]] = {
-    "known": lambda v: _did_you_mean(v["word"], v["known"]),
-    "wanted": lambda v: _WANTED[v["wanted"]].format_map(v),
-    "within": lambda v: _WITHIN.get(v["within"], "").format_map(v),
-    "written": lambda v: f"`{v['written']}`" if v["written"] else "empty",
-    "problem": lambda v: v["problem"] or "it can't be read",
-    "modes": lambda v: f"mode{'s'[: len(v['modes']) - 1]} {_quoted(v['modes'])}",
-    "names": lambda v: _quoted(v["names"]),
-    "runs": lambda v: ", ".join(v["runs"]),
-    "others": lambda v: _others(v["others"]),
-    "heading": lambda v: _heading(v["heading"]),
-    "phases": lambda v: _nearest_phase(v["phases"]),
-    "near": lambda v: hint_of(v["near"]),
-    "lessons": lambda v: hint_of(v["lessons"]) or _LIST_OF_LESSONS,
-    "similar": lambda v: hint_of(v["similar"]) or "; correct it",
-    "cycle": lambda v: " → ".join(v["cycle"]),
-    "part": lambda v: _part(*v["part"]),
-    "instead": lambda v: _part(*v["instead"]),
-    "error": lambda v: formula_error_text(*v["error"]),
-    "reason": lambda v: value_reason(v["reason"]),
+_WORDS: Words = {
+    "did_you_mean": lambda known, values: _did_you_mean(values["word"], known),
+    "scalar": lambda kind, values: filled(_SCALARS[kind], values),
+    "mapping": lambda kind, values: filled(_WITHIN[kind], values),
+    "quoted": lambda written, _: f"`{written}`" if written else "empty",
+    "each_quoted": lambda names, _: _quoted(names),
+    "problem": lambda problem, _: problem or "it can't be read",
+    "modes": lambda modes, _: modes_text([f"`{mode}`" for mode in modes]),
+    "write_mode": lambda modes, _: f"; write `mode: {modes[0]}`" if modes else "",
+    "below": lambda heading, _: _heading(heading),
+    "nearest": lambda phases, _: _nearest_phase(phases),
+    "hint": lambda near, _: hint_of(near),
+    "hint_or_list": lambda near, _: hint_of(near) or _LIST_OF_LESSONS,
+    "hint_or_correct": lambda near, _: hint_of(near) or "; correct it",
+    "arrows": lambda slugs, _: " → ".join(slugs),
+    "part": lambda part, _: _part(part),
+    "formula": lambda error, _: formula_error_text(*error),
+    "why": lambda reason, _: value_reason(reason),
 }
-"""The words for parameters, by their name."""
+"""The words that the templates name after a colon."""

@@ -27,6 +27,7 @@ from tutor.wording.engine_notes import note_text, process_end
 from tutor.wording.inspections import remarks_text
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.number_format import counted, listed, time_left, trimmed
+from tutor.wording.templates import Values
 
 if TYPE_CHECKING:
     from tutor.progress.store import SetAside
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 Commands: TypeAlias = Mapping[str, str]
 """The keys of commands, or the words that are typed for them, by name."""
-Values: TypeAlias = Mapping[str, Any]
 
 PART = " · "
 """The separator between the parts of a notice."""
@@ -154,7 +154,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "no_shell": ("There is no shell to go back to", "{quit} quits"),
     "no_lesson_here": ("There is no lesson to open here",),
     "not_opened": ("{name} was not opened",),
-    "unknown_key": ("{key} does nothing here", "{help} shows all keys"),
+    "unused_key": ("{key} does nothing here", "{help} shows all keys"),
     "mouse": ("From the next start, the mouse belongs to the {whose}",),
     "no_colours": ("NO_COLOR is set: there are no colours to choose from",),
     "theme_taken": ("Theme {title}", "{theme}: the next"),
@@ -294,7 +294,7 @@ _NOT_KEPT: Mapping[str, str] = {
     "not_ordinary": "it is not an ordinary file",
     "damaged": "it is damaged",
     "not_set_aside": "it is damaged and can't be set aside, {words}",
-    "busy": "another program is writing it",
+    "file_busy": "another program is writing it",
     "disk_full": "the disk is full",
     "read_only": "you may not write to it",
     "newer": "it was written by a newer version of the tutor; update this one",
@@ -310,7 +310,7 @@ _PROGRESS_ERRORS: Mapping[str, str] = {
         "{place}: not a line that `tutor progress export` writes: {words}; nothing was imported"
     ),
     "unreadable": "{file}: can't be read: {words}",
-    "too_long": "{file}: too long to be progress",
+    "file_too_long": "{file}: too long to be progress",
 }
 
 
@@ -381,11 +381,11 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
 # ── Typed numbers and signs that can't be read ──────────────────────────────────────
 
 _UNREADABLE: Mapping[str, str] = {
-    "no_number": "{typed} Type a number, like 0.5, -3, 1/4 or 1e-3.",
+    "no_typed_number": "{typed} Type a number, like 0.5, -3, 1/4 or 1e-3.",
     "no_sign": "{typed} Type +, - or 0; or positive, negative or zero.",
-    "not_finite": "{typed} Its value is not a finite number.",
+    "typed_not_finite": "{typed} Its value is not a finite number.",
     "divides_by_0": "Nothing can be divided by 0. Type a number, like 0.5 or 1/4.",
-    "too_large": "That number is too large.",
+    "typed_too_large": "That number is too large.",
 }
 _LONGEST = 24
 """Characters of a typed text that are quoted."""

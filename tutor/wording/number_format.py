@@ -125,7 +125,7 @@ def _decimals(x: float, digits: int) -> int:
 
 _REASONS: Mapping[str, str] = {
     "too_slow": "it did not finish within {seconds} s",
-    "too_large": "it takes more memory than a lesson may",
+    "too_much_memory": "it takes more memory than a lesson may",
     "interrupted": "stopped: it did not finish",
     "left_out": "it is not evaluated: it did not finish",
     "nested_too_deeply": "it is nested too deeply",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from tutor.errors import ScriptError
 from tutor.plain import one_line
 from tutor.script.source import ScriptSource, SourceNote
 from tutor.wording.lesson_faults import fault_message
+from tutor.wording.templates import Words, filled
 
 _NO_LOOP = (
     "there is no training loop in it. The tutor steps a `for` or `while` loop that computes a "
@@ -64,7 +64,7 @@ _SENTENCES: Mapping[str, str] = {
     # ── A file that can't be read
     "is_folder": "this is a folder; name a .py or .ipynb file in it",
     "not_plain_file": "this is not a plain file; name a .py or .ipynb file",
-    "too_large": "the file is larger than {most} MiB; name a script",
+    "file_too_large": "the file is larger than {most} MiB; name a script",
     "no_file": "there is no such file; check the name",
     "not_permitted": "you may not read it; change its permissions",
     "unreadable": "it can't be read ({words}); name a .py or .ipynb file",
@@ -82,7 +82,9 @@ _SENTENCES: Mapping[str, str] = {
         "machine and run tutor there"
     ),
     # ── A script that can't become a lesson
-    "lesson_not_right": "the lesson made from it is not right ({fault}); make the script simpler",
+    "lesson_not_right": (
+        "the lesson made from it is not right ({fault:fault}); make the script simpler"
+    ),
     "loop_in_function": (
         "the loop is in `{function}`. A lesson can be made of a loop at the top level of the "
         "file, in a function that is called once from there, or in a method of a class that has "
@@ -195,10 +197,9 @@ _NOTES: Mapping[str, str] = {
 
 def script_error_text(error: ScriptError) -> str:
     """Why a script can't be used, and what to do: `train.py:12: …`."""
-    values: dict[str, Any] = {"loss": "a loss", **error.values}
-    if error.code == "lesson_not_right":
-        values["fault"] = fault_message(*values["fault"])
-    return one_line(f"{values['place']}: {_SENTENCES[error.code].format_map(values)}")
+    values = {"loss": "a loss", **error.values}
+    words: Words = {"fault": lambda fault, _: fault_message(*fault)}
+    return one_line(f"{values['place']}: {filled(_SENTENCES[error.code], values, words)}")
 
 
 def source_note_text(note: SourceNote, source: ScriptSource) -> str:

@@ -247,7 +247,7 @@ class LessonScreen(PaneLayoutScreen):
             elif may_begin:
                 self.action_controller("begin")
             else:
-                self.tell_no_effect("unknown_key", key="enter")
+                self.tell_no_effect("unused_key", key="enter")
         elif attempt.state in ("wrong", "done") and pane.display:
             if not pane.has_focus_within_it:
                 self.action_show("exercise")  # the next question is answered there
