@@ -350,7 +350,7 @@ def test_a_run_is_resumed_renamed_and_deleted():
         ("runs go A", "You are already in run A."),
         ("runs go Z", "There is no run Z; available: A."),
         ("runs rename A", "Type runs alone for the list"),
-        ("runs rename A 1234567890123", "A name has 1 to 12 characters."),
+        ("runs rename A 1234567890123", "A run's name can have at most 12"),
         ("runs burn A", "Type runs alone for the list"),
     ],
 )

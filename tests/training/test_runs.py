@@ -222,7 +222,7 @@ def test_a_run_that_is_not_yet_run_again_is_told_as_it_was(whole: bool) -> None:
         ("\x1b[31m", "bad_name"),
         ("thirteen long", "long_name: {'most': 12, 'cells': 13}"),
         ("七七七七七七七", "long_name: {'most': 12, 'cells': 14}"),
-        (" B ", "name_taken: {'name': 'B'}"),
+        (" B ", "run_name_taken: {'name': 'B'}"),
         ("C", "letter_taken: {'letter': 'A'}"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tutor.lesson.model import LARGEST_WHOLE
 from tutor.protocol.frame import Element, Value
 from tutor.wording import parameter_input
 from tutor.wording.notices import unreadable
@@ -138,11 +139,18 @@ def test_a_whole_number_is_read_within_its_limits(typed: str) -> None:
     assert [parameter_input.read_whole_number(text, 0, 3) for text in ("0", " 3 ")] == [0, 3]
 
 
-@pytest.mark.parametrize("typed", ["", "   ", "x" * 13, "a\x1b"])
+@pytest.mark.parametrize("typed", ["", "   ", "x" * 13, "七" * 7, "a\x1b"])
 def test_a_run_has_a_short_printable_name(typed: str) -> None:
-    with pytest.raises(ValueError, match="1 to 12 characters"):
+    with pytest.raises(ValueError, match=r"^A run's name .*\.$"):
         parameter_input.read_run_name(typed)
     assert parameter_input.read_run_name(" fast ") == "fast"
+    assert parameter_input.read_run_name("七" * 6) == "七" * 6
+
+
+def test_the_largest_seed_and_epoch_of_a_lesson_can_be_typed() -> None:
+    typed = str(LARGEST_WHOLE)
+    assert parameter_input.read_seed(typed) == LARGEST_WHOLE
+    assert parameter_input.read_place(typed, []) == (LARGEST_WHOLE, None)
 
 
 @pytest.mark.parametrize("name", OF_A_SCRIPT)

@@ -84,13 +84,16 @@ class DiagnosticList:
             raise LessonDiagnostics(self._found)
 
 
-LARGEST = 1e6
+LARGEST_WHOLE = 1_000_000_000
+"""The largest count of epochs or batches, and seed; above it there is a typing mistake."""
+
+LARGEST_RATE = 1e6
 """Far above every rate at which a lesson converges; the update of a float32 stays finite longer."""
 
 
 def is_learning_rate(value: float) -> bool:
     """Whether a number can be a learning rate. NaN can't."""
-    return 0 < value <= LARGEST
+    return 0 < value <= LARGEST_RATE
 
 
 STANDARD_MODES = ("manual", "autograd", "optimizer", "model")

@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, dataclass_transfor
 
 import yaml
 
-from tutor.lesson.model import DiagnosticList, is_learning_rate
+from tutor.lesson.model import LARGEST_WHOLE, DiagnosticList, is_learning_rate
 from tutor.plain import cut_short
 
 T = TypeVar("T")
@@ -74,9 +74,6 @@ ValueReader: TypeAlias = Callable[[YamlValue], T | None]
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Characters that an escape in a YAML string can bring into a text of several lines."""
 
-MAX_INTEGER = 1_000_000_000
-"""Counts of epochs and batches above this are typing mistakes."""
-
 
 def scalar(wanted: str, convert: Callable[[str], T], **bounds: int) -> ValueReader[T]:
     """A kind of scalar; `convert` raises ValueError for text that isn't `wanted`."""
@@ -128,14 +125,14 @@ def _markdown(written: str) -> str:
 
 def at_least(least: int) -> ValueReader[int]:
     """Whole numbers from `least` up."""
-    return in_range(least, MAX_INTEGER)
+    return in_range(least, LARGEST_WHOLE)
 
 
 def in_range(least: int, most: int) -> ValueReader[int]:
     """Whole numbers from `least` to `most`."""
 
     def is_in_range(written: str) -> bool:
-        return len(written) <= len(str(MAX_INTEGER)) and least <= int(written) <= most
+        return len(written) <= len(str(LARGEST_WHOLE)) and least <= int(written) <= most
 
     return scalar("whole", _where(is_in_range, int), least=least, most=most)
 

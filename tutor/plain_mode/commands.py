@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from tutor.lesson.model import LARGEST_WHOLE
 from tutor.plain_mode import exercise_text, spoken_inspections
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.line_writer import Line
@@ -28,7 +29,6 @@ from tutor.session.session import Session
 from tutor.wording import parameter_input
 from tutor.wording.number_format import listed
 from tutor.wording.parameter_input import (
-    MAX_EPOCH,
     read_learning_rate,
     read_position,
     read_run_name,
@@ -216,7 +216,7 @@ def _run(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     if not argument:
         on.session.toggle_run()
         return "epochs"
-    epoch = clear(lambda text: read_whole_number(text, 0, MAX_EPOCH), argument)
+    epoch = clear(lambda text: read_whole_number(text, 0, LARGEST_WHOLE), argument)
     if epoch <= view.epoch and view.frame and view.frame.is_epoch_end:
         raise UnclearCommandError(
             f"The run is already past epoch {epoch}, at the end of epoch {view.epoch}. "

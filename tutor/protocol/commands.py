@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TypeAlias
 
+from tutor.errors import Refused
 from tutor.lesson.model import Lesson
+from tutor.plain import cell_width
 from tutor.protocol.frame import Element, Position, RunRecipe
 from tutor.protocol.inspections import PictureKind, RunInfo
 from tutor.protocol.messages import Decoder, Message, decoder_of, message_from_line
@@ -133,6 +135,20 @@ class RenameRun(Command, frozen=True, kw_only=True):
 
     name: str
     new: str
+    """As `run_name` returns it."""
+
+
+MOST_NAME_CELLS = 12
+
+
+def run_name(typed: str) -> str:
+    """The name for a run that was typed, without blanks around it. Raises Refused."""
+    name = typed.strip()
+    if not name or not name.isprintable():
+        raise Refused("bad_name")
+    if (cells := cell_width(name)) > MOST_NAME_CELLS:
+        raise Refused("long_name", most=MOST_NAME_CELLS, cells=cells)
+    return name
 
 
 class DeleteRun(Command, frozen=True, kw_only=True):

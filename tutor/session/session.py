@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tutor.lesson.code_checks import own_seed_line
-from tutor.lesson.model import GRADIENT, LARGEST, Lesson
+from tutor.lesson.model import GRADIENT, LARGEST_RATE, Lesson
 from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
@@ -390,7 +390,7 @@ class Session(EngineSession):
             return
         if not now:
             self.tell("rate_unknown", kind="refused")
-        elif 1e-12 <= (value := next_of_1_2_5(now, up)) <= LARGEST:
+        elif 1e-12 <= (value := next_of_1_2_5(now, up)) <= LARGEST_RATE:
             self.request(SetLearningRate(value=value))
         else:
             self.tell("rate_stays", kind="refused", rate=now)

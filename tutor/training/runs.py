@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tutor.errors import Refused
-from tutor.plain import cell_width
+from tutor.protocol.commands import run_name
 from tutor.protocol.frame import (
     EPOCH_END,
     Change,
@@ -35,7 +35,6 @@ from tutor.training.run import Run
 
 LETTERS = "ABCDEFGH"
 """Twice as many letters as runs: a file from elsewhere may name runs by letters, too."""
-MAX_CELLS = 12
 
 
 def free_letter(taken: Collection[str]) -> str:
@@ -57,15 +56,11 @@ def given_letters(runs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def checked_name(name: str, others: Collection[str], letter: str) -> str:
-    """The name without blanks around it. Raises RunError, saying what a name may be.
+    """The name without blanks around it. Raises Refused if it may not be the run's.
 
     `letter` is the run's own: it may be called by no other.
     """
-    name = name.strip()
-    if not name or not name.isprintable():
-        raise Refused("bad_name")
-    if cell_width(name) > MAX_CELLS:
-        raise Refused("long_name", most=MAX_CELLS, cells=cell_width(name))
+    name = run_name(name)
     if name in others:
         raise Refused("run_name_taken", name=name)
     if len(name) == 1 and name in LETTERS and name != letter:

@@ -81,7 +81,10 @@ _TEMPLATES: Mapping[str, str] = {
     "script_ended": "the script has ended, after epoch {epoch}",
     # ── Refusals of the list of runs
     "bad_name": "a run's name must be one line of letters, digits or symbols",
-    "long_name": "a run's name can have at most {most} characters; this has {cells}",
+    "long_name": (
+        "a run's name can have at most {most} characters (a wide one counts as two); this has "
+        "{cells}"
+    ),
     "run_name_taken": "there is already a run {name}",
     "letter_taken": "this run's letter stays {letter}: a name needs more than one letter",
     "nothing_to_keep": "nothing has been run yet: there is nothing to keep",

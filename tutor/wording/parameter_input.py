@@ -8,22 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tutor.digits import whole_number
-from tutor.lesson.model import LARGEST, Lesson, is_learning_rate
+from tutor.errors import Refused
+from tutor.lesson.model import LARGEST_RATE, LARGEST_WHOLE, Lesson, is_learning_rate
 from tutor.plain import one_line
-from tutor.protocol.frame import Element, Value
+from tutor.protocol.commands import run_name
+from tutor.protocol.frame import Element, Remark, Value
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
 from tutor.training.exercises import UnreadableError, read_number
+from tutor.wording.engine_notes import note_text
 from tutor.wording.notices import unreadable
 from tutor.wording.number_format import trimmed
-
-MAX_EPOCH = 10_000_000
-
-LARGEST_SEED = 10**9 - 1
-
-"""Digits of a typed number: Python reads no number of more than some thousand digits."""
-
-MAX_RUN_NAME = 12
-"""Characters of the name of a run."""
 
 MOST_NAMES = 8
 """Names of parameters that one message lists."""
@@ -129,7 +123,7 @@ def read_learning_rate(text: str) -> float:
     except UnreadableError:
         value = 0.0
     if not is_learning_rate(value):
-        example = "at most a million" if value > LARGEST else "like 0.01, 1/4 or 1e-3"
+        example = "at most a million" if value > LARGEST_RATE else "like 0.01, 1/4 or 1e-3"
         raise ValueError(f"Type a positive number, {example}.")
     return value
 
@@ -144,20 +138,21 @@ def read_whole_number(text: str, least: int, most: int) -> int:
 
 def read_count(text: str) -> int:
     """Return the number of epochs, or of something else, from 1. Raises ValueError as above."""
-    return read_whole_number(text, 1, MAX_EPOCH)
+    return read_whole_number(text, 1, LARGEST_WHOLE)
 
 
 def read_seed(text: str) -> int:
     """Return the seed that was typed. Raises ValueError as above."""
-    return read_whole_number(text, 0, LARGEST_SEED)
+    return read_whole_number(text, 0, LARGEST_WHOLE)
 
 
 def read_run_name(text: str) -> str:
     """Return the name for a run that was typed. Raises ValueError, its text fit to show."""
-    name = text.strip()
-    if not name or not name.isprintable() or len(name) > MAX_RUN_NAME:
-        raise ValueError(f"A name has 1 to {MAX_RUN_NAME} characters.")
-    return name
+    try:
+        return run_name(text)
+    except Refused as error:
+        why = note_text(Remark.of(error))
+        raise ValueError(f"{why[0].upper()}{why[1:]}.") from None
 
 
 def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
@@ -189,9 +184,9 @@ def _epoch_and_rest(text: str, most: int, example: str) -> tuple[int, list[str]]
     first, *rest = text.split() or [""]
     if len(rest) > most or not first.isdecimal():
         raise ValueError(f"Type an epoch, like 50, or an epoch and {example}.")
-    epoch = whole_number(first, MAX_EPOCH)
+    epoch = whole_number(first, LARGEST_WHOLE)
     if epoch is None:
-        raise ValueError(f"An epoch is a number from 0 to {MAX_EPOCH}.")
+        raise ValueError(f"An epoch is a number from 0 to {LARGEST_WHOLE}.")
     return epoch, rest
 
 
@@ -214,7 +209,7 @@ def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
     epoch, rest = _epoch_and_rest(text, 1, "a step, like 12 3")
     if not rest or not epoch:
         return epoch, None
-    step = whole_number(rest[0], MAX_EPOCH)
+    step = whole_number(rest[0], LARGEST_WHOLE)
     if step is None:
         return epoch, _step_of_phase(rest[0], phases)
     if not step:
