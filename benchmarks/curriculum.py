@@ -28,7 +28,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.commands import RunTo, SetElement, SetLearningRate, Switch
 from tutor.protocol.events import Event
 from tutor.protocol.frame import Element
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, Wants
 from tutor.session.session import Session
 from tutor.wording.feedback import reply_markdown, solution_markdown
 
@@ -85,7 +85,7 @@ class Player:
         elif isinstance(exercise, Repair):
             self.session.controller.edit(exercise.solution_code)
             self.settle()
-        elif attempt.wants == "number":
+        elif attempt.wants is Wants.NUMBER:
             self._by_solution()
         else:
             self._by_trying(exercise, attempt)

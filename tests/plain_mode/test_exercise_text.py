@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -23,12 +22,13 @@ from tests.session.test_exercise_controller import (
 from tests.ui.exercises import WORKED, comparison_state
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Exercise
-from tutor.plain_mode.exercise_text import AFTER_SOLUTION, HOW, failure, news, still_to_reach
+from tutor.plain_mode.exercise_text import ANSWERS, failure, news, still_to_reach
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, Reply, Wants
 from tutor.session.journal import Draft
+from tutor.session.kind_handlers import HANDLERS
 
 ANSWERED = "You have already answered this question."
 
@@ -39,7 +39,7 @@ def told(*lines: str, **options: object) -> str:
 
 
 def test_each_sort_of_answer_has_words() -> None:
-    assert set(HOW) == set(AFTER_SOLUTION) == set(get_args(Wants))
+    assert set(ANSWERS) == set(Wants)
 
 
 def test_an_exercise_is_told_with_where_its_run_stands():
@@ -181,8 +181,8 @@ def test_of_a_goal_that_is_not_reached_it_is_told_what_is_lacking():
 
 
 def test_a_number_where_none_is_asked_for_is_answered_with_what_to_do():
-    assert told("a reach", "5") == HOW["condition"]
-    assert told("a fix", "-2") == HOW["code"]
+    assert told("a reach", "5") == ANSWERS[Wants.GOAL].how
+    assert told("a fix", "-2") == ANSWERS[Wants.CODE].how
 
 
 def test_leaving_goes_back_to_the_lesson():
@@ -197,16 +197,16 @@ DIVERGES = reply("It diverges.")
 
 
 def test_a_wrong_answer_is_told_with_what_can_be_done():
-    asked = Attempt(PREDICT, 1, 1, "asking", "number", "What is it?", hints=("Look.",))
-    wrong = Attempt(
-        PREDICT, 1, 1, "wrong", "number", "What is it?", reply=reply("It is $-30$."), tries=1,
+    asked = Attempt(
+        PREDICT, 1, 1, "asking", Wants.NUMBER, "What is it?", asks_what_comes=True,
         hints=("Look.",),
     )  # fmt: skip
+    wrong = replace(asked, state="wrong", reply=reply("It is $-30$."), tries=1)
     assert list(news(wrong, asked)) == [
         "Not right. It is minus 30.",
         "Type next to be asked again, hint for a hint, or solution.",
     ]
-    again = Attempt(PREDICT, 1, 1, "asking", "number", "And now?", tries=1, hints=("Look.",))
+    again = replace(asked, ask="And now?", tries=1)
     assert list(news(again, wrong, ["w is 1."])) == ["w is 1.", "And now?", "Type a number."]
     assert list(news(again, again)) == []
 
@@ -215,11 +215,11 @@ def test_a_wrong_answer_is_told_with_what_can_be_done():
     ("exercise", "old", "new", "said"),
     [
         (PREDICT, {}, {"state": "done", "reply": reply("It is 4.")}, "Right. It is 4."),
-        (REACH, {}, {"state": "done"}, "Right: the goal is reached."),
-        (REPAIR, {}, {"reply": DIVERGES}, "Not yet. It diverges."),
+        (REACH, {}, {"state": "done", "is_met": True}, "Done: the goal is reached."),
+        (REPAIR, {}, {"reply": DIVERGES, "was_right": False}, "Not yet. It diverges."),
         (
             REPAIR,
-            {"reply": DIVERGES},
+            {"reply": DIVERGES, "was_right": False},
             {"reply": DIVERGES},
             "Not yet. It diverges.",
         ),
@@ -227,7 +227,7 @@ def test_a_wrong_answer_is_told_with_what_can_be_done():
             AUTOGRAD,
             {},
             {"reply": reply("It is not 3."), "was_right": False},
-            "Not yet. It is not 3.",
+            "Not right. It is not 3.",
         ),
         (AUTOGRAD, {}, {"reply": reply("2 is right."), "was_right": True}, "2 is right."),
     ],
@@ -235,19 +235,19 @@ def test_a_wrong_answer_is_told_with_what_can_be_done():
 def test_an_answer_is_told_with_whether_it_is_right(
     exercise: Exercise, old: dict[str, object], new: dict[str, object], said: str
 ):
-    wants: Wants = "condition" if exercise is REACH else "number"
+    wants = HANDLERS[type(exercise)].wants  # type: ignore[attr-defined]
     asked = replace(Attempt(exercise, 1, 1, "asking", wants, "What?"), **old)  # type: ignore[arg-type]
     judged = replace(asked, tries=1, **new)  # type: ignore[arg-type]
     assert next(news(judged, asked)) == said
 
 
 def test_what_can_not_be_read_is_neither_right_nor_wrong():
-    asked = Attempt(PREDICT, 1, 1, "asking", "number", "What?", tries=1)
+    asked = Attempt(PREDICT, 1, 1, "asking", Wants.NUMBER, "What?", tries=1)
     assert list(news(replace(asked, reply=reply("Type a number.")), asked)) == ["Type a number."]
 
 
 def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
-    wrong = Attempt(PREDICT, 1, 1, "wrong", "number", "What?", reply=reply("It is 3."), tries=1)
+    wrong = Attempt(PREDICT, 1, 1, "wrong", Wants.NUMBER, "What?", reply=reply("It is 3."), tries=1)
     right = Reply("expected", {"value": Value((3.0,), (), "float32"), "working": ()})
     shown = replace(wrong, solution=right)
     said = [
@@ -261,13 +261,13 @@ def test_the_solution_after_a_wrong_answer_does_not_judge_it_again():
 def test_the_working_of_a_solution_is_told_in_words():
     leaves = tuple(Value((x,), (), "float32") for x in (0.0, 0.002, -3260.4))
     right = Reply("expected", {"value": Value((6.5208,), (), "float32"), "working": leaves})
-    shown = Attempt(WORKED, 1, 1, "wrong", "number", "What?", tries=1, solution=right)
+    shown = Attempt(WORKED, 1, 1, "wrong", Wants.NUMBER, "What?", tries=1, solution=right)
     words = "0 minus 0.002 times (minus 3260.4) equals 6.5208"
     assert f"The solution: {words}" in list(news(shown, None))
 
 
 def test_the_solution_names_the_number_of_a_choice_and_what_to_do_now():
-    asked = Attempt(CHOOSE, 1, 1, "asking", "choice", "Which?", choices=("No", "So", "So not"))
+    asked = Attempt(CHOOSE, 1, 1, "asking", Wants.CHOICE, "Which?", choices=("No", "So", "So not"))
     right = Reply("lesson", {"markdown": "So not", "number": 3})
     assert list(news(replace(asked, solution=right), asked)) == [
         "The solution: number 3, So not",
@@ -289,7 +289,7 @@ def test_the_error_of_the_given_code_is_told_with_its_line_and_as_often_as_it_is
 
 def test_an_error_in_the_learners_code_is_told_with_that_line():
     failed = LessonFailed(lesson="line", phase="Update", line=1, message="NameError: q")
-    attempt = Attempt(REPAIR, 1, 1, "asking", "code", "Fix it.", code="w -= q\n")
+    attempt = Attempt(REPAIR, 1, 1, "asking", Wants.CODE, "Fix it.", code="w -= q\n")
     assert failure(failed, attempt) == (
         "Update failed on line 1 of the code to fix, w -= q: NameError: q."
     )

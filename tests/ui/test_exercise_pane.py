@@ -12,7 +12,7 @@ from textual.content import Content
 from tutor.protocol.commands import OpenLesson, StepPhase
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
-from tutor.session.attempt import Attempt, Reply
+from tutor.session.attempt import Attempt, Reply, Wants
 from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane
 from tutor.ui.panes.formula import FormulaPane
@@ -138,7 +138,7 @@ async def test_digits_and_arrows_pick_a_choice_and_enter_answers(learner: Learne
     assert learner.shows("exercise")
     assert learner.attempt.tries == 0  # picked, not yet answered
     await learner.press("enter", "down")
-    assert learner.sees("✗ Not yet. No: look again.")
+    assert learner.sees("✗ Not right. No: look again.")
     assert learner.sees("▶ 2  So")
     await learner.press("3")  # there is no third answer: it shows its pane
     assert learner.shows("numbers")
@@ -191,7 +191,7 @@ async def test_without_an_exercise_its_keys_say_how_to_begin_one(learner: Learne
 
 
 def attempt(state: Any = "asking", **more: Any) -> Attempt:
-    return Attempt(PREDICT, 1, 1, state, "number", PREDICT.ask, asks_what_comes=True, **more)
+    return Attempt(PREDICT, 1, 1, state, Wants.NUMBER, PREDICT.ask, asks_what_comes=True, **more)
 
 
 async def test_the_text_of_the_lesson_shows_where_exercises_stand_and_what_is_done() -> None:
@@ -219,7 +219,7 @@ def text(of: Attempt, width: int = 78, picked: int = -1) -> str:
 
 
 def test_a_condition_is_not_yet_met_and_the_keys_that_may_be_used_are_named() -> None:
-    before = Attempt(REACH, 1, 1, "asking", "condition", REACH.ask)
+    before = Attempt(REACH, 1, 1, "asking", Wants.GOAL, REACH.ask)
     assert "not known yet" in text(before)
     assert "✗ not yet" in text(replace(before, is_met=False))
     assert "You may change the learning rate ([ ] l)" in text(before)
@@ -229,7 +229,7 @@ def test_a_condition_is_not_yet_met_and_the_keys_that_may_be_used_are_named() ->
 def test_how_near_a_goal_is_stands_below_it_and_python_does_not() -> None:
     near = comparison_state("losses[-1] < 10", False, 16, 10)
     far = comparison_state("diverged", True)
-    asked = Attempt(REACH, 1, 1, "asking", "condition", REACH.ask, is_met=False, marks=((near,),))
+    asked = Attempt(REACH, 1, 1, "asking", Wants.GOAL, REACH.ask, is_met=False, marks=((near,),))
     assert "Goal: ✗ not yet\n  ✗ loss of the last epoch: 16, should be below 10\n" in text(asked)
     assert REACH.condition not in text(asked)
     rows = text(asked, 24).split("\n")
@@ -271,13 +271,22 @@ def test_the_explanation_follows_the_reply_and_hints_come_after() -> None:
     done = attempt("done", reply=said("It is −30."), explain="Because.", hints=("Look.",))
     assert text(done).endswith("✓ Right. It is −30.\nBecause.\nHint 1: Look.")
     assert "a^[[31m" in text(attempt(reply=said("a\x1b[31m"))), "it is data"
-    played = Attempt(AUTOGRAD, 2, 4, "asking", "number", "How fast?")
+    played = Attempt(AUTOGRAD, 2, 4, "asking", Wants.NUMBER, "How fast?")
     played = replace(played, question_number=2, question_count=5)
     assert text(played).startswith("Exercise 2 of 4 · backward pass · question 2 of 5\n")
 
 
+@pytest.mark.parametrize("wants", Wants)
+def test_a_mark_is_only_for_what_was_judged(wants: Wants) -> None:
+    told = Attempt(CHOOSE, 1, 1, "asking", wants, "", reply=said("It can't be set up."))
+    assert "▸ It can't be set up." in text(told)
+    wrong = text(replace(told, was_right=False))
+    assert ("✗ Not right. It can't" in wrong) == wants.is_answer
+    assert ("✗ Not yet. It can't" in wrong) == (not wants.is_answer)
+
+
 def test_a_reply_of_several_lines_keeps_to_the_width_and_code_stands_below_its_word() -> None:
-    long = Attempt(REPAIR, 1, 1, "asking", "code", "", reply=said("word " * 40))
+    long = Attempt(REPAIR, 1, 1, "asking", Wants.CODE, "", reply=said("word " * 40))
     long = replace(long, solution=Reply("code", {"code": REPAIR.solution_code}))
     assert all(len(row) <= 50 for row in text(long, 50).split("\n"))
     code = REPAIR.solution_code.splitlines()[0]
@@ -287,7 +296,7 @@ def test_a_reply_of_several_lines_keeps_to_the_width_and_code_stands_below_its_w
 def test_a_solution_shows_its_working_in_numbers() -> None:
     leaves = tuple(Value((x,), (), "float32") for x in (0.0, 0.002, -3260.4))
     right = Reply("expected", {"value": Value((6.5208,), (), "float32"), "working": leaves})
-    now = Attempt(WORKED, 1, 1, "wrong", "number", "", tries=1, solution=right)
+    now = Attempt(WORKED, 1, 1, "wrong", Wants.NUMBER, "", tries=1, solution=right)
     for ascii_only, shown in ((False, "0 − 0.002 · (−3260.4)"), (True, "0 - 0.002 * (-3260.4)")):
         *_, last = parts(now, -1, 78, inline_formulas(ascii_only))
         assert [row.plain.rstrip() for row in last.lines] == [f"Solution: {shown} = 6.5208"]

@@ -11,7 +11,7 @@ from textual.content import Content
 
 from tutor.lesson.model import Block, DisplayFormula, Lesson, Prose, Section
 from tutor.protocol.frame import NO_VALUE, Frame
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.panes.formula import FormulaPane
@@ -149,7 +149,7 @@ async def test_a_question_about_the_first_phase_of_a_later_epoch_has_that_phase_
     """Not the end of the epoch before, which is what the run has just done."""
     async with at_start(9) as app:
         app.formula.attempt = Attempt(
-            PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True
+            PREDICT, 1, 1, "asking", Wants.NUMBER, PREDICT.ask, asks_what_comes=True
         )
         await app.step(told(2), frame(2, 5), frame(2, 4))
         assert app.screen_rows[0].strip().startswith("▶ Predict")
@@ -183,7 +183,7 @@ async def test_what_was_asked_for_is_in_view_once_it_is_answered() -> None:
     long = blocks_of_phases(lambda s: (*[WORDS] * 9, *s.blocks, WORDS))
     async with at_start(9) as app:
         app.formula.attempt = Attempt(
-            PREDICT, 1, 1, "done", "number", PREDICT.ask, asks_what_comes=True
+            PREDICT, 1, 1, "done", Wants.NUMBER, PREDICT.ask, asks_what_comes=True
         )
         await app.step(long, frame(1, 2), frame(1, 1))
         assert "Loss" in app.results

@@ -16,7 +16,7 @@ from textual.widgets import Input
 
 from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui import text_styles
 from tutor.ui.panes.graph import GraphPane
@@ -273,7 +273,7 @@ async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found
             step = LocalGradientQuestion(
                 asks=asks, output="", input="w", values={}, expected=1.0, order=order
             )
-            attempt = Attempt(AUTOGRAD, 1, 1, "asking", "number", "How fast?", asked_of=step)
+            attempt = Attempt(AUTOGRAD, 1, 1, "asking", Wants.NUMBER, "How fast?", asked_of=step)
             attempt = replace(attempt, asks_what_comes=True)
             await app.show(at, attempt)
             heading, *rows = app.lines[:6]
@@ -285,7 +285,7 @@ async def test_while_an_exercise_asks_its_operation_is_marked_and_what_was_found
 
 
 async def test_while_the_forward_pass_is_asked_for_the_operations_have_no_values() -> None:
-    attempt = Attempt(PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True)
+    attempt = Attempt(PREDICT, 1, 1, "asking", Wants.NUMBER, PREDICT.ask, asks_what_comes=True)
     before, after = view(line_graph(), step=0), view(line_graph(), step=2)
     async with showing(before, 20, size=(118, 24)) as app:
         for at, asked, values in (

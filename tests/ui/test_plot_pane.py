@@ -15,7 +15,7 @@ from tutor.lesson.model import Fence, Section
 from tutor.protocol import inspections
 from tutor.protocol.frame import Change, Curve, Position, Remark
 from tutor.protocol.inspections import AnyPicture, NoPicture
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.panes.plot import PLOT_KINDS, PlotPane
@@ -94,7 +94,7 @@ PICTURES: dict[str, AnyPicture] = {
 
 
 async def test_a_plot_that_has_the_answer_waits_for_it() -> None:
-    attempt = Attempt(PREDICT, 1, 1, "asking", "number", PREDICT.ask, asks_what_comes=True)
+    attempt = Attempt(PREDICT, 1, 1, "asking", Wants.NUMBER, PREDICT.ask, asks_what_comes=True)
     async with showing(view(picture=pictures.data(), epoch=0)) as app:
         await app.turn(2)
         assert "y_pred" in app.text

@@ -10,7 +10,7 @@ from tests.ui.exercises import PREDICT, REPAIR, comparison_state
 from tutor.lesson.exercise import Exercise, Predict
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.session.attempt import Attempt, Reply
+from tutor.session.attempt import Attempt, Reply, Wants
 from tutor.session.goal_progress import ComparisonState
 from tutor.wording import feedback
 from tutor.wording.feedback import reply_markdown
@@ -55,7 +55,7 @@ def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> 
 
 def misses(*states: ComparisonState) -> str:
     reply = Reply("fix_misses", {"epochs": 5, "marks": (states,)})
-    return reply_markdown(Attempt(REPAIR, 1, 1, "asking", "code", "", reply=reply))
+    return reply_markdown(Attempt(REPAIR, 1, 1, "asking", Wants.CODE, "", reply=reply))
 
 
 def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_it_away() -> None:

@@ -6,10 +6,12 @@ lesson's own names it may read those in EXERCISE_NAMES.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, TypeAlias, get_args
 
 import msgspec
+
+from tutor.lesson import working
 
 EXERCISE_NAMES = (
     "epoch",
@@ -124,6 +126,10 @@ class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
     """Shown after success, never before."""
     stage: Stage
 
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """The expressions that are evaluated in its run, each with its key."""
+        yield from ()
+
 
 class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     """A prediction of the next phase's result (`stage.at.phase`), made before it runs."""
@@ -156,6 +162,18 @@ class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
             wrong=again.wrong,
         )
 
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Its answer, and the numbers that it comes from or is mistaken for."""
+        yield "answer", self.answer
+        for leaf in working.leaves(self.working) if self.working else ():
+            yield "working", leaf
+        for number, wrong in enumerate(self.wrong):
+            yield f"wrong.{number}.value", wrong.value
+        for at, again in enumerate(self.again):
+            for number, wrong in enumerate(again.wrong):
+                if (key := f"again.{at}.wrong.{number}.value") in self.lines:
+                    yield key, wrong.value
+
 
 class Reach(_Exercise, frozen=True, kw_only=True, tag="reach"):
     """Change the permitted settings until a condition over the run holds."""
@@ -165,6 +183,10 @@ class Reach(_Exercise, frozen=True, kw_only=True, tag="reach"):
     may: tuple[str, ...]
     """Permitted changes, of `learning_rate`, `mode`, `device`, `values`, `seed`."""
     solution: Solution
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Its condition."""
+        yield "condition", self.condition
 
 
 class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
@@ -178,6 +200,12 @@ class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
     condition: str
     """An expression that is true after `epochs` epochs with the code fixed."""
     epochs: int
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Its condition, and that of its symptom."""
+        yield "condition", self.condition
+        if self.symptom.condition:
+            yield "symptom.condition", self.symptom.condition
 
 
 class BeAutograd(_Exercise, frozen=True, kw_only=True, tag="autograd"):

@@ -232,7 +232,7 @@ class CommandReader:
         elif command is not None:
             self._act(command, argument)
         elif attempt is not None and exercise_text.is_number(line):
-            raise UnclearCommandError(exercise_text.HOW[attempt.wants])
+            raise UnclearCommandError(exercise_text.ANSWERS[attempt.wants].how)
         else:
             self._writer.say(_unknown(line))
 

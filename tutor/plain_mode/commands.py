@@ -175,9 +175,9 @@ def _next(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     if attempt is not None and attempt.state in ("wrong", "done"):
         on.session.controller.go_on()
         return "exercise"
-    if attempt is not None and attempt.takes_answers:
+    if attempt is not None and attempt.wants.is_answer:
         asked = exercise_text.question(attempt, has_symbols(view.lesson))
-        how = f"{exercise_text.HOW[attempt.wants]} Or type hint, skip or leave."
+        how = f"{exercise_text.ANSWERS[attempt.wants].how} Or type hint, skip or leave."
         raise UnclearCommandError(f"Answer the question first. {asked}\n{how}")
     on.session.step_phase()
     return "phase"

@@ -47,15 +47,12 @@ def _exercise(on: CommandContext, argument: str, view: RunView) -> CommandOutcom
 def answer(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Answer the exercise; you can also type the answer alone."""
     attempt = on.session.attempt
-    if attempt is not None and attempt.wants in ("code", "condition"):
-        raise UnclearCommandError(exercise_text.HOW[attempt.wants])
+    if attempt is not None and not attempt.wants.is_answer:
+        raise UnclearCommandError(exercise_text.ANSWERS[attempt.wants].how)
     if attempt is not None and attempt.state in ("wrong", "done"):
         then = "continue" if attempt.state == "done" else "be asked again"
         raise UnclearCommandError(f"You have already answered this question. Type next to {then}.")
-    is_sign = attempt is not None and attempt.wants == "sign"
-    on.session.controller.answer(
-        exercise_text.SIGNS.get(argument.lower(), argument) if is_sign else argument
-    )
+    on.session.controller.answer(argument)
     return "answer"
 
 

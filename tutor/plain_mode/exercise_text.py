@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import BeAutograd, Exercise, Reach, Repair, kind_of
@@ -12,22 +13,40 @@ from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
 from tutor.plain_mode.spoken_text import sentence, spoken_prose, spoken_python
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.events import LessonFailed
-from tutor.session.attempt import Attempt, code_at, is_own_code
+from tutor.session.attempt import Attempt, Wants, code_at, is_own_code
 from tutor.session.run_view import Notice
 from tutor.wording.feedback import (
     question_markdown,
     reply_markdown,
     solution_markdown,
+    verdict,
 )
 from tutor.wording.goals import goal_words
 from tutor.wording.notices import allowed_changes, kind_words, notice_parts
 
-HOW = {
-    "number": "Type a number.",
-    "sign": "Type plus, minus or zero.",
-    "choice": "Type the number of your answer.",
-    "code": "Type edit to write the code again, or code to hear it again.",
-    "condition": "Run the lesson until the goal is reached.",
+
+class AnswerWords(NamedTuple):
+    """The words for one sort of answer."""
+
+    how: str
+    """How the answer is given."""
+    after_solution: str
+    """How it is given when the solution is known."""
+
+
+ANSWERS: Mapping[Wants, AnswerWords] = {
+    Wants.NUMBER: AnswerWords("Type a number.", "Type it as your answer, or type skip."),
+    Wants.SIGN: AnswerWords("Type plus, minus or zero.", "Type it as your answer, or type skip."),
+    Wants.CHOICE: AnswerWords(
+        "Type the number of your answer.", "Type its number as your answer, or type skip."
+    ),
+    Wants.CODE: AnswerWords(
+        "Type edit to write the code again, or code to hear it again.",
+        "Type edit to write it, or type skip.",
+    ),
+    Wants.GOAL: AnswerWords(
+        "Run the lesson until the goal is reached.", "Reach the goal, or type skip."
+    ),
 }
 TYPED: Mapping[str, str] = {
     "step_phase": "next",
@@ -49,13 +68,6 @@ TYPED: Mapping[str, str] = {
 }
 """The words that a notice tells the learner to type, by the name of the command."""
 AGREE = "Type agree to run exactly this code, edit to write it again, or code to hear it again."
-AFTER_SOLUTION = {
-    "number": "Type it as your answer, or type skip.",
-    "sign": "Type it as your answer, or type skip.",
-    "choice": "Type its number as your answer, or type skip.",
-    "code": "Type edit to write it, or type skip.",
-    "condition": "Reach the goal, or type skip.",
-}
 _WORDS = ("loss", "lowest", "highest", "largest", "epoch", "epochs")
 """First words of a goal's comparison that are no names of the lesson."""
 AGAIN = "Type next to be asked again, hint for a hint, or solution."
@@ -67,8 +79,6 @@ RESULTS: Mapping[ExerciseResult, str] = {
     "skipped": "skipped",
     "unskipped": "not begun",
 }
-SIGNS = {"plus": "+", "positive": "+", "minus": "-", "negative": "-", "zero": "0", "null": "0"}
-"""Words for the signs, because a sign alone is hard to hear."""
 
 
 def spoken_notice(notice: Notice) -> str:
@@ -105,7 +115,7 @@ def news(
     if old is None:
         yield _title(now)
     if _is_new_question(now, old):
-        if now.wants != "choice" or now.asks_what_comes:  # else it is not about the run
+        if now.is_about_run:
             yield from standing
         yield from _question(now, in_symbols)
     is_asked_for = kind in ("answer", "edit")
@@ -166,11 +176,12 @@ def _outcome(now: Attempt, old: Attempt | None, *, with_reply: bool) -> str:
     """The first words of a reply: right or not; empty if no answer was judged."""
     if now.state in ("wrong", "done"):
         is_judged = old is None or now.state != old.state
-        right = "Right: the goal is reached." if now.wants == "condition" else "Right."
-        return (right if now.state == "done" else "Not right.") if is_judged else ""
+        is_goal = now.state == "done" and now.is_met
+        said = "Done: the goal is reached." if is_goal else verdict(now)
+        return said if is_judged else ""
     if old is None or now.tries == old.tries or not with_reply or now.was_right:
         return ""
-    return "Not right." if now.wants == "choice" else "Not yet."
+    return verdict(now)
 
 
 def _title(attempt: Attempt) -> str:
@@ -183,11 +194,11 @@ def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
     yield from _prose(attempt, question_markdown(attempt), in_symbols)
     for number, choice in enumerate(attempt.choices, 1):
         yield from _with_lead(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
-    if attempt.wants == "code":
+    if attempt.wants.is_edited:
         yield from code_of(attempt)
     if isinstance(attempt.exercise, Reach):
         yield sentence(f"You may change {allowed_changes(attempt.exercise.may, {})}")
-    yield AGREE if attempt.is_from_elsewhere else HOW[attempt.wants]
+    yield AGREE if attempt.is_from_elsewhere else ANSWERS[attempt.wants].how
 
 
 def code_of(
@@ -253,7 +264,7 @@ def _solution(attempt: Attempt, said: Sequence[Line]) -> Iterator[Line]:
     if attempt.state == "asking":
         if _is_one_of_many(attempt):
             yield question(attempt)
-        yield AFTER_SOLUTION[attempt.wants]
+        yield ANSWERS[attempt.wants].after_solution
     elif attempt.state == "wrong":
         yield AGAIN
 
@@ -279,7 +290,7 @@ def _with_lead(start: str, said: Sequence[Line]) -> Iterator[Line]:
 def is_answer(line: str, attempt: Attempt, *, is_command: bool) -> bool:
     """Whether a line is an answer and no command."""
     is_late = attempt.state != "asking" and not is_number(line)
-    return attempt.takes_answers and bool(line.strip()) and not is_command and not is_late
+    return attempt.wants.is_answer and bool(line.strip()) and not is_command and not is_late
 
 
 def is_number(line: str) -> bool:

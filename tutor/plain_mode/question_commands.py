@@ -85,7 +85,7 @@ def _formulas_of(section: Section, view: RunView) -> Iterator[Line]:
 def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The code of the next phase, or of the named one; in a script, also from a line: code 20."""
     attempt = on.session.attempt
-    if attempt is not None and attempt.wants == "code" and not argument:
+    if attempt is not None and attempt.wants.is_edited and not argument:
         yield from exercise_text.code_of(attempt, view.failed, on.session.controller.lesson)
         return
     if view.lesson.script is not None:

@@ -131,7 +131,7 @@ class RunNarrator:
             self._writer.say(
                 exercise_text.failure(failed, attempt, self._session.controller.lesson)
             )
-            is_repair = attempt is not None and attempt.wants == "code"
+            is_repair = attempt is not None and attempt.wants.is_edited
             self._writer.say(f"Type {'edit to fix it' if is_repair else 'restart to start again'}.")
         elif not (failed and is_judged):  # else the reply tells it
             self._tell_notice(notice)

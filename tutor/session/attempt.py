@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 from tutor.lesson.exercise import Exercise, Predict, Repair
@@ -77,9 +78,41 @@ AttemptState: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done
 """Its run is being set up; an answer is awaited; an answer is being checked on the run; the
 answer was wrong (`go_on` asks again: a Predict with other numbers); it is done."""
 
-Wants: TypeAlias = Literal["number", "sign", "choice", "code", "condition"]
-"""The sort of answer: a typed number, a typed sign, one of `choices`, code that is fixed in
-an editor, or nothing typed at all: a condition that the run has to meet."""
+
+class Wants(Enum):
+    """The sort of answer that an exercise wants; what sets it apart is asked of its properties.
+
+    The first three are the forms of a Predict.
+    """
+
+    NUMBER = "number"
+    SIGN = "sign"
+    CHOICE = "choice"
+    """One of `choices`."""
+    CODE = "code"
+    """Code that the learner fixes in an editor."""
+    GOAL = "goal"
+    """Nothing that is given: a condition that the run has to meet."""
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether an answer is typed into the field."""
+        return self in (Wants.NUMBER, Wants.SIGN)
+
+    @property
+    def is_picked(self) -> bool:
+        """Whether an answer is one of the choices."""
+        return self is Wants.CHOICE
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the learner answers a question; else they do a task."""
+        return self.is_typed or self.is_picked
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the learner edits code."""
+        return self is Wants.CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +128,7 @@ class Attempt:
     ask: str
     """The question, in the lesson's own Markdown; of a BeAutograd, the words before the first."""
     choices: tuple[str, ...] = ()
-    """Markdown, for `choice`; they are picked by their number, from 1."""
+    """Markdown; they are picked by their number, from 1."""
     asks_what_comes: bool = False
     """Whether it asks for the result of the next phase: then no pane may show that result yet."""
     question_number: int = 0
@@ -108,7 +141,10 @@ class Attempt:
     reply: Reply | None = None
     """The reply to the last answer."""
     was_right: bool | None = None
-    """Whether the last answer to a BeAutograd was right; None before the first, and elsewhere."""
+    """Whether the last answer was right, where the same question stays or another one follows.
+
+    None before the first.
+    """
     round: int = 0
     """The number of times that a Predict has been asked again."""
     tries: int = 0
@@ -145,14 +181,9 @@ class Attempt:
         return exercise.asked_in(self.round) if isinstance(exercise, Predict) else exercise
 
     @property
-    def is_typed(self) -> bool:
-        """Whether its answers are typed: a number or a sign."""
-        return self.wants in ("number", "sign")
-
-    @property
-    def takes_answers(self) -> bool:
-        """Whether it takes answers: typed ones, or choices; else code is written, or a goal met."""
-        return self.is_typed or self.wants == "choice"
+    def is_about_run(self) -> bool:
+        """Whether it is about the run as it stands; a choice may be about anything."""
+        return self.asks_what_comes or not self.wants.is_answer
 
     @property
     def is_solution_shown(self) -> bool:

@@ -23,7 +23,7 @@ from tutor.protocol.events import (
     StoppedAt,
 )
 from tutor.protocol.frame import Position
-from tutor.session.attempt import Attempt, code_place
+from tutor.session.attempt import Attempt, Wants, code_place
 from tutor.session.bookmark import Bookmark, UnfinishedAttempt
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler
@@ -133,7 +133,7 @@ class ExerciseController:
             number=[e.id for e in self.exercises].index(exercise.id) + 1,
             count=len(self.exercises),
             state="opening",
-            wants="number",
+            wants=Wants.NUMBER,
             ask=exercise.ask,
             round=before.round,
             question_number=before.question,
@@ -298,7 +298,7 @@ class ExerciseController:
         self._engine_session.tell_when_open(
             "exercise_skipped",
             number=attempt.number,
-            is_typing=self.attempt is not None and self.attempt.is_typed,
+            is_typing=self.attempt is not None and self.attempt.wants.is_typed,
             is_last=self.attempt is None,
             left=left,
             skipped=skipped,

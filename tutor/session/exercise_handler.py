@@ -48,7 +48,7 @@ E = TypeVar("E", bound=Exercise)
 class ExerciseHandler(Generic[E]):
     """One attempt at an exercise: its run, and the commands that wait for an answer."""
 
-    wants: Wants = "number"
+    wants = Wants.NUMBER
     asks_what_comes = False
     """Whether the question is about the phase that comes next: the run may not pass it."""
 

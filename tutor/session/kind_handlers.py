@@ -32,7 +32,7 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position, Value
 from tutor.protocol.inspections import LocalGradientQuestion
-from tutor.session.attempt import Reply, code_place
+from tutor.session.attempt import Reply, Wants, code_place
 from tutor.session.exercise_handler import (
     ExerciseHandler,
     OnAnswer,
@@ -56,7 +56,7 @@ class PredictHandler(ExerciseHandler[Predict]):
     asks_what_comes = True
 
     def __init__(self, exercise: Predict, *context: Any) -> None:
-        self.wants = exercise.form
+        self.wants = Wants(exercise.form)
         super().__init__(exercise, *context)
         self._right: Value | None = None
         """The right value, once its phase has run."""
@@ -175,7 +175,7 @@ class PredictHandler(ExerciseHandler[Predict]):
 class ChooseHandler(ExerciseHandler[Choose]):
     """The handler of a Choose: one of several answers is right; each has its own reply."""
 
-    wants = "choice"
+    wants = Wants.CHOICE
 
     def __init__(self, exercise: Choose, *context: Any) -> None:
         super().__init__(exercise, *context)
@@ -199,7 +199,7 @@ class ChooseHandler(ExerciseHandler[Choose]):
         if choice.is_right:
             self.succeed(reply)
         else:
-            self.set(reply=reply)
+            self.set(was_right=False, reply=reply)
 
 
 def read_choice(text: str, count: int) -> int | None:
@@ -288,7 +288,7 @@ class TaskHandler(ExerciseHandler[Task]):
 class ReachHandler(TaskHandler[Reach]):
     """The handler of a Reach: its condition is evaluated wherever the run comes to rest."""
 
-    wants = "condition"
+    wants = Wants.GOAL
 
     def solution(self) -> Reply:
         """The settings with which the condition is met."""
@@ -330,7 +330,7 @@ class ReachHandler(TaskHandler[Reach]):
 class RepairHandler(TaskHandler[Repair]):
     """The handler of a Repair: the learner fixes the code of a phase."""
 
-    wants = "code"
+    wants = Wants.CODE
 
     def __init__(self, exercise: Repair, *context: Any) -> None:
         super().__init__(exercise, *context)
@@ -393,7 +393,7 @@ class RepairHandler(TaskHandler[Repair]):
             return
         if bad := code_checks.why_not_code(code):
             reply = Reply("not_python", {"line": bad.line, "reason": bad.reason})
-            self.set(state="asking", reply=reply)
+            self.set(state="asking", was_right=False, reply=reply)
             return
         self._stopped_after = None
         self.set(state="judging", reply=None, was_stopped=False)
@@ -453,7 +453,7 @@ class RepairHandler(TaskHandler[Repair]):
 
     def _fail(self, reply: Reply) -> None:
         self.count_try()
-        self.set(state="asking", reply=reply)
+        self.set(state="asking", was_right=False, reply=reply)
 
     def process_ended(self, event: ProcessEnded) -> None:
         """Say that the code ended its process, or had to be ended; set up the run once more."""

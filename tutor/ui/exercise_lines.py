@@ -19,7 +19,12 @@ from tutor.ui import text_styles
 from tutor.ui.commands import KEYS
 from tutor.ui.prose import Inline, prose_lines
 from tutor.ui.text_styles import Piece, line
-from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
+from tutor.wording.feedback import (
+    question_markdown,
+    reply_markdown,
+    solution_markdown,
+    verdict,
+)
 from tutor.wording.goals import GoalWords, goal_words
 from tutor.wording.notices import KIND_WORDS, allowed_changes, kind_words
 
@@ -145,7 +150,7 @@ def _aims(attempt: Attempt, width: int) -> Iterator[TextPart]:
         yield _part("goal", near, is_tight=True)
     if attempt.state != "done" and (more := task(attempt, width)):
         yield _part("task", more)
-    if attempt.wants == "code" and attempt.state != "done":
+    if attempt.wants.is_edited and attempt.state != "done":
         phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
         yield _part("how", [line(("o", text_styles.KEY), f" edits the code of {phase}.")])
 
@@ -242,8 +247,7 @@ def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
     """Lines of the reply to the last answer, after ✓ or ✗ and a word."""
     words = reply_markdown(attempt)
     if attempt.state == "done":
-        word = "Done." if attempt.wants in ("condition", "code") else "Right."
-        return _headed(f"✓ {word} ", words, width, inline, text_styles.NEXT)
+        return _headed(f"✓ {verdict(attempt)} ", words, width, inline, text_styles.NEXT)
     if attempt.reply is None:
         return []
     head, style = "▸ ", text_styles.STRONG
@@ -251,12 +255,10 @@ def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
         words += _KEYS_TYPED.get(attempt.unread, "")
     elif attempt.is_from_elsewhere:
         pass
-    elif attempt.state == "wrong":
-        head, style = "✗ Not right. ", text_styles.ERROR
+    elif attempt.state == "wrong" or attempt.was_right is False:
+        head, style = f"✗ {verdict(attempt)} ", text_styles.ERROR
     elif attempt.was_right:
         head, style = "✓ ", text_styles.NEXT
-    elif attempt.was_right is False or attempt.wants in ("choice", "code"):
-        head, style = "✗ Not yet. ", text_styles.ERROR
     return _headed(head, words, width, inline, style)
 
 
@@ -300,12 +302,12 @@ def _headed(
 
 def asks_to_type(attempt: Attempt | None) -> bool:
     """Whether a number or a sign is to be typed now."""
-    return attempt is not None and attempt.state == "asking" and attempt.is_typed
+    return attempt is not None and attempt.state == "asking" and attempt.wants.is_typed
 
 
 def asks_to_choose(attempt: Attempt | None) -> bool:
     """Whether one of the choices is to be picked now."""
-    return attempt is not None and attempt.state == "asking" and attempt.wants == "choice"
+    return attempt is not None and attempt.state == "asking" and attempt.wants.is_picked
 
 
 def tells_what_came(attempt: Attempt | None) -> bool:
@@ -369,11 +371,10 @@ def _keys(attempt: Attempt) -> Iterator[KeyHelp]:
 
 
 def _answering(attempt: Attempt) -> Iterator[KeyHelp]:
-    match attempt.wants:
-        case "number" | "sign":
-            yield ("enter", "types an answer")
-        case "choice":
-            yield (f"1-{len(attempt.choices)}", "chooses")
-            yield ("enter", "answers")
-        case "code":
-            yield ("o", "edits the code")
+    if attempt.wants.is_typed:
+        yield ("enter", "types an answer")
+    elif attempt.wants.is_picked:
+        yield (f"1-{len(attempt.choices)}", "chooses")
+        yield ("enter", "answers")
+    elif attempt.wants.is_edited:
+        yield ("o", "edits the code")

@@ -21,7 +21,6 @@ from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.exercise import (
     EXERCISE_NAMES,
     BeAutograd,
-    Exercise,
     Predict,
     Reach,
     Repair,
@@ -258,30 +257,9 @@ def _misnamed(trial: ExerciseTrial) -> Iterator[Finding]:
     if known:
         known = known.union(EXERCISE_NAMES)
     parameters = {name for names in lesson.parameters.values() for name in names}
-    for key, expression in _expressions(exercise):
+    for key, expression in exercise.expressions():
         for slip in slips(expression, known, parameters):
             yield trial.finding("misnamed", key, id=exercise.id, slip=slip)
-
-
-def _expressions(exercise: Exercise) -> Iterator[tuple[str, str]]:
-    """The expressions that are evaluated in the run, by key."""
-    match exercise:
-        case Predict():
-            yield "answer", exercise.answer
-            for leaf in working.leaves(exercise.working) if exercise.working else ():
-                yield "working", leaf
-            for number, wrong in enumerate(exercise.wrong):
-                yield f"wrong.{number}.value", wrong.value
-            for at, again in enumerate(exercise.again):
-                for number, wrong in enumerate(again.wrong):
-                    if (key := f"again.{at}.wrong.{number}.value") in exercise.lines:
-                        yield key, wrong.value
-        case Reach():
-            yield "condition", exercise.condition
-        case Repair():
-            yield "condition", exercise.condition
-            if exercise.symptom.condition:
-                yield "symptom.condition", exercise.symptom.condition
 
 
 # ── reach ───────────────────────────────────────────────────────────────────────────

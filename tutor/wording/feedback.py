@@ -55,6 +55,14 @@ def solution_markdown(attempt: Attempt) -> str:
     return _reply(attempt.solution, attempt.exercise) if attempt.solution else ""
 
 
+def verdict(attempt: Attempt) -> str:
+    """Whether an answer was right, or a task is done, in a word or two."""
+    is_right = attempt.state == "done"
+    if attempt.wants.is_answer:
+        return "Right." if is_right else "Not right."
+    return "Done." if is_right else "Not yet."
+
+
 # ── Replies ─────────────────────────────────────────────────────────────────────────
 
 

@@ -260,13 +260,12 @@ class LessonScreen(PaneLayoutScreen):
 
     def _act_on_question(self, attempt: Attempt) -> None:
         """Open the code that is asked for; say what else the question in view needs."""
-        match attempt.wants:
-            case "code":
-                self.action_edit()
-            case "condition":
-                self.tell_no_effect("goal_not_reached")
-            case "choice":
-                self.tell_no_effect("nothing_chosen")
+        if attempt.wants.is_edited:
+            self.action_edit()
+        elif attempt.wants.is_picked:
+            self.tell_no_effect("nothing_chosen")
+        elif not attempt.wants.is_typed:
+            self.tell_no_effect("goal_not_reached")
 
     def action_ask(self, what: str) -> None:
         """Ask for a number, a place or a file, and act on it."""
@@ -340,7 +339,7 @@ class LessonScreen(PaneLayoutScreen):
     def on_exercise_text_answered_nothing(self) -> None:
         """Ask for an answer."""
         attempt = self.session.attempt
-        is_typed = attempt is not None and attempt.is_typed
+        is_typed = attempt is not None and attempt.wants.is_typed
         self.tell_no_effect("empty_answer" if is_typed else "nothing_chosen")
 
     def on_exercise_text_went_on(self, message: ExerciseText.WentOn) -> None:
@@ -392,7 +391,7 @@ class LessonScreen(PaneLayoutScreen):
 def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Iterator[AppCommand]:
     """The exercise keys that work now, with `a` labelled by its action."""
     labels = {"wrong": "ask again", "done": "go on"}
-    if attempt is not None and attempt.wants not in ("code", "condition"):
+    if attempt is not None and attempt.wants.is_answer:
         labels["asking"] = "answer"
     for command in EXERCISE_COMMANDS:
         if command.name == "exercise":
@@ -407,7 +406,7 @@ def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Itera
 def _is_of_use(command: str, attempt: Attempt) -> bool:
     match command:
         case "edit":
-            return attempt.wants == "code" and attempt.state != "done"
+            return attempt.wants.is_edited and attempt.state != "done"
         case "hint":
             return attempt.hints_left > 0 and attempt.state != "done"
         case "show_solution":
