@@ -9,8 +9,7 @@ import pytest
 from tests.training.conftest import keep_every_epoch, shipped
 from tests.training.test_time_travel import DRAWING, all_of
 from tutor.errors import Refused, RunError
-from tutor.protocol.frame import Element, Position, Remark
-from tutor.training.history import END
+from tutor.protocol.frame import EPOCH_END, Element, Position, Remark
 from tutor.training.run import Run
 from tutor.training.runs import MAX_RUNS, Runs
 
@@ -376,7 +375,7 @@ def test_runs_stepped_in_turn_are_what_each_is_alone(start: Callable[..., Run]) 
 def test_a_standpoint_has_the_generators_as_its_own_run_left_them() -> None:
     run = shipped("train-and-eval")
     own = run.standpoint().start.generator_states.cpu
-    end = Position(3, END)
+    end = Position(3, EPOCH_END)
     other = Run.from_recipe(run.programs, run.recipe, end, turn=run.turn)  # it draws
     assert other.at.epoch == 3
     assert run.standpoint().start.generator_states.cpu.equal(own)
