@@ -44,6 +44,7 @@ from tutor.training.rank_process import HALT, FollowerProcess, RankFailure
 from tutor.training.run import Run
 from tutor.training.runs import Runs
 from tutor.training.series import readings
+from tutor.training.time_limit import DUMP_SIGNAL
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -260,6 +261,37 @@ def test_a_rank_that_waits_for_another_in_vain_is_told(one: int, other: int) -> 
     assert f"rank {other}" in raised.value.message
     assert raised.value.phase == "Synchronize"
     assert is_same(run.frame(), here)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (f"{ONLY_1.format('import os; os._exit(3)')}dist.all_reduce(w.grad)", ("rank 1", "3")),
+        ("if rank == 0:\n    both(w.grad)", ("all_reduce of Synchronize", "barrier of Report")),
+    ],
+    ids=["one ends", "they meet in different phases"],
+)
+def test_a_failure_in_an_epoch_that_runs_as_one_piece_has_its_phase_and_line(
+    code: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_group, "TOGETHER_SECONDS", 2.0)
+    together = f"{SHARDED['Setup']}\ndef both(t):\n    dist.all_reduce(t)"
+    run = ranked_run(Setup=together, Synchronize=code, Report="dist.barrier()")
+    with pytest.raises(LessonRaised) as raised:
+        run.run_to(3)
+    assert raised.value.phase == "Synchronize"
+    assert all(word in raised.value.message for word in words)
+
+
+def test_a_rank_that_starts_survives_the_signal_for_its_stack() -> None:
+    RANKS.end()
+    follower = FollowerProcess(1)
+    try:
+        os.kill(follower.process.pid, DUMP_SIGNAL)
+        wait_until(lambda: follower.receive() and follower.is_ready, "the start of the rank")
+        assert not follower.has_ended
+    finally:
+        follower.close()
 
 
 def test_ranks_may_stand_still_longer_than_they_may_take_to_join() -> None:

@@ -50,6 +50,8 @@ An interrupt within a batch would make a long epoch run again. A second stop int
 """
 INTERRUPT_SECONDS = 0.7
 """Seconds that it then has to give way to an interrupt before its process is killed."""
+INTERRUPT_SECONDS_OF_RANKS = 20.0
+"""The same for a lesson on several ranks: the other ranks are started anew, and load PyTorch."""
 CLOSE_SECONDS = 0.5
 """Seconds that a child has to end by itself once it should."""
 READ_SECONDS = 5.0
@@ -286,7 +288,9 @@ class EngineClient:
         """Interrupt, then kill, unless the commands up to `due` have been answered."""
         is_script = self._opened is not None and self._opened.lesson.script is not None
         ask = ASK_SECONDS_OF_SCRIPT if is_script and self._shown is not None else ASK_SECONDS
-        for wait, is_last in ((ask, False), (INTERRUPT_SECONDS, True)):
+        has_ranks = self._opened is not None and self._opened.lesson.workers > 1
+        give_way = INTERRUPT_SECONDS_OF_RANKS if has_ranks else INTERRUPT_SECONDS
+        for wait, is_last in ((ask, False), (give_way, True)):
             until = time.monotonic() + wait + process.round_trip
             while time.monotonic() < until and (is_last or not at_once.is_set()):
                 if not self._is_waiting(process, due):

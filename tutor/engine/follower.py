@@ -71,6 +71,7 @@ def main(descriptor: int) -> None:
     gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dump_stack_at_the_end(os.fdopen(os.dup(2), "w"))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # it was started with signals blocked
     limit_expressions()
     devices.use_one_thread()
     rank_0, pid = _Rank0Link(Connection(descriptor)), os.getpid()

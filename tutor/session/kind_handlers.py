@@ -46,6 +46,8 @@ from tutor.training import exercises
 
 REPAIR_SECONDS = 10.0
 """Seconds that fixed code may run without a sign of life; then it is stopped."""
+REPAIR_SECONDS_OF_RANKS = 45.0
+"""The same on several ranks: one that waits in vain is noticed late, and then they start anew."""
 
 Task = TypeVar("Task", bound=Reach | Repair)
 
@@ -407,8 +409,9 @@ class RepairHandler(TaskHandler[Repair]):
 
     def stop_if_silent(self, seconds: float) -> None:
         """Stop the code if it has been silent for too long."""
-        if self.attempt.state == "judging" and seconds > REPAIR_SECONDS:
-            self._stopped_after = REPAIR_SECONDS
+        most = REPAIR_SECONDS if self.lesson.workers == 1 else REPAIR_SECONDS_OF_RANKS
+        if self.attempt.state == "judging" and seconds > most:
+            self._stopped_after = most
             self.engine_session.stop()
 
     def _ran(self, event: Event) -> None:

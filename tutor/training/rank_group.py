@@ -92,8 +92,8 @@ class RankGroup:
         """Whether it takes no more requests; an interrupt may have kept `close` from its end."""
         self.released: deque[tuple[str, int]] = deque()
         """Loops and snapshots that nobody needs any more, by kind and number."""
-        self._asked: str | None = None
-        """The file of the code that runs now."""
+        self._asked: Program | None = None
+        """The program whose code runs now."""
         self._count = 0
         """The number of requests so far."""
         self._is_done_here = False
@@ -214,7 +214,7 @@ class RankGroup:
             for follower in self._followers:
                 follower.answer = follower.here = follower.before = None
             self._count += 1
-            self._asked = program.filename
+            self._asked = program
             if is_main:
                 before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
             for follower in self._followers:
@@ -302,8 +302,8 @@ class RankGroup:
                     if signal.SIGINT in numbers and self._asked is not None:
                         stopping = now
                         self._signal(signal.SIGINT)
-            filename = self._asked
-            if filename is None or self._count != number:
+            program = self._asked
+            if program is None or self._count != number:
                 number, waited, mine = self._count, 0.0, None
                 stopping = stopping if is_woken else 0.0
                 continue
@@ -311,7 +311,7 @@ class RankGroup:
                 stopped = "KeyboardInterrupt: it was stopped"
                 self._fail(number, RankFailure(0, stopped, stopped=True))
                 continue
-            past, mine = mine, Whereabouts.of(filename)
+            past, mine = mine, Whereabouts.of(program.filename)
             for follower in self._followers:
                 self._receive(follower, number)
             waiting = [f for f in self._followers if f.answer is None]
@@ -321,12 +321,12 @@ class RankGroup:
             is_stuck = self._is_done_here or mine.is_waiting_since(past)
             is_stuck &= all(f.here and f.here.is_waiting_since(f.before) for f in waiting)
             waited = waited + min(now - before, 2 * _TICK) if is_stuck else 0.0
-            self._give_up(number, mine, waited)
+            self._give_up(number, program, mine, waited)
             for follower in waiting:
-                follower.ask_where(filename)
+                follower.ask_where(program.filename)
         os.close(self._woken)
 
-    def _give_up(self, number: int, mine: Whereabouts, seconds: float) -> None:
+    def _give_up(self, number: int, program: Program, mine: Whereabouts, seconds: float) -> None:
         """End a wait that can't come to its end."""
         places = {f.rank: f.here for f in self._followers if f.answer is None and f.here}
         if not self._is_done_here:
@@ -337,26 +337,14 @@ class RankGroup:
         if done:
             patience = RAISED_SECONDS if raised else APART_SECONDS
         if places and seconds > patience:
-            self._fail(number, self._apart(places, done))
-
-    def _apart(self, places: dict[int, Whereabouts], done: list[int]) -> RankFailure:
-        """The failure of ranks that wait for ranks that are done, or each for another."""
-        rank = min(places)
-        here = places[rank]
-        if done:
-            missing = " and ".join(f"rank {r}" for r in done)
-            what = f"rank {rank} waits in {here.operation}, which {missing} did not call"
-        else:
-            what = "; ".join(
-                f"rank {r} waits in {p.operation}" + (f" on line {p.line}" if p.line else "")
-                for r, p in sorted(places.items())
-            )
-        return RankFailure(rank, f"Deadlock: {what}", here.line)
+            self._fail(number, _apart(program, places, done))
 
     def _ended(self, follower: FollowerProcess) -> RankFailure:
         how = f"RankEnded: rank {follower.rank} is gone: {follower.how_ended()}"
-        line = follower.last_line(self._asked or "")
-        return RankFailure(follower.rank, how, line)
+        lines = follower.last_lines(self._asked.filename) if self._asked else []
+        if not lines:
+            return RankFailure(follower.rank, how)
+        return RankFailure(follower.rank, how, lines[0], outer_line=lines[-1])
 
     def _fail(self, number: int, failure: RankFailure) -> None:
         """Note why the request of that number fails, unless it has ended by now.
@@ -382,6 +370,27 @@ class HeldByRanks:
     def __init__(self, group: RankGroup, program: Program, kind: str) -> None:
         self.group, self.program, self.number = group, program, next(group.numbers)
         weakref.finalize(self, group.released.append, (kind, self.number))
+
+
+def _apart(program: Program, places: dict[int, Whereabouts], done: list[int]) -> RankFailure:
+    """The failure of ranks that wait for ranks that are done, or each for another."""
+    rank = min(places)
+    here = places[rank]
+    if done:
+        missing = " and ".join(f"rank {r}" for r in done)
+        what = f"rank {rank} waits in {here.operation}, which {missing} did not call"
+    else:
+        waits = (f"rank {r} waits in {p.operation}{_where(program, p)}" for r, p in places.items())
+        what = "; ".join(sorted(waits))
+    return RankFailure(rank, f"Deadlock: {what}", here.line, outer_line=here.outer_line)
+
+
+def _where(program: Program, at: Whereabouts) -> str:
+    """The phase, in which a learner's own code has no line of the file; in a script, the line."""
+    phase = program.phase_of_line(at.outer_line) if at.outer_line else ""
+    if phase and not program.is_script:
+        return f" of {phase}"
+    return f" on line {at.line}" if at.line else ""
 
 
 _CONNECTION = re.compile(r"gloo|Connection (closed|reset)|Timed out waiting|ncclRemoteError", re.I)

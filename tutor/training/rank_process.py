@@ -29,6 +29,7 @@ from torch.distributed import init_process_group  # by name: a script has anothe
 
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
+from tutor.training.time_limit import for_the_main_thread_alone
 
 FOLLOWER = "tutor.engine.follower"
 """The module that a follower runs. It is only named here: it stands above this one."""
@@ -83,6 +84,8 @@ class Whereabouts:
 
     line: int | None
     """The line in the lesson's file; None if none of its code runs."""
+    outer_line: int | None
+    """The line of the phase that runs: the first one, if it calls a function of the lesson."""
     operation: str
     """The function of torch's that was called from there; empty if it is not in any."""
     seconds: float
@@ -92,18 +95,20 @@ class Whereabouts:
     def of(cls, filename: str) -> Whereabouts:
         """The place of this process's main thread, as far as it runs code of this file."""
         main = threading.main_thread()
-        frame, operation, line = sys._current_frames().get(main.ident or 0), "", None
+        frame, operation = sys._current_frames().get(main.ident or 0), ""
         is_in_torch = frame is not None and frame.f_code.co_filename.startswith(_WAITS)
-        while frame is not None and line is None:
+        line = outer_line = None
+        while frame is not None:
             if frame.f_code.co_filename == filename:
-                line = frame.f_lineno
-            elif frame.f_code.co_name != "wrapper":  # torch.distributed's, around each operation
+                outer_line = frame.f_lineno
+                line = line or outer_line
+            elif line is None and frame.f_code.co_name != "wrapper":  # around each operation
                 operation = frame.f_code.co_name
             frame = frame.f_back
         seconds = 0.0
         if _HAS_CLOCK and main.ident:
             seconds = time.clock_gettime(time.pthread_getcpuclockid(main.ident))
-        return cls(line, operation if is_in_torch else "", seconds)
+        return cls(line, outer_line, operation if is_in_torch else "", seconds)
 
     def is_waiting_since(self, before: Whereabouts | None) -> bool:
         """Whether the thread has done nothing but wait in torch since an earlier moment."""
@@ -189,10 +194,13 @@ class RankFailure:
     phase: str = ""
     """Empty for the phase that ran."""
     stopped: bool = False
+    outer_line: int | None = None
+    """The line that says which phase ran, where many were run as one piece."""
 
     def as_error(self, program: Program, phase: str) -> LessonRaised:
         """The failure as an error of the lesson, on the phase's first line if no other is known."""
-        name = self.phase or phase
+        found = program.phase_of_line(self.outer_line) if self.outer_line else ""
+        name = self.phase or found or phase
         parts = (program.setup, *program.loop, program.report)
         lines = [min(p.lines) for p in parts if p is not None and p.name == name and p.lines]
         line = self.line or next(iter(lines), None)
@@ -232,13 +240,14 @@ class FollowerProcess:
         self.pipe, theirs = Pipe()
         # All that is loaded stays: to look for garbage meanwhile takes a tenth longer.
         code = f"import gc; gc.disable(); from {FOLLOWER} import main; main({theirs.fileno()})"
-        self.process = subprocess.Popen(
-            (sys.executable, "-P", "-c", code),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-            pass_fds=(theirs.fileno(),),
-        )
+        with for_the_main_thread_alone():  # it takes no signal before it can handle it
+            self.process = subprocess.Popen(
+                (sys.executable, "-P", "-c", code),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=(theirs.fileno(),),
+            )
         theirs.close()
 
     @property
@@ -284,12 +293,14 @@ class FollowerProcess:
             size = os.fstat(file).st_size
             return os.pread(file, 2**16, max(size - 2**16, 0)).decode(errors="replace")
 
-    def last_line(self, filename: str) -> int | None:
-        """The line of the lesson in the last stack that it wrote, as it does when it ends."""
+    def last_lines(self, filename: str) -> list[int]:
+        """The lines of the lesson in the last stack that it wrote, as it does when it ends.
+
+        The line that was reached comes first, that of the phase last.
+        """
         stack = self.error_text().rpartition("most recent call first")[2]
         name = re.escape(filename.encode("ascii", "backslashreplace").decode())
-        found = re.search(rf'File "{name}", line (\d+)', stack)
-        return int(found[1]) if found else None
+        return [int(line) for line in re.findall(rf'File "{name}", line (\d+)', stack)]
 
     def how_ended(self) -> str:
         """The way in which it ended, in the words of an error."""
