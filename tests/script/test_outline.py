@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tutor.python_syntax import first_line
 from tutor.script.loops import outline_of
 from tutor.script.outline import Refusal, TrainingLoop
-from tutor.script.syntax_nodes import first_line
 
 _TEXT = Path(__file__).with_name("outline_scripts.txt").read_text(encoding="utf-8")
 SCRIPTS = {

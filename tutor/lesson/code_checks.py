@@ -30,8 +30,17 @@ from tutor.lesson.model import (
     Section,
     fences_of,
 )
+from tutor.python_syntax import (
+    GRADIENT_MAKERS,
+    called_name,
+    dotted_name,
+    imported_by,
+    made_thing,
+    pairs_of,
+    root_name,
+)
 
-GRADIENT_CALLS = frozenset({"backward", "grad"})
+GRADIENT_CALLS = GRADIENT_MAKERS | {"backward"}
 """`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
 
 SEED_CALLS = frozenset({"manual_seed", "manual_seed_all", "seed"})
@@ -193,8 +202,8 @@ def sets_a_seed(codes: Iterable[str]) -> bool:
     return any(
         isinstance(node, ast.Call)
         and (
-            _called(node.func) in SEED_CALLS
-            or (_called(node.func) in GENERATORS and bool(node.args or node.keywords))
+            called_name(node) in SEED_CALLS
+            or (called_name(node) in GENERATORS and bool(node.args or node.keywords))
         )
         for code in codes
         for node in _nodes(code)
@@ -242,16 +251,7 @@ def computes_gradient(codes: Iterable[str]) -> bool:
 
 @lru_cache(_KEPT)
 def _calls_gradient(code: str) -> bool:
-    calls = (node for node in _nodes(code) if isinstance(node, ast.Call))
-    return any(_called(call.func) in GRADIENT_CALLS for call in calls)
-
-
-def _called(function: ast.expr) -> str:
-    match function:
-        case ast.Attribute(attr=name) | ast.Name(id=name):
-            return name
-        case _:
-            return ""
+    return any(called_name(node) in GRADIENT_CALLS for node in _nodes(code))
 
 
 GIVEN = ("np", "torch", "device", "learning_rate", "batch", "gradient", "gradient_now")
@@ -376,9 +376,9 @@ class _Code:
                 if section.phase and (fences := section.fences(mode))
             }
             nodes = [node for found in self._phases.values() for node in found]
-        self._means = {"torch": "torch", "np": "numpy"}
+        self._imports = {"np": "numpy"}
         for node in nodes:
-            self._means.update(_imported(node))
+            self._imports.update(imported_by(node))
         self._classes = {
             node.name
             for node in nodes
@@ -388,10 +388,11 @@ class _Code:
         calls = [node.func for node in nodes if isinstance(node, ast.Call)]
         self._is_data_parallel = any(self._dotted(f).endswith(_DATA_PARALLEL) for f in calls)
         self._modules: set[str] = set()
-        for node in nodes:
-            for target, value in _assigned(node):
-                if isinstance(target, ast.Name) and self._makes_a_module(value):
-                    self._modules.add(target.id)
+        assigned = (node for node in nodes if isinstance(node, ast.Assign))
+        pairs = (p for node in assigned for t in node.targets for p in pairs_of(t, node.value))
+        for target, value in pairs:
+            if isinstance(target, ast.Name) and value and self._makes_a_module(value):
+                self._modules.add(target.id)
 
     def is_by_hand(self, phase: str) -> bool | None:
         """Whether the mode computes a phase by hand; None where it has no code for it."""
@@ -414,7 +415,9 @@ class _Code:
 
     def _is_of_a_network(self, call: ast.Call) -> bool:
         """Whether a call is of a module, or of a function of torch.nn."""
-        return self._dotted(call.func).startswith(_NETWORKS) or _root(call.func) in self._modules
+        return (
+            self._dotted(call.func).startswith(_NETWORKS) or root_name(call.func) in self._modules
+        )
 
     def _makes_a_module(self, value: ast.expr) -> bool:
         """Whether an expression is, or holds, a module or a function of torch.nn."""
@@ -422,49 +425,10 @@ class _Code:
             return any(map(self._makes_a_module, value.elts))
         if isinstance(value, ast.Name) and value.id in self._modules:
             return True
-        called = value.func if isinstance(value, ast.Call) else value
-        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Call):
-            return self._makes_a_module(called.value)  # Net().to(device)
-        name = self._dotted(called)
+        value = made_thing(value)
+        name = self._dotted(value.func if isinstance(value, ast.Call) else value)
         is_own = name in self._classes and isinstance(value, ast.Call)
         return is_own or (name.startswith(f"{_NETWORKS}.") and not name.endswith(".Parameter"))
 
     def _dotted(self, node: ast.expr) -> str:
-        """`torch.nn.Linear` for `nn.Linear`, by the imports; "" for any other expression."""
-        names: list[str] = []
-        while isinstance(node, ast.Attribute):
-            names.insert(0, node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name):
-            return ""
-        return ".".join([self._means.get(node.id, node.id), *names])
-
-
-def _imported(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """The names that an import binds, and their meaning."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            first = alias.name.partition(".")[0]
-            yield (alias.asname, alias.name) if alias.asname else (first, first)
-    elif isinstance(node, ast.ImportFrom):
-        for alias in node.names:
-            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
-
-
-def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """Target and value, name by name where several are assigned at once."""
-    if not isinstance(node, ast.Assign):
-        return
-    for target in node.targets:
-        parts: Sequence[ast.expr] = target.elts if isinstance(target, ast.Tuple) else ()
-        if isinstance(node.value, ast.Tuple) and len(parts) == len(node.value.elts):
-            yield from zip(parts, node.value.elts, strict=True)
-        else:
-            yield target, node.value
-
-
-def _root(node: ast.expr) -> str:
-    """`layers` of `layers[0]`; `model` of `model.forward`."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+        return dotted_name(node, self._imports)

@@ -7,7 +7,18 @@ import builtins
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from tutor.script.syntax_nodes import DEFINITIONS, imported_by
+from tutor.python_syntax import (
+    DEFINITIONS,
+    RANGES,
+    called_name,
+    dotted_name,
+    imported_by,
+    items_of,
+    iterated_things,
+    made_thing,
+    pairs_of,
+    root_name,
+)
 
 SAME_NUMBERS = frozenset(["item", "detach", "clone", "numpy", "cpu", "cuda", "to",
     "float", "double", "contiguous", "requires_grad_", "astype"])  # fmt: skip
@@ -70,15 +81,13 @@ class CodeFacts:
 
         "" if it is the file's own, or if its name has several values.
         """
-        if isinstance(node, ast.Attribute):
-            base = self.dotted(node.value)
-            return f"{base}.{node.attr}" if base and not base.startswith("builtins") else ""
-        if not isinstance(node, ast.Name):
+        name = root_name(node)
+        if name in self._values:
             return ""
-        if node.id in self._imports:
-            return "" if node.id in self._values else self._imports[node.id]
-        is_builtin = node.id not in self._values and hasattr(builtins, node.id)
-        return f"builtins.{node.id}" if is_builtin else ""
+        if name in self._imports:
+            return dotted_name(node, self._imports)
+        is_builtin = isinstance(node, ast.Name) and hasattr(builtins, name)
+        return f"builtins.{name}" if is_builtin else ""
 
     def only_value(self, node: ast.expr) -> ast.expr | None:
         """The value of a name or attribute that the file assigns exactly once."""
@@ -99,14 +108,9 @@ class CodeFacts:
     def own_model(self, node: ast.expr) -> ast.ClassDef | None:
         """The class of the file, a torch.nn.Module, that the value of a name is made of."""
         value = self.only_value(node)
-        while isinstance(value, ast.Call):
-            match value.func:
-                case ast.Attribute(value=inner, attr="to" | "train" | "eval"):
-                    value = inner
-                case ast.Name(id=name):
-                    return self.modules.get(name)
-                case _:
-                    return None
+        match made_thing(value) if value is not None else None:
+            case ast.Call(func=ast.Name(id=name)):
+                return self.modules.get(name)
         return None
 
     def _attribute_of(self, node: ast.Attribute) -> ast.expr | None:
@@ -122,12 +126,10 @@ class CodeFacts:
 
     def module_made_by(self, value: ast.expr) -> tuple[str, ast.Call] | None:
         """The module of torch.nn that an expression makes."""
-        match value:
-            case ast.Call(func=ast.Attribute(value=made, attr="to")):  # nn.Linear(1, 1).to(device)
-                return self.module_made_by(made)
-            case ast.Call(func=function):
+        match made_thing(value):
+            case ast.Call(func=function) as made:
                 package, _, name = self.dotted(function).rpartition(".")
-                return (name, value) if package == "torch.nn" else None
+                return (name, made) if package == "torch.nn" else None
         return None
 
     def is_scalar(self, node: ast.expr) -> bool:
@@ -243,49 +245,23 @@ def _bindings(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ast.expr | None]]
 
 def _iterated(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.For | ast.comprehension):
-        iterables = node.iter.args if _called(node.iter) in _WRAPPERS else [node.iter]  # type: ignore[attr-defined]
-        yield from map(ast.unparse, iterables)
+        yield from map(ast.unparse, iterated_things(node.iter))
+
+
+def _loop_targets(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[str, ast.expr | None]]:
+    """The names that a loop binds: to numbers, or to the items that it goes through."""
+    for part, things in items_of(target, iterated):
+        if called_name(things) in RANGES:
+            yield from _targets(part, ast.Constant(0))
+        else:
+            is_call = isinstance(things, ast.Call)
+            yield from _targets(part, None if is_call else ast.Subscript(things, ast.Constant(0)))
 
 
 def _targets(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
-    if isinstance(target, ast.Tuple | ast.List):
-        values: Sequence[ast.expr | None] = [None] * len(target.elts)
-        if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
-            values = value.elts
-        elif isinstance(value, ast.Attribute) and value.attr == "shape":
-            values = [ast.Constant(0)] * len(target.elts)
-        for part, of_part in zip(target.elts, values, strict=True):
-            yield from _targets(part, of_part)
-    elif isinstance(target, ast.Starred):
-        yield from _targets(target.value, None)
-    elif isinstance(target, ast.Name | ast.Attribute):
-        yield ast.unparse(target), value
-
-
-_WRAPPERS = ("zip", "enumerate", "tqdm", "reversed")
-
-
-def _loop_targets(target: ast.expr, iterable: ast.expr) -> Iterator[tuple[str, ast.expr | None]]:
-    """The names that a loop binds: to numbers, or to the items that it goes through."""
-    function, arguments = _called(iterable), getattr(iterable, "args", [])
-    item = ast.Subscript(iterable, ast.Constant(0))
-    if function == "range":
-        yield from _targets(target, ast.Constant(0))
-    elif function in ("tqdm", "reversed") and len(arguments) == 1:
-        yield from _loop_targets(target, arguments[0])
-    elif not isinstance(target, ast.Tuple):
-        yield from _targets(target, None if function else item)
-    elif function == "enumerate" and len(target.elts) == 2 and arguments:
-        yield from _targets(target.elts[0], ast.Constant(0))
-        yield from _loop_targets(target.elts[1], arguments[0])
-    elif function == "zip" and len(target.elts) == len(arguments):
-        for part, of in zip(target.elts, arguments, strict=True):
-            yield from _loop_targets(part, of)
-    else:
-        yield from _targets(target, None)
-
-
-def _called(node: ast.expr) -> str:
-    """The name of the function that is called; "" if that is no plain name."""
-    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    return node.func.id if is_call else ""  # type: ignore[attr-defined]
+    if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Attribute):
+        is_shape = value.attr == "shape"
+        value = ast.Tuple([ast.Constant(0)] * len(target.elts)) if is_shape else None
+    for part, of_part in pairs_of(target, value):
+        if isinstance(part, ast.Name | ast.Attribute):
+            yield ast.unparse(part), of_part

@@ -7,30 +7,49 @@ class by the constructors that its name is bound to anywhere in the file.
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from itertools import takewhile
 
-from tutor.script.plain_spelling import plainly_spelled
-from tutor.script.syntax_nodes import (
+from tutor.python_syntax import (
     DEFINITIONS,
     FUNCTIONS,
     FunctionCode,
-    called_name,
+    dotted_name,
     imported_by,
     is_of_self,
+    items_of,
     last_name,
+    made_thing,
     own_nodes,
+    pairs_of,
 )
+from tutor.script.plain_spelling import plainly_spelled
 
-_TENSOR_METHODS = re.compile(
-    r"train|eval|to|step|backward|zero_grad|parameters|append|fit|apply|update|forward|"
-    r"item|copy|sum|mean|add|get|items|keys|values|reset|cuda|cpu|detach|sample|close|"
-    r"write"
+_LIBRARY_METHODS = frozenset(
+    [
+        *("train", "eval", "to", "step", "backward", "zero_grad", "parameters", "append", "fit"),
+        *(
+            "apply",
+            "update",
+            "forward",
+            "item",
+            "copy",
+            "sum",
+            "mean",
+            "add",
+            "get",
+            "items",
+            "keys",
+        ),
+        *("values", "reset", "cuda", "cpu", "detach", "sample", "close", "write"),
+    ]
 )
-"""Methods of other libraries' objects: not looked up by their name alone."""
-_WRAPPERS = frozenset({"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"})
+"""Methods that objects of libraries have, too: not looked up by their name alone."""
+_FUNCTION_WRAPPERS = frozenset(
+    {"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"}
+)
 """Functions that give back a function which calls their first argument."""
 
 
@@ -39,62 +58,49 @@ class CodeIndex:
 
     def __init__(self, source: str) -> None:
         self.tree = plainly_spelled(ast.parse(source))
-        self.parents: dict[ast.AST, ast.AST] = {}
-        self.functions: list[FunctionCode] = []
+        nodes = list(ast.walk(self.tree))
+        self.parents = {child: node for node in nodes for child in ast.iter_child_nodes(node)}
+        self.functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
+        classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.classes: dict[str, ast.ClassDef] = {}
-        self.bindings: dict[str, list[ast.expr]] = defaultdict(list)
-        """The last part of a name (`model` of `self.model`) → all that is bound to it."""
-        self.imports: dict[str, str] = {}
+        for node in classes:
+            self.classes.setdefault(node.name, node)
+        self.imports = {name: dotted for node in nodes for name, dotted in imported_by(node)}
         """The name in the file → the dotted name of the imported thing."""
-        for node in ast.walk(self.tree):
-            for child in ast.iter_child_nodes(node):
-                self.parents[child] = node
-            self._read(node)
-            self.imports.update(imported_by(node))
-            for name, value in bound_by(node):
-                self.bindings[name].append(value)
-        self._bound_to: dict[str, list[FunctionCode]] = {}
-        self._objects_of: dict[str, set[str]] = {}
-        self._references: dict[FunctionCode, list[FunctionCode]] = {}
         self._by_name: dict[str, list[FunctionCode]] = defaultdict(list)
         for function in self.functions:
             self._by_name[function.name].append(function)
-        self._bind_arguments()
+        self.bindings: dict[str, list[ast.expr]] = defaultdict(list)
+        """The last part of a name (`model` of `self.model`) → all that is bound to it."""
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        for name, value in [p for n in nodes for p in bindings_in(n)]:
+            self.bindings[name].append(value)
+        for name, value in [p for call in calls for p in self._argument_bindings(call)]:
+            self.bindings[name].append(value)
+        self._functions_of_name: dict[str, list[FunctionCode]] = {}
+        self._classes_of_name: dict[str, set[str]] = {}
+        self._used_by: dict[FunctionCode, list[FunctionCode]] = {}
 
-    def _read(self, node: ast.AST) -> None:
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self.functions.append(node)
-            case ast.ClassDef():
-                self.classes.setdefault(node.name, node)
+    # ── Arguments of calls
 
-    def _bind_arguments(self) -> None:
-        """Bind the arguments of calls to the parameters of the file's functions."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Call):
-                for name, value in self._fields(node):
-                    self.bindings[name].append(value)
-                for function in self._defined(node.func):
-                    for name, value in self.arguments(function, node).items():
-                        self.bindings[name].append(value)
+    def _argument_bindings(self, call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
+        """The parameters that a call gives values to, of functions and dataclasses of the file."""
+        made = self.classes.get(last_name(call.func))
+        if made is not None and not self._own_methods(made.name, "__init__"):
+            fields = [last_name(n.target) for n in made.body if isinstance(n, ast.AnnAssign)]
+            yield from zip(fields, call.args, strict=False)
+            yield from ((word.arg, word.value) for word in call.keywords if word.arg)
+        for function in self._functions_named(call.func):
+            yield from self.arguments(function, call).items()
 
-    def _fields(self, call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
-        """The arguments of a dataclass of the file, by its fields' names."""
-        of = self.classes.get(last_name(call.func))
-        if of is None or self._own_methods(of.name, "__init__"):
-            return
-        names = [last_name(n.target) for n in of.body if isinstance(n, ast.AnnAssign)]
-        yield from zip(names, call.args, strict=False)
-        yield from ((word.arg, word.value) for word in call.keywords if word.arg)
-
-    def _defined(self, func: ast.expr) -> list[FunctionCode]:
-        """The functions that may be called, by their plain names."""
+    def _functions_named(self, func: ast.expr) -> list[FunctionCode]:
+        """The functions, or methods, that a call may run, told by its name alone."""
         match func:
             case ast.Name(id=name) if name in self.classes:
                 return self.methods(name, "__init__")
             case ast.Name(id=name) | ast.Attribute(attr=name):
-                named = self._by_name[name]
                 is_method = isinstance(func, ast.Attribute)
+                named = self._by_name[name]
                 return [f for f in named if is_method == (self.class_of(f) is not None)]
         return []
 
@@ -105,12 +111,9 @@ class CodeIndex:
         is_static = any(last_name(d) == "staticmethod" for d in function.decorator_list)
         if self.class_of(function) is not None and is_bound and not is_static:
             names = names[1:]
-        given: dict[str, ast.expr] = {}
-        for name, value in zip(names, call.args, strict=False):
-            if isinstance(value, ast.Starred):
-                break
-            given[name] = value
-        return given | {word.arg: word.value for word in call.keywords if word.arg}
+        known = takewhile(lambda value: not isinstance(value, ast.Starred), call.args)
+        by_place = dict(zip(names, known, strict=False))
+        return by_place | {word.arg: word.value for word in call.keywords if word.arg}
 
     # ── Surroundings of a node
 
@@ -147,84 +150,77 @@ class CodeIndex:
 
     def dotted(self, node: ast.expr) -> str:
         """The dotted name of an expression, with imported names in full; empty if it has none."""
-        match node:
-            case ast.Name(id=name):
-                return self.imports.get(name, name)
-            case ast.Attribute(value=value, attr=attr):
-                base = self.dotted(value)
-                return f"{base}.{attr}" if base else ""
-        return ""
+        return dotted_name(node, self.imports)
 
-    def classes_of(self, node: ast.expr, seen: set[str] | None = None) -> set[str]:
-        """The names of the file's classes that an object may be of.
+    def classes_of(self, node: ast.expr) -> set[str]:
+        """The names of the file's classes that an object may be of."""
+        is_self = isinstance(node, ast.Name) and node.id in ("self", "cls")
+        name = "" if is_self else last_name(node)
+        if name not in self._classes_of_name:
+            found = self._search_classes(node)
+            if not name:
+                return found
+            self._classes_of_name[name] = found
+        return self._classes_of_name[name]
 
-        Names in `seen` are looked up already.
-        """
-        seen = set() if seen is None else seen
-        match node:
-            case ast.Call(func=ast.Name(id=name)) if name in self.classes:
-                return {name}
-            case (
-                ast.Call(func=ast.Attribute(value=inner, attr="to" | "cuda" | "cpu" | "double"))
-                | ast.ListComp(elt=inner)
-                | ast.Call(func=ast.Name(id="list"), args=[inner])
-            ):
-                return self.classes_of(inner, seen)
-            case ast.Call(func=func, args=[first, *_]) if last_name(func) in _WRAPPERS:
-                return self.classes_of(first, seen)
-            case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Dict(values=items):
-                return set().union(*(self.classes_of(item, seen) for item in items))
-            case ast.Name(id="self" | "cls"):
-                own = self.own_class(node)
-                return {own.name} if own else set()
-        return self._classes_bound(last_name(node), seen)
-
-    def _classes_bound(self, name: str, seen: set[str]) -> set[str]:
-        """The classes, by name, of the things that are bound to a name."""
-        if not name or name in seen:
-            return set()
-        if not seen and name in self._objects_of:
-            return self._objects_of[name]
-        is_first = not seen
-        seen.add(name)
-        bound = self.bindings.get(name, ())
-        found = set().union(*(self.classes_of(value, seen) for value in bound))
-        if is_first:
-            self._objects_of[name] = found
+    def _search_classes(self, node: ast.expr) -> set[str]:
+        """The names of classes that are found by following the bindings of names."""
+        found, seen, waiting = set[str](), set[str](), [node]
+        while waiting:
+            match value := made_thing(waiting.pop()):
+                case ast.Call(func=ast.Name(id=name)) if name in self.classes:
+                    found.add(name)
+                case ast.ListComp(elt=inner) | ast.Call(func=ast.Name(id="list"), args=[inner]):
+                    waiting.append(inner)
+                case ast.Call(func=func, args=[first, *_]) if last_name(func) in _FUNCTION_WRAPPERS:
+                    waiting.append(first)
+                case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Dict(values=items):
+                    waiting += items
+                case ast.Name(id="self" | "cls"):
+                    own = self.own_class(value)
+                    found |= {own.name} if own else set()
+                case _ if (name := last_name(value)) and name not in seen:
+                    seen.add(name)
+                    waiting += self.bindings.get(name, ())
         return found
 
     def bases(self, name: str) -> list[str]:
         """The base classes of a class of the file, and their own base classes, as dotted names."""
         found, waiting = [], [name]
         while waiting:
-            of = self.classes.get(waiting.pop())
-            for base in of.bases if of else ():
+            known = self.classes.get(waiting.pop())
+            for base in known.bases if known else ():
                 if (dotted := self.dotted(base)) and dotted not in found:
                     found.append(dotted)
                     waiting.append(dotted)
         return found
 
     def is_module(self, name: str) -> bool:
-        """Whether a class of the file is an `nn.Module`."""
+        """Whether a class has a base class of a name like `nn.Module` or `LightningModule`."""
         return any(b.rpartition(".")[2].endswith("Module") for b in self.bases(name))
 
     def methods(self, class_name: str, method: str) -> list[FunctionCode]:
-        """The method of a class: its own or a base class's; else its subclasses' methods."""
+        """The methods of this name that an object of the class may have.
+
+        Its own, else the nearest base class's; where there is none, those of its subclasses.
+        """
         for name in [class_name, *self.bases(class_name)]:
             if found := self._own_methods(name, method):
                 return found
-        heirs = (n for n in self.classes if class_name in self.bases(n))
-        return [f for heir in heirs for f in self._own_methods(heir, method)]
+        subclasses = (name for name in self.classes if class_name in self.bases(name))
+        return [f for name in subclasses for f in self._own_methods(name, method)]
 
     def _own_methods(self, class_name: str, method: str) -> list[FunctionCode]:
-        of = self.classes.get(class_name)
-        return [f for f in self._by_name[method] if of and self.class_of(f) is of]
+        own = self.classes.get(class_name)
+        return [f for f in self._by_name[method] if own and self.class_of(f) is own]
 
     def callees(self, node: ast.expr) -> list[FunctionCode]:
         """The functions of the file that a name or an attribute may stand for."""
         match node:
             case ast.Name(id=name):
-                return self._named(name, node, set())
+                if name in self.classes:
+                    return self.methods(name, "__init__")
+                return self._defined_around(name, node) or self._functions_bound(name)
             case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=attr):
                 own = self.own_class(node)
                 bases = self.bases(own.name) if own else []
@@ -238,21 +234,20 @@ class CodeIndex:
             return self.methods(last_name(value), attr)
         if known := self.classes_of(value):
             found = [f for name in sorted(known) for f in self.methods(name, attr)]
-            return found or self._bound(attr, set())
+            return found or self._functions_bound(attr)
         if isinstance(value, ast.Name) and value.id in self.imports:
             return []
-        if _TENSOR_METHODS.fullmatch(attr):
+        if attr in _LIBRARY_METHODS:
             return []
         return [f for f in self._by_name[attr] if self.class_of(f)]
 
-    def _named(self, name: str, at: ast.AST, seen: set[str]) -> list[FunctionCode]:
-        if name in self.classes:
-            return self.methods(name, "__init__")
+    def _defined_around(self, name: str, at: ast.AST) -> list[FunctionCode]:
+        """The functions of this name in the innermost scope around a place that has some."""
         scopes = [n for n in self.ancestors(at) if isinstance(n, FUNCTIONS)]
         for scope in [*scopes, None]:
             if (scope, name) in self._defined_in:
                 return self._defined_in[scope, name]
-        return self._bound(name, seen)
+        return []
 
     @cached_property
     def _defined_in(self) -> dict[tuple[FunctionCode | None, str], list[FunctionCode]]:
@@ -270,32 +265,34 @@ class CodeIndex:
                 found[self.function_of(function)].append(function)
         return found
 
-    def _bound(self, name: str, seen: set[str]) -> list[FunctionCode]:
+    def _functions_bound(self, name: str) -> list[FunctionCode]:
         """The functions that a name is bound to: `step = make_step(model)`, `f = g`."""
-        if name in seen:
-            return []
-        if not seen and name in self._bound_to:
-            return self._bound_to[name]
-        is_first = not seen
-        seen.add(name)
-        given = (f for value in self.bindings.get(name, ()) for f in self._given(value, seen))
-        found = list(dict.fromkeys(given))
-        if is_first:
-            self._bound_to[name] = found
-        return found
+        if name not in self._functions_of_name:
+            found = list(dict.fromkeys(self._search_functions(name)))
+            self._functions_of_name[name] = found
+        return self._functions_of_name[name]
 
-    def _given(self, value: ast.expr, seen: set[str]) -> list[FunctionCode]:
-        match value:
-            case ast.Name(id=name):
-                return [] if name in self.classes else self._named(name, value, seen)
-            case ast.Attribute():
-                return self._bound(value.attr, seen)
-            case ast.Call(func=func, args=[first, *_]) if last_name(func) in _WRAPPERS:
-                return self._given(first, seen)
-            case ast.Call(func=ast.Name(id=name)) if name not in self.classes:
-                makers = self._named(name, value, seen)
-                return [f for maker in makers for f in self._returned(maker)]
-        return []
+    def _search_functions(self, name: str) -> Iterator[FunctionCode]:
+        """The functions that are found by following the bindings of names."""
+        seen = {name}
+        waiting = [(value, 0) for value in reversed(self.bindings.get(name, ()))]
+        while waiting:
+            value, calls = waiting.pop()  # of so many calls, one after the other, the result
+            match value:
+                case ast.Call(func=func, args=[first, *_]) if last_name(func) in _FUNCTION_WRAPPERS:
+                    waiting.append((first, calls))
+                case ast.Call(func=ast.Name() as maker):
+                    waiting.append((maker, calls + 1))
+                case ast.Name(id=name) if name in self.classes:
+                    pass
+                case ast.Name(id=name) if found := self._defined_around(name, value):
+                    for _ in range(calls):
+                        found = [inner for maker in found for inner in self._returned(maker)]
+                    yield from found
+                case ast.Name(id=name) | ast.Attribute(attr=name) if name not in seen:
+                    seen.add(name)
+                    bound = self.bindings.get(name, ())
+                    waiting += [(value, calls) for value in reversed(bound)]
 
     def _returned(self, maker: FunctionCode) -> list[FunctionCode]:
         """The functions that a function defines and returns."""
@@ -311,7 +308,9 @@ class CodeIndex:
         ]
         return [inner[name] for name in names if name in inner]
 
-    def referred(self, nodes: Iterable[ast.AST]) -> list[FunctionCode]:
+    # ── Code that calls other code
+
+    def used_functions(self, nodes: Iterable[ast.AST]) -> list[FunctionCode]:
         """The functions of the file that code calls or hands on, each once."""
         found: list[FunctionCode] = []
         for node in own_nodes(nodes):
@@ -326,27 +325,28 @@ class CodeIndex:
                         found += self.callees(one) if isinstance(one, ast.Attribute) else []
         return list(dict.fromkeys(found))
 
-    def reached(self, nodes: Iterable[ast.AST]) -> list[FunctionCode]:
+    def reached_functions(self, nodes: Iterable[ast.AST]) -> list[FunctionCode]:
         """The functions that code calls or hands on, and those that these call, and so on."""
         found: list[FunctionCode] = []
-        waiting = self.referred(nodes)
+        waiting = self.used_functions(nodes)
         while waiting:
             function = waiting.pop(0)
             if function not in found:
                 found.append(function)
-                if function not in self._references:
-                    self._references[function] = self.referred(function.body)
-                waiting += self._references[function]
+                if function not in self._used_by:
+                    self._used_by[function] = self.used_functions(function.body)
+                waiting += self._used_by[function]
         return found
 
 
 # ── The names that code binds ─────────────────────────────────────────────────────────
 
-_ITERATING = frozenset({"reversed", "list", "tuple", "enumerate", "tqdm"})
 
+def bindings_in(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The names that one node of a syntax tree binds itself, and their values.
 
-def bound_by(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """The names that one node of a syntax tree binds itself."""
+    A loop's target is bound to the thing that the loop goes through, and a list to its items.
+    """
     match node:
         case ast.Assign(targets=targets, value=value):
             for target in targets:
@@ -358,31 +358,14 @@ def bound_by(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         ):
             yield from _bound(target, value)
         case ast.For(target=target, iter=iterated):
-            yield from _bound_items(target, iterated)
+            for part, things in items_of(target, iterated):
+                if isinstance(part, ast.Name) and not isinstance(things, ast.Call):
+                    yield part.id, things
         case ast.Call(func=ast.Attribute(value=value, attr="append"), args=[item]):
             yield from _bound(value, item)
 
 
 def _bound(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    if isinstance(target, ast.Tuple | ast.List):
-        values = value.elts if isinstance(value, ast.Tuple | ast.List) else []
-        for part, of_part in zip(target.elts, values, strict=False):
-            yield from _bound(part, of_part)
-    elif name := last_name(target):
-        yield name, value
-
-
-def _bound_items(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    """The bindings of a loop's target to the things that the loop goes through."""
-    while called_name(iterated) in _ITERATING and isinstance(iterated, ast.Call):
-        if not iterated.args:
-            return
-        if called_name(iterated) == "enumerate" and isinstance(target, ast.Tuple):
-            target = target.elts[-1]
-        iterated = iterated.args[0]
-    match target, iterated:
-        case ast.Tuple(elts=parts), ast.Call(func=ast.Name(id="zip"), args=args):
-            for part, of_part in zip(parts, args, strict=False):
-                yield from _bound(part, of_part)
-        case ast.Name(), ast.List() | ast.Tuple() | ast.Name() | ast.Attribute():
-            yield from _bound(target, iterated)
+    for part, of_part in pairs_of(target, value):
+        if of_part is not None and (name := last_name(part)):
+            yield name, of_part

@@ -12,10 +12,7 @@ from typing import TypeAlias, TypeVar
 
 from tutor.errors import ScriptError
 from tutor.lesson.model import UPDATE, is_learning_rate
-from tutor.script.hand_changes import HandChange, candidates
-from tutor.script.lesson import RATE_NAMES
-from tutor.script.outline import ScriptPhase
-from tutor.script.syntax_nodes import (
+from tutor.python_syntax import (
     defaults_of,
     first_line,
     last_line,
@@ -23,6 +20,9 @@ from tutor.script.syntax_nodes import (
     own_blocks,
     own_nodes,
 )
+from tutor.script.hand_changes import HandChange, candidates
+from tutor.script.lesson import RATE_NAMES
+from tutor.script.outline import ScriptPhase
 
 StatementT = TypeVar("StatementT", bound=ast.stmt)
 MADE = 0

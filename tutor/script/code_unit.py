@@ -11,6 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, PREDICT, RESET, UPDATE
+from tutor.python_syntax import (
+    FunctionCode,
+    LoopCode,
+    argument_names,
+    called_name,
+    last_name,
+    statements,
+    targets_of,
+)
 from tutor.script.data_flow import (
     StatementFlow,
     dependences,
@@ -20,20 +29,11 @@ from tutor.script.data_flow import (
     loss_rank,
     reads,
     sources,
-    targets_of,
     variable,
     variables,
     writes,
 )
 from tutor.script.hand_changes import HandChange
-from tutor.script.syntax_nodes import (
-    FunctionCode,
-    LoopCode,
-    argument_names,
-    called_name,
-    last_name,
-    statements,
-)
 
 TRAINING = frozenset({RESET, GRADIENT, *GRADIENT_CHANGES, UPDATE})
 

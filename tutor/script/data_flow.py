@@ -9,7 +9,14 @@ import ast
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from tutor.script.syntax_nodes import DEFINITIONS, LOOPS, LoopCode, blocks_of, own_nodes, parts_of
+from tutor.python_syntax import (
+    DEFINITIONS,
+    LOOPS,
+    LoopCode,
+    blocks_of,
+    flat_targets,
+    own_nodes,
+)
 
 _CHANGING = frozenset({"append", "extend", "add", "insert", "forward", "__call__", "setdefault"})
 """Methods that change their object."""
@@ -159,30 +166,11 @@ def writes(node: ast.stmt) -> set[str]:
     return found - {""}
 
 
-def targets_of(node: ast.stmt) -> list[ast.expr]:
-    """The targets that a statement assigns."""
-    match node:
-        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
-            return targets
-        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
-            return [target]
-        case ast.For(target=target) | ast.AsyncFor(target=target):
-            return [target]
-        case ast.With(items=items) | ast.AsyncWith(items=items):
-            return [item.optional_vars for item in items if item.optional_vars]
-    return []
-
-
 def is_whole(node: ast.stmt, name: str) -> bool:
     """Whether a statement gives a variable a new value that does not depend on the old one."""
     if not isinstance(node, ast.Assign | ast.AnnAssign) or name in reads(node):
         return False
     return any(variable(t) == name and not isinstance(t, ast.Subscript) for t in flat_targets(node))
-
-
-def flat_targets(node: ast.stmt) -> list[ast.expr]:
-    """The targets that a statement assigns; each element of a tuple by itself."""
-    return [part for target in targets_of(node) for part in parts_of(target)]
 
 
 def is_compound(node: ast.stmt) -> bool:

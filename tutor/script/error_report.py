@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
-from tutor.script.syntax_nodes import FUNCTIONS, called_name, statements
+from tutor.python_syntax import FUNCTIONS, called_name, statements
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _BEGIN = re.compile(r"Traceback \(most recent call last\)|Traceback of (forward) call")

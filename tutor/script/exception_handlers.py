@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from tutor.script.syntax_nodes import called_name, first_line, last_line, last_name
+from tutor.python_syntax import called_name, first_line, last_line, last_name
 
 _HARMLESS = frozenset(
     {"open", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "autocast", "suppress"}

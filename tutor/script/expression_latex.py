@@ -6,6 +6,7 @@ import ast
 import math
 from collections.abc import Mapping, Sequence
 
+from tutor.python_syntax import is_chain, substituted
 from tutor.script import latex_terms as terms
 from tutor.script.code_facts import LOSS_MODULES, SAME_NUMBERS, CodeFacts
 from tutor.script.latex_terms import (
@@ -22,7 +23,6 @@ from tutor.script.latex_terms import (
     as_written,
     unary,
 )
-from tutor.script.syntax_nodes import is_chain, substituted
 
 _SIGNS = {
     ast.Gt: ">",

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tutor.python_syntax import called_name, last_name, names_in, substituted
 from tutor.script.data_flow import (
     base_variable,
     is_gradient,
@@ -15,7 +16,6 @@ from tutor.script.data_flow import (
     variable,
     variables,
 )
-from tutor.script.syntax_nodes import called_name, last_name, names_in, substituted
 
 _ADDING = {"add_": 1, "sub_": -1, "subtract_": -1, "addcdiv_": 1, "addcmul_": 1, "assign_sub": -1}
 _SETTING = frozenset({"copy_", "set_"})

@@ -26,8 +26,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from types import CodeType
 
+from tutor.python_syntax import FunctionCode, first_line, own_nodes, parts_of
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.script.syntax_nodes import FunctionCode, first_line, own_nodes, parts_of
 
 PREFIX = "_tutor_"
 """The prefix of all names that the code gets besides its own."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tutor.script.syntax_nodes import names_in
+from tutor.python_syntax import names_in
 
 
 class Binding(IntEnum):

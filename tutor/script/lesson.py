@@ -23,12 +23,12 @@ from tutor.lesson.model import (
     Section,
     is_learning_rate,
 )
+from tutor.python_syntax import defaults_of, last_name
 from tutor.script.formulas import formulas_of
 from tutor.script.line_places import short_place
 from tutor.script.loops import outline_of
 from tutor.script.outline import Outline, ScriptPhase, TrainingLoop
 from tutor.script.source import ScriptSource
-from tutor.script.syntax_nodes import defaults_of, last_name
 
 USUAL_RATE, USUAL_EPOCHS = 0.01, 100
 """The learning rate and the epochs where a script's code does not say them as numbers."""

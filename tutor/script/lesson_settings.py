@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tutor.protocol.inspections import LoopReport
+from tutor.python_syntax import names_in
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import LineNamer, refusal
 from tutor.script.outline import TrainingLoop
-from tutor.script.syntax_nodes import names_in
 
 FoundInRun: TypeAlias = Callable[[], LoopReport]
 """A function that runs the script, and returns the report on its loop."""

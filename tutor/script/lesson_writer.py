@@ -15,6 +15,14 @@ from functools import cache, partial
 import msgspec
 
 from tutor.lesson.model import GRADIENT, LOSS, PREDICT, REPORT, RESET, SETUP, UPDATE, DisplayFormula
+from tutor.python_syntax import (
+    DEFINITIONS,
+    PARSING,
+    called_name,
+    imported_by,
+    last_name,
+    names_in,
+)
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import (
     CodePieces,
@@ -49,14 +57,6 @@ from tutor.script.rewritten_script import (
 )
 from tutor.script.source import ScriptSource
 from tutor.script.straight_code import StraightCode, Straightener
-from tutor.script.syntax_nodes import (
-    DEFINITIONS,
-    PARSING,
-    called_name,
-    imported_by,
-    last_name,
-    names_in,
-)
 
 _RATE = "learning_rate"
 _NEEDS_LEARNER = {

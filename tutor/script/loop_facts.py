@@ -7,10 +7,24 @@ import re
 from collections.abc import Iterator
 
 from tutor.lesson.model import GRADIENT, LOSS, PREDICT
+from tutor.python_syntax import (
+    FUNCTIONS,
+    RANGES,
+    SAME_ITEMS,
+    FunctionCode,
+    LoopCode,
+    called_name,
+    default_options,
+    defaults_of,
+    flat_targets,
+    last_name,
+    made_thing,
+    own_nodes,
+    statements,
+)
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import CodeUnit
 from tutor.script.data_flow import (
-    flat_targets,
     is_gradient,
     is_loss,
     loss_rank,
@@ -22,24 +36,16 @@ from tutor.script.data_flow import (
 )
 from tutor.script.hand_changes import bare
 from tutor.script.statement_kinds import StatementKinds
-from tutor.script.syntax_nodes import (
-    FUNCTIONS,
-    FunctionCode,
-    LoopCode,
-    called_name,
-    default_options,
-    defaults_of,
-    last_name,
-    own_nodes,
-    statements,
-)
 from tutor.script.training_signs import TrainingSigns
 
 MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
 
 _NO_MODEL = ("torch.nn.functional", "torch.nn.utils", "torch.nn.init", "torch.nn.Parameter")
 _MODEL_LIBRARIES = ("torchvision.models", "transformers", "timm")
-_WRAPPERS = frozenset({"compile", "DataParallel", "DDP", "DistributedDataParallel", "prepare"})
+_MODEL_WRAPPERS = frozenset(
+    {"compile", "DataParallel", "DDP", "DistributedDataParallel", "prepare"}
+)
+"""Functions and classes that give back their first argument, a model, as another model."""
 _OF_MODULES = frozenset({"parameters", "train", "eval", "state_dict", "named_parameters"})
 """Methods by which a module of torch is known, wherever it comes from."""
 
@@ -57,7 +63,7 @@ def _uses_model(index: CodeIndex, body: list[ast.stmt]) -> bool:
     """Whether the loop uses a module of torch that has parameters."""
     if not any(n.partition(".")[0] == "torch" for n in index.imports.values()):
         return False
-    code = [*body, *(s for f in index.reached(body) for s in f.body)]
+    code = [*body, *(s for f in index.reached_functions(body) for s in f.body)]
     nodes = list(own_nodes(code))
     models = _Models(index)
     names = {last_name(n) for n in nodes if isinstance(n, ast.Name | ast.Attribute)}
@@ -91,19 +97,18 @@ class _Models:
         return self._known[name]
 
     def _makes(self, value: ast.expr) -> bool:
-        match value:
+        """Whether an expression makes, or names, a module of torch with parameters."""
+        match value := made_thing(value):
             case ast.Call(func=ast.Name(id=name)) if name in self.index.classes:
                 return self.index.is_module(name)
-            case ast.Call(func=ast.Attribute(value=inner, attr="to" | "cuda" | "cpu" | "double")):
-                return self._makes(inner)
             case ast.Call(func=func, args=args):
                 dotted = self.index.dotted(func)
                 if dotted.startswith(("torch.nn.", "nn.")):
-                    is_wrapper = called_name(value) in _WRAPPERS and bool(args)
+                    is_wrapper = called_name(value) in _MODEL_WRAPPERS and bool(args)
                     return self._makes(args[0]) if is_wrapper else _is_layer(dotted)
                 if dotted.startswith(_MODEL_LIBRARIES):
                     return dotted.rpartition(".")[2][:1] != "get" and "okenizer" not in dotted
-                if called_name(value) in _WRAPPERS and args:
+                if called_name(value) in _MODEL_WRAPPERS and args:
                     return self._makes(args[0])
                 return self._is_made_by(value)
             case ast.Name(id=name) | ast.Attribute(attr=name):
@@ -326,8 +331,6 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 # ── The number of epochs, where the code says it ──────────────────────────────────────────
 
-_WRAPPING = frozenset({"tqdm", "enumerate", "track", "list", "reversed", "progress_bar"})
-
 
 def epochs_of(index: CodeIndex, loop: LoopCode) -> int | None:
     """The number of a loop's passes; None if the code does not say it as a number."""
@@ -349,12 +352,13 @@ class _Numbers:
         """The number of elements that a loop goes through."""
         match iterated:
             case ast.Call(func=func, args=[first, *rest]):
-                if last_name(func) in ("range", "trange"):
+                if last_name(func) in RANGES:
                     bounds = [self.number(a) for a in (first, *rest)]
                     known = [b for b in bounds if b is not None]
                     is_known = len(known) == len(bounds) and all(known[2:])
                     return len(range(*known)) if is_known else None
-                return self.length(first) if last_name(func) in _WRAPPING else None
+                has_same_length = last_name(func) in SAME_ITEMS or last_name(func) == "enumerate"
+                return self.length(first) if has_same_length else None
             case ast.NamedExpr(value=value):
                 return self.length(value)
             case ast.Name(id=name):

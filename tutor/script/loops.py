@@ -7,6 +7,19 @@ import re
 from collections.abc import Collection, Mapping
 
 from tutor.lesson.model import GRADIENT, RESET, UPDATE
+from tutor.python_syntax import (
+    DEFINITIONS,
+    FUNCTIONS,
+    LOOPS,
+    FunctionCode,
+    LoopCode,
+    argument_names,
+    blocks_of,
+    called_name,
+    last_name,
+    own_nodes,
+    statements,
+)
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import is_over_parameters
 from tutor.script.data_flow import (
@@ -23,19 +36,6 @@ from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter
 from tutor.script.statement_kinds import StatementKinds
-from tutor.script.syntax_nodes import (
-    DEFINITIONS,
-    FUNCTIONS,
-    LOOPS,
-    FunctionCode,
-    LoopCode,
-    argument_names,
-    blocks_of,
-    called_name,
-    last_name,
-    own_nodes,
-    statements,
-)
 from tutor.script.training_signs import TrainingSigns
 
 _LAYERS = re.compile(
@@ -113,7 +113,7 @@ class LoopFinder:
         loops = [node for node in ast.walk(self.index.tree) if isinstance(node, LOOPS)]
         loops.sort(key=lambda loop: (loop.lineno, loop.col_offset))
         training = [loop for loop in loops if self._trains(loop)]
-        called = set(self.index.reached(self.index.tree.body))
+        called = set(self.index.reached_functions(self.index.tree.body))
         used = [loop for loop in training if self.index.function_of(loop) in {None, *called}]
         training = used or training
         kept = [
@@ -129,7 +129,7 @@ class LoopFinder:
 
     def _functions(self, loop: LoopCode) -> set[FunctionCode]:
         if loop not in self._called:
-            self._called[loop] = set(self.index.reached(loop.body))
+            self._called[loop] = set(self.index.reached_functions(loop.body))
         return self._called[loop]
 
     def _holds(self, outer: LoopCode, inner: LoopCode) -> bool:
@@ -380,7 +380,7 @@ def _incomplete(index: CodeIndex, signs: TrainingSigns) -> Refusal | None:
     loops = [n for n in ast.walk(index.tree) if isinstance(n, LOOPS)]
     loops.sort(key=lambda n: n.lineno)
     for loop in loops:
-        called = index.reached([loop.test]) if isinstance(loop, ast.While) else []
+        called = index.reached_functions([loop.test]) if isinstance(loop, ast.While) else []
         if {GRADIENT, UPDATE} <= signs.of_functions(called):
             return Refusal("update_in_condition", loop.lineno)
     for code, sign in (("no_update", GRADIENT), ("no_backward", UPDATE)):

@@ -11,6 +11,19 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tutor.lesson.model import UPDATE
+from tutor.python_syntax import (
+    FunctionCode,
+    LoopCode,
+    argument_names,
+    called_name,
+    items_of,
+    last_name,
+    names_in,
+    own_nodes,
+    statements,
+    substituted,
+    targets_of,
+)
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import CodeUnit
 from tutor.script.data_flow import (
@@ -18,29 +31,15 @@ from tutor.script.data_flow import (
     is_rate,
     named_text,
     reads,
-    targets_of,
     text_of,
-    variable,
     variables,
     writes,
 )
 from tutor.script.hand_changes import HandChange, bare
-from tutor.script.syntax_nodes import (
-    FunctionCode,
-    LoopCode,
-    argument_names,
-    called_name,
-    last_name,
-    names_in,
-    own_nodes,
-    statements,
-    substituted,
-)
 
 _DEEPEST = 5
 """Calls inside one another through which a name is followed."""
 _LAYER = re.compile(r"(.+)\[(\d+)\]\.\w+")
-_ITERATING = frozenset({"enumerate", "list", "tuple", "reversed", "sorted"})
 
 
 class ParameterNames:
@@ -49,7 +48,7 @@ class ParameterNames:
     def __init__(self, index: CodeIndex, units: list[CodeUnit], loop: LoopCode) -> None:
         self.index, self.units, self.loop = index, units, loop
         self._own = index.function_of(loop)
-        self._code = [*loop.body, *(s for f in index.reached(loop.body) for s in f.body)]
+        self._code = [*loop.body, *(s for f in index.reached_functions(loop.body) for s in f.body)]
 
     def changes(self) -> list[HandChange]:
         """The changes by hand, in the file's order."""
@@ -283,19 +282,14 @@ def _locals(function: FunctionCode) -> set[str]:
 
 def _source_of(loop: ast.For, name: str) -> ast.expr | None:
     """The source of the values of a loop's target: `params` of `for p, g in zip(params, grads)`."""
-    iterated, target = loop.iter, loop.target
-    while called_name(iterated) in _ITERATING and isinstance(iterated, ast.Call) and iterated.args:
-        if called_name(iterated) == "enumerate" and isinstance(target, ast.Tuple):
-            target = target.elts[-1]
-        iterated = iterated.args[0]
-    if not isinstance(target, ast.Tuple):
-        return iterated
-    at = next((i for i, t in enumerate(target.elts) if variable(t) == name), None)
-    match iterated:
-        case ast.Call(func=ast.Name(id="zip"), args=args) if at is not None and at < len(args):
-            return args[at]
-        case ast.Call(func=ast.Attribute(value=value, attr="items")):
-            return value
+    for part, things in items_of(loop.target, loop.iter):
+        if name in variables([part]):
+            match part, things:
+                case ast.Tuple(), ast.Call(func=ast.Attribute(value=value, attr="items")):
+                    return value
+                case ast.Tuple(), _:
+                    return None
+            return things
     return None
 
 

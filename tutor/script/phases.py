@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tutor.lesson.model import GRADIENT, LOSS, PREDICT, REPORT, RESET, UPDATE
-from tutor.script.code_unit import TRAINING, CodeUnit, is_over_parameters
-from tutor.script.outline import ScriptPhase
-from tutor.script.statement_kinds import StatementKinds
-from tutor.script.syntax_nodes import (
+from tutor.python_syntax import (
     DEFINITIONS,
     LOOPS,
     FunctionCode,
@@ -24,6 +21,9 @@ from tutor.script.syntax_nodes import (
     last_name,
     statements,
 )
+from tutor.script.code_unit import TRAINING, CodeUnit, is_over_parameters
+from tutor.script.outline import ScriptPhase
+from tutor.script.statement_kinds import StatementKinds
 
 _OF_BATCH = frozenset({PREDICT, LOSS, GRADIENT, UPDATE})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 
-from tutor.script.syntax_nodes import called_name, last_name
+from tutor.python_syntax import called_name, last_name
 
 
 def plainly_spelled(tree: ast.Module) -> ast.Module:

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from tutor.lesson.code_checks import codes_in
+from tutor.python_syntax import all_blocks, first_line
 from tutor.script.instrument import CLASS, KEEP_LOSS, PREFIX, STOPS
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
-from tutor.script.syntax_nodes import all_blocks, first_line
 from tutor.training.liveness import changed_in_place, loads
 from tutor.training.loop import Loop
 from tutor.training.program import Phase, Program

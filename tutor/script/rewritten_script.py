@@ -12,16 +12,7 @@ import builtins
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tutor.script.code_pieces import (
-    CodePieces,
-    InlinedCalls,
-    indented,
-    replaced,
-    stored_in,
-)
-from tutor.script.data_flow import writes
-from tutor.script.outline import TrainingLoop
-from tutor.script.syntax_nodes import (
+from tutor.python_syntax import (
     PARSING,
     all_blocks,
     first_line,
@@ -31,6 +22,15 @@ from tutor.script.syntax_nodes import (
     own_nodes,
     statements,
 )
+from tutor.script.code_pieces import (
+    CodePieces,
+    InlinedCalls,
+    indented,
+    replaced,
+    stored_in,
+)
+from tutor.script.data_flow import writes
+from tutor.script.outline import TrainingLoop
 
 
 @dataclass(slots=True)

@@ -17,6 +17,13 @@ from tutor.lesson.model import (
     SYNCHRONIZE,
     UPDATE,
 )
+from tutor.python_syntax import (
+    DEFINITIONS,
+    FunctionCode,
+    last_name,
+    own_nodes,
+    statements,
+)
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import (
     TRAINING,
@@ -34,13 +41,6 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.syntax_nodes import (
-    DEFINITIONS,
-    FunctionCode,
-    last_name,
-    own_nodes,
-    statements,
-)
 from tutor.script.training_signs import (
     TrainingSigns,
     is_synchronizing,
@@ -57,7 +57,7 @@ class StatementKinds:
     def __init__(self, index: CodeIndex, signs: TrainingSigns, body: list[ast.stmt]) -> None:
         self.index, self.signs = index, signs
         self._functions: dict[FunctionCode, CodeUnit] = {}
-        reached = [*body, *(s for f in index.reached(body) for s in f.body)]
+        reached = [*body, *(s for f in index.reached_functions(body) for s in f.body)]
         calls = [c for c in own_nodes(reached) if isinstance(c, ast.Call)]
         self.has_backward = any(signs.is_autograd(c) for c in calls)
         self.has_optimizer = any(
@@ -133,7 +133,7 @@ class StatementKinds:
         """The functions called by a statement that have statements of training in them."""
         if isinstance(node, DEFINITIONS):
             return []
-        return [f for f in self.index.referred(head_of(node)) if self.signs.of_functions([f])]
+        return [f for f in self.index.used_functions(head_of(node)) if self.signs.of_functions([f])]
 
     def _loss_of(self, call: ast.Call) -> ast.expr | None:
         """The expression whose gradient a call takes."""

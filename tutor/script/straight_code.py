@@ -16,6 +16,7 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.lesson.model import LOSS, PREDICT, REPORT, RESET
+from tutor.python_syntax import first_line, is_chain, own_nodes
 from tutor.script.code_pieces import (
     InlinedCalls,
     LineNamer,
@@ -24,7 +25,6 @@ from tutor.script.code_pieces import (
     refusal,
 )
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.script.syntax_nodes import first_line, is_chain, own_nodes
 
 PhaseCode: TypeAlias = tuple[ScriptPhase, list[ast.stmt]]
 """A phase and its statements."""

@@ -10,13 +10,27 @@ import re
 from collections.abc import Iterable
 
 from tutor.lesson.model import GRADIENT, RESET, UPDATE
+from tutor.python_syntax import (
+    DEFINITIONS,
+    FUNCTIONS,
+    GRADIENT_MAKERS,
+    LOOPS,
+    FunctionCode,
+    argument_names,
+    blocks_of,
+    called_name,
+    last_name,
+    own_nodes,
+    parts_of,
+    statements,
+    targets_of,
+)
 from tutor.script.code_index import CodeIndex
 from tutor.script.data_flow import (
     dependences,
     head_of,
     is_whole,
     sources,
-    targets_of,
     variable,
     variables,
     writes,
@@ -29,19 +43,6 @@ from tutor.script.hand_changes import (
     is_training,
     renamed_later,
 )
-from tutor.script.syntax_nodes import (
-    DEFINITIONS,
-    FUNCTIONS,
-    LOOPS,
-    FunctionCode,
-    argument_names,
-    blocks_of,
-    called_name,
-    last_name,
-    own_nodes,
-    parts_of,
-    statements,
-)
 
 _OPTIMIZER = re.compile(r"opt|sgd|adam|rmsprop|lbfgs|scaler", re.IGNORECASE)
 _NO_OPTIMIZER = re.compile(
@@ -52,7 +53,6 @@ _NO_OPTIMIZER = re.compile(
 _SCHEDULERS = re.compile(r"lr_scheduler|Scheduler|scheduler|[a-z]LR$|ReduceLROnPlateau|Annealing")
 _CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "unscale_"})
 _COLLECTIVE = frozenset({"all_reduce", "reduce", "all_gather", "reduce_scatter", "broadcast"})
-_GRADIENT_MAKERS = frozenset({"grad", "value_and_grad", "grad_and_value", "jacrev", "jacfwd"})
 _ZEROS = frozenset({"zeros", "zeros_like", "zero_", "full", "full_like"})
 
 
@@ -128,7 +128,7 @@ class TrainingSigns:
     def _makes_gradients(self, maker: ast.expr) -> bool:
         dotted = self.index.dotted(maker)
         is_library = dotted.startswith(("torch.func", "functorch", "jax", "autograd", "elegy"))
-        return is_library and dotted.rpartition(".")[2] in _GRADIENT_MAKERS
+        return is_library and dotted.rpartition(".")[2] in GRADIENT_MAKERS
 
     def trains_whole(self, call: ast.Call) -> bool:
         """Whether a call named like one operation runs a function of the file that does more."""
@@ -291,13 +291,13 @@ class TrainingSigns:
     def of_functions(self, functions: Iterable[FunctionCode]) -> set[str]:
         """The signs of functions, and of the functions that they call."""
         functions = list(functions)
-        every = [*functions, *(g for f in functions for g in self.index.reached(f.body))]
+        every = [*functions, *(g for f in functions for g in self.index.reached_functions(f.body))]
         return {sign for f in dict.fromkeys(every) for sign in self.of_function(f)}
 
     def within(self, nodes: Iterable[ast.stmt]) -> set[str]:
         """The signs of statements, and of all functions that they call."""
         nodes = list(nodes)
-        return self.own(nodes) | self.of_functions(self.index.reached(nodes))
+        return self.own(nodes) | self.of_functions(self.index.reached_functions(nodes))
 
 
 def is_synchronizing(call: ast.Call) -> bool:

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from tutor.analysis.doctor.rule import DoctorRule, Moment
-from tutor.analysis.doctor.source_code import called_name
 from tutor.analysis.doctor.tensors import grad_fn_of, nodes_below
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.lesson.model import LOSS
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
+from tutor.python_syntax import called_name
 
 _CLASS_LOSSES = ("cross_entropy", "nll_loss")
 _BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")

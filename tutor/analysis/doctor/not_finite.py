@@ -15,12 +15,13 @@ from torch.autograd.graph import Node
 
 from tutor.analysis.doctor.array_operations import BadOperation, element_like, first_not_finite
 from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
-from tutor.analysis.doctor.source_code import SourceCode, targets_of
+from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.tensors import MOST_NODES, leaves_of, nodes_below
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.analysis.graph_recorder import tensors_in
 from tutor.lesson.model import SETUP, UPDATE
 from tutor.protocol.inspections import DoctorFinding, Evidence
+from tutor.python_syntax import flat_targets
 from tutor.training.values import is_finite, to_numpy
 
 _MAY_FAIL = re.compile(r"\b(log\w*|r?sqrt|pow|norm|exp|acos|asin)\(")
@@ -298,8 +299,8 @@ def _variable_at(source: SourceCode, line: int) -> str:
     statement = source.statement_at(line)
     if statement is None:
         return ""
-    targets = targets_of(statement)
-    if targets and not isinstance(statement, ast.For):
+    targets = flat_targets(statement)
+    if targets and not isinstance(statement, ast.For | ast.With | ast.Delete):
         return ast.unparse(targets[0])
     if isinstance(statement, ast.Return | ast.Expr) and statement.value is not None:
         code = ast.unparse(statement.value)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tutor.lesson.model import SETUP, UPDATE, Fence, Lesson
 from tutor.protocol.inspections import CodeFix
+from tutor.python_syntax import called_name, flat_targets
 
 
 class SourceCode:
@@ -105,7 +106,8 @@ class SourceCode:
     def assignments(self, target: str) -> Iterator[ast.stmt]:
         """The statements that bind a name, an attribute or an element that is written so."""
         for statement in self.statements():
-            if target in map(ast.unparse, targets_of(statement)):
+            is_bound = target in map(ast.unparse, flat_targets(statement))
+            if is_bound and not isinstance(statement, ast.Delete):
                 yield statement
 
     def line_of(self, target: str) -> int:
@@ -172,34 +174,6 @@ class SourceCode:
         """The fix that puts code before a statement."""
         end = statement.end_lineno or statement.lineno
         return CodeFix(line=statement.lineno, end_line=end, code=code, place="before")
-
-
-def called_name(call: ast.Call) -> str:
-    """The name of a function or method that is called, without what stands before its last dot."""
-    match call.func:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
-
-
-def targets_of(statement: ast.AST) -> tuple[ast.expr, ...]:
-    """The expressions that a statement assigns to; each element of a tuple by itself."""
-    match statement:
-        case ast.Assign(targets=targets):
-            return tuple(one for target in targets for one in _each(target))
-        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
-            return (target,)
-        case ast.For(target=target):
-            return tuple(_each(target))
-    return ()
-
-
-def _each(target: ast.expr) -> Iterator[ast.expr]:
-    if isinstance(target, ast.Tuple | ast.List):
-        for element in target.elts:
-            yield from _each(element)
-    else:
-        yield target.value if isinstance(target, ast.Starred) else target
 
 
 # ── A fix made ──────────────────────────────────────────────────────────────────────

@@ -1,10 +1,13 @@
-"""The nodes of a script's syntax tree: their names, and the code that runs with them."""
+"""The syntax trees of Python code: names, targets, imports, loops, blocks of statements.
+
+What lessons, scripts and the doctor need of them. Nothing here runs code or loads torch.
+"""
 
 from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 FunctionCode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -73,6 +76,24 @@ def is_chain(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and is_chain(node.value))
 
 
+def dotted_name(node: ast.AST, imports: Mapping[str, str]) -> str:
+    """`torch.nn.Linear` for `nn.Linear`, imported names in full; "" for other expressions."""
+    match node:
+        case ast.Name(id=name):
+            return imports.get(name, name)
+        case ast.Attribute(value=value, attr=attr):
+            base = dotted_name(value, imports)
+            return f"{base}.{attr}" if base else ""
+    return ""
+
+
+def root_name(node: ast.AST) -> str:
+    """`layers` of `layers[0].weight`; "" if no plain name is at the root."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def imported_by(node: ast.AST) -> Iterator[tuple[str, str]]:
     """The names that an import binds, and the dotted names that they stand for."""
     if isinstance(node, ast.Import):
@@ -96,13 +117,113 @@ def last_line(node: ast.stmt) -> int:
     return node.end_lineno or node.lineno
 
 
+# ── Targets and their values ────────────────────────────────────────────────────────────
+
+
 def parts_of(target: ast.expr) -> Iterator[ast.expr]:
     """The elements of a tuple or list, and of those in it; else the expression itself."""
     if isinstance(target, ast.Tuple | ast.List) and target.elts:
         for element in target.elts:
             yield from parts_of(element)
     else:
-        yield target
+        yield target.value if isinstance(target, ast.Starred) else target
+
+
+def targets_of(node: ast.AST) -> list[ast.expr]:
+    """The targets that a statement assigns or deletes."""
+    match node:
+        case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+            return targets
+        case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+            return [target]
+        case ast.For(target=target) | ast.AsyncFor(target=target):
+            return [target]
+        case ast.With(items=items) | ast.AsyncWith(items=items):
+            return [item.optional_vars for item in items if item.optional_vars]
+    return []
+
+
+def flat_targets(node: ast.AST) -> list[ast.expr]:
+    """The targets that a statement assigns or deletes; each element of a tuple by itself."""
+    return [part for target in targets_of(node) for part in parts_of(target)]
+
+
+def pairs_of(
+    target: ast.expr, value: ast.expr | None
+) -> Iterator[tuple[ast.expr, ast.expr | None]]:
+    """Each element of a target with its value; None where the code does not say that value."""
+    if isinstance(target, ast.Tuple | ast.List):
+        values: Sequence[ast.expr | None] = [None] * len(target.elts)
+        if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
+            values = value.elts
+        for part, of_part in zip(target.elts, values, strict=True):
+            yield from pairs_of(part, of_part)
+    elif isinstance(target, ast.Starred):
+        yield from pairs_of(target.value, None)
+    else:
+        yield target, value
+
+
+# ── What a loop goes through ────────────────────────────────────────────────────────────
+
+SAME_ITEMS = frozenset({"reversed", "list", "tuple", "sorted", "tqdm", "track", "progress_bar"})
+"""Functions that give the items of their first argument."""
+RANGES = ("range", "trange")
+"""Functions that count."""
+
+
+def items_of(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Each part of a loop's target with the thing whose items it stands for.
+
+    `for i, (p, g) in enumerate(zip(params, grads))`: i of a range, p of params, g of grads.
+    """
+    name, arguments = called_name(iterated), getattr(iterated, "args", [])
+    parts = target.elts if isinstance(target, ast.Tuple | ast.List) else []
+    if name in SAME_ITEMS and arguments:
+        yield from items_of(target, arguments[0])
+    elif name == "enumerate" and arguments and len(parts) == 2:
+        yield parts[0], ast.Call(ast.Name("range", ast.Load()), [], [])
+        yield from items_of(parts[1], arguments[0])
+    elif name == "zip" and parts and len(parts) == len(arguments):
+        for part, source in zip(parts, arguments, strict=True):
+            yield from items_of(part, source)
+    else:
+        yield target, iterated
+
+
+def iterated_things(iterated: ast.expr) -> Iterator[ast.expr]:
+    """The things that a loop goes through: both arguments of a `zip`, say."""
+    arguments = getattr(iterated, "args", [])
+    name = called_name(iterated)
+    if arguments and (name in SAME_ITEMS or name == "enumerate"):
+        yield from iterated_things(arguments[0])
+    elif name == "zip":
+        for argument in arguments:
+            yield from iterated_things(argument)
+    else:
+        yield iterated
+
+
+# ── Code of PyTorch ─────────────────────────────────────────────────────────────────────
+
+GRADIENT_MAKERS = frozenset({"grad", "value_and_grad", "grad_and_value", "jacrev", "jacfwd"})
+"""Functions of `torch.func` and `jax` that make the function of a gradient."""
+
+_SAME_MODULE = frozenset(
+    [
+        *("to", "cuda", "cpu", "double", "float", "half", "bfloat16"),
+        *("train", "eval", "requires_grad_", "share_memory"),
+    ]
+)
+"""Methods of a module that give back the module itself."""
+
+
+def made_thing(node: ast.expr) -> ast.expr:
+    """`Net()` of `Net().to(device).train()`: without methods that give back the same module."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=made, attr=attr)) if attr in _SAME_MODULE:
+            return made_thing(made)
+    return node
 
 
 # ── Blocks of statements ────────────────────────────────────────────────────────────────
