@@ -209,6 +209,11 @@ def iterated_things(iterated: ast.expr) -> Iterator[ast.expr]:
 GRADIENT_MAKERS = frozenset({"grad", "value_and_grad", "grad_and_value", "jacrev", "jacfwd"})
 """Functions of `torch.func` and `jax` that make the function of a gradient."""
 
+BACKWARD_HELPERS = frozenset(
+    {"accelerator", "fabric", "autograd", "dist_autograd", "engine", "model_engine", "manager"}
+)
+"""Names of things whose `backward` is given the loss: `accelerator.backward(loss)`."""
+
 _SAME_MODULE = frozenset(
     [
         *("to", "cuda", "cpu", "double", "float", "half", "bfloat16"),

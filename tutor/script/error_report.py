@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
-from tutor.python_syntax import FUNCTIONS, called_name, statements
+from tutor.python_syntax import BACKWARD_HELPERS, FUNCTIONS, called_name, statements
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _BEGIN = re.compile(r"Traceback \(most recent call last\)|Traceback of (forward) call")
@@ -199,7 +199,7 @@ _CUTS = frozenset({"detach", "item", "numpy", "tolist", "argmax"})
 _MODULES = frozenset({"torch", "nn", "F", "np", "numpy", "optim", "math"})
 """Names that usually stand for modules, not for variables."""
 
-_BACKWARDS = frozenset({"", "torch.autograd", "autograd", "accelerator", "fabric"})
+_BACKWARDS = BACKWARD_HELPERS | {"", "torch.autograd"}
 """Names whose `backward` takes the loss as an argument."""
 
 _Body: TypeAlias = Sequence[ast.stmt]

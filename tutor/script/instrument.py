@@ -26,7 +26,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from types import CodeType
 
-from tutor.python_syntax import FunctionCode, first_line, own_nodes, parts_of
+from tutor.python_syntax import BACKWARD_HELPERS, FunctionCode, first_line, own_nodes, parts_of
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
 PREFIX = "_tutor_"
@@ -176,9 +176,8 @@ def _call_of(function: str, value: ast.expr) -> ast.expr:
 
 def _is_helper(receiver: ast.expr) -> bool:
     """Whether `receiver.backward(loss)` takes its argument's gradient, as `accelerator` does."""
-    words = ("autograd", "accelerator", "fabric", "manager", "self", "engine")
     name = receiver.attr if isinstance(receiver, ast.Attribute) else ast.unparse(receiver)
-    return name in words
+    return name == "self" or name in BACKWARD_HELPERS
 
 
 def _is_autograd(module: ast.expr) -> bool:

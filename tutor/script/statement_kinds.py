@@ -18,6 +18,7 @@ from tutor.lesson.model import (
     UPDATE,
 )
 from tutor.python_syntax import (
+    BACKWARD_HELPERS,
     DEFINITIONS,
     FunctionCode,
     last_name,
@@ -44,10 +45,6 @@ from tutor.script.data_flow import (
 from tutor.script.training_signs import (
     TrainingSigns,
     is_synchronizing,
-)
-
-_HELPERS = frozenset(
-    {"accelerator", "fabric", "autograd", "dist_autograd", "engine", "model_engine"}
 )
 
 
@@ -150,7 +147,7 @@ class StatementKinds:
 
     def _is_helper(self, value: ast.expr) -> bool:
         """Whether `backward` is called on a library that is given the loss, or on a network."""
-        return last_name(value) in _HELPERS and not self.index.classes_of(value)
+        return last_name(value) in BACKWARD_HELPERS and not self.index.classes_of(value)
 
     def _mark_synchronize(self, unit: CodeUnit) -> None:
         """Make one phase of the statements that unite the ranks' gradients: sum and division."""
