@@ -21,11 +21,11 @@ from tutor.lesson.model import SETUP, Fence, Lesson
 from tutor.protocol.commands import CheckLesson, TrainLesson
 from tutor.protocol.events import (
     AnswerComputed,
+    CheckFinding,
     CommandDone,
     EngineReady,
     Event,
     FiguresPrinted,
-    Finding,
     LessonPart,
     LessonStopped,
     PartBegun,
@@ -93,7 +93,7 @@ def check(command: CheckLesson, send: Callable[[Event], None]) -> None:
         evaluate_watched(command.lesson)
     run(command.lesson, "Predict", {"__name__": "lesson"})
     note = Remark("text", {"text": "all that was asked for has run"})
-    send(Finding(path=str(command.lesson.path), line=line, remark=note))
+    send(CheckFinding(path=str(command.lesson.path), line=line, remark=note))
     if command.with_answers:
         send(AnswerComputed(text="an-exercise: 3"))
 

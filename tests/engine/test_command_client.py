@@ -31,7 +31,7 @@ from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import CheckLesson
-from tutor.protocol.events import CommandDone, Event, Finding, RunFailed
+from tutor.protocol.events import CheckFinding, CommandDone, Event, RunFailed
 from tutor.protocol.frame import Remark
 from tutor.wording.check_findings import check_line
 from tutor.wording.notices import error_text
@@ -238,7 +238,7 @@ def test_what_a_lesson_prints_is_neither_kept_nor_encoded_and_much_is_told() -> 
     printing = "y_pred = w * x\nimport sys\nsys.stdout.fileno()\n"
     for text in ("print('little')", f"print('x' * {lesson_commands.MUCH_PRINTED})"):
         events += checked(predicting(printing + text))
-    (note,) = (event for event in events if isinstance(event, Finding))
+    (note,) = (event for event in events if isinstance(event, CheckFinding))
     assert note.is_note
     assert note.remark.code == "printed_much"
 
@@ -248,6 +248,6 @@ def test_a_checked_lesson_leaves_nothing_to_the_next() -> None:
     clean = CleanProcess()
     setup = "torch.set_default_dtype(torch.float64)\nw = torch.tensor(1.0, requires_grad=True)\n"
     lesson = parse(lesson_text(Setup=setup + "x = torch.ones(3)"), Path("test.md"))
-    assert not any(isinstance(e, Finding) and not e.is_note for e in checked(lesson))
+    assert not any(isinstance(e, CheckFinding) and not e.is_note for e in checked(lesson))
     assert clean.restore() is None
     assert torch.get_default_dtype() == torch.float32

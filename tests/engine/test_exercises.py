@@ -25,8 +25,8 @@ from tutor.protocol.commands import (
 )
 from tutor.protocol.events import (
     CommandRefused,
+    DoctorReportReady,
     ExpressionsEvaluated,
-    FindingsReady,
     FrameShown,
     LessonFailed,
     LocalGradientsFound,
@@ -111,7 +111,7 @@ def test_the_doctor_examines_a_second_run(engine: Conversation) -> None:
     engine.open(**NOISY, Reset="")
     before = engine.shown(StepEpoch())
     answer = engine.ask(Examine())
-    assert isinstance(answer, FindingsReady)
+    assert isinstance(answer, DoctorReportReady)
     (finding,) = answer.report.findings
     assert (finding.code, finding.variable) == ("gradients_not_reset", "w")
     assert engine.shown(Pause()).frame == before.frame
@@ -139,7 +139,7 @@ def test_an_examination_that_never_ends_can_be_stopped(engine: Conversation) -> 
     number = engine.client.send(Examine())
     engine.client.stop()
     answer = engine.answer_to(number)
-    if isinstance(answer, FindingsReady):  # it was asked to stop before it came so far
+    if isinstance(answer, DoctorReportReady):  # it was asked to stop before it came so far
         assert not answer.report.is_complete
     else:
         assert isinstance(answer, FrameShown)

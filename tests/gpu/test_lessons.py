@@ -17,7 +17,7 @@ from tests.gpu.stand_in import stand_in
 from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tutor.lesson.document import parse
-from tutor.protocol.events import Finding
+from tutor.protocol.events import CheckFinding
 from tutor.training import devices
 from tutor.training.run import Run
 from tutor.validation.lesson_check import findings
@@ -61,7 +61,7 @@ ON_A_DEVICE = {
 }
 
 
-def found(device: str, **phases: str) -> list[Finding]:
+def found(device: str, **phases: str) -> list[CheckFinding]:
     text = lesson_text(**{**ON_A_DEVICE, **phases})
     return list(findings(parse(text, Path("test.md")), device=device))
 

@@ -17,7 +17,7 @@ from tutor.script.source import ScriptSource
 from tutor.training.run import Run
 from tutor.ui.commands import LESSON_COMMANDS
 from tutor.validation.lesson_check import check
-from tutor.wording.findings import finding_text
+from tutor.wording.doctor_findings import finding_text
 
 README = Path(__file__).parents[2] / "README.md"
 

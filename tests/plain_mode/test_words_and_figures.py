@@ -146,7 +146,7 @@ def test_what_another_rank_computes_is_told_with_its_number() -> None:
     loss, gradient, own = (Value((number,)) for number in (2.0, -3.0, -4.0))
     other = RankFigures(
         rank=1, loss=loss, values={"w": loss}, gradients={"w": gradient},
-        gradients_now={"w": gradient}, own_gradients={"w": own}, watched={},
+        gradients_now={"w": gradient}, gradients_before_sync={"w": own}, watched={},
     )  # fmt: skip
     ranked = msgspec.structs.replace(frame, ranks=(other,))
     said = [line for line in all_values(ranked) if "rank 1" in line]

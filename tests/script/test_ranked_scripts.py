@@ -200,8 +200,8 @@ def test_synchronize_makes_the_gradients_of_all_ranks_their_mean(tmp_path: Path)
     mean = (torch.tensor(own[0]) / 2 + torch.tensor(own[1]) / 2).item()
     for mine, before in zip((frame, *frame.ranks), own, strict=True):
         assert mine.gradients["w"].data == (mean,)
-        assert mine.own_gradients["w"].data == (before,)
-    assert run.step_epoch().own_gradients, "also where nobody looks at the phases"
+        assert mine.gradients_before_sync["w"].data == (before,)
+    assert run.step_epoch().gradients_before_sync, "also where nobody looks at the phases"
 
 
 def test_each_rank_draws_its_own_numbers_where_no_seed_is_set(tmp_path: Path) -> None:

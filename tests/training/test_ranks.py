@@ -72,12 +72,12 @@ def test_two_ranks_are_the_plain_loop_with_the_mean_of_two_gradients() -> None:
         assert [frame.gradients["w"].data, frame.ranks[0].gradients["w"].data] == [
             (g.item(),) for g in own
         ]
-        assert not frame.own_gradients
+        assert not frame.gradients_before_sync
         frame = run.step_phase()
         assert frame.phase == "Synchronize"
         for rank, mine in enumerate((frame, *frame.ranks)):
             assert mine.gradients["w"].data == (mean.item(),)
-            assert mine.own_gradients["w"].data == (own[rank].item(),)
+            assert mine.gradients_before_sync["w"].data == (own[rank].item(),)
         with torch.no_grad():
             for v in w:
                 v -= 0.01 * mean
@@ -86,7 +86,7 @@ def test_two_ranks_are_the_plain_loop_with_the_mean_of_two_gradients() -> None:
 
 def test_a_lesson_on_one_rank_has_none_of_that(write_lesson) -> None:
     frame = Run(programs_of(write_lesson())).step_epoch()
-    assert (frame.ranks, frame.own_gradients) == ((), {})
+    assert (frame.ranks, frame.gradients_before_sync) == ((), {})
 
 
 def test_a_lesson_on_several_ranks_is_no_notebook() -> None:

@@ -37,10 +37,10 @@ from tutor.protocol.commands import (
 )
 from tutor.protocol.events import (
     CommandRefused,
+    DoctorReportReady,
     EngineReady,
     Event,
     ExpressionsEvaluated,
-    FindingsReady,
     FrameShown,
     LessonFailed,
     LocalGradientsFound,
@@ -326,7 +326,7 @@ class FakeEngine:
             self.tell(ExpressionsEvaluated(answers=number, at=self._here(), values=values))
             return
         if isinstance(command, Examine):
-            self.tell(FindingsReady(answers=number, report=self.report))
+            self.tell(DoctorReportReady(answers=number, report=self.report))
             return
         if isinstance(command, FindLocalGradients):
             self.tell(LocalGradientsFound(answers=number, local=self.local))

@@ -214,7 +214,7 @@ def ranked(step: int, gradients: tuple[float, float], **more: object) -> Frame:
         values={"w": scalar(0.25)},
         gradients={"w": scalar(gradients[1])},
         gradients_now={"w": scalar(gradients[1])},
-        own_gradients={n: scalar(-60.5) for n in now.own_gradients},
+        gradients_before_sync={n: scalar(-60.5) for n in now.gradients_before_sync},
         watched={},
     )
     mine = {"w": scalar(gradients[0])}
@@ -224,7 +224,7 @@ def ranked(step: int, gradients: tuple[float, float], **more: object) -> Frame:
 @pytest.mark.parametrize("width", [78, 40])
 def test_each_rank_has_a_column(width: int) -> None:
     before = ranked(3, (-30.5, -60.5))
-    now = ranked(4, (-45.5, -45.5), own_gradients={"w": scalar(-30.5)})
+    now = ranked(4, (-45.5, -45.5), gradients_before_sync={"w": scalar(-30.5)})
     heading, *lines = shown(now, before, width)
     assert "now" not in heading
     if width == 78:

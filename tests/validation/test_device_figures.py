@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from tutor.lesson.model import Lesson
-from tutor.protocol.events import Finding
+from tutor.protocol.events import CheckFinding
 from tutor.training.loop import Loop
 from tutor.training.program import programs_of
 from tutor.training.run import Reading, reading_of
@@ -44,6 +44,6 @@ def test_a_gradient_that_differs_is_named(
     assert what.values["found"] == pytest.approx(2 * what.values["wanted"])
     of_value = structs.replace(what, values={**what.values, "figure": ["w", False]})
     said, of_value_said = (
-        check_message(Finding(path="a.md", line=1, remark=one)) for one in (what, of_value)
+        check_message(CheckFinding(path="a.md", line=1, remark=one)) for one in (what, of_value)
     )
     assert said != of_value_said

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.wording.sources import calls, fields, source_of, words_named
-from tutor.protocol.events import Finding
+from tutor.protocol.events import CheckFinding
 from tutor.protocol.frame import Remark
 from tutor.wording import check_findings
 from tutor.wording.check_findings import check_message
@@ -50,10 +50,10 @@ def test_every_word_that_a_sentence_names_is_there_and_used() -> None:
     ],
 )  # fmt: skip
 def test_a_finding_is_worded_with_its_modes_and_parameters(remark: Remark, text: str) -> None:
-    assert check_message(Finding(path="a.md", line=1, remark=remark)) == text
+    assert check_message(CheckFinding(path="a.md", line=1, remark=remark)) == text
 
 
 def test_the_error_that_a_finding_is_about_ends_its_sentence() -> None:
     cause = Remark("text", {"text": "NameError: v"})
-    finding = Finding(path="a.md", line=1, remark=Remark("cannot_begin"), cause=cause)
+    finding = CheckFinding(path="a.md", line=1, remark=Remark("cannot_begin"), cause=cause)
     assert check_message(finding).endswith(": NameError: v")

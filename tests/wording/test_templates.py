@@ -10,9 +10,9 @@ import pytest
 
 from tutor.wording import (
     check_findings,
+    doctor_findings,
     engine_notes,
     feedback,
-    findings,
     inspections,
     lesson_faults,
     notices,
@@ -34,7 +34,7 @@ def test_a_code_stands_for_one_thing() -> None:
     of_inspections = {*inspections._REMARKS, *inspections._COMPOSED, *inspections._MISTAKES}
     catalogues = [
         engine | of_inspections | {*check_findings._TEMPLATES},
-        {*findings._TEXTS},
+        {*doctor_findings._TEXTS},
         {*lesson_faults._TEMPLATES},
         {*lesson_faults._FORMULA_ERRORS},
         {*script_faults._SENTENCES},

@@ -24,7 +24,7 @@ from tutor.lesson.model import Diagnostic, Lesson, LessonDiagnostics
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line
 from tutor.protocol.commands import CheckLesson
-from tutor.protocol.events import AnswerComputed, DeviceDescribed, Event, Finding
+from tutor.protocol.events import AnswerComputed, CheckFinding, DeviceDescribed, Event
 from tutor.protocol.frame import Remark
 from tutor.wording.check_findings import check_line
 from tutor.wording.engine_notes import abort_text, part_text, stopped_at
@@ -185,7 +185,7 @@ class _Checker:
                 _report(f"{path}: once that is fixed, the code and the exercises are checked, too")
             return False
         beside = diagnostics_beside_others(lesson)
-        found: list[Diagnostic | Finding] = [*lesson.remarks, *beside]
+        found: list[Diagnostic | CheckFinding] = [*lesson.remarks, *beside]
         answers: list[str] = []
         if beside or library.original_of(path.absolute()) not in passed:
             asked = CheckLesson(
@@ -196,11 +196,11 @@ class _Checker:
             answers = result.answers
             self.device = result.device + self._of_host if result.device else self.device
         for finding in found:
-            if isinstance(finding, Finding):
+            if isinstance(finding, CheckFinding):
                 _report(check_line(finding))
             else:
                 _report(lesson_fault_text(*finding.in_file()))
-        good = all(isinstance(finding, Finding) and finding.is_note for finding in found)
+        good = all(isinstance(finding, CheckFinding) and finding.is_note for finding in found)
         if good:
             seconds = time.perf_counter() - started
             print(f"ok  {_name(lesson)}  ({_about(lesson)}; {seconds:.1f} s)", flush=True)
@@ -213,7 +213,7 @@ class _Checker:
 class CheckResult:
     """All that is wrong with a lesson, its answers, and the device that it ran on, described."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CheckFinding] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     device: str = ""
 
@@ -230,7 +230,7 @@ def findings(
 
     def on_event(event: Event) -> None:
         match event:
-            case Finding():
+            case CheckFinding():
                 result.findings.append(event)
             case AnswerComputed():
                 result.answers.append(event.text)
@@ -242,7 +242,9 @@ def findings(
     except LessonAborted as error:
         what = f"{part_text(error.part)} {abort_text(error.how)}"
         note = Remark("text", {"text": f"{what}; nothing more of this lesson was checked"})
-        result.findings.append(Finding(path=str(lesson.path), line=error.part.line, remark=note))
+        result.findings.append(
+            CheckFinding(path=str(lesson.path), line=error.part.line, remark=note)
+        )
     except KeyboardInterrupt as stopped:
         if where := stopped_at(lesson, stopped):
             _report(f"stopped at {where}")

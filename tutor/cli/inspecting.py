@@ -20,15 +20,15 @@ from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson
 from tutor.plain import json_text, plain
 from tutor.protocol.commands import InspectScript
-from tutor.protocol.events import Event, FindingsReady, RunRemark, ScriptInspected
+from tutor.protocol.events import DoctorReportReady, Event, RunRemark, ScriptInspected
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import DoctorFinding, DoctorReport, LoopReport
 from tutor.script.lesson import lesson_of_script
 from tutor.script.line_places import place_in
 from tutor.script.outline import Outline, loop_report
 from tutor.script.source import ScriptSource
+from tutor.wording.doctor_findings import finding_text, finding_values, report_text
 from tutor.wording.engine_notes import abort_text, note_text, place_text
-from tutor.wording.findings import finding_text, finding_values, report_text
 from tutor.wording.layout import columns
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
@@ -194,7 +194,7 @@ def inspected(
     def on_event(event: Event) -> None:
         if isinstance(event, ScriptInspected):
             found.append(event)
-        elif isinstance(event, FindingsReady):  # of a script that raises an error
+        elif isinstance(event, DoctorReportReady):  # of a script that raises an error
             place_of = place_in(lesson)
             texts = (finding_text(finding, place_of) for finding in event.report.findings)
             sys.stderr.write(plain("\n".join(texts)) + "\n")

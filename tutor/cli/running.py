@@ -22,9 +22,9 @@ from tutor.lesson.model import Lesson
 from tutor.plain import json_number, plain
 from tutor.protocol.commands import FEWER_AND_FEWER, TrainLesson
 from tutor.protocol.events import (
+    DoctorReportReady,
     Event,
     FiguresPrinted,
-    FindingsReady,
     ModesCompared,
     OutputPrinted,
     RunRemark,
@@ -37,8 +37,8 @@ from tutor.protocol.inspections import (
     ParameterComparison,
 )
 from tutor.script.line_places import place_in
+from tutor.wording.doctor_findings import finding_text, finding_values, report_text
 from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at
-from tutor.wording.findings import finding_text, finding_values, report_text
 from tutor.wording.inspections import diagnosis, remarks_text
 from tutor.wording.number_format import index_of
 
@@ -108,7 +108,7 @@ def train(
                 write(event.text)
             case ModesCompared() if write_comparison is not None:
                 write_comparison(event.comparison)
-            case FindingsReady():
+            case DoctorReportReady():
                 _write_findings(event.report, command, write)
             case RunRemark() if event.note.code in FOR_PEOPLE and not sys.stderr.isatty():
                 pass  # for a person at a terminal: the rest is what the script prints

@@ -20,9 +20,9 @@ from tutor.protocol.commands import (
     OpenLesson,
 )
 from tutor.protocol.events import (
+    DoctorReportReady,
     Event,
     ExpressionsEvaluated,
-    FindingsReady,
     InspectionReady,
     LocalGradientsFound,
 )
@@ -139,7 +139,7 @@ class Inspector:
             return LocalGradientsFound(local=self._local(run, until), answers=number)
         assert opened is not None  # as there is a run
         report = self._report(opened.lesson, run, until, with_taught=command.with_taught)
-        return FindingsReady(report=report, answers=number)
+        return DoctorReportReady(report=report, answers=number)
 
     # ── Each inspection ─────────────────────────────────────────────────────────────────────────
 

@@ -30,12 +30,12 @@ from tutor.plain import array_summary, json_number, one_line, shortened
 from tutor.protocol.commands import CheckLesson, InspectScript, LessonCommand, TrainLesson
 from tutor.protocol.events import (
     AnswerComputed,
+    CheckFinding,
     CommandDone,
     DeviceDescribed,
+    DoctorReportReady,
     Event,
     FiguresPrinted,
-    Finding,
-    FindingsReady,
     LessonPart,
     LessonStopped,
     ModesCompared,
@@ -144,7 +144,7 @@ class _LessonWork:
         except (TutorError, KeyboardInterrupt):  # it is Setup that raises, or it is stopped
             return
         if found.findings:
-            self._send(FindingsReady(report=found))
+            self._send(DoctorReportReady(report=found))
 
     def check(self, command: CheckLesson) -> None:
         """Send all findings, and the answers if they are asked for; the code's output is lost."""
@@ -158,7 +158,7 @@ class _LessonWork:
                 self._send(finding)
             if unheard.characters > MUCH_PRINTED:
                 note = Remark("printed_much", {"characters": unheard.characters})
-                self._send(Finding(path=str(lesson.path), line=1, remark=note, is_note=True))
+                self._send(CheckFinding(path=str(lesson.path), line=1, remark=note, is_note=True))
             if command.with_answers:
                 for text in lesson_check.answers(lesson):
                     self._send(AnswerComputed(text=one_line(text)))
@@ -210,7 +210,7 @@ class _LessonWork:
             self._remark("diverged", epoch=run.diverged_at)
         if command.with_doctor:
             found = self._examined(command.lesson, run.programs, run.recipe)
-            self._send(FindingsReady(report=found))
+            self._send(DoctorReportReady(report=found))
         with self._capture.muted():
             run.close()
 

@@ -19,7 +19,7 @@ from tutor.session.attempt import asks_of_forward_pass
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
-from tutor.wording.findings import finding_text, report_text
+from tutor.wording.doctor_findings import finding_text, report_text
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import listed
 

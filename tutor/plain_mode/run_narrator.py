@@ -419,7 +419,7 @@ def _values_of(frame: Frame | RankFigures) -> list[str]:
             else:
                 kept = spoken_value(now, is_brief=is_brief)
                 line += f" Its gradient was {used}; now it is {kept}."
-            if (own := frame.own_gradients.get(name)) is not None:
+            if (own := frame.gradients_before_sync.get(name)) is not None:
                 line += f" Before Synchronize it was {spoken_value(own, is_brief=is_brief)}."
         said.append(line)
     watched = (f"{name}: {spoken_value(v)}." for name, v in frame.watched.items() if is_known(v))

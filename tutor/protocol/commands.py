@@ -197,7 +197,7 @@ class Examine(Command, frozen=True, kw_only=True):
 
 
 class CheckLesson(Command, frozen=True, kw_only=True):
-    """Run a lesson and its exercises, and report each Finding. Leaves no lesson open."""
+    """Run a lesson and its exercises, and report each CheckFinding. Leaves no lesson open."""
 
     lesson: Lesson
     with_answers: bool = False

@@ -141,7 +141,7 @@ class LocalGradientsFound(Event, frozen=True, kw_only=True):
     local: LocalGradients
 
 
-class FindingsReady(Event, frozen=True, kw_only=True):
+class DoctorReportReady(Event, frozen=True, kw_only=True):
     """The doctor's report on the code of the open run, or of a training run."""
 
     report: DoctorReport
@@ -168,7 +168,7 @@ class PartBegun(Event, frozen=True, kw_only=True):
     part: LessonPart
 
 
-class Finding(Event, frozen=True, kw_only=True):
+class CheckFinding(Event, frozen=True, kw_only=True):
     """One thing that CheckLesson found wrong."""
 
     path: str

@@ -104,7 +104,7 @@ class RankFigures(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Value]
     gradients: dict[str, Value]
     gradients_now: dict[str, Value]
-    own_gradients: dict[str, Value]
+    gradients_before_sync: dict[str, Value]
     watched: dict[str, Value]
 
 
@@ -150,7 +150,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of the next step; 0 where that is not known yet, and for a lesson."""
     is_over: bool = False
     """Whether the script has come to its end: there is no next step."""
-    own_gradients: dict[str, Value] = {}
+    gradients_before_sync: dict[str, Value] = {}
     """The gradients that this rank had before Synchronize, once that has run on several ranks."""
     ranks: tuple[RankFigures, ...] = ()
     """The figures of the ranks from 1 on; all else in a frame is of rank 0."""

@@ -394,7 +394,7 @@ class CodeFix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """One mistake that a rule has seen in a run; `tutor.wording.findings` has the words."""
+    """One mistake that a rule has seen in a run; `tutor.wording.doctor_findings` has the words."""
 
     code: str
     line: int

@@ -55,7 +55,7 @@ def watched_parameters(
         if not name.isidentifier():
             raise refusal(place, loop.line, "parameter_is_no_name", name=name)
     names = _all_names(tree)
-    gradients = _own_gradients(loop, facts, names, place) if loop.mode == "manual" else ()
+    gradients = _gradients_by_hand(loop, facts, names, place) if loop.mode == "manual" else ()
     return Watched(loop.parameters, (), tuple(gradients))
 
 
@@ -69,7 +69,7 @@ def _has_own_autograd(tree: ast.Module, facts: CodeFacts) -> bool:
     )
 
 
-def _own_gradients(
+def _gradients_by_hand(
     loop: TrainingLoop, facts: CodeFacts, taken: set[str], place: LineNamer
 ) -> Iterator[str]:
     for name in loop.parameters:

@@ -272,12 +272,12 @@ class ScriptLoop(Loop):
         phase = self.progress.pass_to(number)
         self.step += 1
         if phase.name == GRADIENT:
-            self.gradients = self.own_gradients = None
+            self.gradients = self.gradients_before_sync = None
         return phase.name
 
     def _end_epoch(self) -> None:
         if not self.progress.end_epoch(self.step):
-            self.gradients = self.own_gradients = None
+            self.gradients = self.gradients_before_sync = None
         self._see()
 
     def run_epochs(self, count: int, after: Callable[[], object]) -> None:
@@ -296,7 +296,7 @@ class ScriptLoop(Loop):
         except LessonRaised:
             self.epoch, self.step, self.progress.next = self.epoch + 1, 0, 0
             raise
-        self.gradients = self.own_gradients = None
+        self.gradients = self.gradients_before_sync = None
 
     def entered(self) -> AbstractContextManager[None]:
         """The script's environment, which is entered once for many steps."""
@@ -379,7 +379,7 @@ class ScriptLoop(Loop):
         if not self._memory.restore(snapshot, is_start=not epoch):
             return False
         self.epoch, self.step = epoch, self.progress.steps_known
-        self.gradients = self.own_gradients = self.batch_start = self.epoch_start = None
+        self.gradients = self.gradients_before_sync = self.batch_start = self.epoch_start = None
         self.boxed, self.namespace = {}, self.driver.all_names()
         return True
 

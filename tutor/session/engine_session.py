@@ -27,9 +27,9 @@ from tutor.protocol.commands import (
 )
 from tutor.protocol.events import (
     CommandRefused,
+    DoctorReportReady,
     EngineReady,
     Event,
-    FindingsReady,
     FrameShown,
     InspectionReady,
     LessonFailed,
@@ -295,7 +295,7 @@ class EngineSession:
                 self.view = self.view and _inspected(self.view, event)
             case SeekAdvanced():
                 self._seeking = event
-            case FindingsReady():
+            case DoctorReportReady():
                 self.report = event.report
             case SeriesWritten() if isinstance(command, WriteSeries):
                 self.notice = _series_written(event.text, command)

@@ -150,7 +150,7 @@ def loads(tree: ast.AST) -> frozenset[str]:
     return _names_in(tree, ast.Load)
 
 
-def bound_by(trees: Iterable[ast.AST]) -> frozenset[str]:
+def names_bound_by(trees: Iterable[ast.AST]) -> frozenset[str]:
     """The names that trees bind."""
     return frozenset[str]().union(*(_names_in(tree, ast.Store) for tree in trees))
 

@@ -52,7 +52,7 @@ class Loop:
     epoch: int = 0
     gradients: dict[str, Any] | None = None
     """Copies of the gradients as they last stood before an update, by parameter."""
-    own_gradients: dict[str, Any] | None = None
+    gradients_before_sync: dict[str, Any] | None = None
     """The gradients before the first of GRADIENT_CHANGES, from then until the next Gradient."""
     batch_start: BatchStart | None = None
     """The start of the batch that the last step belongs to; None where the run did not rest."""
@@ -168,14 +168,14 @@ class Loop:
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:
-            self.gradients, self.own_gradients = self.gradients_now(copied=True), None
+            self.gradients, self.gradients_before_sync = self.gradients_now(copied=True), None
         elif phase.name in GRADIENT_CHANGES:
             self.keep_changed_gradients()
 
     def keep_changed_gradients(self) -> None:
         """Copy the gradients as one of GRADIENT_CHANGES has left them; keep those before it."""
-        if self.own_gradients is None:
-            self.own_gradients = self.gradients
+        if self.gradients_before_sync is None:
+            self.gradients_before_sync = self.gradients
         self.gradients = self.gradients_now(copied=True)
 
     def run_epochs(self, count: int, after: Callable[[], object]) -> None:

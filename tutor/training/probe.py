@@ -63,7 +63,7 @@ def standpoint_of(loop: Loop, learning_rate: float) -> Standpoint:
     program, done = loop.program, loop.phases_done
     # With several ranks, each compares the gradient of its own loss. Without a Synchronize that
     # gradient is not known: DistributedDataParallel leaves the mean of all.
-    own = loop.gradients if loop.own_gradients is None else loop.own_gradients
+    own = loop.gradients if loop.gradients_before_sync is None else loop.gradients_before_sync
     is_own = program.workers == 1 or program.synchronizes
     known = done > program.gradient_at and own is not None and is_own
     return Standpoint(

@@ -34,12 +34,12 @@ from tutor.protocol.frame import Value
 from tutor.training.liveness import (
     KEPT,
     Liveness,
-    bound_by,
     changed_in_place,
     expression_tree,
     liveness,
     loads,
     may_draw,
+    names_bound_by,
     nodes_of,
 )
 from tutor.training.time_limit import VALUE_OF
@@ -250,7 +250,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         boxed=boxed_of(lesson),
         liveness=alive,
         data=lesson.data if has_data else None,
-        volatile=(bound_by(epoch) | alive.changed)
+        volatile=(names_bound_by(epoch) | alive.changed)
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch", "dist"},
         draws=any(map(may_draw, (*setup, *epoch, *map(expression_tree, shown)))),
@@ -294,7 +294,7 @@ def _compile(body: list[ast.stmt], filename: str) -> CodeType:
 @lru_cache(KEPT)
 def _code_phase(name: str, body: tuple[ast.stmt, ...], filename: str) -> Phase:
     lines = {n for stmt in body for n in range(stmt.lineno, (stmt.end_lineno or stmt.lineno) + 1)}
-    binds = bound_by(body)
+    binds = names_bound_by(body)
     changes = binds | changed_in_place(body)
     return Phase(name, _compile([*body], filename), frozenset(lines), binds, changes)
 

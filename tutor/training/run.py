@@ -416,7 +416,7 @@ def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame
         line=loop.line,
         next_line=loop.next_line,
         is_over=loop.is_over,
-        own_gradients=mine.own_gradients,
+        gradients_before_sync=mine.gradients_before_sync,
         ranks=loop.other_figures(),
     )
 
@@ -431,7 +431,9 @@ def rank_figures(loop: Loop, rank: int) -> RankFigures:
         values={n: value_of(thing) for n, thing in loop.parameters().items()},
         gradients={n: value_of(g) for n, g in used.items()},
         gradients_now={n: value_of(g) for n, g in now.items()},
-        own_gradients={n: value_of(g) for n, g in (loop.own_gradients or {}).items()},
+        gradients_before_sync={
+            n: value_of(g) for n, g in (loop.gradients_before_sync or {}).items()
+        },
         watched=loop.evaluate(loop.program.watch),
     )
 

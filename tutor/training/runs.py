@@ -194,7 +194,7 @@ class Runs:
     def restart(self, seed: int | None = None) -> Frame:
         """Restart; the run as it was is kept, unless it would only be run once more."""
         run = self.current
-        keep = self._has_begun() and run.recipe_again(seed) != _from_the_start(run.recipe)
+        keep = self._has_begun() and run.recipe_again(seed) != _with_settings_at_start(run.recipe)
         return self._fork(lambda: run.restart(seed), keep, at=Position(0, 0))
 
     def fork(self) -> Frame:
@@ -423,7 +423,7 @@ def _info(kept: _Kept, changes: tuple[Change, ...], columns: int = 0) -> RunInfo
     )
 
 
-def _from_the_start(recipe: RunRecipe) -> RunRecipe:
+def _with_settings_at_start(recipe: RunRecipe) -> RunRecipe:
     """The recipe in which changes before the first step have become the start's own settings."""
 
     def is_setting(change: Change) -> bool:

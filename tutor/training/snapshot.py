@@ -214,7 +214,7 @@ class ArrayRow(msgspec.Struct, frozen=True):
     """The number of its memory's elements."""
 
 
-class NumberRow(msgspec.Struct, frozen=True):
+class ScalarRow(msgspec.Struct, frozen=True):
     """A number of NumPy, which is an element by itself."""
 
     element: int
@@ -232,7 +232,7 @@ class UncopiedRow(msgspec.Struct, frozen=True):
     thing: Any
 
 
-LayoutRow: TypeAlias = TensorRow | ArrayRow | NumberRow | DefinitionRow | UncopiedRow
+LayoutRow: TypeAlias = TensorRow | ArrayRow | ScalarRow | DefinitionRow | UncopiedRow
 
 
 # ── Taking apart ────────────────────────────────────────────────────────────────────
@@ -287,7 +287,7 @@ class _Pickler(pickle.Pickler):
             return self._array(thing)
         if isinstance(thing, np.generic) and not isinstance(thing, np.void | np.object_):
             self.storages.append(thing)
-            return NumberRow(len(self.storages) - 1)
+            return ScalarRow(len(self.storages) - 1)
         if isinstance(thing, type | FunctionType | ModuleType) or _is_free_builtin(thing):
             return self._named_thing(thing)
         return None
@@ -452,7 +452,7 @@ def _things_of(
                 if place not in memories:
                     memories[place] = np.frombuffer(_as_bytes(elements[place]), np.uint8).copy()
                 things.append(_array(row, memories[place]))
-            case NumberRow(element=place):
+            case ScalarRow(element=place):
                 things.append(elements[place])
             case DefinitionRow(name=name):
                 things.append(setup_namespace.definitions[name])

@@ -27,7 +27,7 @@ from tutor.lesson.exercise import (
     Stage,
 )
 from tutor.lesson.model import Lesson
-from tutor.protocol.events import Finding, LessonPart
+from tutor.protocol.events import CheckFinding, LessonPart
 from tutor.protocol.frame import Remark, Value
 from tutor.training.devices import is_out_of_memory
 from tutor.training.exercises import close, expected_text, has_one_number, holds, sign_of
@@ -44,7 +44,7 @@ from tutor.validation.exercise_trial import (
 )
 
 
-def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Finding]:
+def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[CheckFinding]:
     """Findings unless the question has an answer each time, and no wrong answer is right.
 
     Where it is asked again, the answer is another number. Raises EndError.
@@ -65,7 +65,7 @@ def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[Findin
 
 def _asked(
     trial: ExerciseTrial, asked: Predict, again: str = ""
-) -> Generator[Finding, None, Value | None]:
+) -> Generator[CheckFinding, None, Value | None]:
     """The answer to one asking; None after any finding. `again` is the key of the repetition."""
     expressions = [asked.answer, *(wrong.value for wrong in asked.wrong)]
     run = trial.begin(asked.stage, again)
@@ -88,7 +88,7 @@ def _asked(
 
 def _wrong(
     trial: ExerciseTrial, asked: Predict, answer: Value, mistaken: Sequence[Value], again: str
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """Findings unless the wrong answers are answers, none is right, and each is another."""
     path = f"{again}.wrong" if f"{again}.wrong" in asked.lines else "wrong"
     good: list[tuple[int, Value]] = []
@@ -152,7 +152,7 @@ def _is_answer(exercise: Predict, value: Value) -> bool:
 
 def _unfit(
     trial: ExerciseTrial, asked: Predict, code: str, value: Value, again: str, *keys: str
-) -> Finding:
+) -> CheckFinding:
     """The finding on a value that can't be given as an answer."""
     choices = list(asked.choices) if asked.form == "choice" else []
     found = unexpected(value)
@@ -179,7 +179,7 @@ def check_exercises(
     programs: Mapping[str, Program],
     on_part: OnPart = ignore_progress,
     device: str = "cpu",
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """All that is wrong with the exercises that begin in a mode of `programs`. Runs their code.
 
     On another `device` than the CPU, code with a mistake that raises is left out: the words of an
@@ -215,9 +215,9 @@ def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
     return expected_text(exercise, value)
 
 
-def _found(trial: ExerciseTrial) -> list[Finding]:
+def _found(trial: ExerciseTrial) -> list[CheckFinding]:
     """The findings on one exercise. Output of its broken code is discarded."""
-    found: list[Finding] = []
+    found: list[CheckFinding] = []
     with redirect_stdout(UnheardOutput()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -232,7 +232,7 @@ def _found(trial: ExerciseTrial) -> list[Finding]:
     return found
 
 
-def _findings(trial: ExerciseTrial) -> Iterator[Finding]:
+def _findings(trial: ExerciseTrial) -> Iterator[CheckFinding]:
     if misnamed := list(_misnamed(trial)):
         yield from misnamed  # to play it would say no more than that it has no value
         return
@@ -249,7 +249,7 @@ def _findings(trial: ExerciseTrial) -> Iterator[Finding]:
             trial.begin(exercise.stage)
 
 
-def _misnamed(trial: ExerciseTrial) -> Iterator[Finding]:
+def _misnamed(trial: ExerciseTrial) -> Iterator[CheckFinding]:
     """Names in its expressions that no mode binds."""
     lesson, exercise = trial.lesson, trial.exercise
     more = [exercise.code, exercise.solution_code] if isinstance(exercise, Repair) else []
@@ -265,7 +265,7 @@ def _misnamed(trial: ExerciseTrial) -> Iterator[Finding]:
 # ── reach ───────────────────────────────────────────────────────────────────────────
 
 
-def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[Finding]:
+def _reach(trial: ExerciseTrial, exercise: Reach) -> Iterator[CheckFinding]:
     """Findings unless the solution meets the condition, and neither the start nor waiting does."""
     condition, epochs = exercise.condition, exercise.solution.epochs
     start = trial.begin(exercise.stage)
@@ -305,7 +305,7 @@ def _solved(exercise: Reach) -> Stage:
 # ── repair ──────────────────────────────────────────────────────────────────────────
 
 
-def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
+def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[CheckFinding]:
     """Findings unless the mistake shows as the symptom says, and is gone with the solution."""
     trial.begin(exercise.stage)
     if trial.device == "cpu" or not exercise.symptom.error:
@@ -313,7 +313,7 @@ def _repair(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
     yield from _solution(trial, exercise)
 
 
-def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
+def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[CheckFinding]:
     symptom = exercise.symptom
     ran = _run(trial, exercise, "code")
     if isinstance(ran, Remark):
@@ -327,7 +327,7 @@ def _symptom(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
         yield trial.finding("met_with_mistake", "condition", id=exercise.id)
 
 
-def _raised(trial: ExerciseTrial, exercise: Repair, error: Remark) -> Iterator[Finding]:
+def _raised(trial: ExerciseTrial, exercise: Repair, error: Remark) -> Iterator[CheckFinding]:
     """The findings where the code with the mistake raises another error than the symptom."""
     wanted, id_ = " ".join(exercise.symptom.error.split()), exercise.id
     if not wanted:
@@ -336,7 +336,7 @@ def _raised(trial: ExerciseTrial, exercise: Repair, error: Remark) -> Iterator[F
         yield trial.finding("mistake_raises_other", "symptom.error", cause=error, id=id_)
 
 
-def _solution(trial: ExerciseTrial, exercise: Repair) -> Iterator[Finding]:
+def _solution(trial: ExerciseTrial, exercise: Repair) -> Iterator[CheckFinding]:
     """Findings unless the condition holds with `solution`, which may do more than the lesson."""
     ran = _run(trial, exercise, "solution")
     if isinstance(ran, Remark):
@@ -363,7 +363,7 @@ def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | Remark:
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[Finding]:
+def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[CheckFinding]:
     """Findings unless there are a few questions, each with a number for an answer."""
     run = trial.begin(exercise.stage)
     probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)

@@ -12,7 +12,7 @@ import msgspec
 from tutor.errors import RunError
 from tutor.lesson.exercise import Exercise, Stage, StartPlace
 from tutor.lesson.model import Lesson
-from tutor.protocol.events import Finding, LessonPart
+from tutor.protocol.events import CheckFinding, LessonPart
 from tutor.protocol.frame import Remark, Value
 from tutor.training.exercises import is_truth, position_of, recipe_of, with_code
 from tutor.training.history import History
@@ -31,7 +31,7 @@ def ignore_progress(part: LessonPart) -> None:
 class EndError(Exception):
     """An exercise can't be tried out any further; `finding` is the reason."""
 
-    def __init__(self, finding: Finding) -> None:
+    def __init__(self, finding: CheckFinding) -> None:
         super().__init__(finding)
         self.finding = finding
 
@@ -46,12 +46,14 @@ class ExerciseTrial:
     on_part: OnPart = ignore_progress
     device: str = "cpu"
 
-    def finding(self, code: str, *keys: str, cause: Remark | None = None, **values: Any) -> Finding:
+    def finding(
+        self, code: str, *keys: str, cause: Remark | None = None, **values: Any
+    ) -> CheckFinding:
         """A finding on the line of the first of these keys that the author has written."""
         lines = self.exercise.lines
         line = next((lines[key] for key in keys if key in lines), self.exercise.line)
         remark = Remark(code, values)
-        return Finding(path=str(self.lesson.path), line=line, remark=remark, cause=cause)
+        return CheckFinding(path=str(self.lesson.path), line=line, remark=remark, cause=cause)
 
     def failure(self, code: str, error: RunError, *keys: str) -> EndError:
         """The end of a trial: what the run could not do, and why. Raises the error if stopped."""

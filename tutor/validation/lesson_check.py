@@ -23,7 +23,7 @@ from tutor.analysis.finite_differences import (
 from tutor.errors import RunError
 from tutor.lesson.code_checks import names_in, slips
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, SETUP, Lesson
-from tutor.protocol.events import GRADIENT_CHECK, Finding, LessonPart
+from tutor.protocol.events import GRADIENT_CHECK, CheckFinding, LessonPart
 from tutor.protocol.frame import Frame, Remark, is_same
 from tutor.training.devices import is_out_of_memory
 from tutor.training.lesson_error import LessonRaised
@@ -43,14 +43,14 @@ _MORE_EPOCHS = 20
 """Epochs that are run as a whole after these."""
 
 
-def check(lesson: Lesson) -> tuple[Finding, ...]:
+def check(lesson: Lesson) -> tuple[CheckFinding, ...]:
     """All that is wrong with what a lesson computes. Runs its code."""
     return tuple(findings(lesson))
 
 
 def findings(
     lesson: Lesson, on_part: OnPart = ignore_progress, device: str = "cpu"
-) -> Iterator[Finding]:
+) -> Iterator[CheckFinding]:
     """The findings one after the other; `on_part` is called with each part before it is run.
 
     On another `device` than the CPU each mode is trained to its end, and its figures are compared
@@ -77,7 +77,7 @@ class _Check:
         self._samples: dict[tuple[int, int, str], None] = {}
         """The parameters that have been checked by a sample, each once: how many of its numbers."""
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[CheckFinding]:
         running = dict(self.programs)
         for mode in self.lesson.modes:
             try:
@@ -113,9 +113,11 @@ class _Check:
         yield from self._sample_notes()
         yield from check_exercises(self.lesson, running, self._on_part, self.device)
 
-    def _finding(self, line: int, remark: Remark, *modes: str, is_note: bool = False) -> Finding:
+    def _finding(
+        self, line: int, remark: Remark, *modes: str, is_note: bool = False
+    ) -> CheckFinding:
         remark = msgspec.structs.replace(remark, modes=modes)
-        return Finding(path=str(self.lesson.path), line=line, remark=remark, is_note=is_note)
+        return CheckFinding(path=str(self.lesson.path), line=line, remark=remark, is_note=is_note)
 
     def _begins(self, mode: str, phase: str, epochs: int = 0) -> None:
         """Say that this phase, or so many epochs, are run next: on the first line of its code."""
@@ -130,7 +132,7 @@ class _Check:
 
     # ── Running ─────────────────────────────────────────────────────────────────────
 
-    def _runs(self, mode: str) -> Iterator[Finding]:
+    def _runs(self, mode: str) -> Iterator[CheckFinding]:
         self._begins(mode, SETUP)
         run = Run(self.programs, mode, self.device)
         frames = _frames(run, partial(self._begins, mode))
@@ -145,7 +147,7 @@ class _Check:
         yield from self._goes_back(mode, run, again[:-1])
         self._note_valueless(mode, frames[-1])
 
-    def _goes_back(self, mode: str, run: Run, seen: Sequence[Frame]) -> Iterator[Finding]:
+    def _goes_back(self, mode: str, run: Run, seen: Sequence[Frame]) -> Iterator[CheckFinding]:
         """A finding unless the way back meets the frames that were shown."""
         there = {frame.at: frame for frame in seen}
         other = next((f.at for f in _backwards(run) if not is_same(f, there[f.at])), None)
@@ -158,7 +160,7 @@ class _Check:
         """The device in a remark; empty for the CPU, which a remark does not name."""
         return "" if self.device == "cpu" else self.device
 
-    def _figures(self, mode: str) -> Iterator[Finding]:
+    def _figures(self, mode: str) -> Iterator[CheckFinding]:
         """The figures of the whole training, compared with the CPU's."""
         line = self._phase_line(GRADIENT)
         figures = FiguresOnDevice(self.programs, mode, self.device)
@@ -211,7 +213,7 @@ class _Check:
 
     # ── Gradients ───────────────────────────────────────────────────────────────────
 
-    def _gradient(self, mode: str) -> Iterator[Finding]:
+    def _gradient(self, mode: str) -> Iterator[CheckFinding]:
         line = self._phase_line(GRADIENT)
         self._on_part(LessonPart(line, mode=mode, phase=GRADIENT_CHECK))
         program = self.programs[mode]
@@ -240,7 +242,7 @@ class _Check:
             if len(sampled.at) < size:
                 self._samples[len(sampled.at), size, name] = None
 
-    def _sample_notes(self) -> Iterator[Finding]:
+    def _sample_notes(self) -> Iterator[CheckFinding]:
         """Once for all modes, the gradients that were checked by a sample."""
         if self._samples:
             what = Remark("checked_by_sample", {"samples": list(self._samples)})
@@ -274,7 +276,7 @@ class _Check:
             run.switch(mode)
         return None
 
-    def _gradient_finding(self, mode: str, measure: str, what: Remark) -> Finding:
+    def _gradient_finding(self, mode: str, measure: str, what: Remark) -> CheckFinding:
         what = Remark(what.code, {"measure": measure, **what.values})
         return self._finding(self._phase_line(GRADIENT), what, mode)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tutor.digits import BOUND_DIGITS, EXACT_DIGITS
 from tutor.plain import one_line
-from tutor.protocol.events import Finding
+from tutor.protocol.events import CheckFinding
 from tutor.wording.inspections import remark_text
 from tutor.wording.lesson_faults import fault_message
 from tutor.wording.number_format import trimmed, value_reason
@@ -149,12 +149,12 @@ _UNEXPECTED: Mapping[str, str] = {
 """The words for a value that can't be an answer, by the code that `unexpected` gives it."""
 
 
-def check_line(finding: Finding) -> str:
+def check_line(finding: CheckFinding) -> str:
     """A finding as one line: its place in the file, and the message."""
     return one_line(f"{finding.path}:{finding.line}: {check_message(finding)}")
 
 
-def check_message(finding: Finding) -> str:
+def check_message(finding: CheckFinding) -> str:
     """The words of a finding, with the modes that it is about before them."""
     remark = finding.remark
     if template := _TEMPLATES.get(remark.code):

@@ -18,7 +18,7 @@ from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.source import ScriptSource
 from tutor.training.program import Program
-from tutor.wording.findings import finding_text
+from tutor.wording.doctor_findings import finding_text
 
 FRONT = """---
 title: A test

@@ -23,8 +23,8 @@ _PROBED = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Slope:
-    """The loss at one place: its value, gradient and curvature."""
+class LossAtPoint:
+    """The loss at one point of the parameters: its value, gradients and curvature."""
 
     loss: float
     parameters: tuple[torch.Tensor, ...]
@@ -34,8 +34,8 @@ class Slope:
     """The second derivative along the gradient; None if it is not known yet."""
 
 
-def slope_of(loss: torch.Tensor, leaves: Tensors) -> Slope | None:
-    """The slope of a loss whose graph has not been used yet, by differentiating twice.
+def loss_at_point(loss: torch.Tensor, leaves: Tensors) -> LossAtPoint | None:
+    """The gradients and curvature of a loss whose graph is unused, by differentiating twice.
 
     The graph, and `.grad`, stay as they were. None if it can't be differentiated twice.
     """
@@ -51,7 +51,7 @@ def slope_of(loss: torch.Tensor, leaves: Tensors) -> Slope | None:
         return None
     square = dot(values, values)
     curvature = dot(_copies(product), values) / square if square > 0 else None
-    return Slope(float(loss.detach()), tuple(_copies(used)), values, curvature)
+    return LossAtPoint(float(loss.detach()), tuple(_copies(used)), values, curvature)
 
 
 def _product(gradients: Tensors, along: Tensors, leaves: Tensors) -> list[torch.Tensor]:
@@ -63,7 +63,7 @@ def _product(gradients: Tensors, along: Tensors, leaves: Tensors) -> list[torch.
     return [torch.zeros_like(p) if h is None else h for p, h in zip(leaves, found, strict=True)]
 
 
-def curvature_by_probe(patient: Patient, at: Slope) -> float | None:
+def curvature_by_probe(patient: Patient, at: LossAtPoint) -> float | None:
     """The curvature along a gradient by hand, by three losses of the code's own Predict and Loss.
 
     None if they can't be computed beside the run.
@@ -89,14 +89,16 @@ def curvature_by_probe(patient: Patient, at: Slope) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _loss_at(probe: Probe, names: Sequence[str], at: Slope, ways: Tensors, side: int) -> float:
+def _loss_at(
+    probe: Probe, names: Sequence[str], at: LossAtPoint, ways: Tensors, side: int
+) -> float:
     """The loss `side` steps away from a place."""
     points = [point + side * way for point, way in zip(at.parameters, ways, strict=True)]
     return probe.loss({name: point.numpy() for name, point in zip(names, points, strict=True)})
 
 
-def rate_of_step(before: Slope, now: Tensors) -> float | None:
-    """The learning rate of the step from a slope to these values; None if it was no plain one."""
+def rate_of_step(before: LossAtPoint, now: Tensors) -> float | None:
+    """The learning rate of the step from a point to these values; None if it was no plain one."""
     step = [one - old for one, old in zip(_copies(now), before.parameters, strict=True)]
     square, length = dot(before.gradients, before.gradients), dot(step, step)
     if not square > 0 or not length > 0:
@@ -107,7 +109,7 @@ def rate_of_step(before: Slope, now: Tensors) -> float | None:
     return rate if is_plain else None
 
 
-def curvature_between(one: Slope, other: Slope) -> float | None:
+def curvature_between(one: LossAtPoint, other: LossAtPoint) -> float | None:
     """The mean curvature along the step from one place to another, of the same loss."""
     step = [b - a for a, b in zip(one.parameters, other.parameters, strict=True)]
     change = [b - a for a, b in zip(one.gradients, other.gradients, strict=True)]

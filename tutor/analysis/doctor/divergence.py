@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from tutor.analysis.doctor.curvature import (
-    Slope,
+    LossAtPoint,
     curvature_between,
     curvature_by_probe,
+    loss_at_point,
     rate_of_step,
-    slope_of,
 )
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import RatePlace, place_of_rate
@@ -61,8 +61,8 @@ class DivergenceRule(DoctorRule):
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
         self._steps: list[_Step] = []
-        self._last: tuple[Slope, list[torch.Tensor]] | None = None
-        self._by_hand: Slope | None = None
+        self._last: tuple[LossAtPoint, list[torch.Tensor]] | None = None
+        self._by_hand: LossAtPoint | None = None
         self._measured: Counter[int] = Counter()
         self._gradients: Counter[int] = Counter()
         """The gradients by hand that were seen, by epoch."""
@@ -74,7 +74,7 @@ class DivergenceRule(DoctorRule):
     # ── By autograd ─────────────────────────────────────────────────────────────────
 
     def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
-        """Measure the slope, and the rate of the step since the last one."""
+        """Measure the loss here, and the rate of the step since the last point."""
         self._end_step()
         if loss is not None and loss.numel() == 1:
             self._begin_step(loss)
@@ -95,16 +95,16 @@ class DivergenceRule(DoctorRule):
             return
         if self._measured[self.patient.epoch] < _MOST_MEASURED and bool(loss.isfinite().all()):
             self._measured[self.patient.epoch] += 1
-            slope = slope_of(loss, leaves)
-            if slope is not None and len(slope.parameters) == len(leaves):
-                self._last = (slope, leaves)
+            point = loss_at_point(loss, leaves)
+            if point is not None and len(point.parameters) == len(leaves):
+                self._last = (point, leaves)
 
     def _end_step(self) -> None:
         if self._last is not None:
-            slope, leaves = self._last
-            plain = rate_of_step(slope, leaves)
+            point, leaves = self._last
+            plain = rate_of_step(point, leaves)
             rate = self._rate if self._momentum else plain
-            self._keep(slope, rate, slope.curvature)
+            self._keep(point, rate, point.curvature)
         self._last = None
 
     # ── By hand ─────────────────────────────────────────────────────────────────────
@@ -113,14 +113,14 @@ class DivergenceRule(DoctorRule):
         """Compare a gradient by hand with the one of the epoch before."""
         loop = self.patient.run.loop
         if moment.phase == GRADIENT and moment.error is None:
-            before, self._by_hand = self._by_hand, self._slope_by_hand(loop)
+            before, self._by_hand = self._by_hand, self._point_by_hand(loop)
             batch = self._gradients[moment.epoch]
             self._gradients[moment.epoch] += 1
             if before and self._by_hand:
                 self._compare(before, self._by_hand, batch, moment.epoch)
         return ()
 
-    def _compare(self, before: Slope, now: Slope, batch: int, epoch: int) -> None:
+    def _compare(self, before: LossAtPoint, now: LossAtPoint, batch: int, epoch: int) -> None:
         """Measure a step by hand; where batches alternate, only once a batch's loss has grown."""
         if not self._losses:
             self._losses[batch - 1] = before.loss
@@ -132,7 +132,7 @@ class DivergenceRule(DoctorRule):
             curvature = curvature_by_probe(self.patient, now)
             self._keep(now, rate, curvature)
 
-    def _slope_by_hand(self, loop: Loop) -> Slope | None:
+    def _point_by_hand(self, loop: Loop) -> LossAtPoint | None:
         """The gradients that the code has computed by hand, and where; None by autograd."""
         loss, values = to_numpy(loop.loss()), loop.parameters()
         if any(isinstance(v, torch.Tensor) and v.requires_grad for v in values.values()):
@@ -147,13 +147,13 @@ class DivergenceRule(DoctorRule):
             slopes.append(torch.from_numpy(gradient.astype(np.float64)).reshape(value.shape))
         if not places or loss is None or loss.size != 1:
             return None
-        return Slope(float(loss.reshape(())), tuple(places), tuple(slopes), None)
+        return LossAtPoint(float(loss.reshape(())), tuple(places), tuple(slopes), None)
 
-    def _keep(self, slope: Slope, rate: float | None, curvature: float | None) -> None:
+    def _keep(self, point: LossAtPoint, rate: float | None, curvature: float | None) -> None:
         if rate and curvature is not None and curvature > 0:
             bound = 2 * (1 + self._momentum) / curvature
-            if math.isfinite(bound) and math.isfinite(slope.loss):
-                self._steps.append(_Step(slope.loss, rate, bound))
+            if math.isfinite(bound) and math.isfinite(point.loss):
+                self._steps.append(_Step(point.loss, rate, bound))
 
     # ── The verdict ─────────────────────────────────────────────────────────────────
 

@@ -111,7 +111,7 @@ def examine(
         mode: replace(program, boxed={}, watch=())  # nobody looks at the values in its formulas
         for mode, program in (programs or compiled(lesson)).items()
     }
-    recipe = _from_the_start(programs, recipe)
+    recipe = _examined_recipe(programs, recipe)
     with untouched_randomness(recipe.device), quiet():
         recorder = CallRecorder(next(iter(programs.values())).filename)
         patient = _patient(lesson, programs, recipe, quiet, until, recorder)
@@ -144,7 +144,7 @@ def _report(
     )
 
 
-def _from_the_start(programs: Mapping[str, Program], recipe: RunRecipe | None) -> RunRecipe:
+def _examined_recipe(programs: Mapping[str, Program], recipe: RunRecipe | None) -> RunRecipe:
     """The recipe of the examined run: the settings that the learner's has come to."""
     if recipe is None:
         program = next(iter(programs.values()))

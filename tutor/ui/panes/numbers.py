@@ -164,8 +164,8 @@ def _figures(frame: Frame | RankFigures) -> dict[Figure, Value]:
         found["value", name] = value
         if name in frame.gradients:
             found["gradient", name] = frame.gradients[name]
-            if name in frame.own_gradients:
-                found["before sync", name] = frame.own_gradients[name]
+            if name in frame.gradients_before_sync:
+                found["before sync", name] = frame.gradients_before_sync[name]
             found["left over", name] = frame.gradients_now.get(name, frame.gradients[name])
     for label, value in frame.watched.items():
         found["watched", label] = value

@@ -34,7 +34,7 @@ from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask, Question
 from tutor.ui.text_styles import CURSOR, line
-from tutor.wording.findings import finding_text, line_place, report_text
+from tutor.wording.doctor_findings import finding_text, line_place, report_text
 from tutor.wording.layout import columns, first_fitting
 from tutor.wording.notices import notice_text
 from tutor.wording.number_format import number, trimmed

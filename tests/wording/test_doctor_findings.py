@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, ForkLosses
-from tutor.wording.findings import _TEXTS, finding_text, report_text
+from tutor.wording.doctor_findings import _TEXTS, finding_text, report_text
 
 DOCTOR = Path(__file__).parents[2] / "tutor" / "analysis" / "doctor"
 
