@@ -14,7 +14,7 @@ from tests.training.ranked import ranked_run
 from tutor.analysis import gradient_norms
 from tutor.analysis.gradient_norms import MOST_EPOCHS, GradientNorms, shown_epochs
 from tutor.lesson.model import GRADIENT, SYNCHRONIZE
-from tutor.protocol.frame import Frame, is_same
+from tutor.protocol.frame import Frame, is_same_frame
 from tutor.protocol.inspections import GradientNormPicture, NoPicture
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
@@ -139,7 +139,7 @@ def test_looking_leaves_the_run_as_it_is() -> None:
                 looked_at(run, norms)
         return found
 
-    assert all(is_same(*both) for both in zip(frames(True), frames(False), strict=True))
+    assert all(is_same_frame(*both) for both in zip(frames(True), frames(False), strict=True))
 
 
 def test_it_stops_when_it_is_told_and_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:

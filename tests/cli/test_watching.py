@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Tutor
 from tests.training.conftest import FRONT, lesson_text
 from tutor.cli import checking
-from tutor.cli.checking import LOOK_SECONDS, changes
+from tutor.cli.checking import LOOK_SECONDS, changed_files
 from tutor.lesson import document, trust
 from tutor.validation import lesson_check
 
@@ -34,7 +34,7 @@ def looking(files: list[Path], deeds: list[Deed]) -> list[tuple[Path, ...]]:
 
     seen = []
     with suppress(KeyboardInterrupt):
-        for changed in changes(lambda: files, sleep):
+        for changed in changed_files(lambda: files, sleep):
             seen.append(changed)
     return seen
 
@@ -73,7 +73,7 @@ def test_a_file_that_is_still_being_written_is_waited_for(tmp_path: Path) -> Non
             a.write_text(text)
 
     with suppress(KeyboardInterrupt):
-        for _ in changes(lambda: [a], sleep):
+        for _ in changed_files(lambda: [a], sleep):
             read.append(a.read_text())
     assert read == ["123"]
 
@@ -96,7 +96,7 @@ def do(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     raise KeyboardInterrupt
                 deed()
 
-        monkeypatch.setattr(checking, "changes", lambda files: changes(files, sleep))
+        monkeypatch.setattr(checking, "changed_files", lambda files: changed_files(files, sleep))
 
     return plan
 

@@ -28,7 +28,7 @@ from tutor.protocol.events import (
     ProcessEnded,
     StoppedAt,
 )
-from tutor.protocol.frame import Change, Position, Remark, is_same
+from tutor.protocol.frame import Change, Position, Remark, is_same_frame
 from tutor.wording.notices import error_text
 
 SETUP = "w = torch.tensor(1.0, requires_grad=True)\nx = torch.ones(3)\n"
@@ -151,4 +151,4 @@ def test_a_gpu_that_is_lost_costs_a_message_and_the_run_stands_where_it_was(
     ended = engine.wait_for(ProcessEnded)
     assert ended.restarting
     assert ended.note.values["reason"] == Remark("device_lost")
-    assert is_same(engine.wait_for(FrameShown).frame, before)
+    assert is_same_frame(engine.wait_for(FrameShown).frame, before)

@@ -13,7 +13,7 @@ from tests import shipped
 from tests.training.conftest import keep_every_epoch, write_lesson
 from tests.training.host_reads import HostReads
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, is_same
+from tutor.protocol.frame import Frame, is_same_frame
 from tutor.training import devices
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
@@ -47,10 +47,10 @@ def test_every_way_to_a_place_shows_the_same_to_the_bit(slug: str, mode: str, de
     for _ in range(4):
         seen.append(run.step_epoch())
     for frame in reversed(seen):
-        assert is_same(run.seek(frame.at.epoch, frame.at.step), frame)
-    assert is_same(run.run_to(seen[-1].at.epoch), seen[-1])
-    assert is_same(run.restart(), seen[0])
-    assert is_same(run.run_to(seen[-1].at.epoch), seen[-1])
+        assert is_same_frame(run.seek(frame.at.epoch, frame.at.step), frame)
+    assert is_same_frame(run.run_to(seen[-1].at.epoch), seen[-1])
+    assert is_same_frame(run.restart(), seen[0])
+    assert is_same_frame(run.run_to(seen[-1].at.epoch), seen[-1])
 
 
 @modes
@@ -60,8 +60,8 @@ def test_a_fork_leaves_the_run_as_it_was(slug: str, mode: str, device: str) -> N
     seen = runs.current.run_to(5)
     runs.current.seek(3)
     runs.set(learning_rate=runs.current.learning_rate / 2)
-    assert not is_same(runs.current.run_to(5), seen)
-    assert is_same(runs.take("A"), seen)
+    assert not is_same_frame(runs.current.run_to(5), seen)
+    assert is_same_frame(runs.take("A"), seen)
 
 
 def tensors_of(run: Run) -> list[torch.Tensor]:
@@ -101,8 +101,8 @@ def test_another_device_takes_over_parameters_and_optimizer(
     assert after.values == before.values, "to the bit"
     assert {t.device for t in tensors_of(run)} == {torch.empty(0, device=other).device}
     assert near(run.run_to(12), stayed), "a moment that is lost shows in the second digit"
-    assert is_same(run.seek(6), after)
-    assert is_same(run.seek(3), started(slug, mode, one).run_to(3))
+    assert is_same_frame(run.seek(6), after)
+    assert is_same_frame(run.seek(3), started(slug, mode, one).run_to(3))
 
 
 def waits(run: Run, epochs: int) -> int:
@@ -175,5 +175,5 @@ def test_no_more_memory_is_one_line_and_the_run_stands_where_it_was(
         run.run_to(20)
     assert "\n" not in caught.value.message
     assert "total capacity" not in caught.value.message
-    assert is_same(run.frame(), seen)
+    assert is_same_frame(run.frame(), seen)
     assert run.loop.namespace["epoch"] == 7

@@ -11,7 +11,7 @@ from tests.script.marked_scripts import muted
 from tutor.analysis.doctor.examination import examine
 from tutor.analysis.graph import graph_of
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.frame import Frame, is_same
+from tutor.protocol.frame import Frame, is_same_frame
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
@@ -73,10 +73,10 @@ def test_every_way_to_a_place_shows_the_same_to_the_bit(lesson: Lesson, device: 
         seen.append(frame)
     assert len(seen) > 3 * 3 * 4
     for frame in (*seen[-2:-9:-1], *seen[::-7]):
-        assert is_same(run.seek(frame.at.epoch, frame.at.step), frame), frame.at
+        assert is_same_frame(run.seek(frame.at.epoch, frame.at.step), frame), frame.at
     ends: list[Frame] = [frame for frame in seen if frame.is_epoch_end]
     run.seek(0)
-    assert is_same(run.run_to(ends[-1].at.epoch), ends[-1])
+    assert is_same_frame(run.run_to(ends[-1].at.epoch), ends[-1])
     run.close()
     assert not devices.function_modes(), "the script's default device has gone with it"
 

@@ -13,7 +13,7 @@ import pytest
 from tests.shipped import lesson as shipped
 from tests.ui.fake_engine import Simulated
 from tutor.plain import cell_width
-from tutor.plain_mode.command_reader import help_lines, nearest, read
+from tutor.plain_mode.command_reader import help_lines, nearest_command, read
 from tutor.plain_mode.exercise_text import spoken_notice
 from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
@@ -244,8 +244,8 @@ def test_single_letters_tell_capitals_apart_and_words_do_not():
     commands = [read(line) for line in ("r", "R", "RUN 3", "mode  manual ", "5")]
     names = [(c[0].name, c[1]) if c else None for c in commands]
     assert names == [("run", ""), ("restart", ""), ("run", "3"), ("mode", "manual"), None]
-    assert nearest("exercize 3") == "exercise"
-    assert nearest("qqqq") == ""
+    assert nearest_command("exercize 3") == "exercise"
+    assert nearest_command("qqqq") == ""
 
 
 def test_a_formula_whose_numbers_are_unknown_is_read_without_the_code_in_its_boxes():

@@ -20,7 +20,7 @@ from tests.script.case_files import REFUSED, STEPPED, Case, ExpectedLoop
 from tests.script.marked_scripts import keep_keyframes, muted
 from tests.script.plain_runs import PlainRun, Values, as_before, bits, in_folder, run_plainly
 from tutor.errors import Refused
-from tutor.protocol.frame import Frame, Position, is_same
+from tutor.protocol.frame import Frame, Position, is_same_frame
 from tutor.protocol.inspections import LoopReport
 from tutor.script.outline import loop_report
 from tutor.script.program import script_report
@@ -190,7 +190,7 @@ def check_going_back(run: Run, frames: Sequence[Frame]) -> None:
 def check_same(frame: Frame, seen: Mapping[Position, Frame]) -> None:
     """Fail with the first field that differs from the frame seen here before."""
     before = seen[frame.at]
-    if not is_same(frame, before):
+    if not is_same_frame(frame, before):
         for field in Frame.__struct_fields__:
             assert repr(getattr(frame, field)) == repr(getattr(before, field)), (frame.at, field)
         raise AssertionError(frame.at)

@@ -22,7 +22,7 @@ from tutor.errors import Refused
 from tutor.export.code import ExportSettings
 from tutor.export.formats import script
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.frame import Frame, Position, is_same
+from tutor.protocol.frame import Frame, Position, is_same_frame
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
@@ -221,19 +221,19 @@ def test_every_frame_is_the_same_when_come_upon_again(source: str, tmp_path: Pat
         assert all(len(frame.ranks) == 1 for frame in frames)
         check_ways_back(run, frames, every=3)
         again = ranked(source, tmp_path, keyframes=1e9)
-        assert is_same(again.run_to(999), frames[-1])
+        assert is_same_frame(again.run_to(999), frames[-1])
         check_ways_back(again, frames, every=6)
 
 
 def check_ways_back(run: Run, frames: list[Frame], every: int) -> None:
     """Fail unless a run at its end shows the frames again that were seen before."""
     over, inside = frames[-1], frames[:-1]
-    assert is_same(run.back(), inside[-1])
+    assert is_same_frame(run.back(), inside[-1])
     for frame in inside[-2::-every]:
         step = None if frame.is_epoch_end else frame.at.step
-        assert is_same(run.seek(frame.at.epoch, step), frame), frame.at
-    assert is_same(run.run_to(999), over)
-    assert is_same(run.seek(2), next(f for f in inside if f.at.epoch == 2 and f.is_epoch_end))
+        assert is_same_frame(run.seek(frame.at.epoch, step), frame), frame.at
+    assert is_same_frame(run.run_to(999), over)
+    assert is_same_frame(run.seek(2), next(f for f in inside if f.at.epoch == 2 and f.is_epoch_end))
 
 
 def test_files_that_all_ranks_write_go_back_with_them(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_learning_rate_and_fork_reach_all_ranks(tmp_path: Path) -> None:
     assert len(set(of_all(changed, "w"))) == 1
     assert changed.values != alone.values
     runs.take("A")
-    assert is_same(runs.current.run_to(4), alone)
+    assert is_same_frame(runs.current.run_to(4), alone)
 
 
 def test_probe_of_replicas_waits_for_no_other_rank(tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_a_rank_that_fails_is_named_and_the_run_goes_on_from_where_it_was(
         run.step_phase()
     assert all(word in raised.value.message for word in words)
     assert (raised.value.phase, raised.value.line) == ("Loss", 19)
-    assert is_same(run.frame(), here)
+    assert is_same_frame(run.frame(), here)
     assert run.seek(1).at == Position(1, 5)
 
 
@@ -310,7 +310,7 @@ def test_ranks_that_come_to_different_places_are_told(text: str, tmp_path: Path)
         run.step_epoch()
     assert raised.value.message.startswith("RanksApart")
     assert run.at.epoch in (2, 3)
-    assert is_same(run.seek(2), before)
+    assert is_same_frame(run.seek(2), before)
 
 
 def test_copy_that_a_script_makes_of_a_rank_does_not_answer_for_it(tmp_path: Path) -> None:

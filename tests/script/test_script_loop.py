@@ -10,7 +10,7 @@ import pytest
 
 from tests.script.marked_scripts import lesson_of, muted, run_of, steps_of
 from tutor.errors import Refused, RunError
-from tutor.protocol.frame import Element, Frame, Position, is_same
+from tutor.protocol.frame import Element, Frame, Position, is_same_frame
 from tutor.script import memory_image
 from tutor.script.program import script_programs
 from tutor.script.saved_state import saved_files
@@ -164,7 +164,7 @@ def test_frames_come_out_the_same_back_and_forward(source: str) -> None:
         again = run_of(source, keyframes=1e9)
         assert like(again.run_to(999), over)
         assert str(again.history.losses.until(99)) == str(losses)
-        assert is_same(again.back(), before)
+        assert is_same_frame(again.back(), before)
         for frame in inside[-3::-5]:
             check_way_back(again, frame)
         assert like(again.run_to(999), over)
@@ -322,9 +322,9 @@ for i in range(4):  #: LOOP
     first, second = run.step_epoch(), run.step_epoch()
     assert [first.gradients_now[name].data for name in used] == [(16.0,), (2.0, 4.0)]
     assert [second.gradients_now[name].data for name in used] == [(0.0,), (1.5, 3.0)]
-    assert is_same(run.back_epoch(), first)
-    assert is_same(run.back_epoch(), start)
-    assert is_same(run.step_epoch(), first)
+    assert is_same_frame(run.back_epoch(), first)
+    assert is_same_frame(run.back_epoch(), start)
+    assert is_same_frame(run.step_epoch(), first)
 
 
 def test_the_gradient_of_an_attribute_is_the_one_of_its_batch() -> None:
@@ -367,8 +367,8 @@ with {context} as folder:
     frames = [run.step_epoch() for _ in range(4)]
     assert run.step_epoch().is_over
     run.back()
-    assert is_same(run.back_epoch(), frames[2])
-    assert is_same(run.step_epoch(), frames[3])
+    assert is_same_frame(run.back_epoch(), frames[2])
+    assert is_same_frame(run.step_epoch(), frames[3])
     assert run.step_epoch().is_over
 
 
@@ -407,7 +407,7 @@ def test_rate_that_is_a_number_in_the_code_is_refused() -> None:
     with pytest.raises(Refused) as refusal:
         run.set(learning_rate=0.5)
     assert refusal.value.code == "rate_is_fixed"
-    assert is_same(run.frame(), before)
+    assert is_same_frame(run.frame(), before)
     assert run.recipe.changes == ()
     assert run.step_phase().phase == "Gradient"
 
@@ -445,7 +445,7 @@ def test_number_that_is_set_is_there_again() -> None:
     run.seek(1)
     run.seek(2)
     assert run.frame().values["model[0].weight"].data[2] == 4.0
-    assert all(is_same(run.step_phase(), frame) for frame in frames)
+    assert all(is_same_frame(run.step_phase(), frame) for frame in frames)
 
 
 def test_number_is_set_where_the_rate_is_a_number_in_the_code() -> None:
@@ -477,7 +477,7 @@ def test_number_that_cannot_be_set_here_changes_nothing() -> None:
     before = run.step_phase()
     with pytest.raises(RunError):
         run.set(element=Element("model[0].weight", (0, 0), 4.0))
-    assert is_same(run.frame(), before)
+    assert is_same_frame(run.frame(), before)
     assert run.step_phase().phase == "Gradient"
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests import shipped
 from tutor.lesson.exercise import Repair
 from tutor.script.error_report import ErrorReport, culprit_of, reports_in
-from tutor.wording.torch_errors import nearest, torch_error_of, torch_errors
+from tutor.wording.torch_errors import nearest_error, torch_error_of, torch_errors
 
 W = "w = torch.ones(3, requires_grad=True)\n"
 RAISED = {
@@ -156,10 +156,10 @@ def test_every_error_of_a_shipped_repair_is_known() -> None:
 
 def test_an_unknown_message_is_not_explained_and_the_nearest_is_offered() -> None:
     assert torch_error_of("NameError: name 'los' is not defined") is None
-    assert nearest("NameError: name 'los' is not defined") is None
+    assert nearest_error("NameError: name 'los' is not defined") is None
     garbled = "grad may be implicitly created only for outputs that are scalar"
     assert torch_error_of(garbled) is None
-    found = nearest(garbled)
+    found = nearest_error(garbled)
     assert found is not None
     assert found.key == "not a scalar"
 

@@ -16,7 +16,7 @@ from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import Refused
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Frame, Remark, Value, is_same
+from tutor.protocol.frame import Frame, Remark, Value, is_same_frame
 from tutor.training import devices
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program, programs_of
@@ -173,7 +173,7 @@ def test_another_device_continues_as_the_first_would_have(
     assert moved[0].values == stayed[0].values
     assert moved[0].gradients_now == stayed[0].gradients_now
     assert moved[1].device == "cpu:0"
-    assert is_same(msgspec.structs.replace(moved[1], device="cpu"), stayed[1])
+    assert is_same_frame(msgspec.structs.replace(moved[1], device="cpu"), stayed[1])
 
 
 def frames(slug: str, mode: str, phases: int, device: str | None) -> Iterator[Frame]:

@@ -9,7 +9,7 @@ import pytest
 from tests.training.conftest import FRONT
 from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import is_same
+from tutor.protocol.frame import is_same_frame
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.validation.lesson_check import check
@@ -65,7 +65,7 @@ def test_looking_about_and_comparing_leave_its_batches_alone(lesson: Lesson) -> 
     expected = [alone.step_phase() for _ in range(14)]
     seen = Run(programs)
     for frame in expected:
-        assert is_same(seen.step_phase(), frame)
+        assert is_same_frame(seen.step_phase(), frame)
         compared = lockstep.compare(seen.standpoint(), seen.at.epoch)
         assert compared is not None
 

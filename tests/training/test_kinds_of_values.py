@@ -22,7 +22,7 @@ from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.errors import RunError
 from tutor.export.formats import script
 from tutor.lesson.model import Lesson
-from tutor.protocol.frame import Remark, is_same
+from tutor.protocol.frame import Remark, is_same_frame
 from tutor.training.program import programs_of
 from tutor.training.run import Run
 from tutor.training.values import is_finite, to_numpy, value_of
@@ -170,7 +170,7 @@ def test_every_kind_of_value_is_shown(write_lesson: Write, where: str) -> None:
     frame = run.step_phase()
     shown = frame.watched if where == "watched" else frame.boxed["Predict"]
     assert {name: value.data or value.text for name, value in shown.items()} == SHOWN
-    assert is_same(run.seek(frame.at.epoch, frame.at.step), frame)
+    assert is_same_frame(run.seek(frame.at.epoch, frame.at.step), frame)
 
 
 def test_no_dtype_of_torch_ends_a_run() -> None:

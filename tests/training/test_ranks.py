@@ -34,7 +34,7 @@ from tutor.errors import Refused, RunError
 from tutor.export.formats import notebook
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
-from tutor.protocol.frame import Element, is_same
+from tutor.protocol.frame import Element, is_same_frame
 from tutor.training import rank_group, rank_process
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe
@@ -133,10 +133,10 @@ def test_every_frame_is_the_same_when_come_upon_again(front: str, phases: dict[s
     frames = step_through(run, 3)
     assert all(len(frame.ranks) == 1 for frame in frames)
     backwards = [run.back() for _ in frames[1:]]
-    assert all(map(is_same, backwards, frames[-2::-1]))
-    assert all(is_same(run.step_phase(), frame) for frame in frames[1:])
+    assert all(map(is_same_frame, backwards, frames[-2::-1]))
+    assert all(is_same_frame(run.step_phase(), frame) for frame in frames[1:])
     seen = {epoch: run.run_to(epoch) for epoch in (4, 9, 30)}
-    assert all(is_same(run.seek(epoch), seen[epoch]) for epoch in (9, 30, 4))
+    assert all(is_same_frame(run.seek(epoch), seen[epoch]) for epoch in (9, 30, 4))
 
 
 def test_a_fork_and_the_run_it_came_from_take_turns() -> None:
@@ -144,9 +144,9 @@ def test_a_fork_and_the_run_it_came_from_take_turns() -> None:
     runs = Runs(ranked_run(**DROPOUT))
     runs.current.run_to(5)
     runs.fork()
-    assert is_same(runs.current.run_to(12), alone[12])
-    assert is_same(runs.take("A"), alone[5])
-    assert is_same(runs.current.run_to(12), alone[12])
+    assert is_same_frame(runs.current.run_to(12), alone[12])
+    assert is_same_frame(runs.take("A"), alone[5])
+    assert is_same_frame(runs.current.run_to(12), alone[12])
 
 
 def test_changes_reach_all_ranks() -> None:
@@ -188,7 +188,7 @@ def test_changes_reach_all_ranks() -> None:
         assert frame.mode in ("manual", "autograd")
     there = run.frame()
     run.seek(1)
-    assert is_same(run.seek(there.at.epoch), there)
+    assert is_same_frame(run.seek(there.at.epoch), there)
     w = there.values["w"].data[0]
     assert np.isfinite(w)
 
@@ -246,8 +246,8 @@ def test_a_rank_that_fails_is_named_and_the_run_goes_on_from_where_it_was(
     assert all(name in error.message for name in names)
     assert error.phase == "Gradient"
     assert error.line in run.program.loop[run.program.gradient_at].lines
-    assert is_same(run.frame(), here)
-    assert is_same(run.seek(1), ranked_run().run_to(1))
+    assert is_same_frame(run.frame(), here)
+    assert is_same_frame(run.seek(1), ranked_run().run_to(1))
     assert len(followers()) == 1
 
 
@@ -260,7 +260,7 @@ def test_a_rank_that_waits_for_another_in_vain_is_told(one: int, other: int) -> 
     assert f"rank {one} waits in all_reduce" in raised.value.message
     assert f"rank {other}" in raised.value.message
     assert raised.value.phase == "Synchronize"
-    assert is_same(run.frame(), here)
+    assert is_same_frame(run.frame(), here)
 
 
 @pytest.mark.parametrize(
@@ -330,9 +330,11 @@ def test_a_rank_that_is_killed_between_two_steps_is_named_at_the_next() -> None:
         run.step_phase()
     assert "rank 1" in raised.value.message
     assert "SIGKILL" in raised.value.message
-    assert is_same(run.frame(), here)
-    assert is_same(run.step_epoch(), ranked_run().run_to(4))
-    assert is_same(other.step_epoch(), ranked_run().run_to(2)), "it goes on with the new ranks"
+    assert is_same_frame(run.frame(), here)
+    assert is_same_frame(run.step_epoch(), ranked_run().run_to(4))
+    assert is_same_frame(other.step_epoch(), ranked_run().run_to(2)), (
+        "it goes on with the new ranks"
+    )
 
 
 def test_a_rank_that_can_not_say_where_it_is_may_be_computing(

@@ -13,7 +13,7 @@ from tutor.protocol.commands import OpenLesson, StepPhase
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Value
 from tutor.session.attempt import Attempt, Reply, Wants
-from tutor.ui.exercise_lines import keys_line, list_row, next_open, parts
+from tutor.ui.exercise_lines import exercise_row, keys_line, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.prose import inline_formulas
@@ -313,7 +313,7 @@ def test_the_line_of_keys_fits_and_ends_with_a_whole_key(width: int, state: str)
 
 
 def test_the_list_names_the_state_in_a_word_and_fits() -> None:
-    row: Content = list_row(3, REACH, "skipped", 60, str)
+    row: Content = exercise_row(3, REACH, "skipped", 60, str)
     assert row.plain.startswith("–  3  goal")
     assert row.plain.endswith("skipped")
     assert row.cell_length <= 60

@@ -3,11 +3,13 @@
 import pytest
 
 from tutor.lesson.model import Fence
-from tutor.ui.variables import Name, beside, names_in, on_next_line, same_name
+from tutor.ui.variables import Name, meaningful_names, name_beside, on_next_line, same_name
 
 
 def names(*codes: str) -> list[str]:
-    return [name.text for name in names_in([Fence(c, 10 * i) for i, c in enumerate(codes, 1)])]
+    return [
+        name.text for name in meaningful_names([Fence(c, 10 * i) for i, c in enumerate(codes, 1)])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,15 +48,15 @@ def test_what_is_called_is_a_name_if_the_code_has_assigned_it() -> None:
 
 
 def test_a_place_is_a_line_of_the_file_and_characters_as_shown() -> None:
-    found = names_in([Fence("if ŷ:\n\tß = ŷ * w\n", 40)])
+    found = meaningful_names([Fence("if ŷ:\n\tß = ŷ * w\n", 40)])
     assert found[-1] == Name("w", 41, 12, 13)
 
 
 def test_from_name_to_name_and_from_line_to_line() -> None:
-    found = names_in([Fence("y = w * x\n# nothing\nloss = y - t\n", 1)])
+    found = meaningful_names([Fence("y = w * x\n# nothing\nloss = y - t\n", 1)])
     y, w, x, loss, y2, t = found
-    assert beside(found, y, 1) == w
-    assert beside(found, y, -1) is None
+    assert name_beside(found, y, 1) == w
+    assert name_beside(found, y, -1) is None
     assert on_next_line(found, x, 1) == y2
     assert on_next_line(found, t, -1) == x
     assert on_next_line(found, loss, 1) is None
@@ -62,6 +64,6 @@ def test_from_name_to_name_and_from_line_to_line() -> None:
 
 def test_in_other_code_the_same_name_is_found_again() -> None:
     chosen = Name("w", 5, 0, 1)
-    other = names_in([Fence("y = w * x\n", 30)])
+    other = meaningful_names([Fence("y = w * x\n", 30)])
     assert same_name(other, chosen) == Name("w", 30, 4, 5)
     assert same_name(other, Name("dw", 5, 0, 2)) is None

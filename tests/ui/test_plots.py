@@ -26,7 +26,7 @@ from tutor.ui.plots.canvas import (
     clipped,
     scale_over,
 )
-from tutor.ui.plots.epoch_curves import EpochCurves, ghosts_of, legend, marks_of, nearest
+from tutor.ui.plots.epoch_curves import EpochCurves, change_marks, ghosts_of, legend, nearest
 from tutor.ui.text_styles import CURVE, PLAIN, VALUE
 from tutor.ui.themes import to_ascii
 from tutor.wording.number_format import number
@@ -251,13 +251,13 @@ def test_a_changed_setting_is_a_numbered_mark_at_its_epoch() -> None:
 
 
 def test_all_that_was_changed_in_one_epoch_is_one_mark() -> None:
-    words = [mark.words for mark in marks_of(pictures.CHANGES)]
+    words = [mark.words for mark in change_marks(pictures.CHANGES)]
     assert words[:4] == ["lr 0.02", "manual, lr 0.03", "cuda", "w[0, 1] = 0.5"]
     assert words[4] == "seed 7"
 
 
 def test_of_many_marks_the_nearest_are_explained_and_the_others_counted() -> None:
-    marks = marks_of(pictures.CHANGES)
+    marks = change_marks(pictures.CHANGES)
     shown, text = nearest(marks, 62, 66)
     assert text == "3 = cuda in epoch 60 · 4 = w[0, 1] = 0.5 in epoch 64 · and 5 more"
     assert [mark.number for mark in shown] == [3, 4]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tutor.cli.lessons import trusted
-from tutor.cli.parsers import is_script
+from tutor.cli.parsers import names_script
 from tutor.cli.terminal import connect_as_asked, warn, word
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
@@ -45,7 +45,7 @@ Stamp: TypeAlias = tuple[int, int, int] | None
 """The file's time, size and number; None where there is no file."""
 
 
-def changes(
+def changed_files(
     files: Callable[[], Iterable[Path]], sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[tuple[Path, ...]]:
     """The files that changed since the last look, forever; the first time all files.
@@ -138,7 +138,7 @@ class _Wanted:
 
     def files(self, name: str) -> Sequence[Path]:
         """A lesson's files in all languages, or in the one. Raises LessonError without any."""
-        if is_script(name):
+        if names_script(name):
             raise LessonError(
                 f"{one_line(name)} is a script, not a lesson: "
                 f"`tutor inspect {word(name)}` examines it"
@@ -283,7 +283,7 @@ class _Watch:
 
     def run(self) -> None:
         """Check until Ctrl+C, which ends the command. Nothing that is wrong with a file does."""
-        for changed in changes(self._look):
+        for changed in changed_files(self._look):
             print(f"\n---- {time.strftime('%H:%M:%S')} {_names(changed)} ----", flush=True)
             results = self._checker.check_all(
                 path

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tutor.cli.parsers import FAILED, is_script
+from tutor.cli.parsers import FAILED, names_script
 from tutor.cli.scripts import read_outline, script_lesson, suggesting_tutor_why, where_in
 from tutor.cli.terminal import connect_as_asked, warn
 from tutor.engine.command_client import CommandClient, LessonAborted
@@ -52,7 +52,7 @@ class _KnownLoop:
 
 def inspect_command(options: argparse.Namespace) -> int:
     """Say what the tutor has understood of a script. Raises ScriptError, or RunError."""
-    if not is_script(options.lesson):
+    if not names_script(options.lesson):
         raise UsageError(
             f"{options.lesson!r} is not a .py or .ipynb file: tutor check is for lessons"
         )

@@ -21,8 +21,8 @@ from tutor.cli.parsers import (
     INTERRUPTED,
     OK,
     USAGE,
-    is_script,
     make_parser,
+    names_script,
     options_of_kind,
 )
 from tutor.cli.terminal import discard, warn
@@ -144,7 +144,7 @@ def _check_kind(options: argparse.Namespace) -> None:
     """Raise UsageError for an option of a lesson with a script, or the other way round."""
     if not COMMANDS[options.command].takes_script or not hasattr(options, "lesson"):
         return
-    is_of_script = options.lesson is not None and is_script(options.lesson)
+    is_of_script = options.lesson is not None and names_script(options.lesson)
     others = options_of_kind(script=not is_of_script)
     name = next((n for n, usual in others.items() if getattr(options, n, usual) != usual), "")
     if name == "device":

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tutor.cli.parsers import check_mode, is_script
+from tutor.cli.parsers import check_mode, names_script
 from tutor.cli.terminal import say_connecting, terminal_path, warn
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonFileError, RunError
@@ -43,7 +43,7 @@ def open_command(options: argparse.Namespace) -> int:
     if options.plain:
         return _open_plain(options)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        if options.lesson and not is_script(options.lesson):
+        if options.lesson and not names_script(options.lesson):
             library.find(options.lesson, options.lang)  # a wrong name is reported first
         raise RunError("the tutor needs a terminal; without one there is `tutor --plain LESSON`")
     if os.environ.get("TERM") in DUMB:
@@ -51,7 +51,7 @@ def open_command(options: argparse.Namespace) -> int:
             f"the screen needs a terminal that can move its cursor, but TERM={os.environ['TERM']} "
             "says that this one can't; `tutor --plain LESSON` needs none"
         )
-    if options.on and options.lesson and not is_script(options.lesson):
+    if options.on and options.lesson and not names_script(options.lesson):
         library.find(options.lesson, options.lang)  # before ssh asks for a password
     gc.disable()  # all that is loaded stays; the app enables it at the engine's first event
     with _engine_and_progress(options.on or "", terminal_path()) as (engine, progress_writer):
@@ -122,7 +122,7 @@ def _first(
     """The path and title of what opens first, if anything does, and what reads a path."""
     from tutor.lesson import cache  # noqa: PLC0415 - the child loads its own meanwhile
 
-    if is_script(options.lesson):
+    if names_script(options.lesson):
         return _first_script(options, journal)
     path = library.find(options.lesson, options.lang) if options.lesson else None
     headline = cache.headline(path) if path else None
@@ -159,7 +159,7 @@ def _read(path: Path, options: ScriptOptions) -> Lesson:
     """The lesson in a file, or a script as it is now. Raises LessonError."""
     from tutor.lesson import cache  # noqa: PLC0415 - as above
 
-    if not is_script(path.name):
+    if not names_script(path.name):
         return cache.read(path)
     from tutor.cli.scripts import read_lesson  # noqa: PLC0415 - loads the parser
 
@@ -183,13 +183,13 @@ def _open_plain(options: argparse.Namespace) -> int:
 
     source = plain_mode.LessonSource(read, partial(library.headlines, options.lang))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    if options.lesson and not is_script(options.lesson):
+    if options.lesson and not names_script(options.lesson):
         headline = library.headline(library.find(options.lesson, options.lang))
         if headline.fault:
             raise LessonFileError(headline.fault.code, **headline.fault.values)
         check_mode(options.mode, headline.modes)
     with _engine_and_progress(options.on or "") as (engine, progress_writer):
-        if is_script(options.lesson):
+        if names_script(options.lesson):
             from tutor.cli.scripts import script_lesson  # noqa: PLC0415 - as above
 
             script = script_lesson(options, progress_writer)

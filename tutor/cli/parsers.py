@@ -28,7 +28,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""
 
 
-def is_script(name: str | None) -> bool:
+def names_script(name: str | None) -> bool:
     """Whether the command line names a script or a notebook, and no lesson."""
     return name is not None and name.lower().endswith((".py", ".ipynb"))
 
@@ -442,7 +442,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
 
 
 def _script(text: str) -> str:
-    if not is_script(text):
+    if not names_script(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a script (.py, .ipynb)")
     return text
 

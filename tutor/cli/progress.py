@@ -25,9 +25,9 @@ from tutor.progress.records import (
     PlaceRecord,
     Record,
     free_name,
-    is_script,
+    is_script_key,
     progress_file,
-    text_of,
+    time_text,
 )
 from tutor.progress.store import Store
 from tutor.progress.transfer import lines_of, read_lines
@@ -78,7 +78,7 @@ def overviews(
     by_lesson: dict[str, list[ExerciseSummary]] = {}
     for exercise in exercises:
         by_lesson.setdefault(exercise.lesson, []).append(exercise)
-    left = {place.lesson: place for place in places if not is_script(place.lesson)}
+    left = {place.lesson: place for place in places if not is_script_key(place.lesson)}
     known = {headline.slug: headline for headline in reversed(headlines)}
     order = {headline.slug: number for number, headline in enumerate(headlines)}
     slugs = sorted({*by_lesson, *left}, key=lambda slug: (order.get(slug, len(order)), slug))
@@ -197,7 +197,7 @@ def _exercise_json(exercise: ExerciseSummary) -> dict[str, Any]:
 
 
 def _time(at: datetime | None) -> str | None:
-    return None if at is None else text_of(at)
+    return None if at is None else time_text(at)
 
 
 # ── The table ───────────────────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from tutor.cli.lessons import trusted_lesson
-from tutor.cli.parsers import check_mode, is_script
+from tutor.cli.parsers import check_mode, names_script
 from tutor.cli.scripts import script_lesson, suggesting_tutor_why
 from tutor.cli.terminal import connect_as_asked, discard, warn, write_aside, write_whole
 from tutor.digits import significant
@@ -60,7 +60,7 @@ def run_command(options: argparse.Namespace) -> int:
 
 def lesson_to_run(options: argparse.Namespace) -> Lesson:
     """The lesson or script that the command line names, trusted to run."""
-    if is_script(options.lesson):
+    if names_script(options.lesson):
         return script_lesson(options)
     return trusted_lesson(options.lesson, trust_now=options.trust, language=options.lang)
 

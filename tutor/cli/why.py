@@ -23,7 +23,7 @@ from tutor.script.error_report import (
     reports_in,
 )
 from tutor.wording.layout import wrap
-from tutor.wording.torch_errors import TorchError, nearest, torch_error_of
+from tutor.wording.torch_errors import TorchError, nearest_error, torch_error_of
 
 WIDEST = 88
 """Cells of a line of text: longer ones are hard to read."""
@@ -122,7 +122,7 @@ def _print_text(text: str) -> None:
 
 def _print_unknown(report: ErrorReport) -> None:
     _print_text("The tutor does not know this message.")
-    if (near := nearest(report.text)) is not None:
+    if (near := nearest_error(report.text)) is not None:
         _print_text(f"The most similar error that it knows is “{near.key}”: {near.meaning}")
         _print_text(_lesson(near))
 

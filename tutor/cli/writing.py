@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tutor.cli.inspecting import inspected
 from tutor.cli.lessons import agreed, trusted_lesson
-from tutor.cli.parsers import COMMANDS, is_script
+from tutor.cli.parsers import COMMANDS, names_script
 from tutor.cli.running import train, train_command
 from tutor.cli.scripts import check_loop, read_outline, suggesting_tutor_why
 from tutor.cli.terminal import connect_as_asked, print_exactly, warn, word
@@ -47,7 +47,7 @@ def export_command(options: argparse.Namespace) -> int:
 
     Raises FileThere for a file that exists, unless --force is given.
     """
-    if is_script(options.lesson):
+    if names_script(options.lesson):
         raise UsageError(
             f"{one_line(options.lesson)} is a script already; its figures are written by "
             f"`tutor run {word(options.lesson)} --format csv`"

@@ -48,7 +48,7 @@ from tutor.training.devices import (
 )
 
 
-def is_same(now: Any, before: Any) -> bool:
+def is_same_setting(now: Any, before: Any) -> bool:
     """Whether they are one thing, or equal."""
     try:
         return now is before or bool(now == before)
@@ -107,7 +107,7 @@ def _saved_tensors_hooks() -> Any:
 
 
 def _set_saved_tensors_hooks(value: Any) -> None:
-    while (top := _saved_tensors_hooks()) is not None and not is_same(top, value):
+    while (top := _saved_tensors_hooks()) is not None and not is_same_setting(top, value):
         torch._C._autograd._pop_saved_tensors_default_hooks()
 
 

@@ -26,7 +26,7 @@ import torch
 
 from tutor.engine import supervisor
 from tutor.engine.process import PROCESS_VARIABLE
-from tutor.engine.process_settings import SETTINGS, is_same
+from tutor.engine.process_settings import SETTINGS, is_same_setting
 from tutor.protocol.frame import Remark
 from tutor.training.set_up import spare_compiler
 from tutor.training.snapshot import LESSON_MODULE
@@ -131,13 +131,13 @@ class ProcessState:
 
     def _is_restored(self, name: str) -> bool:
         (read, write), value = SETTINGS[name], self.values[name]
-        if value is UNREADABLE or is_same(_read(read), value):
+        if value is UNREADABLE or is_same_setting(_read(read), value):
             return True
         try:
             write(value)
         except Exception:  # noqa: BLE001 - whatever it is, the other settings are to be set
             return False
-        return is_same(_read(read), value)
+        return is_same_setting(_read(read), value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,7 +328,7 @@ def _not(reader: Reader, token: str) -> None:
         return
     reader.at += len(following)
     struck = unicodedata.normalize("NFC", sign + "\u0338")
-    reader.add(Sym(struck, glyphs.kind_of(sign)), is_factor=False)
+    reader.add(Sym(struck, glyphs.symbol_class(sign)), is_factor=False)
 
 
 def _limits(reader: Reader, token: str) -> None:

@@ -23,7 +23,7 @@ LIMIT_FUNCTIONS = frozenset(
 ) | {"arg max", "arg min", "lim sup", "lim inf"}
 
 
-def kind_of(text: str) -> NodeKind:
+def symbol_class(text: str) -> NodeKind:
     """The class of a symbol: TeX's, but by its Unicode character."""
     for members, kind in (
         (BINARY, NodeKind.BIN),

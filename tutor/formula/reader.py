@@ -219,7 +219,7 @@ class Reader(Cursor):
     def sign(self, text: str) -> Sym:
         """A sign or number as a node, in the font that is set."""
         text = glyphs.in_style({"-": "−", "~": "∼", "⋅": "·"}.get(text, text), self.font)
-        kind = glyphs.kind_of(text)
+        kind = glyphs.symbol_class(text)
         return Sym(text, kind, limits=kind is NodeKind.BIG and text not in glyphs.INTEGRALS)
 
     def _group(self) -> None:

@@ -104,7 +104,7 @@ def _why_not(code: str, kind: str) -> PythonProblem | None:
     return None
 
 
-def is_same(code: str, other: str) -> bool:
+def is_same_code(code: str, other: str) -> bool:
     """Whether two pieces of code do the same to the letter, comments and layout aside.
 
     What does not compile is only the same as itself.
@@ -264,7 +264,7 @@ _BY_PARAMETER = ("gradient", "gradient_now", "was")
 """Functions of a parameter's name, in quotes."""
 
 
-def names_in(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> frozenset[str]:
+def known_names(lesson: Lesson, modes: Iterable[str], more: Iterable[str] = ()) -> frozenset[str]:
     """The names that code of some of these modes, or `more` code, binds, and those that are given.
 
     Empty if that can't be known.

@@ -229,7 +229,7 @@ def stage_of(
     runs in this exercise whether or not the mode has code for it.
     """
     was = base or Stage(mode=context.modes[0], at=start)
-    mode = mode_of(keys, context, was.mode)
+    mode = wanted_mode(keys, context, was.mode)
     at = was.at if keys.at is None else keys.at
     settings = checked_settings(keys, context, mode) if "set" in keys else was.settings
     if "at" in keys or "mode" in keys or base is None:
@@ -246,7 +246,7 @@ def stage_of(
     )
 
 
-def mode_of(keys: RunKeys, context: ExerciseContext, default: str) -> str:
+def wanted_mode(keys: RunKeys, context: ExerciseContext, default: str) -> str:
     """The mode that the keys name, or the default."""
     mode = keys.mode or default
     context.check_mode(keys, mode)

@@ -34,11 +34,11 @@ from tutor.lesson.exercise_values import (
     StageKeys,
     checked_settings,
     expression,
-    mode_of,
     place,
     python_code,
     stage_of,
     text_with_formulas,
+    wanted_mode,
 )
 from tutor.lesson.markdown import ExerciseBlock
 from tutor.lesson.model import GRADIENT, UPDATE
@@ -232,7 +232,7 @@ class ReachKeys(ExerciseKeys):
         for name, changed in _CHANGED_BY.items():
             if name in keys and self.may and {*self.may} <= {*MAY_CHANGE, changed} - {changed}:
                 context.report(keys, name, "solution_may_not", key=name, word=changed)
-        mode = mode_of(keys, context, stage.mode)
+        mode = wanted_mode(keys, context, stage.mode)
         solution = Solution(
             epochs=keys.epochs,
             mode=keys.mode,
@@ -278,7 +278,7 @@ class RepairKeys(ExerciseKeys):
             context.report(self, "phase", "no_such_phase", word=phase, known=known)
         if "solution" in self and not self.solution:
             context.report(self, "solution", "solution_is_empty")
-        elif self.solution and code_checks.is_same(self.code, self.solution):
+        elif self.solution and code_checks.is_same_code(self.code, self.solution):
             context.report(self, "solution", "solution_is_the_mistake")
         stage = stage_of(self, context, repaired=phase)
         return self.make(Repair, context, stage=stage, phase=phase, solution_code=self.solution)

@@ -87,7 +87,7 @@ def _spelled(word: str) -> str:
     return f"capital {word}" if len(word) == 1 and word.isupper() else word
 
 
-def nearest(line: str) -> str:
+def nearest_command(line: str) -> str:
     """The command most like the typed word; empty if none is near."""
     word = line.split()[0].lower() if line.split() else ""
     names = [word for word in _BY_WORD if len(word) > 1]
@@ -315,6 +315,6 @@ def _has_path(line: str) -> bool:
 
 def _unknown(line: str) -> str:
     word = line.split()[0]
-    near = nearest(line)
+    near = nearest_command(line)
     meant = f" Did you mean {near}?" if near else ""
     return f"There is no command {word}.{meant} Type help for all of them."

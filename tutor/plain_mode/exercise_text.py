@@ -195,13 +195,13 @@ def _question(attempt: Attempt, in_symbols: bool) -> Iterator[Line]:
     for number, choice in enumerate(attempt.choices, 1):
         yield from _with_lead(f"{number}:", spoken_prose(choice, in_symbols=in_symbols))
     if attempt.wants.is_edited:
-        yield from code_of(attempt)
+        yield from code_to_fix(attempt)
     if isinstance(attempt.exercise, Reach):
         yield sentence(f"You may change {allowed_changes(attempt.exercise.may, {})}")
     yield AGREE if attempt.is_from_elsewhere else ANSWERS[attempt.wants].how
 
 
-def code_of(
+def code_to_fix(
     attempt: Attempt, failed: LessonFailed | None = None, lesson: Lesson | None = None
 ) -> Iterator[Line]:
     """The code to fix and its error."""

@@ -86,7 +86,7 @@ def _code(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The code of the next phase, or of the named one; in a script, also from a line: code 20."""
     attempt = on.session.attempt
     if attempt is not None and attempt.wants.is_edited and not argument:
-        yield from exercise_text.code_of(attempt, view.failed, on.session.controller.lesson)
+        yield from exercise_text.code_to_fix(attempt, view.failed, on.session.controller.lesson)
         return
     if view.lesson.script is not None:
         yield from _script_code(argument, view)
@@ -105,7 +105,7 @@ def _script_code(argument: str, view: RunView) -> Iterator[Line]:
     section = _phase(argument, view) if argument else view.next_section
     if section is None or not section.lines:
         raise UnclearCommandError("No line is next. Type code and the number of a line.")
-    yield spoken_lesson.lines_of(view.lesson, section)
+    yield spoken_lesson.phase_lines(view.lesson, section)
 
 
 @typed("read", "[PHASE]")

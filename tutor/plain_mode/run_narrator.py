@@ -194,7 +194,7 @@ class RunNarrator:
         phase = frame.phase or SETUP
         said = list(self._after(view, phase, with_words=with_words))
         shown = frame.boxed.get(phase, {}) if any(said) else {}
-        yield f"{phase} has run, in epoch {frame.at.epoch}{spoken_lesson.of_batches(frame)}."
+        yield f"{phase} has run, in epoch {frame.at.epoch}{spoken_lesson.batch_words(frame)}."
         yield from changes(frame, was, shown)
         yield from said
 
@@ -241,7 +241,7 @@ class RunNarrator:
         if section is not None and frame is not None and frame.next_line in section.lines:
             is_new = self._is_new(section, "before")
             if is_new and len(section.lines) > 1:
-                said.append(spoken_lesson.lines_of(view.lesson, section))
+                said.append(spoken_lesson.phase_lines(view.lesson, section))
         self._writer.say(*said)
 
     def _before(self, lesson: Lesson, phase: str, mode: str) -> Iterator[Line]:

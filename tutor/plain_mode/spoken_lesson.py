@@ -163,7 +163,7 @@ def code(lesson: Lesson, mode: str, phase: str) -> Iterator[Line]:
     yield from (SpokenCode(fence.code) for fence in fences)
 
 
-def of_batches(frame: Frame) -> str:
+def batch_words(frame: Frame) -> str:
     """`, batch 2 of 3`; empty where an epoch has one batch."""
     return f", batch {number_format.of_batches(frame)}" if frame.batches > 1 else ""
 
@@ -184,7 +184,7 @@ def where(lesson: Lesson, frame: Frame) -> str:
     elif frame.is_epoch_end and epoch:
         return f"The run is at the end of epoch {epoch}. {following}"
     else:
-        place = f"The run is in epoch {epoch}{of_batches(frame)}, after {frame.phase}"
+        place = f"The run is in epoch {epoch}{batch_words(frame)}, after {frame.phase}"
     return f"{place}. {following}"
 
 
@@ -217,7 +217,7 @@ def what_is_next(view: RunView) -> Iterator[Line]:
     yield f"Next: {section.phase}, {place}{f': {code}' if code else '.'}"
 
 
-def lines_of(lesson: Lesson, section: Section) -> SpokenCode:
+def phase_lines(lesson: Lesson, section: Section) -> SpokenCode:
     """The lines of a phase, with their numbers in the file."""
     code = "".join(fence.code for fence in fences_of([section]))
     text, first = textwrap.dedent(code).rstrip(), section.lines[0]

@@ -26,7 +26,7 @@ from tutor.progress.records import (
     PlaceRecord,
     Record,
     free_name,
-    text_of,
+    time_text,
 )
 
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -192,7 +192,7 @@ def row_of(record: Record) -> Row:
 
 def _cell(value: object) -> str | int | float | bytes | None:
     if isinstance(value, datetime):
-        return text_of(value)
+        return time_text(value)
     if isinstance(value, str):
         return value.encode(errors="replace").decode()  # SQLite refuses lone surrogates
     if value is None or isinstance(value, (int, float, bytes)):
@@ -339,7 +339,7 @@ def reason(file: Path, error: Exception) -> str:
     return "system"
 
 
-def words_of(error: Exception) -> str:
+def system_words(error: Exception) -> str:
     """The system's words for an error."""
     if isinstance(error, OSError):
         return one_line(error.strerror or str(error)).lower()

@@ -80,7 +80,7 @@ SCRIPT_KEY = "script:"
 """The beginning of the key of a learner's own script, which is no lesson."""
 
 
-def is_script(key: str) -> bool:
+def is_script_key(key: str) -> bool:
     """Whether a bookmark's key belongs to a script. The slug of a lesson has no colon."""
     return key.startswith(SCRIPT_KEY)
 
@@ -164,6 +164,6 @@ def now() -> datetime:
     return max(datetime.fromtimestamp(time.time(), UTC), EARLIEST)
 
 
-def text_of(at: datetime) -> str:
+def time_text(at: datetime) -> str:
     """The time as text that sorts by time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")

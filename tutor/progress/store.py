@@ -26,7 +26,7 @@ from tutor.progress.database import (
     reason,
     salvage,
     set_aside,
-    words_of,
+    system_words,
     write_safely,
 )
 from tutor.progress.records import (
@@ -265,7 +265,7 @@ class Store:
             try:
                 aside = set_aside(self.file)
             except OSError as error:
-                raise self._failed("not_set_aside", words_of(error)) from error
+                raise self._failed("not_set_aside", system_words(error)) from error
             self._connection = self._opened()
         self.set_aside = SetAside(aside.name, self._save(salvage(aside)))
 
@@ -282,7 +282,7 @@ class Store:
     def _failed(self, why: Exception | str, words: str = "") -> ProgressError:
         """The error to raise, by its reason; it is kept as `trouble` too."""
         if isinstance(why, Exception):
-            words, why = words_of(why), reason(self.file, why)
+            words, why = system_words(why), reason(self.file, why)
         self.trouble = ProgressError("not_kept", reason=why, words=words, file=str(self.file))
         return self.trouble
 

@@ -161,7 +161,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         return self.at.step >= self.steps
 
 
-def is_same(one: Frame, other: Frame) -> bool:
+def is_same_frame(one: Frame, other: Frame) -> bool:
     """Whether two frames show the same to the bit; a NaN is the same as a NaN."""
     return repr(one) == repr(other)
 

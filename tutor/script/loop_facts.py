@@ -50,7 +50,7 @@ _OF_MODULES = frozenset({"parameters", "train", "eval", "state_dict", "named_par
 """Methods by which a module of torch is known, wherever it comes from."""
 
 
-def mode_of(index: CodeIndex, signs: TrainingSigns, kinds: StatementKinds) -> str:
+def gradient_mode(index: CodeIndex, signs: TrainingSigns, kinds: StatementKinds) -> str:
     """The gradient mode of the loop whose statements have these kinds."""
     if not kinds.has_backward:
         return MANUAL
@@ -151,7 +151,7 @@ _THROUGH = frozenset({"sum", "zip", "abs", "float", "enumerate", "max", "min", "
 """Functions of Python whose arguments are looked at: others may be models."""
 
 
-def loss_of(units: list[CodeUnit]) -> str:
+def loss_expression(units: list[CodeUnit]) -> str:
     """The expression whose gradient is taken; in code by hand, the name of the error."""
     taken = [loss for unit in units for loss in unit.losses]
     if taken:

@@ -31,7 +31,7 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.loop_facts import MANUAL, epochs_of, loss_of, mode_of, prediction_of
+from tutor.script.loop_facts import MANUAL, epochs_of, gradient_mode, loss_expression, prediction_of
 from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter
@@ -81,11 +81,11 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
         column=loop.col_offset,
         end_line=loop.end_lineno or loop.lineno,
         function=index.full_name(function) if function else "",
-        mode=mode_of(index, finder.signs, kinds),
+        mode=gradient_mode(index, finder.signs, kinds),
         phases=cutter.phases(),
         is_regular=cutter.is_regular,
         batches_at=cutter.batches_at,
-        loss=loss_of(units),
+        loss=loss_expression(units),
         prediction=prediction_of(units),
         parameters=names.parameters(),
         gradients={} if kinds.has_backward else names.gradients(),

@@ -31,7 +31,7 @@ from tutor.script.saved_state import (
     SavedElements,
     SavedFiles,
     file_place,
-    held_by,
+    memory_held_by,
     saved_files,
     saved_memories,
     set_file_place,
@@ -206,7 +206,7 @@ class _Walk:
         self.graphs = [g for g in self.graphs if _storage_of(g.tensor) not in self.memories]
         found: dict[int, int] = {}
         for graph in self.graphs:
-            found |= held_by(graph.tensor, self.memories)
+            found |= memory_held_by(graph.tensor, self.memories)
         return found
 
     def _note(self, thing: Any, content: Any, put_back: PutBack) -> None:

@@ -71,7 +71,7 @@ class ParameterNames:
             function = self.index.function_of(change.node)
             is_own = function in (unit.function, self._own)
             body = unit.body if is_own else function.body if function else []
-            gradient = gradient_of(change, list(statements(body)))
+            gradient = gradient_expression(change, list(statements(body)))
             names = self._names(change)
             if gradient is None or len(names) != 1:
                 continue
@@ -312,7 +312,7 @@ def _is_rate(node: ast.expr) -> bool:
     return False
 
 
-def gradient_of(change: HandChange, code: Sequence[ast.stmt]) -> ast.expr | None:
+def gradient_expression(change: HandChange, code: Sequence[ast.stmt]) -> ast.expr | None:
     """The expression g of a change `w -= lr * g`; None if the code does not tell it exactly.
 
     Of momentum, the gradient that goes into it. `code` is the code around the change.

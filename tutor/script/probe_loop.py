@@ -76,7 +76,7 @@ def _same(thing: Any) -> Any:
     return thing
 
 
-def names_read(statements: Iterable[ast.stmt]) -> frozenset[str]:
+def own_names_read(statements: Iterable[ast.stmt]) -> frozenset[str]:
     """The names that statements read themselves."""
     return frozenset(name for s in statements for name in (*loads(s), *_added_to(s)))
 

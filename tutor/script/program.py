@@ -24,7 +24,7 @@ from tutor.script.probe_loop import (
     NOTHING,
     ProbeLoop,
     for_targets,
-    names_read,
+    own_names_read,
     phase_statements,
     phases_with_code,
 )
@@ -100,7 +100,7 @@ class ScriptOpener:
         self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
         groups = phase_statements(lesson.source, loop).values()
         batch = [statement for group in groups for statement in group]
-        self._batch_reads = names_read(batch) if batch else None
+        self._batch_reads = own_names_read(batch) if batch else None
         self._handlers = ExceptionHandlers(lesson.source, str(lesson.path))
         self._log_handlers = LogHandlers()
         self.program = _program_of(lesson, loop, self)

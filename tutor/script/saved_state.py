@@ -127,7 +127,7 @@ def _checksum(memory: Any) -> int:
 _MOST_NODES = 20_000
 
 
-def held_by(tensor: torch.Tensor, known: Collection[int]) -> dict[int, int]:
+def memory_held_by(tensor: torch.Tensor, known: Collection[int]) -> dict[int, int]:
     """The bytes of each memory that a non-leaf tensor and its graph hold, by address.
 
     Without those whose address is `known`. Raises MemoryError for a graph too large to look at.

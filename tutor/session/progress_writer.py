@@ -26,7 +26,7 @@ from tutor.progress.records import (
     ExerciseResult,
     Record,
     free_name,
-    is_script,
+    is_script_key,
     now,
     progress_file,
 )
@@ -213,7 +213,7 @@ class ProgressWriter(Journal):
 
     def last_bookmark(self) -> Bookmark | None:
         """The latest bookmark of all lessons, scripts aside."""
-        return self._latest(lambda key: not is_script(key))
+        return self._latest(lambda key: not is_script_key(key))
 
     def last_bookmark_of_script(self, script: str) -> Bookmark | None:
         """The latest bookmark of all loops of the script with this key."""

@@ -64,7 +64,7 @@ def next_open(exercises: Iterable[Exercise], results: Mapping[str, ExerciseResul
 # ── The list ────────────────────────────────────────────────────────────────────────
 
 
-def list_row(
+def exercise_row(
     number: int, exercise: Exercise, result: ExerciseResult | None, width: int, inline: Inline
 ) -> Content:
     """One exercise in a list: mark, number, kind, the beginning of its question, its state."""

@@ -41,7 +41,7 @@ class Name:
     end: int
 
 
-def names_in(fences: Sequence[Fence]) -> tuple[Name, ...]:
+def meaningful_names(fences: Sequence[Fence]) -> tuple[Name, ...]:
     """Every name of this code that stands for something while it runs, in reading order.
 
     Chains of attributes are one name. Left out are modules, functions, and what lives only
@@ -159,7 +159,7 @@ def _all_names(node: ast.AST) -> Iterator[ast.Name]:
 # ── Moving between names ────────────────────────────────────────────────────────────
 
 
-def beside(names: Sequence[Name], chosen: Name, by: int) -> Name | None:
+def name_beside(names: Sequence[Name], chosen: Name, by: int) -> Name | None:
     """The next name (`by` 1) or the one before (-1); None at the end."""
     index = names.index(chosen) + by
     return names[index] if 0 <= index < len(names) else None

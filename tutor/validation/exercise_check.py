@@ -17,7 +17,7 @@ import msgspec
 from tutor.analysis.local_gradients import local_gradients
 from tutor.errors import RunError, WorkingError
 from tutor.lesson import working
-from tutor.lesson.code_checks import names_in, slips
+from tutor.lesson.code_checks import known_names, slips
 from tutor.lesson.exercise import (
     EXERCISE_NAMES,
     BeAutograd,
@@ -253,7 +253,7 @@ def _misnamed(trial: ExerciseTrial) -> Iterator[CheckFinding]:
     """Names in its expressions that no mode binds."""
     lesson, exercise = trial.lesson, trial.exercise
     more = [exercise.code, exercise.solution_code] if isinstance(exercise, Repair) else []
-    known = names_in(lesson, lesson.modes, more)
+    known = known_names(lesson, lesson.modes, more)
     if known:
         known = known.union(EXERCISE_NAMES)
     parameters = {name for names in lesson.parameters.values() for name in names}

@@ -21,10 +21,10 @@ from tutor.analysis.finite_differences import (
     probes_at_batches,
 )
 from tutor.errors import RunError
-from tutor.lesson.code_checks import names_in, slips
+from tutor.lesson.code_checks import known_names, slips
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, SETUP, Lesson
 from tutor.protocol.events import GRADIENT_CHECK, CheckFinding, LessonPart
-from tutor.protocol.frame import Frame, Remark, is_same
+from tutor.protocol.frame import Frame, Remark, is_same_frame
 from tutor.training.devices import is_out_of_memory
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
@@ -141,7 +141,7 @@ class _Check:
         if self._is_cut_short(mode):  # in one frame there may be a value, in another none
             self._note_valueless(mode, again[-1])
             return
-        if not all(map(is_same, frames, again)):
+        if not all(map(is_same_frame, frames, again)):
             code = "runs_differ_on" if self._on else "runs_differ"
             yield self._finding(1, Remark(code, {"device": self._on}), mode)
         yield from self._goes_back(mode, run, again[:-1])
@@ -150,7 +150,7 @@ class _Check:
     def _goes_back(self, mode: str, run: Run, seen: Sequence[Frame]) -> Iterator[CheckFinding]:
         """A finding unless the way back meets the frames that were shown."""
         there = {frame.at: frame for frame in seen}
-        other = next((f.at for f in _backwards(run) if not is_same(f, there[f.at])), None)
+        other = next((f.at for f in _backwards(run) if not is_same_frame(f, there[f.at])), None)
         if other is not None:
             values = {"device": self._on, "epoch": other.epoch, "step": other.step}
             yield self._finding(1, Remark("back_differs", values), mode)
@@ -204,7 +204,7 @@ class _Check:
         stopped = self.programs[mode].stopped.get(expression.source)
         if stopped is not None and stopped.why:
             return Remark("not_shown_in_time", {**values, "reason": stopped.why})
-        known = names_in(self.lesson, [mode])
+        known = known_names(self.lesson, [mode])
         if slip := next(slips(expression.source, known, self.lesson.parameters[mode]), None):
             return Remark("not_shown_misnamed", {**values, "slip": slip})
         if text:

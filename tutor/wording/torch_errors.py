@@ -69,7 +69,7 @@ def torch_error_of(message: str) -> TorchError | None:
     return next((known for known in torch_errors() if known.is_in(message)), None)
 
 
-def nearest(message: str) -> TorchError | None:
+def nearest_error(message: str) -> TorchError | None:
     """The known error whose message is most like this one; None if none is like it."""
     best = max(torch_errors(), key=lambda known: known.likeness(message))
     return best if best.likeness(message) >= LIKE_ENOUGH else None

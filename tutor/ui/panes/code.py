@@ -39,9 +39,9 @@ from tutor.ui.panes.lines import LinesPane, changed_cells
 from tutor.ui.text_styles import Piece, line
 from tutor.ui.variables import (
     Name,
-    beside,
     facts_lines,
-    names_in,
+    meaningful_names,
+    name_beside,
     names_of_file,
     on_next_line,
     same_name,
@@ -107,7 +107,9 @@ class CodePane(LinesPane):
         self._sections = tuple(s for s in lesson.sections if s.phase and s.fences(mode))
         self._names = ()
         if lesson.script is None:
-            self._names = names_in([fence for s in self._sections for fence in s.fences(mode)])
+            self._names = meaningful_names(
+                [fence for s in self._sections for fence in s.fences(mode)]
+            )
         self._drawn.clear()
         if before is None or before[0].digest != lesson.digest:
             self.difference_to = ""
@@ -147,7 +149,7 @@ class CodePane(LinesPane):
         self._find_names()
         names = tuple(self._rows)
         if self._chosen in names:
-            self._go_to(beside(names, self._chosen, by))
+            self._go_to(name_beside(names, self._chosen, by))
         else:
             first, _ = self._phases.get(self._next, (0, 0))
             ahead = [name for name in names if self._rows[name] >= first] or names

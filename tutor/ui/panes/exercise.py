@@ -183,7 +183,7 @@ class ExerciseText(PartsPane):
             return [line(("This lesson has no exercises.", text_styles.DIM))]
         results = self.results
         return [
-            lines_of.list_row(number, exercise, results.get(exercise.id), width, self._inline)
+            lines_of.exercise_row(number, exercise, results.get(exercise.id), width, self._inline)
             for number, exercise in enumerate(every, 1)
         ]
 

@@ -54,7 +54,7 @@ class ChangeMark:
         return f"{'after' if self.is_at_end else 'in'} epoch {self.epoch}"
 
 
-def marks_of(changes: Sequence[Change], steps: int = 0) -> list[ChangeMark]:
+def change_marks(changes: Sequence[Change], steps: int = 0) -> list[ChangeMark]:
     """One mark for each epoch in which something was changed, in their order.
 
     `steps` is the number of steps of an epoch, or 0 if it is not known: an epoch whose changes all
@@ -281,7 +281,7 @@ def _words(curves: EpochCurves, scale: Scale, room: int) -> tuple[list[ChangeMar
     )
     separator = SEPARATOR if gaps and curves.changes else ""
     shown, words = nearest(
-        marks_of(curves.changes, curves.steps), curve.here, room - len(gaps + separator)
+        change_marks(curves.changes, curves.steps), curve.here, room - len(gaps + separator)
     )
     return shown, gaps + separator + words
 
@@ -301,7 +301,7 @@ def _plot(
     others = [_points(ghost.curve, epochs, scale) for ghost in ghosts]
     for ghost, points in zip(ghosts, others, strict=True):
         canvas.line(points, Pen(DIM, ghost.letter, on=1, off=2, lone=ghost.letter))
-    _draw_marks(canvas, marks_of(curves.changes, curves.steps), shown, epochs)
+    _draw_marks(canvas, change_marks(curves.changes, curves.steps), shown, epochs)
     canvas.line(own, Pen(CURVE))
     for i, (ghost, points) in enumerate(zip(ghosts, others, strict=True)):
         _write_letters(canvas, ghost.letter, points, i * LETTER_EVERY // len(ghosts))

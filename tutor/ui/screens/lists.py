@@ -29,7 +29,7 @@ from tutor.ui.commands import (
     AppCommand,
     bindings,
 )
-from tutor.ui.exercise_lines import list_row, next_open
+from tutor.ui.exercise_lines import exercise_row, next_open
 from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask, Question
@@ -327,7 +327,7 @@ class ExerciseList(ListPane):
     def _row(self, index: int, width: int) -> Content:
         exercise = self._exercises[index]
         result = self._results.get(exercise.id)
-        return list_row(index + 1, exercise, result, width, self._inline)
+        return exercise_row(index + 1, exercise, result, width, self._inline)
 
 
 class Explanation(NamedTuple):
