@@ -39,19 +39,27 @@ def test_modes_that_differ_on_purpose_are_not_compared(write_lesson: Write) -> N
     assert told(write_lesson(apart, **code)) == []
 
 
-def test_the_gradient_of_a_tensor_is_not_read_from_the_name_for_an_array(
-    write_lesson: Write,
+@pytest.mark.parametrize(
+    ("tensor", "gradient", "codes"),
+    [
+        ("torch.tensor(0.5)", "(2 * (y_pred - 2 * x) * x).mean()", []),
+        ("torch.tensor(0.5)", "(2 * (y_pred - 2 * x) * x).sum()", ["gradient_differs"]),
+        ("torch.tensor(0.5, requires_grad=True)", "(y_pred * x).mean()", ["gradient_missing"]),
+    ],
+    ids=["right", "wrong", "autograd's"],
+)
+def test_the_gradient_of_a_tensor_without_autograd_is_the_variable(
+    write_lesson: Write, tensor: str, gradient: str, codes: list[str]
 ) -> None:
-    """The gradient of an array by hand is `dw`, that of a tensor its `.grad`."""
     front = FRONT.replace("epochs: 10\n", "epochs: 10\nmodes: [manual]\n")
     code = {
-        "Setup": "x = torch.ones(2)\nw = torch.tensor(0.5)",
-        "Gradient": "dw = 2 * (w * x * x).sum()",
-        "Update": "w = w - learning_rate * dw",
+        "Setup": f"x = torch.ones(2)\nw = {tensor}",
+        "Gradient": f"dw = {gradient}.detach()",
+        "Update": "with torch.no_grad():\n    w -= learning_rate * dw",
         "Reset": "",
     }
     found = [finding.remark.code for finding in check(write_lesson(front, **code))]
-    assert "gradient_missing" in found
+    assert [one for one in found if one.startswith("gradient_")] == codes
 
 
 def test_a_gradient_that_is_not_its_own_is_told_what_to_take_out(write_lesson: Write) -> None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from tutor.analysis.finite_differences import ModeGradient, Slopes, TrueGradient
 from tutor.digits import FACTOR_DIGITS, rounded
+from tutor.lesson.model import AUTOGRAD, gradient_variable
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison, Standing
 from tutor.training.program import Program
@@ -40,7 +41,7 @@ def samples_in(namespace: Mapping[str, object], program: Program) -> Samples | N
         found = to_numpy(namespace.get(program.data.prediction))
         if found is not None:
             return Samples(tuple(dict.fromkeys((*found.shape[:1], found.size))))
-    own = {*program.parameters, *(f"d{name}" for name in program.parameters)}
+    own = {*program.parameters, *map(gradient_variable, program.parameters)}
     arrays = (to_numpy(thing) for name, thing in namespace.items() if name not in own)
     counts = dict.fromkeys(a.shape[0] for a in arrays if a is not None and a.ndim)
     return Samples(tuple(counts), named=False) if counts else None
@@ -161,7 +162,7 @@ def diagnose(
     parameter: str,
     found: Sequence[ModeGradient],
     slopes: Slopes | None,
-    base: str = "autograd",
+    base: str = AUTOGRAD,
     samples: Samples | None = None,
     *,
     is_complex: bool = False,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from msgspec import structs
 
 from tutor.analysis.finite_differences import (
@@ -25,16 +26,18 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.analysis.gradient_diagnosis import diagnose, samples_in
 from tutor.errors import RunError
+from tutor.lesson.model import AUTOGRAD
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.changes import state_that_fits
+from tutor.training.gradients import is_by_hand
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet, Until
 from tutor.training.values import Array, is_near, real_pairs, to_numbers
 
-BASE = "autograd"
+BASE = AUTOGRAD
 """The mode that the others are measured by, where the lesson has it."""
 
 
@@ -93,7 +96,7 @@ class ComparedMode:
 
     def is_by_hand(self, parameter: str) -> bool:
         """Whether the gradient is a variable (`dw`), and not PyTorch's `.grad`."""
-        return not hasattr(self.namespace.get(parameter), "grad_fn")
+        return is_by_hand(self.namespace.get(parameter))
 
     # ── Position ────────────────────────────────────────────────────────────────────
 
@@ -126,13 +129,14 @@ class ComparedMode:
 
         Its data are as its own Setup made them: so they are, too, after a switch to this mode.
         """
-        by_hand = all(map(self.is_by_hand, self.program.parameters))
+        things = map(self.namespace.get, self.program.parameters)
+        is_numpy = not any(isinstance(thing, torch.Tensor) for thing in things)
         own, theirs = mine.start.carried, run.start.carried
         start = replace(
             mine.start,
             values=self._own_values(run.start.values),
             generator_states=run.start.generator_states,
-            carried={**own, **state_that_fits(theirs, own, self.program, is_numpy=by_hand)},
+            carried={**own, **state_that_fits(theirs, own, self.program, is_numpy=is_numpy)},
         )
         return replace(mine, learning_rate=run.learning_rate, batch=run.batch, start=start)
 

@@ -19,9 +19,11 @@ from msgspec.structs import replace
 
 from tutor.digits import significant
 from tutor.lesson.code_checks import codes_in
+from tutor.lesson.model import gradient_variable
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import VariableInfo
+from tutor.training.gradients import is_by_hand, stored_gradient
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE
@@ -86,8 +88,9 @@ def info_of(loop: Loop, name: str) -> VariableInfo:
             note = Remark("no_attribute", {"attribute": one_line(attribute)})
             return VariableInfo(name=name, note=note)
     found = _facts(name, thing)
-    if name in loop.program.parameters and not isinstance(thing, torch.Tensor):
-        return _with_gradient_by_hand(found, loop, f"d{name}")
+    is_parameter = name in loop.program.parameters
+    if is_parameter and is_by_hand(thing) and stored_gradient(thing) is None:
+        return _with_gradient_by_hand(found, loop, gradient_variable(name))
     return found
 
 
@@ -174,7 +177,7 @@ def _facts(name: str, thing: Any) -> VariableInfo:
 
 
 def _with_gradient_by_hand(found: VariableInfo, loop: Loop, gradient: str) -> VariableInfo:
-    """NumPy's parameter: its gradient is the variable that the lesson computes."""
+    """A parameter whose gradient is a variable that the lesson computes."""
     has_one = not _why_unbound(loop, gradient)
     return replace(
         found,

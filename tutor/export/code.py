@@ -23,6 +23,7 @@ from tutor.lesson.model import (
     Prose,
     Section,
     gradient_index,
+    gradient_variable,
 )
 from tutor.plain import one_line
 
@@ -329,13 +330,14 @@ class ScriptCode:
         yield f"{indent}}}"
 
     def _gradient(self, name: str) -> str:
-        """The gradient's expression: `w.grad` of a tensor, else the variable `dw`."""
+        """The gradient's expression: `w.grad`, or the variable `dw`."""
+        variable = gradient_variable(name)
         if not self._uses("torch"):
-            return f"d{name}"
-        by_hand = self._bound is None or f"d{name}" in self._bound
+            return variable
+        by_hand = self._bound is None or variable in self._bound
         if computes_gradient(self.outline.codes) and not by_hand:
             return f"{name}.grad"
-        return f"{name}.grad if torch.is_tensor({name}) else d{name}"
+        return f'{name}.grad if getattr({name}, "requires_grad", False) else {variable}'
 
 
 def indented(code: str, indent: str) -> Iterator[str]:

@@ -96,13 +96,23 @@ def is_learning_rate(value: float) -> bool:
     return 0 < value <= LARGEST_RATE
 
 
-STANDARD_MODES = ("manual", "autograd", "optimizer", "model")
-"""The four rungs of the ladder: who computes the gradient, loss, update and prediction."""
+MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
+STANDARD_MODES = (MANUAL, AUTOGRAD, OPTIMIZER, MODEL)
+"""The usual gradient modes: in each, PyTorch does more of what the one before does by hand.
+
+First the gradient, then the update, then the prediction and the loss. A lesson may name others.
+"""
 
 
 def standard_modes(named: Collection[str]) -> tuple[str, ...]:
     """The modes of a lesson that lists none: the standard modes that its fences name."""
-    return tuple(mode for mode in STANDARD_MODES if mode in named) or ("autograd",)
+    return tuple(mode for mode in STANDARD_MODES if mode in named) or (AUTOGRAD,)
+
+
+def gradient_variable(parameter: str) -> str:
+    """The variable of a gradient by hand: `dw` for `w`, `layer.dW` for `layer.W`."""
+    of, dot, name = parameter.rpartition(".")
+    return f"{of}{dot}d{name}"
 
 
 SETUP, REPORT = "Setup", "Report"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, SETUP, UPDATE
+from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, MANUAL, SETUP, UPDATE
 from tutor.script.driver import PASS_END, Driver
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
@@ -80,7 +80,7 @@ class EpochProgress:
     @property
     def is_update_by_hand(self) -> bool:
         """Whether the next step changes parameters without an optimizer."""
-        return self._loop.phases[self.next].name == UPDATE and self._loop.mode == "manual"
+        return self._loop.phases[self.next].name == UPDATE and self._loop.mode == MANUAL
 
     # ── Counting ────────────────────────────────────────────────────────────────────
 

@@ -26,6 +26,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from types import CodeType
 
+from tutor.lesson.model import MANUAL
 from tutor.python_syntax import BACKWARD_HELPERS, FunctionCode, first_line, own_nodes, parts_of
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
@@ -113,7 +114,7 @@ class _Losses(ast.NodeTransformer):
     """Hands the loss over: `loss.backward()` becomes `_tutor_loss(loss).backward()`."""
 
     def __init__(self, loop: TrainingLoop) -> None:
-        self._is_by_hand = loop.mode == "manual"
+        self._is_by_hand = loop.mode == MANUAL
         self._loss = loop.loss
         self._lines = {
             line for phase in loop.phases for line in range(phase.line, phase.end_line + 1)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tutor.lesson.model import AUTOGRAD, MANUAL, MODEL, OPTIMIZER
 from tutor.protocol.inspections import LoopReport
 from tutor.python_syntax import names_in
 from tutor.script.code_facts import CodeFacts
@@ -41,11 +42,11 @@ def watched_parameters(
 
     `facts` are those of Setup.
     """
-    if loop.mode == "autograd" and _has_own_autograd(tree, facts):
+    if loop.mode == AUTOGRAD and _has_own_autograd(tree, facts):
         raise refusal(place, loop.line, "gradients_of_own_class")
     # Items of a list or a dictionary that a loop goes through are changed in place.
     are_items = not loop.parameters or not facts.iterated.isdisjoint(loop.parameters)
-    if loop.mode in ("optimizer", "model") or (are_items and loop.mode == "autograd"):
+    if loop.mode in (OPTIMIZER, MODEL) or (are_items and loop.mode == AUTOGRAD):
         return _named(found_in_run().parameters, loop, facts, tree, place)
     if not loop.parameters:
         raise refusal(place, loop.line, "parameters_not_told")
@@ -55,7 +56,7 @@ def watched_parameters(
         if not name.isidentifier():
             raise refusal(place, loop.line, "parameter_is_no_name", name=name)
     names = _all_names(tree)
-    gradients = _gradients_by_hand(loop, facts, names, place) if loop.mode == "manual" else ()
+    gradients = _gradients_by_hand(loop, facts, names, place) if loop.mode == MANUAL else ()
     return Watched(loop.parameters, (), tuple(gradients))
 
 

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from tutor.lesson.model import MANUAL, gradient_variable
 from tutor.script.data_flow import text_of
 from tutor.script.driver import Driver
 from tutor.script.outline import TrainingLoop
+from tutor.training.gradients import is_by_hand, stored_gradient
 
 _DEEPEST = 3
 """Attributes and items that are followed from a name."""
@@ -73,13 +75,13 @@ class ParameterTable:
         found += [(k, v) for k, v in names.items() if k in self.targets]
         optimizers = {n: t for n, t in found if isinstance(t, torch.optim.Optimizer)}
         labels = [label for label, _ in _tensors(found, optimizers.values())]
-        if not labels or self.loop.mode == "manual":
+        if not labels or self.loop.mode == MANUAL:
             by_hand = ((e, _evaluated(_code(e), names)) for e in self.loop.parameters)
             labels = [label for e, thing in by_hand for label in _numbers(e, thing)]
         labels = labels or list(_of_own_models(names))
         self.expressions = {label: _code(label) for label in labels}
         self._optimizers = {label: _code(label) for label in optimizers}
-        of = {n: self.loop.gradients.get(n, _usual_gradient(n)) for n in labels}
+        of = {n: self.loop.gradients.get(n, gradient_variable(n)) for n in labels}
         self.gradients = {n: _code(gradient) for n, gradient in of.items()}
         changed = {*self.loop.parameters, *labels}
         self._changed_with = [n for n, gradient in of.items() if changed & _parts_read(gradient)]
@@ -93,13 +95,13 @@ class ParameterTable:
         return {label: self.gradient(label, names) for label in self.expressions}
 
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
-        """A parameter's gradient: `.grad` of a tensor, or the code's own by hand."""
+        """A parameter's gradient: its `.grad`, or the code's own by hand."""
         if label in self.used:
             return self.used[label]
         thing = _evaluated(self.expressions[label], names)
-        if isinstance(thing, torch.Tensor):
-            # Asking a tensor in mid-graph for .grad prints a warning into the script's output.
-            return thing.grad if thing.is_leaf or thing.retains_grad else None
+        stored = stored_gradient(thing)
+        if stored is not None or not is_by_hand(thing):
+            return stored
         if not isinstance(thing, NUMBERS) and hasattr(thing, "grad"):
             return unwrapped(thing.grad)
         return unwrapped(_evaluated(self.gradients[label], names))
@@ -154,12 +156,6 @@ class ParameterTable:
             if isinstance(value, NUMBERS) and np.ndim(value) == 0:
                 return float(value)
         return self.literal_rate
-
-
-def _usual_gradient(label: str) -> str:
-    """The usual expression of a gradient by hand: `dw` for `w`, `layer.dW` for `layer.W`."""
-    of, dot, name = label.rpartition(".")
-    return f"{of}{dot}d{name}"
 
 
 def _tensors(

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from tutor.errors import Refused
-from tutor.lesson.model import LOSS
+from tutor.lesson.model import LOSS, gradient_variable
 from tutor.protocol.frame import Element, Remark
+from tutor.training.gradients import set_gradient
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import Snapshot
@@ -30,7 +31,7 @@ from tutor.training.state_copy import (
     restored,
     value_copy,
 )
-from tutor.training.values import Array, is_near, is_spoiled, like, to_numpy
+from tutor.training.values import Array, is_near, is_spoiled, to_numpy
 
 
 def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:
@@ -113,17 +114,10 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
 
 def set_gradients(loop: Loop, gradients: Mapping[str, Array | None]) -> None:
     """Give the parameters these gradients; where one does not fit, there is none."""
-    names = loop.namespace
+    bound = frozenset[str]().union(*(phase.binds for phase in loop.program.loop))
     for name, gradient in gradients.items():
-        thing = names.get(name)
-        if not isinstance(thing, torch.Tensor):
-            if gradient is not None:
-                names[f"d{name}"] = gradient
-            else:
-                names.pop(f"d{name}", None)
-        elif thing.is_leaf:
-            fits = gradient is not None and gradient.size == thing.numel()
-            thing.grad = like(thing, np.array(gradient)).reshape(thing.shape) if fits else None
+        has_variable = gradient_variable(name) in bound
+        set_gradient(name, gradient, loop.namespace, has_variable=has_variable)
 
 
 def other_loss(old: Loop, new: Loop) -> tuple[Remark, ...]:
@@ -237,7 +231,7 @@ def state_that_fits(
     it only reads stay its own. `is_numpy`: its parameters are. `device`: theirs is the same mode,
     whose state goes to this device.
     """
-    own = {*program.parameters, *(f"d{name}" for name in program.parameters), *_SETTINGS}
+    own = {*program.parameters, *map(gradient_variable, program.parameters), *_SETTINGS}
     found = {}
     for name, kept in theirs.items():
         if name in own or (name in program.liveness.fixed and isinstance(kept, _DATA)):

@@ -20,6 +20,7 @@ from tutor.lesson.model import GRADIENT_CHANGES, SETUP
 from tutor.protocol.frame import RankFigures, Remark, Value
 from tutor.training.devices import GeneratorStates, Randomness
 from tutor.training.expressions import ReadableNames, end_a_copy, shown_values
+from tutor.training.gradients import gradient_of
 from tutor.training.lesson_error import lesson_raised
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import (
@@ -304,8 +305,8 @@ class Loop:
     # ── Looking ─────────────────────────────────────────────────────────────────────
 
     def present_gradients(self) -> dict[str, Any]:
-        """Each parameter's gradient as it is now: `w.grad` of a tensor, else the variable `dw`."""
-        return {n: _gradient(n, thing, self.namespace) for n, thing in self.parameters().items()}
+        """Each parameter's gradient as it is now."""
+        return {n: gradient_of(n, thing, self.namespace) for n, thing in self.parameters().items()}
 
     def parameters(self) -> dict[str, Any]:
         """The parameters, as they are in the code: tensors, arrays or numbers; None if missing."""
@@ -431,13 +432,6 @@ def _fresh(code: CodeType) -> CodeType:
     """
     inner = (_fresh(c) if isinstance(c, CodeType) else c for c in code.co_consts)
     return code.replace(co_consts=tuple(inner))
-
-
-def _gradient(name: str, parameter: Any, namespace: Namespace) -> Any:
-    if isinstance(parameter, torch.Tensor):
-        # Asking a tensor in mid-graph for .grad prints a warning into the lesson's output.
-        return parameter.grad if parameter.is_leaf or parameter.retains_grad else None
-    return namespace.get(f"d{name}")
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, old: float, new: float) -> None:

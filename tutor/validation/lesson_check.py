@@ -22,7 +22,7 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.errors import RunError
 from tutor.lesson.code_checks import known_names, slips
-from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, SETUP, Lesson
+from tutor.lesson.model import AUTOGRAD, GRADIENT, GRADIENT_CHANGES, LOSS, SETUP, Lesson
 from tutor.protocol.events import GRADIENT_CHECK, CheckFinding, LessonPart
 from tutor.protocol.frame import Frame, Remark, is_same_frame
 from tutor.training.devices import is_out_of_memory
@@ -228,13 +228,13 @@ class _Check:
             self._note_samples(differences)
             if wrong:
                 return  # on purpose: the lesson says so
-        apart = self.lesson.comparable and mode != "autograd" and "autograd" in self.programs
+        apart = self.lesson.comparable and mode != AUTOGRAD and AUTOGRAD in self.programs
         wrong = self._unlike_autograd(mode, program) if apart else None
         if own and not wrong:
             what = Remark("own_gradient_is_right", {"mode": mode})
             yield self._finding(self._phase_line(GRADIENT), what, mode)
         elif wrong and not own:
-            yield self._gradient_finding(mode, "autograd", wrong)
+            yield self._gradient_finding(mode, AUTOGRAD, wrong)
 
     def _note_samples(self, differences: Mapping[str, Sampled]) -> None:
         for name, sampled in differences.items():
@@ -263,13 +263,13 @@ class _Check:
 
         At the same parameters, phase by phase.
         """
-        if program.parameters != self.programs["autograd"].parameters:
+        if program.parameters != self.programs[AUTOGRAD].parameters:
             return None  # another set of parameters is another function
         run = Run(self.programs, mode)
         for _ in range(_EPOCHS):
             _to_gradient(run)
             mine = _used_gradients(run)
-            run.switch("autograd")
+            run.switch(AUTOGRAD)
             theirs = _used_gradients(run)
             if wrong := _disagreement(mine, _all_of(theirs), _rounding(run)):
                 return wrong

@@ -46,8 +46,8 @@ _TEMPLATES: Mapping[str, str] = {
     # ── Gradients
     "checked_by_sample": "the gradient was checked at {samples:counts}",
     "gradient_missing": (
-        "the gradient differs from {measure:that_of}: there is no gradient of {name}; that of a "
-        "tensor is read from its `.grad`, and that of an array from a name such as `dw`"
+        "the gradient differs from {measure:that_of}: there is no gradient of {name}: it is read "
+        "from `{name}.grad`, or if {name} requires no gradient from the variable `d{name}`"
     ),
     "gradient_shape": (
         "the gradient differs from {measure:that_of}: for {name} its shape is {found:shape}, "
