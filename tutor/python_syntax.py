@@ -71,6 +71,18 @@ def names_in(*nodes: ast.AST) -> set[str]:
     return {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
 
 
+def stored_names(node: ast.AST) -> set[str]:
+    """The plain names that some code binds."""
+    names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+    return {n.id for n in names if isinstance(n.ctx, ast.Store)}
+
+
+def loaded_names(node: ast.AST) -> set[str]:
+    """The plain names that some code reads."""
+    names = (n for n in ast.walk(node) if isinstance(n, ast.Name))
+    return {n.id for n in names if isinstance(n.ctx, ast.Load)}
+
+
 def is_chain(node: ast.AST) -> bool:
     """Whether it is names with dots between them."""
     return isinstance(node, ast.Name) or (isinstance(node, ast.Attribute) and is_chain(node.value))

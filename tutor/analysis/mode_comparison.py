@@ -41,7 +41,7 @@ BASE = AUTOGRAD
 """The mode that the others are measured by, where the lesson has it."""
 
 
-def _value(gradient: Array | None, most: int) -> Value:
+def _gradient_value(gradient: Array | None, most: int) -> Value:
     """A gradient as plain data that can cross a process border, cut to `most` elements."""
     if gradient is None:
         return NONE
@@ -382,7 +382,7 @@ class ModeLockstep:
         shape = shape if differences is None else differences.shape
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
         gradients[FINITE_DIFFERENCE] = differences
-        shown = {m: _value(g, most) for m, g in gradients.items()}
+        shown = {m: _gradient_value(g, most) for m, g in gradients.items()}
         return structs.replace(diagnosis, gradients=shown)
 
     def _mode_gradient(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:

@@ -70,7 +70,7 @@ class _ShortRepr(reprlib.Repr):
             return str(x)
         if type(x).__module__ == "builtins" and not callable(x):
             return super().repr1(x, level)
-        return _called(x)
+        return _description(x)
 
 
 def info_of(loop: Loop, name: str) -> VariableInfo:
@@ -201,7 +201,7 @@ def _type(thing: Any) -> str:
     return one_line(f"{module}{kind.__qualname__}")[:_LONGEST_TYPE]
 
 
-def _called(thing: Any) -> str:
+def _description(thing: Any) -> str:
     """A short description of a value, where its repr would run code or be too long."""
     if isinstance(thing, ModuleType):
         return f"module {thing.__name__}"

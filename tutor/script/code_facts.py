@@ -58,7 +58,7 @@ class CodeFacts:
         imports = (found for node in nodes for found in imported_by(node))
         self._imports = {name: of for name, of in imports if not of.startswith(".")}
         self._values: dict[str, list[ast.expr | None]] = defaultdict(list)
-        for name, value in _bindings(nodes):
+        for name, value in _bound_values(nodes):
             self._values[name].append(value)
         self.callables = {node.name for node in nodes if isinstance(node, DEFINITIONS)}
         """The names of all functions, methods and classes of the file."""
@@ -216,7 +216,7 @@ def _defined_once(
     return {name: node for name, node in found.items() if values[name] == [None]}
 
 
-def _bindings(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ast.expr | None]]:
+def _bound_values(nodes: Sequence[ast.AST]) -> Iterator[tuple[str, ast.expr | None]]:
     """Everything that a statement gives a value, with that value if it is an expression."""
     for node in nodes:
         match node:

@@ -169,7 +169,7 @@ def _mark_renames(unit: CodeUnit, flow: StatementFlow, updates: list[ast.stmt]) 
     """Mark `w = w2` as a part of the update that has computed `w2`."""
     made = {name for node in updates for name in writes(node)}
     for node in flow.simple:
-        if _is_rename(node) and reads(node) <= made and writes(node) & _changed(unit):
+        if _is_rename(node) and reads(node) <= made and writes(node) & _changed_variables(unit):
             unit.kinds.setdefault(node, UPDATE)
 
 
@@ -178,7 +178,7 @@ def _is_rename(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and isinstance(value, ast.Name | ast.Tuple)
 
 
-def _changed(unit: CodeUnit) -> set[str]:
+def _changed_variables(unit: CodeUnit) -> set[str]:
     return {change.variable for change in unit.changes}
 
 
@@ -278,7 +278,7 @@ class _Gradients:
         """Whether a statement keeps the old value of a parameter: `old = w.copy()`."""
         value = getattr(node, "value", None)
         is_copy = called_name(value) in ("copy", "clone", "deepcopy") if value else False
-        return is_copy and bool(reads(node) & _changed(self.unit))
+        return is_copy and bool(reads(node) & _changed_variables(self.unit))
 
     def _is_behind(self, node: ast.stmt, kind: str) -> bool:
         """Whether a statement stands behind all statements of a kind."""

@@ -24,7 +24,7 @@ _FORWARD = re.compile(r"forward|predict|propagate", re.IGNORECASE)
 """Names of methods that keep their result in their object, when called as a statement."""
 _VIEWS = frozenset({"data", "T", "mT"})
 """Attributes that are another view of the same tensor."""
-_RATE = re.compile(
+_RATE_NAME = re.compile(
     r"(?:^|_)(?:lr|l_r|lrate)\d*(?:_|\d|$)|learning_?rate|step_?size|^(?:alpha|eta|η|α|rate|gamma)_?\d*$",
     re.IGNORECASE,
 )
@@ -53,7 +53,7 @@ _TOTAL = re.compile(
 
 def is_rate(name: str) -> bool:
     """Whether a name is usual for a learning rate."""
-    return bool(_RATE.search(name))
+    return bool(_RATE_NAME.search(name))
 
 
 def is_gradient(name: str) -> bool:

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeGuard
 
-from tutor.python_syntax import BACKWARD_HELPERS, FUNCTIONS, called_name, statements
+from tutor.python_syntax import (
+    BACKWARD_HELPERS,
+    FUNCTIONS,
+    called_name,
+    loaded_names,
+    statements,
+    stored_names,
+)
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _BEGIN = re.compile(r"Traceback \(most recent call last\)|Traceback of (forward) call")
@@ -106,7 +113,7 @@ def _reports(lines: Sequence[str]) -> Iterator[ErrorReport]:
     while at < len(lines):
         line = lines[at]
         if begins := _BEGIN.search(line):
-            calls, at = _calls(lines, at + 1)
+            calls, at = _traceback_calls(lines, at + 1)
             if begins[1]:
                 forward, calls = tuple(calls), []
             continue
@@ -117,7 +124,7 @@ def _reports(lines: Sequence[str]) -> Iterator[ErrorReport]:
             yield ErrorReport(warning[3], warning[4].strip(), (place,))
         elif frame := _ipython_frame(lines, at):
             calls.append(frame)
-        elif error := _error(line, is_behind_traceback=bool(calls)):
+        elif error := _named_error(line, is_behind_traceback=bool(calls)):
             message, at = _message(lines, at, error[2] or "")
             yield ErrorReport(error[1].rpartition(".")[2], message, tuple(calls), forward)
             calls, forward = [], ()
@@ -125,14 +132,14 @@ def _reports(lines: Sequence[str]) -> Iterator[ErrorReport]:
         at += 1
 
 
-def _error(line: str, *, is_behind_traceback: bool) -> re.Match[str] | None:
+def _named_error(line: str, *, is_behind_traceback: bool) -> re.Match[str] | None:
     """The error that a line names; a figure (`TestError: 0.31`) is none."""
     found = (_ANY_ERROR if is_behind_traceback else _ERROR).match(line)
     is_figure = found is not None and not is_behind_traceback and _FIGURE.fullmatch(found[2] or "x")
     return None if is_figure else found
 
 
-def _calls(lines: Sequence[str], at: int) -> tuple[list[CodeLine], int]:
+def _traceback_calls(lines: Sequence[str], at: int) -> tuple[list[CodeLine], int]:
     """The calls of a traceback whose frames begin at a line, and the line behind them."""
     calls: list[CodeLine] = []
     while at < len(lines):
@@ -246,13 +253,13 @@ class _Code:
     def __init__(self, source: str, at: CodeLine) -> None:
         self.lines = source.splitlines()
         self.body: _Body = ()
-        tree = _parsed(source)
+        tree = _tree_of(source)
         if tree is not None and 0 < at.line <= len(self.lines):
             self.body = _body_around(tree, at.line)
         self.line = at.line
         found = [s for s in statements(self.body) if s.lineno <= at.line <= _end(s)]
         self.statement: ast.AST | None = found[-1] if found else _parsed_line(at)
-        self.expression: ast.AST | None = _parsed(at.expression) or self.statement
+        self.expression: ast.AST | None = _tree_of(at.expression) or self.statement
 
     def before(self) -> list[ast.stmt]:
         """The simple statements before the place, the nearest first, and then all others.
@@ -274,7 +281,7 @@ _COMPOUND = (
 )  # fmt: skip
 
 
-def _parsed(source: str) -> ast.Module | None:
+def _tree_of(source: str) -> ast.Module | None:
     if not source.strip():
         return None
     try:
@@ -286,7 +293,7 @@ def _parsed(source: str) -> ast.Module | None:
 def _parsed_line(at: CodeLine) -> ast.AST | None:
     """The statement of a line that is known by itself only."""
     for text in (at.source, f"{at.source} pass", at.source.rstrip(":"), f"({at.source}"):
-        if (tree := _parsed(text)) is not None and tree.body:
+        if (tree := _tree_of(text)) is not None and tree.body:
             return tree.body[0]
     return None
 
@@ -334,9 +341,9 @@ def _cut_off(code: _Code, report: ErrorReport) -> Culprit | None:
         return _operands(code, report)
     wanted, cut = {name.partition(".")[0]}, None
     for node in code.before():
-        if cut or node.lineno > code.line or not wanted.intersection(_assigned(node)):
+        if cut or node.lineno > code.line or not wanted.intersection(stored_names(node)):
             continue
-        wanted |= _names(node)
+        wanted |= loaded_names(node)
         if any(_is_cut(inner) for inner in ast.walk(node)):
             cut = node
     return Culprit(name, cause=code.shown(cut) if cut else None)
@@ -348,7 +355,7 @@ def _is_cut(node: ast.AST) -> bool:
         case ast.Call(func=ast.Attribute(attr=name)) if name in _CUTS:
             return True
         case ast.Call(func=ast.Name(id="float") | ast.Attribute(attr="tensor" | "as_tensor")):
-            return bool(node.args) and bool(_names(node.args[0]))
+            return bool(node.args) and bool(loaded_names(node.args[0]))
     return False
 
 
@@ -360,21 +367,21 @@ def _changed_in_place(code: _Code, report: ErrorReport) -> Culprit | None:
     found = _COMPUTED_BY.search(report.message)
     by = found[1].lower() if found else ""
     before = code.before()
-    changes = [(name, node) for node in before if (name := _changed(node))]
-    origins = [node for node in before if not _changed(node)]
+    changes = [(name, node) for node in before if (name := _changed_thing(node))]
+    origins = [node for node in before if not _changed_thing(node)]
     if by:
-        made = {name for n in origins if by in _operations(n) for name in _assigned(n)}
+        made = {name for n in origins if by in _operations(n) for name in stored_names(n)}
         changes = [(name, node) for name, node in changes if name in made] or changes
     else:
         changes = [(n, node) for n, node in changes if n.endswith(".step()")] or changes
     if len({name for name, _ in changes}) != 1:
         return _receiver(code, report)
     name, node = changes[0]
-    origin = next((n for n in origins if name in _assigned(n)), None)
+    origin = next((n for n in origins if name in stored_names(n)), None)
     return Culprit(name, code.shown(node), code.shown(origin) if origin else None)
 
 
-def _changed(node: ast.stmt) -> str:
+def _changed_thing(node: ast.stmt) -> str:
     """The tensor that a statement changes in place, or `optimizer.step()`; empty if none."""
     if any(_is_cut(inner) for inner in ast.walk(node)):  # a sum of plain numbers
         return ""
@@ -417,14 +424,16 @@ def _replaced(code: _Code, report: ErrorReport) -> Culprit | None:
         return _operands(code, report)
     name = grads[0]
     for node in code.before():
-        if isinstance(node, ast.Assign) and name in _assigned(node) and _is_result(node, name):
+        if isinstance(node, ast.Assign) and _is_result(node, name):
             return Culprit(name, cause=code.shown(node))
     return Culprit(name)
 
 
 def _is_result(node: ast.Assign, name: str) -> bool:
-    """Whether the assigned value is computed from a tensor, so that it is no leaf."""
-    of_itself = name in _names(node.value)
+    """Whether this name is assigned a value that is computed from a tensor, and so is no leaf."""
+    if name not in stored_names(node):
+        return False
+    of_itself = name in loaded_names(node.value)
     is_moved = any(
         called_name(n) in ("to", "cuda", "double", "float") for n in ast.walk(node.value)
     )
@@ -439,7 +448,7 @@ def _operands(code: _Code, _: ErrorReport) -> Culprit | None:
     node = code.expression
     if node is None:
         return None
-    names = sorted(_names(node) - _MODULES - {"self"} - _called_names(node))
+    names = sorted(loaded_names(node) - _MODULES - {"self"} - _called_names(node))
     if isinstance(node, ast.Module):
         return Culprit(ast.unparse(node)) if names else None
     return Culprit(", ".join(names)) if 0 < len(names) <= 3 else None
@@ -455,18 +464,6 @@ _FINDERS: dict[str, Callable[[_Code, ErrorReport], Culprit | None]] = {
     "no gradient yet": _replaced,
     "gradient of a non-leaf": _replaced,
 }
-
-
-def _assigned(node: ast.AST) -> set[str]:
-    """The names that a statement assigns."""
-    return {
-        n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
-
-
-def _names(node: ast.AST) -> set[str]:
-    """The names that a statement reads."""
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
 
 
 def _called_names(node: ast.AST) -> set[str]:

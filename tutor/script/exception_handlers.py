@@ -16,7 +16,7 @@ from typing import Any
 
 from tutor.python_syntax import called_name, first_line, last_line, last_name
 
-_HARMLESS = frozenset(
+_REPEATABLE_CONTEXTS = frozenset(
     {"open", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "autocast", "suppress"}
 ) | {"errstate", "tqdm", "trange"}
 """Contexts that a script can be in again: their files and settings are put back."""
@@ -56,7 +56,7 @@ class ExceptionHandlers:
         self._filename = filename
         tree = ast.parse(source)
         classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
-        self._guards = tuple(_guards(tree, 0, _HARMLESS | classes))
+        self._guards = tuple(_guards(tree, 0, _REPEATABLE_CONTEXTS | classes))
 
     def around(self, frames: Sequence[FrameType]) -> tuple[GuardedPlace, ...]:
         """The handlers around the places where these frames stand."""
@@ -79,11 +79,11 @@ def _guards(node: ast.AST, begin: int, harmless: Collection[str]) -> Iterator[Gu
         begin = first_line(node) if isinstance(node, ast.stmt) else node.lineno
     if isinstance(node, ast.Try):
         catches = tuple(_compiled(handler.type) for handler in node.handlers)
-        yield Guard(begin, _lines(node.body), catches)
+        yield Guard(begin, _line_range(node.body), catches)
     if isinstance(node, ast.With):
         suppressed = tuple(_compiled(cls) for item in node.items for cls in _suppressed(item))
         closes = any(_context_name(item) not in harmless for item in node.items)
-        yield Guard(begin, _lines(node.body), suppressed, closes)
+        yield Guard(begin, _line_range(node.body), suppressed, closes)
     for child in ast.iter_child_nodes(node):
         yield from _guards(child, begin, harmless)
 
@@ -93,7 +93,7 @@ def _context_name(item: ast.withitem) -> str:
     return called_name(item.context_expr) or last_name(item.context_expr)
 
 
-def _lines(body: list[ast.stmt]) -> range:
+def _line_range(body: list[ast.stmt]) -> range:
     return range(body[0].lineno, last_line(body[-1]) + 1)
 
 

@@ -91,7 +91,7 @@ class _StatementWriter:
         self._changes = Counter(t for s in statements for t in _changed_in(s))
         """The number of times that the loop's phases change each name."""
         named = {loop.loss, loop.prediction, *loop.parameters, *loop.gradients.values()}
-        self._shown = {_name_of(_parsed(name)): name for name in named if name}
+        self._shown = {_name_of(_expression(name)): name for name in named if name}
         """The names whose numbers are always shown: as `ast` writes them → as the outline does."""
         self._boxed: set[tuple[str, str]] = set()
         """Pairs of a phase and an expression whose number is shown there."""
@@ -222,7 +222,7 @@ class _StatementWriter:
             yield _added(each_parameter(self.names), of, Term(THETA)) + FOR_EACH
             return
         for name in parameters:
-            expression = _parsed(name)
+            expression = _expression(name)
             gradient = self.expressions.gradient(expression)
             latex = _added(gradient, of, self._term(expression))
             yield f"{latex}{_NUMBER}{name}.grad}}" if _is_short(name) else latex
@@ -267,7 +267,7 @@ def _bare(node: ast.expr) -> ast.expr:
     return node
 
 
-def _parsed(expression: str) -> ast.expr:
+def _expression(expression: str) -> ast.expr:
     return ast.parse(expression, mode="eval").body
 
 

@@ -49,12 +49,12 @@ def candidates(node: ast.stmt) -> Iterator[HandChange]:
         case ast.AugAssign(target=target, op=ast.Sub() | ast.Add() as op, value=value):
             yield HandChange(target, tuple(_terms(value, _sign(op))), node)
         case ast.Assign(targets=[target], value=value):
-            yield from _assigned(target, value, node)
+            yield from _assigned_changes(target, value, node)
         case ast.Return(value=ast.expr() as value):
             for part in value.elts if isinstance(value, ast.Tuple) else [value]:
                 yield from _from_value(None, part, node)
         case ast.Expr(value=ast.Call() as call):
-            yield from _called(call, node)
+            yield from _call_changes(call, node)
 
 
 def renamed_later(node: ast.stmt) -> Iterator[HandChange]:
@@ -64,11 +64,11 @@ def renamed_later(node: ast.stmt) -> Iterator[HandChange]:
             yield from _from_value(None, value, node)
 
 
-def _assigned(target: ast.expr, value: ast.expr, node: ast.stmt) -> Iterator[HandChange]:
+def _assigned_changes(target: ast.expr, value: ast.expr, node: ast.stmt) -> Iterator[HandChange]:
     if isinstance(target, ast.Tuple | ast.List):
         if isinstance(value, ast.Tuple | ast.List):
             for one, part in zip(target.elts, value.elts, strict=False):
-                yield from _assigned(one, part, node)
+                yield from _assigned_changes(one, part, node)
     elif isinstance(value, ast.Tuple | ast.List):
         for part in value.elts:
             yield from _from_value(None, part, node, shown=target)
@@ -169,7 +169,7 @@ def _unwrapped(value: ast.expr) -> ast.expr:
     return value
 
 
-def _called(call: ast.Call, node: ast.stmt) -> Iterator[HandChange]:
+def _call_changes(call: ast.Call, node: ast.stmt) -> Iterator[HandChange]:
     """`w.data.add_(-lr, w.grad)`, `w.copy_(w - lr * g)`, `np.subtract(w, lr * dw, out=w)`."""
     out = next((word.value for word in call.keywords if word.arg == "out"), None)
     match call:

@@ -221,13 +221,13 @@ class _LoopCall(ast.NodeTransformer):
             return node
         function = self._functions[-1] if self._functions else None
         names = _bound_names(node)
-        self._bound = _bindings(names, function)
-        return [ast.copy_location(stmt, node) for stmt in _called(node, names, function)]
+        self._bound = _binding_statements(names, function)
+        return [ast.copy_location(stmt, node) for stmt in _loop_call(node, names, function)]
 
     visit_For = visit_While = _visit_loop
 
 
-def _called(
+def _loop_call(
     loop: ast.For | ast.While, names: set[str], function: FunctionCode | None
 ) -> list[ast.stmt]:
     """The statements in place of the loop, which binds these names."""
@@ -279,7 +279,7 @@ def _declarations(names: set[str], function: FunctionCode | None) -> list[ast.st
     return [*found, ast.Nonlocal(sorted(own))] if own else found
 
 
-def _bindings(names: set[str], function: FunctionCode | None) -> list[ast.stmt]:
+def _binding_statements(names: set[str], function: FunctionCode | None) -> list[ast.stmt]:
     """A statement, never run, by which Python's compiler finds the names bound in the function."""
     if function is None:
         return []
@@ -312,11 +312,11 @@ def _bound_names(loop: ast.For | ast.While) -> set[str]:
     (around,) = symtable.symtable(text, "<loop>", "exec").get_children()
     own = next(table for table in around.get_children() if table.get_name() == "own")
     assert isinstance(own, symtable.Function)
-    found = {*own.get_locals(), *(outer & _assigned(own))}
+    found = {*own.get_locals(), *(outer & _assigned_symbols(own))}
     return {name for name in found if not name.startswith(PREFIX)}
 
 
-def _assigned(table: symtable.SymbolTable) -> set[str]:
+def _assigned_symbols(table: symtable.SymbolTable) -> set[str]:
     return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
 
 

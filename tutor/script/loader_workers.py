@@ -27,12 +27,12 @@ from torch.utils.data.dataloader import (
     _sharding_worker_init_fn,
 )
 
+from tutor.script.memory_image import PLAIN_TYPES
 from tutor.training.devices import Randomness
 
 _KINDS: Any = _DatasetKind
 _UTILS: Any = _utils
 _CPU = "cpu"
-_PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None)})
 _SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _HOW_COPIED = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__")
 _MOST_COPIED = 2**26
@@ -174,7 +174,7 @@ class _OwnCopy:
 
     def of(self, thing: Any) -> Any:
         """A copy; the thing itself, if that never changes or can't be copied."""
-        if type(thing) in _PLAIN or isinstance(thing, _SHARED):
+        if type(thing) in PLAIN_TYPES or isinstance(thing, _SHARED):
             return thing
         if id(thing) not in self._memo:
             try:
@@ -186,7 +186,7 @@ class _OwnCopy:
     def _new(self, thing: Any) -> Any:
         kind = type(thing)
         if kind is tuple:
-            return thing if _PLAIN.issuperset(map(type, thing)) else tuple(map(self.of, thing))
+            return thing if PLAIN_TYPES.issuperset(map(type, thing)) else tuple(map(self.of, thing))
         if kind is MethodType:
             return MethodType(thing.__func__, self.of(thing.__self__))
         if kind is functools.partial:
@@ -198,13 +198,13 @@ class _OwnCopy:
             return self._noted(thing, thing.clone_state())
         if kind in (list, deque):
             own = self._noted(thing, copy.copy(thing))
-            if not _PLAIN.issuperset(map(type, thing)):
+            if not PLAIN_TYPES.issuperset(map(type, thing)):
                 for at, item in enumerate(thing):
                     own[at] = self.of(item)
             return own
         if kind in (dict, OrderedDict, defaultdict):
             return self._items(thing, copy.copy(thing))
-        if _is_plain(kind):
+        if _is_copied_plainly(kind):
             with suppress(TypeError):  # of a class that is made in C
                 own = object.__new__(kind)
                 self._items(vars(thing), vars(self._noted(thing, own)))
@@ -246,7 +246,7 @@ class _OwnCopy:
         return copied.requires_grad_(thing.requires_grad)
 
 
-def _is_plain(kind: type) -> bool:
+def _is_copied_plainly(kind: type) -> bool:
     """Whether nothing says how instances are copied, and all that they have is in `__dict__`."""
     is_usual = all(getattr(kind, n, None) is getattr(object, n, None) for n in _HOW_COPIED)
     return is_usual and not any(getattr(base, "__slots__", ()) for base in kind.__mro__)

@@ -146,7 +146,7 @@ _MOVING = re.compile(
     r"to|cuda|cpu|float|long|double|view|reshape|unsqueeze|squeeze|tensor|as_tensor|from_numpy|"
     r"Variable|FloatTensor|LongTensor"
 )
-_LIBRARIES = frozenset({"F", "torch", "np", "functional", "jnp"})
+_NUMBER_LIBRARIES = frozenset({"F", "torch", "np", "functional", "jnp"})
 _THROUGH = frozenset({"sum", "zip", "abs", "float", "enumerate", "max", "min", "pow", "len", "int"})
 """Functions of Python whose arguments are looked at: others may be models."""
 
@@ -292,7 +292,7 @@ def _may_be_model(call: ast.Call) -> bool:
 
 def _is_library(func: ast.expr) -> bool:
     """Whether a function belongs to a library for numbers: `F.mse_loss`, `np.square`."""
-    return isinstance(func, ast.Attribute) and last_name(func.value) in _LIBRARIES
+    return isinstance(func, ast.Attribute) and last_name(func.value) in _NUMBER_LIBRARIES
 
 
 def _is_computed(value: ast.expr) -> bool:

@@ -18,7 +18,7 @@ _MOST_ITEMS = 2**18
 """Items of plain iterators that are kept."""
 
 _EMPTY: tuple[Any, ...] = (range(0), range(2**70), [], (), set(), "", {}, {}.values(), {}.items())
-_PLAIN = {type(reversed([])), *(type(iter(thing)) for thing in _EMPTY)}
+_PLAIN_ITERATORS = {type(reversed([])), *(type(iter(thing)) for thing in _EMPTY)}
 """Iterators that compute nothing and draw nothing."""
 
 
@@ -35,7 +35,7 @@ class LoopItems:
         shown: Any = iterable.iterable if is_bar else None
         self._length = len(shown) if type(shown) in (range, list, tuple) else None
         """The number of items behind a progress bar."""
-        self.is_plain = _is_plain(shown if is_bar else self._iterator)
+        self.is_plain = _computes_nothing(shown if is_bar else self._iterator)
         """Whether to ask for the next item changes nothing else, and depends on nothing."""
         self._known: deque[Any] = deque()
         self._sizes: deque[int] = deque()
@@ -113,12 +113,12 @@ class LoopItems:
             self._gone += 1
 
 
-def _is_plain(iterator: Any) -> bool:
-    if type(iterator) in (*_PLAIN, range, list, tuple, dict, np.ndarray, torch.Tensor):
+def _computes_nothing(iterator: Any) -> bool:
+    if type(iterator) in (*_PLAIN_ITERATORS, range, list, tuple, dict, np.ndarray, torch.Tensor):
         return True
     if type(iterator) is type(iter(np.zeros(1))):  # of anything that has `__getitem__`
-        return _is_plain(iterator.__reduce__()[1][0])
-    return all(map(_is_plain, inner)) if (inner := _inner(iterator)) else False
+        return _computes_nothing(iterator.__reduce__()[1][0])
+    return all(map(_computes_nothing, inner)) if (inner := _inner(iterator)) else False
 
 
 def _inner(iterator: Any) -> tuple[Any, ...]:
@@ -140,7 +140,7 @@ def items_in(iterable: Any) -> int | None:
             return len(iterable)
         except TypeError:  # its data set has no length
             return None
-    if kind in _PLAIN:
+    if kind in _PLAIN_ITERATORS:
         return operator.length_hint(iterable)
     return _least([items_in(each) for each in _inner(iterable)])
 

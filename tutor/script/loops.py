@@ -203,7 +203,7 @@ class LoopFinder:
         """The variables that code changes by hand, also as the callers name them."""
         found = {c.variable for n in nodes for c in self.signs.changes(n)}
         for name in list(found):
-            found |= {base_variable(v) for v in self.index.bindings.get(name, ()) if _is_plain(v)}
+            found |= {base_variable(v) for v in self.index.bindings.get(name, ()) if _is_name(v)}
         return found - {""}
 
     def _is_start(self, node: ast.stmt, trained: set[str], flow: dict[str, set[str]]) -> bool:
@@ -245,7 +245,7 @@ class LoopFinder:
         return bool(held & trained)
 
 
-def _is_plain(value: ast.expr) -> bool:
+def _is_name(value: ast.expr) -> bool:
     return isinstance(value, ast.Name | ast.Attribute)
 
 
@@ -294,7 +294,9 @@ def refusal_of(index: CodeIndex, signs: TrainingSigns, local_modules: Collection
 
 def _in_module(index: CodeIndex, local_modules: Collection[str]) -> Refusal | None:
     """A call of a module beside the script whose name speaks of training."""
-    found = [call for node in _calls(index) if (call := _local_call(index, node, local_modules))]
+    found = [
+        call for node in _calls_in_order(index) if (call := _local_call(index, node, local_modules))
+    ]
     for pattern in (_TRAINS, _MAY_TRAIN):
         for line, module, name in found:
             last = name.rpartition(".")[2]
@@ -352,7 +354,7 @@ def _packages(index: CodeIndex) -> set[str]:
 
 def _framework_of(index: CodeIndex, frameworks: Mapping[str, str]) -> Refusal | None:
     """The first call of one of these frameworks that makes what a training loop needs."""
-    for node in _calls(index) if _packages(index) & frameworks.keys() else ():
+    for node in _calls_in_order(index) if _packages(index) & frameworks.keys() else ():
         dotted = index.dotted(node.func)
         framework = frameworks.get(dotted.partition(".")[0])
         if framework and _TRAINING_PART.search(dotted):
@@ -362,7 +364,7 @@ def _framework_of(index: CodeIndex, frameworks: Mapping[str, str]) -> Refusal | 
 
 def _library_fit(index: CodeIndex) -> Refusal | None:
     """A call of a library that trains by itself: `model.fit(x, y)`."""
-    for node in _calls(index):
+    for node in _calls_in_order(index):
         func = node.func
         if not isinstance(func, ast.Attribute) or index.callees(func):
             continue
@@ -404,6 +406,6 @@ def _no_loop(index: CodeIndex, signs: TrainingSigns) -> Refusal:
     return Refusal("no_loop")
 
 
-def _calls(index: CodeIndex) -> list[ast.Call]:
+def _calls_in_order(index: CodeIndex) -> list[ast.Call]:
     found = [n for n in ast.walk(index.tree) if isinstance(n, ast.Call)]
     return sorted(found, key=lambda n: (n.lineno, n.col_offset))

@@ -41,7 +41,8 @@ from tutor.training.snapshot import flat_memory, root_of
 from tutor.training.state_copy import GENERATORS, generator_state, set_generator_state
 
 _ATOMS = (int, float, complex, str, bytes, type(None), range, slice, BuiltinFunctionType, Enum)
-_PLAIN = frozenset({int, float, bool, complex, str, bytes, type(None)})
+PLAIN_TYPES = frozenset({int, float, bool, complex, str, bytes, type(None)})
+"""Types of objects that never change and hold no others."""
 _ATOMS_OF_TORCH = (torch.dtype, torch.device, torch.Size, np.generic, np.dtype)
 _LEFT_ALONE = (
     *("tqdm", "rich", "matplotlib", "PIL", "logging", "torch.utils.tensorboard", "tensorboardX"),
@@ -223,7 +224,7 @@ class _Walk:
         if isinstance(thing, list | set | deque | bytearray | array.array):
             content = tuple(thing)
             self._note(thing, content, _set_items)
-            inner = () if _PLAIN.issuperset(map(type, content)) else content
+            inner = () if PLAIN_TYPES.issuperset(map(type, content)) else content
             return [*inner, *self._attributes(thing)]
         if isinstance(thing, tuple | frozenset):
             return thing

@@ -12,7 +12,7 @@ from tutor.script.latex_terms import Names, NotExact, Term
 THETA = r"\theta"
 """Any parameter that the optimizer holds."""
 MOST_PARAMETERS = 4
-_HARMLESS = frozenset(("foreach", "fused", "capturable", "differentiable"))
+_IMPLEMENTATION_OPTIONS = frozenset(("foreach", "fused", "capturable", "differentiable"))
 FOR_EACH = rf" \quad \text{{for each parameter }} {THETA}"
 
 
@@ -38,7 +38,7 @@ def optimizer_step(
         raise NotExact
     if any(isinstance(node, ast.Dict) for node in ast.walk(made.args[0])):
         raise NotExact  # groups with settings of their own
-    settings = {k.arg or "": k.value for k in made.keywords if k.arg not in _HARMLESS}
+    settings = {k.arg or "": k.value for k in made.keywords if k.arg not in _IMPLEMENTATION_OPTIONS}
     settings.pop("lr", None)
     step = _Step(settings, expressions)
     if name == "SGD" and not settings:

@@ -27,7 +27,7 @@ from tutor.training.loop import Loop
 from tutor.training.program import Phase, Program
 from tutor.training.snapshot import Namespace, SetupNamespace
 
-_LARGE = 2**22
+_LARGE_DATA = 2**22
 """Bytes of memory above which data that need no gradient are shared, not copied."""
 
 
@@ -113,15 +113,15 @@ def _added_to(statement: ast.stmt) -> list[str]:
 
 def _read_by(thing: Any) -> list[str]:
     if isinstance(thing, FunctionType):
-        return list(_names_in(thing.__code__))
+        return list(_names_in_code(thing.__code__))
     if isinstance(thing, type) or not callable(thing):
         return []
     methods = [m for cls in type(thing).__mro__ for m in vars(cls).values()]
     own = [m for m in methods if isinstance(m, FunctionType) and m.__module__ == "__main__"]
-    return [name for method in own for name in _names_in(method.__code__)]
+    return [name for method in own for name in _names_in_code(method.__code__)]
 
 
-def _names_in(code: CodeType) -> set[str]:
+def _names_in_code(code: CodeType) -> set[str]:
     return {name for part in codes_in(code) for name in part.co_names}
 
 
@@ -138,7 +138,7 @@ def _copied_names(
     for name in wanted:
         thing = names[name]
         try:
-            copies[name] = _copied(thing, memo, filename, home)
+            copies[name] = _copied_thing(thing, memo, filename, home)
         except KeyboardInterrupt:
             raise
         except Exception:  # noqa: BLE001 - a graph, a file, an iterator: the phases do without it
@@ -146,7 +146,7 @@ def _copied_names(
     return copies
 
 
-def _copied(thing: Any, memo: dict[int, Any], filename: str, home: Namespace) -> Any:
+def _copied_thing(thing: Any, memo: dict[int, Any], filename: str, home: Namespace) -> Any:
     if isinstance(thing, ModuleType | type):
         return thing
     if isinstance(thing, FunctionType):
@@ -164,8 +164,8 @@ def _copied(thing: Any, memo: dict[int, Any], filename: str, home: Namespace) ->
 def _is_large_data(thing: Any) -> bool:
     """Whether a copy would be large; of a tensor, all of its storage counts."""
     if isinstance(thing, torch.Tensor) and thing.layout is torch.strided:
-        return thing.untyped_storage().nbytes() > _LARGE and not thing.requires_grad
-    return isinstance(thing, np.ndarray) and thing.nbytes > _LARGE
+        return thing.untyped_storage().nbytes() > _LARGE_DATA and not thing.requires_grad
+    return isinstance(thing, np.ndarray) and thing.nbytes > _LARGE_DATA
 
 
 def _copied_function(
@@ -183,7 +183,7 @@ def _copied_function(
     memo[id(function)] = new
     for cell, old in zip(cells, function.__closure__ or (), strict=True):
         try:
-            cell.cell_contents = _copied(old.cell_contents, memo, filename, home)
+            cell.cell_contents = _copied_thing(old.cell_contents, memo, filename, home)
         except ValueError:  # it is empty
             continue
     return new

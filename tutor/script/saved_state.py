@@ -88,13 +88,15 @@ def _saved(memory: Any, was: SavedElements | None, is_trained: bool) -> SavedEle
         was = None
     if was is not None and was.elements is not None:
         is_same = _is_equal(memory, was.elements)
-        return was if is_same else SavedElements(memory, _copied(memory), was.checksum)
+        return was if is_same else SavedElements(memory, _memory_copy(memory), was.checksum)
     if memory.nbytes <= LARGE or is_trained:
-        return SavedElements(memory, _copied(memory), 0)
+        return SavedElements(memory, _memory_copy(memory), 0)
     checksum = _checksum(memory)
     if was is None:
         return SavedElements(memory, None, checksum)
-    return was if was.checksum == checksum else SavedElements(memory, _copied(memory), checksum)
+    return (
+        was if was.checksum == checksum else SavedElements(memory, _memory_copy(memory), checksum)
+    )
 
 
 def _is_equal(memory: Any, elements: Any) -> bool:
@@ -103,7 +105,7 @@ def _is_equal(memory: Any, elements: Any) -> bool:
     return np.array_equal(memory, elements)
 
 
-def _copied(memory: Any) -> Any:
+def _memory_copy(memory: Any) -> Any:
     return memory.clone() if isinstance(memory, torch.Tensor) else memory.copy()
 
 
@@ -142,13 +144,13 @@ def memory_held_by(tensor: torch.Tensor, known: Collection[int]) -> dict[int, in
         if len(seen) > _MOST_NODES:
             raise MemoryError("a graph of this size is not kept")
         waiting += [following for following, _ in node.next_functions]
-        for name in _names(type(node)):
+        for name in _saved_attributes(type(node)):
             found.update(_memories(_attribute(node, name)))
     return {address: size for address, size in found.items() if address not in known}
 
 
 @lru_cache(maxsize=1024)
-def _names(kind: type) -> tuple[str, ...]:
+def _saved_attributes(kind: type) -> tuple[str, ...]:
     return tuple(n for n in dir(kind) if n.startswith("_saved_") or n == "saved_tensors")
 
 
@@ -175,7 +177,7 @@ def _memory(tensor: torch.Tensor) -> Iterator[tuple[int, int]]:
 
 MOST_BYTES = 64 * 2**20
 """Bytes of files that are kept for one image, besides what others hold."""
-_LARGE = 2**20
+_LARGE_FILE = 2**20
 """Bytes from which a file is not read again while its times and size stay the same."""
 _ENTRY = 200
 """Estimated bytes of a file besides its content."""
@@ -197,7 +199,7 @@ class SavedFile:
     def is_at(self, path: Path) -> bool:
         """Whether a file still has this content."""
         stamp = _stamp_of(path)
-        if stamp[0] >= _LARGE and stamp == self.stamp:
+        if stamp[0] >= _LARGE_FILE and stamp == self.stamp:
             return True
         return stamp[0] == len(self.content) and path.read_bytes() == self.content
 

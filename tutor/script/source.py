@@ -99,26 +99,26 @@ def _bytes(path: Path) -> bytes:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise _error(path, "is_folder")
+            raise _script_error(path, "is_folder")
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever
-            raise _error(path, "not_plain_file")
+            raise _script_error(path, "not_plain_file")
         most = MAX_BYTES.get(path.suffix.lower(), MAX_BYTES[".py"])
         if status.st_size > most:
-            raise _error(path, "file_too_large", most=most // 2**20)
+            raise _script_error(path, "file_too_large", most=most // 2**20)
         data = path.read_bytes()
     except FileNotFoundError:
-        raise _error(path, "no_file") from None
+        raise _script_error(path, "no_file") from None
     except PermissionError:
-        raise _error(path, "not_permitted") from None
+        raise _script_error(path, "not_permitted") from None
     except (OSError, ValueError) as error:  # a ValueError: a path with a NUL character in it
         words = str(getattr(error, "strerror", None) or error)
-        raise _error(path, "unreadable", words=words) from None
+        raise _script_error(path, "unreadable", words=words) from None
     if not data.strip():
-        raise _error(path, "is_empty")
+        raise _script_error(path, "is_empty")
     return data
 
 
-def _error(path: Path, code: str, **values: object) -> ScriptError:
+def _script_error(path: Path, code: str, **values: object) -> ScriptError:
     return ScriptError(code, place=str(path), **values)
 
 
@@ -127,7 +127,7 @@ def _decoded(path: Path, data: bytes) -> str:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     except SyntaxError as error:  # an unknown coding, or the first lines are not UTF-8
-        raise _error(path, "unknown_coding", words=error.msg or str(error)) from None
+        raise _script_error(path, "unknown_coding", words=error.msg or str(error)) from None
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -144,7 +144,7 @@ def _check_python(path: Path, text: str, cells: tuple[Cell, ...]) -> None:
         place = full_place(path, text, error.lineno or 1)
         raise ScriptError("syntax_error", place=place, words=error.msg) from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, endless nesting
-        raise _error(path, "no_python", words=str(error)) from None
+        raise _script_error(path, "no_python", words=str(error)) from None
 
 
 # ── Notebooks ─────────────────────────────────────────────────────────────────────
@@ -167,12 +167,12 @@ def _cells(path: Path, data: bytes) -> Iterator[tuple[str, str]]:
         texts = [str(cell.source) for cell in code]
     except Exception as error:  # noqa: BLE001 - nbformat raises what JSON, traitlets and keys raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise _error(path, "no_notebook", words=reason) from None
+        raise _script_error(path, "no_notebook", words=reason) from None
     language = str(book.metadata.get("kernelspec", {}).get("language", "python"))
     if language.lower() not in ("python", ""):
-        raise _error(path, "other_language", language=language)
+        raise _script_error(path, "other_language", language=language)
     if not texts:
-        raise _error(path, "no_cell")
+        raise _script_error(path, "no_cell")
     yield from zip(_labels(counts), texts, strict=True)
 
 
@@ -193,21 +193,21 @@ def _joined(
     for label, cell in cells:
         lines.append(HEADING.format(label))
         found.append(Cell(len(lines), label))
-        for line, (code, shown) in zip(_lines(cell), _python_lines(cell), strict=True):
+        for line, (code, shown) in zip(_cell_lines(cell), _python_lines(cell), strict=True):
             lines.append(shown)
             if code:
                 notes.append(SourceNote(code, len(lines), line.strip()))
     return "\n".join(lines) + "\n", tuple(found), tuple(notes)
 
 
-def _lines(cell: str) -> list[str]:
+def _cell_lines(cell: str) -> list[str]:
     text = cell.replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n").split("\n") if text else []
 
 
 def _python_lines(cell: str) -> list[tuple[str, str]]:
     """The lines of a cell as Python, each with the code of its note, "" if it is as it was."""
-    lines = _lines(cell)
+    lines = _cell_lines(cell)
     if _is_python(cell):
         return [("", line) for line in lines]
     first = next((at for at, line in enumerate(lines) if line.strip()), 0)
@@ -294,10 +294,10 @@ def modules_beside(path: Path, source: str) -> dict[str, bytes]:
                 found[name] = file.read_bytes()
             except OSError as error:
                 words = error.strerror or str(error)
-                raise _error(file, "module_unreadable", words=words) from error
+                raise _script_error(file, "module_unreadable", words=words) from error
             waiting.append(found[name])
             if sum(map(len, found.values())) > MOST_MODULE_BYTES:
-                raise _error(path, "modules_too_large", most=MOST_MODULE_BYTES // 2**20)
+                raise _script_error(path, "modules_too_large", most=MOST_MODULE_BYTES // 2**20)
     return found
 
 

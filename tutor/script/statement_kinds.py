@@ -124,7 +124,7 @@ class StatementKinds:
             unit.entered[node] = mixed
         elif kind:
             unit.changes += [c for f in callees for c in self.unit_of(f).changes]
-        unit.losses += [loss for c in _calls(node) if (loss := self._loss_of(c)) is not None]
+        unit.losses += [loss for c in _own_calls(node) if (loss := self._loss_of(c)) is not None]
 
     def _training_callees(self, node: ast.stmt) -> list[FunctionCode]:
         """The functions called by a statement that have statements of training in them."""
@@ -152,8 +152,8 @@ class StatementKinds:
     def _mark_synchronize(self, unit: CodeUnit) -> None:
         """Make one phase of the statements that unite the ranks' gradients: sum and division."""
         gradients = [node for node, kind in unit.kinds.items() if kind == GRADIENT]
-        sums = [n for n in gradients if any(map(is_synchronizing, _calls(n)))]
-        taken = [n for n in gradients if any(map(self.signs.is_autograd, _calls(n)))]
+        sums = [n for n in gradients if any(map(is_synchronizing, _own_calls(n)))]
+        taken = [n for n in gradients if any(map(self.signs.is_autograd, _own_calls(n)))]
         last = max((n.lineno for n in taken), default=0)
         if sums:
             found = [n for n in gradients if n in sums or n.lineno > last]
@@ -163,7 +163,7 @@ class StatementKinds:
 
     def _mark_losses(self, unit: CodeUnit, flow: StatementFlow) -> None:
         for node in flow.simple:
-            for call in _calls(node):
+            for call in _own_calls(node):
                 if (loss := self._loss_of(call)) is not None:
                     self._mark_loss(unit, flow, node, loss)
 
@@ -203,7 +203,7 @@ class StatementKinds:
         return any(function is node for node in statements(unit.body))
 
 
-def _calls(node: ast.stmt) -> list[ast.Call]:
+def _own_calls(node: ast.stmt) -> list[ast.Call]:
     if isinstance(node, DEFINITIONS):
         return []
     return [call for call in own_nodes(head_of(node)) if isinstance(call, ast.Call)]

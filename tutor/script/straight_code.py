@@ -463,7 +463,7 @@ def split_prediction(statement: ast.stmt, name: str) -> tuple[ast.stmt, ast.stmt
 def _place_of(node: ast.expr) -> tuple[ast.AST | None, str]:
     """Where the prediction stands: before a minus sign, or as the first of several arguments."""
     match node:
-        case ast.BinOp(op=ast.Sub(), left=left) if _is_computed(left):
+        case ast.BinOp(op=ast.Sub(), left=left) if _is_calculation(left):
             return node, "left"
         case ast.BinOp(left=left):
             return _place_of(left)
@@ -472,7 +472,7 @@ def _place_of(node: ast.expr) -> tuple[ast.AST | None, str]:
         case ast.Call(func=ast.Name() | ast.Attribute() as function, args=[first, *others]):
             if not is_chain(function):
                 return _place_of(function)
-            if others and _is_computed(first):
+            if others and _is_calculation(first):
                 return node, "args"
             return _place_of(first)
         case ast.Call(func=function):
@@ -482,5 +482,5 @@ def _place_of(node: ast.expr) -> tuple[ast.AST | None, str]:
     return None, ""
 
 
-def _is_computed(node: ast.expr) -> bool:
+def _is_calculation(node: ast.expr) -> bool:
     return isinstance(node, ast.Call | ast.BinOp)

@@ -315,7 +315,7 @@ class Loop:
     def gradients_now(self, *, copied: bool = False) -> dict[str, Any]:
         """The gradient of each parameter at this moment."""
         found = self.present_gradients()
-        return {name: _copy_of(g) for name, g in found.items()} if copied else found
+        return {name: _gradient_copy(g) for name, g in found.items()} if copied else found
 
     def parameter_values(self) -> dict[str, Array]:
         """Each parameter's numbers, copied; without those that are not numbers."""
@@ -476,7 +476,7 @@ def _is_equal(one: Array, other: Array) -> bool:
     )
 
 
-def _copy_of(thing: Any) -> Any:
+def _gradient_copy(thing: Any) -> Any:
     """A copy of a gradient as it is now: code may change it in place later."""
     if isinstance(thing, torch.Tensor):
         return thing.detach().clone()

@@ -245,7 +245,7 @@ class Probe:
 
     def _evaluate(self, last: str) -> None:
         """Run Predict and all that it needs, to the phase `last`, from the batch's start."""
-        codes = _evaluated(self.program, last)
+        codes = _code_up_to(self.program, last)
 
         def run() -> None:
             if not self._needs_grad:
@@ -277,7 +277,7 @@ class Probe:
         self._generator_states.restore(self._device)
 
 
-def _evaluated(program: Program, last: str) -> list[CodeType]:
+def _code_up_to(program: Program, last: str) -> list[CodeType]:
     """The code of Predict, of Loss if that is the `last`, and of a Reset that binds names."""
     names = [phase.name for phase in program.loop]
     until = program.loop[: names.index(last) + 1] if last in names else program.loop

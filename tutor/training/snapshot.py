@@ -377,7 +377,7 @@ def _elements(
         limit -= raw.nbytes
         if limit < 0:
             raise MemoryError("a snapshot of this would be too large")
-        found.append(_copied(raw))
+        found.append(_elements_of(raw))
     return tuple(found)
 
 
@@ -413,7 +413,7 @@ def _same(raw: Any, was: Elements) -> bool:
     return isinstance(was, torch.Tensor) and was.shape == raw.shape and torch.equal(was, raw)
 
 
-def _copied(raw: Any) -> Elements:
+def _elements_of(raw: Any) -> Elements:
     if isinstance(raw, np.ndarray):
         return raw.tobytes()
     return raw.clone() if isinstance(raw, torch.Tensor) else raw

@@ -48,7 +48,7 @@ class LossArgumentsRule(DoctorRule):
             yield from self._look_at_failed(failed)
 
     def _look(self, call: TorchCall) -> Iterator[DoctorFinding]:
-        given, target = _arguments(call)
+        given, target = _input_and_target(call)
         if given is None or target is None or not given.numel():
             return
         if target.requires_grad and not given.requires_grad:
@@ -61,7 +61,7 @@ class LossArgumentsRule(DoctorRule):
             yield from self._beyond_one(call, target)
 
     def _look_at_failed(self, call: TorchCall) -> Iterator[DoctorFinding]:
-        given, target = _arguments(call)
+        given, target = _input_and_target(call)
         if given is None or target is None:
             return
         if target.requires_grad and not given.requires_grad:
@@ -179,7 +179,7 @@ class LossArgumentsRule(DoctorRule):
         return DoctorFinding(
             code=code,
             line=call.line,
-            variable=name or self.patient.name_of(_arguments(call)[position]),
+            variable=name or self.patient.name_of(_input_and_target(call)[position]),
             numbers={"function": call.name, **numbers},
             lesson="logistic" if is_binary or code == "one_class" else "cross-entropy",
             exercise="logits-in-the-wrong-place" if code == "not_probabilities" else "",
@@ -211,7 +211,7 @@ class LossArgumentsRule(DoctorRule):
             return None
 
 
-def _arguments(call: TorchCall) -> tuple[Any, Any]:
+def _input_and_target(call: TorchCall) -> tuple[Any, Any]:
     found = (call.argument(0, "input"), call.argument(1, "target"))
     return found if all(isinstance(one, torch.Tensor) for one in found) else (None, None)
 
@@ -389,7 +389,9 @@ class BroadcastRule(DoctorRule):
         for node in self.source.nodes(LOSS):
             if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)):
                 continue
-            left, right = (_value(side, self.patient.namespace) for side in (node.left, node.right))
+            left, right = (
+                _named_object(side, self.patient.namespace) for side in (node.left, node.right)
+            )
             if not (isinstance(left, np.ndarray) and isinstance(right, np.ndarray)):
                 continue
             if _is_square(left.shape, right.shape):
@@ -400,7 +402,7 @@ class BroadcastRule(DoctorRule):
         nodes = self.source.nodes_at(call.line)
         pairs = [pair for node in nodes if (pair := _pair(node))]
         for left, right in pairs:
-            values = [_value(side, self.patient.namespace) for side in (left, right)]
+            values = [_named_object(side, self.patient.namespace) for side in (left, right)]
             if values[0] is one or values[1] is call.argument(1, "target"):
                 return left, right
             if values[1] is one:  # `y - y_pred`, computed as the other's
@@ -457,16 +459,16 @@ def _pair(node: ast.AST) -> tuple[ast.expr, ast.expr] | None:
     return None
 
 
-def _value(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
+def _named_object(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
     """The object that a name, an attribute or a plain element stands for; None otherwise."""
     match node:
         case ast.Name(id=name):
             return namespace.get(name)
         case ast.Attribute(value=inner, attr=name):
-            owner = _value(inner, namespace)
+            owner = _named_object(inner, namespace)
             return getattr(owner, "__dict__", {}).get(name)
         case ast.Subscript(value=inner, slice=ast.Constant(value=key)):
-            owner = _value(inner, namespace)
+            owner = _named_object(inner, namespace)
             if isinstance(owner, dict):
                 return owner.get(key)
     return None

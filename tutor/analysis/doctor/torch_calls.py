@@ -163,7 +163,7 @@ class CallRecorder(TorchFunctionMode):
         keywords = kwargs or {}
         if not self._is_on or is_tutors(sys._getframe(1), self.filename):
             return func(*args, **keywords)
-        name = _name_of(func)
+        name = _call_name(func)
         self._announce(name, args, keywords)
         try:
             result = func(*args, **keywords)
@@ -188,7 +188,7 @@ def is_tutors(frame: FrameType | None, filename: str) -> bool:
     return caller.startswith(_TUTOR) and caller.endswith(".py") and caller != filename
 
 
-def _name_of(func: Any) -> str:
+def _call_name(func: Any) -> str:
     name = str(getattr(func, "__name__", ""))
     if name in ("__get__", "__set__", "__delete__"):  # `Tensor.grad.__get__`: an attribute
         attribute = getattr(getattr(func, "__self__", None), "__name__", "")
