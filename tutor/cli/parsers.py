@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 from tutor import __version__
 from tutor.errors import Refused
 from tutor.lesson.languages import LANGUAGES, language_of_locale
-from tutor.lesson.model import MOST_WORKERS
+from tutor.lesson.model import MOST_WORKERS, STANDARD_MODES
 from tutor.plain import one_line
 from tutor.protocol.frame import DEVICE_KINDS
 from tutor.ui.settings import THEMES
@@ -391,9 +391,7 @@ def _add_script(parser: argparse.ArgumentParser) -> None:
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
     """The options for the start of a run."""
-    parser.add_argument(
-        "--mode", metavar="M", help="gradient mode: manual, autograd, optimizer, model …"
-    )
+    parser.add_argument("--mode", metavar="M", help=f"gradient mode: {', '.join(STANDARD_MODES)} …")
     _add_device(parser)
     _add_numbers(parser)
     _add_language(parser)

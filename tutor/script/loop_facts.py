@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tutor.lesson.model import GRADIENT, LOSS, PREDICT
+from tutor.lesson.model import AUTOGRAD, GRADIENT, LOSS, MANUAL, MODEL, OPTIMIZER, PREDICT
 from tutor.python_syntax import (
     FUNCTIONS,
     RANGES,
@@ -37,8 +37,6 @@ from tutor.script.data_flow import (
 from tutor.script.hand_changes import bare
 from tutor.script.statement_kinds import StatementKinds
 from tutor.script.training_signs import TrainingSigns
-
-MANUAL, AUTOGRAD, OPTIMIZER, MODEL = "manual", "autograd", "optimizer", "model"
 
 _NO_MODEL = ("torch.nn.functional", "torch.nn.utils", "torch.nn.init", "torch.nn.Parameter")
 _MODEL_LIBRARIES = ("torchvision.models", "transformers", "timm")

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Collection, Mapping
 
-from tutor.lesson.model import GRADIENT, RESET, UPDATE
+from tutor.lesson.model import GRADIENT, MANUAL, RESET, UPDATE
 from tutor.python_syntax import (
     DEFINITIONS,
     FUNCTIONS,
