@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +14,32 @@ from tests.training.conftest import shipped
 from tests.training.ranked import ranked_run
 from tutor.analysis import gradient_norms
 from tutor.analysis.gradient_norms import MOST_EPOCHS, GradientNorms, shown_epochs
-from tutor.lesson.model import GRADIENT, SYNCHRONIZE
+from tutor.lesson.model import GRADIENT, SYNCHRONIZE, ScriptOptions
 from tutor.protocol.frame import Frame, is_same_frame
 from tutor.protocol.inspections import GradientNormPicture, NoPicture
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.program import script_programs
+from tutor.script.source import read_script
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import never
 from tutor.training.rank_group import RANKS
 from tutor.training.run import Run
 from tutor.training.runs import Runs
+
+SCRIPT = """
+import torch
+torch.manual_seed(1)
+x = torch.randn(6, 2); y = x.sum(1, keepdim=True)
+model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Dropout(0.2), torch.nn.Linear(3, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+for epoch in range(5):  #: LOOP
+    for xb, yb in zip(x.split(2), y.split(2)):  #: BATCHES
+        optimizer.zero_grad()  #: Reset*
+        loss = (model(xb) - yb).pow(2).mean()  #: Loss
+        loss.backward()  #: Gradient
+        optimizer.step()  #: Update
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,6 +180,29 @@ def test_before_the_first_epoch_there_is_none() -> None:
     assert found.why.code == "no_epoch_yet"
 
 
+def test_what_would_take_long_or_write_files_again_is_not_run_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = shipped("xor")
+    run.step_epoch()
+    monkeypatch.setattr(gradient_norms, "MOST_SECONDS", -1.0)
+    (slow,) = GradientNorms(nullcontext).pictures(run, never)
+    assert isinstance(slow, NoPicture)
+    assert (slow.why.code, slow.never) == ("slow_set_up", False)
+    monkeypatch.undo()
+    path = tmp_path / "train.py"
+    path.write_text(f"{SCRIPT}    open({str(tmp_path / 'log')!r}, 'a').write('epoch')\n")
+    options = ScriptOptions(is_here=True)
+    lesson = lesson_of_script(read_script(path), outline_of(path.read_text()), options)
+    here = Run(script_programs(lesson))
+    here.run(2)
+    (again,) = GradientNorms(nullcontext).pictures(here, never)
+    assert isinstance(again, NoPicture)
+    assert (again.why.code, again.never) == ("writes_files", True)
+    here.close()
+    assert (tmp_path / "log").read_text() == 2 * "epoch"
+
+
 def test_an_epoch_without_a_gradient_has_no_norm(start: Callable[..., Run]) -> None:
     run = start(Gradient="if False:\n    loss.backward()", Update="w.detach().add_(1.0)", Reset="")
     run.run(2)
@@ -189,21 +231,6 @@ def test_ranks_show_the_mean_gradient() -> None:
     run = ranked_run()
     check(run, stepped(run, 3))
     assert run.frame().ranks
-
-
-SCRIPT = """
-import torch
-torch.manual_seed(1)
-x = torch.randn(6, 2); y = x.sum(1, keepdim=True)
-model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Dropout(0.2), torch.nn.Linear(3, 1))
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-for epoch in range(5):  #: LOOP
-    for xb, yb in zip(x.split(2), y.split(2)):  #: BATCHES
-        optimizer.zero_grad()  #: Reset*
-        loss = (model(xb) - yb).pow(2).mean()  #: Loss
-        loss.backward()  #: Gradient
-        optimizer.step()  #: Update
-"""
 
 
 def test_a_scripts_norms_are_those_of_its_last_batches() -> None:

@@ -23,6 +23,9 @@ from tutor.training.values import norm_of, to_numbers, value_of
 MOST_EPOCHS = 200
 """Epochs of a plot: of a longer run, one in so many is shown."""
 
+MOST_SECONDS = 5.0
+"""Seconds that a Setup may take: it runs again, and no key is answered meanwhile."""
+
 _BETWEEN_PICTURES = 0.25
 """Seconds from one picture to the next, more complete one."""
 
@@ -48,8 +51,8 @@ class GradientNorms:
         Leaves the run as it is. Raises LessonRaised if the code raises in the second run.
         """
         epochs = shown_epochs(run.furthest)
-        if not epochs:
-            yield NoPicture(why=Remark("no_epoch_yet"))
+        if (why := _why_not(run)) is not None:
+            yield NoPicture(why=why, never=run.program.writes_here)
             return
         self._keep_norms_of(run.recipe, epochs)
         missing = [epoch for epoch in epochs if epoch not in self._norms]
@@ -117,6 +120,15 @@ class GradientNorms:
                 run.programs, run.recipe, start, run.quiet, history=history, turn=run.turn
             )
         return mine
+
+
+def _why_not(run: Run) -> Remark | None:
+    """The reason why a run's epochs are not run again; None if they may be."""
+    if run.program.writes_here:
+        return Remark("writes_files")
+    if run.set_up_seconds > MOST_SECONDS:
+        return Remark("slow_set_up", {"seconds": run.set_up_seconds})
+    return None if run.furthest else Remark("no_epoch_yet")
 
 
 def shown_epochs(last: int) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.loop_facts import MANUAL, epochs_of, gradient_mode, loss_expression, prediction_of
+from tutor.script.loop_facts import epochs_of, gradient_mode, loss_expression, prediction_of
 from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter

@@ -86,6 +86,7 @@ def _program_of(lesson: Lesson, loop: TrainingLoop, opener: ScriptOpener) -> Pro
         liveness=Liveness(frozenset(), None),
         open_loop=opener.open,
         open_probe=opener.open_probe,
+        writes_here=lesson.script is not None and lesson.script.is_here,
         place_of=partial(full_place, lesson.path, lesson.source),
     )
 

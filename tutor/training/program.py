@@ -134,6 +134,8 @@ class Program:
     open_probe: Callable[[str], Any] | None = field(default=None, compare=False)
     """Makes the Loop of a script's probe on a device, without any names yet."""
 
+    writes_here: bool = field(default=False, compare=False)
+    """Whether a script writes files where it wants: a second run of it would write them again."""
     place_of: Callable[[int], str] | None = field(default=None, compare=False)
     """Names a line of a script with the file, as people name it in a notebook."""
 

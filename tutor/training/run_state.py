@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -48,6 +49,8 @@ class RunState:
         """The generators' state as this run left it, while another run owns them."""
         self.has_run_again = False
         """Whether the last move has run this epoch again, from its start to here."""
+        self.set_up_seconds = 0.0
+        """The processor's seconds for the last Setup, or for a script to its loop."""
         self.epoch_seconds = 0.0
         """The seconds that an epoch takes, as last measured; 0.0 before."""
         self.clock = KeyframeClock()
@@ -88,7 +91,9 @@ class RunState:
 
     def _set_up(self, mode: str, device: str, rate: float, seed: int) -> Loop:
         """A loop at its start; these settings hold from now on."""
+        started = time.thread_time()  # by the thread's own clock: a busy machine makes nothing slow
         loop = set_up(self.programs[mode], device, rate, seed, alone=False)
+        self.set_up_seconds = time.thread_time() - started
         if self.is_script:
             device, rate = loop.device, loop.learning_rate()
         fresh = Randomness.now(loop.device)

@@ -63,6 +63,8 @@ _REMARKS: Mapping[str, str] = {
     "no_gradient": "there is no gradient to plot the loss along",
     "gradient_is_zero": "the gradient is 0: there is no direction to plot the loss along",
     "no_epoch_yet": "no epoch has ended yet",
+    "slow_set_up": "the epochs would run again, from a start that takes {seconds:.0f} s",
+    "writes_files": "the epochs would run again, and the script would write its files again",
     "data_not_named": "the names of the data are not known (a lesson gives them by `data: …`)",
     "data_no_numbers": "{input} and {target} hold no numbers to draw",
     "several_targets": "there is more than one number of {target} for each of {input}",
