@@ -1,4 +1,4 @@
-"""The lesson that README shows is one that the tutor accepts."""
+"""What README shows and the architecture names is there, and as they say."""
 
 from __future__ import annotations
 
@@ -56,3 +56,23 @@ def test_the_doctor_says_of_the_readmes_script_what_the_readme_shows() -> None:
 def _without_digits(text: str) -> str:
     """The words alone: another CPU may compute another last digit."""
     return " ".join(re.sub(r"[−-]?[\d.]+(e[−-]?\d+)?", "#", text).split())
+
+
+def test_the_files_and_names_in_the_architecture_are_there() -> None:
+    """Each path in it is a file's or a folder's, and each name stands somewhere in the code."""
+    root = Path(__file__).parents[2]
+    told = set(re.findall(r"`([^`\n]+)`", (root / "docs/architecture.md").read_text("utf-8")))
+    files = [p for folder in ("tutor", "tests", "benchmarks") for p in (root / folder).rglob("*")]
+    words = {
+        word
+        for file in files
+        if file.suffix in (".py", ".toml", ".tcss")
+        for word in re.findall(r"\w+", file.read_text("utf-8"))
+    }
+    known = {file.name for file in files}
+    paths = {name for name in told if re.fullmatch(r"[\w./-]+(\.(py|md|toml|tcss)|/)", name)}
+    lost = [p for p in paths if not any((root / at / p).exists() for at in (".", "tutor"))]
+    assert [p for p in lost if p not in known and "CODE" not in p] == []
+    names = {n.removesuffix("(…)") for n in told if re.fullmatch(r"[A-Za-z_][\w.]*(\(…\))?", n)}
+    assert len(names) > 100
+    assert {name for name in names - paths if not words.issuperset(name.split("."))} == set()
