@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -161,17 +163,29 @@ def test_looking_leaves_the_run_as_it_is() -> None:
     assert all(is_same_frame(*both) for both in zip(frames(True), frames(False), strict=True))
 
 
-def test_it_stops_when_it_is_told_and_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stops_when_it_is_told_and_goes_on_from_there() -> None:
     run, norms = shipped("line-through-origin", "autograd"), GradientNorms(nullcontext)
     expected = stepped(run, 6)
     asked = iter(range(100))
-    (first,) = norms.pictures(run, lambda: next(asked) > 8)
-    assert isinstance(first, GradientNormPicture)
-    assert not first.is_whole
-    assert len(first.epochs) < 6
+    *_, last = norms.pictures(run, lambda: next(asked) > 8)
+    assert isinstance(last, GradientNormPicture)
+    assert not last.is_whole
+    assert len(last.epochs) < 6
+    norms.close()
     check(run, expected, norms)
-    monkeypatch.setattr(gradient_norms, "_BETWEEN_PICTURES", -1.0)
-    assert [type(found) for found in norms.pictures(run, never)] == [GradientNormPicture]
+
+
+def test_a_picture_comes_now_and_then_until_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, clock = shipped("line-through-origin", "autograd"), itertools.count()
+    run.run(5)
+    slow = SimpleNamespace(perf_counter=lambda: float(next(clock)))
+    monkeypatch.setattr(gradient_norms, "time", slow)
+    monkeypatch.setattr(gradient_norms, "_BETWEEN_PICTURES", 1.5)
+    pictures = [*GradientNorms(nullcontext).pictures(run, never)]
+    counts = [len(p.epochs) for p in pictures if isinstance(p, GradientNormPicture)]
+    assert counts == sorted(counts)
+    assert len(counts) > 1
+    assert counts[-1] == 5
 
 
 def test_before_the_first_epoch_there_is_none() -> None:

@@ -107,7 +107,8 @@ def test_the_gradient_norms_are_computed_beside_the_run_and_while_it_goes_on(
     assert norms.epochs[-1] == 3000
     assert norms.norms[0] == 30.0
     engine.shown(Restart(new_seed=True))
-    assert isinstance(seen_with(engine, "picture").picture, NoPicture)
+    while not isinstance(seen_with(engine, "picture").picture, NoPicture):
+        pass  # one of the run before may still come
 
 
 def norms_of(engine: Conversation, last_epoch: int = 1) -> GradientNormPicture:

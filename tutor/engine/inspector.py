@@ -79,6 +79,8 @@ class Inspector:
     def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """All inspections that the app wants, the quick ones first, until `until` stops them."""
         run, wanted = runs.current, self.wanted
+        if self._norms is not None and wanted.picture != "gradient-norm":
+            self._norms.close()  # its second run takes as much memory as the first
         if wanted.name:
             yield self._ready(runs, facts=info_of(run.loop, wanted.name))
         if wanted.then:
