@@ -14,7 +14,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.errors import Refused
+from tutor.errors import EngineError, Refused
 from tutor.lesson.languages import LANGUAGES, language_of_locale
 from tutor.lesson.model import MOST_WORKERS, STANDARD_MODES
 from tutor.plain import one_line
@@ -450,9 +450,13 @@ def _add_engine(commands: _Commands) -> None:
 
 
 def _host(text: str) -> str:
-    if not text or text.startswith("-"):  # ssh would take it for an option
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a host")
-    return text
+    from tutor.engine.connection import checked_host  # noqa: PLC0415 - rarely wanted
+    from tutor.wording.notices import error_text  # noqa: PLC0415
+
+    try:
+        return checked_host(text)
+    except EngineError as error:
+        raise argparse.ArgumentTypeError(error_text(error)) from None
 
 
 def _language(text: str) -> str:

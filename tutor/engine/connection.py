@@ -85,17 +85,23 @@ def lines_until_silent(descriptor: int, is_patient: Callable[[], bool]) -> Itera
         yield from lines
 
 
+def checked_host(name: str) -> str:
+    """The name of a host, unless ssh would take it for an option. Raises EngineError."""
+    if not name or name.startswith("-"):
+        raise EngineError("no_host_name", host=name)
+    return name
+
+
 def ssh_command(host: str) -> list[str]:
     """The command that starts the far end. Raises EngineError."""
     try:
         ssh = shlex.split(os.environ.get("TUTOR_SSH", "")) or ["ssh"]
     except ValueError as error:
         raise EngineError("unreadable_ssh", error=str(error)) from None
-    if host.startswith("-"):  # it would be an option
-        raise EngineError("no_host_name", host=host)
+    name = checked_host(host)
     if shutil.which(ssh[0]) is None:
         raise EngineError("no_ssh", program=ssh[0])
-    return [*ssh, *_ALIVE, host, f"{_far_tutor()} engine"]
+    return [*ssh, *_ALIVE, name, f"{_far_tutor()} engine"]
 
 
 def _far_tutor() -> str:
