@@ -28,7 +28,8 @@ from tutor.script.line_places import place_in
 from tutor.script.outline import Outline, loop_report
 from tutor.script.source import ScriptSource
 from tutor.wording.doctor_findings import finding_text, finding_values, report_text
-from tutor.wording.engine_notes import abort_text, note_text, place_text
+from tutor.wording.engine_notes import abort_text, place_text
+from tutor.wording.inspections import remark_text
 from tutor.wording.layout import columns
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
@@ -69,7 +70,7 @@ def inspect_command(options: argparse.Namespace) -> int:
     except Refused as refused:
         if not options.json:
             raise
-        inspection.refused = note_text(Remark.of(refused))
+        inspection.refused = remark_text(Remark.of(refused))
     if options.json:
         print(json_text(inspection.as_json()))
     else:
@@ -199,7 +200,7 @@ def inspected(
             texts = (finding_text(finding, place_of) for finding in event.report.findings)
             sys.stderr.write(plain("\n".join(texts)) + "\n")
         elif isinstance(event, RunRemark) and sys.stderr.isatty():
-            warn(note_text(event.note))
+            warn(remark_text(event.note))
 
     try:
         client.do(command, on_event, seconds)
@@ -218,7 +219,7 @@ def _reason(error: RunError) -> str:
             seconds = error.how.values["seconds"]
             return f"the script did not reach it within {seconds:.0f} s; --loop waits for it"
         return f"the script {abort_text(error.how)}"
-    return note_text(Remark.of(error))
+    return remark_text(Remark.of(error))
 
 
 def _loop_json(source: ScriptSource, loop: _KnownLoop) -> dict[str, Any]:

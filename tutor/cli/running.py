@@ -38,8 +38,8 @@ from tutor.protocol.inspections import (
 )
 from tutor.script.line_places import place_in
 from tutor.wording.doctor_findings import finding_text, finding_values, report_text
-from tutor.wording.engine_notes import abort_text, note_text, place_text, stopped_at
-from tutor.wording.inspections import diagnosis, remarks_text
+from tutor.wording.engine_notes import abort_text, place_text, stopped_at
+from tutor.wording.inspections import diagnosis, remark_text, remarks_text
 from tutor.wording.number_format import index_of
 
 FOR_PEOPLE = ("files_aside", "no_loss_in_loop")
@@ -113,7 +113,7 @@ def train(
             case RunRemark() if event.note.code in FOR_PEOPLE and not sys.stderr.isatty():
                 pass  # for a person at a terminal: the rest is what the script prints
             case RunRemark() if not quiet:
-                warn(note_text(event.note))
+                warn(remark_text(event.note))
             case OutputPrinted() if not quiet:
                 if event.left_out:
                     write_aside(f"… {event.left_out} characters left out\n")

@@ -30,7 +30,6 @@ from tutor.protocol.inspections import (
     VariableInfo,
 )
 from tutor.session.run_view import RunView
-from tutor.wording.engine_notes import note_text
 from tutor.wording.inspections import (
     comparison_result,
     diagnosis,
@@ -415,7 +414,7 @@ def _lowest(losses: Iterable[tuple[float, tuple[str, float]]]) -> str:
 def other_run(then: OtherRunState) -> Iterator[str]:
     """The values of another run at the position of this one."""
     if then.frame is None:
-        why = f": {in_words(note_text(then.note))}" if then.note else ""
+        why = f": {in_words(remark_text(then.note))}" if then.note else ""
         yield sentence(f"Run {then.name} was not here{why}")
         return
     yield f"Run {then.name} at the same position:"

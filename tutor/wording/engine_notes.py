@@ -199,7 +199,7 @@ _WORDS: Words = {
 
 
 def note_text(note: Remark) -> str:
-    """The note as one line."""
+    """A remark of the engine as one line; outside of this file `remark_text` words all remarks."""
     text = _filled(_TEMPLATES, note)
     return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text
 

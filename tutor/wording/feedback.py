@@ -21,7 +21,7 @@ from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt, CodePlace, Reply
-from tutor.wording.engine_notes import note_text, process_end
+from tutor.wording.engine_notes import process_end
 from tutor.wording.goals import goal_words, subjects
 from tutor.wording.inspections import remark_text
 from tutor.wording.notices import unreadable
@@ -146,7 +146,7 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "no_setup": lambda v, e: f"It can't be set up: {_reply(v['reason'], e)}",
     "no_questions": lambda v, e: f"There is nothing to fill in: {_reply(v['reason'], e)}",
     "not_done": lambda v, _: "It could not be done.",
-    "refused": lambda v, _: literal(note_text(v["note"])),
+    "refused": lambda v, _: literal(remark_text(v["note"])),
     "process_ended": lambda v, _: literal(_process_ended(v["event"])),
     "prediction": _prediction,
     "expected": _expected,

@@ -10,7 +10,7 @@ from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
 from tutor.wording.engine_notes import note_text
 from tutor.wording.number_format import counted, listed, trimmed
-from tutor.wording.templates import Values
+from tutor.wording.templates import Values, filled
 
 _DIFFERENCES = "finite differences"
 _MEASURES = {FINITE_DIFFERENCE: _DIFFERENCES, f"own_{FINITE_DIFFERENCE}": f"its own {_DIFFERENCES}"}
@@ -86,7 +86,7 @@ _REMARKS: Mapping[str, str] = {
 
 
 def remark_text(remark: Remark) -> str:
-    """A remark in words, on one line."""
+    """Any remark in words, on one line, whether an inspection makes it or the engine."""
     if make := _COMPOSED.get(remark.code):
         text = make(remark.values, remark.modes)
     elif make := _MISTAKES.get(remark.code):
@@ -95,7 +95,7 @@ def remark_text(remark: Remark) -> str:
         words = make(remark.values, remark.modes)
         text = f"{where}{listed(remark.modes)} {_verb(verb, remark.modes)} {words}"
     elif template := _REMARKS.get(remark.code):
-        text = template.format(**remark.values)
+        text = filled(template, remark.values)
     else:
         text = note_text(remark)
     return one_line(text)

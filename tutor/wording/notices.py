@@ -23,8 +23,8 @@ from tutor.lesson.model import LessonDiagnostics
 from tutor.plain import one_line
 from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.wording.engine_notes import note_text, process_end
-from tutor.wording.inspections import remarks_text
+from tutor.wording.engine_notes import process_end
+from tutor.wording.inspections import remark_text, remarks_text
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.number_format import counted, listed, time_left, trimmed
 from tutor.wording.templates import Values
@@ -192,7 +192,7 @@ def _safe(value: Any) -> Any:
         case str():
             return one_line(value)
         case Remark():
-            return note_text(value)
+            return remark_text(value)
         case ProcessEnded():
             return process_end(value)
     return value
@@ -210,7 +210,7 @@ def _script_left_in_run(values: Values, commands: Commands) -> Iterable[str]:
 
 
 def _engine_notes(values: Values, commands: Commands) -> Iterable[str]:
-    yield from map(note_text, values["notes"])
+    yield from map(remark_text, values["notes"])
     if values["can_restart"]:
         yield _filled(_OPENS_AGAIN, commands)
 
@@ -330,7 +330,7 @@ def error_text(error: TutorError) -> str:
         case LessonFileError():
             return lesson_fault_text(error.code, error.values, with_command=True)
         case Refused() | EngineError():
-            return note_text(Remark.of(error))
+            return remark_text(Remark.of(error))
         case ScriptError():
             from tutor.wording.script_faults import script_error_text  # noqa: PLC0415 - seldom
 

@@ -15,7 +15,7 @@ from tutor.protocol.commands import run_name
 from tutor.protocol.frame import Element, Remark, Value
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
 from tutor.training.exercises import UnreadableError, read_number
-from tutor.wording.engine_notes import note_text
+from tutor.wording.inspections import remark_text
 from tutor.wording.notices import unreadable
 from tutor.wording.number_format import trimmed
 
@@ -151,7 +151,7 @@ def read_run_name(text: str) -> str:
     try:
         return run_name(text)
     except Refused as error:
-        why = note_text(Remark.of(error))
+        why = remark_text(Remark.of(error))
         raise ValueError(f"{why[0].upper()}{why[1:]}.") from None
 
 

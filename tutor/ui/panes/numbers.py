@@ -21,7 +21,7 @@ from tutor.ui import text_styles
 from tutor.ui.panes.lines import LinesPane
 from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
-from tutor.wording.engine_notes import note_text
+from tutor.wording.inspections import remark_text
 
 GAP = 2
 THEN = "then →"
@@ -80,7 +80,7 @@ class NumbersPane(LinesPane):
         else:
             lines = list(_table(table, width, then, frame, was))
         if then is not None and then.note:
-            note = line((f"{one_line(then.name)}: {note_text(then.note)}", text_styles.DIM))
+            note = line((f"{one_line(then.name)}: {remark_text(then.note)}", text_styles.DIM))
             lines = [*note.wrap(width), *lines]
         if frame.diverged:
             lines = [*line((_not_finite(view, frame), text_styles.ERROR)).wrap(width), *lines]
