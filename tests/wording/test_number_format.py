@@ -93,28 +93,28 @@ def test_slow_epochs_are_told_by_their_time(rate: float, words: str) -> None:
 
 
 def test_no_gradient_is_shown_as_none_and_never_as_zero() -> None:
-    assert number_format.short(NONE) == "None"
-    assert number_format.short(Value((0.0,))) == "0"
+    assert number_format.value_text(NONE) == "None"
+    assert number_format.value_text(Value((0.0,))) == "0"
 
 
 def test_an_array_is_shown_as_rows_in_brackets() -> None:
     value = Value((1.0, 0.25, -3.5, 4.0), (2, 2), "float32")
-    assert number_format.matrix(value, 4) == ("[ 1      0.2500]", "[−3.500  4     ]")
-    assert number_format.short(value, 3) == "[[1 0.250] [−3.50 4]]"
+    assert number_format.value_lines(value, 4) == ("[ 1      0.2500]", "[−3.500  4     ]")
+    assert number_format.value_text(value, 3) == "[[1 0.250] [−3.50 4]]"
 
 
 def test_what_a_long_array_leaves_out_is_counted() -> None:
     value = Value(tuple(float(i) for i in range(64)), (100,), "float32")
-    assert number_format.matrix(value, 5)[-1] == "… 36 more"
-    assert number_format.short(value) == "[0 1 2 3 …]"
+    assert number_format.value_lines(value, 5)[-1] == "… 36 more"
+    assert number_format.value_text(value) == "[0 1 2 3 …]"
 
 
 def test_truth_values_are_words() -> None:
-    assert number_format.short(Value((1.0,), (), "bool")) == "True"
+    assert number_format.value_text(Value((1.0,), (), "bool")) == "True"
 
 
 def test_an_array_of_one_number_is_shown_as_that_number() -> None:
-    assert number_format.short(Value((0.5,), (1,), "float32")) == "0.50000"
+    assert number_format.value_text(Value((0.5,), (1,), "float32")) == "0.50000"
 
 
 def test_every_reason_why_there_is_no_value_or_no_python_has_words() -> None:
@@ -124,24 +124,24 @@ def test_every_reason_why_there_is_no_value_or_no_python_has_words() -> None:
     codes = {found for source in sources for found in code.findall(source.read_text())}
     assert codes == set(number_format._REASONS)
     for code in codes:
-        assert " " in number_format.short(Value((), (), "text", why=code))
-    assert number_format.short(Value((), (), "text", "KeyError: 'w'")) == "KeyError: 'w'"
+        assert " " in number_format.value_text(Value((), (), "text", why=code))
+    assert number_format.value_text(Value((), (), "text", "KeyError: 'w'")) == "KeyError: 'w'"
 
 
 def test_an_empty_array_is_shown() -> None:
-    assert number_format.short(Value((), (0,), "float32")) == "[]"
+    assert number_format.value_text(Value((), (0,), "float32")) == "[]"
 
 
 def test_a_change_says_up_down_or_same_without_colour() -> None:
-    assert number_format.change(2.0, 1.0, 6) == "▲1"
-    assert number_format.change(-2.0, 1.0, 6) == "▼3"
-    assert number_format.change(2.0, 2.0, 6) == "="
-    assert number_format.change(math.nan, 2.0, 6) == ""
-    assert number_format.change(math.inf, 2.0, 6) == "▲inf"
+    assert number_format.change_text(2.0, 1.0, 6) == "▲1"
+    assert number_format.change_text(-2.0, 1.0, 6) == "▼3"
+    assert number_format.change_text(2.0, 2.0, 6) == "="
+    assert number_format.change_text(math.nan, 2.0, 6) == ""
+    assert number_format.change_text(math.inf, 2.0, 6) == "▲inf"
 
 
 def test_decimal_points_stand_in_one_column() -> None:
-    assert number_format.align(["30", "−0.5", "None"]) == ["  30  ", "  −0.5", "None  "]
+    assert number_format.align_points(["30", "−0.5", "None"]) == ["  30  ", "  −0.5", "None  "]
 
 
 def marked(now: str, was: str) -> str:
@@ -192,8 +192,8 @@ def test_batches_are_counted_in_the_first_epoch_of_a_script_and_known_after_it()
 
 def test_a_large_array_is_worded_by_shape_mean_and_norm() -> None:
     large = Value((0.5,) * 64, (16, 8), "float32", mean=0.25, norm=3.0)
-    assert number_format.short(large) == "(16×8: mean 0.25000, norm 3)"
-    assert number_format.matrix(large, 4) == ("(16×8: mean 0.2500, norm 3)",)
+    assert number_format.value_text(large) == "(16×8: mean 0.25000, norm 3)"
+    assert number_format.value_lines(large, 4) == ("(16×8: mean 0.2500, norm 3)",)
     assert number_format.summary(Value((3.0, 4.0), (2,), "float32")) == {
         "mean": "3.500",
         "norm": "5",

@@ -21,7 +21,7 @@ from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import VariableInfo
 from tutor.ui import text_styles
 from tutor.ui.text_styles import Piece, line
-from tutor.wording.number_format import is_single, short
+from tutor.wording.number_format import is_single, value_text
 
 _MODULES = frozenset({"np", "torch"})
 """Names that every run has; they are no values of the lesson."""
@@ -260,4 +260,4 @@ def _gradient(facts: VariableInfo) -> list[Piece]:
 
 def _shown(value: Value) -> str:
     """The number with as many digits as in the numbers pane."""
-    return one_line(short(value, SCALAR_DIGITS if is_single(value) else ARRAY_DIGITS))
+    return one_line(value_text(value, SCALAR_DIGITS if is_single(value) else ARRAY_DIGITS))

@@ -28,9 +28,9 @@ from tutor.wording.notices import unreadable
 from tutor.wording.number_format import (
     MINUS,
     counted,
-    short,
     trimmed,
     value_reason,
+    value_text,
 )
 from tutor.wording.templates import Values
 
@@ -180,7 +180,7 @@ def answer(exercise: Predict, value: Value) -> str:
         return exercise.choices.get(value.text, value.text)
     if exercise.form == "sign" and value.data:
         return _sign_word(value.data[0])  # its number may be asked for next
-    return short(value, FORMULA_DIGITS, trimmed)
+    return value_text(value, FORMULA_DIGITS, trimmed)
 
 
 def solution(exercise: Predict, value: Value, leaves: Sequence[Value] = ()) -> str:

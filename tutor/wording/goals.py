@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
 from tutor.session.goal_progress import ComparisonState, GoalComparison, Marks, goal_of, is_literal
-from tutor.wording.number_format import short, trimmed
+from tutor.wording.number_format import trimmed, value_text
 
 _MOST_CELLS = 48
 _MOST_FACT_CELLS = 80
@@ -312,4 +312,4 @@ def _text(value: Value | None) -> str:
     """A single number or a string; empty where it is neither."""
     if value is None or not (value.dtype == "str" or len(value.data) == 1 == value.size):
         return ""
-    return short(value) if value.dtype in ("str", "bool") else trimmed(value.data[0])
+    return value_text(value) if value.dtype in ("str", "bool") else trimmed(value.data[0])

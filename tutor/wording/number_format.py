@@ -19,11 +19,15 @@ from tutor.protocol.frame import Frame, Value
 from tutor.training import time_limit
 
 MINUS = "−"
+
 NO_CHANGE_KNOWN = "–"
 """Stands for the change of an element that is NaN, or was."""
 
 Span = tuple[int, int]
 """Start and end of a part of a text."""
+
+
+# ── Numbers ─────────────────────────────────────────────────────────────────────────
 
 _INTEGRAL = 1e6
 """Whole floats below this are shown without decimals: 30, and not 30.0000."""
@@ -44,6 +48,12 @@ def number(x: float, digits: int) -> str:
     else:
         text = f"{x:.{max(1, digits - 2)}e}"
     return _printed(text)
+
+
+def _decimals(x: float, digits: int) -> int:
+    """The decimals that leave `digits` digits; below 1 there are `digits` decimals."""
+    whole = math.floor(math.log10(abs(x))) + 1
+    return max(1, digits - max(whole, 0))
 
 
 def trimmed(x: float, digits: int = PLAIN_DIGITS) -> str:
@@ -71,81 +81,12 @@ def _printed(text: str) -> str:
     return (f"{mantissa}e{int(exponent)}" if e else mantissa).replace("-", MINUS)
 
 
-def time_left(seconds: float | None) -> str:
-    """`about 12 s left`, `about 3 min left`; empty if it is not known."""
-    if seconds is None or not math.isfinite(seconds):
-        return ""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"about {seconds / size:.0f} {unit} left"
-    return f"about {seconds:.0f} s left" if seconds >= 1 else "less than 1 s left"
-
-
-def speed(rate: float, per: str = "/") -> str:
-    """`120 epochs/s`, `2.3 s/epoch`, `4.5 min/epoch`; empty if it is not known."""
-    if not rate > 0:
-        return ""
-    if rate >= 1:
-        return f"{_two_digits(rate)} epochs{per}s"
-    seconds = 1 / rate
-    units = (("h", 3600), ("min", 60), ("s", 1))
-    unit, size = next(one for one in units if seconds >= 1.5 * one[1] or one[1] == 1)
-    return f"{_two_digits(seconds / size)} {unit}{per}epoch"
-
-
-def _two_digits(x: float) -> str:
-    return f"{x:.2g}" if x < 99.5 else f"{x:.0f}"
-
-
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 epoch`, `2 epochs`, `3 entries`, `4 passes`; another `plural` where it has one."""
-    if not plural:
-        is_entry, is_pass = noun.endswith("y"), noun.endswith("s")
-        plural = f"{noun[:-1]}ies" if is_entry else f"{noun}es" if is_pass else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"
-
-
-def of_batches(frame: Frame) -> str:
-    """`2 of 3`; `2` in the first epoch of a script, where nobody knows how many there are."""
-    is_first = bool(frame.next_line) and frame.at.epoch <= 1 and not frame.is_epoch_end
-    return f"{frame.batch + 1}" if is_first else f"{frame.batch + 1} of {frame.batches}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`; empty where there are none."""
-    *others, last = names or ("",)
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-def _decimals(x: float, digits: int) -> int:
-    """The decimals that leave `digits` digits; below 1 there are `digits` decimals."""
-    whole = math.floor(math.log10(abs(x))) + 1
-    return max(1, digits - max(whole, 0))
-
-
-_REASONS: Mapping[str, str] = {
-    "too_slow": "it did not finish within {seconds} s",
-    "too_much_memory": "it takes more memory than a lesson may",
-    "interrupted": "stopped: it did not finish",
-    "left_out": "it is not evaluated: it did not finish",
-    "nested_too_deeply": "it is nested too deeply",
-    "future_import": "`from __future__ import` has no place in a lesson; leave it out",
-}
-"""By code: why an expression has no value, or code is not Python."""
-
-LEARNING_RATE = "a positive number, at most a million"
-"""The numbers that a learning rate may be."""
-
-
-def value_reason(why: str) -> str:
-    """The words for a reason; an error's text, which is no code, as it is."""
-    seconds = trimmed(time_limit.EXPRESSION_SECONDS)
-    return _REASONS[why].format(seconds=seconds) if why in _REASONS else why
+# ── Values ──────────────────────────────────────────────────────────────────────────
 
 
 # The same value is shown by several panes, and after the next step as the one before.
 @lru_cache(512)
-def short(
+def value_text(
     value: Value,
     digits: int = FORMULA_DIGITS,
     write: Callable[[float, int], str] = number,
@@ -167,6 +108,17 @@ def short(
     if len(value.shape) == 1:
         return "[" + " ".join(texts) + "]"
     return "[" + " ".join(f"[{' '.join(row)}]" for row in _rows(texts, value.shape[1])) + "]"
+
+
+@lru_cache(512)
+def value_lines(value: Value, digits: int) -> tuple[str, ...]:
+    """An array as lines, its columns aligned; the last line counts the elements left out."""
+    if not value.data or value.norm is not None:
+        return (value_text(value, digits),)
+    texts = [_scalar(value, x, digits) for x in value.data]
+    lines = boxed_rows(texts, value.shape[-1] if value.shape else 1)
+    left_out = value.size - len(value.data)
+    return (*lines, f"… {left_out} more") if left_out else tuple(lines)
 
 
 def summary(value: Value, digits: int = SUMMARY_DIGITS) -> dict[str, str]:
@@ -199,27 +151,16 @@ def _rows(texts: Sequence[str], width: int) -> list[Sequence[str]]:
     return [texts[i : i + width] for i in range(0, len(texts), width)] if width else []
 
 
-@lru_cache(512)
-def matrix(value: Value, digits: int) -> tuple[str, ...]:
-    """An array as lines, its columns aligned; the last line counts the elements left out."""
-    if not value.data or value.norm is not None:
-        return (short(value, digits),)
-    texts = [_scalar(value, x, digits) for x in value.data]
-    lines = boxed_rows(texts, value.shape[-1] if value.shape else 1)
-    left_out = value.size - len(value.data)
-    return (*lines, f"… {left_out} more") if left_out else tuple(lines)
-
-
 def boxed_rows(texts: Sequence[str], width: int) -> list[str]:
     """The texts as rows of a matrix, `width` to a row, decimal points below each other."""
     rows = _rows(texts, width)
     if len(rows) > 1 and all(len(row) == width for row in rows):
-        columns = [align(column) for column in zip(*rows, strict=True)]
+        columns = [align_points(column) for column in zip(*rows, strict=True)]
         rows = list(zip(*columns, strict=True))
     return [f"[{'  '.join(row)}]" for row in rows]
 
 
-def align(texts: Sequence[str]) -> list[str]:
+def align_points(texts: Sequence[str]) -> list[str]:
     """The texts padded so that their decimal points stand in one column."""
     parts = [text.partition(".") for text in texts]
     left = max((len(p[0]) for p in parts), default=0)
@@ -227,7 +168,43 @@ def align(texts: Sequence[str]) -> list[str]:
     return [whole.rjust(left) + (dot + rest).ljust(right) for whole, dot, rest in parts]
 
 
-def change(now: float, was: float, digits: int) -> str:
+def index_of(flat: int, shape: Sequence[int]) -> list[int]:
+    """The index, in an array of this shape, of the element that is counted row by row."""
+    index: list[int] = []
+    for length in reversed(shape):
+        flat, place = divmod(flat, length)
+        index.insert(0, place)
+    return index
+
+
+_REASONS: Mapping[str, str] = {
+    "too_slow": "it did not finish within {seconds} s",
+    "too_much_memory": "it takes more memory than a lesson may",
+    "interrupted": "stopped: it did not finish",
+    "left_out": "it is not evaluated: it did not finish",
+    "nested_too_deeply": "it is nested too deeply",
+    "future_import": "`from __future__ import` has no place in a lesson; leave it out",
+}
+"""By code: why an expression has no value, or code is not Python."""
+
+
+def value_reason(why: str) -> str:
+    """The words for a reason; an error's text, which is no code, as it is."""
+    seconds = trimmed(time_limit.EXPRESSION_SECONDS)
+    return _REASONS[why].format(seconds=seconds) if why in _REASONS else why
+
+
+# ── Changes of values ───────────────────────────────────────────────────────────────
+
+
+def change_texts(now: Value, was: Value | None, digits: int) -> tuple[str, ...]:
+    """The change of each element; nothing without a like value before."""
+    if was is None or now.shape != was.shape:
+        return ()
+    return tuple(change_text(a, b, digits) for a, b in zip(now.data, was.data, strict=False))
+
+
+def change_text(now: float, was: float, digits: int) -> str:
     """The change of a number: an arrow and the amount, `=` if there is none."""
     if math.isnan(now) or math.isnan(was):
         return ""
@@ -278,30 +255,66 @@ def _alike(a: re.Match[str], b: re.Match[str]) -> bool:
 
 
 _WORD = re.compile(r"[^\s\[\]]+")
+
 _NUMBER = re.compile(
     rf"(?P<sign>[{MINUS}-]?)(?P<mantissa>(?P<whole>\d+)(\.\d+)?)(?P<e>e[{MINUS}-]?\d+)?"
 )
 
 
-def each(
-    now: Value, was: Value | None, wording: Callable[[float, float], str]
-) -> tuple[str, ...] | None:
-    """The words for each element, from its value now and before; None without a like value."""
-    if was is None or not now.data or not was.data or now.shape != was.shape:
-        return None
-    return tuple(wording(a, b) for a, b in zip(now.data, was.data, strict=False))
+# ── Counts, times and names ─────────────────────────────────────────────────────────
 
 
-def index_of(flat: int, shape: Sequence[int]) -> list[int]:
-    """The index, in an array of this shape, of the element that is counted row by row."""
-    index: list[int] = []
-    for length in reversed(shape):
-        flat, place = divmod(flat, length)
-        index.insert(0, place)
-    return index
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 epoch`, `2 epochs`, `3 entries`, `4 passes`; another `plural` where it has one."""
+    if not plural:
+        is_entry, is_pass = noun.endswith("y"), noun.endswith("s")
+        plural = f"{noun[:-1]}ies" if is_entry else f"{noun}es" if is_pass else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
 
 
 def article(number: int) -> str:
     """`a` or `an`, as it is said before a whole number: an 8, an 11, an 80."""
     first = f"{number:,}".partition(",")[0]
     return "an" if first[0] == "8" or first in ("11", "18") else "a"
+
+
+def of_batches(frame: Frame) -> str:
+    """`2 of 3`; `2` in the first epoch of a script, where nobody knows how many there are."""
+    is_first = bool(frame.next_line) and frame.at.epoch <= 1 and not frame.is_epoch_end
+    return f"{frame.batch + 1}" if is_first else f"{frame.batch + 1} of {frame.batches}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; empty where there are none."""
+    *others, last = names or ("",)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def time_left(seconds: float | None) -> str:
+    """`about 12 s left`, `about 3 min left`; empty if it is not known."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.0f} {unit} left"
+    return f"about {seconds:.0f} s left" if seconds >= 1 else "less than 1 s left"
+
+
+def speed(rate: float, per: str = "/") -> str:
+    """`120 epochs/s`, `2.3 s/epoch`, `4.5 min/epoch`; empty if it is not known."""
+    if not rate > 0:
+        return ""
+    if rate >= 1:
+        return f"{_two_digits(rate)} epochs{per}s"
+    seconds = 1 / rate
+    units = (("h", 3600), ("min", 60), ("s", 1))
+    unit, size = next(one for one in units if seconds >= 1.5 * one[1] or one[1] == 1)
+    return f"{_two_digits(seconds / size)} {unit}{per}epoch"
+
+
+def _two_digits(x: float) -> str:
+    return f"{x:.2g}" if x < 99.5 else f"{x:.0f}"
+
+
+LEARNING_RATE = "a positive number, at most a million"
+"""The numbers that a learning rate may be."""

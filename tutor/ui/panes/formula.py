@@ -27,7 +27,7 @@ from tutor.ui.panes.lines import LinesPane, after_paint, index_at
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.lesson_faults import formula_error_text
-from tutor.wording.number_format import Span, changed_spans, counted, short
+from tutor.wording.number_format import Span, changed_spans, counted, value_text
 
 if TYPE_CHECKING:
     from tutor.formula import Picture, PictureMark
@@ -371,7 +371,7 @@ class FormulaPane(LinesPane):
             boxed = _before_the_result(block)  # the formula would say what is asked
         now = {e: text for e in boxed if (text := _text(state.now.get(e)))}
         changed = {
-            e: changed_spans(text, short(was) if (was := state.last[e]) else "")
+            e: changed_spans(text, value_text(was) if (was := state.last[e]) else "")
             for e, text in now.items()
             if e in state.last
         }
@@ -467,7 +467,7 @@ def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:
 
 def _text(value: Value | None) -> str:
     """The value as it stands in the formula; nothing where there is none yet."""
-    return "" if value is None or value.dtype == "text" else short(value)
+    return "" if value is None or value.dtype == "text" else value_text(value)
 
 
 def _pieces(row: _PictureRow, now: Mapping[str, str], changed: Mapping[str, Spans]) -> list[Piece]:

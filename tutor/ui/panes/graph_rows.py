@@ -38,7 +38,7 @@ class GraphDetail:
 
     has_ops: bool
     """Whether operations are named as PyTorch calls them."""
-    precision: int
+    digits: int
     """Significant digits of a number."""
     values: int
     """The number of elements of an array that are shown."""
@@ -140,14 +140,14 @@ def _filled(
 ) -> _Cells:
     """The row with as many more elements of its arrays as have room in their columns."""
     room = width - columns.at_gradient - (GAP + len(cells.folded) if cells.folded else 0)
-    values = _most(lambda n: _number(node.value, detail.precision, n), columns.value)
+    values = _most(lambda n: _number(node.value, detail.digits, n), columns.value)
     later = _most(lambda n: _gradient(node, node.order >= 0, replace(detail, gradients=n)), room)
     detail = replace(
         detail, values=max(detail.values, values), gradients=max(detail.gradients, later)
     )
     return replace(
         cells,
-        value=_number(node.value, detail.precision, detail.values),
+        value=_number(node.value, detail.digits, detail.values),
         gradient=_gradient(node, so_far.has_reached(node), detail),
         room=len(_gradient(node, node.order >= 0, detail)),
     )
@@ -274,7 +274,7 @@ def _cells(
         prefix=prefix,
         what=_what(node) + (" …" if row.hidden else ""),
         op=one_line(node.op) if detail.has_ops else "",
-        value=_number(node.value, detail.precision, detail.values),
+        value=_number(node.value, detail.digits, detail.values),
         gradient=now,
         gradient_style=_gradient_style(node, so_far),
         room=max(len(now), len(later)) + (GAP + len(_count(row)) if row.hidden else 0),
@@ -325,12 +325,12 @@ def _count(row: GraphRow) -> str:
 # ── Numbers ─────────────────────────────────────────────────────────────────────────
 
 
-def _number(value: Value, precision: int, elements: int, with_shape: bool = True) -> str:
+def _number(value: Value, digits: int, elements: int, with_shape: bool = True) -> str:
     """A number; `[2×3] 1 2 …` for an array, of which `elements` are shown."""
     if number_format.is_single(value):
-        return one_line(number_format.short(value, precision)).strip("[]")
+        return one_line(number_format.value_text(value, digits)).strip("[]")
     shape = f"[{'×'.join(map(str, value.shape))}]"
-    shown = [number_format.number(x, precision) for x in value.data[:elements]]
+    shown = [number_format.number(x, digits) for x in value.data[:elements]]
     if not with_shape:
         shown = shown or ["…"]
         return f"[{' '.join(shown)}{' …' if value.size > len(shown) and elements else ''}]"
@@ -339,16 +339,16 @@ def _number(value: Value, precision: int, elements: int, with_shape: bool = True
 
 def _gradient(node: GraphNode, is_known: bool, detail: GraphDetail) -> str:
     """The gradient where backward has come; a leaf's accumulation as old + new."""
-    precision = detail.precision
+    digits = detail.digits
     if node.old is None:
-        return _number(node.gradient, precision, detail.gradients) if is_known else ""
+        return _number(node.gradient, digits, detail.gradients) if is_known else ""
     some = min(detail.gradients, 3)
-    old = _number(node.old, precision, some, with_shape=False)
+    old = _number(node.old, digits, some, with_shape=False)
     if not is_known or node.new is None or node.gradient in (NONE, NO_VALUE):
         return old
-    arrived = _number(node.gradient, precision, some, with_shape=False)
+    arrived = _number(node.gradient, digits, some, with_shape=False)
     if node.old == NONE:
         return f"None, so {arrived} is stored" if some > 1 else f"None, now {arrived}"
     if arrived.startswith(number_format.MINUS):
         arrived = f"({arrived})"
-    return f"{old} + {arrived} = {_number(node.new, precision, some, with_shape=False)}"
+    return f"{old} + {arrived} = {_number(node.new, digits, some, with_shape=False)}"

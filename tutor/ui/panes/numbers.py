@@ -173,7 +173,7 @@ def _figures(frame: Frame | RankFigures) -> dict[Figure, Value]:
 
 
 def _differ(a: Value, b: Value) -> bool:
-    exact = (number_format.matrix(value, EXACT_DIGITS) for value in (a, b))
+    exact = (number_format.value_lines(value, EXACT_DIGITS) for value in (a, b))
     return a != b and next(exact) != next(exact)
 
 
@@ -242,7 +242,7 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
     single = [i for i, row in enumerate(table) if number_format.is_single(row.now)]
     blocks: list[dict[str, CellLines]] = [{} for _ in table]
     for column in columns[0]:
-        texts = number_format.align([_text(columns[i][column]) for i in single])
+        texts = number_format.align_points([_text(columns[i][column]) for i in single])
         for i, text in zip(single, texts, strict=True):
             blocks[i][column] = (text,)
     found: list[_Cells] = []
@@ -257,11 +257,11 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
 
 
 def _block(value: Value | None) -> CellLines:
-    return tuple(map(one_line, number_format.matrix(value, ARRAY_DIGITS))) if value else ()
+    return tuple(map(one_line, number_format.value_lines(value, ARRAY_DIGITS))) if value else ()
 
 
 def _text(value: Value | None) -> str:
-    return "" if value is None else one_line(number_format.short(value, SCALAR_DIGITS))
+    return "" if value is None else one_line(number_format.value_text(value, SCALAR_DIGITS))
 
 
 def _fitted(
@@ -310,12 +310,12 @@ def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> 
 
 
 def _change(row: NumberRow, *, is_single: bool) -> CellLines:
-    precision = SCALAR_DIGITS if is_single else ARRAY_DIGITS
+    digits = SCALAR_DIGITS if is_single else ARRAY_DIGITS
     if row.was is not None and row.now.norm is not None and row.was.norm is not None:
-        moved_by = number_format.change(row.now.norm, row.was.norm, SUMMARY_DIGITS)
+        moved_by = number_format.change_text(row.now.norm, row.was.norm, SUMMARY_DIGITS)
         return ("=",) if row.now == row.was else (f"norm {moved_by}",)
-    moved = number_format.each(row.now, row.was, lambda a, b: number_format.change(a, b, precision))
-    if moved is None or not any(moved):
+    moved = number_format.change_texts(row.now, row.was, digits)
+    if not any(moved):
         return ()
     if is_single:
         return moved
@@ -368,7 +368,9 @@ def parameter_lines(
             widths.pop(column, None)
     head = "".join(_BETWEEN + _HEADINGS.get(c, c).ljust(w) for c, w in widths.items())
     yield line((" " * (text_styles.GUTTER + names) + head.rstrip(), text_styles.DIM))
-    aligned = {c: number_format.align([row.cells.get(c, "") for row in rows]) for c in widths}
+    aligned = {
+        c: number_format.align_points([row.cells.get(c, "") for row in rows]) for c in widths
+    }
     for index, row in enumerate(rows):
         mark = text_styles.DONE_MARK if row.has_changed else text_styles.NO_MARK
         pieces: list[Piece] = [mark, row.name.ljust(names)]
@@ -381,7 +383,7 @@ def parameter_lines(
 
 def _column_width(column: str, rows: Sequence[_Row]) -> int:
     texts = [row.cells.get(column, "") for row in rows]
-    cells = texts if column == "shape" else number_format.align(texts)
+    cells = texts if column == "shape" else number_format.align_points(texts)
     return max(len(_HEADINGS.get(column, column)), *map(len, cells))
 
 
@@ -403,7 +405,7 @@ def _row(
     cells = {
         "shape": "×".join(map(str, now.shape)),
         "mean": figures.get("mean", ""),
-        "norm": figures.get("norm") or one_line(number_format.short(now, SUMMARY_DIGITS)),
+        "norm": figures.get("norm") or one_line(number_format.value_text(now, SUMMARY_DIGITS)),
         "change": _norm_change(known) if was is not None and was != now else "",
         "then": _norm_text(then),
         "gradient": _norm_text(gradient),
@@ -414,7 +416,7 @@ def _row(
 def _norm_change(figures: Sequence[tuple[float, float] | None]) -> str:
     """The change of the norm: `figures` are the means and norms now and before."""
     now, was = figures
-    return number_format.change(now[1], was[1], SUMMARY_DIGITS) if now and was else ""
+    return number_format.change_text(now[1], was[1], SUMMARY_DIGITS) if now and was else ""
 
 
 def _norm_text(value: Value | None) -> str:
@@ -422,4 +424,4 @@ def _norm_text(value: Value | None) -> str:
     if value is None:
         return ""
     norm = number_format.summary(value).get("norm")
-    return norm or one_line(number_format.short(value, SUMMARY_DIGITS))
+    return norm or one_line(number_format.value_text(value, SUMMARY_DIGITS))

@@ -199,18 +199,18 @@ def _fitting(
     return sorted(chosen, key=lambda c: c.index)
 
 
-def _column(rows: Sequence[_Row], index: int, head: str, precision: int) -> _Column:
-    cells = number_format.align([_number(row.value, index, precision) for row in rows])
+def _column(rows: Sequence[_Row], index: int, head: str, digits: int) -> _Column:
+    cells = number_format.align_points([_number(row.value, index, digits) for row in rows])
     if index in _all_apart(rows):
         signs = [WRONG if index in row.apart else " " * len(WRONG) for row in rows]
         cells = [sign + text for sign, text in zip(signs, cells, strict=True)]
     return _Column(index, head, tuple(cells))
 
 
-def _number(value: Value, index: int, precision: int) -> str:
+def _number(value: Value, index: int, digits: int) -> str:
     if not value.data:
-        return number_format.short(value) if index == 0 and value == NONE else ""
-    return number_format.number(value.data[index], precision) if index < len(value.data) else ""
+        return number_format.value_text(value) if index == 0 and value == NONE else ""
+    return number_format.number(value.data[index], digits) if index < len(value.data) else ""
 
 
 def _index(flat: int, shape: tuple[int, ...], *, is_complex: bool) -> str:
