@@ -11,11 +11,13 @@ from tutor.lesson.exercise import Predict, Stage, Wrong
 from tutor.protocol.frame import NONE, Value
 from tutor.training.exercises import (
     UnreadableError,
+    as_answer,
     close,
     expected_text,
     holds,
     is_right,
     matching_reply,
+    read_answer,
     read_number,
     read_sign,
 )
@@ -95,6 +97,35 @@ def test_a_sign_is_read_whatever_the_keyboard_makes_of_it() -> None:
             read_sign(unclear)
     with pytest.raises(UnreadableError, match="no_sign"):
         read_sign("-3")
+
+
+@pytest.mark.parametrize(
+    ("form", "typed", "answer"),
+    [
+        ("number", "1/4", "0.25"),
+        ("sign", "plus", "+"),
+        ("choice", " 2. ", "down"),
+        ("choice", "3", None),
+        ("choice", "0", None),
+    ],
+)
+def test_an_answer_is_read_in_its_form(form: str, typed: str, answer: str | None) -> None:
+    choices = {"up": "It rises", "down": "It falls"} if form == "choice" else {}
+    assert read_answer(predict(form=form, choices=choices), typed) == answer
+
+
+@pytest.mark.parametrize(
+    ("form", "value"),
+    [
+        ("number", number(0.1 + 0.2)),
+        ("sign", number(-2.0)),
+        ("choice", Value((), (), "str", "up")),
+    ],
+)
+def test_a_value_is_right_as_its_own_answer(form: str, value: Value) -> None:
+    choices = {"up": "It rises", "down": "It falls"} if form == "choice" else {}
+    exercise = predict(form=form, choices=choices)
+    assert is_right(exercise, value, as_answer(exercise, value))
 
 
 def test_the_tolerance_is_relative_and_absolute_where_the_answer_is_0() -> None:

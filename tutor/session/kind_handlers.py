@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from tutor.digits import whole_number
 from tutor.lesson import code_checks, working
 from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
 from tutor.lesson.model import SETUP
@@ -79,7 +78,7 @@ class PredictHandler(ExerciseHandler[Predict]):
 
     def answer(self, text: str) -> None:
         """Run the phase, and compare."""
-        answer = self._read(text)
+        answer = exercises.read_answer(self.exercise, text)
         if answer is None:
             self.reject(text, "no_choice", count=len(self.exercise.choices))
             return
@@ -99,17 +98,6 @@ class PredictHandler(ExerciseHandler[Predict]):
     def _read_working(self, event: Event) -> None:
         if isinstance(event, ExpressionsEvaluated):
             self._working = event.values
-
-    def _read(self, text: str) -> str | None:
-        """The answer as it is compared; None if no choice has this number."""
-        match self.exercise.form:
-            case "number":
-                return repr(exercises.read_number(text))
-            case "sign":
-                return exercises.read_sign(text)
-            case "choice":
-                index = read_choice(text, len(self.exercise.choices))
-                return None if index is None else tuple(self.exercise.choices)[index]
 
     def _stepped(self, event: Event) -> None:
         if isinstance(event, FrameShown):
@@ -190,7 +178,7 @@ class ChooseHandler(ExerciseHandler[Choose]):
 
     def answer(self, text: str) -> None:
         """Say whether it is this one, and why not."""
-        index = read_choice(text, len(self.exercise.choices))
+        index = exercises.read_choice(text, len(self.exercise.choices))
         if index is None:
             self.reject(text, "no_choice", count=len(self.exercise.choices))
             return
@@ -202,12 +190,6 @@ class ChooseHandler(ExerciseHandler[Choose]):
             self.succeed(reply)
         else:
             self.set(was_right=False, reply=reply)
-
-
-def read_choice(text: str, count: int) -> int | None:
-    """Index of the choice that was named by its number from 1; None if none was."""
-    number = whole_number(text.strip().rstrip(".)"), count)
-    return number - 1 if number else None
 
 
 class BeAutogradHandler(ExerciseHandler[BeAutograd]):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tutor.digits import significant
+from tutor.digits import significant, whole_number
 from tutor.errors import WorkingError
 from tutor.lesson import working
 from tutor.lesson.exercise import Exercise, Predict, Repair, Stage
@@ -199,6 +199,27 @@ def read_sign(text: str) -> str:
     return sign
 
 
+def read_choice(text: str, count: int) -> int | None:
+    """Index of the choice that was named by its number from 1; None if none was."""
+    number = whole_number(text.strip().rstrip(".)"), count)
+    return number - 1 if number else None
+
+
+def read_answer(exercise: Predict, text: str) -> str | None:
+    """A typed answer as it is compared; None if no choice has this number.
+
+    Raises UnreadableError where a number or a sign is wanted.
+    """
+    match exercise.form:
+        case "number":
+            return repr(read_number(text))
+        case "sign":
+            return read_sign(text)
+        case "choice":
+            index = read_choice(text, len(exercise.choices))
+            return None if index is None else tuple(exercise.choices)[index]
+
+
 def _plainly(text: str) -> str:
     """The text in ASCII where that is possible: full-width digits, other minus signs."""
     return unicodedata.normalize("NFKC", text).translate(_MINUSES).strip()
@@ -213,25 +234,36 @@ def close(answer: float, value: float, tolerance: float) -> bool:
 
 
 def is_right(exercise: Predict, value: Value, answer: str) -> bool:
-    """Whether `answer` (a number, a sign, or the key of a choice) is what `value` is.
+    """Whether `answer` (as `read_answer` returns it) is what `value` is."""
+    if not can_be_answer(exercise, value):
+        return False
+    if exercise.form == "number":
+        return close(float(answer), value.data[0], exercise.tolerance)
+    return answer == as_answer(exercise, value)
 
-    Raises ValueError where a number or a sign is wanted and `answer` is none.
-    """
+
+def as_answer(exercise: Predict, value: Value) -> str:
+    """A value that can be an answer, as `read_answer` returns it."""
     match exercise.form:
         case "number":
-            number = read_number(answer)
-            return has_one_number(value) and close(number, value.data[0], exercise.tolerance)
+            return repr(value.data[0])
         case "sign":
-            sign = read_sign(answer)
-            return has_one_number(value) and sign == sign_of(value.data[0])
+            return sign_of(value.data[0])
         case "choice":
-            return value.dtype == "str" and value.text == answer
+            return value.text
+
+
+def can_be_answer(exercise: Predict, value: Value) -> bool:
+    """Whether a value is one finite number; with choices, the key of one."""
+    if exercise.form == "choice":
+        return value.dtype == "str" and value.text in exercise.choices
+    return has_one_number(value)
 
 
 def matching_reply(exercise: Predict, answer: str, values: Sequence[Value]) -> str:
     """The reply to the first expected wrong answer that matches; empty if none does.
 
-    `values` are those of `exercise.wrong`, in their order. Raises what `is_right` raises.
+    `values` are those of `exercise.wrong`, in their order.
     """
     pairs = zip(exercise.wrong, values, strict=True)
     return next((wrong.reply for wrong, value in pairs if is_right(exercise, value, answer)), "")

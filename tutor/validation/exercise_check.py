@@ -30,7 +30,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.events import CheckFinding, LessonPart
 from tutor.protocol.frame import Remark, Value
 from tutor.training.devices import is_out_of_memory
-from tutor.training.exercises import close, expected_text, has_one_number, holds, sign_of
+from tutor.training.exercises import as_answer, can_be_answer, close, expected_text, holds, is_right
 from tutor.training.probe import Probe
 from tutor.training.program import Program, UnheardOutput
 from tutor.training.run import Run
@@ -73,7 +73,7 @@ def _asked(
     leaves = dict(zip(sources, run.evaluate(sources), strict=True))
     _step(trial, run, again)
     answer, *mistaken = run.evaluate(expressions)
-    if not _is_answer(asked, answer):
+    if not can_be_answer(asked, answer):
         yield _unfit(trial, asked, "answer_unfit", answer, again, again, "answer")
         return None
     if leaves and (wrong := _wrong_working(asked, leaves, answer)):
@@ -94,7 +94,7 @@ def _wrong(
     good: list[tuple[int, Value]] = []
     for number, value in enumerate(mistaken):
         key = f"{path}.{number}.value"
-        if not _is_answer(asked, value):
+        if not can_be_answer(asked, value):
             yield _unfit(trial, asked, "wrong_unfit", value, again, key)
         elif _is_same(asked, answer, value):
             right = _said(asked, value)
@@ -143,31 +143,17 @@ def _said(exercise: Predict, value: Value) -> str | float:
     return value.data[0] if exercise.form == "number" else expected_text(exercise, value)
 
 
-def _is_answer(exercise: Predict, value: Value) -> bool:
-    """Whether a value can be given as an answer."""
-    if exercise.form == "choice":
-        return value.dtype == "str" and value.text in exercise.choices
-    return has_one_number(value)
-
-
 def _unfit(
     trial: ExerciseTrial, asked: Predict, code: str, value: Value, again: str, *keys: str
 ) -> CheckFinding:
     """The finding on a value that can't be given as an answer."""
-    choices = list(asked.choices) if asked.form == "choice" else []
-    found = unexpected(value)
+    found, choices = unexpected(value), list(asked.choices)
     return trial.finding(code, *keys, again=bool(again), value=found, choices=choices)
 
 
 def _is_same(exercise: Predict, right: Value, value: Value) -> bool:
     """Whether `value` would be taken for `right`."""
-    match exercise.form:
-        case "number":
-            return close(value.data[0], right.data[0], exercise.tolerance)
-        case "sign":
-            return sign_of(value.data[0]) == sign_of(right.data[0])
-        case "choice":
-            return value.text == right.text
+    return is_right(exercise, right, as_answer(exercise, value))
 
 
 MOST_STEPS = 20
@@ -188,7 +174,7 @@ def check_exercises(
     for exercise in lesson.exercises:
         if exercise.stage.mode in programs:
             on_part(LessonPart(exercise.line, exercise=exercise.id))
-            yield from _found(ExerciseTrial(lesson, programs, exercise, on_part, device))
+            yield from _findings_on(ExerciseTrial(lesson, programs, exercise, on_part, device))
 
 
 def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[str]:
@@ -215,7 +201,7 @@ def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
     return expected_text(exercise, value)
 
 
-def _found(trial: ExerciseTrial) -> list[CheckFinding]:
+def _findings_on(trial: ExerciseTrial) -> list[CheckFinding]:
     """The findings on one exercise. Output of its broken code is discarded."""
     found: list[CheckFinding] = []
     with redirect_stdout(UnheardOutput()), warnings.catch_warnings():

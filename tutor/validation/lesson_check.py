@@ -253,7 +253,7 @@ class _Check:
         run = Run(self.programs, mode)
         parameters = {name: run.loop.namespace.get(name) for name in run.program.parameters}
         line = self._phase_line(SETUP)
-        found = [(line, why) for n, it in parameters.items() if (why := _why_no_weight(n, it))]
+        found = [(line, why) for n, it in parameters.items() if (why := _why_no_parameter(n, it))]
         run.step_epoch()
         why = _why_no_loss(run.loop.namespace.get("loss"))
         return [*found, (self._phase_line(LOSS), why)] if why else found
@@ -334,7 +334,7 @@ def _why_no_loss(loss: Any) -> Remark | None:
     return None
 
 
-def _why_no_weight(name: str, thing: Any) -> Remark | None:
+def _why_no_parameter(name: str, thing: Any) -> Remark | None:
     """The reason why a parameter, as Setup binds it, can't be trained; None if it can."""
     numbers, kind = to_numbers(thing), type(thing).__name__
     if isinstance(thing, list | tuple | dict | torch.nn.Module):
