@@ -210,6 +210,15 @@ def test_compare_tells_each_gradient_once_with_the_modes_that_found_it():
     assert "By autograd, optimizer and model: -30; right." in lines
 
 
+def test_compare_has_no_sign_that_a_screen_reader_leaves_out():
+    factor = Remark("factor", {"factor": -4.0, "measure": "autograd"}, ("manual",))
+    wrong = copy(one_parameter(), ratio={"manual": -4.0}, remarks=(factor,))
+    view = RunView(lesson(), "manual", "cpu", 20, frame=Simulated().frame())
+    text = "\n".join(spoken_inspections.comparison(comparison(wrong), view))
+    assert text.count("-4 times autograd") == 2
+    assert text.isascii()
+
+
 def test_compare_names_the_batch_and_says_what_agrees():
     view = RunView(lesson(), "manual", "cpu", 20, frame=Simulated().frame())
     lines = list(spoken_inspections.comparison(xor(), view))
@@ -426,6 +435,7 @@ def test_the_doctor_tells_its_findings_and_the_result() -> None:
     told = answer_to("doctor", engine=engine)
     assert all(part in told for part in ("Line 12", "w.grad = None", "31.25", "b[0]"))
     assert "`" not in told
+    assert told.isascii(), "a screen reader leaves out other signs than ASCII's"
     assert [c.with_taught for c in engine.sent if isinstance(c, Examine)][-1:] == [False]
     said("doctor all", engine=engine)
     assert [c.with_taught for c in engine.sent if isinstance(c, Examine)][-1:] == [True]

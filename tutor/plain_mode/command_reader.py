@@ -27,7 +27,7 @@ from tutor.plain_mode.commands import (
 )
 from tutor.plain_mode.event_listener import EventListener
 from tutor.plain_mode.exercise_commands import EXERCISE_COMMANDS, answer
-from tutor.plain_mode.line_writer import LineWriter
+from tutor.plain_mode.line_writer import LineWriter, in_words
 from tutor.plain_mode.question_commands import QUESTION_COMMANDS
 from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.plain_mode.spoken_text import following, sentence, spoken_line
@@ -197,12 +197,13 @@ class CommandReader:
         try:
             self._carry_out(line, found, start)
         except UnclearCommandError as error:
-            self._writer.say(str(error))
+            self._writer.say(in_words(str(error)))
         except LessonError as error:
             why = error_text(error)
             if isinstance(error, LessonFileError):
                 why = lesson_fault_text(error.code, error.values)  # which names no command
-            self._writer.say(f"{sentence(why.replace('`', ''))} Type lessons for their names.")
+            why = in_words(why.replace("`", ""))
+            self._writer.say(f"{sentence(why)} Type lessons for their names.")
         except KeyboardInterrupt:  # it comes just after the end of what it was to stop
             if not self._is_attended:
                 raise
@@ -290,7 +291,7 @@ class CommandReader:
                 chapter = headline.chapter
                 lines.append(sentence(f"Chapter: {spoken_line(chapter)}" if chapter else OTHERS))
             fault = headline.fault
-            wrong = f" It can't be opened: {lesson_fault_text(*fault)}" if fault else ""
+            wrong = f" It can't be opened: {in_words(lesson_fault_text(*fault))}" if fault else ""
             in_symbols = headline.language != ORIGINAL
             texts = (headline.title, headline.summary)
             named = [spoken_line(text, in_symbols=in_symbols) for text in texts]

@@ -9,7 +9,7 @@ from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, DisplayFormula, Section
 from tutor.plain_mode import exercise_text, spoken_inspections, spoken_lesson
 from tutor.plain_mode.commands import CommandContext, CommandOutcome, UnclearCommandError, typed
-from tutor.plain_mode.line_writer import Line
+from tutor.plain_mode.line_writer import Line, in_words
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
@@ -164,8 +164,8 @@ def _doctor(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     if (report := on.session.report) is not None:
         for finding in report.findings:
             text = finding_text(finding, place_in(view.lesson))
-            yield from text.replace("`", "").split("\n")
-        yield report_text(report)
+            yield from in_words(text.replace("`", "")).split("\n")
+        yield in_words(report_text(report))
 
 
 @typed("inside", "NAME", needs="frame")

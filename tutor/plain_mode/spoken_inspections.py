@@ -218,9 +218,8 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
         modes_by_words: dict[str, list[str]] = {}
         for mode, value in agreement.gradients.items():
             name = "finite differences" if mode == FINITE_DIFFERENCE else mode
-            words = "; ".join(
-                filter(None, (spoken_value(value), gradient_standing(agreement, mode)))
-            )
+            standing = in_words(gradient_standing(agreement, mode))
+            words = "; ".join(filter(None, (spoken_value(value), standing)))
             modes_by_words.setdefault(words, []).append(name)
         for words, modes in modes_by_words.items():
             yield f"By {listed(modes)}: {words}."
