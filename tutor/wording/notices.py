@@ -27,7 +27,7 @@ from tutor.wording.engine_notes import process_end
 from tutor.wording.inspections import remark_text, remarks_text
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.number_format import counted, listed, time_left, trimmed
-from tutor.wording.templates import Values
+from tutor.wording.templates import Values, filled
 
 if TYPE_CHECKING:
     from tutor.progress.store import SetAside
@@ -179,18 +179,15 @@ def notice_parts(notice: Notice, commands: Commands) -> list[str]:
 
 def _filled(template: str, commands: Commands, values: Values = MappingProxyType({})) -> str:
     """The text of a template; empty where it names a command that is not there."""
-    safe = {name: _safe(value) for name, value in values.items()}
     try:
-        return template.format(**{**commands, **safe})
+        return filled(template, {**commands, **{n: _in_words(v) for n, v in values.items()}})
     except KeyError:
         return ""
 
 
-def _safe(value: Any) -> Any:
-    """The value as it may stand on the screen; in words if the engine has said it."""
+def _in_words(value: Any) -> Any:
+    """The value; in words if the engine has said it."""
     match value:
-        case str():
-            return one_line(value)
         case Remark():
             return remark_text(value)
         case ProcessEnded():
@@ -319,7 +316,7 @@ def progress_error_text(error: ProgressError) -> str:
     template = _PROGRESS_ERRORS.get(error.code, "")
     if error.code == "not_kept":
         template = f"progress is not saved: {_NOT_KEPT[str(error.values['reason'])]} ({{file}})"
-    return one_line(template.format_map(error.values))
+    return filled(template, error.values)
 
 
 def error_text(error: TutorError) -> str:

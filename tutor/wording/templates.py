@@ -1,12 +1,12 @@
 """Templates, filled with the parameters of a code.
 
-A field of a template is a parameter: `{epoch}`. It is written as `shown` says, or by the words that
-stand after a colon: `{reason:why}` is written by the function `why` of the catalogue's words.
+A field of a template is a parameter: `{epoch}`. After a colon stand the words that write it:
+`{reason:why}` is written by the function `why` of the catalogue's words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -28,26 +28,28 @@ def filled(template: str, values: Values, words: Words = MappingProxyType({})) -
         parts.append(text)
         if name is None:
             continue
+        value = values[name]
         if how and how in words:
-            parts.append(words[how](values[name], values))
+            parts.append(words[how](value, values))
+        elif how:
+            parts.append(format(value, how))
         else:
-            value = shown(values[name])
-            parts.append(format(repr(value) if conversion else value, how or ""))
+            parts.append(repr(value) if conversion else _shown(value))
     return one_line("".join(parts))
 
 
-def shown(value: Any) -> Any:
-    """A parameter as a sentence has it; what is neither a float nor a list stays as it is."""
+def _shown(value: Any) -> str:
+    """A parameter as a sentence has it: a float is rounded, a list has commas."""
     if isinstance(value, float):
         return trimmed(value)
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def shape_text(shape: Any, _: Values = MappingProxyType({})) -> str:
+def shape_text(shape: Sequence[int], _: Values = MappingProxyType({})) -> str:
     """An array's shape as Python writes it: `(2, 3)`, `(4,)`."""
     return str(tuple(shape))
 
 
-def modes_text(modes: Any) -> str:
+def modes_text(modes: Sequence[str]) -> str:
     """`mode manual`, `modes manual, autograd`."""
     return f"{'mode' if len(modes) == 1 else 'modes'} {', '.join(modes)}"
