@@ -76,7 +76,7 @@ def _prediction(values: Values, exercise: Exercise) -> str:
     `You said: 4. That is the sum. It is: −30.`
     """
     assert isinstance(exercise, Predict)
-    given, came = _ended(_shown(exercise, values["answer"])), answer(exercise, values["value"])
+    given, came = _ended(_given_text(exercise, values["answer"])), answer(exercise, values["value"])
     parts = (f"You said: {given}", values["comment"].strip(), f"It is: {_ended(came)}")
     return " ".join(filter(None, parts))
 
@@ -216,7 +216,7 @@ def _latex(x: float) -> str:
     return rf"{mantissa} \cdot 10^{{{exponent}}}" if e else mantissa
 
 
-def _shown(exercise: Predict, given: str) -> str:
+def _given_text(exercise: Predict, given: str) -> str:
     if exercise.form == "choice":
         return exercise.choices.get(given, given)
     if exercise.form == "sign":
