@@ -63,7 +63,23 @@ def test_a_number_is_read_as_it_is_meant(text: str, meant: float) -> None:
     assert read_number(text) == meant
 
 
-@pytest.mark.parametrize("text", ["", "two", "1,000.5", "1 2", "2^", "1/2/x", "nan", "inf", "١"])
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("log 3", math.log(3)),
+        ("-ln 0.5", -math.log(0.5)),
+        ("1.5 * log 2 + 1", 1.5 * math.log(2) + 1),
+        ("sqrt 2 / 2", math.sqrt(2) / 2),
+        ("exp 1", math.e),
+    ],
+)
+def test_a_function_of_a_number_needs_no_parentheses(text: str, meant: float) -> None:
+    assert read_number(text) == pytest.approx(meant)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "two", "1,000.5", "1 2", "log 2 3", "log", "2^", "1/2/x", "nan", "inf", "١"]
+)
 def test_what_is_no_number_is_told_so(text: str) -> None:
     with pytest.raises(UnreadableError, match="no_typed_number"):
         read_number(text)

@@ -119,7 +119,11 @@ def test_what_can_not_be_read_comes_back_short_and_harmless() -> None:
             "1/(1-1)",
             "I can't read “1/(1-1)”. Its value is not a finite number.",
         ),
-        ("no_typed_number", "", "Nothing was typed. Type a number, like 0.5, -3, 1/4 or 1e-3."),
+        (
+            "no_typed_number",
+            "",
+            "Nothing was typed. Type a number, like 0.5, -3, 1/4, 1e-3 or log(3).",
+        ),
         ("typed_too_large", "1e999", "That number is too large."),
     ],
 )

@@ -117,6 +117,8 @@ _CONSTANTS: working.LeafNumbers = {"e": (math.e,), "pi": (math.pi,)}
 """Names that may stand in typed arithmetic."""
 _NUMBER = r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?"
 _ANSWER = re.compile(rf"({_NUMBER})(?:\s*/\s*({_NUMBER}))?")
+_BARE_CALL = re.compile(r"\b(log|sqrt|exp) +([0-9.]+|e|pi)(?![\w.(])")
+"""A function before a number without parentheses, as in `log 3`."""
 _MINUSES = str.maketrans({"−": "-", "–": "-", "⁄": "/"})
 _SIGNS: Mapping[str, tuple[str, ...]] = {
     "+": (
@@ -176,7 +178,8 @@ def read_number(text: str) -> float:
 
 def _result(typed: str) -> float:
     """The value of typed arithmetic: operations, powers and functions of numbers."""
-    expression = re.sub(r"\bln\(", "log(", typed.replace("^", "**"))
+    expression = re.sub(r"\bln\b", "log", typed.replace("^", "**"))
+    expression = _BARE_CALL.sub(r"\1(\2)", expression)
     try:
         number = working.result(expression, _CONSTANTS)
     except WorkingError:

@@ -378,7 +378,7 @@ _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
 # ── Typed numbers and signs that can't be read ──────────────────────────────────────
 
 _UNREADABLE: Mapping[str, str] = {
-    "no_typed_number": "{typed} Type a number, like 0.5, -3, 1/4 or 1e-3.",
+    "no_typed_number": "{typed} Type a number, like 0.5, -3, 1/4, 1e-3 or log(3).",
     "no_sign": "{typed} Type +, - or 0; or positive, negative or zero.",
     "typed_not_finite": "{typed} Its value is not a finite number.",
     "divides_by_0": "Nothing can be divided by 0. Type a number, like 0.5 or 1/4.",
