@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -151,13 +152,18 @@ def test_shown_epochs_are_few_and_have_both_ends(last: int) -> None:
     assert not last or (found[0], found[-1]) == (1, last)
 
 
-def test_looking_leaves_the_run_as_it_is() -> None:
+@pytest.mark.parametrize("is_built_anew", [False, True])
+def test_looking_leaves_the_run_as_it_is(start: Callable[..., Run], is_built_anew: bool) -> None:
     def frames(look: bool) -> list[Frame]:
-        run, norms, found = shipped("train-and-eval"), GradientNorms(nullcontext), []
-        for _ in range(3):
-            found += [run.step_phase(), run.step_epoch()]  # they draw for dropout
-            if look:
-                looked_at(run, norms)
+        runs = Runs(start(Predict="y_pred = w * x + torch.randn(3)"))
+        norms, found = GradientNorms(nullcontext), [runs.current.run(6)]
+        for _ in range(5):
+            found += [runs.current.step_phase(), runs.current.step_epoch()]
+            if is_built_anew:
+                runs.take_up_again()
+            if look:  # the second run then stands far before this one
+                asked = iter([False, False])
+                list(norms.pictures(runs.current, partial(next, asked, True)))
         return found
 
     assert all(is_same_frame(*both) for both in zip(frames(True), frames(False), strict=True))

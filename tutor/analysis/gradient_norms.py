@@ -110,10 +110,12 @@ class GradientNorms:
     def _second_run(self, run: Run, epoch: int) -> Run:
         """The second run; a new one where the first one's keyframes give out far before `epoch`.
 
-        It gets a copy of the run's keyframes, so that it need not run all epochs again.
+        It gets a copy of the run's keyframes, so that it need not run all epochs again. It takes
+        turns with the run: each finds the random number generators as it left them.
         """
         mine = self._again
-        if mine is None or (epoch > 2 * max(mine.furthest, 1) and not run.is_script):
+        is_far = mine is not None and epoch > 2 * max(mine.furthest, 1) and not run.is_script
+        if mine is None or is_far or mine.turn is not run.turn:
             self.close()
             start, history = Position(0, 0), None if run.is_script else run.history.copy()
             mine = self._again = Run.from_recipe(

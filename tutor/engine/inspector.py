@@ -117,7 +117,7 @@ class Inspector:
             yield self._ready(runs, facts=info_of(runs.current.loop, self.wanted.name))
         if self._batch_kind:
             yield from self._draw(self._batch_kind, runs, runs.current.standpoint(), until)
-        elif self.wanted.picture:
+        elif self.wanted.picture == "gradient-norm":
             due = started + GLANCE
             yield from self._draw_norms(runs, lambda: until() or time.perf_counter() > due)
         now = time.perf_counter()
