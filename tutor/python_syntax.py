@@ -226,12 +226,10 @@ BACKWARD_HELPERS = frozenset(
 )
 """Names of things whose `backward` is given the loss: `accelerator.backward(loss)`."""
 
-_SAME_MODULE = frozenset(
-    [
-        *("to", "cuda", "cpu", "double", "float", "half", "bfloat16"),
-        *("train", "eval", "requires_grad_", "share_memory"),
-    ]
-)
+CONVERSIONS = frozenset({"to", "cpu", "cuda", "xpu", "double", "float", "half", "bfloat16"})
+"""Methods that bring a tensor or a module to another device or dtype."""
+
+_SAME_MODULE = CONVERSIONS | {"train", "eval", "requires_grad_", "share_memory"}
 """Methods of a module that give back the module itself."""
 
 

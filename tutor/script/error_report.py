@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeGuard
 
 from tutor.python_syntax import (
     BACKWARD_HELPERS,
+    CONVERSIONS,
     FUNCTIONS,
     called_name,
     loaded_names,
@@ -434,9 +435,7 @@ def _is_result(node: ast.Assign, name: str) -> bool:
     if name not in stored_names(node):
         return False
     of_itself = name in loaded_names(node.value)
-    is_moved = any(
-        called_name(n) in ("to", "cuda", "double", "float") for n in ast.walk(node.value)
-    )
+    is_moved = any(called_name(n) in CONVERSIONS for n in ast.walk(node.value))
     has_flag = "requires_grad" in ast.unparse(node.value)
     is_last = called_name(node.value) in ("requires_grad_", "tensor", "Parameter")
     is_computed = isinstance(node.value, ast.BinOp)
