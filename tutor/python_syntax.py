@@ -59,10 +59,10 @@ def argument_names(function: FunctionCode) -> set[str]:
 
 def defaults_of(function: FunctionCode) -> dict[str, ast.expr]:
     """The default values of a function's parameters."""
-    of = function.args
-    positional = [a.arg for a in (*of.posonlyargs, *of.args)]
-    found = dict(zip(reversed(positional), reversed(of.defaults), strict=False))
-    by_word = zip(of.kwonlyargs, of.kw_defaults, strict=True)
+    signature = function.args
+    positional = [a.arg for a in (*signature.posonlyargs, *signature.args)]
+    found = dict(zip(reversed(positional), reversed(signature.defaults), strict=False))
+    by_word = zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
     return found | {a.arg: value for a, value in by_word if value is not None}
 
 
@@ -137,8 +137,10 @@ def parts_of(target: ast.expr) -> Iterator[ast.expr]:
     if isinstance(target, ast.Tuple | ast.List) and target.elts:
         for element in target.elts:
             yield from parts_of(element)
+    elif isinstance(target, ast.Starred):
+        yield from parts_of(target.value)
     else:
-        yield target.value if isinstance(target, ast.Starred) else target
+        yield target
 
 
 def targets_of(node: ast.AST) -> list[ast.expr]:
@@ -288,7 +290,7 @@ def default_options(tree: ast.AST) -> dict[str, ast.expr]:
     """The values of the options of parsers that are given no arguments: `parse_args([])`."""
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and last_name(n.func) in PARSING]
     given = [c.args for c in calls if isinstance(c.func, ast.Attribute)]
-    if not given or any([*map(ast.unparse, of)] != ["[]"] for of in given):
+    if not given or any([*map(ast.unparse, arguments)] != ["[]"] for arguments in given):
         return {}
     return {
         option.lstrip("-").replace("-", "_"): said["default"]

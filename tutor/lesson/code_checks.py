@@ -281,9 +281,11 @@ def slips(expression: str, known: Collection[str], parameters: Collection[str]) 
     tree = ast.parse(expression.strip(), mode="eval")
     for node in ast.walk(tree):
         match node:
-            case ast.Subscript(ast.Name(of), ast.Constant(str(name))) if of in _BY_PARAMETER:
+            case ast.Subscript(ast.Name(function), ast.Constant(str(name))) if (
+                function in _BY_PARAMETER
+            ):
                 if name not in parameters:
-                    similar = [f'{of}["{near}"]' for near in _similar(name, parameters)]
+                    similar = [f'{function}["{near}"]' for near in _similar(name, parameters)]
                     yield Fault("unknown_parameter", {"name": name, "similar": similar})
     if known:
         for name in sorted(free_names(expression)):
@@ -352,7 +354,7 @@ def _method(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else ""
 
 
-def _by_line(lesson: Lesson, nodes: Iterable[ast.AST]) -> dict[str, list[ast.AST]]:
+def _nodes_by_phase(lesson: Lesson, nodes: Iterable[ast.AST]) -> dict[str, list[ast.AST]]:
     """The nodes of a script by the phase whose lines they are on."""
     phase_of = {n: s.phase for s in lesson.sections if s.phase for n in s.lines}
     found: dict[str, list[ast.AST]] = {s.phase: [] for s in lesson.sections if s.phase}
@@ -368,7 +370,7 @@ class _Code:
     def __init__(self, lesson: Lesson, mode: str) -> None:
         if lesson.script is not None:
             nodes = list(ast.walk(parsed(lesson.source)))
-            self._phases = _by_line(lesson, nodes)
+            self._phases = _nodes_by_phase(lesson, nodes)
         else:
             self._phases = {
                 section.phase: [n for f in fences for n in ast.walk(parsed(f.code))]

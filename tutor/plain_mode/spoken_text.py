@@ -76,8 +76,8 @@ def _in_words(node: ast.expr) -> str:
         case ast.Call(func=ast.Name(id=name), args=[_, _, *_] as several, keywords=[]):
             inner = [_in_words(argument) for argument in several]
             return f"{name} of ({', '.join(inner)})" if all(inner) else ""
-        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[], keywords=[]):
-            return _joined([f"{_FUNCTIONS.get(name, name)} of", _grouped(of)])
+        case ast.Call(func=ast.Attribute(value=operand, attr=name), args=[], keywords=[]):
+            return _joined([f"{_FUNCTIONS.get(name, name)} of", _grouped(operand)])
     return ""
 
 

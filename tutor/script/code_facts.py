@@ -56,7 +56,7 @@ class CodeFacts:
         """The expressions of the learning rate."""
         nodes = list(ast.walk(tree))
         imports = (found for node in nodes for found in imported_by(node))
-        self._imports = {name: of for name, of in imports if not of.startswith(".")}
+        self._imports = {name: dotted for name, dotted in imports if not dotted.startswith(".")}
         self._values: dict[str, list[ast.expr | None]] = defaultdict(list)
         for name, value in _bound_values(nodes):
             self._values[name].append(value)
@@ -196,7 +196,9 @@ class CodeFacts:
 
     def _find_scalars(self) -> None:
         """Find the names whose every value is a single number, if the others' are."""
-        values = {n: [v for v in of if v] for n, of in self._values.items() if None not in of}
+        values = {
+            n: [v for v in given if v] for n, given in self._values.items() if None not in given
+        }
         self._scalars = set(values)
         while no_more := {n for n in self._scalars if not all(map(self.is_scalar, values[n]))}:
             self._scalars -= no_more

@@ -282,7 +282,7 @@ class _Gradients:
 
     def _is_behind(self, node: ast.stmt, kind: str) -> bool:
         """Whether a statement stands behind all statements of a kind."""
-        places = [self.flow.position[n] for n, of in self.unit.kinds.items() if of == kind]
+        places = [self.flow.position[n] for n, other in self.unit.kinds.items() if other == kind]
         return bool(places) and self.flow.position[node] > max(places)
 
 

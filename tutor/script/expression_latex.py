@@ -80,9 +80,9 @@ class ExpressionLatex:
             raise NotExact
         return terms.compare(self.term(node.left), self.term(node.comparators[0]), sign)
 
-    def gradient(self, of: ast.expr) -> Term:
+    def gradient(self, expression: ast.expr) -> Term:
         """The gradient that a tensor has: `w.grad`."""
-        return Term(rf"\nabla_{{{self.term(of).latex}}}")
+        return Term(rf"\nabla_{{{self.term(expression).latex}}}")
 
     # ── Names ───────────────────────────────────────────────────────────────────────
 
@@ -128,10 +128,10 @@ class ExpressionLatex:
             return ":"
         return self.term(node).latex
 
-    def _length(self, of: ast.expr, index: ast.expr) -> Term:
+    def _length(self, sequence: ast.expr, index: ast.expr) -> Term:
         """`x.shape[0]` is `len(x)`; the other lengths have no usual sign."""
         if isinstance(index, ast.Constant) and index.value == 0:
-            return terms.function(r"\operatorname{len}", self.term(of))
+            return terms.function(r"\operatorname{len}", self.term(sequence))
         raise NotExact
 
     # ── Operators ───────────────────────────────────────────────────────────────────
@@ -235,13 +235,13 @@ class ExpressionLatex:
     ) -> Term:
         """A sum, mean or norm: of all elements, or along an axis that the sign names."""
         below = self._axis(name, operands, keywords)
-        of = self.term(operands[0])
+        operand = self.term(operands[0])
         if name == "sum":
-            return terms.summed(of, below)
+            return terms.summed(operand, below)
         if name == "norm":
-            return terms.between(r"\lVert", of, r"\rVert")
+            return terms.between(r"\lVert", operand, r"\rVert")
         sign = rf"\{name}" if name in ("max", "min") else rf"\operatorname{{{name}}}"
-        return terms.function(f"{sign}_{{{below}}}" if below else sign, of)
+        return terms.function(f"{sign}_{{{below}}}" if below else sign, operand)
 
     def _axis(self, name: str, operands: Sequence[ast.expr], keywords: dict[str, ast.expr]) -> str:
         """The subscript that names the axis; "" for all elements. Raises NotExact."""
@@ -329,20 +329,20 @@ class ExpressionLatex:
             raise NotExact
         return self._layer(label, made, self.term(call.args[0]))
 
-    def _layer(self, label: str, made: tuple[str, ast.Call], of: Term) -> Term:
+    def _layer(self, label: str, made: tuple[str, ast.Call], argument: Term) -> Term:
         name, arguments = made
         if name == "Sequential" and not arguments.keywords:
             for index, part in enumerate(arguments.args):
                 inner = self.facts.module_made_by(part)
                 if inner is None:
                     raise NotExact
-                of = self._layer(f"{label}[{index}]", inner, of)
-            return of
+                argument = self._layer(f"{label}[{index}]", inner, argument)
+            return argument
         if name != "Linear":
-            return activation(name, arguments, of, self.names)
+            return activation(name, arguments, argument, self.names)
         values = [*arguments.args[2:], *(k.value for k in arguments.keywords)]
         weight = terms.transposed(as_written(f"{label}.weight"))
-        found = terms.matrix_product(of, weight)
+        found = terms.matrix_product(argument, weight)
         if "False" in map(ast.unparse, values):
             return found
         return terms.add(found, as_written(f"{label}.bias"))

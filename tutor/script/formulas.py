@@ -48,9 +48,11 @@ def formulas_of(text: str, loop: TrainingLoop) -> Mapping[ScriptPhase, tuple[Sai
     """
     tree = ast.parse(text)
     found = {phase: statements_of(tree, phase, loop.phases) for phase in loop.phases}
-    writer = _StatementWriter(tree, text, loop, [s for of in found.values() for s in of])
+    every = [statement for statements in found.values() for statement in statements]
+    writer = _StatementWriter(tree, text, loop, every)
     said = {phase: tuple(writer.said(phase, statements)) for phase, statements in found.items()}
-    return {p: of for p, of in said.items() if any(isinstance(s, DisplayFormula) for s in of)}
+    has_formula = (p for p in said if any(isinstance(s, DisplayFormula) for s in said[p]))
+    return {phase: said[phase] for phase in has_formula}
 
 
 def statements_of(
@@ -111,7 +113,7 @@ class _StatementWriter:
                 yield Prose(_as_code(statement, self.text), statement.lineno)
                 continue
             definitions = self.expressions.definitions
-            equations += [of for name, of in definitions.items() if name not in defined]
+            equations += [equation for name, equation in definitions.items() if name not in defined]
             defined.update(definitions)
             for latex in equations:
                 yield self._formula(phase, latex, statement.lineno)
@@ -213,18 +215,19 @@ class _StatementWriter:
 
     def _backward(self, loss: ast.expr) -> Iterator[str]:
         """PyTorch adds the derivative of the loss to each parameter's gradient."""
-        of = self._term(loss)
-        of = of if of.binding == terms.Binding.ATOM else terms.in_parentheses(of)
+        loss_term = self._term(loss)
+        if loss_term.binding != terms.Binding.ATOM:
+            loss_term = terms.in_parentheses(loss_term)
         parameters = self.loop.parameters
         in_class = {f"self.{name.partition('.')[2]}" for name in parameters}  # as methods write it
         is_a_list = not self.facts.iterated.isdisjoint(in_class.union(parameters))
         if is_a_list or not 0 < len(parameters) <= MOST_PARAMETERS:
-            yield _added(each_parameter(self.names), of, Term(THETA)) + FOR_EACH
+            yield _added(each_parameter(self.names), loss_term, Term(THETA)) + FOR_EACH
             return
         for name in parameters:
             expression = _expression(name)
             gradient = self.expressions.gradient(expression)
-            latex = _added(gradient, of, self._term(expression))
+            latex = _added(gradient, loss_term, self._term(expression))
             yield f"{latex}{_NUMBER}{name}.grad}}" if _is_short(name) else latex
 
     def _for_each(self, loop: ast.For) -> Iterator[str]:

@@ -309,47 +309,47 @@ _ACTIVATIONS = {
 """A layer of torch.nn without parameters → its function."""
 
 
-def unary(name: str, of: Term, names: Names) -> Term:
+def unary(name: str, operand: Term, names: Names) -> Term:
     """A function of one argument, element by element. Raises NotExact for an unknown one."""
     if name in _NAMED:
-        return function(_NAMED[name], of)
+        return function(_NAMED[name], operand)
     if name == "exp":
-        return _exponential(of, names)
+        return _exponential(operand, names)
     if name == "sigmoid":
         sign = r"\sigma" if names.is_free(r"\sigma") else r"\operatorname{sigmoid}"
-        return function(sign, of)
+        return function(sign, operand)
     if name in _SHAPED:
-        return _SHAPED[name](of)
+        return _SHAPED[name](operand)
     raise NotExact
 
 
-def _exponential(of: Term, names: Names) -> Term:
+def _exponential(operand: Term, names: Names) -> Term:
     """`e^{-z}`, or `exp(…)` where the exponent is long or the file calls something e."""
-    inner = of.negated or of
+    inner = operand.negated or operand
     if inner.binding == Binding.ATOM and r"\left" not in inner.latex and names.is_free("e"):
-        return Term(f"e^{{{of.latex}}}", Binding.POWER)
-    return function(r"\exp", of)
+        return Term(f"e^{{{operand.latex}}}", Binding.POWER)
+    return function(r"\exp", operand)
 
 
 _SHAPED: dict[str, Callable[[Term], Term]] = {
-    "abs": lambda of: between(r"\lvert", of, r"\rvert"),
+    "abs": lambda operand: between(r"\lvert", operand, r"\rvert"),
     "sqrt": root,
-    "square": lambda of: power(of, Term("2")),
+    "square": lambda operand: power(operand, Term("2")),
     "neg": negative,
-    "reciprocal": lambda of: fraction(Term("1"), of),
-    "log1p": lambda of: function(r"\log", add(Term("1"), of)),
-    "floor": lambda of: between(r"\lfloor", of, r"\rfloor"),
-    "ceil": lambda of: between(r"\lceil", of, r"\rceil"),
+    "reciprocal": lambda operand: fraction(Term("1"), operand),
+    "log1p": lambda operand: function(r"\log", add(Term("1"), operand)),
+    "floor": lambda operand: between(r"\lfloor", operand, r"\rfloor"),
+    "ceil": lambda operand: between(r"\lceil", operand, r"\rceil"),
 }
 
 
-def activation(name: str, made_by: ast.Call, of: Term, names: Names) -> Term:
+def activation(name: str, made_by: ast.Call, operand: Term, names: Names) -> Term:
     """A layer of torch.nn that has no parameters. Raises NotExact for another one."""
     arguments = [keyword.arg for keyword in made_by.keywords]
     if name not in _ACTIVATIONS or arguments not in ([], ["inplace"]):
         if name == "Softmax" and arguments == ["dim"]:
             axis = ast.unparse(made_by.keywords[0].value)
-            return function(rf"\operatorname{{softmax}}_{{\text{{dim {axis}}}}}", of)
+            return function(rf"\operatorname{{softmax}}_{{\text{{dim {axis}}}}}", operand)
         raise NotExact
     computes = _ACTIVATIONS[name]
-    return unary(computes, of, names) if computes else of
+    return unary(computes, operand, names) if computes else operand

@@ -230,13 +230,13 @@ class LoopFinder:
         return bool(_LAYERS.fullmatch(name)) and dotted.startswith(("torch.nn", "nn."))
 
     def _holds_parameters(self, name: str, trained: set[str]) -> bool:
-        of = self.index.classes[name]
-        methods = {n.name for n in ast.walk(of) if isinstance(n, FUNCTIONS)}
+        code = self.index.classes[name]
+        methods = {n.name for n in ast.walk(code) if isinstance(n, FUNCTIONS)}
         if methods & {"__add__", "__mul__", "__matmul__", "step"}:
             return False  # a tensor of its own, or an optimizer
         if "parameters" in methods:
             return True
-        inside = [s for n in ast.walk(of) if isinstance(n, FUNCTIONS) for s in statements(n.body)]
+        inside = [s for n in ast.walk(code) if isinstance(n, FUNCTIONS) for s in statements(n.body)]
         if any(self.signs.changes(s) for s in inside):
             return True
         bound = self.index.bindings.items()

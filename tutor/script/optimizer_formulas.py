@@ -166,8 +166,8 @@ def _corrected(average: Term, keeps: float) -> Term:
     return terms.fraction(average, terms.add(Term("1"), kept, "-"))
 
 
-def _scaled(factor: float, of: Term) -> Term:
-    return terms.product(terms.number(factor), of, is_number=True, is_scalar=True)
+def _scaled(factor: float, term: Term) -> Term:
+    return terms.product(terms.number(factor), term, is_number=True, is_scalar=True)
 
 
 def _number(node: ast.expr) -> float:

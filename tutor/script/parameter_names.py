@@ -140,7 +140,7 @@ class ParameterNames:
                 if len(set(map(id, lists))) == 1:
                     layers = [self.index.classes_of(e) for e in lists[0].elts]
                     own = {c for c in self.index.classes if self._has_attribute(c, attr)}
-                    kept = [at for at, of in enumerate(layers) if of & own]
+                    kept = [at for at, classes in enumerate(layers) if classes & own]
                     return [f"{named[0]}[{at}].{attr}" for at in kept]
         name = named_text(node)
         return [name] if name else []
@@ -162,10 +162,10 @@ class ParameterNames:
 
     def _has_attribute(self, class_name: str, attr: str) -> bool:
         """Whether a class of the file assigns an attribute of `self`."""
-        of = self.index.classes[class_name]
+        code = self.index.classes[class_name]
         return any(
             isinstance(n, ast.Attribute) and n.attr == attr and isinstance(n.ctx, ast.Store)
-            for n in ast.walk(of)
+            for n in ast.walk(code)
         )
 
     def _whole(self, target: ast.expr, loop: ast.For) -> ast.expr | None:

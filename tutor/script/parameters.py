@@ -81,10 +81,11 @@ class ParameterTable:
         labels = labels or list(_of_own_models(names))
         self.expressions = {label: _code(label) for label in labels}
         self._optimizers = {label: _code(label) for label in optimizers}
-        of = {n: self.loop.gradients.get(n, gradient_variable(n)) for n in labels}
-        self.gradients = {n: _code(gradient) for n, gradient in of.items()}
+        gradients = {n: self.loop.gradients.get(n, gradient_variable(n)) for n in labels}
+        self.gradients = {n: _code(gradient) for n, gradient in gradients.items()}
         changed = {*self.loop.parameters, *labels}
-        self._changed_with = [n for n, gradient in of.items() if changed & _parts_read(gradient)]
+        is_changed = {n: bool(changed & _parts_read(g)) for n, g in gradients.items()}
+        self._changed_with = [n for n in gradients if is_changed[n]]
 
     def read(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Each parameter by its expression; None where it has no value now."""

@@ -66,10 +66,10 @@ def without_class(text: str, loop: TrainingLoop) -> TextWithoutClass | None:
 class _FlatClass:
     """Writes a script without a class and without its one instance: methods become functions."""
 
-    def __init__(self, text: str, tree: ast.Module, of: ast.ClassDef, loop: TrainingLoop) -> None:
-        self._tree, self._class, self._loop = tree, of, loop
+    def __init__(self, text: str, tree: ast.Module, own: ast.ClassDef, loop: TrainingLoop) -> None:
+        self._tree, self._class, self._loop = tree, own, loop
         self._pieces = CodePieces(text)
-        self._methods = {n.name: n for n in of.body if isinstance(n, ast.FunctionDef)}
+        self._methods = {n.name: n for n in own.body if isinstance(n, ast.FunctionDef)}
         self._init = self._methods.get("__init__")
         self._calls = [n for n in ast.walk(tree) if self._is_instance(n)]
         """The calls that make an instance: one, where the class can be written."""
@@ -89,10 +89,10 @@ class _FlatClass:
 
     def can_be_written(self) -> bool:
         """Whether the class is plain, has one instance, and no name would stand for two things."""
-        of = self._class
-        others = [n for n in of.body if n not in self._methods.values() and not _is_text(n)]
-        uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == of.name]
-        is_plain = not (of.bases or of.keywords or of.decorator_list or others)
+        own = self._class
+        others = [n for n in own.body if n not in self._methods.values() and not _is_text(n)]
+        uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == own.name]
+        is_plain = not (own.bases or own.keywords or own.decorator_list or others)
         has_self = all(m.args.args and not m.decorator_list for m in self._methods.values())
         if not (is_plain and has_self and len(uses) == len(self._calls) == 1):
             return False
@@ -363,7 +363,7 @@ def without_pictures(text: str) -> str:
     tree = ast.parse(text)
     nodes = list(ast.walk(tree))
     imports = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
-    names = {n for i in imports for n, of in imported_by(i) if of.startswith(_DRAWING)}
+    names = {n for i in imports for n, dotted in imported_by(i) if dotted.startswith(_DRAWING)}
     drawn: list[ast.stmt] = []
     while more := [s for s in _drawing(tree, names) if s not in drawn]:
         drawn += more

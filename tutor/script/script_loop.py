@@ -335,7 +335,10 @@ class ScriptLoop(Loop):
     def boxed_values(self) -> dict[str, dict[str, Value]]:
         """The values in all formulas; none for a statement that has not run in this batch."""
         formulas = self.program.boxed.items()
-        return {p: {e.label: NO_VALUE for e in of} | self.boxed.get(p, {}) for p, of in formulas}
+        return {
+            p: {e.label: NO_VALUE for e in expressions} | self.boxed.get(p, {})
+            for p, expressions in formulas
+        }
 
     def loss(self) -> Any:
         """The loss whose gradient was taken last; None before the first."""

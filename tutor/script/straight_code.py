@@ -196,7 +196,7 @@ class Straightener:
         if batch_loop and report:  # of each batch: it goes with the last phase
             found[-1][1].extend(report)
             report = []
-        self._check_is_straight([*before, *(s for _, of in found for s in of)])
+        self._check_is_straight([*before, *(s for _, block in found for s in block)])
         report = self._without_exits([*report, *behind])
         kept = [s for s in setup if not (isinstance(s, ast.stmt) and self._is_inlined(s))]
         ends = self._left_out, self._stops
@@ -293,8 +293,8 @@ class Straightener:
         """The statements by phase, and the statements of the report at the end."""
         begins: dict[int, ScriptPhase] = {}
         for phase in self._outline.phases:
-            if (of := self._begin_of(phase, body)) is not None:
-                begins.setdefault(first_line(of), phase)
+            if (first := self._begin_of(phase, body)) is not None:
+                begins.setdefault(first_line(first), phase)
         row = _PhaseRow()
         for statement in body:
             row.add(statement, begins.get(first_line(statement)))

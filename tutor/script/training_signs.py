@@ -102,13 +102,13 @@ class TrainingSigns:
 
     def _is_of_tensor(self, function: FunctionCode) -> bool:
         """Whether a function belongs to a tensor class of the file, as micrograd's `Value`."""
-        of = self.index.own_class(function) or self.index.class_of(function)
-        if of is None:
+        owner = self.index.own_class(function) or self.index.class_of(function)
+        if owner is None:
             return False
-        if of not in self._tensors:
-            names = {n.name for n in ast.walk(of) if isinstance(n, FUNCTIONS)}
-            self._tensors[of] = bool(names & {"__add__", "__mul__", "__matmul__"})
-        return self._tensors[of]
+        if owner not in self._tensors:
+            names = {n.name for n in ast.walk(owner) if isinstance(n, FUNCTIONS)}
+            self._tensors[owner] = bool(names & {"__add__", "__mul__", "__matmul__"})
+        return self._tensors[owner]
 
     def is_backward(self, call: ast.Call) -> bool:
         """Whether a call takes gradients: `loss.backward()`, `torch.autograd.grad(loss, ws)`."""

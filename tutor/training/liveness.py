@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tutor.lesson.code_checks import codes_in
+from tutor.python_syntax import parts_of
 
 KEPT = 4096
 """Pieces of code whose compilation and names are kept: enough for a few lessons.
@@ -136,13 +137,7 @@ def _surely_bound(node: ast.stmt) -> set[str]:
 
 
 def _targets(target: ast.expr) -> set[str]:
-    if isinstance(target, ast.Name):
-        return {target.id}
-    if isinstance(target, ast.Tuple | ast.List):
-        return {name for element in target.elts for name in _targets(element)}
-    if isinstance(target, ast.Starred):
-        return _targets(target.value)
-    return set()
+    return {part.id for part in parts_of(target) if isinstance(part, ast.Name)}
 
 
 def loads(tree: ast.AST) -> frozenset[str]:

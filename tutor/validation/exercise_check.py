@@ -365,5 +365,5 @@ def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[CheckFi
         if not math.isfinite(step.expected):
             is_total = step.asks == "total"
             code = "gradient_not_finite" if is_total else "local_not_finite"
-            of = step.input if is_total else step.output
-            yield trial.finding(code, "set", "at", of=of, expected=step.expected)
+            quantity = step.input if is_total else step.output
+            yield trial.finding(code, "set", "at", of=quantity, expected=step.expected)

@@ -248,9 +248,10 @@ def reach_solution(solution: Solution) -> str:
     return f"{given}, run {counted(solution.epochs, 'epoch')}."
 
 
-def element(of: Setting) -> str:
+def element(setting: Setting) -> str:
     """The name of one number of a parameter: `w`, `W[0,1]`."""
-    return f"{of.parameter}[{','.join(map(str, of.index))}]" if of.index else of.parameter
+    index = f"[{','.join(map(str, setting.index))}]" if setting.index else ""
+    return setting.parameter + index
 
 
 # ── Backward passes ─────────────────────────────────────────────────────────────────

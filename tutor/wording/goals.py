@@ -70,10 +70,10 @@ def _words(node: ast.expr) -> str:
             return _element(value, index)
         case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id="losses")]):
             return "epochs so far"
-        case ast.Call(func=ast.Name(id=name), args=[of], keywords=[]):
-            return _called(name, of)
-        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[], keywords=[]):
-            return _called(name, of)
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]):
+            return _called(name, argument)
+        case ast.Call(func=ast.Attribute(value=argument, attr=name), args=[], keywords=[]):
+            return _called(name, argument)
     return ""
 
 
@@ -93,17 +93,17 @@ def _operand(node: ast.expr, binding: int) -> str:
 
 def _unwrapped(node: ast.Call) -> ast.expr | None:
     match node:
-        case ast.Call(func=ast.Name(id=name), args=[of]) if name in _SAME:
-            return of
-        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[]) if name in _SAME:
-            return of
+        case ast.Call(func=ast.Name(id=name), args=[argument]) if name in _SAME:
+            return argument
+        case ast.Call(func=ast.Attribute(value=argument, attr=name), args=[]) if name in _SAME:
+            return argument
     return None
 
 
-def _called(name: str, of: ast.expr) -> str:
+def _called(name: str, argument: ast.expr) -> str:
     if name in _SAME:
-        return _words(of)
-    match name, of:
+        return _words(argument)
+    match name, argument:
         case "max", ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(op=ast.Sub()) as apart]):
             return _joined(
                 "largest distance of ", _words(apart.left), " from ", _words(apart.right)
@@ -112,7 +112,7 @@ def _called(name: str, of: ast.expr) -> str:
             ast.unparse(change.func) == "np.diff" and len(change.args) == 1
         ):
             return _joined("largest change in ", _words(change.args[0]))
-    return _joined(_OF.get(name, ""), " ", _operand(of, _ATOM))
+    return _joined(_OF.get(name, ""), " ", _operand(argument, _ATOM))
 
 
 def _loss_of(index: ast.expr) -> str:
@@ -240,27 +240,29 @@ def _fact(node: ast.expr) -> str:
             return "the run has diverged"
         case ast.UnaryOp(op=ast.Not(), operand=ast.Name(id="diverged")):
             return "the run has not diverged"
-        case ast.Call(func=ast.Name(id="bool"), args=[of]):
-            return _fact(of)
+        case ast.Call(func=ast.Name(id="bool"), args=[argument]):
+            return _fact(argument)
         case ast.UnaryOp(
-            op=ast.Not(), operand=ast.Call(func=ast.Attribute(value=of, attr="any"), args=[])
+            op=ast.Not(), operand=ast.Call(func=ast.Attribute(value=argument, attr="any"), args=[])
         ):
-            return _joined(_words(of), " is 0 everywhere")
-        case ast.Call(func=ast.Attribute(value=of, attr="any" | "all" as how), args=[]):
-            return _joined("one of " if how == "any" else "each of ", _bounds(of))
+            return _joined(_words(argument), " is 0 everywhere")
+        case ast.Call(func=ast.Attribute(value=argument, attr="any" | "all" as how), args=[]):
+            return _joined("one of " if how == "any" else "each of ", _bounds(argument))
         case ast.Call(
             func=ast.Name(id="all"),
             args=[
                 ast.GeneratorExp(
-                    elt=of, generators=[ast.comprehension(target=name, iter=all_, ifs=[])]
+                    elt=argument, generators=[ast.comprehension(target=name, iter=all_, ifs=[])]
                 )
             ],
         ) if whole := _words(all_):
-            said = _bounds(of, {ast.unparse(name): f"each of {whole}"})
+            said = _bounds(argument, {ast.unparse(name): f"each of {whole}"})
             is_of_parts = said and not said.startswith("each of ")
             return _joined(said, f" for each of {whole}") if is_of_parts else said
-        case ast.Call(func=function, args=[of, near]) if ast.unparse(function) == "np.allclose":
-            return _joined(_words(of), " is close to ", _words(near) or ast.unparse(near))
+        case ast.Call(func=function, args=[argument, near]) if (
+            ast.unparse(function) == "np.allclose"
+        ):
+            return _joined(_words(argument), " is close to ", _words(near) or ast.unparse(near))
     return ""
 
 
@@ -272,10 +274,10 @@ def _bounds(node: ast.expr, names: Mapping[str, str] = {}) -> str:
     is_both = isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitAnd)
     parts = (node.left, node.right) if isinstance(node, ast.BinOp) and is_both else (node,)
     found = [c for part in parts for way in goal_of(ast.unparse(part)).ways for c in way]
-    of, *others = {comparison.now for comparison in found}
-    if others or not of:
+    compared, *others = {comparison.now for comparison in found}
+    if others or not compared:
         return ""
-    what = names.get(of) or _words(ast.parse(of, mode="eval").body)
+    what = names.get(compared) or _words(ast.parse(compared, mode="eval").body)
     senses = [
         _joined(_SENSES.get(c.sense, ""), " ", _words(ast.parse(c.target, mode="eval").body))
         for c in found
