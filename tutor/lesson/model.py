@@ -111,8 +111,8 @@ def standard_modes(named: Collection[str]) -> tuple[str, ...]:
 
 def gradient_variable(parameter: str) -> str:
     """The variable of a gradient by hand: `dw` for `w`, `layer.dW` for `layer.W`."""
-    of, dot, name = parameter.rpartition(".")
-    return f"{of}{dot}d{name}"
+    owner, dot, name = parameter.rpartition(".")
+    return f"{owner}{dot}d{name}"
 
 
 SETUP, REPORT = "Setup", "Report"
