@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from tests.session.driven import Driven, Notebook
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED, with_exercises
 from tests.ui.fake_engine import FakeEngine
-from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Setting, Stage, StartPlace, Wrong
+from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Form, Setting, Stage, StartPlace, Wrong
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import (
     Command,
@@ -24,7 +24,7 @@ from tutor.protocol.commands import (
 from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded, StoppedAt
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.session.attempt import Attempt, CodePlace, Reply
+from tutor.session.attempt import Attempt, CodePlace, Reply, Wants
 from tutor.session.journal import Draft, next_to_do
 from tutor.session.kind_handlers import HANDLERS, REPAIR_SECONDS
 from tutor.session.run_view import Notice
@@ -307,6 +307,10 @@ def test_be_autograd_takes_no_answer_before_its_question_is_there() -> None:
 def solution_of(learner: Learner) -> Mapping[str, Any]:
     assert learner.attempt.solution is not None
     return learner.attempt.solution.values
+
+
+def test_every_form_of_a_prediction_is_a_sort_of_answer() -> None:
+    assert {Wants(form).is_answer for form in get_args(Form)} == {True}
 
 
 def test_every_kind_has_a_handler_and_words() -> None:

@@ -131,12 +131,16 @@ class _Exercise(msgspec.Struct, frozen=True, kw_only=True):
         yield from ()
 
 
+Form: TypeAlias = Literal["number", "sign", "choice"]
+"""The form of the answer to a Predict; `session.attempt.Wants` has each of them, too."""
+
+
 class Predict(_Exercise, frozen=True, kw_only=True, tag="predict"):
     """A prediction of the next phase's result (`stage.at.phase`), made before it runs."""
 
     answer: str
     """Evaluated after the phase: a number, or (with choices) the key of the right one."""
-    form: Literal["number", "sign", "choice"] = "number"
+    form: Form = "number"
     tolerance: float = 0.01
     """Relative to the answer; where the answer is 0, absolute."""
     choices: Mapping[str, str] = msgspec.field(default_factory=dict)

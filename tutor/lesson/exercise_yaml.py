@@ -6,7 +6,7 @@ A class declares the keys of its kind, and makes the exercise of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import yaml
@@ -20,6 +20,7 @@ from tutor.lesson.exercise import (
     Choice,
     Choose,
     Exercise,
+    Form,
     Predict,
     Reach,
     Repair,
@@ -148,7 +149,7 @@ class PredictKeys(ExerciseKeys):
 
     at: StartPlace | None = key(place, None, "1 gradient", required=True)
     answer: str = key(expression, "", 'gradient["w"]', required=True)
-    form: str = key(schema.word_of(("number", "sign", "choice")), "")
+    form: str = key(schema.word_of(get_args(Form)), "")
     tolerance: float = key(schema.POSITIVE, 0.01)
     working: str = key(_working, "")
     choices: Mapping[str, str] | None = optional(_named_choices)
@@ -164,7 +165,7 @@ class PredictKeys(ExerciseKeys):
         again = self._again(context, predict) or (_one_epoch_later(predict, context),)
         return msgspec.structs.replace(predict, again=again)
 
-    def _form(self, context: ExerciseContext) -> Literal["number", "sign", "choice"]:
+    def _form(self, context: ExerciseContext) -> Form:
         if "choices" in self:
             if self.form not in ("", "choice"):
                 context.report(self, "form", "form_beside_choices")
