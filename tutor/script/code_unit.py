@@ -7,7 +7,6 @@ an error, and a gradient is what a change of a parameter is computed from, and t
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, LOSS, PREDICT, RESET, UPDATE
@@ -33,7 +32,7 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.hand_changes import HandChange
+from tutor.script.hand_changes import HandChange, factors_of
 
 TRAINING = frozenset({RESET, GRADIENT, *GRADIENT_CHANGES, UPDATE})
 
@@ -236,8 +235,9 @@ class _Gradients:
         self.unit, self.flow, self.update = unit, flow, update
         self.has_backward = has_backward
         read = reads(update) - (writes(update) if unit.kinds.get(update) == UPDATE else set())
-        self.near = {n for n in read if not is_rate(_last(n))}
         changes = [c for c in unit.changes if c.node is update]
+        read -= {variable(c.rate) for c in changes if c.rate is not None}
+        self.near = {n for n in read if not is_rate(_last(n))}
         self.direct = {n for c in changes for n in gradient_names(c)}
         self.direct = self.direct or {n for n in self.near if is_gradient(_last(n))}
         self.known: set[str] = set()
@@ -290,23 +290,10 @@ def gradient_names(change: HandChange) -> set[str]:
     """The variables that stand for the gradient in a change: `dw` of `lr * dw`."""
     found = set()
     for _, term in change.terms:
-        factors = [f for f in _factors(term) if not _is_scale(f)]
+        factors = [f for f in factors_of(term) if f is not change.rate and not _is_scale(f)]
         if len(factors) == 1 and (name := variable(factors[0])):
             found.add(name)
     return found | {n for n in variables(change.added) if is_gradient(_last(n))}
-
-
-def _factors(term: ast.expr) -> Iterator[ast.expr]:
-    match term:
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            yield from _factors(left)
-            yield from _factors(right)
-        case ast.BinOp(left=left, op=ast.Div()):
-            yield from _factors(left)
-        case ast.UnaryOp(operand=operand):
-            yield from _factors(operand)
-        case _:
-            yield term
 
 
 def _is_scale(factor: ast.expr) -> bool:

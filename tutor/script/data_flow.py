@@ -25,7 +25,8 @@ _FORWARD = re.compile(r"forward|predict|propagate", re.IGNORECASE)
 _VIEWS = frozenset({"data", "T", "mT"})
 """Attributes that are another view of the same tensor."""
 _RATE_NAME = re.compile(
-    r"(?:^|_)(?:lr|l_r|lrate)\d*(?:_|\d|$)|learning_?rate|step_?size|^(?:alpha|eta|η|α|rate|gamma)_?\d*$",
+    r"(?:^|_)(?:lr|l_?r(?:ate)?)\d*(?:_|\d|$)|learn(?:ing)?_?rate|step_?size|"
+    r"^(?:alpha|eta|η|α|rate|gamma)_?\d*$",
     re.IGNORECASE,
 )
 _GRADIENT = re.compile(

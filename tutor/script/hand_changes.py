@@ -31,6 +31,8 @@ class HandChange:
     terms: tuple[tuple[int, ast.expr], ...]
     """The signed terms that are added to it."""
     node: ast.stmt
+    rate: ast.expr | None = None
+    """A factor of the only term that is the learning rate, though not by its name."""
 
     @property
     def variable(self) -> str:
@@ -218,6 +220,20 @@ def _terms(value: ast.expr, sign: int) -> Iterator[tuple[int, ast.expr]]:
             yield sign, value
 
 
+def factors_of(term: ast.expr) -> Iterator[ast.expr]:
+    """The factors of a product, without what it is divided by."""
+    match term:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            yield from factors_of(left)
+            yield from factors_of(right)
+        case ast.BinOp(left=left, op=ast.Div()):
+            yield from factors_of(left)
+        case ast.UnaryOp(operand=operand):
+            yield from factors_of(operand)
+        case _:
+            yield term
+
+
 def _sign(op: ast.operator) -> int:
     return 1 if isinstance(op, ast.Add) else -1
 
@@ -279,7 +295,9 @@ def _depends(change: HandChange, own: str, context: ChangeContext) -> bool:
     read = variables(change.added)
     others = {k: v for k, v in context.computed_from.items() if k != own}
     is_product = any(_multiplies(n) for t in change.added for n in ast.walk(t))
-    is_subtracted = any(sign < 0 for sign, _ in change.terms)
+    if is_subtracted := any(sign < 0 for sign, _ in change.terms):
+        values = [v for name in read & set(context.values) for v in context.values[name]]
+        is_product |= any(_multiplies(n) for v in values for n in ast.walk(v))
     if own in sources(read - {own}, others) and is_product:
         words = {word for term in change.added for word in _words(term)}
         is_sure = is_subtracted or any(map(is_gradient, words))

@@ -36,6 +36,7 @@ from tutor.script.data_flow import (
     writes,
 )
 from tutor.script.hand_changes import HandChange, bare
+from tutor.script.plain_numbers import PlainNumbers
 
 _DEEPEST = 5
 """Calls inside one another through which a name is followed."""
@@ -47,6 +48,7 @@ class ParameterNames:
 
     def __init__(self, index: CodeIndex, units: list[CodeUnit], loop: LoopCode) -> None:
         self.index, self.units, self.loop = index, units, loop
+        self._numbers = PlainNumbers(index)
         self._own = index.function_of(loop)
         self._code = [*loop.body, *(s for f in index.reached_functions(loop.body) for s in f.body)]
 
@@ -71,7 +73,7 @@ class ParameterNames:
             function = self.index.function_of(change.node)
             is_own = function in (unit.function, self._own)
             body = unit.body if is_own else function.body if function else []
-            gradient = gradient_expression(change, list(statements(body)))
+            gradient = gradient_expression(change, list(statements(body)), self._numbers)
             names = self._names(change)
             if gradient is None or len(names) != 1:
                 continue
@@ -86,7 +88,8 @@ class ParameterNames:
         for unit in self.units:
             steps = [n for n in statements(unit.body) if unit.kinds.get(n) == UPDATE]
             for node in dict.fromkeys([*(c.node for c in unit.changes), *steps]):
-                for rate in rates_in(node) if unit.changes else ():
+                own = [c.rate for c in unit.changes if c.node is node and c.rate is not None]
+                for rate in own or rates_in(node) if unit.changes else ():
                     found += self._named(rate, self.index.function_of(node))
         return tuple(dict.fromkeys(found))
 
@@ -312,7 +315,9 @@ def _is_rate(node: ast.expr) -> bool:
     return False
 
 
-def gradient_expression(change: HandChange, code: Sequence[ast.stmt]) -> ast.expr | None:
+def gradient_expression(
+    change: HandChange, code: Sequence[ast.stmt], numbers: PlainNumbers
+) -> ast.expr | None:
     """The expression g of a change `w -= lr * g`; None if the code does not tell it exactly.
 
     Of momentum, the gradient that goes into it. `code` is the code around the change.
@@ -320,16 +325,26 @@ def gradient_expression(change: HandChange, code: Sequence[ast.stmt]) -> ast.exp
     if len(change.terms) != 1:
         return None
     sign, term = change.terms[0]
-    rest = _without_rate(term)
+    rate = change.rate
+    rest = _without_rate(term) if rate is None else _without(term, lambda node: node is rate)
     near = _sources(term, code)
     if any(_is_running(name, code) for name in near):
         return _inside(term, code)
     if rest is None:
-        is_scaled = any(is_rate(name.rpartition(".")[2]) for name in near)
+        is_scaled = any(is_rate(name.rpartition(".")[2]) for name in near) or any(
+            _is_scaled(s, numbers) for s in code if writes(s) & variables([term])
+        )
         rest = None if is_scaled else term
     if rest is None:
         return None
     return rest if sign < 0 else ast.UnaryOp(ast.USub(), rest)
+
+
+def _is_scaled(node: ast.stmt, numbers: PlainNumbers) -> bool:
+    """Whether a statement computes a step, and no gradient: `step = L * dw`."""
+    value = getattr(node, "value", None)
+    is_named = any(is_gradient(name.rpartition(".")[2]) for name in writes(node))
+    return isinstance(value, ast.expr) and not is_named and numbers.rate_in(value) is not None
 
 
 def _sources(node: ast.expr, code: Sequence[ast.stmt]) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tutor.lesson.model import GRADIENT, RESET, UPDATE
 from tutor.python_syntax import (
@@ -43,6 +44,7 @@ from tutor.script.hand_changes import (
     is_training,
     renamed_later,
 )
+from tutor.script.plain_numbers import PlainNumbers
 
 _OPTIMIZER = re.compile(r"opt|sgd|adam|rmsprop|lbfgs|scaler", re.IGNORECASE)
 _NO_OPTIMIZER = re.compile(
@@ -60,7 +62,7 @@ class TrainingSigns:
     """The signs of training in the statements of a script."""
 
     def __init__(self, index: CodeIndex) -> None:
-        self.index = index
+        self.index, self.numbers = index, PlainNumbers(index)
         self._of_function: dict[FunctionCode, frozenset[str]] = {}
         self._tensors: dict[ast.ClassDef, bool] = {}
         self._named: dict[ast.stmt, set[str]] = {}
@@ -187,8 +189,13 @@ class TrainingSigns:
         if node not in self._changes:
             found = list(candidates(node))
             found += [] if found else self._renamed(node)
-            self._changes[node] = [c for c in found if self._is_change(c)]
+            self._changes[node] = [self._with_rate(c) for c in found if self._is_change(c)]
         return self._changes[node]
+
+    def _with_rate(self, change: HandChange) -> HandChange:
+        if len(change.terms) != 1:
+            return change
+        return replace(change, rate=self.numbers.rate_in(change.terms[0][1]))
 
     def _renamed(self, node: ast.stmt) -> list[HandChange]:
         """The change in `w2 = w - lr * dw`, where `w = w2` follows."""
