@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from string import Formatter
 
 import pytest
 from msgspec.structs import replace
@@ -54,6 +55,16 @@ def test_in_a_notebook_the_lines_are_those_of_a_cell() -> None:
     what, fix, _ = finding_text(FINDING, "[2]:{}".format).split("\n")
     assert what.startswith("[2]:12: ")
     assert "[2]:15" in fix
+
+
+@pytest.mark.parametrize("code", sorted(_TEXTS))
+def test_no_sentence_shows_an_empty_name(code: str) -> None:
+    fields = {(name, how) for _, name, how, _ in Formatter().parse(_TEXTS[code]) if name}
+    numbers = {name: (1,) if how == "shape" else 1.0 for name, how in fields}
+    numbers = {name: one for name, one in numbers.items() if name not in ("more", "variable")}
+    variable = "" if ("variable", "named") in fields else "w"
+    text = finding_text(replace(FINDING, code=code, variable=variable, numbers=numbers))
+    assert "``" not in text
 
 
 def test_text_of_the_code_is_plain() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from tutor.plain import json_number, one_line
 from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
 from tutor.wording.number_format import counted, trimmed
-from tutor.wording.templates import filled, shape_text
+from tutor.wording.templates import Values, Words, filled, shape_text
 
 _TEXTS: Mapping[str, str] = {
     "gradients_not_reset": (
@@ -76,28 +76,33 @@ _TEXTS: Mapping[str, str] = {
         "sigmoid itself: it can't fall below {lowest} where the target is 1."
     ),
     "gradient_off_by_factor": (
-        "`{variable}` is {gradient}, which is {factor} times the slope of the loss, {slope} (by "
-        "finite differences)."
+        "`{variable}` is {factor} times what it should be: it is {gradient}, and "
+        "{is_added:minus}the slope of the loss is {slope} (by finite differences)."
+    ),
+    "gradient_added": (
+        "the update adds `{variable}` to `{parameter}`, so the loss climbs: `{variable}` is "
+        "{gradient}, and the slope of the loss is {slope} (by finite differences). Subtract it."
     ),
     "gradient_of_wrong_sign": (
-        "`{variable}` is {gradient}, but the slope of the loss is {slope} (by finite differences): "
-        "the sign is wrong."
+        "`{variable}` is {gradient}, but {is_added:minus}the slope of the loss is {slope} (by "
+        "finite differences): the sign is wrong."
     ),
     "gradient_transposed": (
         "`{variable}` is the transpose of the loss's gradient: one element is {gradient}, but its "
         "slope is {slope} (by finite differences)."
     ),
     "gradient_wrong": (
-        "`{variable}` is {gradient}, but the slope of the loss is {slope} (by finite differences)."
+        "`{variable}` is {gradient}, but {is_added:minus}the slope of the loss is {slope} (by "
+        "finite differences)."
     ),
     "loss_kept_with_graph": (
         "`{variable}` keeps the graphs of {kept} losses by epoch {epochs}, where {needed} is "
         "needed: memory grows with each."
     ),
     "diverges": (
-        "The loss grows from {loss} to {loss_later} in epoch {epoch}: the learning rate "
-        "`{variable}`, {rate}, is above {bound}, the limit where the curvature along the gradient "
-        "is {curvature} (2 / curvature without momentum)."
+        "The loss grows from {loss} to {loss_later} in epoch {epoch}. The learning rate{variable:named} "
+        "is {rate}, and here the loss falls only with one below {bound}: {limit} / {curvature}, "
+        "the curvature of the loss along the gradient."
     ),
     "first_not_finite": (
         "The first number that is not finite is computed in `{variable}`: `{operation}` turns "
@@ -178,6 +183,18 @@ _TEXTS: Mapping[str, str] = {
 """The sentences by code, into which the variable and the numbers are put."""
 
 
+def _named(variable: str, _: Values) -> str:
+    """A name behind the word for it; nothing where the code has only a number, or no place."""
+    return "" if not variable or variable[0].isdecimal() else f" `{variable}`"
+
+
+_WORDS: Words = {
+    "shape": shape_text,
+    "named": _named,
+    "minus": lambda is_added, _: "minus " if is_added else "",
+}
+
+
 def line_place(line: int) -> str:
     """The place of a line in a file that has no cells: `line 12`."""
     return f"line {line}"
@@ -190,8 +207,8 @@ def finding_text(finding: DoctorFinding, place_of: Callable[[int], str] = line_p
     """
     count = finding.numbers.get("parameters")
     more = f" (and of {count - 1} more)" if isinstance(count, int) and count > 1 else ""
-    values = {"variable": finding.variable, "more": more, **finding.numbers}
-    text = filled(_TEXTS[finding.code], values, {"shape": shape_text})
+    values = {"variable": finding.variable, "more": more, "is_added": False}
+    text = filled(_TEXTS[finding.code], {**values, **finding.numbers}, _WORDS)
     where = place_of(finding.line) if finding.line else ""
     place = f"{where[0].upper()}{where[1:]}: " if where else ""
     lines = [f"{place}{text if place else text[0].upper() + text[1:]}"]
@@ -228,7 +245,7 @@ def report_text(report: DoctorReport) -> str:
         if fork.loss_without is not None:
             without = f"it is {trimmed(fork.loss_without)}"
         texts.append(
-            f"With all {fork.fixes} fixes the loss after {counted(fork.epochs, 'epoch')} is "
+            f"With the {fork.fixes} fixes the loss after {counted(fork.epochs, 'epoch')} is "
             f"{trimmed(fork.loss_with)}, without them {without}."
         )
     if report.taught:

@@ -433,3 +433,41 @@ def test_sign_of_a_product_is_taken_away() -> None:
     fix = found_in(LOGISTIC.format(dw="-" + DW, rate=0.1))["gradient_of_wrong_sign"].fix
     assert fix is not None
     assert fix.code == f"dw = {DW}"
+
+
+@pytest.mark.parametrize(
+    ("added", "subtracted"),
+    [("b = b + {rate} * db", "b = b - {rate} * db"), ("b += {rate} * db", "b -= {rate} * db")],
+)
+def test_update_that_adds_the_gradient(added: str, subtracted: str) -> None:
+    code = LOGISTIC.replace("b = b - {rate} * db", added)
+    found = found_in(code.format(dw=DW, rate=0.1))
+    assert set(found) == {"gradient_added"}
+    finding = found["gradient_added"]
+    assert (finding.variable, finding.numbers["parameter"]) == ("db", "b")
+    assert finding.line == 1 + code.count("\n", 0, code.index(added))
+    assert fix_of(finding).code == subtracted.format(rate=0.1)
+
+
+def test_negative_gradient_that_is_added_and_has_another_factor() -> None:
+    code = LOGISTIC.replace("w = w - {rate} * dw", "w = w + {rate} * dw")
+    assert not found_in(code.format(dw="-" + DW, rate=0.1))
+    found = found_in(code.format(dw="-np.sum((p - y) * x)", rate=0.1))
+    finding = found["gradient_off_by_factor"]
+    assert (finding.variable, finding.numbers["factor"]) == ("dw", pytest.approx(8))
+    assert finding.numbers["slope"] == pytest.approx(float(str(finding.numbers["gradient"])) / 8)
+
+
+@pytest.mark.parametrize("name", ["L", "a", "eps", "mu", "l_rate", "learn_rate", "lr"])
+def test_rate_has_any_name(name: str) -> None:
+    code = LOGISTIC.replace("w, b = 0, 0", f"w, b = 0, 0\n{name} = {{rate}}")
+    code = code.replace("{rate} * d", f"{name} * d").replace("(1 / 8) * np.sum", "np.mean")
+    assert not found_in(code.format(dw="np.mean((p - y) * x)", rate=0.1))
+    squares = code.replace(
+        "-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))", "np.mean((p - y) ** 2)"
+    )
+    line = squares.replace("1 / (1 + np.exp(-(w * x + b)))", "w * x + b")
+    line = line.replace("db = np.mean(p - y)", "db = 2 * np.mean(p - y)")
+    (finding,) = found_in(line.format(dw="2 * np.mean((p - y) * x)", rate=3.0)).values()
+    assert (finding.code, finding.variable, finding.line) == ("diverges", name, 5)
+    assert fix_of(finding).code.startswith(f"{name} = ")

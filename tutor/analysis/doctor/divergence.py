@@ -188,6 +188,7 @@ class DivergenceRule(DoctorRule):
                 "rate": place.rate,
                 "bound": worst.bound,
                 "curvature": 2 * (1 + self._momentum) / worst.bound,
+                "limit": 2 * (1 + self._momentum),
                 "loss": losses[0],
                 "loss_later": later,
                 "epoch": int(grown or 0),

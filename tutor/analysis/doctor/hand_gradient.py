@@ -20,7 +20,7 @@ from tutor.analysis.finite_differences import (
 )
 from tutor.analysis.gradient_diagnosis import diagnose, samples_in
 from tutor.errors import RunError
-from tutor.lesson.model import GRADIENT, LOSS, PREDICT
+from tutor.lesson.model import GRADIENT, LOSS, PREDICT, UPDATE
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 from tutor.training.probe import InspectionStopped, Probe
@@ -126,11 +126,16 @@ class HandGradientRule(DoctorRule):
             **({"index": index} if index else {}),
         }
         factor = remark.values.get("factor")
+        variable, is_added = self._variable(name)
+        if is_added:
+            numbers["gradient"] = -float(str(numbers["gradient"]))
+            if remark.code == "opposite" or (isinstance(factor, float) and factor < 0):
+                return self._added(name, variable, numbers)
+            numbers |= {"slope": -float(right[index]), "is_added": True}
         if isinstance(factor, float):
             numbers["factor"] = factor
         if reason := remark.values.get("reason"):
             numbers["reason"] = str(reason)
-        variable = self._variable(name)
         statement = self._statement(variable)
         return DoctorFinding(
             code=_CODES.get(remark.code, "gradient_wrong"),
@@ -141,10 +146,29 @@ class HandGradientRule(DoctorRule):
             fix=self._fix(statement, remark, factor),
         )
 
-    def _variable(self, name: str) -> str:
-        """The expression of a parameter's gradient: `dw`; a script may call it as it likes."""
+    def _variable(self, name: str) -> tuple[str, bool]:
+        """The expression of a parameter's gradient, `dw`, and whether the update adds it.
+
+        A script may call it as it likes.
+        """
         outline = getattr(self.patient.run.loop, "outline", None)
-        return str(getattr(outline, "gradients", {}).get(name, f"d{name}"))
+        found = str(getattr(outline, "gradients", {}).get(name, f"d{name}"))
+        match ast.parse(found, mode="eval").body:
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return ast.unparse(operand), True
+        return found, False
+
+    def _added(self, name: str, variable: str, numbers: dict[str, Evidence]) -> DoctorFinding:
+        """The finding that an update adds a gradient that it should subtract."""
+        update, code = next(_additions(self.source, name, variable), (None, ""))
+        return DoctorFinding(
+            code="gradient_added",
+            line=update.lineno if update is not None else 0,
+            variable=variable,
+            numbers={**numbers, "parameter": name},
+            lesson=_LESSONS["opposite"],
+            fix=None if update is None else self.source.replaced(update, code),
+        )
 
     def _statement(self, variable: str) -> ast.stmt | None:
         """The last statement that assigns to the gradient's variable."""
@@ -181,6 +205,25 @@ _LESSONS = {
     "opposite": "line-through-origin",
     "transposed": "layer-gradient",
 }
+
+
+def _additions(source: SourceCode, name: str, variable: str) -> Iterator[tuple[ast.stmt, str]]:
+    """The updates that add a gradient to a parameter, and their code with a minus instead."""
+    for statement in source.statements(UPDATE):
+        if not any(ast.unparse(node) == variable for node in ast.walk(statement)):
+            continue
+        match statement:
+            case ast.AugAssign(target=target, op=ast.Add(), value=value):
+                code = f"{source.segment(target)} -= {source.segment(value)}"
+            case ast.Assign(targets=[target], value=ast.BinOp(left, ast.Add(), right)):
+                old, term = (left, right) if ast.unparse(left) == name else (right, left)
+                code = f"{source.segment(target)} = {source.segment(old)} - {source.segment(term)}"
+                if ast.unparse(old) != name:
+                    continue
+            case _:
+                continue
+        if ast.unparse(target) == name:
+            yield statement, code
 
 
 def _agreed(first: DoctorFinding, second: DoctorFinding) -> DoctorFinding:
