@@ -391,6 +391,11 @@ class CodeFix(msgspec.Struct, frozen=True, kw_only=True):
     """None where the fork's loss is no single number."""
     loss_without: float | None = None
     """The loss of the code as it is; None also where it raises an error before that epoch."""
+    loss_first: float | None = None
+    """The fork's loss after its first epoch, if the fix makes the loss another function.
+
+    The losses with and without the fix can't be compared then.
+    """
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -418,6 +423,8 @@ class ForkLosses(msgspec.Struct, frozen=True, kw_only=True):
     loss_with: float
     loss_without: float | None = None
     """None where the code raises an error before that epoch."""
+    loss_first: float | None = None
+    """As of one fix: the loss after the first epoch, if a fix makes the loss another function."""
 
 
 class DoctorReport(msgspec.Struct, frozen=True, kw_only=True):

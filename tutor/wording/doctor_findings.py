@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tutor.plain import json_number, one_line
-from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport
+from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, ForkLosses
 from tutor.wording.number_format import counted, trimmed
 from tutor.wording.templates import Values, Words, filled, shape_text
 
@@ -47,9 +47,9 @@ _TEXTS: Mapping[str, str] = {
         "is {requires_grad}): after {passes} backward passes its gradient is {gradient}."
     ),
     "parameter_not_held": (
-        "the optimizer does not hold `{variable}`: its gradient is {gradient}, and its change is "
-        "{change}. Tensors that the optimizer holds: {held}; that the loss depends on, but that "
-        "it does not hold: {left_out}."
+        "the optimizer does not hold `{variable}`, so it never changes it: its gradient is "
+        "{gradient}, and its change is {change}. The optimizer holds {held:tensors}. Of the "
+        "tensors that the loss depends on, it lacks {left_out}."
     ),
     "layers_in_list": (
         "`{variable}` is in a plain list, which the model does not register: its gradient is "
@@ -96,13 +96,13 @@ _TEXTS: Mapping[str, str] = {
         "finite differences)."
     ),
     "loss_kept_with_graph": (
-        "`{variable}` keeps the graphs of {kept} losses by epoch {epochs}, where {needed} is "
-        "needed: memory grows with each."
+        "`{variable}` still holds the graph of each loss that was added to it: {kept} graphs in "
+        "epoch {epochs}, and more with every batch. What is only reported needs none."
     ),
     "diverges": (
-        "The loss grows from {loss} to {loss_later} in epoch {epoch}. The learning rate{variable:named} "
-        "is {rate}, and here the loss falls only with one below {bound}: {limit} / {curvature}, "
-        "the curvature of the loss along the gradient."
+        "The loss grows from {loss} to {loss_later} in epoch {epoch}. The learning "
+        "rate{variable:named} is {rate}, and here the loss falls only with one below {bound}: "
+        "{limit} / {curvature}, the curvature of the loss along the gradient."
     ),
     "first_not_finite": (
         "The first number that is not finite is computed in `{variable}`: `{operation}` turns "
@@ -122,8 +122,9 @@ _TEXTS: Mapping[str, str] = {
         "nodes, where {wanted} are needed, because no backward follows."
     ),
     "trained_in_evaluation_mode": (
-        "`{variable}` is trained in evaluation mode, without {layer}: {in_training} batches in "
-        "training mode, then {in_evaluation} in evaluation mode."
+        "`{variable}` is trained in evaluation mode, in which {layer} does not work as in "
+        "training: {in_training:batches} ran in training mode, and the next {in_evaluation} in "
+        "evaluation mode."
     ),
     "dropout_in_evaluation": (
         "`dropout` does not know the mode of the model: in evaluation it drops `{variable}` with "
@@ -191,6 +192,8 @@ def _named(variable: str, _: Values) -> str:
 _WORDS: Words = {
     "shape": shape_text,
     "named": _named,
+    "batches": lambda count, _: counted(count, "batch", "batches"),
+    "tensors": lambda count, _: counted(count, "tensor"),
     "minus": lambda is_added, _: "minus " if is_added else "",
 }
 
@@ -240,20 +243,17 @@ def report_text(report: DoctorReport) -> str:
     epochs = counted(report.epochs, "epoch")
     found = counted(len(report.findings), "mistake") if report.findings else "No mistakes"
     texts = [f"{found} found in {epochs} of this code."]
+    if not report.is_complete:
+        seen = {0: "before the end of the first epoch", 1: "in the first epoch"}
+        where = seen.get(report.epochs, f"in the first {epochs}")
+        texts = [f"{found} found {where}; the rest of the code was not examined."]
     if (fork := report.together) is not None:
-        without = "the code stops"
-        if fork.loss_without is not None:
-            without = f"it is {trimmed(fork.loss_without)}"
-        texts.append(
-            f"With the {fork.fixes} fixes the loss after {counted(fork.epochs, 'epoch')} is "
-            f"{trimmed(fork.loss_with)}, without them {without}."
-        )
+        losses = _losses_text(fork, fork.loss_with)
+        texts += [f"With the {fork.fixes} fixes {losses}"] if losses else []
     if report.taught:
         mistakes = counted(report.taught, "mistake")
         verb = "are" if report.taught > 1 else "is"
         texts.append(f"{mistakes} that the lesson makes on purpose {verb} left out.")
-    if not report.is_complete:
-        texts.append("The code was not examined to its end: later mistakes may be missing.")
     return " ".join(texts)
 
 
@@ -262,15 +262,27 @@ def _fix_text(fix: CodeFix, place_of: Callable[[int], str]) -> str:
     place = place_of(fix.end_line if fix.place == "after" else fix.line)
     text = f"Add {fix.place} {place}: `{code}`."
     if fix.place == "instead":
-        text = f"Instead of {place} write `{code}`."
+        text = f"Instead of {place} write `{code}`." if fix.code else f"Delete {place}."
     if fix.loss_with is None:
         return text
-    with_it = trimmed(fix.loss_with)
-    without = "the code stops" if fix.loss_without is None else trimmed(fix.loss_without)
+    losses = _losses_text(fix, fix.loss_with)
+    return f"{text} With it {losses}" if losses else text
+
+
+def _losses_text(fork: CodeFix | ForkLosses, loss: float) -> str:
+    """The end of a sentence on what fixes do to the loss; "" where that proves nothing."""
+    with_it, epochs = trimmed(loss), counted(fork.epochs, "epoch")
+    if fork.loss_first is not None and fork.loss_without is not None:
+        if not loss < fork.loss_first:
+            return ""
+        return (
+            f"the loss is another function, which falls from {trimmed(fork.loss_first)} after the "
+            f"first epoch to {with_it} after {epochs}."
+        )
+    without = "the code stops" if fork.loss_without is None else trimmed(fork.loss_without)
     if with_it == without:  # as printed: a difference that nobody can see proves nothing
-        return text
-    epochs = counted(fix.epochs, "epoch")
-    return f"{text} With it the loss after {epochs} is {with_it}, without it {without}."
+        return ""
+    return f"the loss after {epochs} is {with_it}; without the fix, {without}."
 
 
 def _lesson_text(finding: DoctorFinding) -> str:

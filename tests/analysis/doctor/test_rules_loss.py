@@ -121,7 +121,17 @@ def test_softmax_among_the_layers() -> None:
     }
     finding = found_in(faulty, rate=1.0)["softmax_before_cross_entropy"]
     assert fix_of(finding).line == line_of(faulty, "Sequential")
-    assert "torch.nn.Identity()" in fix_of(finding).code
+    assert fix_of(finding).code == "model = torch.nn.Sequential(torch.nn.Linear(2, 3))"
+    assert fix_of(finding).loss_first is not None
+    shorter = {**faulty, "Setup": faulty["Setup"].replace("torch.nn.Linear(2, 3), ", "*linear, ")}
+    shorter["Setup"] = "linear = [torch.nn.Linear(2, 3)]\n" + shorter["Setup"]
+    by_lines = shorter["Setup"].replace("*linear, ", "*linear,\n    ").replace("=1))", "=1),\n)")
+    lines = found_in({**faulty, "Setup": by_lines}, rate=1.0)["softmax_before_cross_entropy"]
+    assert fix_of(lines).code == ""
+    assert fix_of(lines).loss_with == fix_of(finding).loss_with
+    inner = {**faulty, "Setup": faulty["Setup"].replace("=1))", "=1), torch.nn.Flatten())")}
+    within = found_in(inner, rate=1.0)["softmax_before_cross_entropy"]
+    assert "torch.nn.Identity(), torch.nn.Flatten()" in fix_of(within).code
     negative = {**faulty, "Loss": "loss = torch.nn.functional.nll_loss(z, y)"}
     assert "softmax_before_nll" in found_in(negative, rate=1.0)
 
@@ -178,6 +188,24 @@ def test_a_loss_kept_with_its_graph(line: str, fixed: str, variable: str) -> Non
     assert finding.numbers["kept"] == 2
     assert finding.numbers["needed"] == 1
     assert fix_of(finding).code == fixed
+
+
+@pytest.mark.parametrize(
+    ("line", "use"),
+    [
+        ("total += loss", "print(total.item())"),
+        ("total += loss", "mean = total / 2\nmean.item()"),
+        ("losses.append(loss)", "print([one.item() for one in losses])"),
+        ("losses.append(loss)", "for one in losses:\n    one.item()"),
+        ("losses.append(loss)", "torch.stack(losses).mean()"),
+        ("losses.append(loss)", "(sum(losses) / len(losses)).item()"),
+    ],
+)
+def test_a_sum_that_is_used_as_a_tensor_stays_one(line: str, use: str) -> None:
+    faulty = {**KEEPING, "Reset": f"optimizer.zero_grad()\n{line}", "Report": use}
+    finding = only_finding(faulty, "loss_kept_with_graph", None, line)
+    assert ".detach()" in fix_of(finding).code
+    assert fix_of(finding).loss_with is not None
 
 
 def test_a_loss_kept_in_an_attribute() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,13 @@ FORK_EPOCHS = 10
 FORK_SECONDS = 10.0
 """The time that one fork may take; the losses of a slower one are not known."""
 
+_REDEFINING = frozenset(
+    {"accumulated_without_division", "broadcast_in_loss", "loss_arguments_swapped", "one_class"}
+    | {"softmax_before_cross_entropy", "softmax_before_nll", "sigmoid_before_logits"}
+    | {"not_log_probabilities", "not_probabilities", "targets_not_indices", "targets_not_float"}
+)
+"""The mistakes whose fix makes the loss another function of the same parameters."""
+
 Compiled = Callable[[Lesson], Mapping[str, Program]]
 """Makes the programs of a lesson, or of a script. Raises RunError."""
 
@@ -41,6 +49,17 @@ class _Course:
     def loss(self, epochs: int) -> float | None:
         """The loss after this number of epochs; None also after an error."""
         return self.losses[epochs - 1] if epochs <= len(self.losses) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The losses of two runs."""
+
+    epochs: int
+    first: float | None
+    """The loss with the fix after one epoch."""
+    loss: float | None
+    without: float | None
 
 
 class Forks:
@@ -62,16 +81,17 @@ class Forks:
         except (RunError, SyntaxError) as error:
             raise_if_stopped(error)
             return msgspec.structs.replace(finding, fix=None)
-        if losses is None:
+        if losses is None or finding.code == "not_seeded":  # two runs of chance prove nothing
             return finding
-        epochs, loss, without = losses
-        tried = msgspec.structs.replace(fix, epochs=epochs, loss_with=loss, loss_without=without)
-        return msgspec.structs.replace(finding, fix=tried)
+        return msgspec.structs.replace(
+            finding, fix=msgspec.structs.replace(fix, **self._losses(losses, [finding]))
+        )
 
     def together(self, findings: Iterable[DoctorFinding]) -> ForkLosses | None:
         """The losses with all fixes of these findings; None unless there are several that run."""
         patient = self._patient
-        fixes = {f.fix for f in findings if f.fix is not None and f.fix.loss_with is not None}
+        tried = [f for f in findings if f.fix is not None and f.fix.loss_with is not None]
+        fixes = {f.fix for f in tried if f.fix is not None}
         lesson, below, count = patient.lesson, sys.maxsize, 0
         for fix in sorted(fixes, key=lambda fix: fix.line, reverse=True):
             # From below: the lines above stay where they are.
@@ -85,17 +105,26 @@ class Forks:
         except (RunError, SyntaxError) as error:
             raise_if_stopped(error)
             return None
-        epochs, loss, without = losses or (0, None, None)
-        if loss is None:
+        if losses is None or losses.loss is None:
             return None
-        return ForkLosses(fixes=count, epochs=epochs, loss_with=loss, loss_without=without)
+        return ForkLosses(fixes=count, **self._losses(losses, tried))
+
+    def _losses(self, found: _Compared, findings: Iterable[DoctorFinding]) -> dict[str, Any]:
+        """The fields of a fix, or of several, that say what it does to the loss."""
+        redefines = any(finding.code in _REDEFINING for finding in findings)
+        return {
+            "epochs": found.epochs,
+            "loss_with": found.loss,
+            "loss_without": found.without,
+            "loss_first": found.first if redefines else None,
+        }
 
     @property
     def _epochs(self) -> int:
         program = self._patient.programs[self._patient.recipe.mode]
         return min(FORK_EPOCHS, program.epochs)
 
-    def _compared(self, fixed: Lesson) -> tuple[int, float | None, float | None] | None:
+    def _compared(self, fixed: Lesson) -> _Compared | None:
         """The last epoch that both runs have, and the losses with and without the fix.
 
         None if one takes too long. Raises RunError.
@@ -108,7 +137,9 @@ class Forks:
         epochs = len(course.losses)
         if self._without.error is None:
             epochs = min(epochs, len(self._without.losses))
-        return (epochs, course.loss(epochs), self._without.loss(epochs)) if epochs else None
+        if not epochs:
+            return None
+        return _Compared(epochs, course.loss(1), course.loss(epochs), self._without.loss(epochs))
 
     @cached_property
     def _without(self) -> _Course | None:

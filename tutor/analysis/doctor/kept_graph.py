@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.source_code import targets_of
 from tutor.analysis.doctor.tensors import grad_fn_of, held_by, leaves_of, norm_of
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
 from tutor.analysis.graph_words import with_contents
@@ -51,8 +52,8 @@ class KeptGraphRule(DoctorRule):
             if name in self._reported or id(thing) in parameters:
                 continue
             kept = self._kept(thing)
-            if len(kept) > 1:
-                self._reported.add(name)
+            if len(kept) > 1 and not (self._reported and self._where(name)[0] is None):
+                self._reported.add(name)  # `mean = total / 2` is no second mistake
                 yield self._finding(name, thing, len(kept))
 
     def _things(self) -> Iterator[tuple[str, Any]]:
@@ -108,8 +109,49 @@ class KeptGraphRule(DoctorRule):
                 text = self.source.segment(added)
                 is_plain = isinstance(added, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
                 text = text if is_plain else f"({text})"
-                return statement, self.source.replaced(added, f"{text}.item()")
+                method = "detach" if self._is_used_as_tensor(name) else "item"
+                return statement, self.source.replaced(added, f"{text}.{method}()")
         return None, None
+
+    def _is_used_as_tensor(self, name: str) -> bool:
+        """Whether code asks for more of the sum, or of the list's items, than a number has.
+
+        `total.item()`, `torch.stack(losses)`, also under other names: `mean = total / 5`.
+        """
+        known, count = {name}, 0
+        while count < len(known):
+            count = len(known)
+            for node in self.source.nodes():
+                match node:
+                    case ast.Assign(value=value) | ast.For(iter=value) if _reads(value, known):
+                        known |= set(map(ast.unparse, targets_of(node)))
+                    case ast.comprehension(target=target, iter=value) if _reads(value, known):
+                        known.add(ast.unparse(target))
+        for node in self.source.nodes():
+            match node:
+                case ast.Attribute(value=value, attr=attr):
+                    is_number = isinstance(value, ast.Call | ast.Tuple | ast.List)
+                    if attr not in _OF_LISTS and not is_number and _reads(value, known):
+                        return True
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="torch")), args=args):
+                    if any(_reads(one, known) for one in args):
+                        return True
+        return False
+
+
+_OF_LISTS = frozenset({"append", "extend", "clear", "pop", "copy", "index", "insert", "count"})
+"""Attributes that a list of numbers has, too."""
+
+
+def _reads(node: ast.expr, names: set[str]) -> bool:
+    """Whether an expression, without what its calls of functions give, reads one of some names."""
+    if ast.unparse(node) in names:
+        return True
+    if isinstance(node, ast.Call) and not (
+        isinstance(node.func, ast.Name) and node.func.id in ("sum", "zip", "enumerate", "reversed")
+    ):
+        return False
+    return any(_reads(n, names) for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr))
 
 
 def _added(statement: ast.stmt, name: str) -> ast.expr | None:

@@ -308,8 +308,12 @@ class DoubleActivationRule(DoctorRule):
             return None
         (call,) = found
         if called_name(call) == module:  # nn.Softmax(dim=1), among the layers
-            nn = self.patient.nn()
-            return source.replaced(call, f"{nn}.LogSoftmax(1)" if instead else f"{nn}.Identity()")
+            library = source.segment(call.func).removesuffix(module)
+            if instead:
+                return source.replaced(call, f"{library}LogSoftmax(1)")
+            return source.without_last(call, "Sequential") or source.replaced(
+                call, f"{library}Identity()"
+            )
         if instead is not None and isinstance(call.func, ast.Attribute):
             text = source.segment(call)
             head = source.segment(call.func)

@@ -155,6 +155,19 @@ class SourceCode:
         function = name or self.segment(call.func)
         return self.replaced(call, f"{function}({', '.join([*given, *keywords, *more])})")
 
+    def without_last(self, argument: ast.expr, name: str) -> CodeFix | None:
+        """The fix that drops the last of several arguments of a call by this name; else None."""
+        call = next(iter(self.enclosing(argument)), None)
+        if not isinstance(call, ast.Call) or called_name(call) != name or call.keywords:
+            return None
+        if len(call.args) < 2 or call.args[-1] is not argument:
+            return None
+        first, last = argument.lineno, argument.end_lineno or argument.lineno
+        own = "\n".join(self._lines[first - 1 : last]).strip().removesuffix(",")
+        if own == self.segment(argument):  # the argument has its lines for itself
+            return CodeFix(line=first, end_line=last, code="")
+        return self.called_with(call, map(self.segment, call.args[:-1]))
+
     def swapped(self, first: ast.stmt | None, second: ast.stmt | None) -> CodeFix | None:
         """The fix that swaps two statements; None unless one follows directly on the other."""
         if first is None or second is None or first.col_offset != second.col_offset:
