@@ -30,6 +30,15 @@ _TEXTS: Mapping[str, str] = {
         "{other_shape:shape}: the loss is computed from {differences} differences, each number "
         "with every other, instead of {samples}."
     ),
+    "broadcast_in_gradient": (
+        "`{left}` of shape {shape:shape} minus `{right}` of shape {other_shape:shape} subtracts "
+        "each number of one from each of the other. So the update turns `{variable}` of shape "
+        "{before:shape} into shape {after:shape}."
+    ),
+    "parameter_reshaped": (
+        "the update turns `{variable}` of shape {before:shape} into shape {after:shape}, because "
+        "what it adds has another shape: give both the same shape."
+    ),
     "parameter_unused": (
         "`{variable}`{more} is not used to compute the loss: it had a gradient in {gradients} of "
         "{passes} backward passes."

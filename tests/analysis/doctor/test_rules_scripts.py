@@ -449,6 +449,31 @@ def test_update_that_adds_the_gradient(added: str, subtracted: str) -> None:
     assert fix_of(finding).code == subtracted.format(rate=0.1)
 
 
+RESHAPED = """\
+import numpy as np
+x = np.linspace(0, 1, 5)[:, None]
+y = 4 + 3 * x[:, 0]
+theta = np.zeros((2, 1))
+x = np.c_[np.ones((5, 1)), x]
+for step in range(20):
+    gradients = 2 / 5 * {gradient}
+    theta = theta - 0.1 * gradients
+print(theta)
+"""
+
+
+def test_gradient_that_gives_its_parameter_another_shape() -> None:
+    code = RESHAPED.format(gradient="x.T.dot(x.dot(theta) - y)")
+    finding = only_finding(code, "broadcast_in_gradient", "theta", "gradients = ")
+    assert finding.numbers["before"] == (2, 1)
+    assert finding.numbers["after"] == (2, 5)
+    assert fix_of(finding).code == "gradients = 2 / 5 * x.T.dot(x.dot(theta) - y[:, None])"
+    assert not found_in(RESHAPED.format(gradient="x.T.dot(x.dot(theta) - y[:, None])"))
+    code = RESHAPED.format(gradient="np.ones((2, 3))")
+    finding = only_finding(code, "parameter_reshaped", "theta", "theta = theta")
+    assert finding.numbers["after"] == (2, 3)
+
+
 def test_negative_gradient_that_is_added_and_has_another_factor() -> None:
     code = LOGISTIC.replace("w = w - {rate} * dw", "w = w + {rate} * dw")
     assert not found_in(code.format(dw="-" + DW, rate=0.1))

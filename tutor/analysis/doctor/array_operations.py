@@ -95,10 +95,10 @@ def _parts(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _bad(part: ast.expr, namespace: Mapping[str, Any]) -> BadOperation | None:
-    result = _value(part, namespace)
+    result = value_of(part, namespace)
     if not _is_numeric(result) or is_finite(result):
         return None
-    known = _finite([_value(argument, namespace) for argument in _arguments(part)])
+    known = _finite([value_of(argument, namespace) for argument in _arguments(part)])
     if not known:
         return None
     numbers = np.asarray(result, np.float64)
@@ -133,7 +133,7 @@ def element_like(array: Any, index: tuple[int, ...], shape: tuple[int, ...]) -> 
         return float(array.flat[int(np.abs(array).argmax())])
 
 
-def _value(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
+def value_of(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
     """The value of an expression, or None where it is not safe to compute again, or fails."""
     if not all(isinstance(n, _PURE) and _is_safe(n, namespace) for n in ast.walk(node)):
         return None

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import torch
 
+from tutor.analysis.doctor.broadcasting import BroadcastRule, ReshapedParameterRule
 from tutor.analysis.doctor.divergence import DivergenceRule
 from tutor.analysis.doctor.evaluation import EvaluationRule
 from tutor.analysis.doctor.forks import Compiled, Forks
@@ -17,7 +18,6 @@ from tutor.analysis.doctor.held_parameters import HeldParametersRule, LostLeafRu
 from tutor.analysis.doctor.kept_graph import DataGradientRule, KeptGraphRule
 from tutor.analysis.doctor.layer_gradients import GradientRule, LayerGradientRule
 from tutor.analysis.doctor.loss_arguments import (
-    BroadcastRule,
     DoubleActivationRule,
     LossArgumentsRule,
 )
@@ -51,7 +51,7 @@ RULES: tuple[type[DoctorRule], ...] = (
     MissingResetRule, ResetOrderRule, LostLeafRule, BroadcastRule, GradientRule,
     HeldParametersRule, DoubleActivationRule, HandGradientRule, KeptGraphRule, DivergenceRule,
     EvaluationRule, NotFiniteRule, SchedulerOrderRule, LossArgumentsRule, DataGradientRule,
-    LayerGradientRule, AccumulationRule, SeedRule,
+    LayerGradientRule, AccumulationRule, ReshapedParameterRule, SeedRule,
 )  # fmt: skip
 """The rules in the order in which they are asked, and findings on one line are shown.
 
