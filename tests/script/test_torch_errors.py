@@ -33,6 +33,7 @@ RAISED = {
     "class out of range": "F.cross_entropy(torch.ones(3, 2), torch.tensor([0, 1, 2]))",
     "index out of range": "nn.Embedding(3, 2)(torch.tensor(3))",
     "no parameters": "torch.optim.SGD([], lr=0.1)",
+    "method not called": "torch.optim.SGD(nn.Linear(1, 1).parameters, lr=0.1)",
     "not a parameter": "m = nn.Linear(1, 1)\nm.weight = m.weight * 2",
     "other parameters": "nn.Linear(1, 1).load_state_dict({})",
     "optimizes a non-leaf": W + "torch.optim.SGD([w * 2], lr=0.1)",
@@ -273,6 +274,19 @@ CULPRITS = {
         "loss.backward()",
         ("loss", None, None),
     ),
+    "a method that is not called": (
+        "model = torch.nn.Linear(1, 1)\nopt = torch.optim.SGD(model.parameters, lr=0.1)",
+        ("model.parameters", None, None),
+    ),
+    "a target of a loss function": (
+        "z, y = torch.ones(2, 3), torch.ones(2)\nloss = torch.nn.CrossEntropyLoss()(z, y)",
+        ("y", None, None),
+    ),
+    "a target of a loss with a name": (
+        "criterion = torch.nn.CrossEntropyLoss()\nz, y = torch.ones(2, 3), torch.ones(2)\n"
+        "loss = criterion(z, y)",
+        ("y", None, None),
+    ),
     "shapes side by side": (
         "a, b = torch.ones(3), torch.ones(4)\nc = 2 * (a + b)",
         ("a + b", None, None),
@@ -293,6 +307,14 @@ def test_the_variable_and_the_statement_at_fault_are_found(name: str, tmp_path: 
     cause = found.cause and found.cause.code
     origin = found.origin and found.origin.code
     assert (found.name, cause, origin) == expected
+
+
+def test_the_numbers_of_a_message_are_explained() -> None:
+    error = torch_error_of(said := raised_by("nn.Linear(4, 1)(torch.ones(8, 5))"))
+    assert error is not None
+    detail = error.detail_of(said)
+    assert all(part in detail for part in ("nn.Linear(4, 1)", "nn.Linear(5, 1)"))
+    assert not error.detail_of("mat1 and mat2 shapes cannot be multiplied")
 
 
 def test_without_the_file_the_line_alone_is_used() -> None:

@@ -109,6 +109,9 @@ def _print_report(report: ErrorReport, error: TorchError | None) -> None:
         return
     _print_text(error.meaning)
     print()
+    if detail := error.detail_of(report.text):
+        _print_text(detail)
+        print()
     _print_text(error.advice)
     print()
     _print_text(_lesson(error))

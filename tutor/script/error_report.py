@@ -210,6 +210,8 @@ _MODULES = frozenset({"torch", "nn", "F", "np", "numpy", "optim", "math"})
 _BACKWARDS = BACKWARD_HELPERS | {"", "torch.autograd"}
 """Names whose `backward` takes the loss as an argument."""
 
+_LOSS_FUNCTION = re.compile(r"loss|entropy|crit", re.IGNORECASE)
+
 _Body: TypeAlias = Sequence[ast.stmt]
 
 
@@ -453,6 +455,26 @@ def _operands(code: _Code, _: ErrorReport) -> Culprit | None:
     return Culprit(", ".join(names)) if 0 < len(names) <= 3 else None
 
 
+def _target(code: _Code, report: ErrorReport) -> Culprit | None:
+    """`y` of `F.cross_entropy(z, y)` and of `nn.CrossEntropyLoss()(z, y)`."""
+    for node in ast.walk(code.expression or ast.Pass()):
+        match node:
+            case ast.Call(func=func, args=[_, target, *_]) if isinstance(
+                func, ast.Call
+            ) or _LOSS_FUNCTION.search(called_name(node)):
+                return Culprit(ast.unparse(target))
+    return _operands(code, report)
+
+
+def _method(code: _Code, report: ErrorReport) -> Culprit | None:
+    """`model.parameters` of `SGD(model.parameters)`: a method of an object that is not called."""
+    nodes = list(ast.walk(code.statement or ast.Pass()))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    others = (n for n in nodes if isinstance(n, ast.Attribute) and id(n) not in called)
+    names = [name for name in map(ast.unparse, others) if not _MODULES & set(name.split("."))]
+    return Culprit(names[0]) if len(names) == 1 else _operands(code, report)
+
+
 _FINDERS: dict[str, Callable[[_Code, ErrorReport], Culprit | None]] = {
     "changed in place": _changed_in_place,
     "no graph": _cut_off,
@@ -462,6 +484,10 @@ _FINDERS: dict[str, Callable[[_Code, ErrorReport], Culprit | None]] = {
     "shape of the vector": _receiver,
     "no gradient yet": _replaced,
     "gradient of a non-leaf": _replaced,
+    "method not called": _method,
+    "type of targets": _target,
+    "class out of range": _target,
+    "column of classes": _target,
 }
 
 

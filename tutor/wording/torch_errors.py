@@ -28,6 +28,8 @@ class TorchError:
     """The slug of the lesson that explains it."""
     exercise: str = ""
     """The exercise that reproduces it, if there is one."""
+    detail: str = ""
+    """A template for what the message's own numbers say: the groups of the patterns."""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -36,6 +38,12 @@ class TorchError:
     def is_in(self, message: str) -> bool:
         """Whether the message is one of this kind."""
         return self._pattern.search(message) is not None
+
+    def detail_of(self, message: str) -> str:
+        """The sentences on a message's numbers; "" if it has none."""
+        found = self._pattern.search(message)
+        groups = {} if found is None else found.groupdict()
+        return self.detail.format(**groups) if groups and None not in groups.values() else ""
 
     def likeness(self, message: str) -> float:
         """The share of a message's words that one of the patterns has, from 0 to 1."""
@@ -59,6 +67,7 @@ def torch_errors() -> tuple[TorchError, ...]:
             advice=" ".join(entry["advice"].split()),
             lesson=entry["lesson"],
             exercise=entry.get("exercise", ""),
+            detail=" ".join(entry.get("detail", "").split()),
         )
         for entry in tomllib.loads(text)["error"]
     )
