@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 from tutor.errors import ScriptError
 from tutor.lesson.model import UPDATE, is_learning_rate
 from tutor.python_syntax import (
+    argument_names,
     defaults_of,
     first_line,
     last_line,
@@ -98,7 +99,15 @@ def indented(code: str) -> str:
 def renamed(code: str, names: Mapping[str, str]) -> str:
     """The code with other names; everything else stays as it is written."""
     tree = ast.parse(code)
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in names]
+    own = {
+        id(inner)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for inner in ast.walk(function)
+        if isinstance(inner, ast.Name) and inner.id in argument_names(function)
+    }
+    every = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in names)
+    found = [n for n in every if id(n) not in own]
     if not found:
         return code
     if any(isinstance(node, ast.JoinedStr) for node in ast.walk(tree)):
@@ -149,6 +158,27 @@ def with_named_rate(
         at,
         *lines[at:],
     )
+
+
+def with_rate_alone(text: str, rates: Sequence[str]) -> tuple[str, tuple[int, ...]]:
+    """The text with `lr, size = 0.1, 5` as two assignments, and the lines of the text before.
+
+    Only where one of the names stands for a learning rate, and all values are numbers.
+    """
+    rows, lines = text.split("\n"), list(range(1, text.count("\n") + 2))
+    for node in reversed(ast.parse(text).body):
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if (
+                len(names) == len(values)
+                and node.lineno == node.end_lineno
+                and all(isinstance(value, ast.Constant) for value in values)
+                and {ast.unparse(name) for name in names} & set(rates)
+            ):
+                pairs = zip(names, values, strict=True)
+                new = [f"{ast.unparse(name)} = {ast.unparse(value)}" for name, value in pairs]
+                rows[node.lineno - 1 : node.lineno] = new
+                lines[node.lineno - 1 : node.lineno] = [node.lineno] * len(new)
+    return "\n".join(rows), tuple(lines)
 
 
 def _comes_first(statement: ast.stmt) -> bool:

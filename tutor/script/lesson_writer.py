@@ -35,6 +35,7 @@ from tutor.script.code_pieces import (
     stored_in,
     with_named_rate,
     with_rate,
+    with_rate_alone,
 )
 from tutor.script.formulas import formulas_of
 from tutor.script.lesson import USUAL_RATE, learning_rate_in
@@ -105,6 +106,8 @@ def lesson_from(
     source, loop = _rewritten(source, loop, number, text)
     if (flat := without_class(source.text, loop)) is not None:
         source, loop = _rewritten(source, loop, number, flat.text, flat.origin)
+    alone = with_rate_alone(source.text, loop.rates)
+    source, loop = _rewritten(source, loop, number, *alone)
     if learning_rate_in(source.text, loop) is None and not loop.rates:
         named = with_named_rate(source.text, loop.phases, _RATE)
         source, loop = _rewritten(source, loop, number, *named)

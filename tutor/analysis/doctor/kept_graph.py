@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
-from tutor.analysis.doctor.source_code import targets_of
 from tutor.analysis.doctor.tensors import grad_fn_of, held_by, leaves_of, norm_of
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
 from tutor.analysis.graph_words import with_contents
 from tutor.protocol.inspections import CodeFix, DoctorFinding
+from tutor.python_syntax import flat_targets
 
 MOST_NODES = 2_000
 _LONGEST = 2_000
@@ -124,7 +124,7 @@ class KeptGraphRule(DoctorRule):
             for node in self.source.nodes():
                 match node:
                     case ast.Assign(value=value) | ast.For(iter=value) if _reads(value, known):
-                        known |= set(map(ast.unparse, targets_of(node)))
+                        known |= set(map(ast.unparse, flat_targets(node)))
                     case ast.comprehension(target=target, iter=value) if _reads(value, known):
                         known.add(ast.unparse(target))
         for node in self.source.nodes():
