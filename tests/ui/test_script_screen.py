@@ -207,7 +207,7 @@ async def test_the_code_stands_for_a_formula_that_is_not_there() -> None:
         assert "w.grad = None" not in rows  # it has a formula
         assert "import torch" not in rows
         assert isinstance(app.pane, FormulaPane)
-        assert not app.pane.page_introduction()
+        assert not app.pane.page_to_next_phase()
 
 
 async def test_of_two_phases_of_one_name_the_one_on_the_line_is_marked() -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from textual import events
 from textual.content import Content
@@ -14,7 +13,7 @@ from textual.reactive import var
 
 from tutor.errors import FormulaError
 from tutor.lesson.exercise import Exercise
-from tutor.lesson.model import SETUP, DisplayFormula, Fence, Lesson, Prose, Section
+from tutor.lesson.model import REPORT, SETUP, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.frame import Frame, Value
@@ -23,16 +22,14 @@ from tutor.session.attempt import Attempt, asks_what_comes
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
 from tutor.ui.exercise_lines import next_open, place_line, tells_what_came
-from tutor.ui.panes.lines import LinesPane, after_paint, index_at
+from tutor.ui.formula_rows import formula_rows
+from tutor.ui.panes.lines import LinesPane, after_paint
+from tutor.ui.panes.reading_place import ReadingPlace
 from tutor.ui.prose import inline_formulas, prose_lines
 from tutor.ui.text_styles import Piece, line
 from tutor.wording.lesson_faults import formula_error_text
-from tutor.wording.number_format import Span, changed_spans, counted, value_text
+from tutor.wording.number_format import changed_spans, counted, value_text
 
-if TYPE_CHECKING:
-    from tutor.formula import Picture, PictureMark
-
-Spans: TypeAlias = tuple[Span, ...]
 LineSpan: TypeAlias = tuple[int, int]
 """A first and a last line."""
 _Key: TypeAlias = tuple[str, int]
@@ -107,7 +104,7 @@ class FormulaPane(LinesPane):
         self._is_whole = False
         """Whether the text below the pane is built, too: that takes longer."""
         self._asks_what_comes = self._tells_what_came = False
-        self._is_introduction_read = False
+        self._read = ReadingPlace()
 
     def watch_view(self, old: RunView | None, new: RunView | None) -> None:
         """Redraw for another lesson, step or value."""
@@ -116,9 +113,10 @@ class FormulaPane(LinesPane):
         if old is None or old.lesson is not new.lesson:
             for cache in (self._drawn, self._exercises, self._words, self._last):
                 cache.clear()
-            self._followed, self._is_whole, self._is_introduction_read = None, False, False
+            self._followed, self._is_whole = None, False
             self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
-        self._is_introduction_read = self._is_introduction_read or not new.at_start
+        if old is not None and old.lesson.slug != new.lesson.slug:  # not for an exercise's code
+            self._read.start_again()
         self._remember(new.before)
         self.rebuild()
 
@@ -153,6 +151,7 @@ class FormulaPane(LinesPane):
         self._asks_what_comes = attempt is not None and asks_what_comes(attempt)
         self._tells_what_came = attempt is not None and tells_what_came(attempt)
         lines: list[Content] = []
+        starts: list[int] = []
         for found in (self._sections, self._results, self._formulas, self._closing_starts):
             found.clear()
         sections = _shown_sections(view.lesson)
@@ -164,6 +163,7 @@ class FormulaPane(LinesPane):
             room = self.room - len(lines) if is_first_look else None
             drawn = self._section(index, section, view, width, room)
             first, phase = len(lines), _key(section)
+            starts.append(first)
             lines += drawn.lines
             self._formulas += [(first + start, first + end) for start, end in drawn.formulas]
             if phase:
@@ -172,28 +172,57 @@ class FormulaPane(LinesPane):
                 self._results[phase] = (first + drawn.results[0], first + drawn.results[1])
             if is_first_look and len(lines) > self.room:
                 after_paint(self, self._build_whole)
-                return lines
+                break
             if drawn.lines:
                 lines.append(line())
-        return lines[:-1]
+        else:
+            lines = lines[:-1]
+        self._read.lay_out(starts, len(lines), width)
+        return lines
 
-    def page_introduction(self) -> bool:
-        """Page down if some text up to the first phase's formulas has not been in view.
+    def page_to_next_phase(self) -> bool:
+        """Page down if some text up to the end of the next phase has not been in view.
 
-        Returns whether so.
+        Returns whether so. At the end of the lesson's epochs the text that closes it follows.
         """
         view = self.view
-        if view is None or self.is_hidden or self._is_introduction_read or view.lesson.script:
+        if view is None or self.is_hidden or view.lesson.script:
             return False
-        loop = (s for s in view.lesson.sections if s.phase not in (None, SETUP))
-        phase = _key(next(loop, None)) or ("", 0)
-        below_it = (0, len(self.lines) - 1)
-        end = self._results.get(phase, self._sections.get(phase, below_it))[1] + 1
-        below = self.scroll_offset.y + self.room
-        self._is_introduction_read = end <= below
-        if not self._is_introduction_read:
-            self.show_from(min(below - 1, end - self.room))
-        return not self._is_introduction_read
+        read, end = self._read.at, self._end_of_text(view)
+        if end <= read:
+            return False
+        cut = (a for a, b in self._formulas if a < read <= b < a + self.room)
+        self.show_from(min(next(cut, read - 1), end - self.room))
+        self._note_what_is_seen()
+        return True
+
+    def _end_of_text(self, view: RunView) -> int:
+        """The line after the next phase; after the last, also that of phases this mode lacks."""
+        ends = {phase: last + 1 for phase, (_, last) in self._sections.items()}
+        loop = view.lesson.loop(view.mode)
+        following = _key(view.next_section or next(iter(loop), None))
+        if following not in ends or self._closing_section(view) is not None:
+            return len(self.lines)
+        keys = map(_key, (*loop, view.lesson.phase(REPORT)))
+        runs = [ends.get(key, 0) for key in keys if key]
+        return max(ends.values()) if ends[following] == max(runs) else ends[following]
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Note what has come into view."""
+        super().watch_scroll_y(old_value, new_value)
+        self._note_what_is_seen()
+
+    def _note_what_is_seen(self) -> None:
+        if not self.is_hidden:
+            self._read.see(self.scroll_offset.y, self.scroll_offset.y + self.room)
+
+    def _pass_over_what_has_run(self, view: RunView) -> None:
+        """Ask for no reading of phases that ran by other keys than the one that pages."""
+        section = view.last_section
+        done = self._sections.get(_key(section) or ("", 0))
+        if self.attempt is None and not view.at_start and done is not None:
+            last = max(span[1] for span in self._sections.values())
+            self._read.pass_over((last if view.epoch > 1 else done[1]) + 2)
 
     def _build_whole(self) -> None:
         self._is_whole = True
@@ -210,6 +239,11 @@ class FormulaPane(LinesPane):
         view = self.view
         if view is None:
             return
+        self._pass_over_what_has_run(view)
+        self._scroll_to_what_runs(view)
+        self._note_what_is_seen()
+
+    def _scroll_to_what_runs(self, view: RunView) -> None:
         closing = self._closing_section(view)
         next_phase = None if view.at_start else _key(self._followed_phase(view))
         place = (view.mode, next_phase, closing, view.epoch > 1, self._asks_what_comes)
@@ -375,62 +409,17 @@ class FormulaPane(LinesPane):
             for e, text in now.items()
             if e in state.last
         }
+        room = max(10, state.width - text_styles.GUTTER - len(FORMULA_INDENT))
         try:
-            rows = self._rows(block.latex, now, state.width)
+            return formula_rows(block.latex, now, changed, room, self._ascii)
         except FormulaError as error:
             return [
                 line((one_line(block.latex), text_styles.UNSUPPORTED)),
                 line((formula_error_text(error.code, error.values), text_styles.DIM)),
             ]
-        return [line(*_pieces(row, now, changed)) for row in rows]
-
-    def _rows(self, latex: str, now: Mapping[str, str], width: int) -> Sequence[_PictureRow]:
-        """The rows of a formula, perhaps with other digits: those don't change the layout."""
-        from tutor.formula import draw, parse  # noqa: PLC0415 - after the first paint
-
-        room = max(10, width - text_styles.GUTTER - len(FORMULA_INDENT))
-        shapes = tuple([(e, text.translate(_SHAPE)) for e, text in now.items()])
-        rows = _rows_of_shapes(latex, shapes, room, self._ascii)
-        return rows or _cut_at_marks(draw(parse(latex), now, width=room, ascii=self._ascii))
 
 
 _NO_MARKS = text_styles.NO_MARK, text_styles.NO_MARK
-
-_SHAPE = str.maketrans("123456789.", "0" * 10)
-"""Changes that leave the layout as it is: digits, and the place of the decimal point."""
-
-_PictureRow: TypeAlias = Sequence[tuple[str, "PictureMark | None"]]
-"""A row of a picture in parts, each with its mark."""
-
-
-@lru_cache(512)
-def _rows_of_shapes(
-    latex: str, shapes: tuple[tuple[str, str], ...], width: int, is_ascii: bool
-) -> Sequence[_PictureRow] | None:
-    """The rows for all values of these shapes; None where a value is folded or respelled."""
-    from tutor.formula import draw, parse  # noqa: PLC0415 - as above
-
-    values = dict(shapes)
-    rows = _cut_at_marks(draw(parse(latex), values, width=width, ascii=is_ascii))
-    for text, mark in (part for row in rows for part in row):
-        if mark is not None and mark.kind == "value" and text != values.get(mark.text, text):
-            return None
-    return rows
-
-
-def _cut_at_marks(picture: Picture) -> Sequence[_PictureRow]:
-    """The rows of a picture, cut where a mark begins or ends."""
-    rows = []
-    for number, row in enumerate(picture.rows):
-        parts: list[tuple[str, PictureMark | None]] = []
-        text, at = row.rstrip(), 0
-        for mark in picture.marks:
-            if mark.row == number:
-                start, end = index_at(text, mark.start), index_at(text, mark.end)
-                parts += [(text[at:start], None), (text[start:end], mark)]
-                at = end
-        rows.append((*parts, (text[at:], None)))
-    return rows
 
 
 def _shown_sections(lesson: Lesson) -> Sequence[Section]:
@@ -468,33 +457,3 @@ def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:
 def _text(value: Value | None) -> str:
     """The value as it stands in the formula; nothing where there is none yet."""
     return "" if value is None or value.dtype == "text" else value_text(value)
-
-
-def _pieces(row: _PictureRow, now: Mapping[str, str], changed: Mapping[str, Spans]) -> list[Piece]:
-    """One row of the picture: values stand out, and their changed digits the more so.
-
-    A value in one piece is taken from `now`: the picture may have been drawn for other digits.
-    """
-    pieces: list[Piece] = []
-    for text, mark in row:
-        if mark is None:
-            pieces.append(text)
-        elif mark.kind != "value":
-            pieces.append((text, text_styles.UNSUPPORTED))
-        else:
-            value, spans = now.get(mark.text, ""), changed.get(mark.text, ())
-            if text.translate(_SHAPE) == value.translate(_SHAPE):
-                text = value
-            elif len(text) != len(value):
-                spans = spans and ((0, len(text)),)
-            _add_value(pieces, text, spans)
-    return pieces
-
-
-def _add_value(pieces: list[Piece], text: str, changed: Spans) -> None:
-    """Add a value, with its changed stretches underlined."""
-    at = 0
-    for start, end in changed:
-        pieces += [(text[at:start], text_styles.VALUE), (text[start:end], text_styles.CHANGED)]
-        at = end
-    pieces.append((text[at:], text_styles.VALUE))

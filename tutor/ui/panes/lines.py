@@ -67,17 +67,6 @@ def changed_cells(old: Content, new: Content) -> tuple[int, int]:
     return before, max(before, width - after)
 
 
-def index_at(text: str, cell: int) -> int:
-    """Index of the first character that stands at this cell or after it."""
-    cells = 0
-    for index, character in enumerate(text):
-        width = cell_len(character)
-        if cells >= cell and width:
-            return index
-        cells += width
-    return len(text)
-
-
 def _styled_characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
     """Each character with the styles that lie on it."""
     styles: list[tuple[object, ...]] = [()] * len(content.plain)

@@ -116,10 +116,10 @@ class LessonScreen(PaneLayoutScreen):
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
     def action_session(self, name: str) -> None:
-        """Let the session run a command; `space` first pages through a lesson's introduction."""
+        """Let the session run a command; `space` first pages through the text up to it."""
         is_at_rest = self.attempt is None and not self.session.is_running
         is_step = name == "step_phase" and is_at_rest and not self.query_one(Timeline).display
-        if not (is_step and self.query_one(FormulaPane).page_introduction()):
+        if not (is_step and self.query_one(FormulaPane).page_to_next_phase()):
             super().action_session(name)
 
     @property
