@@ -90,7 +90,8 @@ def looked(*lines: str) -> str:
 def test_what_is_asked_for_is_in_no_graph_and_no_plot_before_the_answer():
     at_start = Stage(mode="autograd", at=StartPlace(1, "Predict"))
     asked = copy(PREDICT, stage=at_start, answer="loss", again=(), wrong=())
-    for line, told in (("graph", "Value"), ("plot data", "y_pred is")):
+    looks = (("graph", "Value"), ("plot data", "y_pred is"), ("compare", "manual"))
+    for line, told in looks:
         before, after = (
             answer_to(*lines, line, engine=Inspecting(), exercises=(asked,))
             for lines in (["a"], ["a", "3"])

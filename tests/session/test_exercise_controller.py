@@ -24,7 +24,7 @@ from tutor.protocol.commands import (
 from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded, StoppedAt
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
-from tutor.session.attempt import Attempt, CodePlace, Reply, Wants
+from tutor.session.attempt import Attempt, CodePlace, Reply, Wants, may_show_plots
 from tutor.session.journal import Draft, next_to_do
 from tutor.session.kind_handlers import HANDLERS, REPAIR_SECONDS
 from tutor.session.run_view import Notice
@@ -91,7 +91,8 @@ def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it() -> N
     learner = Learner(PREDICT)
     begun = learner.begins()
     assert (begun.state, begun.ask, learner.at) == ("asking", PREDICT.ask, Position(1, 2))
-    for wish in ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate"):
+    keys = ("step_phase", "step_epoch", "toggle_run", "next_mode", "raise_learning_rate", "examine")
+    for wish in keys:
         learner.does(wish)
         assert (learner.at, learner.notice.kind) == (Position(1, 2), "refused"), wish
     learner.does("back_epoch")
@@ -100,6 +101,22 @@ def test_a_prediction_is_asked_before_its_phase_and_checked_by_running_it() -> N
     assert (done.state, done.explain) == ("done", PREDICT.explain)
     assert learner.at == Position(1, 3)
     assert results_of(learner) == ["tried", "done"]
+
+
+def test_what_would_show_the_answer_waits_for_it() -> None:
+    """The comparison shows the gradients, a plot also where the next update leads."""
+    learner = at(PREDICT, WORKED)
+    for exercise, may_plot in ((PREDICT, True), (WORKED, False)):
+        learner.begins(exercise.id)
+        view = learner.session.view
+        assert view is not None
+        assert may_show_plots(learner.attempt, view) is may_plot
+        assert not learner.session.is_allowed(Inspect(compare=True))
+        assert learner.session.is_allowed(Inspect(graph=True))
+        done = learner.says("-30" if exercise is PREDICT else "0.3")
+        assert done.state == "done"
+        assert may_show_plots(done, view)
+        assert learner.session.is_allowed(Inspect(compare=True))
 
 
 def test_an_exercise_can_be_named_by_its_number() -> None:

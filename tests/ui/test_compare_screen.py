@@ -19,7 +19,8 @@ from tutor.session.run_view import Inspections, Notice, RunView
 from tutor.ui.screens.compare import COMPARE_COMMANDS, SHARED, CompareScreen, ComparisonPane
 from tutor.ui.screens.lesson import LessonScreen
 
-from .conftest import LARGE, SMALL, Learner
+from .conftest import LARGE, SMALL, Learner, doing
+from .exercises import PREDICT
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
 
@@ -140,6 +141,19 @@ def test_a_parameter_has_a_row_for_each_mode_and_for_the_finite_difference() -> 
     assert "✗ −120" in table[0]
     assert table[0].endswith("4 times autograd")
     assert table[2].endswith("right")
+
+
+@doing(PREDICT)
+async def test_gradients_are_compared_and_the_code_examined_only_after_the_answer(
+    learner: Learner,
+) -> None:
+    await learner.press("escape")  # the field
+    for key in ("c", "exclamation_mark"):
+        await learner.press(key)
+        assert isinstance(learner.app.screen, LessonScreen)
+        assert learner.session.notice == Notice("answer_first", kind="refused")
+    await learner.press("a", *"-30", "enter", "c")
+    assert isinstance(learner.app.screen, CompareScreen)
 
 
 @pytest.mark.app(first=msgspec.structs.replace(lesson(), comparable=False))

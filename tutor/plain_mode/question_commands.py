@@ -13,9 +13,10 @@ from tutor.plain_mode.line_writer import Line, in_words
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
-from tutor.protocol.inspections import PICTURES, NoPicture
+from tutor.protocol.commands import Inspect
+from tutor.protocol.inspections import PICTURES, DoctorReport, NoPicture
 from tutor.script.line_places import line_at, place_in
-from tutor.session.attempt import asks_of_forward_pass
+from tutor.session.attempt import asks_of_forward_pass, may_show_plots
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
 from tutor.wording import parameter_input
@@ -143,29 +144,35 @@ def _phase(name: str, view: RunView) -> Section:
 
 
 @typed("compare c", needs="frame")
-def _compare(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+def _compare(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """The gradients of all modes at the same parameters."""
     if view.lesson.script is not None:
         raise UnclearCommandError("A script has one gradient mode: there is nothing to compare.")
     if not view.lesson.comparable:
         raise UnclearCommandError("Each mode is a run of its own here: nothing to compare.")
+    if not on.session.is_allowed(Inspect(compare=True)):
+        return "notice"
     view = on.inspected("comparison", compare=True)
-    if found := view.inspections.comparison:
-        yield from spoken_inspections.comparison(found, view)
+    found = view.inspections.comparison
+    return spoken_inspections.comparison(found, view) if found else []
 
 
 @typed("doctor", "[all]", needs="frame")
-def _doctor(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
+def _doctor(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """The mistakes in the code; with all also those that the lesson makes on purpose."""
     if argument not in ("", "all"):
         raise UnclearCommandError("Type doctor, or doctor all.")
     on.session.examine(with_taught=argument == "all")
     on.listener.wait()
-    if (report := on.session.report) is not None:
-        for finding in report.findings:
-            text = finding_text(finding, place_in(view.lesson))
-            yield from in_words(text.replace("`", "")).split("\n")
-        yield in_words(report_text(report))
+    report = on.session.report
+    return "notice" if report is None else _of_report(report, view)
+
+
+def _of_report(report: DoctorReport, view: RunView) -> Iterator[Line]:
+    for finding in report.findings:
+        text = finding_text(finding, place_in(view.lesson))
+        yield from in_words(text.replace("`", "")).split("\n")
+    yield in_words(report_text(report))
 
 
 @typed("inside", "NAME", needs="frame")
@@ -200,7 +207,7 @@ def _plot(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         raise UnclearCommandError(f"There is no plot {argument}; available: {names}.")
     if name in ("", "loss"):
         yield from _loss(on)
-    if asks_of_forward_pass(on.session.attempt, view):
+    if not may_show_plots(on.session.attempt, view):
         if name != "loss":
             yield "The other plots can be described when you have answered."
         return

@@ -208,5 +208,15 @@ def asks_what_comes(attempt: Attempt | None) -> bool:
 
 
 def asks_of_forward_pass(attempt: Attempt | None, view: RunView) -> bool:
-    """Whether a value of the forward pass is asked for: the graph and the plots hold it already."""
+    """Whether a value of the forward pass is asked for: the graph holds it already."""
     return asks_what_comes(attempt) and view.is_before_gradient
+
+
+def may_show_plots(attempt: Attempt | None, view: RunView) -> bool:
+    """Whether no plot but that of the losses may hold the answer to the open question.
+
+    They show the forward pass before it has run, and from the gradient on where the update leads.
+    """
+    if not asks_what_comes(attempt):
+        return True
+    return view.next_phase == view.lesson.gradient_phase(view.mode)

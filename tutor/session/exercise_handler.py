@@ -16,6 +16,8 @@ from tutor.lesson.model import Lesson
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import (
     Command,
+    Examine,
+    Inspect,
     Reseed,
     Restart,
     RunTo,
@@ -128,8 +130,10 @@ class ExerciseHandler(Generic[E]):
                 passes = at >= self.place
             case Seek(epoch=epoch, step=step):
                 passes = step is None or Position(epoch, step) > self.place
+            case Inspect():
+                passes = command.compare
             case _:
-                passes = isinstance(command, StepEpoch | RunTo)
+                passes = isinstance(command, StepEpoch | RunTo | Examine)
         if passes:
             return Notice("answer_first")
         return Notice("run_is_fixed") if changes_run(command) else None

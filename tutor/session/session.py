@@ -311,7 +311,7 @@ class Session(EngineSession):
         """Let the doctor examine the code; the findings will be in `report`."""
         self.pause()
         self.report = None
-        self.send(Examine(with_taught=with_taught))
+        self._send(Examine(with_taught=with_taught))
 
     def write_figures(self, path: Path) -> None:
         """Write the figures so far to a file here, wherever the engine runs."""

@@ -25,7 +25,7 @@ from tutor.protocol.inspections import (
     PlanePicture,
     SlopePicture,
 )
-from tutor.session.attempt import Attempt, asks_of_forward_pass
+from tutor.session.attempt import Attempt, may_show_plots
 from tutor.session.run_view import RunView
 from tutor.ui.commands import KEYS
 from tutor.ui.panes.lines import LinesPane, Shown, after_paint
@@ -148,7 +148,7 @@ class PlotPane(LinesPane):
         view, kind = self.view, self._picture_kind
         if kind is None:
             return self._loss(view, sheet)
-        if view is not None and asks_of_forward_pass(self.attempt, view):
+        if view is not None and not may_show_plots(self.attempt, view):
             return placeholder(_TITLES[kind], remark_text(Remark("plot_after_answer")))
         picture = view.inspections.picture if view else None
         is_late = isinstance(picture, NoPicture) and picture is self._outdated

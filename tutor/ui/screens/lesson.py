@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from tutor.lesson.exercise import Exercise, Repair
 from tutor.progress.records import ExerciseResult
+from tutor.protocol.commands import Command, Examine, Inspect
 from tutor.session.attempt import Attempt
 from tutor.session.printed_text import PrintedText
 from tutor.session.run_view import RunView
@@ -168,21 +169,22 @@ class LessonScreen(PaneLayoutScreen):
             self.tell_no_effect("script_compare")
         elif view is not None and not view.lesson.comparable:
             self.tell_no_effect("no_comparison")
-        elif view is not None and self._is_connected():
+        elif view is not None and self._may_ask(Inspect(compare=True)):
             self.app.push_screen(CompareScreen(self.session))
 
     def action_doctor(self) -> None:
         """Open the list of mistakes in the code."""
         from tutor.ui.screens.lists import DoctorScreen  # noqa: PLC0415  as above
 
-        if self.session.view is not None and self._is_connected():
+        if self.session.view is not None and self._may_ask(Examine()):
             self.session.pause()
             self.app.push_screen(DoctorScreen(self.session), self._explain)
 
-    def _is_connected(self) -> bool:
-        is_connected = self.session.is_connected()
+    def _may_ask(self, command: Command) -> bool:
+        """Whether the engine can be asked, and the exercise does not ask for what it answers."""
+        may_ask = self.session.is_connected() and self.session.is_allowed(command)
         self.update_from_session()
-        return is_connected
+        return may_ask
 
     def _explain(self, explanation: tuple[str, str] | None) -> None:
         self.update_from_session()
