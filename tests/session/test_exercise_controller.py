@@ -26,8 +26,9 @@ from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, CodePlace, Reply, Wants, may_show_plots
 from tutor.session.journal import Draft, next_to_do
-from tutor.session.kind_handlers import HANDLERS, REPAIR_SECONDS
+from tutor.session.kind_handlers import HANDLERS
 from tutor.session.run_view import Notice
+from tutor.session.task_handlers import REPAIR_SECONDS
 from tutor.wording import notices
 from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown
 from tutor.wording.goals import goal_words
@@ -190,6 +191,35 @@ def test_a_condition_is_looked_at_wherever_the_run_comes_to_rest() -> None:
     for _ in range(5):
         learner.does("step_epoch")
     assert (learner.attempt.state, learner.attempt.is_met) == ("done", True)
+
+
+FAR_GOAL = msgspec.structs.replace(REACH, condition="loss < -1")
+
+
+@pytest.mark.parametrize("gives_up", ["restart", "back_phase", "back_epoch", "raise_learning_rate"])
+def test_a_run_to_a_goal_is_a_try_once_it_is_given_up(gives_up: str) -> None:
+    learner = at(FAR_GOAL)
+    learner.does("step_phase")
+    learner.does(gives_up)
+    learner.does("show_solution")
+    assert learner.notice.code == "goal_solution_locked", "no epoch has run"
+    for _ in range(3):
+        learner.does("step_epoch")
+    assert learner.attempt.tries == 0
+    for _ in range(2):
+        learner.does(gives_up)
+        assert learner.attempt.tries == 1, "once for each run"
+    learner.does("show_solution")
+    assert learner.attempt.is_solution_shown
+
+
+def test_a_goal_of_the_first_epochs_is_missed_once_they_are_over() -> None:
+    learner = at(msgspec.structs.replace(REACH, condition="epoch < 2 and loss < 0"))
+    for is_missed in (False, True, True):
+        learner.does("step_epoch")
+        assert learner.attempt.is_missed is is_missed
+    learner.does("restart")
+    assert not learner.attempt.is_missed
 
 
 def test_only_what_may_be_changed_can_be_changed() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.ui.exercises import AUTOGRAD, PREDICT, REPAIR
+from tests.ui.exercises import AUTOGRAD, PREDICT, REACH, REPAIR
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Exercise
-from tutor.protocol.commands import Command, OpenLesson
+from tutor.protocol.commands import Command, OpenLesson, SetLearningRate
 from tutor.protocol.events import CommandRefused, LessonFailed, SeekAdvanced
 from tutor.protocol.frame import Change, Frame, Position, Remark, devices_of
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
@@ -149,6 +149,38 @@ def test_the_round_of_a_prediction_is_kept_whether_it_is_on_or_was_left() -> Non
     kept = gone_on(other).notebook.places[-1]
     assert kept.exercise == "first"
     assert {attempt.exercise for attempt in kept.unfinished} == {"first", "fix"}
+
+
+def test_the_run_of_a_goal_is_kept_whether_it_is_on_or_was_left() -> None:
+    learner = at(REACH, PREDICT, id="reach")
+    learner.does("request", SetLearningRate(value=0.011))
+    for _ in range(3):
+        learner.does("step_epoch")
+    at_goal, kept = learner.at, learner.session.recipe
+    assert kept is not None
+    learner.does("leave")
+    for again in (learner, gone_on(learner)):
+        attempt = again.begins("reach")
+        opened = again.sent(OpenLesson)[-1]
+        assert (opened.recipe, again.at) == (kept, at_goal)
+        assert (attempt.state, attempt.is_met, attempt.run) == ("asking", False, None)
+    here = gone_on(learner)
+    assert (here.attempt.exercise, here.at) == (REACH, at_goal), "where it was on, too"
+    here.does("restart")
+    assert here.at == Position(0, 0)
+
+
+def test_a_goals_run_that_can_not_be_opened_here_begins_anew() -> None:
+    learner = at(REACH)
+    learner.does("step_epoch")
+    learner.does("leave")
+    other = Learner(REACH)
+    other.engine.refuses_recipes = "there is no cuda here"
+    left = msgspec.structs.replace(learner.notebook.places[-1], at=Position(0, 0))
+    other.session.controller.restore(left)
+    assert other.begins().run is None
+    refused, begun = other.sent(OpenLesson)[-2:]
+    assert (refused.epoch, begun.epoch) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -127,3 +127,28 @@ def test_long_python_is_never_shown() -> None:
 def test_what_a_goal_says_holds_wherever_python_says_so() -> None:
     for condition in ("w < 2", "w >= 1.5", "w != 1.5", "abs(w - 1) <= 0.5", "2 > w"):
         assert marks(condition)[0][0].holds is bool(eval(condition, dict(NAMES)))
+
+
+@pytest.mark.parametrize(
+    ("condition", "missed_after"),
+    [
+        ("len(losses) >= 1 and losses[:10].min() < 1e-6", 10),
+        ("len(losses) >= 3 and losses[1] < 1e-10 and losses[2] > 1", 2),
+        ("len(losses) == 2 and losses[-1] < 1", 2),
+        ("epoch <= 1 and w > 9", 1),
+        ("epoch == 1 or losses[0] < 1", 1),
+        ("losses[-20:].max() < 1e-9", None),
+        ("losses[2:].min() < -1", None),
+        ("losses[-1] < -1", None),
+        ("abs(losses - 16).max() < 1", None),
+        ("losses[1] < w", None),
+        ("epoch == 1 or w > 9", None),
+    ],
+)
+def test_a_goal_is_missed_once_nothing_that_it_reads_can_change(
+    condition: str, missed_after: int | None
+) -> None:
+    goal = goal_of(condition)
+    found = goal.marks([value(expression) for expression in goal.expressions])
+    missed = [epochs for epochs in range(100) if goal.is_missed(found, epochs)]
+    assert missed == ([] if missed_after is None else list(range(missed_after, 100)))

@@ -234,6 +234,8 @@ def still_to_do(attempt: Attempt) -> Iterator[Line]:
     """The distance to a goal that is not reached."""
     if attempt.state == "asking" and attempt.is_met is False:
         yield "The goal is not reached here."
+        if attempt.is_missed:
+            yield "This run can't reach it any more. Type restart."
         yield from still_to_reach(attempt)
 
 

@@ -15,6 +15,7 @@ from tutor.lesson.model import Fence, Lesson
 from tutor.plain import cut_short
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.protocol.inspections import LocalGradientQuestion
+from tutor.session.bookmark import UnfinishedRun
 from tutor.session.goal_progress import Marks
 from tutor.session.run_view import RunView
 
@@ -156,6 +157,8 @@ class Attempt:
     """After success. Markdown."""
     is_met: bool | None = None
     """Whether a Reach's condition holds where the run rests; None: not known yet."""
+    is_missed: bool = False
+    """Whether this run can't meet a Reach's condition any more."""
     marks: Marks = ()
     """The state of each comparison of a Reach; empty where that is not known."""
     unread: str = ""
@@ -173,6 +176,8 @@ class Attempt:
     """Whether a Repair's code had to be stopped the last time that it ran."""
     is_editing: bool = False
     """Whether a Repair's code is open in the editor."""
+    run: UnfinishedRun | None = None
+    """The run of a Reach as it was left, until it is opened again."""
 
     @property
     def asked(self) -> Exercise:

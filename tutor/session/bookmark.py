@@ -56,6 +56,16 @@ def is_key_of_script(key: str, script: str) -> bool:
 # ── Data ────────────────────────────────────────────────────────────────────────────
 
 
+class UnfinishedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The run of a goal that is not reached."""
+
+    recipe: RunRecipe
+    at: Position
+    runs: tuple[RunInfo, ...] = ()
+    """All runs, without their curves."""
+    target_epoch: int = 0
+
+
 class UnfinishedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """The progress in an exercise that is not done."""
 
@@ -68,6 +78,8 @@ class UnfinishedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     hints: int = 0
     typed: str = ""
     """The text in its field, not answered yet."""
+    run: UnfinishedRun | None = None
+    """Its run, where that is the learner's own doing: to resume there."""
 
 
 class Bookmark(msgspec.Struct, frozen=True, kw_only=True):

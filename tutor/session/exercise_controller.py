@@ -28,13 +28,14 @@ from tutor.session.bookmark import Bookmark, UnfinishedAttempt
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.journal import Journal, next_to_do
-from tutor.session.kind_handlers import HANDLERS, RepairHandler
+from tutor.session.kind_handlers import HANDLERS
 from tutor.session.paused_run import (
     PausedRun,
     paused_run,
     unfinished,
 )
 from tutor.session.run_view import Notice, Start
+from tutor.session.task_handlers import RepairHandler
 from tutor.training.exercises import UnreadableError
 
 MOST_SEEDS = 1000
@@ -140,6 +141,7 @@ class ExerciseController:
             tries=before.tries,
             hints=exercise.hints[: before.hints],
             typed=before.typed,
+            run=before.run,
             is_editing=edited == exercise.id,
         )
 
@@ -157,12 +159,12 @@ class ExerciseController:
     def _remember(self) -> None:
         """Remember how far the learner has come, unless the exercise is done."""
         attempt = self.attempt
-        if attempt is None:
+        if attempt is None or self._handler is None:
             return
         if attempt.state == "done":
             self._unfinished.pop(attempt.exercise.id, None)
         else:
-            self._unfinished[attempt.exercise.id] = unfinished(attempt)
+            self._unfinished[attempt.exercise.id] = unfinished(self._handler.left())
 
     def exercise(self, id: str | None = None) -> Exercise | None:
         """The exercise of this id or number; without one, the first that is open.
@@ -222,8 +224,8 @@ class ExerciseController:
         if paused is not None and (self.has_begun or self._has_bookmark):
             self._has_bookmark = True
             attempts = dict(self._unfinished)
-            if self.attempt is not None:
-                attempts[self.attempt.exercise.id] = unfinished(self.attempt)
+            if self._handler is not None:
+                attempts[self._handler.exercise.id] = unfinished(self._handler.left())
             self._journal.save_bookmark(paused.bookmark(self.attempt, tuple(attempts.values())))
 
     # ── The learner's answers ───────────────────────────────────────────────────────
@@ -281,7 +283,8 @@ class ExerciseController:
             self._engine_session.notice = Notice()
             self._handler.show_solution()
         else:
-            self._engine_session.tell("solution_locked", kind="no_effect")
+            code = "goal_solution_locked" if attempt.wants is Wants.GOAL else "solution_locked"
+            self._engine_session.tell(code, kind="no_effect")
 
     def skip(self) -> None:
         """Skip the exercise, which the learner knows, and begin the next."""

@@ -38,6 +38,7 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Reply, Wants, code_place
+from tutor.session.bookmark import UnfinishedRun
 from tutor.session.engine_session import EngineSession
 from tutor.session.journal import Journal
 from tutor.session.run_view import Notice
@@ -86,6 +87,10 @@ class ExerciseHandler(Generic[E]):
     def begin(self) -> None:
         """Set up the run, and ask."""
         self.open(self.stage, self.opened)
+
+    def left(self) -> Attempt:
+        """The attempt as it is left now, to be continued later."""
+        return self.attempt
 
     def restart(self, seed: int | None = None) -> None:
         """Begin the exercise's run again."""
@@ -211,6 +216,16 @@ class ExerciseHandler(Generic[E]):
         self._on_answer.clear()
         place = begun.at if at is None else at
         number = self.engine_session.open_run(begun.lesson, recipe, place, pauses_open_runs=True)
+        if number is not None:
+            self._on_answer[number] = on_answer
+
+    def reopen(self, run: UnfinishedRun, on_answer: OnAnswer) -> None:
+        """Open a run of the lesson as it was left."""
+        self._on_answer.clear()
+        place = (run.at, run.runs, run.target_epoch)
+        number = self.engine_session.open_run(
+            self.lesson, run.recipe, *place, pauses_open_runs=True
+        )
         if number is not None:
             self._on_answer[number] = on_answer
 

@@ -34,6 +34,8 @@ class GoalComparison:
     """The name of the operator in `ast`, or "Within"."""
     target: str = ""
     tolerance: str = ""
+    settled_after: int | None = None
+    """The number of epochs after which it no longer changes to true; None if it always may."""
 
     @property
     def expressions(self) -> tuple[str, ...]:
@@ -60,6 +62,11 @@ class ComparisonState:
     target: Value | None = None
     tolerance: Value | None = None
 
+    def is_missed(self, epochs: int) -> bool:
+        """Whether it does not hold, and no longer can in a run of so many epochs."""
+        settled = self.comparison.settled_after
+        return not self.holds and settled is not None and epochs >= settled
+
 
 Marks = tuple[tuple[ComparisonState, ...], ...]
 """The ways to reach a goal: one of them is enough, and of that one all comparisons must hold."""
@@ -76,6 +83,11 @@ class Goal:
     def expressions(self) -> tuple[str, ...]:
         """The expressions to evaluate for the present state."""
         return tuple(e for way in self.ways for part in way for e in part.expressions)
+
+    @staticmethod
+    def is_missed(marks: Marks, epochs: int) -> bool:
+        """Whether a run can't reach it any more, whose comparisons stand so after these epochs."""
+        return bool(marks) and all(any(part.is_missed(epochs) for part in way) for way in marks)
 
     def marks(self, values: Sequence[Value]) -> Marks:
         """The state of each comparison, where `expressions` have these values."""
@@ -151,14 +163,51 @@ def _comparison(node: ast.expr) -> GoalComparison:
         case ast.Compare(left=left, ops=[op], comparators=[right]) if isinstance(op, _COMPARING):
             pass
         case _:
-            return GoalComparison(condition)
+            return GoalComparison(condition, settled_after=settled_after(node))
     if is_literal(left) and type(op) in _MIRRORED:
         left, op, right = right, _MIRRORED[type(op)](), left
     if isinstance(op, ast.Lt | ast.LtE) and (apart := _distance(left)) is not None:
         now, target = map(ast.unparse, apart)
-        return GoalComparison(condition, now, "Within", target, ast.unparse(right))
-    sense = type(op).__name__
-    return GoalComparison(condition, ast.unparse(left), sense, ast.unparse(right))
+        parts = (now, "Within", target, ast.unparse(right))
+    else:
+        parts = (ast.unparse(left), type(op).__name__, ast.unparse(right), "")
+    return GoalComparison(condition, *parts, settled_after(node))
+
+
+_FUNCTIONS = frozenset({"abs", "all", "any", "bool", "float", "len", "max", "min"})
+
+
+def settled_after(node: ast.expr) -> int | None:
+    """The number of epochs after which a comparison no longer changes to true, if there is one.
+
+    `losses[:10].min() < 1` reads the first 10 losses only, `epoch == 1` is over after epoch 1.
+    """
+    match node:
+        case ast.Compare(
+            left=ast.Name(id="epoch") | ast.Call(ast.Name(id="len"), [ast.Name(id="losses")]),
+            ops=[ast.Eq() | ast.Lt() | ast.LtE()],
+            comparators=[ast.Constant(value=int(last))],
+        ):
+            return last
+    read = [_epochs_read_at_most(part) for part in ast.walk(node) if _is_of_losses(part)]
+    names = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+    others = [name for name in names if name not in _FUNCTIONS]
+    known = [count for count in read if count is not None]
+    return max(known) if known and len(others) == len(known) else None
+
+
+def _is_of_losses(node: ast.AST) -> bool:
+    return isinstance(node, ast.Subscript) and ast.unparse(node.value) == "losses"
+
+
+def _epochs_read_at_most(node: ast.AST) -> int | None:
+    """The last epoch that a subscript of `losses` reads; None where that depends on the run."""
+    match node:
+        case ast.Subscript(slice=ast.Constant(value=int(index))):
+            return index + 1
+        case ast.Subscript(slice=ast.Slice(upper=ast.Constant(value=int(last)))):
+            return last
+    return None
 
 
 def _distance(node: ast.expr) -> tuple[ast.expr, ast.expr] | None:

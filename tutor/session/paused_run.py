@@ -11,7 +11,7 @@ from tutor.lesson.model import Lesson
 from tutor.plain import one_line
 from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.protocol.inspections import RunInfo
-from tutor.session.bookmark import Bookmark, UnfinishedAttempt, key_of
+from tutor.session.bookmark import Bookmark, UnfinishedAttempt, UnfinishedRun, key_of
 
 if TYPE_CHECKING:
     from tutor.session.attempt import Attempt
@@ -80,6 +80,14 @@ def paused_run(engine_session: EngineSession) -> PausedRun | None:
     return PausedRun(view.lesson, recipe, view.frame.at, runs, view.target_epoch, view.before)
 
 
+def unfinished_run(engine_session: EngineSession) -> UnfinishedRun | None:
+    """The present run as an exercise resumes it; None while there is none."""
+    run = paused_run(engine_session)
+    if run is None:
+        return None
+    return UnfinishedRun(recipe=run.recipe, at=run.at, runs=run.runs, target_epoch=run.target_epoch)
+
+
 def unfinished(attempt: Attempt) -> UnfinishedAttempt:
     """The part of an attempt that is saved; after a wrong answer the next round is asked."""
     return UnfinishedAttempt(
@@ -89,4 +97,5 @@ def unfinished(attempt: Attempt) -> UnfinishedAttempt:
         tries=attempt.tries,
         hints=len(attempt.hints),
         typed=attempt.typed,
+        run=attempt.run,
     )

@@ -204,7 +204,8 @@ def goal(attempt: Attempt, width: int) -> list[Content]:
     if attempt.is_met:
         state = ("✓ met", text_styles.NEXT)
     elif attempt.is_met is False:
-        state = ("✗ not yet", text_styles.ERROR)
+        words = "✗ not in this run any more: R starts again" if attempt.is_missed else "✗ not yet"
+        state = (words, text_styles.ERROR)
     every = goal_words(attempt.marks)
     met = tuple(way for way in every if all(part.holds for part in way))
     ways = met[:1] if attempt.is_met and met else every

@@ -133,8 +133,13 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "unknown_exercise": ("There is no exercise {id}", "{exercises} shows them all"),
     "exercise_waits": ("The exercise starts when the current run has finished",),
     "goal_not_reached": ("The goal is not reached yet", "{step_phase} steps", "{toggle_run} runs"),
+    "goal_missed": ("This run can't reach the goal any more", _STARTS_AGAIN),
     "no_more_hints": ("No more hints",),
     "solution_locked": ("Try once to unlock the solution",),
+    "goal_solution_locked": (
+        "Try once to unlock the solution: run an epoch or more",
+        "then {restart} starts again",
+    ),
     "none_skipped": ("No exercise of this lesson is skipped",),
     "code_as_given": ("Your code did not get this far: the lesson's own code runs here",),
     "no_exercise_on": ("You are not in an exercise", "{exercise} begins one"),

@@ -267,7 +267,7 @@ class LessonScreen(PaneLayoutScreen):
         elif attempt.wants.is_picked:
             self.tell_no_effect("nothing_chosen")
         elif not attempt.wants.is_typed:
-            self.tell_no_effect("goal_not_reached")
+            self.tell_no_effect("goal_missed" if attempt.is_missed else "goal_not_reached")
 
     def action_ask(self, what: str) -> None:
         """Ask for a number, a place or a file, and act on it."""
