@@ -78,11 +78,11 @@ def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
         ),
         (
             Notice("last_exercise", {"left": [1, 3], "skipped": []}),
-            "That was the last exercise; 1 and 3 are still open. Exercises shows them.",
+            "No later exercise is open; 1 and 3 are still open. Exercises shows them.",
         ),
         (
             Notice("last_exercise", {"left": [], "skipped": []}),
-            "That was the last exercise. Lessons: all lessons.",
+            "All exercises are done. Lessons: all lessons.",
         ),
     ],
 )

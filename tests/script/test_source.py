@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tutor.errors import ScriptError
-from tutor.script.line_places import Cell, cells_in, full_place, short_place
+from tutor.lesson.document import read
+from tutor.lesson.library import find
+from tutor.script.line_places import Cell, cells_in, full_place, place_in_code, short_place
 from tutor.script.source import MAX_BYTES, ScriptSource, read_script
 from tutor.wording.notices import error_text
 
@@ -184,3 +186,15 @@ def test_a_line_of_a_notebook_is_named_by_its_cell(tmp_path: Path) -> None:
     script = tmp_path / "fit.py"
     assert short_place(script, source.text, 6) == "line 6"
     assert full_place(script, source.text, 6) == f"{script}:6"
+
+
+def test_a_line_of_a_lesson_is_quoted_where_its_file_is_not_at_hand(tmp_path: Path) -> None:
+    shipped = read(find("one-weight"))
+    update = shipped.phase("Update")
+    assert update is not None
+    fence = update.fences("manual")[0]
+    row = fence.code.split("\n")[0].strip()
+    assert place_in_code(shipped)(fence.line) == f"`{row}` in Update"
+    copy = tmp_path / "mine.md"
+    copy.write_text(shipped.source, encoding="utf-8")
+    assert place_in_code(read(copy))(fence.line) == f"line {fence.line} of mine.md"

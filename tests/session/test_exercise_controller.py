@@ -474,6 +474,25 @@ def test_what_is_known_is_skipped_and_the_next_one_asked() -> None:
     assert learner.notebook.results_of("line") == {"first": "skipped", "choose": "done"}
 
 
+def test_what_is_done_is_not_skipped() -> None:
+    learner = at(CHOOSE, PREDICT)
+    learner.says("2")
+    learner.does("leave")
+    learner.begins("choose")
+    learner.does("skip")
+    assert learner.attempt.exercise is PREDICT
+    assert learner.notebook.results_of("line") == {"choose": "done"}
+    assert learner.notice.code != "exercise_skipped"
+
+
+def test_the_same_choice_is_no_other_try() -> None:
+    learner = at(CHOOSE)
+    assert learner.says("1").tries == 1
+    assert learner.says("1").tries == 1
+    assert learner.notice == Notice("same_choice", kind="no_effect")
+    assert learner.says("2").state == "done"
+
+
 def test_a_skip_can_be_taken_back_and_is_told_of_until_then() -> None:
     learner = at(PREDICT, CHOOSE)
     learner.does("skip")

@@ -148,17 +148,13 @@ def test_g_goes_round_the_modes(session: Driven) -> None:
     assert session.engine.sent[-1] == Switch(mode="autograd")
 
 
-def test_d_with_one_device_asks_for_the_next_known_one_and_shows_the_refusal(
-    session: Driven,
-) -> None:
+def test_d_goes_round_the_devices_that_are_there(session: Driven) -> None:
     session.next_device()
-    assert session.engine.sent[-1] == Switch(device="cuda")
-    assert session.notice.kind == "refused"
-    (note,) = session.notice.values["notes"]
-    assert note.values == {"text": "there is no cuda here; there is cpu"}
+    assert not session.sent(Switch)
+    assert session.notice == Notice("one_device", {"device": "cpu"}, "no_effect")
     two = Driven(FakeEngine(devices=("cpu", "cuda:1")), lesson())
     two.next_device()
-    assert two.engine.sent[-1] == Switch(device="cuda:1"), "else goes round those that are there"
+    assert two.engine.sent[-1] == Switch(device="cuda:1")
 
 
 def test_events_of_the_lesson_before_are_not_heard(session: Driven) -> None:

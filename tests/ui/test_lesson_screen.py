@@ -46,7 +46,6 @@ KEYS: tuple[tuple[str, Command], ...] = (
     ("B", BackEpoch()),
     ("g", Switch(mode="autograd")),
     ("G", Switch(mode="manual")),
-    ("d", Switch(device="cuda")),
     ("[", SetLearningRate(value=0.005)),
     ("]", SetLearningRate(value=0.01)),
     ("]", SetLearningRate(value=0.02)),
@@ -181,6 +180,10 @@ async def test_a_key_that_does_nothing_says_so_until_the_next_key(learner: Learn
         await learner.press("y", *keys)
         assert learner.session.notice.code == ""
     await learner.press("d")
+    assert learner.text("status") == "There is only one device here: cpu"
+    learner.session.request(Switch(device="cuda"))
+    await learner.settle()
+    learner.app.screen.update_from_session()
     assert learner.text("status") == "! there is no cuda here; there is cpu"
     await learner.press("2")
     assert learner.session.notice.code == "", "a refusal is gone, too"
@@ -300,6 +303,16 @@ async def test_the_command_palette_finds_a_command(learner: Learner) -> None:
     await come_true(lambda: ["back epoch" in str(o.prompt) for o in found.options] == [True])
     await learner.press("enter")
     await come_true(lambda: "BackEpoch" in learner.engine.kinds())
+
+
+async def test_the_command_palette_finds_a_command_by_the_words_of_its_help(
+    learner: Learner,
+) -> None:
+    await learner.press("ctrl+p")
+    await come_true(lambda: isinstance(learner.app.screen, CommandPalette))
+    await learner.press(*"RATE down")
+    found = learner.app.screen.query_one(OptionList)
+    await come_true(lambda: ["lr down" in str(o.prompt) for o in found.options] == [True])
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE, (140, 28)])

@@ -36,7 +36,8 @@ def test_every_code_in_the_sources_has_a_sentence_and_every_sentence_a_code() ->
 
 def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
     values = ("epoch", "further", "mode", "rate", "path", "reason", "target", "phase", "seconds",
-              "name", "host", "id", "key", "whose", "title", "text", "file", "place")  # fmt: skip
+              "name", "host", "device", "id", "key", "whose", "title", "text", "file",
+              "place")  # fmt: skip
     parts = [part for templates in notices._NOTICES.values() for part in templates]
     named = {name for part in parts for name in re.findall(r"\{(\w+)", part)} - set(values)
     assert named <= set(KEYS) | set(TYPED)
@@ -70,7 +71,7 @@ def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
         (Notice("exercise_skipped", {"number": 1, "is_typing": True, "is_last": True,
                                      "left": [], "skipped": [1]}),
          "Exercise 1 is skipped · esc, then K takes that back"
-         " · That was the last exercise; 1 is skipped · A shows them · n: the next lesson"),
+         " · No exercise is open; 1 is skipped · A shows them · n: the next lesson"),
         (Notice("left_at_exercise", {"id": "a\x1b[31m"}),
          "You left this lesson at exercise a^[[31m · O takes you there"),
         (Notice(), ""),

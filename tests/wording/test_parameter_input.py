@@ -90,6 +90,12 @@ def test_a_value_is_read(typed: str, values_: dict[str, Value], wanted: Element)
         ("1.5", OF_A_SCRIPT, "Which one? Type it like this: net.fc1.weight[0, 0] = 0.5"),
         ("w", ONE, "Type it like this: w = "),
         ("w = [1", ONE, "I can't read “[1”"),
+        ("w = ", ONE, "Type a value after =, like w = 0.5"),
+        ("w1[0, 1]=", MANY, "Type a value after =, like w1[0, 1] = 0.5"),
+        ("w1[0, 1]", MANY, "Type a value after =, like w1[0, 1] = 0.5"),
+        ("w1 =", MANY, "Type a value after =, like w1[0, 0] = 0.5"),
+        ("weights[0] =", OF_A_SCRIPT, "Type a value after =, like weights[0]"),
+        ("= 1", ONE, "Type a parameter before =. Type it like this: w = 0.5"),
     ],
 )
 def test_what_can_not_be_read_is_told_with_an_example(

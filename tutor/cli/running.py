@@ -36,7 +36,7 @@ from tutor.protocol.inspections import (
     ModeComparison,
     ParameterComparison,
 )
-from tutor.script.line_places import place_in
+from tutor.script.line_places import place_in_code
 from tutor.wording.doctor_findings import finding_text, finding_values, report_text
 from tutor.wording.engine_notes import abort_text, place_text, stopped_at
 from tutor.wording.inspections import diagnosis, remark_text, remarks_text
@@ -139,7 +139,7 @@ def _write_findings(
     report: DoctorReport, command: TrainLesson, write: Callable[[str], object]
 ) -> None:
     """Write what the doctor found: as objects of JSON, as text, or beside a table."""
-    place_of, form = place_in(command.lesson), command.format
+    place_of, form = place_in_code(command.lesson), command.format
     if form == "jsonl":
         for finding in report.findings:
             write(

@@ -270,8 +270,6 @@ def _device(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """Switch to the next device, or to the named one."""
     if argument:
         on.session.request(Switch(device=argument.lower()))
-    elif len(on.session.devices) == 1 and view.lesson.script is None:
-        raise UnclearCommandError(f"There is only one device here: {on.session.devices[0]}.")
     else:
         on.session.next_device()
     return "change"

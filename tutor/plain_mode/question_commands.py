@@ -15,7 +15,7 @@ from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
 from tutor.protocol.commands import Inspect
 from tutor.protocol.inspections import PICTURES, DoctorReport, NoPicture
-from tutor.script.line_places import line_at, place_in
+from tutor.script.line_places import line_at, place_in_code
 from tutor.session.attempt import asks_of_forward_pass, may_show_plots
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
@@ -170,7 +170,7 @@ def _doctor(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
 
 def _of_report(report: DoctorReport, view: RunView) -> Iterator[Line]:
     for finding in report.findings:
-        text = finding_text(finding, place_in(view.lesson))
+        text = finding_text(finding, place_in_code(view.lesson))
         yield from in_words(text.replace("`", "")).split("\n")
     yield in_words(report_text(report))
 

@@ -9,8 +9,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from tutor.lesson.library import is_shipped
 from tutor.lesson.model import Lesson
-from tutor.plain import one_line
+from tutor.plain import cut_short, one_line
 
 NOTEBOOK = ".ipynb"
 HEADING = "# %% [{}]"
@@ -18,6 +19,8 @@ HEADING = "# %% [{}]"
 _HEADING = re.compile(re.escape(HEADING).replace(r"\{\}", r"(\d+)"))
 _TYPED = re.compile(r"\[?(\d+)\]?:(\d{1,8})")
 _MOST_DIGITS = 9
+_LONGEST_QUOTE = 48
+"""Characters of a line of code that are quoted."""
 
 
 class Cell(NamedTuple):
@@ -77,6 +80,28 @@ def full_place(path: Path, text: str, line: int) -> str:
 def place_in(lesson: Lesson) -> Callable[[int], str]:
     """The name of each line of a lesson's or a script's file, without the file."""
     return partial(short_place, lesson.path, lesson.source)
+
+
+def place_in_code(lesson: Lesson) -> Callable[[int], str]:
+    """The name of each line of code as its reader finds it.
+
+    The file of a lesson that came with the tutor is not at hand: its line is quoted, with its
+    phase. Of another lesson, the file is named.
+    """
+    if lesson.script is not None:
+        return place_in(lesson)
+    return partial(_quoted if is_shipped(lesson.path) else _in_named_file, lesson)
+
+
+def _in_named_file(lesson: Lesson, line: int) -> str:
+    return f"line {line} of {one_line(lesson.path.name)}"
+
+
+def _quoted(lesson: Lesson, line: int) -> str:
+    phase, rows = lesson.phase_of_line(line), lesson.source.split("\n")
+    if not phase:
+        return _in_named_file(lesson, line)
+    return f"`{cut_short(one_line(rows[line - 1]).strip(), _LONGEST_QUOTE)}` in {phase}"
 
 
 def named_place(path: Path, cells: tuple[Cell, ...], line: int) -> str:

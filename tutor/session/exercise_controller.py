@@ -291,7 +291,7 @@ class ExerciseController:
         attempt = self.attempt
         if self._handler is None or attempt is None:
             return
-        if attempt.state == "done":
+        if "done" in (attempt.state, self.results().get(attempt.exercise.id)):
             self._begin_next()
             return
         self._handler.record_result("skipped")

@@ -162,6 +162,9 @@ class ChooseHandler(ExerciseHandler[Choose]):
             self.reject(text, "no_choice", count=len(self.exercise.choices))
             return
         choice = self.exercise.choices[index]
+        if self.attempt.was_right is False and choice.text == self.attempt.answer:
+            self.engine_session.tell("same_choice", kind="no_effect")
+            return
         self.count_try()
         self.set(answer=choice.text)
         reply = Reply("lesson", {"markdown": choice.reply})

@@ -30,7 +30,7 @@ from tutor.protocol.commands import (
     WriteSeries,
 )
 from tutor.protocol.events import Event, FrameShown, InspectionReady
-from tutor.protocol.frame import DEVICE_KINDS, Position, modes_of, settings_after
+from tutor.protocol.frame import Position, modes_of, settings_after
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
 from tutor.session.bookmark import Bookmark, key_of, left_notice, lesson_as_left, script_key
@@ -280,14 +280,18 @@ class Session(EngineSession):
         self._turn_mode(-1)
 
     def next_device(self) -> None:
-        """Switch to the next device; with only one, the refusal names it."""
+        """Switch to the next device."""
         if self.view is None:
             return
         asked = self.unanswered.last_switch("device")
         device = asked.device if asked else self.view.device
-        ring = self.devices if len(self.devices) > 1 else DEVICE_KINDS
+        ring = self.devices or (device,)
         index = ring.index(device) if device in ring else -1
-        self.request(Switch(device=ring[(index + 1) % len(ring)]))
+        switch = Switch(device=ring[(index + 1) % len(ring)])
+        if switch.device != device:
+            self.request(switch)
+        elif self._is_taken_by_script(switch):
+            self.tell("one_device", kind="no_effect", device=device)
 
     def raise_learning_rate(self) -> None:
         """Raise the learning rate to the next of 1, 2, 5, 10 …"""

@@ -62,6 +62,9 @@ def _of_exercise(name: str, key: str, label: str, text: str, rank: int) -> AppCo
     return AppCommand(name, (key,), label, text, f"screen.of_exercise('{name}')", rank)
 
 
+QUIT_AT_ONCE = AppCommand(
+    "quit_at_once", ("ctrl+q",), "quit", "Quit, also while you type", "app.quit", priority=True
+)
 SUSPEND = AppCommand(
     "suspend", ("ctrl+z",), "suspend", "To the shell, until fg", "app.suspend_process"
 )
@@ -114,6 +117,7 @@ LESSON_COMMANDS = (
     AppCommand("help", ("question_mark",), "help", "This page: all keys", "app.help", 7),
     SUSPEND,
     AppCommand("quit", ("q",), "quit", "Quit", "app.quit", 8),
+    QUIT_AT_ONCE,
 )
 
 EXERCISE_COMMANDS = (
@@ -249,6 +253,7 @@ EDITOR_COMMANDS = (
     AppCommand("task", ("ctrl+t",), "scroll", "Focus the question, the code around it, your code",
             "screen.turn_focus", 4, priority=True),
     AppCommand("copy", ("ctrl+c",), "copy", "Copy what is selected", "screen.copy"),
+    QUIT_AT_ONCE,
     AppCommand("palette", ("ctrl+p",), "commands", "Search all commands", "app.command_palette"),
 )  # fmt: skip
 
@@ -275,6 +280,7 @@ _GENERAL_COMMANDS = (
     AppCommand("help", ("question_mark",), "help", "All keys", "app.help", 6),
     SUSPEND,
     AppCommand("quit", ("q", "ctrl+c"), "quit", "Quit", "app.quit", 7),
+    QUIT_AT_ONCE,
 )
 
 MENU_COMMANDS = (

@@ -6,10 +6,10 @@ A theme gives the sixteen colours that text styles and `tutor.tcss` use.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from rich.cells import cell_len
@@ -24,6 +24,9 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 from tutor.session.run_view import Notice
 from tutor.ui.settings import THEMES, SettingsFile, ThemeName
+
+if TYPE_CHECKING:
+    from textual.command import Provider
 
 _STAND_INS = {
     "▶": ">", "▸": ">", "►": ">", "→": ">", "⇒": ">", "◀": "<", "◂": "<", "←": "<",
@@ -234,8 +237,16 @@ class BlackAndWhite(LineFilter):
         return style + slanted + self._INK
 
 
+def _command_search() -> type[Provider]:
+    from tutor.ui.screens.dialogs import CommandSearch  # noqa: PLC0415 - when it is first opened
+
+    return CommandSearch
+
+
 class ThemedApp(App[None]):
     """An app with themes. Subclasses define `tell`."""
+
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_search}
 
     def __init__(
         self, settings: SettingsFile, theme: ThemeName | None, *, ascii_only: bool

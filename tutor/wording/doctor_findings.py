@@ -251,7 +251,7 @@ def report_text(report: DoctorReport) -> str:
     """One or two sentences on a whole report: how much was found, and in how much."""
     epochs = counted(report.epochs, "epoch")
     found = counted(len(report.findings), "mistake") if report.findings else "No mistakes"
-    texts = [f"{found} found in {epochs} of this code."]
+    texts = [f"{found} found. The doctor stepped through {epochs} of this code."]
     if not report.is_complete:
         seen = {0: "before the end of the first epoch", 1: "in the first epoch"}
         where = seen.get(report.epochs, f"in the first {epochs}")

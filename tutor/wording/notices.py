@@ -62,6 +62,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "beginning": ("This is the beginning", "{step_phase} goes on"),
     "goal_reached": ("Epoch {epoch} is reached", "{toggle_run} again goes on to {further}"),
     "one_mode": ("There is only one gradient mode here: {mode}",),
+    "one_device": ("There is only one device here: {device}",),
     "rate_unknown": ("The learning rate is 0 or not known", "{ask_learning_rate} sets one"),
     "written": ("Written to {path}",),
     "back_at": ("{reason}", "back at epoch {epoch}"),
@@ -128,6 +129,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "empty_answer": ("Type your answer first", _LEAVES),
     "run_is_fixed": ("The question is about this run: you can't change it now", _LEAVES),
     "only_code_changes": ("Only the code may be changed here", "{edit} opens it", _LEAVES),
+    "same_choice": ("That choice is not right", "choose another one"),
     "nothing_chosen": ("Type the number of a choice, then enter",),
     "no_exercises": ("There are no exercises here",),
     "unknown_exercise": ("There is no exercise {id}", "{exercises} shows them all"),
@@ -267,7 +269,9 @@ def _last_exercise(values: Values, commands: Commands) -> Iterable[str]:
     """The exercises that are open or were skipped; else that the next lesson may follow."""
     left, skipped = values["left"], values["skipped"]
     counts = (_counted(left, "still open"), _counted(skipped, "skipped"))
-    yield "; ".join(("That was the last exercise", *filter(None, counts)))
+    which = "later exercise" if left else "exercise"
+    all_done = f"No {which} is open" if left or skipped else "All exercises are done"
+    yield "; ".join((all_done, *filter(None, counts)))
     if left or skipped:
         yield _filled("{exercises} shows them", commands)
     if not left:

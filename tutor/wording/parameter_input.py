@@ -25,6 +25,9 @@ MOST_NAMES = 8
 _REST = r"\s*(?P<index>(?:\[[^\[\]]*\]\s*)*)(?P<sign>=|(?<=[\s\]]))\s*(?P<value>[^\s=].*?)\s*"
 """Behind a parameter's label: `[0, 1] = -3`, `[0, 1] -3`, `-3`."""
 
+_NO_VALUE = r"\s*(?:\[[^\[\]]*\]\s*)*=?\s*"
+"""Behind a parameter's label where its value is still missing: `[0, 1] =`."""
+
 _ASSIGNED = re.compile(r"\s*(?P<name>[^\W\d][^=]*?)\s*(?:\[[^\[\]\"']*\]\s*)*=.*")
 _BESIDE = re.compile(r"\s*(?P<name>[^\W\d][\w.\[\]\"']*?)(?:\[[\d\s,]*\])?\s+\S.*")
 """A name that is no parameter's, before a value: `v[0] = 1`, `v 1`."""
@@ -47,7 +50,13 @@ def read(text: str, values: Mapping[str, Value], *, command: str = "") -> Elemen
     example = f"Type it like this: {command}{_example(values)}"
     if not text.strip() or text.strip() in values:  # a name alone has no value
         raise ValueError(example)
+    if text.strip().startswith("="):
+        raise ValueError(f"Type a parameter before =. {example}")
     for name in sorted(values, key=len, reverse=True):
+        if re.fullmatch(_label_pattern(name) + _NO_VALUE, text):
+            number = one_line(text.partition("=")[0].strip())
+            number = name + _index_text(values[name]) if "[" not in number else number
+            raise ValueError(f"Type a value after =, like {command}{number} = 0.5")
         typed = re.fullmatch(_label_pattern(name) + _REST, text)
         if typed is not None:
             index = _read_index(typed["index"], name, values[name])

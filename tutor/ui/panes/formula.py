@@ -191,7 +191,7 @@ class FormulaPane(LinesPane):
         read, end = self._read.at, self._end_of_text(view)
         if end <= read:
             return False
-        cut = (a for a, b in self._formulas if a < read <= b < a + self.room)
+        cut = (a for a, b in self._formulas if a < read <= b + 1 < a + self.room)
         self.show_from(min(next(cut, read - 1), end - self.room))
         self._note_what_is_seen()
         return True

@@ -9,9 +9,11 @@ from typing import ClassVar, Generic, TypeVar
 
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.command import Hit, Hits
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.system_commands import SystemCommandsProvider
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -268,6 +270,24 @@ class HelpScreen(SizedScreen):
         yield header
         yield HelpPane(self._commands, id="help")
         yield Footer(HELP_COMMANDS, id="footer")
+
+
+class CommandSearch(SystemCommandsProvider):
+    """The search of the command palette, which finds a command by its label and by its help."""
+
+    async def search(self, query: str) -> Hits:
+        """The commands whose label is like the query, then those whose words have all of its."""
+        matcher, typed = self.matcher(query), query.lower().split()
+        for name, help_text, act, _ in self.app.get_system_commands(self.screen):
+            score = matcher.match(name)
+            if not score and all(word in f"{name} {help_text}".lower() for word in typed):
+                score = _LEAST_SCORE
+            if score:
+                yield Hit(score, matcher.highlight(name), act, help=help_text)
+
+
+_LEAST_SCORE = 1e-6
+"""Less than that of any command that is found by its label."""
 
 
 class HelpPane(LinesPane):

@@ -17,7 +17,7 @@ from tutor.digits import BRIEF_DIGITS
 from tutor.plain import cell_width, one_line
 from tutor.protocol.commands import DeleteRun, Examine, Pause, RenameRun, SelectRun
 from tutor.protocol.inspections import DoctorFinding, DoctorReport, RunInfo
-from tutor.script.line_places import place_in
+from tutor.script.line_places import place_in_code
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import text_styles
@@ -366,7 +366,7 @@ class DoctorScreen(ListScreen[Explanation | None]):
         report = self.session.report
         pane, view = panes.first(), self.session.view
         if view is not None:
-            pane.place_of = place_in(view.lesson)
+            pane.place_of = place_in_code(view.lesson)
         pane.report = report
         words = report_text(report) if report else notice_text(self.session.notice, KEYS)
         if self.session.unanswered.last(Examine):
