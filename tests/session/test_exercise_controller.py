@@ -155,7 +155,7 @@ def test_what_an_again_says_itself_belongs_to_its_round_alone() -> None:
     learner.begins()
     learner.does("hint")
     wrong = learner.says("-120")
-    assert reply_markdown(wrong) == "You said: −120. That is the sum. It is: −30."
+    assert reply_markdown(wrong) == "You said: −120.\n\nThat is the sum.\n\nThe answer is: −30."
     assert not wrong.explain
     assert learner.attempt.hints == PREDICT.hints[:1]
     learner.does("go_on")

@@ -53,7 +53,7 @@ async def test_of_a_prediction(learner: Learner, size: tuple[int, int]) -> None:
     await learner.press("h")
     reads(learner, "Hint 2", "second-begins", "second-ends.")
     await learner.press("a", *"-120", "enter")
-    reads(learner, "✗ Not right.", "That is the sum.", "It is:")
+    reads(learner, "✗ Not right.", "That is the sum.", "The answer is:")
     await learner.press("H")
     reads(learner, "Solution:", "−30")
     await learner.press("enter")

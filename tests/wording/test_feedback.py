@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
 from tests.session.test_exercise_controller import PICK, SIGN
 from tests.ui.exercises import PREDICT, REPAIR, comparison_state
-from tutor.lesson.exercise import Exercise, Predict
+from tutor.lesson.exercise import Exercise, Predict, Repair
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt, Reply, Wants
@@ -53,9 +55,9 @@ def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> 
     assert feedback.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
 
 
-def misses(*states: ComparisonState) -> str:
+def misses(*states: ComparisonState, of: Repair = REPAIR) -> str:
     reply = Reply("fix_misses", {"epochs": 5, "marks": (states,)})
-    return reply_markdown(Attempt(REPAIR, 1, 1, "asking", Wants.CODE, "", reply=reply))
+    return reply_markdown(Attempt(of, 1, 1, "asking", Wants.CODE, "", reply=reply))
 
 
 def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_it_away() -> None:
@@ -69,6 +71,22 @@ def test_code_that_misses_its_condition_hears_figures_and_no_formula_that_gives_
     assert misses(only_formula).endswith("it should. Not right yet: the step of `w`.")
     only_ratio = comparison_state("losses[1] / losses[0] < 2", False, 3, 2)
     assert misses(only_ratio).endswith("it should. Not right yet: the losses.")
+
+
+def test_code_that_misses_a_condition_without_figures_hears_that_condition() -> None:
+    fact = comparison_state("isinstance(shown, float)", False)
+    assert misses(fact).endswith("it should. Not true yet: `isinstance(shown, float)`.")
+    raised = replace(fact, error="NameError: no shown")
+    assert misses(raised).endswith(": `isinstance(shown, float)` (`NameError: no shown`).")
+
+
+def test_a_condition_that_contains_code_to_be_found_is_not_shown() -> None:
+    fact = comparison_state("isinstance(shown, float)", False)
+    solution = comparison_state("torch.equal(shown, y[chosen])", False)
+    repair = msgspec.structs.replace(REPAIR, code="shown = y", solution_code="shown = y[chosen]")
+    assert misses(solution, of=repair).endswith("what it should. Not right yet: `shown`.")
+    assert misses(solution, fact, of=repair).endswith(": `isinstance(shown, float)`.")
+    assert "y[chosen]" in misses(solution)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ class GoalComparison:
         now, target, tolerance = (
             next(rest) if part else None for part in (self.now, self.target, self.tolerance)
         )
-        return ComparisonState(self, holds(values[0]), now, target, tolerance)
+        error = values[0].text if values[0].dtype == "text" else ""
+        return ComparisonState(self, holds(values[0]), now, target, tolerance, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class ComparisonState:
     now: Value | None = None
     target: Value | None = None
     tolerance: Value | None = None
+    error: str = ""
+    """The error that the condition raises: `NameError: name 'shown' is not defined`."""
 
     def is_missed(self, epochs: int) -> bool:
         """Whether it does not hold, and no longer can in a run of so many epochs."""

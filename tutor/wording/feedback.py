@@ -13,6 +13,7 @@ from tutor.lesson import working
 from tutor.lesson.exercise import (
     Exercise,
     Predict,
+    Repair,
     Setting,
     Solution,
 )
@@ -21,8 +22,9 @@ from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt, CodePlace, Reply
+from tutor.session.goal_progress import Marks
 from tutor.wording.engine_notes import process_end
-from tutor.wording.goals import goal_words, subjects
+from tutor.wording.goals import fact_words, first_name, goal_words, subjects, unmet
 from tutor.wording.inspections import remark_text
 from tutor.wording.notices import unreadable
 from tutor.wording.number_format import (
@@ -71,14 +73,15 @@ def _reply(reply: Reply, exercise: Exercise) -> str:
 
 
 def _prediction(values: Values, exercise: Exercise) -> str:
-    """The given value, the comment, and the computed value.
+    """The given value, the lesson's comment in a paragraph of its own, and the computed value.
 
-    `You said: 4. That is the sum. It is: −30.`
+    The comment may end with a question, or be in another language.
     """
     assert isinstance(exercise, Predict)
-    given, came = _ended(_given_text(exercise, values["answer"])), answer(exercise, values["value"])
-    parts = (f"You said: {given}", values["comment"].strip(), f"It is: {_ended(came)}")
-    return " ".join(filter(None, parts))
+    comment = values["comment"].strip()
+    given = f"You said: {_ended(_given_text(exercise, values['answer']))}"
+    came = f"The answer is: {_ended(answer(exercise, values['value']))}"
+    return "\n\n".join((given, comment, came)) if comment else f"{given} {came}"
 
 
 def _expected(values: Values, exercise: Exercise) -> str:
@@ -121,17 +124,34 @@ def _comma(place: str) -> str:
 def _fix_misses(values: Values, exercise: Exercise) -> str:
     """The code runs, and that is all; the figures it ends with, and the wanted ones.
 
-    Formulas are left out: they might be the very code to be found.
+    Formulas are left out: they might be the very code to be found. Where there are no figures, a
+    condition that does not hold is shown as code.
     """
+    assert isinstance(exercise, Repair)
     ways = goal_words(values["marks"])
     missed = (m for way in ways[:1] for m in way if not m.holds and m.now and m.wanted)
     plain = [m for m in missed if not m.is_formula][:MOST_FIGURES]
-    figures = [escaped(f"{m.what} is {m.now}, should be {m.wanted}") for m in plain]
+    figures = [escaped(f"{m.what} is {m.now}, should be {m.wanted_value}") for m in plain]
     what = f": {'; '.join(figures)}." if figures else "."
-    about = [] if figures else subjects(values["marks"])
-    hint = f" Not right yet: {', '.join(about)}." if about else ""
+    hint = "" if figures else _unmet(values["marks"], exercise)
     runs = f"It runs for {counted(values['epochs'], 'epoch')}"
     return f"{runs}, but it does not yet do what it should{what}{hint}"
+
+
+def _unmet(marks: Marks, exercise: Repair) -> str:
+    """The subjects of what does not hold; or the condition itself, with the error it raises.
+
+    Of a condition that would give the solution away, a name alone.
+    """
+    if about := subjects(marks):
+        return f" Not right yet: {', '.join(about)}."
+    part = unmet(marks, exercise.code, exercise.solution_code)
+    if part is None:
+        name = first_name(marks)
+        return f" Not right yet: {literal(name)}." if name else ""
+    said = escaped(fact_words(part)) or literal(part.comparison.condition)
+    why = f" ({literal(part.error)})" if part.error else ""
+    return f" Not true yet: {said}{why}."
 
 
 MOST_FIGURES = 2

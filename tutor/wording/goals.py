@@ -7,6 +7,7 @@ Each comparison is shown with its present value: `losses[:10].min()` is the lowe
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,7 +30,11 @@ _OF = {
 }
 _SAME = {"item", "detach", "float", "int"}
 """The calls that return their number as it is."""
-_BY_PARAMETER = {"gradient": "gradient of {}", "gradient_now": "gradient of {}", "was": "{} before"}
+_BY_PARAMETER = {
+    "gradient": "gradient of {}",
+    "gradient_now": "gradient of {}",
+    "was": "{} before the last update",
+}
 _SIGNS: Mapping[type[ast.operator], tuple[str, int]] = {
     ast.Add: ("+", 1),
     ast.Sub: ("−", 1),
@@ -59,6 +64,8 @@ def _words(node: ast.expr) -> str:
             return text
         case ast.Name(id=name):
             return _NAMES.get(name, name)
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+            return f"{name}.{attribute}"
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _joined("−", _operand(operand, _ATOM))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _SIGNS:
@@ -112,7 +119,9 @@ def _called(name: str, argument: ast.expr) -> str:
             ast.unparse(change.func) == "np.diff" and len(change.args) == 1
         ):
             return _joined("largest change in ", _words(change.args[0]))
-    return _joined(_OF.get(name, ""), " ", _operand(argument, _ATOM))
+    is_losses = isinstance(argument, ast.Name) and argument.id == "losses"
+    one = "loss" if is_losses and name in ("min", "max") else _operand(argument, _ATOM)
+    return _joined(_OF.get(name, ""), " ", one)
 
 
 def _loss_of(index: ast.expr) -> str:
@@ -136,6 +145,11 @@ def _element(value: ast.expr, index: ast.expr) -> str:
     match value, index:
         case ast.Name(id=name), ast.Constant(value=str(parameter)) if name in _BY_PARAMETER:
             return _BY_PARAMETER[name].format(parameter)
+        case (
+            ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(parameter))),
+            ast.Constant(value=int(number)),
+        ) if name in _BY_PARAMETER:
+            return _BY_PARAMETER[name].format(f"{parameter}[{number}]")
         case _, ast.Constant(value=int()) | ast.Slice():
             return _joined(_operand(value, _ATOM), f"[{ast.unparse(index)}]")
         case _, ast.Tuple(elts=[ast.Constant(value=int()) | ast.Slice(), *_]):
@@ -177,7 +191,13 @@ class GoalWords:
     @property
     def is_formula(self) -> bool:
         """Whether the compared number is written as a formula."""
-        return any(f" {sign} " in self.what for sign, _ in _SIGNS.values())
+        return _is_formula(self.what)
+
+    @property
+    def wanted_value(self) -> str:
+        """The wanted value, with the name of what it is compared with if it has a short one."""
+        is_nameless = _is_formula(self.named) or self.named.startswith(self.wanted)
+        return self.wanted if is_nameless else self.named or self.wanted
 
     @property
     def stands(self) -> str:
@@ -191,10 +211,36 @@ class GoalWords:
         return f", {verb}{self.named or self.wanted}" if self.wanted else ""
 
 
+def _is_formula(words: str) -> bool:
+    return any(f" {sign} " in words for sign, _ in _SIGNS.values())
+
+
 def goal_words(marks: Marks) -> tuple[tuple[GoalWords, ...], ...]:
     """The comparisons in words; empty where nothing of the condition has words."""
     ways = tuple(tuple(_words_for(state) for state in way) for way in marks)
     return ways if any(part.what != THE_REST for way in ways for part in way) else ()
+
+
+def fact_words(state: ComparisonState) -> str:
+    """What a condition states, if it compares no two numbers; empty if it has no words."""
+    compares = state.comparison.now
+    return "" if compares else _fact(ast.parse(state.comparison.condition, mode="eval").body)
+
+
+def unmet(marks: Marks, given: str, solution: str) -> ComparisonState | None:
+    """The first comparison that does not hold, and that gives nothing of the `solution` away.
+
+    It gives away what the `given` code lacks, other than names.
+    """
+    secret = _pieces(solution) - _pieces(given)
+    failing = (state for way in marks[:1] for state in way if not state.holds)
+    return next((s for s in failing if secret.isdisjoint(_pieces(s.comparison.condition))), None)
+
+
+def _pieces(code: str) -> set[str]:
+    """The calls, operations, subscripts and attributes in some code."""
+    pieces = (ast.Call, ast.BinOp, ast.Subscript, ast.Attribute)
+    return {ast.unparse(node) for node in ast.walk(ast.parse(code)) if isinstance(node, pieces)}
 
 
 def subjects(marks: Marks) -> list[str]:
@@ -219,6 +265,14 @@ def subjects(marks: Marks) -> list[str]:
         elif "losses" in names:
             found["the losses"] = None
     return list(found)
+
+
+def first_name(marks: Marks) -> str:
+    """The outermost name in the first comparison that does not hold; empty if there is none."""
+    failing = [state for way in marks[:1] for state in way if not state.holds]
+    nodes = ast.walk(ast.parse(failing[0].comparison.condition)) if failing else ()
+    names = (node.id for node in nodes if isinstance(node, ast.Name))
+    return next((name for name in names if not hasattr(builtins, name)), "")
 
 
 def _words_for(state: ComparisonState) -> GoalWords:
