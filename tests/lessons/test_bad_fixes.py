@@ -42,6 +42,10 @@ NO_FIXES: dict[str, list[str | Change]] = {
         "chosen = torch.arange(2 * batch, 2 * batch + 2)\n"
         "x_batch, y_batch = x[chosen], y[chosen]\n"
         "prediction = w * x_batch",
+        "order = torch.randperm(8)\n"
+        "chosen = order[2 * batch : 2 * batch + 2]\n"
+        "x_batch, y_batch = x[chosen], y[chosen]\n"
+        "prediction = w * x_batch",
     ],
     "cross-entropy/target-type": [
         changed_solution("-log(p[each, target.long()])", "((1 - p[each, y]) ** 2)"),

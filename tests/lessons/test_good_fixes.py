@@ -211,7 +211,9 @@ OTHER_FIXES: dict[str, list[str | Change]] = {
     "sum-or-mean/a-true-mean": ["dw = float(np.dot(2 * x, y_pred - y)) / len(x)"],
     "tensors/whole-number": [
         TENSORS + "w = torch.tensor(1, dtype=torch.float32, requires_grad=True)\n"
-        "b = torch.tensor(1.0, requires_grad=True)"
+        "b = torch.tensor(1.0, requires_grad=True)",
+        TENSORS + "w = torch.tensor(1, dtype=torch.float64, requires_grad=True)\n"
+        "b = torch.tensor(1.0, requires_grad=True)",
     ],
     "tensors/squeezed-too-early": [
         "y_pred = layer(x)[:, 0]",

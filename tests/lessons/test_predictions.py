@@ -9,10 +9,14 @@ from typing import TypeAlias
 
 import pytest
 
+from tests import shipped
 from tests.lessons.runs import exercise, names_of, rounds_of, trial_of
+from tutor.digits import FORMULA_DIGITS
 from tutor.lesson.exercise import Predict
+from tutor.lesson.model import DisplayFormula
 from tutor.protocol.frame import Value
 from tutor.training.exercises import expected_text
+from tutor.wording.number_format import trimmed
 
 Boxes: TypeAlias = Mapping[str, Mapping[str, Value]]
 """By phase and expression, the value in each box."""
@@ -84,6 +88,30 @@ def test_the_list_names_exercises_that_exist() -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 def test_no_box_shows_the_answer_before_it_is_asked(name: str) -> None:
     assert shown_answers(name) == {entry for entry in HARMLESS if entry[0] == name}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_no_box_above_an_exercise_shows_its_answer_once_its_phase_has_run(name: str) -> None:
+    """In the learner's own run: an exercise with other numbers than the lesson's is not in it."""
+    asked = exercise(name, Predict)
+    sections = shipped.lesson(name.partition("/")[0]).sections
+    section = next(one for one in sections if asked in one.blocks)
+    if asked.stage.settings or asked.stage.learning_rate or section.phase != asked.stage.at.phase:
+        return
+    above = section.blocks[: section.blocks.index(asked)]
+    boxed = {e for block in above if isinstance(block, DisplayFormula) for e in block.boxed}
+    run = trial_of(name).begin(asked.stage)
+    run.step_phase()
+    (answer,) = run.evaluate([asked.answer])
+    values = run.frame().boxed[section.phase or ""]
+    assert {e for e in boxed if is_same(values[e], answer)} == set()
+
+
+def is_same(box: Value, answer: Value) -> bool:
+    """Whether a box has the answer's number, as it is written in a formula."""
+    return [trimmed(x, FORMULA_DIGITS) for x in box.data] == [
+        trimmed(x, FORMULA_DIGITS) for x in answer.data
+    ]
 
 
 def test_a_number_is_worked_out_or_there_is_a_reason() -> None:
