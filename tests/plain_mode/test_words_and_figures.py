@@ -141,6 +141,15 @@ def test_what_is_true_or_not_is_no_number_and_an_expression_no_name():
     assert "predictions: 2 numbers: 1, 2." in all_values(after)
 
 
+def test_the_loss_of_report_is_told_without_that_of_the_batch_before() -> None:
+    batch = msgspec.structs.replace(Simulated(epoch=1, step=5).frame(), loss=Value((25.0,)))
+    report = msgspec.structs.replace(batch, loss=Value((2.5,)))
+    assert "25" in changes(report, batch)[0]
+    assert changes(msgspec.structs.replace(report, loss_phase="Report"), batch) == [
+        "The loss is 2.5."
+    ]
+
+
 def test_what_another_rank_computes_is_told_with_its_number() -> None:
     frame = Simulated().frame()
     loss, gradient, own = (Value((number,)) for number in (2.0, -3.0, -4.0))

@@ -28,6 +28,15 @@ def test_phases_come_in_the_order_of_the_file_and_then_from_the_start() -> None:
     assert run.at == Position(2, 1)
 
 
+def test_a_loss_comes_from_loss_or_from_a_report_that_computes_one() -> None:
+    run = shipped("mini-batches")
+    found = [(frame.phase, frame.loss_phase) for frame in (run.step_phase() for _ in range(23))]
+    assert found[1:20] == [(phase, "Loss") for phase, _ in found[1:20]]
+    assert found[20:] == [("Report", "Report"), ("Predict", "Report"), ("Loss", "Loss")]
+    keeps_it = shipped("backward-twice")
+    assert {keeps_it.step_phase().loss_phase for _ in range(5)} == {"Loss"}
+
+
 def test_each_phase_changes_what_it_is_there_for() -> None:
     run = shipped("line-through-origin", "autograd")
     _, loss, gradient, update, reset = [run.step_phase() for _ in range(5)]

@@ -63,6 +63,15 @@ def test_after_a_change_of_mode_the_old_gradient_is_not_compared() -> None:
     assert found["w"] == scalar(0.3)
 
 
+def test_the_loss_of_report_is_not_compared_with_that_of_a_batch() -> None:
+    losses = [frame(5, loss_phase=phase) for phase in ("Loss", "Report")]
+    for now in losses:
+        for before in losses:
+            found = {row.name: row.was for row in rows(now, before)}
+            assert (found["loss"] is None) == (now is not before)
+            assert found["  gradient"] is not None
+
+
 def test_watched_expressions_follow_under_their_labels() -> None:
     lines = shown(frame(watched={"[red]sum\x1b": scalar(2.0)}))
     assert lines[-1].split() == ["[red]sum^[", "2"]

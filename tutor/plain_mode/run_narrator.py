@@ -315,22 +315,24 @@ def changes(now: Frame, was: Frame | None, shown: Iterable[str] = ()) -> list[st
 
     `shown`: expressions whose values formulas tell; their arrays are left out.
     """
-    said = list(_changes(now, was, " ".join(shown)))
+    is_same_loss = was is None or was.loss_phase == now.loss_phase
+    said = list(_changes(now, was, " ".join(shown), is_same_loss=is_same_loss))
     if was is not None and now.learning_rate != was.learning_rate:
         rates = f"{spoken_number(was.learning_rate)} to {spoken_number(now.learning_rate)}"
         said.append(f"The learning rate went from {rates}.")
     earlier = {rank.rank: rank for rank in was.ranks} if was else {}
     for rank in now.ranks:
-        told = _changes(rank, earlier.get(rank.rank), " ".join(shown))
+        past = earlier.get(rank.rank)
+        told = _changes(rank, past, " ".join(shown), is_same_loss=is_same_loss)
         said += [f"On rank {rank.rank}: {sentence}" for sentence in told]
     return said
 
 
 def _changes(
-    now: Frame | RankFigures, was: Frame | RankFigures | None, shown: str
+    now: Frame | RankFigures, was: Frame | RankFigures | None, shown: str, *, is_same_loss: bool
 ) -> Iterator[str]:
     if was is None or _is_different(now.loss, was.loss):
-        yield from _change("The loss", now.loss, was.loss if was else None)
+        yield from _change("The loss", now.loss, was.loss if was and is_same_loss else None)
     gradients = was.gradients if was else {}
     told = list(_changes_of_each("The gradient of {}", now.gradients, gradients, shown))
     yield from _not_too_many(told, "gradients have changed")

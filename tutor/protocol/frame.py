@@ -127,6 +127,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     loss: Value
     """The last loss computed; NONE before the first."""
+    loss_phase: str = ""
+    """The phase that it comes from: only losses of one phase are compared."""
     values: dict[str, Value]
     """Each parameter's value."""
     gradients: dict[str, Value]

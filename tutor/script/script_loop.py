@@ -134,6 +134,10 @@ class ScriptLoop(Loop):
         """The name of the phase that has just run."""
         return self.progress.last.name
 
+    def loss_phase_name(self) -> str:
+        """Empty: a script has one loss, wherever its code computes it."""
+        return ""
+
     @property
     def notes(self) -> tuple[Remark, ...]:
         """Notes on the script's environment and files, and on a loop that computes no loss."""

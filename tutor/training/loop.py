@@ -133,6 +133,15 @@ class Loop:
         """The name of the phase that has just run."""
         return self._phase_of(self.step - 1).name if self.step else SETUP
 
+    def loss_phase_name(self) -> str:
+        """The name of the phase that the present loss comes from, in this epoch or the last.
+
+        Report may compute the loss of all samples, where Loss has that of a batch or a shard.
+        """
+        last_epoch = (*self.program.loop, *filter(None, (self.program.report,)))
+        phases = (*last_epoch, *(self._phase_of(step) for step in range(self.step)))
+        return next((phase.name for phase in reversed(phases) if "loss" in phase.binds), "")
+
     # ── Running ─────────────────────────────────────────────────────────────────────
 
     def begin_epoch(self) -> None:

@@ -407,6 +407,7 @@ def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame
         learning_rate=learning_rate,
         seed=seed,
         loss=mine.loss,
+        loss_phase=loop.loss_phase_name(),
         values=mine.values,
         gradients=mine.gradients,
         gradients_now=mine.gradients_now,

@@ -125,9 +125,10 @@ def rows(
     """The rows of the table: the loss, each parameter with its gradient, watched values.
 
     Where the mode has changed, loss and gradient come from other code: then they are not
-    compared with what they were before.
+    compared with what they were before. Nor is the loss of Report with that of Loss.
     """
     is_comparable = before is not None and before.mode == frame.mode
+    is_same_loss = before is not None and before.loss_phase == frame.loss_phase
     here, was = _figures(frame), _figures(before) if before else {}
     elsewhere = _figures(then.frame) if then and then.frame else {}
     others = [_figures(rank) for rank in frame.ranks]
@@ -139,7 +140,11 @@ def rows(
         ):
             continue
         label = name if kind in ("value", "watched") else _LABELS[kind]
-        has_past = is_comparable or kind in ("value", "watched")
+        has_past = (
+            (is_comparable and is_same_loss)
+            if kind == "loss"
+            else (is_comparable or kind in ("value", "watched"))
+        )
         old = was.get(key) if has_past else None
         known = earlier if has_past and len(earlier) == len(others) else [{} for _ in others]
         ranks = tuple((o.get(key), e.get(key)) for o, e in zip(others, known, strict=True))
