@@ -21,8 +21,21 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from tutor.script.creation_hashes import CreationHashes
 from tutor.script.environment import SavedThreadSettings, ScriptThreadSettings
 from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
-from tutor.script.instrument import AT, BATCHES, CLASS, FOR, KEEP_LOSS, PREFIX, STOPS, WHILE
+from tutor.script.instrument import (
+    AT,
+    BATCHES,
+    CLASS,
+    FOR,
+    KEEP_GIVEN,
+    KEEP_LOSS,
+    KEEP_RETURNED,
+    KEEP_USED,
+    PREFIX,
+    STOPS,
+    WHILE,
+)
 from tutor.script.loop_items import LoopItems, items_in
+from tutor.script.taken_gradients import TakenGradients
 
 LoopBody: TypeAlias = Callable[..., Any]
 """One pass of the loop; see `instrument.BREAK` for its results."""
@@ -87,6 +100,7 @@ class Driver:
         """The device of the script's parameters, once it is known."""
         self.loss: Any = None
         """The object whose gradient was taken last, or that was assigned as the loss."""
+        self.gradients = taken = TakenGradients()
         self.batches: int | None = None
         """The number of this pass's batches, once the script has come to its loop over them."""
         self.loop: WaitingLoop | None = None
@@ -104,6 +118,8 @@ class Driver:
         self._left_over: dict[str, Any] = {}
         """The names of functions that have returned, as they were at the last phase."""
         names.update({STOPS: False, AT: self._at, KEEP_LOSS: self._keep_loss, BATCHES: self._count})
+        names.update({KEEP_GIVEN: taken.keep_given, KEEP_RETURNED: taken.keep_returned})
+        names.update({KEEP_USED: taken.keep_used})
         names.update({FOR: self._for, WHILE: self._while, CLASS: self.hashes.in_class})
 
     # ── The script's own stack ──────────────────────────────────────────────────────

@@ -33,6 +33,8 @@ class HandChange:
     node: ast.stmt
     rate: ast.expr | None = None
     """A factor of the only term that is the learning rate, though not by its name."""
+    element: HandChange | None = None
+    """The change of one element, where all are changed in a comprehension."""
 
     @property
     def variable(self) -> str:
@@ -114,7 +116,7 @@ def _of_elements(
         for change in _from_value(None, part, node):
             own = {n: o for n, o in goes_through.items() if n != variable(change.target)}
             terms = tuple((sign, substituted(term, own)) for sign, term in change.terms)
-            yield HandChange(whole or change.target, terms, node)
+            yield HandChange(whole or change.target, terms, node, element=change)
 
 
 def _may_be_old(term: ast.expr, target: ast.expr | None) -> bool:

@@ -1,7 +1,8 @@
 """A script's code with hooks: what runs in place of the file, at the same lines.
 
-Five things are added to the syntax tree. A hook stands before each phase's first statement. The
-loss is handed over where its gradient is taken, or where it is assigned. What a loop over batches
+Six things are added to the syntax tree. A hook stands before each phase's first statement. The
+loss is handed over where its gradient is taken, or where it is assigned; gradients are, where a
+call returns them or a change by hand uses them. What a loop over batches
 goes through is handed over as well, to be counted. A class gets hashes that are the same in each
 run (`creation_hashes.py`). And the training loop becomes a call: its body
 is made a function, which shares all names with the code around it.
@@ -25,16 +26,19 @@ import symtable
 import textwrap
 from collections.abc import Iterator, Sequence
 from types import CodeType
+from typing import Any
 
 from tutor.lesson.model import MANUAL
 from tutor.python_syntax import BACKWARD_HELPERS, FunctionCode, first_line, own_nodes, parts_of
-from tutor.script.outline import ScriptPhase, TrainingLoop
+from tutor.script.outline import ScriptPhase, TrainingLoop, span_of
 
 PREFIX = "_tutor_"
 """The prefix of all names that the code gets besides its own."""
 
 STOPS, AT, KEEP_LOSS = f"{PREFIX}stops", f"{PREFIX}at", f"{PREFIX}loss"
 BATCHES, CLASS = f"{PREFIX}batches", f"{PREFIX}class"
+KEEP_GIVEN, KEEP_RETURNED = f"{PREFIX}given", f"{PREFIX}returned"
+KEEP_USED = f"{PREFIX}used"
 FOR, WHILE = f"{PREFIX}for", f"{PREFIX}while"
 _BODY, _ITEM, _CONDITION = f"{PREFIX}body", f"{PREFIX}item", f"{PREFIX}condition"
 _EXIT = f"{PREFIX}exit"
@@ -49,6 +53,7 @@ None is the end of a pass, also by `continue`; `(value,)` is `return value`.
 def instrumented(source: str, filename: str, loop: TrainingLoop) -> CodeType:
     """The code of a script with hooks for one of its loops. The source must be valid Python."""
     tree = ast.parse(source, filename)
+    tree = _Gradients(loop).visit(tree)
     tree = _Losses(loop).visit(tree)
     tree = _Hooks(loop.phases).visit(tree)
     for node in ast.walk(tree):
@@ -164,6 +169,36 @@ class _Losses(ast.NodeTransformer):
             return node
         (after,) = ast.parse(f"{KEEP_LOSS}({self._loss})").body
         return [node, ast.copy_location(after, node)]
+
+
+class _Gradients(ast.NodeTransformer):
+    """Hands gradients over.
+
+    `w -= lr * dw` becomes `w -= lr * _tutor_used(dw, lambda: w, "w", False)`.
+    """
+
+    def __init__(self, loop: TrainingLoop) -> None:
+        calls = loop.gradient_calls
+        self._hooks = {call.parameters_at: f"{KEEP_GIVEN}()" for call in calls}
+        self._hooks |= {call.place: f"{KEEP_RETURNED}({call.is_first})" for call in calls}
+        for use in loop.gradient_uses:
+            hook = f"{KEEP_USED}(lambda: {use.parameter}, {use.parameter!r}, {use.is_negated}"
+            evaluated = f", lambda: {use.gradient}" if use.gradient else ""
+            self._hooks[use.place] = f"{hook}{evaluated})"
+
+    def visit(self, node: ast.AST) -> Any:
+        """Put the call of a hook around the expression at its place."""
+        found = super().visit(node)
+        if not isinstance(node, ast.expr) or not hasattr(node, "lineno"):
+            return found
+        if (hook := self._hooks.pop(span_of(node), None)) is None:
+            return found
+        call = ast.parse(hook, mode="eval").body
+        assert isinstance(call, ast.Call)
+        for inner in ast.walk(call):
+            ast.copy_location(inner, node)
+        call.args.insert(0, found)
+        return call
 
 
 def _handed_over(loss: ast.expr) -> ast.expr:

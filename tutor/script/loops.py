@@ -31,6 +31,7 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
+from tutor.script.gradient_places import gradient_calls, gradient_uses
 from tutor.script.loop_facts import epochs_of, gradient_mode, loss_expression, prediction_of
 from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.parameter_names import ParameterNames
@@ -76,6 +77,7 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
     names = ParameterNames(index, units, loop)
     function = index.function_of(loop)
     cutter = PhaseCutter(kinds)
+    reached = [*loop.body, *(s for f in index.reached_functions(loop.body) for s in f.body)]
     return TrainingLoop(
         line=loop.lineno,
         column=loop.col_offset,
@@ -89,6 +91,9 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
         prediction=prediction_of(units),
         parameters=names.parameters(),
         gradients={} if kinds.has_backward else names.gradients(),
+        gradient_calls=tuple(gradient_calls(index, finder.signs, reached)),
+        gradient_uses=() if kinds.has_backward else tuple(gradient_uses(index, units, loop)),
+        layers=names.layers(),
         rates=names.rates(),
         epochs=epochs_of(index, loop),
     )

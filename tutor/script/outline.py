@@ -6,11 +6,22 @@ the code cells of a notebook, one after the other (`source.py`).
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
 from tutor.protocol.inspections import LoopReport
+
+Span: TypeAlias = tuple[int, int, int, int]
+"""The place of an expression: its first line and column, its last line and column."""
+
+
+def span_of(node: ast.expr) -> Span:
+    """The place of an expression."""
+    end = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
+    return node.lineno, node.col_offset, *end
 
 
 class ScriptPhase(msgspec.Struct, frozen=True):
@@ -27,6 +38,38 @@ class ScriptPhase(msgspec.Struct, frozen=True):
     starts_batch: bool = False
     """Whether a batch begins with it: it is the first of the innermost loop's, or of the function
     that a batch calls."""
+
+
+class GradientCall(msgspec.Struct, frozen=True):
+    """A call that returns gradients: `torch.autograd.grad(loss, ws)`, `grad(f)(params, x)`."""
+
+    place: Span
+    parameters_at: Span
+    """The place of its argument that the gradients are of."""
+    is_first: bool = False
+    """Whether the gradients are the first item of its result, as of `grad_and_value(f)(params)`."""
+
+
+class GradientUse(msgspec.Struct, frozen=True):
+    """The place where a change by hand uses a gradient: `dw` of `w -= lr * dw`."""
+
+    place: Span
+    parameter: str
+    """The parameter, as the code calls it there: `w`, `self.W`, `p`."""
+    gradient: str = ""
+    """The gradient's expression, to be evaluated there; "" if it is the one at the place."""
+    is_negated: bool = False
+    """Whether the change adds it, so that the gradient is its negative."""
+
+
+class LayerParameter(msgspec.Struct, frozen=True):
+    """A parameter that each object of a class has, and that a method of the class changes."""
+
+    class_name: str
+    name: str
+    """The attribute: `W` of `self.W`."""
+    gradient: str = ""
+    """The attribute that holds its gradient: `dW`; "" if none does."""
 
 
 class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +102,12 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     """
     gradients: Mapping[str, str] = {}
     """A parameter → the expression of its hand-written gradient: {"w": "dw"}; none of tensors."""
+    gradient_calls: tuple[GradientCall, ...] = ()
+    """The calls that return gradients, instead of adding them to `.grad`."""
+    gradient_uses: tuple[GradientUse, ...] = ()
+    """The places where changes by hand use hand-written gradients."""
+    layers: tuple[LayerParameter, ...] = ()
+    """The parameters that methods of the file's classes change in their own objects."""
     rates: tuple[str, ...] = ()
     """The names of the learning rate in the file: `lr`, `args.lr`."""
     epochs: int | None = None

@@ -36,6 +36,7 @@ from tutor.script.data_flow import (
     writes,
 )
 from tutor.script.hand_changes import HandChange, bare
+from tutor.script.outline import LayerParameter
 from tutor.script.plain_numbers import PlainNumbers
 
 _DEEPEST = 5
@@ -81,6 +82,21 @@ class ParameterNames:
             if lifted or function in entered:
                 found.setdefault(names[0], text_of(lifted[0] if lifted else gradient))
         return found
+
+    def layers(self) -> tuple[LayerParameter, ...]:
+        """The parameters that methods of classes change in their own objects: `self.W`."""
+        found: list[LayerParameter] = []
+        for change in self.changes():
+            function = self.index.function_of(change.node)
+            of = self.index.class_of(function) if function else None
+            target = bare(change.target)
+            if function is None or of is None or not _is_of_self(target, function):
+                continue
+            gradient = gradient_expression(change, list(statements(function.body)), self._numbers)
+            is_own = gradient is not None and _is_of_self(gradient, function)
+            name = last_name(gradient) if gradient is not None and is_own else ""
+            found.append(LayerParameter(of.name, last_name(target), name))
+        return tuple(dict.fromkeys(found))
 
     def rates(self) -> tuple[str, ...]:
         """The learning rates that have a name."""
@@ -247,6 +263,14 @@ class ParameterNames:
         return given
 
 
+def _is_of_self(node: ast.expr, function: FunctionCode) -> bool:
+    """Whether an expression is an attribute of a method's own object."""
+    match node:
+        case ast.Attribute(value=ast.Name(id=name)):
+            return name in [a.arg for a in function.args.args[:1]]
+    return False
+
+
 def _place_of_layer(name: str, names: list[str]) -> tuple[int, int]:
     """The place of a parameter: in a list of layers, each layer's parameters stand together."""
     list_of = {n: found for n in names if (found := _LAYER.fullmatch(n))}
@@ -381,7 +405,7 @@ def _without(term: ast.expr, is_dropped: Callable[[ast.expr], bool]) -> ast.expr
 
 def _is_running(name: str, code: Sequence[ast.stmt]) -> bool:
     """Whether a variable carries its value on from pass to pass: a velocity, a mean."""
-    makers = [n for n in code if name in writes(n)]
+    makers = [n for n in code if name in writes(n) and not isinstance(n, ast.For)]
     return any(name in reads(n) for n in makers if not isinstance(n, ast.AugAssign)) or any(
         isinstance(n, ast.AugAssign) and isinstance(n.op, ast.Mult) for n in makers
     )

@@ -23,11 +23,14 @@ import torch
 from tutor.lesson.model import MANUAL, gradient_variable
 from tutor.script.data_flow import text_of
 from tutor.script.driver import Driver
-from tutor.script.outline import TrainingLoop
+from tutor.script.outline import LayerParameter, TrainingLoop
 from tutor.training.gradients import is_by_hand, stored_gradient
 
 _DEEPEST = 3
 """Attributes and items that are followed from a name."""
+
+_DEEPEST_LAYER = 5
+"""The same, on the way to a layer of a network."""
 
 _MOST_ITEMS = 200
 """Items of one list or dict that are looked at."""
@@ -53,6 +56,8 @@ class ParameterTable:
     gradients: dict[str, CodeType] = field(default_factory=dict)
     used: Mapping[str, Any] = field(default_factory=dict)
     """Gradients as the last update has used them, where it has changed their expressions."""
+    taken: Mapping[str, Any] = field(default_factory=dict)
+    """Gradients that the code has handed over, for parameters without an expression of theirs."""
     _changed_with: list[str] = field(default_factory=list)
     """The parameters whose gradient's expression reads what the update changes."""
     _optimizers: dict[str, CodeType] = field(default_factory=dict)
@@ -75,17 +80,38 @@ class ParameterTable:
         found += [(k, v) for k, v in names.items() if k in self.targets]
         optimizers = {n: t for n, t in found if isinstance(t, torch.optim.Optimizer)}
         labels = [label for label, _ in _tensors(found, optimizers.values())]
-        if not labels or self.loop.mode == MANUAL:
-            by_hand = ((e, _evaluated(_code(e), names)) for e in self.loop.parameters)
-            labels = [label for e, thing in by_hand for label in _numbers(e, thing)]
+        by_hand, gradients = self._changed_by_hand(names)
+        if not labels or self.loop.mode == MANUAL or self._are_others(by_hand, found, names):
+            labels = by_hand
         labels = labels or list(_of_own_models(names))
         self.expressions = {label: _code(label) for label in labels}
         self._optimizers = {label: _code(label) for label in optimizers}
-        gradients = {n: self.loop.gradients.get(n, gradient_variable(n)) for n in labels}
+        own = {**self.loop.gradients, **gradients}
+        gradients = {n: own.get(n, gradient_variable(n)) for n in labels}
         self.gradients = {n: _code(gradient) for n, gradient in gradients.items()}
         changed = {*self.loop.parameters, *labels}
         is_changed = {n: bool(changed & _parts_read(g)) for n, g in gradients.items()}
         self._changed_with = [n for n in gradients if is_changed[n]]
+
+    def _changed_by_hand(self, names: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+        """The labels of the parameters that the code changes by hand; gradients of layers' own."""
+        known = [e for e in self.loop.parameters if not self.targets & _parts_read(e)]
+        things = {e: _evaluated(_code(e), names) for e in known}
+        labels = [label for e, thing in things.items() for label in _numbers(e, thing)]
+        is_whole = len(known) == len(self.loop.parameters)
+        if is_whole and all(thing is not None for thing in things.values()):
+            return labels, {}
+        layers = dict(_of_layers(self.loop.layers, names, self.targets))
+        return [*dict.fromkeys([*labels, *layers])], layers
+
+    def _are_others(
+        self, by_hand: list[str], found: list[tuple[str, Any]], names: Mapping[str, Any]
+    ) -> bool:
+        """Whether the code changes tensors by hand that are none of a model's own."""
+        things = [_evaluated(_code(label), names) for label in by_hand]
+        tensors = [t for t in things if isinstance(t, torch.Tensor)]
+        own = {id(t) for n, thing in found for _, t in _own_tensors(n, thing) if t.requires_grad}
+        return bool(tensors) and own.isdisjoint(map(id, tensors))
 
     def read(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Each parameter by its expression; None where it has no value now."""
@@ -95,10 +121,19 @@ class ParameterTable:
         """Each parameter's gradient by the parameter's expression; None where it has none now."""
         return {label: self.gradient(label, names) for label in self.expressions}
 
+    def objects(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """The object that holds each parameter, such as a `Value(data=0.5)`."""
+        return {n: _evaluated(code, names) for n, code in self.expressions.items()}
+
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
-        """A parameter's gradient: its `.grad`, or the code's own by hand."""
+        """A parameter's gradient, as its expression has it, or as the code has handed it over."""
         if label in self.used:
             return self.used[label]
+        found = self._gradient_by_name(label, names)
+        return self.taken.get(label) if found is None else found
+
+    def _gradient_by_name(self, label: str, names: Mapping[str, Any]) -> Any:
+        """`.grad` of a tensor, or the code's own by hand."""
         thing = _evaluated(self.expressions[label], names)
         stored = stored_gradient(thing)
         if stored is not None or not is_by_hand(thing):
@@ -233,6 +268,22 @@ def _of_own_models(names: Mapping[str, Any]) -> Iterator[str]:
             waiting += list(_parts(label, thing))[::-1]
 
 
+def _of_layers(
+    layers: Collection[LayerParameter], names: Mapping[str, Any], targets: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """The parameters of all layers that the names lead to, each with its gradient's expression."""
+    own = {name: thing for name, thing in names.items() if name not in targets}
+    for label, thing in _reachable(own, _DEEPEST_LAYER):
+        classes = [cls.__name__ for cls in type(thing).__mro__ if cls.__module__ == "__main__"]
+        for layer in layers:
+            if layer.class_name in classes and isinstance(
+                unwrapped(vars(thing).get(layer.name)), NUMBERS
+            ):
+                name = f"{label}.{layer.name}"
+                usual = gradient_variable(name)
+                yield name, f"{label}.{layer.gradient}" if layer.gradient else usual
+
+
 def _of_class(thing: Any, name: str) -> Any:
     """An attribute of the script's own class of a thing; None if it is no such thing."""
     return getattr(type(thing), name, None) if type(thing).__module__ == "__main__" else None
@@ -247,11 +298,11 @@ def _own_tensors(label: str, thing: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield label + _INDEX.sub(r"[\1]", f".{path}"), tensor
 
 
-def _reachable(names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _reachable(names: Mapping[str, Any], deepest: int = _DEEPEST) -> Iterator[tuple[str, Any]]:
     """The things that a script's names lead to; first the values of the names themselves."""
     seen: set[int] = set()
     level = [(name, thing) for name, thing in names.items() if not name.startswith("__")]
-    for _ in range(_DEEPEST):
+    for _ in range(deepest):
         below: list[tuple[str, Any]] = []
         for label, thing in level:
             if id(thing) in seen and not isinstance(thing, torch.Tensor):

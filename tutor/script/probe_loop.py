@@ -19,7 +19,15 @@ import torch
 
 from tutor.lesson.code_checks import codes_in
 from tutor.python_syntax import all_blocks, first_line
-from tutor.script.instrument import CLASS, KEEP_LOSS, PREFIX, STOPS
+from tutor.script.instrument import (
+    CLASS,
+    KEEP_GIVEN,
+    KEEP_LOSS,
+    KEEP_RETURNED,
+    KEEP_USED,
+    PREFIX,
+    STOPS,
+)
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.training.liveness import changed_in_place, loads
@@ -47,6 +55,7 @@ class ProbeLoop(Loop):
         self.namespace.clear()
         # Functions of the script that the phases call have hooks in them.
         self.namespace.update({STOPS: False, KEEP_LOSS: _same, CLASS: _same})
+        self.namespace.update(dict.fromkeys((KEEP_GIVEN, KEEP_RETURNED, KEEP_USED), _same))
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
 
@@ -72,7 +81,7 @@ class ProbeLoop(Loop):
         """The copy has the rate of the script."""
 
 
-def _same(thing: Any) -> Any:
+def _same(thing: Any, *_more: Any) -> Any:
     return thing
 
 

@@ -219,7 +219,10 @@ class ScriptLoop(Loop):
         self._begin_phase(is_wanted=for_frame or may_stop)
         if self.progress.is_update_by_hand:
             self.table.keep_used(self.driver.lookup())
-        phase = self._pass_to(self._guarded(self.driver.resume))
+        with self.driver.gradients.noted(lambda: self.table.objects(self.driver.lookup())) as found:
+            number = self._guarded(self.driver.resume)
+        phase = self._pass_to(number)
+        self._take_gradients(found, phase)
         if for_frame or not self.table.expressions:
             self._see()
         is_last = self.progress.batches_done >= self.progress.last_gradient
@@ -231,6 +234,13 @@ class ScriptLoop(Loop):
             self.keep_boxed(phase)
         if self.at_end:
             self._end_epoch()
+
+    def _take_gradients(self, found: dict[str, Any], phase: str) -> None:
+        """Take the gradients that a phase has handed over; no Gradient keeps older ones."""
+        self.table.taken = found if phase == GRADIENT else {**self.table.taken, **found}
+        if self.gradients is not None:
+            more = {n: g for n, g in found.items() if self.gradients.get(n) is None}
+            self.gradients |= more
 
     def run_past_hooks(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for, to step `end` at most.
@@ -301,6 +311,7 @@ class ScriptLoop(Loop):
             self.epoch, self.step, self.progress.next = self.epoch + 1, 0, 0
             raise
         self.gradients = self.gradients_before_sync = None
+        self.table.taken = {}
 
     def entered(self) -> AbstractContextManager[None]:
         """The script's environment, which is entered once for many steps."""

@@ -36,8 +36,8 @@ class ScriptSnapshot:
     thread_settings: SavedThreadSettings
     known: tuple[int, int]
     """The steps and batches of an epoch, as far as they were known."""
-    used: Mapping[str, Any]
-    """The gradients that were used last."""
+    gradients: tuple[Mapping[str, Any], Mapping[str, Any]]
+    """The gradients that were used last, and those that were handed over last."""
     on_other_ranks: HeldByRanks | None = None
     """The other ranks' parts; None if there is one rank."""
 
@@ -100,7 +100,8 @@ class ScriptMemory:
         if waiting is None or (image := self._image(old, limit)) is None:
             return None
         known = (progress.steps_known, progress.batches_known)
-        now = (driver.loss, driver.thread_settings(), known, self._table.used)
+        gradients = (self._table.used, self._table.taken)
+        now = (driver.loss, driver.thread_settings(), known, gradients)
         return ScriptSnapshot(self, waiting, waiting.passes, image, *now)
 
     def restore(self, snapshot: object, *, is_start: bool) -> bool:
@@ -115,7 +116,8 @@ class ScriptMemory:
             is_there = self._driver.go_back(*place)
         if not is_there or not self._put_back(snapshot.image):
             return False
-        self._driver.loss, self._table.used = snapshot.loss, snapshot.used
+        self._driver.loss = snapshot.loss
+        self._table.used, self._table.taken = snapshot.gradients
         self._progress.stand_at_end(*snapshot.known, is_start=is_start)
         return True
 
