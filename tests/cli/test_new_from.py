@@ -443,6 +443,24 @@ for epoch in range(6):
     with torch.no_grad(): w -= 0.1 * w.grad; w.grad = None
     if epoch % 2: print(epoch); print(loss.item())
 """
+RETURNED = """\
+import torch
+x = torch.linspace(-1, 1, 6); y = 2 * x - 1
+w = torch.zeros(1, requires_grad=True)
+b = torch.zeros((), requires_grad=True)
+for epoch in range(5):
+    prediction = w * x + b
+    loss = ((prediction - y) ** 2).mean()
+    dw = torch.autograd.grad(loss, w, retain_graph=True)[0]
+    (db,) = torch.autograd.grad(loss, b)
+    with torch.no_grad():
+        w -= 0.1 * dw
+        b -= 0.1 * db
+    print(epoch, loss.item(), dw.item(), db.item())
+"""
+
+
+FIRST = "dw = torch.autograd.grad(loss, w, retain_graph=True)[0]"
 
 
 @pytest.fixture(autouse=True)
@@ -511,6 +529,7 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
         (MANUAL, ("w",), {"w": "w"}),
         (AUTOGRAD, ("w", "b"), {"w": "w"}),
         (MINIMUM, ("w",), {"w": "w", "loss": "loss"}),
+        (RETURNED, ("w", "b"), {"w": "w", "b": "b"}),
         (
             MODEL,
             ("hidden_weight", "hidden_bias", "out_weight"),
@@ -540,7 +559,7 @@ def run_lesson(lesson: Lesson) -> tuple[dict[str, Any], list[str]]:
         ),
     ],
     ids=[
-        *("manual", "autograd", "minimum", "model", "samples", "functions"),
+        *("manual", "autograd", "minimum", "returned", "model", "samples", "functions"),
         *("counted", "method", "listed", "trainer", "arguments", "loaded", "passed", "nested"),
     ],
 )
@@ -562,6 +581,7 @@ def test_the_lesson_runs_to_the_numbers_of_the_script(
     [
         AUTOGRAD,
         MINIMUM,
+        RETURNED,
         MODEL,
         FUNCTIONS,
         TENSORS_BY_HAND,
@@ -904,6 +924,13 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
         (inside(FOR, inside("for i in range(epoch + 1):\n", STEP)), 5, "number_of_batches_changes"),
         (LOOP + "else:\n    pass\n", 12, "loop_with_else"),
         (inside(FOR, STEP + STEP.replace("loss", "other")), 12, "phase_twice"),
+        *(
+            (RETURNED.replace(FIRST, other), 11, "gradients_without_names")
+            for other in (
+                FIRST.replace("dw = ", "dw = -"),
+                "gs = torch.autograd.grad(loss, [w], retain_graph=True); dw = gs[0]",
+            )
+        ),
         (
             "import torch.distributed as dist\n"
             + LOOP.replace("backward()", "backward()\n    dist.all_reduce(w.grad)"),

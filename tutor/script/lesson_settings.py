@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import keyword
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,10 @@ from typing import TypeAlias
 
 from tutor.lesson.model import AUTOGRAD, MANUAL, MODEL, OPTIMIZER
 from tutor.protocol.inspections import LoopReport
-from tutor.python_syntax import names_in
+from tutor.python_syntax import names_in, parts_of
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import LineNamer, refusal
-from tutor.script.outline import TrainingLoop
+from tutor.script.outline import Span, TrainingLoop, span_of
 
 FoundInRun: TypeAlias = Callable[[], LoopReport]
 """A function that runs the script, and returns the report on its loop."""
@@ -44,10 +45,14 @@ def watched_parameters(
     """
     if loop.mode == AUTOGRAD and _has_own_autograd(tree, facts):
         raise refusal(place, loop.line, "gradients_of_own_class")
+    stored = _returned_gradients(loop, facts, tree, place)
     # Items of a list or a dictionary that a loop goes through are changed in place.
     are_items = not loop.parameters or not facts.iterated.isdisjoint(loop.parameters)
     if loop.mode in (OPTIMIZER, MODEL) or (are_items and loop.mode == AUTOGRAD):
-        return _named(found_in_run().parameters, loop, facts, tree, place)
+        for name in _replaced_items(loop, tree):
+            raise refusal(place, loop.line, "parameters_in_one_name", name=name)
+        named = _named(found_in_run().parameters, loop, facts, tree, place)
+        return dataclasses.replace(named, gradients=stored)
     if not loop.parameters:
         raise refusal(place, loop.line, "parameters_not_told")
     for name in loop.parameters:
@@ -56,8 +61,66 @@ def watched_parameters(
         if not name.isidentifier():
             raise refusal(place, loop.line, "parameter_is_no_name", name=name)
     names = _all_names(tree)
-    gradients = _gradients_by_hand(loop, facts, names, place) if loop.mode == MANUAL else ()
-    return Watched(loop.parameters, (), tuple(gradients))
+    if loop.mode == MANUAL:
+        stored = tuple(_gradients_by_hand(loop, facts, names, place))
+    return Watched(loop.parameters, (), stored)
+
+
+def _replaced_items(loop: TrainingLoop, tree: ast.Module) -> Iterator[str]:
+    """The lists and dictionaries of parameters whose items the loop replaces by others."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and loop.line <= node.lineno <= loop.end_line:
+            whole = [t.value for t in node.targets if isinstance(t, ast.Subscript)]
+            yield from (text for t in whole if (text := ast.unparse(t)) in loop.parameters)
+
+
+def _returned_gradients(
+    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
+) -> tuple[str, ...]:
+    """Statements that store gradients which a call returns where a lesson looks: in `.grad`.
+
+    None where `backward()` does that.
+    """
+    nodes = list(ast.walk(tree))
+    if any(isinstance(n, ast.Attribute) and n.attr == "backward" for n in nodes):
+        return ()
+    found: list[str] = []
+    expressions = {span_of(n): n for n in nodes if isinstance(n, ast.expr)}
+    assigned = [n for n in nodes if isinstance(n, ast.Assign) and len(n.targets) == 1]
+    for call in loop.gradient_calls:
+        given = expressions[call.parameters_at]
+        result = next((n for n in assigned if call.place in _places(n.value)), None)
+        taken = expressions[call.place]
+        is_tuple = facts.dotted(getattr(taken, "func", taken)).endswith("autograd.grad")
+        lines = _stored(result, given, is_tuple, call.is_first) if result else ()
+        if not lines:
+            raise refusal(place, call.place[0], "gradients_without_names")
+        found += lines
+    return tuple(found)
+
+
+def _places(value: ast.expr) -> list[Span]:
+    """The place of a value; of `call[0]`, that of `call`, too."""
+    match value:
+        case ast.Subscript(value=inner, slice=ast.Constant(value=0)):
+            return [span_of(value), span_of(inner)]
+    return [span_of(value)]
+
+
+def _stored(result: ast.Assign, given: ast.expr, is_tuple: bool, is_first: bool) -> tuple[str, ...]:
+    """The lines that store gradients, which an assignment gives names; none if it is not clear.
+
+    `is_tuple`: the gradients are a tuple; `is_first`: they are the first item of what is assigned.
+    """
+    parameters, names = list(parts_of(given)), list(parts_of(result.targets[0]))
+    names = names[:1] if is_first else names
+    is_whole = is_tuple and isinstance(result.targets[0], ast.Name)
+    is_whole = is_whole and not isinstance(result.value, ast.Subscript)
+    is_plain = all(isinstance(node, ast.Name) for node in (*parameters, *names))
+    if is_whole or not is_plain or len(names) != len(parameters):
+        return ()
+    pairs = zip(parameters, names, strict=True)
+    return tuple(f"{ast.unparse(p)}.grad = {ast.unparse(n)}" for p, n in pairs)
 
 
 def _has_own_autograd(tree: ast.Module, facts: CodeFacts) -> bool:

@@ -178,6 +178,10 @@ _SENTENCES: Mapping[str, str] = {
     "no_line_of_gradient": (
         "no line computes the gradient of `{name}` alone; write `d{name} = …` before the update"
     ),
+    "gradients_without_names": (
+        "a lesson needs a name for each gradient that a function returns; write a line such as "
+        "`dw, db = torch.autograd.grad(loss, (w, b))`"
+    ),
     "gradient_in_update": "the gradient `{name}` has no line before the update; write one",
     "parameter_elsewhere": (
         "`{parameter}` has no name in the code before the loop, and a lesson needs one; create it "
