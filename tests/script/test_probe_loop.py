@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.script.marked_scripts import lesson_of, muted
 from tutor.analysis.graph import graph_of
+from tutor.lesson.code_checks import ladder
+from tutor.protocol.frame import Remark
 from tutor.script.program import script_programs
 from tutor.training.probe import Probe
 from tutor.training.run import Run
@@ -102,3 +104,38 @@ for epoch in range(2):
     assert graph.nodes[0].value.data == frame.loss.data
     probe.stand(run.standpoint())
     assert probe.loss() == frame.loss.data[0]
+
+
+BY_HAND = """import numpy as np
+
+x = np.linspace(-1, 1, 6)
+
+class Linear:
+    def __init__(self):
+        self.w = np.ones(1)
+    def forward(self, x):
+        return self.w * x
+    def backward(self, e):
+        self.dw = 2 * np.mean(e * x)
+    def step(self):
+        self.w = self.w - 0.1 * self.dw
+
+net = Linear()
+for epoch in range(3):
+    order = np.random.permutation(6)
+    for i in order.reshape(2, 3):
+        y = net.forward(x)
+        loss = np.mean((y - 2 * x) ** 2) + 0 * order[0]
+        net.backward(y - 2 * x)
+        net.step()
+"""
+
+
+def test_a_script_by_hand_has_no_graph_and_no_other_mode() -> None:
+    run = opened(BY_HAND)
+    probe = Probe(run.program, "cpu", 0.1, 0)
+    not_yet = Remark("name_not_set_yet", {"name": "order"})
+    assert graph_of(probe, run.standpoint()).notes == (not_yet,)
+    run.step_epoch()
+    assert graph_of(probe, run.standpoint()).notes == (Remark("by_hand_in_script"),)
+    assert [set(row.by_hand.values()) for row in ladder(lesson_of(BY_HAND))] == 4 * [{True}]

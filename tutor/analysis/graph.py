@@ -60,6 +60,8 @@ def graph_of(probe: Probe, at: Standpoint, until: Until = never) -> AutogradGrap
     loss = names.get("loss")
     loss = None if error and loss is left_over else loss
     graph = _graph(recorder, OperationWords(recorder, names, loop.program.parameters), loss)
+    if graph.notes == (Remark("by_hand"),):
+        graph = AutogradGraph(notes=(by_hand(loop),))
     if error is None:
         return graph
     return AutogradGraph(nodes=graph.nodes, notes=(error, *(graph.notes if graph.nodes else ())))
@@ -78,8 +80,16 @@ def trace(probe: Probe, recorder: GraphRecorder) -> Remark | None:
         if isinstance(error.__cause__, InspectionStopped):
             raise error.__cause__ from None
         raise_if_stopped(error)
+        if probe.program.is_script and isinstance(error.__cause__, NameError):
+            # The script itself goes on: code before the batch, which a probe does not run, sets it.
+            return Remark("name_not_set_yet", {"name": error.__cause__.name})
         return error.remark(_LONGEST_ERROR)
     return None
+
+
+def by_hand(loop: Loop) -> Remark:
+    """The remark that there is no graph: a script has only the one mode."""
+    return Remark("by_hand_in_script" if loop.program.is_script else "by_hand")
 
 
 def names_at_backward(recorder: GraphRecorder, loop: Loop) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.autograd.graph import Node as AutogradNode
 
-from tutor.analysis.graph import names_at_backward, steps_of_backward, trace
+from tutor.analysis.graph import by_hand, names_at_backward, steps_of_backward, trace
 from tutor.analysis.graph_recorder import (
     GraphRecorder,
     KnownValue,
@@ -59,7 +59,7 @@ def local_gradients(probe: Probe, at: Standpoint, until: Until = never) -> Local
         return LocalGradients(why=raised)
     if not recorder.arrivals:
         is_by_hand = not isinstance(loop.namespace.get("loss"), torch.Tensor)
-        return LocalGradients(why=Remark("by_hand" if is_by_hand else "no_backward"))
+        return LocalGradients(why=by_hand(loop) if is_by_hand else Remark("no_backward"))
     words = Spelling(recorder, names_at_backward(recorder, loop), loop.program.parameters)
     try:
         steps = tuple(_Questions(recorder, words).all())

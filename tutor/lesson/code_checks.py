@@ -18,6 +18,7 @@ import msgspec
 from tutor.errors import FormulaError
 from tutor.lesson.model import (
     GRADIENT,
+    MANUAL,
     PHASES_IN_ORDER,
     PREDICT,
     SETUP,
@@ -368,6 +369,7 @@ class _Code:
     """All the code of a mode: the meaning of its imports, and the names that stand for modules."""
 
     def __init__(self, lesson: Lesson, mode: str) -> None:
+        self._is_script_by_hand = lesson.script is not None and mode == MANUAL
         if lesson.script is not None:
             nodes = list(ast.walk(parsed(lesson.source)))
             self._phases = _nodes_by_phase(lesson, nodes)
@@ -378,9 +380,9 @@ class _Code:
                 if section.phase and (fences := section.fences(mode))
             }
             nodes = [node for found in self._phases.values() for node in found]
-        self._imports = {"np": "numpy"}
-        for node in nodes:
-            self._imports.update(imported_by(node))
+        imported = [pair for node in nodes for pair in imported_by(node)]
+        self._imports = {"np": "numpy", **dict(imported)}
+        self._has_torch = lesson.script is None or any(m[1].startswith("torch") for m in imported)
         self._classes = {
             node.name
             for node in nodes
@@ -402,6 +404,8 @@ class _Code:
             return False
         if phase not in self._phases:
             return None
+        if not self._has_torch or (self._is_script_by_hand and phase in (GRADIENT, UPDATE)):
+            return True  # `backward` and `step` are methods of the script's own classes
         calls = [node for node in self._phases[phase] if isinstance(node, ast.Call)]
         if phase == GRADIENT:
             return not any(map(self._is_autograd, calls))

@@ -26,6 +26,12 @@ _REMARKS: Mapping[str, str] = {
     "sampled": "{checked} of {size} elements checked",
     # ── The graph of one step
     "by_hand": "A gradient by hand has no graph. Change to a mode with autograd.",
+    "by_hand_in_script": (
+        "This script computes its gradient without PyTorch's autograd, so there is no graph."
+    ),
+    "name_not_set_yet": (
+        "The next batch needs `{name}`, which the code before it has yet to set. Take a step first."
+    ),
     "no_gradient_asked": (
         "The loss depends on nothing that requires a gradient (requires_grad): no graph."
     ),
