@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tutor.analysis.finite_differences import ModeGradient, Slopes
+from tutor.analysis.finite_differences import (
+    ModeGradient,
+    Slopes,
+    gradients_by_differences,
+    probes_at_batches,
+)
 from tutor.analysis.gradient_diagnosis import Samples, diagnose
+from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
+from tutor.training.program import programs_of
 from tutor.training.values import Array
 from tutor.wording.inspections import diagnosis as words_of
 
@@ -310,3 +318,19 @@ def test_another_loss_is_named_as_the_reason() -> None:
     diagnosis = diagnose("w", [manual, found("autograd", 1.0)], slopes(1.0))
     assert words_of(diagnosis) == "manual is 4 times autograd, as its loss is 120, not 30"
     assert (diagnosis.agrees, diagnosis.ratio) == (False, {"manual": 4.0})
+
+
+@pytest.mark.parametrize(("at", "right"), [(2e-6, 3.0), (-2e-6, 1.0)])
+def test_a_kink_within_the_step_of_a_difference_is_to_one_side(
+    write_lesson: Callable[..., Lesson], at: float, right: float
+) -> None:
+    lesson = write_lesson(
+        Setup=f"w = torch.tensor({at}, requires_grad=True)",
+        Predict="y_pred = w",
+        Loss="loss = w + 2 * torch.relu(w)",
+    )
+    (probe,) = probes_at_batches(programs_of(lesson)["autograd"])
+    (slope,) = gradients_by_differences(probe, {"w": np.array(right)})["w"].slopes
+    assert slope == pytest.approx(right, rel=1e-4)
+    (slope,) = gradients_by_differences(probe, {"w": np.array(5.0)})["w"].slopes
+    assert slope <= 3.01

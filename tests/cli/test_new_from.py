@@ -661,6 +661,16 @@ def test_a_function_that_each_epoch_calls_is_taken_apart() -> None:
     assert code["Report"] == "mean = seen / 3\nprint(epoch, mean, evaluate(net))\n"
 
 
+def test_data_that_only_move_have_no_formula() -> None:
+    moved = MODEL.replace(
+        "        opt.zero_grad()\n", "        xb, yb = xb.to('cpu'), yb.to('cpu')\n"
+    )
+    assert moved != MODEL
+    text = made(moved).text
+    assert r"\leftarrow \text{xb}" not in text
+    assert "xb, yb = xb.to('cpu'), yb.to('cpu')" in text
+
+
 def test_batches_become_the_lessons() -> None:
     lesson, code = lesson_of(MODEL), code_of(MODEL)
     assert lesson.batches == 3

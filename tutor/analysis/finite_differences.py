@@ -8,9 +8,9 @@ slopes. Where they are not sure, a mode's own gradient is believed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from tutor.training.probe import InspectionStopped, Probe, standpoint_of
 from tutor.training.program import Program, Until
 from tutor.training.set_up import set_up
 from tutor.training.values import RELATIVE, Array, largest_size, real_pairs, to_numbers
+
+Found = TypeVar("Found")
 
 MOST_CHECKED = 64
 """Most elements of one parameter that are checked; each costs two evaluations of the loss."""
@@ -167,7 +169,7 @@ class FiniteDifferences:
         Its largest elements come first where there are too many.
         """
         shape = self.values[name].shape
-        chosen, slopes = self._chosen_slopes(name, claimed, MOST_CHECKED, is_checked=True)
+        chosen, slopes = self._chosen_slopes(name, claimed, MOST_CHECKED, self._slope)
         found = np.full((*shape, len(_Slope._fields)), np.nan)
         for at, slope in zip(chosen, slopes, strict=True):
             found[np.unravel_index(at, shape)] = slope
@@ -176,25 +178,31 @@ class FiniteDifferences:
         return Slopes(central, uncertainty, left, right, steepening, checked)
 
     def sampled(self, name: str, claimed: Array | None) -> Sampled:
-        """The slopes of a sample, in little memory: no array is as large as the parameter."""
+        """The slopes of a sample, in little memory: no array is as large as the parameter.
+
+        A kink so near that it is within h is taken to be where it is: to one side.
+        """
         most = MOST_CHECKED if self.values[name].size <= _HUGE else _FEW
-        chosen, slopes = self._chosen_slopes(name, claimed, most, is_checked=False)
-        central = np.array([slope.central for slope in slopes], np.float64)
-        return Sampled(self.values[name].shape, chosen, central)
+        chosen, slopes = self._chosen_slopes(name, claimed, most, self._slope_beside_kinks)
+        return Sampled(self.values[name].shape, chosen, np.array(slopes, np.float64))
 
     def _chosen_slopes(
-        self, name: str, claimed: Array | None, most: int, *, is_checked: bool
-    ) -> tuple[list[int], list[_Slope]]:
-        """The indices of some elements and their slopes, checked against `claimed` or not."""
+        self,
+        name: str,
+        claimed: Array | None,
+        most: int,
+        slope_of: Callable[[str, tuple[Any, ...], float | None], Found],
+    ) -> tuple[list[int], list[Found]]:
+        """The indices of some elements, and what `slope_of` finds there, given their claims."""
         start = self.values[name]
         if claimed is not None:
             claimed = claimed.reshape(start.shape) if claimed.size == start.size else None
-        chosen, slopes = _chosen(start, claimed, most), []
+        chosen, slopes = _chosen(start, claimed, most), list[Found]()
         try:
             for at in chosen:
                 index = np.unravel_index(at, start.shape)
-                claim = claimed[index] if is_checked and claimed is not None else None
-                slopes.append(self._slope(name, index, claim))
+                claim = claimed[index] if claimed is not None else None
+                slopes.append(slope_of(name, index, claim))
         finally:
             self._probe.set_parameters(self._as_held({name: start}))
         return chosen, slopes
@@ -233,6 +241,17 @@ class FiniteDifferences:
         if abs(last.bend) <= abs(first.bend) / 4 + 2 * last.noise:  # the kink lay to one side
             return _Slope(last.central, last.noise, np.nan, np.nan, 0.0)
         return _Slope(last.central, last.noise, last.left, last.right, 0.0)
+
+    def _slope_beside_kinks(
+        self, name: str, index: tuple[Any, ...], claimed: float | None
+    ) -> float:
+        """The slope over h; where another one is claimed, that over h/64 if it is nearer."""
+        found = self._slope(name, index, None)
+        if claimed is None or abs(claimed - found.central) <= RELATIVE * abs(claimed):
+            return found.central
+        scale = max(1.0, abs(float(self.values[name][index])))
+        near = self._sides(name, index, self._step * scale / 2**_HALVINGS).central
+        return near if abs(near - claimed) < abs(found.central - claimed) else found.central
 
     def _sides(self, name: str, index: tuple[Any, ...], h: float) -> _Sides:
         values, losses = self.values[name], []

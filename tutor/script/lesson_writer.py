@@ -75,6 +75,8 @@ _PROSE = {
     RESET: "The gradient of one step must not be added to that of the next.",
     REPORT: "The report runs at the end of each epoch.",
 }
+_MOVED = re.compile(r"(.+) \\leftarrow \1")
+r"""A formula of data that are only moved to a device: `x \leftarrow x`."""
 _LOSS_ALONE = "The loss is the function whose smallest value the training looks for."
 """Of a loop that predicts nothing, such as one that minimizes `(w - 2) ** 2`."""
 
@@ -388,7 +390,8 @@ class _Writer:
         found: dict[str, list[str]] = {}
         for phase, said in formulas_of(self._source.text, self._loop).items():
             latex = [block.latex for block in said if isinstance(block, DisplayFormula)]
-            found.setdefault(phase.name, []).extend(latex)
+            kept = [text for text in latex if not _MOVED.fullmatch(text)]
+            found.setdefault(phase.name, []).extend(kept)
         return found
 
 
