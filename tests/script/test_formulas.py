@@ -373,7 +373,7 @@ def formulas(body: str, header: str = HEADER, **settings_of: object) -> list[str
         ),
         (
             "w -= 1\nprint(\n    w)",
-            [r"w \leftarrow w - 1 = \boxed{w}", "`print(`\\\n`w)`"],
+            [r"w \leftarrow w - 1 = \boxed{w}", "`print(`\\\n`    w)`"],
         ),
         (
             "h = sigmoid(x)",

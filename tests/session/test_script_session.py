@@ -73,6 +73,14 @@ def test_a_script_is_found_again_by_its_path_and_not_among_the_lessons(
     assert again.at == Position(2, 1)
 
 
+def test_a_script_left_at_its_start_is_not_said_to_be_left(writer: ProgressWriter) -> None:
+    Stepping(writer).does("step_epoch", "back_epoch")
+    bookmark = writer.bookmark_of(key_of(SCRIPT))
+    assert isinstance(bookmark, Bookmark)
+    assert bookmark.at == Position(0, 0)
+    assert Stepping(writer).notice.code != "script_left_in_epoch"
+
+
 def test_a_bookmark_holds_on_any_machine_and_keeps_no_modules(writer: ProgressWriter) -> None:
     assert SCRIPT.script is not None
     options = replace(SCRIPT.script, modules={"net.py": b"x"})

@@ -6,6 +6,7 @@ A statement that no formula says exactly stays a line of code.
 from __future__ import annotations
 
 import ast
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -314,8 +315,8 @@ def _without_graphs(statements: Sequence[ast.stmt], facts: CodeFacts) -> Iterato
 
 def _as_code(statement: ast.stmt, text: str) -> str:
     """The statement's lines as Markdown, each as code."""
-    lines = (ast.get_source_segment(text, statement) or ast.unparse(statement)).splitlines()
-    lines = [line.strip() for line in lines if line.strip()]
+    segment = ast.get_source_segment(text, statement, padded=True) or ast.unparse(statement)
+    lines = [line.rstrip() for line in textwrap.dedent(segment).splitlines() if line.strip()]
     shown = lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], "…"]
     return "\\\n".join(map(_code_span, shown))
 

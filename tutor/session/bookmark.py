@@ -120,6 +120,11 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
         return settings_after(made, self.recipe)
 
     @property
+    def is_at_start(self) -> bool:
+        """Whether it is at the start of a run that has not been changed: nothing leads there."""
+        return self.at == Position(0, 0) and not self.recipe.changes
+
+    @property
     def file(self) -> Path:
         """The lesson's file."""
         return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)
@@ -144,6 +149,9 @@ def left_notice(lesson: Lesson, bookmark: Bookmark) -> Notice:
         as_left = lesson_as_left(lesson, bookmark)
         if bookmark.fingerprint != as_left.fingerprint():
             return Notice("script_changed")
+        is_here = as_left is lesson or as_left.script is None
+        if is_here and bookmark.is_at_start:
+            return Notice()
         if as_left is lesson or as_left.script is None:
             return Notice("script_left_in_epoch", {"epoch": epoch})
         loop = as_left.script.loop if as_left.script.loop != lesson.script.loop else None
@@ -151,6 +159,8 @@ def left_notice(lesson: Lesson, bookmark: Bookmark) -> Notice:
         return Notice("script_left_in_run", {"epoch": epoch, **run})
     if bookmark.exercise:
         return Notice("left_at_exercise", {"id": bookmark.exercise})
+    if bookmark.is_at_start:
+        return Notice()
     return Notice("left_in_epoch", {"epoch": epoch})
 
 

@@ -122,7 +122,8 @@ class Session(EngineSession):
             self.controller.begin_when_open(start.exercise)
         elif bookmark is not None:
             notice = left_notice(lesson, bookmark)
-            self.tell_when_open(notice.code, **notice.values)
+            if notice.code:
+                self.tell_when_open(notice.code, **notice.values)
 
     def resume_previous(self) -> None:
         """Resume at the bookmark of the last visit."""
