@@ -917,6 +917,11 @@ def test_a_loop_within_try_is_the_loop_alone() -> None:
         (
             inside(FOR, inside("def closure():\n", STEP + "return loss\n") + "opt.step(closure)\n"),
             5,
+            "phase_in_closure",
+        ),
+        (
+            inside(FOR, inside("def step():\n", STEP + "return loss\n") + "print(step())\n"),
+            5,
             "phase_in_function",
         ),
         ("def f(batch): pass\nbatch = 3\nw.batch = batch\n" + LOOP, 5, "binds_batch"),
@@ -957,23 +962,38 @@ def test_what_no_lesson_can_say_is_refused_with_its_line(text: str, line: int, c
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "why"),
     [
-        ("class Trainer:", "class Trainer(nn.Module):"),
-        ("Trainer(0.1).train()", "a, b = Trainer(0.1), Trainer(0.2)\na.train()"),
-        ("Trainer(0.1).train()", "t = Trainer(0.1)\nprint(t)\nt.train()"),
-        ("torch.manual_seed(2)", "data = 3"),
-        ("        prediction = self.model", "        model = 0\n        prediction = self.model"),
-        ("    def train(self)", "    @torch.enable_grad()\n    def train(self)"),
+        ("class Trainer:", "class Trainer(nn.Module):", ("not_plain", "Trainer")),
+        (
+            "Trainer(0.1).train()",
+            "a, b = Trainer(0.1), Trainer(0.2)\na.train()",
+            ("not_one_instance", "Trainer"),
+        ),
+        ("Trainer(0.1).train()", "t = Trainer(0.1)\nprint(t)\nt.train()", ("passed_on", "t")),
+        ("torch.manual_seed(2)", "data = 3", ("ambiguous", "data")),
+        (
+            "        prediction = self.model",
+            "        model = 0\n        prediction = self.model",
+            ("ambiguous", "model"),
+        ),
+        (
+            "    def train(self)",
+            "    @torch.enable_grad()\n    def train(self)",
+            ("decorated", "train"),
+        ),
     ],
     ids=["base", "two instances", "bare", "module's name", "local name", "decorated"],
 )
-def test_a_class_that_is_more_than_its_names_is_refused(before: str, after: str) -> None:
+def test_a_class_that_is_more_than_its_names_is_refused(
+    before: str, after: str, why: tuple[str, str]
+) -> None:
     text = TRAINER.replace(before, after)
     compile(text, "train.py", "exec")
     with pytest.raises(ScriptError) as raised:
         made(text)
     assert re.fullmatch(r"train\.py:\d+", raised.value.values["place"])
+    assert (raised.value.code, raised.value.values["why"]) == ("loop_in_method", why)
 
 
 @pytest.mark.parametrize(
@@ -990,6 +1010,43 @@ def test_a_while_loop_that_does_not_just_count_is_refused(before: str, after: st
     with pytest.raises(ScriptError) as raised:
         made(COUNTED.replace(before, after))
     assert (raised.value.code, raised.value.values["place"]) == ("while_loop", "train.py:7")
+
+
+def test_the_rate_is_one_of_several_names_of_an_assignment() -> None:
+    text = (
+        "import torch\nw = torch.zeros(1, requires_grad=True)\nlr, size = 0.25, 3\n"
+        "def sgd(params, lr):\n    with torch.no_grad():\n        for p in params:\n"
+        "            p -= lr * p.grad\n            p.grad.zero_()\n"
+        "for epoch in range(4):\n    y_pred = w * size\n    loss = ((y_pred - 6) ** 2).sum()\n"
+        "    loss.backward()\n    sgd([w], lr)\n"
+    )
+    written = made(text).text
+    assert "learning_rate: 0.25" in written
+    assert "sgd([w], learning_rate)" in written
+    assert "p -= lr * p.grad" in written
+    assert "size = 3" in written
+
+
+def test_a_context_around_several_phases_is_written_around_each() -> None:
+    prediction, *rest = STEP.splitlines(keepends=True)
+    context = "with torch.autocast('cpu', enabled=False):\n"
+    written = made(HEAD + inside(FOR, inside(context, prediction + rest[0]) + "".join(rest[1:])))
+    assert written.text.count("torch.autocast") == 2
+
+
+def test_a_dictionary_of_parameters_is_no_parameter() -> None:
+    text = (
+        "import numpy as np\ndef start():\n    return {'w': 0.0, 'b': 0.0}\n"
+        "def slopes(p, error):\n    return {'dw': p['w'] + error, 'db': error}\n"
+        "def step(p, grads, lr=0.1):\n    for k in ('w', 'b'):\n"
+        "        p[k] = p[k] - lr * grads['d' + k]\n    return p\n"
+        "p = start()\nfor i in range(3):\n    y_pred = p['w'] * 2 + p['b']\n"
+        "    loss = (y_pred - 3) ** 2\n    grads = slopes(p, 2 * (y_pred - 3))\n"
+        "    p = step(p, grads)\n"
+    )
+    with pytest.raises(ScriptError) as raised:
+        made(text)
+    assert (raised.value.code, raised.value.values["name"]) == ("parameters_in_one_name", "p")
 
 
 # ── The command ─────────────────────────────────────────────────────────────────────

@@ -60,9 +60,8 @@ def watched_parameters(
             raise refusal(place, loop.line, "parameters_in_one_name", name=name)
         if not name.isidentifier():
             raise refusal(place, loop.line, "parameter_is_no_name", name=name)
-    names = _all_names(tree)
     if loop.mode == MANUAL:
-        stored = tuple(_gradients_by_hand(loop, facts, names, place))
+        stored = tuple(_gradients_by_hand(loop, facts, tree, place))
     return Watched(loop.parameters, (), stored)
 
 
@@ -134,16 +133,30 @@ def _has_own_autograd(tree: ast.Module, facts: CodeFacts) -> bool:
 
 
 def _gradients_by_hand(
-    loop: TrainingLoop, facts: CodeFacts, taken: set[str], place: LineNamer
+    loop: TrainingLoop, facts: CodeFacts, tree: ast.Module, place: LineNamer
 ) -> Iterator[str]:
+    taken = _all_names(tree)
     for name in loop.parameters:
         gradient = loop.gradients.get(name, "")
+        if not gradient and _has_items(name, tree):
+            raise refusal(place, loop.line, "parameters_in_one_name", name=name)
         if not gradient or (gradient != f"d{name}" and f"d{name}" in taken):
             raise refusal(place, loop.line, "no_line_of_gradient", name=name)
         if gradient != f"d{name}":
             yield f"d{name} = {gradient}"
         if _is_tensor(name, facts):
             yield f"{name}.grad = d{name}.reshape({name}.shape)"
+
+
+def _has_items(name: str, tree: ast.Module) -> bool:
+    """Whether a name stands for a dictionary: the file asks for its items by texts."""
+    return any(
+        isinstance(node, ast.Subscript)
+        and ast.unparse(node.value) == name
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+        for node in ast.walk(tree)
+    )
 
 
 def _is_tensor(name: str, facts: CodeFacts) -> bool:

@@ -106,7 +106,7 @@ def lesson_from(
     source, loop = _rewritten(source, loop, number, *one_statement_a_line(source.text))
     text = without_batch(without_pictures(with_default_arguments(source.text)))
     source, loop = _rewritten(source, loop, number, text)
-    if (flat := without_class(source.text, loop)) is not None:
+    if (flat := without_class(source.text, loop, source.place)) is not None:
         source, loop = _rewritten(source, loop, number, flat.text, flat.origin)
     alone = with_rate_alone(source.text, loop.rates)
     source, loop = _rewritten(source, loop, number, *alone)

@@ -25,7 +25,9 @@ from tutor.python_syntax import (
 from tutor.script.code_pieces import (
     CodePieces,
     InlinedCalls,
+    LineNamer,
     indented,
+    refusal,
     replaced,
     stored_in,
 )
@@ -53,13 +55,19 @@ class TextWithoutClass:
         return "\n".join(self.rows) + "\n"
 
 
-def without_class(text: str, loop: TrainingLoop) -> TextWithoutClass | None:
-    """The text without the class whose method the loop is in; None where there is none such."""
+def without_class(text: str, loop: TrainingLoop, place: LineNamer) -> TextWithoutClass | None:
+    """The text without the class whose method the loop is in; None where it is in none.
+
+    Raises ScriptError where the class can't be written as functions.
+    """
     tree = ast.parse(text)
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef) and _holds(statement, loop.line):
             flat = _FlatClass(text, tree, statement, loop)
-            return flat.written() if flat.can_be_written() else None
+            if (reason := flat.obstacle()) is not None:
+                method, why = loop.function, reason
+                raise refusal(place, loop.line, "loop_in_method", method=method, why=why)
+            return flat.written()
     return None
 
 
@@ -87,23 +95,29 @@ class _FlatClass:
 
     # ── Refusals ────────────────────────────────────────────────────────────────────
 
-    def can_be_written(self) -> bool:
-        """Whether the class is plain, has one instance, and no name would stand for two things."""
+    def obstacle(self) -> tuple[str, str] | None:
+        """Why the class can't be written as functions: a code, and a name; None if it can."""
         own = self._class
         others = [n for n in own.body if n not in self._methods.values() and not _is_text(n)]
         uses = [n for n in ast.walk(self._tree) if isinstance(n, ast.Name) and n.id == own.name]
         is_plain = not (own.bases or own.keywords or own.decorator_list or others)
-        has_self = all(m.args.args and not m.decorator_list for m in self._methods.values())
-        if not (is_plain and has_self and len(uses) == len(self._calls) == 1):
-            return False
+        if not is_plain:
+            return "not_plain", own.name
+        for method in self._methods.values():
+            if not method.args.args or method.decorator_list:
+                return "decorated", method.name
+        if not len(uses) == len(self._calls) == 1:
+            return "not_one_instance", own.name
         attributes = {n.value for n in self._attributes(self._tree)}
         returns = (s for m in self._methods.values() for s in m.body if _returns_self(s))
         attributes |= {n for s in returns for n in ast.walk(s) if isinstance(n, ast.Name)}
         for node in ast.walk(self._tree):
-            is_bare = isinstance(node, ast.Name) and node not in attributes
-            if is_bare and node.id in self._instance_names and not self._is_made(node):  # type: ignore[attr-defined]
-                return False
-        return not self._is_ambiguous()
+            if not isinstance(node, ast.Name) or node in attributes:
+                continue
+            if node.id in self._instance_names and not self._is_made(node):
+                return "passed_on", node.id
+        name = self._ambiguous()
+        return ("ambiguous", name) if name else None
 
     def _is_made(self, name: ast.AST) -> bool:
         """Whether a name is given the instance there."""
@@ -126,22 +140,22 @@ class _FlatClass:
                 case ast.Attribute(value=ast.Name(id=name)) if name in self._instance_names:
                     yield inner
 
-    def _is_ambiguous(self) -> bool:
-        """Whether the name of an attribute or method stands for something else already."""
+    def _ambiguous(self) -> str:
+        """A name of an attribute or method that stands for something else already; else ""."""
         own = {n.attr for n in self._attributes(self._tree)} | {*self._methods} - {"__init__"}
         outside = [s for s in self._tree.body if s is not self._class]
         given = self._given_as_they_are([n for s in outside for n in _names_in(s)])
         taken = {*dir(builtins)} | {n for s in outside for n in _names_in(s)} - given
-        if own & taken or any(name.startswith("__") for name in own):
-            return True
+        if wrong := (own & taken) | {name for name in own if name.startswith("__")}:
+            return min(wrong)
         for method in self._methods.values():
             parameters = {a.arg for a in _arguments(method)}
             local = own & (parameters | {*stored_in(method)})
             stored = {n for s in method.body if (n := self._parameter_stored(s))} & parameters
             is_inlined = method is self._init or _holds(method, self._loop.line)
-            if local - stored or (local and not is_inlined):
-                return True
-        return False
+            if wrong := local - stored if is_inlined else local:
+                return min(wrong)
+        return ""
 
     def _given_as_they_are(self, outside: Sequence[str]) -> set[str]:
         """The attributes that always are the values of the module's names with their spelling.

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.lesson.model import LOSS, PREDICT, REPORT, RESET
-from tutor.python_syntax import first_line, is_chain, own_nodes
+from tutor.python_syntax import called_name, first_line, is_chain, own_nodes
 from tutor.script.code_pieces import (
     InlinedCalls,
     LineNamer,
@@ -268,8 +268,18 @@ class Straightener:
         function = next((f for f in self._inner_functions() if _is_below(f, lost.line)), None)
         if function:
             values = {"phase": lost.name, "function": function.name}
-            raise self._refusal(function.lineno, "phase_in_function", **values)
+            code = "phase_in_closure" if self._is_closure(function) else "phase_in_function"
+            raise self._refusal(function.lineno, code, **values)
         raise self._refusal(lost.line, "phase_in_inner_block", phase=lost.name)
+
+    def _is_closure(self, function: ast.FunctionDef) -> bool:
+        """Whether an optimizer's step is given the function."""
+        return any(
+            isinstance(node, ast.Call)
+            and called_name(node) == "step"
+            and any(ast.unparse(argument) == function.name for argument in node.args)
+            for node in ast.walk(self._tree)
+        )
 
     def _inner_functions(self) -> list[ast.FunctionDef]:
         """The functions that do not hold the loop, and have not taken their calls' places."""
@@ -355,7 +365,9 @@ _AROUND: dict[type[ast.stmt] | tuple[type[ast.stmt], ...], str] = {
     ast.If: "loop_in_condition",
 }
 """The codes of statements that a lesson's loop can't stand in."""
-_CONTEXTS = ("torch.no_grad", "no_grad", "torch.inference_mode", "torch.enable_grad")
+_CONTEXTS = ("torch.no_grad", "no_grad", "torch.inference_mode", "torch.enable_grad", "autocast",
+             "torch.autocast", "torch.amp.autocast", "torch.cuda.amp.autocast")  # fmt: skip
+"""Contexts that do the same around each of several statements as around all of them."""
 
 
 def _without_doubles(

@@ -90,15 +90,21 @@ _SENTENCES: Mapping[str, str] = {
         "file, in a function that is called once from there, or in a method of a class that has "
         "one instance and no base class. Move the loop to one of these places"
     ),
+    "loop_in_method": (
+        "the loop is in the method `{method}`, and a lesson has no classes. The tutor writes "
+        "methods as functions, but not here: {why:obstacle}. Change that, or move the loop to the "
+        "top level of the file"
+    ),
     "while_loop": (
-        "a `while` loop has a known number of epochs only if it counts them, with `epoch += 1` as "
-        "its last line; write `for epoch in range(100):`"
+        "a lesson has a fixed number of epochs, and this `while` does not say how many it runs; "
+        "write `for epoch in range(100):`, with `if …: break` as its last lines if it ends early"
     ),
     "loop_in_with": (
         f"the loop is in a `with` block, and a lesson's phases can't be; {_TO_TOP_LEVEL}"
     ),
     "loop_in_loop": (
-        f"the loop runs again in each pass of this one, and a lesson's runs once; {_TO_TOP_LEVEL}"
+        "this loop trains anew in each of its passes, and a lesson trains once; take the training "
+        "loop out of it"
     ),
     "loop_in_condition": (
         f"the loop runs on a condition, and a lesson's always runs; {_TO_TOP_LEVEL}"
@@ -125,17 +131,22 @@ _SENTENCES: Mapping[str, str] = {
         "batch; move it into that loop"
     ),
     "phase_in_function": (
-        "{phase} is in `{function}`, which may be called several times in one step, and a "
-        "lesson runs each phase once in a batch; write the phases one below the other, with an "
-        "optimizer that needs no closure"
+        "{phase} is in `{function}`, which the loop does not call by a line of its own, once in "
+        "each batch. Write its code into the loop, where a lesson has its phases one below the "
+        "other"
+    ),
+    "phase_in_closure": (
+        "{phase} is in `{function}`, which the optimizer may call several times in one step, and a "
+        "lesson runs each phase once in a batch; take an optimizer that needs no closure, and "
+        "write the phases into the loop, one below the other"
     ),
     "phase_in_inner_block": (
-        "{phase} is not in the loop's own block, beside the other phases; write all of "
-        "them one below the other"
+        "{phase} is inside another statement of the loop, and a lesson has its phases one below "
+        "the other; move it out of there"
     ),
     "phase_twice": (
-        "a lesson has one {phase} in a batch, and this is the second; only a script can have two, "
-        "which `tutor FILE` steps as it is"
+        "this is a second {phase}, and a lesson has one in a batch; leave one out. (`tutor FILE` "
+        "steps the script as it is.)"
     ),
     "no_line_of_loss": (
         "a lesson needs a line for the loss alone, and the loop has none; write one such as "
@@ -169,7 +180,8 @@ _SENTENCES: Mapping[str, str] = {
         "`w2`, …"
     ),
     "parameter_is_no_name": (
-        "the parameter `{name}` has no plain name, and a lesson needs one; write one such as `w`"
+        "the parameter `{name}` belongs to an object, and a lesson needs a plain name for each "
+        "parameter; write each of them as a variable: `w1`, `b1`, `w2`, …"
     ),
     "gradients_of_own_class": (
         "a class of the file computes the gradients, and a lesson can't watch its objects; use "
@@ -190,6 +202,15 @@ _SENTENCES: Mapping[str, str] = {
 }
 """The templates of ScriptError by code, without the place."""
 
+_OBSTACLES: Mapping[str, str] = {
+    "not_plain": "`{name}` has a base class, a decorator, or more in it than methods",
+    "decorated": "the method `{name}` has a decorator, or no `self`",
+    "not_one_instance": "`{name}` is named in more places than one, which makes its one instance",
+    "passed_on": "`{name}`, the instance, is used for more than its attributes",
+    "ambiguous": "the attribute or method `{name}` has a name that stands for something else, too",
+}
+"""Why a class can't be written as functions."""
+
 _NOTES: Mapping[str, str] = {
     "magic": "the magic `{text}` is left out",
     "cell_magic": "`{text}` is left out: it belongs to a cell magic",
@@ -202,7 +223,10 @@ _NOTES: Mapping[str, str] = {
 def script_error_text(error: ScriptError) -> str:
     """Why a script can't be used, and what to do: `train.py:12: …`."""
     values = {"loss": "a loss", **error.values}
-    words: Words = {"fault": lambda fault, _: fault_message(*fault)}
+    words: Words = {
+        "fault": lambda fault, _: fault_message(*fault),
+        "obstacle": lambda why, _: _OBSTACLES[why[0]].format(name=why[1]),
+    }
     return one_line(f"{values['place']}: {filled(_SENTENCES[error.code], values, words)}")
 
 
