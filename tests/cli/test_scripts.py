@@ -24,6 +24,8 @@ from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Position, RunRecipe
 from tutor.script.lesson import in_other_run
+from tutor.script.loops import outline_of
+from tutor.script.source import read_script
 from tutor.session.bookmark import key_of
 from tutor.session.paused_run import PausedRun
 from tutor.session.progress_writer import ProgressWriter
@@ -421,3 +423,20 @@ def test_an_error_in_a_notebook_names_its_cell_and_tutor_why(
     assert f"{book} [2]:3: Gradient raised RuntimeError: grad can be" in done.stderr
     assert "tutor why" in done.stderr
     assert "the first batch" in done.stderr, "a terminal is told what runs"
+
+
+def test_the_question_for_a_loop_can_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "two.py"
+    loop = "w = 0.0\nfor i in range(2):\n    dw = 2 * (w - 3)\n    w -= 0.1 * dw\n"
+    path.write_text(loop * 2)
+    source = read_script(path)
+    loops = outline_of(source.text).loops
+    monkeypatch.setattr(scripts, "is_attended", lambda: True)
+    monkeypatch.setattr(scripts, "answer_to", lambda _: "q")
+    with pytest.raises(SystemExit) as left:
+        scripts._asked_loop(source, loops, None)
+    assert left.value.code == 0
+    monkeypatch.setattr(scripts, "answer_to", lambda _: "2")
+    assert scripts._asked_loop(source, loops, None) == 2

@@ -135,7 +135,9 @@ def _asked_loop(
     usual = number if 0 < number <= len(loops) else 1
     print(f"{one_line(source.path.name)} has {len(loops)} training loops:", file=sys.stderr)
     print(plain(listed), file=sys.stderr)
-    answer = answer_to(f"Which one? [{usual}]") or str(usual)
+    answer = answer_to(f"Which one? [{usual}] (q leaves)") or str(usual)
+    if answer.lower() in ("q", "quit"):
+        raise SystemExit(0)
     chosen = whole_number(answer, len(loops))
     if not chosen:
         raise UsageError(f"{one_line(answer)!r} is not the number of a loop; give --loop 1")

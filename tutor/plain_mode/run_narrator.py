@@ -420,7 +420,7 @@ def _values_of(frame: Frame | RankFigures) -> list[str]:
                 line += f" Its gradient is {used}."
             else:
                 kept = spoken_value(now, is_brief=is_brief)
-                line += f" Its gradient was {used}; now it is {kept}."
+                line += f" Its gradient in this step is {used}; {kept} is left over for the next."
             if (own := frame.gradients_before_sync.get(name)) is not None:
                 line += f" Before Synchronize it was {spoken_value(own, is_brief=is_brief)}."
         said.append(line)

@@ -268,6 +268,10 @@ def _by_epoch(what: str, columns: Sequence[EpochColumn]) -> Iterator[str]:
         yield f"The {what} by epoch: it was never finite."
         return
     first, last = columns[0], columns[-1]
+    if first.first == last.last:
+        only = spoken_number(first.low)
+        yield f"The {what} by epoch: {only} in epoch {first.first}, the only one so far."
+        return
     if all(column.first == column.last for column in columns):
         yield (
             f"The {what} by epoch: from {spoken_number(first.low)} in epoch {first.first} "
@@ -323,7 +327,13 @@ def _data(found: DataPicture) -> Iterator[str]:
 def _slope(found: SlopePicture) -> Iterator[str]:
     batch = f" of batch {found.batch + 1}" if found.batch is not None else ""
     axis = f"the distance {found.axis}" if found.axis.startswith("along") else found.axis
-    yield f"The loss{batch} for {_range(axis, found.xs)}."
+    is_line = axis != found.axis
+    where = (
+        f"{found.axis}, at {_range('distances', found.xs)}"
+        if is_line
+        else (f"for {_range(axis, found.xs)}")
+    )
+    yield f"The loss{batch} {where}."
     yield _lowest(zip(found.losses, ((axis, x) for x in found.xs), strict=True))
     yield _standing(f"{axis} = {spoken_number(found.at)}", found.loss)
     if found.slope is None:

@@ -130,7 +130,7 @@ class RedirectedFiles:
         if there is None:
             return path
         if _exists(path):
-            why = "it is not a file of this run: the script may delete it only with --here"
+            why = "this run did not make it, so the script may delete it only with --here"
             raise PermissionError(errno.EPERM, why, os.fspath(path))
         return there
 

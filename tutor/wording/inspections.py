@@ -43,7 +43,7 @@ _REMARKS: Mapping[str, str] = {
     "plot_after_answer": "This plot appears when you have answered.",
     "nodes_left_out": "{count} more nodes further down are left out.",
     "backward_again": (
-        "Backward was called again after the gradient had changed: the last call is shown."
+        "The code changed the gradient, then called backward again: the last call is shown."
     ),
     "backward_times": "Backward was called {times} times: the gradients are added up.",
     "handed_back": "The gradients were returned, not added to `.grad`.",

@@ -62,12 +62,12 @@ def place_question(view: RunView) -> Question[tuple[int, int | None]]:
     if lesson.script is None:
         phases = lesson.steps(mode)
         example = phases[1].lower() if len(phases) > 1 else "loss"
-        within = f"to a phase in it, like 12 {example}"
+        within = f"to a phase of it, like 12 {example}"
     else:
         phases = lesson.script.phases
         example = f"12 3 or 12 {phases[-1].lower()}" if phases else "12 3"
-        within = f"after one of its steps, like {example}"
-    words = f"Jump to the end of an epoch (now {view.epoch}), or {within}:"
+        within = f"to a step of it, like {example}"
+    words = f"Jump to the end of an epoch (now {view.epoch}), like 12, or {within}:"
     return Question(words, lambda text: read_position(text, lesson, mode))
 
 
