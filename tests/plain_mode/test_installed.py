@@ -37,7 +37,7 @@ def test_a_pipe_is_answered_line_by_line_and_ends_it(tmp_path: Path):
         "y hat equals 1.5 times 1, which equals 1.5.",
         "There is no command nonsense.",
         "The gradient mode is autograd, on cpu.",
-        "The loss is 0.25.\nw is 2. Its gradient was -1; now it is 0.",
+        "The loss is 0.25.\nw is 2. Its gradient in this step is -1; 0 is left over for the next.",
         "x equals 1; y equals 2; w equals 1.",
         "Step 1 of 4 of backward.",
         "Operation 1, PowBackward0, computes the square of operation 2, held by loss.",

@@ -52,7 +52,10 @@ def run_command(options: argparse.Namespace) -> int:
         client.start()  # it loads torch while the lesson is read
         lesson = lesson_to_run(options)
         if options.compare and not lesson.comparable:
-            raise UsageError(f"each mode of {lesson.slug} is a run of its own: leave out --compare")
+            why = f"each mode of {lesson.slug} is a run of its own"
+            if lesson.script is not None:
+                why = "a script has only one gradient mode"
+            raise UsageError(f"{why}: leave out --compare")
         with suggesting_tutor_why(lesson):
             train(client, train_command(options, lesson), _write_figures)
     return 0

@@ -317,7 +317,9 @@ class ExerciseController:
         found = found or (skipped[-1] if skipped else None)
         if lesson is None or found is None:
             self._engine_session.pause()
-            self._engine_session.tell("none_skipped", kind="no_effect")
+            is_script = lesson is not None and lesson.script is not None
+            code = "script_exercises" if is_script else "none_skipped"
+            self._engine_session.tell(code, kind="no_effect")
             return
         self._journal.record_result(lesson.slug, found.id, kind_of(found), "unskipped")
         self.begin(found.id)

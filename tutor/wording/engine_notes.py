@@ -19,7 +19,7 @@ _TEMPLATES: Mapping[str, str] = {
     "no_lesson_open": "no lesson is open",
     "no_process": "it does not start again by itself",
     "no_device": "there is no device {device!r}; available: {available}",
-    "no_mode": "no mode {mode!r} in this lesson; available: {available}",
+    "no_mode": "there is no mode {mode!r} here; available: {available}",
     "no_epoch": "there is no epoch {epoch}: a run begins at epoch 0",
     "bad_rate": f"a learning rate must be {LEARNING_RATE}, not {{rate}}",
     "no_figures": "there are no figures yet: no epoch has finished",

@@ -118,7 +118,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
     "script_export": ("A script is already a file: only its figures can be written, as .csv",),
     "script_compare": ("A script has only one gradient mode: there is nothing to compare it with",),
     "script_exercises": ("A script has no exercises", "{menu}: the lessons"),
-    "script_neighbours": ("A script has no next lesson", "{menu}: the lessons"),
+    "script_neighbours": ("A script has no next or previous lesson", "{menu}: the lessons"),
     # ── Exercises
     "answer_first": (
         "First say what you expect",
