@@ -291,7 +291,8 @@ def _losses_text(fork: CodeFix | ForkLosses, loss: float) -> str:
     without = "the code stops" if fork.loss_without is None else trimmed(fork.loss_without)
     if with_it == without:  # as printed: a difference that nobody can see proves nothing
         return ""
-    return f"the loss after {epochs} is {with_it}; without the fix, {without}."
+    pronoun = "it" if isinstance(fork, CodeFix) else "them"
+    return f"the loss after {epochs} is {with_it}, without {pronoun} {without}."
 
 
 def _lesson_text(finding: DoctorFinding) -> str:
