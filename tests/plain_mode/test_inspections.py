@@ -100,6 +100,14 @@ def test_what_is_asked_for_is_in_no_graph_and_no_plot_before_the_answer():
         assert told in after
 
 
+@pytest.mark.parametrize("command", ["formula loss", "read loss"])
+def test_a_formula_does_not_tell_the_number_that_is_asked_for(command: str):
+    at_loss = Stage(mode="autograd", at=StartPlace(2, "Loss"))
+    asked = copy(PREDICT, stage=at_loss, answer="loss", again=(), wrong=())
+    assert "30" in looked("next 6", command), "the loss of the epoch before"
+    assert "30" not in answer_to("a", command, engine=Inspecting(), exercises=(asked,))
+
+
 def test_inside_tells_the_facts_of_a_name():
     assert looked("inside w").splitlines() == [
         "w: torch.Tensor, float32, on cpu.",

@@ -145,6 +145,31 @@ async def test_what_comes_next_is_shown_with_its_whole_formula_if_there_is_room(
         assert any("ŷ₄ = 0 · 4" in row for row in app.screen_rows), "what has run is there too"
 
 
+@pytest.mark.parametrize(
+    ("phase", "step", "latex", "boxed", "row"),
+    [
+        ("Predict", 0, r"y = \boxed{y[0]} + \boxed{y_pred[0]}", ("y[0]", "y_pred[0]"), "y = 7 + □"),
+        ("Predict", 0, r"p = \boxed{w * x[3]} = \boxed{w * x[3] + 0}", ("w * x[3]", "w * x[3] + 0"),
+         "p = 7 = □"),
+        ("Predict", 0, r"p = \boxed{w} \cdot \boxed{w * x[3]}", ("w", "w * x[3]"), "p = 7 · □"),
+        ("Update", 3, r"w = \boxed{w} - \boxed{lr * dw}", ("w", "lr * dw"), "w = □ − □"),
+    ],
+)  # fmt: skip
+async def test_only_what_is_asked_for_is_blank_in_a_formula(
+    phase: str, step: int, latex: str, boxed: tuple[str, ...], row: str
+) -> None:
+    formula = DisplayFormula(latex, 18, boxed)
+    asked = blocks_of_phases(lambda s: (formula, *s.blocks) if s.phase == phase else s.blocks)
+    values = {phase: dict.fromkeys(boxed, scalar(7.0))}
+    now = msgspec.structs.replace(frame(int(step > 0), step), boxed=values)
+    async with shown(now) as app:
+        app.formula.attempt = Attempt(
+            PREDICT, 1, 1, "asking", Wants.NUMBER, PREDICT.ask, asks_what_comes=True
+        )
+        await app.step(asked, now)
+        assert row in [content.plain.strip() for content in app.pane.lines]
+
+
 async def test_a_question_about_the_first_phase_of_a_later_epoch_has_that_phase_in_view() -> None:
     """Not the end of the epoch before, which is what the run has just done."""
     async with at_start(9) as app:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tutor.errors import TutorError
@@ -14,8 +14,10 @@ from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import sentence, spoken_definition
 from tutor.protocol.commands import Inspect
+from tutor.protocol.frame import Value
 from tutor.protocol.inspections import PICTURES, DoctorReport, NoPicture
 from tutor.script.line_places import line_at, place_in_code
+from tutor.session.asked_values import shown_values
 from tutor.session.attempt import asks_of_forward_pass, may_show_plots
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson
@@ -67,19 +69,29 @@ def _formulas(on: CommandContext, argument: str, view: RunView) -> Iterator[Line
     """The formulas of a phase, with their current values."""
     now = (view.last_section, view.next_section) if view.frame else (view.lesson.phase(SETUP),)
     for section in [_phase(argument, view)] if argument else filter(None, now):
-        said = [line for line in _formulas_of(section, view) if line]
+        said = [line for line in _formulas_of(on, section, view) if line]
         yield f"{section.phase}." if said else f"{section.phase} has no formula."
         yield from said
 
 
-def _formulas_of(section: Section, view: RunView) -> Iterator[Line]:
-    values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
+def _formulas_of(on: CommandContext, section: Section, view: RunView) -> Iterator[Line]:
+    values = _values_in(on, section, view)
     is_foreign = spoken_lesson.has_symbols(view.lesson)
     for block in section.blocks:
         if isinstance(block, DisplayFormula):
             yield spoken_lesson.live(view.lesson, block, values) or spoken_definition(
                 block.latex, in_symbols=is_foreign
             )
+
+
+def _values_in(on: CommandContext, section: Section, view: RunView) -> Mapping[str, Value]:
+    """The values in a section's formulas, but what an exercise asks for."""
+    blocks = [block for block in section.blocks if isinstance(block, DisplayFormula)]
+    attempt = on.session.attempt
+    shown = {(b.line, e) for b in blocks for e in shown_values(b, attempt, section, view)}
+    hidden = {e for b in blocks for e in b.boxed if (b.line, e) not in shown}
+    values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
+    return {e: value for e, value in values.items() if e not in hidden}
 
 
 @typed("code", "[PHASE]")
@@ -118,7 +130,7 @@ def _read(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         on.narrator.read_on(view)
         return
     section = _phase(argument, view)
-    values = view.frame.boxed.get(section.phase or "", {}) if view.frame else {}
+    values = _values_in(on, section, view)
     yield sentence(section.heading)
     yield from spoken_lesson.before(view.lesson, section, view.mode)
     yield from spoken_lesson.after(view.lesson, section, values, with_words=True)

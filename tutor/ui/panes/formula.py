@@ -18,6 +18,7 @@ from tutor.plain import one_line
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.frame import Frame, Value
 from tutor.script.line_places import place_in
+from tutor.session.asked_values import is_asked_for, shown_values
 from tutor.session.attempt import Attempt, asks_what_comes
 from tutor.session.run_view import RunView
 from tutor.ui import text_styles
@@ -49,7 +50,7 @@ class _State(NamedTuple):
     width: int
     heading_mark: Piece
     line_mark: Piece
-    hides_result: bool
+    is_asked_for: bool
     """Whether an exercise asks for the result of this phase."""
     now: Mapping[str, Value]
     """The values to show, by expression."""
@@ -338,7 +339,7 @@ class FormulaPane(LinesPane):
         state = _State(
             width,
             *(text_styles.marks(section, view) if phase else _NO_MARKS),
-            self._asks_what_comes and phase == view.next_phase,
+            is_asked_for(self.attempt, section, view),
             view.frame.boxed.get(phase, {}) if view.frame else {},
             {e: last.get(e) for e in before} if before else {},
         )
@@ -371,7 +372,7 @@ class FormulaPane(LinesPane):
             if isinstance(block, Prose):
                 lines += self._prose(block, indent, state.width)
             elif isinstance(block, DisplayFormula):
-                lines += [start + row for row in self._formula(block, state)]
+                lines += [start + row for row in self._formula(block, section, state)]
                 formulas.append((first, len(lines) - 1))
                 live += formulas[-1:] if block.boxed else []
             elif isinstance(block, Exercise):
@@ -398,11 +399,11 @@ class FormulaPane(LinesPane):
             self._words[key] = [line(indent) + content for content in lines]
         return self._words[key]
 
-    def _formula(self, block: DisplayFormula, state: _State) -> list[Content]:
+    def _formula(self, block: DisplayFormula, section: Section, state: _State) -> list[Content]:
         """The rows of a formula with its numbers; an error and the source if it can't be drawn."""
         boxed = block.boxed
-        if state.hides_result:
-            boxed = _before_the_result(block)  # the formula would say what is asked
+        if state.is_asked_for and self.view is not None:
+            boxed = shown_values(block, self.attempt, section, self.view)
         now = {e: text for e in boxed if (text := _text(state.now.get(e)))}
         changed = {
             e: changed_spans(text, value_text(was) if (was := state.last[e]) else "")
@@ -446,12 +447,6 @@ def _code_rows(section: Section, width: int) -> Iterator[Content]:
     if len(rows) > MOST_CODE:
         more = counted(len(rows) - MOST_CODE, "more line", "more lines")
         yield line((f"… {more}", text_styles.DIM))
-
-
-def _before_the_result(block: DisplayFormula) -> tuple[str, ...]:
-    """The expressions that stand before the formula's last `=`; none where all do."""
-    count = block.latex.rpartition("=")[0].count(r"\boxed")
-    return block.boxed[:count] if count < len(block.boxed) else ()
 
 
 def _text(value: Value | None) -> str:
