@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.script.marked_scripts import keep_keyframes, lesson_of, muted
-from tutor.protocol.frame import Frame, Value, is_same
+from tutor.protocol.frame import Frame, Value, is_same_frame
 from tutor.script.program import script_programs
 from tutor.training.run import Run
 
@@ -204,10 +204,10 @@ def test_gradients_are_those_that_the_update_uses(source: str, labels: list[str]
     assert list(frames[0].values) == labels
     for before, after in pairwise(frames):
         assert_is_used(before, after)
-    assert is_same(run.seek(1), frames[1])
+    assert is_same_frame(run.seek(1), frames[1])
     run.step_phase()
-    assert is_same(run.seek(2), frames[2])
-    assert is_same(run.seek(0), frames[0])
+    assert is_same_frame(run.seek(2), frames[2])
+    assert is_same_frame(run.seek(0), frames[0])
 
 
 @pytest.mark.parametrize("name", ["one tensor", "new tensors in a list", "layers in a loop"])

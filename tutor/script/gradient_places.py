@@ -70,7 +70,7 @@ def gradient_uses(
     index: CodeIndex, units: Sequence[CodeUnit], loop: LoopCode
 ) -> Iterator[GradientUse]:
     """The places where the changes by hand in a loop's code use their gradients."""
-    seen: set[int] = set()
+    seen, numbers = set[int](), PlainNumbers(index)
     for unit in units:
         for one in unit.changes:
             change = one.element or one
@@ -80,16 +80,14 @@ def gradient_uses(
             function = index.function_of(change.node)
             is_own = function is None or function in (unit.function, index.function_of(loop))
             body = unit.body if is_own or function is None else function.body
-            if (use := _use_in(index, body, change)) is not None:
+            gradient = gradient_expression(change, list(statements(body)), numbers)
+            if gradient is not None and (use := _use_in(index, change, gradient)) is not None:
                 yield use
 
 
-def _use_in(index: CodeIndex, body: list[ast.stmt], change: HandChange) -> GradientUse | None:
-    gradient = gradient_expression(change, list(statements(body)), PlainNumbers(index))
+def _use_in(index: CodeIndex, change: HandChange, gradient: ast.expr) -> GradientUse | None:
     parameter = text_of(bare(change.target))
     own = [n for n in ast.walk(change.node) if isinstance(n, ast.expr)]
-    if gradient is None:
-        return None
     is_negated = isinstance(gradient, ast.UnaryOp) and not any(n is gradient for n in own)
     inner = gradient.operand if is_negated and isinstance(gradient, ast.UnaryOp) else gradient
     if any(n is inner for n in own):

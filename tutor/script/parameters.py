@@ -80,17 +80,17 @@ class ParameterTable:
         found += [(k, v) for k, v in names.items() if k in self.targets]
         optimizers = {n: t for n, t in found if isinstance(t, torch.optim.Optimizer)}
         labels = [label for label, _ in _tensors(found, optimizers.values())]
-        by_hand, gradients = self._changed_by_hand(names)
-        if not labels or self.loop.mode == MANUAL or self._are_others(by_hand, found, names):
-            labels = by_hand
+        changed, of_layers = self._changed_by_hand(names)
+        if not labels or self.loop.mode == MANUAL or self._are_others(changed, found, names):
+            labels = changed
         labels = labels or list(_of_own_models(names))
         self.expressions = {label: _code(label) for label in labels}
         self._optimizers = {label: _code(label) for label in optimizers}
-        own = {**self.loop.gradients, **gradients}
-        gradients = {n: own.get(n, gradient_variable(n)) for n in labels}
+        by_hand = {**self.loop.gradients, **of_layers}
+        gradients = {n: by_hand.get(n, gradient_variable(n)) for n in labels}
         self.gradients = {n: _code(gradient) for n, gradient in gradients.items()}
-        changed = {*self.loop.parameters, *labels}
-        is_changed = {n: bool(changed & _parts_read(g)) for n, g in gradients.items()}
+        read = {*self.loop.parameters, *labels}
+        is_changed = {n: bool(read & _parts_read(g)) for n, g in gradients.items()}
         self._changed_with = [n for n in gradients if is_changed[n]]
 
     def _changed_by_hand(self, names: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:

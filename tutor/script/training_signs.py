@@ -195,7 +195,8 @@ class TrainingSigns:
     def _with_rate(self, change: HandChange) -> HandChange:
         if len(change.terms) != 1:
             return change
-        return replace(change, rate=self.numbers.rate_in(change.terms[0][1]))
+        element = self._with_rate(change.element) if change.element else None
+        return replace(change, rate=self.numbers.rate_in(change.terms[0][1]), element=element)
 
     def _renamed(self, node: ast.stmt) -> list[HandChange]:
         """The change in `w2 = w - lr * dw`, where `w = w2` follows."""
