@@ -136,9 +136,7 @@ class PlotPane(LinesPane):
     def drawn(self, width: int, height: int) -> Sequence[Content]:
         """All lines of the pane, for this number of columns and rows."""
         drawing = self._drawing(Sheet(width, height - 1, self._ascii))
-        kinds = self._kinds
-        at = kinds.index(self.kind) + 1
-        turn = f" · {at}/{len(kinds)} · {KEYS['plot']} next"
+        turn = f" · {KEYS['plot']} next"  # not how many: some are known only when they are due
         room = max(0, width - len(turn))
         title = line((drawing.title, HEADING)).truncate(room, ellipsis=True)
         lines = (part for content in drawing.lines for part in _wrapped(content, width))
