@@ -30,7 +30,7 @@ from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import PREFIX, instrumented
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
-from tutor.script.outline import ScriptPhase, TrainingLoop
+from tutor.script.outline import ScriptPhase, TrainingLoop, span_of
 from tutor.script.program import ScriptOpener
 from tutor.script.source import ScriptSource
 from tutor.training.run import Run
@@ -60,7 +60,14 @@ def marked_loop(source: str, **known: Any) -> TrainingLoop:
         else:
             starts = bool(mark[2]) or not phases
             phases.append(ScriptPhase(mark[1], line, node.col_offset, end, starts))
-    fields = {"mode": "autograd", "loss": "loss"} | place | known
+    losses = tuple(
+        span_of(func.value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(func := node.func, ast.Attribute)
+        and func.attr == "backward"
+    )
+    fields = {"mode": "autograd", "loss": "loss", "losses_at": losses} | place | known
     return TrainingLoop(phases=tuple(phases), **fields)
 
 

@@ -9,6 +9,7 @@ from textwrap import indent
 import pytest
 
 from tests.script.marked_scripts import bits, driver_of, plainly, to_the_end
+from tutor.script.loops import outline_of
 
 BODY = """
     loss = w * w  #: Loss
@@ -164,33 +165,66 @@ def test_lines_are_those_of_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "mode", "loss"),
+    ("line", "loss"),
     [
-        ("loss.backward()", "autograd", 4.0),
-        ("(loss / 2).backward()", "autograd", 2.0),
-        ("scaler.scale(loss).backward()", "autograd", 4.0),
-        ("accelerator.backward(loss)", "autograd", 4.0),
-        ("torch.autograd.grad(loss, [])", "autograd", 4.0),
-        ("layer.backward(loss)", "manual", 4.0),
+        ("loss.backward()", 4.0),
+        ("(loss / 2).backward()", 2.0),
+        ("scaler.scale(loss).backward()", 4.0),
+        ("accelerator.backward(loss)", 4.0),
+        ("self.fabric.backward(loss / 2)", 2.0),
+        ("optimizer.backward(loss)", 4.0),
+        ("engine_of_deepspeed.backward(loss)", 4.0),
+        ("torch.autograd.backward([loss, out])", 4.0),
+        ("torch.autograd.grad(loss, [w])", 4.0),
+        ("grad(loss, [w])", 4.0),
+        ("loss.backward(weight_of_loss)", 4.0),
+        ("loss.backward(); other_loss.backward()", 4.0),
     ],
 )
-def test_loss_is_what_the_gradient_is_taken_of(line: str, mode: str, loss: float) -> None:
+def test_loss_is_what_the_gradient_is_taken_of(line: str, loss: float) -> None:
     source = f"""
-class Loss(float):
-    def backward(self, *of): pass
-    def __truediv__(self, n): return Loss(float(self) / n)
-class Any_:
-    def __getattr__(self, name): return lambda *a: a[0] if a else None
-    def backward(self, *of): return self
-class torch: autograd = Any_()
-scaler = accelerator = layer = Any_()
+import torch
+from torch.autograd import grad
+class Library:
+    def __getattr__(self, name): return lambda loss=None, *more: loss
+class Run: fabric = Library()
+scaler = accelerator = optimizer = engine_of_deepspeed = Library()
+self, lr, gradient, weight_of_loss = Run(), 0.1, 2.0, torch.tensor(1.0)
+w = torch.tensor(2.0, requires_grad=True)
 for e in range(1):  #: LOOP
-    loss = Loss(4.0)  #: Loss
+    loss = w * w  #: Loss
+    other_loss = 3 * w
+    out = 5 * w
     {line}  #: Gradient
+    w.data -= lr * gradient  #: Update
 """
-    driver = driver_of(source, mode=mode)
+    (found,) = outline_of(source).loops
+    driver = driver_of(
+        source, loss="", losses_at=found.losses_at, other_losses_at=found.other_losses_at
+    )
     to_the_end(driver)
     assert driver.loss == loss
+
+
+@pytest.mark.parametrize("call", ["self.backward(X, y)", "backward(loss, X)", "net.backward(loss)"])
+def test_method_of_the_file_that_is_called_like_a_librarys_takes_no_loss(call: str) -> None:
+    source = f"""
+class Net:
+    def backward(self, *of):
+        self.dw = 2 * self.w
+    def train(self, X, y, net):
+        for epoch in range(5):
+            out = X * self.w
+            loss = (out - y) ** 2
+            {call}
+            self.w -= 0.1 * self.dw
+def backward(loss, X):
+    net.dw = 2 * net.w
+net = Net()
+net.train(X, y, net)
+"""
+    (found,) = outline_of(source).loops
+    assert (found.mode, found.loss, found.losses_at) == ("manual", "loss", ())
 
 
 def test_loss_is_known_before_its_gradient_is_taken() -> None:

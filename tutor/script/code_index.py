@@ -7,6 +7,7 @@ class by the constructors that its name is bound to anywhere in the file.
 from __future__ import annotations
 
 import ast
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -51,6 +52,11 @@ _FUNCTION_WRAPPERS = frozenset(
     {"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"}
 )
 """Functions that give back a function which calls their first argument."""
+_OF_TRAINING = frozenset({"backward", "step", "zero_grad", "forward", "parameters"})
+"""Methods of training, which objects of Python and of the packages below do not have."""
+_WITHOUT_TRAINING = frozenset(
+    {"cupy", "matplotlib", "numpy", "pandas", "scipy", "seaborn", "sklearn", "tqdm"}
+)
 
 
 class CodeIndex:
@@ -237,9 +243,15 @@ class CodeIndex:
             return found or self._functions_bound(attr)
         if isinstance(value, ast.Name) and value.id in self.imports:
             return []
-        if attr in _LIBRARY_METHODS:
+        if attr in _LIBRARY_METHODS and not (attr in _OF_TRAINING and self._trains_by_itself):
             return []
         return [f for f in self._by_name[attr] if self.class_of(f)]
+
+    @cached_property
+    def _trains_by_itself(self) -> bool:
+        """Whether no imported library can have objects with methods of training."""
+        packages = {dotted.partition(".")[0] for dotted in self.imports.values()}
+        return packages <= _WITHOUT_TRAINING | sys.stdlib_module_names
 
     def _defined_around(self, name: str, at: ast.AST) -> list[FunctionCode]:
         """The functions of this name in the innermost scope around a place that has some."""

@@ -28,6 +28,7 @@ from tutor.script.instrument import (
     FOR,
     KEEP_GIVEN,
     KEEP_LOSS,
+    KEEP_OTHER_LOSS,
     KEEP_RETURNED,
     KEEP_USED,
     PREFIX,
@@ -101,6 +102,8 @@ class Driver:
         self.loss: Any = None
         """The object whose gradient was taken last, or that was assigned as the loss."""
         self.gradients = taken = TakenGradients()
+        self._has_loss = False
+        """Whether this pass has come to the loss that the loop is known by."""
         self.batches: int | None = None
         """The number of this pass's batches, once the script has come to its loop over them."""
         self.loop: WaitingLoop | None = None
@@ -117,7 +120,8 @@ class Driver:
         self._is_closing = False
         self._left_over: dict[str, Any] = {}
         """The names of functions that have returned, as they were at the last phase."""
-        names.update({STOPS: False, AT: self._at, KEEP_LOSS: self._keep_loss, BATCHES: self._count})
+        names.update({STOPS: False, AT: self._at, BATCHES: self._count})
+        names.update({KEEP_LOSS: self._keep_loss, KEEP_OTHER_LOSS: self._keep_other_loss})
         names.update({KEEP_GIVEN: taken.keep_given, KEEP_RETURNED: taken.keep_returned})
         names.update({KEEP_USED: taken.keep_used})
         names.update({FOR: self._for, WHILE: self._while, CLASS: self.hashes.in_class})
@@ -270,6 +274,7 @@ class Driver:
         assert loop is not None
         loop.passes += 1
         loop.goes_on = self.batches = None
+        self._has_loss = False
         try:
             if loop.items is not None:
                 loop.exit = loop.body(loop.items[loop.passes - 1])
@@ -362,6 +367,12 @@ class Driver:
 
     def _keep_loss(self, loss: Any) -> Any:
         if self.loop is not None:
+            self.loss, self._has_loss = loss, True
+        return loss
+
+    def _keep_other_loss(self, loss: Any) -> Any:
+        """Keep another loss, a GAN has two, where the pass has not come to the loop's own."""
+        if self.loop is not None and not self._has_loss:
             self.loss = loss
         return loss
 

@@ -28,14 +28,14 @@ from collections.abc import Iterator, Sequence
 from types import CodeType
 from typing import Any
 
-from tutor.lesson.model import MANUAL
-from tutor.python_syntax import BACKWARD_HELPERS, FunctionCode, first_line, own_nodes, parts_of
+from tutor.python_syntax import FunctionCode, first_line, own_nodes, parts_of
 from tutor.script.outline import ScriptPhase, TrainingLoop, span_of
 
 PREFIX = "_tutor_"
 """The prefix of all names that the code gets besides its own."""
 
-STOPS, AT, KEEP_LOSS = f"{PREFIX}stops", f"{PREFIX}at", f"{PREFIX}loss"
+STOPS, AT = f"{PREFIX}stops", f"{PREFIX}at"
+KEEP_LOSS, KEEP_OTHER_LOSS = f"{PREFIX}loss", f"{PREFIX}other_loss"
 BATCHES, CLASS = f"{PREFIX}batches", f"{PREFIX}class"
 KEEP_GIVEN, KEEP_RETURNED = f"{PREFIX}given", f"{PREFIX}returned"
 KEEP_USED = f"{PREFIX}used"
@@ -119,32 +119,20 @@ class _Losses(ast.NodeTransformer):
     """Hands the loss over: `loss.backward()` becomes `_tutor_loss(loss).backward()`."""
 
     def __init__(self, loop: TrainingLoop) -> None:
-        self._is_by_hand = loop.mode == MANUAL
         self._loss = loop.loss
+        self._keeps = dict.fromkeys(loop.losses_at, KEEP_LOSS)
+        self._keeps |= dict.fromkeys(loop.other_losses_at, KEEP_OTHER_LOSS)
         self._lines = {
             line for phase in loop.phases for line in range(phase.line, phase.end_line + 1)
         }
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Wrap the loss of a call that takes its gradient."""
-        self.generic_visit(node)
-        match node.func:
-            case ast.Attribute(
-                value=ast.Call(func=ast.Attribute(attr="scale")) as scaled, attr="backward"
-            ):
-                if scaled.args:
-                    scaled.args[0] = _handed_over(scaled.args[0])
-            case ast.Attribute(value=receiver, attr="backward") if node.args and _is_helper(
-                receiver
-            ):
-                node.args[0] = _handed_over(node.args[0])
-            case ast.Attribute(value=receiver, attr="backward"):
-                # A layer of NumPy's own hand has such a method, too.
-                if not self._is_by_hand or ast.unparse(receiver) == self._loss:
-                    node.func.value = _handed_over(receiver)
-            case ast.Attribute(value=module, attr="grad") if node.args and _is_autograd(module):
-                node.args[0] = _handed_over(node.args[0])
-        return node
+    def visit(self, node: ast.AST) -> Any:
+        """Hand over an expression whose gradient is taken."""
+        found = super().visit(node)
+        if isinstance(node, ast.expr) and hasattr(node, "lineno"):
+            keep = self._keeps.pop(span_of(node), None)
+            return _call_of(keep, found) if keep else found
+        return found
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.AST]:
         """Hand over the loss after its assignment, too: it is shown before its gradient."""
@@ -201,23 +189,9 @@ class _Gradients(ast.NodeTransformer):
         return call
 
 
-def _handed_over(loss: ast.expr) -> ast.expr:
-    return loss if isinstance(loss, ast.Starred) else _call_of(KEEP_LOSS, loss)
-
-
 def _call_of(function: str, value: ast.expr) -> ast.expr:
     call = ast.Call(ast.Name(function, ast.Load()), [value], [])
     return ast.copy_location(call, value)
-
-
-def _is_helper(receiver: ast.expr) -> bool:
-    """Whether `receiver.backward(loss)` takes its argument's gradient, as `accelerator` does."""
-    name = receiver.attr if isinstance(receiver, ast.Attribute) else ast.unparse(receiver)
-    return name == "self" or name in BACKWARD_HELPERS
-
-
-def _is_autograd(module: ast.expr) -> bool:
-    return ast.unparse(module) in ("torch.autograd", "autograd")
 
 
 # ── The loop ────────────────────────────────────────────────────────────────────────

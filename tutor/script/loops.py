@@ -88,6 +88,8 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
         is_regular=cutter.is_regular,
         batches_at=cutter.batches_at,
         loss=loss_expression(units),
+        losses_at=kinds.losses_at(own=True),
+        other_losses_at=kinds.losses_at(own=False),
         prediction=prediction_of(units),
         parameters=names.parameters(),
         gradients={} if kinds.has_backward else names.gradients(),

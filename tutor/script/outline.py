@@ -93,6 +93,10 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     """
     loss: str = ""
     """The expression whose gradient is taken: `loss`, `self.loss`; "" if the code does not tell."""
+    losses_at: tuple[Span, ...] = ()
+    """The places of the expressions whose gradient is taken, where that is `loss`."""
+    other_losses_at: tuple[Span, ...] = ()
+    """The places of other such expressions: the losses of a GAN's generator."""
     prediction: str = ""
     """The name that the loss compares with the target; "" if the code does not tell."""
     parameters: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from tutor.script.instrument import (
     CLASS,
     KEEP_GIVEN,
     KEEP_LOSS,
+    KEEP_OTHER_LOSS,
     KEEP_RETURNED,
     KEEP_USED,
     PREFIX,
@@ -54,7 +55,8 @@ class ProbeLoop(Loop):
         """Go on in a copy of these names."""
         self.namespace.clear()
         # Functions of the script that the phases call have hooks in them.
-        self.namespace.update({STOPS: False, KEEP_LOSS: _same, CLASS: _same})
+        self.namespace.update({STOPS: False})
+        self.namespace.update(dict.fromkeys((KEEP_LOSS, KEEP_OTHER_LOSS, CLASS), _same))
         self.namespace.update(dict.fromkeys((KEEP_GIVEN, KEEP_RETURNED, KEEP_USED), _same))
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)

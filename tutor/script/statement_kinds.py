@@ -38,10 +38,12 @@ from tutor.script.data_flow import (
     head_of,
     is_loss,
     reads,
+    text_of,
     variable,
     variables,
     writes,
 )
+from tutor.script.outline import Span, span_of
 from tutor.script.training_signs import (
     TrainingSigns,
     is_synchronizing,
@@ -60,7 +62,21 @@ class StatementKinds:
         self.has_optimizer = any(
             signs.is_optimizer_step(c) and not index.callees(c.func) for c in calls
         )
+        self._losses = [loss for c in calls if (loss := self._loss_of(c)) is not None]
         self.loop = self._unit(body, None)
+
+    def losses_at(self, *, own: bool) -> tuple[Span, ...]:
+        """The places of the expressions whose gradient is taken.
+
+        `own`: of those that are the loop's loss, by their text; else of the others.
+        """
+        known = next((loss for unit in self.units() for loss in unit.losses), None)
+        name = text_of(_base_of(known)) if known is not None else None
+        return tuple(
+            span_of(loss)
+            for loss in self._losses
+            if (name in (None, text_of(_base_of(loss)))) is own
+        )
 
     def unit_of(self, function: FunctionCode) -> CodeUnit:
         """The kinds of a function's statements."""
@@ -138,16 +154,21 @@ class StatementKinds:
             return None
         match call:
             case ast.Call(func=ast.Attribute(value=value, attr="backward"), args=args):
-                is_helper = self._is_helper(value) and bool(args)
-                lists = [a.elts[0] for a in args if isinstance(a, ast.List) and a.elts]
-                return _unscaled((lists or args)[0] if is_helper else value)
-            case ast.Call(func=ast.Attribute(attr="grad"), args=[first, *_]):
-                return _unscaled(first)
+                if not self._is_given_loss(call, value):
+                    return _unscaled(value)
+                lists = (a.elts for a in args if isinstance(a, ast.List | ast.Tuple))
+                return _unscaled([*(elts[0] for elts in lists if elts), *args][0])
+            case ast.Call(func=func, args=[first, *_]):
+                if self.index.dotted(func) == "torch.autograd.grad":
+                    return None if isinstance(first, ast.Starred) else first
         return None
 
-    def _is_helper(self, value: ast.expr) -> bool:
-        """Whether `backward` is called on a library that is given the loss, or on a network."""
-        return last_name(value) in BACKWARD_HELPERS and not self.index.classes_of(value)
+    def _is_given_loss(self, call: ast.Call, receiver: ast.expr) -> bool:
+        """Whether `backward` is the method of a library that is given the loss, not of the loss."""
+        if not call.args or isinstance(call.args[0], ast.Starred) or self.index.callees(call.func):
+            return False
+        of, given = last_name(receiver), last_name(call.args[0])
+        return of in {"self", *BACKWARD_HELPERS} or (is_loss(given) and not is_loss(of))
 
     def _mark_synchronize(self, unit: CodeUnit) -> None:
         """Make one phase of the statements that unite the ranks' gradients: sum and division."""
