@@ -52,6 +52,22 @@ def test_the_variable_is_the_gradient_only_where_autograd_computes_none(
         assert gradient_of("w", parameter, {"dw": 7.0}) == gradient
 
 
+def test_a_variable_is_only_a_part_where_the_code_adds_it_to_grad(
+    start: Callable[..., Run],
+) -> None:
+    gradient = "dw = (2 * x * (y_pred - y)).mean()\nw.grad = dw if w.grad is None else w.grad + dw"
+    run = start(
+        Setup="x, y = torch.ones(2), torch.zeros(2)\nw = torch.tensor(0.5)",
+        Gradient=gradient,
+        Update="w -= learning_rate * w.grad",
+        Reset="w.grad = None",
+    )
+    frames = [run.step_phase() for _ in range(5)]
+    assert [frame.gradients["w"].data for frame in frames if frame.phase == "Gradient"] == [(1.0,)]
+    assert frames[-1].phase == "Reset"
+    assert frames[-1].gradients_now["w"].data == ()
+
+
 def test_the_variable_of_an_attribute_is_one_too() -> None:
     assert gradient_variable("w1") == "dw1"
     assert gradient_variable("net.first.W") == "net.first.dW"

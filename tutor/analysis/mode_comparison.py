@@ -30,7 +30,7 @@ from tutor.lesson.model import AUTOGRAD
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.changes import state_that_fits
-from tutor.training.gradients import is_by_hand
+from tutor.training.gradients import is_variable
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, Standpoint, standpoint_of
@@ -96,7 +96,8 @@ class ComparedMode:
 
     def is_by_hand(self, parameter: str) -> bool:
         """Whether the gradient is a variable (`dw`), and not PyTorch's `.grad`."""
-        return is_by_hand(self.namespace.get(parameter))
+        thing = self.namespace.get(parameter)
+        return is_variable(thing, stores_grad=self.program.stores_grad)
 
     # ── Position ────────────────────────────────────────────────────────────────────
 

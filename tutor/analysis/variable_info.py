@@ -23,7 +23,7 @@ from tutor.lesson.model import gradient_variable
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import VariableInfo
-from tutor.training.gradients import is_by_hand, stored_gradient
+from tutor.training.gradients import is_variable, stored_gradient
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE
@@ -89,7 +89,8 @@ def info_of(loop: Loop, name: str) -> VariableInfo:
             return VariableInfo(name=name, note=note)
     found = _facts(name, thing)
     is_parameter = name in loop.program.parameters
-    if is_parameter and is_by_hand(thing) and stored_gradient(thing) is None:
+    has_variable = is_variable(thing, stores_grad=loop.program.stores_grad)
+    if is_parameter and has_variable and stored_gradient(thing) is None:
         return _with_gradient_by_hand(found, loop, gradient_variable(name))
     return found
 

@@ -12,7 +12,7 @@ from io import StringIO
 from itertools import dropwhile, takewhile
 
 from tutor.errors import Refused
-from tutor.lesson.code_checks import bound_names, computes_gradient, why_not_code
+from tutor.lesson.code_checks import bound_names, computes_gradient, stores_grad, why_not_code
 from tutor.lesson.model import (
     GRADIENT_CHANGES,
     REPORT,
@@ -337,6 +337,8 @@ class ScriptCode:
         by_hand = self._bound is None or variable in self._bound
         if computes_gradient(self.outline.codes) and not by_hand:
             return f"{name}.grad"
+        if any(stores_grad(ast.parse(code)) for code in self.outline.codes):
+            return f"{name}.grad if torch.is_tensor({name}) else {variable}"
         return f'{name}.grad if getattr({name}, "requires_grad", False) else {variable}'
 
 

@@ -255,6 +255,24 @@ def _calls_gradient(code: str) -> bool:
     return any(called_name(node) in GRADIENT_CALLS for node in _nodes(code))
 
 
+def stores_grad(code: ast.AST) -> bool:
+    """Whether code assigns a gradient to `.grad` of anything; to assign None deletes one."""
+    for node in ast.walk(code):
+        match node:
+            case ast.Assign(value=ast.Constant(value=None)):
+                continue
+            case ast.Assign(targets=targets):
+                pass
+            case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+                targets = [target]
+            case _:
+                continue
+        parts = [part for target in targets for part in ast.walk(target)]
+        if any(isinstance(part, ast.Attribute) and part.attr == "grad" for part in parts):
+            return True
+    return False
+
+
 GIVEN = ("np", "torch", "device", "learning_rate", "batch", "gradient", "gradient_now")
 """The names that a lesson's code, or its formulas, have without binding them."""
 

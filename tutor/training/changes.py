@@ -116,7 +116,7 @@ def set_gradients(loop: Loop, gradients: Mapping[str, Array | None]) -> None:
     """Give the parameters these gradients; where one does not fit, there is none."""
     bound = frozenset[str]().union(*(phase.binds for phase in loop.program.loop))
     for name, gradient in gradients.items():
-        has_variable = gradient_variable(name) in bound
+        has_variable = gradient_variable(name) in bound and not loop.program.stores_grad
         set_gradient(name, gradient, loop.namespace, has_variable=has_variable)
 
 

@@ -17,6 +17,14 @@ def is_by_hand(parameter: Any) -> bool:
     return not isinstance(parameter, torch.Tensor) or not parameter.requires_grad
 
 
+def is_variable(parameter: Any, *, stores_grad: bool) -> bool:
+    """Whether its gradient is a variable of the code, `dw`.
+
+    `stores_grad`: whether the code assigns gradients to `.grad`; then a tensor's stands there.
+    """
+    return is_by_hand(parameter) and not (stores_grad and isinstance(parameter, torch.Tensor))
+
+
 def stored_gradient(parameter: Any) -> torch.Tensor | None:
     """The `.grad` of a tensor; None of anything else.
 
@@ -27,10 +35,12 @@ def stored_gradient(parameter: Any) -> torch.Tensor | None:
     return parameter.grad if parameter.is_leaf or parameter.retains_grad else None
 
 
-def gradient_of(name: str, parameter: Any, names: Mapping[str, Any]) -> Any:
+def gradient_of(
+    name: str, parameter: Any, names: Mapping[str, Any], *, stores_grad: bool = False
+) -> Any:
     """The gradient of a parameter as it is now in the names of the code; None if there is none."""
     stored = stored_gradient(parameter)
-    if stored is None and is_by_hand(parameter):
+    if stored is None and is_variable(parameter, stores_grad=stores_grad):
         return names.get(gradient_variable(name))
     return stored
 

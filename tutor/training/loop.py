@@ -315,7 +315,11 @@ class Loop:
 
     def present_gradients(self) -> dict[str, Any]:
         """Each parameter's gradient as it is now."""
-        return {n: gradient_of(n, thing, self.namespace) for n, thing in self.parameters().items()}
+        stores_grad = self.program.stores_grad
+        return {
+            n: gradient_of(n, thing, self.namespace, stores_grad=stores_grad)
+            for n, thing in self.parameters().items()
+        }
 
     def parameters(self) -> dict[str, Any]:
         """The parameters, as they are in the code: tensors, arrays or numbers; None if missing."""

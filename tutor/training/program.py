@@ -18,7 +18,7 @@ from types import CodeType
 from typing import Any
 
 from tutor.errors import Refused, RunError
-from tutor.lesson.code_checks import binds_data, why_not_code
+from tutor.lesson.code_checks import binds_data, stores_grad, why_not_code
 from tutor.lesson.model import (
     REPORT,
     SETUP,
@@ -124,6 +124,8 @@ class Program:
 
     A running mean, an order of the data that is shuffled again in every epoch.
     """
+    stores_grad: bool = False
+    """Whether the code itself assigns gradients to `.grad`: then no tensor's is a variable `dw`."""
     draws: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
     stopped: dict[str, Value] = field(default_factory=dict, compare=False)
@@ -255,6 +257,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         volatile=(names_bound_by(epoch) | alive.changed)
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch", "dist"},
+        stores_grad=any(map(stores_grad, (*setup, *epoch))),
         draws=any(map(may_draw, (*setup, *epoch, *map(expression_tree, shown)))),
     )
 
