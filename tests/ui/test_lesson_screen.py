@@ -9,6 +9,7 @@ from textual.command import CommandPalette
 from textual.content import Content
 from textual.widgets import Input, OptionList
 
+from tutor.lesson.library import shipped_folder
 from tutor.lesson.model import SETUP, Lesson, Prose
 from tutor.protocol.commands import (
     BackEpoch,
@@ -25,6 +26,7 @@ from tutor.protocol.commands import (
 )
 from tutor.protocol.events import LessonFailed, OutputPrinted, ProcessEnded
 from tutor.protocol.frame import Remark
+from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice, NoticeKind
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
 from tutor.ui.panes.lines import LinesPane
@@ -356,6 +358,18 @@ LONG_ERROR = (
     " operation that failed to compute its gradient, with"
     " torch.autograd.set_detect_anomaly(True, check_nan=False)."
 )
+
+
+SHIPPED = msgspec.structs.replace(lesson(), path=shipped_folder() / "line.md")
+
+
+@pytest.mark.app(first=SHIPPED, keys=["s", "space"])
+async def test_an_error_in_a_file_that_is_not_at_hand_quotes_its_line(learner: Learner) -> None:
+    learner.engine.fails_at = "Loss"
+    await learner.press("space")
+    code = "loss = ((y_pred - y) ** 2).mean()"
+    assert learner.sees(f"Loss failed · {code}: ZeroDivisionError", "error")
+    assert learner.session.notice.values["place"] == CodePlace("Loss", 31, code)
 
 
 @pytest.mark.app(keys=["s", "space"])

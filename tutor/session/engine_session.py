@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tutor.errors import EngineError, RunError
+from tutor.lesson.library import is_shipped
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import (
     Command,
@@ -50,7 +51,7 @@ from tutor.protocol.frame import (
 )
 from tutor.protocol.inspections import DoctorReport, RunInfo
 from tutor.script.line_places import cells_in, place_in
-from tutor.session.attempt import CodePlace
+from tutor.session.attempt import CodePlace, code_at
 from tutor.session.pending import Engine, UnansweredCommands, running_notice
 from tutor.session.printed_text import RunOutput
 from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
@@ -337,7 +338,9 @@ class EngineSession:
         lesson = self.view.lesson if self.view else None
         if lesson and at.line and cells_in(lesson.path, lesson.source):
             return CodePlace(at.phase, at.line, in_cell=place_in(lesson)(at.line))
-        return CodePlace(at.phase, at.line)
+        # The file of a lesson that came with the tutor is not at hand: its line is quoted.
+        code = code_at(lesson, at.line) if lesson and is_shipped(lesson.path) else ""
+        return CodePlace(at.phase, at.line, code)
 
     def _show(self, event: FrameShown, command: Command | None) -> None:
         view = self.view

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import var
 
+from tutor.lesson.library import is_shipped
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.protocol.events import LessonFailed
@@ -116,11 +117,15 @@ class ErrorBar(Bar):
         failed = self._failed
         if failed is None or self.view is None:
             return []
-        from tutor.ui.exercise_lines import where_failed  # noqa: PLC0415 - not for the menu
+        from tutor.session.attempt import code_at  # noqa: PLC0415 - not for the menu
+        from tutor.ui.exercise_lines import where_failed  # noqa: PLC0415 - as above
 
-        name = self.view.lesson.path.name
-        place_of = place_in(self.view.lesson)
-        where = f"{name}, {place_of(failed.line)}" if failed.line else name
+        lesson = self.view.lesson
+        where = lesson.path.name
+        if failed.line and is_shipped(lesson.path):
+            where = code_at(lesson, failed.line)
+        elif failed.line:
+            where = f"{where}, {place_in(lesson)(failed.line)}"
         where = where_failed(failed, self.attempt) or where
         phase = one_line(failed.phase)
         what = (
