@@ -327,6 +327,41 @@ for i in range(4):  #: LOOP
     assert is_same_frame(run.step_epoch(), first)
 
 
+SAMPLES = """
+w, b = 0.0, 1.0
+for epoch in range(3):
+    error_sum = 0
+    for x, t in [(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]:
+        pred = w * x
+        loss = (pred - t) ** 2
+        {update}
+        error_sum += loss
+    print(error_sum)
+"""
+
+
+@pytest.mark.parametrize(
+    "update", ["w -= 0.02 * 2 * (pred - t) * x", "w = w - 0.02 * (2 * (pred - t) * x)"]
+)
+def test_a_gradient_that_the_update_computes_stays_until_the_next_one(update: str) -> None:
+    lesson = lesson_of(SAMPLES.format(update=update))
+    run = Run(script_programs(lesson), quiet=muted)
+    frames = steps_of(run)
+    truth, w = [], 0.0
+    for _ in range(3):
+        for x, t in [(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]:
+            truth.append(2 * (w * x - t) * x)
+            w -= 0.02 * 2 * (w * x - t) * x
+    used: list[float] = []
+    for frame in frames[1:-1]:
+        used += truth[len(used) :][:1] if frame.phase == "Update" else []
+        for shown in (frame.gradients["w"], frame.gradients_now["w"]):
+            assert shown.data == pytest.approx(used[-1:])
+    assert len(used) == 9
+    assert is_same_frame(run.seek(2, 3), next(f for f in frames if f.at == Position(2, 3)))
+    run.close()
+
+
 def test_the_gradient_of_an_attribute_is_the_one_of_its_batch() -> None:
     """The object holds the parameter, too: that the update changes, and not the gradient."""
     text = """

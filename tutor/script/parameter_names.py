@@ -38,6 +38,7 @@ from tutor.script.data_flow import (
 from tutor.script.hand_changes import HandChange, bare
 from tutor.script.outline import LayerParameter
 from tutor.script.plain_numbers import PlainNumbers
+from tutor.script.training_signs import is_iterated
 
 _DEEPEST = 5
 """Calls inside one another through which a name is followed."""
@@ -352,7 +353,8 @@ def gradient_expression(
     rate = change.rate
     rest = _without_rate(term) if rate is None else _without(term, lambda node: node is rate)
     near = _sources(term, code)
-    if any(_is_running(name, code) for name in near):
+    own = set() if is_iterated(change) else {change.variable}
+    if any(_is_running(name, code) for name in near - own):
         return _inside(term, code)
     if rest is None:
         is_scaled = any(is_rate(name.rpartition(".")[2]) for name in near) or any(

@@ -55,11 +55,9 @@ class ParameterTable:
     expressions: dict[str, CodeType] = field(default_factory=dict)
     gradients: dict[str, CodeType] = field(default_factory=dict)
     used: Mapping[str, Any] = field(default_factory=dict)
-    """Gradients as the last update has used them, where it has changed their expressions."""
+    """Gradients as the last update has used them, where no name of the code keeps them."""
     taken: Mapping[str, Any] = field(default_factory=dict)
     """Gradients that the code has handed over, for parameters without an expression of theirs."""
-    _changed_with: list[str] = field(default_factory=list)
-    """The parameters whose gradient's expression reads what the update changes."""
     _optimizers: dict[str, CodeType] = field(default_factory=dict)
     """The expressions of the optimizers: the script may make another one on its way."""
 
@@ -90,8 +88,8 @@ class ParameterTable:
         gradients = {n: by_hand.get(n, gradient_variable(n)) for n in labels}
         self.gradients = {n: _code(gradient) for n, gradient in gradients.items()}
         read = {*self.loop.parameters, *labels}
-        is_changed = {n: bool(read & _parts_read(g)) for n, g in gradients.items()}
-        self._changed_with = [n for n in gradients if is_changed[n]]
+        computed = [n for n, g in gradients.items() if not _is_kept(g) or read & _parts_read(g)]
+        self.used = dict.fromkeys(computed)
 
     def _changed_by_hand(self, names: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The labels of the parameters that the code changes by hand; gradients of layers' own."""
@@ -128,7 +126,8 @@ class ParameterTable:
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
         """A parameter's gradient, as its expression has it, or as the code has handed it over."""
         if label in self.used:
-            return self.used[label]
+            used = self.used[label]
+            return self.taken.get(label) if used is None else used
         found = self._gradient_by_name(label, names)
         return self.taken.get(label) if found is None else found
 
@@ -143,13 +142,13 @@ class ParameterTable:
         return unwrapped(_evaluated(self.gradients[label], names))
 
     def keep_used(self, names: Mapping[str, Any]) -> None:
-        """Keep the gradients in the code of an update that reads what it changes: `x -= 0.1 * x`.
+        """Keep the gradients that an update computes itself: `w -= 0.1 * (w * x - y) * x`.
 
-        Their expressions have another value once the update has run.
+        Their expressions have other values with the update, or with the next sample.
         """
         self.used = {
             label: copy.deepcopy(unwrapped(_evaluated(self.gradients[label], names)))
-            for label in self._changed_with
+            for label in self.used
         }
 
     def value(self, expression: str, names: Mapping[str, Any]) -> Any:
@@ -232,6 +231,16 @@ def _parts_read(expression: str) -> set[str]:
         return set()
     kinds = (ast.Name, ast.Attribute, ast.Subscript)
     return {text_of(node) for node in ast.walk(tree) if isinstance(node, kinds)}
+
+
+def _is_kept(gradient: str) -> bool:
+    """Whether an expression names a value that the code has computed before: `dw`, `-grads[0]`."""
+    try:
+        node = ast.parse(gradient, mode="eval").body
+    except SyntaxError:
+        return True
+    node = node.operand if isinstance(node, ast.UnaryOp) else node
+    return isinstance(node, ast.Name | ast.Attribute | ast.Subscript)
 
 
 def _evaluated(code: CodeType, names: Mapping[str, Any]) -> Any:

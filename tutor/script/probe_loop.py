@@ -60,6 +60,7 @@ class ProbeLoop(Loop):
         self.namespace.update(dict.fromkeys((KEEP_GIVEN, KEEP_RETURNED, KEEP_USED), _same))
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
+        self._table.used = {}  # a gradient is what its expression is where the probe stands
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by the expressions that name them."""

@@ -227,6 +227,7 @@ class ScriptLoop(Loop):
             self._see()
         is_last = self.progress.batches_done >= self.progress.last_gradient
         if phase == GRADIENT and (for_frame or may_stop or is_last):
+            self.table.keep_used(self.driver.lookup())
             self.gradients = self.gradients_now(copied=True)
         elif phase in GRADIENT_CHANGES and self.gradients is not None:
             self.keep_changed_gradients()
@@ -237,6 +238,8 @@ class ScriptLoop(Loop):
 
     def _take_gradients(self, found: dict[str, Any], phase: str) -> None:
         """Take the gradients that a phase has handed over; no Gradient keeps older ones."""
+        of_update = {n: g for n, g in found.items() if n in self.table.used}
+        self.table.used = {**self.table.used, **of_update}
         self.table.taken = found if phase == GRADIENT else {**self.table.taken, **found}
         if self.gradients is not None:
             more = {n: g for n, g in found.items() if self.gradients.get(n) is None}
