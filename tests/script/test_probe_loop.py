@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.script.marked_scripts import lesson_of, muted
 from tutor.analysis.graph import graph_of
 from tutor.lesson.code_checks import ladder
+from tutor.lesson.model import LOSS
 from tutor.protocol.frame import Remark
 from tutor.script.program import script_programs
 from tutor.training.probe import Probe
@@ -139,3 +142,39 @@ def test_a_script_by_hand_has_no_graph_and_no_other_mode() -> None:
     run.step_epoch()
     assert graph_of(probe, run.standpoint()).notes == (Remark("by_hand_in_script"),)
     assert [set(row.by_hand.values()) for row in ladder(lesson_of(BY_HAND))] == 4 * [{True}]
+
+
+SUMS = """class Fit:
+    def train(self, data):
+        w = [0.0, 0.0]
+        hidden = 0.5
+        for epoch in range(4):
+            self.sse, total, errors = 0, 0, []
+            for x, t in data:
+                hidden = 0.9 * hidden + w[0] * x
+                err = t - (hidden + w[1])
+                {loss}
+                w[0] += 0.05 * err * x
+                w[1] += 0.05 * err
+
+Fit().train([(x / 10, 3 * x / 10 - 1) for x in range(6)])
+"""
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "self.sse += err ** 2",
+        "total = total + err ** 2; loss = total / 6",
+        "errors.append(err ** 2); loss = sum(errors)",
+    ],
+)
+def test_each_evaluation_of_a_sum_over_batches_begins_where_the_batch_began(loss: str) -> None:
+    run = opened(SUMS.format(loss=loss))
+    run.seek(2, 3 * 2 + 2)
+    assert run.frame().phase == LOSS
+    probe = Probe(run.program, "cpu", 0.1, 0)
+    probe.stand(run.standpoint())
+    (shown,) = run.frame().loss.data
+    assert [probe.loss() for _ in range(3)] == [shown] * 3
+    run.close()

@@ -11,7 +11,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from tutor.lesson.model import Fence, Section
+from tutor.lesson.model import Fence, ScriptOptions, Section
 from tutor.protocol import inspections
 from tutor.protocol.frame import Change, Curve, Position, Remark
 from tutor.protocol.inspections import AnyPicture, NoPicture
@@ -275,6 +275,10 @@ async def test_it_says_where_an_epochs_loss_is_only_that_of_its_last_batch() -> 
         async with showing(replace(now, lesson=long, frame=several)) as app:
             assert ("last batch's loss" in app.text) == is_of_a_batch
             assert "epoch 3" in app.text
+    script = msgspec.structs.replace(now.lesson, script=ScriptOptions(is_sum_of_batches=True))
+    several = msgspec.structs.replace(now.frame, batches=4)
+    async with showing(replace(now, lesson=script, frame=several)) as app:
+        assert "loss by epoch" in app.text
 
 
 async def test_the_gradient_norm_has_the_marks_of_changes_and_a_scale_of_its_own() -> None:

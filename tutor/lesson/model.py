@@ -232,6 +232,8 @@ class ScriptOptions(msgspec.Struct, frozen=True):
     """Whether its code says how many epochs there are; else nobody knows before its end."""
     phases: tuple[str, ...] = ()
     """The phase of each step, if all its epochs have the same; empty if they may differ."""
+    is_sum_of_batches: bool = False
+    """Whether its loss is a sum over an epoch's batches."""
     modules: Mapping[str, bytes] | None = None
     """The modules beside it by path, where it runs on another machine, which has not got them."""
     workers: int = 1

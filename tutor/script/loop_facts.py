@@ -6,8 +6,9 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tutor.lesson.model import AUTOGRAD, GRADIENT, LOSS, MANUAL, MODEL, OPTIMIZER, PREDICT
+from tutor.lesson.model import AUTOGRAD, GRADIENT, LOSS, MANUAL, MODEL, OPTIMIZER, PREDICT, UPDATE
 from tutor.python_syntax import (
+    LOOPS,
     RANGES,
     SAME_ITEMS,
     FunctionCode,
@@ -24,6 +25,7 @@ from tutor.script.code_unit import CodeUnit
 from tutor.script.data_flow import (
     is_gradient,
     is_loss,
+    is_whole,
     loss_rank,
     named_text,
     reads,
@@ -154,6 +156,18 @@ def loss_expression(units: list[CodeUnit]) -> str:
         return text_of(taken[0])
     named = [name for unit in units for name in _named_losses(unit)]
     return min(named, key=lambda name: loss_rank(name.rpartition(".")[2]), default="")
+
+
+def is_sum_of_batches(units: list[CodeUnit], loss: str) -> bool:
+    """Whether an epoch's loss is a sum over its batches: each adds to it, and none sets it."""
+    for unit in units:
+        for loop in (n for n in statements(unit.body) if isinstance(n, LOOPS)):
+            inside = list(statements(loop.body))
+            adds = any(isinstance(s, ast.AugAssign) and text_of(s.target) == loss for s in inside)
+            updates = any(unit.kinds.get(s) == UPDATE or s in unit.entered for s in inside)
+            if adds and updates and not any(is_whole(s, loss) for s in inside):
+                return True
+    return False
 
 
 def _named_losses(unit: CodeUnit) -> Iterator[str]:

@@ -32,7 +32,13 @@ from tutor.script.data_flow import (
     writes,
 )
 from tutor.script.gradient_places import gradient_calls, gradient_uses
-from tutor.script.loop_facts import epochs_of, gradient_mode, loss_expression, prediction_of
+from tutor.script.loop_facts import (
+    epochs_of,
+    gradient_mode,
+    is_sum_of_batches,
+    loss_expression,
+    prediction_of,
+)
 from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.parameter_names import ParameterNames
 from tutor.script.phases import PhaseCutter
@@ -78,6 +84,7 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
     function = index.function_of(loop)
     cutter = PhaseCutter(kinds)
     reached = [*loop.body, *(s for f in index.reached_functions(loop.body) for s in f.body)]
+    loss = loss_expression(units)
     return TrainingLoop(
         line=loop.lineno,
         column=loop.col_offset,
@@ -87,7 +94,8 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
         phases=cutter.phases(),
         is_regular=cutter.is_regular,
         batches_at=cutter.batches_at,
-        loss=loss_expression(units),
+        loss=loss,
+        is_sum_of_batches=is_sum_of_batches(units, loss),
         losses_at=kinds.losses_at(own=True),
         other_losses_at=kinds.losses_at(own=False),
         prediction=prediction_of(units),

@@ -93,6 +93,8 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     """
     loss: str = ""
     """The expression whose gradient is taken: `loss`, `self.loss`; "" if the code does not tell."""
+    is_sum_of_batches: bool = False
+    """Whether the loss is a sum over an epoch's batches."""
     losses_at: tuple[Span, ...] = ()
     """The places of the expressions whose gradient is taken, where that is `loss`."""
     other_losses_at: tuple[Span, ...] = ()

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tutor.lesson.model import MANUAL, gradient_variable
+from tutor.lesson.model import GRADIENT, MANUAL, UPDATE, gradient_variable
 from tutor.script.data_flow import text_of
 from tutor.script.driver import Driver
 from tutor.script.outline import LayerParameter, TrainingLoop
@@ -88,8 +88,15 @@ class ParameterTable:
         gradients = {n: by_hand.get(n, gradient_variable(n)) for n in labels}
         self.gradients = {n: _code(gradient) for n, gradient in gradients.items()}
         read = {*self.loop.parameters, *labels}
-        computed = [n for n, g in gradients.items() if not _is_kept(g) or read & _parts_read(g)]
-        self.used = dict.fromkeys(computed)
+        phases = {phase.name for phase in self.loop.phases}
+        is_in_update = UPDATE in phases and GRADIENT not in phases
+        self.used = {
+            n: None
+            for n, g in gradients.items()
+            if not _is_name(g)
+            or read & _parts_read(g)
+            or (is_in_update and n in self.loop.gradients)
+        }
 
     def _changed_by_hand(self, names: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
         """The labels of the parameters that the code changes by hand; gradients of layers' own."""
@@ -233,13 +240,12 @@ def _parts_read(expression: str) -> set[str]:
     return {text_of(node) for node in ast.walk(tree) if isinstance(node, kinds)}
 
 
-def _is_kept(gradient: str) -> bool:
-    """Whether an expression names a value that the code has computed before: `dw`, `-grads[0]`."""
+def _is_name(expression: str) -> bool:
+    """Whether an expression names what the code has computed: `dw`, `grads["w"]`."""
     try:
-        node = ast.parse(gradient, mode="eval").body
+        node = ast.parse(expression, mode="eval").body
     except SyntaxError:
         return True
-    node = node.operand if isinstance(node, ast.UnaryOp) else node
     return isinstance(node, ast.Name | ast.Attribute | ast.Subscript)
 
 

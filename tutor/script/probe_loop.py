@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -18,7 +18,9 @@ import numpy as np
 import torch
 
 from tutor.lesson.code_checks import codes_in
-from tutor.python_syntax import all_blocks, first_line
+from tutor.lesson.model import LOSS, PREDICT, RESET
+from tutor.python_syntax import all_blocks, first_line, flat_targets
+from tutor.script.data_flow import reads, text_of, variable
 from tutor.script.instrument import (
     CLASS,
     KEEP_GIVEN,
@@ -30,8 +32,8 @@ from tutor.script.instrument import (
     STOPS,
 )
 from tutor.script.outline import ScriptPhase, TrainingLoop
-from tutor.script.parameters import ParameterTable, unwrapped
-from tutor.training.liveness import changed_in_place, loads
+from tutor.script.parameters import NUMBERS, ParameterTable, unwrapped
+from tutor.training.liveness import changed_in_place, liveness, loads
 from tutor.training.loop import Loop
 from tutor.training.program import Phase, Program
 from tutor.training.snapshot import Namespace, SetupNamespace
@@ -44,12 +46,21 @@ class ProbeLoop(Loop):
     """A loop that runs a script's phases in a copy of its names."""
 
     def __init__(
-        self, program: Program, outline: TrainingLoop, device: str, table: ParameterTable
+        self,
+        program: Program,
+        outline: TrainingLoop,
+        device: str,
+        table: ParameterTable,
+        sums: Collection[str] = (),
     ) -> None:
+        """`sums`: the expressions that a batch adds to, found by `sums_in`."""
         namespace: Namespace = {}
         super().__init__(program, device, namespace, SetupNamespace(namespace))
         self._table = table
         self._outline = outline
+        self._sums = sums
+        self._start: dict[str, Any] = {}
+        """The values of these sums as the batch begins."""
 
     def adopt(self, names: Namespace) -> None:
         """Go on in a copy of these names."""
@@ -61,6 +72,18 @@ class ProbeLoop(Loop):
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
         self._table.used = {}  # a gradient is what its expression is where the probe stands
+
+        found = {sum_: self._table.value(sum_, self.namespace) for sum_ in self._sums}
+        self._start = {
+            sum_: copy.deepcopy(value)
+            for sum_, value in found.items()
+            if isinstance(value, (*NUMBERS, list))
+        }
+
+    def begin_batch_again(self) -> None:
+        """Let sums over batches be as they were: each evaluation adds to them."""
+        for sum_, value in self._start.items():
+            self.bind(sum_, copy.deepcopy(value))
 
     def parameters(self) -> dict[str, Any]:
         """The parameters by the expressions that name them."""
@@ -91,6 +114,39 @@ def _same(thing: Any, *_more: Any) -> Any:
 def own_names_read(statements: Iterable[ast.stmt]) -> frozenset[str]:
     """The names that statements read themselves."""
     return frozenset(name for s in statements for name in (*loads(s), *_added_to(s)))
+
+
+def sums_in(loop: TrainingLoop, phases: Mapping[int, Sequence[ast.stmt]]) -> frozenset[str]:
+    """The expressions that the evaluation of a batch's loss reads first, and then changes.
+
+    `phases`: the statements of the loop's phases. `sse` of `sse += err ** 2`, `h` of
+    `h = tanh(a * x + b * h)`, `self.errors` of `self.errors.append(err)`.
+    """
+    batch = tuple(stmt for group in phases.values() for stmt in group)
+    names = [loop.phases[number].name for number in phases]
+    evaluated = [
+        node
+        for name, group in zip(names, phases.values(), strict=True)
+        if name in (PREDICT, LOSS, RESET)
+        for stmt in group
+        for node in ast.walk(stmt)
+    ]
+    dead = liveness((), batch, ()).dead
+    return frozenset(text_of(t) for t in _changed(evaluated)) - dead
+
+
+def _changed(nodes: Iterable[ast.AST]) -> Iterator[ast.expr]:
+    """The names, attributes and elements that code changes and reads, without any calls."""
+    for node in nodes:
+        found: list[ast.expr] = []
+        match node:
+            case ast.AugAssign(target=target):
+                found = [target]
+            case ast.Assign():
+                found = [t for t in flat_targets(node) if variable(t) in reads(node)]
+            case ast.Call(func=ast.Attribute(value=value, attr="append" | "extend")):
+                found = [value]
+        yield from (f for f in found if not any(isinstance(n, ast.Call) for n in ast.walk(f)))
 
 
 def names_for_probe(

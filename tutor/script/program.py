@@ -27,6 +27,7 @@ from tutor.script.probe_loop import (
     own_names_read,
     phase_statements,
     phases_with_code,
+    sums_in,
 )
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.devices import seed_all
@@ -99,8 +100,9 @@ class ScriptOpener:
         self._code = instrumented(lesson.source, str(lesson.path), loop)
         self._targets = for_targets(lesson.source)
         self._literal_rate = learning_rate_in(lesson.source, loop) or 0.0
-        groups = phase_statements(lesson.source, loop).values()
-        batch = [statement for group in groups for statement in group]
+        groups = phase_statements(lesson.source, loop)
+        self._sums = sums_in(loop, groups)
+        batch = [statement for group in groups.values() for statement in group]
         self._batch_reads = own_names_read(batch) if batch else None
         self._handlers = ExceptionHandlers(lesson.source, str(lesson.path))
         self._log_handlers = LogHandlers()
@@ -166,7 +168,7 @@ class ScriptOpener:
             from tutor.script import ranked_script  # noqa: PLC0415 - as above
 
             kind = ranked_script.LoneProbeLoop
-        return kind(self.program, self._loop, device, self._table())
+        return kind(self.program, self._loop, device, self._table(), self._sums)
 
 
 # ── The reasons, found only while it runs, why a script can't be stepped ──────────────────

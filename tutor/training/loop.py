@@ -280,6 +280,9 @@ class Loop:
         """Go on in a copy of these names: for a script's probe."""
         raise NotImplementedError
 
+    def begin_batch_again(self) -> None:
+        """Let the sums of a script's probe be as its batch found them."""
+
     def entered(self) -> AbstractContextManager[None]:
         """A span in the script's environment, which is entered once for many steps."""
         return nullcontext()

@@ -274,6 +274,7 @@ class Probe:
         names = self.loop.namespace
         for name, kept in self._volatile.items():
             names[name] = restored(kept, names.get(name))
+        self.loop.begin_batch_again()
         self._generator_states.restore(self._device)
 
 

@@ -228,8 +228,10 @@ class PlotPane(LinesPane):
 
 
 def _is_of_a_batch(view: RunView) -> bool:
-    """Whether an epoch's loss is its last batch's: no Report computes the whole epoch's."""
+    """Whether an epoch's loss is its last batch's: no code computes the whole epoch's."""
     if view.frame is None or view.frame.batches == 1:
+        return False
+    if view.lesson.script is not None and view.lesson.script.is_sum_of_batches:
         return False
     report = view.lesson.phase(REPORT)
     codes = [fence.code for fence in report.fences(view.mode)] if report else []
