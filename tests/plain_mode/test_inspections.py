@@ -323,6 +323,8 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_lowest():
     assert list(spoken_inspections.loss_curve(curve(float("inf")))) == [
         "The loss by epoch: it was never finite."
     ]
+    (none,) = spoken_inspections.loss_curve(curve(float("nan")), has_loss=False)
+    assert "no loss" in none
 
 
 def test_a_thinned_loss_names_all_epochs_of_a_column():

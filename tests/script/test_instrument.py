@@ -168,6 +168,7 @@ def test_lines_are_those_of_the_file() -> None:
     ("line", "loss"),
     [
         ("loss.backward()", 4.0),
+        ("(loss := 3 * w).backward()", 6.0),
         ("(loss / 2).backward()", 2.0),
         ("scaler.scale(loss).backward()", 4.0),
         ("accelerator.backward(loss)", 4.0),

@@ -12,7 +12,7 @@ from tests.script.marked_scripts import lesson_of, muted, run_of, steps_of
 from tutor.errors import Refused, RunError
 from tutor.protocol.frame import Element, Frame, Position, is_same_frame
 from tutor.script import memory_image
-from tutor.script.program import script_programs
+from tutor.script.program import script_programs, script_report
 from tutor.script.saved_state import saved_files
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.lesson_error import LessonRaised
@@ -752,3 +752,27 @@ def test_a_number_stands_in_a_formula_from_when_its_statement_has_run() -> None:
         if loop.last_phase_name() == "Update":
             seen.append((loop.line, numbers["loss"], numbers["w"], numbers.get("v")))
     assert seen == [(7, (9.0,), (3.0,), None), (12, (9.0,), (3.0,), (1.5,))]
+
+
+@pytest.mark.parametrize(
+    "loss", ["pass", "error = y - x * w", "error = torch.tensor(y - x * w)", "loss = [1.0, 2.0]"]
+)
+def test_a_loop_without_one_number_as_loss_has_none(loss: str) -> None:
+    lesson = lesson_of(f"""
+import numpy as np
+import torch
+x, w = np.arange(3.0), np.zeros(3)
+y = 3 * x
+for epoch in range(3):
+    {loss}
+    dw = 2 * x * (x * w - y)
+    w -= 0.1 * dw
+""")
+    run = Run(script_programs(lesson), quiet=muted)
+    assert [reading.loss for reading in readings(run, 2)] == [None, None]
+    assert not run.frame().has_loss
+    assert not run.frame().diverged
+    assert run.diverged_at is None
+    report = script_report(run.loop)
+    assert report.loss == ""
+    run.close()

@@ -304,8 +304,9 @@ def _figures_text(reading: Reading) -> str:
 
 def _line_of_rank(reading: Reading, *, is_one: bool) -> str:
     rank = [] if is_one else [f"rank {reading.rank}"]
-    loss = significant(reading.loss, LOSS_LINE_DIGITS)
-    parts = [f"epoch {reading.epoch:>5}", *rank, f"loss {loss:<12}"]
+    number = reading.loss
+    loss = "no loss" if number is None else f"loss {significant(number, LOSS_LINE_DIGITS)}"
+    parts = [f"epoch {reading.epoch:>5}", *rank, f"{loss:<17}"]
     line = "  ".join(parts)
     for count, (name, value) in enumerate(reading.values.items()):
         more = f"  {name} {_short(value)}  gradient {_short(reading.gradients[name])}"
@@ -316,7 +317,7 @@ def _line_of_rank(reading: Reading, *, is_one: bool) -> str:
 
 
 def _figures_json(reading: Reading) -> str:
-    """An object; NaN and infinities are strings, arrays nested lists.
+    """An object; NaN and infinities are strings, arrays nested lists, no loss is null.
 
     On several ranks, `ranks` has the others', each an object with its `rank`.
     """
@@ -327,7 +328,7 @@ def _figures_json(reading: Reading) -> str:
 def _figures_of_rank(reading: Reading) -> dict[str, Any]:
     return {
         "epoch": reading.epoch,
-        "loss": json_number(reading.loss),
+        "loss": None if reading.loss is None else json_number(reading.loss),
         "values": {name: _nested(value) for name, value in reading.values.items()},
         "gradients": {name: _nested(value) for name, value in reading.gradients.items()},
     }

@@ -233,7 +233,8 @@ def _loss(on: CommandContext) -> Iterator[Line]:
     on.session.inspect(columns=CURVE_COLUMNS)
     on.listener.wait()
     view = on.session.view
-    yield from spoken_inspections.loss_curve(view.curve if view else None)
+    has_loss = view is None or view.frame is None or view.frame.has_loss
+    yield from spoken_inspections.loss_curve(view.curve if view else None, has_loss)
     on.session.inspect(columns=0)
     on.listener.wait()
     on.session.notice = Notice()

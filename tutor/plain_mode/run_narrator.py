@@ -406,9 +406,15 @@ def all_values(frame: Frame) -> list[str]:
     return [*_values_of(frame), *others]
 
 
+def _of_loss(frame: Frame | RankFigures) -> str:
+    if frame.loss != NONE:
+        return f"The loss is {spoken_value(frame.loss)}."
+    is_first = isinstance(frame, Frame) and frame.at.epoch + frame.is_epoch_end < 2
+    return "There is no loss yet." if is_first else "The code computes no loss."
+
+
 def _values_of(frame: Frame | RankFigures) -> list[str]:
-    has_loss = frame.loss.data or frame.loss.text != NONE.text
-    said = [f"The loss is {spoken_value(frame.loss)}." if has_loss else "There is no loss yet."]
+    said = [_of_loss(frame)]
     is_brief = len(frame.values) > MOST_TOLD
     for name, value in frame.values.items():
         gradient = frame.gradients.get(name)

@@ -228,13 +228,16 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
 # ── Plots ───────────────────────────────────────────────────────────────────────────
 
 
-def loss_curve(curve: Curve | None) -> Iterator[str]:
-    """The loss by epoch.
+def loss_curve(curve: Curve | None, has_loss: bool = True) -> Iterator[str]:
+    """The loss by epoch. `has_loss`: whether the code has computed one.
 
     A thinned curve has no loss of a single epoch: there the epochs of a column are named.
     """
     if curve is None or not curve.epochs:
         yield "There is no loss to plot yet: no epoch has ended."
+        return
+    if not has_loss and not any(map(math.isfinite, curve.low)):
+        yield "There is no loss to plot: the code computes none."
         return
     ends = (*(epoch - 1 for epoch in curve.epochs[1:]), curve.last_epoch)
     columns = zip(curve.epochs, ends, curve.low, curve.high, strict=True)

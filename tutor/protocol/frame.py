@@ -158,6 +158,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of the ranks from 1 on; all else in a frame is of rank 0."""
 
     @property
+    def has_loss(self) -> bool:
+        """Whether a loss has been computed."""
+        return self.loss != NONE
+
+    @property
     def is_epoch_end(self) -> bool:
         """Whether all steps of the epoch have run. Epoch 0, before the first, is at its end."""
         return self.at.step >= self.steps

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import CellType, CodeType, FrameType, ModuleType
 from typing import Any, TypeAlias, cast
 
+import numpy as np
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -366,13 +367,13 @@ class Driver:
         return iterable
 
     def _keep_loss(self, loss: Any) -> Any:
-        if self.loop is not None:
+        if self.loop is not None and not _is_matrix(loss):
             self.loss, self._has_loss = loss, True
         return loss
 
     def _keep_other_loss(self, loss: Any) -> Any:
         """Keep another loss, a GAN has two, where the pass has not come to the loop's own."""
-        if self.loop is not None and not self._has_loss:
+        if self.loop is not None and not self._has_loss and not _is_matrix(loss):
             self.loss = loss
         return loss
 
@@ -439,6 +440,13 @@ class Driver:
                 found.append(frame)
             frame = frame.f_back
         return found[::-1]
+
+
+def _is_matrix(loss: Any) -> bool:
+    """Whether it is several numbers, such as the errors of all samples, and so no loss."""
+    if isinstance(loss, torch.Tensor):
+        return loss.numel() != 1
+    return isinstance(loss, list | tuple) or (isinstance(loss, np.ndarray) and loss.size != 1)
 
 
 def _wait(*value: Any) -> Any:

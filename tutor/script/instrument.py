@@ -149,6 +149,13 @@ class _Losses(ast.NodeTransformer):
         self.generic_visit(node)
         return self._with_loss(node, [node.target])
 
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
+        """Hand over the loss of `(loss := …)`."""
+        self.generic_visit(node)
+        if self._loss == node.target.id and node.lineno in self._lines:
+            node.value = _call_of(KEEP_LOSS, node.value)
+        return node
+
     def _with_loss(self, node: ast.stmt, targets: Sequence[ast.expr]) -> ast.AST | list[ast.AST]:
         bound = [part for target in targets for part in parts_of(target)]
         if not self._loss or node.lineno not in self._lines:

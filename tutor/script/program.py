@@ -8,6 +8,8 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.protocol.inspections import LoopReport
@@ -63,7 +65,10 @@ def script_opener(lesson: Lesson) -> ScriptOpener:
 def script_report(loop: Loop) -> LoopReport:
     """The report on a script's loop, with the parameters and batches that it has now."""
     assert isinstance(loop, ScriptLoop)
-    return loop_report(loop.outline, tuple(loop.parameters()), loop.progress.batches_in_all)
+    outline, found = loop.outline, loop.table.value(loop.outline.loss, loop.namespace)
+    if loop.loss() is None and found is not None:  # the errors of all samples
+        outline = msgspec.structs.replace(outline, loss="")
+    return loop_report(outline, tuple(loop.parameters()), loop.progress.batches_in_all)
 
 
 def _program_of(lesson: Lesson, loop: TrainingLoop, opener: ScriptOpener) -> Program:

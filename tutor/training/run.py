@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -381,8 +380,8 @@ class Reading:
     """The figures of an epoch, whole: arrays of any size, in the lesson's own precision."""
 
     epoch: int
-    loss: float
-    """The loss; NaN if there is none."""
+    loss: float | None
+    """The loss; None if there is no single number that is one."""
     values: dict[str, Array]
     """Each parameter's value after the update."""
     gradients: dict[str, Array | None]
@@ -445,7 +444,7 @@ def reading_of(loop: Loop, rank: int = 0) -> Reading:
     used = loop.gradients if loop.gradients is not None else loop.gradients_now()
     return Reading(
         epoch=loop.epoch,
-        loss=float(loss.reshape(())) if loss is not None and loss.size == 1 else math.nan,
+        loss=float(loss.reshape(())) if loss is not None and loss.size == 1 else None,
         values=loop.parameter_values(),
         gradients={name: to_numbers(g) for name, g in used.items()},
         rank=rank,

@@ -48,7 +48,8 @@ class SeriesTable:
                 self._started = True
             numbers = [str(json_number(row[c])) if c in row else "" for c in self._columns]
             place = [reading.epoch, *([of_rank.rank] if reading.others else [])]
-            self._writer.writerow([*place, json_number(of_rank.loss), *numbers])
+            loss = "" if of_rank.loss is None else json_number(of_rank.loss)
+            self._writer.writerow([*place, loss, *numbers])
 
 
 def readings(run: Run, epochs: int | None, every: int = 1) -> Iterator[Reading]:

@@ -91,7 +91,8 @@ class FiguresOnDevice:
         for epoch in _milestones(self.epochs):
             run.advance(epoch)
             reading = reading_of(run.loop)
-            yield (epoch, "loss", False), np.array(reading.loss)
+            loss = math.nan if reading.loss is None else reading.loss
+            yield (epoch, "loss", False), np.array(loss)
             for name, value in reading.values.items():
                 yield (epoch, name, False), real_pairs(value)
             for name, gradient in reading.gradients.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import assert_never
@@ -191,6 +192,8 @@ class PlotPane(LinesPane):
 
         frame = view.frame
         steps = frame.steps if frame else 0
+        if frame and not frame.has_loss and not any(map(math.isfinite, view.curve.low)):
+            return placeholder("loss by epoch", "The code computes no loss.")
         title = "last batch's loss" if _is_of_a_batch(view) else "loss by epoch"
         losses = EpochCurves(view.curve, view.changes, view.runs, steps, title)
         if self.kind == LOSS_CURVE:
