@@ -134,6 +134,9 @@ class StatementKinds:
         callees = self._training_callees(node)
         inside = set().union(*(self.reach_of(f) for f in callees)) if callees else set()
         mixed = [f for f in callees if _is_mixed(self.reach_of(f))]
+        if mixed and any(self.signs.is_optimizer_step(c) and c.args for c in _own_calls(node)):
+            signs.discard(UPDATE)
+            self._mark_closures(mixed)
         if kind := _strongest(signs) or ("" if mixed else _strongest(inside & TRAINING)):
             unit.kinds[node] = kind
         if mixed:
@@ -141,6 +144,12 @@ class StatementKinds:
         elif kind:
             unit.changes += [c for f in callees for c in self.unit_of(f).changes]
         unit.losses += [loss for c in _own_calls(node) if (loss := self._loss_of(c)) is not None]
+
+    def _mark_closures(self, closures: list[FunctionCode]) -> None:
+        """Mark where closures return to the step of an optimizer: that goes on with the update."""
+        for closure in closures:
+            returns = [s for s in statements(closure.body) if isinstance(s, ast.Return)]
+            self.unit_of(closure).kinds.update(dict.fromkeys(returns, UPDATE))
 
     def _training_callees(self, node: ast.stmt) -> list[FunctionCode]:
         """The functions called by a statement that have statements of training in them."""
