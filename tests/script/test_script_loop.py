@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import redirect_stdout
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -775,4 +776,50 @@ for epoch in range(3):
     assert run.diverged_at is None
     report = script_report(run.loop)
     assert report.loss == ""
+    run.close()
+
+
+GAN = """
+import torch
+torch.manual_seed(5)
+made = torch.nn.Linear(1, 1)
+judge = torch.nn.Linear(1, 1)
+opt_made = torch.optim.SGD(made.parameters(), lr=0.1)
+opt_judge = torch.optim.SGD(judge.parameters(), lr=0.1)
+used, losses = [], []
+for epoch in range(3):
+    fake = made(torch.ones(4, 1))
+    judge_loss = judge(fake.detach()).pow(2).mean() + (judge(torch.ones(4, 1)) - 1).pow(2).mean()
+    opt_judge.zero_grad()
+    judge_loss.backward()
+    opt_judge.step()
+    used.append([p.grad.clone() for p in judge.parameters()])
+    made_loss = (judge(fake) - 1).pow(2).mean()
+    opt_made.zero_grad()
+    made_loss.backward()
+    opt_made.step()
+    used[-1] += [p.grad.clone() for p in made.parameters()]
+    losses.append(judge_loss.item())
+"""
+
+
+def test_of_two_losses_one_is_shown_and_each_update_with_its_own_gradient() -> None:
+    names: dict[str, Any] = {}
+    with muted():
+        exec(compile(GAN, "train.py", "exec", dont_inherit=True), names)
+    lesson = lesson_of(GAN)
+    run = Run(script_programs(lesson), quiet=muted)
+    frames = steps_of(run)[1:-1]
+    of = ("judge.weight", "judge.bias", "made.weight", "made.bias")
+    for frame in frames:
+        at = frame.at.epoch - 1
+        after = 1 if frame.phase == "Predict" else 0  # the loss of this epoch is still to come
+        if at >= after:
+            assert frame.loss.data == (names["losses"][at - after],)
+        if frame.is_epoch_end:
+            shown = [frame.gradients[name].data for name in of]
+            assert shown == [tuple(g.ravel().tolist()) for g in names["used"][at]]
+    _, left = [frame for frame in frames if frame.phase == "Gradient"][:2]
+    updated = frames[frames.index(left) + 1]
+    assert left.gradients["judge.bias"] != updated.gradients["judge.bias"]
     run.close()

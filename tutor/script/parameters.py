@@ -130,6 +130,11 @@ class ParameterTable:
         """The object that holds each parameter, such as a `Value(data=0.5)`."""
         return {n: _evaluated(code, names) for n, code in self.expressions.items()}
 
+    def versions(self, names: Mapping[str, Any]) -> dict[str, int]:
+        """The number of changes in place of each parameter that is a tensor, as PyTorch counts."""
+        things = self.objects(names)
+        return {n: t._version for n, t in things.items() if isinstance(t, torch.Tensor)}
+
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
         """A parameter's gradient, as its expression has it, or as the code has handed it over."""
         if label in self.used:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
 from tutor.errors import Refused
-from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES
+from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, UPDATE
 from tutor.protocol.frame import NO_VALUE, Remark, Value
 from tutor.script.driver import PASS_END, Driver
 from tutor.script.environment import ScriptEnvironment
@@ -72,6 +72,11 @@ class ScriptLoop(Loop):
         self.driver, self.outline, self.table = driver, outline, table
         self._environment, self._batch_reads = environment, batch_reads
         self.progress = EpochProgress(outline, driver)
+        names_of_phases = [phase.name for phase in outline.phases]
+        self._updates_in_parts = min(map(names_of_phases.count, (GRADIENT, UPDATE))) > 1
+        """Whether several updates of a batch each have gradients of their own, as in a GAN."""
+        self._gradients_used: dict[str, Any] = {}
+        """The gradients that the updates of this batch have used, where there are several."""
         self._is_first_rank = environment.group is None or environment.group.rank == 0
         """Whether this is rank 0, which has formulas and probes, and puts files back."""
         files = environment.files if self._is_first_rank else None
@@ -219,10 +224,14 @@ class ScriptLoop(Loop):
         self._begin_phase(is_wanted=for_frame or may_stop)
         if self.progress.is_update_by_hand:
             self.table.keep_used(self.driver.lookup())
+        is_part = self._updates_in_parts and self.next_phase_name() == UPDATE
+        versions = self.table.versions(self.driver.lookup()) if is_part else {}
         with self.driver.gradients.noted(lambda: self.table.objects(self.driver.lookup())) as found:
             number = self._guarded(self.driver.resume)
         phase = self._pass_to(number)
         self._take_gradients(found, phase)
+        if is_part:
+            self._keep_gradients_used(versions)
         if for_frame or not self.table.expressions:
             self._see()
         is_last = self.progress.batches_done >= self.progress.last_gradient
@@ -244,6 +253,18 @@ class ScriptLoop(Loop):
         if self.gradients is not None:
             more = {n: g for n, g in found.items() if self.gradients.get(n) is None}
             self.gradients |= more
+
+    def _keep_gradients_used(self, before: Mapping[str, int]) -> None:
+        """Keep the gradients of the parameters that an update has changed.
+
+        The backward pass of the next loss may leave others there, which no update uses.
+        """
+        if (found := self.gradients) is None:
+            return
+        after = self.table.versions(self.driver.lookup())
+        used = {n: found[n] for n, version in after.items() if n in found and version != before[n]}
+        self._gradients_used |= used
+        self.gradients = {**found, **self._gradients_used}
 
     def run_past_hooks(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for, to step `end` at most.
@@ -282,7 +303,7 @@ class ScriptLoop(Loop):
         self.batch_start = self.start_of_batch() if is_wanted and self._is_first_rank else None
         if self.progress.batches_done == 1:
             self.epoch_start = self.batch_start
-        self.boxed = {}
+        self.boxed, self._gradients_used = {}, {}
 
     def _pass_to(self, number: int) -> str:
         """Count the phase that has run, whose name it returns; the one with this number is next."""
