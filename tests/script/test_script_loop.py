@@ -823,3 +823,25 @@ def test_of_two_losses_one_is_shown_and_each_update_with_its_own_gradient() -> N
     updated = frames[frames.index(left) + 1]
     assert left.gradients["judge.bias"] != updated.gradients["judge.bias"]
     run.close()
+
+
+def test_a_loop_that_runs_again_begins_without_the_loss_and_gradients_before() -> None:
+    inner = line().replace("{before}", "").strip().splitlines()
+    sweep = "\n".join(["for rate in (0.1, 0.2, 0.3):", *(f"    {text}" for text in inner)])
+    with muted():
+        run = run_of(sweep)
+        frames, notes = [run.frame()], {}
+        while not frames[-1].is_over:
+            frames.append(run.step_phase())
+            notes[frames[-1].at] = run.notes
+    told = {at: note.values for at, of in notes.items() for note in of if note.code == "loop_again"}
+    assert told == {Position(6, 1): {"number": 2}, Position(11, 1): {"number": 3}}
+    for number in (1, 6, 11):
+        first, second = (f for f in frames if f.at in (Position(number, 1), Position(number, 2)))
+        assert first.has_loss
+        assert first.gradients["w"].data == ()
+        assert second.gradients["w"].data != ()
+        assert first.loss == frames[1].loss
+    with muted():
+        assert is_same_frame(run.seek(6, 1), next(f for f in frames if f.at == Position(6, 1)))
+    run.close()

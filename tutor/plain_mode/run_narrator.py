@@ -409,8 +409,8 @@ def all_values(frame: Frame) -> list[str]:
 def _of_loss(frame: Frame | RankFigures) -> str:
     if frame.loss != NONE:
         return f"The loss is {spoken_value(frame.loss)}."
-    is_first = isinstance(frame, Frame) and frame.at.epoch + frame.is_epoch_end < 2
-    return "There is no loss yet." if is_first else "The code computes no loss."
+    is_whole = isinstance(frame, Frame) and frame.at.epoch > 0 and frame.is_epoch_end
+    return "The code computes no loss." if is_whole else "There is no loss yet."
 
 
 def _values_of(frame: Frame | RankFigures) -> list[str]:

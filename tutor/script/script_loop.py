@@ -168,9 +168,19 @@ class ScriptLoop(Loop):
             with self._memory.keeping_end():
                 self._guarded(self.driver.run_rest)
             if not self.driver.has_ended:
-                self.table.forget()
+                self._forget()
             self._see()
         return not self.driver.has_ended
+
+    def _forget(self) -> None:
+        """Know nothing of an earlier execution of the loop: it may have had another model."""
+        self.table.forget()
+        self.driver.loss = self.gradients = self.own_gradients = None
+
+    @property
+    def executions(self) -> int:
+        """The number of times that the script has come to its loop."""
+        return self.driver.executions
 
     @property
     def is_at_loop_end(self) -> bool:

@@ -248,6 +248,11 @@ class Loop:
         return False
 
     @property
+    def executions(self) -> int:
+        """The number of times that a script has come to its loop; 1 for a lesson."""
+        return 1
+
+    @property
     def rest_has_run(self) -> bool:
         """Whether the rest of the script has run before, and can't run again in this loop."""
         return False

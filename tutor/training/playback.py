@@ -74,11 +74,14 @@ class Playback:
         run = self._run
         run.history.start_trail(run.loop)
         self._keep_keyframe()
+        before = run.loop.executions
         if not self._has_next_epoch(until):
             if run.loop.is_over:
                 run.notes = (Remark("script_ended", {"epoch": run.loop.epoch}),)
             return False
         run.loop.begin_epoch()
+        if run.loop.executions > before:
+            run.notes = (Remark("loop_again", {"number": run.loop.executions}),)
         run.steps_taken, run.ran_as_one_piece = 0, False
         if run.loop.at_end:  # an epoch that comes to none of the phases counts as one step
             run.steps_taken = 1

@@ -78,6 +78,10 @@ _TEMPLATES: Mapping[str, str] = {
         "in a script, a value can't be set between the first phase and the gradient: set it at an "
         "epoch's end, or before the first phase (B goes back there)"
     ),
+    "loop_again": (
+        "the loop has begun again, perhaps with another model: this is its run {number}, and "
+        "the epochs are counted on"
+    ),
     "script_ended": "the script has ended, after epoch {epoch}",
     # ── Refusals of the list of runs
     "bad_name": "a run's name must be one line of letters, digits or symbols",
