@@ -9,7 +9,7 @@ import pytest
 from tutor.protocol.frame import NONE, Frame, Position, RankFigures, Remark, Value
 from tutor.protocol.inspections import OtherRunState
 from tutor.session.run_view import Inspections, RunView
-from tutor.ui.panes.numbers import NumbersPane, rows
+from tutor.ui.panes.numbers import NumbersPane, parameter_lines, rows
 
 from .fake_engine import Simulated, scalar
 from .lessons import lesson
@@ -249,3 +249,19 @@ def test_each_rank_has_a_column(width: int) -> None:
     other = msgspec.structs.replace(now.ranks[0], values=wide)
     text = "\n".join(shown(msgspec.structs.replace(now, values=wide, ranks=(other,)), width=width))
     assert text.count("rank 0") == text.count("rank 1") == 2, "in the heading, and at the row"
+
+
+def test_parameters_that_are_single_numbers_have_gradients_with_signs() -> None:
+    names = ("n.w[0]", "n.w[1]")
+    now = frame(
+        values={name: scalar(0.25) for name in names},
+        gradients=dict(zip(names, (scalar(-0.5), scalar(0.75)), strict=True)),
+        watched={},
+    )
+    before = msgspec.structs.replace(now, values={name: scalar(-0.25) for name in names})
+    heading, *lines = (content.plain for content in parameter_lines(now, before, None, 60))
+    assert not {"mean", "norm", "shape"} & {*heading.split()}
+    assert [text.split()[-3:] for text in lines] == [
+        ["0.2500", "▲0.5000", "−0.5000"],
+        ["0.2500", "▲0.5000", "0.7500"],
+    ]

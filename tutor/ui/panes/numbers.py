@@ -6,7 +6,7 @@ parameters has one line for each, with mean and norm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -336,6 +336,8 @@ _COLUMNS = ("shape", "mean", "norm", "change", "then", "gradient")
 _DROPPED = ("shape", "change", "mean", "then")
 """The columns that a narrow pane leaves out, the first of them first."""
 _HEADINGS = {"then": "norm then", "gradient": "grad norm"}
+_OF_NUMBERS = {"norm": "value", "change": "change", "then": "then", "gradient": "gradient"}
+"""The columns, with their headings, where each parameter is a single number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,15 +365,19 @@ def parameter_lines(
     frame: Frame, before: Frame | None, then: OtherRunState | None, width: int
 ) -> Iterator[Content]:
     """A heading, and a line for each parameter and watched expression."""
-    rows = list(_parameter_rows(frame, before, then.frame if then else None))
+    watched = (*frame.values.values(), *frame.watched.values())
+    are_numbers = all(value.size == 1 for value in watched)
+    make = _row_of_number if are_numbers else _row
+    rows = list(_parameter_rows(frame, before, then.frame if then else None, make))
     names = max((len(row.name) for row in rows), default=0)
     room = width - text_styles.GUTTER - names
-    columns = [c for c in _COLUMNS if c != "then" or then is not None]
-    widths = {column: _column_width(column, rows) for column in columns}
+    headings = _OF_NUMBERS if are_numbers else {c: _HEADINGS.get(c, c) for c in _COLUMNS}
+    columns = [c for c in headings if c != "then" or then is not None]
+    widths = {column: _column_width(column, headings[column], rows) for column in columns}
     for column in _DROPPED:
         if sum(widths.values()) + len(_BETWEEN) * len(widths) > room:
             widths.pop(column, None)
-    head = "".join(_BETWEEN + _HEADINGS.get(c, c).ljust(w) for c, w in widths.items())
+    head = "".join(_BETWEEN + headings[c].ljust(w) for c, w in widths.items())
     yield line((" " * (text_styles.GUTTER + names) + head.rstrip(), text_styles.DIM))
     aligned = {
         c: number_format.align_points([row.cells.get(c, "") for row in rows]) for c in widths
@@ -386,20 +392,38 @@ def parameter_lines(
         yield line(*pieces).rstrip().truncate(width, ellipsis=True)
 
 
-def _column_width(column: str, rows: Sequence[_Row]) -> int:
+def _column_width(column: str, heading: str, rows: Sequence[_Row]) -> int:
     texts = [row.cells.get(column, "") for row in rows]
     cells = texts if column == "shape" else number_format.align_points(texts)
-    return max(len(_HEADINGS.get(column, column)), *map(len, cells))
+    return max(len(heading), *map(len, cells))
 
 
-def _parameter_rows(frame: Frame, before: Frame | None, then: Frame | None) -> Iterator[_Row]:
+def _parameter_rows(
+    frame: Frame, before: Frame | None, then: Frame | None, make: Callable[..., _Row]
+) -> Iterator[_Row]:
     was = before.values if before else {}
     other = then.values if then else {}
     for name, value in frame.values.items():
-        yield _row(name, value, was.get(name), other.get(name), frame.gradients.get(name))
+        yield make(name, value, was.get(name), other.get(name), frame.gradients.get(name))
     was, other = before.watched if before else {}, then.watched if then else {}
     for name, value in frame.watched.items():
-        yield _row(name, value, was.get(name), other.get(name), None)
+        yield make(name, value, was.get(name), other.get(name), None)
+
+
+def _row_of_number(
+    name: str, now: Value, was: Value | None, then: Value | None, gradient: Value | None
+) -> _Row:
+    """The row of a single number: its gradient has a sign."""
+    texts = {"norm": now, "then": then, "gradient": gradient}
+    cells = {
+        column: one_line(number_format.value_text(value, SUMMARY_DIGITS)).strip("[]")
+        for column, value in texts.items()
+        if value is not None
+    }
+    has_changed = was is not None and was != now
+    if was is not None and has_changed and now.data and was.data:
+        cells["change"] = number_format.change_text(now.data[0], was.data[0], SUMMARY_DIGITS)
+    return _Row(one_line(name), has_changed, cells)
 
 
 def _row(
