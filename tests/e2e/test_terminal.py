@@ -83,7 +83,7 @@ def test_a_learner_steps_reads_the_published_figures_and_changes_the_past(tmp_pa
         terminal.wait_for("epoch 2 of 100")
         expect(terminal, w=0.555)
         terminal.press("d")
-        terminal.wait_for("no device", "available: cpu")
+        terminal.wait_for("only one device here: cpu")
         terminal.press("r")
         terminal.wait_for("epoch 100 of 100")
         terminal.wait_until(lambda: number(terminal, "f(5)") == pytest.approx(10, abs=1e-3))
