@@ -68,7 +68,7 @@ class Learner:
         for _ in range(MOST_ANSWERS):
             if self._is_done:
                 return
-            if "✗ Not right" in self._text:  # asked again, with other numbers
+            if not self._is_typing:  # it is asked again, with other numbers
                 self._press("a")
                 self._wait(lambda: self._is_typing and "✗" not in self._text)
             self._answer(self._solution())
@@ -107,7 +107,7 @@ class Learner:
                 self._wait(lambda reply=reply: self._is_done or self._is_told(reply))
                 if self._is_done:
                     return
-                if "✗ Not right" in self._text:  # asked again, with other numbers
+                if not isinstance(exercise, Choose):  # it is asked again, with other numbers
                     self._press("a")
                     self._wait(lambda: "✗ Not" not in self._text and not self._is_busy)
 
@@ -190,7 +190,7 @@ def _reply(exercise: Exercise, choice: int) -> str:
         return "✗ Not right."
     chosen = exercise.choices[choice - 1]
     words = _PLAIN_WORDS.search(" ".join(chosen.reply.split()))
-    return "" if chosen.is_right else words[0] if words else "✗ Not yet."
+    return "" if chosen.is_right else words[0] if words else "✗ Not right."
 
 
 def play(lesson: Lesson, home: Path) -> list[str]:
@@ -206,7 +206,7 @@ def play(lesson: Lesson, home: Path) -> list[str]:
             except AssertionError as error:
                 return [f"{lesson.path}:{exercise.line}: {exercise.id}: {error}"]
             learner.go_on()
-        terminal.wait_for("last exercise")
+        terminal.wait_for("exercises are done")
     return []
 
 
