@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from tutor.cli.parsers import FAILED, names_script
+from tutor.cli.parsers import FAILED
 from tutor.cli.scripts import read_outline, script_lesson, suggesting_tutor_why, where_in
 from tutor.cli.terminal import connect_as_asked, warn
+from tutor.cli.typed_values import names_script
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson

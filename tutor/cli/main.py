@@ -15,17 +15,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TextIO
 
-from tutor.cli.parsers import (
-    COMMANDS,
-    FAILED,
-    INTERRUPTED,
-    OK,
-    USAGE,
-    make_parser,
-    names_script,
-    options_of_kind,
-)
+from tutor.cli.parsers import COMMANDS, FAILED, INTERRUPTED, OK, USAGE, make_parser, options_of_kind
 from tutor.cli.terminal import discard, warn
+from tutor.cli.typed_values import names_script
 from tutor.digits import whole_number
 from tutor.errors import FileThere, Refused, RunError, TutorError, UsageError
 

@@ -8,14 +8,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.errors import EngineError, Refused
-from tutor.lesson.languages import LANGUAGES, language_of_locale
+from tutor.cli.typed_values import (
+    LANGUAGE_NAMES,
+    read_count,
+    read_host,
+    read_language,
+    read_rate,
+    read_script_name,
+    read_seed,
+)
+from tutor.lesson.languages import language_of_locale
 from tutor.lesson.model import MOST_WORKERS, STANDARD_MODES
 from tutor.plain import one_line
 from tutor.protocol.frame import DEVICE_KINDS
@@ -26,11 +34,6 @@ if TYPE_CHECKING:
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses: done; a lesson or the machine failed; wrong usage; stopped by Ctrl+C."""
-
-
-def names_script(name: str | None) -> bool:
-    """Whether the command line names a script or a notebook, and no lesson."""
-    return name is not None and name.lower().endswith((".py", ".ipynb"))
 
 
 _LESSON_OR_SCRIPT = "a lesson's name, or a .md, .py or .ipynb file"
@@ -67,7 +70,6 @@ _EXAMPLES = """examples:
 
 TUTOR_LESSONS names the folders in which your own lessons are found."""
 
-_LANGUAGES = ", ".join(LANGUAGES)
 
 _WIDTH = 78
 """Cells of a line of a command's description."""
@@ -148,7 +150,9 @@ def _add_torchrun(commands: _Commands) -> None:
     about = "step a script of your own on several ranks (processes), as torchrun starts it"
     example = "tutor torchrun --nproc 2 train.py -- --epochs 3"
     parser = _command(commands, "torchrun", about, example)
-    parser.add_argument("lesson", type=_script, metavar="FILE", help="a .py or .ipynb file")
+    parser.add_argument(
+        "lesson", type=read_script_name, metavar="FILE", help="a .py or .ipynb file"
+    )
     _add_screen(parser)
     _add_host(parser)
     _add_numbers(parser)
@@ -245,10 +249,16 @@ def _add_export(commands: _Commands) -> None:
 def _add_length(parser: argparse.ArgumentParser, usual: str) -> None:
     """The options for the length of a run and its epochs in the figures: the `usual` ones."""
     parser.add_argument(
-        "--epochs", type=_count, metavar="N", help="number of epochs (default: the lesson's own)"
+        "--epochs",
+        type=read_count,
+        metavar="N",
+        help="number of epochs (default: the lesson's own)",
     )
     parser.add_argument(
-        "--every", type=_count, metavar="K", help=f"print every Kth epoch, and the last ({usual})"
+        "--every",
+        type=read_count,
+        metavar="K",
+        help=f"print every Kth epoch, and the last ({usual})",
     )
 
 
@@ -263,9 +273,9 @@ def _add_check(commands: _Commands) -> None:
     )
     parser.add_argument(
         "--lang",
-        type=_language,
+        type=read_language,
         metavar="L",
-        help=f"check only the lessons in this language ({_LANGUAGES})",
+        help=f"check only the lessons in this language ({LANGUAGE_NAMES})",
     )
     parser.add_argument(
         "--watch",
@@ -301,7 +311,7 @@ def _add_new(commands: _Commands) -> None:
     )
     parser.add_argument(
         "--loop",
-        type=_count,
+        type=read_count,
         default=1,
         metavar="N",
         help="with --from: use the Nth training loop (default: 1)",
@@ -339,7 +349,7 @@ def _add_host(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="HOST",
-        type=_host,
+        type=read_host,
         help="compute on another machine, over ssh (TUTOR_SSH and TUTOR_REMOTE set the commands)",
     )
 
@@ -371,7 +381,7 @@ def _add_inspect(commands: _Commands) -> None:
 def _add_script(parser: argparse.ArgumentParser) -> None:
     """The options for a script of the learner's own."""
     parser.add_argument(
-        "--loop", type=_count, metavar="N", help="scripts: use the Nth training loop"
+        "--loop", type=read_count, metavar="N", help="scripts: use the Nth training loop"
     )
     parser.add_argument(
         "--here",
@@ -415,10 +425,10 @@ def options_of_kind(*, script: bool) -> Mapping[str, object]:
 
 def _add_numbers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        *("--learning-rate", "--lr"), type=_rate, metavar="X", help="default: the code's own"
+        *("--learning-rate", "--lr"), type=read_rate, metavar="X", help="default: the code's own"
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="S", help="for random numbers (default: 0)"
+        "--seed", type=read_seed, default=0, metavar="S", help="for random numbers (default: 0)"
     )
 
 
@@ -427,10 +437,10 @@ def _add_language(parser: argparse.ArgumentParser) -> None:
     usual = language_of_locale(os.environ)
     parser.add_argument(
         "--lang",
-        type=_language,
+        type=read_language,
         default=usual,
         metavar="L",
-        help=f"the lesson's language, if translated: {_LANGUAGES} (default: {usual})",
+        help=f"the lesson's language, if translated: {LANGUAGE_NAMES} (default: {usual})",
     )
 
 
@@ -439,53 +449,8 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", action="store_true", help=about)
 
 
-def _script(text: str) -> str:
-    if not names_script(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a script (.py, .ipynb)")
-    return text
-
-
 def _add_engine(commands: _Commands) -> None:
     commands.add_parser("engine")  # without help, so not listed: `--on` runs it at the far end
-
-
-def _host(text: str) -> str:
-    from tutor.engine.connection import checked_host  # noqa: PLC0415 - rarely wanted
-    from tutor.wording.notices import error_text  # noqa: PLC0415
-
-    try:
-        return checked_host(text)
-    except EngineError as error:
-        raise argparse.ArgumentTypeError(error_text(error)) from None
-
-
-def _language(text: str) -> str:
-    if text not in LANGUAGES:
-        raise argparse.ArgumentTypeError(f"there is no lesson in {text!r}; available: {_LANGUAGES}")
-    return text
-
-
-def _read_by(name: str) -> Callable[[str], Any]:
-    """The reader of typed values that has this name; what it raises becomes an error of usage."""
-
-    def read(text: str) -> Any:
-        from tutor.wording import parameter_input  # noqa: PLC0415 - rarely wanted
-
-        try:
-            return getattr(parameter_input, name)(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
-
-    return read
-
-
-_count, _seed, _rate = map(_read_by, ("read_count", "read_seed", "read_learning_rate"))
-
-
-def check_mode(mode: str | None, modes: Sequence[str]) -> None:
-    """Raise Refused if the lesson is known to have no such mode."""
-    if mode and modes and mode not in modes:
-        raise Refused("no_mode", mode=mode, available=modes)
 
 
 class Subcommand(NamedTuple):

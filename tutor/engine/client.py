@@ -286,10 +286,7 @@ class EngineClient:
 
     def _force_stop(self, process: LessonProcess, due: int, at_once: threading.Event) -> None:
         """Interrupt, then kill, unless the commands up to `due` have been answered."""
-        is_script = self._opened is not None and self._opened.lesson.script is not None
-        ask = ASK_SECONDS_OF_SCRIPT if is_script and self._shown is not None else ASK_SECONDS
-        has_ranks = self._opened is not None and self._opened.lesson.workers > 1
-        give_way = INTERRUPT_SECONDS_OF_RANKS if has_ranks else INTERRUPT_SECONDS
+        ask, give_way = _patience(self._opened, is_begun=self._shown is not None)
         for wait, is_last in ((ask, False), (give_way, True)):
             until = time.monotonic() + wait + process.round_trip
             while time.monotonic() < until and (is_last or not at_once.is_set()):
@@ -421,3 +418,14 @@ class EngineClient:
         if isinstance(command, Restart) and is_gone and self._opened is not None:
             return self._opened
         return command
+
+
+def _patience(opened: OpenLesson | None, *, is_begun: bool) -> tuple[float, float]:
+    """The seconds to come to the end of an epoch, and then to give way to an interrupt."""
+    lesson = opened.lesson if opened is not None else None
+    is_script = lesson is not None and lesson.script is not None
+    has_ranks = lesson is not None and lesson.workers > 1
+    return (
+        ASK_SECONDS_OF_SCRIPT if is_script and is_begun else ASK_SECONDS,
+        INTERRUPT_SECONDS_OF_RANKS if has_ranks else INTERRUPT_SECONDS,
+    )

@@ -163,6 +163,11 @@ class ParameterTable:
             for label in self.used
         }
 
+    def take(self, found: Mapping[str, Any], *, is_gradient: bool) -> None:
+        """Take the gradients that a phase has handed over; one that is Gradient keeps no older."""
+        self.used = {n: found.get(n, g) for n, g in self.used.items()}
+        self.taken = {**({} if is_gradient else self.taken), **found}
+
     def value(self, expression: str, names: Mapping[str, Any]) -> Any:
         """The value of an expression of the script; None if it has none."""
         return _evaluated(_code(expression), names)

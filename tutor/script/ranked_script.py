@@ -93,7 +93,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
             if there != here:
                 places = f"rank 0 {self._told(here)}, rank {rank} {self._told(there)}"
                 message = f"RanksApart: {places}; all ranks must reach the same phases"
-                raise LessonRaised(self.program, self.next_phase_name(), self.next_line, message)
+                raise LessonRaised(self.program, self.next_phase_name(), self.lines[1], message)
 
     def _told(self, at: ScriptPlace) -> str:
         if at.is_over:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
 from tutor.errors import Refused
-from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES, UPDATE
+from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES
 from tutor.protocol.frame import NO_VALUE, Remark, Value
 from tutor.script.driver import PASS_END, Driver
 from tutor.script.environment import ScriptEnvironment
@@ -20,6 +20,7 @@ from tutor.script.outline import TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.script.probe_loop import names_for_probe
 from tutor.script.script_memory import ScriptMemory, ScriptSnapshot
+from tutor.script.taken_gradients import GradientsOfUpdates
 from tutor.training import devices
 from tutor.training.devices import GeneratorStates
 from tutor.training.lesson_error import LessonRaised, lesson_raised
@@ -67,16 +68,11 @@ class ScriptLoop(Loop):
         batch_reads: Collection[str] | None,
     ) -> None:
         """`batch_reads`: the names that a batch reads; None if no probe can run its statements."""
-        names = driver.names
-        super().__init__(program, device, names, SetupNamespace(names))
+        super().__init__(program, device, driver.names, SetupNamespace(driver.names))
         self.driver, self.outline, self.table = driver, outline, table
         self._environment, self._batch_reads = environment, batch_reads
         self.progress = EpochProgress(outline, driver)
-        names_of_phases = [phase.name for phase in outline.phases]
-        self._updates_in_parts = min(map(names_of_phases.count, (GRADIENT, UPDATE))) > 1
-        """Whether several updates of a batch each have gradients of their own, as in a GAN."""
-        self._gradients_used: dict[str, Any] = {}
-        """The gradients that the updates of this batch have used, where there are several."""
+        self._updates = GradientsOfUpdates(outline, lambda: table.versions(driver.lookup()))
         self._is_first_rank = environment.group is None or environment.group.rank == 0
         """Whether this is rank 0, which has formulas and probes, and puts files back."""
         files = environment.files if self._is_first_rank else None
@@ -122,14 +118,13 @@ class ScriptLoop(Loop):
         return self.progress.batch_of_next >= self.progress.batches_expected
 
     @property
-    def line(self) -> int:
-        """The first line of the phase that has just run; 0 at the start."""
-        return self.progress.last.line
+    def lines(self) -> tuple[int, int]:
+        """The first lines of the phase that has just run, and of the next step.
 
-    @property
-    def next_line(self) -> int:
-        """The first line of the next step; at the end of an epoch, the loop's line."""
-        return self.outline.line if self.at_end else self.outline.phases[self.progress.next].line
+        They are 0 at the start, and the loop's line at the end of an epoch.
+        """
+        following = self.outline if self.at_end else self.outline.phases[self.progress.next]
+        return self.progress.last.line, following.line
 
     def next_phase_name(self) -> str:
         """The name of the phase that the next step runs."""
@@ -138,10 +133,6 @@ class ScriptLoop(Loop):
     def last_phase_name(self) -> str:
         """The name of the phase that has just run."""
         return self.progress.last.name
-
-    def loss_phase_name(self) -> str:
-        """Empty: a script has one loss, wherever its code computes it."""
-        return ""
 
     @property
     def notes(self) -> tuple[Remark, ...]:
@@ -164,18 +155,14 @@ class ScriptLoop(Loop):
         """
         if self.driver.has_ended:
             return False
-        if not self._guarded(self.driver.has_next_pass):
+        if not _guarded(self, self.driver.has_next_pass):
             with self._memory.keeping_end():
-                self._guarded(self.driver.run_rest)
-            if not self.driver.has_ended:
-                self._forget()
+                _guarded(self, self.driver.run_rest)
+            if not self.driver.has_ended:  # the loop runs again, perhaps with another model
+                self.table.forget()
+                self.driver.loss = self.gradients = self.gradients_before_sync = None
             self._see()
         return not self.driver.has_ended
-
-    def _forget(self) -> None:
-        """Know nothing of an earlier execution of the loop: it may have had another model."""
-        self.table.forget()
-        self.driver.loss = self.gradients = self.own_gradients = None
 
     @property
     def executions(self) -> int:
@@ -185,7 +172,7 @@ class ScriptLoop(Loop):
     @property
     def is_at_loop_end(self) -> bool:
         """Whether the loop is at its end, so that the rest of the script comes next."""
-        return not self.driver.has_ended and not self._guarded(self.driver.has_next_pass)
+        return not self.driver.has_ended and not _guarded(self, self.driver.has_next_pass)
 
     @property
     def rest_has_run(self) -> bool:
@@ -212,7 +199,7 @@ class ScriptLoop(Loop):
 
     def start(self) -> None:
         """Run the script to its loop, or its end if it does not come there. Raises LessonRaised."""
-        self._guarded(self.driver.run_rest)
+        _guarded(self, self.driver.run_rest)
         self._see()
         tensors = (t for t in self.parameters().values() if isinstance(t, torch.Tensor))
         self.device = self.driver.device = next((devices.name_of(t) for t in tensors), "cpu")
@@ -222,7 +209,7 @@ class ScriptLoop(Loop):
         self.progress.begin_epoch()
         self.boxed = {}
         super().begin_epoch()
-        self.progress.next = self._guarded(self.driver.begin_pass)
+        self.progress.next = _guarded(self, self.driver.begin_pass)
         if self.at_end:
             self.progress.last = self.outline.phases[-1]
             self._end_epoch()
@@ -234,14 +221,14 @@ class ScriptLoop(Loop):
         self._begin_phase(is_wanted=for_frame or may_stop)
         if self.progress.is_update_by_hand:
             self.table.keep_used(self.driver.lookup())
-        is_part = self._updates_in_parts and self.next_phase_name() == UPDATE
-        versions = self.table.versions(self.driver.lookup()) if is_part else {}
+        self._updates.begin_phase(self.next_phase_name())
         with self.driver.gradients.noted(lambda: self.table.objects(self.driver.lookup())) as found:
-            number = self._guarded(self.driver.resume)
+            number = _guarded(self, self.driver.resume)
         phase = self._pass_to(number)
-        self._take_gradients(found, phase)
-        if is_part:
-            self._keep_gradients_used(versions)
+        self.table.take(found, is_gradient=phase == GRADIENT)
+        if self.gradients is not None:
+            self.gradients |= {n: g for n, g in found.items() if self.gradients.get(n) is None}
+        self.gradients = self._updates.after_phase(self.gradients)
         if for_frame or not self.table.expressions:
             self._see()
         is_last = self.progress.batches_done >= self.progress.last_gradient
@@ -254,27 +241,6 @@ class ScriptLoop(Loop):
             self.keep_boxed(phase)
         if self.at_end:
             self._end_epoch()
-
-    def _take_gradients(self, found: dict[str, Any], phase: str) -> None:
-        """Take the gradients that a phase has handed over; no Gradient keeps older ones."""
-        of_update = {n: g for n, g in found.items() if n in self.table.used}
-        self.table.used = {**self.table.used, **of_update}
-        self.table.taken = found if phase == GRADIENT else {**self.table.taken, **found}
-        if self.gradients is not None:
-            more = {n: g for n, g in found.items() if self.gradients.get(n) is None}
-            self.gradients |= more
-
-    def _keep_gradients_used(self, before: Mapping[str, int]) -> None:
-        """Keep the gradients of the parameters that an update has changed.
-
-        The backward pass of the next loss may leave others there, which no update uses.
-        """
-        if (found := self.gradients) is None:
-            return
-        after = self.table.versions(self.driver.lookup())
-        used = {n: found[n] for n, version in after.items() if n in found and version != before[n]}
-        self._gradients_used |= used
-        self.gradients = {**found, **self._gradients_used}
 
     def run_past_hooks(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for, to step `end` at most.
@@ -296,7 +262,7 @@ class ScriptLoop(Loop):
             return True
 
         self._begin_phase(is_wanted=False)
-        if self._guarded(lambda: self.driver.resume(goes_past)) == PASS_END:
+        if _guarded(self, lambda: self.driver.resume(goes_past)) == PASS_END:
             self._pass_to(PASS_END)
             self._end_epoch()
         return is_stopped
@@ -313,7 +279,8 @@ class ScriptLoop(Loop):
         self.batch_start = self.start_of_batch() if is_wanted and self._is_first_rank else None
         if self.progress.batches_done == 1:
             self.epoch_start = self.batch_start
-        self.boxed, self._gradients_used = {}, {}
+        self.boxed = {}
+        self._updates.begin_batch()
 
     def _pass_to(self, number: int) -> str:
         """Count the phase that has run, whose name it returns; the one with this number is next."""
@@ -339,7 +306,7 @@ class ScriptLoop(Loop):
             after()
 
         try:
-            if self._guarded(lambda: self.driver.run_passes(count, note)):
+            if _guarded(self, lambda: self.driver.run_passes(count, note)):
                 self.progress.last = self.outline.phases[-1]
         except LessonRaised:
             self.epoch, self.step, self.progress.next = self.epoch + 1, 0, 0
@@ -350,14 +317,6 @@ class ScriptLoop(Loop):
     def entered(self) -> AbstractContextManager[None]:
         """The script's environment, which is entered once for many steps."""
         return self._environment.entered()
-
-    def _guarded(self, run: Callable[[], Any]) -> Any:
-        """Run code of the script. Raises LessonRaised, whatever it raises, or Refused."""
-        try:
-            with self.entered():
-                return run()
-        except BaseException as error:  # a script may raise anything, SystemExit among it
-            raise lesson_raised(self.program, error) from error
 
     # ── Names ───────────────────────────────────────────────────────────────────────
 
@@ -384,10 +343,8 @@ class ScriptLoop(Loop):
     def boxed_values(self) -> dict[str, dict[str, Value]]:
         """The values in all formulas; none for a statement that has not run in this batch."""
         formulas = self.program.boxed.items()
-        return {
-            p: {e.label: NO_VALUE for e in expressions} | self.boxed.get(p, {})
-            for p, expressions in formulas
-        }
+        empty = {p: {e.label: NO_VALUE for e in expressions} for p, expressions in formulas}
+        return {p: values | self.boxed.get(p, {}) for p, values in empty.items()}
 
     def loss(self) -> Any:
         """The loss whose gradient was taken last; None before the first."""
@@ -441,3 +398,12 @@ class ScriptLoop(Loop):
             self.driver.close()
         if self._environment.files is not None:
             self._environment.files.delete()
+
+
+def _guarded(loop: ScriptLoop, run: Callable[[], Any]) -> Any:
+    """Run code of the script. Raises LessonRaised, whatever it raises, or Refused."""
+    try:
+        with loop.entered():
+            return run()
+    except BaseException as error:  # a script may raise anything, SystemExit among it
+        raise lesson_raised(loop.program, error) from error

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tutor.lesson.model import GRADIENT, UPDATE
+from tutor.script.outline import TrainingLoop
+
 _NUMBERS = (int, float, np.ndarray, np.generic, torch.Tensor)
 
 
@@ -78,6 +81,37 @@ class TakenGradients:
                 if isinstance(used, _NUMBERS):
                     self._found.append((parameter(), text, used))
         return value
+
+
+class GradientsOfUpdates:
+    """The gradients that the updates of one batch have used, where there are several, as in a GAN.
+
+    The backward pass of the next loss may leave others there, which no update uses.
+    """
+
+    def __init__(self, loop: TrainingLoop, versions: Callable[[], Mapping[str, int]]) -> None:
+        """`versions` returns how often each parameter that is a tensor has been changed."""
+        names = [phase.name for phase in loop.phases]
+        self._are_several = min(map(names.count, (GRADIENT, UPDATE))) > 1
+        self._versions, self._before = versions, dict[str, int]()
+        self._used: dict[str, Any] = {}
+
+    def begin_batch(self) -> None:
+        """Forget the gradients of the batch before."""
+        self._used = {}
+
+    def begin_phase(self, name: str) -> None:
+        """Note the parameters before an update."""
+        is_one = self._are_several and name == UPDATE
+        self._before = dict(self._versions()) if is_one else {}
+
+    def after_phase(self, gradients: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The gradients, with those that this update and the ones before it have used."""
+        if gradients is None or not self._before:
+            return gradients
+        changed = [n for n, version in self._versions().items() if version != self._before.get(n)]
+        self._used |= {name: gradients[name] for name in changed if name in gradients}
+        return {**gradients, **self._used}
 
 
 def _labels_of(thing: Any, text: str, parameters: Mapping[str, Any]) -> list[str]:

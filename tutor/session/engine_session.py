@@ -286,7 +286,7 @@ class EngineSession:
                 self.devices = event.devices
                 if self._ended_with:  # a new process, without the inspections
                     self.send(self.inspected)
-            case _ if self._belongs_to_another_lesson(event):
+            case _ if event.opening not in (0, self.opening):  # of another lesson
                 pass
             case ProcessEnded():
                 self._process_ended(event)
@@ -307,9 +307,6 @@ class EngineSession:
             case OutputPrinted():
                 self.output.add(event.text, event.left_out)
         return must_report_painted
-
-    def _belongs_to_another_lesson(self, event: Event) -> bool:
-        return event.opening not in (0, self.opening)
 
     def _refused(self, event: CommandRefused, command: Command | None) -> None:
         if not self.is_connected():

@@ -15,12 +15,10 @@ from tutor.lesson.model import Lesson
 from tutor.progress.records import ExerciseResult
 from tutor.protocol.commands import Command
 from tutor.protocol.events import (
-    CommandRefused,
     Event,
     FrameShown,
     LessonFailed,
     ProcessEnded,
-    StoppedAt,
 )
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Wants, code_place
@@ -378,14 +376,11 @@ class ExerciseController:
 
     def _locate_notice(self, handler: ExerciseHandler[Any], event: Event) -> None:
         """Name the place in code by its line of code: in an exercise the file is not in view."""
-        at: LessonFailed | StoppedAt | None = event if isinstance(event, LessonFailed) else None
-        if isinstance(event, FrameShown | CommandRefused):
-            at = event.stopped
+        at = event if isinstance(event, LessonFailed) else getattr(event, "stopped", None)
         notice = self._engine_session.notice
         if at is not None and "place" in notice.values:
             place = code_place(handler.exercise, handler.lesson, at)
-            values = {**notice.values, "place": place}
-            self._engine_session.notice = replace(notice, values=values)
+            self._engine_session.notice = replace(notice, values={**notice.values, "place": place})
 
     def _begin_waiting(self, event: Event) -> None:
         """Begin the exercise that waits, as soon as the lesson's run is there."""

@@ -274,11 +274,11 @@ class Session(EngineSession):
 
     def next_mode(self) -> None:
         """Switch to the next gradient mode."""
-        self._turn_mode(1)
+        _turn_mode(self, 1)
 
     def previous_mode(self) -> None:
         """Switch to the previous gradient mode."""
-        self._turn_mode(-1)
+        _turn_mode(self, -1)
 
     def next_device(self) -> None:
         """Switch to the next device."""
@@ -378,17 +378,6 @@ class Session(EngineSession):
         self.view = replace(view, target_epoch=view.lesson.epochs[view.mode])
         self._send(command)
 
-    def _turn_mode(self, by: int) -> None:
-        if self.view is None:
-            return
-        modes = self.view.lesson.modes
-        if len(modes) == 1:
-            self.tell("one_mode", kind="no_effect", mode=modes[0])
-            return
-        asked = self.unanswered.last_switch("mode")
-        mode = (asked.mode if asked else None) or self.view.mode
-        self.request(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))
-
     def _scale_learning_rate(self, up: bool) -> None:
         now = self.learning_rate
         if now is None:
@@ -456,3 +445,16 @@ def write_lesson(view: RunView, path: Path) -> Path:
         changed=bool(view.changes),
     )
     return export.write(made(view.lesson, view.mode, settings), path)
+
+
+def _turn_mode(session: Session, by: int) -> None:
+    """Switch to another mode of the lesson, in their order."""
+    if session.view is None:
+        return
+    modes = session.view.lesson.modes
+    if len(modes) == 1:
+        session.tell("one_mode", kind="no_effect", mode=modes[0])
+        return
+    asked = session.unanswered.last_switch("mode")
+    mode = (asked.mode if asked else None) or session.view.mode
+    session.request(Switch(mode=modes[(modes.index(mode) + by) % len(modes)]))

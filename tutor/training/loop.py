@@ -32,7 +32,7 @@ from tutor.training.snapshot import (
     take_snapshot,
 )
 from tutor.training.state_copy import BatchStart, carried_values, make_replayable
-from tutor.training.values import Array, is_finite, to_numbers
+from tutor.training.values import Array, to_numbers
 
 Result = TypeVar("Result")
 L = TypeVar("L", bound="Loop")
@@ -67,9 +67,7 @@ class Loop:
     @property
     def steps(self) -> int:
         """Steps in this epoch. Epoch 0 has only the warm-up's steps."""
-        if self.epoch == 0:
-            return self.program.warm_up * len(self.program.loop)
-        return self.program.steps
+        return self.program.steps if self.epoch else self.program.warm_up * len(self.program.loop)
 
     @property
     def at_end(self) -> bool:
@@ -132,15 +130,6 @@ class Loop:
     def last_phase_name(self) -> str:
         """The name of the phase that has just run."""
         return self._phase_of(self.step - 1).name if self.step else SETUP
-
-    def loss_phase_name(self) -> str:
-        """The name of the phase that the present loss comes from, in this epoch or the last.
-
-        Report may compute the loss of all samples, where Loss has that of a batch or a shard.
-        """
-        last_epoch = (*self.program.loop, *filter(None, (self.program.report,)))
-        phases = (*last_epoch, *(self._phase_of(step) for step in range(self.step)))
-        return next((phase.name for phase in reversed(phases) if "loss" in phase.binds), "")
 
     # ── Running ─────────────────────────────────────────────────────────────────────
 
@@ -219,14 +208,9 @@ class Loop:
     # ── Members for scripts alone ──────────────────────────────────────────────────
 
     @property
-    def line(self) -> int:
-        """The first line of the phase that has just run; 0 for a lesson."""
-        return 0
-
-    @property
-    def next_line(self) -> int:
-        """The first line of the next step; 0 for a lesson."""
-        return 0
+    def lines(self) -> tuple[int, int]:
+        """The first lines of the phase that has just run, and of the next step; 0 in a lesson."""
+        return 0, 0
 
     @property
     def is_over(self) -> bool:
@@ -323,11 +307,9 @@ class Loop:
 
     def present_gradients(self) -> dict[str, Any]:
         """Each parameter's gradient as it is now."""
-        stores_grad = self.program.stores_grad
-        return {
-            n: gradient_of(n, thing, self.namespace, stores_grad=stores_grad)
-            for n, thing in self.parameters().items()
-        }
+        names, stores_grad = self.namespace, self.program.stores_grad
+        found = self.parameters().items()
+        return {n: gradient_of(n, t, names, stores_grad=stores_grad) for n, t in found}
 
     def parameters(self) -> dict[str, Any]:
         """The parameters, as they are in the code: tensors, arrays or numbers; None if missing."""
@@ -356,10 +338,6 @@ class Loop:
     def loss(self) -> Any:
         """The value of the name `loss`; None before the first."""
         return self.namespace.get("loss")
-
-    def is_finite(self) -> bool:
-        """Whether the loss and all parameters are."""
-        return all(is_finite(thing) for thing in (self.loss(), *self.parameters().values()))
 
     def keep_boxed(self, phase: str) -> None:
         """Keep the values in the formulas of a phase that has just run."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tutor.errors import Refused, RunError
-from tutor.lesson.model import is_learning_rate
+from tutor.lesson.model import REPORT, is_learning_rate
 from tutor.protocol.frame import (
     EPOCH_END,
     Change,
@@ -33,7 +33,7 @@ from tutor.training.playback import Playback, never
 from tutor.training.probe import Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet, Until
 from tutor.training.run_state import RunState
-from tutor.training.values import Array, to_numbers, to_numpy, value_of
+from tutor.training.values import Array, is_finite, to_numbers, to_numpy, value_of
 
 
 class Run(RunState):
@@ -394,6 +394,7 @@ class Reading:
 def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame:
     """The moment at hand, as plain data. `at` counts the learner's steps, not the loop's."""
     mine = rank_figures(loop, 0)
+    line, next_line = loop.lines
     return Frame(
         at=at,
         steps=at.step + loop.steps - loop.step,
@@ -406,19 +407,37 @@ def frame_of(loop: Loop, at: Position, learning_rate: float, seed: int) -> Frame
         learning_rate=learning_rate,
         seed=seed,
         loss=mine.loss,
-        loss_phase=loop.loss_phase_name(),
+        loss_phase=_loss_phase(loop),
         values=mine.values,
         gradients=mine.gradients,
         gradients_now=mine.gradients_now,
         watched=mine.watched,
         boxed=loop.boxed_values(),
-        diverged=not loop.is_finite(),
-        line=loop.line,
-        next_line=loop.next_line,
+        diverged=not _is_finite(loop),
+        line=line,
+        next_line=next_line,
         is_over=loop.is_over,
         gradients_before_sync=mine.gradients_before_sync,
         ranks=loop.other_figures(),
     )
+
+
+def _is_finite(loop: Loop) -> bool:
+    """Whether the loss and all parameters are."""
+    return all(map(is_finite, (loop.loss(), *loop.parameters().values())))
+
+
+def _loss_phase(loop: Loop) -> str:
+    """The name of the phase that the present loss comes from; empty for a script, which has one.
+
+    Report may compute the loss of all samples, where Loss has that of a batch or a shard.
+    """
+    program, last = loop.program, loop.last_phase_name()
+    report = tuple(filter(None, (program.report,)))
+    done = report if last == REPORT else program.loop[: loop.phases_done]
+    before = program.loop if loop.batch or last == REPORT else (*program.loop, *report)
+    phases = () if program.is_script else (*before, *done)
+    return next((phase.name for phase in reversed(phases) if "loss" in phase.binds), "")
 
 
 def rank_figures(loop: Loop, rank: int) -> RankFigures:
@@ -467,5 +486,5 @@ def _exercise_names(loop: Loop, losses: Array) -> dict[str, object]:
         "gradient": dict(now if loop.gradients is None else loop.gradients),
         "gradient_now": now,
         "mode": loop.program.mode,
-        "diverged": not loop.is_finite(),
+        "diverged": not _is_finite(loop),
     }

@@ -243,7 +243,7 @@ class _Examination:
     ) -> Moment:
         loop = self._patient.run.loop
         same = [p for p in loop.program.loop if p.name == phase]
-        code = next((p for p in same if loop.line in p.lines), next(iter(same), None))
+        code = next((p for p in same if loop.lines[0] in p.lines), next(iter(same), None))
         return Moment(phase, code, calls, loop.epoch, loop.batch, error, failed)
 
     def _go_on(self) -> bool:
