@@ -751,7 +751,7 @@ def test_a_number_stands_in_a_formula_from_when_its_statement_has_run() -> None:
         values = loop.boxed_values()
         numbers = {e: value.data for of in values.values() for e, value in of.items() if value.data}
         if loop.last_phase_name() == "Update":
-            seen.append((loop.line, numbers["loss"], numbers["w"], numbers.get("v")))
+            seen.append((loop.lines[0], numbers["loss"], numbers["w"], numbers.get("v")))
     assert seen == [(7, (9.0,), (3.0,), None), (12, (9.0,), (3.0,), (1.5,))]
 
 
