@@ -339,7 +339,7 @@ class FormulaPane(LinesPane):
         state = _State(
             width,
             *(text_styles.marks(section, view) if phase else _NO_MARKS),
-            is_asked_for(self.attempt, section, view),
+            self._asks_what_comes and is_asked_for(self.attempt, section, view),
             view.frame.boxed.get(phase, {}) if view.frame else {},
             {e: last.get(e) for e in before} if before else {},
         )
