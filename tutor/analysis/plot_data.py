@@ -76,7 +76,7 @@ def picture_of(
 def _of_data(
     probe: Probe, at: Standpoint, draw: Callable[[Probe, Standpoint, _Samples], BatchPicture]
 ) -> BatchPicture:
-    """What `draw` makes of the data and the predictions; NoPicture where there are none."""
+    """The picture that `draw` makes of data and predictions; NoPicture where there are none."""
     names = probe.program.data
     if names is None:
         return _never("data_not_named")

@@ -108,7 +108,7 @@ def _open_app(
 
 
 def _start_of(options: argparse.Namespace) -> Start:
-    """What a lesson or a script begins with, in the app and in plain mode."""
+    """The start of a lesson or a script, in the app and in plain mode."""
     from tutor.session.run_view import Start  # noqa: PLC0415 - the child loads its own meanwhile
 
     return Start(

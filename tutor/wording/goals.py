@@ -222,7 +222,7 @@ def goal_words(marks: Marks) -> tuple[tuple[GoalWords, ...], ...]:
 
 
 def fact_words(state: ComparisonState) -> str:
-    """What a condition states, if it compares no two numbers; empty if it has no words."""
+    """The words for a condition that compares no two numbers; empty if it has none."""
     compares = state.comparison.now
     return "" if compares else _fact(ast.parse(state.comparison.condition, mode="eval").body)
 
