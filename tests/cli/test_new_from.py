@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -21,6 +22,7 @@ from tutor.errors import ScriptError
 from tutor.lesson import document, trust
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.inspections import LoopReport
+from tutor.script.code_pieces import one_statement_a_line, with_named_rate
 from tutor.script.lesson import lesson_of_script
 from tutor.script.lesson_writer import WrittenLesson, lesson_from
 from tutor.script.loops import outline_of
@@ -633,6 +635,34 @@ def test_a_number_stays_in_the_update_where_it_is_not_the_learning_rate(other: s
     text = text.replace("w = torch", "a = torch.zeros(1, requires_grad=True)\nw = torch")
     text = text.replace("- math.e) ** 2", "- math.e) ** 2 + (0 * a).sum()")
     assert "0.1 * w.grad" in code_of(text)["Update"]
+
+
+def test_statements_of_all_blocks_get_lines_of_their_own() -> None:
+    text = """\
+if a: b = 1; c = 2
+else: b = 3
+try: d = 1
+except ValueError: d = 2; e = 3
+match a:
+    case 1: f = "é"; g = 5
+    case _:
+        f = 6; g = 7
+"""
+    rows, origin = one_statement_a_line(text)
+    assert ast.dump(ast.parse(rows)) == ast.dump(ast.parse(text))
+    assert [row.strip() for row in rows.split("\n") if row.startswith(" ")] == [
+        *("b = 1", "c = 2", "b = 3", "d = 1", "d = 2", "e = 3"),
+        *("case 1:", 'f = "é"', "g = 5", "case _:", "f = 6", "g = 7"),
+    ]
+    assert origin[:3] == (1, 1, 1)
+    assert len(origin) == len(rows.split("\n"))
+
+
+def test_the_named_rate_stands_above_a_decorated_function() -> None:
+    text = MINIMUM.replace("import torch; import math\n", "@print\ndef first(): pass\n")
+    text, _ = one_statement_a_line(text)
+    found, _ = with_named_rate(text, outline_of(text).loops[0].phases, "learning_rate")
+    assert [type(s).__name__ for s in ast.parse(found).body[2:4]] == ["Assign", "FunctionDef"]
 
 
 def test_a_function_that_holds_the_loop_is_taken_apart() -> None:

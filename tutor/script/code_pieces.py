@@ -152,7 +152,7 @@ def with_named_rate(
         return text, lines
     places = [(n.lineno, n.col_offset, n.end_col_offset or 0, rate) for n in found if n]
     rows = replaced(text, places).split("\n")
-    at = next(s.lineno for s in tree.body if not _comes_first(s)) - 1
+    at = next(first_line(s) for s in tree.body if not _comes_first(s)) - 1
     return "\n".join([*rows[:at], f"{rate} = {number!r}", *rows[at:]]), (
         *lines[:at],
         at,
@@ -224,9 +224,10 @@ def one_statement_a_line(text: str) -> tuple[str, tuple[int, ...]]:
     `y = f(x); loss = y - t` becomes two lines, and `for x in xs: total += x` two as well.
     """
     lines = text.split("\n")
-    cuts = sorted(_cuts(ast.parse(text), lines), reverse=True)
+    # A handler's block is also one of its `try`: the handler comes later, with its own margin.
+    found = {(line, column): margin for line, column, margin in _cuts(ast.parse(text), lines)}
     origin = list(range(1, len(lines) + 1))
-    for line, column, margin in cuts:
+    for (line, column), margin in sorted(found.items(), reverse=True):
         row = lines[line - 1].encode()
         before = row[:column].decode().rstrip().removesuffix(";").rstrip()
         lines[line - 1 : line] = [before, margin + row[column:].decode()]
