@@ -128,6 +128,12 @@ def test_every_reason_why_there_is_no_value_or_no_python_has_words() -> None:
     assert number_format.value_text(Value((), (), "text", "KeyError: 'w'")) == "KeyError: 'w'"
 
 
+def test_text_of_a_value_is_one_line_that_no_terminal_obeys() -> None:
+    hostile = Value((), (), "text", "first\n\x1b[2Jsecond")
+    assert number_format.value_text(hostile) == "first ^[[2Jsecond"
+    assert number_format.value_lines(hostile, 4) == ("first ^[[2Jsecond",)
+
+
 def test_an_empty_array_is_shown() -> None:
     assert number_format.value_text(Value((), (0,), "float32")) == "[]"
 

@@ -260,4 +260,4 @@ def _gradient(facts: VariableInfo) -> list[Piece]:
 
 def _shown(value: Value) -> str:
     """The number with as many digits as in the numbers pane."""
-    return one_line(value_text(value, SCALAR_DIGITS if is_single(value) else ARRAY_DIGITS))
+    return value_text(value, SCALAR_DIGITS if is_single(value) else ARRAY_DIGITS)

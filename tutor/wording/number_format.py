@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import zip_longest
 
 from tutor.digits import FORMULA_DIGITS, PLAIN_DIGITS, SUMMARY_DIGITS, rounded, significant
-from tutor.plain import array_summary
+from tutor.plain import array_summary, one_line
 from tutor.protocol.frame import Frame, Value
 from tutor.training import time_limit
 
@@ -41,19 +41,12 @@ def number(x: float, digits: int) -> str:
     1 (0.051235), and one digit less with a power of ten (1.2346e−5): below 0.001, and where
     the digits do not suffice.
     """
-    if text := _whole_or_not_finite(x):
-        return text
-    if 1e-3 <= abs(x) < 10**digits:
-        text = f"{x:.{_decimals(x, digits)}f}"
-    else:
-        text = f"{x:.{max(1, digits - 2)}e}"
-    return _printed(text)
-
-
-def _decimals(x: float, digits: int) -> int:
-    """The decimals that leave `digits` digits; below 1 there are `digits` decimals."""
-    whole = math.floor(math.log10(abs(x))) + 1
-    return max(1, digits - max(whole, 0))
+    if _is_whole(x):
+        return _whole(x)
+    if not 1e-3 <= abs(x) < 10**digits:
+        return _printed(f"{x:.{max(1, digits - 2)}e}")
+    before_point = max(0, math.floor(math.log10(abs(x))) + 1)
+    return f"{x:.{max(1, digits - before_point)}f}".replace("-", MINUS)
 
 
 def trimmed(x: float, digits: int = PLAIN_DIGITS) -> str:
@@ -61,18 +54,20 @@ def trimmed(x: float, digits: int = PLAIN_DIGITS) -> str:
 
     A whole number below a million is written in full; another one is rounded to `digits` digits.
     """
-    if text := _whole_or_not_finite(x):
-        return text
+    if _is_whole(x):
+        return _whole(x)
     return _printed(significant(rounded(x, digits), max(digits, PLAIN_DIGITS)))
 
 
-def _whole_or_not_finite(x: float) -> str:
-    """A whole number below a million, NaN or an infinity as text; empty for any other number."""
+def _is_whole(x: float) -> bool:
+    """Whether a number is shown without decimals: one below a million, NaN, or an infinity."""
+    return not math.isfinite(x) or (abs(x) < _INTEGRAL and x == int(x))
+
+
+def _whole(x: float) -> str:
     if math.isnan(x):
         return "NaN"
-    if math.isinf(x):
-        return _printed(f"{x}")
-    return _printed(str(int(x))) if x == int(x) and abs(x) < _INTEGRAL else ""
+    return (f"{x:.0f}" if x else "0").replace("-", MINUS)
 
 
 def _printed(text: str) -> str:
@@ -93,10 +88,10 @@ def value_text(
 ) -> str:
     """A value on one line, for a formula: `0.55500`, `[1 2 3]`, `[[1 2] [3 4]]`, `None`.
 
-    `write` is `number` or `trimmed`.
+    It is safe to show, whatever the run has put into it. `write` is `number` or `trimmed`.
     """
     if not value.data:
-        text = value_reason(value.why or value.text)
+        text = one_line(value_reason(value.why or value.text))
         return text if text or not value.is_number else "[]"
     if is_single(value):
         return _scalar(value, value.data[0], digits, write)

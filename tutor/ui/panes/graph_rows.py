@@ -328,7 +328,7 @@ def _count(row: GraphRow) -> str:
 def _number(value: Value, digits: int, elements: int, with_shape: bool = True) -> str:
     """A number; `[2×3] 1 2 …` for an array, of which `elements` are shown."""
     if number_format.is_single(value):
-        return one_line(number_format.value_text(value, digits)).strip("[]")
+        return number_format.value_text(value, digits).strip("[]")
     shape = f"[{'×'.join(map(str, value.shape))}]"
     shown = [number_format.number(x, digits) for x in value.data[:elements]]
     if not with_shape:

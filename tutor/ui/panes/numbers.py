@@ -262,11 +262,11 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
 
 
 def _block(value: Value | None) -> CellLines:
-    return tuple(map(one_line, number_format.value_lines(value, ARRAY_DIGITS))) if value else ()
+    return number_format.value_lines(value, ARRAY_DIGITS) if value else ()
 
 
 def _text(value: Value | None) -> str:
-    return "" if value is None else one_line(number_format.value_text(value, SCALAR_DIGITS))
+    return "" if value is None else number_format.value_text(value, SCALAR_DIGITS)
 
 
 def _fitted(
@@ -416,7 +416,7 @@ def _row_of_number(
     """The row of a single number: its gradient has a sign."""
     texts = {"norm": now, "then": then, "gradient": gradient}
     cells = {
-        column: one_line(number_format.value_text(value, SUMMARY_DIGITS)).strip("[]")
+        column: number_format.value_text(value, SUMMARY_DIGITS).strip("[]")
         for column, value in texts.items()
         if value is not None
     }
@@ -434,7 +434,7 @@ def _row(
     cells = {
         "shape": "×".join(map(str, now.shape)),
         "mean": figures.get("mean", ""),
-        "norm": figures.get("norm") or one_line(number_format.value_text(now, SUMMARY_DIGITS)),
+        "norm": figures.get("norm") or number_format.value_text(now, SUMMARY_DIGITS),
         "change": _norm_change(known) if was is not None and was != now else "",
         "then": _norm_text(then),
         "gradient": _norm_text(gradient),
@@ -453,4 +453,4 @@ def _norm_text(value: Value | None) -> str:
     if value is None:
         return ""
     norm = number_format.summary(value).get("norm")
-    return norm or one_line(number_format.value_text(value, SUMMARY_DIGITS))
+    return norm or number_format.value_text(value, SUMMARY_DIGITS)
