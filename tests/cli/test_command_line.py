@@ -454,7 +454,7 @@ def test_a_wrong_name_is_told_before_ssh_is_asked(tmp_path: Path) -> None:
 
 
 IN_TURN = """
-import io, sys, tutor.cli.opening, tutor.plain_mode.command_reader
+import io, sys, tutor.cli.opening, tutor.plain_mode
 from contextlib import redirect_stdout
 print(*sys.modules)
 import tutor.export, tutor.cli.writing
@@ -470,7 +470,7 @@ def test_commands_without_a_run_load_neither_torch_nor_the_screen() -> None:
         [sys.executable, "-c", IN_TURN], capture_output=True, text=True, check=True
     )
     plain_mode, in_all = (set(line.split()) for line in done.stdout.splitlines())
-    assert "tutor.plain_mode.command_reader" in plain_mode
+    assert "tutor.plain_mode" in plain_mode
     assert not plain_mode & {"numpy", "rich", "sqlite3", "tutor.formula.commands"}
     assert {"tutor.export.formats", "tutor.cli.why"} <= in_all
     assert not in_all & {"torch", "numpy", "textual"}

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tests.cli.conftest import Tutor
 from tests.progress.conftest import deed, draft, place
 from tutor.cli import progress
-from tutor.progress.records import Record, now
+from tutor.progress import Record, now
 from tutor.progress.store import Store
 
 

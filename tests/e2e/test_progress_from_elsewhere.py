@@ -12,9 +12,8 @@ import pytest
 from tests.terminal import TUTOR, Terminal
 from tests.without_torch import COMMAND
 from tutor.lesson import document, library
-from tutor.progress.records import DraftRecord, now
-from tutor.progress.store import Store
-from tutor.progress.transfer import lines_of
+from tutor.progress import DraftRecord, now
+from tutor.progress.store import Store, lines_of
 from tutor.protocol.frame import Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.session.bookmark import Bookmark, UnfinishedAttempt, packed

@@ -14,7 +14,7 @@ from tests.ui.lessons import HEADLINES, lesson, section
 from tutor.errors import LessonError
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
-from tutor.plain_mode.command_reader import CommandReader, LessonSource
+from tutor.plain_mode import CommandReader, LessonSource
 from tutor.protocol.commands import Command, RunTo
 from tutor.session.run_view import Start
 

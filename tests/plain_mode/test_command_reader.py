@@ -14,7 +14,7 @@ from tests.plain_mode.listening import answer_to, said
 from tests.session.test_exercise_controller import PREDICT, Notebook
 from tests.ui.fake_engine import FakeEngine
 from tutor.errors import EngineError, LessonError
-from tutor.plain_mode.command_reader import COMMANDS
+from tutor.plain_mode import COMMANDS
 from tutor.plain_mode.run_narrator import RunNarrator
 from tutor.protocol.commands import Command, OpenLesson, StepPhase
 from tutor.protocol.events import (

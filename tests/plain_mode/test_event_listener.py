@@ -15,7 +15,7 @@ from tests.ui.lessons import lesson
 from tutor.errors import EngineError
 from tutor.plain_mode import event_listener
 from tutor.plain_mode.event_listener import EventListener
-from tutor.plain_mode.line_writer import LineWriter
+from tutor.plain_mode.spoken_text import LineWriter
 from tutor.protocol.commands import Command, FramePainted, RunTo, StepPhase
 from tutor.session.run_view import Notice
 from tutor.session.session import Session

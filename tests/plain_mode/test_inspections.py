@@ -19,8 +19,7 @@ from tests.ui.test_compare_screen import comparison, one_parameter, xor
 from tests.ui.test_graph_pane import line_graph, node
 from tests.ui.test_lists import REPORT
 from tutor.lesson.exercise import Stage, StartPlace
-from tutor.plain_mode import spoken_inspections
-from tutor.plain_mode.command_reader import CommandReader, LessonSource
+from tutor.plain_mode import CommandReader, LessonSource, spoken_inspections
 from tutor.protocol.commands import (
     Command,
     DeleteRun,

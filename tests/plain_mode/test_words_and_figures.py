@@ -13,13 +13,15 @@ import pytest
 from tests.shipped import lesson as shipped
 from tests.ui.fake_engine import Simulated
 from tutor.plain import cell_width
-from tutor.plain_mode.command_reader import help_lines, nearest_command, read
+from tutor.plain_mode import help_lines, nearest_command, read
 from tutor.plain_mode.exercise_text import spoken_notice
-from tutor.plain_mode.line_writer import LineWriter, SpokenCode, in_words
 from tutor.plain_mode.run_narrator import all_values, changes, spoken_printed
 from tutor.plain_mode.spoken_lesson import after, spoken_number, spoken_value
 from tutor.plain_mode.spoken_text import (
+    LineWriter,
+    SpokenCode,
     following,
+    in_words,
     sentence,
     spoken_formula,
     spoken_prose,

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from tutor.progress.records import DraftRecord, ExerciseRecord, ExerciseResult, PlaceRecord
+from tutor.progress import DraftRecord, ExerciseRecord, ExerciseResult, PlaceRecord
 from tutor.progress.store import Store
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

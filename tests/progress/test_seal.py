@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tutor.progress.transfer import KEY_BYTES, Seals, lines_of, read_lines
+from tutor.progress.store import KEY_BYTES, Seals, lines_of, read_lines
 
 from .conftest import draft
 

@@ -16,15 +16,14 @@ from msgspec.structs import replace
 
 from tests.progress.conftest import MONDAY, Open, deed, draft, place
 from tutor.errors import ProgressError
-from tutor.progress import database
-from tutor.progress.records import RANK, Counts, ExerciseResult, progress_file
+from tutor.progress import RANK, Counts, ExerciseResult, database, progress_file
 from tutor.progress.store import Store
 
 KILLED = """
 import sys
 from pathlib import Path
 from uuid import uuid4
-from tutor.progress.records import ExerciseRecord, PlaceRecord, now
+from tutor.progress import ExerciseRecord, PlaceRecord, now
 from tutor.progress.store import Store
 store = Store(Path(sys.argv[1]))
 for n in range(100_000):

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.model import Lesson
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.commands import Command
 from tutor.protocol.events import Event
 from tutor.protocol.frame import Frame, Position

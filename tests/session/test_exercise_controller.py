@@ -12,7 +12,7 @@ from tests.session.driven import Driven, Notebook
 from tests.ui.exercises import AUTOGRAD, CHOOSE, PREDICT, REACH, REPAIR, WORKED, with_exercises
 from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import EXERCISE_KINDS, Exercise, Form, Setting, Stage, StartPlace, Wrong
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.commands import (
     Command,
     FindLocalGradients,

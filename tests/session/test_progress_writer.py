@@ -19,10 +19,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.waiting import PATIENCE, wait_until
-from tutor.progress import records
-from tutor.progress.records import Record
-from tutor.progress.store import Store
-from tutor.progress.transfer import read_lines
+from tutor import progress
+from tutor.progress import Record
+from tutor.progress.store import Store, read_lines
 from tutor.protocol.frame import EPOCH_END, Change, Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.protocol.inspections import RunInfo
@@ -187,7 +186,7 @@ def test_a_place_that_nobody_can_read_is_none(file: Path, opened: Open) -> None:
 def test_with_a_clock_that_was_never_set_all_is_kept(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "time", SimpleNamespace(time=lambda: -3600.0))  # in 1969
+    monkeypatch.setattr(progress, "time", SimpleNamespace(time=lambda: -3600.0))  # in 1969
     writer = opened()
     writer.record_result("xor", "first", "predict", "done")
     writer.save_bookmark(left(epoch=3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from tutor.lesson.library import Headline
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.frame import Change, Position, RunRecipe
 from tutor.session.bookmark import Bookmark
 from tutor.session.journal import Journal

@@ -10,7 +10,7 @@ import pytest
 from tests.session.driven import current_attempt
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import Lesson
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.session.bookmark import Bookmark, UnfinishedAttempt
 from tutor.ui.screens.editor import EditorScreen
 from tutor.ui.screens.lesson import LessonScreen

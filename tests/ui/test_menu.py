@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tutor.lesson.library import Headline
 from tutor.lesson.model import Lesson
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.commands import OpenLesson
 from tutor.session.journal import Journal
 from tutor.ui.lesson_lines import LessonProgress, matching

@@ -168,8 +168,8 @@ def _read(path: Path, options: ScriptOptions) -> Lesson:
 
 def _open_plain(options: argparse.Namespace) -> int:
     """Open a lesson as a stream of lines, with commands from standard input."""
+    from tutor import plain_mode  # noqa: PLC0415 - no app needs it
     from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
-    from tutor.plain_mode import command_reader as plain_mode  # noqa: PLC0415 - no app needs it
 
     options.lang = _readable(options.lang)
     for stream in (sys.stdin, sys.stdout):

@@ -19,7 +19,7 @@ from tutor.export import new_file
 from tutor.lesson import library
 from tutor.lesson.library import OTHERS, Headline, by_chapter
 from tutor.plain import json_text, one_line
-from tutor.progress.records import (
+from tutor.progress import (
     Counts,
     ExerciseSummary,
     PlaceRecord,
@@ -29,8 +29,7 @@ from tutor.progress.records import (
     progress_file,
     time_text,
 )
-from tutor.progress.store import Store
-from tutor.progress.transfer import lines_of, read_lines
+from tutor.progress.store import Store, lines_of, read_lines
 from tutor.wording.layout import columns, cut
 from tutor.wording.lesson_faults import hint_of
 from tutor.wording.notices import progress_error_text, set_aside_text

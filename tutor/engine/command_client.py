@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tutor.engine.job_control import on_ctrl_z, stop_together
-from tutor.engine.process import COMMAND, LessonProcess, Process, lost_error
+from tutor.engine.process import (
+    COMMAND,
+    LessonProcess,
+    Process,
+    lost_error,
+    on_ctrl_z,
+    stop_together,
+)
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import FramePainted, LessonCommand, TrainLesson

@@ -1,7 +1,8 @@
 """A process that runs lessons: its pipes, memory limit, its stack when it hangs, its end.
 
 `LessonProcess` is a client's view of it, here and on another machine; `Process` is one on this
-machine. It ends with everything that the lesson has started.
+machine. It ends with everything that the lesson has started, and halts with a command that Ctrl+Z
+stops.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -444,3 +445,31 @@ def _having(entry: bytes) -> set[int]:
             if entry in (directory / "environ").read_bytes().split(b"\0"):
                 found.add(int(directory.name))
     return found
+
+
+# ── Job control ─────────────────────────────────────────────────────────────────────
+# The engine's process leads a session of its own, and hears nothing of the terminal's signals: a
+# stopped command would go on training, unseen, on a machine that others share. The app does this
+# in `tutor.ui.terminal_watch`, as it has a screen to leave.
+
+
+@contextmanager
+def on_ctrl_z(do: Callable[[], object]) -> Iterator[None]:
+    """A span in which SIGTSTP calls `do`, in the middle of whatever the main thread does."""
+    if signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
+        yield  # a program without job control ignores it
+        return
+    signal.signal(signal.SIGTSTP, lambda *_: do())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+
+
+def stop_together(halt: Callable[[], object], go_on: Callable[[], object]) -> None:
+    """Stop this process as Ctrl+Z does by default, until `fg`: after `halt`, before `go_on`."""
+    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    halt()
+    os.kill(os.getpid(), signal.SIGTSTP)
+    go_on()
+    signal.signal(signal.SIGTSTP, handler)

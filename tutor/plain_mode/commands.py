@@ -11,9 +11,9 @@ import msgspec
 from tutor.lesson.model import LARGEST_WHOLE
 from tutor.plain_mode import exercise_text, spoken_inspections
 from tutor.plain_mode.event_listener import EventListener
-from tutor.plain_mode.line_writer import Line
 from tutor.plain_mode.run_narrator import CommandKind, RunNarrator
 from tutor.plain_mode.spoken_lesson import has_symbols, spoken_number
+from tutor.plain_mode.spoken_text import Line
 from tutor.protocol.commands import (
     DeleteRun,
     RenameRun,

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-from tutor.engine.job_control import on_ctrl_z, stop_together
+from tutor.engine.process import on_ctrl_z, stop_together
 from tutor.errors import EngineError
 from tutor.plain_mode.exercise_text import spoken_notice
-from tutor.plain_mode.line_writer import LineWriter
 from tutor.plain_mode.spoken_lesson import is_known, spoken_value
+from tutor.plain_mode.spoken_text import LineWriter
 from tutor.protocol.events import (
     CommandRefused,
     EngineReady,

@@ -9,9 +9,15 @@ from typing import NamedTuple
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import BeAutograd, Exercise, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
-from tutor.plain_mode.line_writer import Line, SpokenCode, in_words
-from tutor.plain_mode.spoken_text import sentence, spoken_prose, spoken_python
-from tutor.progress.records import ExerciseResult
+from tutor.plain_mode.spoken_text import (
+    Line,
+    SpokenCode,
+    in_words,
+    sentence,
+    spoken_prose,
+    spoken_python,
+)
+from tutor.progress import ExerciseResult
 from tutor.protocol.events import LessonFailed
 from tutor.session.attempt import Attempt, Wants, code_at, is_own_code
 from tutor.session.run_view import Notice

@@ -12,9 +12,8 @@ from typing import Literal, TypeAlias
 
 from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain_mode import exercise_text, spoken_lesson
-from tutor.plain_mode.line_writer import Line, LineWriter, SpokenCode
 from tutor.plain_mode.spoken_lesson import is_known, spoken_number, spoken_value, where
-from tutor.plain_mode.spoken_text import sentence
+from tutor.plain_mode.spoken_text import Line, LineWriter, SpokenCode, sentence
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import NONE, Frame, RankFigures, Value
 from tutor.session.attempt import Attempt

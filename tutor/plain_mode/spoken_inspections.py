@@ -8,10 +8,9 @@ from typing import NamedTuple, assert_never
 
 from tutor.digits import GRID_DIGITS
 from tutor.lesson.model import Lesson
-from tutor.plain_mode.line_writer import in_words
 from tutor.plain_mode.run_narrator import all_values
 from tutor.plain_mode.spoken_lesson import is_by_hand, is_known, spoken_number, spoken_value
-from tutor.plain_mode.spoken_text import sentence, spoken_python
+from tutor.plain_mode.spoken_text import in_words, sentence, spoken_python
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame, Remark
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,

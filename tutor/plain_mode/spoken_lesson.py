@@ -25,8 +25,9 @@ from tutor.lesson.model import (
     fences_of,
 )
 from tutor.plain import one_line, plain
-from tutor.plain_mode.line_writer import Line, SpokenCode
 from tutor.plain_mode.spoken_text import (
+    Line,
+    SpokenCode,
     following,
     sentence,
     spoken_definition,

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from tutor.plain import one_line
-from tutor.progress.records import (
+from tutor.progress import (
     Counts,
     DraftRecord,
     ExerciseRecord,

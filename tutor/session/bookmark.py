@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.progress.records import SCRIPT_KEY, PlaceRecord
+from tutor.progress import SCRIPT_KEY, PlaceRecord
 from tutor.protocol.frame import EPOCH_END, Position, RunRecipe, settings_after
 from tutor.protocol.inspections import RunInfo
 from tutor.session.run_view import Notice

@@ -12,7 +12,7 @@ from typing import Any
 
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.commands import Command
 from tutor.protocol.events import (
     Event,

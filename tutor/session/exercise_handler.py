@@ -13,7 +13,7 @@ import msgspec
 
 from tutor.lesson.exercise import Exercise, Stage, kind_of
 from tutor.lesson.model import Lesson
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.commands import (
     Command,
     Examine,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.session.bookmark import Bookmark
 from tutor.session.run_view import Notice
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from tutor.errors import ProgressError
 from tutor.plain import one_line
-from tutor.progress.records import (
+from tutor.progress import (
     RANK,
     DraftRecord,
     ExerciseRecord,
@@ -35,8 +35,7 @@ from tutor.session.journal import Draft, Journal
 from tutor.session.run_view import Notice
 
 if TYPE_CHECKING:
-    from tutor.progress.store import SetAside, Store
-    from tutor.progress.transfer import Seals
+    from tutor.progress.store import Seals, SetAside, Store
 
 
 BURST_SECONDS = 0.15
@@ -284,7 +283,7 @@ class ProgressWriter(Journal):
 
     def _put_beside(self, batch: WriteBatch, why: ProgressError | None) -> None:
         """Write the records into another file, for `tutor progress import`."""
-        from tutor.progress.transfer import lines_of  # noqa: PLC0415 - seldom needed
+        from tutor.progress.store import lines_of  # noqa: PLC0415 - seldom needed
 
         if os.path.exists(self.file) and not os.path.isfile(self.file):
             return  # such as /dev/null: the learner wants no file
@@ -319,7 +318,7 @@ class ProgressWriter(Journal):
     @cached_property
     def _seals(self) -> Seals:
         """The seals of drafts; they are loaded, with OpenSSL, when there is a draft."""
-        from tutor.progress.transfer import Seals  # noqa: PLC0415
+        from tutor.progress.store import Seals  # noqa: PLC0415
 
         return Seals()
 

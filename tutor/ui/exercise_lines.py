@@ -11,7 +11,7 @@ from textual.style import Style
 
 from tutor.lesson.exercise import Exercise, Reach, Repair, kind_of
 from tutor.plain import one_line
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.events import LessonFailed
 from tutor.session.attempt import Attempt
 from tutor.session.journal import next_to_do

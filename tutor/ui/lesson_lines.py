@@ -16,7 +16,7 @@ from textual.content import Content
 from tutor.lesson.languages import LANGUAGES
 from tutor.lesson.model import GRADIENT
 from tutor.plain import one_line
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.session.bookmark import Bookmark
 from tutor.session.journal import Journal
 from tutor.ui import text_styles

@@ -16,7 +16,7 @@ from textual.reactive import var
 from textual.widgets import Input, Static
 
 from tutor.lesson.exercise import Exercise
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of

@@ -15,7 +15,7 @@ from tutor.errors import FormulaError
 from tutor.lesson.exercise import Exercise
 from tutor.lesson.model import REPORT, SETUP, DisplayFormula, Fence, Lesson, Prose, Section
 from tutor.plain import one_line
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.frame import Frame, Value
 from tutor.script.line_places import place_in
 from tutor.session.asked_values import is_asked_for, shown_values

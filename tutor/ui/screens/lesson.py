@@ -13,7 +13,7 @@ from textual.reactive import var
 from textual.widget import Widget
 
 from tutor.lesson.exercise import Exercise, Repair
-from tutor.progress.records import ExerciseResult
+from tutor.progress import ExerciseResult
 from tutor.protocol.commands import Command, Examine, Inspect
 from tutor.session.attempt import Attempt
 from tutor.session.printed_text import PrintedText
