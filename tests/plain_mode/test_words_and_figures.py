@@ -67,7 +67,7 @@ def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
         (Notice("back_at", {"reason": "it ended", "epoch": 3}), "It ended. Back at epoch 3."),
         (
             Notice("answer_first"),
-            "First say what you expect. Skip: I know this. Leave: back to the lesson.",
+            "First say what you expect. Skip: I know this. Leave: to the lesson.",
         ),
         (Notice("stopping"), "Stopping."),
         (

@@ -235,19 +235,36 @@ async def test_what_takes_long_is_named_and_three_keys_stop_it(learner: Learner)
     assert learner.sees("the code would not stop", "status")
 
 
-async def test_the_status_line_leaves_out_whole_parts_rather_than_cut_one_off(
+async def test_the_status_bar_leaves_out_whole_parts_of_what_went_well_and_nothing_of_a_refusal(
     learner: Learner,
 ) -> None:
     parts = ("the previous run is kept as A", "manual made this update, and the formulas show more")
-    kinds: tuple[tuple[NoticeKind, str], ...] = (("info", ""), ("refused", "! "))
-    for kind, mark in kinds:
-        notes = [Remark("text", {"text": part}) for part in parts]
-        learner.app.tell(Notice("engine_notes", {"notes": notes, "can_restart": False}, kind))
-        await learner.settle()
-        assert learner.text("status").strip() == mark + parts[0]
-        learner.app.tell(Notice("text", {"text": "A" * 200}, kind))
-        await learner.settle()
-        assert learner.text("status").strip().startswith(mark + "AAAA")
+    notes = [Remark("text", {"text": part}) for part in parts]
+    noted = {"notes": notes, "can_restart": False}
+    learner.app.tell(Notice("engine_notes", noted))
+    await learner.settle()
+    assert learner.text("status").strip() == parts[0]
+    learner.app.tell(Notice("engine_notes", noted, "refused"))
+    await learner.settle()
+    assert learner.text("status").split() == ["!", *" · ".join(parts).split()]
+
+
+@pytest.mark.parametrize("kind", ["info", "refused"])
+async def test_a_long_reason_has_lines_of_its_own_until_the_next_notice(
+    learner: Learner, kind: NoticeKind
+) -> None:
+    words = [f"word{i}" for i in range(20)]
+    learner.app.tell(Notice("text", {"text": " ".join(words)}, kind))
+    await learner.settle()
+    assert [w for w in learner.text("status").split() if w != "!"] == words
+    assert learner.pane("status").size.height == 2
+    learner.app.tell(Notice("text", {"text": "A" * 2000}, kind))
+    await learner.settle()
+    assert learner.pane("status").size.height == 3
+    assert learner.text("status").rstrip().endswith("…")
+    learner.app.tell(Notice("text", {"text": "short"}, kind))
+    await learner.settle()
+    assert learner.pane("status").size.height == 1
 
 
 async def test_n_and_p_turn_the_lessons_and_each_begins_with_its_introduction(

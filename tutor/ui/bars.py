@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import var
+from textual.style import Style
 
 from tutor.lesson.library import is_shipped
 from tutor.lesson.model import REPORT
@@ -28,13 +29,19 @@ if TYPE_CHECKING:
 MOST_ERROR_LINES = 4
 """Lines of an error's message: PyTorch says within them which tensor it is and what is wrong."""
 
+MOST_STATUS_LINES = 3
+"""Lines of a notice: those of the tutor's own words fit into one of 80 columns."""
 
 MOST_OF_HOST = 24
 """Characters of a host's name in the header: beside them, title and settings have room."""
 
 
 class Bar(LinesPane, can_focus=False):
-    """One line of text."""
+    """One line of text, or as many as it needs."""
+
+    def settle(self) -> None:
+        """Be as high as the text."""
+        self.styles.height = max(1, len(self.lines))
 
 
 class Header(Bar):
@@ -131,10 +138,7 @@ class ErrorBar(Bar):
         what = (
             f"{phase[:1].upper()}{phase[1:]} failed · {one_line(where)}: {one_line(failed.message)}"
         )
-        shown = line((what, text_styles.ERROR)).wrap(width)
-        if len(shown) > MOST_ERROR_LINES:
-            cut = shown[MOST_ERROR_LINES - 1] + line((" …", text_styles.ERROR))
-            shown = [*shown[: MOST_ERROR_LINES - 1], cut.truncate(width, ellipsis=True)]
+        shown = _wrapped(what, text_styles.ERROR, width, MOST_ERROR_LINES)
         return [*shown, line("Its changes were discarded. R restarts, b goes back.")]
 
 
@@ -148,24 +152,33 @@ class StatusBar(Bar):
         """The most urgent message."""
         view, notice = self.view, self.notice
         if self.waiting:
-            said = line((self.waiting, text_styles.STRONG))
-        elif view and view.target is not None:
-            said = _progress(view, width)
-        elif notice.kind in ("refused", "failed"):
-            parts = notice_parts(notice, KEYS)
-            said = line((_fitting("! ", parts, width), text_styles.ERROR))
-        elif notice.code:
-            said = line((_fitting("", notice_parts(notice, KEYS), width), text_styles.STRONG))
-        else:
-            said = line(*_next(view))
-        return [said.truncate(width, ellipsis=True)]
+            return [line((self.waiting, text_styles.STRONG)).truncate(width, ellipsis=True)]
+        if view and view.target is not None:
+            return [_progress(view, width).truncate(width, ellipsis=True)]
+        if not notice.code:
+            return [line(*_next(view)).truncate(width, ellipsis=True)]
+        parts = notice_parts(notice, KEYS)
+        if notice.kind in ("refused", "failed"):
+            said = f"! {PART.join(parts)}"
+            return _wrapped(said, text_styles.ERROR, width, MOST_STATUS_LINES)
+        # What went well is soon replaced: the panes don't move for its last parts.
+        return _wrapped(_fitting(parts, width), text_styles.STRONG, width, MOST_STATUS_LINES)
 
 
-def _fitting(start: str, parts: Sequence[str], width: int) -> str:
-    """The parts in one line, without the last ones that don't fit."""
-    while cell_len(text := start + PART.join(parts)) > width and len(parts) > 1:
+def _fitting(parts: Sequence[str], width: int) -> str:
+    """The parts in one line, without the last ones that don't fit; the first one is whole."""
+    while cell_len(text := PART.join(parts)) > width and len(parts) > 1:
         parts = parts[:-1]
     return text
+
+
+def _wrapped(text: str, style: Style, width: int, most: int) -> Sequence[Content]:
+    """The text in as many lines as it needs, at most `most`, the last of which is cut then."""
+    shown = line((text, style)).wrap(width)
+    if len(shown) <= most:
+        return shown
+    cut = shown[most - 1] + line((" …", style))
+    return [*shown[: most - 1], cut.truncate(width, ellipsis=True)]
 
 
 def _next(view: RunView | None) -> Iterable[Piece]:

@@ -43,7 +43,7 @@ PART = " · "
 _STOPS = "{stop} stops it"
 _OPENS_AGAIN = "{restart} opens it again"
 _STARTS_AGAIN = "{restart} starts again"
-_LEAVES = "{leave}: back to the lesson"
+_LEAVES = "{leave}: to the lesson"
 
 _NOTICES: Mapping[str, Sequence[str]] = {
     "text": ("{text}",),
