@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.formula.nodes import MarkKind, Node, NodeKind, PictureMark, RowNode, Sym, TableNode
 from tutor.plain import cell_width
@@ -46,8 +48,7 @@ def struck(text: str) -> str:
     return "".join(c if c.isspace() or not cell_width(c) else c + "\u0338" for c in text)
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """Rows of equal width; the row `baseline` is the one that neighbours align to."""
 
     rows: tuple[str, ...]
@@ -144,8 +145,7 @@ def blank(box: Box) -> Box:
     return replace(box, rows=(" " * box.width,) * box.height, marks=())
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(msgspec.Struct, frozen=True):
     """The place of a node in the formula."""
 
     display: bool = True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.formula import glyphs
 from tutor.formula.box import struck, visible
@@ -54,8 +56,7 @@ def draw_inline(
     return _Writer(values or {}, ascii).text(formula.root)
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
+class _Writer(msgspec.Struct, frozen=True):
     """Writes nodes as text."""
 
     values: Mapping[str, str]

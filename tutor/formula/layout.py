@@ -6,7 +6,8 @@ Each kind of node has a method of `Typesetter`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from tutor.formula import glyphs
 from tutor.formula.box import (
@@ -59,8 +60,7 @@ from tutor.formula.spacing import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Typesetter:
+class Typesetter(msgspec.Struct, frozen=True):
     """Sets nodes as boxes, with given values, in Unicode or in ASCII."""
 
     values: Mapping[str, str]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from enum import Enum, auto
 from typing import Literal, TypeAlias
+
+import msgspec
 
 
 class NodeKind(Enum):
@@ -24,8 +25,7 @@ class NodeKind(Enum):
     """A delimiter between two others, as tall as they are; spaced like a relation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sym:
+class Sym(msgspec.Struct, frozen=True):
     """A symbol, a number, or the name of a function."""
 
     text: str
@@ -34,29 +34,25 @@ class Sym:
     """Whether its scripts stand below and above it in a displayed formula."""
 
 
-@dataclass(frozen=True, slots=True)
-class TextNode:
+class TextNode(msgspec.Struct, frozen=True):
     """Words, with the spaces that the author wrote."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ValueNode:
+class ValueNode(msgspec.Struct, frozen=True):
     r"""A live value: the Python expression of a \boxed."""
 
     expression: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unsupported:
+class Unsupported(msgspec.Struct, frozen=True):
     """LaTeX that can't be drawn, shown as it was written."""
 
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(msgspec.Struct, frozen=True):
     """Explicit space in cells; a negative one takes the space between its neighbours away."""
 
     cells: int
@@ -66,25 +62,21 @@ SEPARATES = 3
 """Cells from which on a space is wide."""
 
 
-@dataclass(frozen=True, slots=True)
-class Soft:
+class Soft(msgspec.Struct, frozen=True):
     """A blank that the author typed between two factors, as in `w x`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(msgspec.Struct, frozen=True):
     """The end of a line outside of any environment."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowNode:
+class RowNode(msgspec.Struct, frozen=True):
     """Nodes beside each other."""
 
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Frac:
+class Frac(msgspec.Struct, frozen=True):
     """A numerator over a denominator; without a bar where it is a binomial."""
 
     over: Node
@@ -94,8 +86,7 @@ class Frac:
     r"""A \tfrac: on one row where that is possible."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scripts:
+class Scripts(msgspec.Struct, frozen=True):
     """A base with a sub- or a superscript, or both."""
 
     base: Node
@@ -103,8 +94,7 @@ class Scripts:
     sup: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(msgspec.Struct, frozen=True):
     """A base with something centred under or over it."""
 
     base: Node
@@ -112,8 +102,7 @@ class Stack:
     over: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accent:
+class Accent(msgspec.Struct, frozen=True):
     """A base under (or over) a hat, bar, tilde, vector arrow …"""
 
     base: Node
@@ -121,16 +110,14 @@ class Accent:
     below: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Brace:
+class Brace(msgspec.Struct, frozen=True):
     """A base with a brace along its upper or lower edge."""
 
     base: Node
     over: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """A square root, or the root named by `index`."""
 
     body: Node
@@ -139,8 +126,7 @@ class Root:
     """Whether its line is drawn even over a single symbol, as a factor follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fenced:
+class Fenced(msgspec.Struct, frozen=True):
     """A body between delimiters that grow with it; "" where there is none."""
 
     opening: str
@@ -148,8 +134,7 @@ class Fenced:
     closing: str
 
 
-@dataclass(frozen=True, slots=True)
-class TableNode:
+class TableNode(msgspec.Struct, frozen=True):
     """Cells in rows and columns."""
 
     rows: tuple[tuple[Node, ...], ...]
@@ -162,15 +147,13 @@ class TableNode:
     """Before which rows a line stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phantom:
+class Phantom(msgspec.Struct, frozen=True):
     """The room that a node takes, without the node."""
 
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Styled:
+class Styled(msgspec.Struct, frozen=True):
     """A body in display style (limits above and below) or in text style."""
 
     body: Node
@@ -202,8 +185,8 @@ Node: TypeAlias = (
 def walk(node: Node) -> Iterator[Node]:
     """`node` and all that is inside it."""
     yield node
-    for field in fields(node):
-        yield from _nodes_in(getattr(node, field.name))
+    for name in node.__struct_fields__:
+        yield from _nodes_in(getattr(node, name))
 
 
 def _nodes_in(part: object) -> Iterator[Node]:
@@ -230,8 +213,7 @@ def single(node: Node) -> Node:
 MarkKind: TypeAlias = Literal["value", "unsupported"]
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
+class Formula(msgspec.Struct, frozen=True):
     """A formula that has been read."""
 
     latex: str
@@ -242,8 +224,7 @@ class Formula:
     root: Node
 
 
-@dataclass(frozen=True, slots=True)
-class PictureMark:
+class PictureMark(msgspec.Struct, frozen=True):
     """Cells of a picture that show a live value or LaTeX that can't be drawn."""
 
     row: int
@@ -256,8 +237,7 @@ class PictureMark:
     """The value's expression, or the LaTeX source."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """A formula as rows of text, each exactly `width` terminal cells."""
 
     rows: tuple[str, ...]

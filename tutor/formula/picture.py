@@ -8,7 +8,8 @@ stands below its left part, and each cut is marked with `…`. Nothing is droppe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tutor.formula.box import DISPLAY_STYLE, Box, Placed, compose, table_box, text_box
 from tutor.formula.layout import Typesetter

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.errors import FormulaError
 from tutor.formula import glyphs
@@ -43,8 +45,7 @@ _NEXT_PRIMES = {"′": "″", "″": "‴", "‴": "⁗", "⁗": "′′′′�
 _PRIME = Sym("′")
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(msgspec.Struct):
     """A node of a row that is being read, with its scripts."""
 
     base: Node
@@ -65,16 +66,15 @@ class _Item:
         return Scripts(self.base, self.sub, self.sup)
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(msgspec.Struct):
     """A row that is being read."""
 
     is_display: bool = False
     r"""Whether the scripts of \sum and \prod are limits."""
-    items: list[_Item] = field(default_factory=list)
+    items: list[_Item] = []
     limits: str = ""
     r"""The \limits or \nolimits before the next script."""
-    cuts: list[tuple[str, list[_Item]]] = field(default_factory=list)
+    cuts: list[tuple[str, list[_Item]]] = []
     r"""Each \over, \choose or style that applies to all that follows, and the items before it."""
 
     def nodes(self) -> list[Node]:
@@ -93,8 +93,7 @@ class _Row:
         return nodes
 
 
-@dataclass(frozen=True, slots=True)
-class CommandTable:
+class CommandTable(msgspec.Struct, frozen=True):
     """The commands that a Reader knows."""
 
     read: Callable[[Reader, str], None]

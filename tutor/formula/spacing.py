@@ -8,7 +8,9 @@ some: `2 (1/2)`, `(1/n) Xᵀy`, `√(n)x`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.formula.nodes import (
     Accent,
@@ -40,8 +42,7 @@ _TIGHT = frozenset("∂∇∆dΔ")
 """Symbols that lean on the next node, blank or no blank: ∂L, dw, ∇L."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spaced:
+class Spaced(msgspec.Struct, frozen=True):
     """A node of a row, the blank cells before it, and its class there."""
 
     gap: int
@@ -52,8 +53,7 @@ class Spaced:
     """Whether a sign of its own would stand behind another operator."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Atom:
+class _Atom(msgspec.Struct, frozen=True):
     node: Node
     left: NodeKind
     right: NodeKind

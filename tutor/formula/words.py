@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from tutor.formula import words_sentence as spoken
 from tutor.formula.nodes import (
@@ -107,8 +108,7 @@ def definition(formula: Formula) -> str:
     return words(without_values(formula))
 
 
-@dataclass(frozen=True, slots=True)
-class _Speaker:
+class _Speaker(msgspec.Struct, frozen=True):
     """Turns nodes into words."""
 
     values: Mapping[str, str]

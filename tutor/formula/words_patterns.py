@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import takewhile
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from tutor.formula.nodes import (
     SEPARATES,

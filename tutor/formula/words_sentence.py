@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
+
+import msgspec
 
 from tutor.formula.glyphs import command_names
 from tutor.formula.nodes import Node, NodeKind, RowNode, Sym, TableNode, TextNode
@@ -220,8 +221,7 @@ class PhraseRole(Enum):
     """The end of a statement; its text begins the next (`hence`), and is mostly empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class PhrasePart:
+class PhrasePart(msgspec.Struct, frozen=True):
     """A few words, and their role between their neighbours."""
 
     text: str
