@@ -28,7 +28,7 @@ from tutor.lesson.model import Lesson
 from tutor.protocol.events import Event
 from tutor.session.attempt import Attempt
 from tutor.ui.app import TutorApp
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.lines import LinesPane
 from tutor.ui.screens import editor
 from tutor.ui.screens.editor import CodeArea
 

@@ -13,7 +13,7 @@ from textual.reactive import var
 
 from tutor.protocol.frame import Frame
 from tutor.session.run_view import RunView
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.lines import LinesPane
 
 from .fake_engine import Simulated
 from .lessons import lesson

@@ -10,10 +10,9 @@ from tutor.lesson.model import Fence
 from tutor.protocol.frame import NONE, Value
 from tutor.protocol.inspections import VariableInfo
 from tutor.session.run_view import Inspections, RunView
-from tutor.ui import text_styles
 from tutor.ui.code_lines import fence_rows
+from tutor.ui.lines import ACTIVE, LinesPane
 from tutor.ui.panes.code import CodePane
-from tutor.ui.panes.lines import LinesPane
 from tutor.ui.variables import HEIGHT, facts_lines
 
 from .fake_engine import scalar
@@ -63,7 +62,7 @@ def reversed_text(app: CodeApp) -> list[str]:
         content.plain[span.start : span.end]
         for content in app.pane.lines
         for span in content.spans
-        if span.style == text_styles.ACTIVE
+        if span.style == ACTIVE
     ]
 
 
@@ -139,7 +138,7 @@ async def test_a_name_in_a_folded_line_is_chosen_where_it_stands() -> None:
     async with shown(view(frame(1, 2, "manual")), size=(24, 30)) as app:
         await app.press(*["right"] * 4)
         assert app.code.chosen == "y"
-        row = next(c for c in app.pane.lines if any(s.style == text_styles.ACTIVE for s in c.spans))
+        row = next(c for c in app.pane.lines if any(s.style == ACTIVE for s in c.spans))
         assert row.plain.startswith("↪ ")
 
 

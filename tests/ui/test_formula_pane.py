@@ -13,7 +13,7 @@ from tutor.lesson.model import Block, DisplayFormula, Lesson, Prose, Section
 from tutor.protocol.frame import NO_VALUE, Frame
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
+from tutor.ui.lines import CHANGED
 from tutor.ui.panes.formula import FormulaPane
 
 from .exercises import PREDICT
@@ -110,7 +110,7 @@ async def test_only_the_digits_that_differ_are_marked(
         for before, now in pairwise(frames):
             await app.show(view(now, before))
         content = next(c for c in app.pane.lines if f"{losses[-1]}" in c.plain)
-        spans = [s for s in content.spans if s.style == text_styles.CHANGED]
+        spans = [s for s in content.spans if s.style == CHANGED]
         assert [content.plain[s.start : s.end] for s in spans] == [digits]
 
 

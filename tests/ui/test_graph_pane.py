@@ -18,11 +18,10 @@ from tutor.protocol.frame import NO_VALUE, NONE, Remark, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import Inspections, RunView
-from tutor.ui import text_styles
+from tutor.ui.lines import ACTIVE, LinesPane
 from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.graph_rows import laid_out
 from tutor.ui.panes.graph_tree import backward, tree
-from tutor.ui.panes.lines import LinesPane
 from tutor.ui.themes import to_ascii
 
 from .conftest import SMALL
@@ -148,7 +147,7 @@ class GraphApp(App[None]):
         return [
             content.plain
             for content in self.pane.lines
-            if text_styles.ACTIVE in [span.style for span in content.spans]
+            if ACTIVE in [span.style for span in content.spans]
         ]
 
     async def show(self, view: RunView, attempt: Attempt | None = None) -> None:

@@ -29,7 +29,7 @@ from tutor.protocol.frame import Remark
 from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice, NoticeKind
 from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.lines import LinesPane
 from tutor.ui.screens.dialogs import HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
 from tutor.ui.screens.lesson_list import MenuScreen

@@ -4,13 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from textual.content import Content
 
-from tutor.ui import text_styles
-from tutor.ui.panes.lines import changed_cells
-from tutor.ui.text_styles import line
+from tutor.ui.lines import PLAIN, VALUE, changed_cells, line
 
 pieces = st.tuples(
     st.text(st.sampled_from("ab ŷ数▲"), max_size=4),
-    st.sampled_from([text_styles.PLAIN, text_styles.VALUE]),
+    st.sampled_from([PLAIN, VALUE]),
 )
 contents = st.lists(pieces, max_size=4).map(lambda found: line(*found))
 
@@ -40,4 +38,4 @@ def test_what_is_not_painted_again_is_the_same_as_before(old: Content, new: Cont
 def test_one_changed_digit_is_one_cell_and_another_style_or_length_is_a_change() -> None:
     assert changed_cells(line("w  0.300"), line("w  0.305")) == (7, 8)
     assert changed_cells(line("w 0.300"), line("w")) == (2, 7)
-    assert changed_cells(line("w ", "3"), line("w ", ("3", text_styles.VALUE))) == (2, 3)
+    assert changed_cells(line("w ", "3"), line("w ", ("3", VALUE))) == (2, 3)

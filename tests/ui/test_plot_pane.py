@@ -17,7 +17,7 @@ from tutor.protocol.frame import Change, Curve, Position, Remark
 from tutor.protocol.inspections import AnyPicture, NoPicture
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import Inspections, RunView
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.lines import LinesPane
 from tutor.ui.panes.plot import PLOT_KINDS, PlotPane
 
 from . import pictures

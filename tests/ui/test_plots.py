@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import DataPicture, PlanePicture
+from tutor.ui.lines import CURVE, PLAIN, VALUE
 from tutor.ui.plots import data, epoch_curves, landscape
 from tutor.ui.plots.canvas import (
     Canvas,
@@ -27,7 +28,6 @@ from tutor.ui.plots.canvas import (
     scale_over,
 )
 from tutor.ui.plots.epoch_curves import EpochCurves, change_marks, ghosts_of, legend, nearest
-from tutor.ui.text_styles import CURVE, PLAIN, VALUE
 from tutor.ui.themes import to_ascii
 from tutor.wording.number_format import number
 

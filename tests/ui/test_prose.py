@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.content import Content
 
+from tutor.ui.lines import CODE, line
 from tutor.ui.prose import prose_lines, wrap
-from tutor.ui.text_styles import CODE, line
 
 
 def shown(markdown: str, width: int = 40) -> list[str]:

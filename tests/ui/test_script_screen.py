@@ -18,9 +18,10 @@ from tutor.protocol.events import LessonFailed, OutputPrinted
 from tutor.protocol.frame import Value
 from tutor.script.outline import ScriptPhase
 from tutor.session.run_view import Notice, RunView
-from tutor.ui import code_lines, text_styles
+from tutor.ui import code_lines
 from tutor.ui.code_lines import LineMarks, ScriptListing
 from tutor.ui.commands import KEYS
+from tutor.ui.lines import KEYWORD
 from tutor.ui.panes.code import CodePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.numbers import NumbersPane
@@ -190,10 +191,8 @@ def test_a_very_long_file_is_listed_without_highlighting(monkeypatch: pytest.Mon
     rows = ScriptListing(script(TEXT + "# more\n"), 60).rows(LineMarks())
     assert len(rows) == len(short) + 1
     assert [row.plain.split() for row in rows[:15]] == [row.plain.split() for row in short[:15]]
-    keywords = [
-        {span.style for span in row.spans} & {text_styles.KEYWORD} for row in (rows[0], short[0])
-    ]
-    assert keywords == [set(), {text_styles.KEYWORD}]
+    keywords = [{span.style for span in row.spans} & {KEYWORD} for row in (rows[0], short[0])]
+    assert keywords == [set(), {KEYWORD}]
 
 
 # ── The formulas, or the code in their place ────────────────────────────────────────

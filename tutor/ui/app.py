@@ -25,7 +25,7 @@ from tutor.session.journal import Journal
 from tutor.session.run_view import Notice, Start
 from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
-from tutor.ui.panes.lines import after_paint
+from tutor.ui.lines import after_paint
 from tutor.ui.screens.base import SessionObserver, SessionScreen, SizedScreen
 from tutor.ui.screens.lesson_list import LessonListScreen, MapScreen, MenuScreen
 from tutor.ui.settings import SettingsFile, ThemeName

@@ -16,10 +16,21 @@ from tutor.plain import one_line
 from tutor.protocol.events import LessonFailed
 from tutor.script.line_places import place_in
 from tutor.session.run_view import Notice, RunView
-from tutor.ui import text_styles
 from tutor.ui.commands import KEYS, AppCommand, footer
-from tutor.ui.panes.lines import LinesPane, Shown
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import (
+    CURVE,
+    DIM,
+    DONE,
+    DONE_MARK,
+    ERROR,
+    KEY,
+    NEXT,
+    STRONG,
+    LinesPane,
+    Piece,
+    Shown,
+    line,
+)
 from tutor.wording.notices import PART, notice_parts
 from tutor.wording.number_format import of_batches, speed, time_left, trimmed
 
@@ -62,11 +73,11 @@ class Header(Bar):
         title = one_line(view.lesson.title) if view else self.heading
         host = f" on {self._host}" if self._host else ""
         right = " · ".join(_settings(view, host)) if view else host.strip()
-        left: Sequence[Piece] = (" tutor · ", (title, text_styles.STRONG)) if title else (" tutor",)
+        left: Sequence[Piece] = (" tutor · ", (title, STRONG)) if title else (" tutor",)
         right = f"{right} "
         room = max(8, width - len(right) - 2)
         if line(*left).cell_length > room:
-            left = (" ", (title, text_styles.STRONG))
+            left = (" ", (title, STRONG))
         named = line(*left).truncate(room, ellipsis=True)
         return [named.pad_right(max(0, width - named.cell_length - len(right))) + line(right)]
 
@@ -138,7 +149,7 @@ class ErrorBar(Bar):
         what = (
             f"{phase[:1].upper()}{phase[1:]} failed · {one_line(where)}: {one_line(failed.message)}"
         )
-        shown = _wrapped(what, text_styles.ERROR, width, MOST_ERROR_LINES)
+        shown = _wrapped(what, ERROR, width, MOST_ERROR_LINES)
         return [*shown, line("Its changes were discarded. R restarts, b goes back.")]
 
 
@@ -152,7 +163,7 @@ class StatusBar(Bar):
         """The most urgent message."""
         view, notice = self.view, self.notice
         if self.waiting:
-            return [line((self.waiting, text_styles.STRONG)).truncate(width, ellipsis=True)]
+            return [line((self.waiting, STRONG)).truncate(width, ellipsis=True)]
         if view and view.target is not None:
             return [_progress(view, width).truncate(width, ellipsis=True)]
         if not notice.code:
@@ -160,9 +171,9 @@ class StatusBar(Bar):
         parts = notice_parts(notice, KEYS)
         if notice.kind in ("refused", "failed"):
             said = f"! {PART.join(parts)}"
-            return _wrapped(said, text_styles.ERROR, width, MOST_STATUS_LINES)
+            return _wrapped(said, ERROR, width, MOST_STATUS_LINES)
         # What went well is soon replaced: the panes don't move for its last parts.
-        return _wrapped(_fitting(parts, width), text_styles.STRONG, width, MOST_STATUS_LINES)
+        return _wrapped(_fitting(parts, width), STRONG, width, MOST_STATUS_LINES)
 
 
 def _fitting(parts: Sequence[str], width: int) -> str:
@@ -187,17 +198,17 @@ def _next(view: RunView | None) -> Iterable[Piece]:
     frame = view.frame
     if frame.is_over:
         keys = f"{KEYS['back_phase']} goes back", f"{KEYS['restart']} starts again"
-        yield ("The script has ended", text_styles.STRONG)
+        yield ("The script has ended", STRONG)
         yield " · " + " · ".join(keys)
         return
     if frame.phase and not view.at_start:
         has_batch = frame.batches > 1 and frame.phase != REPORT
         batch = f" of batch {of_batches(frame)}" if has_batch else ""
-        yield text_styles.DONE_MARK
-        yield (frame.phase, text_styles.DONE)
+        yield DONE_MARK
+        yield (frame.phase, DONE)
         yield f"{batch} has run · "
     yield "next: "
-    yield (f"▶ {frame.next_phase}", text_styles.NEXT)
+    yield (f"▶ {frame.next_phase}", NEXT)
     if frame.next_line:
         yield f", {place_in(view.lesson)(frame.next_line)}"
 
@@ -210,7 +221,7 @@ def _progress(view: RunView, width: int) -> Content:
     words = " " + PART.join(filter(None, (*figures, "r pauses")))
     cells = max(5, width - len(words) - 2)
     done = min(cells, cells * epoch // max(1, target))
-    return line(("█" * done, text_styles.CURVE), ("░" * (cells - done), text_styles.DIM), words)
+    return line(("█" * done, CURVE), ("░" * (cells - done), DIM), words)
 
 
 class Footer(Bar):
@@ -233,5 +244,5 @@ class Footer(Bar):
         commands, first = (self.only, ()) if self.only else (self._commands, self.first)
         commands = [c for c in commands if c.name not in self.left_out]
         for command in footer(commands, width, first):
-            pieces += [(command.key_label, text_styles.KEY), f" {command.label}  "]
+            pieces += [(command.key_label, KEY), f" {command.label}  "]
         return [line(*pieces)]

@@ -16,8 +16,22 @@ from tutor.lesson.model import SETUP, Fence, Lesson, Section
 from tutor.plain import one_line, plain
 from tutor.script.line_places import cells_in, line_in_cell
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
-from tutor.ui.text_styles import GUTTER, Piece, line
+from tutor.ui.lines import (
+    ACTIVE,
+    CODE,
+    DIM,
+    DONE_MARK,
+    ERROR,
+    GUTTER,
+    KEYWORD,
+    NEXT,
+    NEXT_MARK,
+    NO_MARK,
+    STRING,
+    STRONG,
+    Piece,
+    line,
+)
 from tutor.ui.variables import Name
 
 Sign: TypeAlias = Literal["-", "+", " "]
@@ -155,13 +169,9 @@ def compared_with(modes: Sequence[str], current: str) -> tuple[str, ...]:
 _LEAST_ROOM = 10
 """Cells that a row of code has at least, in however narrow a pane."""
 
-FOLDED: Piece = ("↪ ", text_styles.DIM)
-FAILED: Piece = ("✗ ", text_styles.ERROR)
-SIGNS: dict[str, Piece] = {
-    "-": ("- ", text_styles.STRONG),
-    "+": ("+ ", text_styles.STRONG),
-    " ": "  ",
-}
+FOLDED: Piece = ("↪ ", DIM)
+FAILED: Piece = ("✗ ", ERROR)
+SIGNS: dict[str, Piece] = {"-": ("- ", STRONG), "+": ("+ ", STRONG), " ": "  "}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +198,7 @@ def fence_rows(
     for number, content in enumerate(highlighted(fence.code), fence.line):
         before = FAILED if number == failed else mark
         if chosen is not None and chosen.line == number:
-            content = content.stylize(text_styles.ACTIVE, chosen.start, chosen.end)
+            content = content.stylize(ACTIVE, chosen.start, chosen.end)
         for start, part in _folded(content, room):
             yield CodeRow(line(before) + part, number, start, start + len(part.plain))
             before = FOLDED
@@ -220,7 +230,7 @@ _OPERATOR = re.compile(r"[-+*/%@=<>,.:(\[{]+(?=[\w\"'(\[])")
 
 def diff_rows(change: DiffLine, width: int) -> Iterator[Content]:
     """The rows of one line of a difference; removed code is dim."""
-    content = line((plain(change.code), text_styles.DIM))
+    content = line((plain(change.code), DIM))
     if change.sign != "-":
         (content,) = highlighted(change.code)
     mark = SIGNS[change.sign]
@@ -252,15 +262,15 @@ def _style(kind: str) -> Style | None:
 
 
 _STYLES = {
-    "Token.Comment": text_styles.DIM,
-    "Token.Keyword": text_styles.KEYWORD,
-    "Token.Operator.Word": text_styles.KEYWORD,
-    "Token.Literal.String": text_styles.STRING,
-    "Token.Literal.Number": text_styles.CODE,
+    "Token.Comment": DIM,
+    "Token.Keyword": KEYWORD,
+    "Token.Operator.Word": KEYWORD,
+    "Token.Literal.String": STRING,
+    "Token.Literal.Number": CODE,
 }
 
 
-CONTINUED: Piece = (": ", text_styles.NEXT)
+CONTINUED: Piece = (": ", NEXT)
 """Beside the further lines of the phase that is about to run."""
 
 MOST_HIGHLIGHTED = 200_000
@@ -325,7 +335,7 @@ class ScriptListing:
         self._labels = _labels(lesson)
         self._cells = cells_in(lesson.path, lesson.source)
         self._digits = max(len(self._number(line)) for line in range(1, len(self._code) + 1))
-        self._room = max(_LEAST_ROOM, width - text_styles.GUTTER - self._digits - 1)
+        self._room = max(_LEAST_ROOM, width - GUTTER - self._digits - 1)
         self._rows: list[Content] = []
         self._starts: list[int] = []
         """A line, from 0 → its first row."""
@@ -378,7 +388,7 @@ class ScriptListing:
         """
         content, label = self._code[number - 1], self._labels.get(number, "")
         if marks.chosen is not None and marks.chosen.line == number:
-            content = content.stylize(text_styles.ACTIVE, marks.chosen.start, marks.chosen.end)
+            content = content.stylize(ACTIVE, marks.chosen.start, marks.chosen.end)
         mark = _mark(number, marks)
         style = _style_of_line(number, marks)
         margin = f"{self._number(number):>{self._digits}} "
@@ -413,12 +423,12 @@ def _mark(number: int, marks: LineMarks) -> Piece:
     if number == marks.failed:
         return FAILED
     if number in marks.ahead:
-        return text_styles.NEXT_MARK if number == marks.ahead[0] else CONTINUED
-    return text_styles.DONE_MARK if number in marks.done else text_styles.NO_MARK
+        return NEXT_MARK if number == marks.ahead[0] else CONTINUED
+    return DONE_MARK if number in marks.done else NO_MARK
 
 
 def _style_of_line(number: int, marks: LineMarks) -> Style:
     """The style of a line's number and of the phase's name beside it."""
     if number in marks.ahead:
-        return text_styles.NEXT
-    return text_styles.STRONG if number in marks.done else text_styles.DIM
+        return NEXT
+    return STRONG if number in marks.done else DIM

@@ -15,16 +15,10 @@ from tutor.progress import ExerciseResult
 from tutor.protocol.events import LessonFailed
 from tutor.session.attempt import Attempt
 from tutor.session.journal import next_to_do
-from tutor.ui import text_styles
 from tutor.ui.commands import KEYS
+from tutor.ui.lines import ACTIVE, DIM, ERROR, HEADING, KEY, NEXT, STRONG, VALUE, Piece, line
 from tutor.ui.prose import Inline, prose_lines
-from tutor.ui.text_styles import Piece, line
-from tutor.wording.feedback import (
-    question_markdown,
-    reply_markdown,
-    solution_markdown,
-    verdict,
-)
+from tutor.wording.feedback import question_markdown, reply_markdown, solution_markdown, verdict
 from tutor.wording.goals import GoalWords, goal_words
 from tutor.wording.notices import KIND_WORDS, allowed_changes, kind_words
 
@@ -70,16 +64,14 @@ def exercise_row(
     """One exercise in a list: mark, number, kind, the beginning of its question, its state."""
     mark, word = _STATES[result]
     head = line(
-        (f"{mark} ", text_styles.STRONG),
+        (f"{mark} ", STRONG),
         f"{number:>2}  ",
-        (kind_words(kind_of(exercise)).name.ljust(_KIND_CELLS + 2), text_styles.HEADING),
+        (kind_words(kind_of(exercise)).name.ljust(_KIND_CELLS + 2), HEADING),
     )
     room = max(10, width - head.cell_length - _STATE_CELLS - 2)
     asked = prose_lines(exercise.ask, _ONE_ROW, inline)[:1] or [line()]
     asks = asked[0].truncate(room, ellipsis=True)
-    return (
-        head + asks.pad_right(max(0, room - asks.cell_length) + 2) + line((word, text_styles.DIM))
-    )
+    return head + asks.pad_right(max(0, room - asks.cell_length) + 2) + line((word, DIM))
 
 
 def place_line(
@@ -88,12 +80,12 @@ def place_line(
     """The exercise's place in the text of the lesson: `◇ Exercise 2: predict · a`."""
     mark, word = _STATES[result]
     pieces: list[Piece] = [
-        (f"{mark} Exercise {number}: {kind_words(kind_of(exercise)).name}", text_styles.HEADING),
+        (f"{mark} Exercise {number}: {kind_words(kind_of(exercise)).name}", HEADING)
     ]
     if result is not None:
         pieces.append(f" · {word}")
     if is_next:
-        pieces += [" · ", ("a", text_styles.KEY)]
+        pieces += [" · ", ("a", KEY)]
     return line(*pieces)
 
 
@@ -152,7 +144,7 @@ def _aims(attempt: Attempt, width: int) -> Iterator[TextPart]:
         yield _part("task", more)
     if attempt.wants.is_edited and attempt.state != "done":
         phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
-        yield _part("how", [line(("o", text_styles.KEY), f" edits the code of {phase}.")])
+        yield _part("how", [line(("o", KEY), f" edits the code of {phase}.")])
 
 
 def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> TextPart:
@@ -163,11 +155,11 @@ def title(attempt: Attempt) -> Content:
     """`Exercise 2 of 4 · predict`, and how far it is."""
     kind = kind_words(kind_of(attempt.exercise)).name
     words = f"Exercise {attempt.number} of {attempt.count} · {kind}"
-    pieces: list[Piece] = [(words, text_styles.HEADING)]
+    pieces: list[Piece] = [(words, HEADING)]
     if attempt.question_count:
         pieces.append(f" · question {attempt.question_number} of {attempt.question_count}")
     if attempt.state == "done":
-        pieces += [" · ", ("✓ done", text_styles.NEXT)]
+        pieces += [" · ", ("✓ done", NEXT)]
     elif attempt.state == "opening":
         pieces.append(" · is being set up …")
     elif attempt.state == "judging":
@@ -180,9 +172,7 @@ def _choice(
 ) -> Iterator[Content]:
     head = f"{'▶' if is_picked else ' '} {index + 1}  "
     for row in prose_lines(choice, max(10, width - len(head)), inline):
-        yield line((head, text_styles.STRONG)) + (
-            row.stylize(text_styles.ACTIVE) if is_picked else row
-        )
+        yield line((head, STRONG)) + (row.stylize(ACTIVE) if is_picked else row)
         head = " " * len(head)
 
 
@@ -200,32 +190,30 @@ def goal(attempt: Attempt, width: int) -> list[Content]:
     """Whether the condition that the question states is met, and how near it is."""
     if not isinstance(attempt.exercise, Reach):
         return []
-    state: Piece = ("? not known yet: step or run", text_styles.DIM)
+    state: Piece = ("? not known yet: step or run", DIM)
     if attempt.is_met:
-        state = ("✓ met", text_styles.NEXT)
+        state = ("✓ met", NEXT)
     elif attempt.is_met is False:
         words = "✗ not in this run any more: R starts again" if attempt.is_missed else "✗ not yet"
-        state = (words, text_styles.ERROR)
+        state = (words, ERROR)
     every = goal_words(attempt.marks)
     met = tuple(way for way in every if all(part.holds for part in way))
     ways = met[:1] if attempt.is_met and met else every
     count = "two" if len(ways) == 2 else str(len(ways))
     enough = f" · one of these {count} ways is enough" if len(ways) > 1 else ""
-    rows = [line("Goal: ", state, (enough, text_styles.DIM))]
+    rows = [line("Goal: ", state, (enough, DIM))]
     for number, way in enumerate(ways):
         if number:
-            rows.append(line((" " * _MARKED + "or", text_styles.DIM)))
+            rows.append(line((" " * _MARKED + "or", DIM)))
         rows += [row for mark in way for row in _marked(mark, width)]
     return rows
 
 
 def _marked(mark: GoalWords, width: int) -> Iterator[Content]:
     """`✗ last loss: 16, should be below 0.01`, folded below its beginning."""
-    sign: Piece = ("  ✓ ", text_styles.NEXT) if mark.holds else ("  ✗ ", text_styles.ERROR)
+    sign: Piece = ("  ✓ ", NEXT) if mark.holds else ("  ✗ ", ERROR)
     words = line(
-        f"{one_line(mark.what)}: ",
-        (one_line(mark.stands), text_styles.VALUE),
-        one_line(mark.should_be),
+        f"{one_line(mark.what)}: ", (one_line(mark.stands), VALUE), one_line(mark.should_be)
     )
     for row in words.wrap(max(10, width - _MARKED)):
         yield line(sign) + row
@@ -235,31 +223,31 @@ def _marked(mark: GoalWords, width: int) -> Iterator[Content]:
 def _may(exercise: Reach, width: int) -> list[Content]:
     changes = allowed_changes(exercise.may, KEYS)
     words = f"You may change {changes}; step and run as you like."
-    return line((words, text_styles.DIM)).wrap(width)
+    return line((words, DIM)).wrap(width)
 
 
 def _symptom(exercise: Repair, width: int) -> list[Content]:
     """The error that the code raises. A condition is not shown: it would give the answer away."""
     error = one_line(exercise.symptom.error)
-    return line("It fails with: ", (error, text_styles.ERROR)).wrap(width) if error else []
+    return line("It fails with: ", (error, ERROR)).wrap(width) if error else []
 
 
 def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
     """Lines of the reply to the last answer, after ✓ or ✗ and a word."""
     words = reply_markdown(attempt)
     if attempt.state == "done":
-        return _headed(f"✓ {verdict(attempt)} ", words, width, inline, text_styles.NEXT)
+        return _headed(f"✓ {verdict(attempt)} ", words, width, inline, NEXT)
     if attempt.reply is None:
         return []
-    head, style = "▸ ", text_styles.STRONG
+    head, style = "▸ ", STRONG
     if attempt.unread:
         words += _KEYS_TYPED.get(attempt.unread, "")
     elif attempt.is_from_elsewhere:
         pass
     elif attempt.state == "wrong" or attempt.was_right is False:
-        head, style = f"✗ {verdict(attempt)} ", text_styles.ERROR
+        head, style = f"✗ {verdict(attempt)} ", ERROR
     elif attempt.was_right:
-        head, style = "✓ ", text_styles.NEXT
+        head, style = "✓ ", NEXT
     return _headed(head, words, width, inline, style)
 
 
@@ -288,7 +276,7 @@ def tells_why_failed(attempt: Attempt, failed: LessonFailed | None) -> bool:
 
 
 def _headed(
-    head: str, markdown: str, width: int, inline: Inline, style: Style = text_styles.STRONG
+    head: str, markdown: str, width: int, inline: Inline, style: Style = STRONG
 ) -> list[Content]:
     """Prose with a word before it, on its first line; code stands below the word."""
     if markdown.lstrip().startswith("```"):
@@ -330,7 +318,7 @@ def keys_line(
     gap = " · "
     pieces: list[Piece] = []
     if is_typing and asks_to_type(attempt):
-        pieces = [("enter", text_styles.KEY), " answers · ", ("esc", text_styles.KEY), " then: "]
+        pieces = [("enter", KEY), " answers · ", ("esc", KEY), " then: "]
         keys, gap = keys[1:], ", "
     used = line(*pieces).cell_length
     for number, (key, label) in enumerate(keys):
@@ -338,7 +326,7 @@ def keys_line(
         used += len(between) + len(key) + 1 + len(label)
         if used > width:
             break
-        pieces += [between, (key, text_styles.KEY), f" {label}"]
+        pieces += [between, (key, KEY), f" {label}"]
     return line(*pieces)
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.cells import cell_len
 from textual.content import Content
 
-from tutor.ui import text_styles
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import CHANGED, UNSUPPORTED, VALUE, Piece, line
 from tutor.wording.number_format import Span
 
 if TYPE_CHECKING:
@@ -20,11 +19,7 @@ Spans: TypeAlias = tuple[Span, ...]
 
 
 def formula_rows(
-    latex: str,
-    now: Mapping[str, str],
-    changed: Mapping[str, Spans],
-    width: int,
-    ascii_only: bool,
+    latex: str, now: Mapping[str, str], changed: Mapping[str, Spans], width: int, ascii_only: bool
 ) -> list[Content]:
     """The rows of a formula with these values, of which `changed` stretches stand out.
 
@@ -98,7 +93,7 @@ def _pieces(row: _PictureRow, now: Mapping[str, str], changed: Mapping[str, Span
         if mark is None:
             pieces.append(text)
         elif mark.kind != "value":
-            pieces.append((text, text_styles.UNSUPPORTED))
+            pieces.append((text, UNSUPPORTED))
         else:
             value, spans = now.get(mark.text, ""), changed.get(mark.text, ())
             if text.translate(_SHAPE) == value.translate(_SHAPE):
@@ -113,6 +108,6 @@ def _add_value(pieces: list[Piece], text: str, changed: Spans) -> None:
     """Add a value, with its changed stretches underlined."""
     at = 0
     for start, end in changed:
-        pieces += [(text[at:start], text_styles.VALUE), (text[start:end], text_styles.CHANGED)]
+        pieces += [(text[at:start], VALUE), (text[start:end], CHANGED)]
         at = end
-    pieces.append((text[at:], text_styles.VALUE))
+    pieces.append((text[at:], VALUE))

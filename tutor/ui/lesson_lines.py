@@ -19,8 +19,7 @@ from tutor.plain import one_line
 from tutor.progress import ExerciseResult
 from tutor.session.bookmark import Bookmark
 from tutor.session.journal import Journal
-from tutor.ui import text_styles
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import DIM, ERROR, HEADING, STRONG, Piece, line
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import kind_words
 from tutor.wording.number_format import counted, trimmed
@@ -170,8 +169,8 @@ def menu_row(
     headline = standing.headline
     row = line(
         f"{number:>2} ",
-        (mark(standing).ljust(_MARK_CELLS), text_styles.STRONG),
-        (one_line(headline.title), text_styles.STRONG),
+        (mark(standing).ljust(_MARK_CELLS), STRONG),
+        (one_line(headline.title), STRONG),
     )
     tail = _tail(standing, is_open, width - column)
     if row.cell_length >= column and tail.plain:
@@ -187,8 +186,8 @@ def chapter_row(title: str, lessons: Sequence[LessonProgress], width: int) -> Co
     words = f"{tick}{done} of {count} exercises done"
     if not any(one.has_begun for one in lessons):
         words = counted(len(lessons), "lesson")
-    name = (one_line(title), text_styles.HEADING)
-    row = line(("── ", text_styles.DIM), name, (f" · {words}", text_styles.DIM))
+    name = (one_line(title), HEADING)
+    row = line(("── ", DIM), name, (f" · {words}", DIM))
     return row.truncate(width, ellipsis=True)
 
 
@@ -206,15 +205,15 @@ def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
     """The most useful detail: the error, the bookmark, the topic, or the number of exercises."""
     headline = standing.headline
     if headline.fault:
-        return line((lesson_fault_text(*headline.fault), text_styles.ERROR))
+        return line((lesson_fault_text(*headline.fault), ERROR))
     if is_open:
         return line("◂ open now")
     if standing.left is not None:
-        return line((_place(standing.left), text_styles.DIM))
+        return line((_place(standing.left), DIM))
     if room >= _SUMMARY_CELLS:
-        return line((one_line(headline.summary), text_styles.DIM))
+        return line((one_line(headline.summary), DIM))
     count = standing.count
-    return line((counted(count, "exercise") if count else "", text_styles.DIM))
+    return line((counted(count, "exercise") if count else "", DIM))
 
 
 def map_row(
@@ -225,22 +224,22 @@ def map_row(
     Without room for their names, they are counted: the details name them all.
     """
     pieces: list[Piece] = [
-        (mark(standing).ljust(_MARK_CELLS), text_styles.STRONG),
-        (row.prefix, text_styles.DIM),
-        (one_line(row.headline.title), text_styles.STRONG),
+        (mark(standing).ljust(_MARK_CELLS), STRONG),
+        (row.prefix, DIM),
+        (one_line(row.headline.title), STRONG),
     ]
     if is_open:
         pieces.append("  ◂ open now")
     if fault := row.headline.fault or row.fault:
-        pieces.append((f"  ✗ {lesson_fault_text(*fault)}", text_styles.ERROR))
+        pieces.append((f"  ✗ {lesson_fault_text(*fault)}", ERROR))
     elif row.also:
         also = ", ".join(one_line(titles.get(slug, slug)) for slug in row.also)
         builds_on = "  also builds on" if row.depth else "  builds on"
-        named = line(*pieces, (f"{builds_on} {also}", text_styles.DIM))
+        named = line(*pieces, (f"{builds_on} {also}", DIM))
         if named.cell_length <= width:
             return named
         others = "other" if row.depth else "lesson"
-        pieces.append((f"{builds_on} {counted(len(row.also), others)}", text_styles.DIM))
+        pieces.append((f"{builds_on} {counted(len(row.also), others)}", DIM))
     return line(*pieces).truncate(width, ellipsis=True)
 
 
@@ -249,7 +248,7 @@ def go_on_row(left: Bookmark, headline: Headline | None, width: int) -> Content:
     title = one_line(headline.title if headline else left.slug)
     exercises = headline.exercises if headline else ()
     words = " · ".join(["", _place(left), *_exercise_on(left, exercises)])
-    return line((f"Go on: {title}", text_styles.STRONG), words).truncate(width, ellipsis=True)
+    return line((f"Go on: {title}", STRONG), words).truncate(width, ellipsis=True)
 
 
 def details(
@@ -262,7 +261,7 @@ def details(
     headline = standing.headline
     if headline.fault:
         fault = lesson_fault_text(*headline.fault)
-        wrong = line((f"✗ {fault}", text_styles.ERROR)).wrap(width)
+        wrong = line((f"✗ {fault}", ERROR)).wrap(width)
         return [*wrong[: DETAILS - 1], line("It can't be opened until that is fixed.")]
     summary = line(one_line(headline.summary)).wrap(width)[:2]
     exercises = _exercises(standing, width)
@@ -278,7 +277,7 @@ def details(
 
 
 def _named(name: str, *pieces: Piece) -> Content:
-    return line((name.ljust(_NAME_CELLS), text_styles.DIM), *pieces)
+    return line((name.ljust(_NAME_CELLS), DIM), *pieces)
 
 
 def _modes(standing: LessonProgress) -> Content:

@@ -15,8 +15,7 @@ from textual.content import Content
 
 from tutor.errors import FormulaError
 from tutor.plain import plain
-from tutor.ui import text_styles
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import CODE, DIM, EMPHASIS, STRONG, Piece, line
 from tutor.wording.layout import HAS_WIDE, units
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ class _Writer:
                     self._paragraph([token.content.strip()])
                 case "hr":
                     self._gap()
-                    self.lines.append(line(("─" * self._width, text_styles.DIM)))
+                    self.lines.append(line(("─" * self._width, DIM)))
 
     def _next_bullet(self) -> str:
         number = self._lists[-1]
@@ -176,7 +175,7 @@ class _Writer:
     def _verbatim(self, text: str) -> None:
         self._gap()
         for row in text.rstrip("\n").split("\n"):
-            self.lines.extend(line((f"  {row}", text_styles.CODE)).fold(self._width))
+            self.lines.extend(line((f"  {row}", CODE)).fold(self._width))
 
     def _write_row(self) -> None:
         if not self.lines or " │ " not in self.lines[-1].plain:
@@ -194,9 +193,9 @@ class _Writer:
         for index, child in enumerate(children):
             match child.type:
                 case "em_open":
-                    styles.append(text_styles.EMPHASIS)
+                    styles.append(EMPHASIS)
                 case "strong_open":
-                    styles.append(text_styles.STRONG)
+                    styles.append(STRONG)
                 case "em_close" | "strong_close":
                     styles.pop()
                 case "softbreak":
@@ -204,9 +203,9 @@ class _Writer:
                 case "hardbreak":
                     yield "\n"
                 case "code_inline":
-                    yield (child.content, text_styles.CODE)
+                    yield (child.content, CODE)
                 case "math_inline" | "math_inline_double":
-                    yield (_kept_together(self._inline(child.content)), text_styles.EMPHASIS)
+                    yield (_kept_together(self._inline(child.content)), EMPHASIS)
                 case "link_open" | "link_close":
                     pass
                 case "image":

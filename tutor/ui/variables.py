@@ -19,8 +19,7 @@ from tutor.lesson.model import Fence
 from tutor.plain import one_line, plain
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import VariableInfo
-from tutor.ui import text_styles
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import DIM, STRONG, VALUE, Piece, line
 from tutor.wording.number_format import is_single, value_text
 
 _MODULES = frozenset({"np", "torch"})
@@ -192,9 +191,9 @@ def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Conte
     """HEIGHT lines on `name`; the facts of another name are never shown for it."""
     mine = facts if facts is not None and facts.name == name else None
     if mine is None:
-        said: Sequence[Content] = [line(("…", text_styles.DIM))]
+        said: Sequence[Content] = [line(("…", DIM))]
     elif mine.value == NO_VALUE:
-        said = [line(("no value yet: the line that sets it has not run", text_styles.DIM))]
+        said = [line(("no value yet: the line that sets it has not run", DIM))]
     else:
         said = [_value(mine, width), line(_autograd(mine, width)), line(*_gradient(mine))]
     shown = [_rule(name, mine.type if mine else "", width), *said]
@@ -204,19 +203,19 @@ def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Conte
 
 def _rule(name: str, kind: str, width: int) -> Content:
     """A line across, with the name and its type in it."""
-    pieces: list[Piece] = [("── ", text_styles.DIM), (one_line(name), text_styles.STRONG), " "]
+    pieces: list[Piece] = [("── ", DIM), (one_line(name), STRONG), " "]
     if kind:
-        pieces += [("── ", text_styles.DIM), one_line(kind), " "]
+        pieces += [("── ", DIM), one_line(kind), " "]
     rest = width - line(*pieces).cell_length
-    return line(*pieces, ("─" * max(0, rest), text_styles.DIM))
+    return line(*pieces, ("─" * max(0, rest), DIM))
 
 
 def _value(facts: VariableInfo, width: int) -> Content:
     """The value and its kind of number."""
     kind = " · ".join(_kind(facts))
     room = max(_LEAST_VALUE, width - len(kind) - 3) if kind else width
-    text = line((_shown(facts.value), text_styles.VALUE)).truncate(room, ellipsis=True)
-    return text + line(("   " + kind, text_styles.DIM)) if kind else text
+    text = line((_shown(facts.value), VALUE)).truncate(room, ellipsis=True)
+    return text + line(("   " + kind, DIM)) if kind else text
 
 
 def _kind(facts: VariableInfo) -> list[str]:
@@ -250,12 +249,12 @@ def _gradient(facts: VariableInfo) -> list[Piece]:
     """The variable's gradient; None in words, because None is not 0."""
     gradient = facts.gradient
     if gradient == NONE:
-        return ["gradient None", (" (none yet: that is not the same as 0)", text_styles.DIM)]
+        return ["gradient None", (" (none yet: that is not the same as 0)", DIM)]
     if gradient is not None:
-        return ["gradient ", (_shown(gradient), text_styles.VALUE)]
+        return ["gradient ", (_shown(gradient), VALUE)]
     if facts.is_leaf is False:
-        return [("no gradient of its own: autograd keeps those of leaves", text_styles.DIM)]
-    return [("no gradient: none is required", text_styles.DIM)] if facts.is_leaf else []
+        return [("no gradient of its own: autograd keeps those of leaves", DIM)]
+    return [("no gradient: none is required", DIM)] if facts.is_leaf else []
 
 
 def _shown(value: Value) -> str:

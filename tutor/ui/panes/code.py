@@ -22,7 +22,6 @@ from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain import one_line
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
 from tutor.ui.code_lines import (
     Difference,
     ScriptListing,
@@ -35,8 +34,19 @@ from tutor.ui.code_lines import (
     turned,
 )
 from tutor.ui.commands import CODE_COMMANDS, bindings
-from tutor.ui.panes.lines import LinesPane, changed_cells
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import (
+    DIM,
+    DONE_MARK,
+    NEXT,
+    NEXT_MARK,
+    PLAIN,
+    STRONG,
+    LinesPane,
+    Piece,
+    changed_cells,
+    line,
+    phase_marks,
+)
 from tutor.ui.variables import (
     Name,
     facts_lines,
@@ -318,7 +328,7 @@ class CodePane(LinesPane):
         lines: list[Content] = []
         for section in self._sections:
             phase = str(section.phase)
-            state = (phase, text_styles.marks(section, view))
+            state = (phase, phase_marks(section, view))
             if state not in self._drawn:
                 self._drawn[state] = self._draw_phase(section, state[1], view, width)
             drawn = self._drawn[state]
@@ -343,11 +353,9 @@ class CodePane(LinesPane):
         lines: list[Content] = []
         for phase in found.phases:
             first = len(lines)
-            marks = text_styles.marks(view.lesson.phase(phase.phase), view)
+            marks = phase_marks(view.lesson.phase(phase.phase), view)
             heading = _heading(phase.phase, *marks)
-            lines.append(
-                heading + line((f"  {phase.says}", text_styles.DIM)) if phase.says else heading
-            )
+            lines.append(heading + line((f"  {phase.says}", DIM)) if phase.says else heading)
             lines += [row for change in phase.lines for row in diff_rows(change, width)]
             self._phases[phase.phase] = (first, len(lines) - 1)
         return lines
@@ -362,9 +370,9 @@ def _shown_of(view: RunView) -> tuple[object, ...]:
 
 
 def _heading(phase: str, mark: Piece, mark_of_lines: Piece) -> Content:
-    style = text_styles.NEXT if mark == text_styles.NEXT_MARK else text_styles.DIM
-    if mark_of_lines == text_styles.DONE_MARK:
-        style = text_styles.STRONG
+    style = NEXT if mark == NEXT_MARK else DIM
+    if mark_of_lines == DONE_MARK:
+        style = STRONG
     return line(mark, (phase, style))
 
 
@@ -382,15 +390,8 @@ def _legend(found: Difference, view: RunView, width: int) -> Content:
         f"{one_line(mode)} (runs now)" if mode == view.mode else one_line(mode)
         for mode in (found.before, found.after)
     )
-    signs = line(
-        ("── ", text_styles.DIM),
-        ("- ", text_styles.STRONG),
-        gone,
-        ("   + ", text_styles.STRONG),
-        new,
-        " ",
-    )
-    return signs + line(("─" * max(0, width - signs.cell_length), text_styles.DIM))
+    signs = line(("── ", DIM), ("- ", STRONG), gone, ("   + ", STRONG), new, " ")
+    return signs + line(("─" * max(0, width - signs.cell_length), DIM))
 
 
 WORDS = {True: "by hand", False: "PyTorch", None: "–"}
@@ -415,17 +416,12 @@ class LadderPane(LinesPane):
         for mode in modes:
             here = mode == view.mode
             text = f"▶ {one_line(mode)}" if here else f"  {one_line(mode)}"
-            head.append((text.ljust(cell), text_styles.NEXT if here else text_styles.DIM))
+            head.append((text.ljust(cell), NEXT if here else DIM))
         lines = [line(*head)]
         for row in rows:
-            pieces: list[Piece] = [(row.phase.ljust(names), text_styles.DIM)]
+            pieces: list[Piece] = [(row.phase.ljust(names), DIM)]
             for mode in modes:
                 word = "  " + WORDS[row.by_hand.get(mode)]
-                pieces.append(
-                    (
-                        word.ljust(cell),
-                        text_styles.STRONG if mode == view.mode else text_styles.PLAIN,
-                    )
-                )
+                pieces.append((word.ljust(cell), STRONG if mode == view.mode else PLAIN))
             lines.append(line(*pieces))
         return lines

@@ -20,20 +20,15 @@ from tutor.progress import ExerciseResult
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of
-from tutor.ui import text_styles
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
 from tutor.ui.keys_in_order import Field
-from tutor.ui.panes.lines import LinesPane, Shown, Tab
+from tutor.ui.lines import DIM, LinesPane, Shown, Tab, line
 from tutor.ui.prose import inline_formulas
-from tutor.ui.text_styles import line
 
 Self = TypeVar("Self", bound="ExercisePane")
 
-LABELS = {
-    True: "▶ Your answer: ",
-    False: "  Your answer: ",
-}
+LABELS = {True: "▶ Your answer: ", False: "  Your answer: "}
 """The label of the field, by whether it has the focus."""
 
 
@@ -180,7 +175,7 @@ class ExerciseText(PartsPane):
     def _list(self, width: int) -> list[Content]:
         every = _exercises(self.view)
         if not every:
-            return [line(("This lesson has no exercises.", text_styles.DIM))]
+            return [line(("This lesson has no exercises.", DIM))]
         results = self.results
         return [
             lines_of.exercise_row(number, exercise, results.get(exercise.id), width, self._inline)

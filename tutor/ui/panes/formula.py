@@ -21,13 +21,24 @@ from tutor.script.line_places import place_in
 from tutor.session.asked_values import is_asked_for, shown_values
 from tutor.session.attempt import Attempt, asks_what_comes
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
 from tutor.ui.exercise_lines import next_open, place_line, tells_what_came
 from tutor.ui.formula_rows import formula_rows
-from tutor.ui.panes.lines import LinesPane, after_paint
+from tutor.ui.lines import (
+    DIM,
+    GUTTER,
+    HEADING,
+    NEXT,
+    NEXT_MARK,
+    NO_MARK,
+    UNSUPPORTED,
+    LinesPane,
+    Piece,
+    after_paint,
+    line,
+    phase_marks,
+)
 from tutor.ui.panes.reading_place import ReadingPlace
 from tutor.ui.prose import inline_formulas, prose_lines
-from tutor.ui.text_styles import Piece, line
 from tutor.wording.lesson_faults import formula_error_text
 from tutor.wording.number_format import changed_spans, counted, value_text
 
@@ -39,7 +50,7 @@ _Key: TypeAlias = tuple[str, int]
 MOST_CODE = 4
 """Lines of code that stand for a formula."""
 
-INDENT = " " * text_styles.GUTTER
+INDENT = " " * GUTTER
 FORMULA_INDENT = "  "
 """Between a formula and the mark before it."""
 
@@ -338,7 +349,7 @@ class FormulaPane(LinesPane):
         last = self._last.get(phase, {})
         state = _State(
             width,
-            *(text_styles.marks(section, view) if phase else _NO_MARKS),
+            *(phase_marks(section, view) if phase else _NO_MARKS),
             self._asks_what_comes and is_asked_for(self.attempt, section, view),
             view.frame.boxed.get(phase, {}) if view.frame else {},
             {e: last.get(e) for e in before} if before else {},
@@ -356,12 +367,12 @@ class FormulaPane(LinesPane):
         lines: list[Content] = []
         formulas: list[LineSpan] = []
         live: list[LineSpan] = []
-        is_next = state.heading_mark == text_styles.NEXT_MARK
+        is_next = state.heading_mark == NEXT_MARK
         if section.heading:
-            style = text_styles.NEXT if is_next else text_styles.HEADING
+            style = NEXT if is_next else HEADING
             heading = line(state.heading_mark, (one_line(section.heading), style))
             if lesson.script is not None:
-                heading += line((f" · {place_in(lesson)(section.line)}", text_styles.DIM))
+                heading += line((f" · {place_in(lesson)(section.line)}", DIM))
             lines += heading.wrap(state.width)
         indent = INDENT if section.heading else ""
         start = line(state.line_mark, FORMULA_INDENT)
@@ -410,17 +421,17 @@ class FormulaPane(LinesPane):
             for e, text in now.items()
             if e in state.last
         }
-        room = max(10, state.width - text_styles.GUTTER - len(FORMULA_INDENT))
+        room = max(10, state.width - GUTTER - len(FORMULA_INDENT))
         try:
             return formula_rows(block.latex, now, changed, room, self._ascii)
         except FormulaError as error:
             return [
-                line((one_line(block.latex), text_styles.UNSUPPORTED)),
-                line((formula_error_text(error.code, error.values), text_styles.DIM)),
+                line((one_line(block.latex), UNSUPPORTED)),
+                line((formula_error_text(error.code, error.values), DIM)),
             ]
 
 
-_NO_MARKS = text_styles.NO_MARK, text_styles.NO_MARK
+_NO_MARKS = NO_MARK, NO_MARK
 
 
 def _shown_sections(lesson: Lesson) -> Sequence[Section]:
@@ -441,12 +452,12 @@ def _code_rows(section: Section, width: int) -> Iterator[Content]:
 
     code = "".join(block.code for block in section.blocks if isinstance(block, Fence))
     rows = highlighted(textwrap.dedent(code).strip("\n").rstrip())
-    room = max(10, width - text_styles.GUTTER - len(FORMULA_INDENT))
+    room = max(10, width - GUTTER - len(FORMULA_INDENT))
     for row in rows[:MOST_CODE]:
         yield from row.fold(room)
     if len(rows) > MOST_CODE:
         more = counted(len(rows) - MOST_CODE, "more line", "more lines")
-        yield line((f"… {more}", text_styles.DIM))
+        yield line((f"… {more}", DIM))
 
 
 def _text(value: Value | None) -> str:

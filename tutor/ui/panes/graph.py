@@ -11,11 +11,9 @@ from textual.strip import Strip
 
 from tutor.protocol.inspections import AutogradGraph
 from tutor.session.attempt import Attempt, asks_of_forward_pass, asks_what_comes
-from tutor.ui import text_styles
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
+from tutor.ui.lines import DIM, LinesPane, Shown, line
 from tutor.ui.panes.graph_tree import Backward, GraphRow, above, backward, below, tree
-from tutor.ui.panes.lines import LinesPane, Shown
-from tutor.ui.text_styles import line
 from tutor.wording.inspections import remarks_text
 
 if TYPE_CHECKING:
@@ -56,12 +54,12 @@ class GraphPane(LinesPane):
         """The heading and the rows that are not folded away; or why there is no graph."""
         view, graph = self.view, self.graph
         if view is None or view.frame is None:
-            return [line(("The graph appears when Setup has run.", text_styles.DIM))]
+            return [line(("The graph appears when Setup has run.", DIM))]
         if graph is None:
-            return [line(("reading the graph …", text_styles.DIM))]
+            return [line(("reading the graph …", DIM))]
         if asks_of_forward_pass(self.attempt, view):
             graph = graph.without_results()
-        why = line((remarks_text(graph.notes), text_styles.DIM)).wrap(width) if graph.notes else []
+        why = line((remarks_text(graph.notes), DIM)).wrap(width) if graph.notes else []
         if not graph.nodes:
             return why
         is_asked = asks_what_comes(self.attempt)

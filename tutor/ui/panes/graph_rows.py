@@ -14,9 +14,20 @@ from tutor.digits import GRAPH_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import AutogradGraph, GraphNode
-from tutor.ui import text_styles
+from tutor.ui.lines import (
+    ACTIVE,
+    CHANGED,
+    DIM,
+    DONE_MARK,
+    GUTTER,
+    NO_MARK,
+    PLAIN,
+    STRONG,
+    VALUE,
+    Piece,
+    line,
+)
 from tutor.ui.panes.graph_tree import Backward, GraphRow, below
-from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
 from tutor.wording.layout import first_fitting
 
@@ -71,13 +82,13 @@ class _Cells:
 
     prefix: str
     what: str
-    style: Style = text_styles.PLAIN
+    style: Style = PLAIN
     """The style of `what`."""
-    mark: Piece = text_styles.NO_MARK
+    mark: Piece = NO_MARK
     op: str = ""
     value: str = ""
     gradient: str = ""
-    gradient_style: Style = text_styles.PLAIN
+    gradient_style: Style = PLAIN
     room: int = 0
     """Cells that the gradient takes at most, now or once backward has come there."""
     folded: str = ""
@@ -197,7 +208,7 @@ class _Columns:
     @property
     def width(self) -> int:
         """The width of a whole line."""
-        return text_styles.GUTTER + self.what + sum(w + GAP for w in self._right)
+        return GUTTER + self.what + sum(w + GAP for w in self._right)
 
     @property
     def _right(self) -> list[int]:
@@ -206,7 +217,7 @@ class _Columns:
     @property
     def at_value(self) -> int:
         """The cell at which the values begin."""
-        return text_styles.GUTTER + self.what + (self.op + GAP if self.op else 0) + GAP
+        return GUTTER + self.what + (self.op + GAP if self.op else 0) + GAP
 
     @property
     def at_gradient(self) -> int:
@@ -243,21 +254,21 @@ class _Columns:
         ):
             if len(text) + GAP <= at:
                 text = text.ljust(at) + name
-        return line((text, text_styles.DIM)).truncate(width, ellipsis=True)
+        return line((text, DIM)).truncate(width, ellipsis=True)
 
     def line(self, cells: _Cells, is_chosen: bool, width: int) -> Content:
         """One row, cut to the width."""
-        what = line((cells.what, text_styles.ACTIVE if is_chosen else cells.style))
+        what = line((cells.what, ACTIVE if is_chosen else cells.style))
         what = what.truncate(max(4, self.what - len(cells.prefix)), ellipsis=True)
         blank = " " * max(0, self.what - len(cells.prefix) - what.cell_length)
         pieces: list[Piece] = [blank]
         if self.op:
-            pieces.append((" " * GAP + cells.op.ljust(self.op), text_styles.DIM))
-        pieces.append((" " * GAP + cells.value.ljust(self.value), text_styles.PLAIN))
+            pieces.append((" " * GAP + cells.op.ljust(self.op), DIM))
+        pieces.append((" " * GAP + cells.value.ljust(self.value), PLAIN))
         pieces += [" " * GAP, (cells.gradient, cells.gradient_style)]
         if cells.folded:
-            pieces.append((" " * GAP + cells.folded, text_styles.DIM))
-        whole = line(cells.mark, (cells.prefix, text_styles.DIM)) + what + line(*pieces)
+            pieces.append((" " * GAP + cells.folded, DIM))
+        whole = line(cells.mark, (cells.prefix, DIM)) + what + line(*pieces)
         return whole.rstrip().truncate(width, ellipsis=True)
 
 
@@ -279,15 +290,15 @@ def _cells(
         gradient_style=_gradient_style(node, so_far),
         room=max(len(now), len(later)) + (GAP + len(_count(row)) if row.hidden else 0),
         folded=_folded(row, node, graph),
-        style=text_styles.STRONG if node.is_leaf or node.name else text_styles.PLAIN,
+        style=STRONG if node.is_leaf or node.name else PLAIN,
     )
 
 
 def _gradient_style(node: GraphNode, so_far: Backward) -> Style:
     """The style of a gradient: strong if it has just arrived, dim if it was there before."""
-    if so_far.mark(node) == text_styles.DONE_MARK:
-        return text_styles.CHANGED
-    return text_styles.VALUE if so_far.has_reached(node) else text_styles.DIM
+    if so_far.mark(node) == DONE_MARK:
+        return CHANGED
+    return VALUE if so_far.has_reached(node) else DIM
 
 
 def _set_in(prefix: str, indent: int) -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame
 from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
-from tutor.ui import text_styles
-from tutor.ui.text_styles import Piece
+from tutor.ui.lines import DONE_MARK, NEXT_MARK, NO_MARK, Piece
 
 DEEPEST = 8
 """Levels that are drawn by indentation; of a deeper one the number is written."""
@@ -98,12 +97,10 @@ class Backward:
     def mark(self, node: GraphNode) -> Piece:
         """The mark before an operation while operations are shown one by one."""
         if not self.is_next or node.order < 0:
-            return text_styles.NO_MARK
+            return NO_MARK
         if self.asked is not None:
-            return text_styles.NEXT_MARK if node.order == self.asked else text_styles.NO_MARK
-        return {self.done: text_styles.NEXT_MARK, self.done - 1: text_styles.DONE_MARK}.get(
-            node.order, text_styles.NO_MARK
-        )
+            return NEXT_MARK if node.order == self.asked else NO_MARK
+        return {self.done: NEXT_MARK, self.done - 1: DONE_MARK}.get(node.order, NO_MARK)
 
     def has_reached(self, node: GraphNode) -> bool:
         """Whether the gradient of its output is known."""

@@ -17,9 +17,7 @@ from tutor.plain import one_line
 from tutor.protocol.frame import Frame, RankFigures, Value
 from tutor.protocol.inspections import OtherRunState
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
-from tutor.ui.panes.lines import LinesPane
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import DIM, DONE_MARK, ERROR, GUTTER, NO_MARK, STRONG, LinesPane, Piece, line
 from tutor.wording import number_format
 from tutor.wording.inspections import remark_text
 
@@ -70,7 +68,7 @@ class NumbersPane(LinesPane):
         if view is None or view.frame is None:
             what = "script" if view and view.lesson.script else "lesson"
             words = f"The numbers appear when the {what} has begun."
-            return [line((words, text_styles.DIM))]
+            return [line((words, DIM))]
         then, frame = view.inspections.then, view.frame
         was = when(frame, view.before)
         table = list(rows(frame, view.before, then))
@@ -80,10 +78,10 @@ class NumbersPane(LinesPane):
         else:
             lines = list(_table(table, width, then, frame, was))
         if then is not None and then.note:
-            note = line((f"{one_line(then.name)}: {remark_text(then.note)}", text_styles.DIM))
+            note = line((f"{one_line(then.name)}: {remark_text(then.note)}", DIM))
             lines = [*note.wrap(width), *lines]
         if frame.diverged:
-            lines = [*line((_not_finite(view, frame), text_styles.ERROR)).wrap(width), *lines]
+            lines = [*line((_not_finite(view, frame), ERROR)).wrap(width), *lines]
         return lines
 
 
@@ -204,11 +202,11 @@ def _table(
     hidden = "then" if then and then.frame and then.frame.at != frame.at else ""
     layouts = _layouts(ranks, bool(other))
     names = max([len(c.name) for c in cells])
-    room = width - text_styles.GUTTER - names
+    room = width - GUTTER - names
     fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
     head = "".join([" " * GAP + headings[k].ljust(w) for k, w in widths.items()])
-    yield line((" " * (text_styles.GUTTER + names) + head, text_styles.DIM))
+    yield line((" " * (GUTTER + names) + head, DIM))
     alone = {("rank 0" if ranks else "now" if other else ""): "now", **{r: r for r in ranks}}
     alone |= {THEN: "then"} if other else {}
     for cell in cells:
@@ -256,7 +254,7 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
             block |= {column: _block(value) for column, value in columns[i].items()}
         block["change"] = _change(row, is_single=i in single)
         widths = {column: max(map(len, texts), default=0) for column, texts in block.items()}
-        mark = text_styles.DONE_MARK if row.has_changed else text_styles.NO_MARK
+        mark = DONE_MARK if row.has_changed else NO_MARK
         found.append(_Cells(row.name, mark, block, widths))
     return found
 
@@ -293,13 +291,13 @@ def _alone(
     """
     mark, name = cell.mark, cell.name.ljust(names)
     label_cells = max(map(len, columns)) + GAP if len(columns) > 1 else 0
-    room = max(10, width - text_styles.GUTTER - names - GAP - label_cells)
+    room = max(10, width - GUTTER - names - GAP - label_cells)
     for label, column in columns.items():
         for text in cell.blocks[column]:
-            for part in line((text, text_styles.STRONG) if column == "now" else text).wrap(room):
-                head = line(mark, name, " " * GAP, (label.ljust(label_cells), text_styles.DIM))
+            for part in line((text, STRONG) if column == "now" else text).wrap(room):
+                head = line(mark, name, " " * GAP, (label.ljust(label_cells), DIM))
                 yield head if column == hidden else head + part.rstrip()
-                mark, name, label = text_styles.NO_MARK, " " * names, ""
+                mark, name, label = NO_MARK, " " * names, ""
 
 
 def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> Iterator[Content]:
@@ -310,7 +308,7 @@ def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> 
             known = block[i] if i < len(block) and column != hidden else ""
             text = " " * GAP + known.ljust(width)
             is_now = column == "now" or column.startswith("rank")
-            pieces.append((text, text_styles.STRONG) if is_now else text)
+            pieces.append((text, STRONG) if is_now else text)
         yield line(*pieces)
 
 
@@ -370,7 +368,7 @@ def parameter_lines(
     make = _row_of_number if are_numbers else _row
     rows = list(_parameter_rows(frame, before, then.frame if then else None, make))
     names = max((len(row.name) for row in rows), default=0)
-    room = width - text_styles.GUTTER - names
+    room = width - GUTTER - names
     headings = _OF_NUMBERS if are_numbers else {c: _HEADINGS.get(c, c) for c in _COLUMNS}
     columns = [c for c in headings if c != "then" or then is not None]
     widths = {column: _column_width(column, headings[column], rows) for column in columns}
@@ -378,17 +376,17 @@ def parameter_lines(
         if sum(widths.values()) + len(_BETWEEN) * len(widths) > room:
             widths.pop(column, None)
     head = "".join(_BETWEEN + headings[c].ljust(w) for c, w in widths.items())
-    yield line((" " * (text_styles.GUTTER + names) + head.rstrip(), text_styles.DIM))
+    yield line((" " * (GUTTER + names) + head.rstrip(), DIM))
     aligned = {
         c: number_format.align_points([row.cells.get(c, "") for row in rows]) for c in widths
     }
     for index, row in enumerate(rows):
-        mark = text_styles.DONE_MARK if row.has_changed else text_styles.NO_MARK
+        mark = DONE_MARK if row.has_changed else NO_MARK
         pieces: list[Piece] = [mark, row.name.ljust(names)]
         for column, cells in widths.items():
             text = row.cells.get(column, "") if column == "shape" else aligned[column][index]
             piece = _BETWEEN + text.ljust(cells)
-            pieces.append((piece, text_styles.STRONG) if column == "norm" else piece)
+            pieces.append((piece, STRONG) if column == "norm" else piece)
         yield line(*pieces).rstrip().truncate(width, ellipsis=True)
 
 

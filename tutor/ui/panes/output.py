@@ -8,8 +8,7 @@ from operator import attrgetter
 from textual.content import Content
 
 from tutor.session.printed_text import PrintedText
-from tutor.ui.panes.lines import LinesPane, Shown
-from tutor.ui.text_styles import DIM, line
+from tutor.ui.lines import DIM, LinesPane, Shown, line
 
 
 class OutputPane(LinesPane):

@@ -29,9 +29,8 @@ from tutor.protocol.inspections import (
 from tutor.session.attempt import Attempt, may_show_plots
 from tutor.session.run_view import RunView
 from tutor.ui.commands import KEYS
-from tutor.ui.panes.lines import LinesPane, Shown, after_paint
+from tutor.ui.lines import DIM, HEADING, LinesPane, Shown, after_paint, line
 from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
-from tutor.ui.text_styles import DIM, HEADING, line
 from tutor.wording.inspections import remark_text
 
 LOSS_CURVE, OTHER_SCALE = "loss", "loss, the other scale"

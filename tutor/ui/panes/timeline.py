@@ -12,10 +12,8 @@ from textual.message import Message
 
 from tutor.digits import BRIEF_DIGITS
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
 from tutor.ui.commands import TIMELINE_COMMANDS, bindings
-from tutor.ui.panes.lines import LinesPane
-from tutor.ui.text_styles import Piece, line
+from tutor.ui.lines import DIM, NEXT, LinesPane, Piece, line
 from tutor.wording.number_format import number
 
 HELP = "←→ epoch · ↑↓ phase · PgUp PgDn a tenth · Home End · enter stays · esc leaves"
@@ -108,10 +106,7 @@ class Timeline(LinesPane):
             return []
         if view.epoch == self._requested:
             self._requested = None
-        return [
-            line(*_time(view, self.epoch, width)),
-            line((HELP, text_styles.DIM)).truncate(width),
-        ]
+        return [line(*_time(view, self.epoch, width)), line((HELP, DIM)).truncate(width)]
 
 
 def _time(view: RunView, epoch: int, width: int) -> Iterator[Piece]:
@@ -127,7 +122,7 @@ def _time(view: RunView, epoch: int, width: int) -> Iterator[Piece]:
         track[_cell(change.at.epoch, furthest, cells)] = "│"
     here = _cell(epoch, furthest, cells)
     yield "├" + "".join(track[:here])
-    yield ("●", text_styles.NEXT)
+    yield ("●", NEXT)
     yield "".join(track[here + 1 :]) + "┤"
     yield word
 

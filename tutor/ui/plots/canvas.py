@@ -18,7 +18,7 @@ from textual.content import Content
 from textual.style import Style
 
 from tutor.digits import AXIS_DIGITS, EXACT_DIGITS, LEGEND_DIGITS
-from tutor.ui.text_styles import DIM, PLAIN, VALUE, Piece, line
+from tutor.ui.lines import DIM, PLAIN, VALUE, Piece, line
 from tutor.wording.number_format import number, trimmed
 
 Point: TypeAlias = tuple[float, float]

@@ -12,6 +12,7 @@ from textual.content import Content
 from tutor.digits import POINT_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.inspections import DataPicture, PlanePicture
+from tutor.ui.lines import ACTIVE, CURVE, DIM, VALUE
 from tutor.ui.plots.canvas import (
     Canvas,
     Drawing,
@@ -30,7 +31,6 @@ from tutor.ui.plots.canvas import (
     legend_number,
     scale_over,
 )
-from tutor.ui.text_styles import ACTIVE, CURVE, DIM, VALUE
 from tutor.wording.number_format import number
 
 

@@ -16,6 +16,7 @@ from tutor.digits import AXIS_DIGITS
 from tutor.plain import cut_short, one_line
 from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
+from tutor.ui.lines import CURVE, DIM, HEADING, PLAIN, line
 from tutor.ui.plots.canvas import (
     NO_ROOM,
     Canvas,
@@ -29,7 +30,6 @@ from tutor.ui.plots.canvas import (
     placeholder,
     scale_over,
 )
-from tutor.ui.text_styles import CURVE, DIM, HEADING, PLAIN, line
 from tutor.wording.number_format import number, trimmed
 
 SEPARATOR = " · "

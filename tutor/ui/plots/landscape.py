@@ -15,6 +15,7 @@ from textual.content import Content
 from tutor.digits import GRID_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.inspections import ContourPicture, SlopePicture
+from tutor.ui.lines import CURVE, DIM, PLAIN, VALUE
 from tutor.ui.plots.canvas import (
     Canvas,
     Dot,
@@ -34,7 +35,6 @@ from tutor.ui.plots.canvas import (
     legend_number,
     scale_over,
 )
-from tutor.ui.text_styles import CURVE, DIM, PLAIN, VALUE
 from tutor.wording.number_format import number, trimmed
 
 NOTHING = "No finite loss to draw here."

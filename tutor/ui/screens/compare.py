@@ -18,23 +18,16 @@ from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.session.run_view import RunView
-from tutor.ui import text_styles
 from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
 from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.lines import CHANGED, DIM, ERROR, HEADING, PLAIN, STRONG, LinesPane, Piece, line
 from tutor.ui.screens.base import SessionScreen
-from tutor.ui.text_styles import Piece, line
 from tutor.wording import number_format
-from tutor.wording.inspections import (
-    comparison_result,
-    diagnosis,
-    gradient_standing,
-    remarks_text,
-)
+from tutor.wording.inspections import comparison_result, diagnosis, gradient_standing, remarks_text
 from tutor.wording.layout import GAP, aligned, first_fitting
 
 INDENT = "  "
-SEPARATOR = line((" · ", text_styles.DIM))
+SEPARATOR = line((" · ", DIM))
 WRONG, RIGHT = "✗ ", "✓ "
 
 
@@ -48,7 +41,7 @@ class ComparisonPane(LinesPane):
         view = self.view
         comparison = view.inspections.comparison if view else None
         if view is None or comparison is None:
-            return [line(("comparing …", text_styles.DIM))]
+            return [line(("comparing …", DIM))]
         lines = [part for words in _heading(comparison, view) for part in words.wrap(width)]
         for agreement in comparison.agreements:
             lines += [line(), *_block(agreement, width)]
@@ -68,10 +61,10 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
         where += f" (the run is at epoch {view.epoch})"
     elif comparison.epoch > view.epoch:
         where += ", which comes next"
-    pieces: list[Piece] = [(where, text_styles.STRONG)]
+    pieces: list[Piece] = [(where, STRONG)]
     if comparison.agreements:
         words, is_right = comparison_result(comparison.agreements)
-        mark, style = (RIGHT, text_styles.STRONG) if is_right else (WRONG, text_styles.ERROR)
+        mark, style = (RIGHT, STRONG) if is_right else (WRONG, ERROR)
         pieces += [" · ", (f"{mark}{words}", style)]
     yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
     if comparison.notes:
@@ -83,16 +76,13 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
 
 def _block(agreement: ParameterComparison, width: int) -> Iterator[Content]:
     """The parameter with the diagnosis and the largest difference, then a row for each mode."""
-    mark, style = (RIGHT, text_styles.STRONG) if agreement.agrees else (WRONG, text_styles.ERROR)
-    lead = line((f"{one_line(agreement.parameter)}{GAP}", text_styles.HEADING))
+    mark, style = (RIGHT, STRONG) if agreement.agrees else (WRONG, ERROR)
+    lead = line((f"{one_line(agreement.parameter)}{GAP}", HEADING))
     room = max(10, width - lead.cell_length)
     said = line((f"{mark}{diagnosis(agreement)}", style)).wrap(room)
     if agreement.largest > 0:
         largest = line(
-            (
-                f"largest difference {number_format.number(agreement.largest, BRIEF_DIGITS)}",
-                text_styles.DIM,
-            )
+            (f"largest difference {number_format.number(agreement.largest, BRIEF_DIGITS)}", DIM)
         )
         if said[-1].cell_length + SEPARATOR.cell_length + largest.cell_length <= room:
             said[-1] += SEPARATOR + largest
@@ -147,18 +137,18 @@ def _table(agreement: ParameterComparison, width: int) -> Iterator[Content]:
     texts = [[row.label, *(c.cells[at] for c in shown), row.word] for at, row in enumerate(rows)]
     head, *cells = aligned([heads, *texts], to_the_right=range(1, len(heads) - 1))
     if any(heads):
-        yield line((INDENT + GAP.join(head).rstrip(), text_styles.DIM))
+        yield line((INDENT + GAP.join(head).rstrip(), DIM))
     for at, (label, *numbers, word) in enumerate(cells):
         pieces: list[Piece] = [INDENT + label]
         for column, text in zip(shown, numbers, strict=True):
-            style = text_styles.CHANGED if column.index in rows[at].apart else text_styles.PLAIN
+            style = CHANGED if column.index in rows[at].apart else PLAIN
             number = column.cells[at].rstrip()
             start = len(text) - len(column.cells[at])
             pieces += [GAP + text[:start], (number, style), text[start + len(number) :]]
         yield line(*pieces, f"{GAP}{word}").rstrip()
     left_out = math.prod(shape) - len(shown)
     if left_out > 0:
-        yield line((f"{INDENT}{_left_out(rows, shown, left_out)}", text_styles.DIM))
+        yield line((f"{INDENT}{_left_out(rows, shown, left_out)}", DIM))
 
 
 @dataclass(frozen=True, slots=True)

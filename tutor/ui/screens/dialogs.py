@@ -24,13 +24,11 @@ from tutor.protocol.commands import SetElement, SetLearningRate
 from tutor.protocol.frame import Element
 from tutor.session.run_view import RunView
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
-from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header
 from tutor.ui.commands import AppCommand
 from tutor.ui.keys_in_order import Field
-from tutor.ui.panes.lines import LinesPane
+from tutor.ui.lines import KEY, LinesPane, Piece, line
 from tutor.ui.screens.base import SizedScreen
-from tutor.ui.text_styles import Piece, line
 from tutor.wording import parameter_input
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import trimmed
@@ -301,9 +299,7 @@ class HelpPane(LinesPane):
         """Every command with its keys and what it does, then the commands of single panes."""
         everywhere = [c for c in self._commands if not c.where]
         keys = max(len(c.key_label) for c in everywhere)
-        entries = [
-            line((c.key_label.rjust(keys), text_styles.KEY), f"  {c.help}") for c in everywhere
-        ]
+        entries = [line((c.key_label.rjust(keys), KEY), f"  {c.help}") for c in everywhere]
         half = (len(entries) + 1) // 2
         column = max(e.cell_length for e in entries[:half]) + 2
         if column + max(e.cell_length for e in entries[half:]) > width:
@@ -320,5 +316,5 @@ class HelpPane(LinesPane):
             mine = [c for c in self._commands if c.where == where]
             pieces: list[Piece] = [f"{where}: "]
             for command in mine:
-                pieces += [(command.key_label, text_styles.KEY), f" {command.label}   "]
+                pieces += [(command.key_label, KEY), f" {command.label}   "]
             yield from line(*pieces).wrap(width - 2)

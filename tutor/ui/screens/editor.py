@@ -24,18 +24,16 @@ from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
-from tutor.ui import text_styles
 from tutor.ui.bars import Bar, Footer, Header, StatusBar
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
 from tutor.ui.keys_in_order import act_in_order
+from tutor.ui.lines import DIM, NEXT, STRONG, LinesPane, Shown, line
 from tutor.ui.panes.exercise import PartsPane
-from tutor.ui.panes.lines import LinesPane, Shown
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.base import SessionScreen
 from tutor.ui.screens.dialogs import Confirm
-from tutor.ui.text_styles import line
 from tutor.wording.number_format import counted
 
 SAVE_SECONDS = 0.5
@@ -247,11 +245,9 @@ class AroundPane(LinesPane):
             fences = section.fences(view.mode) if view else ()
             if section.phase == self._phase:
                 self._own = len(lines)
-                lines.append(
-                    line((f"▶ {one_line(self._phase)}", text_styles.NEXT), ": your code, below")
-                )
+                lines.append(line((f"▶ {one_line(self._phase)}", NEXT), ": your code, below"))
             elif section.phase and fences:
-                lines.append(line("  ", (one_line(section.phase), text_styles.DIM)))
+                lines.append(line("  ", (one_line(section.phase), DIM)))
                 for fence in fences:
                     lines += [row.content for row in fence_rows(fence, width, "  ", None, None)]
         return lines
@@ -279,7 +275,7 @@ class ResultBar(Bar):
         if attempt is None:
             return []
         if attempt.state == "judging":
-            return [line(("The code runs … esc stops it", text_styles.STRONG))]
+            return [line(("The code runs … esc stops it", STRONG))]
         return lines_of.reply(attempt, width, self._inline)[:4]
 
 

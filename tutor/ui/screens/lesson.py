@@ -33,11 +33,11 @@ from tutor.ui.commands import (
     AppCommand,
     bindings,
 )
+from tutor.ui.lines import LinesPane
 from tutor.ui.panes.code import CodePane, LadderPane
 from tutor.ui.panes.exercise import ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.graph import GraphPane
-from tutor.ui.panes.lines import LinesPane
 from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane

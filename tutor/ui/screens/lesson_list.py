@@ -19,7 +19,6 @@ from textual.widgets import Input, Label
 from tutor.lesson.library import OTHERS, by_chapter
 from tutor.session.bookmark import Bookmark
 from tutor.session.run_view import Notice
-from tutor.ui import text_styles
 from tutor.ui.bars import Footer, Header, StatusBar
 from tutor.ui.commands import FIND_COMMANDS, MAP_COMMANDS, MENU_COMMANDS, bindings
 from tutor.ui.keys_in_order import Field
@@ -38,9 +37,8 @@ from tutor.ui.lesson_lines import (
     title_column,
     widest_title,
 )
-from tutor.ui.panes.lines import LinesPane, after_paint
+from tutor.ui.lines import CURSOR, STRONG, LinesPane, after_paint, line, list_row
 from tutor.ui.screens.base import SizedScreen
-from tutor.ui.text_styles import CURSOR, line
 
 if TYPE_CHECKING:
     from tutor.lesson.library import Headline
@@ -143,7 +141,7 @@ class LessonsPane(LinesPane, can_focus=False):
         """A line for each row."""
         chosen = self.chosen if self.entry is not None else None
         return [
-            text_styles.list_row(entry.draw(width - len(CURSOR)), index == chosen, width)
+            list_row(entry.draw(width - len(CURSOR)), index == chosen, width)
             for index, entry in enumerate(self.entries)
         ]
 
@@ -416,7 +414,7 @@ class MenuScreen(LessonListScreen):
             headline = known.headline if known else None
             return LessonRow(partial(go_on_row, left, headline), left, left.slug)
         is_new = self.is_known and not any(s.has_begun for s in curriculum)
-        words = line((WELCOME if is_new else "", text_styles.STRONG))
+        words = line((WELCOME if is_new else "", STRONG))
         return LessonRow(lambda width: words.truncate(width, ellipsis=True))
 
     def choose_first(self, pane: LessonsPane) -> None:

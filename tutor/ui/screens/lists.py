@@ -20,7 +20,6 @@ from tutor.protocol.inspections import DoctorFinding, DoctorReport, RunInfo
 from tutor.script.line_places import place_in_code
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
-from tutor.ui import text_styles
 from tutor.ui.commands import (
     DOCTOR_COMMANDS,
     EXERCISES_COMMANDS,
@@ -30,10 +29,9 @@ from tutor.ui.commands import (
     bindings,
 )
 from tutor.ui.exercise_lines import exercise_row, next_open
-from tutor.ui.panes.lines import LinesPane, Shown
+from tutor.ui.lines import CURSOR, DIM, STRONG, LinesPane, Shown, line, list_row
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.dialogs import Ask, Question
-from tutor.ui.text_styles import CURSOR, line
 from tutor.wording.doctor_findings import finding_text, line_place, report_text
 from tutor.wording.layout import columns, first_fitting
 from tutor.wording.notices import notice_text
@@ -65,7 +63,7 @@ class ListPane(LinesPane):
 
     def marked(self, index: int, row: Content, width: int) -> Content:
         """A row, behind a mark if it is the chosen one."""
-        return text_styles.list_row(row, index == self._chosen, width)
+        return list_row(row, index == self._chosen, width)
 
     def settle(self) -> None:
         """Scroll the chosen row into view."""
@@ -220,7 +218,7 @@ class RunsPane(ListPane):
         )
         widest = width - len(CURSOR)
         heading, *texts = first_fitting(layouts, lambda t: max(map(cell_width, t)), widest)
-        lines = [line(" " * len(CURSOR), (heading, text_styles.DIM))]
+        lines = [line(" " * len(CURSOR), (heading, DIM))]
         lines += [self.marked(index, line(text), width) for index, text in enumerate(texts)]
         return [content.truncate(width, ellipsis=True) for content in lines]
 
@@ -318,7 +316,7 @@ class ExerciseList(ListPane):
     def build(self, width: int) -> Sequence[Content]:
         """Mark, number, kind, question and state of each."""
         if not self._exercises:
-            return [line(("This lesson has none.", text_styles.DIM))]
+            return [line(("This lesson has none.", DIM))]
         return [
             self.marked(index, self._row(index, width - len(CURSOR)), width)
             for index in range(self.count)
@@ -436,7 +434,7 @@ class FindingsPane(ListPane):
     def _rows(self, index: int, finding: DoctorFinding, width: int) -> Iterator[Content]:
         first, *others = finding_text(finding, self.place_of).split("\n")
         room = max(20, width - len(CURSOR))
-        for row, content in enumerate(line((first, text_styles.STRONG)).wrap(room)):
+        for row, content in enumerate(line((first, STRONG)).wrap(room)):
             marked = self.marked(index, content, width) if not row else None
             yield marked or line(" " * len(CURSOR)) + content
         for text in others:

@@ -11,8 +11,8 @@ from tutor.lesson.exercise import BeAutograd, Repair
 from tutor.session.attempt import Attempt
 from tutor.session.session import Session
 from tutor.ui.commands import NOT_FOR_SCRIPTS, PANE_TITLES, RECONNECT, AppCommand
+from tutor.ui.lines import LinesPane
 from tutor.ui.panes.exercise import ExercisePane
-from tutor.ui.panes.lines import LinesPane
 from tutor.ui.screens.base import SessionScreen
 
 TITLES = {id: f"{i} {title}" for i, (id, title) in enumerate(PANE_TITLES.items(), 1)}
