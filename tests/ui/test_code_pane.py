@@ -96,7 +96,7 @@ async def test_arrows_go_from_name_to_name_and_stop_at_the_ends() -> None:
         assert app.code.chosen == "w.grad"
         assert reversed_text(app) == ["w.grad"]
         await app.press("backspace")
-        assert (app.code.chosen, reversed_text(app), app.code.foot_lines) == ("", [], ())
+        assert (app.code.chosen, reversed_text(app), app.code.foot) == ("", [], 0)
 
 
 async def test_up_and_down_scroll_while_no_name_is_chosen() -> None:
@@ -166,7 +166,7 @@ def test_a_line_too_long_is_folded_between_words_and_no_character_is_lost(
 async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
     async with shown(view(frame(1, 2)), "right", size=(78, 9)) as app:
         await app.tell(WEIGHT)
-        words = "\n".join(row.plain for row in app.code.foot_lines)
+        words = "\n".join(row.plain for row in app.code.lines[-app.code.foot :])
         assert f"── {app.code.chosen} ─" in words
         assert app.code.chosen != "w"
         assert "0.3" not in words, "these are facts of another name"
@@ -261,7 +261,7 @@ async def test_the_difference_shows_signs_words_and_what_it_comes_to() -> None:
             "+ loss.backward()",
         ]
         assert "  Predict  the same in both" in rows
-        legend, gone, _ = (content.plain for content in app.code.foot_lines)
+        legend, gone, _ = (content.plain for content in app.code.lines[-app.code.foot :])
         assert legend.startswith("── - manual   + autograd (runs now) ──")
         assert gone == "What you stop writing when autograd takes over: 1 line"
         await app.press("right", "down", "left")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
@@ -69,6 +68,8 @@ def line(*pieces: Piece) -> Content:
         at += len(text)
     return Content("".join(texts), spans)
 
+
+BLANK = line()
 
 CURSOR = "▶ "
 """Before the chosen row of a list."""
@@ -141,9 +142,15 @@ def after_paint(node: DOMNode, callback: Callable[[], object]) -> None:
 def changed_cells(old: Content, new: Content) -> tuple[int, int]:
     """The first cell in which two lines differ, and the one after the last."""
     width = max(old.cell_length, new.cell_length)
-    old = old.pad_right(width - old.cell_length)
-    new = new.pad_right(width - new.cell_length)
-    a, b = _styled_characters(old), _styled_characters(new)
+    old, new = old.truncate(width, pad=True), new.truncate(width, pad=True)
+    styled: list[list[tuple[str, tuple[object, ...]]]] = []
+    for content in (old, new):
+        styles: list[tuple[object, ...]] = [()] * len(content.plain)
+        for span in content.spans:
+            for i in range(span.start, min(span.end, len(styles))):
+                styles[i] = (*styles[i], span.style)
+        styled.append(list(zip(content.plain, styles, strict=True)))
+    a, b = styled
     shortest = min(len(a), len(b))
     first = last = 0
     while first < shortest and a[first] == b[first]:
@@ -152,15 +159,6 @@ def changed_cells(old: Content, new: Content) -> tuple[int, int]:
         last += 1
     before, after = cell_len(old.plain[:first]), cell_len(old.plain[len(a) - last :])
     return before, max(before, width - after)
-
-
-def _styled_characters(content: Content) -> list[tuple[str, tuple[object, ...]]]:
-    """Each character with the styles that lie on it."""
-    styles: list[tuple[object, ...]] = [()] * len(content.plain)
-    for span in content.spans:
-        for i in range(span.start, min(span.end, len(styles))):
-            styles[i] = (*styles[i], span.style)
-    return list(zip(content.plain, styles, strict=True))
 
 
 T = TypeVar("T")
@@ -203,9 +201,13 @@ class LinesPane(ScrollView, can_focus=True):
     tabs: var[tuple[Tab, ...]] = var(())
     """The titles in its upper border: its own, and those that share its place."""
 
+    head = foot = 0
+    """The numbers of first and of last lines that stay in place when the others are scrolled."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._lines: list[Content] = []
+        self._lines: dict[int, Content] = {}
+        """The lines from the first, 0, to the foot, which is counted from the last, -1."""
         self._strips: dict[int, Strip] = {}
         self._title = line()
         self._may_load = False
@@ -260,15 +262,22 @@ class LinesPane(ScrollView, can_focus=True):
 
     def show_lines(self, lines: Sequence[Content]) -> None:
         """Show these lines; what is the same as before is not painted again."""
-        before, self._lines = self._lines, list(lines)
-        for y, (old, new) in enumerate(zip_longest(before, lines, fillvalue=line())):
+        before, count = self._lines, len(lines)
+        self._lines = {y if y < count - self.foot else y - count: c for y, c in enumerate(lines)}
+        if sum(y < 0 for y in before) != self.foot:
+            self.refresh(self.size.region)
+        room, padding = self.scrollable_content_region.size, self.styles.padding
+        for y in before | self._lines:
+            old, new = before.get(y, BLANK), self._lines.get(y, BLANK)
             if not old.is_same(new):
                 self._strips.pop(y, None)
-                self._refresh_cells(y, *changed_cells(old, new))
+                row = y + room.height if y < 0 else y if y < self.head else y - self.scroll_offset.y
+                start, end = changed_cells(old, new)
+                at = start - self.scroll_offset.x + padding.left, row + padding.top
+                self.refresh(Region(*at, end - start, 1).intersection(self.size.region))
         # At least as large as the pane: a table that grows within it moves nothing else.
-        room = self.scrollable_content_region.size
         widest = max([c.cell_length for c in lines], default=0)
-        self.virtual_size = Size(max(widest, room.width), max(len(lines), room.height))
+        self.virtual_size = Size(max(widest, room.width), max(count, room.height))
         self._name_tabs()
 
     def bring_into_view(self, first: int, last: int) -> None:
@@ -282,39 +291,33 @@ class LinesPane(ScrollView, can_focus=True):
         if y != self.scroll_offset.y:
             self.scroll_to(y=y, animate=False, immediate=True, force=True)
 
+    def show_nearby(self, y: int) -> None:
+        """Scroll no further than to bring this line into view between head and foot."""
+        self.show_from(min(max(self.scroll_offset.y, y - self.room + 1), y - self.head))
+
     @property
     def room(self) -> int:
-        """The number of rows for lines."""
-        return self.scrollable_content_region.height
+        """The number of rows for lines, above the foot."""
+        return max(1, self.scrollable_content_region.height - self.foot)
 
     @property
     def lines(self) -> tuple[Content, ...]:
-        """The lines on show."""
-        return tuple(self._lines)
+        """The lines on show, those of the foot last."""
+        return tuple(self._lines.values())
 
     # ── Painting ────────────────────────────────────────────────────────────────────
-
-    def _refresh_cells(self, y: int, start: int, end: int) -> None:
-        """Paint these cells of a line again, if they are in view."""
-        left, top = self.scroll_offset
-        padding = self.styles.padding
-        cells = Region(start - left + padding.left, y - top + padding.top, end - start, 1)
-        self.refresh(cells.intersection(self.size.region))
 
     def render_line(self, y: int) -> Strip:
         """The strip of one visible row."""
         left, top = self.scroll_offset
-        width = self.scrollable_content_region.width
-        style = self.rich_style
-        index = top + y
-        if not 0 <= index < len(self._lines):
-            return Strip.blank(width, style)
-        strip = self._strips.get(index)
+        width, height = self.scrollable_content_region.size
+        at = y if y < self.head else y - height if y >= height - self.foot else y + top
+        strip = self._strips.get(at)
         if strip is None:
-            content = self._lines[index]
+            content = self._lines.get(at, BLANK)
             strip = Strip(content.render_segments(self.visual_style), content.cell_length)
-            self._strips[index] = strip
-        return strip.crop_extend(left, left + width, style)
+            self._strips[at] = strip
+        return strip.crop_extend(left, left + width, self.rich_style)
 
     def notify_style_update(self) -> None:
         """Forget the strips rendered in the old style."""

@@ -14,7 +14,6 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.content import Content
 from textual.reactive import var
-from textual.strip import Strip
 
 from tutor.lesson.code_checks import ladder
 from tutor.lesson.exercise import Repair
@@ -43,7 +42,6 @@ from tutor.ui.lines import (
     STRONG,
     LinesPane,
     Piece,
-    changed_cells,
     line,
     phase_marks,
 )
@@ -89,8 +87,6 @@ class CodePane(LinesPane):
         self._listing: ScriptListing | None = None
         """The rows of a script, for the width of the pane."""
         self._listed_for: tuple[object, ...] = ()
-        self.foot_lines: tuple[Content, ...] = ()
-        """The lines at the foot."""
 
     # ── Changes of the attributes ───────────────────────────────────────────────────
 
@@ -194,8 +190,7 @@ class CodePane(LinesPane):
             return
         self._choose(name)
         self.rebuild()
-        row, top = self._rows[name], self.scroll_offset.y
-        self.show_from(min(max(top, row - self.room + 1), row))
+        self.show_nearby(self._rows[name])
 
     def _choose(self, name: Name | None) -> None:
         before, self._chosen = self.chosen, name
@@ -248,58 +243,29 @@ class CodePane(LinesPane):
         if start < top or end >= top + room:
             self.show_from(max(0, start - max(0, room - (end - start + 1)) // 2))
 
-    @property
-    def room(self) -> int:
-        """The number of rows above the foot."""
-        return max(1, self.scrollable_content_region.height - len(self.foot_lines))
-
-    def show_lines(self, lines: Sequence[Content]) -> None:
-        """Show these lines above the foot, which takes as much room below the last one."""
-        before = self.foot_lines
-        self.foot_lines = tuple(self._foot(self.scrollable_content_region.width))
-        super().show_lines([*lines, *(line() for _ in self.foot_lines)])
-        if len(before) != len(self.foot_lines):
-            self.refresh(self.size.region)
-            return
-        for row, (old, new) in enumerate(zip(before, self.foot_lines, strict=True)):
-            if not old.is_same(new):
-                y = self.scroll_offset.y + self._first_row_of_foot + row
-                self._refresh_cells(y, *changed_cells(old, new))
-
-    @property
-    def _first_row_of_foot(self) -> int:
-        return self.scrollable_content_region.height - len(self.foot_lines)
-
-    def render_line(self, y: int) -> Strip:
-        """The strip of one visible row: the foot's, or a scrolled one."""
-        row = y - self._first_row_of_foot
-        if not 0 <= row < len(self.foot_lines):
-            return super().render_line(y)
-        content, style = self.foot_lines[row], self.rich_style
-        strip = Strip(content.render_segments(self.visual_style), content.cell_length)
-        return strip.crop_extend(0, self.scrollable_content_region.width, style)
-
-    def _foot(self, width: int) -> Sequence[Content]:
+    def _foot(self, found: Difference | None, view: RunView, width: int) -> Sequence[Content]:
         """The facts of the chosen name; or a summary of the difference."""
-        view, found = self.view, self._found
-        if view is not None and found is not None:
+        if found is not None:
             lines = [_legend(found, view, width), *map(line, found.summary())]
             return [content.truncate(width, ellipsis=True) for content in lines]
-        if view is None or self._chosen is None:
+        if self._chosen is None:
             return []
         return facts_lines(self._chosen.text, view.inspections.facts, width)
 
     def build(self, width: int) -> Sequence[Content]:
-        """Each phase: its name and its code, or the lines that differ."""
-        view = self.view
+        """Each phase: its name and its code, or the lines that differ; below them the foot."""
+        view, found = self.view, self._found
         self._phases.clear()
-        if view is not None and view.lesson.script is not None:
-            return self._script(view, width)
-        self._rows.clear()
         if view is None:
             return []
-        found = self._found
-        return self._difference(found, view, width) if found else self._code(view, width)
+        if view.lesson.script is not None:
+            lines = self._script(view, width)
+        else:
+            self._rows.clear()
+            lines = self._difference(found, view, width) if found else self._code(view, width)
+        foot = self._foot(found, view, width)
+        self.foot = len(foot)
+        return [*lines, *foot]
 
     def _script(self, view: RunView, width: int) -> list[Content]:
         """The file of a script; its names are looked for when one is chosen."""

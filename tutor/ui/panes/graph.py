@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
-from textual.strip import Strip
 
 from tutor.protocol.inspections import AutogradGraph
 from tutor.session.attempt import Attempt, asks_of_forward_pass, asks_what_comes
@@ -20,14 +19,11 @@ if TYPE_CHECKING:
     from tutor.ui.panes.graph_rows import GraphTable
 
 
-HEADING_ROWS = 1
-"""The rows that stay in place when the tree is scrolled."""
-
-
 class GraphPane(LinesPane):
     """Operations and leaves with their values, and the gradients where backward has come."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(GRAPH_COMMANDS)]
+    head = 1
 
     attempt: Shown[Attempt | None] = Shown(None)
     """The exercise that may ask about one of its operations."""
@@ -88,7 +84,7 @@ class GraphPane(LinesPane):
         """Scroll to the operation that backward has reached, once for each operation."""
         if self._is_behind:
             self._is_behind = False
-            self._bring_row_into_view(self._chosen)
+            self.show_nearby(self.head + self._chosen)
 
     def _follow(self, graph: AutogradGraph, order: int) -> None:
         """Choose the line of the operation that backward has reached."""
@@ -116,7 +112,7 @@ class GraphPane(LinesPane):
 
         Returns whether the folds have changed; otherwise the learner's own folds stay.
         """
-        room = self.scrollable_content_region.height - HEADING_ROWS
+        room = self.room - self.head
         shape = (room, tuple((node.op, node.inputs) for node in graph.nodes))
         if shape == self._folded_for:
             return False
@@ -138,7 +134,7 @@ class GraphPane(LinesPane):
         if self._rows:
             self._chosen = max(0, min(len(self._rows) - 1, self._chosen + by))
             self.rebuild()
-            self._bring_row_into_view(self._chosen)
+            self.show_nearby(self.head + self._chosen)
 
     def action_fold(self) -> None:
         """Fold the branch of the chosen line, or unfold it; from "see above" go there."""
@@ -177,26 +173,3 @@ class GraphPane(LinesPane):
         if is_seen != self._reported:
             self._reported = is_seen
             self.post_message(self.Inspects({"graph": is_seen}))  # computed only while it is seen
-
-    # ── A heading that stays ────────────────────────────────────────────────────────
-
-    def _bring_row_into_view(self, row: int) -> None:
-        y, top = row + HEADING_ROWS, self.scroll_offset.y
-        height = self.scrollable_content_region.height
-        if y < top + HEADING_ROWS:
-            self.show_from(y - HEADING_ROWS)
-        elif y >= top + height:
-            self.show_from(y - height + 1)
-
-    def _refresh_cells(self, y: int, start: int, end: int) -> None:
-        super()._refresh_cells(self.scroll_offset.y if y < HEADING_ROWS else y, start, end)
-
-    def render_line(self, y: int) -> Strip:
-        """The strip of one visible row. The heading is never scrolled away."""
-        top = self.scroll_offset.y
-        if y >= HEADING_ROWS or not top or not self.lines:
-            return super().render_line(y)
-        width = self.scrollable_content_region.width
-        heading = self.lines[y]
-        strip = Strip(heading.render_segments(self.visual_style), heading.cell_length)
-        return strip.crop_extend(0, width, self.rich_style)
