@@ -20,7 +20,7 @@ from tutor.training.loop import Loop
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
 from tutor.training.set_up import set_up
-from tutor.ui.panes.graph_tree import tree
+from tutor.ui.panes.graph_rows import tree
 
 W = "x = torch.tensor([1.0, 2.0, 3.0])\nw = torch.tensor(0.5, requires_grad=True)\n"
 

@@ -20,8 +20,7 @@ from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui.lines import ACTIVE, LinesPane
 from tutor.ui.panes.graph import GraphPane
-from tutor.ui.panes.graph_rows import laid_out
-from tutor.ui.panes.graph_tree import backward, tree
+from tutor.ui.panes.graph_rows import backward, laid_out, tree
 from tutor.ui.themes import to_ascii
 
 from .conftest import SMALL
@@ -170,7 +169,7 @@ def drawn_lines(at: RunView, width: int) -> list[str]:
     graph = at.inspections.graph
     assert graph is not None
     assert at.frame is not None
-    so_far = backward(at.lesson, at.frame, at.operations, graph)
+    so_far = backward(at.lesson, at.frame, at.operations, graph, None)
     table = laid_out(tree(graph), graph, so_far, width)
     return [content.plain for content in table.lines(chosen=-1)]
 

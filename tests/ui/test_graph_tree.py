@@ -6,7 +6,7 @@ import msgspec
 
 from tutor.protocol.frame import NO_VALUE, Remark
 from tutor.protocol.inspections import AutogradGraph, GraphNode
-from tutor.ui.panes.graph_tree import DEEPEST, tree
+from tutor.ui.panes.graph_rows import DEEPEST, tree
 
 
 def graph(*inputs: tuple[int, ...]) -> AutogradGraph:

@@ -1,7 +1,7 @@
-"""The code pane: the code that runs in this mode, and the table of who does what in each mode.
+"""The panes of the code: what runs in this mode, who does what in each mode, and what is printed.
 
-A cursor goes from name to name, and the facts of the chosen one stand at the foot; or the
-difference to another mode's code is shown.
+In the code a cursor goes from name to name, and the facts of the chosen one stand at the foot; or
+the difference to another mode's code is shown.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tutor.lesson.exercise import Repair
 from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain import one_line
 from tutor.session.attempt import Attempt
+from tutor.session.printed_text import PrintedText
 from tutor.session.run_view import RunView
 from tutor.ui.code_lines import (
     Difference,
@@ -42,6 +43,7 @@ from tutor.ui.lines import (
     STRONG,
     LinesPane,
     Piece,
+    Shown,
     line,
     phase_marks,
 )
@@ -391,3 +393,36 @@ class LadderPane(LinesPane):
                 pieces.append((word.ljust(cell), STRONG if mode == view.mode else PLAIN))
             lines.append(line(*pieces))
         return lines
+
+
+class OutputPane(LinesPane):
+    """The printed lines. The pane follows the last one unless the learner has scrolled up."""
+
+    printed: Shown[PrintedText] = Shown(PrintedText)
+    drawn_from = attrgetter("lesson.slug")
+
+    def build(self, width: int) -> Sequence[Content]:
+        """Every line, folded where it is too long."""
+        printed = self.printed
+        if not printed.shown and not printed.left_out and printed.gap is None:
+            is_script = self.view is not None and self.view.lesson.script is not None
+            words = f"The {'script' if is_script else 'lesson'} has printed nothing."
+            return [line((words, DIM))]
+        lines: list[Content] = []
+        missing = line(("… lines printed on the way here may be missing …", DIM))
+        if printed.left_out:
+            lines.append(line((f"… {printed.left_out} characters left out …", DIM)))
+        for count, text in enumerate(printed.shown):
+            if count == printed.gap:
+                lines.extend(missing.fold(width))
+            lines.extend(line(text).fold(width))
+        if printed.gap == len(printed.shown):
+            lines.extend(missing.fold(width))
+        return lines
+
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """Keep to the end if the end was in view."""
+        at_end = self.scroll_offset.y >= self.max_scroll_y
+        super().show_lines(lines)
+        if at_end:
+            self.show_from(self.max_scroll_y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -22,7 +23,6 @@ from tutor.session.asked_values import is_asked_for, shown_values
 from tutor.session.attempt import Attempt, asks_what_comes
 from tutor.session.run_view import RunView
 from tutor.ui.exercise_lines import next_open, place_line, tells_what_came
-from tutor.ui.formula_rows import formula_rows
 from tutor.ui.lines import (
     DIM,
     GUTTER,
@@ -37,8 +37,7 @@ from tutor.ui.lines import (
     line,
     phase_marks,
 )
-from tutor.ui.panes.reading_place import ReadingPlace
-from tutor.ui.prose import inline_formulas, prose_lines
+from tutor.ui.prose import formula_rows, inline_formulas, prose_lines
 from tutor.wording.lesson_faults import formula_error_text
 from tutor.wording.number_format import changed_spans, counted, value_text
 
@@ -128,7 +127,7 @@ class FormulaPane(LinesPane):
             self._followed, self._is_whole = None, False
             self.scroll_to(y=0, x=0, animate=False, immediate=True, force=True)
         if old is not None and old.lesson.slug != new.lesson.slug:  # not for an exercise's code
-            self._read.start_again()
+            self._read = ReadingPlace()
         self._remember(new.before)
         self.rebuild()
 
@@ -257,7 +256,9 @@ class FormulaPane(LinesPane):
 
     def _scroll_to_what_runs(self, view: RunView) -> None:
         closing = self._closing_section(view)
-        next_phase = None if view.at_start else _key(self._followed_phase(view))
+        # The next one; the last one if a prediction was about it.
+        followed = view.last_section if self._tells_what_came else view.next_section
+        next_phase = None if view.at_start else _key(followed)
         place = (view.mode, next_phase, closing, view.epoch > 1, self._asks_what_comes)
         if place == self._followed:
             return
@@ -330,10 +331,6 @@ class FormulaPane(LinesPane):
             if end - top < height and top not in inner and top + height not in inner:
                 return top
         return start
-
-    def _followed_phase(self, view: RunView) -> Section | None:
-        """The phase to keep in view: the next one, or the last one if a prediction was about it."""
-        return view.last_section if self._tells_what_came else view.next_section
 
     # ── The lines of a section ──────────────────────────────────────────────────────
 
@@ -463,3 +460,41 @@ def _code_rows(section: Section, width: int) -> Iterator[Content]:
 def _text(value: Value | None) -> str:
     """The value as it stands in the formula; nothing where there is none yet."""
     return "" if value is None or value.dtype == "text" else value_text(value)
+
+
+class ReadingPlace:
+    """The first line that has not been in view, although all lines above it have.
+
+    It is kept as a line of a section: the sections above may get longer as their numbers come.
+    """
+
+    def __init__(self) -> None:
+        self._section = self._line = 0
+        self._starts: Sequence[int] = ()
+        """The first line of each section."""
+        self._count = 0
+        self._width = 0
+
+    def lay_out(self, starts: Sequence[int], count: int, width: int) -> None:
+        """Take over where the sections begin; in another width, lines of a section are others."""
+        if width != self._width:
+            self._line = 0
+        self._starts, self._count, self._width = tuple(starts), count, width
+
+    @property
+    def at(self) -> int:
+        """The line in the whole text; the number of lines where all is read."""
+        known = self._section < len(self._starts)
+        return min(self._count, self._starts[self._section] + self._line) if known else self._count
+
+    def see(self, first: int, end: int) -> None:
+        """Note that the lines from `first` up to `end` are in view."""
+        if first <= self.at:
+            self.pass_over(end)
+
+    def pass_over(self, end: int) -> None:
+        """Note that the lines up to `end` need not be shown any more."""
+        end = min(end, self._count)
+        if end > self.at:
+            self._section = bisect_right(self._starts, end) - 1
+            self._line = end - self._starts[self._section]

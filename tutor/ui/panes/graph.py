@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.content import Content
@@ -12,11 +12,17 @@ from tutor.protocol.inspections import AutogradGraph
 from tutor.session.attempt import Attempt, asks_of_forward_pass, asks_what_comes
 from tutor.ui.commands import GRAPH_COMMANDS, bindings
 from tutor.ui.lines import DIM, LinesPane, Shown, line
-from tutor.ui.panes.graph_tree import Backward, GraphRow, above, backward, below, tree
+from tutor.ui.panes.graph_rows import (
+    Backward,
+    GraphRow,
+    GraphTable,
+    above,
+    backward,
+    below,
+    laid_out,
+    tree,
+)
 from tutor.wording.inspections import remarks_text
-
-if TYPE_CHECKING:
-    from tutor.ui.panes.graph_rows import GraphTable
 
 
 class GraphPane(LinesPane):
@@ -74,9 +80,6 @@ class GraphPane(LinesPane):
         """The rows laid out: slow for a large graph, so choosing a line uses the cached table."""
         made_for = (graph, self._rows, so_far, width)
         if self._laid_out is None or made_for != self._laid_out[0]:
-            # Lazy: the first paint comes before there is any graph.
-            from tutor.ui.panes.graph_rows import laid_out  # noqa: PLC0415
-
             self._laid_out = made_for, laid_out(self._rows, graph, so_far, width)
         return self._laid_out[1]
 

@@ -1,8 +1,8 @@
-"""The rows of the autograd graph as text: name, operation, value and gradient."""
+"""The rows of the autograd graph: a tree of operations, each with its value and gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -11,15 +11,17 @@ from textual.content import Content
 from textual.style import Style
 
 from tutor.digits import GRAPH_DIGITS
+from tutor.lesson.model import Lesson
 from tutor.plain import one_line
-from tutor.protocol.frame import NO_VALUE, NONE, Value
-from tutor.protocol.inspections import AutogradGraph, GraphNode
+from tutor.protocol.frame import NO_VALUE, NONE, Frame, Value
+from tutor.protocol.inspections import AutogradGraph, GraphNode, LocalGradientQuestion
 from tutor.ui.lines import (
     ACTIVE,
     CHANGED,
     DIM,
     DONE_MARK,
     GUTTER,
+    NEXT_MARK,
     NO_MARK,
     PLAIN,
     STRONG,
@@ -27,9 +29,150 @@ from tutor.ui.lines import (
     Piece,
     line,
 )
-from tutor.ui.panes.graph_tree import Backward, GraphRow, below
 from tutor.wording import number_format
 from tutor.wording.layout import first_fitting
+
+DEEPEST = 8
+"""Levels that are drawn by indentation; of a deeper one the number is written."""
+
+_BRANCH, _LAST, _RAIL, _BLANK = "├─ ", "└─ ", "│  ", "   "
+
+
+@dataclass(frozen=True, slots=True)
+class GraphRow:
+    """One line of the tree."""
+
+    node: int
+    """The node's id."""
+    prefix: str
+    """The tree lines before it: `│  └─ `; empty for a root."""
+    seen_before: bool
+    """Whether an earlier row shows this node and its inputs."""
+    hidden: int
+    """The number of nodes that are folded away below it."""
+    depth: int
+
+
+def tree(graph: AutogradGraph, fold: frozenset[int] = frozenset()) -> tuple[GraphRow, ...]:
+    """The rows of the graph, with everything below the nodes of `fold` left out.
+
+    Several roots (backward was called on more than one thing) are several trees, the loss's
+    first. The parts of composed calls have no rows of their own.
+    """
+    inputs_of = graph.inputs_past_parts()
+    shown: set[int] = set()
+    rows: list[GraphRow] = []
+    # By hand, not by recursion: a graph may be deeper than Python's stack.
+    used = {child for children in inputs_of.values() for child in children}
+    waiting = [(node, "", "", 0) for node in reversed(inputs_of) if node not in used]
+    while waiting:
+        node, rails, branch, depth = waiting.pop()
+        seen_before, folded = node in shown, node in fold
+        shown.add(node)
+        hidden = len(_reached([node], inputs_of)) if folded and not seen_before else 0
+        deep = f"{depth:<2} " + rails[-(DEEPEST - 2) * len(_RAIL) :]
+        prefix = (rails if depth <= DEEPEST else deep) + branch
+        rows.append(GraphRow(node, prefix, seen_before, hidden, depth))
+        if seen_before or folded:
+            continue
+        inputs = inputs_of[node]
+        inner = rails + {_BRANCH: _RAIL, _LAST: _BLANK}.get(branch, "")
+        for i, child in reversed(list(enumerate(inputs))):
+            waiting.append((child, inner, _LAST if i == len(inputs) - 1 else _BRANCH, depth + 1))
+    return tuple(rows)
+
+
+def _reached(starts: Iterable[int], ways: Mapping[int, Sequence[int]]) -> list[int]:
+    """The nodes that the ways from these lead to, each once, the nearest first."""
+    found: dict[int, None] = {}
+    waiting = [*starts]
+    for node in waiting:  # it grows meanwhile
+        new = [following for following in ways.get(node, ()) if following not in found]
+        found |= dict.fromkeys(new)
+        waiting += new
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Backward:
+    """The part of backward that is shown."""
+
+    done: int
+    total: int
+    phase: str
+    """The phase that runs backward."""
+    is_next: bool
+    """Whether that phase is about to run: only then can its operations be shown one by one."""
+    asked: int | None = None
+    """The operation that an exercise asks about; None where none does."""
+
+    def mark(self, node: GraphNode) -> Piece:
+        """The mark before an operation while operations are shown one by one."""
+        if not self.is_next or node.order < 0:
+            return NO_MARK
+        if self.asked is not None:
+            return NEXT_MARK if node.order == self.asked else NO_MARK
+        return {self.done: NEXT_MARK, self.done - 1: DONE_MARK}.get(node.order, NO_MARK)
+
+    def has_reached(self, node: GraphNode) -> bool:
+        """Whether the gradient of its output is known."""
+        return 0 <= node.order < self.done
+
+    @property
+    def order(self) -> int:
+        """The order of the operation to keep in view; -1 without one."""
+        if self.asked is not None:
+            return self.asked
+        return min(self.done, self.total - 1) if self.is_next else -1
+
+    @property
+    def words(self) -> str:
+        """The state of the gradients in a few words."""
+        if not self.is_next:
+            return "backward has run" if self.done == self.total else f"filled in by {self.phase}"
+        if self.asked is not None:
+            return "found so far, ▶ is the question"
+        if self.done == self.total:
+            return f"backward is finished ({self.total} of {self.total})"
+        return f"i: next operation ({self.done} of {self.total})"
+
+
+def backward(
+    lesson: Lesson,
+    frame: Frame,
+    operations: int,
+    graph: AutogradGraph,
+    asked_of: LocalGradientQuestion | None,
+) -> Backward:
+    """The part of backward to show at a frame, after this number of operations.
+
+    While an exercise asks about an operation, it is what has been found before that question.
+    """
+    phase, total = lesson.gradient_phase(frame.mode), graph.operations
+    is_next = frame.next_phase == phase
+    has_run = lesson.has_gradients(frame.mode, frame.phase, frame.line)
+    if asked_of is not None and is_next and not has_run:
+        return Backward(asked_of.known, total, phase, True, asked_of.order)
+    done = total if has_run else min(operations, total) if is_next else 0
+    return Backward(done, total, phase, is_next and not has_run)
+
+
+def below(graph: AutogradGraph, node: GraphNode) -> list[GraphNode]:
+    """The nodes that this node was computed from, each once."""
+    nodes = {n.id: n for n in graph.nodes}
+    inputs = {n.id: [i for i in n.inputs if i in nodes] for n in graph.nodes}
+    return [nodes[id_] for id_ in _reached([node.id], inputs)]
+
+
+def above(graph: AutogradGraph, order: int) -> frozenset[int]:
+    """The ids of the nodes in whose branch the operation with this place in backward stands."""
+    users: dict[int, list[int]] = {}
+    for node in graph.nodes:
+        for child in node.inputs:
+            users.setdefault(child, []).append(node.id)
+    starts = [node.id for node in graph.nodes if node.order == order >= 0]
+    return frozenset(_reached(starts, users))
+
 
 GAP = 2
 WIDE, TIGHT = 3, 2
@@ -71,9 +214,6 @@ DETAILS = (
     GraphDetail(False, _FEWEST, 0, 0, indent=TIGHT),
 )
 """The ways to write a row, the fullest first: the first that fits is taken."""
-
-
-# ── The rows ────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +348,8 @@ class _Columns:
     @property
     def width(self) -> int:
         """The width of a whole line."""
-        return GUTTER + self.what + sum(w + GAP for w in self._right)
-
-    @property
-    def _right(self) -> list[int]:
-        return [w for w in (self.op, self.value, self.gradient) if w]
+        right = (self.op, self.value, self.gradient)
+        return GUTTER + self.what + sum(w + GAP for w in right if w)
 
     @property
     def at_value(self) -> int:
@@ -248,10 +385,8 @@ class _Columns:
         last = f"gradient · {words}"
         fits = self.at_gradient + len(last) <= width
         text = "operation" if fits else words
-        for at, name in (
-            (self.at_value, "value"),
-            (self.at_gradient, last if fits else "gradient"),
-        ):
+        names = "value", last if fits else "gradient"
+        for at, name in zip((self.at_value, self.at_gradient), names, strict=True):
             if len(text) + GAP <= at:
                 text = text.ljust(at) + name
         return line((text, DIM)).truncate(width, ellipsis=True)

@@ -20,7 +20,7 @@ from tutor.session.printed_text import PrintedText
 from tutor.session.run_view import RunView
 from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
-from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar
+from tutor.ui.bars import ErrorBar, Footer, Header, StatusBar, Timeline
 from tutor.ui.commands import (
     CODE_COMMANDS,
     EXERCISE_COMMANDS,
@@ -34,14 +34,12 @@ from tutor.ui.commands import (
     bindings,
 )
 from tutor.ui.lines import LinesPane
-from tutor.ui.panes.code import CodePane, LadderPane
+from tutor.ui.panes.code import CodePane, LadderPane, OutputPane
 from tutor.ui.panes.exercise import ExercisePane, ExerciseText
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.numbers import NumbersPane
-from tutor.ui.panes.output import OutputPane
 from tutor.ui.panes.plot import PlotPane
-from tutor.ui.panes.timeline import Timeline
 from tutor.ui.screens.pane_layout import PaneLayoutScreen, pane_beside
 
 
