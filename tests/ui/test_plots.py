@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import DataPicture, PlanePicture
 from tutor.ui.lines import CURVE, PLAIN, VALUE
-from tutor.ui.plots import data, epoch_curves, landscape
+from tutor.ui.plots import batch_pictures, epoch_curves
 from tutor.ui.plots.canvas import (
     Canvas,
     Drawing,
@@ -41,10 +41,10 @@ DRAWINGS: dict[str, Callable[[Sheet], Drawing]] = {
     "loss": lambda sheet: epoch_curves.draw(EpochCurves(pictures.falling(200, 0.03)), True, sheet),
     "many runs": lambda sheet: epoch_curves.draw(MANY, True, sheet),
     "linear": lambda sheet: epoch_curves.draw(MANY, False, sheet),
-    "data": lambda sheet: data.draw(pictures.data(), sheet),
-    "slope": lambda sheet: landscape.draw(pictures.slope(), sheet),
-    "contour": lambda sheet: landscape.draw(pictures.contour(), sheet),
-    "plane": lambda sheet: data.draw(pictures.plane(), sheet),
+    "data": lambda sheet: batch_pictures.draw_data(pictures.data(), sheet),
+    "slope": lambda sheet: batch_pictures.draw_slope(pictures.slope(), sheet),
+    "contour": lambda sheet: batch_pictures.draw_contours(pictures.contour(), sheet),
+    "plane": lambda sheet: batch_pictures.draw_plane(pictures.plane(), sheet),
 }
 
 
@@ -315,36 +315,44 @@ def test_each_residual_goes_from_its_point_to_the_line() -> None:
         line_xs=(0.0, 2.0),
         line=(0.0, 2.0),
     )
-    rows = lines_of(data.draw(picture, Sheet(60, 12, ascii_only=True)))
+    rows = lines_of(batch_pictures.draw_data(picture, Sheet(60, 12, ascii_only=True)))
     column = rows[0].index("O")
     assert [row[column] for row in rows[:11]] == ["O", *"||||||||", "*", " "]
 
 
 def test_the_data_are_explained() -> None:
-    text = text_of(data.draw(msgspec.structs.replace(pictures.data(), loss=2.345), SMALL))
+    text = text_of(
+        batch_pictures.draw_data(msgspec.structs.replace(pictures.data(), loss=2.345), SMALL)
+    )
     assert all(word in text for word in ("● y", "⠒ y_pred", "│ residual", "loss 2.345"))
     assert text.count("●") == 1 + len(pictures.XS)
-    assert "⠒ y_pred not finite" in text_of(data.draw(pictures.data(w=math.nan), SMALL))
+    assert "⠒ y_pred not finite" in text_of(
+        batch_pictures.draw_data(pictures.data(w=math.nan), SMALL)
+    )
 
 
 # ── Landscape ───────────────────────────────────────────────────────────────────────
 
 
 def test_the_landscape_says_its_numbers() -> None:
-    text = text_of(landscape.draw(pictures.slope(), SMALL))
+    text = text_of(batch_pictures.draw_slope(pictures.slope(), SMALL))
     for words in ("● w 0.3", "loss 21.675", "· slope −25.5", "○ next 0.555"):
         assert words in text
-    assert "○ now 0.555" in text_of(landscape.draw(pictures.slope(is_done=True), SMALL))
-    summed = text_of(landscape.draw(pictures.slope(slope=4 * -25.5), SMALL))
+    assert "○ now 0.555" in text_of(batch_pictures.draw_slope(pictures.slope(is_done=True), SMALL))
+    summed = text_of(batch_pictures.draw_slope(pictures.slope(slope=4 * -25.5), SMALL))
     assert "gradient −102" in summed
     assert "the curve's −25.5" in summed
-    early = text_of(landscape.draw(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL))
+    early = text_of(
+        batch_pictures.draw_slope(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL)
+    )
     assert "no gradient yet" in early
     assert not {"·", "○"} & {*early}, "nor a tangent"
 
 
 def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -> None:
-    rows = lines_of(landscape.draw(pictures.slope(w=0.0), Sheet(78, 20, ascii_only=True)))
+    rows = lines_of(
+        batch_pictures.draw_slope(pictures.slope(w=0.0), Sheet(78, 20, ascii_only=True))
+    )
     dots = [(x, y) for y, row in enumerate(rows[:19]) for x, c in enumerate(row[7:54]) if c == "."]
     assert len(dots) > 5
     assert [y for _, y in sorted(dots)] == sorted(y for _, y in dots)
@@ -354,13 +362,13 @@ def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -
 
 
 def test_a_step_out_of_the_window_is_an_arrow_at_its_edge() -> None:
-    rows = lines_of(landscape.draw(pictures.slope(w=4.0, rate=0.2), SMALL))
+    rows = lines_of(batch_pictures.draw_slope(pictures.slope(w=4.0, rate=0.2), SMALL))
     assert any(row[7] == "←" for row in rows)
 
 
 def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
     picture = pictures.slope(axis="along the gradient", batch=1)
-    drawn = landscape.draw(picture, SMALL)
+    drawn = batch_pictures.draw_slope(picture, SMALL)
     assert drawn.title == "landscape: loss along the gradient, batch 2"
     assert "● here 0.3" in text_of(drawn)
 
@@ -369,16 +377,16 @@ def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
 
 
 def test_levels_are_round_numbers_within_the_losses_and_few() -> None:
-    assert landscape.levels_of([0.02, 450.0]) == [0.1, 1.0, 10.0, 100.0]
-    assert landscape.levels_of([10.0, 20.0]) == [12.0, 14.0, 16.0, 18.0]
-    assert landscape.levels_of([-1.0, 1.0, math.nan]) == [-0.5, 0.0, 0.5]
+    assert batch_pictures.levels_of([0.02, 450.0]) == [0.1, 1.0, 10.0, 100.0]
+    assert batch_pictures.levels_of([10.0, 20.0]) == [12.0, 14.0, 16.0, 18.0]
+    assert batch_pictures.levels_of([-1.0, 1.0, math.nan]) == [-0.5, 0.0, 0.5]
 
 
 @given(st.lists(finite, min_size=1, max_size=5))
 @settings(max_examples=100)
 def test_levels_lie_within_any_losses(losses: list[float]) -> None:
-    levels = landscape.levels_of(losses)
-    assert len(levels) <= landscape.MOST_LEVELS + 1
+    levels = batch_pictures.levels_of(losses)
+    assert len(levels) <= batch_pictures.MOST_LEVELS + 1
     assert levels == sorted(set(levels))
     assert all(min(losses) < level < max(losses) for level in levels)
 
@@ -386,7 +394,7 @@ def test_levels_lie_within_any_losses(losses: list[float]) -> None:
 @pytest.mark.parametrize("sheet", [SMALL, LARGE, IN_ASCII])
 def test_a_contour_shows_levels_path_point_and_next_step(sheet: Sheet) -> None:
     picture = pictures.contour(steps=3, rate=0.05)
-    text = text_of(landscape.draw(picture, sheet))
+    text = text_of(batch_pictures.draw_contours(picture, sheet))
     here, after, trail = "Oo+" if sheet.ascii_only else "●○•"
     assert text.count(here) == 2
     assert text.count(f"{after} ") >= 2 or text.count(after) > 3
@@ -396,8 +404,10 @@ def test_a_contour_shows_levels_path_point_and_next_step(sheet: Sheet) -> None:
 
 
 def test_without_braille_a_higher_loss_is_denser() -> None:
-    rows = lines_of(landscape.draw(pictures.contour(steps=1), Sheet(78, 20, ascii_only=True)))
-    density = {c: i for i, c in enumerate(landscape.SHADES)}
+    rows = lines_of(
+        batch_pictures.draw_contours(pictures.contour(steps=1), Sheet(78, 20, ascii_only=True))
+    )
+    density = {c: i for i, c in enumerate(batch_pictures.HEIGHTS)}
     lowest = rows[11][7 + 23]
     assert density[rows[0][7 + 40]] > density[lowest]
 
@@ -428,11 +438,11 @@ def odd_pictures() -> Iterator[partial[Drawing]]:
         {"at": (100.0, 100.0)},
     ]
     for more in odd_data:
-        yield partial(data.draw, msgspec.structs.replace(pictures.data(), **more))
+        yield partial(batch_pictures.draw_data, msgspec.structs.replace(pictures.data(), **more))
     for more in slopes:
-        yield partial(landscape.draw, pictures.slope(**more))
+        yield partial(batch_pictures.draw_slope, pictures.slope(**more))
     for more in contours:
-        yield partial(landscape.draw, pictures.contour(**more))
+        yield partial(batch_pictures.draw_contours, pictures.contour(**more))
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, NARROW])
@@ -441,14 +451,15 @@ def test_an_odd_picture_is_drawn_all_the_same(draw: partial[Drawing], sheet: She
     drawn = draw(sheet)
     assert len(drawn.lines) == sheet.height
     points = text_of(drawn).count("O" if sheet.ascii_only else "●")
-    assert points >= (2 if draw.func is data.draw else 0)
+    assert points >= (2 if draw.func is batch_pictures.draw_data else 0)
 
 
 def test_a_landscape_without_a_number_says_so() -> None:
     slope = pictures.slope(losses=(math.nan,) * 121, loss=math.inf)
     contour = pictures.contour(losses=((math.nan,) * 41,) * 31)
-    for picture in (slope, contour):
-        assert lines_of(landscape.draw(picture, SMALL)) == ["No finite loss to draw here."]
+    drawings = batch_pictures.draw_slope(slope, SMALL), batch_pictures.draw_contours(contour, SMALL)
+    for drawing in drawings:
+        assert lines_of(drawing) == ["No finite loss to draw here."]
 
 
 # ── Plane ───────────────────────────────────────────────────────────────────────────
@@ -456,10 +467,10 @@ def test_a_landscape_without_a_number_says_so() -> None:
 
 @pytest.mark.parametrize("sheet", [LARGE, Sheet(58, 9, ascii_only=True)])
 def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> None:
-    rows = lines_of(data.draw(pictures.plane(), sheet))
+    rows = lines_of(batch_pictures.draw_plane(pictures.plane(), sheet))
     canvas = [row[7:38] for row in rows[:-1]]
     ones = [(x, y) for y, row in enumerate(canvas) for x, c in enumerate(row) if c == "1"]
-    dense = (data.ASCII_SHADES if sheet.ascii_only else data.SHADES)[-1]
+    dense = (batch_pictures.ASCII_SHADES if sheet.ascii_only else batch_pictures.SHADES)[-1]
     assert len(ones) == 2
     for x, y in ones:
         assert canvas[y][x - 2] == dense
@@ -470,13 +481,15 @@ def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> 
 
 def test_many_points_do_not_cover_the_plane() -> None:
     points = tuple((x / 10, y / 10, float((x + y) % 2)) for x in range(11) for y in range(0, 11, 5))
-    drawn = data.draw(msgspec.structs.replace(pictures.plane(), points=points), Sheet(78, 20))
+    drawn = batch_pictures.draw_plane(
+        msgspec.structs.replace(pictures.plane(), points=points), Sheet(78, 20)
+    )
     assert text_of(drawn).count("█") > 100
 
 
 def test_an_output_beyond_the_targets_takes_the_last_shade() -> None:
     flat = msgspec.structs.replace(pictures.plane(), outputs=((7.0,) * 31,) * 31)
-    canvas = [row[7:38] for row in lines_of(data.draw(flat, LARGE))[:-1]]
+    canvas = [row[7:38] for row in lines_of(batch_pictures.draw_plane(flat, LARGE))[:-1]]
     assert set("".join(canvas)) == {"█", " ", "0", "1"}
 
 
@@ -484,9 +497,11 @@ def test_an_output_beyond_the_targets_takes_the_last_shade() -> None:
 def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sheet) -> None:
     picture: PlanePicture = pictures.plane()
     gaps = ((math.nan,) * 31,) * 15 + picture.outputs[15:]
-    assert "?" in text_of(data.draw(msgspec.structs.replace(picture, outputs=gaps), sheet))
+    assert "?" in text_of(
+        batch_pictures.draw_plane(msgspec.structs.replace(picture, outputs=gaps), sheet)
+    )
     nothing = msgspec.structs.replace(picture, outputs=((math.nan,) * 31,) * 31)
-    assert lines_of(data.draw(nothing, sheet)) == ["No finite output to draw here."]
+    assert lines_of(batch_pictures.draw_plane(nothing, sheet)) == ["No finite output to draw here."]
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
@@ -496,7 +511,7 @@ def test_no_target_of_the_plane_is_written_over_another(sheet: Sheet, count: int
     draws = random.Random(3)
     points = tuple((draws.random(), draws.random(), draws.gauss(0.0, 5.0)) for _ in range(count))
     flat = msgspec.structs.replace(pictures.plane(), points=points, outputs=((-9.0,) * 31,) * 31)
-    rows = lines_of(data.draw(flat, sheet))
+    rows = lines_of(batch_pictures.draw_plane(flat, sheet))
     side = 24 if sheet.width >= 70 else 20  # of the legend
     canvas = [re.split("[┤│]", row[: sheet.width - side], maxsplit=1)[1] for row in rows[:-1]]
     labels = {number(target, 2) for *_, target in points}

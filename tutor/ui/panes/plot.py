@@ -157,13 +157,17 @@ class PlotPane(LinesPane):
 
     def _drawn(self, picture: AnyPicture, title: str, view: RunView, sheet: Sheet) -> Drawing:
         # Lazy, as below: there is nothing to draw before the first epoch.
-        from tutor.ui.plots import data, epoch_curves, landscape  # noqa: PLC0415
+        from tutor.ui.plots import batch_pictures, epoch_curves  # noqa: PLC0415
 
         match picture:
-            case SlopePicture() | ContourPicture():
-                return landscape.draw(picture, sheet)
-            case DataPicture() | PlanePicture():
-                return data.draw(picture, sheet)
+            case DataPicture():
+                return batch_pictures.draw_data(picture, sheet)
+            case PlanePicture():
+                return batch_pictures.draw_plane(picture, sheet)
+            case SlopePicture():
+                return batch_pictures.draw_slope(picture, sheet)
+            case ContourPicture():
+                return batch_pictures.draw_contours(picture, sheet)
             case GradientNormPicture(epochs=epochs, norms=norms):
                 curve = Curve(epochs, norms, norms, picture.last_epoch, picture.here)
                 batches = view.frame.batches if view.frame else 1

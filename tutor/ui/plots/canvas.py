@@ -146,6 +146,16 @@ class Canvas:
             for dot in self._walk(list(part)) if is_there else ():
                 self.put(self.cell_of(dot), text, style)
 
+    def shade(self, heights: Sequence[Sequence[int]], shades: Sequence[str]) -> None:
+        """A character for the band of each cell; `?` where it has none."""
+        for y, row in enumerate(heights):
+            self.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
+
+    def draw_dots(self, found: Sequence[tuple[Dot, int]], pen: Pen) -> None:
+        """The dots of borders; a cell that showed a shade shows the line now."""
+        for dot, _ in found:
+            self.dot(dot, pen)
+
     def _walk(self, points: Sequence[Point]) -> Iterator[Dot]:
         """All dots on the way, none twice in a row."""
         last: Dot | None = None
@@ -270,15 +280,19 @@ def drawn(
     scales: tuple[Scale | None, Scale | None],
     nothing: str,
     notes: Iterable[Note],
-    plot: Callable[[Scale, Scale, Sheet], Sequence[Content]],
+    paint: Callable[[Canvas, Scale, Scale], None],
 ) -> Drawing:
-    """A plot with its legend; the reason `nothing` where a scale is missing."""
+    """A plot that `paint` fills, with its legend; the reason `nothing` where a scale is missing."""
     xs, ys = scales
     if xs is None or ys is None:
         return placeholder(title, nothing)
     if sheet.is_too_small:
         return placeholder(title, NO_ROOM)
-    return Drawing(title, with_notes(sheet, list(notes), lambda room: plot(xs, ys, room)))
+
+    def plot(room: Sheet) -> list[Content]:
+        return framed(room, ys, xs.ticks(), lambda canvas: paint(canvas, xs, ys))
+
+    return Drawing(title, _with_notes(sheet, list(notes), plot))
 
 
 def legend_number(x: float) -> str:
@@ -304,7 +318,7 @@ class Note:
         return whole.truncate(width, ellipsis=True)
 
 
-def with_notes(
+def _with_notes(
     sheet: Sheet, notes: Sequence[Note], plot: Callable[[Sheet], Sequence[Content]]
 ) -> tuple[Content, ...]:
     """A plot with a legend at its right side, or on one line above it where it is narrow."""
@@ -339,6 +353,8 @@ class Scale:
     high: float
     log: bool = False
     """Whether the scale is logarithmic: both ends are above 0, and a 0 is put at the lower end."""
+    least: float | None = None
+    """The number with the lowest label, if there is room below it."""
 
     def of(self, value: float) -> float:
         """The place of a number; NaN if it has none."""
@@ -383,7 +399,8 @@ class Scale:
 
     def upright(self, rows: int) -> tuple[Tick, ...]:
         """The ticks of a vertical axis: its ends, and the middle where there is room."""
-        return self.ticks() if rows >= 5 else self.ticks((0.0, 1.0))
+        low = 0.0 if self.least is None else self.of(self.least)
+        return self.ticks((low, (low + 1) / 2, 1.0) if rows >= 5 else (low, 1.0))
 
 
 def scale_over(numbers: Iterable[float]) -> Scale | None:
@@ -397,19 +414,14 @@ def scale_over(numbers: Iterable[float]) -> Scale | None:
     return Scale(low, high)
 
 
-def _gutter(ticks: Iterable[Tick]) -> int:
-    """The number of columns to the left of a canvas with these numbers beside it."""
-    return max(GUTTER, *(len(text) + 1 for _, text in ticks))
-
-
-def canvas_within(sheet: Sheet, upright: Sequence[Tick]) -> Canvas:
-    """A canvas that fills the sheet once it is framed."""
-    return Canvas(sheet.width - _gutter(upright), sheet.height - 1, sheet.ascii_only)
-
-
-def framed(canvas: Canvas, upright: Sequence[Tick], along: Sequence[Tick]) -> list[Content]:
-    """The rows of a canvas with its two axes, which take one row and some columns more."""
-    left = _gutter(upright)
+def framed(
+    sheet: Sheet, ys: Scale, along: Sequence[Tick], paint: Callable[[Canvas], None]
+) -> list[Content]:
+    """The rows of a canvas that `paint` fills, with its two axes around it."""
+    upright = ys.upright(sheet.height - 1)
+    left = max(GUTTER, *(len(text) + 1 for _, text in upright))
+    canvas = Canvas(sheet.width - left, sheet.height - 1, sheet.ascii_only)
+    paint(canvas)
     beside = {canvas.cell_at((0.0, place))[1]: text for place, text in upright}
     rows = []
     for y in range(canvas.height):
@@ -486,9 +498,3 @@ def borders(bands: Sequence[Sequence[int]]) -> list[tuple[Dot, int]]:
                     found.append(((x, y), max(other, band) - 1))
                     break
     return found
-
-
-def draw_borders(canvas: Canvas, found: Sequence[tuple[Dot, int]], pen: Pen) -> None:
-    """Those dots; a cell that showed a shade shows the line now."""
-    for dot, _ in found:
-        canvas.dot(dot, pen)

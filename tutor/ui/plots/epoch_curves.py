@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from textual.content import Content
@@ -25,7 +26,6 @@ from tutor.ui.plots.canvas import (
     Point,
     Scale,
     Sheet,
-    canvas_within,
     framed,
     placeholder,
     scale_over,
@@ -292,11 +292,17 @@ def _words(curves: EpochCurves, scale: Scale, room: int) -> tuple[list[ChangeMar
 def _plot(
     curves: EpochCurves, scale: Scale, shown: Sequence[ChangeMark], sheet: Sheet
 ) -> list[Content]:
-    upright = scale.upright(sheet.height - 1)
-    canvas = canvas_within(sheet, upright)
-    ghosts = ghosts_of(curves.runs)
     first = min(curve.epochs[0] for curve in curves.all if curve.epochs)
     epochs = Scale(first, max(first + 1, *(curve.last_epoch for curve in curves.all)))
+    ends = int(epochs.low), int(epochs.high)
+    along = [(epochs.of(e), str(e)) for e in sorted({*ends, sum(ends) // 2})]
+    return framed(sheet, scale, along, partial(_paint, curves, shown, epochs, scale))
+
+
+def _paint(
+    curves: EpochCurves, shown: Sequence[ChangeMark], epochs: Scale, scale: Scale, canvas: Canvas
+) -> None:
+    ghosts = ghosts_of(curves.runs)
     own = _points(curves.curve, epochs, scale)
     others = [_points(ghost.curve, epochs, scale) for ghost in ghosts]
     for ghost, points in zip(ghosts, others, strict=True):
@@ -307,9 +313,6 @@ def _plot(
         _write_letters(canvas, ghost.letter, points, i * LETTER_EVERY // len(ghosts))
     for point in _point_here(curves.curve, epochs, scale):
         canvas.disc(point)
-    ends = int(epochs.low), int(epochs.high)
-    written = sorted({*ends, sum(ends) // 2})
-    return framed(canvas, upright, [(epochs.of(e), str(e)) for e in written])
 
 
 def _points(curve: Curve, epochs: Scale, scale: Scale) -> list[Point]:

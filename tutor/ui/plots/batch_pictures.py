@@ -1,21 +1,20 @@
-"""The landscape of the loss: along one line, or by level lines over the plane of two parameters.
+"""The plots of one batch: its data with the model's output, and the landscape of the loss.
 
-Without braille, shades show the height over a plane in place of lines. On a line the scale is
-linear: on another the tangent would be bent.
+Both are drawn along one line or over a plane. Without braille, shades show the height of a
+landscape in place of lines. On a line its scale is linear: on another the tangent would be bent.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from textual.content import Content
-
-from tutor.digits import GRID_DIGITS
+from tutor.digits import GRID_DIGITS, POINT_DIGITS
 from tutor.plain import one_line
-from tutor.protocol.inspections import ContourPicture, SlopePicture
-from tutor.ui.lines import CURVE, DIM, PLAIN, VALUE
+from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture, SlopePicture
+from tutor.ui.lines import ACTIVE, CURVE, DIM, PLAIN, VALUE
 from tutor.ui.plots.canvas import (
     Canvas,
     Dot,
@@ -28,23 +27,133 @@ from tutor.ui.plots.canvas import (
     Sheet,
     bands,
     borders,
-    canvas_within,
-    draw_borders,
     drawn,
-    framed,
+    is_inside,
     legend_number,
     scale_over,
 )
 from tutor.wording.number_format import number, trimmed
 
+
+def draw_data(picture: DataPicture, sheet: Sheet) -> Drawing:
+    """The data by their one input, with the model's line and the residuals."""
+    title = f"data and model by {one_line(picture.input)}"
+    xs = scale_over((*picture.xs, *picture.line_xs))
+    ys = scale_over((*picture.targets, *picture.predictions, *picture.line))
+    nothing = "No finite number in the data to draw here."
+    notes = _line_notes(picture, sheet)
+    return drawn(title, sheet, (xs, ys), nothing, notes, partial(_paint_line, picture))
+
+
+def _line_notes(picture: DataPicture, sheet: Sheet) -> Iterator[Note]:
+    point, model, residual = "O*|" if sheet.ascii_only else "●⠒│"
+    more = f"(and {picture.left_out} more)" if picture.left_out else ""
+    yield Note(point, VALUE, one_line(picture.target), more)
+    is_gone = not any(map(math.isfinite, (*picture.predictions, *picture.line)))
+    yield Note(model, CURVE, one_line(picture.prediction), "not finite" if is_gone else "")
+    yield Note(residual, DIM, "residual")
+    if picture.loss is not None:
+        yield Note(" ", DIM, "loss", legend_number(picture.loss))
+
+
+def _paint_line(picture: DataPicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+    for x, target, prediction in zip(picture.xs, picture.targets, picture.predictions, strict=True):
+        ends = [(xs.of(x), ys.of(target)), (xs.of(x), ys.of(prediction))]
+        if all(math.isfinite(y) for _, y in ends):
+            canvas.line(ends, Pen(DIM, "|"))
+    model = zip(picture.line_xs, picture.line, strict=True)
+    canvas.line([(xs.of(x), ys.of(y)) for x, y in model], Pen(CURVE))
+    for x, target in zip(picture.xs, picture.targets, strict=True):
+        canvas.disc((xs.of(x), ys.of(target)))
+
+
+# ── Over a plane: the output by shades, the line where it decides, the targets ──────────
+
+FEW_POINTS = 16
+"""The most points that take a blank on either side; more of them would cover the plane."""
+
+SHADES = " ░▒▓█"
+ASCII_SHADES = " .:=#"
+BORDER = "⠤"
+ASCII_BORDER = "+"
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The range of outputs that get different shades: from the least target to the greatest."""
+
+    low: float
+    high: float
+
+    @property
+    def levels(self) -> list[float]:
+        """The numbers at which one shade ends and the next begins."""
+        count = len(SHADES)
+        places = [i / count for i in range(1, count)]
+        return [self.low * (1 - place) + self.high * place for place in places]
+
+    @property
+    def middle(self) -> float:
+        """The output that separates the two classes."""
+        return self.low / 2 + self.high / 2
+
+
+def draw_plane(picture: PlanePicture, sheet: Sheet) -> Drawing:
+    """The output over the plane of two inputs, with the targets on it."""
+    first, second = map(one_line, picture.axes)
+    title = f"plane: {one_line(picture.prediction)} by {first} → and {second} ↑"
+    xs, ys = scale_over(picture.xs), scale_over(picture.ys)
+    if not any(math.isfinite(z) for row in picture.outputs for z in row):
+        xs = None
+    targets = {target for *_, target in picture.points}
+    ends = _Range(min(targets), max(targets)) if len(targets) > 1 else _Range(0.0, 1.0)
+    notes = _plane_notes(picture, ends, sheet.ascii_only)
+    paint = partial(_paint_plane, picture, ends)
+    return drawn(title, sheet, (xs, ys), "No finite output to draw here.", notes, paint)
+
+
+def _plane_notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Iterator[Note]:
+    shades = ASCII_SHADES if ascii_only else SHADES
+    low, high = (number(end, POINT_DIGITS) for end in (ends.low, ends.high))
+    name = one_line(picture.prediction)
+    yield Note(" ", DIM, name, f"{low} [{shades}] {high}")
+    border = ASCII_BORDER if ascii_only else BORDER
+    yield Note(border, CURVE, name, f"= {legend_number(ends.middle)}")
+    yield Note(f" {high} ", ACTIVE, "a target")
+    if len(picture.points) > FEW_POINTS:
+        yield Note("o" if ascii_only else "•", ACTIVE, "a target, unlabelled")
+
+
+def _paint_plane(picture: PlanePicture, ends: _Range, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+    field = ScalarField(picture.xs, picture.ys, picture.outputs)
+    shades = ASCII_SHADES if canvas.ascii_only else SHADES
+    canvas.shade(bands(field.sampled(canvas.cell_places(), xs, ys), ends.levels), shades)
+    decided = bands(field.sampled(canvas.dot_places(), xs, ys), [ends.middle])
+    canvas.draw_dots(borders(decided), Pen(CURVE, ASCII_BORDER))
+    _write_targets(picture, canvas, xs, ys)
+
+
+def _write_targets(picture: PlanePicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+    """Each target as a number at its place; as a point where a number would lie on another."""
+    margin = " " if len(picture.points) <= FEW_POINTS else ""
+    found = [
+        (canvas.cell_at((x, y)), margin + number(target, POINT_DIGITS) + margin)
+        for first, second, target in picture.points
+        if is_inside((x := xs.of(first), y := ys.of(second)))
+    ]
+    places = {cell for cell, _ in found}
+    free = {(x, y) for x in range(canvas.width) for y in range(canvas.height)}
+    for cell, _ in found:
+        canvas.put(cell, "o" if canvas.ascii_only else "•", ACTIVE)
+    for (column, row), text in found:
+        start = min(max(column - len(text) // 2, 0), canvas.width - len(text))
+        cells = {(start + i, row) for i in range(len(text))}
+        if cells <= free and not (cells - {(column, row)}) & places:
+            canvas.put((start, row), text, ACTIVE)
+            free -= {(x, row) for x in range(start - 1, start + len(text) + 1)}
+
+
 NOTHING = "No finite loss to draw here."
-
-
-def draw(picture: SlopePicture | ContourPicture, sheet: Sheet) -> Drawing:
-    """The loss along one line, or over the plane of two parameters."""
-    if isinstance(picture, SlopePicture):
-        return _slope(picture, sheet)
-    return _contours(picture, sheet)
 
 
 # ── Over a plane: level lines, the path so far, the next step ───────────────────────
@@ -59,11 +168,11 @@ TINIEST = 1e-300
 """Below this, numbers have too few digits to be parted into levels."""
 
 MOST_LEVELS = 6
-SHADES = " .:-=%#@"
+HEIGHTS = " .:-=%#@"
 """The characters of the bands, lowest first: one more than there are levels at most."""
 
 
-def _contours(picture: ContourPicture, sheet: Sheet) -> Drawing:
+def draw_contours(picture: ContourPicture, sheet: Sheet) -> Drawing:
     """The levels, labelled, with the path, the point and the next step on them."""
     first, second = map(one_line, picture.axes)
     batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
@@ -73,7 +182,7 @@ def _contours(picture: ContourPicture, sheet: Sheet) -> Drawing:
     if not any(map(math.isfinite, losses)):
         xs = None
     notes = _contours_notes(picture, sheet.ascii_only)
-    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_contours_plot, picture, losses))
+    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_paint_contours, picture, losses))
 
 
 def levels_of(losses: Sequence[float]) -> list[float]:
@@ -124,35 +233,27 @@ def _contours_notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]
         yield Note("⠤", DIM, "equal loss")
 
 
-def _contours_plot(
-    picture: ContourPicture, losses: Sequence[float], xs: Scale, ys: Scale, sheet: Sheet
-) -> list[Content]:
+def _paint_contours(
+    picture: ContourPicture, losses: Sequence[float], canvas: Canvas, xs: Scale, ys: Scale
+) -> None:
     levels = levels_of(losses)
-    upright = ys.upright(sheet.height - 1)
-    canvas = canvas_within(sheet, upright)
     field = ScalarField(picture.xs, picture.ys, picture.losses)
     heights = bands(field.sampled(canvas.dot_places(), xs, ys), levels)
     found = borders(heights)
-    if sheet.ascii_only:
-        _shade(canvas, heights, len(levels))
+    if canvas.ascii_only:
+        most = len(HEIGHTS) - 1
+        canvas.shade(
+            heights, [HEIGHTS[i * most // max(1, len(levels))] for i in range(len(levels) + 1)]
+        )
     else:
-        draw_borders(canvas, found, Pen(DIM))
+        canvas.draw_dots(found, Pen(DIM))
     _write_levels(canvas, found, levels)
     here = xs.of(picture.at[0]), ys.of(picture.at[1])
     path = [(xs.of(x), ys.of(y)) for x, y in picture.path]
-    canvas.trail([*path, here], "+" if sheet.ascii_only else "•", CURVE)
+    canvas.trail([*path, here], "+" if canvas.ascii_only else "•", CURVE)
     if picture.next_at is not None:
-        there = xs.of(picture.next_at[0]), ys.of(picture.next_at[1])
-        canvas.ring(there)
+        canvas.ring((xs.of(picture.next_at[0]), ys.of(picture.next_at[1])))
     canvas.disc(here)
-    return framed(canvas, upright, xs.ticks())
-
-
-def _shade(canvas: Canvas, heights: Sequence[Sequence[int]], levels: int) -> None:
-    """A denser character for a higher band; `?` where the loss is no number."""
-    shades = [SHADES[band * (len(SHADES) - 1) // max(1, levels)] for band in range(levels + 1)]
-    for y, row in enumerate(heights):
-        canvas.put((0, y), "".join(shades[band] if band >= 0 else "?" for band in row), DIM)
 
 
 def _write_levels(
@@ -182,13 +283,13 @@ BELOW = 0.2
 """The fraction of the height that is left free below the least loss."""
 
 
-def _slope(picture: SlopePicture, sheet: Sheet) -> Drawing:
+def draw_slope(picture: SlopePicture, sheet: Sheet) -> Drawing:
     """The loss along the line, on a linear scale: on another the tangent would be bent."""
     title = f"landscape: {_what(picture)}"
     xs = scale_over((*picture.xs, picture.at))
     ys = _with_room_below(scale_over((*picture.losses, picture.loss)))
     notes = _slope_notes(picture, sheet.ascii_only)
-    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_slope_plot, picture))
+    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_paint_slope, picture))
 
 
 def _with_room_below(ys: Scale | None) -> Scale | None:
@@ -196,7 +297,7 @@ def _with_room_below(ys: Scale | None) -> Scale | None:
     if ys is None or ys.low == ys.high:
         return ys
     low = ys.low + BELOW * ys.low - BELOW * ys.high
-    return Scale(low, ys.high) if math.isfinite(low) else ys
+    return Scale(low, ys.high, least=ys.low) if math.isfinite(low) else ys
 
 
 def _what(picture: SlopePicture) -> str:
@@ -253,17 +354,13 @@ def _looks_alike(picture: SlopePicture, steepness: float) -> bool:
     return abs((picture.slope or 0.0) - steepness) * breadth <= TOUCHING * height
 
 
-def _slope_plot(picture: SlopePicture, xs: Scale, ys: Scale, sheet: Sheet) -> list[Content]:
-    least = ys.of(min(x for x in (*picture.losses, picture.loss) if math.isfinite(x)))
-    upright = ys.ticks((least, (least + 1) / 2, 1.0) if sheet.height > 5 else (least, 1.0))
-    canvas = canvas_within(sheet, upright)
+def _paint_slope(picture: SlopePicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:
     here = xs.of(picture.at), ys.of(picture.loss)
-    canvas.trail(_tangent(picture, xs, ys), "." if sheet.ascii_only else "·", VALUE)
+    canvas.trail(_tangent(picture, xs, ys), "." if canvas.ascii_only else "·", VALUE)
     points = [(xs.of(x), ys.of(y)) for x, y in zip(picture.xs, picture.losses, strict=True)]
     canvas.line(points, Pen(CURVE))
     _draw_step(canvas, picture, here, xs, ys)
     canvas.disc(here)
-    return framed(canvas, upright, xs.ticks())
 
 
 def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
