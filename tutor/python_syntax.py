@@ -57,7 +57,7 @@ def argument_names(function: FunctionCode) -> set[str]:
     return {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
 
 
-def defaults_of(function: FunctionCode) -> dict[str, ast.expr]:
+def defaults_of(function: FunctionCode | ast.Lambda) -> dict[str, ast.expr]:
     """The default values of a function's parameters."""
     signature = function.args
     positional = [a.arg for a in (*signature.posonlyargs, *signature.args)]
@@ -124,8 +124,8 @@ def first_line(node: ast.stmt) -> int:
     return min([node.lineno, *(d.lineno for d in decorators)])
 
 
-def last_line(node: ast.stmt) -> int:
-    """The line that a statement ends on."""
+def last_line(node: ast.stmt | ast.expr) -> int:
+    """The line that a statement or an expression ends on."""
     return node.end_lineno or node.lineno
 
 

@@ -183,7 +183,7 @@ class GraphRecorder(TorchFunctionMode):
             node = waiting.pop()
             if id(node) in self.nodes:
                 continue
-            known = self.nodes[id(node)] = KnownValue(node, _leaf_of(node))
+            known = self.nodes[id(node)] = KnownValue(node, leaf_of(node))
             self._hook(known)
             found.append(known)
             waiting += [child for child, _ in node.next_functions if child is not None]
@@ -294,7 +294,8 @@ def node_of(tensor: torch.Tensor) -> Node | None:
     return tensor.grad_fn if tensor.grad_fn is not None else get_gradient_edge(tensor).node
 
 
-def _leaf_of(node: Node) -> torch.Tensor | None:
+def leaf_of(node: Node) -> torch.Tensor | None:
+    """The leaf whose gradient a node adds up; None for all other nodes."""
     if type(node).__name__ != "AccumulateGrad":
         return None
     leaf = node.variable  # type: ignore[attr-defined]

@@ -6,9 +6,8 @@ This shows in the forward passes of the code's models, and in the use of their o
 from __future__ import annotations
 
 import ast
-import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
@@ -18,11 +17,16 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
 
-from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Patient
-from tutor.analysis.doctor.tensors import nodes_below, number_at, place_of_extreme
-from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, CallRecorder, is_tutors
+from tutor.analysis.doctor.rule import (
+    TO_THE_END,
+    DoctorRule,
+    Patient,
+    nodes_below,
+    number_at,
+    place_of_extreme,
+)
+from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, CallRecorder
 from tutor.analysis.graph_recorder import WAYS_BACK, frame_within, tensors_in
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.training.devices import untouched_randomness
@@ -55,22 +59,19 @@ class Forward:
     """Whether a backward pass came through it, or through what was computed with it."""
 
 
-class ForwardWatcher(TorchFunctionMode):
-    """Sees the forward passes while it is entered, and follows their outputs."""
+class ForwardWatcher:
+    """Sees the forward passes, and follows their outputs through the calls of a recorder."""
 
-    def __init__(self, filename: str, is_paused: Callable[[], bool]) -> None:
-        """`filename` is the code's; calls made while `is_paused` is true are not the run's."""
-        super().__init__()
+    def __init__(self, recorder: CallRecorder) -> None:
+        self._recorder = recorder
         self.forwards: list[Forward] = []
         self.dropout: tuple[int, float] | None = None
         """The line and the probability of the first call of the function `dropout` in the forward
         of a model that is in evaluation mode."""
-        self._filename = filename
         self._last: dict[int, Forward] = {}
         """A line → its last forward pass, the only one that keeps its data."""
         self._open: list[tuple[torch.nn.Module, Forward]] = []
         self._notes: dict[int, tuple[Any, frozenset[Forward]]] = {}
-        self._is_paused = is_paused
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -79,10 +80,11 @@ class ForwardWatcher(TorchFunctionMode):
             register_module_forward_pre_hook(self._begun),
             register_module_forward_hook(self._ended, with_kwargs=True, always_call=True),
         )
+        self._recorder.followers.append(self._follow)
         try:
-            with self:
-                yield
+            yield
         finally:
+            self._recorder.followers.remove(self._follow)
             for hook in hooks:
                 hook.remove()
             self._open, self._notes = [], {}
@@ -90,12 +92,12 @@ class ForwardWatcher(TorchFunctionMode):
     # ── Modules ─────────────────────────────────────────────────────────────────────
 
     def _begun(self, module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
-        if self._is_paused():
+        if self._recorder.is_paused:
             return
         if self._open:
             self._open.append((module, self._open[0][1]))
             return
-        frame = frame_within(self._filename)
+        frame = frame_within(self._recorder.filename)
         if frame is not None:
             is_recorded = torch.is_grad_enabled()
             name, line = _name_in(frame, module), frame.f_lineno
@@ -104,7 +106,7 @@ class ForwardWatcher(TorchFunctionMode):
 
     def _ended(self, module: torch.nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
         """`rest`: the keywords and the output; of a forward that raised, the output None alone."""
-        if self._is_paused() or not self._open or self._open[-1][0] is not module:
+        if self._recorder.is_paused or not self._open or self._open[-1][0] is not module:
             return
         keywords, output = rest if len(rest) == 2 else ({}, None)
         _, forward = self._open.pop()
@@ -131,35 +133,24 @@ class ForwardWatcher(TorchFunctionMode):
 
     # ── Calls ───────────────────────────────────────────────────────────────────────
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call `func`, and follow the outputs of the models into its result."""
-        keywords = kwargs or {}
-        if self._is_paused() or is_tutors(sys._getframe(1), self._filename):
-            return func(*args, **keywords)
-        if func in WAYS_BACK:
-            for forward in self._sources(tensors_in([args, *keywords.values()])):
-                forward.is_trained = True
-            return func(*args, **keywords)
-        result = func(*args, **keywords)
+    def _follow(
+        self, func: object, args: tuple[Any, ...], keywords: Mapping[str, Any], result: Any
+    ) -> None:
+        """Follow the outputs of the models into the result of a call."""
         if func is torch.nn.functional.dropout:
             self._look_at_dropout(args, keywords)
-        self._follow(str(getattr(func, "__name__", "")), [*args, *keywords.values()], result)
-        return result
-
-    def _follow(self, name: str, arguments: list[Any], result: Any) -> None:
-        tensors = list(tensors_in(arguments))
+        tensors = list(tensors_in([args, *keywords.values()]))
         sources = [self._sources([tensor]) for tensor in tensors]
         known = frozenset[Forward]().union(*sources)
+        if func in WAYS_BACK:
+            for forward in known:
+                forward.is_trained = True
+            return
         if not known:
             return
         for tensor in tensors_in(result):
             self._note(tensor, known | self._sources([tensor]))
+        name = str(getattr(func, "__name__", ""))
         is_difference = name in _DIFFERENCES and any(
             not found and tensor.numel() > 1 and not tensor.requires_grad
             for tensor, found in zip(tensors, sources, strict=True)
@@ -172,7 +163,7 @@ class ForwardWatcher(TorchFunctionMode):
         is_on = keywords.get("training", args[2] if len(args) > 2 else True)
         probability = keywords.get("p", args[1] if len(args) > 1 else 0.5)
         if self.dropout is None and self._open and is_on and probability > 0:
-            module, frame = self._open[-1][0], frame_within(self._filename)
+            module, frame = self._open[-1][0], frame_within(self._recorder.filename)
             if not (module.training or isinstance(module, _DropoutNd)):
                 self.dropout = (frame.f_lineno if frame is not None else 0, float(probability))
 
@@ -219,16 +210,14 @@ class EvaluationRule(DoctorRule):
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
         self._watcher: ForwardWatcher | None = None
-        self._recorder: CallRecorder | None = None
         if patient.lesson.script is not None:
             self.epochs = TO_THE_END
 
-    def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
+    def watching(self) -> AbstractContextManager[object]:
         """Watch the forward passes of whole epochs: an evaluation often stands at their end."""
         if not self.patient.modules():
             return nullcontext()
-        self._recorder = recorder
-        self._watcher = ForwardWatcher(recorder.filename, lambda: recorder.is_paused)
+        self._watcher = ForwardWatcher(self.patient.recorder)
         return self._watcher.watching()
 
     def at_end(self) -> Iterable[DoctorFinding]:
@@ -237,9 +226,9 @@ class EvaluationRule(DoctorRule):
 
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:
         """The findings of all forward passes of the epochs so far."""
-        if self._watcher is None or self._recorder is None:
+        if self._watcher is None:
             return []
-        with self._recorder.paused():
+        with self.patient.recorder.paused():
             return list(self._findings(self._watcher))
 
     def _findings(self, watcher: ForwardWatcher) -> Iterator[DoctorFinding]:

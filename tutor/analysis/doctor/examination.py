@@ -7,33 +7,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
-import torch
-
-from tutor.analysis.doctor.broadcasting import BroadcastRule, ReshapedParameterRule
-from tutor.analysis.doctor.divergence import DivergenceRule
 from tutor.analysis.doctor.evaluation import EvaluationRule
-from tutor.analysis.doctor.forks import Compiled, Forks
-from tutor.analysis.doctor.hand_gradient import HandGradientRule
-from tutor.analysis.doctor.held_parameters import HeldParametersRule, LostLeafRule
-from tutor.analysis.doctor.kept_graph import DataGradientRule, KeptGraphRule
-from tutor.analysis.doctor.layer_gradients import GradientRule, LayerGradientRule
-from tutor.analysis.doctor.loss_arguments import (
-    DoubleActivationRule,
-    LossArgumentsRule,
-)
-from tutor.analysis.doctor.not_finite import NotFiniteRule
-from tutor.analysis.doctor.reset import AccumulationRule, MissingResetRule, ResetOrderRule
-from tutor.analysis.doctor.rule import (
-    TO_THE_END,
-    DoctorRule,
-    Moment,
-    Patient,
+from tutor.analysis.doctor.forks import (
+    Compiled,
+    Forks,
+    SeedRule,
     is_at_loop_end,
     run_in_loop,
     time_bound,
 )
-from tutor.analysis.doctor.scheduler_order import SchedulerOrderRule
-from tutor.analysis.doctor.seeds import SeedRule
+from tutor.analysis.doctor.hand_gradient import HandGradientRule, ReshapedParameterRule
+from tutor.analysis.doctor.held_parameters import HeldParametersRule, LostLeafRule
+from tutor.analysis.doctor.kept_graph import DataGradientRule, KeptGraphRule
+from tutor.analysis.doctor.layer_gradients import GradientRule, LayerGradientRule
+from tutor.analysis.doctor.learning_rate import DivergenceRule, SchedulerOrderRule
+from tutor.analysis.doctor.loss_arguments import BroadcastRule, LossArgumentsRule
+from tutor.analysis.doctor.not_finite import NotFiniteRule
+from tutor.analysis.doctor.reset import AccumulationRule, MissingResetRule, ResetOrderRule
+from tutor.analysis.doctor.rule import (
+    TO_THE_END,
+    Backward,
+    DoctorRule,
+    Moment,
+    Patient,
+)
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
 from tutor.lesson.model import SETUP, Lesson
@@ -49,8 +46,8 @@ from tutor.training.values import named
 
 RULES: tuple[type[DoctorRule], ...] = (
     MissingResetRule, ResetOrderRule, LostLeafRule, BroadcastRule, GradientRule,
-    HeldParametersRule, DoubleActivationRule, HandGradientRule, KeptGraphRule, DivergenceRule,
-    EvaluationRule, NotFiniteRule, SchedulerOrderRule, LossArgumentsRule, DataGradientRule,
+    HeldParametersRule, LossArgumentsRule, HandGradientRule, KeptGraphRule, DivergenceRule,
+    EvaluationRule, NotFiniteRule, SchedulerOrderRule, DataGradientRule,
     LayerGradientRule, AccumulationRule, ReshapedParameterRule, SeedRule,
 )  # fmt: skip
 """The rules in the order in which they are asked, and findings on one line are shown.
@@ -113,10 +110,9 @@ def examine(
     }
     recipe = _examined_recipe(programs, recipe)
     with untouched_randomness(recipe.device), quiet():
-        recorder = CallRecorder(next(iter(programs.values())).filename)
-        patient = _patient(lesson, programs, recipe, quiet, until, recorder)
+        patient = _patient(lesson, programs, recipe, quiet, until)
         try:
-            examination = _Examination(patient, recorder)
+            examination = _Examination(patient)
             is_complete = examination.go(epochs)
         finally:
             patient.run.close()
@@ -158,8 +154,9 @@ def _patient(
     recipe: RunRecipe,
     quiet: Quiet,
     until: Until,
-    recorder: CallRecorder,
 ) -> Patient:
+    recorder = CallRecorder(next(iter(programs.values())).filename)
+
     @contextmanager
     def unrecorded() -> Iterator[None]:
         """A span in which the run is put back after an error: no rule sees that as a step."""
@@ -168,26 +165,29 @@ def _patient(
 
     run = Run(programs, recipe.mode, recipe.device, recipe.learning_rate, recipe.seed, unrecorded)
     source = SourceCode.of(lesson, recipe.mode)
-    return Patient(lesson, programs, recipe, run, source, quiet, until)
+    return Patient(lesson, programs, recipe, run, recorder, source, quiet, until)
 
 
 class _Examination:
     """The steps of one examination, and what its rules have found."""
 
-    def __init__(self, patient: Patient, recorder: CallRecorder) -> None:
-        self._patient, self._recorder = patient, recorder
+    def __init__(self, patient: Patient) -> None:
+        self._patient, self._recorder = patient, patient.recorder
         self._rules = [rule(patient) for rule in RULES]
         self.failed: list[str] = []
         self.found: list[DoctorFinding] = []
         self.epochs = 0
         self._known: set[tuple[str, int, str]] = set()
-        recorder.before, recorder.after = self._before_call, self._after_call
+        self._backward: Backward | None = None
+        """The backward pass that is under way."""
+        patient.recorder.before, patient.recorder.after = self._before_call, self._after_call
 
     def go(self, epochs: int) -> bool:
         """Step through `epochs` epochs; whether nothing stopped that."""
         with ExitStack() as stack:
+            stack.enter_context(self._recorder)
             for rule in self._rules:
-                stack.enter_context(rule.watching(self._recorder))
+                stack.enter_context(rule.watching())
             is_whole = self._step_through(epochs)
             with self._recorder.paused():  # a rule may run the code again
                 self._each(lambda rule: self._add(rule.at_end()))
@@ -229,7 +229,7 @@ class _Examination:
         if error is None:
             phase = "" if loop.is_over and loop.at_end else loop.last_phase_name()
         moment = self._moment(phase, calls, error, self._recorder.failed)
-        self._unhook()
+        self._end_backward()  # one that has raised
         with self._recorder.paused():
             self._each(lambda rule: self._add(rule.after(moment)))
         return error is None
@@ -270,18 +270,21 @@ class _Examination:
             self._patient.stepped[id(optimizer)] = optimizer
             self._each(lambda rule: rule.before_update(call, optimizer))
         else:
-            self._unhook()
-            self._each(lambda rule: rule.before_backward(call, _loss_in(call)))
+            self._end_backward()
+            backward = self._backward = Backward(call)
+            self._patient.see_leaves(backward)
+            self._each(lambda rule: rule.before_backward(backward))
 
     def _after_call(self, call: TorchCall) -> None:
-        if call.name != "optimizer.step":
-            self._unhook()
-            self._each(lambda rule: rule.after_backward(call, _loss_in(call)))
+        if call.name == "backward" and (backward := self._end_backward()) is not None:
+            self._each(lambda rule: rule.after_backward(backward))
 
-    def _unhook(self) -> None:
-        """Take away the rules' hooks, also after a backward that has raised."""
-        for rule in self._rules:
-            rule.unhook()
+    def _end_backward(self) -> Backward | None:
+        """The backward that was under way, if any, without its hooks."""
+        backward, self._backward = self._backward, None
+        if backward is not None:
+            backward.unhook()
+        return backward
 
     def _each(self, ask: Callable[[DoctorRule], object], of_epochs: int | None = None) -> None:
         """Ask each rule, or those that need `of_epochs` whole epochs.
@@ -294,7 +297,6 @@ class _Examination:
             try:
                 ask(rule)
             except Exception as error:  # noqa: BLE001 - the code's own objects may raise anything
-                rule.unhook()
                 self._rules.remove(rule)
                 self.failed.append(f"{type(rule).__name__}: {named(error)}")
 
@@ -305,9 +307,3 @@ class _Examination:
             if key not in self._known:
                 self._known.add(key)
                 self.found.append(finding)
-
-
-def _loss_in(call: TorchCall) -> torch.Tensor | None:
-    """The loss that a backward begins at; None where there are several."""
-    loss = call.argument(0, "tensors")
-    return loss if isinstance(loss, torch.Tensor) else None

@@ -1,4 +1,4 @@
-"""A gradient by hand that is not the loss's, by finite differences."""
+"""A gradient by hand that is not the loss's, by finite differences, or of too large a shape."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from tutor.analysis.doctor.loss_arguments import Shape, in_shape, square_subtractions
 from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.finite_differences import (
@@ -275,3 +276,66 @@ def _farthest(mine: Array, right: Array) -> tuple[int, ...]:
     off = np.abs(mine - right) if mine.shape == right.shape else np.abs(right)
     at = int(np.nan_to_num(off).argmax())
     return tuple(int(i) for i in np.unravel_index(at, right.shape))
+
+
+# ── A gradient that broadcasts ──────────────────────────────────────────────────────
+
+
+class ReshapedParameterRule(DoctorRule):
+    """A parameter that an update by hand gives a larger shape, as its gradient has that shape."""
+
+    def __init__(self, patient: Patient) -> None:
+        super().__init__(patient)
+        self._shapes: dict[str, Shape] = {}
+        """The shapes of the parameters before an update."""
+        self._squares: list[tuple[ast.BinOp, Shape, Shape]] = []
+        """The subtractions of this batch whose operands broadcast to a square, and their shapes."""
+
+    def before(self, moment: Moment) -> None:
+        """Note the shapes of the parameters."""
+        if moment.phase == UPDATE:
+            self._shapes = self._shapes_now()
+
+    def after(self, moment: Moment) -> Iterator[DoctorFinding]:
+        """Look at the shapes that an update has made."""
+        if moment.error is not None or moment.epoch > 1 or moment.batch:
+            return
+        if moment.phase != UPDATE:
+            if moment.phase in (PREDICT, LOSS, GRADIENT):
+                self._squares += square_subtractions(self.patient, moment.phase)
+            return
+        for name, shape in self._shapes_now().items():
+            before = self._shapes.get(name, shape)
+            if np.prod(before) > 1 and np.prod(shape) > np.prod(before):
+                yield self._finding(name, before, shape)
+                break
+        self._squares.clear()
+
+    def _shapes_now(self) -> dict[str, Shape]:
+        found = self.patient.run.loop.parameters()
+        return {name: thing.shape for name, thing in found.items() if isinstance(thing, np.ndarray)}
+
+    def _finding(self, name: str, before: Shape, after: Shape) -> DoctorFinding:
+        lines = [s.lineno for s in self.source.assignments(name)]
+        line = max((at for at in lines if self.source.phase_of(at) == UPDATE), default=0)
+        numbers: dict[str, Evidence] = {"before": before, "after": after}
+        code, fix = "parameter_reshaped", None
+        if self._squares:
+            node, one, other = self._squares[0]
+            line, code = node.lineno, "broadcast_in_gradient"
+            fix = in_shape(self.source, (node.left, node.right), one, other)
+            numbers |= {
+                "left": self.source.segment(node.left),
+                "shape": one,
+                "right": self.source.segment(node.right),
+                "other_shape": other,
+            }
+        return DoctorFinding(
+            code=code,
+            line=line,
+            variable=name,
+            numbers=numbers,
+            lesson="broadcasting",
+            exercise="lost-dimension",
+            fix=fix,
+        )

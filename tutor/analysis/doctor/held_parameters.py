@@ -9,10 +9,15 @@ from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import (
+    Backward,
+    DoctorRule,
+    Moment,
+    Patient,
+    extreme_of,
+    gradient_of,
+)
 from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.doctor.tensors import extreme_of, gradient_of, leaves_of
-from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.analysis.graph_words import label_of
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 
@@ -40,41 +45,27 @@ class HeldParametersRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._starts: dict[int, torch.Tensor] = {}
         self._gradients: dict[int, float] = {}
         """The id of a leaf → the number of its gradient that is farthest from 0."""
-        self._leaves: dict[int, torch.Tensor] = {}
-        self._has_stepped = False
 
-    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
-        """Note that an optimizer makes a step."""
-        self._has_stepped = True
-
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
-        """Note the leaves of the loss."""
-        for leaf in leaves_of(loss):
-            self._leaves[id(leaf)] = leaf
-            self._starts.setdefault(id(leaf), _sample(leaf))
-
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def after_backward(self, backward: Backward) -> None:
         """Note the gradients of the leaves."""
-        for key, leaf in self._leaves.items():
-            if (gradient := gradient_of(leaf)) is not None:
+        for key, leaf in self.patient.leaves.items():
+            if (gradient := gradient_of(leaf.tensor)) is not None:
                 self._gradients[key] = extreme_of(gradient)
 
     def at_end(self) -> Iterable[DoctorFinding]:
         """The parameters that are left out, if any: one finding for each reason."""
         left = {
-            key: leaf
-            for key, leaf in self._leaves.items()
-            if key in self._gradients and torch.equal(_sample(leaf), self._starts[key])
+            key
+            for key, leaf in self.patient.leaves.items()
+            if key in self._gradients and leaf.is_unchanged()
         }
         hidden = [one for one in self._hidden() if id(one.tensor) in left]
         yield from self._not_registered(hidden)
         held = self.patient.held()
-        for tensor in (*(one.tensor for one in hidden), *held.values()):
-            left.pop(id(tensor), None)
-        if left and self._has_stepped:
+        left -= {*(id(one.tensor) for one in hidden), *held}
+        if left and self.patient.stepped:
             labels = {n: t for n, t in self.patient.parameters().items() if id(t) in left}
             yield from self._stale(labels, held) or self._not_held(labels, held)
 
@@ -138,7 +129,7 @@ class HeldParametersRule(DoctorRule):
     ) -> list[DoctorFinding]:
         """An optimizer that holds tensors of these shapes, which the loss does not reach."""
         known = set(map(id, self.patient.parameters().values()))
-        gone = [t for key, t in held.items() if key not in self._leaves and key not in known]
+        gone = [t for key, t in held.items() if key not in self.patient.leaves and key not in known]
         shapes = [t.shape for t in gone]
         stale = {name: tensor for name, tensor in labels.items() if tensor.shape in shapes}
         if not stale:
@@ -251,16 +242,6 @@ class HeldParametersRule(DoctorRule):
                 yield name
 
 
-_WHOLE = 2**18
-"""Numbers of a tensor that are all compared; of a larger one, some of them are."""
-
-
-def _sample(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of a tensor's numbers, or of evenly spaced ones."""
-    numbers = tensor.detach().reshape(-1)
-    return numbers[:: max(1, numbers.numel() // _WHOLE)].clone()
-
-
 def _leaves_in(label: str, thing: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """The leaves that ask for a gradient in an attribute, in a list of it, and in its modules."""
     if isinstance(thing, torch.Tensor):
@@ -295,7 +276,7 @@ class LostLeafRule(DoctorRule):
         self._lost: dict[str, _Lost] = {}
         self._is_confirmed = self._has_backward = False
 
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def before_backward(self, backward: Backward) -> None:
         """A name that is still lost at the next backward stays so."""
         self._has_backward = True
         self._confirm()

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
-from tutor.analysis.doctor.tensors import grad_fn_of, held_by, leaves_of, norm_of
+from tutor.analysis.doctor.rule import (
+    Backward,
+    DoctorRule,
+    Moment,
+    Patient,
+    SeenLeaf,
+    grad_fn_of,
+    held_by,
+    norm_of,
+)
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
 from tutor.analysis.graph_words import with_contents
 from tutor.protocol.inspections import CodeFix, DoctorFinding
@@ -35,9 +42,9 @@ class KeptGraphRule(DoctorRule):
         """The nodes of the present step."""
         self._reported: set[str] = set()
 
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def after_backward(self, backward: Backward) -> None:
         """Note the loss. Its node is kept alive here, so that no other gets its identity."""
-        if (node := grad_fn_of(loss)) is not None:
+        if (node := grad_fn_of(backward.loss)) is not None:
             self._fresh.append(node)
 
     def after(self, moment: Moment) -> Iterator[DoctorFinding]:
@@ -106,11 +113,9 @@ class KeptGraphRule(DoctorRule):
         for statement in self.source.statements():
             added = _added(statement, name)
             if added is not None:
-                text = self.source.segment(added)
-                is_plain = isinstance(added, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
-                text = text if is_plain else f"({text})"
                 method = "detach" if self._is_used_as_tensor(name) else "item"
-                return statement, self.source.replaced(added, f"{text}.{method}()")
+                better = f"{self.source.before_dot(added)}.{method}()"
+                return statement, self.source.replaced(added, better)
         return None, None
 
     def _is_used_as_tensor(self, name: str) -> bool:
@@ -177,19 +182,6 @@ _MEANT = ("autograd.grad", "checkpoint", "jacobian", "hessian", "register_hook",
 """Words of code that uses the gradients of its data, in one way or another."""
 
 
-@dataclass(slots=True, eq=False)
-class _Data:
-    """A leaf that no optimizer holds and that got a gradient."""
-
-    tensor: torch.Tensor
-    value: torch.Tensor
-    """Its numbers when it was first seen."""
-    line: int
-    """The line of the backward that gave it a gradient."""
-    first: float | None = None
-    """The norm of its gradient after the first backward."""
-
-
 class DataGradientRule(DoctorRule):
     """The rule for data that get a gradient in each backward: time and memory for nothing.
 
@@ -199,7 +191,8 @@ class DataGradientRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._data: dict[int, _Data] = {}
+        self._first: dict[int, float] = {}
+        """The id of a leaf as long as a batch → the norm of its first gradient."""
         self._lengths: set[int] = set()
         self._no_data: set[int] = set()
         """Ids of tensors that an optimizer holds, that are weights, or whose `.grad` is read."""
@@ -208,19 +201,12 @@ class DataGradientRule(DoctorRule):
         """Note what an optimizer holds."""
         self._no_data.update(map(id, held_by(optimizer)))
 
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
-        """Note the leaves that a backward comes to."""
-        for leaf in leaves_of(loss):
-            is_long = leaf.ndim > 0 and leaf.shape[0] > 1
-            if is_long and not isinstance(leaf, torch.nn.Parameter) and not leaf.is_complex():
-                new = _Data(leaf, leaf.detach().clone(), call.line)
-                self._data.setdefault(id(leaf), new)
-
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
-        """Note the first gradient."""
-        for data in self._data.values():
-            if data.first is None and data.tensor.grad is not None:
-                data.first = norm_of(data.tensor.grad)
+    def after_backward(self, backward: Backward) -> None:
+        """Note the first gradients."""
+        for key, leaf in self.patient.leaves.items():
+            gradient = leaf.tensor.grad
+            if key not in self._first and gradient is not None and _may_be_data(leaf.tensor):
+                self._first[key] = norm_of(gradient)
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """See which tensors are weights, which gradients are read, and how long a batch is."""
@@ -238,7 +224,7 @@ class DataGradientRule(DoctorRule):
 
     def _is_by_the_code(self, call: TorchCall) -> bool:
         """Whether the code itself asks for `.grad`: an optimizer and a module do so, too."""
-        if id(call.arguments[0]) not in self._data:
+        if id(call.arguments[0]) not in self.patient.leaves:
             return False
         statement = self.source.statement_at(call.line)
         return statement is not None and ".grad" in ast.unparse(statement)
@@ -249,20 +235,19 @@ class DataGradientRule(DoctorRule):
         if any(word in text for word in _MEANT):
             return
         seen: set[str] = set()
-        for key, data in self._data.items():
-            name = self.patient.name_of(data.tensor)
+        for key, first in self._first.items():
+            leaf = self.patient.leaves[key]
+            name = self.patient.name_of(leaf.tensor)
             is_used = key in self._no_data or f"{name}.grad" in text
-            is_data = data.tensor.shape[0] in self._lengths
-            is_same = torch.equal(data.tensor.detach(), data.value)
-            gradient = data.tensor.grad
-            if not name or name in seen or is_used or not is_data or not is_same:
+            is_data = leaf.tensor.shape[0] in self._lengths
+            if not name or name in seen or is_used or not is_data or not leaf.is_unchanged():
                 continue
-            if gradient is not None and data.first is not None:
+            if leaf.tensor.grad is not None:
                 seen.add(name)
-                yield self._finding(name, data, data.first, gradient)
+                yield self._finding(name, leaf, first, leaf.tensor.grad)
 
     def _finding(
-        self, name: str, data: _Data, first: float, gradient: torch.Tensor
+        self, name: str, data: SeenLeaf, first: float, gradient: torch.Tensor
     ) -> DoctorFinding:
         places = [n for n in self.source.nodes() if _asks_for_gradient(n, name)]
         return DoctorFinding(
@@ -291,6 +276,12 @@ class DataGradientRule(DoctorRule):
             case ast.Expr(value=ast.Call(func=func)):
                 return self.source.replaced(place, f"{self.source.segment(func)}(False)")
         return None
+
+
+def _may_be_data(tensor: torch.Tensor) -> bool:
+    """Whether a leaf holds several samples' numbers, and is no parameter by its type."""
+    is_long = tensor.ndim > 0 and tensor.shape[0] > 1
+    return is_long and not isinstance(tensor, torch.nn.Parameter) and not tensor.is_complex()
 
 
 def _asks_for_gradient(node: ast.AST, name: str) -> bool:

@@ -14,10 +14,10 @@ import torch
 from msgspec.structs import replace
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import Backward, DoctorRule, Moment, Patient, extreme_of
 from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.doctor.tensors import extreme_of, leaves_of, nodes_below
 from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.analysis.graph_recorder import leaf_of
 from tutor.lesson.model import LOSS, PREDICT
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 
@@ -62,15 +62,15 @@ class LayerGradientRule(DoctorRule):
         self._signals: dict[int, float] = {}
         """The number that PyTorch has given to a node → the size of the gradient there."""
 
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def before_backward(self, backward: Backward) -> None:
         """Watch the products with weights that a backward comes to."""
-        if loss is None:
+        if backward.loss is None:
             return
-        self._leaves = {id(leaf) for leaf in leaves_of(loss)}
-        for node in nodes_below(loss):
+        self._leaves = set(map(id, backward.leaves))
+        for node in backward.nodes:
             is_product = node.name().startswith(_PRODUCTS)
-            if is_product and any(hasattr(operand, "variable") for operand in _operands(node)):
-                self.hooks.append(node.register_prehook(self._watch(node._sequence_nr())))
+            if is_product and any(leaf_of(operand) is not None for operand in _operands(node)):
+                backward.hooks.append(node.register_prehook(self._watch(node._sequence_nr())))
 
     def _watch(self, number: int) -> Callable[[tuple[torch.Tensor, ...]], None]:
         def came(gradients: tuple[torch.Tensor, ...]) -> None:
@@ -193,8 +193,9 @@ class GradientRule(DoctorRule):
         own = {id(thing) for thing in self.patient.run.loop.parameters().values()}
         return {n: t for n, t in parameters.items() if id(t) in own and t.requires_grad}
 
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def after_backward(self, backward: Backward) -> None:
         """Count the gradients that a backward has left."""
+        loss = backward.loss
         if loss is not None and loss.numel():
             self._loss = max(self._loss, abs(extreme_of(loss)))
         for name, parameter in self._watched().items():

@@ -6,14 +6,16 @@ import ast
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment
-from tutor.analysis.doctor.tensors import grad_fn_of, nodes_below
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, grad_fn_of, nodes_below
+from tutor.analysis.doctor.source_code import SourceCode, value_of
 from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.lesson.model import LOSS
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 from tutor.python_syntax import called_name
 
@@ -27,9 +29,21 @@ _LOSSES: Mapping[str, Callable[..., torch.Tensor]] = {
 }
 """Losses in which prediction and target differ; the order of the mean squared error's is free."""
 
+_EXERCISES = {
+    "not_probabilities": "logits-in-the-wrong-place",
+    "softmax_before_cross_entropy": "softmax-twice",
+    "softmax_before_nll": "softmax-twice",
+}
+
 _NO_LOSS = "an error"
 _OFF = 1e-3
 """The largest distance from 1 of a sum of probabilities in float32."""
+_CLOSE = 1e-4
+"""Rows of float32 probabilities add up to 1 but for this."""
+
+_PASSING = ("View", "Squeeze", "Unsqueeze", "Reshape", "ToCopy", "Slice", "Select", "Transpose",
+            "Permute", "T", "Alias", "Clone", "Index", "Expand")  # fmt: skip
+"""Operations that leave numbers as they are, by the beginning of their nodes' names."""
 _NODES = 64
 """Nodes of the graph that are searched for a logarithm."""
 
@@ -51,11 +65,16 @@ class LossArgumentsRule(DoctorRule):
             return
         if target.requires_grad and not given.requires_grad:
             yield self._swapped(call, given, target)
-        elif call.name == "nll_loss":
-            yield from self._not_log_probabilities(call, given)
-        elif call.name == "cross_entropy":
-            yield from self._one_class(call, given, target)
+        elif call.name in _CLASS_LOSSES:
+            if _are_probabilities(given):
+                yield self._softmax(call, given)
+            if call.name == "nll_loss":
+                yield from self._not_log_probabilities(call, given)
+            else:
+                yield from self._one_class(call, given, target)
         elif call.name == "binary_cross_entropy_with_logits":
+            if _node(given) == "Sigmoid":
+                yield self._sigmoid(call, given)
             yield from self._beyond_one(call, target)
 
     def _look_at_failed(self, call: TorchCall) -> Iterator[DoctorFinding]:
@@ -150,11 +169,9 @@ class LossArgumentsRule(DoctorRule):
         node, fix = self._call_at(call), None
         if node is not None:
             arguments = [self.source.segment(argument) for argument in node.args]
-            bare = arguments[1].removesuffix(".float()").removesuffix(".long()")
-            is_closed = isinstance(
-                node.args[1], ast.Name | ast.Attribute | ast.Subscript | ast.Call
-            )
-            arguments[1] = (bare if is_closed else f"({bare})") + conversion
+            closed = self.source.before_dot(node.args[1])
+            bare = closed.removesuffix(".float()").removesuffix(".long()")
+            arguments[1] = bare + conversion
             fix = self.source.called_with(node, arguments)
         numbers: dict[str, Evidence] = {
             "dtype": str(target.dtype).removeprefix("torch."),
@@ -162,6 +179,30 @@ class LossArgumentsRule(DoctorRule):
             "shape": tuple(target.shape),
         }
         return self._finding(code, call, node, 1, numbers, fix)
+
+    def _softmax(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
+        """The finding on probabilities where the loss takes their logits, or logarithms."""
+        classes = int(given.shape[1 if given.ndim > 1 else 0])
+        is_cross_entropy = call.name == "cross_entropy"
+        numbers: dict[str, Evidence] = {
+            "row_sum": float(given.detach().sum(1 if given.ndim > 1 else 0).reshape(-1)[0]),
+            "largest": float(given.detach().max()),
+            "classes": classes,
+            "lowest": math.log(math.e + classes - 1) - 1 if is_cross_entropy else -1.0,
+        }
+        code = "softmax_before_cross_entropy" if is_cross_entropy else "softmax_before_nll"
+        fix = self._without("softmax", "Softmax", None if is_cross_entropy else "log_softmax")
+        return self._finding(code, call, self._call_at(call), 0, numbers, fix)
+
+    def _sigmoid(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
+        """The finding on probabilities where the loss takes logits."""
+        numbers: dict[str, Evidence] = {
+            "smallest": float(given.detach().min()),
+            "largest": float(given.detach().max()),
+            "lowest": math.log1p(math.exp(-1)),
+        }
+        fix = self._without("sigmoid", "Sigmoid", None)
+        return self._finding("sigmoid_before_logits", call, self._call_at(call), 0, numbers, fix)
 
     def _finding(
         self,
@@ -177,10 +218,10 @@ class LossArgumentsRule(DoctorRule):
         return DoctorFinding(
             code=code,
             line=call.line,
-            variable=name or self.patient.name_of(_input_and_target(call)[position]),
+            variable=name or self.patient.name_of(_input_and_target(call)[position]) or "loss",
             numbers={"function": call.name, **numbers},
             lesson="logistic" if is_binary or code == "one_class" else "cross-entropy",
-            exercise="logits-in-the-wrong-place" if code == "not_probabilities" else "",
+            exercise=_EXERCISES.get(code, ""),
             fix=fix,
         )
 
@@ -207,6 +248,32 @@ class LossArgumentsRule(DoctorRule):
                 return _number(_LOSSES[call.name](given, target, *call.arguments[2:], **keywords))
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
+
+    def _without(self, function: str, module: str, instead: str | None) -> CodeFix | None:
+        """The code without the only call of the function, or with another in its place."""
+        source = self.source
+        found = [*source.calls(function), *source.calls(module)]
+        if len(found) != 1:
+            return None
+        (call,) = found
+        if called_name(call) == module:  # nn.Softmax(dim=1), among the layers
+            library = source.segment(call.func).removesuffix(module)
+            if instead:
+                return source.replaced(call, f"{library}LogSoftmax(1)")
+            return source.without_last(call, "Sequential") or source.replaced(
+                call, f"{library}Identity()"
+            )
+        if instead is not None and isinstance(call.func, ast.Attribute):
+            text = source.segment(call)
+            head = source.segment(call.func)
+            return source.replaced(call, head[: -len(function)] + instead + text[len(head) :])
+        if isinstance(call.func, ast.Attribute) and not _is_library(call.func.value):
+            return source.replaced(call, source.segment(call.func.value))  # z.softmax(1)
+        if not call.args:
+            return None
+        text, around = source.segment(call.args[0]), next(iter(source.enclosing(call)), None)
+        is_operand = isinstance(around, ast.BinOp | ast.UnaryOp | ast.Attribute | ast.Subscript)
+        return source.replaced(call, f"({text})" if is_operand else text)
 
 
 def _input_and_target(call: TorchCall) -> tuple[Any, Any]:
@@ -236,95 +303,6 @@ def _has_logarithm(tensor: torch.Tensor) -> bool:
     return any("Log" in node.name() for node in islice(nodes_below(tensor), _NODES))
 
 
-_CLOSE = 1e-4
-"""Rows of float32 probabilities add up to 1 but for this."""
-
-_PASSING = ("View", "Squeeze", "Unsqueeze", "Reshape", "ToCopy", "Slice", "Select", "Transpose",
-            "Permute", "T", "Alias", "Clone", "Index", "Expand")  # fmt: skip
-"""Operations that leave numbers as they are, by the beginning of their nodes' names."""
-
-
-class DoubleActivationRule(DoctorRule):
-    """A loss that takes logits, and is given probabilities."""
-
-    def after(self, moment: Moment) -> Iterator[DoctorFinding]:
-        """The losses of a step whose input is a probability already."""
-        for call in moment.calls:
-            given = call.argument(0, "input")
-            if not isinstance(given, torch.Tensor) or not given.numel():
-                continue
-            if call.name in ("cross_entropy", "nll_loss") and _are_probabilities(given):
-                yield self._softmax(call, given)
-            elif call.name == "binary_cross_entropy_with_logits" and _node(given) == "Sigmoid":
-                yield self._sigmoid(call, given)
-
-    def _softmax(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
-        classes = int(given.shape[1 if given.ndim > 1 else 0])
-        is_cross_entropy = call.name == "cross_entropy"
-        lowest = math.log(math.e + classes - 1) - 1 if is_cross_entropy else -1.0
-        return DoctorFinding(
-            code="softmax_before_cross_entropy" if is_cross_entropy else "softmax_before_nll",
-            line=call.line,
-            variable=self._variable(call, given),
-            numbers={
-                "row_sum": float(given.detach().sum(1 if given.ndim > 1 else 0).reshape(-1)[0]),
-                "largest": float(given.detach().max()),
-                "classes": classes,
-                "lowest": lowest,
-            },
-            lesson="cross-entropy",
-            exercise="softmax-twice",
-            fix=self._without("softmax", "Softmax", None if is_cross_entropy else "log_softmax"),
-        )
-
-    def _sigmoid(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
-        return DoctorFinding(
-            code="sigmoid_before_logits",
-            line=call.line,
-            variable=self._variable(call, given),
-            numbers={
-                "smallest": float(given.detach().min()),
-                "largest": float(given.detach().max()),
-                "lowest": math.log1p(math.exp(-1)),
-            },
-            lesson="logistic",
-            fix=self._without("sigmoid", "Sigmoid", None),
-        )
-
-    def _variable(self, call: TorchCall, given: torch.Tensor) -> str:
-        """The first argument of the loss as the code has it; else the name it bears."""
-        for node in self.source.nodes_at(call.line):
-            if isinstance(node, ast.Call) and len(node.args) > 1:
-                return self.source.segment(node.args[0])
-        return self.patient.name_of(given) or "loss"
-
-    def _without(self, function: str, module: str, instead: str | None) -> CodeFix | None:
-        """The code without the only call of the function, or with another in its place."""
-        source = self.source
-        found = [*source.calls(function), *source.calls(module)]
-        if len(found) != 1:
-            return None
-        (call,) = found
-        if called_name(call) == module:  # nn.Softmax(dim=1), among the layers
-            library = source.segment(call.func).removesuffix(module)
-            if instead:
-                return source.replaced(call, f"{library}LogSoftmax(1)")
-            return source.without_last(call, "Sequential") or source.replaced(
-                call, f"{library}Identity()"
-            )
-        if instead is not None and isinstance(call.func, ast.Attribute):
-            text = source.segment(call)
-            head = source.segment(call.func)
-            return source.replaced(call, head[: -len(function)] + instead + text[len(head) :])
-        if isinstance(call.func, ast.Attribute) and not _is_library(call.func.value):
-            return source.replaced(call, source.segment(call.func.value))  # z.softmax(1)
-        if not call.args:
-            return None
-        text, around = source.segment(call.args[0]), next(iter(source.enclosing(call)), None)
-        is_operand = isinstance(around, ast.BinOp | ast.UnaryOp | ast.Attribute | ast.Subscript)
-        return source.replaced(call, f"({text})" if is_operand else text)
-
-
 def _is_library(node: ast.expr) -> bool:
     """Whether the function of a module is called: torch, F, torch.nn.functional …"""
     return ast.unparse(node) in ("torch", "F", "functional", "torch.nn.functional",
@@ -352,3 +330,113 @@ def _node(given: torch.Tensor) -> str:
             return name
         node = node.next_functions[0][0] if node.next_functions else None
     return ""
+
+
+# ── Shapes ──────────────────────────────────────────────────────────────────────────
+
+Shape: TypeAlias = tuple[int, ...]
+Operands: TypeAlias = tuple[ast.expr, ast.expr]
+
+_BROADCASTING_LOSSES = frozenset({
+    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss", "kl_div",
+})  # fmt: skip
+"""Loss functions of PyTorch that broadcast their two first arguments."""
+
+
+class BroadcastRule(DoctorRule):
+    """Two arrays of a loss, of N numbers each, that broadcast to N x N."""
+
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+        """The first such operation of a step."""
+        if moment.error is not None:
+            return ()
+        found = [*self._called(moment), *self._written(moment)]
+        return found[:1]
+
+    def _called(self, moment: Moment) -> Iterator[DoctorFinding]:
+        """Differences that PyTorch computes: loss functions, and subtractions where the loss is."""
+        for call in moment.calls:
+            one, other = call.argument(0, "input"), call.argument(1, "target")
+            is_loss = call.name in _BROADCASTING_LOSSES
+            in_loss = call.name == "sub" and self.source.phase_of(call.line) == LOSS
+            if not (is_loss or in_loss) or not isinstance(one, torch.Tensor):
+                continue
+            if isinstance(other, torch.Tensor) and _is_square(one.shape, other.shape):
+                operands = self._operands(call, one)
+                yield self._finding(call.line, tuple(one.shape), tuple(other.shape), operands)
+
+    def _written(self, moment: Moment) -> Iterator[DoctorFinding]:
+        """NumPy's subtractions, which no hook sees, of their operands as they are now."""
+        if moment.phase == LOSS:
+            for node, one, other in square_subtractions(self.patient, LOSS):
+                yield self._finding(node.lineno, one, other, (node.left, node.right))
+
+    def _operands(self, call: TorchCall, one: torch.Tensor) -> Operands | None:
+        """The two operands as they stand in the code; None where that does not tell."""
+        nodes = self.source.nodes_at(call.line)
+        pairs = [pair for node in nodes if (pair := _pair(node))]
+        for left, right in pairs:
+            values = [value_of(side, self.patient.namespace) for side in (left, right)]
+            if values[0] is one or values[1] is call.argument(1, "target"):
+                return left, right
+            if values[1] is one:  # `y - y_pred`, computed as the other's
+                return right, left
+        return pairs[0] if len(pairs) == 1 else None
+
+    def _finding(
+        self, line: int, one: Shape, other: Shape, operands: Operands | None
+    ) -> DoctorFinding:
+        variable, against = map(self.source.segment, operands) if operands else ("", "")
+        samples = max(one)
+        return DoctorFinding(
+            code="broadcast_in_loss",
+            line=line,
+            variable=variable or "loss",
+            numbers={
+                "shape": one,
+                "other_shape": other,
+                **({"against": against} if against else {}),
+                "samples": samples,
+                "differences": samples * samples,
+            },
+            lesson="broadcasting",
+            exercise="lost-dimension",
+            fix=in_shape(self.source, operands, one, other) if operands else None,
+        )
+
+
+def square_subtractions(patient: Patient, phase: str) -> Iterator[tuple[ast.BinOp, Shape, Shape]]:
+    """The subtractions of two of NumPy's arrays that broadcast to N x N, and the arrays' shapes."""
+    for node in patient.source.nodes(phase):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
+            left, right = (value_of(n, patient.namespace) for n in (node.left, node.right))
+            are_arrays = isinstance(left, np.ndarray) and isinstance(right, np.ndarray)
+            if are_arrays and _is_square(left.shape, right.shape):
+                yield node, left.shape, right.shape
+
+
+def in_shape(source: SourceCode, operands: Operands, one: Shape, other: Shape) -> CodeFix | None:
+    """The second operand, which is usually the target, in the shape of the first."""
+    target = operands[1]
+    if not isinstance(target, ast.Name | ast.Attribute | ast.Subscript):
+        return None
+    text = source.segment(target)
+    if len(other) < len(one):
+        return source.replaced(target, f"{text}[:, None]")
+    is_made = text.endswith("[:, None]")
+    return source.replaced(target, text.removesuffix("[:, None]") if is_made else f"{text}[:, 0]")
+
+
+def _is_square(one: Iterable[int], other: Iterable[int]) -> bool:
+    """Whether the shapes are (N,) and (N, 1), with N above 1, in whatever order."""
+    flat, column = sorted((tuple(one), tuple(other)), key=len)
+    return len(flat) == 1 and flat[0] > 1 and column == (flat[0], 1)
+
+
+def _pair(node: ast.AST) -> Operands | None:
+    match node:
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):
+            return left, right
+        case ast.Call(args=[left, right, *_]):
+            return left, right
+    return None

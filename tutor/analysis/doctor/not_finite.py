@@ -5,20 +5,25 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.array_operations import BadOperation, element_like, first_not_finite
-from tutor.analysis.doctor.rule import TO_THE_END, DoctorRule, Moment, Patient
-from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.doctor.tensors import MOST_NODES, leaves_of, nodes_below
-from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
-from tutor.analysis.graph_recorder import tensors_in
+from tutor.analysis.doctor.rule import (
+    MOST_NODES,
+    TO_THE_END,
+    Backward,
+    DoctorRule,
+    Moment,
+    Patient,
+)
+from tutor.analysis.doctor.source_code import SourceCode, value_of
+from tutor.analysis.doctor.torch_calls import TorchCall
+from tutor.analysis.graph_recorder import leaf_of, tensors_in
 from tutor.lesson.model import SETUP, UPDATE
 from tutor.protocol.inspections import DoctorFinding, Evidence
 from tutor.python_syntax import flat_targets
@@ -53,35 +58,30 @@ class NotFiniteRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._births: dict[int, tuple[torch.Tensor, BadOperation | None]] = {}
+        self._births: dict[int, tuple[torch.Tensor, _BadOperation | None]] = {}
         """The id of a tensor that is not all finite → it, and the call that made it so, if any."""
         self._calls: dict[Node, TorchCall] = {}
         """A node → the call that it belongs to."""
         self._born: list[_BackwardBirth] = []
         self._bad_loss: torch.Tensor | None = None
         self._is_done = False
-        self._recorder: CallRecorder | None = None
         if patient.lesson.script is not None:
             self.epochs = TO_THE_END
         elif _MAY_FAIL.search(patient.source.text):
             self.epochs = min(patient.run.program.epochs, _MOST_EPOCHS)
 
-    def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
-        """Keep the recorder: an epoch that comes later is recorded, too."""
-        self._recorder = recorder
-        return nullcontext()
-
     # ── The way back ────────────────────────────────────────────────────────────────
 
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def before_backward(self, backward: Backward) -> None:
         """Hook the nodes that a backward comes to."""
-        if self._is_done or loss is None or not all(map(_is_small, leaves_of(loss))):
+        loss = backward.loss
+        if self._is_done or loss is None or not all(map(_is_small, backward.leaves)):
             return
         if not is_finite(loss):
             self._bad_loss = loss
             return
-        for node in nodes_below(loss):
-            self.hooks.append(node.register_hook(self._watch(node)))
+        for node in backward.nodes:
+            backward.hooks.append(node.register_hook(self._watch(node)))
 
     def _watch(self, node: Node) -> Any:
         def went_through(inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> None:
@@ -109,16 +109,16 @@ class NotFiniteRule(DoctorRule):
 
     def after_whole_epochs(self) -> Iterable[DoctorFinding]:
         """The finding in a later epoch: the run goes back to before it, and is recorded there."""
-        run, recorder = self.patient.run, self._recorder
+        run = self.patient.run
         epoch = run.history.losses.first_not_finite()
-        if epoch is None or self._is_done or recorder is None:
+        if epoch is None or self._is_done:
             return
         run.seek(max(epoch - 2, 0), until=self.patient.until)
         for _ in range(_MOST_STEPS):
             loop = run.loop
             if self.patient.until() or (loop.at_end and loop.epoch >= epoch) or self._is_done:
                 return
-            with recorder.recording() as calls:
+            with self.patient.recorder.recording() as calls:
                 run.advance_phase()
             phase = run.loop.last_phase_name()
             yield from self.after(Moment(phase, None, calls, run.loop.epoch, run.loop.batch))
@@ -136,11 +136,11 @@ class NotFiniteRule(DoctorRule):
         waiting = [node]
         while waiting:
             one = waiting.pop()
-            if one not in self._calls and not hasattr(one, "variable"):
+            if one not in self._calls and leaf_of(one) is None:
                 self._calls[one] = call
                 waiting += [child for child, _ in one.next_functions if child is not None]
 
-    def _birth(self, call: TorchCall, result: torch.Tensor) -> BadOperation | None:
+    def _birth(self, call: TorchCall, result: torch.Tensor) -> _BadOperation | None:
         """The birth of a result's bad number: an argument's, or this call; None if given."""
         tensors = [t for t in call.tensors() if t.is_floating_point() and t is not result]
         is_in_place = any(t is result for t in call.tensors())
@@ -155,7 +155,7 @@ class NotFiniteRule(DoctorRule):
             return None
         index = _first_bad(result)
         argument = next((_at(t, index, result) for t in tensors), None)
-        return BadOperation(call.name, call.line, argument, float(result.detach()[index]))
+        return _BadOperation(call.name, call.line, argument, float(result.detach()[index]))
 
     # ── The findings ────────────────────────────────────────────────────────────────
 
@@ -205,10 +205,10 @@ class NotFiniteRule(DoctorRule):
             return None
         source = self.source
         looped = [s for s in source.statements() if source.phase_of(s.lineno) not in ("", SETUP)]
-        found = first_not_finite(looped, loop.namespace)
+        found = _first_not_finite(looped, loop.namespace)
         return None if found is None else self._of_operation(found)
 
-    def _of_operation(self, found: BadOperation) -> DoctorFinding:
+    def _of_operation(self, found: _BadOperation) -> DoctorFinding:
         numbers = _numbers(found.operation, found.argument, result=found.result)
         return self._finding("first_not_finite", found.line, numbers)
 
@@ -251,11 +251,11 @@ def _is_swapped(call: TorchCall) -> bool:
 
 
 def _at(tensor: torch.Tensor, index: tuple[int, ...], like: torch.Tensor) -> float | None:
-    """The element of a tensor that belongs to this index of another one, as `element_like`."""
+    """The element of a tensor that belongs to this index of another one, as `_element_like`."""
     numbers = None if tensor.dtype == torch.bool else to_numpy(tensor)
     if numbers is None or not numbers.size:
         return None
-    return element_like(numbers, index, tuple(like.shape))
+    return _element_like(numbers, index, tuple(like.shape))
 
 
 def _first_bad(tensor: torch.Tensor) -> tuple[int, ...]:
@@ -306,3 +306,129 @@ def _variable_at(source: SourceCode, line: int) -> str:
         code = ast.unparse(statement.value)
         return code if len(code) <= _LONGEST else ""
     return ""
+
+
+# ── NumPy's operations, repeated ────────────────────────────────────────────────────
+
+_OPERATIONS: Mapping[type[ast.AST], str] = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.Div: "div",
+    ast.Pow: "pow",
+    ast.MatMult: "matmul",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _BadOperation:
+    """An operation whose arguments are finite and whose result is not."""
+
+    operation: str
+    line: int
+    argument: float | None
+    """The number that it was computed from, if there is one."""
+    result: float
+
+
+def _first_not_finite(
+    statements: Iterable[ast.stmt], namespace: Mapping[str, Any]
+) -> _BadOperation | None:
+    """The first operation in these statements that makes NaN or infinity of finite numbers.
+
+    Each right-hand side is computed again, part by part, with the values that the names have now:
+    only where it calls nothing but NumPy and methods of arrays.
+    """
+    for statement in sorted(statements, key=lambda statement: statement.lineno):
+        if not isinstance(statement, ast.Assign | ast.AugAssign):
+            continue
+        for part in _parts(statement.value):
+            found = _bad(part, namespace)
+            if found is not None:
+                return found
+        found = _bad_statement(statement, namespace)
+        if found is not None:
+            return found
+    return None
+
+
+def _bad_statement(
+    statement: ast.Assign | ast.AugAssign, namespace: Mapping[str, Any]
+) -> _BadOperation | None:
+    """The bad operation of a whole statement, whose functions can't be computed again."""
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+    names = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name)}
+    if not isinstance(target, ast.Name) or target.id in names:
+        return None
+    result, known = namespace.get(target.id), _finite([namespace.get(n) for n in names])
+    if not known or not _is_numeric(result) or is_finite(result):
+        return None
+    numbers = np.asarray(result, np.float64)
+    largest = max((a.flat[int(np.abs(a).argmax())] for a in known), key=abs)
+    code = ast.unparse(statement.value)
+    name = _name_of(statement.value) if isinstance(statement.value, ast.Call) else code
+    found = float(numbers[~np.isfinite(numbers)][0])
+    return _BadOperation(name, statement.lineno, float(largest), found)
+
+
+def _finite(things: Iterable[Any]) -> list[Any]:
+    """The arrays and numbers among these as arrays; none if one of them is not all finite."""
+    found = [np.asarray(thing, np.float64) for thing in things if _is_numeric(thing)]
+    found = [array for array in found if array.size]
+    return found if all(bool(np.isfinite(array).all()) for array in found) else []
+
+
+def _parts(node: ast.expr) -> Iterator[ast.expr]:
+    """The operations in an expression, those inside others first."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.keyword):
+            yield from _parts(child.value)
+        elif isinstance(child, ast.expr):
+            yield from _parts(child)
+    if isinstance(node, ast.BinOp | ast.Call):
+        yield node
+
+
+def _bad(part: ast.expr, namespace: Mapping[str, Any]) -> _BadOperation | None:
+    result = value_of(part, namespace)
+    if not _is_numeric(result) or is_finite(result):
+        return None
+    known = _finite([value_of(argument, namespace) for argument in _arguments(part)])
+    if not known:
+        return None
+    numbers = np.asarray(result, np.float64)
+    bad = tuple(np.argwhere(~np.isfinite(numbers))[0])
+    argument = _element_like(known[0], bad, numbers.shape)
+    return _BadOperation(_name_of(part), part.lineno, argument, float(numbers[bad]))
+
+
+def _arguments(part: ast.expr) -> list[ast.expr]:
+    if isinstance(part, ast.BinOp):
+        return [part.right, part.left] if isinstance(part.op, ast.Div) else [part.left, part.right]
+    assert isinstance(part, ast.Call)
+    receiver = [part.func.value] if isinstance(part.func, ast.Attribute) else []
+    return [*receiver, *part.args]
+
+
+def _name_of(part: ast.expr) -> str:
+    if isinstance(part, ast.BinOp):
+        return _OPERATIONS.get(type(part.op), "")
+    assert isinstance(part, ast.Call)
+    return ast.unparse(part.func).rpartition(".")[2]
+
+
+def _element_like(array: Any, index: tuple[int, ...], shape: tuple[int, ...]) -> float:
+    """The element of an array that belongs to this index of a result of that shape.
+
+    Of an array that was reduced it is the element farthest from 0.
+    """
+    try:
+        return float(np.broadcast_to(array, shape)[index])
+    except ValueError:
+        return float(array.flat[int(np.abs(array).argmax())])
+
+
+def _is_numeric(thing: Any) -> bool:
+    if isinstance(thing, bool | int | float):
+        return True
+    return isinstance(thing, np.ndarray | np.generic) and np.asarray(thing).dtype.kind in "biuf"

@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 import torch
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
-from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.doctor.tensors import (
+from tutor.analysis.doctor.rule import (
+    Backward,
+    DoctorRule,
+    Moment,
+    Patient,
     extreme_of,
     gradient_of,
     held_by,
-    leaves_of,
     norm_of,
     number_at,
     place_of_extreme,
 )
+from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 
@@ -69,7 +71,7 @@ class MissingResetRule(DoctorRule):
             found = {n: t for n, t in found.items() if t.numel() <= MOST_NUMBERS // len(found)}
         return found
 
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def before_backward(self, backward: Backward) -> None:
         """Note the gradients that are there."""
         self._before = {
             id(p): gradient.detach().clone()
@@ -92,7 +94,7 @@ class MissingResetRule(DoctorRule):
                 value = self._left[key].value
                 self._left[key] = _Left(gradient.detach().clone(), value)
 
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def after_backward(self, backward: Backward) -> None:
         """See which gradients were added to those that an update has used."""
         for label, parameter in self._leaves().items():
             if parameter.grad is None:
@@ -101,7 +103,7 @@ class MissingResetRule(DoctorRule):
             old = self._before.get(id(parameter))
             is_used = old is not None and left is not None and _is_used(left, old, parameter)
             if old is not None and is_used and bool((held != old).any()):
-                found = _Sum(label, parameter, old, held, call.line)
+                found = _Sum(label, parameter, old, held, backward.call.line)
                 self._sums.setdefault(id(parameter), found)
             self._left[id(parameter)] = _Left(held, parameter.detach().clone())
 
@@ -198,7 +200,7 @@ class ResetOrderRule(DoctorRule):
         """The gradients that no step has used yet: of each the number farthest from 0."""
         self._found: list[DoctorFinding] = []
 
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def after_backward(self, backward: Backward) -> None:
         """Note the gradients that a backward has left."""
         for key, tensor in self.patient.held().items():
             self._waiting.pop(key, None)
@@ -283,20 +285,21 @@ class AccumulationRule(DoctorRule):
         for parameter in held_by(optimizer):
             self._used(parameter, call.line)
 
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def before_backward(self, backward: Backward) -> None:
         """Count a backward for each leaf."""
-        if loss is None:
+        if backward.loss is None:
             return
-        is_mean = _is_mean(loss.grad_fn) and call.argument(1, "gradient") is None
-        for leaf in leaves_of(loss):
+        has_gradient = backward.call.argument(1, "gradient") is not None
+        is_mean = _is_mean(backward.loss.grad_fn) and not has_gradient
+        for leaf in backward.leaves:
             window = self._windows.get(id(leaf))
             if window is None or gradient_of(leaf) is None:
                 window = self._windows[id(leaf)] = _Window(leaf)
-            window.lines.append(call.line)
+            window.lines.append(backward.call.line)
             window.are_means &= is_mean
             window.changes = leaf._version
 
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
+    def after_backward(self, backward: Backward) -> None:
         """Note the sums."""
         for window in self._windows.values():
             if window.leaf.grad is not None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from torch.autograd.graph import Node
 from torch.utils.hooks import RemovableHandle
 
 from tutor.analysis.doctor.source_code import SourceCode
-from tutor.analysis.doctor.tensors import held_by
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
+from tutor.analysis.graph_recorder import leaf_of
 from tutor.analysis.graph_words import label_of, with_contents
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import RunRecipe
@@ -21,11 +25,35 @@ from tutor.protocol.inspections import DoctorFinding
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Phase, Program, Quiet, Until
 from tutor.training.run import Run
-from tutor.training.time_limit import TookTooLong, limited
-from tutor.training.values import to_numpy
+
+MOST_NODES = 50_000
+"""Nodes that are looked at; the graph of a long recurrent run has more."""
+
+MOST_COPIED = 2**18
+"""Numbers of a leaf that are all compared; of a larger one, some of them are."""
 
 TO_THE_END = 10**9
 """As `epochs` of a rule: it wants a script run to its end, if that does not take long."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLeaf:
+    """A leaf that a backward has come to."""
+
+    tensor: torch.Tensor
+    line: int
+    """The line of the first backward that came to it."""
+    start: torch.Tensor
+    """A sample of its numbers just before."""
+
+    @classmethod
+    def at(cls, tensor: torch.Tensor, line: int) -> SeenLeaf:
+        """The leaf as it is now."""
+        return cls(tensor, line, _sample(tensor))
+
+    def is_unchanged(self) -> bool:
+        """Whether no update has changed it since."""
+        return torch.equal(_sample(self.tensor), self.start)
 
 
 @dataclass(slots=True)
@@ -40,12 +68,16 @@ class Patient:
     A change on the way, as of the learning rate by a key, is never seen.
     """
     run: Run
+    recorder: CallRecorder
+    """The recorder of the run's calls. While it is paused, what runs is no step of the run."""
     source: SourceCode
     quiet: Quiet
     until: Until
     """Whether the examination is to stop. A rule that takes long asks it between its steps."""
     stepped: dict[int, torch.optim.Optimizer] = field(default_factory=dict)
     """The optimizers that have made a step, by identity."""
+    leaves: dict[int, SeenLeaf] = field(default_factory=dict)
+    """The leaves that a backward has come to, by identity."""
 
     @property
     def namespace(self) -> Mapping[str, Any]:
@@ -107,6 +139,13 @@ class Patient:
             for tensor in held_by(optimizer)
         }
 
+    def see_leaves(self, backward: Backward) -> None:
+        """Note the leaves that a backward comes to, as they are before its update."""
+        for leaf in backward.leaves:
+            if id(leaf) not in self.leaves:
+                with suppress(RuntimeError):  # a nested tensor has no one shape
+                    self.leaves[id(leaf)] = SeenLeaf.at(leaf, backward.call.line)
+
     def line_of_parameter(self, label: str) -> int:
         """The line that makes a parameter: of the name, of a module's attribute, of the module."""
         found = self.source.line_of(label)
@@ -149,6 +188,41 @@ class Moment:
         return (call for call in self.calls if call.name in names)
 
 
+@dataclass(frozen=True)
+class Backward:
+    """One backward pass of the examined run."""
+
+    call: TorchCall
+    """The call that begins it; its `line` is the code's."""
+    hooks: list[RemovableHandle] = field(default_factory=list)
+    """The rules' hooks on nodes of the graph, which are taken away after the pass."""
+
+    @cached_property
+    def loss(self) -> torch.Tensor | None:
+        """The loss that it begins at; None where there are several."""
+        loss = self.call.argument(0, "tensors")
+        return loss if isinstance(loss, torch.Tensor) else None
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """The nodes that it comes to, the nearest first, up to MOST_NODES."""
+        return list(nodes_below(self.loss))
+
+    @cached_property
+    def leaves(self) -> list[torch.Tensor]:
+        """The leaves that it gives a gradient to, each once."""
+        loss = self.loss
+        if loss is not None and loss.is_leaf:
+            return [loss] if loss.requires_grad else []
+        return [leaf for node in self.nodes if (leaf := leaf_of(node)) is not None]
+
+    def unhook(self) -> None:
+        """Take the hooks away."""
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks.clear()
+
+
 class DoctorRule:
     """One kind of mistake. An examination makes one object of each rule, and calls it in turn.
 
@@ -164,27 +238,16 @@ class DoctorRule:
 
     def __init__(self, patient: Patient) -> None:
         self.patient, self.source = patient, patient.source
-        self.hooks: list[RemovableHandle] = []
-        """Its hooks on nodes of the graph that a backward is about to go through."""
 
-    def unhook(self) -> None:
-        """Take these hooks away."""
-        for hook in self.hooks:
-            hook.remove()
-        self.hooks = []
-
-    def watching(self, recorder: CallRecorder) -> AbstractContextManager[object]:
-        """Entered while the run is stepped, for hooks of the rule's own.
-
-        What runs while the recorder is paused is no step of the run.
-        """
+    def watching(self) -> AbstractContextManager[object]:
+        """Entered while the run is stepped, for hooks of the rule's own."""
         return nullcontext()
 
-    def before_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
-        """Called just before each backward, with its loss if that is one tensor."""
+    def before_backward(self, backward: Backward) -> None:
+        """Called just before each backward."""
 
-    def after_backward(self, call: TorchCall, loss: torch.Tensor | None) -> None:
-        """Called just after each backward; then `hooks` are removed."""
+    def after_backward(self, backward: Backward) -> None:
+        """Called just after each backward, whose hooks have been removed."""
 
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
         """Called just before each step of an optimizer."""
@@ -205,35 +268,69 @@ class DoctorRule:
         return ()
 
 
-# ── Bounds of an examination ────────────────────────────────────────────────────────
+# ── Numbers of tensors, as evidence ─────────────────────────────────────────────────
 
 
-@contextmanager
-def time_bound(seconds: float) -> Iterator[None]:
-    """Raise TookTooLong after `seconds`, wherever the code is then."""
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of a tensor's numbers, or of MOST_COPIED evenly spaced ones."""
+    numbers = tensor.detach().to_dense().reshape(-1)
+    return numbers[:: max(1, numbers.numel() // MOST_COPIED)].clone()
+
+
+def place_of_extreme(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The index of the element that is farthest from 0; () of a single number without axes."""
+    if not tensor.numel():
+        return ()
+    at = int(torch.nan_to_num(tensor.detach().to_dense()).abs().reshape(-1).argmax())
+    return tuple(int(i) for i in np.unravel_index(at, tuple(tensor.shape))) if tensor.ndim else ()
+
+
+def number_at(tensor: torch.Tensor, index: tuple[int, ...]) -> float:
+    """One element as a number; of a complex one the real part."""
+    found = tensor.detach().to_dense()[index].cpu()
+    return float(found.real if found.is_complex() else found)
+
+
+def extreme_of(tensor: torch.Tensor) -> float:
+    """The number that is farthest from 0; of a complex one the real part."""
+    return number_at(tensor, place_of_extreme(tensor))
+
+
+def norm_of(tensor: torch.Tensor) -> float:
+    """The root of the sum of the squares."""
+    return float(tensor.detach().to_dense().norm())
+
+
+def gradient_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The gradient of a tensor; None if it has none, or one that is all 0."""
+    return tensor.grad if tensor.grad is not None and bool(tensor.grad.any()) else None
+
+
+def held_by(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    """The tensors that an optimizer changes."""
+    return [tensor for group in optimizer.param_groups for tensor in group["params"]]
+
+
+# ── The graph ───────────────────────────────────────────────────────────────────────
+
+
+def grad_fn_of(thing: Any) -> Any:
+    """The graph's node that made a tensor; None for a leaf, and for a thing that is no tensor."""
     try:
-        with limited(seconds, ends_process=False):
-            yield
-    except LessonRaised as error:
-        if isinstance(error.__cause__, TookTooLong):
-            raise error.__cause__ from None
-        raise
+        return getattr(thing, "grad_fn", None)
+    except RuntimeError:  # a view whose base has been changed since has none
+        return None
 
 
-def run_in_loop(run: Run, epoch: int, until: Until) -> None:
-    """Run to the end of `epoch`, or of the loop: the code after a script's loop may take hours."""
-    if run.program.open_loop is None:
-        run.advance(epoch, until)
-    while run.loop.epoch < epoch and not until() and not is_at_loop_end(run):
-        run.advance(run.loop.epoch + 1, until)
-
-
-def is_at_loop_end(run: Run) -> bool:
-    """Whether the next step would run the code after a script's loop."""
-    return run.loop.is_over or (run.at_end and run.loop.is_at_loop_end)
-
-
-def loss_of(run: Run) -> float | None:
-    """The loss of a run as it stands; None where it is no single number."""
-    found = to_numpy(run.loop.loss())
-    return None if found is None or found.size != 1 else float(found.reshape(()))
+def nodes_below(*tensors: Any) -> Iterator[Node]:
+    """Each node that a backward of these tensors comes to, the nearest first, up to MOST_NODES."""
+    found = map(grad_fn_of, tensors)
+    waiting: deque[Node] = deque(node for node in found if node is not None)
+    known = set(waiting)
+    while waiting and len(known) <= MOST_NODES:
+        node = waiting.popleft()
+        yield node
+        for child, _ in node.next_functions:
+            if child is not None and child not in known:
+                known.add(child)
+                waiting.append(child)

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tutor.lesson.model import SETUP, UPDATE, Fence, Lesson
 from tutor.protocol.inspections import CodeFix
-from tutor.python_syntax import called_name, flat_targets
+from tutor.python_syntax import called_name, defaults_of, flat_targets, last_line
 
 
 class SourceCode:
@@ -58,7 +60,7 @@ class SourceCode:
         """The innermost statement on a line."""
         found = None
         for statement in self.statements():
-            if statement.lineno <= line <= (statement.end_lineno or statement.lineno) and (
+            if statement.lineno <= line <= last_line(statement) and (
                 found is None or statement.lineno >= found.lineno
             ):
                 found = statement
@@ -118,11 +120,16 @@ class SourceCode:
         """The code of a node as it stands in the file."""
         return ast.get_source_segment(self.text, node) or ast.unparse(node)
 
+    def before_dot(self, node: ast.expr) -> str:
+        """The code of a node as it may stand before a dot: in parentheses where it needs them."""
+        is_closed = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+        return self.segment(node) if is_closed else f"({self.segment(node)})"
+
     # ── Changing code ───────────────────────────────────────────────────────────────
 
     def replaced(self, node: ast.expr | ast.stmt, code: str) -> CodeFix:
         """The fix that writes other code in the place of a node."""
-        first, last = node.lineno, node.end_lineno or node.lineno
+        first, last = node.lineno, last_line(node)
         before = self._lines[first - 1].encode()[: node.col_offset].decode()
         after = self._lines[last - 1].encode()[node.end_col_offset :].decode()
         indent = _indent(self._lines[first - 1])
@@ -162,7 +169,7 @@ class SourceCode:
             return None
         if len(call.args) < 2 or call.args[-1] is not argument:
             return None
-        first, last = argument.lineno, argument.end_lineno or argument.lineno
+        first, last = argument.lineno, last_line(argument)
         own = "\n".join(self._lines[first - 1 : last]).strip().removesuffix(",")
         if own == self.segment(argument):  # the argument has its lines for itself
             return CodeFix(line=first, end_line=last, code="")
@@ -172,21 +179,20 @@ class SourceCode:
         """The fix that swaps two statements; None unless one follows directly on the other."""
         if first is None or second is None or first.col_offset != second.col_offset:
             return None
-        if (first.end_lineno or first.lineno) + 1 != second.lineno:
+        if last_line(first) + 1 != second.lineno:
             return None
         code = f"{self.segment(second)}\n{self.segment(first)}"
-        end = second.end_lineno or second.lineno
-        return CodeFix(line=first.lineno, end_line=end, code=code)
+        return CodeFix(line=first.lineno, end_line=last_line(second), code=code)
 
     def after(self, statement: ast.stmt, code: str) -> CodeFix:
         """The fix that puts code behind a statement."""
-        end = statement.end_lineno or statement.lineno
-        return CodeFix(line=statement.lineno, end_line=end, code=code, place="after")
+        first, last = statement.lineno, last_line(statement)
+        return CodeFix(line=first, end_line=last, code=code, place="after")
 
     def before(self, statement: ast.stmt, code: str) -> CodeFix:
         """The fix that puts code before a statement."""
-        end = statement.end_lineno or statement.lineno
-        return CodeFix(line=statement.lineno, end_line=end, code=code, place="before")
+        first, last = statement.lineno, last_line(statement)
+        return CodeFix(line=first, end_line=last, code=code, place="before")
 
 
 # ── A fix made ──────────────────────────────────────────────────────────────────────
@@ -243,6 +249,51 @@ def _of_script(lesson: Lesson, mode: str) -> SourceCode:
     return SourceCode(lesson.source, ast.parse(lesson.source).body, phases)
 
 
+# ── The value of an expression ──────────────────────────────────────────────────────
+
+_PURE = (ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.UnaryOp, ast.Call, ast.Subscript,
+         ast.Slice, ast.Tuple, ast.Compare, ast.keyword, ast.operator, ast.unaryop, ast.cmpop,
+         ast.expr_context)  # fmt: skip
+"""The nodes of an expression that can be computed again."""
+
+
+def value_of(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
+    """The value of an expression, or None where it is not safe to compute again, or fails."""
+    if not all(isinstance(n, _PURE) and _is_safe(n, namespace) for n in ast.walk(node)):
+        return None
+    code = compile(ast.Expression(node), "<again>", "eval")
+    try:
+        with np.errstate(all="ignore"):
+            # With Python's own names: NumPy imports modules when a method is called.
+            return eval(code, {}, dict(namespace))
+    except Exception:  # noqa: BLE001 - the namespace's own objects may raise anything
+        return None
+
+
+def _is_safe(node: ast.AST, namespace: Mapping[str, Any]) -> bool:
+    """Whether a call is one of NumPy's functions that compute, or of an array's methods."""
+    if not isinstance(node, ast.Call):
+        return True
+    if any(k.arg == "out" for k in node.keywords):
+        return False
+    match node.func:
+        case ast.Name(id=name):
+            return isinstance(namespace.get(name), np.ufunc) or (
+                getattr(namespace.get(name), "__module__", "") == "numpy"
+            )
+        case ast.Attribute(value=ast.Name(id=name), attr=method) if namespace.get(name) is np:
+            return isinstance(getattr(np, method, None), np.ufunc) or method in _METHODS
+        case ast.Attribute(attr=method):
+            return method in _METHODS
+    return False
+
+
+_METHODS = frozenset(
+    {"sum", "mean", "dot", "reshape", "max", "min", "std", "var", "prod", "where", "clip", "astype"}
+    | {"transpose", "squeeze", "expand_dims", "outer", "maximum", "minimum", "round", "copy"}
+)
+
+
 # ── The place of a learning rate ────────────────────────────────────────────────────
 
 _RATE_NAMES = ("lr", "learning_rate", "rate", "eta", "alpha", "step_size")
@@ -294,8 +345,9 @@ def _places(source: SourceCode, rate: float) -> Iterator[tuple[int, RatePlace]]:
             ):
                 for default in (k.value for k in keywords if k.arg == "default"):
                     yield from _found(1, default, name, rate)
-            case ast.arguments():
-                yield from _defaults(node, rate)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                for name, default in defaults_of(node).items():
+                    yield from _found(1 if name in _RATE_NAMES else 6, default, name, rate)
             case ast.Call(args=[_, constant, *_]) if called_name(node) in _OPTIMIZERS:
                 yield from _found(3, constant, "lr", rate)
             case ast.BinOp(op=ast.Mult(), left=left, right=right):
@@ -316,19 +368,6 @@ def _found(rank: int, node: ast.expr, name: str, rate: float) -> Iterator[tuple[
     """The place, if this is the number."""
     if isinstance(node, ast.Constant) and _is_close(node.value, rate):
         yield rank, RatePlace(node.lineno, name, float(str(node.value)), node)
-
-
-def _defaults(arguments: ast.arguments, rate: float) -> Iterator[tuple[int, RatePlace]]:
-    """The place among a function's default values."""
-    names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
-    defaults = arguments.defaults
-    pairs = [
-        *zip(names[len(names) - len(defaults) :], defaults, strict=True),
-        *zip((a.arg for a in arguments.kwonlyargs), arguments.kw_defaults, strict=True),
-    ]
-    for name, default in pairs:
-        if default is not None:
-            yield from _found(1 if name in _RATE_NAMES else 6, default, name, rate)
 
 
 def _is_close(number: object, rate: float) -> bool:

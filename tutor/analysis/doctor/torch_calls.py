@@ -69,7 +69,10 @@ _KINDS = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "trued
 
 
 class CallRecorder(TorchFunctionMode):
-    """Records the calls of each step. `paused` while code runs that is no step of the run."""
+    """Records the calls of each step, while it is entered.
+
+    It is `paused` while code runs that is no step of the run.
+    """
 
     def __init__(self, filename: str) -> None:
         """`filename` is the code's."""
@@ -80,7 +83,10 @@ class CallRecorder(TorchFunctionMode):
         """Called before each backward and each optimizer's step, whose `result` is None yet."""
         self.after: Callable[[TorchCall], object] = lambda call: None
         """Called after each of them."""
-        self.is_paused = False
+        self.followers: list[Callable[..., object]] = []
+        """Called with each call of the code that has been made, recorded or not: with the function,
+        its arguments, its keywords, and the result."""
+        self.is_paused = self._is_recording = False
         self.failed: TorchCall | None = None
         """The first call of this step that raised."""
         self._step_line: int | None = None
@@ -92,14 +98,15 @@ class CallRecorder(TorchFunctionMode):
     def recording(self) -> Iterator[list[TorchCall]]:
         """Record anew, until the `with` ends."""
         self.calls, self._has_raised, self.failed, self._step_line = [], False, None, None
+        self._is_recording = True
         hooks = (
             register_optimizer_step_pre_hook(self._before_step),
             register_optimizer_step_post_hook(self._after_step),
         )
         try:
-            with self:
-                yield self.calls
+            yield self.calls
         finally:
+            self._is_recording = False
             for hook in hooks:
                 hook.remove()
 
@@ -115,7 +122,8 @@ class CallRecorder(TorchFunctionMode):
     @property
     def _is_on(self) -> bool:
         """Whether a call that comes now is recorded."""
-        return not (self.is_paused or self._has_raised) and len(self.calls) < MOST_CALLS
+        is_open = self._is_recording and not (self.is_paused or self._has_raised)
+        return is_open and len(self.calls) < MOST_CALLS
 
     def _announce(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> None:
         """Tell the listeners of a call that is about to be made."""
@@ -161,7 +169,8 @@ class CallRecorder(TorchFunctionMode):
     ) -> Any:
         """Call `func`, and record it."""
         keywords = kwargs or {}
-        if not self._is_on or is_tutors(sys._getframe(1), self.filename):
+        is_unseen = self.is_paused or not (self._is_on or self.followers)
+        if is_unseen or _is_tutors(sys._getframe(1), self.filename):
             return func(*args, **keywords)
         name = _call_name(func)
         self._announce(name, args, keywords)
@@ -170,6 +179,8 @@ class CallRecorder(TorchFunctionMode):
         except BaseException:
             self._fail(name, args, keywords)
             raise
+        for follow in self.followers:
+            follow(func, args, keywords, result)
         self._add(name, args, keywords, result)
         return result
 
@@ -177,14 +188,9 @@ class CallRecorder(TorchFunctionMode):
 _TUTOR = str(Path(tutor.__file__).parent)
 
 
-def is_tutors(frame: FrameType | None, filename: str) -> bool:
-    """Whether code of the tutor, which reads values beside the run, makes a call.
-
-    Where two modes are entered, the one calls the other: their own frames are passed over.
-    """
-    while frame is not None and frame.f_code.co_name == "__torch_function__":
-        frame = frame.f_back
-    caller = frame.f_code.co_filename if frame is not None else ""
+def _is_tutors(frame: FrameType, filename: str) -> bool:
+    """Whether code of the tutor, which reads values beside the run, makes a call."""
+    caller = frame.f_code.co_filename
     return caller.startswith(_TUTOR) and caller.endswith(".py") and caller != filename
 
 
