@@ -15,8 +15,8 @@ import pytest
 from tests.script.marked_scripts import run_of
 from tests.training.conftest import shipped
 from tests.training.ranked import ranked_run
-from tutor.analysis import gradient_norms
-from tutor.analysis.gradient_norms import MOST_EPOCHS, GradientNorms, shown_epochs
+from tutor.analysis import plot_data
+from tutor.analysis.plot_data import MOST_EPOCHS, GradientNorms, shown_epochs
 from tutor.lesson.model import GRADIENT, SYNCHRONIZE, ScriptOptions
 from tutor.protocol.frame import Frame, is_same_frame
 from tutor.protocol.inspections import GradientNormPicture, NoPicture
@@ -185,8 +185,8 @@ def test_a_picture_comes_now_and_then_until_it_is_complete(monkeypatch: pytest.M
     run, clock = shipped("line-through-origin", "autograd"), itertools.count()
     run.run(5)
     slow = SimpleNamespace(perf_counter=lambda: float(next(clock)))
-    monkeypatch.setattr(gradient_norms, "time", slow)
-    monkeypatch.setattr(gradient_norms, "_BETWEEN_PICTURES", 1.5)
+    monkeypatch.setattr(plot_data, "time", slow)
+    monkeypatch.setattr(plot_data, "_BETWEEN_PICTURES", 1.5)
     pictures = [*GradientNorms(nullcontext).pictures(run, never)]
     counts = [len(p.epochs) for p in pictures if isinstance(p, GradientNormPicture)]
     assert counts == sorted(counts)
@@ -205,7 +205,7 @@ def test_what_would_take_long_or_write_files_again_is_not_run_again(
 ) -> None:
     run = shipped("xor")
     run.step_epoch()
-    monkeypatch.setattr(gradient_norms, "MOST_SECONDS", -1.0)
+    monkeypatch.setattr(plot_data, "MOST_SECONDS", -1.0)
     (slow,) = GradientNorms(nullcontext).pictures(run, never)
     assert isinstance(slow, NoPicture)
     assert (slow.why.code, slow.never) == ("slow_set_up", False)

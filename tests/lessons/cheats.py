@@ -19,7 +19,7 @@ import torch
 from tutor.lesson.exercise import Repair
 from tutor.lesson.model import SETUP, Lesson
 from tutor.training.run import Run
-from tutor.validation.exercise_trial import ExerciseTrial
+from tutor.validation.exercise_check import ExerciseTrial
 
 RATES = (0, 0.1, 0.5, 4)
 """Multiples of the exercise's learning rate."""

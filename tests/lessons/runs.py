@@ -16,7 +16,7 @@ from tutor.protocol.frame import Element, Value
 from tutor.training.exercises import holds, start_of
 from tutor.training.program import programs_of
 from tutor.training.run import Run
-from tutor.validation.exercise_trial import ExerciseTrial
+from tutor.validation.exercise_check import ExerciseTrial
 
 E = TypeVar("E", bound=Exercise)
 

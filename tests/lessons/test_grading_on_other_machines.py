@@ -29,8 +29,7 @@ from tutor.training.exercises import close, expected_text, is_right, recipe_of
 from tutor.training.probe import Probe
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
-from tutor.validation.exercise_check import check_exercises
-from tutor.validation.exercise_trial import ExerciseTrial
+from tutor.validation.exercise_check import ExerciseTrial, check_exercises
 from tutor.wording.check_findings import check_line
 
 each_lesson = pytest.mark.parametrize("slug", [path.stem for path in shipped.ORIGINALS])

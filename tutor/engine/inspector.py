@@ -42,8 +42,8 @@ from tutor.training.run import Run
 from tutor.training.runs import Runs
 
 if TYPE_CHECKING:
-    from tutor.analysis.gradient_norms import GradientNorms
     from tutor.analysis.mode_comparison import ModeLockstep
+    from tutor.analysis.plot_data import GradientNorms
 
 SHARE = 50
 """During a run, inspections take 1/SHARE of the time, so that no plot slows the run down."""
@@ -180,7 +180,7 @@ class Inspector:
 
         What the code does to the process meanwhile is undone.
         """
-        from tutor.analysis.gradient_norms import GradientNorms  # noqa: PLC0415
+        from tutor.analysis.plot_data import GradientNorms  # noqa: PLC0415
 
         self._norms = self._norms or GradientNorms(self.quiet)
         before = ProcessState.now()

@@ -52,7 +52,7 @@ from tutor.training.program import Program, UnheardOutput
 from tutor.training.run import Reading, Run
 from tutor.training.series import SeriesTable, readings
 from tutor.training.values import norm_of
-from tutor.validation import lesson_check
+from tutor.validation import exercise_check, lesson_check
 
 Send: TypeAlias = Callable[[Event], object]
 """Sends an event, after all that the lesson has printed until then."""
@@ -160,7 +160,7 @@ class _LessonWork:
                 note = Remark("printed_much", {"characters": unheard.characters})
                 self._send(CheckFinding(path=str(lesson.path), line=1, remark=note, is_note=True))
             if command.with_answers:
-                for text in lesson_check.answers(lesson):
+                for text in exercise_check.answers(lesson):
                     self._send(AnswerComputed(text=one_line(text)))
 
     def inspect(self, command: InspectScript) -> None:

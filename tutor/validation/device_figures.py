@@ -116,13 +116,13 @@ def _allowed(wanted: Array | None, spread: float) -> float:
 
 def _distance(one: Array, other: Array | None) -> float:
     """The largest difference; infinite where only one of two numbers is finite, or there."""
-    apart = _differences(one, other)
-    return math.inf if apart is None else float(apart.max(initial=0.0))
-
-
-def _differences(one: Array, other: Array | None) -> Array | None:
     if other is None or one.shape != other.shape:
-        return None
+        return math.inf
+    return float(differences(one, other).max(initial=0.0))
+
+
+def differences(one: Array, other: Array) -> Array:
+    """How far two arrays of one shape are apart; two NaN are equal, and infinitely far from all."""
     one, other = (each.astype(np.float64) for each in (one, other))
     same = (one == other) | (np.isnan(one) & np.isnan(other))
     with np.errstate(all="ignore"):
@@ -132,10 +132,9 @@ def _differences(one: Array, other: Array | None) -> Array | None:
 
 def _worst(found: Array, wanted: Array | None) -> dict[str, Any]:
     """The two numbers that differ most, and where they are; nothing if the shapes differ."""
-    apart = _differences(found, wanted)
-    if wanted is None or apart is None:
+    if wanted is None or found.shape != wanted.shape:
         return {}
-    at = int(apart.argmax())
+    at = int(differences(found, wanted).argmax())
     place = [int(i) for i in np.unravel_index(at, found.shape)] if found.ndim else []
     return {"found": float(found.flat[at]), "wanted": float(wanted.flat[at]), "place": place}
 

@@ -1,16 +1,17 @@
 """The check of a lesson's exercises: each can begin, can be answered, and can be solved.
 
-A `predict` is checked at every place where it is asked.
+An ExerciseTrial is one try at an exercise. A `predict` is checked at every place where it is asked.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -21,30 +22,237 @@ from tutor.lesson.code_checks import known_names, slips
 from tutor.lesson.exercise import (
     EXERCISE_NAMES,
     BeAutograd,
+    Exercise,
     Predict,
     Reach,
     Repair,
     Stage,
+    StartPlace,
 )
 from tutor.lesson.model import Lesson
 from tutor.protocol.events import CheckFinding, LessonPart
 from tutor.protocol.frame import Remark, Value
 from tutor.training.devices import is_out_of_memory
-from tutor.training.exercises import as_answer, can_be_answer, close, expected_text, holds, is_right
-from tutor.training.probe import Probe
-from tutor.training.program import Program, UnheardOutput
-from tutor.training.run import Run
-from tutor.validation.exercise_trial import (
-    EndError,
-    ExerciseTrial,
-    OnPart,
-    ignore_progress,
-    reason_of,
-    unexpected,
+from tutor.training.exercises import (
+    as_answer,
+    can_be_answer,
+    close,
+    expected_text,
+    holds,
+    is_right,
+    is_truth,
+    position_of,
+    recipe_of,
+    with_code,
 )
+from tutor.training.history import History
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
+from tutor.training.probe import Probe
+from tutor.training.program import Program, UnheardOutput, programs_of
+from tutor.training.run import Run
+
+OnPart: TypeAlias = Callable[[LessonPart], object]
+"""Called with the part that is checked next: it may never come to its end."""
 
 
-def predict_findings(trial: ExerciseTrial, exercise: Predict) -> Iterator[CheckFinding]:
+def ignore_progress(part: LessonPart) -> None:
+    """An OnPart that does nothing."""
+
+
+class EndError(Exception):
+    """An exercise can't be tried out any further; `finding` is the reason."""
+
+    def __init__(self, finding: CheckFinding) -> None:
+        super().__init__(finding)
+        self.finding = finding
+
+
+@dataclass(frozen=True, slots=True)
+class ExerciseTrial:
+    """An exercise, the lesson it is in, and that lesson's programs."""
+
+    lesson: Lesson
+    programs: Mapping[str, Program]
+    exercise: Exercise
+    on_part: OnPart = ignore_progress
+    device: str = "cpu"
+
+    def finding(
+        self, code: str, *keys: str, cause: Remark | None = None, **values: Any
+    ) -> CheckFinding:
+        """A finding on the line of the first of these keys that the author has written."""
+        lines = self.exercise.lines
+        line = next((lines[key] for key in keys if key in lines), self.exercise.line)
+        remark = Remark(code, values)
+        return CheckFinding(path=str(self.lesson.path), line=line, remark=remark, cause=cause)
+
+    def failure(self, code: str, error: RunError, *keys: str) -> EndError:
+        """The end of a trial: what the run could not do, and why. Raises the error if stopped."""
+        return EndError(self.finding(code, *keys, cause=reason_of(error)))
+
+    def begin(self, stage: Stage, again: str = "") -> Run:
+        """A run that stands at `stage`. `again`: the entry that the stage belongs to, if any.
+
+        Raises EndError.
+        """
+        try:
+            return self._run_at(self.lesson, self.programs, stage)
+        except RunError as error:
+            keys = ("at", "set") if isinstance(error, LessonRaised) else ("set", "at")
+            own = [f"{again}.{key}" for key in keys] if again else []
+            raise self.failure("cannot_begin", error, *own, again, *keys) from error
+
+    def from_the_start(self, stage: Stage, epochs: int, code: str | None = None) -> Run:
+        """The run of a stage after `epochs` epochs; with other code for a Repair's phase.
+
+        Raises RunError.
+        """
+        lesson, programs = self.lesson, self.programs
+        if code is not None:
+            lesson = with_code(lesson, stage.mode, self.exercise.phase, code)  # type: ignore[union-attr]
+            programs = programs_of(lesson, [stage.mode])
+        run = self._run_at(lesson, programs, msgspec.structs.replace(stage, at=StartPlace()))
+        run.advance(epochs)
+        return run
+
+    def _run_at(self, lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
+        recipe, place = recipe_of(lesson, stage, self.device), position_of(lesson, stage)
+        # No keyframes: a trial does not go back.
+        return Run.from_recipe(programs, recipe, place, history=History(spacing=math.inf))
+
+    def is_true(self, run: Run, condition: str, *keys: str) -> bool:
+        """Whether a condition holds. Raises EndError if it is neither True nor False."""
+        (value,) = run.evaluate([condition])
+        if not is_truth(value):
+            if "is ambiguous" in value.text:  # Python's words for an array where a truth has to be
+                raise EndError(self.finding("truth_of_array", *keys))
+            raise EndError(self.finding("no_truth", *keys, value=unexpected(value)))
+        return bool(value.data[0])
+
+
+def unexpected(value: Value) -> tuple[str, dict[str, Any]]:
+    """A value that can't be an answer, as a code with parameters: a parameter of a finding."""
+    if value.dtype == "text":
+        return "none", {"reason": value.why or value.text}
+    if value.dtype == "str":
+        return "text", {"text": value.text}
+    if value.size != 1 and value.shape:
+        return "array", {"shape": value.shape}
+    if not value.data:
+        return "other", {"text": value.text}
+    if value.dtype == "bool":
+        return "other", {"text": str(bool(value.data[0]))}
+    return "number", {"number": value.data[0]}
+
+
+def reason_of(error: RunError) -> Remark:
+    """The error of the lesson, or the refusal.
+
+    Raises the error itself if somebody has stopped it (Ctrl+C): no lesson is to blame for that.
+    """
+    raise_if_stopped(error)
+    if not isinstance(error, LessonRaised):
+        return Remark.of(error)
+    return Remark("phase_raised", {"phase": error.phase, "error": error.message})
+
+
+MOST_STEPS = 20
+"""Questions that an exercise in being autograd may have."""
+
+
+def check_exercises(
+    lesson: Lesson,
+    programs: Mapping[str, Program],
+    on_part: OnPart = ignore_progress,
+    device: str = "cpu",
+) -> Iterator[CheckFinding]:
+    """All that is wrong with the exercises that begin in a mode of `programs`. Runs their code.
+
+    On another `device` than the CPU, code with a mistake that raises is left out: the words of an
+    error differ there, and an assertion in a kernel ends all work on a GPU.
+    """
+    for exercise in lesson.exercises:
+        if exercise.stage.mode in programs:
+            on_part(LessonPart(exercise.line, exercise=exercise.id))
+            yield from _findings_on(ExerciseTrial(lesson, programs, exercise, on_part, device))
+
+
+def answers(lesson: Lesson) -> Iterator[str]:
+    """The id of each prediction, with its answer at each stage. Runs the lesson's code."""
+    programs = programs_of(lesson)
+    for exercise in lesson.exercises:
+        if isinstance(exercise, Predict):
+            trial = ExerciseTrial(lesson, programs, exercise)
+            stages = [exercise.stage, *(again.stage for again in exercise.again)]
+            found = ", then ".join(_answer(trial, exercise, stage) for stage in stages)
+            yield f"{exercise.id}: {found}"
+
+
+def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
+    """The answer as a learner could give it."""
+    try:
+        run = trial.begin(stage)
+        run.advance_phase()
+        (value,) = run.evaluate([exercise.answer])
+    except EndError:
+        return "none"
+    except RunError as error:
+        reason_of(error)  # raises it if somebody has stopped it
+        return "none"
+    return expected_text(exercise, value)
+
+
+def _findings_on(trial: ExerciseTrial) -> list[CheckFinding]:
+    """The findings on one exercise. Output of its broken code is discarded."""
+    found: list[CheckFinding] = []
+    with redirect_stdout(UnheardOutput()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for finding in _findings(trial):
+                found.append(finding)  # what was found before an end counts
+        except EndError as end:
+            found.append(end.finding)
+        except (MemoryError, RuntimeError) as error:  # in code of ours: the lesson's is a RunError
+            if not is_out_of_memory(error):
+                raise
+            found.append(trial.finding("no_memory"))
+    return found
+
+
+def _findings(trial: ExerciseTrial) -> Iterator[CheckFinding]:
+    if misnamed := list(_misnamed(trial)):
+        yield from misnamed  # to play it would say no more than that it has no value
+        return
+    match trial.exercise:
+        case Predict() as exercise:
+            yield from _predict(trial, exercise)
+        case Reach() as exercise:
+            yield from _reach(trial, exercise)
+        case Repair() as exercise:
+            yield from _repair(trial, exercise)
+        case BeAutograd() as exercise:
+            yield from _be_autograd(trial, exercise)
+        case exercise:
+            trial.begin(exercise.stage)
+
+
+def _misnamed(trial: ExerciseTrial) -> Iterator[CheckFinding]:
+    """Names in its expressions that no mode binds."""
+    lesson, exercise = trial.lesson, trial.exercise
+    more = [exercise.code, exercise.solution_code] if isinstance(exercise, Repair) else []
+    known = known_names(lesson, lesson.modes, more)
+    if known:
+        known = known.union(EXERCISE_NAMES)
+    parameters = {name for names in lesson.parameters.values() for name in names}
+    for key, expression in exercise.expressions():
+        for slip in slips(expression, known, parameters):
+            yield trial.finding("misnamed", key, id=exercise.id, slip=slip)
+
+
+# ── predict ─────────────────────────────────────────────────────────────────────────
+
+
+def _predict(trial: ExerciseTrial, exercise: Predict) -> Iterator[CheckFinding]:
     """Findings unless the question has an answer each time, and no wrong answer is right.
 
     Where it is asked again, the answer is another number. Raises EndError.
@@ -154,98 +362,6 @@ def _unfit(
 def _is_same(exercise: Predict, right: Value, value: Value) -> bool:
     """Whether `value` would be taken for `right`."""
     return is_right(exercise, right, as_answer(exercise, value))
-
-
-MOST_STEPS = 20
-"""Questions that an exercise in being autograd may have."""
-
-
-def check_exercises(
-    lesson: Lesson,
-    programs: Mapping[str, Program],
-    on_part: OnPart = ignore_progress,
-    device: str = "cpu",
-) -> Iterator[CheckFinding]:
-    """All that is wrong with the exercises that begin in a mode of `programs`. Runs their code.
-
-    On another `device` than the CPU, code with a mistake that raises is left out: the words of an
-    error differ there, and an assertion in a kernel ends all work on a GPU.
-    """
-    for exercise in lesson.exercises:
-        if exercise.stage.mode in programs:
-            on_part(LessonPart(exercise.line, exercise=exercise.id))
-            yield from _findings_on(ExerciseTrial(lesson, programs, exercise, on_part, device))
-
-
-def computed_answers(lesson: Lesson, programs: Mapping[str, Program]) -> Iterator[str]:
-    """The id of each prediction, with its answer at each stage that asks for it."""
-    for exercise in lesson.exercises:
-        if isinstance(exercise, Predict):
-            trial = ExerciseTrial(lesson, programs, exercise)
-            stages = [exercise.stage, *(again.stage for again in exercise.again)]
-            found = ", then ".join(_answer(trial, exercise, stage) for stage in stages)
-            yield f"{exercise.id}: {found}"
-
-
-def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
-    """The answer as a learner could give it."""
-    try:
-        run = trial.begin(stage)
-        run.advance_phase()
-        (value,) = run.evaluate([exercise.answer])
-    except EndError:
-        return "none"
-    except RunError as error:
-        reason_of(error)  # raises it if somebody has stopped it
-        return "none"
-    return expected_text(exercise, value)
-
-
-def _findings_on(trial: ExerciseTrial) -> list[CheckFinding]:
-    """The findings on one exercise. Output of its broken code is discarded."""
-    found: list[CheckFinding] = []
-    with redirect_stdout(UnheardOutput()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            for finding in _findings(trial):
-                found.append(finding)  # what was found before an end counts
-        except EndError as end:
-            found.append(end.finding)
-        except (MemoryError, RuntimeError) as error:  # in code of ours: the lesson's is a RunError
-            if not is_out_of_memory(error):
-                raise
-            found.append(trial.finding("no_memory"))
-    return found
-
-
-def _findings(trial: ExerciseTrial) -> Iterator[CheckFinding]:
-    if misnamed := list(_misnamed(trial)):
-        yield from misnamed  # to play it would say no more than that it has no value
-        return
-    match trial.exercise:
-        case Predict() as exercise:
-            yield from predict_findings(trial, exercise)
-        case Reach() as exercise:
-            yield from _reach(trial, exercise)
-        case Repair() as exercise:
-            yield from _repair(trial, exercise)
-        case BeAutograd() as exercise:
-            yield from _be_autograd(trial, exercise)
-        case exercise:
-            trial.begin(exercise.stage)
-
-
-def _misnamed(trial: ExerciseTrial) -> Iterator[CheckFinding]:
-    """Names in its expressions that no mode binds."""
-    lesson, exercise = trial.lesson, trial.exercise
-    more = [exercise.code, exercise.solution_code] if isinstance(exercise, Repair) else []
-    known = known_names(lesson, lesson.modes, more)
-    if known:
-        known = known.union(EXERCISE_NAMES)
-    parameters = {name for names in lesson.parameters.values() for name in names}
-    for key, expression in exercise.expressions():
-        for slip in slips(expression, known, parameters):
-            yield trial.finding("misnamed", key, id=exercise.id, slip=slip)
 
 
 # ── reach ───────────────────────────────────────────────────────────────────────────

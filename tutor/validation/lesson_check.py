@@ -29,10 +29,16 @@ from tutor.training.devices import is_out_of_memory
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
 from tutor.training.run import Run, reading_of
-from tutor.training.values import RELATIVE, Array, dtype_and_shape, real_pairs, to_numbers
-from tutor.validation.device_figures import FiguresOnDevice
-from tutor.validation.exercise_check import check_exercises, computed_answers
-from tutor.validation.exercise_trial import OnPart, ignore_progress, reason_of
+from tutor.training.values import (
+    RELATIVE,
+    Array,
+    dtype_and_shape,
+    largest_size,
+    real_pairs,
+    to_numbers,
+)
+from tutor.validation.device_figures import FiguresOnDevice, differences
+from tutor.validation.exercise_check import OnPart, check_exercises, ignore_progress, reason_of
 
 _ROUNDINGS = 8
 """In place of RELATIVE, in roundings of the parameters' dtype where that has half the precision."""
@@ -58,11 +64,6 @@ def findings(
     Raises LessonRaised if somebody stops the lesson's code (Ctrl+C).
     """
     return _Check(lesson, on_part, device).findings()
-
-
-def answers(lesson: Lesson) -> Iterator[str]:
-    """The computed answer of each exercise that has one. Runs the lesson's code."""
-    return computed_answers(lesson, programs_of(lesson))
 
 
 class _Check:
@@ -372,14 +373,12 @@ def _disagreement(
         if whole.size != math.prod(right.shape):
             shapes = {"found": whole.shape, "right": right.shape}
             return Remark("gradient_shape", {"name": name, **shapes})
-        mine = whole.reshape(-1)[right.at].astype(np.float64)
-        theirs = right.slopes.astype(np.float64)
-        unlike = ~((np.isnan(mine) & np.isnan(theirs)) | (mine == theirs))
-        apart = np.abs(mine - theirs)[unlike]
-        scale = max(np.nanmax(np.abs(each), initial=0.0) for each in (mine, theirs))
+        mine, theirs = whole.reshape(-1)[right.at], right.slopes
+        apart = differences(mine, theirs)
+        scale = max(map(largest_size, (mine, theirs)))
         # What is 0 to one and 1e-9 to the other (a silent unit) is rounding.
-        if not apart.max(initial=0.0) <= relative * max(float(scale), 1e-3):
-            worst = np.flatnonzero(unlike)[np.nan_to_num(apart, nan=np.inf).argmax()]
-            numbers = {"found": float(mine[worst]), "right": float(theirs[worst])}
+        if apart.max(initial=0.0) > relative * max(scale, 1e-3):
+            at = int(apart.argmax())
+            numbers = {"found": float(mine[at]), "right": float(theirs[at])}
             return Remark("gradient_differs", {"name": name, **numbers})
     return None
