@@ -17,8 +17,7 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Tutor
 from tests.terminal import TUTOR
-from tutor.cli import inspecting, opening, scripts
-from tutor.cli.main import _split
+from tutor.cli import _split, inspecting, opening, scripts
 from tutor.cli.parsers import make_parser
 from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import Lesson, ScriptOptions

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tutor.cli.lessons import trusted
-from tutor.cli.terminal import connect_as_asked, warn, word
-from tutor.cli.typed_values import names_script
+from tutor.cli.terminal import connect_as_asked, names_script, warn, word
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import LessonError
 from tutor.lesson import library

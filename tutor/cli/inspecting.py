@@ -14,8 +14,7 @@ import msgspec
 
 from tutor.cli.parsers import FAILED
 from tutor.cli.scripts import read_outline, script_lesson, suggesting_tutor_why, where_in
-from tutor.cli.terminal import connect_as_asked, warn
-from tutor.cli.typed_values import names_script
+from tutor.cli.terminal import connect_as_asked, names_script, warn
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson

@@ -14,8 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tutor.cli.terminal import say_connecting, terminal_path, warn
-from tutor.cli.typed_values import check_mode, names_script
+from tutor.cli.terminal import check_mode, names_script, say_connecting, terminal_path, warn
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonFileError, RunError
 from tutor.lesson import library

@@ -14,7 +14,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 from tutor import __version__
-from tutor.cli.typed_values import (
+from tutor.cli.terminal import (
     LANGUAGE_NAMES,
     read_count,
     read_host,

@@ -13,8 +13,15 @@ from typing import Any, TextIO
 
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.scripts import script_lesson, suggesting_tutor_why
-from tutor.cli.terminal import connect_as_asked, discard, warn, write_aside, write_whole
-from tutor.cli.typed_values import check_mode, names_script
+from tutor.cli.terminal import (
+    check_mode,
+    connect_as_asked,
+    discard,
+    names_script,
+    warn,
+    write_aside,
+    write_whole,
+)
 from tutor.digits import significant
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError

@@ -196,7 +196,7 @@ def _wants(lesson: str) -> bool:
 
 def _open(error: TorchError) -> int:
     """Open the lesson; the terminal takes the place of a pipe on standard input."""
-    from tutor.cli.main import main  # noqa: PLC0415 - which imports this module
+    from tutor.cli import main  # noqa: PLC0415 - which imports this module
 
     if not sys.stdin.isatty():
         os.dup2(os.open(terminal_path(), os.O_RDONLY), 0)

@@ -17,8 +17,7 @@ from tutor.cli.lessons import agreed, trusted_lesson
 from tutor.cli.parsers import COMMANDS
 from tutor.cli.running import train, train_command
 from tutor.cli.scripts import check_loop, read_outline, suggesting_tutor_why
-from tutor.cli.terminal import connect_as_asked, print_exactly, warn, word
-from tutor.cli.typed_values import names_script
+from tutor.cli.terminal import connect_as_asked, names_script, print_exactly, warn, word
 from tutor.engine.command_client import CommandClient
 from tutor.errors import ScriptError, UsageError
 from tutor.export import new_file, write
