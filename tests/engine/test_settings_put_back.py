@@ -140,6 +140,7 @@ LEAKS = {
     "del sys.modules['json']": "id(sys.modules.get('json'))",
     "sys.breakpointhook = print": "sys.breakpointhook is print",
     "sys.setswitchinterval(1)": "sys.getswitchinterval()",
+    "sys.set_coroutine_origin_tracking_depth(3)": "sys.get_coroutine_origin_tracking_depth()",
     "sys.set_int_max_str_digits(700)": "sys.get_int_max_str_digits()",
     "sys.tracebacklimit = 0": "getattr(sys, 'tracebacklimit', 1000)",
     "import threading; threading.excepthook = print": "__import__('threading').excepthook is print",

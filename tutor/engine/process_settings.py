@@ -22,10 +22,12 @@ import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from copy import copy
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -265,32 +267,38 @@ def _lists(owner: Any, *names: str) -> dict[str, ProcessSetting]:
     return {name: setting(name) for name in names}
 
 
-def _of_torch(*names: str) -> dict[str, ProcessSetting]:
-    """Settings that PyTorch keeps in C++, by the last part of their functions' names.
+def _pairs(owner: ModuleType, get: str = "get", put: str = "set") -> dict[str, ProcessSetting]:
+    """All settings that a module has a function to read, without arguments, and one to set.
 
-    Older versions lack some.
+    That is found out by calling them: this module is loaded before any lesson has run.
     """
-    functions = {name: [f"_get_{name}", f"_set_{name}"] for name in names}
-    return {
-        name: (getattr(torch._C, get), _unpacking(getattr(torch._C, put)))
-        for name, (get, put) in functions.items()
-        if hasattr(torch._C, get)
-    }
+    found: dict[str, ProcessSetting] = {}
+    for name in dir(owner):
+        what = name.removeprefix(get)
+        if what != name and hasattr(owner, put + what):
+            read = getattr(owner, name)
+            with suppress(Exception):  # another kind of function, whose name is like these
+                read()
+                found[f"{what.strip('_')} of {owner.__name__}"] = (
+                    read,
+                    _unpacking(getattr(owner, put + what)),
+                )
+    return found
 
 
 def _unpacking(put: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A function that sets a setting; a tuple is its several arguments."""
-    return lambda value: put(*value) if isinstance(value, tuple) else put(value)
+    """A function that sets a setting; a tuple or a mapping is its several arguments."""
+
+    def put_all(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return put(*value)
+        return put(**value) if isinstance(value, dict) else put(value)
+
+    return put_all
 
 
-_FLAGS = ("cudnn_enabled", "cudnn_benchmark", "cudnn_deterministic", "cudnn_allow_tf32",
-          "cublas_allow_tf32", "cublas_allow_fp16_accumulation", "mkldnn_enabled",
-          "mkldnn_deterministic", "onednn_allow_tf32", "nnpack_enabled", "qengine",
-          "cpu_allow_fp16_reduced_precision_reduction", "math_sdp_allow_fp16_bf16_reduction",
-          "sdp_priority_order", "blas_preferred_backend", "linalg_preferred_backend",
-          "autograd_fallback_mode", "backcompat_broadcast_warn",
-          "backcompat_keepdim_warn", "cublas_allow_fp16_reduced_precision_reduction",
-          "cublas_allow_bf16_reduced_precision_reduction")  # fmt: skip
+_IN_C = _pairs(torch._C, "_get_", "_set_") | _pairs(torch._C, "_is_", "_set_")
+"""What PyTorch keeps in C++; older versions lack some."""
 _PRECISIONS = (
     ("generic", "all"),
     *((backend, op) for backend in ("cuda", "mkldnn") for op in ("all", "matmul", "conv", "rnn")),
@@ -304,7 +312,7 @@ _TORCH: dict[str, ProcessSetting] = {
     # The modes first: they change what the other calls do.
     "dispatch modes": (
         lambda: list(dispatch._get_current_dispatch_mode_stack()), _set_dispatch_modes),
-    **_of_torch("torch_function_state"),
+    "function state": _IN_C.pop("torch_function_state of torch._C"),
     "function modes": (function_modes, set_function_modes),
     "default device": (default_device, set_default_device),
     "inference mode": (torch.is_inference_mode_enabled, _enter_inference_mode),
@@ -326,9 +334,6 @@ _TORCH: dict[str, ProcessSetting] = {
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         _unpacking(torch.set_anomaly_enabled),
     ),
-    "forward mode": (torch._C._is_fwd_grad_enabled, torch._C._set_fwd_grad_enabled),
-    "multithreading": (torch._C._is_multithreading_enabled, torch._C._set_multithreading_enabled),
-    "view replay": (torch._C._is_view_replay_enabled, torch._C._set_view_replay_enabled),
     **({"saved tensors hooks": (_saved_tensors_hooks, _set_saved_tensors_hooks)}
        if hasattr(torch._C._autograd, "_top_saved_tensors_default_hooks") else {}),
     "saved tensors hooks' message": (
@@ -336,15 +341,13 @@ _TORCH: dict[str, ProcessSetting] = {
         _set_saved_tensors_hooks_message,
     ),
     "global hooks": (_global_hooks, _set_global_hooks),
-    "deterministic": (
-        torch._C._get_deterministic_algorithms, torch.use_deterministic_algorithms),
+    "deterministic": _IN_C.pop("deterministic_algorithms of torch._C"),
     "deterministic warning": (
         torch.is_deterministic_algorithms_warn_only_enabled,
         lambda is_on: torch.use_deterministic_algorithms(
             torch.are_deterministic_algorithms_enabled(), warn_only=is_on
         ),
     ),
-    **_of_torch("deterministic_fill_uninitialized_memory"),
     # Some of the later ones can't be read before the precisions are put right.
     **{
         " ".join(place): (
@@ -353,10 +356,8 @@ _TORCH: dict[str, ProcessSetting] = {
         )
         for place in (_PRECISIONS if hasattr(torch._C, "_get_fp32_precision_getter") else ())
     },
-    "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "threads": (torch.get_num_threads, torch.set_num_threads),
     "denormal numbers": (lambda: _SMALLEST / 2 == 0.0, torch.set_flush_denormal),
-    "warn always": (torch.is_warn_always_enabled, torch.set_warn_always),
     "sparse invariants": (
         torch._C._check_sparse_tensor_invariants, torch._C._set_check_sparse_tensor_invariants),
     **{
@@ -369,7 +370,7 @@ _TORCH: dict[str, ProcessSetting] = {
     "attention's fast path": (mha.get_fastpath_enabled, mha.set_fastpath_enabled),
     **_attributes(torch.backends.cudnn, "benchmark_limit"),
     **_attributes(opt_einsum, "enabled", "strategy"),
-    **_of_torch(*_FLAGS),
+    **_IN_C,
     "torch configs": (_torch_configs, _set_torch_configs),
     **{
         f"current {kind}": (partial(current_device, kind), partial(set_current_device, kind))
@@ -383,10 +384,7 @@ _TORCH: dict[str, ProcessSetting] = {
     ),
 }  # fmt: skip
 _NUMPY: dict[str, ProcessSetting] = {
-    "numpy errors": (np.geterr, lambda value: np.seterr(**value)),
-    "numpy error call": (np.geterrcall, np.seterrcall),
-    "numpy print options": (np.get_printoptions, lambda value: np.set_printoptions(**value)),
-    "numpy buffer": (np.getbufsize, np.setbufsize),
+    **_pairs(np),
     # Its numbers depend on the seed that each run begins with.
     "numpy random generator": (
         np.random.get_bit_generator, np.random.set_bit_generator),  # type: ignore[attr-defined, unused-ignore]
@@ -398,25 +396,19 @@ _PYTHON: dict[str, ProcessSetting] = {
     **_attributes(warnings, "showwarning"),
     **_attributes(sys, "excepthook", "displayhook", "unraisablehook", "breakpointhook"),
     "thread excepthook": _attributes(threading, "excepthook")["excepthook"],
-    "thread trace": (threading.gettrace, threading.settrace),
-    "thread profile": (threading.getprofile, threading.setprofile),
+    **_pairs(threading),
     "stack size": (threading.stack_size, threading.stack_size),
     **_attributes(multiprocessing.context._default_context, "_actual_context"),
-    "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
-    "switch interval": (sys.getswitchinterval, sys.setswitchinterval),
-    "digits of an int": (sys.get_int_max_str_digits, sys.set_int_max_str_digits),
+    **_pairs(sys),
     "traceback limit": (
         lambda: getattr(sys, "tracebacklimit", 1000), partial(setattr, sys, "tracebacklimit")),
-    "trace": (sys.gettrace, sys.settrace),
-    "profile": (sys.getprofile, sys.setprofile),
     "garbage collection": (gc.isenabled, lambda is_on: gc.enable() if is_on else gc.disable()),
-    "garbage thresholds": (gc.get_threshold, _unpacking(gc.set_threshold)),
     **_lists(gc, "callbacks"),
-    "garbage debugging": (gc.get_debug, gc.set_debug),
+    **_pairs(gc),
     "traced memory": (tracemalloc.is_tracing, lambda _: tracemalloc.stop()),
     "logging": (_loggers, _set_loggers),
     "logging threshold": (lambda: logging.root.manager.disable, logging.disable),
-    "socket timeout": (socket.getdefaulttimeout, socket.setdefaulttimeout),
+    **_pairs(socket),
     "decimal": (
         lambda: repr(decimal.getcontext()),
         lambda _: decimal.setcontext(decimal.DefaultContext.copy()),
