@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tutor.cli import checking, inspecting, main, running, writing
+from tutor.cli import checking, main, running, scripts, writing
 from tutor.engine import lesson_commands
 from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
 from tutor.engine.lesson_commands import run_lesson
@@ -63,7 +63,7 @@ class ClientHere(CommandClient):
 @pytest.fixture
 def tutor(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Tutor:
     """Runs a command line in this process, which has torch already."""
-    for command in (checking, inspecting, running, writing):
+    for command in (checking, running, scripts, writing):
         monkeypatch.setattr(command, "CommandClient", ClientHere)
     monkeypatch.setattr(lesson_commands, "limit_memory", lambda _: None)  # nor for all other tests
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Tutor
 from tests.terminal import TUTOR
-from tutor.cli import _split, inspecting, opening, scripts
+from tutor.cli import _split, opening, scripts
 from tutor.cli.parsers import make_parser
 from tutor.engine.command_client import CommandClient
 from tutor.lesson.model import Lesson, ScriptOptions
@@ -198,8 +198,8 @@ def test_inspect_waits_a_while_for_a_loop_behind_the_examined_one(
 ) -> None:
     mine = home / "mine.py"
     mine.write_text(LOOPS.replace("model =", "import time\ntime.sleep(600)\nmodel ="))
-    monkeypatch.setattr(inspecting, "FIRST_BATCH_SECONDS", 1.0)
-    monkeypatch.setattr(inspecting, "CommandClient", CommandClient)  # a process that is ended
+    monkeypatch.setattr(scripts, "FIRST_BATCH_SECONDS", 1.0)
+    monkeypatch.setattr(scripts, "CommandClient", CommandClient)  # a process that is ended
     done = tutor("inspect", str(mine), "--trust", "--json")
     found = json.loads(done.stdout)
     last = found["loops"][1]

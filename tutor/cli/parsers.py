@@ -477,7 +477,7 @@ COMMANDS: Mapping[str, Subcommand] = {
     "progress": Subcommand("progress", _add_progress),
     "devices": Subcommand("lessons", _add_devices, takes_host=True),
     "why": Subcommand("why", _add_why),
-    "inspect": Subcommand("inspecting", _add_inspect, takes_host=True, takes_script=True),
+    "inspect": Subcommand("scripts", _add_inspect, takes_host=True, takes_script=True),
     "engine": Subcommand("opening", _add_engine),
 }
 """All commands, in the order of the help."""

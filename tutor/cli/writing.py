@@ -12,11 +12,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from tutor.cli.inspecting import inspected
 from tutor.cli.lessons import agreed, trusted_lesson
 from tutor.cli.parsers import COMMANDS
 from tutor.cli.running import train, train_command
-from tutor.cli.scripts import check_loop, read_outline, suggesting_tutor_why
+from tutor.cli.scripts import check_loop, inspected, read_outline, suggesting_tutor_why
 from tutor.cli.terminal import connect_as_asked, names_script, print_exactly, warn, word
 from tutor.engine.command_client import CommandClient
 from tutor.errors import ScriptError, UsageError
