@@ -30,10 +30,11 @@ from tests.terminal import is_alive
 from tests.ui.lessons import lesson
 from tests.waiting import PATIENCE, wait_until
 from tutor.cli import main
-from tutor.engine import client, connection, far_end
+from tutor.engine import client, connection
 from tutor.engine.client import EngineClient
 from tutor.engine.connection import Connection, lines_until_silent
 from tutor.engine.far_end import FarEnd
+from tutor.engine.process import LessonProcess
 from tutor.errors import EngineError
 from tutor.protocol.commands import OpenLesson, Restart, RunTo, StepEpoch, StepPhase
 from tutor.protocol.events import CommandRefused, EngineReady, Event, FrameShown, ProcessEnded
@@ -390,7 +391,7 @@ def test_silence_ends_the_lines_unless_it_is_expected(monkeypatch: pytest.Monkey
 def test_what_comes_behind_the_end_of_a_process_is_not_taken_for_the_next_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(far_end, "LAST_WORDS", 0.01)
+    monkeypatch.setattr("tutor.engine.process.READ_SECONDS", 0.01)
     is_told, is_relayed = threading.Event(), threading.Event()
 
     def events() -> Iterator[Event]:
@@ -401,6 +402,7 @@ def test_what_comes_behind_the_end_of_a_process_is_not_taken_for_the_next_ones(
     process: Any = SimpleNamespace(
         wait=lambda: 0, events=events, end_reason="", error_text=lambda: ""
     )
+    process.follow = lambda receive: LessonProcess.follow(process, receive)
     out = io.BytesIO()
     end = FarEnd(out)
     end._process = process

@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -54,11 +53,6 @@ INTERRUPT_SECONDS_OF_RANKS = 20.0
 """The same for a lesson on several ranks: the other ranks are started anew, and load PyTorch."""
 CLOSE_SECONDS = 0.5
 """Seconds that a child has to end by itself once it should."""
-READ_SECONDS = 5.0
-"""Seconds in which all that a child has sent is read once it has ended.
-
-It takes a millisecond, unless the machine is busy or something has escaped with the pipe.
-"""
 
 BACK_OFF = (0.0, 1.0, 4.0)
 """Seconds before a process that ended by itself is started again: the 1st time, the 2nd, the 3rd.
@@ -246,29 +240,19 @@ class EngineClient:
         self._process.send(FramePainted())
 
     def _follow(self, process: LessonProcess) -> None:
-        """Read its events until it ends, even if a process of the lesson keeps the pipe."""
-        reader = threading.Thread(target=self._read, args=(process,), daemon=True)
-        reader.start()
-        process.wait()
-        reader.join(READ_SECONDS)
+        process.follow(lambda event: self._pass_on(event, process))
         self._handle_end(process)
 
-    def _read(self, process: LessonProcess) -> None:
-        with closing(process.events()) as events:
-            for event in events:
-                if not self._pass_on(event, process):
-                    return
-
-    def _pass_on(self, event: Event, process: LessonProcess) -> bool:
-        """Hand an event on; returns whether more may come: a process that is gone sends none."""
+    def _pass_on(self, event: Event, process: LessonProcess) -> None:
+        """Hand an event on, unless another process has taken the place of the one it is from."""
         with self._lock:
             if process is not self._process:
-                return False
+                return
             self._last_sign = time.monotonic()
             if isinstance(event, ProcessUnfit):
                 self._spent = event.reason
                 process.kill()
-                return False
+                return
             self._pending.pop(event.answers, None)
             if isinstance(event, FrameShown):
                 if self._opened is not None and event.opening == self._opened.opening:
@@ -276,7 +260,6 @@ class EngineClient:
             elif isinstance(event, EngineReady):
                 self._ready = True
         self._report(event)
-        return True
 
     def _report(self, event: Event) -> None:
         if self._on_event is not None:

@@ -38,9 +38,6 @@ from tutor.protocol.far_end import (
 from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
 
-LAST_WORDS = 5.0
-"""Seconds in which the last events of a process that has ended are passed on."""
-
 
 def serve() -> NoReturn:
     """Say hello, and serve until the connection is gone."""
@@ -117,16 +114,9 @@ class FarEnd:
 
     def _follow(self, process: Process, number: int) -> None:
         """Pass the events of a process on, and then its end."""
-        relay = threading.Thread(target=self._relay, args=(process,), daemon=True)
-        relay.start()
-        status = process.wait()
-        relay.join(LAST_WORDS)
+        status = process.follow(lambda event: self._write(to_line(event), process))
         over = ProcessOver(number, status, process.end_reason, process.error_text())
         self._write(over.to_line(), process, is_last=True)
-
-    def _relay(self, process: Process) -> None:
-        for event in process.events():
-            self._write(to_line(event), process)
 
     def _dump(self, process: Process) -> None:
         process.dump_stack()

@@ -94,6 +94,12 @@ LET_GO_SECONDS = 10.0
 Nobody waits for that. Too short a time would blame a child whose end takes long to be seen.
 """
 
+READ_SECONDS = 5.0
+"""Seconds in which all that a child has sent is read once it has ended.
+
+It takes a millisecond, unless the machine is busy or something has escaped with the pipe.
+"""
+
 LONGEST_LINE = 16 * 2**20
 """Bytes. The longest line of the engine's own has some ten thousand."""
 
@@ -180,6 +186,22 @@ class LessonProcess(ABC):
     @abstractmethod
     def events(self) -> Generator[Event, None, None]:
         """The events that it sends. When there are no more, the process is ended, too."""
+
+    def follow(self, receive: Callable[[Event], object]) -> int:
+        """Hand on its events until it ends; returns its exit status.
+
+        Something that the lesson has started may keep the pipe: it is not waited for.
+        """
+
+        def read() -> None:
+            for event in self.events():
+                receive(event)
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        status = self.wait()
+        reader.join(READ_SECONDS)
+        return status
 
     @abstractmethod
     def error_text(self) -> str:
