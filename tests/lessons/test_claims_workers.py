@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -172,10 +171,3 @@ def test_past_the_wrapper_the_weights_of_the_workers_part() -> None:
     for _ in range(10):
         frame = run.step_epoch()
         assert len(set(by_rank(frame, "w1"))) == 2
-
-
-def test_with_three_workers_ddp_and_the_loop_by_hand_are_equal_except_for_rounding() -> None:
-    # At the end of the file: a group of another size has to be started for it.
-    three = programs_of(msgspec.structs.replace(shipped.lesson("ddp"), workers=3))
-    by_hand, ddp = both_modes(lambda mode: Run(three, mode), 20)
-    assert by_hand == [pytest.approx(row, rel=1e-4) for row in ddp]

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 
+from tests import shipped
+from tests.lessons.test_claims_workers import both_modes
 from tests.training.conftest import keep_every_epoch, step_through
 from tests.training.ranked import (
     DROPOUT,
@@ -283,17 +286,6 @@ def test_a_failure_in_an_epoch_that_runs_as_one_piece_has_its_phase_and_line(
     assert all(word in raised.value.message for word in words)
 
 
-def test_a_rank_that_starts_survives_the_signal_for_its_stack() -> None:
-    RANKS.end()
-    follower = FollowerProcess(1)
-    try:
-        os.kill(follower.process.pid, DUMP_SIGNAL)
-        wait_until(lambda: follower.receive() and follower.is_ready, "the start of the rank")
-        assert not follower.has_ended
-    finally:
-        follower.close()
-
-
 def test_ranks_may_stand_still_longer_than_they_may_take_to_join() -> None:
     """As long as the learner has them suspended: to gloo, that is a rank that does not answer."""
     gloo = 'dist.group.WORLD._get_backend(torch.device("cpu"))'
@@ -436,7 +428,17 @@ def make_group(ranks: int) -> None:
     dist.init_process_group("gloo", store=store, rank=0, world_size=ranks, timeout=patience)
 
 
-def test_nothing_is_left_of_ended_ranks_and_each_of_the_next_sees_which_it_is() -> None:
+class Signalled(FollowerProcess):
+    """A rank that is asked for its stack as soon as there is its process."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(rank)
+        os.kill(self.process.pid, DUMP_SIGNAL)
+
+
+def test_nothing_is_left_of_ended_ranks_and_each_of_the_next_sees_which_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ranked_run().step_phase()
     assert followers()
     RANKS.end()
@@ -446,12 +448,20 @@ def test_nothing_is_left_of_ended_ranks_and_each_of_the_next_sees_which_it_is() 
     with pytest.raises(RuntimeError):
         make_group(ranks=2)
     make_group(ranks=1)
+    monkeypatch.setattr(rank_group, "FollowerProcess", Signalled)
     setup = SHARDED["Setup"] + "\nme = torch.tensor([rank, world_size, dist.get_rank()])"
     front = THREE.replace("epochs: 10", "epochs: 10\nwatch: {me: me}")
     frame = ranked_run(front, Setup=setup).step_phase()
     assert frame.watched["me"].data == (0, 3, 0)
     assert [rank.rank for rank in frame.ranks] == [1, 2]
     assert [rank.watched["me"].data for rank in frame.ranks] == [(1, 3, 1), (2, 3, 2)]
+
+
+def test_with_three_workers_ddp_and_the_loop_by_hand_are_equal_except_for_rounding() -> None:
+    """A claim of the lesson `ddp`, here because the three ranks of the test before still run."""
+    three = programs_of(msgspec.structs.replace(shipped.lesson("ddp"), workers=3))
+    by_hand, ddp = both_modes(lambda mode: Run(three, mode), 20)
+    assert by_hand == [pytest.approx(row, rel=1e-4) for row in ddp]
 
 
 def test_a_rank_that_can_not_be_started_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,7 @@ def _calls_gradient(code: str) -> bool:
     return any(called_name(node) in GRADIENT_CALLS for node in _nodes(code))
 
 
+@lru_cache(_KEPT)
 def stores_grad(code: ast.AST) -> bool:
     """Whether code assigns a gradient to `.grad` of anything; to assign None deletes one."""
     for node in ast.walk(code):
