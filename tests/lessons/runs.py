@@ -85,7 +85,7 @@ def passes(where: str, code: str) -> bool:
             run.advance(epochs)
             if not holds(*run.evaluate([part])):
                 return False
-        run.run_to(repair.epochs)
+        run.advance(repair.epochs)
     except RunError:
         return False
     return holds(*run.evaluate([repair.condition]))
