@@ -1,4 +1,4 @@
-"""Tables of glyphs: classes of symbols, script forms, accents, delimiters, ASCII spellings."""
+"""Signs with their class, ASCII spelling and words; script forms, accents, delimiters."""
 
 from __future__ import annotations
 
@@ -6,18 +6,58 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
 from tutor.formula.nodes import NodeKind
 
-# --- Classes of symbols ------------------------------------------------------------------
+# --- Signs --------------------------------------------------------------------------------
 
-BINARY = frozenset("+−±∓×÷·∗*⋅⊙⊕⊗⊖⊘∘∧∨∪∩∖⋆•†‡⊎⊔⊓⋄△∙")
-BIG = frozenset("∑∏∐∫∬∭∮⋃⋂⨁⨂⨀⋁⋀⨄⨆")
+
+class Sign(msgspec.Struct, frozen=True):
+    """A line of `symbols.txt`, the table of all signs; "" for each column without an entry."""
+
+    commands: str = ""
+    """The names of the commands that write it, with blanks between them."""
+    kind: str = ""
+    """The name of its NodeKind: TeX's class."""
+    ascii: str = ""
+    words: str = ""
+
+
+_UNLISTED = Sign()
+
+
+@lru_cache(maxsize=1)
+def _signs() -> dict[str, Sign]:
+    text = Path(__file__).with_name("symbols.txt").read_text("ascii")
+    entries = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
+    return {chr(int(code, 16)): Sign(*columns) for code, *columns in entries}
+
+
+@lru_cache(maxsize=1)
+def _written_by() -> dict[str, str]:
+    """A command's name → the sign that it writes."""
+    return {name: text for text, sign in _signs().items() for name in sign.commands.split()}
+
+
+def plain_sign(token: str) -> str:
+    """The sign that a token writes, a command or the sign itself; "" if it is no plain sign."""
+    sign = _written_by().get(token[1:], "") if token.startswith("\\") else token
+    return "" if sign and unicodedata.category(sign[0]).startswith("M") else sign
+
+
+def command_name(sign: str) -> str:
+    """The name of the command that writes a sign, the first of two letters or more; "" without."""
+    names = _signs().get(sign, _UNLISTED).commands.split()
+    return next((name for name in names if len(name) > 1), "")
+
+
+def words_of_sign(sign: str) -> str:
+    """The spoken words for a sign; "" if it has none of its own."""
+    return _signs().get(sign, _UNLISTED).words
+
+
 INTEGRALS = frozenset("∫∬∭∮")
-PUNCTUATION = frozenset(",;:")
-OPENING = frozenset("([{⟨⌊⌈⟦")
-CLOSING = frozenset(")]}⟩⌋⌉⟧")
-ORDINARY = frozenset("∂∇∞∀∃∄∅¬∠√′″‴/|‖⊤⊥…⋯⋮⋱□◻ℓ°!?.\\%#&@$_∆")
-RELATIONS = frozenset("=<>≤≥≠≈≡~∼≃≅∝∈∉∋⊂⊆⊃⊇∣∥⟂≪≫")
 LIMIT_FUNCTIONS = frozenset(
     ["lim", "max", "min", "sup", "inf", "argmax", "argmin", "plim", "det", "gcd", "Pr"]
 ) | {"arg max", "arg min", "lim sup", "lim inf"}
@@ -25,20 +65,10 @@ LIMIT_FUNCTIONS = frozenset(
 
 def symbol_class(text: str) -> NodeKind:
     """The class of a symbol: TeX's, but by its Unicode character."""
-    for members, kind in (
-        (BINARY, NodeKind.BIN),
-        (BIG, NodeKind.BIG),
-        (PUNCTUATION, NodeKind.PUNCT),
-        (OPENING, NodeKind.OPEN),
-        (CLOSING, NodeKind.CLOSE),
-        (ORDINARY, NodeKind.ORD),
-        (RELATIONS, NodeKind.REL),
-    ):
-        if text in members:
-            return kind
-    if len(text) == 1 and (unicodedata.category(text) == "Sm" or "ARROW" in _name(text)):
-        return NodeKind.REL
-    return NodeKind.ORD
+    if kind := _signs().get(text, _UNLISTED).kind:
+        return NodeKind[kind]
+    is_relation = len(text) == 1 and (unicodedata.category(text) == "Sm" or "ARROW" in _name(text))
+    return NodeKind.REL if is_relation else NodeKind.ORD
 
 
 def _name(character: str) -> str:
@@ -163,23 +193,6 @@ def _in_style(character: str, style: str) -> str:
 
 # --- ASCII --------------------------------------------------------------------------------
 
-_SPELLED = {
-    "∑": "sum", "∏": "prod", "∐": "coprod", "∫": "int", "∬": "iint", "∭": "iiint", "∮": "oint",
-    "∂": "d", "∇": "grad", "∆": "Delta", "∞": "inf", "·": "*", "⋅": "*", "×": "x", "÷": "/",
-    "−": "-", "±": "+-", "∓": "-+", "⊙": "(.)", "⊕": "(+)", "⊗": "(x)", "⊖": "(-)", "∘": "o",
-    "←": "<-", "→": "->", "↔": "<->", "⇐": "<=", "⇒": "=>", "⇔": "<=>", "↦": "|->", "⟶": "-->",
-    "⟵": "<--", "⟹": "==>", "⟸": "<==", "⟺": "<=>", "↑": "^", "↓": "v",
-    "≈": "~=", "≤": "<=", "≥": ">=", "≠": "!=", "≡": "==", "∼": "~", "≃": "~=", "≅": "~=",
-    "∝": "~", "≪": "<<", "≫": ">>", "∈": "in", "∉": "not in", "∋": "ni", "⊂": "subset of",
-    "⊆": "subset of", "⊃": "superset of", "⊇": "superset of", "∪": "u", "∩": "n", "∅": "{}",
-    "∀": "for all", "∃": "exists", "¬": "not ", "∧": "and", "∨": "or", "⟂": "_|_", "⊥": "_|_",
-    "⊤": "T", "…": "...", "⋯": "...", "⋮": ":", "⋱": "...", "′": "'", "″": "''", "‴": "'''",
-    "‖": "||", "∥": "||", "∣": "|", "⟨": "<", "⟩": ">", "⌊": "[", "⌋": "]", "⌈": "[", "⌉": "]",
-    "√": "sqrt", "∗": "*", "⋆": "*", "•": "*", "†": "+", "°": "deg", "□": "?", "ℓ": "l",
-    "╱": "/", "╲": "\\", "│": "|", "─": "-", "≔": ":=", "“": '"', "”": '"', "‘": "'", "’": "'",
-    "–": "-", "—": "-", "ς": "sigma", "ϵ": "epsilon", "ϕ": "phi", "ϑ": "theta", "ϱ": "rho",
-}  # fmt: skip
-
 
 def spell(text: str) -> str:
     """`text` in ASCII: λ becomes lambda, ≤ becomes <=, a sign without a spelling `?`."""
@@ -189,8 +202,8 @@ def spell(text: str) -> str:
 def _spell(character: str) -> str:
     if character.isascii():
         return character
-    if character in _SPELLED:
-        return _SPELLED[character]
+    if spelled := _signs().get(character, _UNLISTED).ascii:
+        return spelled
     plain = unicodedata.normalize("NFKC", character)
     if plain != character:
         return spell(plain)
@@ -200,28 +213,3 @@ def _spell(character: str) -> str:
         return greek.capitalize() if "CAPITAL" in name else greek.lower()
     base = "".join(c for c in unicodedata.normalize("NFKD", character) if c.isascii())
     return base or ("" if unicodedata.combining(character) else "?")
-
-
-@lru_cache(maxsize=1)
-def _lines() -> list[tuple[str, list[str]]]:
-    text = Path(__file__).with_name("symbols.txt").read_text("ascii")
-    entries = (line.split() for line in text.splitlines())
-    return [(chr(int(code, 16)), names) for code, *names in entries]
-
-
-@lru_cache(maxsize=1)
-def _signs() -> dict[str, str]:
-    return {name: sign for sign, names in _lines() for name in names}
-
-
-@lru_cache(maxsize=1)
-def command_names() -> dict[str, str]:
-    """A sign → the name of the command that writes it, the shortest of two letters or more."""
-    found = ((sign, next((n for n in names if len(n) > 1), "")) for sign, names in _lines())
-    return {sign: name for sign, name in found if name}
-
-
-def plain_sign(token: str) -> str:
-    """The sign that a token writes, a command or the sign itself; "" if it is no plain sign."""
-    sign = _signs().get(token[1:], "") if token.startswith("\\") else token
-    return "" if sign and unicodedata.category(sign[0]).startswith("M") else sign

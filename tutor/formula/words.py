@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from tutor.formula import words_sentence as spoken
+from tutor.formula.glyphs import INTEGRALS
 from tutor.formula.nodes import (
     Accent,
     Brace,
@@ -205,7 +206,7 @@ class _Speaker(msgspec.Struct, frozen=True):
         if bare(items[at]) != "d" or not is_variable(items[at + 1]):
             return [], 1
         is_behind_frac = at > 0 and isinstance(items[at - 1], Frac)
-        is_after = is_behind_frac or any(bare(stem(i)) in spoken.INTEGRALS for i in items[:at])
+        is_after = is_behind_frac or any(bare(stem(i)) in INTEGRALS for i in items[:at])
         before_equals = bare(items[0]) == "d" and is_variable(items[1])
         if not (is_after or before_equals or len(items) == 2):
             return [], 1
@@ -336,8 +337,7 @@ class _Speaker(msgspec.Struct, frozen=True):
         inner = single(base)
         whole = Scripts(inner, sub, sup)
         if isinstance(inner, Sym) and inner.kind is NodeKind.BIG:
-            name = spoken.BIG.get(inner.text, spoken_name(inner.text))
-            return [PhrasePart(self._big(name, whole), PhraseRole.PREFIX)]
+            return [PhrasePart(self._big(spoken_name(inner.text), whole), PhraseRole.PREFIX)]
         if function := self._function(whole):
             return _before(function, following)
         if isinstance(inner, Brace):

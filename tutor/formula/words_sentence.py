@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from tutor.formula.glyphs import command_names
+from tutor.formula.glyphs import command_name, words_of_sign
 from tutor.formula.nodes import Node, NodeKind, RowNode, Sym, TableNode, TextNode
 from tutor.formula.words_patterns import flat
 
@@ -61,45 +61,6 @@ def phrase(rule: str, *parts: object) -> str:
     return TEMPLATES[rule].format(*parts)
 
 
-RELATIONS = {
-    "=": "equals", "≈": "is about", "≃": "is about", "≅": "is congruent to",
-    "≠": "is not equal to", "≡": "is identical to", "<": "is less than", ">": "is greater than",
-    "≤": "is at most", "≥": "is at least", "≪": "is much less than", "≫": "is much greater than",
-    "∈": "is in", "∉": "is not in", "⊂": "is a subset of", "⊆": "is a subset of",
-    "∝": "is proportional to", "∼": "is distributed as", "←": "becomes", "→": "goes to",
-    "⟶": "goes to", "↦": "is mapped to", ":=": "is defined as", "+=": "is increased by",
-    "≔": "is defined as", "⟂": "is perpendicular to", "⊥": "is independent of",
-    "⫫": "is independent of", "≜": "is defined as", "≐": "is defined as", "≲": "is at most about",
-    "≳": "is at least about", "⩽": "is at most", "⩾": "is at least", "≦": "is at most",
-    "≧": "is at least", "⪯": "is dominated by", "⪰": "dominates", "≼": "is dominated by",
-    "≽": "dominates", "≺": "comes before", "≻": "comes after", "⊃": "is a superset of",
-    "⊇": "is a superset of", "∋": "contains", "⊢": "proves", "⊨": "models", "⇝": "leads to",
-    "↑": "goes up to", "↓": "goes down to", "⟵": "becomes",
-}  # fmt: skip
-"""Verbs: in a chain, each but the first is said as `which equals`."""
-
-CONNECTIVES = {
-    "⇒": "hence", "⟹": "hence", "⇐": "follows from", "⟸": "follows from", "⇔": "if and only if",
-    "⟺": "if and only if", "↔": "if and only if",
-}  # fmt: skip
-"""Connectives between two statements."""
-
-OPERATORS = {
-    "+": "plus", "−": "minus", "-": "minus", "·": "times", "⋅": "times", "×": "times",
-    "∗": "star", "*": "times", "⊙": "times, element by element,", "∘": "after", "÷": "divided by",
-    "/": "over", "±": "plus or minus", "∓": "minus or plus", "∧": "and", "∨": "or", "∪": "union",
-    "∩": "intersected with", "⊕": "direct sum", "⊗": "tensor", "⊖": "circled minus",
-    "∖": "without", "⧵": "without", "⋆": "star", "∙": "times", "•": "times", "mod": "modulo",
-}  # fmt: skip
-
-BIG = {
-    "∑": "the sum", "∏": "the product", "∫": "the integral", "∐": "the coproduct",
-    "∬": "the double integral", "∭": "the triple integral", "∮": "the contour integral",
-    "⨁": "the direct sum", "⨂": "the tensor product", "⋁": "the disjunction",
-    "⋀": "the conjunction", "⋃": "the union", "⋂": "the intersection",
-}  # fmt: skip
-INTEGRALS = frozenset("∫∬∭∮")
-
 TEXTS = {"?": "what?", "s.t.": "subject to", "w.r.t.": "with respect to", "iff": "if and only if"}
 """Abbreviations → their spoken words."""
 
@@ -136,17 +97,10 @@ ACCENTS = {
     "ring": "ring",
 }
 
-_OTHERS = {
-    "∞": "infinity", "∂": "partial", "∇": "gradient", "…": "and so on", "⋯": "and so on",
-    "⋮": "and so on", "⋱": "and so on", "!": "factorial", "%": "percent", "°": "degrees",
-    "∀": "for all", "∃": "there is", "∅": "the empty set", "¬": "not", "ℓ": "l",
-    "ℝ": "the real numbers", "ℕ": "the natural numbers", "ℤ": "the whole numbers",
-    "ℚ": "the rational numbers", "ℂ": "the complex numbers", "□": "blank", "ℏ": "h bar",
-    "½": "one half", "¼": "one quarter", "¾": "three quarters", "#": "number", "&": "and",
-    "$": "dollars", "\\": "without", "_": "underscore", "@": "at", "|": "given", "∣": "given",
-    "‖": "relative to", "{": "open brace", "}": "close brace", "?": "what?",
-} | {"′": "prime", "″": "double prime", "‴": "triple prime"}  # fmt: skip
-
+_JOINED = {":=": "is defined as", "+=": "is increased by", "mod": "modulo"}
+"""Signs of several characters."""
+CONNECTIVES = frozenset("⇒⟹⇐⟸⇔⟺↔")
+"""Signs between two statements."""
 LEAN_ON = {
     "∂": "partial", "∇": "the gradient of", "¬": "not", "Δ": "the change in", "∆": "the change in",
 }  # fmt: skip
@@ -163,9 +117,8 @@ def spoken_name(text: str) -> str:
 
     Letters of other alphabets become plain ones; other signs have the name of their command.
     """
-    for names in (_OTHERS, OPERATORS, RELATIONS, CONNECTIVES):
-        if text in names:
-            return names[text]
+    if words := _JOINED.get(text) or words_of_sign(text):
+        return words
     if text.isascii() and text[:1] == "." and text[1:].isdecimal():
         return f"0{text}"
     if text.isascii() and text[:1].isalnum():
@@ -174,8 +127,8 @@ def spoken_name(text: str) -> str:
 
 
 def _character(character: str) -> str:
-    if character in _OTHERS:
-        return _OTHERS[character]
+    if words := words_of_sign(character):
+        return words
     plain = unicodedata.normalize("NFKC", character)
     if plain.isascii() and plain.isprintable() and plain.isalnum():
         return plain
@@ -185,7 +138,7 @@ def _character(character: str) -> str:
     if name.startswith("GREEK ") and "LETTER " in name:
         greek = name.rpartition("LETTER ")[2].split()[0].lower().replace("lamda", "lambda")
         return f"capital {greek}" if "CAPITAL" in name else greek
-    return command_names().get(character) or command_names().get(plain[:1]) or plain or character
+    return command_name(character) or command_name(plain[:1]) or plain or character
 
 
 _GRADIENT = re.compile(r"""gradient(_now)?\[["'](\w+)["']\]""")
@@ -286,22 +239,22 @@ def sign_part(text: str, kind: NodeKind, *, is_last: bool) -> PhrasePart | None:
         return PhrasePart(spoken_name(text), PhraseRole.STOP)
     if text in LEAN_ON and not is_last:
         return PhrasePart(LEAN_ON[text], PhraseRole.PREFIX)
-    if text in CONNECTIVES:
-        return PhrasePart(CONNECTIVES[text], PhraseRole.STOP)
     name = spoken_name(text)
+    if text in CONNECTIVES:
+        return PhrasePart(name, PhraseRole.STOP)
     if text in POSTFIX:
         return PhrasePart(name, PhraseRole.POSTFIX)
     if text in BETWEEN:
         return PhrasePart(name, PhraseRole.OPERATOR)
     match kind:
         case NodeKind.REL:
-            return PhrasePart(RELATIONS.get(text, name), PhraseRole.RELATION)
+            return PhrasePart(name, PhraseRole.RELATION)
         case NodeKind.BIN | NodeKind.MIDDLE:
-            return PhrasePart(OPERATORS.get(text, name), PhraseRole.OPERATOR)
+            return PhrasePart(name, PhraseRole.OPERATOR)
         case NodeKind.PUNCT:
             return STOP if text == ";" else PhrasePart(text, PhraseRole.MARK)
         case NodeKind.BIG:
-            return PhrasePart(f"{BIG.get(text, name)} of", PhraseRole.PREFIX)
+            return PhrasePart(f"{name} of", PhraseRole.PREFIX)
         case NodeKind.OPEN | NodeKind.CLOSE:
             return PhrasePart(name, PhraseRole.TEXT)
     return None
