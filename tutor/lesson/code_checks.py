@@ -8,7 +8,6 @@ import dis
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from types import CodeType
@@ -56,8 +55,7 @@ _KEPT = 1024
 _ON_LINE = re.compile(r"\bon line (\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class PythonProblem:
+class PythonProblem(msgspec.Struct, frozen=True):
     """The reason why a piece of code is not Python."""
 
     line: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import pairwise
@@ -149,7 +149,7 @@ def _with_meant_modes(
         if mode not in named and (near := get_close_matches(mode, unlisted, n=1)):
             meant[mode] = near[0]
             diagnostics.add(front.line("modes"), "mode_without_code", mode=mode, meant=near[0])
-    return replace(front, modes=tuple(meant.get(mode, mode) for mode in front.modes))
+    return front.replaced(modes=tuple(meant.get(mode, mode) for mode in front.modes))
 
 
 def _usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames | None:

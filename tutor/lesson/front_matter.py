@@ -6,7 +6,6 @@ diagnostics with advice.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -249,5 +248,4 @@ def parse(lines: Sequence[str], diagnostics: DiagnosticList) -> FrontMatter:
     if root is None:
         return FrontMatter(end=end)
     value = YamlValue("", "", 1, root, {}, diagnostics)
-    read = schema.read(FrontMatter, value, "front matter")
-    return dataclasses.replace(read, end=end)
+    return schema.read(FrontMatter, value, "front matter").replaced(end=end)

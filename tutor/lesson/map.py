@@ -7,8 +7,10 @@ chapter and names the others, and it comes after the rows of all prerequisites i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.lesson.library import Headline, by_chapter
 from tutor.lesson.model import Fault
@@ -19,8 +21,7 @@ BRANCH, LAST, TRUNK, GAP = "├─ ", "└─ ", "│  ", "   "
 _ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
 
 
-@dataclass(frozen=True, slots=True)
-class MapRow:
+class MapRow(msgspec.Struct, frozen=True):
     """One lesson on the map."""
 
     headline: Headline

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from itertools import accumulate
 from typing import TypeAlias
 
+import msgspec
 from markdown_it import MarkdownIt
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
@@ -31,8 +31,7 @@ _InlineRule: TypeAlias = Callable[[StateInline, bool], bool]
 MATH = ("math_inline", "math_inline_double")
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRange:
+class SourceRange(msgspec.Struct, frozen=True):
     """A stretch of the file: from (line, column) up to, not including, (line, column)."""
 
     line: int
@@ -42,8 +41,7 @@ class SourceRange:
     end_column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(msgspec.Struct, frozen=True):
     """A heading that is not inside a list or a quote."""
 
     level: int
@@ -51,8 +49,7 @@ class Heading:
     place: SourceRange
 
 
-@dataclass(frozen=True, slots=True)
-class CodeBlock:
+class CodeBlock(msgspec.Struct, frozen=True):
     """A fenced block."""
 
     info: tuple[str, ...]
@@ -64,8 +61,7 @@ class CodeBlock:
     """Whether it stands inside a list or a quote."""
 
 
-@dataclass(frozen=True, slots=True)
-class MathSpan:
+class MathSpan(msgspec.Struct, frozen=True):
     """A formula between dollars."""
 
     latex: str
@@ -74,8 +70,7 @@ class MathSpan:
     """Whether it can be cut out of the text around it and shown by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unclosed:
+class Unclosed(msgspec.Struct, frozen=True):
     """Two dollars that open a formula which nothing closes."""
 
     place: SourceRange
@@ -221,8 +216,7 @@ _EXERCISE_KEY = re.compile(rf"^kind:[ ]*({'|'.join(EXERCISE_KINDS)})\b", re.MULT
 _MISSPELT_PYTHON = ("py", "py3", "python3")
 
 
-@dataclass(frozen=True, slots=True)
-class ExerciseBlock:
+class ExerciseBlock(msgspec.Struct, frozen=True):
     """A block of a lesson's file that is an exercise, as it is written."""
 
     yaml: str
@@ -230,14 +224,13 @@ class ExerciseBlock:
     """1-based line of the fence that opens it; the YAML begins on the next."""
 
 
-@dataclass(slots=True)
-class _Part:
+class _Part(msgspec.Struct):
     """A section while it is being put together."""
 
     heading: str
     start: SourceRange
     phase: str | None
-    cuts: list[tuple[SourceRange, Block | ExerciseBlock]] = field(default_factory=list)
+    cuts: list[tuple[SourceRange, Block | ExerciseBlock]] = []
     """Fences, formulas and exercises, in order."""
 
 

@@ -7,7 +7,6 @@ The rule for learning rates holds for lessons, runs, dialogs and commands.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -25,8 +24,7 @@ class Fault(NamedTuple):
     """The parameters of the sentence: numbers, names, and lists of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(msgspec.Struct, frozen=True):
     """One thing that is wrong with a lesson file."""
 
     path: Path

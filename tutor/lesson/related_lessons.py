@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any, TypeAlias
 
@@ -148,8 +147,7 @@ def _is_many(part: Any) -> bool:
 # ── Differences from the original ───────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(msgspec.Struct, frozen=True):
     """A part of a lesson that a translation has to repeat."""
 
     line: int
@@ -176,8 +174,7 @@ def differences(original: Lesson, translation: Lesson) -> tuple[Diagnostic, ...]
     return tuple(sorted(found, key=lambda diagnostic: diagnostic.line))
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
+class _Comparison(msgspec.Struct, frozen=True):
     """Two lessons side by side; each method yields differences."""
 
     original: Lesson

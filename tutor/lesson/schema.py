@@ -8,15 +8,15 @@ become True, and `1e-3` does not stay text.
 
 from __future__ import annotations
 
-import dataclasses
 import keyword
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, dataclass_transform
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast
 
+import msgspec
 import yaml
+from msgspec.structs import replace
 
 from tutor.lesson.model import LARGEST_WHOLE, DiagnosticList, is_learning_rate
 from tutor.plain import cut_short
@@ -28,8 +28,7 @@ _QUOTED = 40
 """Characters of a value that are quoted."""
 
 
-@dataclass(frozen=True, slots=True)
-class YamlValue:
+class YamlValue(msgspec.Struct, frozen=True):
     """A node of the YAML that is to be read."""
 
     name: str
@@ -233,15 +232,14 @@ def pairs(value: YamlValue) -> list[YamlValue]:
     return list(found.values())
 
 
-@dataclass(frozen=True, slots=True)
-class ByMode(Generic[T]):
+class ByMode(msgspec.Struct, Generic[T], frozen=True):
     """A value that holds for all modes, or one for each mode."""
 
     common: T | None = None
-    own: Mapping[str, T] = field(default_factory=dict)
+    own: Mapping[str, T] = {}
     line: int = 1
     """1-based line of the key."""
-    lines: Mapping[str, int] = field(default_factory=dict)
+    lines: Mapping[str, int] = {}
     """1-based line of each mode's own value."""
 
     def get(self, mode: str) -> T | None:
@@ -260,7 +258,7 @@ def by_mode(kind: ValueReader[T]) -> ValueReader[ByMode[T]]:
         own: dict[str, T] = {}
         for part in pairs(value):
             lines[part.name] = part.line
-            found = kind(dataclasses.replace(part, name=value.name))
+            found = kind(replace(part, name=value.name))
             if found is not None:
                 own[part.name] = found
         if not lines:
@@ -273,37 +271,33 @@ def by_mode(kind: ValueReader[T]) -> ValueReader[ByMode[T]]:
 # ── Mappings whose keys are known ───────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a mapping: the kind of its value, an example, and whether it must be there."""
+class Key(msgspec.Struct, frozen=True):
+    """One key of a mapping: the kind of its value, its default, and whether it must be there."""
 
     kind: ValueReader[Any]
+    default: Any
     example: str
     is_required: bool
 
 
 def key(kind: ValueReader[T], default: T, example: str = "…", *, required: bool = False) -> T:
-    """A field of an Entry that is a key. `default` stands for a key that is left out or wrong."""
-    found: T = field(
-        default_factory=lambda: default, metadata={"key": Key(kind, example, required)}
-    )
-    return found
+    """A key of an Entry. `default` stands for a key that is left out or wrong."""
+    found: Any = Key(kind, default, example, required)
+    return cast(T, found)
 
 
 def optional(kind: ValueReader[T], example: str = "…") -> T | None:
     """A key whose value is None where it is left out."""
-    found: T | None = field(default=None, metadata={"key": Key(kind, example, False)})
-    return found
+    return cast(T | None, Key(kind, None, example, is_required=False))
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """The place of a mapping in its file."""
 
     line: int = 1
     """The line of the mapping, or of the block that it stands in."""
     path: str = ""
-    lines: Mapping[str, int] = field(default_factory=dict)
+    lines: Mapping[str, int] = {}
     """The line of every key of the whole block of YAML, by path."""
     own: frozenset[str] = frozenset()
     """The known keys that are there."""
@@ -311,15 +305,22 @@ class Source:
     """Whether it was read without a diagnostic."""
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Entry:
-    """A mapping whose keys are the fields that a subclass declares with `key`."""
+    """A mapping whose keys are the attributes that a subclass declares with `key`.
+
+    Made by `read`, and never changed.
+    """
 
     source: Source = Source()
 
-    def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+    def __init__(self, **values: Any) -> None:
+        """`values` are those of keys, and of other attributes; the defaults stand for others."""
+        defaults = {name: one.default for name, one in keys_of(type(self)).items()}
+        self.__dict__.update(defaults, **values)
+
+    def replaced(self, **values: Any) -> Self:
+        """A copy with these values."""
+        return type(self)(**{**self.__dict__, **values})
 
     def __contains__(self, name: str) -> bool:
         return name in self.source.own
@@ -331,9 +332,9 @@ class Entry:
 
 
 def keys_of(entry: type[Entry]) -> Mapping[str, Key]:
-    """The keys that an entry may have, by name."""
-    found = dataclasses.fields(entry)
-    return {f.name: f.metadata["key"] for f in found if "key" in f.metadata}
+    """The keys that an entry may have, by name; those of its base class first."""
+    declared = {name: one for kind in entry.__mro__[::-1] for name, one in vars(kind).items()}
+    return {name: one for name, one in declared.items() if isinstance(one, Key)}
 
 
 def entry_of(entry: type[E]) -> ValueReader[E]:

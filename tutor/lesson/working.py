@@ -11,8 +11,9 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from tutor.errors import WorkingError
 
@@ -55,8 +56,7 @@ _MODULES = ("np", "torch", "math")
 # ── Reading the expression ──────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class _Term:
+class _Term(msgspec.Struct, frozen=True):
     """An operation or a function, with its operands."""
 
     name: str
@@ -153,8 +153,7 @@ def _written(
         raise WorkingError("working_fails", error=str(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Writer:
+class _Writer(msgspec.Struct, frozen=True):
     """Writes nodes as LaTeX; each with its value."""
 
     numbers: LeafNumbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from tutor.digits import FORMULA_DIGITS
 from tutor.errors import WorkingError
@@ -293,8 +294,7 @@ def local_question(step: LocalGradientQuestion) -> str:
     return f"{names.introduced}How fast does {change}?  ({needed})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(msgspec.Struct, frozen=True):
     """The names of the two numbers of a local gradient: letters where they have none."""
 
     input: str

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from tutor.plain import one_line
 from tutor.protocol.frame import Value
@@ -173,8 +174,7 @@ _SENSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class GoalWords:
+class GoalWords(msgspec.Struct, frozen=True):
     """The state of one comparison in words."""
 
     what: str
