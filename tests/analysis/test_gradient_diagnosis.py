@@ -16,13 +16,12 @@ from tutor.analysis.finite_differences import (
     gradients_by_differences,
     probes_at_batches,
 )
-from tutor.analysis.gradient_diagnosis import Samples, diagnose
+from tutor.analysis.gradient_diagnosis import OWN_DIFFERENCES, Samples, diagnose
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
 from tutor.training.program import programs_of
 from tutor.training.values import Array
-from tutor.wording.inspections import diagnosis as words_of
 
 FOUR = Samples((4,))
 RIGHT = np.array([[1.0, -2.0], [3.0, 0.5]])
@@ -68,7 +67,6 @@ def shifted(index: Any) -> Array:
 
 
 THIRD = np.float64(1 / 3)
-ADDED_UP = "gradients added up (was the reset forgotten?)"
 UNSURE = slopes(130.0, uncertainty=150.0)
 KINK = slopes(-0.5, left=-1.0, right=0.0)
 
@@ -84,114 +82,139 @@ def other(gradient: float) -> list[ModeGradient]:
     return [found("autograd", 1.0), model]
 
 
-# ── Words ───────────────────────────────────────────────────────────────────────────
+def remarks_of(diagnosis: ParameterComparison) -> list[tuple[str, dict[str, Any], tuple[str, ...]]]:
+    """The codes of its remarks, with their parameters and modes."""
+    return [(remark.code, remark.values, remark.modes) for remark in diagnosis.remarks]
+
+
+def mistake(diagnosis: ParameterComparison) -> tuple[str, dict[str, Any]]:
+    """The code and the parameters of the one remark, on the mode `manual`, which is wrong."""
+    ((code, values, modes),) = remarks_of(diagnosis)
+    assert (modes, diagnosis.agrees) == (("manual",), False)
+    return code, values
+
+
+def about(number: float) -> Any:
+    """A part of a gradient's size that is rounding, to its leading digit."""
+    return pytest.approx(number, rel=0.2)
+
+
+# ── Remarks ─────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("manual", "autograd", "differences", "agrees", "words"),
+    ("manual", "autograd", "differences", "agrees", "remarks"),
     [
-        pytest.param((RIGHT,), (RIGHT,), slopes(RIGHT), True, "agree", id="the same numbers"),
+        pytest.param((RIGHT,), (RIGHT,), slopes(RIGHT), True, [("agree", {})],
+                     id="the same numbers"),
         pytest.param(
             (np.float32(1 / 3) + np.float32(1e-7), THIRD), (THIRD,), slopes(THIRD),
-            True, "agree except for float32 rounding (3e-7 of the size)", id="float32 rounds"),
+            True, [("agree", {"rounding": about(3e-7), "dtype": "float32"})], id="float32 rounds"),
         pytest.param(
             (np.float32(3e-7), 1e-9), (np.float32(1e-7), 1e-9), slopes(1e-9, 1e-14), True,
-            "agree except for float32 rounding (99.7% of the size, so close to 0)",
+            [("agree", {"rounding": about(1.0), "dtype": "float32"})],
             id="terms that cancel near zero"),
         pytest.param(
             (np.float32(-5.19e-6), -5.36e-6), (np.float32(-5.19e-6), -5.36e-6),
             slopes(-5.36e-6, 1e-13), True,
-            "agree except for float32 rounding (3.3% of the size, so close to 0)",
+            [("agree", {"rounding": about(0.033), "dtype": "float32"})],
             id="all modes are off alike"),
         pytest.param(
             (np.array([1.0, 2.0, 3.0 * 1.0001]),), (np.array([1.0, 2.0, 3.0]),),
-            slopes([1.0, 2.0, 3.0]), False, "manual differs in element [2]: 3.0003, not 3",
+            slopes([1.0, 2.0, 3.0]), False,
+            [("elements", {"measure": "autograd", "index": [2], "found": pytest.approx(3.0003),
+                           "right": 3.0, "count": 1, "total": 3, "is_complex": False})],
             id="a small mistake is no rounding"),
         pytest.param(
             (0.0, 4e-9), (0.0, 1e-9), slopes(1e-9, 1e-14), False,
-            "in float64 manual is 4 times autograd", id="a mistake too small to show"),
-        pytest.param(
-            (math.nan,), (math.nan,), slopes(math.nan), False,
-            "not finite: there is nothing to compare", id="divergence"),
-        pytest.param(
-            (2.0,), (2.0,), UNSURE, True,
-            "agree; the loss is too large, or too flat, for finite differences to tell",
-            id="differences that cannot tell"),
+            [("factor", {"factor": pytest.approx(4.0), "measure": "autograd", "in_float64": True})],
+            id="a mistake too small to show"),
+        pytest.param((math.nan,), (math.nan,), slopes(math.nan), False, [("none_finite", {})],
+                     id="divergence"),
+        pytest.param((2.0,), (2.0,), UNSURE, True, [("agree", {}), ("differences_unsure", {})],
+                     id="differences that cannot tell"),
         pytest.param(
             (4.0, None), (1.0, None), None, False,
-            "manual is 4 times autograd; "
-            "no finite differences: its code does not compute in float64",
+            [("factor", {"factor": 4.0, "measure": "autograd"}), ("no_differences", {})],
             id="without differences autograd is believed"),
         pytest.param(
             (np.ones(3),), (np.ones(3),), replace(slopes([1.0, 1.0, np.nan]), checked=(2, 3)),
-            True, "agree; 2 of 3 elements checked", id="a sample of a large parameter"),
+            True, [("agree", {}), ("sampled", {"checked": 2, "size": 3})],
+            id="a sample of a large parameter"),
         pytest.param(
             (-1.0,), (0.0,), KINK, True,
-            "on a kink: the slope is −1 on the left and 0 on the right; "
-            "manual takes −1, autograd takes 0", id="a kink: every slope between the sides"),
+            [("kink", {"index": [], "left": -1.0, "right": 0.0, "taken": [-1.0, 0.0], "more": 0})],
+            id="a kink: every slope between the sides"),
     ],
 )  # fmt: skip
-def test_the_words_and_whether_the_modes_agree(
+def test_the_remarks_and_whether_the_modes_agree(
     manual: tuple[Any, ...], autograd: tuple[Any, ...], differences: Slopes | None, agrees: bool,
-    words: str,
+    remarks: list[tuple[str, dict[str, Any]]],
 ) -> None:  # fmt: skip
     both = [found("manual", *manual), found("autograd", *autograd)]
     diagnosis = diagnose("w", both, differences)
-    assert (words_of(diagnosis), diagnosis.agrees) == (words, agrees)
+    assert [(code, values) for code, values, _ in remarks_of(diagnosis)] == remarks
+    assert diagnosis.agrees == agrees
+
+
+AUTOGRADS = {"measure": "autograd"}
 
 
 @pytest.mark.parametrize(
-    ("diagnosis", "words"),
+    ("diagnosis", "code", "values"),
     [
-        (by_hand(np.array(-84.0), np.array(-27.0), old=np.array(-57.0)),
-         f"manual is 3.111 times autograd: {ADDED_UP}"),
-        (by_hand(RIGHT + RIGHT.T, RIGHT, old=RIGHT.T),
-         f"manual is the old and the new one: {ADDED_UP}"),
-        (by_hand(2 * RIGHT, RIGHT, old=RIGHT.T), "manual is 2 times autograd"),
-        (by_hand(shifted(np.s_[1, :]), RIGHT), "manual differs in row 2, w[1]"),
-        (by_hand(shifted(np.s_[:, 0]), RIGHT), "manual differs in column 1, w[:, 0]"),
-        (by_hand(shifted(np.s_[0, 1]), RIGHT), "manual differs in element [0, 1]: −1, not −2"),
-        (by_hand(RIGHT + np.array([[1.0, 2.0], [3.0, -4.0]]), RIGHT),
-         "manual differs in every element, most in element [1, 1]: −3.5, not 0.5"),
-        (by_hand(RIGHT.T, RIGHT), "manual is autograd's transposed"),
-        (by_hand(np.arange(6.0).reshape(3, 2), np.arange(6.0).reshape(3, 2).T),
-         "manual is autograd's transposed"),
-        (by_hand(np.ones(3), RIGHT), "manual has the shape (3), not (2, 2)"),
-        (by_hand(None, RIGHT, by_hand=True), "manual has no gradient dw in its code"),
-        (by_hand(None, RIGHT), "manual gives None: no gradient"),
-        (by_hand(None, RIGHT, raised="ValueError: three"), "manual raised ValueError: three"),
-        (by_hand(math.inf, 1.0, precise=1.0), "manual is not finite where autograd is"),
+        (by_hand(np.array(-84.0), np.array(-27.0), old=np.array(-57.0)), "factor",
+         {"factor": pytest.approx(84 / 27), "reason": "added_up", **AUTOGRADS}),
+        (by_hand(RIGHT + RIGHT.T, RIGHT, old=RIGHT.T), "added_up", {}),
+        (by_hand(2 * RIGHT, RIGHT, old=RIGHT.T), "factor", {"factor": 2.0, **AUTOGRADS}),
+        (by_hand(shifted(np.s_[1, :]), RIGHT), "row", {"parameter": "w", "index": 1}),
+        (by_hand(shifted(np.s_[:, 0]), RIGHT), "column", {"parameter": "w", "index": 0}),
+        (by_hand(shifted(np.s_[0, 1]), RIGHT), "elements",
+         {"index": [0, 1], "found": -1.0, "right": -2.0, "count": 1, "total": 4,
+          "is_complex": False, **AUTOGRADS}),
+        (by_hand(RIGHT + np.array([[1.0, 2.0], [3.0, -4.0]]), RIGHT), "elements",
+         {"index": [1, 1], "found": -3.5, "right": 0.5, "count": 4, "total": 4,
+          "is_complex": False, **AUTOGRADS}),
+        (by_hand(RIGHT.T, RIGHT), "transposed", AUTOGRADS),
+        (by_hand(np.arange(6.0).reshape(3, 2), np.arange(6.0).reshape(3, 2).T), "transposed",
+         AUTOGRADS),
+        (by_hand(np.ones(3), RIGHT), "shape", {"shape": [3], "right": [2, 2]}),
+        (by_hand(None, RIGHT, by_hand=True), "no_variable", {"parameter": "w"}),
+        (by_hand(None, RIGHT), "none", {}),
+        (by_hand(None, RIGHT, raised="ValueError: three"), "raised",
+         {"error": "ValueError: three"}),
+        (by_hand(math.inf, 1.0, precise=1.0), "not_finite", AUTOGRADS),
     ],
 )  # fmt: skip
-def test_a_mistake_and_its_place_are_named(diagnosis: ParameterComparison, words: str) -> None:
-    assert (words_of(diagnosis), diagnosis.agrees) == (words, False)
+def test_a_mistake_and_its_place_are_named(
+    diagnosis: ParameterComparison, code: str, values: dict[str, Any]
+) -> None:
+    assert mistake(diagnosis) == (code, values)
 
 
 @pytest.mark.parametrize(
-    ("factor", "samples", "words"),
+    ("factor", "samples", "code", "reason"),
     [
-        (4.0, FOUR, "is 4 times autograd: a sum where the mean was meant"),
-        (0.25, FOUR, "is 0.25 times autograd: a mean where the sum was meant"),
-        (4.0, Samples((2, 4), named=False),
-         "is 4 times autograd: a sum where the mean was meant (if there are 4 samples)"),
-        (4.0, None, "is 4 times autograd"),
-        (5.0, FOUR, "is 5 times autograd"),
-        (1.0001, FOUR, "is 1.0001 times autograd"),
-        (-1.0, FOUR, "has the opposite sign of autograd"),
-        (-4.0, FOUR,
-         "is −4 times autograd: opposite sign, and a sum where the mean was meant"),
-        (0.5, FOUR, "is 0.5 times autograd: is the 2 of a square's derivative missing?"),
-        (0.0, FOUR, "is 0 where autograd is not"),
+        (4.0, FOUR, "factor", {"reason": "sum"}),
+        (0.25, FOUR, "factor", {"reason": "mean"}),
+        (4.0, Samples((2, 4), named=False), "factor", {"reason": "sum", "count": 4}),
+        (4.0, None, "factor", {}),
+        (5.0, FOUR, "factor", {}),
+        (1.0001, FOUR, "factor", {}),
+        (-1.0, FOUR, "opposite", {}),
+        (-4.0, FOUR, "factor", {"reason": "sum"}),
+        (0.5, FOUR, "factor", {"reason": "square"}),
+        (0.0, FOUR, "zero", {}),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("right", [np.array(-30.0), RIGHT], ids=["a number", "an array"])
 def test_one_factor_is_named(
-    factor: float, samples: Samples | None, words: str, right: Array
+    factor: float, samples: Samples | None, code: str, reason: dict[str, Any], right: Array
 ) -> None:
     diagnosis = by_hand(factor * right, right, samples)
-    assert words_of(diagnosis) == f"manual {words}"
+    number = {"factor": pytest.approx(factor)} if code == "factor" else {}
+    assert mistake(diagnosis) == (code, {**AUTOGRADS, **number, **reason})
     assert diagnosis.ratio == {"manual": factor}
-    assert not diagnosis.agrees
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
@@ -199,35 +222,43 @@ def test_rounding_is_called_by_the_type_that_rounds(dtype: type[np.floating[Any]
     shown = dtype(THIRD) + dtype(np.finfo(dtype).eps)
     both = [found("manual", shown, THIRD), found("autograd", THIRD)]
     diagnosis = diagnose("w", both, slopes(THIRD))
-    name = "" if dtype is np.float64 else f"{np.dtype(dtype)} "
-    assert words_of(diagnosis).startswith(f"agree except for {name}rounding (")
+    ((code, values, _),) = remarks_of(diagnosis)
+    assert (code, values["dtype"]) == (
+        "agree", "" if dtype is np.float64 else str(np.dtype(dtype))
+    )  # fmt: skip
+    assert values["rounding"] > 0
     assert diagnosis.is_equal
 
 
-def test_modes_with_the_same_mistake_share_a_sentence() -> None:
+def test_modes_with_the_same_mistake_share_a_remark() -> None:
     three = [found(mode, 2.0) for mode in ("manual", "model")] + [found("autograd", 1.0)]
-    words = "manual and model are 2 times autograd"
-    assert words_of(diagnose("w", three, slopes(1.0))) == words
+    expected = ("factor", {"factor": 2.0, **AUTOGRADS}, ("manual", "model"))
+    assert remarks_of(diagnose("w", three, slopes(1.0))) == [expected]
+
+
+def of_element(index: list[int], found: float, right: float, count: int) -> dict[str, Any]:
+    """The parameters of a remark on elements of a complex gradient of two numbers."""
+    numbers = {"found": found, "right": right, "count": count, "total": 4}
+    return {"index": index, **numbers, "is_complex": True, **AUTOGRADS}
 
 
 @pytest.mark.parametrize(
-    ("manual", "words"),
+    ("manual", "code", "values"),
     [
-        ([[1.0, 2.0], [3.0, -4.5]],
-         "manual differs in the imaginary part of element [1]: −4.5, not −4"),
-        ([[1.0, 3.0], [3.0, -3.0]],
-         "manual differs in 2 of 4 numbers, most in the imaginary part of element [0]: 3, not 2"),
-        ([[1.0, -2.0], [3.0, 4.0]], "manual is the complex conjugate of autograd"),
-        ([[2.0, 4.0], [6.0, -8.0]], "manual is 2 times autograd"),
+        ([[1.0, 2.0], [3.0, -4.5]], "elements", of_element([1, 1], -4.5, -4.0, 1)),
+        ([[1.0, 3.0], [3.0, -3.0]], "elements", of_element([0, 1], 3.0, 2.0, 2)),
+        ([[1.0, -2.0], [3.0, 4.0]], "conjugate", AUTOGRADS),
+        ([[2.0, 4.0], [6.0, -8.0]], "factor", {"factor": 2.0, **AUTOGRADS}),
     ],
-)  # fmt: skip
+)
 def test_complex_gradients_are_compared_in_both_parts(
-    manual: list[list[float]], words: str
+    manual: list[list[float]], code: str, values: dict[str, Any]
 ) -> None:
     right = np.array([[1.0, 2.0], [3.0, -4.0]])
     both = [found("manual", np.array(manual)), found("autograd", right)]
     diagnosis = diagnose("w", both, slopes(right), is_complex=True)
-    assert (words_of(diagnosis), diagnosis.is_complex) == (words, True)
+    assert mistake(diagnosis) == (code, values)
+    assert diagnosis.is_complex
 
 
 # ── Figures and marks ───────────────────────────────────────────────────────────────
@@ -252,17 +283,17 @@ def test_where_there_is_no_factor_there_is_no_ratio() -> None:
 def test_none_is_right_where_the_loss_does_not_depend_on_it() -> None:
     diagnosis = diagnose("w", [found("manual", 0.0), found("autograd", None)], slopes(0.0))
     assert diagnosis.agrees
-    words = "autograd gives None, as the loss does not depend on it"
-    assert words_of(diagnosis).endswith(words)
+    assert remarks_of(diagnosis)[-1] == ("independent", {}, ("autograd",))
 
 
 def test_autograd_can_be_wrong_too() -> None:
-    """The words, the ratios, the marks and the largest difference are all by the right gradient."""
+    """Remarks, ratios, marks and the largest difference are all by the right gradient."""
     both = [found("manual", -27.0), found("autograd", -81.0, old=np.array(-54.0))]
     diagnosis = diagnose("w", both, slopes(-27.0))
-    assert words_of(diagnosis) == (
-        f"autograd is 3 times finite differences: {ADDED_UP}; the others agree"
-    )
+    added_up = {"factor": 3.0, "measure": FINITE_DIFFERENCE, "reason": "added_up"}
+    assert remarks_of(diagnosis) == [
+        ("factor", added_up, ("autograd",)), ("others_agree", {}, ())
+    ]  # fmt: skip
     assert diagnosis.measure == FINITE_DIFFERENCE
     assert diagnosis.standing == {"manual": "right", "autograd": "wrong"}
     assert diagnosis.ratio == {"manual": 1.0, "autograd": 3.0}
@@ -283,7 +314,7 @@ def test_modes_on_a_kink_may_differ_but_not_beyond_its_sides() -> None:
 
     assert (both(-1.0).is_equal, both(0.0).is_equal) == (False, True)
     assert not both(0.7).agrees
-    assert words_of(both(0.7)).startswith("manual ")
+    assert remarks_of(both(0.7))[0][2] == ("manual",)
 
 
 def test_divergence_marks_no_mode_as_wrong() -> None:
@@ -300,15 +331,16 @@ def test_unsure_differences_still_show_a_gross_mistake() -> None:
 def test_a_mode_that_is_another_function_has_differences_of_its_own() -> None:
     right = diagnose("w", other(7.0), slopes(1.0))
     assert right.agrees
-    assert words_of(right) == (
-        "agrees with finite differences; model is another function (it has b too) "
-        "and agrees with its own finite differences"
-    )
+    assert remarks_of(right) == [
+        ("agrees_with_differences", {}, ()),
+        ("another_function", {"more": ["b"], "less": []}, ("model",)),
+    ]
     assert right.ratio == {}
     assert right.standing == {"autograd": "right", "model": "other"}
     assert not right.is_equal
     wrong = diagnose("w", other(14.0), slopes(1.0))
-    assert words_of(wrong).startswith("model is 2 times its own finite differences")
+    factor = {"factor": 2.0, "measure": OWN_DIFFERENCES}
+    assert remarks_of(wrong)[0] == ("factor", factor, ("model",))
     assert not wrong.agrees
 
 
@@ -316,8 +348,10 @@ def test_another_loss_is_named_as_the_reason() -> None:
     why = Remark("another_loss", {"loss": 120.0, "right_loss": 30.0})
     manual = found("manual", 4.0, another=why, is_meant=False, own=slopes(4.0))
     diagnosis = diagnose("w", [manual, found("autograd", 1.0)], slopes(1.0))
-    assert words_of(diagnosis) == "manual is 4 times autograd, as its loss is 120, not 30"
-    assert (diagnosis.agrees, diagnosis.ratio) == (False, {"manual": 4.0})
+    assert mistake(diagnosis) == (
+        "factor_of_another_loss", {"factor": 4.0, **AUTOGRADS, **why.values}
+    )  # fmt: skip
+    assert diagnosis.ratio == {"manual": 4.0}
 
 
 @pytest.mark.parametrize(("at", "right"), [(2e-6, 3.0), (-2e-6, 1.0)])
