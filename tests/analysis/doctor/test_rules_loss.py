@@ -341,6 +341,7 @@ def test_targets_of_the_wrong_type(loss: str, code: str, dtype: str, fixed: str)
     ("loss", "fixed"),
     [
         ("F.nll_loss(logits, c)", "F.nll_loss(logits.log_softmax(dim=1), c)"),
+        ("F.nll_loss(2 * logits, c)", "F.nll_loss((2 * logits).log_softmax(dim=1), c)"),
         ("F.nll_loss(logits.softmax(1), c)", "F.nll_loss(torch.log(logits.softmax(1)), c)"),
     ],
 )

@@ -295,15 +295,18 @@ class EvaluationRule(DoctorRule):
 
     def _fix(self, forward: Forward) -> CodeFix | None:
         """`model.eval()` before the evaluation, if no training follows or it calls `train()`."""
-        source, name = self.source, self._name_of(forward)
-        statement = source.statement_at(forward.line)
-        if not name or statement is None:
-            return None
+        source, back = self.source, f"{self._name_of(forward)}.train"
         is_inside = source.function_around(forward.line) or source.loops_around(forward.line)
-        is_lesson = self.patient.lesson.script is None
-        back = any(ast.unparse(call.func) == f"{name}.train" for call in source.calls("train"))
-        follows = bool(is_inside) or is_lesson
-        return source.before(statement, f"{name}.eval()") if back or not follows else None
+        follows = bool(is_inside) or self.patient.lesson.script is None
+        goes_back = any(ast.unparse(call.func) == back for call in source.calls("train"))
+        return self._before(forward, "eval") if goes_back or not follows else None
+
+    def _before(self, forward: Forward, method: str) -> CodeFix | None:
+        """A call of this method of the model before a forward pass."""
+        name, statement = self._name_of(forward), self.source.statement_at(forward.line)
+        if statement is None or not name:
+            return None
+        return self.source.before(statement, f"{name}.{method}()")
 
     # ── Training ────────────────────────────────────────────────────────────────────
 
@@ -327,15 +330,8 @@ class EvaluationRule(DoctorRule):
                     },
                     lesson=_LESSON,
                     exercise="no-way-back",
-                    fix=self._fix_of_training(mine[-1]),
+                    fix=self._before(mine[-1], "train"),
                 )
-
-    def _fix_of_training(self, forward: Forward) -> CodeFix | None:
-        name = self._name_of(forward)
-        statement = self.source.statement_at(forward.line)
-        if statement is None or not name:
-            return None
-        return self.source.before(statement, f"{name}.train()")
 
     def _of_dropout(self, line: int, probability: float) -> Iterator[DoctorFinding]:
         """The function `dropout`, which does not know the mode of the model."""

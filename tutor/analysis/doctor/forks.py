@@ -57,17 +57,6 @@ class _Course:
         return self.losses[epochs - 1] if epochs <= len(self.losses) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """The losses of two runs."""
-
-    epochs: int
-    first: float | None
-    """The loss with the fix after one epoch."""
-    loss: float | None
-    without: float | None
-
-
 class Forks:
     """Runs of fixed code beside a patient's."""
 
@@ -83,15 +72,13 @@ class Forks:
         if fixed is None:
             return msgspec.structs.replace(finding, fix=None)
         try:
-            losses = self._compared(fixed)
+            losses = self._losses(fixed, [finding])
         except (RunError, SyntaxError) as error:
             raise_if_stopped(error)
             return msgspec.structs.replace(finding, fix=None)
         if losses is None or finding.code == "not_seeded":  # two runs of chance prove nothing
             return finding
-        return msgspec.structs.replace(
-            finding, fix=msgspec.structs.replace(fix, **self._losses(losses, [finding]))
-        )
+        return msgspec.structs.replace(finding, fix=msgspec.structs.replace(fix, **losses))
 
     def together(self, findings: Iterable[DoctorFinding]) -> ForkLosses | None:
         """The losses with all fixes of these findings; None unless there are several that run."""
@@ -107,33 +94,23 @@ class Forks:
         if count < 2 or patient.until():
             return None
         try:
-            losses = self._compared(lesson)
+            losses = self._losses(lesson, tried)
         except (RunError, SyntaxError) as error:
             raise_if_stopped(error)
             return None
-        if losses is None or losses.loss is None:
+        if losses is None or losses["loss_with"] is None:
             return None
-        return ForkLosses(fixes=count, **self._losses(losses, tried))
-
-    def _losses(self, found: _Compared, findings: Iterable[DoctorFinding]) -> dict[str, Any]:
-        """The fields of a fix, or of several, that say what it does to the loss."""
-        redefines = any(finding.code in _REDEFINING for finding in findings)
-        return {
-            "epochs": found.epochs,
-            "loss_with": found.loss,
-            "loss_without": found.without,
-            "loss_first": found.first if redefines else None,
-        }
+        return ForkLosses(fixes=count, **losses)
 
     @property
     def _epochs(self) -> int:
         program = self._patient.programs[self._patient.recipe.mode]
         return min(FORK_EPOCHS, program.epochs)
 
-    def _compared(self, fixed: Lesson) -> _Compared | None:
-        """The last epoch that both runs have, and the losses with and without the fix.
+    def _losses(self, fixed: Lesson, findings: Iterable[DoctorFinding]) -> dict[str, Any] | None:
+        """The fields of a fix, or of several, that say what it does to the loss.
 
-        None if one takes too long. Raises RunError.
+        They are of the last epoch that both runs have. None if one takes too long. Raises RunError.
         """
         course = self._course(self._compiled(fixed))
         if course is not None and course.error is not None:
@@ -145,7 +122,13 @@ class Forks:
             epochs = min(epochs, len(self._without.losses))
         if not epochs:
             return None
-        return _Compared(epochs, course.loss(1), course.loss(epochs), self._without.loss(epochs))
+        redefines = any(finding.code in _REDEFINING for finding in findings)
+        return {
+            "epochs": epochs,
+            "loss_with": course.loss(epochs),
+            "loss_without": self._without.loss(epochs),
+            "loss_first": course.loss(1) if redefines else None,
+        }
 
     @cached_property
     def _without(self) -> _Course | None:

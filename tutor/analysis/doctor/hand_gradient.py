@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
+import torch
 from msgspec.structs import replace
 
 from tutor.analysis.doctor.loss_arguments import Shape, in_shape, square_subtractions
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, place_of_extreme
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.finite_differences import (
     FiniteDifferences,
@@ -25,7 +26,7 @@ from tutor.lesson.model import GRADIENT, LOSS, PREDICT, UPDATE
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
 from tutor.training.probe import InspectionStopped, Probe
-from tutor.training.values import Array, is_near, real_pairs, to_numbers
+from tutor.training.values import is_near, real_pairs, to_numbers
 
 _SAME = 1e-5
 """Two factors that are equal but for this are one: both are computed in float64."""
@@ -120,7 +121,9 @@ class HandGradientRule(DoctorRule):
             return None
         if remark.code in ("raised", "not_finite", "shape"):
             return None
-        index = _farthest(mine, right)
+        # Where the shapes differ, the largest slope is named.
+        off = mine - right if mine.shape == right.shape else right
+        index = place_of_extreme(torch.as_tensor(off))
         numbers: dict[str, Evidence] = {
             "gradient": float(mine[index]) if mine.shape == right.shape else math.nan,
             "slope": float(right[index]),
@@ -190,7 +193,7 @@ class HandGradientRule(DoctorRule):
             if text.endswith(".sum()") and remark.values.get("reason") == "sum":
                 better = text.removesuffix(".sum()") + ".mean()"
             else:
-                better = _scaled(_operand(text, value), factor)
+                better = _scaled(_operand(self.source, value), factor)
         return None if better is None else self.source.replaced(value, better)
 
 
@@ -243,24 +246,25 @@ def _is_equal(one: Any, other: Any) -> bool:
     return bool(abs(one - other) <= _SAME * abs(other))
 
 
-def _operand(text: str, value: ast.expr) -> str:
+def _operand(source: SourceCode, value: ast.expr) -> str:
     """An expression as it may stand before a `/` or `*`."""
-    if isinstance(value, ast.BinOp):
-        is_closed = isinstance(value.op, ast.Mult | ast.Div | ast.MatMult)
-    else:
-        is_closed = isinstance(value, ast.Call | ast.Name | ast.Attribute | ast.Subscript)
-    return text if is_closed else f"({text})"
+    return source.segment(value) if _is_product(value) else source.before_dot(value)
+
+
+def _is_product(value: ast.expr) -> TypeGuard[ast.BinOp]:
+    products = ast.Mult | ast.Div | ast.MatMult
+    return isinstance(value, ast.BinOp) and isinstance(value.op, products)
 
 
 def _opposite(source: SourceCode, value: ast.expr) -> str:
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub):
         return source.segment(value.operand)
     first, text = value, source.segment(value)
-    while isinstance(first, ast.BinOp) and isinstance(first.op, ast.Mult | ast.Div | ast.MatMult):
+    while _is_product(first):
         first = first.left
     if isinstance(first, ast.UnaryOp) and isinstance(first.op, ast.USub) and text[0] == "-":
         return text[1:].lstrip()  # -a * b
-    return f"-{_operand(text, value)}"
+    return f"-{_operand(source, value)}"
 
 
 def _scaled(text: str, factor: float) -> str | None:
@@ -269,13 +273,6 @@ def _scaled(text: str, factor: float) -> str | None:
         if round(number) and _is_equal(number, round(number)):
             return f"{text} {sign} {round(number)}"
     return None
-
-
-def _farthest(mine: Array, right: Array) -> tuple[int, ...]:
-    """The index of the element that differs most, or of the largest slope where shapes differ."""
-    off = np.abs(mine - right) if mine.shape == right.shape else np.abs(right)
-    at = int(np.nan_to_num(off).argmax())
-    return tuple(int(i) for i in np.unravel_index(at, right.shape))
 
 
 # ── A gradient that broadcasts ──────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from tutor.analysis.doctor.rule import (
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.graph_words import label_of
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
+from tutor.python_syntax import last_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class HeldParametersRule(DoctorRule):
         """The optimizer made once more, after the last line that replaces the parameter."""
         if statement is None:
             return None
-        source, end = self.source, statement.end_lineno or statement.lineno
+        source, end = self.source, last_line(statement)
         parts = [name, *(name[:i] for i, c in enumerate(name) if c in ".[")]
         later = [
             found
@@ -352,7 +353,7 @@ def _fix(source: SourceCode, statements: list[ast.stmt]) -> CodeFix | None:
     """The updates in place; None unless all are `w = w - …` on lines that follow each other."""
     statements = sorted(statements, key=lambda statement: statement.lineno)
     updates = [_in_place(source, statement) for statement in statements]
-    ends = [(s.end_lineno or s.lineno) + 1 for s in statements]
+    ends = [last_line(s) + 1 for s in statements]
     starts = [s.lineno for s in statements]
     if None in updates or starts[1:] != ends[:-1] or len({s.col_offset for s in statements}) > 1:
         return None

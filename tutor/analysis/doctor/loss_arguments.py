@@ -17,7 +17,7 @@ from tutor.analysis.doctor.source_code import SourceCode, value_of
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.lesson.model import LOSS
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
-from tutor.python_syntax import called_name
+from tutor.python_syntax import called_name, last_line
 
 _CLASS_LOSSES = ("cross_entropy", "nll_loss")
 _BINARY_LOSSES = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
@@ -95,16 +95,13 @@ class LossArgumentsRule(DoctorRule):
     def _swapped(self, call: TorchCall, given: torch.Tensor, target: torch.Tensor) -> DoctorFinding:
         node = self._call_at(call)
         losses = (_number(call.result), self._loss(call, target, given))
-        numbers: dict[str, Evidence] = {
-            "loss": _NO_LOSS if losses[0] is None else losses[0],
-            "loss_in_order": _NO_LOSS if losses[1] is None else losses[1],
-        }
+        loss, in_order = (_NO_LOSS if one is None else one for one in losses)
         fix = None
         if node is not None:
-            code = self.source.segment
-            arguments = [code(node.args[1]), code(node.args[0]), *map(code, node.args[2:])]
-            fix = self.source.called_with(node, arguments)
-        return self._finding("loss_arguments_swapped", call, node, 0, numbers, fix)
+            first, second, *rest = map(self.source.segment, node.args)
+            fix = self.source.called_with(node, [second, first, *rest])
+        numbers = {"loss": loss, "loss_in_order": in_order}
+        return self._finding("loss_arguments_swapped", call, numbers, fix)
 
     def _not_log_probabilities(
         self, call: TorchCall, given: torch.Tensor
@@ -119,12 +116,12 @@ class LossArgumentsRule(DoctorRule):
         node, fix = self._call_at(call), None
         is_probability = bool((values >= 0).all() and ((values.sum(1) - 1).abs() < _OFF).all())
         if node is not None:
-            code = self.source.segment
-            first = code(node.args[0])
-            logarithm = f"torch.log({first})" if is_probability else f"{first}.log_softmax(dim=1)"
-            fix = self.source.called_with(node, [logarithm, *map(code, node.args[1:])])
-        numbers: dict[str, Evidence] = {"sum": worst, "wanted": 1.0}
-        yield self._finding("not_log_probabilities", call, node, 0, numbers, fix)
+            first, *rest = map(self.source.segment, node.args)
+            logits = self.source.before_dot(node.args[0])
+            logarithm = f"torch.log({first})" if is_probability else f"{logits}.log_softmax(dim=1)"
+            fix = self.source.called_with(node, [logarithm, *rest])
+        numbers = {"sum": worst, "wanted": 1.0}
+        yield self._finding("not_log_probabilities", call, numbers, fix)
 
     def _one_class(
         self, call: TorchCall, given: torch.Tensor, target: torch.Tensor
@@ -140,16 +137,14 @@ class LossArgumentsRule(DoctorRule):
             name = self.source.segment(node.func)
             better = name.replace("cross_entropy", "binary_cross_entropy_with_logits")
             fix = self.source.called_with(node, name=better)
-        numbers: dict[str, Evidence] = {"classes": 1, "loss": abs(loss)}
-        yield self._finding("one_class", call, node, 0, numbers, fix)
+        yield self._finding("one_class", call, {"classes": 1, "loss": abs(loss)}, fix)
 
     def _beyond_one(self, call: TorchCall, target: torch.Tensor) -> Iterator[DoctorFinding]:
         """Targets that are no probabilities: the loss then has no lowest value."""
         outside = _outside(target)
         if outside is not None:
-            numbers: dict[str, Evidence] = {"target": outside, "least": 0, "most": 1}
-            node = self._call_at(call)
-            yield self._finding("targets_not_probabilities", call, node, 1, numbers, None)
+            numbers = {"target": outside, "least": 0, "most": 1}
+            yield self._finding("targets_not_probabilities", call, numbers, None, position=1)
 
     def _not_probabilities(self, call: TorchCall, given: torch.Tensor) -> Iterator[DoctorFinding]:
         """Logits where probabilities belong."""
@@ -160,8 +155,8 @@ class LossArgumentsRule(DoctorRule):
         if node is not None and ast.unparse(node.func).endswith("binary_cross_entropy"):
             name = self.source.segment(node.func) + "_with_logits"
             fix = self.source.called_with(node, name=name)
-        numbers: dict[str, Evidence] = {"given": outside, "least": 0, "most": 1}
-        yield self._finding("not_probabilities", call, node, 0, numbers, fix)
+        numbers = {"given": outside, "least": 0, "most": 1}
+        yield self._finding("not_probabilities", call, numbers, fix)
 
     def _wrong_type(
         self, call: TorchCall, code: str, target: torch.Tensor, conversion: str
@@ -173,18 +168,18 @@ class LossArgumentsRule(DoctorRule):
             bare = closed.removesuffix(".float()").removesuffix(".long()")
             arguments[1] = bare + conversion
             fix = self.source.called_with(node, arguments)
-        numbers: dict[str, Evidence] = {
+        numbers = {
             "dtype": str(target.dtype).removeprefix("torch."),
             "wanted": "int64" if code == "targets_not_indices" else "float32",
             "shape": tuple(target.shape),
         }
-        return self._finding(code, call, node, 1, numbers, fix)
+        return self._finding(code, call, numbers, fix, position=1)
 
     def _softmax(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
         """The finding on probabilities where the loss takes their logits, or logarithms."""
         classes = int(given.shape[1 if given.ndim > 1 else 0])
         is_cross_entropy = call.name == "cross_entropy"
-        numbers: dict[str, Evidence] = {
+        numbers = {
             "row_sum": float(given.detach().sum(1 if given.ndim > 1 else 0).reshape(-1)[0]),
             "largest": float(given.detach().max()),
             "classes": classes,
@@ -192,27 +187,28 @@ class LossArgumentsRule(DoctorRule):
         }
         code = "softmax_before_cross_entropy" if is_cross_entropy else "softmax_before_nll"
         fix = self._without("softmax", "Softmax", None if is_cross_entropy else "log_softmax")
-        return self._finding(code, call, self._call_at(call), 0, numbers, fix)
+        return self._finding(code, call, numbers, fix)
 
     def _sigmoid(self, call: TorchCall, given: torch.Tensor) -> DoctorFinding:
         """The finding on probabilities where the loss takes logits."""
-        numbers: dict[str, Evidence] = {
+        numbers = {
             "smallest": float(given.detach().min()),
             "largest": float(given.detach().max()),
             "lowest": math.log1p(math.exp(-1)),
         }
         fix = self._without("sigmoid", "Sigmoid", None)
-        return self._finding("sigmoid_before_logits", call, self._call_at(call), 0, numbers, fix)
+        return self._finding("sigmoid_before_logits", call, numbers, fix)
 
     def _finding(
         self,
         code: str,
         call: TorchCall,
-        node: ast.Call | None,
-        position: int,
-        numbers: dict[str, Evidence],
+        numbers: Mapping[str, Evidence],
         fix: CodeFix | None,
+        position: int = 0,
     ) -> DoctorFinding:
+        """A finding on the argument at this position."""
+        node = self._call_at(call)
         name = self.source.segment(node.args[position]) if node is not None else ""
         is_binary = call.name in _BINARY_LOSSES
         return DoctorFinding(
@@ -235,7 +231,7 @@ class LossArgumentsRule(DoctorRule):
             if isinstance(node, ast.Call)
             and len(node.args) >= 2
             and not any(isinstance(argument, ast.Starred) for argument in node.args)
-            and node.lineno <= call.line <= (node.end_lineno or node.lineno)
+            and node.lineno <= call.line <= last_line(node)
         ]
         named = [node for node in found if call.name in ast.unparse(node.func)]
         return next(iter(named or found), None)
