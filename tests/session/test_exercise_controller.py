@@ -446,7 +446,7 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep() -> 
         learner.does("skip")
         assert learner.attempt.exercise.id == "choose"
         learner.does("leave")
-        assert (learner.at, learner.session.recipe) == (own.at, own.recipe)
+        assert (learner.at, learner.session.recipe) == (own.run.at, own.run.recipe)
     assert learner.at.epoch == 6
 
 

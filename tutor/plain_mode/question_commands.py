@@ -26,8 +26,7 @@ from tutor.protocol.commands import Inspect
 from tutor.protocol.frame import Value
 from tutor.protocol.inspections import PICTURES, DoctorReport, NoPicture
 from tutor.script.line_places import line_at, place_in_code
-from tutor.session.asked_values import shown_values
-from tutor.session.attempt import asks_of_forward_pass, may_show_plots
+from tutor.session.attempt import asks_of_forward_pass, may_show_plots, shown_values
 from tutor.session.exercise_controller import ExerciseController
 from tutor.session.run_view import Notice, RunView
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT, suggested_file, write_lesson

@@ -1,4 +1,7 @@
-"""The bookmark of a lesson or a script: its key, its data, and how the progress file holds it."""
+"""The bookmark of a lesson or a script: its key, its data, and how the progress file holds it.
+
+It is made of the learner's own run, which is set aside while an exercise is on.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from typing import Any
 import msgspec
 
 from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.plain import one_line
 from tutor.progress import SCRIPT_KEY, PlaceRecord
-from tutor.protocol.frame import EPOCH_END, Position, RunRecipe, settings_after
+from tutor.protocol.frame import EPOCH_END, Frame, Position, RunRecipe, settings_after
 from tutor.protocol.inspections import RunInfo
 from tutor.session.run_view import Notice
 
@@ -57,7 +61,7 @@ def is_key_of_script(key: str, script: str) -> bool:
 
 
 class UnfinishedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The run of a goal that is not reached."""
+    """A run that can be resumed: the learner's own, or that of a goal that is not reached."""
 
     recipe: RunRecipe
     at: Position
@@ -128,6 +132,51 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
     def file(self) -> Path:
         """The lesson's file."""
         return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)
+
+
+class PausedRun(msgspec.Struct, frozen=True):
+    """The learner's own run of the lesson, set aside while an exercise is on."""
+
+    lesson: Lesson
+    run: UnfinishedRun
+    before: Frame | None = None
+    """The frame that the present one is compared with."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the learner has done anything that a bookmark would keep."""
+        run = self.run
+        return run.at > Position(0, 0) or bool(run.recipe.changes) or len(run.runs) > 1
+
+    def bookmark(
+        self,
+        exercise: str = "",
+        unfinished: tuple[UnfinishedAttempt, ...] = (),
+        *,
+        is_editing: bool = False,
+    ) -> Bookmark:
+        """The bookmark of this run and the current exercise, which is among the unfinished ones."""
+        lesson = self.lesson
+        return Bookmark(
+            slug=key_of(lesson),
+            path=one_line(str(lesson.path)),
+            raw_path=b"" if str(lesson.path).isprintable() else bytes(lesson.path),
+            fingerprint=lesson.fingerprint(),
+            script=lesson.script and msgspec.structs.replace(lesson.script, modules=None),
+            language=lesson.language,
+            before=self._position_before(),
+            exercise=exercise,
+            is_editing=is_editing,
+            unfinished=unfinished,
+            **msgspec.structs.asdict(self.run),
+        )
+
+    def _position_before(self) -> Position | None:
+        """The position of the frame before; None if this run has never been there."""
+        place = self.before.at if self.before else None
+        reached = next((run.reached for run in self.run.runs if run.is_current), None)
+        is_there = place is not None and reached is not None and place <= reached
+        return place if is_there and place != self.run.at else None
 
 
 def lesson_as_left(lesson: Lesson, bookmark: Bookmark) -> Lesson:

@@ -7,6 +7,7 @@ that is needed to open it again.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,16 +23,11 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Wants, code_place
-from tutor.session.bookmark import Bookmark, UnfinishedAttempt
+from tutor.session.bookmark import Bookmark, PausedRun, UnfinishedAttempt
 from tutor.session.engine_session import EngineSession
-from tutor.session.exercise_handler import ExerciseHandler
+from tutor.session.exercise_handler import ExerciseHandler, unfinished_run
 from tutor.session.journal import Journal, next_to_do
 from tutor.session.kind_handlers import HANDLERS
-from tutor.session.paused_run import (
-    PausedRun,
-    paused_run,
-    unfinished,
-)
 from tutor.session.run_view import Notice, Start
 from tutor.session.task_handlers import RepairHandler
 from tutor.training.exercises import UnreadableError
@@ -84,9 +80,17 @@ class ExerciseController:
         return self._journal.results_of(self.lesson.slug) if self.lesson else {}
 
     @property
+    def own_run(self) -> PausedRun | None:
+        """The learner's own run of the lesson, as it is now or was set aside; None without one."""
+        view, run = self._engine_session.view, unfinished_run(self._engine_session)
+        if self.paused is not None or view is None or run is None:
+            return self.paused
+        return PausedRun(view.lesson, run, view.before)
+
+    @property
     def has_begun(self) -> bool:
         """Whether the learner has done anything in the open lesson that a bookmark would keep."""
-        paused = self.paused or paused_run(self._engine_session)
+        paused = self.own_run
         return paused is not None and (self.attempt is not None or paused.has_begun)
 
     def refusal(self, command: Command) -> Notice | None:
@@ -118,30 +122,14 @@ class ExerciseController:
                 self.begin_when_open(found.id)
                 self._engine_session.tell("exercise_waits")
                 return
-            self.paused = paused_run(self._engine_session)
+            self.paused = self.own_run
         self._remember()
-        context = (self._new_attempt(found), lesson, self._engine_session, self._journal)
+        before = self._unfinished.get(found.id) or UnfinishedAttempt(exercise=found.id)
+        edited, self._edited = self._edited, ""
+        attempt = _new_attempt(found, self.exercises, before, is_editing=edited == found.id)
+        context = (attempt, lesson, self._engine_session, self._journal)
         self._handler = HANDLERS[type(found)](found, *context)
         self._handler.begin()
-
-    def _new_attempt(self, exercise: Exercise) -> Attempt:
-        before = self._unfinished.get(exercise.id) or UnfinishedAttempt(exercise=exercise.id)
-        edited, self._edited = self._edited, ""
-        return Attempt(
-            exercise=exercise,
-            number=[e.id for e in self.exercises].index(exercise.id) + 1,
-            count=len(self.exercises),
-            state="opening",
-            wants=Wants.NUMBER,
-            ask=exercise.ask,
-            round=before.round,
-            question_number=before.question,
-            tries=before.tries,
-            hints=exercise.hints[: before.hints],
-            typed=before.typed,
-            run=before.run,
-            is_editing=edited == exercise.id,
-        )
 
     def begin_when_open(self, id: str, *, is_editing: bool = False) -> None:
         """Begin an exercise once the lesson's own run is there, so that it can be paused."""
@@ -182,7 +170,9 @@ class ExerciseController:
         self._handler = self.paused = None
         self._waiting_exercise = ""
         if paused is not None:
-            paused.reopen(self._engine_session)
+            run = paused.run
+            place = (run.recipe, run.at, run.runs, run.target_epoch)
+            self._engine_session.open_run(paused.lesson, *place, before=paused.before)
         elif lesson is not None:  # the lesson's own run was never opened
             self._engine_session.open_lesson(lesson, Start())
 
@@ -218,13 +208,19 @@ class ExerciseController:
 
     def save_bookmark(self) -> None:
         """Save the bookmark of the lesson; while an exercise is on, of the paused run."""
-        paused = self.paused or paused_run(self._engine_session)
-        if paused is not None and (self.has_begun or self._has_bookmark):
-            self._has_bookmark = True
-            attempts = dict(self._unfinished)
-            if self._handler is not None:
-                attempts[self._handler.exercise.id] = unfinished(self._handler.left())
-            self._journal.save_bookmark(paused.bookmark(self.attempt, tuple(attempts.values())))
+        paused, attempt = self.own_run, self.attempt
+        if paused is None or not (self.has_begun or self._has_bookmark):
+            return
+        self._has_bookmark = True
+        attempts = dict(self._unfinished)
+        if self._handler is not None:
+            attempts[self._handler.exercise.id] = unfinished(self._handler.left())
+        bookmark = paused.bookmark(
+            attempt.exercise.id if attempt else "",
+            tuple(attempts.values()),
+            is_editing=attempt is not None and attempt.is_editing,
+        )
+        self._journal.save_bookmark(bookmark)
 
     # ── The learner's answers ───────────────────────────────────────────────────────
 
@@ -388,5 +384,39 @@ class ExerciseController:
         if not self._waiting_exercise or is_moving:
             return
         waiting, self._waiting_exercise = self._waiting_exercise, ""
-        if paused_run(self._engine_session) is not None:
+        if unfinished_run(self._engine_session) is not None:
             self.begin(waiting)
+
+
+def _new_attempt(
+    exercise: Exercise, every: Sequence[Exercise], before: UnfinishedAttempt, *, is_editing: bool
+) -> Attempt:
+    """An attempt at one of the lesson's exercises, from where the one before was left."""
+    return Attempt(
+        exercise=exercise,
+        number=[e.id for e in every].index(exercise.id) + 1,
+        count=len(every),
+        state="opening",
+        wants=Wants.NUMBER,
+        ask=exercise.ask,
+        round=before.round,
+        question_number=before.question,
+        tries=before.tries,
+        hints=exercise.hints[: before.hints],
+        typed=before.typed,
+        run=before.run,
+        is_editing=is_editing,
+    )
+
+
+def unfinished(attempt: Attempt) -> UnfinishedAttempt:
+    """The part of an attempt that is saved; after a wrong answer the next round is asked."""
+    return UnfinishedAttempt(
+        exercise=attempt.exercise.id,
+        round=attempt.round + (attempt.state == "wrong"),
+        question=attempt.question_number,
+        tries=attempt.tries,
+        hints=len(attempt.hints),
+        typed=attempt.typed,
+        run=attempt.run,
+    )

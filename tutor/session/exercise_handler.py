@@ -44,6 +44,16 @@ from tutor.session.journal import Journal
 from tutor.session.run_view import Notice
 from tutor.training.exercises import position_of, start_of
 
+
+def unfinished_run(engine_session: EngineSession) -> UnfinishedRun | None:
+    """The present run; None while there is none."""
+    view, recipe = engine_session.view, engine_session.recipe
+    if view is None or view.frame is None or recipe is None:
+        return None
+    runs = tuple(msgspec.structs.replace(run, curve=None) for run in view.runs)
+    return UnfinishedRun(recipe=recipe, at=view.frame.at, runs=runs, target_epoch=view.target_epoch)
+
+
 OnAnswer = Callable[[Event], None]
 E = TypeVar("E", bound=Exercise)
 

@@ -30,10 +30,10 @@ from tutor.session.exercise_handler import (
     OnAnswer,
     change_of,
     changes_run,
+    unfinished_run,
 )
 from tutor.session.goal_progress import goal_of
 from tutor.session.journal import Draft
-from tutor.session.paused_run import unfinished_run
 from tutor.session.run_view import Notice
 from tutor.training import exercises
 

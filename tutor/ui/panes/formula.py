@@ -19,8 +19,7 @@ from tutor.plain import one_line
 from tutor.progress import ExerciseResult
 from tutor.protocol.frame import Frame, Value
 from tutor.script.line_places import place_in
-from tutor.session.asked_values import is_asked_for, shown_values
-from tutor.session.attempt import Attempt, asks_what_comes
+from tutor.session.attempt import Attempt, asks_what_comes, is_asked_for, shown_values
 from tutor.session.run_view import RunView
 from tutor.ui.exercise_lines import next_open, place_line, tells_what_came
 from tutor.ui.lines import (
