@@ -410,4 +410,4 @@ def test_what_comes_behind_the_end_of_a_process_is_not_taken_for_the_next_ones(
     is_told.set()
     assert is_relayed.wait(PATIENCE)
     (line,) = out.getvalue().splitlines()
-    assert far_message_from_line(line) == ProcessOver(1, 0, "", "")
+    assert far_message_from_line(line, Event) == ProcessOver(1, 0, "", "")

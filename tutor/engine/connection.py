@@ -25,9 +25,8 @@ from tutor.engine.process import DUMP_SECONDS, LONGEST_LINE, LessonProcess, Proc
 from tutor.errors import EngineError
 from tutor.plain import one_line, plain
 from tutor.protocol.commands import Command
-from tutor.protocol.events import Event, event_from_line
+from tutor.protocol.events import Event
 from tutor.protocol.far_end import (
-    FAR_END_MARK,
     HELLO,
     DevicesListed,
     DumpStack,
@@ -220,9 +219,7 @@ class Connection:
 
     def tell(self, message: FarMessage | Command) -> None:
         """Send a message. Never blocks."""
-        self._outgoing.put(
-            message.to_line() if isinstance(message, FarMessage) else to_line(message)
-        )
+        self._outgoing.put(to_line(message))
 
     def flush(self) -> None:
         """Wait until all messages are written, but not for long."""
@@ -261,7 +258,7 @@ class Connection:
             return self._outgoing.get(timeout=max(due - time.monotonic(), 0.0))
         except queue.Empty:
             self._pinged = time.monotonic()
-            return Ping().to_line()
+            return to_line(Ping())
 
     # ── Receiving ───────────────────────────────────────────────────────────────────
 
@@ -269,10 +266,11 @@ class Connection:
         """Take in what the far end sends until the connection is lost. Runs in a thread."""
         with suppress(msgspec.MsgspecError):
             for line in lines:
-                if line.startswith(FAR_END_MARK):
-                    self._receive(far_message_from_line(line))
+                message = far_message_from_line(line, Event)
+                if isinstance(message, FarMessage):
+                    self._receive(message)
                 elif (process := self._process) is not None:
-                    process.receive_event(line)
+                    process.receive_event(message)
         reason = self._why_lost()
         self._wait_for_ssh()
         with self._lock:
@@ -327,7 +325,7 @@ class RemoteProcess(LessonProcess):
     def __init__(self, connection: Connection, number: int) -> None:
         self.number = number
         self._connection = connection
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._errors = ""
         self._not_started: Remark | None = None
         self._status = 0
@@ -341,9 +339,9 @@ class RemoteProcess(LessonProcess):
 
     # ── Messages that have come ─────────────────────────────────────────────────────
 
-    def receive_event(self, line: bytes) -> None:
-        """Keep an event, still as a line, for `events`."""
-        self._lines.put(line)
+    def receive_event(self, event: Event) -> None:
+        """Keep an event for `events`."""
+        self._events.put(event)
 
     def receive_stack(self, errors: str) -> None:
         """Keep its error output, which ends with its stack."""
@@ -366,7 +364,7 @@ class RemoteProcess(LessonProcess):
     def _finish(self) -> None:
         self._is_over.set()
         self._has_dumped.set()
-        self._lines.put(None)
+        self._events.put(None)
 
     # ── Requests of the client ──────────────────────────────────────────────────────
 
@@ -375,12 +373,9 @@ class RemoteProcess(LessonProcess):
         self._connection.tell(command)
 
     def events(self) -> Generator[Event, None, None]:
-        """The events that it sends. A process that sends anything else is ended."""
-        try:
-            while (line := self._lines.get()) is not None:
-                yield event_from_line(line)
-        except msgspec.DecodeError:
-            self.end(0, "wrote_into_pipe")
+        """The events that it sends."""
+        while (event := self._events.get()) is not None:
+            yield event
 
     def error_text(self) -> str:
         """The end of its error output, at its last stack or at its end."""

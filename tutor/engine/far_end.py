@@ -18,9 +18,8 @@ from typing import BinaryIO, NoReturn
 from tutor.engine.connection import lines_until_silent
 from tutor.engine.process import Process
 from tutor.errors import EngineError
-from tutor.protocol.commands import command_from_line
+from tutor.protocol.commands import Command
 from tutor.protocol.far_end import (
-    FAR_END_MARK,
     DevicesListed,
     DumpStack,
     FarMessage,
@@ -71,10 +70,11 @@ class FarEnd:
         self._write(Hello.here().to_line())
         threading.Thread(target=self._answer_on, daemon=True).start()
         for line in lines:
-            if line.startswith(FAR_END_MARK):
-                self._do(far_message_from_line(line))
+            message = far_message_from_line(line, Command)
+            if isinstance(message, FarMessage):
+                self._do(message)
             elif (process := self._process) is not None:  # a thread sees its end
-                process.send(command_from_line(line))
+                process.send(message)
 
     def close(self) -> None:
         """End the process, and everything that lessons have started in it."""
@@ -116,7 +116,7 @@ class FarEnd:
         """Pass the events of a process on, and then its end."""
         status = process.follow(lambda event: self._write(to_line(event), process))
         over = ProcessOver(number, status, process.end_reason, process.error_text())
-        self._write(over.to_line(), process, is_last=True)
+        self._write(to_line(over), process, is_last=True)
 
     def _dump(self, process: Process) -> None:
         process.dump_stack()
@@ -130,7 +130,7 @@ class FarEnd:
 
     def _answer_on(self) -> None:
         while True:
-            self._write(self._answers.get().to_line())
+            self._write(to_line(self._answers.get()))
 
     def _write(self, line: bytes, process: Process | None = None, *, is_last: bool = False) -> None:
         """Write a line, unless it is of a process that another has taken the place of.

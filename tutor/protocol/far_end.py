@@ -1,15 +1,15 @@
 """The messages between the tutor here and the program beside the engine on another machine.
 
-They travel over ssh's standard input and output, between the lines of `tutor.protocol.messages`: a
-line of theirs begins with `!`, which base64 has not got. Before all others comes the line of a
-Hello, which any version can read.
+They travel over ssh's standard input and output, between commands and events. Before all others
+comes the line of a Hello, which any version can read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Union, get_args, get_type_hints
+from functools import cache
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -17,9 +17,9 @@ from tutor import __version__
 from tutor.protocol.commands import Command
 from tutor.protocol.events import Event
 from tutor.protocol.frame import Remark
+from tutor.protocol.messages import Decoder, Message, decoder_of, message_from_line
 
 HELLO = b"tutor-engine "
-FAR_END_MARK = b"!"
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -63,16 +63,12 @@ def protocol_digest() -> str:
         for part in kind if isinstance(kind, tuple) else get_args(kind):
             collect(part)
 
-    collect((*Command.__subclasses__(), *Event.__subclasses__()))
+    collect(tuple(kind for base in (Command, Event, FarMessage) for kind in base.__subclasses__()))
     return hashlib.sha256(json.dumps(sorted(fields.items())).encode()).hexdigest()[:12]
 
 
-class FarMessage(msgspec.Struct, frozen=True, tag=True):
+class FarMessage(Message, frozen=True):
     """The base class of the messages besides commands and events, in both directions."""
-
-    def to_line(self) -> bytes:
-        """The message as one line."""
-        return FAR_END_MARK + msgspec.json.encode(self) + b"\n"
 
 
 # ── From here to there ──────────────────────────────────────────────────────────────
@@ -138,13 +134,18 @@ class Pong(FarMessage, frozen=True):
     """The answer to a Ping."""
 
 
-_decoder = msgspec.json.Decoder(Union[tuple(FarMessage.__subclasses__())])  # noqa: UP007
+M = TypeVar("M", bound=Message)
 
 
-def far_message_from_line(line: bytes) -> FarMessage:
-    """The message on a line that begins with FAR_END_MARK.
+@cache
+def _decoder(base: type[Message]) -> Decoder:
+    return decoder_of((*base.__subclasses__(), *FarMessage.__subclasses__()))
+
+
+def far_message_from_line(line: bytes, base: type[M]) -> M | FarMessage:
+    """The message on a line: one of these, or of those of the `base` (Command, Event).
 
     Raises msgspec.DecodeError if there is none.
     """
-    message: FarMessage = _decoder.decode(line.removeprefix(FAR_END_MARK))
+    message: M | FarMessage = message_from_line(_decoder(base), line)
     return message
