@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_parser(given[0]).parse_args(given, options)
         _check_kind(options)
         command = import_module(f"tutor.cli.{COMMANDS[options.command].module}")
-        status: int = getattr(command, f"{options.command}_command")(options)
+        status: int | None = getattr(command, f"{options.command}_command")(options)
         sys.stdout.flush()
     except TutorError as error:
         if options.debug:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments is None:  # this process ends: a second one would meet Python's own end
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         return INTERRUPTED
-    return status
+    return status or OK
 
 
 def _fail(error: TutorError, host: str | None = None) -> int:

@@ -70,7 +70,7 @@ def _not_ours(lesson: Lesson) -> str:
     return f"{name} did not come with the tutor and is Python code"
 
 
-def list_command(options: argparse.Namespace) -> int:
+def list_command(options: argparse.Namespace) -> None:
     """Print the lessons: in order, as JSON, or as the map: which lesson builds on which."""
     headlines = library.headlines(options.lang)
     if options.json:
@@ -80,7 +80,6 @@ def list_command(options: argparse.Namespace) -> int:
     else:
         _print_list(headlines)
         _warn_of_cycles(headlines)
-    return 0
 
 
 def _as_json(h: Headline) -> dict[str, Any]:
@@ -182,7 +181,7 @@ def _has_lines() -> bool:
     return True
 
 
-def devices_command(options: argparse.Namespace) -> int:
+def devices_command(options: argparse.Namespace) -> None:
     """Print the devices of this machine, or of another one, with a description."""
     if options.on:
         with closing(connected(options.on)) as connection:
@@ -195,4 +194,3 @@ def devices_command(options: argparse.Namespace) -> int:
         print(json_text([{"name": n, "description": d} for n, d in found]))
     else:
         print("\n".join(columns(found)))
-    return 0

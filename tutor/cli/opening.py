@@ -30,17 +30,18 @@ DUMB = ("dumb", "unknown")
 """Values of TERM for a terminal that can't move its cursor."""
 
 
-def engine_command(options: argparse.Namespace) -> int:
+def engine_command(options: argparse.Namespace) -> None:
     """Serve a tutor at the other end of ssh."""
     from tutor.engine import far_end  # noqa: PLC0415 - nothing else needs it
 
     far_end.serve()
 
 
-def open_command(options: argparse.Namespace) -> int:
+def open_command(options: argparse.Namespace) -> int | None:
     """Open the menu, or a lesson. Raises LessonError, RunError, UsageError or EngineError."""
     if options.plain:
-        return _open_plain(options)
+        _open_plain(options)
+        return None
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         if options.lesson and not names_script(options.lesson):
             library.find(options.lesson, options.lang)  # a wrong name is reported first
@@ -165,7 +166,7 @@ def _read(path: Path, options: ScriptOptions) -> Lesson:
     return read_lesson(path, options)
 
 
-def _open_plain(options: argparse.Namespace) -> int:
+def _open_plain(options: argparse.Namespace) -> None:
     """Open a lesson as a stream of lines, with commands from standard input."""
     from tutor import plain_mode  # noqa: PLC0415 - no app needs it
     from tutor.cli.lessons import trusted_lesson  # noqa: PLC0415 - loads the Markdown parser
@@ -203,7 +204,6 @@ def _open_plain(options: argparse.Namespace) -> int:
             is_attended=sys.stdin.isatty(),
         )
         reader.read(options.lesson, _start_of(options))
-    return 0
 
 
 def _readable(language: str) -> str:

@@ -457,7 +457,10 @@ class Subcommand(NamedTuple):
     """A command of the command line."""
 
     module: str
-    """The module of `tutor.cli` that has its function, `NAME_command`."""
+    """The module of `tutor.cli` that has its function, `NAME_command`.
+
+    That returns the exit status, None for OK.
+    """
     add: Callable[[_Commands], object]
     """The function that adds its parser."""
     takes_host: bool = False

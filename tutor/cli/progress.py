@@ -278,12 +278,11 @@ _LIMIT = 256 * 2**20
 """Bytes of a file to import."""
 
 
-def progress_command(options: argparse.Namespace) -> int:
+def progress_command(options: argparse.Namespace) -> None:
     """Do the action. Raises ProgressError if the progress can't be read or written."""
     actions = {"export": _export, "import": _import, "reset": _reset}
     with _open() as store:
         actions.get(options.action, _show)(store, options)
-    return 0
 
 
 @contextmanager

@@ -53,7 +53,7 @@ FOR_PEOPLE = ("files_aside", "no_loss_in_loop")
 """Notes on a script for a terminal alone: a pipe gets only the script's own output."""
 
 
-def run_command(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace) -> None:
     """Train and report. Raises RunError after the figures until then."""
     with CommandClient(connect=connect_as_asked(options)) as client:
         client.start()  # it loads torch while the lesson is read
@@ -65,7 +65,6 @@ def run_command(options: argparse.Namespace) -> int:
             raise UsageError(f"{why}: leave out --compare")
         with suggesting_tutor_why(lesson):
             train(client, train_command(options, lesson), _write_figures)
-    return 0
 
 
 def lesson_to_run(options: argparse.Namespace) -> Lesson:

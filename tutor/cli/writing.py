@@ -41,7 +41,7 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST = 40
 
 
-def export_command(options: argparse.Namespace) -> int:
+def export_command(options: argparse.Namespace) -> None:
     """Write the file that was asked for, or the script to standard output.
 
     Raises FileThere for a file that exists, unless --force is given.
@@ -64,13 +64,12 @@ def export_command(options: argparse.Namespace) -> int:
     mode = options.mode or lesson.modes[0]
     if path is None:
         print_exactly(script(lesson, mode, _settings(options)))
-        return 0
+        return
     if kind == ".csv":
         _write_table(lesson, mode, options)
     else:
         write(_KINDS[kind](lesson, mode, _settings(options)), path, options.force)
     print(one_line(str(path)))
-    return 0
 
 
 def _settings(options: argparse.Namespace) -> ExportSettings:
@@ -97,7 +96,7 @@ def _write_table(lesson: Lesson, mode: str, options: argparse.Namespace) -> None
         train(client, command, out.write, quiet=True)
 
 
-def new_command(options: argparse.Namespace) -> int:
+def new_command(options: argparse.Namespace) -> None:
     """Write NAME.md into this folder and print the next steps.
 
     Raises UsageError for a name that can't be a lesson's, FileThere for a file that exists,
@@ -106,7 +105,8 @@ def new_command(options: argparse.Namespace) -> int:
     slug = _checked(options.name.removesuffix(".md"))
     path = Path(f"{slug}.md")
     if options.script is not None:
-        return _new_from_script(slug, path, options)
+        _new_from_script(slug, path, options)
+        return
     title = slug.replace("-", " ")
     text = _TEMPLATE.read_text(encoding="utf-8").replace("TITLE", title[0].upper() + title[1:])
     text = text.replace("NAME.md", path.name)
@@ -121,10 +121,9 @@ def new_command(options: argparse.Namespace) -> int:
     )
     if not_remembered is not None:
         warn(error_text(not_remembered))
-    return 0
 
 
-def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
+def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> None:
     """Write a lesson made from a script.
 
     The script runs first where its code does not say the parameters or the number of batches.
@@ -160,7 +159,6 @@ def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> int:
     if written.stops:
         place = one_line(written.stops)
         print(f"The script may end its loop early at {place}: the lesson goes on.")
-    return 0
 
 
 def _checked(slug: str) -> str:

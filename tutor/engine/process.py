@@ -417,9 +417,7 @@ class Process(LessonProcess):
         """Send it a signal, and all the processes that the lesson has started in it."""
         if self._is_over:  # its number may be another's by now
             return
-        for pid in supervisor.descendants(self._child.pid):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+        supervisor.signal_each(supervisor.descendants(self._child.pid), number)
 
     def dump_stack(self) -> None:
         """Let the process write its stack down, if it is alive; `place` reads it."""
@@ -453,9 +451,7 @@ class Process(LessonProcess):
         mark = f"{PROCESS_VARIABLE}={self._mark}".encode()
         until = time.monotonic() + _GONE
         while time.monotonic() < until and (found := _having(mark) - {self._child.pid}):
-            for pid in found:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+            supervisor.signal_each(found)
             time.sleep(0.005)
 
 

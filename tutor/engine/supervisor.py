@@ -31,7 +31,7 @@ from contextlib import suppress
 
 TYPE_CHECKING = False  # `typing` itself would take a third of the start
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import NoReturn
 
 KILL_SECONDS = 5.0
@@ -102,13 +102,11 @@ def _watch(child: int, lifeline: int, terminal: str, woken: int) -> tuple[int, b
         has_screen = terminal != "" and screen_state.endswith(b"+")
         numbers = os.read(woken, 4096) if woken in readable else b""
         if signal.SIGINT in numbers:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGINT)
+            signal_each([child], signal.SIGINT)
         has_to_end = is_over or signal.SIGTERM in numbers or signal.SIGHUP in numbers
         if has_to_end:
             _kill_group(child)
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+            signal_each([child])
             return os.waitpid(child, 0)[1], has_screen
         for pid, status in _ended():
             if pid == child:
@@ -157,12 +155,17 @@ def end_descendants() -> None:
         below = descendants(os.getpid())
         for group in {group for group in below.values() if group != own_group}:
             _kill_group(group)
-        for pid in below:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        signal_each(below)
         if not below and not _has_children():
             return
         time.sleep(0.005)
+
+
+def signal_each(pids: Iterable[int], number: int = signal.SIGKILL) -> None:
+    """Send processes a signal, as far as they are still there and may have it."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def _has_children() -> bool:

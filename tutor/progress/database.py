@@ -178,10 +178,7 @@ def add(connection: sqlite3.Connection, records: Iterable[Record], is_merge: boo
 def forget(connection: sqlite3.Connection, lesson: str | None) -> None:
     """Delete the records of a lesson, or of all. Call it within a transaction."""
     for table in COLUMNS:
-        if lesson is None:
-            connection.execute(f"DELETE FROM {table}")
-        else:
-            connection.execute(f"DELETE FROM {table} WHERE lesson = ?", (lesson,))
+        connection.execute(f"DELETE FROM {table} WHERE lesson = coalesce(?, lesson)", (lesson,))
 
 
 def row_of(record: Record) -> Row:

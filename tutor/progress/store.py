@@ -212,25 +212,20 @@ class Store:
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work; if the file is damaged, set it aside and do the work with a new one."""
         if self._connection is None or not self._is_still_there():
-            self._open()
+            self._connection = self._open()
         try:
-            result = self._work(work)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise self._failed(error) from error
-            self._open(is_damaged=True)
             try:
-                result = self._work(work)
-            except sqlite3.Error as again:
-                raise self._failed(again) from again
+                result = work(self._connection)
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                result = work(self._open(is_damaged=True))
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
         self.trouble = None
         return result
 
-    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        assert self._connection is not None
-        return work(self._connection)
-
-    def _open(self, is_damaged: bool = False) -> None:
+    def _open(self, is_damaged: bool = False) -> sqlite3.Connection:
         """Open and migrate the file; set it aside if it is damaged."""
         self.close()
         try:
@@ -241,12 +236,13 @@ class Store:
                     if not is_damage(error):
                         raise
             if self._connection is None:
-                self._replace_damaged_file()
+                self._connection = self._replacement()
             self._inode = self._inode_now()
         except (sqlite3.Error, OSError) as error:
             self.close()
             raise self._failed(error) from error
         self.trouble = None
+        return self._connection
 
     def _opened(self) -> sqlite3.Connection:
         """The open and checked file. Raises sqlite3.Error, OSError or ProgressError."""
@@ -266,12 +262,11 @@ class Store:
             connection.close()
             raise
 
-    def _replace_damaged_file(self) -> None:
-        """Set the damaged file aside, begin a new one, and copy the readable records."""
+    def _replacement(self) -> sqlite3.Connection:
+        """A new file, with the readable records of the damaged one, which is set aside."""
         with only_one(self.file.parent):
             try:
-                self._connection = self._opened()
-                return  # another tutor was faster
+                return self._opened()  # another tutor was faster
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
@@ -279,18 +274,15 @@ class Store:
                 aside = set_aside(self.file)
             except OSError as error:
                 raise self._failed("not_set_aside", system_words(error)) from error
-            self._connection = self._opened()
-        self.set_aside = SetAside(aside.name, self._save(salvage(aside)))
-
-    def _save(self, records: list[Record]) -> int:
-        """Write the records of a damaged file; returns their number."""
-        assert self._connection is not None
+            connection = self._opened()
+        records = salvage(aside)
         try:
-            with database.transaction(self._connection):
-                database.add(self._connection, records, is_merge=True)
+            with database.transaction(connection):
+                database.add(connection, records, is_merge=True)
         except sqlite3.Error:  # no room: the damaged file still has them
-            return 0
-        return len(records)
+            records = []
+        self.set_aside = SetAside(aside.name, len(records))
+        return connection
 
     def _failed(self, why: Exception | str, words: str = "") -> ProgressError:
         """The error to raise, by its reason; it is kept as `trouble` too."""
