@@ -1,22 +1,31 @@
-"""The runs of the open lesson: opened, paused for an exercise, changed; and their progress."""
+"""The runs of the open lesson: opened, paused for an exercise, changed; their progress.
+
+And their inspections that the app has asked for, computed while no command waits.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from tutor.analysis.variable_info import info_of
 from tutor.engine.process import limit_memory
 from tutor.engine.process_state import ProcessState
+from tutor.errors import RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,
     Command,
     DeleteRun,
+    EvaluateExpressions,
+    Examine,
+    FindLocalGradients,
     Fork,
+    Inspect,
     OpenLesson,
     Pause,
     RenameRun,
@@ -29,11 +38,32 @@ from tutor.protocol.commands import (
     StepPhase,
     Switch,
 )
+from tutor.protocol.events import (
+    DoctorReportReady,
+    Event,
+    ExpressionsEvaluated,
+    InspectionReady,
+    LocalGradientsFound,
+)
 from tutor.protocol.frame import EPOCH_END, Frame, Position, Remark
-from tutor.protocol.inspections import RunInfo
-from tutor.training.program import Program, Quiet, programs_of
+from tutor.protocol.inspections import (
+    AutogradGraph,
+    BatchPicture,
+    BatchPictureKind,
+    DoctorReport,
+    LocalGradients,
+    NoPicture,
+    RunInfo,
+)
+from tutor.training.lesson_error import LessonRaised, raise_if_stopped
+from tutor.training.probe import Probe, Standpoint
+from tutor.training.program import Program, Quiet, Until, programs_of
 from tutor.training.run import Run
 from tutor.training.runs import Runs
+
+if TYPE_CHECKING:
+    from tutor.analysis.mode_comparison import ModeLockstep
+    from tutor.analysis.plot_data import GradientNorms
 
 
 def programs_for(lesson: Lesson, without: Collection[str] = ()) -> Mapping[str, Program]:
@@ -201,3 +231,217 @@ class RunProgress:
         self.rate = way / passed if passed else 0.0
         is_sure = passed >= SURE_AFTER and way > 0
         self.seconds_left = max(self.target - done, 0.0) / self.rate if is_sure else None
+
+
+# ── Inspections ─────────────────────────────────────────────────────────────────────
+
+SHARE = 50
+"""During a run, inspections take 1/SHARE of the time, so that no plot slows the run down."""
+
+GLANCE = 0.01
+"""Seconds of one glance at what has to run epochs again; its `SHARE` counts on top of that."""
+
+
+@dataclass(slots=True)
+class Inspector:
+    """The inspections of one lesson's runs."""
+
+    quiet: Quiet
+    wanted: Inspect = field(default_factory=Inspect)
+    _probes: dict[tuple[str, str, int, int], Probe] = field(default_factory=dict)
+    _lockstep: ModeLockstep | None = None
+    _followed: tuple[str, str, int, int] | None = None
+    """The run that the lockstep follows: another one is followed from the start."""
+    _norms: GradientNorms | None = None
+    _picture: BatchPicture | None = None
+    _pictured: str = ""
+    """The run that the picture is of: only for that run its window is kept."""
+    _not_before: float = 0.0
+    """The time from which on the next inspection during a run may be taken."""
+
+    def forget(self) -> None:
+        """Forget all inspections: another lesson is opened."""
+        self._probes.clear()
+        if self._norms is not None:
+            self._norms.close()
+        self._lockstep = self._picture = self._norms = None
+
+    def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """All inspections that the app wants, the quick ones first, until `until` stops them."""
+        run, wanted = runs.current, self.wanted
+        if self._norms is not None and wanted.picture != "gradient-norm":
+            self._norms.close()  # its second run takes as much memory as the first
+        if wanted.name:
+            yield self._ready(runs, facts=info_of(run.loop, wanted.name))
+        if wanted.then:
+            yield from self._then(runs, until)
+        if self._batch_kind or wanted.graph or wanted.compare:
+            yield from self._of_step(runs, until)
+        if wanted.columns and runs.catch_up(until):
+            yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(wanted.columns))
+        if wanted.picture == "gradient-norm" and not until():
+            yield from self._draw_norms(runs, until)
+
+    @property
+    def _batch_kind(self) -> BatchPictureKind | None:
+        """The picture that is wanted, if it is computed from the batch that the run stands in."""
+        kind = self.wanted.picture
+        return None if kind == "gradient-norm" else kind
+
+    def _of_step(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The inspections of the batch that the run stands in."""
+        run, wanted, at = runs.current, self.wanted, runs.current.standpoint()
+        if self._batch_kind and not until():
+            yield from self._draw(self._batch_kind, runs, at, until)
+        if wanted.graph and not until():
+            yield self._ready(runs, graph=self._graph(run, at, until))
+        if wanted.compare and not until():
+            yield from self._compared(runs, at, until)
+
+    def glance(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The picture and the facts, during a run, as often as their share of time allows."""
+        started = time.perf_counter()
+        if started < self._not_before or not (self.wanted.picture or self.wanted.name):
+            return
+        if self.wanted.name:
+            yield self._ready(runs, facts=info_of(runs.current.loop, self.wanted.name))
+        if self._batch_kind:
+            yield from self._draw(self._batch_kind, runs, runs.current.standpoint(), until)
+        elif self.wanted.picture == "gradient-norm":
+            due = started + GLANCE
+            yield from self._draw_norms(runs, lambda: until() or time.perf_counter() > due)
+        now = time.perf_counter()
+        self._not_before = now + SHARE * (now - started)
+
+    # ── Questions ───────────────────────────────────────────────────────────────────
+
+    def answer(
+        self,
+        opened: OpenLesson | None,
+        run: Run,
+        command: EvaluateExpressions | FindLocalGradients | Examine,
+        until: Until,
+    ) -> Event:
+        """The answer to a question about a run, which stays as it is. Raises LessonRaised."""
+        number = command.number
+        if isinstance(command, EvaluateExpressions):
+            values = run.evaluate(command.expressions)
+            return ExpressionsEvaluated(at=run.at, values=values, answers=number)
+        if isinstance(command, FindLocalGradients):
+            return LocalGradientsFound(local=self._local(run, until), answers=number)
+        assert opened is not None  # as there is a run
+        report = self._report(opened.lesson, run, until, with_taught=command.with_taught)
+        return DoctorReportReady(report=report, answers=number)
+
+    # ── Each inspection ─────────────────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def _ready(runs: Runs, **part: object) -> InspectionReady:
+        return InspectionReady(at=runs.current.at, run=runs.name, **part)  # type: ignore[arg-type]
+
+    def _probe(self, run: Run) -> Probe:
+        key = (run.mode, run.device, run.settings.seed, run.loop.group_number)
+        if key not in self._probes:
+            self._probes[key] = Probe(
+                run.program, run.device, run.learning_rate, run.settings.seed, quiet=self.quiet
+            )
+        return self._probes[key]
+
+    def _draw(
+        self, kind: BatchPictureKind, runs: Runs, at: Standpoint, until: Until
+    ) -> Iterator[InspectionReady]:
+        run = runs.current
+        # Lazy, like the others here: the first step comes before the first inspection.
+        from tutor.analysis.plot_data import picture_of  # noqa: PLC0415
+
+        before = self._picture if self._pictured == runs.name else None
+        try:
+            picture = picture_of(
+                kind, self._probe(run), at, path=run.trail(), before=before, until=until
+            )
+        except RunError as error:  # the lesson's own code raises there
+            picture = NoPicture(why=Remark("lesson_error", {"error": str(error)}))
+        if picture is not None:
+            self._picture, self._pictured = picture, runs.name
+            yield self._ready(runs, picture=picture)
+
+    def _draw_norms(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The picture of the gradient norms, for which epochs run again.
+
+        What the code does to the process meanwhile is undone.
+        """
+        from tutor.analysis.plot_data import GradientNorms  # noqa: PLC0415
+
+        self._norms = self._norms or GradientNorms(self.quiet)
+        before = ProcessState.now()
+        try:
+            for picture in self._norms.pictures(runs.current, until):
+                yield self._ready(runs, picture=picture)
+        except LessonRaised as error:
+            raise_if_stopped(error)
+            yield self._ready(runs, picture=NoPicture(why=Remark.of(error)))
+        finally:
+            before.restore()
+
+    def _graph(self, run: Run, at: Standpoint, until: Until) -> AutogradGraph:
+        from tutor.analysis.graph import graph_of  # noqa: PLC0415
+
+        try:
+            return graph_of(self._probe(run), at, until)
+        except RunError as error:
+            return AutogradGraph(notes=(Remark("lesson_error", {"error": str(error)}),))
+
+    def _local(self, run: Run, until: Until) -> LocalGradients:
+        """The local gradients of the batch that a run stands in. Raises LessonRaised if stopped."""
+        from tutor.analysis.local_gradients import local_gradients  # noqa: PLC0415
+
+        try:
+            return local_gradients(self._probe(run), run.standpoint(), until)
+        except LessonRaised as error:
+            if error.stopped:
+                raise
+            return LocalGradients(why=Remark("lesson_error", {"error": str(error)}))
+
+    def _report(
+        self, lesson: Lesson, run: Run, until: Until, *, with_taught: bool = False
+    ) -> DoctorReport:
+        """The doctor's findings in the run's code, which runs once more for that.
+
+        What that does to the process is undone. Raises LessonRaised if it is stopped.
+        """
+        from tutor.analysis.doctor.examination import examine  # noqa: PLC0415
+
+        before = ProcessState.now()
+        run.turn.leave()
+        try:
+            return examine(
+                lesson, run.recipe, quiet=self.quiet, until=until, programs=run.programs,
+                compiled=programs_for, with_taught=with_taught,
+            )  # fmt: skip
+        finally:
+            before.restore()
+
+    def _compared(self, runs: Runs, at: Standpoint, until: Until) -> Iterator[InspectionReady]:
+        from tutor.analysis.mode_comparison import ModeLockstep  # noqa: PLC0415
+
+        run = runs.current
+        follows = (runs.name, run.device, run.settings.seed, run.loop.group_number)
+        if self._lockstep is None or self._followed != follows:
+            self._followed = follows
+            self._lockstep = ModeLockstep(
+                run.programs, run.device, run.learning_rate, run.settings.seed, quiet=self.quiet
+            )
+        found = self._lockstep.compare(at, run.at.epoch, until)
+        if found is not None:
+            yield self._ready(runs, comparison=found)
+
+    def _then(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The other run may have a long way to catch up: it is sent once it is there.
+
+        One that has just been renamed or deleted is skipped: the app finds that out.
+        """
+        if self.wanted.then not in runs.names:
+            return
+        then = runs.then(self.wanted.then, runs.current.at, until)
+        if then.frame is not None or not until():
+            yield self._ready(runs, then=then)
