@@ -1,8 +1,8 @@
 """The tree of a formula → spoken English.
 
-The phrases are templates in `words_sentence.TEMPLATES`. Parentheses stay, as they group, and are
-added around the parts of fractions, powers and roots where the grouping could not be heard: no
-two different trees get the same words. A nested fraction says where it ends.
+The phrases are in the style of ClearSpeak. Parentheses stay, as they group, and are added around
+the parts of fractions, powers and roots where the grouping could not be heard: no two different
+trees get the same words. A nested fraction says where it ends.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ from tutor.formula.words_sentence import (
     lines,
     matrix,
     name_of_expression,
-    phrase,
     sentence,
     sign_part,
     spoken_name,
@@ -163,7 +162,7 @@ class _Speaker(msgspec.Struct, frozen=True):
         """A function of a fraction, a mean, an expectation."""
         follows = following[0]
         if isinstance(follows, Frac) and (function := self._function(item)):
-            return [PhrasePart(phrase("of group", function, self.whole(follows)))], 2
+            return [PhrasePart(f"{function} of ({self.whole(follows)})")], 2
         if is_mean(item, follows):
             return [PhrasePart(self._big("the mean", follows), PhraseRole.PREFIX)], 2
         if is_expectation(item, follows):
@@ -216,8 +215,9 @@ class _Speaker(msgspec.Struct, frozen=True):
     def _applied(self, function: Node, to: Fenced, *, is_group: bool = False) -> str:
         """`f of x`; the arguments in parentheses where they are more than one symbol."""
         name = self._function(function) or self.whole(function)
-        rule = "of" if is_atom(to.body) and not is_group else "of group"
-        return phrase(rule, name, self.whole(to.body))
+        arguments = self.whole(to.body)
+        is_plain = is_atom(to.body) and not is_group
+        return f"{name} of {arguments}" if is_plain else f"{name} of ({arguments})"
 
     def _expectation(self, operator: Node, to: Node) -> str:
         """`the expectation over x of (f of x)`."""
@@ -239,7 +239,7 @@ class _Speaker(msgspec.Struct, frozen=True):
         """Words with the scripts that stand behind them."""
         sub, sup = scripts.sub, scripts.sup
         if sub is not None:
-            said += phrase("sub", self._index(sub))
+            said += f" sub {self._index(sub)}"
             said += "," if sup is not None and len(flat(sub)) > 1 and is_index(sub) else ""
         return said + (self._power(sup, scripts.base) if sup is not None else "")
 
@@ -261,7 +261,7 @@ class _Speaker(msgspec.Struct, frozen=True):
             case ValueNode(expression):
                 return [PhrasePart(self.values.get(expression) or name_of_expression(expression))]
             case Unsupported(source):
-                return [PhrasePart(phrase("unsupported", _MARKUP.sub(" ", source)))]
+                return [PhrasePart(f"LaTeX {_MARKUP.sub(' ', source)}")]
             case Space() if separates(item):
                 is_words = following and isinstance(following[0], TextNode)
                 return [PhrasePart(",", PhraseRole.MARK)] if is_words else [STOP]
@@ -285,11 +285,10 @@ class _Speaker(msgspec.Struct, frozen=True):
             case Brace(base):
                 return self.whole(base)
             case Root(body, None):
-                return phrase("square root", self.grouped(body))
+                return f"the square root of {self.grouped(body)}"
             case Root(body, index) if index is not None:
-                if bare(index) == "3":
-                    return phrase("cube root", self.grouped(body))
-                return phrase("root", self.whole(index), self.grouped(body))
+                kind = "cube root" if bare(index) == "3" else f"root {self.whole(index)}"
+                return f"the {kind} of {self.grouped(body)}"
             case Fenced():
                 return self._fenced(node)
             case TableNode():
@@ -348,11 +347,10 @@ class _Speaker(msgspec.Struct, frozen=True):
             above = " ".join(self.whole(n) for n in (sub, sup) if n is not None)
             return [PhrasePart(f"{part.text} ({above})", part.role)]
         if isinstance(inner, Fenced) and not inner.opening and inner.closing == "|" and sub:
-            limits = [self.whole(n) for n in (sub, sup) if n is not None]
-            rule = "evaluated between" if sup else "evaluated at"
-            return [PhrasePart(phrase(rule, self.whole(inner.body), *limits))]
+            at = f"from {self.whole(sub)} to {self.whole(sup)}" if sup else f"at {self.whole(sub)}"
+            return [PhrasePart(f"{self.whole(inner.body)}, {at},")]
         if isinstance(inner, Fenced) and inner.opening in ("‖", "∥") and sub is not None:
-            text = phrase("norm", self._index(sub), self.grouped(inner.body))
+            text = f"the {self._index(sub)} norm of {self.grouped(inner.body)}"
             return [PhrasePart(text if sup is None else f"({text}){self._power(sup, inner)}")]
         text = self.grouped(inner)
         if isinstance(inner, Fenced) and _is_named(inner):
@@ -371,14 +369,14 @@ class _Speaker(msgspec.Struct, frozen=True):
             said = "".join(f" {spoken_name(bare(i))}" for i in primes)
             return said + self._power(rest, base)
         if isinstance(inner, Fenced) and inner.opening == "(":
-            return phrase("superscript", self.whole(inner))
+            return f" superscript {self.whole(inner)}"
         said = self.whole(power)
         if bare(base) in ("ℝ", "ℂ", "ℤ", "ℕ"):
             said = said.replace(" times ", " by ")
         is_matrix = bare(base).isupper() or is_matrix_in_parentheses(base)
         if said == "minus 1" and is_matrix:
-            return phrase("inverse")
-        return phrase("power" if is_signed_atom(power) else "power group", said)
+            return " inverse"
+        return f" to the power of {said}" if is_signed_atom(power) else f" to the power of ({said})"
 
     def _big(self, name: str, node: Node) -> str:
         """`the sum over i from 1 to N of`."""
@@ -406,20 +404,20 @@ class _Speaker(msgspec.Struct, frozen=True):
         has_words = any(isinstance(n, TextNode) for label in labels for n in walk(label))
         label = " ".join(self.whole(n) for n in labels)
         text = self.whole(base)
-        return phrase("named" if has_words else "labelled", text, label) if label else text
+        is_called = "called" if has_words else "which is"
+        return f"({text}, {is_called} {label})" if label else text
 
     def _fraction(self, node: Frac) -> list[PhrasePart]:
         if (found := derivative(node.over, node.under)) is not None:
             return self._derivative(*found)
         over, under = self.whole(node.over), self.whole(node.under)
         if not node.bar:
-            sides = (self.grouped(node.over), self.grouped(node.under))
-            return [PhrasePart(phrase("binomial", *sides))]
+            return [PhrasePart(f"{self.grouped(node.over)} choose {self.grouped(node.under)}")]
         if any(isinstance(n, Frac) for part in (node.over, node.under) for n in walk(part)):
-            return [PhrasePart(phrase("nested fraction", over, under))]
+            return [PhrasePart(f"the fraction {over}, over {under}, end fraction,")]
         over = over if _is_closed(node.over, over) else f"({over})"
         under = under if _is_closed(node.under, under) else f"({under})"
-        return [PhrasePart(phrase("fraction", over, under))]
+        return [PhrasePart(f"{over} over {under}")]
 
     def _derivative(
         self, kind: str, order: str, of: Sequence[Node], by: Sequence[Node]
@@ -428,9 +426,9 @@ class _Speaker(msgspec.Struct, frozen=True):
         what = " ".join(w for w in ("the", spoken.ORDERS.get(order, ""), kind, "derivative") if w)
         variables = " and ".join(self.whole(n) for n in by)
         if not of:
-            return [PhrasePart(phrase("derivative by", what, variables), PhraseRole.PREFIX)]
-        said = phrase("derivative", what, self.grouped(RowNode(tuple(of))), variables)
-        return [PhrasePart(said, is_long=True)]
+            return [PhrasePart(f"{what} with respect to {variables} of", PhraseRole.PREFIX)]
+        said = self.grouped(RowNode(tuple(of)))
+        return [PhrasePart(f"{what} of {said} with respect to {variables}", is_long=True)]
 
     def _fenced(self, node: Fenced) -> str:
         body = single(node.body)
@@ -440,11 +438,11 @@ class _Speaker(msgspec.Struct, frozen=True):
                 return cases(body, self.whole)
             is_bars = pair in (("|", "|"), ("∣", "∣"))
             said = matrix(body, self.whole)
-            return phrase("determinant", said) if is_bars else said
+            return f"the determinant of {said}" if is_bars else said
         if pair == ("⟨", "⟩") and (sides := pair_of(node.body)):
-            return phrase("inner product", *(self.grouped(side) for side in sides))
+            return f"the inner product of {' and '.join(map(self.grouped, sides))}"
         if pair == ("{", "}"):
-            return phrase("set", self.grouped(node.body).replace(" given ", " such that "))
+            return f"the set of {self.grouped(node.body).replace(' given ', ' such that ')}"
         if pair in spoken.FENCES:
             return f"{spoken.FENCES[pair]} {self.grouped(node.body)}"
         text = self.whole(node.body)
@@ -477,16 +475,15 @@ def _nabla(node: Node, speaker: _Speaker) -> list[PhrasePart]:
     """A gradient, or with a square the Hessian, of the next nodes."""
     sub, sup = bounds(node)
     is_second = sup is not None and bare(sup) == "2"
-    name = phrase("Hessian" if is_second else "gradient")
-    by = "" if sub is None else phrase("by", speaker.whole(sub))
+    name = "the Hessian" if is_second else "the gradient"
+    by = "" if sub is None else f" by {speaker.whole(sub)}"
     raised = "" if sup is None or is_second else speaker._power(sup, node)
     return [PhrasePart(f"{name}{raised}{by} of", PhraseRole.PREFIX)]
 
 
 def _gradient_alone(node: Scripts, speaker: _Speaker) -> str:
     """A gradient as a quantity: `the gradient by theta`, `(the gradient by theta) squared`."""
-    by = "" if node.sub is None else phrase("by", speaker.whole(node.sub))
-    said = phrase("gradient") + by
+    said = "the gradient" if node.sub is None else f"the gradient by {speaker.whole(node.sub)}"
     return said if node.sup is None else f"({said}){speaker._power(node.sup, node.base)}"
 
 

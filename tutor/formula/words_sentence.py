@@ -1,4 +1,4 @@
-"""Spoken phrases: their templates, the names of symbols, and how they are joined to sentences.
+"""Spoken phrases: the names of symbols, the words for tables, and how they make sentences.
 
 `sentence` puts `times` between factors and commas into chains of relations.
 """
@@ -16,50 +16,6 @@ import msgspec
 from tutor.formula.glyphs import command_name, words_of_sign
 from tutor.formula.nodes import Node, NodeKind, RowNode, Sym, TableNode, TextNode
 from tutor.formula.words_patterns import flat
-
-TEMPLATES = {
-    "unsupported": "LaTeX {}",
-    "of": "{} of {}",
-    "of group": "{} of ({})",
-    "sub": " sub {}",
-    "superscript": " superscript {}",
-    "power": " to the power of {}",
-    "power group": " to the power of ({})",
-    "inverse": " inverse",
-    "fraction": "{} over {}",
-    "nested fraction": "the fraction {}, over {}, end fraction,",
-    "binomial": "{} choose {}",
-    "square root": "the square root of {}",
-    "cube root": "the cube root of {}",
-    "root": "the root {} of {}",
-    "norm": "the {} norm of {}",
-    "evaluated at": "{}, at {},",
-    "evaluated between": "{}, from {} to {},",
-    "derivative": "{} of {} with respect to {}",
-    "derivative by": "{} with respect to {} of",
-    "gradient": "the gradient",
-    "Hessian": "the Hessian",
-    "by": " by {}",
-    "labelled": "({}, which is {})",
-    "named": "({}, called {})",
-    "inner product": "the inner product of {} and {}",
-    "set": "the set of {}",
-    "determinant": "the determinant of {}",
-    "cases": "either {};",
-    "condition": "if {}",
-    "system": "{};",
-    "row vector": "a row of {}: {};",
-    "column vector": "a column of {}: {};",
-    "matrix": "a {} by {} matrix: {};",
-    "matrix row": "row {}: {}",
-}
-"""Templates in the style of ClearSpeak; a script's begins with the blank behind its base."""
-
-
-def phrase(rule: str, *parts: object) -> str:
-    """A template with the parts in its gaps."""
-    return TEMPLATES[rule].format(*parts)
-
 
 TEXTS = {"?": "what?", "s.t.": "subject to", "w.r.t.": "with respect to", "iff": "if and only if"}
 """Abbreviations → their spoken words."""
@@ -276,9 +232,9 @@ _JOINS = (PhraseRole.RELATION, PhraseRole.OPERATOR)
 def cases(table: TableNode, whole: Whole) -> str:
     """The words for cases, or for equations that hold together."""
     if all(len(row) == 1 for row in table.rows):
-        return phrase("system", ", and ".join(whole(row[0]) for row in table.rows))
+        return f"{', and '.join(whole(row[0]) for row in table.rows)};"
     rows = (", ".join(_case(row, whole)) for row in table.rows)
-    return phrase("cases", ", or ".join(rows))
+    return f"either {', or '.join(rows)};"
 
 
 def _case(row: Sequence[Node], whole: Whole) -> list[str]:
@@ -289,7 +245,7 @@ def _case(row: Sequence[Node], whole: Whole) -> list[str]:
         items = flat(condition)
         is_bare = bool(items) and not any(isinstance(item, TextNode) for item in items)
         text = whole(condition)
-        said.append(phrase("condition", text) if is_bare else text)
+        said.append(f"if {text}" if is_bare else text)
     return [text for text in said if text]
 
 
@@ -298,11 +254,11 @@ def matrix(table: TableNode, whole: Whole) -> str:
     rows = [[whole(cell) for cell in row] for row in table.rows]
     height, width = len(rows), max(map(len, rows), default=0)
     if height == 1:
-        return phrase("row vector", width, ", ".join(rows[0]))
+        return f"a row of {width}: {', '.join(rows[0])};"
     if width == 1:
-        return phrase("column vector", height, ", ".join(row[0] for row in rows))
-    said = (phrase("matrix row", i, ", ".join(row)) for i, row in enumerate(rows, 1))
-    return phrase("matrix", height, width, "; ".join(said))
+        return f"a column of {height}: {', '.join(row[0] for row in rows)};"
+    said = (f"row {i}: {', '.join(row)}" for i, row in enumerate(rows, 1))
+    return f"a {height} by {width} matrix: {'; '.join(said)};"
 
 
 def lines(
