@@ -38,13 +38,12 @@ _Command: TypeAlias = Callable[[Reader, str], object]
 
 # --- fonts, accents, fractions ----------------------------------------------------------------
 
-_FONTS = {
-    "mathbb": "DOUBLE-STRUCK", "mathbf": "BOLD", "boldsymbol": "BOLD", "bm": "BOLD",
-    "mathcal": "SCRIPT", "mathscr": "SCRIPT", "mathfrak": "FRAKTUR",
-} | dict.fromkeys(["mathit", "mathrm", "mathsf", "mathtt", "mathnormal"], "")  # fmt: skip
+_LETTER_FONTS = dict.fromkeys(["mathbb", "Bbb", "mathds", "mathbbm"], "DOUBLE-STRUCK")
+_LETTER_FONTS |= {"mathbf": "BOLD", "bold": "BOLD", "mathcal": "SCRIPT", "mathfrak": "FRAKTUR"}
+_FONTS = _LETTER_FONTS | dict.fromkeys(["boldsymbol", "bm", "pmb"], "BOLD") | {"mathscr": "SCRIPT"}
+_FONTS |= dict.fromkeys(["mathit", "mathrm", "mathsf", "mathtt", "mathnormal"], "")
 """A command → the Unicode style of its argument's letters; "" is the plain one."""
-_LETTER_FONTS = {f"math{f}": _FONTS[f"math{f}"] for f in ("bb", "bf", "cal", "frak", "rm")}
-_LETTER_FONTS |= {"mathsf": "SANS-SERIF", "mathtt": "MONOSPACE", "mathit": "ITALIC"}
+_LETTER_FONTS |= {"mathsf": "SANS-SERIF", "mathtt": "MONOSPACE", "mathit": "ITALIC", "mathrm": ""}
 """The style of an argument that is one letter in braces."""
 _LETTER = re.compile(r"\{([a-zA-Z])\}")
 _WORD = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 -]|\\,)*\Z")
@@ -69,7 +68,8 @@ def _word(reader: Reader, token: str) -> None:
     if _WORD.match(content) and (len(content) > 1 or is_operator):
         reader.take_group(token)
         word = " ".join(content.replace(r"\,", " ").split())
-        reader.add(_function(word, limits=token.endswith("*")), is_factor=not is_operator)
+        limits = token.endswith(("*", "limits"))
+        reader.add(_function(word, limits=limits), is_factor=not is_operator)
     elif not is_operator:
         _font(reader, token)
     elif reader.following() != "{":
@@ -85,18 +85,18 @@ _ACCENTS = {
     "tilde": "tilde", "widetilde": "tilde", "check": "check", "widecheck": "check", "dot": "dot",
     "ddot": "ddot", "breve": "breve", "acute": "acute", "grave": "grave", "mathring": "ring",
     "vec": "vec", "overrightarrow": "vec", "overleftarrow": "back", "overleftrightarrow": "both",
-    "cancel": "cancel",
-}  # fmt: skip
+} | dict.fromkeys(["cancel", "bcancel", "xcancel", "sout"], "cancel")  # fmt: skip
 """A command → the accent that it puts on its argument."""
 _ARROWS = {"xrightarrow": "→", "xleftarrow": "←"}
 
 
+_BRACES = {"overbrace": True, "overbracket": True, "underbrace": False, "underbracket": False}
+"""A command → whether its brace is over its argument."""
 _AROUND: dict[str, Callable[[Node], Node]] = {
-    "overbrace": lambda body: Brace(body, over=True),
-    "underbrace": lambda body: Brace(body, over=False),
     "overparen": lambda body: Stack(body, over=Sym("⏜")),
     "underparen": lambda body: Stack(body, under=Sym("⏝")),
     "phantom": lambda body: Phantom(RowNode((body,))),
+    "hphantom": lambda body: Phantom(RowNode((body,))),
 }
 """A command → the node that it makes of its argument."""
 
@@ -109,6 +109,10 @@ def _accent(reader: Reader, token: str) -> None:
 def _around(reader: Reader, token: str) -> None:
     body = reader.argument(token)
     reader.add(_AROUND[token[1:]](body) if token[1:] in _AROUND else RowNode((body,)), token)
+
+
+def _brace(reader: Reader, token: str) -> None:
+    reader.add(Brace(reader.argument(token), over=_BRACES[token[1:]]), token)
 
 
 def _root(reader: Reader, token: str) -> None:
@@ -362,6 +366,7 @@ _ONE_ARGUMENT = _by_name(
     (_word, "mathrm mathsf mathtt mathit"),
     (_accent, " ".join(_ACCENTS)),
     (_arrow, " ".join(_ARROWS)),
+    (_brace, " ".join(_BRACES)),
     (_around, " ".join(_AROUND)),
     (_around, "mathop mathrel mathbin mathord mathopen mathclose mathpunct"),
     (_modulus, "pmod"),
@@ -376,8 +381,8 @@ _OTHERS = _by_name(
     (_space, " ".join(_SPACES)),
     (_named_function, " ".join(_FUNCTIONS)),
     (_cut, "over choose displaystyle textstyle"),
-    (_text, "text textrm textbf textit textsf texttt textup textnormal mbox"),
-    (_word, "operatorname operatorname*"),
+    (_text, "text textrm textbf textit textsf texttt textup textnormal mbox fbox framebox"),
+    (_word, "operatorname operatorname* operatornamewithlimits"),
     (_sized, "big bigl bigm bigr Big Bigl Bigm Bigr bigg biggl biggm biggr"),
     (_sized, "Bigg Biggl Biggm Biggr"),
     (_nothing, "notag nonumber small footnotesize scriptsize tiny normalsize large Large LARGE"),
@@ -391,7 +396,7 @@ _OTHERS = _by_name(
     (_boxed, "boxed"),
     (lambda reader, token: reader.add(_MODULUS, token, is_factor=False), "bmod"),
     (_line, "hline"),
-    (_kern, "kern"),
+    (_kern, "kern hskip mkern mskip"),
     (_not, "not"),
     (_rule, "rule"),
     (Reader.left, "left"),

@@ -15,13 +15,6 @@ _TOKEN = re.compile(r"\\(?:(?:operatorname|tag|hspace|vspace)\*|[a-zA-Z]+|.|$)|\
 _OLD_FONTS = {"bf": "mathbf", "rm": "mathrm", "it": "mathit", "cal": "mathcal", "sf": "mathsf"}
 _OLD_FONTS |= {"tt": "mathtt", "frak": "mathfrak", "bfseries": "mathbf"}
 """A switch that holds to the end of its group → the command with an argument."""
-# A command → a command that means the same here.
-_SYNONYMS = {"pmb": "boldsymbol", "bold": "mathbf", "Bbb": "mathbb", "mathds": "mathbb"}
-_SYNONYMS |= {"mathbbm": "mathbb", "hphantom": "phantom", "hskip": "kern", "mkern": "kern"}
-_SYNONYMS |= {"mskip": "kern", "bcancel": "cancel", "xcancel": "cancel", "sout": "cancel"}
-_SYNONYMS |= {"overbracket": "overbrace", "underbracket": "underbrace", "dotsc": "ldots"}
-_SYNONYMS |= {"dotsb": "cdots", "dotsm": "cdots", "dotsi": "cdots", "dots": "ldots", "T": "top"}
-_SYNONYMS |= {"operatornamewithlimits": "operatorname*", "fbox": "text", "framebox": "text"}
 _RAISED = {sign: plain for plain, sign in SUPERSCRIPTS.items() if plain in "0123456789+-=()ni"}
 _LOWERED = {sign: plain for plain, sign in SUBSCRIPTS.items() if plain in "0123456789+-=()nijkt"}
 UNICODE_SCRIPTS = dict.fromkeys(_RAISED, ("^", _RAISED)) | dict.fromkeys(_LOWERED, ("_", _LOWERED))
@@ -50,9 +43,7 @@ class Cursor:
         if token in UNICODE_SCRIPTS:
             return self._rewritten_superscript(start, token)
         name = token[1:] if token.startswith("\\") else ""
-        if name in _OLD_FONTS:
-            return self._rewritten_font(name)
-        return "\\" + _SYNONYMS[name] if name in _SYNONYMS else token
+        return self._rewritten_font(name) if name in _OLD_FONTS else token
 
     def _rewritten_superscript(self, start: int, token: str) -> str:
         """Read `²` as `^{2}`, and `₂` as `_{2}`, unless `^` or `_` follows it."""

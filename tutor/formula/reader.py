@@ -17,6 +17,7 @@ from tutor.formula.box import visible
 from tutor.formula.cursor import ENDS, MAX_DEPTH, UNICODE_SCRIPTS, Cursor, never_closed
 from tutor.formula.glyphs import plain_sign
 from tutor.formula.nodes import (
+    Brace,
     Break,
     Fenced,
     Frac,
@@ -272,8 +273,8 @@ class Reader(Cursor):
         base = item.node()
         if item.command == r"\begin":
             base = RowNode((base,))
-        if item.command in (r"\underbrace", r"\overbrace"):
-            limits = "_" if item.command == r"\underbrace" else "^"
+        if isinstance(base, Brace):
+            limits = "^" if base.over else "_"
         elif limits:
             limits = "_^" if limits == r"\limits" else ""
         elif self.row.is_display and item.command in (r"\sum", r"\prod"):
