@@ -14,7 +14,7 @@ import pytest
 from tests import shipped
 from tutor.lesson.exercise import Repair
 from tutor.script.error_report import ErrorReport, culprit_of, reports_in
-from tutor.wording.torch_errors import nearest_error, torch_error_of, torch_errors
+from tutor.wording.script_faults import nearest_error, torch_error_of, torch_errors
 
 W = "w = torch.ones(3, requires_grad=True)\n"
 RAISED = {

@@ -41,8 +41,7 @@ from tutor.wording.inspections import remark_text
 from tutor.wording.layout import columns
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
-from tutor.wording.script_faults import source_note_text
-from tutor.wording.torch_errors import torch_error_of
+from tutor.wording.script_faults import source_note_text, torch_error_of
 
 
 def script_lesson(options: argparse.Namespace, journal: Journal | None = None) -> Lesson:

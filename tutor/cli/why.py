@@ -23,7 +23,7 @@ from tutor.script.error_report import (
     reports_in,
 )
 from tutor.wording.layout import wrap
-from tutor.wording.torch_errors import TorchError, nearest_error, torch_error_of
+from tutor.wording.script_faults import TorchError, nearest_error, torch_error_of
 
 WIDEST = 88
 """Cells of a line of text: longer ones are hard to read."""

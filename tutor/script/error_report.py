@@ -237,7 +237,7 @@ class Culprit:
 
 
 def culprit_of(report: ErrorReport, kind: str, source: str) -> Culprit | None:
-    """The culprit of an error of a kind (a key of `wording.torch_errors`).
+    """The culprit of an error of a kind (a key of `wording/torch_errors.toml`).
 
     `source` is the text of the file that the error's own line stands in, empty if it can't be
     read: then there is only the line itself. None if nothing can be told.
