@@ -264,7 +264,7 @@ class LinesPane(ScrollView, can_focus=True):
         """Show these lines; what is the same as before is not painted again."""
         before, count = self._lines, len(lines)
         self._lines = {y if y < count - self.foot else y - count: c for y, c in enumerate(lines)}
-        if sum(y < 0 for y in before) != self.foot:
+        if min(before, default=0) != -self.foot:
             self.refresh(self.size.region)
         room, padding = self.scrollable_content_region.size, self.styles.padding
         for y in before | self._lines:
