@@ -287,6 +287,10 @@ class GeneratorStates:
         everything = Randomness.now(device) if program.draws or device != "cpu" else None
         return cls(get_rng_state(), everything)
 
+    def is_same(self, other: GeneratorStates) -> bool:
+        """Whether nothing has been drawn between the two."""
+        return _bytes(self.cpu) == _bytes(other.cpu) and self.all == other.all
+
     def restore(self, device: str) -> None:
         """Put the generators back into this state."""
         if self.all is not None:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import no_grad
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.liveness import KEPT, expression_tree, may_draw
 from tutor.training.program import Expression, Program
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import named, no_value, text_value, value_of
@@ -112,15 +114,25 @@ def _value(code: CodeType, names: ReadableNames) -> Value:
 
 
 def exercise_values(
-    expressions: Sequence[str], scope: dict[str, Any], device: str
+    expressions: Sequence[str], scope: dict[str, Any], device: str, program: Program
 ) -> tuple[Value, ...]:
     """The value of each expression of an exercise, which may read the names of `scope`.
 
     A Python string is of the dtype `str`. An expression that raises, or is none, is a text:
     `TypeError: …`.
     """
-    with untouched_randomness(device), torch.no_grad():
+    # Where neither the code nor an expression may draw from them, NumPy's generator is not asked.
+    known = None if any(map(_may_draw, expressions)) else program
+    with untouched_randomness(device, known), torch.no_grad():
         return tuple(_exercise_value(expression, scope) for expression in expressions)
+
+
+@lru_cache(KEPT)
+def _may_draw(expression: str) -> bool:
+    try:
+        return may_draw(expression_tree(expression))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it is no expression
+        return True
 
 
 def _exercise_value(expression: str, scope: dict[str, Any]) -> Value:

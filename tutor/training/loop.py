@@ -18,7 +18,7 @@ from torch import no_grad
 from tutor.errors import Refused
 from tutor.lesson.model import GRADIENT_CHANGES, SETUP
 from tutor.protocol.frame import RankFigures, Remark, Value
-from tutor.training.devices import GeneratorStates, Randomness
+from tutor.training.devices import GeneratorStates
 from tutor.training.expressions import ReadableNames, end_a_copy, shown_values
 from tutor.training.gradients import gradient_of
 from tutor.training.lesson_error import lesson_raised
@@ -394,7 +394,7 @@ def in_namespace(
     program: Program, device: str, learning_rate: float, *, rank: int = 0, kind: type[L]
 ) -> L:
     """A loop of this kind whose Setup has run in a namespace of its own. Raises LessonRaised."""
-    seeded = Randomness.now(device)
+    seeded = GeneratorStates.now(program, device)
     # NaN and infinity are values to show; numpy would print a warning of its own for each.
     np.seterr(over="ignore", invalid="ignore", divide="ignore")
     namespace: Namespace = {
@@ -420,7 +420,8 @@ def in_namespace(
         raise Refused("setup_unbound", path=program.filename, names=list(missing))
     if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
         loop.device = "cpu"
-    setup_namespace.remember(program.liveness, draws=Randomness.now(device) != seeded)
+    has_drawn = not seeded.is_same(GeneratorStates.now(program, device))
+    setup_namespace.remember(program.liveness, draws=has_drawn)
     return loop
 
 

@@ -142,7 +142,7 @@ class Run(RunState):
             # One dict: only globals are seen inside comprehensions and lambdas. It is a copy, so
             # that `:=` binds nothing in the lesson.
             scope = {**self.loop.namespace, **_exercise_names(self.loop, losses)}
-            return exercise_values(expressions, scope, self.loop.device)
+            return exercise_values(expressions, scope, self.loop.device, self.program)
 
     def standpoint(self) -> Standpoint:
         """A copy of the batch that the run stands in, for a probe to start from."""
