@@ -24,7 +24,15 @@ _SUMS = ("sum", "mean", "mm", "addmm", "bmm", "mv", "dot", "var", "logsumexp", "
 """Operations that add many numbers, in an order of their own."""
 
 
-class OtherRounding(TorchDispatchMode):
+class UncompiledMode(TorchDispatchMode):
+    """A mode for which PyTorch does not load its compiler, only to say what is not compiled."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class OtherRounding(UncompiledMode):
     """Flips the last bit of every second float32 sum: always of the same ones."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

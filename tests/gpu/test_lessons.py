@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests import shipped
-from tests.gpu.stand_in import stand_in
+from tests.gpu.stand_in import UncompiledMode, stand_in
 from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tutor.lesson.document import parse
@@ -116,7 +115,7 @@ Source: torch.use_deterministic_algorithms. What differentiates `gather`, `index
 """
 
 
-class Operations(TorchDispatchMode):
+class Operations(UncompiledMode):
     """The names of the operations that run, without the mark of those in place."""
 
     def __init__(self) -> None:
