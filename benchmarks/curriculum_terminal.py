@@ -28,6 +28,9 @@ _DONE = re.compile(r"✓ (?:done$|Done|Right)", re.MULTILINE)
 _SOLUTION = re.compile(r"Solution: (.*?)\n\s*(?:\n|▶|Your answer)", re.DOTALL)
 _PLAIN_WORDS = re.compile(r"(?<![^ ])[A-Za-z]+(?: [a-z]+){1,4}(?![^ .,:;])")
 """Some words in a row, without markup."""
+SELECT_ALL = "\x1b[18~"
+"""F7, by which Textual's editor selects all its text: a paste replaces that."""
+
 MOST_SEEDS = 50
 """A seed can't be typed: the learner draws one after the other."""
 
@@ -143,8 +146,7 @@ class Learner:
     def _repair(self, exercise: Repair) -> None:
         self._press("o")
         self._wait(lambda: "Your code of" in self._text)
-        lines = exercise.code.count("\n") + 1
-        self._press(*["down"] * lines, "\x1b[F", *["backspace"] * len(exercise.code))
+        self._press(SELECT_ALL)
         self._press(f"\x1b[200~{exercise.solution_code}\x1b[201~")
         self._press("\x13")
 

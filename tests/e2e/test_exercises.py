@@ -6,7 +6,7 @@ import re
 from itertools import product
 from pathlib import Path
 
-from benchmarks.curriculum_terminal import play
+from benchmarks.curriculum_terminal import SELECT_ALL, play
 from tests.shipped import lesson
 from tests.terminal import Terminal
 from tests.waiting import PATIENCE
@@ -20,9 +20,8 @@ def test_every_kind_of_exercise_can_be_done_by_its_solution(tmp_path: Path) -> N
     assert play(chain, tmp_path) == []
 
 
-SELECT_ALL = "\x1b[18~"
-"""F7, by which Textual's editor selects all its text: a paste replaces that."""
-PASTE = "def f(x):\n    if x:\n        y = [\n            1,\n        ]\n    return x\nz = 1\n"
+PASTE = "if x:\n  y = [\n    1,\n  ]\nz = 1\n"
+"""The editor itself would indent the lines after the first and the second one further."""
 
 
 ALL_KEYS_ARE_FAST = f"""
@@ -42,7 +41,7 @@ def test_pasted_code_keeps_its_own_indentation() -> None:
     number = next(n for n, e in enumerate(exercises) if kind_of(e) == "repair")
     python, script = COMMAND
     command = [python, "-c", ALL_KEYS_ARE_FAST, script, "forgotten-zero"]
-    with Terminal(command, rows=45) as terminal:
+    with Terminal(command) as terminal:
         terminal.wait_for("next: ▶")
         terminal.press("A")
         terminal.wait_for("Exercises of this lesson")
