@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.forked_commands import ROOT
 from tests.terminal import TUTOR, Terminal
 from tests.without_torch import COMMAND
 from tutor.lesson import document, library
@@ -18,9 +20,33 @@ from tutor.protocol.frame import Position
 from tutor.protocol.frame import RunRecipe as Recipe
 from tutor.session.bookmark import Bookmark, UnfinishedAttempt, packed
 
-LESSON, EXERCISE = "starting-weights", "root-forgotten"
+LESSON, MODE, EXERCISE = "starting-weights", "deep", "root-forgotten"
 """A repair of Setup, which runs as soon as the exercise is begun."""
 EVIL = "# \x1b]0;gone\x07\x9b2J shown\n"
+
+
+RUNS_SETUP = f"""
+import runpy, sys
+from contextlib import suppress
+
+sys.path.insert(0, {str(ROOT)!r})
+from tests.ui.fake_engine import FakeEngine
+from tutor.protocol.commands import OpenLesson
+
+apply = FakeEngine._apply
+
+def apply_and_run(engine, number, command):
+    if isinstance(command, OpenLesson):
+        with suppress(Exception):  # the lesson's own Setup needs PyTorch
+            exec(command.lesson.phase("Setup").fences("{MODE}")[0].code, {{}})
+    return apply(engine, number, command)
+
+FakeEngine._apply = apply_and_run
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+TUTOR_THAT_RUNS_SETUP = (sys.executable, "-c", RUNS_SETUP, COMMAND[1])
+"""The tutor, whose simulated engine runs the Setup of each lesson that it opens."""
 
 
 @pytest.fixture
@@ -46,7 +72,7 @@ def env(tmp_path: Path, hacked: Path) -> dict[str, str]:
 def test_code_from_elsewhere_is_harmless_and_runs_after_a_yes_and_then_unasked(
     env: dict[str, str], hacked: Path
 ) -> None:
-    with Terminal([str(TUTOR), LESSON], env=env) as terminal:
+    with Terminal([*TUTOR_THAT_RUNS_SETUP, LESSON], env=env) as terminal:
         terminal.wait_for("next: ▶")
         terminal.press("A")
         terminal.wait_for("Exercises of this lesson")
@@ -72,7 +98,7 @@ def test_code_from_elsewhere_is_harmless_and_runs_after_a_yes_and_then_unasked(
         terminal.wait_ended()
     hacked.unlink()
     done = subprocess.run(
-        [str(TUTOR), "--plain", LESSON],
+        [*TUTOR_THAT_RUNS_SETUP, "--plain", LESSON],
         input=f"exercise {EXERCISE}\n",
         env=env,
         capture_output=True,
