@@ -62,8 +62,11 @@ def expect(terminal: Terminal, **rows: float) -> None:
         terminal.wait_until(lambda row=row, wanted=wanted: number(terminal, row) == wanted)
 
 
-def test_a_learner_steps_reads_the_published_figures_and_changes_the_past(tmp_path: Path) -> None:
+def test_a_learner_steps_reads_the_published_figures_and_changes_the_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At 80×24 and 120×36; and looks into the gradient, and exports the lesson."""
+    monkeypatch.chdir(tmp_path)
     with lesson("line-through-origin", CUDA_VISIBLE_DEVICES="") as terminal:
         terminal.wait_for("A line through the origin", "next: ▶ Predict")
         terminal.press("g")
@@ -119,7 +122,7 @@ def test_a_learner_steps_reads_the_published_figures_and_changes_the_past(tmp_pa
         terminal.press("c")
         terminal.press("e")
         terminal.wait_for("Write this lesson", "line-through-origin-autograd.py")
-        terminal.press("\x15", *str(tmp_path / "mine.py"))
+        terminal.press("\x15", *"mine.py")
         terminal.wait_for("mine.py")
         terminal.press("enter")
         terminal.wait_for("Written to")
