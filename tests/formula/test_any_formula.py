@@ -6,6 +6,7 @@ decomposition takes ᵢ back to i, ² to 2, ŷ to y and its hat, so that the tes
 table of the code under test.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from tutor.formula import Formula, Picture, PictureMark, draw, draw_inline, parse
+from tutor.formula.words import words as spoken
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Made:
 
 HAT = "\u0302"
 VALUES = {"w": "0.5550", "x[3]": "-4", "y_pred[0, 1]": "1e-05", "d['k']": "nan"}
+MARKUP = re.compile(r"[\\{}$^_&]|[^\x00-\x7F]")
+"""LaTeX's markup, and signs that are not in words."""
 _SYMBOLS = {
     r"\alpha": "α", r"\lambda": "λ", r"\Delta": "Δ", r"\epsilon": "ϵ", r"\partial": "∂",
     r"\nabla": "∇", r"\infty": "∞", r"\ldots": "…", r"\mathbb{R}": "ℝ", r"\mathbf{x}": "𝐱",
@@ -129,6 +133,7 @@ def test_every_leaf_is_found(made: Made, width: int | None):
     seen_in_the_picture(formula, made, width)
     seen_in_ascii(formula, made, width)
     seen_on_one_row(formula, made)
+    said_in_words(formula)
 
 
 def seen_in_the_picture(formula: Formula, made: Made, width: int | None) -> None:
@@ -159,3 +164,12 @@ def seen_on_one_row(formula: Formula, made: Made) -> None:
     letters_and_digits = Counter({c: n for c, n in _seen(made.leaves).items() if c.isalnum()})
     assert letters_and_digits - _seen(row) == Counter()
     assert draw_inline(formula, VALUES, ascii=True).isascii()
+
+
+def said_in_words(formula: Formula) -> None:
+    """Nothing of it is left as a sign, and each value is said."""
+    said = spoken(formula, VALUES)
+    plain = re.sub(r"误差|损失|a_b|foo", "", said)
+    assert said.isprintable()
+    assert not MARKUP.findall(plain), said
+    assert all(VALUES[expression] in said for expression in formula.boxed)
