@@ -320,29 +320,23 @@ def test_after_a_reconnection_the_run_is_where_it_was(far: Make) -> None:
     assert there.wait_for(FrameShown).frame.at == Position(4, 2)
 
 
-def test_a_lesson_that_was_opened_while_the_connection_was_lost_opens_with_the_next(
-    far: Make,
+def test_what_is_opened_while_the_connection_is_lost_opens_with_the_next_that_can_be_made(
+    far: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     there = far()
     os.kill(there.ssh, signal.SIGKILL)
     there.wait_for(ProcessEnded)
     number = there.client.send(OpenLesson(lesson=lesson()))
     there.wait_for(CommandRefused)
-    there.client.reconnect()
-    assert there.wait_for(FrameShown).opening == number
-
-
-def test_where_no_connection_can_be_made_it_stays_lost(
-    far: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    there = far()
-    os.kill(there.ssh, signal.SIGKILL)
-    there.wait_for(ProcessEnded)
-    pretend(monkeypatch, tmp_path, before="exit 255")
-    with pytest.raises(EngineError):
-        there.client.reconnect()
+    with monkeypatch.context() as unreachable:
+        pretend(unreachable, tmp_path, before="exit 255")
+        with pytest.raises(EngineError):
+            there.client.reconnect()
     there.client.send(StepPhase())
     assert there.wait_for(CommandRefused).note.code == "connection_lost"
+    pretend(monkeypatch, tmp_path, *SIMULATED)
+    there.client.reconnect()
+    assert there.wait_for(FrameShown).opening == number
 
 
 def test_a_suspended_tutor_stays_connected_and_its_process_stands_still(

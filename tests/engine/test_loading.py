@@ -16,14 +16,14 @@ from tutor.protocol.messages import to_line
     [
         ("child.FREE_CORE = 0.0", False),
         ("child.FREE_CORE = 2.0", True),
-        ("child.import_module = lambda name: (import_module(name), time.sleep(0.2))", True),
+        ("child._QUICK = ('numpy',); child.import_module = lambda name: time.sleep(1.0)", True),
     ],
 )
 def test_torch_is_loaded_before_the_first_paint_where_a_core_is_free(
     before: str, *, waits: bool
 ) -> None:
     code = (
-        "import sys, time; from importlib import import_module; from tutor.engine import child\n"
+        "import sys, time, numpy; from tutor.engine import child\n"
         f"{before}\n"
         "def serve(inbox, out):\n"
         "    loaded = sorted({'numpy', 'torch', 'yaml'} & set(sys.modules))\n"
