@@ -12,7 +12,8 @@ from textual.widgets import Input, TextArea
 from tests import waiting
 from tutor.protocol.commands import RenameRun, Seek, SetElement, SetLearningRate, StepPhase
 from tutor.protocol.frame import Element
-from tutor.ui.keys_in_order import MOST_SECONDS, Field, KeysInOrder, Typed
+from tutor.ui.app import MOST_SECONDS, KeysInOrder, Typed
+from tutor.ui.bars import Field
 from tutor.ui.screens.editor import CodeArea
 from tutor.ui.screens.lesson import LessonScreen
 
@@ -35,7 +36,7 @@ def at_once(app: App[None], text: str) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a slow machine a key may take long: it is not given up."""
-    monkeypatch.setattr("tutor.ui.keys_in_order.MOST_SECONDS", waiting.PATIENCE)
+    monkeypatch.setattr("tutor.ui.app.MOST_SECONDS", waiting.PATIENCE)
 
 
 async def acted(learner: Learner) -> None:
@@ -106,7 +107,7 @@ async def test_a_key_whose_end_is_never_told_keeps_the_others_only_for_a_while(
     keys = KeysInOrder(cast("App[Any]", Forgetful()), hand_on)
     first, second, third = (events.Key(letter, letter) for letter in "abc")
     now = 100.0
-    monkeypatch.setattr("tutor.ui.keys_in_order.time.monotonic", lambda: now)
+    monkeypatch.setattr("tutor.ui.app.time.monotonic", lambda: now)
     await keys.take(first)
     await keys.take(second)
     assert handed == [first]

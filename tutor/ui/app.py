@@ -5,15 +5,19 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from textual import events
 from textual.actions import SkipAction
+from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.message import Message
 
 from tutor.errors import LessonError
@@ -23,7 +27,6 @@ from tutor.protocol.events import Event
 from tutor.session.bookmark import Bookmark, key_of
 from tutor.session.journal import Journal
 from tutor.session.run_view import Notice, Start
-from tutor.ui.keys_in_order import KeysInOrder
 from tutor.ui.lesson_lines import CurriculumProgress
 from tutor.ui.lines import after_paint
 from tutor.ui.screens.base import SessionObserver, SessionScreen, SizedScreen
@@ -346,14 +349,10 @@ class TutorApp(ThemedApp):
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 
     def _open(self, headline: Headline, begin: Callable[[Lesson], None]) -> None:
+        """Read a lesson and start it, if the learner trusts it."""
         if headline.fault:
             self.tell(Notice("lesson_fault", {"fault": headline.fault}, "refused"))
-        else:
-            self._open_file(headline.path, begin)
-
-    def _open_file(self, path: Path, begin: Callable[[Lesson], None]) -> None:
-        """Read a lesson and start it, if the learner trusts it."""
-        if (lesson := self._read(path)) is not None:
+        elif (lesson := self._read(headline.path)) is not None:
             self._begin_if_trusted(lesson, begin)
 
     def _read(self, path: Path) -> Lesson | None:
@@ -420,3 +419,75 @@ class TutorApp(ThemedApp):
             self._lesson_screen.update_from_session()
             if isinstance(self.screen, SessionScreen):
                 self.screen.update_from_session()
+
+
+# ── Keys in order ───────────────────────────────────────────────────────────────────
+
+Typed: TypeAlias = events.Key | events.Paste
+
+LEAST_ROUNDS = 2
+"""The fewest rounds through the queues: one for the key, one for the messages it causes."""
+MOST_ROUNDS = 8
+"""The limit of rounds for widgets that keep moving the focus."""
+MOST_SECONDS = 2.0
+"""The most seconds that a key waits for the one before: `q` must work whatever hangs."""
+
+
+class KeysInOrder:
+    """A queue that hands keys on to an app in the order in which they came.
+
+    A slow line bundles keys: those that arrive together are handled one after the other, also by an
+    input field that one of them opens.
+    """
+
+    def __init__(self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]]) -> None:
+        """`hand_on` gives a key to the focused widget; it is called in the app's own task."""
+        self._app = app
+        self._hand_on = hand_on
+        self._waiting: deque[Typed] = deque()
+        self._is_under_way = False
+        self._since = 0.0
+
+    @property
+    def are_done(self) -> bool:
+        """Whether no key waits for another."""
+        return not self._is_under_way
+
+    async def take(self, typed: Typed) -> None:
+        """Pass a key on: now, or when the keys before it are done."""
+        self._waiting.append(typed)
+        if not self._is_under_way or time.monotonic() > self._since + MOST_SECONDS:
+            await self._next()
+
+    async def _next(self) -> None:
+        self._is_under_way = bool(self._waiting)
+        if self._waiting:
+            self._since = time.monotonic()
+            node = self._focus()
+            await self._hand_on(self._waiting.popleft())
+            self._go_round(node, 1)
+
+    def _focus(self) -> DOMNode:
+        """The widget that would be given a key now."""
+        stack = self._app.screen_stack
+        return (stack[-1].focused or stack[-1]) if stack else self._app
+
+    def _go_round(self, node: DOMNode, count: int) -> None:
+        """Wait for the message queues of a widget, then of its ancestors, then of the app."""
+
+        async def came_back() -> None:
+            focus = self._focus()
+            if count >= MOST_ROUNDS or (count >= LEAST_ROUNDS and focus is node):
+                await self._next()
+            else:
+                self._go_round(focus, count + 1)
+
+        def climb(at: DOMNode | None) -> None:
+            while at is not None and at is not self._app:
+                around = at.parent
+                if at.call_later(climb, around):
+                    return
+                at = around  # it is being closed
+            self._app.call_later(came_back)
+
+        climb(node)

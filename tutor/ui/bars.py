@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
-from textual.binding import BindingType
+from textual import events
+from textual.binding import BindingType, NoBinding
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import var
 from textual.style import Style
+from textual.widget import Widget
+from textual.widgets import Input
 
 from tutor.digits import BRIEF_DIGITS
 from tutor.lesson.library import is_shipped
@@ -365,3 +368,33 @@ def _time(view: RunView, epoch: int, width: int) -> Iterator[Piece]:
 
 def _cell(epoch: int, furthest: int, cells: int) -> int:
     return min(cells - 1, max(0, round((cells - 1) * epoch / furthest)))
+
+
+# ── A field to type in ──────────────────────────────────────────────────────────────
+
+
+async def act_in_order(widget: Widget, event: events.Key) -> None:
+    """Run at once the action that a widget itself binds to a key; leave other keys alone.
+
+    The widget's `_on_key` calls this. If it has acted, Textual does not call the base class's.
+    """
+    try:
+        bindings = widget._bindings.get_bindings_for_key(event.key)
+    except NoBinding:
+        return
+    for binding in bindings:
+        if not binding.priority and await widget.app.run_action(binding.action, widget):
+            event.prevent_default()
+            event.stop()
+            return
+
+
+class Field(Input):
+    """A one-line input field. It doesn't blink: each blink costs bytes on a slow line."""
+
+    def on_mount(self) -> None:
+        """Turn the blinking off."""
+        self.cursor_blink = False
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)

@@ -15,7 +15,7 @@ import msgspec
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from rich.terminal_theme import TerminalTheme
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, TerminalTheme
 from textual.app import App, SystemCommand
 from textual.color import Color
 from textual.filter import LineFilter, Monochrome, NoColor
@@ -246,6 +246,9 @@ def _command_search() -> type[Provider]:
 class ThemedApp(App[None]):
     """An app with themes. Subclasses define `tell`."""
 
+    ansi_theme: TerminalTheme = DEFAULT_TERMINAL_THEME
+    """The values of the terminal's sixteen colours in this theme: Textual asks at every line."""
+
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_command_search}
 
     def __init__(
@@ -283,11 +286,6 @@ class ThemedApp(App[None]):
         """Textual's line filters, plus ours for no colour and for ASCII where they are needed."""
         filters = [f for f in super().get_line_filters() if not isinstance(f, Monochrome | NoColor)]
         return [*self._colours, *filters, *self._characters]
-
-    @property
-    def ansi_theme(self) -> TerminalTheme:
-        """The values of the terminal's sixteen colours in this theme."""
-        return LOOKS[self._look].palette or super().ansi_theme
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: the commands of the screen, the owner of the mouse, and the themes."""
@@ -329,4 +327,5 @@ class ThemedApp(App[None]):
         look = LOOKS[self._look]
         is_plain = look.is_black_and_white
         self._colours = (NoColor(),) if self.no_color else (BlackAndWhite(),) if is_plain else ()
+        self.ansi_theme = look.palette or self.ansi_theme_dark
         self.theme = look.theme.name

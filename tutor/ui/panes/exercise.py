@@ -20,9 +20,9 @@ from tutor.progress import ExerciseResult
 from tutor.session.attempt import Attempt
 from tutor.session.run_view import RunView
 from tutor.ui import exercise_lines as lines_of
+from tutor.ui.bars import Field
 from tutor.ui.commands import EXERCISE_PANE_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
-from tutor.ui.keys_in_order import Field
 from tutor.ui.lines import DIM, LinesPane, Shown, Tab, line
 from tutor.ui.prose import inline_formulas
 

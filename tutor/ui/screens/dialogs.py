@@ -24,9 +24,8 @@ from tutor.protocol.commands import SetElement, SetLearningRate
 from tutor.protocol.frame import Element
 from tutor.session.run_view import RunView
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
-from tutor.ui.bars import Footer, Header
+from tutor.ui.bars import Field, Footer, Header
 from tutor.ui.commands import AppCommand
-from tutor.ui.keys_in_order import Field
 from tutor.ui.lines import KEY, LinesPane, Piece, line
 from tutor.ui.screens.base import SizedScreen
 from tutor.wording import parameter_input

@@ -24,11 +24,10 @@ from tutor.session.attempt import Attempt
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui import exercise_lines as lines_of
-from tutor.ui.bars import Bar, Footer, Header, StatusBar
+from tutor.ui.bars import Bar, Footer, Header, StatusBar, act_in_order
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.commands import EDITOR_COMMANDS, JUDGING_COMMANDS, bindings
 from tutor.ui.exercise_lines import TextPart
-from tutor.ui.keys_in_order import act_in_order
 from tutor.ui.lines import DIM, NEXT, STRONG, LinesPane, Shown, line
 from tutor.ui.panes.exercise import PartsPane
 from tutor.ui.prose import inline_formulas

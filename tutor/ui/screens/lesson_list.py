@@ -19,9 +19,8 @@ from textual.widgets import Input, Label
 from tutor.lesson.library import OTHERS, by_chapter
 from tutor.session.bookmark import Bookmark
 from tutor.session.run_view import Notice
-from tutor.ui.bars import Footer, Header, StatusBar
+from tutor.ui.bars import Field, Footer, Header, StatusBar
 from tutor.ui.commands import FIND_COMMANDS, MAP_COMMANDS, MENU_COMMANDS, bindings
-from tutor.ui.keys_in_order import Field
 from tutor.ui.lesson_lines import (
     DETAILS,
     WELCOME,
