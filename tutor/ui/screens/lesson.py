@@ -40,7 +40,7 @@ from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.panes.graph import GraphPane
 from tutor.ui.panes.numbers import NumbersPane
 from tutor.ui.panes.plot import PlotPane
-from tutor.ui.screens.pane_layout import PaneLayoutScreen, pane_beside
+from tutor.ui.screens.base import PaneLayoutScreen, pane_beside
 
 
 class LessonScreen(PaneLayoutScreen):
