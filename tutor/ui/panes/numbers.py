@@ -6,7 +6,7 @@ parameters has one line for each, with mean and norm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -205,8 +205,7 @@ def _table(
     room = width - GUTTER - names
     fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
-    head = "".join([" " * GAP + headings[k].ljust(w) for k, w in widths.items()])
-    yield line((" " * (GUTTER + names) + head, DIM))
+    yield _head(names, headings, widths)
     alone = {("rank 0" if ranks else "now" if other else ""): "now", **{r: r for r in ranks}}
     alone |= {THEN: "then"} if other else {}
     for cell in cells:
@@ -238,6 +237,12 @@ class _Cells:
     widths: Mapping[str, int]
     """The cells of its widest line, by column."""
 
+    @classmethod
+    def of(cls, name: str, has_changed: bool, blocks: Mapping[str, CellLines]) -> _Cells:
+        """A row with its mark and its widths."""
+        widths = {column: max(map(len, texts), default=0) for column, texts in blocks.items()}
+        return cls(name, DONE_MARK if has_changed else NO_MARK, blocks, widths)
+
 
 def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
     """The texts of all rows; of single numbers, the decimal points stand in one column."""
@@ -253,9 +258,7 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
         if not block:
             block |= {column: _block(value) for column, value in columns[i].items()}
         block["change"] = _change(row, is_single=i in single)
-        widths = {column: max(map(len, texts), default=0) for column, texts in block.items()}
-        mark = DONE_MARK if row.has_changed else NO_MARK
-        found.append(_Cells(row.name, mark, block, widths))
+        found.append(_Cells.of(row.name, row.has_changed, block))
     return found
 
 
@@ -300,6 +303,12 @@ def _alone(
                 mark, name, label = NO_MARK, " " * names, ""
 
 
+def _head(names: int, headings: Mapping[str, str], widths: Mapping[str, int]) -> Content:
+    """The headings of the columns, right of the names."""
+    head = "".join([" " * GAP + headings[column].ljust(w) for column, w in widths.items()])
+    return line((" " * (GUTTER + names) + head, DIM))
+
+
 def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> Iterator[Content]:
     for i in range(max(map(len, cell.blocks.values()))):
         pieces: list[Piece] = [cell.mark, (cell.name if i == 0 else "").ljust(names)]
@@ -307,7 +316,7 @@ def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> 
             block = cell.blocks[column]
             known = block[i] if i < len(block) and column != hidden else ""
             text = " " * GAP + known.ljust(width)
-            is_now = column == "now" or column.startswith("rank")
+            is_now = column in ("now", "norm") or column.startswith("rank")
             pieces.append((text, STRONG) if is_now else text)
         yield line(*pieces)
 
@@ -328,21 +337,16 @@ def _change(row: NumberRow, *, is_single: bool) -> CellLines:
     return tuple(number_format.boxed_rows(known, row.now.shape[-1]))
 
 
-_BETWEEN = "  "
-
-_COLUMNS = ("shape", "mean", "norm", "change", "then", "gradient")
+_OF_ARRAYS = {
+    **{column: column for column in ("shape", "mean", "norm", "change")},
+    "then": "norm then",
+    "gradient": "grad norm",
+}
+"""The columns, with their headings, where each parameter has a line."""
+_OF_NUMBERS = {"norm": "value", "change": "change", "then": "then", "gradient": "gradient"}
+"""The same where each parameter is a single number."""
 _DROPPED = ("shape", "change", "mean", "then")
 """The columns that a narrow pane leaves out, the first of them first."""
-_HEADINGS = {"then": "norm then", "gradient": "grad norm"}
-_OF_NUMBERS = {"norm": "value", "change": "change", "then": "then", "gradient": "gradient"}
-"""The columns, with their headings, where each parameter is a single number."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    name: str
-    has_changed: bool
-    cells: Mapping[str, str]
 
 
 def height_of(frame: Frame) -> int:
@@ -363,92 +367,83 @@ def parameter_lines(
     frame: Frame, before: Frame | None, then: OtherRunState | None, width: int
 ) -> Iterator[Content]:
     """A heading, and a line for each parameter and watched expression."""
-    watched = (*frame.values.values(), *frame.watched.values())
-    are_numbers = all(value.size == 1 for value in watched)
-    make = _row_of_number if are_numbers else _row
-    rows = list(_parameter_rows(frame, before, then.frame if then else None, make))
-    names = max((len(row.name) for row in rows), default=0)
-    room = width - GUTTER - names
-    headings = _OF_NUMBERS if are_numbers else {c: _HEADINGS.get(c, c) for c in _COLUMNS}
-    columns = [c for c in headings if c != "then" or then is not None]
-    widths = {column: _column_width(column, headings[column], rows) for column in columns}
+    are_numbers = all(
+        value.size == 1 for value in (*frame.values.values(), *frame.watched.values())
+    )
+    headings = _OF_NUMBERS if are_numbers else _OF_ARRAYS
+    headings = {c: heading for c, heading in headings.items() if c != "then" or then is not None}
+    texts_of = _number_texts if are_numbers else _array_texts
+    cells = _parameter_cells(frame, before, then.frame if then else None, headings, texts_of)
+    names = max((len(cell.name) for cell in cells), default=0)
+    widths = {c: max(len(h), *(cell.widths[c] for cell in cells)) for c, h in headings.items()}
     for column in _DROPPED:
-        if sum(widths.values()) + len(_BETWEEN) * len(widths) > room:
+        if sum(widths.values()) + GAP * len(widths) > width - GUTTER - names:
             widths.pop(column, None)
-    head = "".join(_BETWEEN + headings[c].ljust(w) for c, w in widths.items())
-    yield line((" " * (GUTTER + names) + head.rstrip(), DIM))
-    aligned = {
-        c: number_format.align_points([row.cells.get(c, "") for row in rows]) for c in widths
-    }
-    for index, row in enumerate(rows):
-        mark = DONE_MARK if row.has_changed else NO_MARK
-        pieces: list[Piece] = [mark, row.name.ljust(names)]
-        for column, cells in widths.items():
-            text = row.cells.get(column, "") if column == "shape" else aligned[column][index]
-            piece = _BETWEEN + text.ljust(cells)
-            pieces.append((piece, STRONG) if column == "norm" else piece)
-        yield line(*pieces).rstrip().truncate(width, ellipsis=True)
+    yield _head(names, headings, widths).rstrip()
+    for cell in cells:
+        for row in _lines(cell, names, widths, ""):
+            yield row.rstrip().truncate(width, ellipsis=True)
 
 
-def _column_width(column: str, heading: str, rows: Sequence[_Row]) -> int:
-    texts = [row.cells.get(column, "") for row in rows]
-    cells = texts if column == "shape" else number_format.align_points(texts)
-    return max(len(heading), *map(len, cells))
+def _parameter_cells(
+    frame: Frame,
+    before: Frame | None,
+    then: Frame | None,
+    columns: Iterable[str],
+    texts_of: Callable[[Value, Value | None, Value | None, Value | None], dict[str, str]],
+) -> list[_Cells]:
+    """The texts of all parameters; the decimal points stand in one column."""
+    here, was, other = (_figures(at) if at else {} for at in (frame, before, then))
+    watched = [(kind, name) for kind, name in here if kind in ("value", "watched")]
+    rows = []
+    for kind, name in watched:
+        gradient = here.get(("gradient", name)) if kind == "value" else None
+        now = here[kind, name]
+        rows.append(texts_of(now, was.get((kind, name)), other.get((kind, name)), gradient))
+    blocks: list[dict[str, CellLines]] = [{} for _ in rows]
+    for column in columns:
+        texts = [row.get(column, "") for row in rows]
+        aligned = texts if column == "shape" else number_format.align_points(texts)
+        for block, text in zip(blocks, aligned, strict=True):
+            block[column] = (text,)
+    return [
+        _Cells.of(one_line(key[1]), key in was and was[key] != here[key], block)
+        for key, block in zip(watched, blocks, strict=True)
+    ]
 
 
-def _parameter_rows(
-    frame: Frame, before: Frame | None, then: Frame | None, make: Callable[..., _Row]
-) -> Iterator[_Row]:
-    was = before.values if before else {}
-    other = then.values if then else {}
-    for name, value in frame.values.items():
-        yield make(name, value, was.get(name), other.get(name), frame.gradients.get(name))
-    was, other = before.watched if before else {}, then.watched if then else {}
-    for name, value in frame.watched.items():
-        yield make(name, value, was.get(name), other.get(name), None)
-
-
-def _row_of_number(
-    name: str, now: Value, was: Value | None, then: Value | None, gradient: Value | None
-) -> _Row:
-    """The row of a single number: its gradient has a sign."""
-    texts = {"norm": now, "then": then, "gradient": gradient}
-    cells = {
+def _number_texts(
+    now: Value, was: Value | None, then: Value | None, gradient: Value | None
+) -> dict[str, str]:
+    """The cells of a single number: its gradient has a sign."""
+    values = {"norm": now, "then": then, "gradient": gradient}
+    texts = {
         column: number_format.value_text(value, SUMMARY_DIGITS).strip("[]")
-        for column, value in texts.items()
+        for column, value in values.items()
         if value is not None
     }
-    has_changed = was is not None and was != now
-    if was is not None and has_changed and now.data and was.data:
-        cells["change"] = number_format.change_text(now.data[0], was.data[0], SUMMARY_DIGITS)
-    return _Row(one_line(name), has_changed, cells)
+    if was is not None and was != now and now.data and was.data:
+        texts["change"] = number_format.change_text(now.data[0], was.data[0], SUMMARY_DIGITS)
+    return texts
 
 
-def _row(
-    name: str, now: Value, was: Value | None, then: Value | None, gradient: Value | None
-) -> _Row:
-    figures = number_format.summary(now)
-    known = [number_format.mean_and_norm(value) for value in (now, was) if value]
-    cells = {
-        "shape": "×".join(map(str, now.shape)),
-        "mean": figures.get("mean", ""),
-        "norm": figures.get("norm") or number_format.value_text(now, SUMMARY_DIGITS),
-        "change": _norm_change(known) if was is not None and was != now else "",
-        "then": _norm_text(then),
-        "gradient": _norm_text(gradient),
+def _array_texts(
+    now: Value, was: Value | None, then: Value | None, gradient: Value | None
+) -> dict[str, str]:
+    """The cells of an array: the norm of each value; one that has none in words: `None`."""
+    values = {"norm": now, "then": then, "gradient": gradient}
+    texts = {
+        column: number_format.summary(value).get("norm")
+        or number_format.value_text(value, SUMMARY_DIGITS)
+        for column, value in values.items()
+        if value is not None
     }
-    return _Row(one_line(name), was is not None and was != now, cells)
-
-
-def _norm_change(figures: Sequence[tuple[float, float] | None]) -> str:
-    """The change of the norm: `figures` are the means and norms now and before."""
-    now, was = figures
-    return number_format.change_text(now[1], was[1], SUMMARY_DIGITS) if now and was else ""
-
-
-def _norm_text(value: Value | None) -> str:
-    """The norm of a value; a value that has no norm in words: `None`."""
-    if value is None:
-        return ""
-    norm = number_format.summary(value).get("norm")
-    return norm or number_format.value_text(value, SUMMARY_DIGITS)
+    texts |= {
+        "shape": "×".join(map(str, now.shape)),
+        "mean": number_format.summary(now).get("mean", ""),
+    }
+    if was is not None and was != now:
+        known = number_format.mean_and_norm(now), number_format.mean_and_norm(was)
+        if known[0] and known[1]:
+            texts["change"] = number_format.change_text(known[0][1], known[1][1], SUMMARY_DIGITS)
+    return texts
