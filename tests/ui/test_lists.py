@@ -35,7 +35,7 @@ async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
     await learner.press("F")
     assert isinstance(learner.app.screen, RunsScreen)
     pane = learner.app.screen.query_one(RunsPane)
-    assert [run.name for run in pane.runs] == ["A", "B"]
+    assert [run.name for run in pane.items] == ["A", "B"]
     assert pane.lines[1].plain.startswith("▶ A")
     assert pane.lines[1].plain.rstrip().endswith("this run")
     await learner.press("down", "n", *"slow", "enter")
@@ -45,7 +45,7 @@ async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
     assert DeleteRun(name="slow") not in learner.engine.sent, "it asks once more"
     await learner.press("d")
     assert DeleteRun(name="slow") in learner.engine.sent
-    assert [run.name for run in pane.runs] == ["A"]
+    assert [run.name for run in pane.items] == ["A"]
     await learner.press("escape")
     assert not isinstance(learner.app.screen, RunsScreen)
 
@@ -175,6 +175,6 @@ async def test_of_many_a_number_of_two_digits_can_be_typed(
 ) -> None:
     await learner.press(keys[0])
     if len(keys) > 1:
-        assert learner.app.screen.query_one(ExerciseList).chosen == "number-1"
+        assert learner.app.screen.query_one(ExerciseList).chosen.id == "number-1"
         await learner.press(keys[1])
     assert learner.attempt.exercise.id == begun

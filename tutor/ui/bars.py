@@ -68,9 +68,10 @@ class Header(Bar):
     heading: Shown[str] = Shown("")
     """The title while no lesson is open."""
 
-    def __init__(self, *, id: str, host: str = "") -> None:
+    def __init__(self, *, id: str, host: str = "", heading: str = "") -> None:
         """`host`: the machine that runs are on, if it is another one."""
         super().__init__(id=id)
+        self.set_reactive(Header.heading, heading)
         name = one_line(host).rpartition("@")[2]
         self._host = name if len(name) <= MOST_OF_HOST else name[: MOST_OF_HOST - 1] + "…"
 
@@ -289,6 +290,10 @@ class Timeline(LinesPane):
         self._requested: int | None = None
 
     @property
+    def _furthest(self) -> int:
+        return self.view.furthest if self.view else 0
+
+    @property
     def epoch(self) -> int:
         """The epoch that it points to: the requested one, if the run is not there yet."""
         if self._requested is not None:
@@ -307,13 +312,11 @@ class Timeline(LinesPane):
 
     def action_page(self, pages: int) -> None:
         """Move by tenths of the run."""
-        furthest = self.view.furthest if self.view else 0
-        self._request(self.epoch + pages * max(1, furthest // PARTS))
+        self._request(self.epoch + pages * max(1, self._furthest // PARTS))
 
     def action_to(self, epoch: int) -> None:
         """Move to the start, or (-1) to the end."""
-        furthest = self.view.furthest if self.view else 0
-        self._request(furthest if epoch < 0 else epoch)
+        self._request(self._furthest if epoch < 0 else epoch)
 
     def action_phase(self, by: int) -> None:
         """Move one phase forward, within the run so far, or back."""
@@ -331,8 +334,7 @@ class Timeline(LinesPane):
         self.post_message(self.Left(stay))
 
     def _request(self, epoch: int) -> None:
-        furthest = self.view.furthest if self.view else 0
-        wanted = self._requested = min(max(epoch, 0), furthest)
+        wanted = self._requested = min(max(epoch, 0), self._furthest)
         self.rebuild()  # forgets the request if the run is there already
         self.post_message(self.Moved(wanted))
 

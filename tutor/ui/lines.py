@@ -71,6 +71,13 @@ def line(*pieces: Piece) -> Content:
 
 BLANK = line()
 
+
+def rule(width: int, *pieces: Piece) -> Content:
+    """A line across, with pieces near its beginning."""
+    start = line(("── ", DIM), *pieces, " ")
+    return start + line(("─" * max(0, width - start.cell_length), DIM))
+
+
 CURSOR = "▶ "
 """Before the chosen row of a list."""
 

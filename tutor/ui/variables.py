@@ -19,7 +19,7 @@ from tutor.lesson.model import Fence
 from tutor.plain import one_line, plain
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.protocol.inspections import VariableInfo
-from tutor.ui.lines import DIM, STRONG, VALUE, Piece, line
+from tutor.ui.lines import DIM, STRONG, VALUE, Piece, line, rule
 from tutor.wording.number_format import is_single, value_text
 
 _MODULES = frozenset({"np", "torch"})
@@ -196,18 +196,10 @@ def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Conte
         said = [line(("no value yet: the line that sets it has not run", DIM))]
     else:
         said = [_value(mine, width), line(_autograd(mine, width)), line(*_gradient(mine))]
-    shown = [_rule(name, mine.type if mine else "", width), *said]
+    kind: Sequence[Piece] = [" ", ("── ", DIM), one_line(mine.type)] if mine and mine.type else ()
+    shown = [rule(width, (one_line(name), STRONG), *kind), *said]
     shown += [line()] * (HEIGHT - len(shown))
     return [content.truncate(width, ellipsis=True) for content in shown]
-
-
-def _rule(name: str, kind: str, width: int) -> Content:
-    """A line across, with the name and its type in it."""
-    pieces: list[Piece] = [("── ", DIM), (one_line(name), STRONG), " "]
-    if kind:
-        pieces += [("── ", DIM), one_line(kind), " "]
-    rest = width - line(*pieces).cell_length
-    return line(*pieces, ("─" * max(0, rest), DIM))
 
 
 def _value(facts: VariableInfo, width: int) -> Content:

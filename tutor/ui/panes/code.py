@@ -46,6 +46,7 @@ from tutor.ui.lines import (
     Shown,
     line,
     phase_marks,
+    rule,
 )
 from tutor.ui.variables import (
     Name,
@@ -358,8 +359,7 @@ def _legend(found: Difference, view: RunView, width: int) -> Content:
         f"{one_line(mode)} (runs now)" if mode == view.mode else one_line(mode)
         for mode in (found.before, found.after)
     )
-    signs = line(("── ", DIM), ("- ", STRONG), gone, ("   + ", STRONG), new, " ")
-    return signs + line(("─" * max(0, width - signs.cell_length), DIM))
+    return rule(width, ("- ", STRONG), gone, ("   + ", STRONG), new)
 
 
 WORDS = {True: "by hand", False: "PyTorch", None: "–"}

@@ -81,9 +81,8 @@ def _block(agreement: ParameterComparison, width: int) -> Iterator[Content]:
     room = max(10, width - lead.cell_length)
     said = line((f"{mark}{diagnosis(agreement)}", style)).wrap(room)
     if agreement.largest > 0:
-        largest = line(
-            (f"largest difference {number_format.number(agreement.largest, BRIEF_DIGITS)}", DIM)
-        )
+        figure = number_format.number(agreement.largest, BRIEF_DIGITS)
+        largest = line((f"largest difference {figure}", DIM))
         if said[-1].cell_length + SEPARATOR.cell_length + largest.cell_length <= room:
             said[-1] += SEPARATOR + largest
         elif not agreement.agrees:
@@ -245,12 +244,6 @@ class CompareScreen(SessionScreen):
     ALL_COMMANDS = COMPARE_COMMANDS
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMPARE_COMMANDS)]
     AUTO_FOCUS = "#agreement"
-
-    def action_ask(self, what: str) -> None:
-        """Ask for a number, a place or a file, and act on it."""
-        from tutor.ui.screens.dialogs import ask  # noqa: PLC0415  when first asked
-
-        ask(self.app, self.session, what, self.update_from_session)
 
     def parts(self) -> Iterable[Widget]:
         """Header, the one pane, status and footer; all bind to this screen's attributes."""

@@ -262,9 +262,7 @@ class HelpScreen(SizedScreen):
 
     def parts(self) -> Iterable[Widget]:
         """Header, page and footer."""
-        header = Header(id="header")
-        header.heading = "Keys"
-        yield header
+        yield Header(id="header", heading="Keys")
         yield HelpPane(self._commands, id="help")
         yield Footer(HELP_COMMANDS, id="footer")
 

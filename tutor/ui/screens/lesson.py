@@ -77,9 +77,8 @@ class LessonScreen(PaneLayoutScreen):
     def parts(self) -> Iterable[Widget]:
         """Header, panes, timeline, status and footer; all bind to this screen's attributes."""
         view = LessonScreen.view
-        header = Header(id="header", host=self.session.host).data_bind(view)
-        header.set_reactive(Header.heading, self._heading)
-        yield header
+        header = Header(id="header", host=self.session.host, heading=self._heading)
+        yield header.data_bind(view)
         attempt, results = LessonScreen.attempt, LessonScreen.results
         yield ErrorBar(id="error").data_bind(view, attempt)
         with Container(id="panes"):
@@ -266,12 +265,6 @@ class LessonScreen(PaneLayoutScreen):
             self.tell_no_effect("nothing_chosen")
         elif not attempt.wants.is_typed:
             self.tell_no_effect("goal_missed" if attempt.is_missed else "goal_not_reached")
-
-    def action_ask(self, what: str) -> None:
-        """Ask for a number, a place or a file, and act on it."""
-        from tutor.ui.screens.dialogs import ask  # noqa: PLC0415  when first asked
-
-        ask(self.app, self.session, what, self.update_from_session)
 
     def action_exercises(self) -> None:
         """Open the list of exercises."""

@@ -236,9 +236,7 @@ class LessonListScreen(SizedScreen):
 
     def parts(self) -> Iterable[Widget]:
         """Header, list, details, status and footer."""
-        header = Header(id="header", host=self._host)
-        header.set_reactive(Header.heading, self.HEADING)
-        yield header
+        yield Header(id="header", host=self._host, heading=self.HEADING)
         yield LessonsPane(id="lessons")
         yield DetailsPane(id="details")
         yield StatusBar(id="status").data_bind(LessonListScreen.notice)

@@ -14,9 +14,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tutor.digits import BRIEF_DIGITS
+from tutor.lesson.exercise import Exercise
 from tutor.plain import cell_width, one_line
 from tutor.protocol.commands import DeleteRun, Examine, Pause, RenameRun, SelectRun
-from tutor.protocol.inspections import DoctorFinding, DoctorReport, RunInfo
+from tutor.protocol.inspections import DoctorFinding, RunInfo
 from tutor.script.line_places import place_in_code
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
@@ -41,25 +42,32 @@ from tutor.wording.parameter_input import read_run_name
 T = TypeVar("T")
 
 
-class ListPane(LinesPane):
+class ListPane(LinesPane, Generic[T]):
     """Rows of which one is chosen, which has a mark and stands reversed."""
 
     HEADINGS: ClassVar[int] = 0
     """Lines above the first row."""
+
+    items: var[Sequence[T]] = var(())
+    """What each row is about."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._chosen = 0
 
     @property
-    def count(self) -> int:
-        """The number of rows."""
-        raise NotImplementedError
+    def chosen(self) -> T | None:
+        """What the keys are about."""
+        return self.items[self._chosen] if self._chosen < len(self.items) else None
 
     def choose(self, by: int) -> None:
         """Choose a row further down, or further up."""
-        self._chosen = min(max(0, self._chosen + by), max(0, self.count - 1))
+        self._chosen = min(max(0, self._chosen + by), max(0, len(self.items) - 1))
         self.rebuild()
+
+    def watch_items(self) -> None:
+        """Redraw when a row was added, removed or changed."""
+        self.choose(0)
 
     def marked(self, index: int, row: Content, width: int) -> Content:
         """A row, behind a mark if it is the chosen one."""
@@ -122,7 +130,7 @@ class RunsScreen(ListScreen[None]):
         view = self.session.view
         pane = panes.first()
         pane.then = self.session.inspected.then
-        pane.runs = view.runs if view else ()
+        pane.items = view.runs if view else ()
         self.query_one("#runs-notice", Static).update(line(notice_text(self.session.notice, KEYS)))
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
@@ -184,33 +192,18 @@ class RunsScreen(ListScreen[None]):
         self.app.push_screen(Ask(Question(words, read_run_name, chosen.name)), answered)
 
 
-class RunsPane(ListPane):
+class RunsPane(ListPane[RunInfo]):
     """A heading, and a line for each run."""
 
     HEADINGS = 1
-    runs: var[tuple[RunInfo, ...]] = var(())
     then: Shown[str] = Shown("")
     """The run whose figures are shown beside the current ones."""
-
-    @property
-    def count(self) -> int:
-        """The number of runs."""
-        return len(self.runs)
-
-    @property
-    def chosen(self) -> RunInfo | None:
-        """The run that the keys are about."""
-        return self.runs[self._chosen] if self._chosen < len(self.runs) else None
-
-    def watch_runs(self) -> None:
-        """Redraw when a run was added, deleted or renamed."""
-        self.choose(0)
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and a line each, in as many columns as there is room for."""
         rows = [dict(zip(COLUMNS, COLUMNS, strict=True))]
-        rows += [dict(zip(COLUMNS, _cells(run, self.then), strict=True)) for run in self.runs]
-        has_forks = any(run.forked_at for run in self.runs)
+        rows += [dict(zip(COLUMNS, _cells(run, self.then), strict=True)) for run in self.items]
+        has_forks = any(run.forked_at for run in self.items)
         names = [name for name in COLUMNS if name != "from" or has_forks]
         layouts = (
             columns([[row[name] for name in names if name not in GIVEN_UP[:count]] for row in rows])
@@ -269,45 +262,36 @@ class ExercisesScreen(ListScreen[None]):
         """Choose by number; begin where no other number begins with what has been typed."""
         listed = self.query_one(ExerciseList)
         typed = int(f"{self._typed}{digit}")
-        if not 1 <= typed <= listed.count:
+        count = len(listed.items)
+        if not 1 <= typed <= count:
             typed = digit
-        if 1 <= typed <= listed.count:
+        if 1 <= typed <= count:
             self._typed = typed
             listed.choose_number(typed)
-            if typed * 10 > listed.count:
+            if typed * 10 > count:
                 self.action_begin()
 
     def action_begin(self) -> None:
         """Begin the chosen exercise."""
         chosen = self.query_one(ExerciseList).chosen
         if chosen is not None:
-            self._session.controller.begin(chosen)
+            self._session.controller.begin(chosen.id)
         self.dismiss()
 
 
-class ExerciseList(ListPane):
+class ExerciseList(ListPane[Exercise]):
     """One line for each exercise."""
 
     def __init__(self, session: Session, *, ascii_only: bool, id: str) -> None:
         super().__init__(id=id)
         session.journal.refresh()
-        self._exercises = session.controller.exercises
+        self.items = session.controller.exercises
         self._results = session.controller.results()
         self._inline = inline_formulas(ascii_only)
-        ids = [exercise.id for exercise in self._exercises]
+        ids = [exercise.id for exercise in self.items]
         attempt = session.attempt
-        first = attempt.exercise.id if attempt else next_open(self._exercises, self._results)
+        first = attempt.exercise.id if attempt else next_open(self.items, self._results)
         self._chosen = ids.index(first) if first in ids else 0
-
-    @property
-    def chosen(self) -> str | None:
-        """The id of the exercise that the keys are about."""
-        return self._exercises[self._chosen].id if self._exercises else None
-
-    @property
-    def count(self) -> int:
-        """The number of exercises."""
-        return len(self._exercises)
 
     def choose_number(self, number: int) -> None:
         """The exercise with this number, from 1."""
@@ -315,15 +299,15 @@ class ExerciseList(ListPane):
 
     def build(self, width: int) -> Sequence[Content]:
         """Mark, number, kind, question and state of each."""
-        if not self._exercises:
+        if not self.items:
             return [line(("This lesson has none.", DIM))]
         return [
             self.marked(index, self._row(index, width - len(CURSOR)), width)
-            for index in range(self.count)
+            for index in range(len(self.items))
         ]
 
     def _row(self, index: int, width: int) -> Content:
-        exercise = self._exercises[index]
+        exercise = self.items[index]
         result = self._results.get(exercise.id)
         return exercise_row(index + 1, exercise, result, width, self._inline)
 
@@ -365,12 +349,12 @@ class DoctorScreen(ListScreen[Explanation | None]):
         pane, view = panes.first(), self.session.view
         if view is not None:
             pane.place_of = place_in_code(view.lesson)
-        pane.report = report
+        pane.items = report.findings if report else ()
         words = report_text(report) if report else notice_text(self.session.notice, KEYS)
         if self.session.unanswered.last(Examine):
             words = "Examining a second run of this code …"
         self.query_one("#doctor-result", Static).update(line(words))
-        useless = {"open"} if not panes.first().count else set()
+        useless = {"open"} if not pane.items else set()
         useless |= {"taught"} if not (report and report.taught) else set()
         self.query_one("#doctor-keys", Static).update(line(_keys(DOCTOR_COMMANDS, useless)))
 
@@ -395,10 +379,8 @@ class DoctorScreen(ListScreen[Explanation | None]):
         self.dismiss(None)
 
 
-class FindingsPane(ListPane):
+class FindingsPane(ListPane[DoctorFinding]):
     """A few lines for each finding."""
-
-    report: var[DoctorReport | None] = var(None)
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -407,25 +389,15 @@ class FindingsPane(ListPane):
         self._starts: list[int] = []
         """The first line of each finding, and the line after the last."""
 
-    @property
-    def count(self) -> int:
-        """The number of findings."""
-        return len(self.report.findings) if self.report else 0
-
-    @property
-    def chosen(self) -> DoctorFinding | None:
-        """The finding that the keys are about."""
-        return self.report.findings[self._chosen] if self.report and self.count else None
-
-    def watch_report(self) -> None:
-        """Redraw when there is another report."""
+    def watch_items(self) -> None:
+        """Redraw for another report, with its first finding chosen."""
         self.choose(-self._chosen)
 
     def build(self, width: int) -> Sequence[Content]:
         """The findings, an empty line after each."""
         lines: list[Content] = []
         self._starts = []
-        for index, finding in enumerate(self.report.findings if self.report else ()):
+        for index, finding in enumerate(self.items):
             self._starts.append(len(lines))
             lines += [*self._rows(index, finding, width), line()]
         self._starts.append(len(lines))
