@@ -346,6 +346,13 @@ class TutorApp(ThemedApp):
         if isinstance(screen := self.screen, SizedScreen):
             self.push_screen(HelpScreen((*screen.commands, *screen.pane_keys)))
 
+    def action_ask(self, what: str) -> None:
+        """Ask for a number, a place or a file, and act on it."""
+        from tutor.ui.screens.dialogs import ask  # noqa: PLC0415  as above
+
+        if isinstance(screen := self.screen, SessionScreen):
+            ask(self, self.session, what, screen.update_from_session)
+
     # ── Opening a lesson ────────────────────────────────────────────────────────────
 
     def _open(self, headline: Headline, begin: Callable[[Lesson], None]) -> None:

@@ -89,10 +89,10 @@ LESSON_COMMANDS = (
     _session("next_device", "d", "device", "Next device", 9),
     _session("lower_learning_rate", "[", "lr down", "Learning rate down (1-2-5)", 13),
     _session("raise_learning_rate", "]", "lr up", "Learning rate up (1-2-5)", 14),
-    AppCommand("ask_learning_rate", ("l",), "lr", "Type a learning rate", "screen.ask('lr')", 12),
-    AppCommand("value", ("w",), "value", "Set a parameter's value", "screen.ask('value')", 22),
+    AppCommand("ask_learning_rate", ("l",), "lr", "Type a learning rate", "app.ask('lr')", 12),
+    AppCommand("value", ("w",), "value", "Set a parameter's value", "app.ask('value')", 22),
     AppCommand("timeline", ("t",), "time", "Time travel along the run", "screen.timeline", 15),
-    AppCommand("jump", ("j",), "jump", "Jump to an epoch and phase", "screen.ask('place')", 16),
+    AppCommand("jump", ("j",), "jump", "Jump to an epoch and phase", "app.ask('place')", 16),
     _session("fork", "f", "fork", "Keep this run, continue a copy", 17),
     AppCommand("runs", ("F",), "runs", "Runs: name, compare, delete", "screen.runs", 18),
     AppCommand("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
@@ -104,7 +104,7 @@ LESSON_COMMANDS = (
     AppCommand(
         "difference", ("D",), "diff", "Show another mode's code", "screen.turn_difference", 21
     ),
-    AppCommand("export", ("e",), "export", "Write script, notebook, CSV", "screen.ask('file')", 19),
+    AppCommand("export", ("e",), "export", "Write script, notebook, CSV", "app.ask('file')", 19),
     AppCommand("stop", ("x",), "stop", "Stop what is running", "screen.stop", 24),
     AppCommand("next_lesson", ("n",), "next", "Next lesson", "app.turn_lesson(1)", 25),
     AppCommand("previous_lesson", ("p",), "previous", "Previous lesson", "app.turn_lesson(-1)", 26),

@@ -151,12 +151,6 @@ class SessionScreen(SizedScreen):
         getattr(self.session, name)()
         self.update_from_session()
 
-    def action_ask(self, what: str) -> None:
-        """Ask for a number, a place or a file, and act on it."""
-        from tutor.ui.screens.dialogs import ask  # noqa: PLC0415  when first asked
-
-        ask(self.app, self.session, what, self.update_from_session)
-
     def action_controller(self, name: str) -> None:
         """Let the session's exercise controller run a command."""
         getattr(self.session.controller, name)()
