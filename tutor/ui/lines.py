@@ -218,6 +218,8 @@ class LinesPane(ScrollView, can_focus=True):
         self._strips: dict[int, Strip] = {}
         self._title = line()
         self._may_load = False
+        self._inspected: Mapping[str, object] = {}
+        """The inspections that were asked for last."""
 
     # ── For subclasses to define ────────────────────────────────────────────────────
 
@@ -286,6 +288,12 @@ class LinesPane(ScrollView, can_focus=True):
         widest = max([c.cell_length for c in lines], default=0)
         self.virtual_size = Size(max(widest, room.width), max(count, room.height))
         self._name_tabs()
+
+    def inspect(self, **changes: object) -> None:
+        """Ask for other inspections of the run, by field of `Inspect`."""
+        if changes != self._inspected:
+            self._inspected = changes
+            self.post_message(self.Inspects(changes))
 
     def bring_into_view(self, first: int, last: int) -> None:
         """Scroll so that the lines from `first` to `last` can be seen, if they can't be now."""

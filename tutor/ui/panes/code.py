@@ -77,6 +77,7 @@ class CodePane(LinesPane):
         self._rows: dict[Name, int] = {}
         """The place of each name."""
         self._chosen: Name | None = None
+        self._inspected = {"name": ""}
         self._followed: tuple[object, ...] | None = None
         self._adopted: tuple[Lesson, str] | None = None
         """The lesson and the mode whose code is shown."""
@@ -196,9 +197,8 @@ class CodePane(LinesPane):
         self.show_nearby(self._rows[name])
 
     def _choose(self, name: Name | None) -> None:
-        before, self._chosen = self.chosen, name
-        if self.chosen != before:
-            self.post_message(self.Inspects({"name": self.chosen}))
+        self._chosen = name
+        self.inspect(name=self.chosen)
 
     @property
     def _next(self) -> str:

@@ -43,7 +43,6 @@ class GraphPane(LinesPane):
         self._active = -1
         self._is_behind = False
         self._laid_out: tuple[tuple[object, ...], GraphTable] | None = None
-        self._reported: bool | None = None
 
     @property
     def graph(self) -> AutogradGraph | None:
@@ -164,15 +163,10 @@ class GraphPane(LinesPane):
     # ── Visibility ──────────────────────────────────────────────────────────────────
 
     def on_show(self) -> None:
-        """Ask for the graph, and draw it."""
-        self._tell(True)
+        """Ask for the graph, which is computed only while it is seen, and draw it."""
+        self.inspect(graph=True)
         self.rebuild()
 
     def on_hide(self) -> None:
         """Report that the graph is no longer needed."""
-        self._tell(False)
-
-    def _tell(self, is_seen: bool) -> None:
-        if is_seen != self._reported:
-            self._reported = is_seen
-            self.post_message(self.Inspects({"graph": is_seen}))  # computed only while it is seen
+        self.inspect(graph=False)

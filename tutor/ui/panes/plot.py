@@ -65,7 +65,6 @@ class PlotPane(LinesPane):
         """The lesson and the mode that `_never` belongs to."""
         self._is_due = False
         self._is_seen = False
-        self._last_request: dict[str, object] = {}
         self._other_is_log: bool | None = None
         """The scale that "the other" is; settled when it is first seen, so that it stays."""
         self._outdated: AnyPicture | None = None
@@ -225,12 +224,7 @@ class PlotPane(LinesPane):
         self._is_seen = is_seen
         kind = self._picture_kind if is_seen else None
         columns = max(0, self.scrollable_content_region.width - GUTTER)
-        seen: dict[str, object] = {
-            "columns": columns if is_seen and kind is None else 0, "picture": kind
-        }  # fmt: skip
-        if seen != self._last_request:
-            self._last_request = seen
-            self.post_message(self.Inspects(seen))
+        self.inspect(columns=columns if is_seen and kind is None else 0, picture=kind)
 
 
 def _is_of_a_batch(view: RunView) -> bool:
