@@ -33,7 +33,7 @@ from tutor.analysis.doctor.rule import (
 )
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import CallRecorder, TorchCall
-from tutor.lesson.model import SETUP, Lesson
+from tutor.lesson.model import Lesson
 from tutor.protocol.frame import RunRecipe, settings_after
 from tutor.protocol.inspections import DoctorFinding, DoctorReport
 from tutor.training.devices import untouched_randomness
@@ -196,7 +196,6 @@ class _Examination:
     def _step_through(self, epochs: int) -> bool:
         """Step through `epochs` epochs, or MOST_STEPS; whether the code raised nothing."""
         patient, until = self._patient, self._within_time()
-        self._each(lambda rule: rule.before(self._moment(SETUP, [])))
         for _ in range(MOST_STEPS):
             loop = patient.run.loop
             if until() or loop.is_over or (loop.at_end and loop.epoch >= epochs):
@@ -215,7 +214,6 @@ class _Examination:
         """Run the next step; whether it raised nothing. Raises LessonRaised if it is stopped."""
         patient, error, loop = self._patient, None, self._patient.run.loop
         phase, is_rest = loop.next_phase_name(), is_at_loop_end(patient.run)
-        self._each(lambda rule: rule.before(self._moment(phase, [])))
         with self._recorder.recording() as calls:
             try:
                 with time_bound(SECONDS_TO_THE_END) if is_rest else nullcontext():
@@ -228,23 +226,14 @@ class _Examination:
         loop = patient.run.loop
         if error is None:
             phase = "" if loop.is_over and loop.at_end else loop.last_phase_name()
-        moment = self._moment(phase, calls, error, self._recorder.failed)
+        same = [p for p in loop.program.loop if p.name == phase]
+        code = next((p for p in same if loop.lines[0] in p.lines), next(iter(same), None))
+        failed = self._recorder.failed
+        moment = Moment(phase, code, calls, loop.epoch, loop.batch, error, failed)
         self._end_backward()  # one that has raised
         with self._recorder.paused():
             self._each(lambda rule: self._add(rule.after(moment)))
         return error is None
-
-    def _moment(
-        self,
-        phase: str,
-        calls: list[TorchCall],
-        error: LessonRaised | None = None,
-        failed: TorchCall | None = None,
-    ) -> Moment:
-        loop = self._patient.run.loop
-        same = [p for p in loop.program.loop if p.name == phase]
-        code = next((p for p in same if loop.lines[0] in p.lines), next(iter(same), None))
-        return Moment(phase, code, calls, loop.epoch, loop.batch, error, failed)
 
     def _go_on(self) -> bool:
         """Run whole epochs for the rules that want more of them."""

@@ -283,26 +283,22 @@ class ReshapedParameterRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._shapes: dict[str, Shape] = {}
-        """The shapes of the parameters before an update."""
+        self._shapes = self._shapes_now()
+        """The shapes of the parameters before this step."""
         self._squares: list[tuple[ast.BinOp, Shape, Shape]] = []
         """The subtractions of this batch whose operands broadcast to a square, and their shapes."""
 
-    def before(self, moment: Moment) -> None:
-        """Note the shapes of the parameters."""
-        if moment.phase == UPDATE:
-            self._shapes = self._shapes_now()
-
     def after(self, moment: Moment) -> Iterator[DoctorFinding]:
         """Look at the shapes that an update has made."""
+        shapes, self._shapes = self._shapes, self._shapes_now()
         if moment.error is not None or moment.epoch > 1 or moment.batch:
             return
         if moment.phase != UPDATE:
             if moment.phase in (PREDICT, LOSS, GRADIENT):
                 self._squares += square_subtractions(self.patient, moment.phase)
             return
-        for name, shape in self._shapes_now().items():
-            before = self._shapes.get(name, shape)
+        for name, shape in self._shapes.items():
+            before = shapes.get(name, shape)
             if np.prod(before) > 1 and np.prod(shape) > np.prod(before):
                 yield self._finding(name, before, shape)
                 break

@@ -274,16 +274,17 @@ class LostLeafRule(DoctorRule):
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
         self._leaves: dict[str, torch.Tensor] = {}
+        """The leaves that the names have stood for last."""
         self._lost: dict[str, _Lost] = {}
         self._is_confirmed = self._has_backward = False
+        self._note_leaves()
 
     def before_backward(self, backward: Backward) -> None:
         """A name that is still lost at the next backward stays so."""
         self._has_backward = True
         self._confirm()
 
-    def before(self, moment: Moment) -> None:
-        """Note the tensors that the names stand for."""
+    def _note_leaves(self) -> None:
         for name, thing in self.patient.run.loop.parameters().items():
             if isinstance(thing, torch.Tensor) and thing.is_leaf and thing.requires_grad:
                 self._leaves[name] = thing
@@ -294,6 +295,7 @@ class LostLeafRule(DoctorRule):
             self._is_confirmed = bool(self._lost)
         else:
             self._look(moment)
+            self._note_leaves()
         if not self._is_confirmed:
             return ()
         lost, self._lost, self._is_confirmed = list(self._lost.values()), {}, False

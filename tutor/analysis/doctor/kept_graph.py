@@ -15,7 +15,6 @@ from tutor.analysis.doctor.rule import (
     Patient,
     SeenLeaf,
     grad_fn_of,
-    held_by,
     norm_of,
 )
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
@@ -23,7 +22,8 @@ from tutor.analysis.graph_words import with_contents
 from tutor.protocol.inspections import CodeFix, DoctorFinding
 from tutor.python_syntax import flat_targets
 
-MOST_NODES = 2_000
+_MOST_WALKED = 2_000
+"""Nodes of a graph that are looked at."""
 _LONGEST = 2_000
 """Elements of a list that are looked at, from its end."""
 
@@ -79,7 +79,7 @@ class KeptGraphRule(DoctorRule):
         starts = [grad_fn_of(one) for one in things if isinstance(one, torch.Tensor)]
         found, known = set[tuple[int, int]](), set[int]()
         waiting = [node for node in starts if node is not None]
-        while waiting and len(known) < MOST_NODES:
+        while waiting and len(known) < _MOST_WALKED:
             node = waiting.pop()
             if id(node) in known:
                 continue
@@ -195,11 +195,7 @@ class DataGradientRule(DoctorRule):
         """The id of a leaf as long as a batch → the norm of its first gradient."""
         self._lengths: set[int] = set()
         self._no_data: set[int] = set()
-        """Ids of tensors that an optimizer holds, that are weights, or whose `.grad` is read."""
-
-    def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
-        """Note what an optimizer holds."""
-        self._no_data.update(map(id, held_by(optimizer)))
+        """Ids of tensors that are weights, or whose `.grad` is read."""
 
     def after_backward(self, backward: Backward) -> None:
         """Note the first gradients."""
@@ -234,6 +230,7 @@ class DataGradientRule(DoctorRule):
         text = self.source.text
         if any(word in text for word in _MEANT):
             return
+        self._no_data.update(self.patient.held())
         seen: set[str] = set()
         for key, first in self._first.items():
             leaf = self.patient.leaves[key]

@@ -168,14 +168,14 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One step of the examined run, which is about to run or has just run."""
+    """One step of the examined run, which has just run."""
 
     phase: str
-    """The name of the phase; Setup before the first step, "" for a script's code after its loop."""
+    """The name of the phase; "" for a script's code after its loop."""
     code: Phase | None
     """Its compiled code and lines, if it is known."""
     calls: list[TorchCall]
-    """The calls of PyTorch that it made; none before it has run."""
+    """The calls of PyTorch that it made."""
     epoch: int
     batch: int
     error: LessonRaised | None = None
@@ -237,6 +237,7 @@ class DoctorRule:
     """
 
     def __init__(self, patient: Patient) -> None:
+        """The run stands behind Setup."""
         self.patient, self.source = patient, patient.source
 
     def watching(self) -> AbstractContextManager[object]:
@@ -251,9 +252,6 @@ class DoctorRule:
 
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
         """Called just before each step of an optimizer."""
-
-    def before(self, moment: Moment) -> None:
-        """Called before each step, and once (phase Setup) before the first."""
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """The mistakes seen after a step; also after one that has raised an error."""

@@ -47,11 +47,11 @@ class TorchCall:
     line: int
     """The innermost line of the lesson's file that it came from."""
 
-    def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument by its position (a method's tensor is the first) or by its name."""
+    def argument(self, position: int, name: str) -> Any:
+        """An argument by its position (a method's tensor is the first) or by its name, or None."""
         if position < len(self.arguments):
             return self.arguments[position]
-        return self.keywords.get(name, default)
+        return self.keywords.get(name)
 
     @property
     def things(self) -> tuple[Any, ...]:
