@@ -201,7 +201,7 @@ def _of_tensor(tensor: torch.Tensor) -> Value:
     plain = _plain(tensor, MAX_ELEMENTS)
     if plain is None:
         return Value((), shape, dtype, _complex_text(tensor) or dtype_and_shape(tensor))
-    numbers = plain.reshape(-1)[:MAX_ELEMENTS].tolist()
+    numbers = plain.cpu().numpy().ravel().tolist()  # by torch alone, it takes five times as long
     mean, norm = _mean_and_norm(tensor)
     return Value(tuple(map(float, numbers)), shape, dtype, mean=mean, norm=norm)
 
@@ -273,7 +273,8 @@ def _of_array(array: Array) -> Value:
     if array.dtype.kind not in "biuf" or isinstance(array, np.ma.MaskedArray):
         text = _short_repr(array) if array.size <= MAX_ELEMENTS else dtype_and_shape(array)
         return text_value(one_line(text))
-    flat = array[_first(array)].reshape(-1)[:MAX_ELEMENTS]
+    part = array if array.size <= MAX_ELEMENTS else array[_first(array)]
+    flat = part.reshape(-1)[:MAX_ELEMENTS]
     mean, norm = _mean_and_norm_of_array(array)
     return Value(tuple(map(float, flat.tolist())), array.shape, dtype, mean=mean, norm=norm)
 
