@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, zip_longest
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -107,27 +107,29 @@ def _texts(lesson: Lesson) -> Iterator[tuple[str, int]]:
             if isinstance(block, Prose):
                 yield " ".join(block.markdown.split()), block.line
     for exercise in lesson.exercises:
-        for text, path in _texts_of(exercise):
-            if path in exercise.lines:  # an `again` may take it from the exercise
-                yield " ".join(text.split()), exercise.lines[path]
+        for path, is_text, value in _leaves(exercise):
+            if is_text and path in exercise.lines:  # an `again` may take it from the exercise
+                yield " ".join(value.split()), exercise.lines[path]
 
 
-def _texts_of(part: Any, path: str = "", *, is_text: bool = False) -> Iterator[tuple[str, str]]:
-    """The texts in a part of an exercise, each with the keys that lead to it."""
-    if is_text and isinstance(part, str):
-        yield part, path
-    for key, inner in _inner(part):
+class _Leaf(NamedTuple):
+    """A value in a part of an exercise that has no parts itself."""
+
+    path: str
+    """The keys that lead to it, as `wrong.0.reply`."""
+    is_text: bool
+    value: Any
+
+
+def _leaves(part: Any, path: str = "", *, is_text: bool = False) -> Iterator[_Leaf]:
+    """The values in a part of an exercise, without its lines."""
+    inner = list(_inner(part))
+    if not inner:
+        yield _Leaf(path, is_text and isinstance(part, str), part)
+    for key, value in inner:
         below = f"{path}.{key}" if path else key
-        yield from _texts_of(inner, below, is_text=key in _TEXTS or (is_text and _is_many(part)))
-
-
-def _without_texts(part: Any, *, is_text: bool = False) -> Any:
-    """A part of an exercise as nested lists, with "" for each text and without its lines."""
-    inner = [
-        (key, _without_texts(value, is_text=key in _TEXTS or (is_text and _is_many(part))))
-        for key, value in _inner(part)
-    ]
-    return inner or ("" if is_text and isinstance(part, str) else part)
+        is_many = isinstance(part, Mapping | tuple)
+        yield from _leaves(value, below, is_text=key in _TEXTS or (is_text and is_many))
 
 
 def _inner(part: Any) -> Iterable[tuple[str, Any]]:
@@ -138,10 +140,6 @@ def _inner(part: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(part, Mapping):
         return part.items()
     return ((str(n), v) for n, v in enumerate(part)) if isinstance(part, tuple) else ()
-
-
-def _is_many(part: Any) -> bool:
-    return isinstance(part, Mapping | tuple)
 
 
 # ── Differences from the original ───────────────────────────────────────────────────
@@ -296,7 +294,8 @@ def _fields(exercise: Exercise) -> _Parts:
     for name, value in (*_inner(exercise), *_inner(exercise.stage)):
         if name != "stage":
             key = _KEYS.get(name, name)
-            content = _without_texts(value, is_text=name in _TEXTS)
+            leaves = _leaves(value, is_text=name in _TEXTS)
+            content = [(path, None if is_text else leaf) for path, is_text, leaf in leaves]
             line = exercise.lines.get(key, exercise.line)
             kind = "number of" if name == "hints" else "field"
             found[kind, key, exercise.id] = _Part(line, (content,))
