@@ -40,6 +40,7 @@ from tutor.formula.spacing import (
     run_together,
     script_text,
     spaced,
+    unscripted,
     unstyled,
     with_parentheses,
 )
@@ -245,5 +246,5 @@ def _primes_and_rest(sup: Node) -> tuple[str, Node | None]:
 
 
 def _is_function(node: Node) -> bool:
-    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
+    base = unscripted(node)
     return isinstance(base, Sym) and base.kind is NodeKind.FUNC

@@ -303,21 +303,23 @@ def unstyled(node: Node) -> Node:
     return node
 
 
+def unscripted(node: Node) -> Node:
+    """A node without styles and scripts."""
+    node = unstyled(node)
+    return unstyled(node.base) if isinstance(node, Scripts | Stack) else node
+
+
 def _is_named(node: Node) -> bool:
     """Whether a node is a function or a sum, which is taken of the next nodes."""
-    kinds = (NodeKind.FUNC, NodeKind.BIG)
-    node = unstyled(node)
-    if isinstance(node, Scripts | Stack):
-        node = unstyled(node.base)
-    return isinstance(node, Sym) and node.kind in kinds
+    base = unscripted(node)
+    return isinstance(base, Sym) and base.kind in (NodeKind.FUNC, NodeKind.BIG)
 
 
 def _multiplies(node: Node | None, *, is_before: bool) -> bool:
     """Whether a neighbour is multiplied with the node beside it, or takes it as argument."""
     if node is None:
         return False
-    node = unstyled(node)
-    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
+    node, base = unstyled(node), unscripted(node)
     match node:
         case TextNode(text):
             edge = text[-1:] if is_before else text[:1]
@@ -376,8 +378,7 @@ def needs_parentheses(node: Node) -> bool:
 
 def _breaks_apart(item: Node, after: Sequence[Node]) -> bool:
     """Whether an item of a row makes it more than one product."""
-    node = unstyled(item)
-    base = unstyled(node.base) if isinstance(node, Scripts | Stack) else node
+    node, base = unstyled(item), unscripted(item)
     if isinstance(node, RowNode):
         return needs_parentheses(node)
     if isinstance(node, TextNode):
