@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+
+import msgspec
 
 from tutor.lesson import code_checks, exercise_yaml, front_matter, library
 from tutor.lesson.code_checks import PythonProblem
@@ -158,8 +159,7 @@ def _usual_data(sections: Sequence[Section], modes: Sequence[str]) -> DataNames 
     return USUAL_DATA if found else None
 
 
-@dataclass
-class _Checker:
+class _Checker(msgspec.Struct, frozen=True, dict=True):
     front: FrontMatter
     sections: Sequence[Section]
     modes: Sequence[str]

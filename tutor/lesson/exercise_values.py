@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
 
+import msgspec
 import yaml
 
 from tutor.lesson import code_checks, markdown, schema
@@ -18,8 +18,7 @@ from tutor.lesson.model import PHASES, REPORT, SETUP, DiagnosticList, Fence, Sec
 from tutor.lesson.schema import Entry, YamlValue, key, optional
 
 
-@dataclass(frozen=True)
-class ExerciseContext:
+class ExerciseContext(msgspec.Struct, frozen=True, dict=True):
     """The lesson around an exercise, and the list of what is wrong with its file."""
 
     front: FrontMatter
