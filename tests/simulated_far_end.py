@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tutor.engine.streams import Inbox
+from tutor.engine.child import Inbox
 
 
 def serve(inbox: Inbox, out: BinaryIO) -> None:

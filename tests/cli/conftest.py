@@ -11,9 +11,9 @@ import pytest
 
 from tutor.cli import checking, main, running, scripts, writing
 from tutor.engine import lesson_commands
+from tutor.engine.child import Capture
 from tutor.engine.command_client import CommandClient, OnEvent, raise_failure
 from tutor.engine.lesson_commands import run_lesson
-from tutor.engine.streams import Capture
 from tutor.protocol.commands import LessonCommand
 from tutor.protocol.events import (
     Event,

@@ -24,8 +24,8 @@ from tests.terminal import TUTOR
 from tests.training.conftest import lesson_text
 from tests.waiting import PATIENCE, wait_until
 from tutor.engine import lesson_commands
+from tutor.engine.child import Capture
 from tutor.engine.lesson_commands import run_lesson
-from tutor.engine.streams import Capture
 from tutor.lesson import document
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import CheckLesson, TrainLesson

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from msgspec.structs import replace
 
 from tutor.engine import child
-from tutor.engine.streams import Capture, Inbox
+from tutor.engine.child import Capture, Inbox
 from tutor.lesson.model import SETUP, Fence, Lesson
 from tutor.protocol.commands import CheckLesson, TrainLesson
 from tutor.protocol.events import (

@@ -16,9 +16,9 @@ from tests import shipped as lessons
 from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.engine import client, process
+from tutor.engine.child import Interrupts
 from tutor.engine.client import EngineClient
 from tutor.engine.server import Server
-from tutor.engine.streams import Interrupts
 from tutor.lesson.document import parse
 from tutor.protocol.commands import Command, FramePainted, Inspect, OpenLesson
 from tutor.protocol.events import Event, FrameShown, OutputPrinted, ProcessEnded

@@ -22,11 +22,11 @@ from tests.training.conftest import FRONT, lesson_text
 from tests.waiting import PATIENCE
 from tutor.cli.checking import findings
 from tutor.engine import command_client, lesson_commands
+from tutor.engine.child import Capture
 from tutor.engine.command_client import CommandClient, raise_failure
 from tutor.engine.connection import Connection
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.process_state import CleanProcess
-from tutor.engine.streams import Capture
 from tutor.errors import EngineError, Refused, RunError
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson

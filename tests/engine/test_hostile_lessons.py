@@ -128,7 +128,7 @@ def test_a_copy_that_a_lesson_makes_of_its_process_trains_no_further(
 
 HELD_ELSEWHERE = """
 import os, threading
-from tutor.engine.streams import ProcessLock
+from tutor.engine.child import ProcessLock
 lock, held = ProcessLock(), threading.Event()
 def hold():
     with lock():

@@ -273,7 +273,7 @@ def test_to_ask_never_blocks_where_nobody_reads(shell_child: Make) -> None:
 
 IN_THE_CHILD = """
 import subprocess, sys, time
-from tutor.engine.streams import Inbox, Interrupts
+from tutor.engine.child import Inbox, Interrupts
 from tutor.protocol.frame import Remark
 subprocess.Popen(["sleep", "99"])
 Inbox(open(0, "rb"), Interrupts())

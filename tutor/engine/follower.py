@@ -13,10 +13,9 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from tutor.engine.child import dump_stack_at_the_end
+from tutor.engine.child import Capture, Interrupts, dump_stack_at_the_end
 from tutor.engine.process import limit_memory
 from tutor.engine.process_state import CleanProcess
-from tutor.engine.streams import Capture, Interrupts
 from tutor.errors import Refused
 from tutor.training import devices
 from tutor.training.follower_loops import FollowerLoops

@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from tutor.analysis.doctor.examination import EXAMINED_EPOCHS, examine
 from tutor.analysis.mode_comparison import BASE, ModeLockstep
 from tutor.digits import LOSS_LINE_DIGITS, significant
+from tutor.engine.child import Capture
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
-from tutor.engine.streams import Capture
 from tutor.errors import TutorError
 from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP, Lesson

@@ -106,7 +106,7 @@ LONGEST_LINE = 16 * 2**20
 LONGEST_ERROR = 64 * 2**10
 """Bytes of its error output that are read."""
 
-COMMAND = (sys.executable, "-P", "-m", "tutor.engine.child")
+COMMAND = (sys.executable, "-P", "-c", "from tutor.engine.child import main; main()")
 """The engine itself."""
 
 PROCESS_VARIABLE = "TUTOR_PROCESS"

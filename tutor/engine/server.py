@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 import msgspec
 import torch
 
+from tutor.engine.child import Capture, Inbox, ProcessLock
 from tutor.engine.open_runs import Inspector, PausedRuns, RunProgress, apply_command, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
-from tutor.engine.streams import Capture, Inbox, ProcessLock
 from tutor.errors import Refused, RunError
 from tutor.protocol.commands import (
     BackEpoch,

@@ -15,7 +15,7 @@ import pytest
 
 from tests.engine.conftest import server_here
 from tests.waiting import PATIENCE, wait_until
-from tutor.engine.streams import Capture, Interrupts
+from tutor.engine.child import Capture, Interrupts
 from tutor.protocol.commands import StepPhase
 from tutor.protocol.events import CommandRefused, OutputPrinted, event_from_line
 from tutor.protocol.frame import Remark
