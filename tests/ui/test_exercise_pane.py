@@ -305,9 +305,9 @@ def test_a_solution_shows_its_working_in_numbers() -> None:
 @pytest.mark.parametrize("width", [20, 40, 78])
 @pytest.mark.parametrize("state", ["opening", "asking", "judging", "wrong", "done"])
 def test_the_line_of_keys_fits_and_ends_with_a_whole_key(width: int, state: str) -> None:
-    now = keys_line(attempt(state, tries=1), False, width)
+    now = keys_line(attempt(state, tries=1), False, width, (), {})
     assert now.cell_length <= width
-    whole = keys_line(attempt(state, tries=1), False, 200).plain.split(" · ")
+    whole = keys_line(attempt(state, tries=1), False, 200, (), {}).plain.split(" · ")
     shown = [key for key in now.plain.split(" · ") if key]
     assert shown == whole[: len(shown)]
 

@@ -42,7 +42,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def acted(learner: Learner) -> None:
     """Wait until every key has been handled."""
     await learner.settle()
-    await come_true(lambda: learner.app._keys.are_done)
+    await come_true(lambda: not learner.app._keys.is_under_way)
     await learner.settle()
 
 

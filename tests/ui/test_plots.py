@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tutor.protocol.frame import Change, Curve, Position
 from tutor.protocol.inspections import DataPicture, PlanePicture
 from tutor.ui.lines import CURVE, PLAIN, VALUE
-from tutor.ui.plots import batch_pictures, epoch_curves
-from tutor.ui.plots.canvas import (
+from tutor.ui.panes import batch_pictures, epoch_curves
+from tutor.ui.panes.canvas import (
     Canvas,
     Drawing,
     Note,
@@ -27,7 +27,7 @@ from tutor.ui.plots.canvas import (
     clipped,
     scale_over,
 )
-from tutor.ui.plots.epoch_curves import EpochCurves, change_marks, ghosts_of, legend, nearest
+from tutor.ui.panes.epoch_curves import EpochCurves, change_marks, ghosts_of, legend, nearest
 from tutor.ui.themes import to_ascii
 from tutor.wording.number_format import number
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tutor.session.pending import Engine
     from tutor.session.session import Session
     from tutor.ui.screens.lesson import LessonScreen
+    from tutor.ui.screens.lists import DoctorScreen
 
 TROUBLE_SECONDS = 1.0
 """Seconds between two checks of the journal for errors."""
@@ -274,7 +275,7 @@ class TutorApp(ThemedApp):
         elif lesson := _lesson_of(left, self._curriculum, self._read, self._is_trusted):
             self._begin_if_trusted(lesson, lambda lesson: self.session.resume(lesson, left))
 
-    def on_lesson_screen_explanation_chosen(self, message: LessonScreen.ExplanationChosen) -> None:
+    def on_doctor_screen_explanation_chosen(self, message: DoctorScreen.ExplanationChosen) -> None:
         """Open the lesson that explains a finding of the doctor, at the exercise about it."""
         headline = self._curriculum.named(message.slug)
         if headline is None:
@@ -312,7 +313,7 @@ class TutorApp(ThemedApp):
         else:
             await super().on_event(event)
 
-    async def _hand_on(self, event: events.Key | events.Paste) -> None:
+    async def _hand_on(self, event: Typed) -> None:
         """Pass a key on; a notice that was for the key before it is cleared."""
         if isinstance(event, events.Key) and isinstance(self.screen, SizedScreen):
             self.screen.clear_notice()
@@ -452,22 +453,18 @@ class KeysInOrder:
         self._app = app
         self._hand_on = hand_on
         self._waiting: deque[Typed] = deque()
-        self._is_under_way = False
+        self.is_under_way = False
+        """Whether a key waits for another, or is not done."""
         self._since = 0.0
-
-    @property
-    def are_done(self) -> bool:
-        """Whether no key waits for another."""
-        return not self._is_under_way
 
     async def take(self, typed: Typed) -> None:
         """Pass a key on: now, or when the keys before it are done."""
         self._waiting.append(typed)
-        if not self._is_under_way or time.monotonic() > self._since + MOST_SECONDS:
+        if not self.is_under_way or time.monotonic() > self._since + MOST_SECONDS:
             await self._next()
 
     async def _next(self) -> None:
-        self._is_under_way = bool(self._waiting)
+        self.is_under_way = bool(self._waiting)
         if self._waiting:
             self._since = time.monotonic()
             node = self._focus()

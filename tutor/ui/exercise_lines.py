@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from textual.content import Content
 from textual.style import Style
@@ -70,8 +69,7 @@ def exercise_row(
     )
     room = max(10, width - head.cell_length - _STATE_CELLS - 2)
     asked = prose_lines(exercise.ask, _ONE_ROW, inline)[:1] or [line()]
-    asks = asked[0].truncate(room, ellipsis=True)
-    return head + asks.pad_right(max(0, room - asks.cell_length) + 2) + line((word, DIM))
+    return head + asked[0].truncate(room, ellipsis=True, pad=True) + line("  ", (word, DIM))
 
 
 def place_line(
@@ -180,10 +178,11 @@ def task(attempt: Attempt, width: int) -> list[Content]:
     """Lines for an exercise without a field: the changes it allows, or the code's error."""
     exercise = attempt.exercise
     if isinstance(exercise, Reach):
-        return _may(exercise, width)
-    if isinstance(exercise, Repair):
-        return _symptom(exercise, width)
-    return []
+        words = f"You may change {allowed_changes(exercise.may, KEYS)}; step and run as you like."
+        return line((words, DIM)).wrap(width)
+    # A repair's condition is not shown: it would give the answer away.
+    error = one_line(exercise.symptom.error) if isinstance(exercise, Repair) else ""
+    return line("It fails with: ", (error, ERROR)).wrap(width) if error else []
 
 
 def goal(attempt: Attempt, width: int) -> list[Content]:
@@ -218,18 +217,6 @@ def _marked(mark: GoalWords, width: int) -> Iterator[Content]:
     for row in words.wrap(max(10, width - _MARKED)):
         yield line(sign) + row
         sign = " " * _MARKED
-
-
-def _may(exercise: Reach, width: int) -> list[Content]:
-    changes = allowed_changes(exercise.may, KEYS)
-    words = f"You may change {changes}; step and run as you like."
-    return line((words, DIM)).wrap(width)
-
-
-def _symptom(exercise: Repair, width: int) -> list[Content]:
-    """The error that the code raises. A condition is not shown: it would give the answer away."""
-    error = one_line(exercise.symptom.error)
-    return line("It fails with: ", (error, ERROR)).wrap(width) if error else []
 
 
 def reply(attempt: Attempt, width: int, inline: Inline) -> list[Content]:
@@ -309,8 +296,8 @@ def keys_line(
     attempt: Attempt | None,
     is_typing: bool,
     width: int,
-    exercises: Sequence[Exercise] = (),
-    results: Mapping[str, ExerciseResult] = MappingProxyType({}),
+    exercises: Sequence[Exercise],
+    results: Mapping[str, ExerciseResult],
 ) -> Content:
     """The keys that work now, as many as fit whole."""
     begin = [("a", _what_a_begins(exercises, results)), ("A", "chooses one")]

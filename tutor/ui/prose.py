@@ -187,8 +187,7 @@ class _Writer:
         cells = [wrap(line(*cell), each) or [line()] for cell in self._row]
         for i in range(max(map(len, cells), default=0)):
             parts = [(c[i] if i < len(c) else line()).rstrip() for c in cells]
-            padded = [p.pad_right(max(0, each - p.cell_length)) for p in parts]
-            self.lines.append(line(" │ ").join(padded))
+            self.lines.append(line(" │ ").join([p.truncate(each, pad=True) for p in parts]))
 
     def _pieces(self, token: Token) -> Iterator[Piece]:
         styles: list[Style] = []

@@ -30,7 +30,7 @@ from tutor.session.attempt import Attempt, may_show_plots
 from tutor.session.run_view import RunView
 from tutor.ui.commands import KEYS
 from tutor.ui.lines import DIM, HEADING, LinesPane, Shown, after_paint, line
-from tutor.ui.plots.canvas import GUTTER, Drawing, Sheet, placeholder
+from tutor.ui.panes.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.wording.inspections import remark_text
 
 LOSS_CURVE, OTHER_SCALE = "loss", "loss, the other scale"
@@ -156,7 +156,7 @@ class PlotPane(LinesPane):
 
     def _drawn(self, picture: AnyPicture, title: str, view: RunView, sheet: Sheet) -> Drawing:
         # Lazy, as below: there is nothing to draw before the first epoch.
-        from tutor.ui.plots import batch_pictures, epoch_curves  # noqa: PLC0415
+        from tutor.ui.panes import batch_pictures, epoch_curves  # noqa: PLC0415
 
         match picture:
             case DataPicture():
@@ -190,7 +190,7 @@ class PlotPane(LinesPane):
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return placeholder("loss by epoch", why)
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.
-        from tutor.ui.plots.epoch_curves import EpochCurves, draw, is_log  # noqa: PLC0415
+        from tutor.ui.panes.epoch_curves import EpochCurves, draw, is_log  # noqa: PLC0415
 
         frame = view.frame
         steps = frame.steps if frame else 0

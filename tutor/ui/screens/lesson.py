@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Container
-from textual.message import Message
 from textual.reactive import var
 from textual.widget import Widget
 
@@ -54,13 +53,6 @@ class LessonScreen(PaneLayoutScreen):
         Binding("enter", "screen.exercise(False)", show=False),
     ]
     AUTO_FOCUS = "#formula"
-
-    @dataclass
-    class ExplanationChosen(Message):
-        """The learner wants the lesson that explains a finding of the doctor."""
-
-        slug: str
-        exercise: str
 
     printed: var[PrintedText] = var(PrintedText)
     results: var[Mapping[str, ExerciseResult]] = var(dict)
@@ -175,18 +167,13 @@ class LessonScreen(PaneLayoutScreen):
 
         if self.session.view is not None and self._may_ask(Examine()):
             self.session.pause()
-            self.app.push_screen(DoctorScreen(self.session), self._explain)
+            self.app.push_screen(DoctorScreen(self.session), lambda _: self.update_from_session())
 
     def _may_ask(self, command: Command) -> bool:
         """Whether the engine can be asked, and the exercise does not ask for what it answers."""
         may_ask = self.session.is_connected() and self.session.is_allowed(command)
         self.update_from_session()
         return may_ask
-
-    def _explain(self, explanation: tuple[str, str] | None) -> None:
-        self.update_from_session()
-        if explanation is not None:
-            self.post_message(self.ExplanationChosen(*explanation))
 
     def action_stop(self) -> None:
         """Leave the timeline, or stop what is running."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.reactive import var
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -312,15 +314,16 @@ class ExerciseList(ListPane[Exercise]):
         return exercise_row(index + 1, exercise, result, width, self._inline)
 
 
-class Explanation(NamedTuple):
-    """The lesson that explains a finding, and the exercise that reproduces it, if there is one."""
-
-    slug: str
-    exercise: str
-
-
-class DoctorScreen(ListScreen[Explanation | None]):
+class DoctorScreen(ListScreen[None]):
     """The screen that lists the findings, of which one is chosen; Enter opens its lesson."""
+
+    @dataclass
+    class ExplanationChosen(Message):
+        """The learner wants the lesson that explains a finding."""
+
+        slug: str
+        exercise: str
+        """The exercise that reproduces it, if there is one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(DOCTOR_COMMANDS)]
 
@@ -364,7 +367,8 @@ class DoctorScreen(ListScreen[Explanation | None]):
         """Open the lesson that explains the chosen finding."""
         chosen = self.query_one(FindingsPane).chosen
         if chosen is not None and chosen.lesson:
-            self.dismiss(Explanation(chosen.lesson, chosen.exercise))
+            self.dismiss()
+            self.app.post_message(self.ExplanationChosen(chosen.lesson, chosen.exercise))
 
     def action_taught(self) -> None:
         """List what the lesson does wrong on purpose, too."""
@@ -376,7 +380,7 @@ class DoctorScreen(ListScreen[Explanation | None]):
         """Close the list; an examination ends after its present step."""
         if self.session.unanswered.last(Examine):
             self.session.send(Pause())
-        self.dismiss(None)
+        self.dismiss()
 
 
 class FindingsPane(ListPane[DoctorFinding]):

@@ -6,8 +6,8 @@ A ghost is the line of another run: dotted, with the run's letter on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
@@ -18,7 +18,7 @@ from tutor.plain import cut_short, one_line
 from tutor.protocol.frame import Change, Curve, Element
 from tutor.protocol.inspections import RunInfo
 from tutor.ui.lines import CURVE, DIM, HEADING, PLAIN, line
-from tutor.ui.plots.canvas import (
+from tutor.ui.panes.canvas import (
     NO_ROOM,
     Canvas,
     Drawing,
@@ -229,17 +229,13 @@ def draw(curves: EpochCurves, log: bool, sheet: Sheet) -> Drawing:
         )
     if sheet.is_too_small:
         return placeholder(title, NO_ROOM)
-    scale = _log_scale(numbers) if log else scale_over(numbers)
+    scale = scale_over(x for x in numbers if x > 0 or not log)
     if scale is None:
         return placeholder(title, f"A log scale needs numbers above 0, but each {noun} here is 0.")
     # The number of the epoch at hand is known when it ends: until then it is the last one's.
     here = min(curves.curve.here, curves.curve.last_epoch)
-    return Drawing(f"{title} · ● epoch {here}", tuple(_lines(curves, scale, sheet)))
-
-
-def _log_scale(numbers: Iterable[float]) -> Scale | None:
-    linear = scale_over(x for x in numbers if x > 0)
-    return linear and Scale(linear.low, linear.high, log=True)
+    lines = _lines(curves, replace(scale, log=log), sheet)
+    return Drawing(f"{title} · ● epoch {here}", tuple(lines))
 
 
 # ── The words above ─────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from tutor.digits import GRID_DIGITS, POINT_DIGITS
 from tutor.plain import one_line
 from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture, SlopePicture
 from tutor.ui.lines import ACTIVE, CURVE, DIM, PLAIN, VALUE
-from tutor.ui.plots.canvas import (
+from tutor.ui.panes.canvas import (
     Canvas,
     Dot,
     Drawing,

@@ -1,1 +1,0 @@
-"""The pictures of a lesson: one module for each drawing, and their common parts."""
