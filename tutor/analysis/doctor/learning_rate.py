@@ -102,14 +102,14 @@ class DivergenceRule(DoctorRule):
             return
         if self._measured[self.patient.epoch] < _MOST_MEASURED and bool(loss.isfinite().all()):
             self._measured[self.patient.epoch] += 1
-            point = loss_at_point(loss, leaves)
+            point = _loss_at_point(loss, leaves)
             if point is not None and len(point.parameters) == len(leaves):
                 self._last = (point, leaves)
 
     def _end_step(self) -> None:
         if self._last is not None:
             point, leaves = self._last
-            plain = rate_of_step(point, leaves)
+            plain = _rate_of_step(point, leaves)
             rate = self._rate if self._momentum else plain
             self._keep(point, rate, point.curvature)
         self._last = None
@@ -131,12 +131,15 @@ class DivergenceRule(DoctorRule):
         """Measure a step by hand; where batches alternate, only once a batch's loss has grown."""
         if not self._losses:
             self._losses[batch - 1] = before.loss
-        rate, first = rate_of_step(before, now.parameters), self._losses.setdefault(batch, now.loss)
+        rate, first = (
+            _rate_of_step(before, now.parameters),
+            self._losses.setdefault(batch, now.loss),
+        )
         if max(self._gradients.values()) == 1:
-            self._keep(before, rate, curvature_between(before, now))
+            self._keep(before, rate, _curvature_between(before, now))
         elif now.loss > first and self._measured[epoch] < _MOST_MEASURED:
             self._measured[epoch] += 1
-            curvature = curvature_by_probe(self.patient, now)
+            curvature = _curvature_by_probe(self.patient, now)
             self._keep(now, rate, curvature)
 
     def _point_by_hand(self, loop: Loop) -> LossAtPoint | None:
@@ -248,7 +251,7 @@ class LossAtPoint:
     """The second derivative along the gradient; None if it is not known yet."""
 
 
-def loss_at_point(loss: torch.Tensor, leaves: Tensors) -> LossAtPoint | None:
+def _loss_at_point(loss: torch.Tensor, leaves: Tensors) -> LossAtPoint | None:
     """The gradients and curvature of a loss whose graph is unused, by differentiating twice.
 
     The graph, and `.grad`, stay as they were. None if it can't be differentiated twice.
@@ -263,8 +266,8 @@ def loss_at_point(loss: torch.Tensor, leaves: Tensors) -> LossAtPoint | None:
         product = _product(found, [g.detach() for g in found], used)
     except RuntimeError:  # an operation without a second derivative, a graph that is gone
         return None
-    square = dot(values, values)
-    curvature = dot(_copies(product), values) / square if square > 0 else None
+    square = _dot(values, values)
+    curvature = _dot(_copies(product), values) / square if square > 0 else None
     return LossAtPoint(float(loss.detach()), tuple(_copies(used)), values, curvature)
 
 
@@ -277,7 +280,7 @@ def _product(gradients: Tensors, along: Tensors, leaves: Tensors) -> list[torch.
     return [torch.zeros_like(p) if h is None else h for p, h in zip(leaves, found, strict=True)]
 
 
-def curvature_by_probe(patient: Patient, at: LossAtPoint) -> float | None:
+def _curvature_by_probe(patient: Patient, at: LossAtPoint) -> float | None:
     """The curvature along a gradient by hand, by three losses of the code's own Predict and Loss.
 
     None if they can't be computed beside the run.
@@ -285,11 +288,11 @@ def curvature_by_probe(patient: Patient, at: LossAtPoint) -> float | None:
     run = patient.run
     place = run.standpoint()
     is_script = patient.lesson.script is not None
-    size = dot(at.gradients, at.gradients) ** 0.5
+    size = _dot(at.gradients, at.gradients) ** 0.5
     names = list(place.start.values)
     if not size > 0 or len(names) != len(at.gradients) or (is_script and not place.start.names):
         return None
-    length = _PROBED * max(1.0, dot(at.parameters, at.parameters) ** 0.5)
+    length = _PROBED * max(1.0, _dot(at.parameters, at.parameters) ** 0.5)
     ways = [length / size * gradient for gradient in at.gradients]
     try:
         probe = Probe(
@@ -311,27 +314,27 @@ def _loss_at(
     return probe.loss({name: point.numpy() for name, point in zip(names, points, strict=True)})
 
 
-def rate_of_step(before: LossAtPoint, now: Tensors) -> float | None:
+def _rate_of_step(before: LossAtPoint, now: Tensors) -> float | None:
     """The learning rate of the step from a point to these values; None if it was no plain one."""
     step = [one - old for one, old in zip(_copies(now), before.parameters, strict=True)]
-    square, length = dot(before.gradients, before.gradients), dot(step, step)
+    square, length = _dot(before.gradients, before.gradients), _dot(step, step)
     if not square > 0 or not length > 0:
         return None
-    rate = -dot(step, before.gradients) / square
+    rate = -_dot(step, before.gradients) / square
     rest = [s + rate * g for s, g in zip(step, before.gradients, strict=True)]
-    is_plain = rate > 0 and dot(rest, rest) <= _PARALLEL**2 * length
+    is_plain = rate > 0 and _dot(rest, rest) <= _PARALLEL**2 * length
     return rate if is_plain else None
 
 
-def curvature_between(one: LossAtPoint, other: LossAtPoint) -> float | None:
+def _curvature_between(one: LossAtPoint, other: LossAtPoint) -> float | None:
     """The mean curvature along the step from one place to another, of the same loss."""
     step = [b - a for a, b in zip(one.parameters, other.parameters, strict=True)]
     change = [b - a for a, b in zip(one.gradients, other.gradients, strict=True)]
-    length = dot(step, step)
-    return dot(step, change) / length if length > 0 else None
+    length = _dot(step, step)
+    return _dot(step, change) / length if length > 0 else None
 
 
-def dot(one: Tensors, other: Tensors) -> float:
+def _dot(one: Tensors, other: Tensors) -> float:
     """The inner product of two rows of tensors."""
     return float(sum(float((a * b).sum()) for a, b in zip(one, other, strict=True)))
 

@@ -108,16 +108,15 @@ class LossArgumentsRule(DoctorRule):
     ) -> Iterator[DoctorFinding]:
         if given.grad_fn is None or given.ndim != 2 or _has_logarithm(given):
             return
-        values = given.detach().cpu().double()
-        sums = values.exp().sum(1)
+        sums = given.detach().cpu().double().exp().sum(1)
         worst = float(sums[int((sums - 1).abs().argmax())])
         if abs(worst - 1) <= _OFF:
             return
         node, fix = self._call_at(call), None
-        is_probability = bool((values >= 0).all() and ((values.sum(1) - 1).abs() < _OFF).all())
         if node is not None:
             first, *rest = map(self.source.segment, node.args)
             logits = self.source.before_dot(node.args[0])
+            is_probability = _are_probabilities(given)
             logarithm = f"torch.log({first})" if is_probability else f"{logits}.log_softmax(dim=1)"
             fix = self.source.called_with(node, [logarithm, *rest])
         numbers = {"sum": worst, "wanted": 1.0}
