@@ -135,13 +135,24 @@ def test_adam_dropout_and_every_kind_of_chance_come_out_the_same(
     assert_the_same_in_every_phase(run, probe, batches=3)
 
 
-def test_evaluating_twice_gives_the_same_loss(start: Callable[..., Run]) -> None:
-    run = start(**NOISY)
+CHANGING_PLACES = {
+    "Setup": f"{PLAIN['Setup']}\none, other = x[:1], x[1:2]",
+    "Predict": "one, other = other, one\ny_pred = w * x * one * torch.arange(3)",
+}
+
+
+@pytest.mark.parametrize("code", [NOISY, CHANGING_PLACES], ids=["noise", "names of views"])
+def test_evaluating_twice_gives_the_same_loss(
+    code: dict[str, str], start: Callable[..., Run]
+) -> None:
+    run = start(**code)
     run.run(2)
     probe = probe_of(run)
     probe.stand(stand_of(run))
     first = probe.loss()
     assert [probe.loss(), probe.loss()] == [first, first]
+    probe.stand(stand_of(run))
+    assert probe.loss() == first
 
 
 @pytest.mark.parametrize(

@@ -286,10 +286,45 @@ def test_an_element_is_set_whatever_holds_it_and_met_again(
     assert Run.from_recipe(run.programs, run.recipe, Position(7, EPOCH_END)).frame() == later[3]
 
 
+SETUP = "w = torch.tensor(2.0, requires_grad=True)\nx = torch.arange(1.0, 4.0)\n"
+STATES = {
+    "the process's generator": ("", "y_pred = w * x + torch.rand(3)"),
+    "a generator of its own": (
+        "own = np.random.default_rng(1)",
+        "y_pred = w * x * own.uniform()",
+    ),
+    "an iterator": (
+        "it = iter(range(100))",
+        "y_pred = w * x * next(it)",
+    ),
+    "a deque": (
+        "from collections import deque\nlast = deque([1.0, 2.0], maxlen=2)",
+        "y_pred = w * x * sum(last)\nlast.append(last[-1] + 1)",
+    ),
+    "a set": (
+        "seen = {1}",
+        "y_pred = w * x * len(seen)\nseen.add(len(seen) + 1)",
+    ),
+    "a module's buffers": (
+        "norm = torch.nn.BatchNorm1d(1)",
+        "y_pred = w * norm(x[:, None])[:, 0] * norm.running_mean",
+    ),
+    "a name that is not there at first": (
+        "",
+        "try:\n    n = n + 1.0\nexcept NameError:\n    n = 1.0\ny_pred = w * x * n",
+    ),
+    "two names that change places": (
+        "one, other = x[:1], x[1:2]",
+        "y_pred = w * x * one * torch.arange(3)\none, other = other, one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("setup", "predict"), STATES.values(), ids=STATES)
 def test_before_the_gradient_an_element_makes_the_batch_so_far_run_again(
-    start: Callable[..., Run],
+    setup: str, predict: str, start: Callable[..., Run]
 ) -> None:
-    noise = {"Predict": "y_pred = w * x + torch.rand(3)"}
+    noise = {"Setup": SETUP + setup, "Predict": predict}
     other = start(**noise)
     other.run_to(2)
     other.set(element=Element("w", (), 2.5))

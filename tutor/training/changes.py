@@ -15,10 +15,10 @@ from tutor.protocol.frame import Element, Remark
 from tutor.training.gradients import set_gradient
 from tutor.training.loop import Loop
 from tutor.training.program import Program
-from tutor.training.snapshot import Snapshot
 from tutor.training.state_copy import (
     NOT_COPIED,
     SCALARS,
+    SEQUENCES,
     STEPPED,
     BatchStart,
     GeneratorState,
@@ -26,6 +26,7 @@ from tutor.training.state_copy import (
     ReplayedIterator,
     SteppedState,
     ValueCopy,
+    filled,
     make_replayable,
     moved,
     restored,
@@ -100,8 +101,9 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     by_hand = not any(isinstance(names.get(n), torch.Tensor) for n in new.program.parameters)
     found = state_that_fits(start.carried, mine, new.program, is_numpy=by_hand, device=device)
     stepped, anew = ({}, ()) if device else _stepped_that_fit(old, start, new)
+    there = start.things if new is old else names
     for name, kept in (found | stepped).items():
-        names[name] = restored(kept, names.get(name))
+        names[name] = restored(kept, there.get(name))
     start.generator_states.restore(new.device)
     new.set_parameters(start.values)
     if device is not None:
@@ -181,11 +183,12 @@ def _run_batch_again(loop: Loop, values: Mapping[str, Array]) -> None:
     """
     if loop.program.is_script:
         raise Refused("set_between_epochs")
-    if not isinstance(loop.origin, Snapshot):
+    start, done = loop.batch_start, loop.phases_done
+    if start is None or not start.is_whole(loop.program):
         raise Refused("batch_not_repeatable")
-    done, dead = loop.phases_done, loop.program.liveness.dead
-    left_over = {k: v for k, v in loop.namespace.items() if k in dead}
-    loop.origin.restore(loop.setup_namespace).update(left_over)
+    for name in loop.program.volatile.difference(start.carried, _SETTINGS):
+        loop.namespace.pop(name, None)  # the batch has made it
+    _bring(loop, start, loop)
     loop.set_parameters(values)
     loop.step -= done
     for _ in range(done):
@@ -315,12 +318,12 @@ def _as_mine(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
         return kept if theirs == shapes else NOT_COPIED
     if isinstance(kept, GeneratorState):
         return kept if kept.kind == mine.kind else NOT_COPIED
-    if isinstance(kept, list | tuple):
+    if isinstance(kept, SEQUENCES):
         if all(isinstance(item, SCALARS) for item in kept):
             return kept
         same = len(kept) == len(mine)
         items = [_as_mine(*pair) for pair in zip(kept, mine, strict=True)] if same else [NOT_COPIED]
-        return NOT_COPIED if any(item is NOT_COPIED for item in items) else type(kept)(items)
+        return NOT_COPIED if any(item is NOT_COPIED for item in items) else filled(kept, items)
     if isinstance(kept, dict):
         if kept.keys() != mine.keys():  # this mode's code may read a key that is not in `kept`
             return NOT_COPIED

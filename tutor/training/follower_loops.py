@@ -113,8 +113,8 @@ class FollowerLoops:
         assert isinstance(snapshot, Snapshot)
         self._turn.take(held)
         setup = snapshot.only_namespace or held.loop.setup_namespace
-        names = snapshot.restore(setup)
-        held.loop = Loop(held.loop.program, snapshot.device, names, setup)
+        held.loop = Loop(held.loop.program, snapshot.device, setup.names, setup)
+        held.loop.restore(snapshot)
 
     def figures(self, place: Place) -> RankFigures:
         """The figures of this rank in a frame."""

@@ -59,8 +59,6 @@ class Loop:
     """The start of the batch that the last step belongs to; None where the run did not rest."""
     epoch_start: BatchStart | None = None
     """The start of this epoch's first batch."""
-    origin: SavedState | None = None
-    """A snapshot of the batch's start, if it was wanted and can be copied."""
     boxed: dict[str, dict[str, Value]] = field(default_factory=dict)
     """The values in the formulas of Setup and of each phase that has run in this batch."""
 
@@ -157,7 +155,6 @@ class Loop:
         index = self.step % len(self.program.loop)
         if index == 0:
             make_replayable(self.namespace)
-            self.origin = self.snapshot(None) if may_stop else None
             if not self.program.is_script:  # where `batch` is a name like any other
                 self.namespace["batch"] = self.step // len(self.program.loop)
             may_be_wanted = may_stop or self.step == 0 or self.in_last_batch
@@ -331,8 +328,9 @@ class Loop:
             self.parameter_values(),
             {name: to_numbers(gradient) for name, gradient in self.gradients_now().items()},
             GeneratorStates.now(self.program, self.device),
-            carried_values(self.program, self.namespace),
+            carried := carried_values(self.program, self.namespace),
             learning_rate=self.namespace.get("learning_rate"),
+            things={name: self.namespace[name] for name in carried},
         )
 
     def loss(self) -> Any:
@@ -388,6 +386,10 @@ class Loop:
         assert before is None or isinstance(before, Snapshot)
         liveness = self.program.liveness
         return take_snapshot(self.setup_namespace, liveness, self.device, before, limit)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Put the namespace, and the random number generators, into a snapshot's state."""
+        snapshot.restore(self.setup_namespace)
 
 
 def in_namespace(

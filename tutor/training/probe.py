@@ -137,6 +137,7 @@ class Probe:
             self._stand_in_script(at, at.start.names)
             return
         loop, names = self.loop, self.loop.namespace
+        self._put_back()
         self._generator_states = at.start.generator_states
         loop.set_learning_rate(names["learning_rate"], at.learning_rate)
         akin = at.program.mode == self.program.mode
@@ -160,12 +161,14 @@ class Probe:
         self.loop.epoch, self.loop.step = 1, 0
         self._volatile = self._what_changes()
 
-    def _what_changes(self) -> dict[str, ValueCopy]:
-        """The present state that an evaluation reads and changes: each has to start from it."""
-        make_replayable(self.loop.namespace)
+    def _what_changes(self) -> dict[str, tuple[Any, ValueCopy]]:
+        """What an evaluation reads and changes, and a copy: each has to start from the present."""
+        names = self.loop.namespace
+        make_replayable(names)
         phases = [p for p in self.program.loop if p.name in (PREDICT, LOSS, RESET)]
         changed = {name for phase in phases for name in phase.changes}
-        return volatile_values(changed, self.program, self.loop.namespace)
+        found = volatile_values(changed, self.program, names)
+        return {name: (names[name], kept) for name, kept in found.items()}
 
     def _bring(self, name: str, kept: ValueCopy) -> None:
         if is_data(kept) and name in self.program.liveness.fixed:
@@ -271,11 +274,14 @@ class Probe:
 
     def _begin_anew(self) -> None:
         """Reset the state and the generators to the start of the batch."""
-        names = self.loop.namespace
-        for name, kept in self._volatile.items():
-            names[name] = restored(kept, names.get(name))
+        self._put_back()
         self.loop.begin_batch_again()
         self._generator_states.restore(self._device)
+
+    def _put_back(self) -> None:
+        """Let names stand for what they stood for as the batch began, with its content of then."""
+        for name, (thing, kept) in self._volatile.items():
+            self.loop.namespace[name] = restored(kept, thing)
 
 
 def _code_up_to(program: Program, last: str) -> list[CodeType]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from tutor.training.lesson_error import LessonRaised
 from tutor.training.loop import Loop, in_namespace
 from tutor.training.program import Expression, Program
 from tutor.training.rank_group import RANKS, HeldByRanks
-from tutor.training.snapshot import Namespace, SavedState, SetupNamespace, Snapshot
+from tutor.training.snapshot import SavedState, Snapshot
 
 Result = TypeVar("Result")
 
@@ -131,37 +131,19 @@ class RankedLoop(Loop):
 
     def snapshot(self, before: SavedState | None, limit: float = math.inf) -> SavedState | None:
         """A snapshot that each rank keeps its part of."""
-        take = partial(super().snapshot, before, limit)
-        if self._held.group.is_asking:
-            return take()
         held = HeldByRanks(self._held.group, self.program, "snapshot")
-        old = before.on_other_ranks.number if isinstance(before, RankedSnapshot) else None
-        mine, others = self._asked("snapshot", take, held.number, old, limit)
+        there = before.on_other_ranks if isinstance(before, Snapshot) else None
+        take = partial(super().snapshot, before, limit)
+        mine, others = self._asked("snapshot", take, held.number, there and there.number, limit)
         if not isinstance(mine, Snapshot) or not all(others):
             return None
-        parts = (mine.objects, mine.layout, mine.elements, mine.aliases, mine.only_namespace)
-        return RankedSnapshot(*parts, mine.randomness, mine.device, held)
+        return replace(mine, on_other_ranks=held)
 
-
-@dataclass(frozen=True, slots=True)
-class RankedSnapshot(Snapshot):
-    """Rank 0's snapshot, with a handle to the other ranks' snapshots of that moment."""
-
-    on_other_ranks: HeldByRanks
-
-    @property
-    def can_be_restored(self) -> bool:
-        """Whether the other ranks still hold their parts."""
-        return not self.on_other_ranks.group.is_closed
-
-    def restore(self, setup_namespace: SetupNamespace) -> Namespace:
-        """Restore it on all ranks."""
-        held = setup_namespace.on_other_ranks
-        assert held is not None
-        run = partial(Snapshot.restore, self, setup_namespace)
-        place = Place(held.number, 0, 0)
-        number = self.on_other_ranks.number
-        return held.group.ask(held.program, SETUP, run, "restore", place, number)[0]
+    def restore(self, snapshot: Snapshot) -> None:
+        """Restore a snapshot on all ranks."""
+        assert snapshot.on_other_ranks is not None
+        run = partial(super().restore, snapshot)
+        self.everywhere("restore", run, snapshot.on_other_ranks.number)
 
 
 class LoneLoop(Loop):

@@ -138,11 +138,12 @@ class RunState:
         self._loop = type(self.loop)(
             self.programs[keyframe.mode],
             snapshot.device,
-            snapshot.restore(setup_namespace),
+            setup_namespace.names,
             setup_namespace,
             epoch=keyframe.epoch,
             boxed=dict(keyframe.boxed),
         )
+        self._loop.restore(snapshot)
         return True
 
     # ── Position ────────────────────────────────────────────────────────────────────

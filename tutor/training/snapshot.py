@@ -4,10 +4,9 @@ All names are copied but those that are dead between epochs, with what belongs t
 optimizers and their state, gradients) and the random number generators. Identity is kept: `w` stays
 the very object that the optimizer updates, and a view stays one.
 
-A snapshot is made of three parts: a pickle of the objects, in which a number stands for each
-tensor, array, NumPy number, function, class and module; the layout, with a row for each number; and
-the elements of the tensors and arrays, as bytes. A part that equals that of the snapshot before is
-shared with it, so that a long run keeps little but numbers.
+A snapshot is made of two parts: a pickle of the objects, in which a number stands for each memory
+that tensors and arrays lie in; and the elements in these memories, as bytes. A part that equals
+that of the snapshot before is shared with it, so that a long run keeps little but numbers.
 Functions and classes are not copied but named: so a snapshot can also be restored where
 the same Setup has run in another namespace.
 """
@@ -21,7 +20,6 @@ from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import msgspec
 import numpy as np
 import torch
 
@@ -100,38 +98,37 @@ class Snapshot:
     """A namespace at the end of an epoch; never handed out but as a copy."""
 
     objects: bytes
-    layout: tuple[LayoutRow, ...]
+    """The pickle of the names, then that of the idle names whose tensors or arrays are in it."""
     elements: tuple[Elements, ...]
-    aliases: tuple[tuple[str, int], ...]
-    """The idle names of tensors and arrays that have a row in the layout, with its number."""
+    uncopied: tuple[Any, ...]
+    """The functions, classes and modules that are not Setup's: they stay the same objects."""
     only_namespace: SetupNamespace | None
     """The only namespace that it can be restored in; None: in any of the same program."""
     randomness: Randomness
     device: str
+    on_other_ranks: HeldByRanks | None = None
+    """The other ranks' snapshots of that moment; None if there is one rank."""
 
     @property
     def can_be_restored(self) -> bool:
-        """True: all its parts are here. `RankedSnapshot` has some on other ranks."""
-        return True
+        """Whether the other ranks still hold their parts."""
+        return self.on_other_ranks is None or not self.on_other_ranks.group.is_closed
 
-    def restore(self, setup_namespace: SetupNamespace) -> Namespace:
-        """Restore this namespace (the same dict object), and return it."""
-        things = _things_of(self.layout, self.elements, setup_namespace)
-        restored = _Unpickler(io.BytesIO(self.objects), things).load()
+    def restore(self, setup_namespace: SetupNamespace) -> None:
+        """Restore this namespace (the same dict object), on this rank."""
+        unpickler = _Unpickler(self, setup_namespace)
+        restored, aliases = unpickler.load(), unpickler.load()
         names = setup_namespace.names
         compiled = {k: v for k, v in names.items() if k.startswith(_COMPILED)}
         names.clear()
         names.update(compiled)
-        names.update(setup_namespace.idle | restored)
-        names.update((name, things[number]) for name, number in self.aliases)
+        names.update(setup_namespace.idle | restored | aliases)
         self.randomness.restore(self.device)
-        return names
 
     def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part; another snapshot may share all but the first."""
-        yield id(self), 4 * _OBJECT + 8 * len(self.elements)
+        yield id(self), 4 * _OBJECT + 8 * (len(self.elements) + len(self.uncopied))
         yield id(self.objects), len(self.objects) + _OBJECT
-        yield id(self.layout), 4 * _OBJECT * len(self.layout)
         yield from ((id(e), _size(e)) for e in self.elements)
         yield from self.randomness.part_sizes()
 
@@ -158,25 +155,18 @@ def take_snapshot(
     pickler = _Pickler(out, setup_namespace)
     try:
         pickler.dump(names)
+        pickler.dump({k: v for k, v in setup_namespace.idle.items() if id(v) in pickler.copied})
         elements = _elements(pickler.storages, before, limit)
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - whatever a lesson's objects raise when copied: no snapshot
         return None
-    randomness = Randomness.now(device)
-    aliases = tuple(
-        (k, n)
-        for k in setup_namespace.idle
-        for n in pickler.number_of(setup_namespace.names.get(k))
-    )
-    objects, layout = out.getvalue(), tuple(pickler.layout)
+    objects, randomness = out.getvalue(), Randomness.now(device)
     if before is not None:
         objects = before.objects if objects == before.objects else objects
-        layout = before.layout if layout == before.layout else layout
-        aliases = before.aliases if aliases == before.aliases else aliases
         randomness = randomness.sharing(before.randomness)
     only_namespace = setup_namespace if pickler.refers_to_namespace else None
-    return Snapshot(objects, layout, elements, aliases, only_namespace, randomness, device)
+    return Snapshot(objects, elements, tuple(pickler.uncopied), only_namespace, randomness, device)
 
 
 def size_of(snapshots: Iterable[SavedState]) -> int:
@@ -184,153 +174,79 @@ def size_of(snapshots: Iterable[SavedState]) -> int:
     return sum({part: size for s in snapshots for part, size in s.part_sizes()}.values())
 
 
-# ── The layout ──────────────────────────────────────────────────────────────────────
-
-
-class TensorRow(msgspec.Struct, frozen=True):
-    """A tensor as a part of a memory, which other tensors may share."""
-
-    kind: type
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset: int
-    requires_grad: bool
-    gradient: int | None
-    """The number of its gradient, which is less than its own."""
-    memory: int
-    """The number of its memory's elements."""
-
-
-class ArrayRow(msgspec.Struct, frozen=True):
-    """An array as a part of a memory, which other arrays may share."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
-    is_writeable: bool
-    memory: int
-    """The number of its memory's elements."""
-
-
-class ScalarRow(msgspec.Struct, frozen=True):
-    """A number of NumPy, which is an element by itself."""
-
-    element: int
-
-
-class DefinitionRow(msgspec.Struct, frozen=True):
-    """A function or class of Setup: in each namespace its own."""
-
-    name: str
-
-
-class UncopiedRow(msgspec.Struct, frozen=True):
-    """Any other function, class or module: it stays the same object."""
-
-    thing: Any
-
-
-LayoutRow: TypeAlias = TensorRow | ArrayRow | ScalarRow | DefinitionRow | UncopiedRow
-
-
 # ── Taking apart ────────────────────────────────────────────────────────────────────
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles objects, with a number for each thing that has a row in the layout."""
+    """Pickles objects without the elements of tensors and arrays."""
 
     def __init__(self, out: io.BytesIO, setup_namespace: SetupNamespace) -> None:
         super().__init__(out, protocol=5)
-        self.layout: list[LayoutRow] = []
         self.storages: list[Any] = []
         """Torch storages, numpy arrays and numbers, whose elements are to be copied."""
+        self.uncopied: list[Any] = []
+        self.copied: set[int] = set()
+        """The ids of tensors and arrays; as long as this lives, nothing else can get them."""
         self.refers_to_namespace = False
         """Whether a function or class is pickled that works in this very namespace."""
         self._setup_namespace = setup_namespace
-        self._numbers: dict[int, int] = {}
-        """The number of each thing in the layout, by id."""
-        self._numbered: list[Any] = []
-        """The things in the layout: while they are kept, nothing else can get their ids."""
         self._storage_at: dict[tuple[str, int], int] = {}
         """The number of each storage, by its kind and address."""
 
-    def persistent_id(self, thing: Any) -> int | None:
-        """The number of a thing that is kept beside the pickle; None for all other things."""
-        number = self._numbers.get(id(thing))
-        if number is not None:
-            return number
-        row = self._row_of(thing)
-        if row is None:
-            return None
-        # `_row_of` may have numbered the tensor's gradient: the next free number is taken now.
-        self._numbers[id(thing)] = len(self.layout)
-        self._numbered.append(thing)
-        self.layout.append(row)
-        return len(self.layout) - 1
+    def reducer_override(self, thing: Any) -> Any:
+        """The method of _Unpickler that makes a thing, and its arguments; else NotImplemented.
 
-    def number_of(self, thing: Any) -> tuple[int, ...]:
-        """The number of a tensor or array that stands in what was pickled; else nothing."""
-        number = self._numbers.get(id(thing))
-        if number is None or not isinstance(thing, torch.Tensor | np.ndarray):
-            return ()
-        return (number,)
-
-    def _row_of(self, thing: Any) -> LayoutRow | None:
-        """The row of a thing in the layout; None for a thing that is pickled."""
+        Called once for each object that is no container or constant of Python's own.
+        """
         if isinstance(thing, torch.nn.parallel.DistributedDataParallel):
             raise TypeError("a copy would have lost the hooks that it calls in the backward pass")
         if isinstance(thing, torch.Tensor):
-            return self._tensor(thing)
+            return _Unpickler.tensor, self._tensor(thing)
         if type(thing) is np.ndarray and thing.dtype.hasobject is False:
-            return self._array(thing)
+            return _Unpickler.array, self._array(thing)
         if isinstance(thing, np.generic) and not isinstance(thing, np.void | np.object_):
             self.storages.append(thing)
-            return ScalarRow(len(self.storages) - 1)
+            return _Unpickler.number, (len(self.storages) - 1,)
         if isinstance(thing, type | FunctionType | ModuleType) or _is_free_builtin(thing):
-            return self._named_thing(thing)
-        return None
+            return self._named(thing)
+        return NotImplemented
 
-    def _named_thing(self, thing: Any) -> DefinitionRow | UncopiedRow:
+    def _named(self, thing: Any) -> Any:
         name = self._setup_namespace.definition_names.get(id(thing))
         if name is not None:
-            return DefinitionRow(name)
+            return _Unpickler.definition, (name,)
         if isinstance(thing, FunctionType):
+            if thing.__module__ == __name__:  # a method of _Unpickler
+                return NotImplemented
             own = thing.__globals__ is self._setup_namespace.names
             self.refers_to_namespace |= own or thing.__closure__ is not None
         elif isinstance(thing, type):
             self.refers_to_namespace |= thing.__module__ == LESSON_MODULE
-        return UncopiedRow(thing)
+        return self._same(thing)
 
-    def _tensor(self, tensor: torch.Tensor) -> TensorRow:
+    def _same(self, thing: Any) -> Any:
+        self.uncopied.append(thing)
+        return _Unpickler.same, (len(self.uncopied) - 1,)
+
+    def _tensor(self, tensor: torch.Tensor) -> tuple[Any, ...]:
         _refuse(tensor)
-        gradient = None if tensor.grad is None else self.persistent_id(tensor.grad)
+        self.copied.add(id(tensor))
         storage = tensor.untyped_storage()
-        return TensorRow(
-            kind=type(tensor),
-            dtype=tensor.dtype,
-            shape=tuple(tensor.shape),
-            stride=tensor.stride(),
-            offset=int(tensor.storage_offset()),
-            requires_grad=tensor.requires_grad,
-            gradient=gradient,
-            memory=self._storage(str(tensor.device), storage.data_ptr() or id(tensor), storage),
-        )
+        memory = self._storage(str(tensor.device), storage.data_ptr() or id(tensor), storage)
+        place = (int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride())
+        is_parameter = type(tensor) is torch.nn.Parameter
+        return memory, tensor.dtype, place, is_parameter, tensor.requires_grad, tensor.grad
 
-    def _array(self, array: Array) -> ArrayRow:
+    def _array(self, array: Array) -> tuple[Any, ...]:
         root = root_of(array)
         if (root.base is not None and root.flags.writeable) or not root.flags.forc:
             raise TypeError("an array over foreign memory can't be copied")
+        self.copied.add(id(array))
         start = root.__array_interface__["data"][0]
-        return ArrayRow(
-            dtype=array.dtype,
-            shape=array.shape,
-            strides=array.strides,
-            offset=array.__array_interface__["data"][0] - start,
-            is_writeable=array.flags.writeable,
-            memory=self._storage("array", start or id(root), root),
-        )
+        memory = self._storage("array", start or id(root), root)
+        offset = array.__array_interface__["data"][0] - start
+        place = (array.shape, array.dtype, offset, array.strides)
+        return memory, place, array.flags.writeable
 
     def _storage(self, kind: str, address: int, storage: Any) -> int:
         """The number of a storage, which is added if it has none."""
@@ -426,39 +342,63 @@ _NOTHING = np.empty(0, dtype=np.uint8)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Puts the things of the layout in the places of their numbers."""
+    """Makes the objects of a snapshot anew; fetches functions, classes and modules."""
 
-    def __init__(self, source: io.BytesIO, things: Sequence[Any]) -> None:
-        super().__init__(source)
-        self._things = things
+    def __init__(self, snapshot: Snapshot, setup_namespace: SetupNamespace) -> None:
+        super().__init__(io.BytesIO(snapshot.objects))
+        self._snapshot, self._setup_namespace = snapshot, setup_namespace
+        self._memories: dict[int, Any] = {}
+        """The memory of tensors and arrays that has been made so far."""
 
-    def persistent_load(self, number: int) -> Any:
-        return self._things[number]
+    def find_class(self, module: str, name: str) -> Any:
+        """A method of this object for those of this class."""
+        own = module == __name__
+        return getattr(self, name.rpartition(".")[2]) if own else super().find_class(module, name)
 
+    def tensor(
+        self,
+        memory: int,
+        dtype: torch.dtype,
+        place: tuple[Any, ...],
+        is_parameter: bool,
+        requires_grad: bool,
+        gradient: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """A tensor as a part of a memory, which other tensors may share."""
+        elements = self._snapshot.elements[memory]
+        if memory not in self._memories:
+            self._memories[memory] = _memory(elements)
+        storage = self._memories[memory].untyped_storage()
+        tensor = torch.empty(0, dtype=dtype, device=storage.device).set_(storage, *place)
+        if is_parameter:
+            tensor = torch.nn.Parameter(tensor, requires_grad)
+        elif requires_grad:
+            tensor.requires_grad_()
+        if gradient is not None:
+            tensor.grad = gradient
+        return tensor
 
-def _things_of(
-    layout: Sequence[LayoutRow], elements: Sequence[Elements], setup_namespace: SetupNamespace
-) -> list[Any]:
-    """The thing of each row: tensors, arrays and numbers made anew, the others fetched."""
-    memories: dict[int, Any] = {}
-    things: list[Any] = []
-    for row in layout:
-        match row:
-            case TensorRow(memory=place):
-                if place not in memories:
-                    memories[place] = _memory(elements[place])
-                things.append(_tensor(row, memories[place], things))
-            case ArrayRow(memory=place):
-                if place not in memories:
-                    memories[place] = np.frombuffer(_as_bytes(elements[place]), np.uint8).copy()
-                things.append(_array(row, memories[place]))
-            case ScalarRow(element=place):
-                things.append(elements[place])
-            case DefinitionRow(name=name):
-                things.append(setup_namespace.definitions[name])
-            case UncopiedRow(thing=thing):
-                things.append(thing)
-    return things
+    def array(self, memory: int, place: tuple[Any, ...], is_writeable: bool) -> Array:
+        """An array as a part of a memory, which other arrays may share."""
+        if memory not in self._memories:
+            elements = _as_bytes(self._snapshot.elements[memory])
+            self._memories[memory] = np.frombuffer(elements, np.uint8).copy()
+        shape, dtype, offset, strides = place
+        array: Array = np.ndarray(shape, dtype, self._memories[memory], offset, strides)
+        array.flags.writeable = is_writeable
+        return array
+
+    def number(self, element: int) -> Any:
+        """A number of NumPy, which is an element by itself."""
+        return self._snapshot.elements[element]
+
+    def definition(self, name: str) -> Any:
+        """A function or class of Setup: in each namespace its own."""
+        return self._setup_namespace.definitions[name]
+
+    def same(self, number: int) -> Any:
+        """Any other function, class or module."""
+        return self._snapshot.uncopied[number]
 
 
 def _memory(elements: Elements) -> torch.Tensor:
@@ -474,24 +414,6 @@ def _memory(elements: Elements) -> torch.Tensor:
 def _as_bytes(elements: Elements) -> bytes:
     assert isinstance(elements, bytes)
     return elements
-
-
-def _tensor(row: TensorRow, memory: torch.Tensor, things: Sequence[Any]) -> torch.Tensor:
-    tensor = torch.empty(0, dtype=row.dtype, device=memory.device)
-    tensor.set_(memory.untyped_storage(), row.offset, row.shape, row.stride)
-    if row.kind is torch.nn.Parameter:
-        tensor = torch.nn.Parameter(tensor, row.requires_grad)
-    elif row.requires_grad:
-        tensor.requires_grad_()
-    if row.gradient is not None:
-        tensor.grad = things[row.gradient]
-    return tensor
-
-
-def _array(row: ArrayRow, memory: Array) -> Array:
-    array: Array = np.ndarray(row.shape, row.dtype, memory, row.offset, row.strides)
-    array.flags.writeable = row.is_writeable
-    return array
 
 
 def _size(elements: Elements) -> int:

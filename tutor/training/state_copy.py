@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import IOBase
 from itertools import zip_longest
 from typing import Any, TypeAlias
@@ -35,6 +36,7 @@ ValueCopy: TypeAlias = Any
 SCALARS = (bool, int, float, str, bytes, type(None), np.generic, torch.dtype, torch.device)
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
 STEPPED = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
+SEQUENCES = (list, tuple, deque)
 _DEEPEST = 6
 """Levels of lists, dicts and objects that are copied."""
 
@@ -185,13 +187,20 @@ def _copied(thing: Any, depth: int) -> ValueCopy:
 
 
 def _container_copy(thing: Any, depth: int) -> ValueCopy:
-    if type(thing) in (list, tuple):
-        return type(thing)(value_copy(item, depth) for item in thing)
+    if type(thing) in SEQUENCES:
+        return filled(thing, [value_copy(item, depth) for item in thing])
+    if type(thing) is set:
+        return thing.copy()
     if type(thing) is dict:
         return {key: value_copy(item, depth) for key, item in thing.items()}
     if _is_the_lessons(thing):
         return ObjectState({key: value_copy(item, depth) for key, item in vars(thing).items()})
     return NOT_COPIED
+
+
+def filled(like: Any, items: list[Any]) -> Any:
+    """A list, tuple or deque like this one, with these items."""
+    return deque(items, like.maxlen) if isinstance(like, deque) else type(like)(items)
 
 
 def _is_the_lessons(thing: Any) -> bool:
@@ -270,9 +279,9 @@ def _mapped(kept: ValueCopy, mine: ValueCopy, change: Callable[[Any, Any], Any])
     if isinstance(kept, dict):
         theirs = mine if isinstance(mine, dict) else {}
         return {key: _mapped(item, theirs.get(key), change) for key, item in kept.items()}
-    if type(kept) in (list, tuple):
-        items = mine[: len(kept)] if type(mine) is type(kept) else ()
-        return type(kept)(_mapped(*pair, change) for pair in zip_longest(kept, items))
+    if type(kept) in SEQUENCES:
+        items = list(mine)[: len(kept)] if type(mine) is type(kept) else ()
+        return filled(kept, [_mapped(*pair, change) for pair in zip_longest(kept, items)])
     if isinstance(kept, ReplayedIterator):
         return kept.copied(lambda item: _mapped(item, None, change))
     return change(kept, mine)
@@ -325,14 +334,21 @@ def restored(kept: ValueCopy, mine: Any) -> Any:
 
 
 def _into_container(kept: ValueCopy, mine: Any) -> Any:
-    if isinstance(kept, list | tuple):
+    if isinstance(kept, SEQUENCES):
         same = type(mine) is type(kept) and len(mine) == len(kept)
         old = mine if same else [None] * len(kept)
         new = [restored(item, was) for item, was in zip(kept, old, strict=True)]
-        if type(mine) is list and isinstance(kept, list):
-            mine[:] = new
-            return mine
-        return type(kept)(new)
+        if isinstance(kept, tuple) or type(mine) is not type(kept):
+            return filled(kept, new)
+        mine.clear()
+        mine.extend(new)
+        return mine
+    if isinstance(kept, set):
+        if type(mine) is not set:
+            return kept.copy()
+        mine.clear()
+        mine.update(kept)
+        return mine
     if isinstance(kept, dict):
         here = mine if type(mine) is dict else {}
         found = {key: restored(item, here.get(key)) for key, item in kept.items()}
@@ -405,6 +421,8 @@ class BatchStart:
     """Copies of all names that a script's phases read, in place of `carried`."""
     learning_rate: float | None = None
     """The learning rate of a lesson at that moment."""
+    things: Mapping[str, Any] = field(default_factory=dict)
+    """The things themselves that `carried` has copies of: a batch may bind their names anew."""
 
     def is_whole(self, program: Program) -> bool:
         """Whether all that a batch changes could be copied: an open file can't be."""
@@ -414,7 +432,7 @@ class BatchStart:
 def _is_whole(kept: ValueCopy) -> bool:
     if isinstance(kept, ObjectState):
         return _is_whole(dict(kept.attributes))
-    parts = kept.values() if isinstance(kept, dict) else kept if type(kept) in (list, tuple) else ()
+    parts = kept.values() if isinstance(kept, dict) else kept if type(kept) in SEQUENCES else ()
     return kept is not NOT_COPIED and all(map(_is_whole, parts))
 
 
