@@ -374,11 +374,11 @@ def test_runs_stepped_in_turn_are_what_each_is_alone(start: Callable[..., Run]) 
 
 def test_a_standpoint_has_the_generators_as_its_own_run_left_them() -> None:
     run = shipped("train-and-eval")
-    own = run.standpoint().start.generator_states.cpu
+    own = run.standpoint().start.randomness.cpu
     end = Position(3, EPOCH_END)
     other = Run.from_recipe(run.programs, run.recipe, end, turn=run.turn)  # it draws
     assert other.at.epoch == 3
-    assert run.standpoint().start.generator_states.cpu.equal(own)
+    assert run.standpoint().start.randomness.cpu == own
 
 
 def test_cutting_one_run_does_not_cut_the_other() -> None:

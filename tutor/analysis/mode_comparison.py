@@ -136,7 +136,7 @@ class ComparedMode:
         start = replace(
             mine.start,
             values=self._own_values(run.start.values),
-            generator_states=run.start.generator_states,
+            randomness=run.start.randomness,
             carried={**own, **state_that_fits(theirs, own, self.program, is_numpy=is_numpy)},
         )
         return replace(mine, learning_rate=run.learning_rate, batch=run.batch, start=start)

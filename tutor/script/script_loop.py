@@ -22,7 +22,7 @@ from tutor.script.probe_loop import names_for_probe
 from tutor.script.script_memory import ScriptMemory, ScriptSnapshot
 from tutor.script.taken_gradients import GradientsOfUpdates
 from tutor.training import devices
-from tutor.training.devices import GeneratorStates
+from tutor.training.devices import Randomness
 from tutor.training.lesson_error import LessonRaised, lesson_raised
 from tutor.training.loop import Loop
 from tutor.training.program import Program
@@ -357,7 +357,7 @@ class ScriptLoop(Loop):
     def start_of_batch(self) -> BatchStart:
         """The parameters and gradients as a batch begins."""
         gradients = {name: to_numbers(g) for name, g in self.gradients_now().items()}
-        states = GeneratorStates.now(self.program, self.device)
+        states = Randomness.now(self.device, self.program)
         names = names_for_probe(self._batch_reads, self.driver.all_names(), self.program.filename)
         return BatchStart(self.parameter_values(), gradients, states, {}, names)
 

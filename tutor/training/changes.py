@@ -104,7 +104,7 @@ def _bring(old: Loop, start: BatchStart, new: Loop) -> tuple[str, ...]:
     there = start.things if new is old else names
     for name, kept in (found | stepped).items():
         names[name] = restored(kept, there.get(name))
-    start.generator_states.restore(new.device)
+    start.randomness.restore(new.device)
     new.set_parameters(start.values)
     if device is not None:
         set_gradients(new, start.gradients)

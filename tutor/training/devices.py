@@ -232,29 +232,37 @@ def use_one_thread() -> None:
 class Randomness:
     """The state of Python's, numpy's and torch's generators, each packed into bytes."""
 
-    python: tuple[int, bytes, float | None]
-    numpy: tuple[Any, ...]
+    python: tuple[int, bytes, float | None] | None
+    numpy: tuple[Any, ...] | None
+    """These two are None where nothing draws from them: they take long to read."""
     cpu: bytes
     device: bytes | None
 
     @classmethod
-    def now(cls, device: str) -> Randomness:
-        """The state at this moment, on the CPU and on `device`."""
-        found = _accelerator(device)
+    def now(cls, device: str, program: Program | None = None) -> Randomness:
+        """The state at this moment, on the CPU and on `device`.
+
+        With `program`, only of the generators that its code may draw from.
+        """
+        cpu, found = _bytes(get_rng_state()), _accelerator(device)
+        if program is not None and not program.draws and found is None:
+            return cls(None, None, cpu, None)
         on_gpu = None if found is None else found.module.get_rng_state(*_numbered(device))
         version, numbers, gauss = random.getstate()
         return cls(
             (version, array("I", numbers).tobytes(), gauss),
             _packed(np.random.get_state()),
-            _bytes(get_rng_state()),
+            cpu,
             None if on_gpu is None else _bytes(on_gpu),
         )
 
     def restore(self, device: str) -> None:
         """Put the generators back into this state."""
-        version, numbers, gauss = self.python
-        random.setstate((version, tuple(array("I", numbers)), gauss))
-        np.random.set_state(_unpacked(self.numpy))
+        if self.python is not None:
+            version, numbers, gauss = self.python
+            random.setstate((version, tuple(array("I", numbers)), gauss))
+        if self.numpy is not None:
+            np.random.set_state(_unpacked(self.numpy))
         set_rng_state(_state(self.cpu))
         found = _accelerator(device)
         if self.device is not None and found is not None:
@@ -267,35 +275,10 @@ class Randomness:
 
     def part_sizes(self) -> Iterator[tuple[int, int]]:
         """The identity and the bytes of each part, which may be shared."""
-        yield id(self.python), len(self.python[1])
-        yield id(self.numpy), len(self.numpy[1])
+        yield id(self.python), len(self.python[1]) if self.python else 0
+        yield id(self.numpy), len(self.numpy[1]) if self.numpy else 0
         yield id(self.cpu), len(self.cpu)
         yield id(self.device), len(self.device or b"")
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorStates:
-    """The states of the random number generators that a program may draw from."""
-
-    cpu: torch.Tensor
-    """The state of torch's own generator on the CPU, the only state that is quick to read."""
-    all: Randomness | None
-
-    @classmethod
-    def now(cls, program: Program, device: str) -> GeneratorStates:
-        """The states at this moment."""
-        everything = Randomness.now(device) if program.draws or device != "cpu" else None
-        return cls(get_rng_state(), everything)
-
-    def is_same(self, other: GeneratorStates) -> bool:
-        """Whether nothing has been drawn between the two."""
-        return _bytes(self.cpu) == _bytes(other.cpu) and self.all == other.all
-
-    def restore(self, device: str) -> None:
-        """Put the generators back into this state."""
-        if self.all is not None:
-            self.all.restore(device)
-        set_rng_state(self.cpu)
 
 
 @contextmanager
@@ -304,7 +287,7 @@ def untouched_randomness(device: str, program: Program | None = None) -> Iterato
 
     With `program`, only the generators that its code may draw from, which takes less time.
     """
-    before = GeneratorStates.now(program, device) if program else Randomness.now(device)
+    before = Randomness.now(device, program)
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from torch import no_grad
 from tutor.errors import Refused
 from tutor.lesson.model import GRADIENT_CHANGES, SETUP
 from tutor.protocol.frame import RankFigures, Remark, Value
-from tutor.training.devices import GeneratorStates
+from tutor.training.devices import Randomness
 from tutor.training.expressions import ReadableNames, end_a_copy, shown_values
 from tutor.training.gradients import gradient_of
 from tutor.training.lesson_error import lesson_raised
@@ -327,7 +327,7 @@ class Loop:
         return BatchStart(
             self.parameter_values(),
             {name: to_numbers(gradient) for name, gradient in self.gradients_now().items()},
-            GeneratorStates.now(self.program, self.device),
+            Randomness.now(self.device, self.program),
             carried := carried_values(self.program, self.namespace),
             learning_rate=self.namespace.get("learning_rate"),
             things={name: self.namespace[name] for name in carried},
@@ -396,7 +396,7 @@ def in_namespace(
     program: Program, device: str, learning_rate: float, *, rank: int = 0, kind: type[L]
 ) -> L:
     """A loop of this kind whose Setup has run in a namespace of its own. Raises LessonRaised."""
-    seeded = GeneratorStates.now(program, device)
+    seeded = Randomness.now(device, program)
     # NaN and infinity are values to show; numpy would print a warning of its own for each.
     np.seterr(over="ignore", invalid="ignore", divide="ignore")
     namespace: Namespace = {
@@ -422,7 +422,7 @@ def in_namespace(
         raise Refused("setup_unbound", path=program.filename, names=list(missing))
     if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
         loop.device = "cpu"
-    has_drawn = not seeded.is_same(GeneratorStates.now(program, device))
+    has_drawn = Randomness.now(device, program) != seeded
     setup_namespace.remember(program.liveness, draws=has_drawn)
     return loop
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tutor.lesson.model import LOSS, PREDICT, RESET
 from tutor.training.changes import set_gradients
-from tutor.training.devices import GeneratorStates, untouched_randomness
+from tutor.training.devices import Randomness, untouched_randomness
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.loop import Loop
 from tutor.training.program import Program, Quiet
@@ -121,7 +121,7 @@ class Probe:
             )
             if precise:
                 _make_precise(self.loop)
-            self._generator_states = GeneratorStates.now(program, self._device)
+            self._randomness = Randomness.now(self._device, program)
         self.loop.begin_epoch()
         self._volatile = self._what_changes()
 
@@ -138,7 +138,7 @@ class Probe:
             return
         loop, names = self.loop, self.loop.namespace
         self._put_back()
-        self._generator_states = at.start.generator_states
+        self._randomness = at.start.randomness
         loop.set_learning_rate(names["learning_rate"], at.learning_rate)
         akin = at.program.mode == self.program.mode
         for name, kept in at.start.carried.items():
@@ -154,7 +154,7 @@ class Probe:
 
     def _stand_in_script(self, at: Standpoint, names: Namespace) -> None:
         """Go to the beginning of a batch of a script, in a copy of its names there."""
-        self._generator_states = at.start.generator_states
+        self._randomness = at.start.randomness
         self.loop.adopt(names)
         if self._precise:
             _make_precise(self.loop)
@@ -276,7 +276,7 @@ class Probe:
         """Reset the state and the generators to the start of the batch."""
         self._put_back()
         self.loop.begin_batch_again()
-        self._generator_states.restore(self._device)
+        self._randomness.restore(self._device)
 
     def _put_back(self) -> None:
         """Let names stand for what they stood for as the batch began, with its content of then."""

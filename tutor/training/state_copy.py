@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from tutor.training.devices import GeneratorStates, Randomness
+from tutor.training.devices import Randomness
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE, Namespace
 from tutor.training.values import Array, is_spoiled
@@ -414,7 +414,8 @@ class BatchStart:
     """The parameters."""
     gradients: Mapping[str, Array | None]
     """The parameters' `.grad` (or `dw`); None where there is none."""
-    generator_states: GeneratorStates
+    randomness: Randomness
+    """The state of the generators that the program may draw from."""
     carried: Mapping[str, ValueCopy]
     """All else that an epoch hands on to the next."""
     names: Namespace | None = None
