@@ -18,9 +18,9 @@ from tutor.analysis.variable_info import info_of
 from tutor.export.formats import script
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson, gradient_variable
-from tutor.training.gradients import gradient_of, set_gradient
 from tutor.training.program import programs_of
 from tutor.training.run import Run
+from tutor.training.values import gradient_of, set_gradient
 from tutor.validation.lesson_check import check
 
 NEEDS = torch.tensor(0.5, requires_grad=True)

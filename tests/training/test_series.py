@@ -15,7 +15,8 @@ from tests.training.conftest import shipped
 from tutor.engine.lesson_commands import MOST_CHARACTERS, figures_writer
 from tutor.errors import FileThere, Refused
 from tutor.protocol.commands import FEWER_AND_FEWER
-from tutor.training.run import Reading, Run
+from tutor.training.figures import Reading
+from tutor.training.run import Run
 from tutor.training.series import readings, write_series
 
 

@@ -10,9 +10,9 @@ from msgspec import structs
 
 from tutor.lesson.model import Lesson
 from tutor.protocol.events import CheckFinding
+from tutor.training.figures import Reading, reading_of
 from tutor.training.loop import Loop
 from tutor.training.program import programs_of
-from tutor.training.run import Reading, reading_of
 from tutor.validation import device_figures
 from tutor.validation.device_figures import FiguresOnDevice
 from tutor.wording.check_findings import check_message

@@ -30,12 +30,11 @@ from tutor.lesson.model import AUTOGRAD
 from tutor.protocol.frame import MAX_ELEMENTS, NONE, Remark, Value
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, ParameterComparison
 from tutor.training.changes import state_that_fits
-from tutor.training.gradients import is_variable
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet, Until
-from tutor.training.values import Array, is_near, real_pairs, to_numbers
+from tutor.training.values import Array, is_near, is_variable, real_pairs, to_numbers
 
 BASE = AUTOGRAD
 """The mode that the others are measured by, where the lesson has it."""

@@ -23,12 +23,11 @@ from tutor.lesson.model import gradient_variable
 from tutor.plain import one_line
 from tutor.protocol.frame import NONE, Remark, Value
 from tutor.protocol.inspections import VariableInfo
-from tutor.training.gradients import is_variable, stored_gradient
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE
 from tutor.training.state_copy import ReplayedIterator
-from tutor.training.values import is_spoiled, text_value, value_of
+from tutor.training.values import is_spoiled, is_variable, stored_gradient, text_value, value_of
 
 _LONGEST_TYPE = 60
 _PLAIN = (bool, int, float, type(None), torch.Tensor, np.ndarray, np.generic)

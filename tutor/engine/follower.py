@@ -18,7 +18,6 @@ from tutor.engine.process import limit_memory
 from tutor.engine.process_state import CleanProcess
 from tutor.errors import Refused
 from tutor.training import devices
-from tutor.training.follower_loops import FollowerLoops
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.rank_process import (
     UNCLEAN,
@@ -30,6 +29,8 @@ from tutor.training.rank_process import (
     Whereabouts,
     to_bytes,
 )
+from tutor.training.ranks import FollowerLoops
+from tutor.training.set_up import spare_compiler
 from tutor.training.time_limit import for_the_main_thread_alone, limit_expressions
 
 
@@ -81,6 +82,7 @@ def main(descriptor: int) -> None:
         joining.join()
     capture, clean, interrupts = Capture(), CleanProcess(), Interrupts()
     capture.renew()
+    spare_compiler()
     loops: FollowerLoops = FollowerLoops(joining.rank, joining.size)
     while True:
         request = rank_0.next()

@@ -47,9 +47,10 @@ from tutor.protocol.events import (
 from tutor.protocol.frame import Remark, RunRecipe
 from tutor.protocol.inspections import DoctorReport
 from tutor.training import devices
+from tutor.training.figures import Reading
 from tutor.training.lesson_error import SOMEWHERE, LessonRaised
 from tutor.training.program import Program, UnheardOutput
-from tutor.training.run import Reading, Run
+from tutor.training.run import Run
 from tutor.training.series import SeriesTable, readings
 from tutor.training.values import norm_of
 from tutor.validation import exercise_check, lesson_check

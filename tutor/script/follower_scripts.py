@@ -12,9 +12,8 @@ from tutor.script.ranked_script import ScriptPlace
 from tutor.script.script_group import ScriptGroup
 from tutor.script.script_loop import ScriptLoop
 from tutor.training.devices import seed_all
-from tutor.training.follower_loops import FollowerLoops
 from tutor.training.playback import never
-from tutor.training.ranks import Place
+from tutor.training.ranks import FollowerLoops, Place
 
 
 class FollowerScripts(FollowerLoops):

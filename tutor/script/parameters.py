@@ -24,7 +24,7 @@ from tutor.lesson.model import GRADIENT, MANUAL, UPDATE, gradient_variable
 from tutor.script.data_flow import text_of
 from tutor.script.driver import Driver
 from tutor.script.outline import LayerParameter, TrainingLoop
-from tutor.training.gradients import is_by_hand, stored_gradient
+from tutor.training.values import is_by_hand, stored_gradient
 
 _DEEPEST = 3
 """Attributes and items that are followed from a name."""

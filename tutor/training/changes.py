@@ -12,7 +12,6 @@ import torch
 from tutor.errors import Refused
 from tutor.lesson.model import LOSS, gradient_variable
 from tutor.protocol.frame import Element, Remark
-from tutor.training.gradients import set_gradient
 from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.state_copy import (
@@ -32,7 +31,7 @@ from tutor.training.state_copy import (
     restored,
     value_copy,
 )
-from tutor.training.values import Array, is_near, is_spoiled, to_numpy
+from tutor.training.values import Array, is_near, is_spoiled, set_gradient, to_numpy
 
 
 def carry_over(old: Loop, new: Loop) -> tuple[Remark, ...]:

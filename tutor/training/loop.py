@@ -20,7 +20,6 @@ from tutor.lesson.model import GRADIENT_CHANGES, SETUP
 from tutor.protocol.frame import RankFigures, Remark, Value
 from tutor.training.devices import Randomness
 from tutor.training.expressions import ReadableNames, end_a_copy, shown_values
-from tutor.training.gradients import gradient_of
 from tutor.training.lesson_error import lesson_raised
 from tutor.training.program import Expression, Phase, Program
 from tutor.training.snapshot import (
@@ -32,7 +31,7 @@ from tutor.training.snapshot import (
     take_snapshot,
 )
 from tutor.training.state_copy import BatchStart, carried_values, make_replayable
-from tutor.training.values import Array, to_numbers
+from tutor.training.values import Array, gradient_of, to_numbers
 
 Result = TypeVar("Result")
 L = TypeVar("L", bound="Loop")

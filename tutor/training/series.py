@@ -17,8 +17,9 @@ from tutor.export import new_file
 from tutor.plain import json_number
 from tutor.protocol.frame import Position
 from tutor.training.devices import untouched_randomness
+from tutor.training.figures import Reading, reading_of
 from tutor.training.program import Quiet, Until
-from tutor.training.run import Reading, Run, reading_of
+from tutor.training.run import Run
 from tutor.training.values import Array
 
 MOST_SENT = 8 * 2**20

@@ -16,10 +16,11 @@ import torch
 
 from tutor.protocol.frame import Position, Remark, RunRecipe
 from tutor.training.devices import Randomness, seed_all
+from tutor.training.figures import reading_of
 from tutor.training.history import History
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
-from tutor.training.run import Run, reading_of
+from tutor.training.run import Run
 from tutor.training.values import RELATIVE, Array, largest_size, real_pairs
 
 DRAWS = 3

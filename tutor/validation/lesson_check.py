@@ -26,9 +26,10 @@ from tutor.lesson.model import AUTOGRAD, GRADIENT, GRADIENT_CHANGES, LOSS, SETUP
 from tutor.protocol.events import GRADIENT_CHECK, CheckFinding, LessonPart
 from tutor.protocol.frame import Frame, Remark, is_same_frame
 from tutor.training.devices import is_out_of_memory
+from tutor.training.figures import reading_of
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Expression, Program, programs_of
-from tutor.training.run import Run, reading_of
+from tutor.training.run import Run
 from tutor.training.values import (
     RELATIVE,
     Array,
