@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -92,7 +92,7 @@ MAX_RUNS = 4
 
 
 @dataclass(slots=True, eq=False)
-class _Kept:
+class _NamedRun:
     """A run and its names. While it is not built, `run` is None; the other fields tell of it."""
 
     name: str
@@ -105,6 +105,12 @@ class _Kept:
     forked_at: Position | None = None
     known_loss: float = math.nan
     """The loss of its last epoch, as a bookmark has it."""
+
+    def note_progress(self) -> None:
+        """Take in what the current run has come to."""
+        assert self.run is not None
+        self.recipe, self.history = self.run.recipe, self.run.history
+        self.furthest = self.run.furthest_place
 
     @property
     def is_named(self) -> bool:
@@ -124,7 +130,12 @@ class _Kept:
         return losses.last if len(losses) == self.epochs else self.known_loss
 
 
-@dataclass(slots=True, eq=False)
+def _named(run: Run, letter: str, forked_at: Position | None = None) -> _NamedRun:
+    """A run that is called by its letter."""
+    parts = (run.recipe, run.history, run.furthest_place, run, forked_at)
+    return _NamedRun(letter, letter, *parts)
+
+
 class Runs:
     """The runs of one lesson.
 
@@ -133,16 +144,11 @@ class Runs:
     after a RunError all is as before.
     """
 
-    current: Run
-    name: str = "A"
-    """The name of the current run."""
-    letter: str = "A"
-    """Its letter in plots and lists, which a new name does not change."""
-    notes: tuple[Remark, ...] = ()
-    """Remarks on the last call."""
-    _kept: list[_Kept] = field(default_factory=list)
-    """The other runs, in the order in which they were kept."""
-    _forked_at: Position | None = None
+    def __init__(self, current: Run) -> None:
+        self.notes: tuple[Remark, ...] = ()
+        """Remarks on the last call."""
+        self._runs = [_named(current, LETTERS[0])]
+        """All runs, in the order in which they were kept; the current one last."""
 
     @classmethod
     def again(cls, current: Run, infos: Sequence[RunInfo]) -> Runs:
@@ -151,31 +157,33 @@ class Runs:
         letters = given_letters([(info.name, info.letter) for info in infos])
         for info, letter in zip(infos, letters, strict=True):
             if info.is_current:
-                runs.name, runs.letter, runs._forked_at = info.name, letter, info.forked_at
+                now = runs._runs[-1]
+                now.name, now.letter, now.forked_at = info.name, letter, info.forked_at
             elif info.recipe is not None:
                 reached = info.reached or Position(0, 0)
                 history = History(reached=reached)
                 history.shrink()
-                kept = _Kept(info.name, letter, info.recipe, history, reached)
+                kept = _NamedRun(info.name, letter, info.recipe, history, reached)
                 kept.forked_at, kept.known_loss = info.forked_at, info.loss
-                runs._kept.append(kept)
+                runs._runs.insert(-1, kept)
         return runs
+
+    @property
+    def current(self) -> Run:
+        """The current run."""
+        run = self._runs[-1].run
+        assert run is not None
+        return run
+
+    @property
+    def name(self) -> str:
+        """The name of the current run."""
+        return self._runs[-1].name
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all runs, the current one last."""
-        return (*(kept.name for kept in self._kept), self.name)
-
-    @property
-    def _letters(self) -> tuple[str, ...]:
-        return (*(kept.letter for kept in self._kept), self.letter)
-
-    def _as_kept(self, run: Run | None) -> _Kept:
-        """The current run as it is listed among the others."""
-        now = self.current
-        kept = _Kept(self.name, self.letter, now.recipe, now.history, now.furthest_place, run)
-        kept.forked_at = self._forked_at
-        return kept
+        return tuple(run.name for run in self._runs)
 
     # ── Changes ─────────────────────────────────────────────────────────────────────
 
@@ -217,32 +225,31 @@ class Runs:
             frame = change()
             self.notes = self.current.notes
             return frame
-        gone = self._oldest_unnamed() if len(self._kept) + 1 >= MAX_RUNS else None
-        run, at = self.current, at or self.current.at
-        kept = self._as_kept(None)
-        kept.history = run.history.copy()
+        gone = self._oldest_unnamed() if len(self._runs) >= MAX_RUNS else None
+        run, at, now = self.current, at or self.current.at, self._runs[-1]
+        now.note_progress()
+        kept = replace(now, run=None, history=run.history.copy())
         frame = change()
         notes = [Remark("kept_as", {"name": self.name})]
         if gone is not None:
-            self._kept.remove(gone)
+            self._runs.remove(gone)
             notes.append(Remark("gave_way", {"name": gone.name, "most": MAX_RUNS}))
-        self._kept.append(kept)
-        self.letter = free_letter({*self.names, *self._letters})
-        self.name, self._forked_at = self.letter, at
+        letter = free_letter({*self.names, *(run.letter for run in self._runs)})
+        self._runs[-1:] = [kept, _named(run, letter, at)]
         self.notes = (*notes, *run.notes)
         return frame
 
-    def _oldest_unnamed(self) -> _Kept:
-        for kept in self._kept:
+    def _oldest_unnamed(self) -> _NamedRun:
+        for kept in self._runs[:-1]:
             if not kept.is_named:
                 return kept
         raise Refused("all_runs_named", most=MAX_RUNS)
 
     def close(self) -> None:
         """Give up the scripts of all runs."""
-        for run in (self.current, *(kept.run for kept in self._kept)):
-            if run is not None:
-                run.close()
+        for each in self._runs:
+            if each.run is not None:
+                each.run.close()
 
     # ── The others ──────────────────────────────────────────────────────────────────
 
@@ -251,28 +258,29 @@ class Runs:
 
         The other runs' curves have `columns` columns; the current run's is `Run.curve`.
         """
-        now = self.current
-        mine = _info(self._as_kept(None), now.recipe.changes)
-        others = [_info(kept, _used_changes(kept, now.programs), columns) for kept in self._kept]
-        return (*others, msgspec.structs.replace(mine, is_current=True))
+        *others, now = self._runs
+        now.note_progress()
+        programs = self.current.programs
+        told = [_info(kept, _used_changes(kept, programs), columns) for kept in others]
+        mine = _info(now, now.recipe.changes)
+        return (*told, msgspec.structs.replace(mine, is_current=True))
 
     def take(self, name: str, until: Until = never) -> Frame:
         """Continue with another run: at the current one's place if it came so far, or at its end.
 
         `until` may stop the way there: the run then stands where it has come to.
         """
-        if name == self.name:
-            return self.current.frame()
-        kept, old = self._named(name), self.current
+        kept, before, old = self._named(name), self._runs[-1], self.current
         run = self._built(kept)
+        if run is old:
+            return run.frame()
         there = same_place(old.programs, old.frame(), run.recipe)
         run.history.grow()
         frame = _go(run, there if run.came_to(there) else kept.furthest, until)
-        self._kept.remove(kept)
-        old.history.shrink()
-        self._kept.append(self._as_kept(old))
-        self.current, self.name, self.letter = run, kept.name, kept.letter
-        self._forked_at = kept.forked_at
+        before.note_progress()
+        before.history.shrink()
+        self._runs.remove(kept)
+        self._runs.append(kept)
         code = "run_selected" if run.came_to(there) else "run_selected_at_end"
         self.notes = (Remark(code, {"name": name}),)
         return frame
@@ -309,7 +317,7 @@ class Runs:
         by the learner.
         """
         is_more = False
-        for kept in self._kept:
+        for kept in self._runs[:-1]:
             known = len(kept.history.losses)
             if known < kept.epochs and not until():
                 try:
@@ -327,44 +335,33 @@ class Runs:
         Their histories save running everything again.
         """
         run = self.current
-        for kept in self._kept:
+        for kept in self._runs[:-1]:
             kept.run = None
-        self.current = Run.from_recipe(
-            run.programs, run.recipe, run.at, run.quiet, history=run.history
-        )
-        return self.current.frame()
+        new = Run.from_recipe(run.programs, run.recipe, run.at, run.quiet, history=run.history)
+        self._runs[-1].run = new
+        return new.frame()
 
     def rename(self, old: str, new: str) -> None:
         """Call a run something else. A run that the learner has named does not give way."""
-        others = [name for name in self.names if name != old]
-        if len(others) == len(self.names):
-            raise self._unknown(old)
-        kept = None if old == self.name else self._named(old)
-        new = checked_name(new, others, self.letter if kept is None else kept.letter)
-        if kept is None:
-            self.name = new
-        else:
-            kept.name = new
+        run = self._named(old)
+        run.name = new = checked_name(new, [n for n in self.names if n != old], run.letter)
         self.notes = (Remark("renamed", {"old": old, "new": new}),)
 
     def delete(self, name: str) -> None:
         """Forget a kept run."""
         if name == self.name:
             raise Refused("is_current_run", name=name)
-        self._kept.remove(self._named(name))
+        self._runs.remove(self._named(name))
         self.notes = (Remark("deleted", {"name": name}),)
 
-    def _named(self, name: str) -> _Kept:
-        for kept in self._kept:
-            if kept.name == name:
-                return kept
-        raise self._unknown(name)
+    def _named(self, name: str) -> _NamedRun:
+        for run in self._runs:
+            if run.name == name:
+                return run
+        raise Refused("no_run", name=name, available=list(self.names))
 
-    def _unknown(self, name: str) -> Refused:
-        return Refused("no_run", name=name, available=list(self.names))
-
-    def _built(self, kept: _Kept) -> Run:
-        """The Run of a kept run: Setup runs in a namespace of its own when it is first wanted."""
+    def _built(self, kept: _NamedRun) -> Run:
+        """The Run of a named run: Setup runs in a namespace of its own when it is first wanted."""
         if kept.run is None:
             like = self.current
             kept.run = Run.from_recipe(
@@ -388,7 +385,7 @@ def _stands(run: Run, at: Position) -> bool:
     return run.at == at
 
 
-def _used_changes(kept: _Kept, programs: Mapping[str, Program]) -> tuple[Change, ...]:
+def _used_changes(kept: _NamedRun, programs: Mapping[str, Program]) -> tuple[Change, ...]:
     """The changes after which the run was stepped; a later one has changed none of its numbers."""
     changes, furthest = kept.recipe.changes, kept.furthest
     if furthest == Position(0, 0):
@@ -403,7 +400,7 @@ def _used_changes(kept: _Kept, programs: Mapping[str, Program]) -> tuple[Change,
     return tuple(used)
 
 
-def _info(kept: _Kept, changes: tuple[Change, ...], columns: int = 0) -> RunInfo:
+def _info(kept: _NamedRun, changes: tuple[Change, ...], columns: int = 0) -> RunInfo:
     mode, device, learning_rate, seed = settings_after(changes, kept.recipe)
     losses = kept.history.losses
     return RunInfo(
