@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tutor.protocol.frame import Position, Value
 from tutor.training.devices import Randomness
@@ -66,6 +66,8 @@ class Keyframe:
     boxed: Mapping[str, dict[str, Value]]
     """The values in Setup's formulas: no replay from here runs Setup."""
     snapshot: SavedState
+    seconds: float = 0.0
+    """The seconds of training up to it, counted from any keyframe before it."""
 
 
 class KeyframeClock:
@@ -98,32 +100,23 @@ class History:
     _keyframes: list[Keyframe] = field(default_factory=list)
     _sizes: list[int] = field(default_factory=list)
     """Bytes that each of `_keyframes` does not share with the one before it."""
-    _total: int = 0
-    """The sum of `_sizes`."""
-    _latest: list[tuple[Keyframe, float]] = field(default_factory=list)
-    """The keyframes after `_keyframes`, and the seconds of training before each."""
-    _waited: float = 0.0
-    """Seconds of training between the last of `_keyframes` and the first of `_latest`."""
     _near: list[Keyframe] = field(default_factory=list)
     """Keyframes on the way to the place that was sought last."""
 
     @property
     def latest(self) -> Keyframe | None:
         """The keyframe of the latest epoch that has one."""
-        every = [*self._keyframes[-1:], *(k for k, _ in self._latest[-1:])]
-        return every[-1] if every else None
+        return self._keyframes[-1] if self._keyframes else None
 
     @property
     def epochs(self) -> tuple[int, ...]:
         """The epochs whose end has a keyframe, ascending."""
-        return tuple(k.epoch for k in [*self._keyframes, *(k for k, _ in self._latest)])
+        return tuple(k.epoch for k in self._keyframes)
 
     @property
     def size(self) -> int:
         """Bytes, about, that the snapshots take."""
-        last = [k.snapshot for k in self._keyframes[-1:]]
-        latest = size_of([*last, *(k.snapshot for k, _ in self._latest)])
-        return self._total + latest - size_of(last)
+        return sum(self._sizes)
 
     @property
     def largest(self) -> int:
@@ -155,34 +148,42 @@ class History:
 
     def keep(self, keyframe: Keyframe, seconds: float) -> None:
         """Add a keyframe, of a later epoch than all that are kept, after so much training."""
-        self._latest.append((keyframe, seconds))
-        if len(self._latest) > _LATEST:
-            self._settle()
-            self.fit()
+        before = self.latest
+        seconds += before.seconds if before else 0.0
+        self._keyframes.append(replace(keyframe, seconds=seconds))
+        self._measure(len(self._keyframes) - 1)
+        self._drop_if_close(len(self._keyframes) - _LATEST - 1)
+        self.fit()
 
-    def _settle(self) -> None:
-        """Keep the oldest of `_latest` if it is far enough from those before; else drop it."""
-        oldest, seconds = self._latest.pop(0)
-        self._waited += seconds
+    def _drop_if_close(self, index: int) -> None:
+        """Drop this keyframe, no longer one of the latest, if it follows another too closely."""
+        if index < 1:
+            return
+        waited = self._keyframes[index].seconds - self._keyframes[index - 1].seconds
         # Half an interval too early is better than half an interval too late.
-        if not self._keyframes or self._waited > self.interval * 0.75:
-            self._sizes.append(_size_after(oldest, self._keyframes[-1:]))
-            self._total += self._sizes[-1]
-            self._keyframes.append(oldest)
-            self._waited = 0.0
+        if waited <= self.interval * 0.75:
+            del self._keyframes[index], self._sizes[index]
+            self._measure(index)
+
+    def _measure(self, index: int) -> None:
+        """Note the bytes that a keyframe does not share with the one before it."""
+        old = [k.snapshot for k in self._keyframes[max(index - 1, 0) : index]]
+        new = size_of([*old, self._keyframes[index].snapshot]) - size_of(old)
+        self._sizes[index : index + 1] = [new]
 
     def fit(self) -> None:
-        """Drop every second keyframe until the rest is within the budget."""
-        while self.size > self.budget and len(self._keyframes) > 1:
-            kept = self._keyframes = self._keyframes[::2]
-            self._sizes = [_size_after(k, kept[max(i - 1, 0) : i]) for i, k in enumerate(kept)]
-            self._total = sum(self._sizes)
+        """Drop every second keyframe but the latest until the rest is within the budget."""
+        while self.size > self.budget and len(self._keyframes) > _LATEST + 1:
+            old, latest = self._keyframes[:-_LATEST], self._keyframes[-_LATEST:]
+            self._keyframes = [*old[::2], *latest]
+            self._sizes = []
+            for index in range(len(self._keyframes)):
+                self._measure(index)
             self.interval *= 2
 
     def drop_keyframes(self) -> None:
         """Forget all keyframes: the namespace that they could be restored in is gone."""
-        self._keyframes, self._sizes, self._latest, self._near = [], [], [], []
-        self._total, self._waited = 0, 0.0
+        self._keyframes, self._sizes, self._near = [], [], []
 
     def keep_near(self, keyframes: Sequence[Keyframe]) -> None:
         """Keep these in place of the keyframes near the place that was sought last."""
@@ -191,8 +192,7 @@ class History:
 
     def before(self, epoch: int) -> Keyframe | None:
         """The latest keyframe of `epoch` or of an earlier one."""
-        latest = [k for k, _ in self._latest]
-        found = [k for each in (self._keyframes, latest, self._near) for k in _last(each, epoch)]
+        found = [k for each in (self._keyframes, self._near) for k in _last(each, epoch)]
         return max(found, key=_epoch_of, default=None)
 
     # ── The whole ───────────────────────────────────────────────────────────────────
@@ -209,10 +209,6 @@ class History:
         for each in (self._keyframes, self._near):
             del each[bisect_right(each, before, key=_epoch_of) :]
         del self._sizes[len(self._keyframes) :]
-        self._total = sum(self._sizes)
-        self._latest = [(k, s) for k, s in self._latest if k.epoch <= before]
-        if not self._latest:
-            self._waited = 0.0
 
     def copy(self) -> History:
         """A smaller history, for a run that is kept: cutting one does not cut the other.
@@ -223,8 +219,6 @@ class History:
         new.budget, new.interval = KEPT_BYTES, self.interval
         if all(k.snapshot.only_namespace is None for k in self._keyframes):
             new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]
-            new._total, new._latest = self._total, self._latest[:]
-            new._waited = self._waited
         new.fit()
         return new
 
@@ -244,12 +238,6 @@ def _last(keyframes: Sequence[Keyframe], epoch: int) -> Sequence[Keyframe]:
     """The last of these keyframes that is not later than `epoch`, alone; empty without one."""
     count = bisect_right(keyframes, epoch, key=_epoch_of)
     return keyframes[max(count - 1, 0) : count]
-
-
-def _size_after(keyframe: Keyframe, before: Sequence[Keyframe]) -> int:
-    """Bytes that a keyframe does not share with the one before it."""
-    old = [k.snapshot for k in before]
-    return size_of([*old, keyframe.snapshot]) - size_of(old)
 
 
 def _epoch_of(keyframe: Keyframe) -> int:
