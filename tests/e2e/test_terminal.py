@@ -149,14 +149,16 @@ def test_the_menu_opens_a_lesson_with_the_mouse_left_to_the_terminal(tmp_path: P
         assert b"\x1b[?1000h" not in terminal.raw
 
 
-def test_a_lesson_from_outside_asks_once_for_its_content_and_x_stops_it(home: Path) -> None:
+def test_a_lesson_from_outside_asks_once_begins_as_asked_for_and_x_stops_it(home: Path) -> None:
+    """It asks for its content. `test_going_on` begins in a mode."""
     path = home / "outside.md"
     path.write_text(ENDLESS)
-    with lesson(str(path), columns=120, rows=36) as terminal:
+    start = ("--learning-rate", "0.002", "--device", "cuda:6")
+    with lesson(str(path), *start, columns=120, rows=36) as terminal:
         terminal.wait_for("This lesson did not come with the tutor")
         assert not trust.is_trusted(document.read(path))
         terminal.press("y")
-        terminal.wait_for("Round and round", "next: ▶ Predict")
+        terminal.wait_for("Round and round", "cpu · lr 0.002", "no device 'cuda:6'")
         terminal.wait_for("[bold]not bold[/bold] not red")
         assert b"\x1b[31mnot red" not in terminal.raw, "what it prints is data"
         terminal.press("space")
@@ -195,16 +197,14 @@ def moves_during_a_run_and_shrinks(terminal: Terminal) -> None:
     terminal.wait_gone("epochs/s")
 
 
-def test_a_lesson_begins_as_asked_for_in_ascii_and_without_colour_in_a_plain_xterm() -> None:
-    start = ("--mode", "autograd", "--learning-rate", "0.002", "--device", "cuda:6")
+def test_a_lesson_is_shown_in_ascii_and_without_colour_in_a_plain_xterm() -> None:
     plain = {"NO_COLOR": "1", "TERM": "xterm", "COLORTERM": ""}
     ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    with lesson("xor", *start, **plain, **ascii_locale) as terminal:
-        terminal.wait_for("XOR", "autograd - cpu - lr 0.002", "no device 'cuda:6'")
-        terminal.press("s")
-        terminal.wait_for("Update has run")
-        terminal.press("s")
-        terminal.wait_for("epoch 1 of")
+    with Terminal([*COMMAND, "xor"], env={**plain, **ascii_locale}) as terminal:
+        terminal.wait_for("XOR", "- cpu -", "next: > Predict")
+        for epoch in ("1", "2"):
+            terminal.press("s")
+            terminal.wait_for(f"epoch {epoch} of")
         for key in "246?":
             before = terminal.text()
             terminal.press(key)
