@@ -30,7 +30,7 @@ LEAKS = {
     "import signal; signal.alarm(99)": "__import__('signal').alarm(0)",
     "os.umask(0o777)": "os.umask(0o022)",
     "torch.Tensor.sum = None": "torch.Tensor.sum is None",
-    "import builtins; builtins.len = None": "len is None",
+    "import builtins; builtins.divmod = None": "divmod is None",
 }
 """A lesson's code, and what shows whether it reached the next one; `test_settings_put_back` tests
 the other settings, in this process."""
