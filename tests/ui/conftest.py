@@ -138,8 +138,8 @@ def doing(*exercises: Exercise, keys: Sequence[str] = ("a",), **more: Any) -> py
     return pytest.mark.app(first=with_exercises(*exercises), keys=keys, **more)
 
 
-PAINT_SECONDS = 0.001
-"""The period of the screen's paints here; elsewhere it is a sixtieth of a second."""
+NEVER = 1e9
+"""The period of the screen's own paints here: `nothing_to_do` paints instead."""
 
 RESIZE_SECONDS = 0.01
 """A little more than Textual waits before it passes on a new size of the terminal."""
@@ -150,15 +150,24 @@ async def nothing_to_do(min_sleep: float = 0, max_sleep: float = 1) -> None:
 
     It replaces Textual's `wait_for_idle`, which sleeps until the processor is idle: at least 20 ms
     for each key; on a busy machine up to a second, after which it returns with work left to do.
+    What has changed is painted once, when no callback is ready.
     """
     loop: Any = asyncio.get_running_loop()
+    app = active_app.get()
     while True:
         await asyncio.sleep(0)
         if loop._ready:
             continue
+        if app._exit:  # it lets its timers run, unheard
+            return
+        if waiting := [one for one in app.screen_stack if one._update_timer._active.is_set()]:
+            for one in waiting:
+                with one._context():
+                    one._on_timer_update()
+            continue
         timers = [timer.when() for timer in loop._scheduled if not timer.cancelled()]
         due = [when for when in timers if when <= loop.time() + RESIZE_SECONDS]
-        if not due or active_app.get()._exit:  # an app that ends lets its timers run, unheard
+        if not due:
             return
         await asyncio.sleep(max(due) - loop.time())
 
@@ -172,7 +181,7 @@ def _wait_by_condition(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (textual_app, textual_pilot):
         monkeypatch.setattr(module, "wait_for_idle", nothing_to_do)
     monkeypatch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
-    monkeypatch.setattr(screen, "UPDATE_PERIOD", PAINT_SECONDS)
+    monkeypatch.setattr(screen, "UPDATE_PERIOD", NEVER)
     monkeypatch.setattr(editor, "PASTE_SECONDS", 0.0)  # such quick keys would pass for a paste
 
 
@@ -199,6 +208,7 @@ async def come_true(is_so: Callable[[], object]) -> None:
     while not is_so():
         assert time.monotonic() < until, "waited in vain"
         await asyncio.sleep(0.01)
+        await nothing_to_do()
 
 
 def open_lesson(path: Path) -> Lesson:
