@@ -421,7 +421,7 @@ class TutorApp(ThemedApp):
     def tell(self, notice: Notice) -> None:
         """Show a one-line message on the current screen."""
         if isinstance(self.screen, LessonListScreen):
-            self.screen.tell(notice)
+            self.screen.notice = notice
         else:
             self.session.notice = notice
             self._lesson_screen.update_from_session()

@@ -384,14 +384,11 @@ def _first_keys(attempt: Attempt | None, exercises: Sequence[Exercise]) -> Itera
 
 
 def _is_of_use(command: str, attempt: Attempt) -> bool:
-    match command:
-        case "edit":
-            return attempt.wants.is_edited and attempt.state != "done"
-        case "hint":
-            return attempt.hints_left > 0 and attempt.state != "done"
-        case "show_solution":
-            is_hidden = attempt.may_see_solution and not attempt.is_solution_shown
-            return is_hidden and attempt.state != "done"
-        case "skip":
-            return attempt.state != "done"
-    return True
+    if attempt.state == "done":
+        return command not in ("edit", "hint", "show_solution", "skip")
+    is_of_use = {
+        "edit": attempt.wants.is_edited,
+        "hint": attempt.hints_left > 0,
+        "show_solution": attempt.may_see_solution and not attempt.is_solution_shown,
+    }
+    return is_of_use.get(command, True)

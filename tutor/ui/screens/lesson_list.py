@@ -273,10 +273,6 @@ class LessonListScreen(SizedScreen):
             self.choose_first(pane)
         self._show_details()
 
-    def tell(self, notice: Notice) -> None:
-        """Show a message in the status line."""
-        self.notice = notice
-
     def clear_notice(self) -> None:
         """Clear a notice that only says why the last key had no effect.
 
@@ -321,7 +317,7 @@ class LessonListScreen(SizedScreen):
         if not self.is_known and not self._has_chosen:
             self._awaits = exercises_only
         elif entry is None or entry.target is None:
-            self.tell(Notice("no_lesson_here", kind="no_effect"))
+            self.notice = Notice("no_lesson_here", kind="no_effect")
         elif isinstance(entry.target, Bookmark) and not exercises_only:
             self.call_later(self.run_action, "app.resume")
         elif isinstance(entry.target, Bookmark):
