@@ -1110,6 +1110,13 @@ def test_a_script_runs_for_what_its_code_does_not_say_once_it_is_trusted(
     assert not (home / "ran").exists()  # what a script writes goes into a folder of its own
 
 
+def test_arguments_for_the_script_are_refused_rather_than_dropped(tutor: Tutor, home: Path) -> None:
+    (home / "train.py").write_text(MANUAL)
+    refused = tutor("new", "mine", "--from", "train.py", "--", "--epochs", "3")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert not (home / "mine.md").exists()
+
+
 def test_an_error_of_the_script_is_told_and_leaves_no_file(tutor: Tutor, home: Path) -> None:
     (home / "train.py").write_text(MODEL.replace("net = Net()", "net = Net(1)"))
     done = tutor("new", "mine", "--from", "train.py", "--trust")

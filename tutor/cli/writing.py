@@ -102,6 +102,8 @@ def new_command(options: argparse.Namespace) -> None:
     Raises UsageError for a name that can't be a lesson's, FileThere for a file that exists,
     unless --force says to replace it, and ScriptError for a script that can't become a lesson.
     """
+    if options.arguments:
+        raise UsageError("tutor new takes no arguments after --: write them into the script")
     slug = _checked(options.name.removesuffix(".md"))
     path = Path(f"{slug}.md")
     if options.script is not None:

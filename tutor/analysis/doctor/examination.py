@@ -241,8 +241,11 @@ class _Examination:
         for epochs in sorted({rule.epochs for rule in self._rules if rule.epochs}):
             try:
                 if epochs == TO_THE_END:
+                    is_late = self._within_time(SECONDS_TO_THE_END)
                     with time_bound(SECONDS_TO_THE_END):
-                        patient.run.run_to(epochs, self._within_time(SECONDS_TO_THE_END))
+                        patient.run.run_to(epochs, is_late)
+                    if is_late() and not patient.run.loop.is_over:
+                        return False
                 else:
                     run_in_loop(patient.run, epochs, until)
             except LessonRaised as error:
