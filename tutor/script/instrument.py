@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from types import CodeType
 from typing import Any
 
-from tutor.python_syntax import FunctionCode, first_line, own_nodes, parts_of
+from tutor.python_syntax import FunctionCode, first_line, flat_targets, own_nodes
 from tutor.script.outline import ScriptPhase, TrainingLoop, span_of
 
 PREFIX = "_tutor_"
@@ -39,6 +39,8 @@ KEEP_LOSS, KEEP_OTHER_LOSS = f"{PREFIX}loss", f"{PREFIX}other_loss"
 BATCHES, CLASS = f"{PREFIX}batches", f"{PREFIX}class"
 KEEP_GIVEN, KEEP_RETURNED = f"{PREFIX}given", f"{PREFIX}returned"
 KEEP_USED = f"{PREFIX}used"
+HANDED_ON = (KEEP_LOSS, KEEP_OTHER_LOSS, KEEP_GIVEN, KEEP_RETURNED, KEEP_USED, BATCHES, CLASS)
+"""The hooks that return their first argument."""
 FOR, WHILE = f"{PREFIX}for", f"{PREFIX}while"
 _BODY, _ITEM, _CONDITION = f"{PREFIX}body", f"{PREFIX}item", f"{PREFIX}condition"
 _EXIT = f"{PREFIX}exit"
@@ -53,17 +55,8 @@ None is the end of a pass, also by `continue`; `(value,)` is `return value`.
 def instrumented(source: str, filename: str, loop: TrainingLoop) -> CodeType:
     """The code of a script with hooks for one of its loops. The source must be valid Python."""
     tree = ast.parse(source, filename)
-    tree = _Gradients(loop).visit(tree)
-    tree = _Losses(loop).visit(tree)
+    tree = _Handovers(loop).visit(tree)
     tree = _Hooks(loop.phases).visit(tree)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.For) and (node.lineno, node.col_offset) == loop.batches_at:
-            node.iter = _call_of(BATCHES, node.iter)
-        elif isinstance(node, ast.ClassDef):
-            outermost = ast.Name(CLASS, ast.Load())
-            node.decorator_list.insert(
-                0, ast.copy_location(outermost, [*node.decorator_list, node][0])
-            )
     tree = _LoopCall(loop).visit(tree)
     ast.fix_missing_locations(tree)
     return _named_as_around(compile(tree, filename, "exec", dont_inherit=True))
@@ -115,66 +108,22 @@ class _Hooks(ast.NodeTransformer):
         yield node
 
 
-class _Losses(ast.NodeTransformer):
-    """Hands the loss over: `loss.backward()` becomes `_tutor_loss(loss).backward()`."""
+class _Handovers(ast.NodeTransformer):
+    """Hands values over to the driver, and gives classes their hashes.
 
-    def __init__(self, loop: TrainingLoop) -> None:
-        self._loss = loop.loss
-        self._keeps = dict.fromkeys(loop.losses_at, KEEP_LOSS)
-        self._keeps |= dict.fromkeys(loop.other_losses_at, KEEP_OTHER_LOSS)
-        self._lines = {
-            line for phase in loop.phases for line in range(phase.line, phase.end_line + 1)
-        }
-
-    def visit(self, node: ast.AST) -> Any:
-        """Hand over an expression whose gradient is taken."""
-        found = super().visit(node)
-        if isinstance(node, ast.expr) and hasattr(node, "lineno"):
-            keep = self._keeps.pop(span_of(node), None)
-            return _call_of(keep, found) if keep else found
-        return found
-
-    def visit_Assign(self, node: ast.Assign) -> ast.AST | list[ast.AST]:
-        """Hand over the loss after its assignment, too: it is shown before its gradient."""
-        self.generic_visit(node)
-        return self._with_loss(node, node.targets)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | list[ast.AST]:
-        """Hand over the loss after `loss: Tensor = …`."""
-        self.generic_visit(node)
-        return self._with_loss(node, [node.target] if node.value else [])
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST | list[ast.AST]:
-        """Hand over the loss after `loss += …`."""
-        self.generic_visit(node)
-        return self._with_loss(node, [node.target])
-
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
-        """Hand over the loss of `(loss := …)`."""
-        self.generic_visit(node)
-        if self._loss == node.target.id and node.lineno in self._lines:
-            node.value = _call_of(KEEP_LOSS, node.value)
-        return node
-
-    def _with_loss(self, node: ast.stmt, targets: Sequence[ast.expr]) -> ast.AST | list[ast.AST]:
-        bound = [part for target in targets for part in parts_of(target)]
-        if not self._loss or node.lineno not in self._lines:
-            return node
-        if self._loss not in [ast.unparse(target) for target in bound]:
-            return node
-        (after,) = ast.parse(f"{KEEP_LOSS}({self._loss})").body
-        return [node, ast.copy_location(after, node)]
-
-
-class _Gradients(ast.NodeTransformer):
-    """Hands gradients over.
-
-    `w -= lr * dw` becomes `w -= lr * _tutor_used(dw, lambda: w, "w", False)`.
+    `loss.backward()` becomes `_tutor_loss(loss).backward()`, and `w -= lr * dw` becomes
+    `w -= lr * _tutor_used(dw, lambda: w, "w", False)`.
     """
 
     def __init__(self, loop: TrainingLoop) -> None:
+        self._loss, self._batches_at = loop.loss, loop.batches_at
+        self._lines = {
+            line for phase in loop.phases for line in range(phase.line, phase.end_line + 1)
+        }
         calls = loop.gradient_calls
-        self._hooks = {call.parameters_at: f"{KEEP_GIVEN}()" for call in calls}
+        self._hooks = dict.fromkeys(loop.losses_at, f"{KEEP_LOSS}()")
+        self._hooks |= dict.fromkeys(loop.other_losses_at, f"{KEEP_OTHER_LOSS}()")
+        self._hooks |= {call.parameters_at: f"{KEEP_GIVEN}()" for call in calls}
         self._hooks |= {call.place: f"{KEEP_RETURNED}({call.is_first})" for call in calls}
         for use in loop.gradient_uses:
             hook = f"{KEEP_USED}(lambda: {use.parameter}, {use.parameter!r}, {use.is_negated}"
@@ -182,23 +131,57 @@ class _Gradients(ast.NodeTransformer):
             self._hooks[use.place] = f"{hook}{evaluated})"
 
     def visit(self, node: ast.AST) -> Any:
-        """Put the call of a hook around the expression at its place."""
+        """Hand over an expression whose gradient is taken, or that is or returns gradients."""
         found = super().visit(node)
-        if not isinstance(node, ast.expr) or not hasattr(node, "lineno"):
-            return found
-        if (hook := self._hooks.pop(span_of(node), None)) is None:
-            return found
-        call = ast.parse(hook, mode="eval").body
-        assert isinstance(call, ast.Call)
-        for inner in ast.walk(call):
-            ast.copy_location(inner, node)
-        call.args.insert(0, found)
-        return call
+        if isinstance(node, ast.expr) and hasattr(node, "lineno"):
+            hook = self._hooks.pop(span_of(node), None)
+            return _handed(hook, found) if hook else found
+        return found
+
+    def _visit_assignment(
+        self, node: ast.Assign | ast.AnnAssign | ast.AugAssign
+    ) -> ast.AST | list[ast.AST]:
+        """Hand over the loss after its assignment, too: it is shown before its gradient."""
+        self.generic_visit(node)
+        if not self._loss or node.lineno not in self._lines or node.value is None:
+            return node
+        if self._loss not in map(ast.unparse, flat_targets(node)):
+            return node
+        (after,) = ast.parse(f"{KEEP_LOSS}({self._loss})").body
+        return [node, ast.copy_location(after, node)]
+
+    visit_Assign = visit_AnnAssign = visit_AugAssign = _visit_assignment
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> ast.AST:
+        """Hand over the loss of `(loss := …)`."""
+        self.generic_visit(node)
+        if self._loss == node.target.id and node.lineno in self._lines:
+            node.value = _handed(f"{KEEP_LOSS}()", node.value)
+        return node
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        """Hand over what the loop over batches goes through, to be counted."""
+        self.generic_visit(node)
+        if (node.lineno, node.col_offset) == self._batches_at:
+            node.iter = _handed(f"{BATCHES}()", node.iter)
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """Give a class hashes that are the same in each run."""
+        self.generic_visit(node)
+        first = [*node.decorator_list, node][0]
+        node.decorator_list.insert(0, ast.copy_location(ast.Name(CLASS, ast.Load()), first))
+        return node
 
 
-def _call_of(function: str, value: ast.expr) -> ast.expr:
-    call = ast.Call(ast.Name(function, ast.Load()), [value], [])
-    return ast.copy_location(call, value)
+def _handed(hook: str, value: ast.expr) -> ast.expr:
+    """The call of a hook, with a value as its first argument."""
+    call = ast.parse(hook, mode="eval").body
+    assert isinstance(call, ast.Call)
+    for inner in ast.walk(call):
+        ast.copy_location(inner, value)
+    call.args.insert(0, value)
+    return call
 
 
 # ── The loop ────────────────────────────────────────────────────────────────────────

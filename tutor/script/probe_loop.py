@@ -21,16 +21,7 @@ from tutor.lesson.code_checks import codes_in
 from tutor.lesson.model import LOSS, PREDICT, RESET
 from tutor.python_syntax import all_blocks, first_line, flat_targets
 from tutor.script.data_flow import reads, text_of, variable
-from tutor.script.instrument import (
-    CLASS,
-    KEEP_GIVEN,
-    KEEP_LOSS,
-    KEEP_OTHER_LOSS,
-    KEEP_RETURNED,
-    KEEP_USED,
-    PREFIX,
-    STOPS,
-)
+from tutor.script.instrument import HANDED_ON, PREFIX, STOPS
 from tutor.script.outline import ScriptPhase, TrainingLoop
 from tutor.script.parameters import NUMBERS, ParameterTable, unwrapped
 from tutor.training.liveness import changed_in_place, liveness, loads
@@ -66,9 +57,7 @@ class ProbeLoop(Loop):
         """Go on in a copy of these names."""
         self.namespace.clear()
         # Functions of the script that the phases call have hooks in them.
-        self.namespace.update({STOPS: False})
-        self.namespace.update(dict.fromkeys((KEEP_LOSS, KEEP_OTHER_LOSS, CLASS), _same))
-        self.namespace.update(dict.fromkeys((KEEP_GIVEN, KEEP_RETURNED, KEEP_USED), _same))
+        self.namespace.update({STOPS: False, **dict.fromkeys(HANDED_ON, _same)})
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
         self._table.used = {}  # a gradient is what its expression is where the probe stands
