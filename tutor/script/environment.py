@@ -7,7 +7,6 @@ nowhere, and nothing of the learner's is changed (`redirected_files.py`).
 from __future__ import annotations
 
 import functools
-import importlib.util
 import io
 import logging
 import multiprocessing.context
@@ -19,19 +18,21 @@ from contextlib import ExitStack, contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import torch
+from torch.distributed import distributed_c10d
 from torch.distributed.distributed_c10d import GroupMember
 from torch.utils.data import DataLoader
 
 from tutor.protocol.frame import DEVICE_KINDS, Remark
 from tutor.script.line_places import NOTEBOOK
 from tutor.script.loader_workers import WorkersInTurn
-from tutor.script.redirected_files import LIBRARIES, RedirectedFiles
+from tutor.script.redirected_files import LIBRARIES, Patches, RedirectedFiles, in_places
+from tutor.script.source import SentModuleFinder
 from tutor.training.devices import (
     USUAL_THREADS,
     autocast_depth,
@@ -66,17 +67,21 @@ class ScriptEnvironment:
         """
         self.group = group
         self._notes: tuple[Remark, ...] = ()
-        self.tutor_settings: _TutorSettings = (
-            _active[-1].tutor_settings if _active else _TutorSettings.now()
-        )
+        self._tutors = tutors = _active[-1]._tutors if _active else _ProcessSettings.now()
         """The settings that hold while no script's code runs, as they were last."""
-        self._argv = list(arguments)
-        self._path = [str(path.parent), *self.tutor_settings.path]
-        self._working = self.tutor_settings.folder
-        # As torchrun has it: one for each rank, where nothing else is said.
+        # As torchrun has it: one thread for each rank, where nothing else is said.
         is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
-        self._threads = 1 if is_one else USUAL_THREADS
-        self._start_method = self._process_group = None
+        self._own = replace(
+            tutors,
+            argv=list(arguments),
+            path=[str(path.parent), *tutors.path],
+            input=_NoInput(),
+            is_without_bytecode=True,
+            main=module,
+            threads=1 if is_one else USUAL_THREADS,
+            start_method=None,
+            process_group=None,
+        )
         self._folder = str(path.parent)
         helpers = _active[-1]._modules.keys() if _active else ()
         self._known = sys.modules.keys() - helpers
@@ -85,12 +90,11 @@ class ScriptEnvironment:
         if path.suffix == NOTEBOOK:
             vars(module)["display"] = _display
         self._count = 0
-        self._input = _NoInput()
         folder = group.folder if group else None
-        own_folders = [path.parent, Path(self._working)]
+        own_folders = [path.parent, Path(tutors.folder)]
         self.files = None if is_here else RedirectedFiles(own_folders, folder, self._is_script)
         self._finder = _LibraryFinder(self.files)
-        self._sent = _SentModuleFinder(path.parent, sent_modules) if sent_modules else None
+        self._sent = SentModuleFinder(path.parent, sent_modules) if sent_modules else None
         self._stack = ExitStack()
         os.environ["MPLBACKEND"] = "Agg"  # until the next lesson
         # `plt.show()` returns at once; the learner need not be told that there is no window.
@@ -128,45 +132,30 @@ class ScriptEnvironment:
                 other._enter()
 
     def _enter(self) -> None:
-        self.tutor_settings = _TutorSettings.now()
-        sys.argv, sys.path, sys.stdin = self._argv, self._path, self._input
-        sys.dont_write_bytecode = True
-        torch.set_num_threads(self._threads)
-        _PROCESSES._actual_context = self._start_method
+        self._tutors = _ProcessSettings.now()
         sys.modules.update(self._modules)
-        if self.tutor_settings.folder != self._working:
-            os.chdir(self._working)
+        self._own.apply()
         self._count = len(sys.modules)
-        iterator_of, set_interop = DataLoader._get_iterator, torch.set_num_interop_threads
-        in_turn = self._with_workers_in_turn(iterator_of)
-        DataLoader._get_iterator = in_turn  # type: ignore[method-assign]
-        self._stack.callback(setattr, DataLoader, "_get_iterator", iterator_of)
-        torch.set_num_interop_threads = _nothing
-        self._stack.callback(setattr, torch, "set_num_interop_threads", set_interop)
+        in_turn = self._with_workers_in_turn(DataLoader._get_iterator)
+        patches: Patches = {
+            DataLoader: {"_get_iterator": in_turn},
+            torch: {"set_num_interop_threads": _nothing},
+        }
+        self._stack.enter_context(in_places(patches))
         for finder in filter(None, (self._sent, self._finder)):
             sys.meta_path.insert(0, finder)
             self._stack.callback(sys.meta_path.remove, finder)
         self._finder.change_loaded()
-        process_group = self.group.in_use() if self.group else self._own_process_group()
-        self._stack.enter_context(process_group)
+        if self.group is not None:
+            self._stack.enter_context(self.group.in_use())
         if self.files is not None:
             self._stack.enter_context(self.files.in_use())
 
-    @contextmanager
-    def _own_process_group(self) -> Iterator[None]:
-        """A span in which PyTorch's default process group is this run's own."""
-        outside, GroupMember.WORLD = GroupMember.WORLD, self._process_group
-        try:
-            yield
-        finally:
-            self._process_group, GroupMember.WORLD = GroupMember.WORLD, outside
-
     def _leave(self) -> None:
         self._stack.close()
-        self._argv, self._path, self._working = sys.argv, sys.path, os.getcwd()
-        self._threads, self._start_method = torch.get_num_threads(), _PROCESSES._actual_context
+        self._own = _ProcessSettings.now()
         self._take_modules(is_more=len(sys.modules) != self._count)
-        self.tutor_settings.restore(self._working)
+        self._tutors.apply()
 
     def _take_modules(self, *, is_more: bool) -> None:
         """Take the script's own modules away: another run of it imports them anew."""
@@ -205,34 +194,37 @@ class ScriptEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
-class _TutorSettings:
-    """The tutor's own values of the settings that each script has for itself."""
+class _ProcessSettings:
+    """Settings of the process that the tutor and each script have for themselves."""
 
     argv: list[str]
     path: list[str]
     input: TextIO
-    writes_bytecode: bool
+    is_without_bytecode: bool
     main: ModuleType
     folder: str
     threads: int
     start_method: Any
     """The start method of `multiprocessing`, which a program may set only once."""
+    process_group: Any
+    """PyTorch's default process group."""
 
     @classmethod
-    def now(cls) -> _TutorSettings:
+    def now(cls) -> _ProcessSettings:
         """The settings as they are now."""
-        main, writes = sys.modules["__main__"], not sys.dont_write_bytecode
+        of_python = sys.argv, sys.path, sys.stdin, sys.dont_write_bytecode, sys.modules["__main__"]
         threads, method = torch.get_num_threads(), _PROCESSES._actual_context
-        return cls(sys.argv, sys.path, sys.stdin, writes, main, os.getcwd(), threads, method)
+        return cls(*of_python, os.getcwd(), threads, method, GroupMember.WORLD)
 
-    def restore(self, folder: str) -> None:
-        """Restore all of them; `folder` is the working directory now."""
+    def apply(self) -> None:
+        """Set all of them."""
         sys.argv, sys.path, sys.stdin = self.argv, self.path, self.input
-        sys.dont_write_bytecode = not self.writes_bytecode
-        sys.modules["__main__"] = self.main
+        sys.dont_write_bytecode, sys.modules["__main__"] = self.is_without_bytecode, self.main
         torch.set_num_threads(self.threads)
         _PROCESSES._actual_context = self.start_method
-        if folder != self.folder:
+        is_there = self.process_group in distributed_c10d._world.pg_map
+        GroupMember.WORLD = self.process_group if is_there else None
+        if os.getcwd() != self.folder:
             os.chdir(self.folder)
 
 
@@ -435,51 +427,3 @@ class LogHandlers:
 def _loggers() -> list[logging.Logger]:
     named = list(logging.root.manager.loggerDict.values())
     return [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
-
-
-# ── Modules that came with the script from another machine ─────────────────────────────────
-
-
-class _SentModuleFinder(MetaPathFinder):
-    """Finds modules that were sent with the script, as if they stood in the script's folder."""
-
-    def __init__(self, folder: Path, modules: Mapping[str, bytes]) -> None:
-        self._folder, self._modules = folder, modules
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """A module, a package, or a folder of modules; None for all others."""
-        place = name.replace(".", "/")
-        for file, inside in ((f"{place}/__init__.py", [str(self._folder / place)]),
-                             (f"{place}.py", None)):  # fmt: skip
-            if file in self._modules:
-                where = str(self._folder / file)
-                loader = _SentModuleLoader(name, where, self._modules[file])
-                return importlib.util.spec_from_file_location(
-                    name, where, loader=loader, submodule_search_locations=inside
-                )
-        is_folder = any(file.startswith(f"{place}/") for file in self._modules)
-        if not is_folder or PathFinder.find_spec(name, path) is not None:
-            return None  # an installed package comes before a folder without `__init__.py`
-        spec = ModuleSpec(name, None, is_package=True)
-        spec.submodule_search_locations = [str(self._folder / place)]
-        return spec
-
-
-class _SentModuleLoader(SourceFileLoader):
-    """Loads a module from its content in memory; no bytecode is read or written."""
-
-    def __init__(self, name: str, path: str, content: bytes) -> None:
-        super().__init__(name, path)
-        self._content = content
-
-    def get_data(self, path: str) -> bytes:
-        """The content of the module's file."""
-        if path != self.path:
-            raise OSError(f"{path} was not sent")
-        return self._content
-
-    def path_stats(self, path: str) -> Mapping[str, object]:
-        """Raise OSError: there is no file, so that no bytecode can belong to it."""
-        raise OSError(f"{path} is not here")

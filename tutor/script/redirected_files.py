@@ -68,11 +68,11 @@ class RedirectedFiles:
     def in_use(self) -> Iterator[None]:
         """Inside, all functions that take a path lead to these files."""
         _in_use.append(self)
-        before = self._before = _put({**_PYTHON, **_of_libraries()})
+        before = self._before = put({**_PYTHON, **_of_libraries()})
         try:
             yield
         finally:
-            _put(before)
+            put(before)
             _in_use.remove(self)
 
     @property
@@ -87,7 +87,7 @@ class RedirectedFiles:
 
     def take_library(self, module: str) -> None:
         """Redirect the functions of a library that the script has just loaded."""
-        self._before.update(_put(_of_libraries(module)))
+        self._before.update(put(_of_libraries(module)))
 
     # ── Places of files ─────────────────────────────────────────────────────────────
 
@@ -426,7 +426,17 @@ _calls: dict[Callable[..., Any], Callable[..., Any]] = {}
 """A function of a library → the one in its place."""
 
 
-def _put(patches: Patches) -> Patches:
+@contextmanager
+def in_places(patches: Patches) -> Iterator[None]:
+    """A span in which functions stand in their places."""
+    before = put(patches)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def put(patches: Patches) -> Patches:
     """Put functions in their places; returns those that stood there."""
     before: Patches = {}
     for owner, new in patches.items():

@@ -14,6 +14,7 @@ from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.distributed_c10d import GroupMember
 
 from tutor.protocol.frame import Remark
+from tutor.script.redirected_files import in_places
 from tutor.training.devices import backends_of_ranks
 
 _DESTROY = dist.destroy_process_group
@@ -43,21 +44,11 @@ class ScriptGroup:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """A span in which the script's code finds its group, if it has it, and asks for it here."""
-        before = GroupMember.WORLD
         self.show()
         own = {"init_process_group": self._join, "destroy_process_group": self._leave}
         modules = (dist, distributed_c10d, device_mesh)
-        places = [(vars(m), name) for m in modules for name in own if name in vars(m)]
-        theirs = [names[name] for names, name in places]
-        for names, name in places:
-            names[name] = own[name]
-        try:
+        with in_places({m: {n: own[n] for n in own if n in vars(m)} for m in modules}):
             yield
-        finally:
-            for (names, name), function in zip(places, theirs, strict=True):
-                names[name] = function
-            is_there = before in distributed_c10d._world.pg_map
-            GroupMember.WORLD = before if is_there else None
 
     def show(self) -> None:
         """Let the script's code find the group, or none, as it has it now."""

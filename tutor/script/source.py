@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib.util
 import io
 import re
 import stat
 import tokenize
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -323,3 +327,51 @@ def _files(folder: Path, names: set[str]) -> Iterator[Path]:
             yield module
         elif package.is_dir():
             yield from sorted(package.rglob("*.py"))
+
+
+# ── Modules that came with a script from another machine ─────────────────────────────────
+
+
+class SentModuleFinder(MetaPathFinder):
+    """Finds modules that were sent with the script, as if they stood in the script's folder."""
+
+    def __init__(self, folder: Path, modules: Mapping[str, bytes]) -> None:
+        self._folder, self._modules = folder, modules
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A module, a package, or a folder of modules; None for all others."""
+        place = name.replace(".", "/")
+        for file, inside in ((f"{place}/__init__.py", [str(self._folder / place)]),
+                             (f"{place}.py", None)):  # fmt: skip
+            if file in self._modules:
+                where = str(self._folder / file)
+                loader = SentModuleLoader(name, where, self._modules[file])
+                return importlib.util.spec_from_file_location(
+                    name, where, loader=loader, submodule_search_locations=inside
+                )
+        is_folder = any(file.startswith(f"{place}/") for file in self._modules)
+        if not is_folder or PathFinder.find_spec(name, path) is not None:
+            return None  # an installed package comes before a folder without `__init__.py`
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(self._folder / place)]
+        return spec
+
+
+class SentModuleLoader(SourceFileLoader):
+    """Loads a module from its content in memory; no bytecode is read or written."""
+
+    def __init__(self, name: str, path: str, content: bytes) -> None:
+        super().__init__(name, path)
+        self._content = content
+
+    def get_data(self, path: str) -> bytes:
+        """The content of the module's file."""
+        if path != self.path:
+            raise OSError(f"{path} was not sent")
+        return self._content
+
+    def path_stats(self, path: str) -> Mapping[str, object]:
+        """Raise OSError: there is no file, so that no bytecode can belong to it."""
+        raise OSError(f"{path} is not here")
