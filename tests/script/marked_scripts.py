@@ -26,13 +26,13 @@ import torch
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Frame
 from tutor.script.driver import PASS_END, Driver
-from tutor.script.exception_handlers import ExceptionHandlers
 from tutor.script.instrument import PREFIX, instrumented
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.outline import ScriptPhase, TrainingLoop, span_of
 from tutor.script.program import ScriptOpener
 from tutor.script.source import ScriptSource
+from tutor.script.waiting_state import ExceptionHandlers
 from tutor.training.run import Run
 
 FILE = "/nowhere/train.py"

@@ -94,15 +94,21 @@ def main(descriptor: int) -> None:
         if request.name in ("set_up", "open_script"):
             limit_memory(request.arguments[2])
         if request.name == "open_script" and type(loops) is FollowerLoops:
-            from tutor.script.follower_scripts import FollowerScripts  # noqa: PLC0415 - few need it
-
-            loops = FollowerScripts(joining.rank, joining.size, joining.port)
+            loops = _script_loops(joining)
         run = partial(getattr(loops, request.name), *request.arguments)
         answer = _answer(loops.rank, interrupts, run)
         if os.getpid() != pid:  # a copy that the lesson has made of this rank speaks for nobody
             os._exit(0)
         text, _ = capture.take()
         rank_0.send(FollowerAnswer(answer.result, text, answer.raised, answer.refused))
+
+
+def _script_loops(joining: Joining) -> FollowerLoops:
+    from tutor.script.program import script_opener  # noqa: PLC0415 - few need it
+    from tutor.script.ranked_script import FollowerScripts  # noqa: PLC0415 - few need it
+
+    joined = joining.rank, joining.size, joining.port
+    return FollowerScripts(*joined, lambda lesson: script_opener(lesson).opened)
 
 
 def _answer(rank: int, interrupts: Interrupts, run: Callable[[], Any]) -> FollowerAnswer:

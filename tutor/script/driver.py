@@ -19,9 +19,6 @@ import numpy as np
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from tutor.script.creation_hashes import CreationHashes
-from tutor.script.environment import SavedThreadSettings, ScriptThreadSettings
-from tutor.script.exception_handlers import ExceptionHandlers, GuardedPlace
 from tutor.script.instrument import (
     AT,
     BATCHES,
@@ -38,6 +35,13 @@ from tutor.script.instrument import (
 )
 from tutor.script.loop_items import LoopItems, items_in
 from tutor.script.taken_gradients import TakenGradients
+from tutor.script.waiting_state import (
+    CreationHashes,
+    ExceptionHandlers,
+    GuardedPlace,
+    SavedThreadSettings,
+    ScriptThreadSettings,
+)
 
 LoopBody: TypeAlias = Callable[..., Any]
 """One pass of the loop; see `instrument.BREAK` for its results."""

@@ -15,36 +15,28 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from contextvars import Context, copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import torch
-from torch.distributed import distributed_c10d
+import torch.distributed as dist
+from torch.distributed import device_mesh, distributed_c10d
 from torch.distributed.distributed_c10d import GroupMember
 from torch.utils.data import DataLoader
 
-from tutor.protocol.frame import DEVICE_KINDS, Remark
+from tutor.protocol.frame import Remark
 from tutor.script.line_places import NOTEBOOK
 from tutor.script.loader_workers import WorkersInTurn
 from tutor.script.redirected_files import LIBRARIES, Patches, RedirectedFiles, in_places
 from tutor.script.source import SentModuleFinder
 from tutor.training.devices import (
     USUAL_THREADS,
-    autocast_depth,
-    default_device,
-    function_modes,
-    set_autocast_depth,
-    set_default_device,
-    set_function_modes,
+    backends_of_ranks,
 )
-
-if TYPE_CHECKING:
-    from tutor.script.script_group import ScriptGroup
 
 
 class ScriptEnvironment:
@@ -67,7 +59,8 @@ class ScriptEnvironment:
         """
         self.group = group
         self._notes: tuple[Remark, ...] = ()
-        self._tutors = tutors = _active[-1]._tutors if _active else _ProcessSettings.now()
+        tutors = _active[-1]._tutors if _active else _ProcessSettings.now()
+        self._tutors: _ProcessSettings = tutors
         """The settings that hold while no script's code runs, as they were last."""
         # As torchrun has it: one thread for each rank, where nothing else is said.
         is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
@@ -199,7 +192,7 @@ class _ProcessSettings:
 
     argv: list[str]
     path: list[str]
-    input: TextIO
+    input: Any
     is_without_bytecode: bool
     main: ModuleType
     folder: str
@@ -318,93 +311,6 @@ def _to_nowhere(choose: Callable[[str], Any], _: str) -> None:
     choose("agg")
 
 
-# ── The settings of a thread that a script and the tutor each have for themselves ─────────
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadSettings:
-    """Torch's settings of this thread, as they were at one moment."""
-
-    grad: bool
-    dtype: torch.dtype
-    autocast: tuple[tuple[bool, torch.dtype], ...]
-    autocast_depth: int
-    modes: Sequence[Any]
-    device: Any
-    """The default device, as PyTorch keeps it beside the mode that is made of it."""
-
-    @classmethod
-    def now(cls) -> ThreadSettings:
-        """The settings at this moment."""
-        is_on, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
-        autocast = tuple((is_on(kind), dtype(kind)) for kind in DEVICE_KINDS)
-        grad, float_type = torch.is_grad_enabled(), torch.get_default_dtype()
-        depth = autocast_depth()
-        return cls(grad, float_type, autocast, depth, function_modes(), default_device())
-
-    def apply(self, instead_of: ThreadSettings) -> None:
-        """Set these in the thread, where they differ from the present ones, `instead_of`."""
-        if self == instead_of:
-            return
-        torch.set_grad_enabled(self.grad)
-        torch.set_default_dtype(self.dtype)
-        for device, (is_on, dtype) in zip(DEVICE_KINDS, self.autocast, strict=True):
-            torch.set_autocast_enabled(device, is_on)
-            torch.set_autocast_dtype(device, dtype)
-        set_autocast_depth(self.autocast_depth)
-        if self.modes != instead_of.modes:
-            set_function_modes(self.modes)
-        set_default_device(self.device)
-
-
-@dataclass(frozen=True, slots=True)
-class SavedThreadSettings:
-    """A script's settings of its thread, and its context variables, at one moment."""
-
-    settings: ThreadSettings | None
-    context: Context
-
-
-class ScriptThreadSettings:
-    """A script's own settings of the thread, which hold while it runs.
-
-    A script that waits in `with torch.no_grad():` has switched gradients off for the whole thread.
-    So each time that the script begins to wait, the tutor's settings are restored, and before it
-    goes on, the script's. NumPy's error state is a context variable, which each greenlet has for
-    itself.
-    """
-
-    def __init__(self) -> None:
-        self._own: ThreadSettings | None = None
-        """None before it has run at all."""
-        self.context = copy_context()
-        """The context variables of all its stacks, NumPy's error state among them."""
-
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        """A span in which the thread has the script's settings."""
-        ours = ThreadSettings.now()
-        if self._own is not None:  # its default device has to be the lowest of all modes
-            replace(self._own, modes=[*self._own.modes, *ours.modes]).apply(ours)
-        try:
-            yield
-        finally:
-            now = ThreadSettings.now()
-            ours.apply(now)
-            self._own = replace(now, modes=[m for m in now.modes if m not in ours.modes])
-
-    def saved(self) -> SavedThreadSettings:
-        """The settings as they are while the script waits."""
-        return SavedThreadSettings(self._own, self.context.copy())
-
-    def restore(self, saved: SavedThreadSettings) -> None:
-        """Restore saved settings. The context object stays: a `with` block may rely on it."""
-        self._own = saved.settings
-        for variable, value in saved.context.items():
-            if self.context.get(variable) is not value:
-                self.context.run(variable.set, value)
-
-
 # ── Loggers ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -427,3 +333,85 @@ class LogHandlers:
 def _loggers() -> list[logging.Logger]:
     named = list(logging.root.manager.loggerDict.values())
     return [logging.root, *(each for each in named if isinstance(each, logging.Logger))]
+
+
+# ── The process group of a script on several ranks ────────────────────────────────────
+
+_DESTROY = dist.destroy_process_group
+
+
+@dataclass
+class ScriptGroup:
+    """The process group of a script's run on one rank, as the script finds it.
+
+    The ranks belong to one group already, which outlives the script: what the script's own
+    `init_process_group` and `destroy_process_group` do is to have it, and to have it no longer.
+    """
+
+    rank: int
+    size: int
+    port: int
+    """The port of this machine at which the ranks have met."""
+    world: Any
+    """The process group of all ranks."""
+    folder: Path | None = None
+    """The folder for the files that all ranks write; None if they write where they want."""
+    is_joined: bool = False
+    """Whether the script has the group now."""
+    notes: tuple[Remark, ...] = field(default=())
+    """Notes for a reader of its figures."""
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """A span in which the script's code finds its group, if it has it, and asks for it here."""
+        self.show()
+        own = {"init_process_group": self._join, "destroy_process_group": self._leave}
+        modules = (dist, distributed_c10d, device_mesh)
+        with in_places({m: {n: own[n] for n in own if n in vars(m)} for m in modules}):
+            yield
+
+    def show(self) -> None:
+        """Let the script's code find the group, or none, as it has it now."""
+        GroupMember.WORLD = self.world if self.is_joined else None
+
+    def set_environment(self) -> None:
+        """Set the variables of the environment that torchrun sets."""
+        rank, size = str(self.rank), str(self.size)
+        ranks = dict.fromkeys(("RANK", "LOCAL_RANK", "ROLE_RANK"), rank)
+        sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "ROLE_WORLD_SIZE"), size)
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.port), "GROUP_RANK": "0"}
+        started = {"TORCHELASTIC_RUN_ID": "tutor", "TORCHELASTIC_RESTART_COUNT": "0"}
+        os.environ.update(ranks | sizes | place | started)
+
+    def _join(
+        self,
+        backend: str | None = None,
+        init_method: str | None = None,
+        timeout: object = None,
+        world_size: int = -1,
+        rank: int = -1,
+        *_: object,
+        **__: object,
+    ) -> None:
+        """Join the group: what a script gets for `init_process_group`."""
+        if self.is_joined:
+            raise ValueError("trying to initialize the default process group twice!")
+        for name, given, own in (("rank", rank, self.rank), ("world_size", world_size, self.size)):
+            if given not in (-1, own):
+                raise ValueError(f"init_process_group has {name}={given}, but here it is {own}")
+        wanted = str(backend or "gloo").lower()
+        is_gloo = all(part.endswith(("gloo", "undefined")) for part in wanted.split(","))
+        if not is_gloo and not any(b in wanted for b in backends_of_ranks(self.size).values()):
+            self.notes = (Remark("backend_as_gloo", {"backend": wanted, "ranks": self.size}),)
+        self.is_joined = True
+        self.show()
+
+    def _leave(self, group: Any = None) -> None:
+        """Leave the group, or destroy one of the script's own: its `destroy_process_group`."""
+        if group is not None and group is not self.world:
+            _DESTROY(group)
+        elif not self.is_joined:
+            raise ValueError("Invalid process group specified")
+        else:
+            self.is_joined = False
+            self.show()

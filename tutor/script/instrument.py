@@ -4,7 +4,7 @@ Six things are added to the syntax tree. A hook stands before each phase's first
 loss is handed over where its gradient is taken, or where it is assigned; gradients are, where a
 call returns them or a change by hand uses them. What a loop over batches
 goes through is handed over as well, to be counted. A class gets hashes that are the same in each
-run (`creation_hashes.py`). And the training loop becomes a call: its body
+run (`waiting_state.py`). And the training loop becomes a call: its body
 is made a function, which shares all names with the code around it.
 
     for epoch in range(100):          def _tutor_body(_tutor_item):

@@ -6,7 +6,7 @@ import re
 import sys
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -14,8 +14,7 @@ from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.protocol.inspections import LoopReport
 from tutor.script.driver import Driver
-from tutor.script.environment import LogHandlers, ScriptEnvironment
-from tutor.script.exception_handlers import ExceptionHandlers
+from tutor.script.environment import LogHandlers, ScriptEnvironment, ScriptGroup
 from tutor.script.instrument import instrumented
 from tutor.script.lesson import learning_rate_in
 from tutor.script.line_places import full_place, short_place
@@ -32,14 +31,12 @@ from tutor.script.probe_loop import (
     sums_in,
 )
 from tutor.script.script_loop import ScriptLoop
+from tutor.script.waiting_state import ExceptionHandlers
 from tutor.training.devices import seed_all
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.liveness import Liveness
 from tutor.training.loop import Loop
 from tutor.training.program import Program, boxed_of
-
-if TYPE_CHECKING:
-    from tutor.script.script_group import ScriptGroup
 
 L = TypeVar("L", bound=ScriptLoop)
 

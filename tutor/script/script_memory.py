@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tutor.script.driver import Driver, WaitingLoop
-from tutor.script.environment import SavedThreadSettings, ScriptEnvironment
+from tutor.script.environment import ScriptEnvironment
 from tutor.script.epoch_progress import EpochProgress
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.parameters import ParameterTable
 from tutor.script.redirected_files import RedirectedFiles
+from tutor.script.waiting_state import SavedThreadSettings
 from tutor.training.devices import Randomness
 from tutor.training.lesson_error import LessonRaised
 

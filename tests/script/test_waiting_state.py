@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from tutor.script.creation_hashes import CreationHashes
+from tutor.script.waiting_state import CreationHashes
 
 
 def own_class(hashes: CreationHashes) -> type:
