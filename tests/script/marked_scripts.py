@@ -25,9 +25,10 @@ import torch
 
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.frame import Frame
-from tutor.script.driver import PASS_END, Driver
+from tutor.script.driver import Driver
 from tutor.script.instrument import PREFIX, instrumented
 from tutor.script.lesson import lesson_of_script
+from tutor.script.loop_progress import PASS_END
 from tutor.script.loops import outline_of
 from tutor.script.outline import ScriptPhase, TrainingLoop, span_of
 from tutor.script.program import ScriptOpener

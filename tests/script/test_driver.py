@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests.script.marked_scripts import driver_of, plainly, to_the_end
-from tutor.script import loop_items
-from tutor.script.driver import PASS_END, Driver
-from tutor.script.loop_items import LoopItems
+from tutor.script import loop_progress
+from tutor.script.driver import Driver
+from tutor.script.loop_progress import PASS_END, LoopItems
 from tutor.training import devices
 from tutor.training.devices import autocast_depth
 
@@ -322,8 +322,8 @@ def test_error_of_the_iterable_is_raised_again() -> None:
 
 
 def test_oldest_items_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop_items, "_MOST_BYTES", 1000)
-    monkeypatch.setattr(loop_items, "_MOST_ITEMS", 3)
+    monkeypatch.setattr(loop_progress, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(loop_progress, "_MOST_ITEMS", 3)
     for items in (items_of(torch.zeros(100) for _ in range(5)), items_of(enumerate(range(5)))):
         assert all(items.has(n) for n in range(5))
         assert (items.keeps(1), items.keeps(3), items.count) == (False, True, 5)

@@ -33,7 +33,7 @@ from tutor.script.instrument import (
     STOPS,
     WHILE,
 )
-from tutor.script.loop_items import LoopItems, items_in
+from tutor.script.loop_progress import PASS_END, LoopItems, items_in
 from tutor.script.taken_gradients import TakenGradients
 from tutor.script.waiting_state import (
     CreationHashes,
@@ -48,9 +48,6 @@ LoopBody: TypeAlias = Callable[..., Any]
 
 _PEEK = torch._C._functorch.peek_interpreter_stack
 """Not None within `torch.func.grad` and the like: nothing can wait there."""
-
-PASS_END = -1
-"""The end of a pass, where else a phase's number stands."""
 
 
 @dataclass(frozen=True, slots=True)

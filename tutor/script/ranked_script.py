@@ -17,8 +17,8 @@ from torch.distributed.distributed_c10d import GroupMember
 from torch.nn.parallel import DistributedDataParallel
 
 from tutor.lesson.model import SETUP, Lesson
-from tutor.script.driver import PASS_END
 from tutor.script.environment import ScriptGroup
+from tutor.script.loop_progress import PASS_END
 from tutor.script.probe_loop import ProbeLoop
 from tutor.script.redirected_files import new_folder
 from tutor.script.script_loop import ScriptLoop

@@ -13,9 +13,9 @@ import torch
 from tutor.errors import Refused
 from tutor.lesson.model import GRADIENT, GRADIENT_CHANGES
 from tutor.protocol.frame import NO_VALUE, Remark, Value
-from tutor.script.driver import PASS_END, Driver
+from tutor.script.driver import Driver
 from tutor.script.environment import ScriptEnvironment
-from tutor.script.epoch_progress import EpochProgress
+from tutor.script.loop_progress import PASS_END, EpochProgress
 from tutor.script.outline import TrainingLoop
 from tutor.script.parameters import ParameterTable, unwrapped
 from tutor.script.probe_loop import names_for_probe
@@ -71,7 +71,7 @@ class ScriptLoop(Loop):
         super().__init__(program, device, driver.names, SetupNamespace(driver.names))
         self.driver, self.outline, self.table = driver, outline, table
         self._environment, self._batch_reads = environment, batch_reads
-        self.progress = EpochProgress(outline, driver)
+        self.progress = EpochProgress(outline, lambda: driver.batches)
         self._updates = GradientsOfUpdates(outline, lambda: table.versions(driver.lookup()))
         self._is_first_rank = environment.group is None or environment.group.rank == 0
         """Whether this is rank 0, which has formulas and probes, and puts files back."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tutor.script.driver import Driver, WaitingLoop
 from tutor.script.environment import ScriptEnvironment
-from tutor.script.epoch_progress import EpochProgress
+from tutor.script.loop_progress import EpochProgress
 from tutor.script.memory_image import MemoryImage, take_image
 from tutor.script.parameters import ParameterTable
 from tutor.script.redirected_files import RedirectedFiles
