@@ -337,6 +337,10 @@ class CodeIndex:
                         found += self.callees(one) if isinstance(one, ast.Attribute) else []
         return list(dict.fromkeys(found))
 
+    def reached_code(self, body: list[ast.stmt]) -> list[ast.stmt]:
+        """Statements, and those of all functions that they call or hand on."""
+        return [*body, *(s for f in self.reached_functions(body) for s in f.body)]
+
     def reached_functions(self, nodes: Iterable[ast.AST]) -> list[FunctionCode]:
         """The functions that code calls or hands on, and those that these call, and so on."""
         found: list[FunctionCode] = []

@@ -46,6 +46,12 @@ class HandChange:
         """The terms without their signs."""
         return [term for _, term in self.terms]
 
+    @property
+    def is_iterated(self) -> bool:
+        """Whether it changes all elements in a comprehension."""
+        value = getattr(self.node, "value", None)
+        return isinstance(value, ast.ListComp | ast.DictComp) and variable(self.target) != ""
+
 
 def candidates(node: ast.stmt) -> Iterator[HandChange]:
     """The changes that a training statement makes, by its form alone."""

@@ -61,8 +61,7 @@ def _uses_model(index: CodeIndex, body: list[ast.stmt]) -> bool:
     """Whether the loop uses a module of torch that has parameters."""
     if not any(n.partition(".")[0] == "torch" for n in index.imports.values()):
         return False
-    code = [*body, *(s for f in index.reached_functions(body) for s in f.body)]
-    nodes = list(own_nodes(code))
+    nodes = list(own_nodes(index.reached_code(body)))
     models = _Models(index)
     names = {last_name(n) for n in nodes if isinstance(n, ast.Name | ast.Attribute)}
     if any(models.is_model(name) for name in names):
@@ -342,9 +341,9 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 # ── The number of epochs, where the code says it ──────────────────────────────────────────
 
 
-def epochs_of(index: CodeIndex, loop: LoopCode) -> int | None:
+def epochs_of(numbers: PlainNumbers, loop: LoopCode) -> int | None:
     """The number of a loop's passes; None if the code does not say it as a number."""
-    return None if isinstance(loop, ast.While) else _length(PlainNumbers(index), loop.iter, set())
+    return None if isinstance(loop, ast.While) else _length(numbers, loop.iter, set())
 
 
 def _length(numbers: PlainNumbers, iterated: ast.expr, seen: set[str]) -> int | None:

@@ -1,4 +1,4 @@
-"""The items that a stepped `for` loop has had, kept for going through them again."""
+"""The progress of a stepped loop: the items that it has had, and its place within an epoch."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ from tutor.script.data_flow import (
     variables,
     writes,
 )
-from tutor.script.gradient_places import gradient_calls, gradient_uses
 from tutor.script.loop_facts import (
     epochs_of,
     gradient_mode,
@@ -40,7 +39,7 @@ from tutor.script.loop_facts import (
     prediction_of,
 )
 from tutor.script.outline import Outline, Refusal, TrainingLoop
-from tutor.script.parameter_names import ParameterNames
+from tutor.script.parameter_names import ParameterNames, gradient_calls
 from tutor.script.phases import PhaseCutter
 from tutor.script.statement_kinds import StatementKinds
 from tutor.script.training_signs import TrainingSigns
@@ -80,10 +79,9 @@ def _outline(index: CodeIndex, local_modules: Collection[str]) -> Outline:
 def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
     index, kinds = finder.index, finder.kinds_in(loop)
     units = kinds.units()
-    names = ParameterNames(index, units, loop)
+    names = ParameterNames(finder.signs, units, loop)
     function = index.function_of(loop)
     cutter = PhaseCutter(kinds)
-    reached = [*loop.body, *(s for f in index.reached_functions(loop.body) for s in f.body)]
     loss = loss_expression(units)
     return TrainingLoop(
         line=loop.lineno,
@@ -101,11 +99,11 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
         prediction=prediction_of(units),
         parameters=names.parameters(),
         gradients={} if kinds.has_backward else names.gradients(),
-        gradient_calls=tuple(gradient_calls(index, finder.signs, reached)),
-        gradient_uses=() if kinds.has_backward else tuple(gradient_uses(index, units, loop)),
+        gradient_calls=tuple(gradient_calls(finder.signs, index.reached_code(loop.body))),
+        gradient_uses=() if kinds.has_backward else tuple(names.gradient_uses()),
         layers=names.layers(),
         rates=names.rates(),
-        epochs=epochs_of(index, loop),
+        epochs=epochs_of(finder.signs.numbers, loop),
     )
 
 
@@ -171,7 +169,7 @@ class LoopFinder:
 
     def _needs_backward(self, loop: LoopCode) -> bool:
         """Whether the updates use gradients that PyTorch computes."""
-        body = self._body_of(loop)
+        body = self.index.reached_code(loop.body)
         steps = [n for n in own_nodes(body) if isinstance(n, ast.Call)]
         if any(self.signs.is_optimizer_step(c) and not self.index.callees(c.func) for c in steps):
             return True
@@ -179,15 +177,11 @@ class LoopFinder:
         names = {n for c in changes for n in variables(c.added)}
         return any(n.endswith(".grad") for n in names)
 
-    def _body_of(self, loop: LoopCode) -> list[ast.stmt]:
-        """The statements of a loop and of all functions that it calls."""
-        return [*loop.body, *(s for f in self._functions(loop) for s in f.body)]
-
     # ── Parameters made anew
 
     def _makes_anew(self, loop: LoopCode) -> bool:
         """Whether each pass of a loop trains new parameters: a sweep over learning rates."""
-        body = self._body_of(loop)
+        body = self.index.reached_code(loop.body)
         nodes = [n for n in statements(body) if not isinstance(n, DEFINITIONS)]
         trained = self._trained_variables(nodes)
         flow = dependences(nodes)

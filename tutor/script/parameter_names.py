@@ -1,14 +1,15 @@
 """The names that a loop changes by hand: its parameters, their gradients and the rates.
 
 They are named as the loop's own code names them, also where a function that it calls makes the
-change under a name of its own.
+change under a name of its own. Where no expression of the loop names a gradient, one that is
+returned or a local variable of a function, a hook at its place tells a run (`instrument.py`).
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from tutor.lesson.model import UPDATE
 from tutor.python_syntax import (
@@ -27,18 +28,15 @@ from tutor.python_syntax import (
 from tutor.script.code_index import CodeIndex
 from tutor.script.code_unit import CodeUnit
 from tutor.script.data_flow import (
-    is_gradient,
-    is_rate,
     named_text,
-    reads,
     text_of,
     variables,
     writes,
 )
 from tutor.script.hand_changes import HandChange, bare
-from tutor.script.outline import LayerParameter
-from tutor.script.plain_numbers import PlainNumbers
-from tutor.script.training_signs import is_iterated
+from tutor.script.outline import GradientCall, GradientUse, LayerParameter, span_of
+from tutor.script.plain_numbers import gradient_expression, rates_in
+from tutor.script.training_signs import TrainingSigns
 
 _DEEPEST = 5
 """Calls inside one another through which a name is followed."""
@@ -48,11 +46,11 @@ _LAYER = re.compile(r"(.+)\[(\d+)\]\.\w+")
 class ParameterNames:
     """The names of the parameters that one loop changes by hand."""
 
-    def __init__(self, index: CodeIndex, units: list[CodeUnit], loop: LoopCode) -> None:
-        self.index, self.units, self.loop = index, units, loop
-        self._numbers = PlainNumbers(index)
-        self._own = index.function_of(loop)
-        self._code = [*loop.body, *(s for f in index.reached_functions(loop.body) for s in f.body)]
+    def __init__(self, signs: TrainingSigns, units: list[CodeUnit], loop: LoopCode) -> None:
+        self.index, self.units, self.loop = signs.index, units, loop
+        self._numbers = signs.numbers
+        self._own = self.index.function_of(loop)
+        self._code = self.index.reached_code(loop.body)
 
     def changes(self) -> list[HandChange]:
         """The changes by hand, in the file's order."""
@@ -71,18 +69,34 @@ class ParameterNames:
         found: dict[str, str] = {}
         entered = {unit.function for unit in self.units}
         for change in self.changes():
-            unit = next(u for u in self.units if any(c.node is change.node for c in u.changes))
             function = self.index.function_of(change.node)
-            is_own = function in (unit.function, self._own)
-            body = unit.body if is_own else function.body if function else []
-            gradient = gradient_expression(change, list(statements(body)), self._numbers)
-            names = self._names(change)
+            gradient, names = self._gradient(change), self._names(change)
             if gradient is None or len(names) != 1:
                 continue
             lifted = self._lifted(gradient, function)
             if lifted or function in entered:
                 found.setdefault(names[0], text_of(lifted[0] if lifted else gradient))
         return found
+
+    def _gradient(self, change: HandChange) -> ast.expr | None:
+        """The expression of the gradient that a change uses; None if the code does not tell."""
+        unit = next(u for u in self.units if any(c.node is change.node for c in u.changes))
+        function = self.index.function_of(change.node)
+        is_own = function is None or function in (unit.function, self._own)
+        body = unit.body if is_own or function is None else function.body
+        return gradient_expression(change, list(statements(body)), self._numbers)
+
+    def gradient_uses(self) -> Iterator[GradientUse]:
+        """The places where the changes by hand use their gradients."""
+        seen = set[int]()
+        for one in (c for unit in self.units for c in unit.changes):
+            change = one.element or one
+            if id(change.terms) in seen:
+                continue
+            seen.add(id(change.terms))
+            gradient = self._gradient(change)
+            if gradient is not None and (use := _use_in(self.index, change, gradient)) is not None:
+                yield use
 
     def layers(self) -> tuple[LayerParameter, ...]:
         """The parameters that methods of classes change in their own objects: `self.W`."""
@@ -93,7 +107,7 @@ class ParameterNames:
             target = bare(change.target)
             if function is None or of is None or not _is_of_self(target, function):
                 continue
-            gradient = gradient_expression(change, list(statements(function.body)), self._numbers)
+            gradient = self._gradient(change)
             is_own = gradient is not None and _is_of_self(gradient, function)
             name = last_name(gradient) if gradient is not None and is_own else ""
             found.append(LayerParameter(of.name, last_name(target), name))
@@ -321,104 +335,84 @@ def _source_of(loop: ast.For, name: str) -> ast.expr | None:
     return None
 
 
-# ── Changes by hand ───────────────────────────────────────────────────────────────────
+# ── The places in the code that have gradients, where hooks note them ─────────────────────
+
+_LIBRARIES = ("numpy.", "torch.", "math.")
+_PLAIN = frozenset({"len", "sum", "abs", "float", "int", "max", "min", "zip", "range"})
+_METHODS = frozenset({"sum", "mean", "dot", "reshape", "transpose", "matmul", "mm", "t", "item",
+    "copy", "clone", "detach", "outer", "squeeze", "astype", "view", "norm", "float"})  # fmt: skip
 
 
-def rates_in(node: ast.stmt) -> Iterator[ast.expr]:
-    """The learning rates that a statement reads, as they stand in the code."""
+def gradient_calls(signs: TrainingSigns, nodes: Iterable[ast.stmt]) -> Iterator[GradientCall]:
+    """The calls in code that return the gradients of one of their arguments."""
+    index = signs.index
+    for call in own_nodes(nodes):
+        if isinstance(call, ast.Call) and signs.is_backward(call):
+            maker = _maker_of(index, call)
+            given = _differentiated(call, maker)
+            if given is not None and not isinstance(given, ast.Starred):
+                yield GradientCall(span_of(call), span_of(given), _is_first(index, maker))
+
+
+def _maker_of(index: CodeIndex, call: ast.Call) -> ast.Call | None:
+    """The call of `torch.func.grad` that has made the function; None of `torch.autograd.grad`."""
+    made = [call.func]
+    if isinstance(call.func, ast.Name):
+        made += index.bindings.get(call.func.id, ())
+    return next((m for m in made if isinstance(m, ast.Call)), None)
+
+
+def _differentiated(call: ast.Call, maker: ast.Call | None) -> ast.expr | None:
+    """The argument of a call that the returned gradients are of."""
+    if maker is None:
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "backward":
+            return None
+        given = [w.value for w in call.keywords if w.arg == "inputs"]
+        return [*call.args[1:2], *given, None][0]
+    told = next((w.value for w in maker.keywords if w.arg == "argnums"), ast.Constant(0))
+    number = told.value if isinstance(told, ast.Constant) else None
+    is_known = isinstance(number, int) and len(maker.args) == 1 and number in range(len(call.args))
+    return call.args[number] if isinstance(number, int) and is_known else None
+
+
+def _is_first(index: CodeIndex, maker: ast.Call | None) -> bool:
+    """Whether a function that differentiates returns a value beside the gradients."""
+    if maker is None:
+        return False
+    name = index.dotted(maker.func).rpartition(".")[2]
+    return name == "grad_and_value" or any(w.arg == "has_aux" for w in maker.keywords)
+
+
+def _use_in(index: CodeIndex, change: HandChange, gradient: ast.expr) -> GradientUse | None:
+    parameter = text_of(bare(change.target))
+    own = [n for n in ast.walk(change.node) if isinstance(n, ast.expr)]
+    is_negated = isinstance(gradient, ast.UnaryOp) and not any(n is gradient for n in own)
+    inner = gradient.operand if is_negated and isinstance(gradient, ast.UnaryOp) else gradient
+    if any(n is inner for n in own):
+        return GradientUse(span_of(inner), parameter, "", is_negated)
+    if not _can_run_twice(index, gradient):
+        return None
+    parts = [n for _, term in change.terms for n in ast.walk(term) if _is_read(n)]
+    place = next((p for p in parts if any(n is p for n in own)), None)
+    if place is None:
+        return None
+    assert isinstance(place, ast.expr)
+    return GradientUse(span_of(place), parameter, text_of(gradient))
+
+
+def _is_read(node: ast.AST) -> bool:
+    return isinstance(node, ast.expr) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
+
+
+def _can_run_twice(index: CodeIndex, node: ast.expr) -> bool:
+    """Whether an expression only computes, so that to evaluate it once more changes nothing."""
     for inner in ast.walk(node):
-        if isinstance(inner, ast.Name | ast.Attribute | ast.Subscript) and _is_rate(inner):
-            yield inner
-
-
-def _is_rate(node: ast.expr) -> bool:
-    match node:
-        case ast.Subscript(slice=ast.Constant(value=str() as key)):
-            return is_rate(key)
-        case ast.Name() | ast.Attribute():
-            return is_rate(last_name(node))
-    return False
-
-
-def gradient_expression(
-    change: HandChange, code: Sequence[ast.stmt], numbers: PlainNumbers
-) -> ast.expr | None:
-    """The expression g of a change `w -= lr * g`; None if the code does not tell it exactly.
-
-    Of momentum, the gradient that goes into it. `code` is the code around the change.
-    """
-    if len(change.terms) != 1:
-        return None
-    sign, term = change.terms[0]
-    rate = change.rate
-    rest = _without_rate(term) if rate is None else _without(term, lambda node: node is rate)
-    near = _sources(term, code)
-    own = set() if is_iterated(change) else {change.variable}
-    if any(_is_running(name, code) for name in near - own):
-        return _inside(term, code)
-    if rest is None:
-        is_scaled = any(is_rate(name.rpartition(".")[2]) for name in near) or any(
-            _is_scaled(s, numbers) for s in code if writes(s) & variables([term])
-        )
-        rest = None if is_scaled else term
-    if rest is None:
-        return None
-    return rest if sign < 0 else ast.UnaryOp(ast.USub(), rest)
-
-
-def _is_scaled(node: ast.stmt, numbers: PlainNumbers) -> bool:
-    """Whether a statement computes a step, and no gradient: `step = L * dw`."""
-    value = getattr(node, "value", None)
-    is_named = any(is_gradient(name.rpartition(".")[2]) for name in writes(node))
-    return isinstance(value, ast.expr) and not is_named and numbers.rate_in(value) is not None
-
-
-def _sources(node: ast.expr, code: Sequence[ast.stmt]) -> set[str]:
-    """The variables that an expression reads, and those that these are computed from directly."""
-    near = variables([node])
-    return near | {n for s in code if writes(s) & near for n in reads(s)}
-
-
-def _without_rate(term: ast.expr) -> ast.expr | None:
-    """A product without its learning rate: a named rate, else a number that it begins with."""
-    found = _without(term, _is_rate)
-    if found is None and not any(_is_rate(n) for n in ast.walk(term) if isinstance(n, ast.expr)):
-        found = _without(term, lambda node: isinstance(node, ast.Constant))
-    return found
-
-
-def _without(term: ast.expr, is_dropped: Callable[[ast.expr], bool]) -> ast.expr | None:
-    """A product without its first factor of a kind; None if it has none."""
-    match term:
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            if is_dropped(left):
-                return right
-            if (rest := _without(left, is_dropped)) is not None:
-                return ast.BinOp(rest, ast.Mult(), right)
-            if is_dropped(right):
-                return left
-            if (rest := _without(right, is_dropped)) is not None:
-                return ast.BinOp(left, ast.Mult(), rest)
-        case ast.BinOp(left=left, op=ast.Div(), right=right):
-            if (rest := _without(left, is_dropped)) is not None:
-                return ast.BinOp(rest, ast.Div(), right)
-    return None
-
-
-def _is_running(name: str, code: Sequence[ast.stmt]) -> bool:
-    """Whether a variable carries its value on from pass to pass: a velocity, a mean."""
-    makers = [n for n in code if name in writes(n) and not isinstance(n, ast.For)]
-    return any(name in reads(n) for n in makers if not isinstance(n, ast.AugAssign)) or any(
-        isinstance(n, ast.AugAssign) and isinstance(n.op, ast.Mult) for n in makers
-    )
-
-
-def _inside(node: ast.expr, code: Sequence[ast.stmt]) -> ast.expr | None:
-    """The one gradient by name that an expression is computed from."""
-    names, found = variables([node]), set[str]()
-    for _ in range(3):
-        found = {n for n in names if is_gradient(n.rpartition(".")[2])}
-        if found:
-            break
-        names = {n for s in code if writes(s) & names for n in reads(s)}
-    return ast.parse(found.pop(), mode="eval").body if len(found) == 1 else None
+        if isinstance(inner, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Lambda):
+            return False
+        if isinstance(inner, ast.Call):
+            name = index.dotted(inner.func)
+            is_library = name.startswith(_LIBRARIES) and "rand" not in name
+            is_method = isinstance(inner.func, ast.Attribute) and inner.func.attr in _METHODS
+            if not (is_library or is_method or name in _PLAIN) or index.callees(inner.func):
+                return False
+    return True

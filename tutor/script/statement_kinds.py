@@ -56,8 +56,7 @@ class StatementKinds:
     def __init__(self, index: CodeIndex, signs: TrainingSigns, body: list[ast.stmt]) -> None:
         self.index, self.signs = index, signs
         self._functions: dict[FunctionCode, CodeUnit] = {}
-        reached = [*body, *(s for f in index.reached_functions(body) for s in f.body)]
-        calls = [c for c in own_nodes(reached) if isinstance(c, ast.Call)]
+        calls = [c for c in own_nodes(index.reached_code(body)) if isinstance(c, ast.Call)]
         self.has_backward = any(signs.is_autograd(c) for c in calls)
         self.has_optimizer = any(
             signs.is_optimizer_step(c) and not index.callees(c.func) for c in calls

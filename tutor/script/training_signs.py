@@ -32,7 +32,6 @@ from tutor.script.data_flow import (
     head_of,
     is_whole,
     sources,
-    variable,
     variables,
     writes,
 )
@@ -218,7 +217,7 @@ class TrainingSigns:
         others = [s for s in inside if s is not change.node and is_whole(s, own)]
         is_set = any(not self._is_renamed(s, change) for s in others)
         is_returned = isinstance(change.node, ast.Return)
-        if is_returned and own not in names and not is_iterated(change):
+        if is_returned and own not in names and not change.is_iterated:
             return False
         tests = self._tests(change.node)
         added = variables([*change.added, *tests])
@@ -326,12 +325,6 @@ def _is_listed(change: HandChange) -> bool:
         case ast.Assign(targets=[ast.Name() | ast.Attribute()], value=ast.List() | ast.Tuple()):
             return True
     return False
-
-
-def is_iterated(change: HandChange) -> bool:
-    """Whether a change changes all elements in a comprehension."""
-    value = getattr(change.node, "value", None)
-    return isinstance(value, ast.ListComp | ast.DictComp) and variable(change.target) != ""
 
 
 def _is_gradient_change(node: ast.stmt) -> bool:
