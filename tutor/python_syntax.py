@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import TypeAlias
 
 FunctionCode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -64,6 +65,19 @@ def defaults_of(function: FunctionCode | ast.Lambda) -> dict[str, ast.expr]:
     found = dict(zip(reversed(positional), reversed(signature.defaults), strict=False))
     by_word = zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
     return found | {a.arg: value for a, value in by_word if value is not None}
+
+
+def given_arguments(
+    function: FunctionCode, call: ast.Call, *, is_bound: bool = False
+) -> dict[str, ast.expr]:
+    """The arguments of a call by the names of the function's parameters, as far as they tell.
+
+    `is_bound`: the function is a method, and the call gives its first parameter, `self`, no value.
+    """
+    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
+    known = takewhile(lambda value: not isinstance(value, ast.Starred), call.args)
+    by_place = dict(zip(names[is_bound:], known, strict=False))
+    return by_place | {word.arg: word.value for word in call.keywords if word.arg}
 
 
 def names_in(*nodes: ast.AST) -> set[str]:

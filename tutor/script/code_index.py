@@ -11,7 +11,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import takewhile
 
 from tutor.python_syntax import (
     DEFINITIONS,
@@ -19,6 +18,7 @@ from tutor.python_syntax import (
     FunctionCode,
     called_name,
     dotted_name,
+    given_arguments,
     imported_by,
     is_of_self,
     items_of,
@@ -112,14 +112,10 @@ class CodeIndex:
 
     def arguments(self, function: FunctionCode, call: ast.Call) -> dict[str, ast.expr]:
         """The arguments of a call by the names of the function's parameters."""
-        names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
         is_bound = isinstance(call.func, ast.Attribute) or last_name(call.func) in self.classes
         is_static = any(last_name(d) == "staticmethod" for d in function.decorator_list)
-        if self.class_of(function) is not None and is_bound and not is_static:
-            names = names[1:]
-        known = takewhile(lambda value: not isinstance(value, ast.Starred), call.args)
-        by_place = dict(zip(names, known, strict=False))
-        return by_place | {word.arg: word.value for word in call.keywords if word.arg}
+        is_method = self.class_of(function) is not None
+        return given_arguments(function, call, is_bound=is_method and is_bound and not is_static)
 
     # ── Surroundings of a node
 

@@ -13,9 +13,11 @@ from typing import TypeAlias, TypeVar
 from tutor.errors import ScriptError
 from tutor.lesson.model import UPDATE, is_learning_rate
 from tutor.python_syntax import (
+    DEFINITIONS,
     argument_names,
     defaults_of,
     first_line,
+    given_arguments,
     last_line,
     names_in,
     own_blocks,
@@ -99,34 +101,44 @@ def indented(code: str) -> str:
 def renamed(code: str, names: Mapping[str, str]) -> str:
     """The code with other names; everything else stays as it is written."""
     tree = ast.parse(code)
+    functions = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef))
     own = {
         id(inner)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
+        for function in functions
         for inner in ast.walk(function)
         if isinstance(inner, ast.Name) and inner.id in argument_names(function)
     }
-    every = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id in names)
-    found = [n for n in every if id(n) not in own]
-    if not found:
-        return code
-    if any(isinstance(node, ast.JoinedStr) for node in ast.walk(tree)):
-        for node in found:  # Python 3.11 does not say where a name in an f-string stands
-            node.id = names[node.id]
-        return ast.unparse(tree)
-    places = ((n.lineno, n.col_offset, n.end_col_offset or 0, names[n.id]) for n in found)
-    return replaced(code, places)
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in own]
+    return with_expressions(code, tree, {n: names[n.id] for n in found if n.id in names})
 
 
-def with_rate(code: str, calls: Sequence[ast.Call], rate: str) -> str:
-    """The code with another learning rate in the calls that make its optimizers."""
-    places = []
-    for call in calls:
-        value = rate_argument(call)
-        assert value is not None
-        assert value.end_col_offset is not None
-        places.append((value.lineno, value.col_offset, value.end_col_offset, rate))
-    return replaced(code, places)
+def with_expressions(code: str, tree: ast.AST, new: Mapping[ast.expr, str]) -> str:
+    """The code with other expressions in the places of these of its tree.
+
+    Everything else stays as it is written, unless one of them goes over several lines, or stands in
+    an f-string: Python 3.11 does not say where.
+    """
+    strings = (n for n in ast.walk(tree) if isinstance(n, ast.JoinedStr))
+    inside = {id(n) for string in strings for n in ast.walk(string)}
+    if any(id(n) in inside or n.lineno != n.end_lineno for n in new):
+        return ast.unparse(_WithExpressions(new).visit(tree))
+    return replaced(code, [(*_place(n), text) for n, text in new.items()])
+
+
+def _place(node: ast.expr) -> tuple[int, int, int]:
+    """The line of an expression, and its first and last column."""
+    return node.lineno, node.col_offset, node.end_col_offset or 0
+
+
+class _WithExpressions(ast.NodeTransformer):
+    def __init__(self, new: Mapping[ast.expr, str]) -> None:
+        self._new = new
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        """The new expression of a node; else the node, with new ones in it."""
+        if isinstance(node, ast.expr) and node in self._new:
+            return ast.parse(self._new[node], mode="eval").body
+        return self.generic_visit(node)
 
 
 def with_named_rate(
@@ -150,8 +162,7 @@ def with_named_rate(
     number = next(iter(numbers)) if len(numbers) == 1 else None
     if not isinstance(number, float) or not is_learning_rate(number) or rate in names_in(tree):
         return text, lines
-    places = [(n.lineno, n.col_offset, n.end_col_offset or 0, rate) for n in found if n]
-    rows = replaced(text, places).split("\n")
+    rows = replaced(text, [(*_place(n), rate) for n in found if n]).split("\n")
     at = next(first_line(s) for s in tree.body if not _comes_first(s)) - 1
     return "\n".join([*rows[:at], f"{rate} = {number!r}", *rows[at:]]), (
         *lines[:at],
@@ -296,15 +307,11 @@ class InlinedCalls:
         starred = [a for a in call.args if isinstance(a, ast.Starred)]
         if not is_plain or starred or any(k.arg is None for k in call.keywords):
             raise self._refusal(call.lineno, "function_not_plain", name=function.name)
-        plain = [*settings.posonlyargs, *settings.args]
-        values = dict(zip([a.arg for a in plain], call.args, strict=False))
-        values |= {str(k.arg): k.value for k in call.keywords}
-        defaults = defaults_of(function)
-        for argument in [*plain, *settings.kwonlyargs]:
-            value = values.get(argument.arg, defaults.get(argument.arg))
-            if value is None:
+        values = defaults_of(function) | given_arguments(function, call)
+        for argument in [*settings.posonlyargs, *settings.args, *settings.kwonlyargs]:
+            if argument.arg not in values:
                 raise self._refusal(call.lineno, "argument_without_value", name=argument.arg)
-            text = ast.unparse(value)
+            text = ast.unparse(values[argument.arg])
             if text != argument.arg:
                 yield f"{argument.arg} = {text}"
 
@@ -313,14 +320,13 @@ class InlinedCalls:
     ) -> None:
         """Refuse a local name that the statements before use for something else."""
         stored = set(stored_in(function))
-        own = stored | {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)}
+        passed = argument_names(function)
+        own = stored | passed
         own -= {name for n in ast.walk(function) if isinstance(n, ast.Global) for name in n.names}
         given = {text.partition(" = ")[0] for text in self.arguments(call, function)}
-        passed = {a.arg for a in ast.walk(function.args) if isinstance(a, ast.arg)} - given
-        own -= {"_"} | passed - stored
-        definitions = (str, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        own -= {"_"} | passed - given - stored
         for statement in before:
-            if isinstance(statement, definitions):
+            if isinstance(statement, (str, *DEFINITIONS)):
                 continue
             for name in sorted(own.intersection(stored_in(statement))):
                 values = {"name": name, "function": function.name}

@@ -33,8 +33,8 @@ from tutor.script.code_pieces import (
     refusal,
     renamed,
     stored_in,
+    with_expressions,
     with_named_rate,
-    with_rate,
     with_rate_alone,
 )
 from tutor.script.formulas import formulas_of
@@ -184,8 +184,7 @@ class _Writer:
     def _facts_of_setup(self) -> CodeFacts:
         """The facts of Setup alone: names of other functions have other values."""
         body = [ast.parse(s).body[0] if isinstance(s, str) else s for s in self._code.setup]
-        definitions = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
-        plain = [s for s in body if not isinstance(s, definitions)]
+        plain = [s for s in body if not isinstance(s, DEFINITIONS)]
         facts = CodeFacts(ast.Module(plain, []), self._loop.rates)
         facts.callables |= self._facts.callables
         facts.iterated |= self._facts.iterated
@@ -219,8 +218,7 @@ class _Writer:
 
     def _check_node(self, node: ast.AST) -> None:
         if isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            name = node.func.id if isinstance(node.func, ast.Name) else name
+            name = last_name(node.func)
             if name in _NEEDS_LEARNER and not (name in PARSING and self._is_answered(node)):
                 raise self._refusal(node.lineno, _NEEDS_LEARNER[name])
             if self._facts.dotted(node.func).startswith("matplotlib"):
@@ -350,14 +348,13 @@ class _Writer:
             return code
         if self._rate_name:
             code = renamed(code, {self._rate_name: _RATE})
-        calls = [
-            node
-            for node in ast.walk(ast.parse(code))
-            if isinstance(node, ast.Call)
-            and self._facts.dotted(node.func).startswith("torch.optim.")
-            and rate_argument(node)
-        ]
-        return with_rate(code, calls, _RATE) if _RATE not in self._names else code
+        if _RATE in self._names:
+            return code
+        tree = ast.parse(code)
+        calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call))
+        made = [c for c in calls if self._facts.dotted(c.func).startswith("torch.optim.")]
+        rates = [rate for call in made if (rate := rate_argument(call)) is not None]
+        return with_expressions(code, tree, dict.fromkeys(rates, _RATE))
 
     # ── Text ────────────────────────────────────────────────────────────────────────
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from tutor.python_syntax import (
     PARSING,
     all_blocks,
+    argument_names,
     first_line,
+    given_arguments,
     imported_by,
     last_name,
     options_of,
@@ -30,6 +32,7 @@ from tutor.script.code_pieces import (
     refusal,
     replaced,
     stored_in,
+    with_expressions,
 )
 from tutor.script.data_flow import writes
 from tutor.script.outline import TrainingLoop
@@ -149,7 +152,7 @@ class _FlatClass:
         if wrong := (own & taken) | {name for name in own if name.startswith("__")}:
             return min(wrong)
         for method in self._methods.values():
-            parameters = {a.arg for a in _arguments(method)}
+            parameters = argument_names(method) - {method.args.args[0].arg}
             local = own & (parameters | {*stored_in(method)})
             stored = {n for s in method.body if (n := self._parameter_stored(s))} & parameters
             is_inlined = method is self._init or _holds(method, self._loop.line)
@@ -167,10 +170,8 @@ class _FlatClass:
         if self._init is None or not isinstance(call, ast.Call):
             return set()
         stored = {self._parameter_stored(s) for s in self._init.body} - {""}
-        names = [a.arg for a in _arguments(self._init)]
-        pairs = [*zip(names, call.args, strict=False)]
-        pairs += [(word.arg, word.value) for word in call.keywords if word.arg]
-        same = {name for name, value in pairs if ast.unparse(value) == name}
+        given = given_arguments(self._init, call, is_bound=True)
+        same = {name for name, value in given.items() if ast.unparse(value) == name}
         once = {n for n in stored & same if outside.count(n) == 1}
         return {n for n in once if [s.attr for s in stores].count(n) == 1}
 
@@ -247,27 +248,7 @@ class _FlatClass:
     def _renamed(self, code: str) -> str:
         """The code with `w` for `self.w`."""
         tree = ast.parse(code)
-        found = list(self._attributes(tree))
-        is_short = all(n.lineno == n.end_lineno for n in found)
-        if not found:
-            return code
-        if not is_short or any(isinstance(n, ast.JoinedStr) for n in ast.walk(tree)):
-            return ast.unparse(_Renamer(self._instance_names).visit(tree))
-        return replaced(
-            code, ((n.lineno, n.col_offset, n.end_col_offset or 0, n.attr) for n in found)
-        )
-
-
-class _Renamer(ast.NodeTransformer):
-    """Puts `w` in the place of `self.w`."""
-
-    def __init__(self, names: set[str]) -> None:
-        self._instance_names = names
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if isinstance(node.value, ast.Name) and node.value.id in self._instance_names:
-            return ast.copy_location(ast.Name(node.attr, node.ctx), node)
-        return self.generic_visit(node)
+        return with_expressions(code, tree, {n: n.attr for n in self._attributes(tree)})
 
 
 def _holds(node: ast.stmt, line: int) -> bool:
@@ -283,10 +264,6 @@ def _returns_self(statement: ast.stmt) -> bool:
         case ast.Return(value=ast.Name(id="self")):
             return True
     return False
-
-
-def _arguments(function: ast.FunctionDef) -> list[ast.arg]:
-    return [n for n in ast.walk(function.args) if isinstance(n, ast.arg)][1:]
 
 
 def _names_in(statement: ast.stmt) -> Iterator[str]:
