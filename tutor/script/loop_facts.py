@@ -34,8 +34,8 @@ from tutor.script.data_flow import (
     writes,
 )
 from tutor.script.hand_changes import bare
+from tutor.script.phases import StatementKinds
 from tutor.script.plain_numbers import PlainNumbers
-from tutor.script.statement_kinds import StatementKinds
 from tutor.script.training_signs import TrainingSigns
 
 _NO_MODEL = ("torch.nn.functional", "torch.nn.utils", "torch.nn.init", "torch.nn.Parameter")

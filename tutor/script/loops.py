@@ -40,8 +40,7 @@ from tutor.script.loop_facts import (
 )
 from tutor.script.outline import Outline, Refusal, TrainingLoop
 from tutor.script.parameter_names import ParameterNames, gradient_calls
-from tutor.script.phases import PhaseCutter
-from tutor.script.statement_kinds import StatementKinds
+from tutor.script.phases import PhaseCutter, StatementKinds
 from tutor.script.training_signs import TrainingSigns
 
 _LAYERS = re.compile(

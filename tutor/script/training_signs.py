@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from tutor.lesson.model import GRADIENT, RESET, UPDATE
 from tutor.python_syntax import (
+    BACKWARD_HELPERS,
     DEFINITIONS,
     FUNCTIONS,
     GRADIENT_MAKERS,
@@ -30,6 +31,7 @@ from tutor.script.code_index import CodeIndex
 from tutor.script.data_flow import (
     dependences,
     head_of,
+    is_loss,
     is_whole,
     sources,
     variables,
@@ -135,6 +137,32 @@ class TrainingSigns:
         """Whether a call named like one operation runs a function of the file that does more."""
         signs = self.of_functions(self.index.callees(call.func))
         return len(signs - {RESET}) > 1 or (called_name(call) == "backward" and UPDATE in signs)
+
+    def losses_in(self, calls: Iterable[ast.Call]) -> list[ast.expr]:
+        """The expressions whose gradients calls take."""
+        return [loss for call in calls if (loss := self._loss_of(call)) is not None]
+
+    def _loss_of(self, call: ast.Call) -> ast.expr | None:
+        """The expression whose gradient a call takes."""
+        if not self.is_autograd(call):
+            return None
+        match call:
+            case ast.Call(func=ast.Attribute(value=value, attr="backward"), args=args):
+                if not self._is_given_loss(call, value):
+                    return _unscaled(value)
+                lists = (a.elts for a in args if isinstance(a, ast.List | ast.Tuple))
+                return _unscaled([*(elts[0] for elts in lists if elts), *args][0])
+            case ast.Call(func=func, args=[first, *_]):
+                if self.index.dotted(func) == "torch.autograd.grad":
+                    return None if isinstance(first, ast.Starred) else first
+        return None
+
+    def _is_given_loss(self, call: ast.Call, receiver: ast.expr) -> bool:
+        """Whether `backward` is the method of a library that is given the loss, not of the loss."""
+        if not call.args or isinstance(call.args[0], ast.Starred) or self.index.callees(call.func):
+            return False
+        of, given = last_name(receiver), last_name(call.args[0])
+        return of in {"self", *BACKWARD_HELPERS} or (is_loss(given) and not is_loss(of))
 
     def is_optimizer_step(self, call: ast.Call) -> bool:
         """Whether a call is an optimizer's step, or a gradient scaler's."""
@@ -313,6 +341,14 @@ def is_synchronizing(call: ast.Call) -> bool:
     return called_name(call) in _COLLECTIVE and any(
         isinstance(n, ast.Attribute) and n.attr == "grad" for part in given for n in ast.walk(part)
     )
+
+
+def _unscaled(loss: ast.expr) -> ast.expr:
+    """`loss` of `scaler.scale(loss)`."""
+    match loss:
+        case ast.Call(func=ast.Attribute(attr="scale"), args=[first]):
+            return first
+    return loss
 
 
 _PARAMETERS = frozenset({"parameters", "chain", "list", "filter", "named_parameters"})
