@@ -23,17 +23,17 @@ from tutor.script.instrument import (
     AT,
     BATCHES,
     CLASS,
-    FOR,
     KEEP_GIVEN,
     KEEP_LOSS,
     KEEP_OTHER_LOSS,
     KEEP_RETURNED,
     KEEP_USED,
+    LOOP,
     PREFIX,
     STOPS,
     WHILE,
 )
-from tutor.script.loop_progress import PASS_END, LoopItems, items_in
+from tutor.script.loop_progress import PASS_END, LoopCondition, LoopItems, items_in
 from tutor.script.taken_gradients import TakenGradients
 from tutor.script.waiting_state import (
     CreationHashes,
@@ -62,9 +62,7 @@ class WaitingLoop:
     """The loop at which the script waits."""
 
     body: LoopBody
-    items: LoopItems | None
-    """None for `while`."""
-    condition: Callable[[], Any] | None
+    items: LoopItems | LoopCondition
     execution: int
     """The number of times that the script has come to the loop, from 1."""
     guards: Sequence[GuardedPlace] = ()
@@ -126,7 +124,7 @@ class Driver:
         names.update({KEEP_LOSS: self._keep_loss, KEEP_OTHER_LOSS: self._keep_other_loss})
         names.update({KEEP_GIVEN: taken.keep_given, KEEP_RETURNED: taken.keep_returned})
         names.update({KEEP_USED: taken.keep_used})
-        names.update({FOR: self._for, WHILE: self._while, CLASS: self.hashes.in_class})
+        names.update({LOOP: self._run_loop, WHILE: LoopCondition, CLASS: self.hashes.in_class})
 
     # ── The script's own stack ──────────────────────────────────────────────────────
 
@@ -173,23 +171,14 @@ class Driver:
                 return to.switch(*value)
             return to.throw(type(error), error, error.__traceback__)
 
-    def _for(self, body: LoopBody, iterable: Any) -> Any:
-        """Run a `for` loop: the code calls this in its place."""
+    def _run_loop(self, body: LoopBody, iterable: Any) -> Any:
+        """Run a loop: the code calls this in its place."""
         if getcurrent() is not self._script:
-            return _run_for(body, iterable)
-        return self._wait_at_loop(body, LoopItems(iterable, lambda: self.device), None)
-
-    def _while(self, body: LoopBody, condition: Callable[[], Any]) -> Any:
-        """Run a `while` loop: the code calls this in its place."""
-        if getcurrent() is not self._script:
-            return _run_while(body, condition)
-        return self._wait_at_loop(body, None, condition)
-
-    def _wait_at_loop(
-        self, body: LoopBody, items: LoopItems | None, condition: Callable[[], Any] | None
-    ) -> Any:
+            return _run_unstepped(body, iterable)
+        is_while = isinstance(iterable, LoopCondition)
+        items = iterable if is_while else LoopItems(iterable, lambda: self.device)
         self.executions += 1
-        self.loop = WaitingLoop(body, items, condition, self.executions)
+        self.loop = WaitingLoop(body, items, self.executions)
         return _wait()
 
     # ── The passes of the loop ──────────────────────────────────────────────────────
@@ -200,7 +189,7 @@ class Driver:
         if loop is None or loop.exit is not None:
             return False
         if loop.goes_on is None:
-            if loop.items is not None and loop.items.is_plain:
+            if loop.items.is_plain:
                 loop.goes_on = loop.items.has(loop.passes)
             else:
                 self._switch(greenlet(self._ask_for_pass))
@@ -211,27 +200,20 @@ class Driver:
         loop = self.loop
         assert loop is not None
         try:
-            if loop.items is not None:
-                loop.goes_on = loop.items.has(loop.passes)
-            else:
-                assert loop.condition is not None
-                loop.goes_on = bool(loop.condition())
+            loop.goes_on = loop.items.has(loop.passes)
         except BaseException as error:  # noqa: BLE001 - the script's own
             self._leave_by(error)
             loop.goes_on = False
 
     def passes_left(self) -> int | None:
         """The number of passes to come if nothing leaves the loop; None if that is not known."""
-        loop = self.loop
-        return loop.items.left(loop.passes) if loop and loop.items else None
+        return self.loop.items.left(self.loop.passes) if self.loop else None
 
     @property
     def has_asked_ahead(self) -> bool:
         """Whether items of later passes are known, and may be out of date."""
         loop = self.loop
-        if loop is None or loop.items is None or loop.items.is_plain:
-            return False
-        return loop.items.count > loop.passes
+        return loop is not None and not loop.items.is_plain and loop.items.count > loop.passes
 
     def begin_pass(self) -> int:
         """Begin a pass, and run to its first hook; returns the phase's number, or PASS_END."""
@@ -278,10 +260,7 @@ class Driver:
         loop.goes_on = self.batches = None
         self._has_loss = False
         try:
-            if loop.items is not None:
-                loop.exit = loop.body(loop.items[loop.passes - 1])
-            else:
-                loop.exit = loop.body()
+            loop.exit = loop.body(loop.items[loop.passes - 1])
         except BaseException as error:  # noqa: BLE001 - the script's own
             self._leave_by(error)
 
@@ -316,7 +295,7 @@ class Driver:
             return False
         if is_left and any(guard.closes for guard in loop.guards):
             return False
-        if loop.items is not None and not loop.items.keeps(passes):
+        if not loop.items.keeps(passes):
             return False
         self.loop, self.has_ended = loop, False
         loop.passes, loop.goes_on, loop.exit = passes, None, None
@@ -466,18 +445,10 @@ def _frames(waiting: greenlet | None) -> list[FrameType]:
     return found[::-1]
 
 
-def _run_for(body: LoopBody, iterable: Any) -> Any:
-    """A loop that is not stepped: the body of the stepped loop has called it."""
+def _run_unstepped(body: LoopBody, iterable: Any) -> Any:
+    """Run a loop that is not stepped: the body of the stepped loop has called it."""
     for item in iterable:
         result = body(item)
-        if result is not None:
-            return result
-    return None
-
-
-def _run_while(body: LoopBody, condition: Callable[[], Any]) -> Any:
-    while condition():
-        result = body()
         if result is not None:
             return result
     return None

@@ -13,7 +13,7 @@ is made a function, which shares all names with the code around it.
     else:                                 if _tutor_stops: _tutor_at(0)
         print("done")                     y_pred = x @ w
                                           …
-                                      _tutor_exit = _tutor_for(_tutor_body, range(100))
+                                      _tutor_exit = _tutor_loop(_tutor_body, range(100))
                                       if _tutor_exit is None:
                                           print("done")
 """
@@ -41,7 +41,7 @@ KEEP_GIVEN, KEEP_RETURNED = f"{PREFIX}given", f"{PREFIX}returned"
 KEEP_USED = f"{PREFIX}used"
 HANDED_ON = (KEEP_LOSS, KEEP_OTHER_LOSS, KEEP_GIVEN, KEEP_RETURNED, KEEP_USED, BATCHES, CLASS)
 """The hooks that return their first argument."""
-FOR, WHILE = f"{PREFIX}for", f"{PREFIX}while"
+LOOP, WHILE = f"{PREFIX}loop", f"{PREFIX}while"
 _BODY, _ITEM, _CONDITION = f"{PREFIX}body", f"{PREFIX}item", f"{PREFIX}condition"
 _EXIT = f"{PREFIX}exit"
 
@@ -231,21 +231,17 @@ def _loop_call(
 ) -> list[ast.stmt]:
     """The statements in place of the loop, which binds these names."""
     scope = _declarations(names, function)
-    body = _BodyExits(function).block(loop.body)
+    body, made = _BodyExits(function).block(loop.body), list[ast.stmt]()
     if isinstance(loop, ast.For):
-        target = ast.Assign([loop.target], ast.Name(_ITEM, ast.Load()))
+        items, target = loop.iter, ast.Assign([loop.target], ast.Name(_ITEM, ast.Load()))
         body = [ast.copy_location(target, loop.target), *body]
-        made = [_function(_BODY, [_ITEM], [*scope, *body])]
-        call = ast.Call(ast.Name(FOR, ast.Load()), [ast.Name(_BODY, ast.Load()), loop.iter], [])
     else:
         condition = _BodyExits(function).visit(loop.test)
         test = ast.copy_location(ast.Return(condition), loop.test)
-        made = [
-            _function(_BODY, [], [*scope, *body]),
-            _function(_CONDITION, [], [*copy.deepcopy(scope), test]),
-        ]
-        both = [ast.Name(_BODY, ast.Load()), ast.Name(_CONDITION, ast.Load())]
-        call = ast.Call(ast.Name(WHILE, ast.Load()), list[ast.expr](both), [])
+        made = [_function(_CONDITION, [], [*copy.deepcopy(scope), test])]
+        items = ast.Call(ast.Name(WHILE, ast.Load()), [ast.Name(_CONDITION, ast.Load())], [])
+    made.append(_function(_BODY, [_ITEM], [*scope, *body]))
+    call = ast.Call(ast.Name(LOOP, ast.Load()), [ast.Name(_BODY, ast.Load()), items], [])
     ran = ast.Assign([ast.Name(_EXIT, ast.Store())], call)
     return [*made, ran, *_after(loop, function)]
 

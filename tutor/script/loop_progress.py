@@ -116,6 +116,36 @@ class LoopItems:
             self._gone += 1
 
 
+class LoopCondition:
+    """The passes of a `while` loop as items: its condition is asked before each, also once more."""
+
+    is_plain, count = False, 0
+
+    def __init__(self, condition: Callable[[], Any]) -> None:
+        self._condition = condition
+
+    def __iter__(self) -> Iterator[None]:
+        return self
+
+    def __next__(self) -> None:
+        if not self._condition():
+            raise StopIteration
+
+    def has(self, _: int) -> bool:
+        """Whether there is another pass."""
+        return bool(self._condition())
+
+    def __getitem__(self, _: int) -> None:
+        return None
+
+    def keeps(self, _: int) -> bool:
+        """True: the condition can be asked again."""
+        return True
+
+    def left(self, _: int) -> None:
+        """None: the number of passes to come is not known."""
+
+
 def _computes_nothing(iterator: Any) -> bool:
     if type(iterator) in (*_PLAIN_ITERATORS, range, list, tuple, dict, np.ndarray, torch.Tensor):
         return True
