@@ -54,16 +54,16 @@ class ParameterTable:
     """The learning rate that stands in the code as a number; 0.0 if none does."""
     expressions: dict[str, CodeType] = field(default_factory=dict)
     gradients: dict[str, CodeType] = field(default_factory=dict)
-    used: Mapping[str, Any] = field(default_factory=dict)
-    """Gradients as the last update has used them, where no name of the code keeps them."""
+    computed: Collection[str] = ()
+    """The parameters whose gradients no name of the code keeps: each use computes them."""
     taken: Mapping[str, Any] = field(default_factory=dict)
-    """Gradients that the code has handed over, for parameters without an expression of theirs."""
+    """Gradients as the code has handed them over, or has computed them for its last update."""
     _optimizers: dict[str, CodeType] = field(default_factory=dict)
     """The expressions of the optimizers: the script may make another one on its way."""
 
     def forget(self) -> None:
         """Look again: the script has come to its loop once more, perhaps with other names."""
-        self.expressions = {}
+        self.expressions, self.taken = {}, {}
 
     def optimizers(self, names: Mapping[str, Any]) -> list[torch.optim.Optimizer]:
         """The optimizers as they are now."""
@@ -90,8 +90,8 @@ class ParameterTable:
         read = {*self.loop.parameters, *labels}
         phases = {phase.name for phase in self.loop.phases}
         is_in_update = UPDATE in phases and GRADIENT not in phases
-        self.used = {
-            n: None
+        self.computed = {
+            n
             for n, g in gradients.items()
             if not _is_name(g)
             or read & _parts_read(g)
@@ -137,10 +137,7 @@ class ParameterTable:
 
     def gradient(self, label: str, names: Mapping[str, Any]) -> Any:
         """A parameter's gradient, as its expression has it, or as the code has handed it over."""
-        if label in self.used:
-            used = self.used[label]
-            return self.taken.get(label) if used is None else used
-        found = self._gradient_by_name(label, names)
+        found = None if label in self.computed else self._gradient_by_name(label, names)
         return self.taken.get(label) if found is None else found
 
     def _gradient_by_name(self, label: str, names: Mapping[str, Any]) -> Any:
@@ -153,19 +150,16 @@ class ParameterTable:
             return unwrapped(thing.grad)
         return unwrapped(_evaluated(self.gradients[label], names))
 
-    def keep_used(self, names: Mapping[str, Any]) -> None:
-        """Keep the gradients that an update computes itself: `w -= 0.1 * (w * x - y) * x`.
+    def compute(self, names: Mapping[str, Any]) -> None:
+        """Take the gradients that an update computes itself: `w -= 0.1 * (w * x - y) * x`.
 
         Their expressions have other values with the update, or with the next sample.
         """
-        self.used = {
-            label: copy.deepcopy(unwrapped(_evaluated(self.gradients[label], names)))
-            for label in self.used
-        }
+        values = {n: unwrapped(_evaluated(self.gradients[n], names)) for n in self.computed}
+        self.take({n: copy.deepcopy(g) for n, g in values.items() if g is not None})
 
-    def take(self, found: Mapping[str, Any], *, is_gradient: bool) -> None:
+    def take(self, found: Mapping[str, Any], *, is_gradient: bool = False) -> None:
         """Take the gradients that a phase has handed over; one that is Gradient keeps no older."""
-        self.used = {n: found.get(n, g) for n, g in self.used.items()}
         self.taken = {**({} if is_gradient else self.taken), **found}
 
     def value(self, expression: str, names: Mapping[str, Any]) -> Any:

@@ -60,7 +60,7 @@ class ProbeLoop(Loop):
         self.namespace.update({STOPS: False, **dict.fromkeys(HANDED_ON, _same)})
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
-        self._table.used = {}  # a gradient is what its expression is where the probe stands
+        self._table.computed = ()  # a gradient is what its expression is where the probe stands
 
         found = {sum_: self._table.value(sum_, self.namespace) for sum_ in self._sums}
         self._start = {

@@ -220,7 +220,7 @@ class ScriptLoop(Loop):
             return
         self._begin_phase(is_wanted=for_frame or may_stop)
         if self.progress.is_update_by_hand:
-            self.table.keep_used(self.driver.lookup())
+            self.table.compute(self.driver.lookup())
         self._updates.begin_phase(self.next_phase_name())
         with self.driver.gradients.noted(lambda: self.table.objects(self.driver.lookup())) as found:
             number = _guarded(self, self.driver.resume)
@@ -233,7 +233,7 @@ class ScriptLoop(Loop):
             self._see()
         is_last = self.progress.batches_done >= self.progress.last_gradient
         if phase == GRADIENT and (for_frame or may_stop or is_last):
-            self.table.keep_used(self.driver.lookup())
+            self.table.compute(self.driver.lookup())
             self.gradients = self.gradients_now(copied=True)
         elif phase in GRADIENT_CHANGES and self.gradients is not None:
             self.keep_changed_gradients()

@@ -37,8 +37,8 @@ class ScriptSnapshot:
     thread_settings: SavedThreadSettings
     known: tuple[int, int]
     """The steps and batches of an epoch, as far as they were known."""
-    gradients: tuple[Mapping[str, Any], Mapping[str, Any]]
-    """The gradients that were used last, and those that were handed over last."""
+    gradients: Mapping[str, Any]
+    """The gradients that were handed over last."""
     on_other_ranks: HeldByRanks | None = None
     """The other ranks' parts; None if there is one rank."""
 
@@ -101,8 +101,7 @@ class ScriptMemory:
         if waiting is None or (image := self._image(old, limit)) is None:
             return None
         known = (progress.steps_known, progress.batches_known)
-        gradients = (self._table.used, self._table.taken)
-        now = (driver.loss, driver.thread_settings(), known, gradients)
+        now = (driver.loss, driver.thread_settings(), known, self._table.taken)
         return ScriptSnapshot(self, waiting, waiting.passes, image, *now)
 
     def restore(self, snapshot: object, *, is_start: bool) -> bool:
@@ -118,7 +117,7 @@ class ScriptMemory:
         if not is_there or not self._put_back(snapshot.image):
             return False
         self._driver.loss = snapshot.loss
-        self._table.used, self._table.taken = snapshot.gradients
+        self._table.taken = snapshot.gradients
         self._progress.stand_at_end(*snapshot.known, is_start=is_start)
         return True
 
