@@ -34,7 +34,7 @@ from tutor.script.instrument import (
     WHILE,
 )
 from tutor.script.loop_progress import PASS_END, LoopCondition, LoopItems, items_in
-from tutor.script.taken_gradients import TakenGradients
+from tutor.script.parameters import TakenGradients
 from tutor.script.waiting_state import (
     CreationHashes,
     ExceptionHandlers,

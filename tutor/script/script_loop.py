@@ -17,10 +17,9 @@ from tutor.script.driver import Driver
 from tutor.script.environment import ScriptEnvironment
 from tutor.script.loop_progress import PASS_END, EpochProgress
 from tutor.script.outline import TrainingLoop
-from tutor.script.parameters import ParameterTable, unwrapped
+from tutor.script.parameters import GradientsOfUpdates, ParameterTable, unwrapped
 from tutor.script.probe_loop import names_for_probe
 from tutor.script.script_memory import ScriptMemory, ScriptSnapshot
-from tutor.script.taken_gradients import GradientsOfUpdates
 from tutor.training import devices
 from tutor.training.devices import Randomness
 from tutor.training.lesson_error import LessonRaised, lesson_raised
