@@ -6,11 +6,12 @@ import copy
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch.distributed.distributed_c10d import GroupMember
@@ -31,7 +32,6 @@ from tutor.training.rank_group import RANKS, HeldByRanks
 from tutor.training.ranks import FollowerLoops, LoneLoop, Place, RankedLoop
 from tutor.training.state_copy import BatchStart
 
-Result = TypeVar("Result")
 Opener: TypeAlias = Callable[[type[ScriptLoop], str, float, ScriptGroup], ScriptLoop]
 """Runs a script to its loop, of that kind, on a device, with a learning rate."""
 
@@ -107,10 +107,20 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         phase = self.outline.phases[at.next]
         return f"reaches {phase.name} on line {phase.line} after {at.step} steps"
 
-    def _together(self, request: str, run: Callable[[], Result], *arguments: object) -> Result:
-        """Do the same on all ranks. Raises LessonRaised if they stand at different places then."""
+    def _together(
+        self,
+        method: str,
+        *arguments: object,
+        mine: Callable[[], Any] | None = None,
+        **named: object,
+    ) -> Any:
+        """Call a method on all ranks. Raises LessonRaised if they stand at different places then.
+
+        `mine`: what this rank does in its place.
+        """
+        own = partial(getattr(ScriptLoop, method), self, *arguments, **named)
         try:
-            result, others = self._asked(request, run, *arguments)
+            result, others = self._asked("call", mine or own, method, arguments, named)
         except LessonRaised as error:
             self._is_broken |= _is_in_backward(error)
             raise
@@ -140,7 +150,7 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
 
     def has_next_epoch(self) -> bool:
         """Whether there is a next epoch; at the loop's end, the rest of the script runs."""
-        return self._together("has_next_epoch", lambda: ScriptLoop.has_next_epoch(self))
+        return bool(self._together("has_next_epoch"))
 
     def end_again(self) -> bool:
         """End as the script has ended before; False if that is not known. Raises LessonRaised."""
@@ -148,12 +158,11 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
 
     def begin_epoch(self) -> None:
         """Enter the next epoch: its code runs to the first phase."""
-        self._together("begin_epoch", lambda: ScriptLoop.begin_epoch(self))
+        self._together("begin_epoch")
 
     def run_step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next phase on all ranks."""
-        run = lambda: ScriptLoop.run_step(self, for_frame=for_frame, may_stop=may_stop)  # noqa: E731
-        self._together("run_script_step", run, for_frame, may_stop)
+        self._together("run_step", for_frame=for_frame, may_stop=may_stop)
 
     def run_past_hooks(self, end: int, until: Callable[[], bool], *, for_frame: bool) -> bool:
         """Run phases whose numbers nobody will ask for, some steps at once on all ranks."""
@@ -161,15 +170,15 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
             if until():
                 return True
             started, to = time.perf_counter(), min(end, self.step + self._steps_at_once)
-            run = lambda: ScriptLoop.run_past_hooks(self, to, never, for_frame=for_frame)  # noqa: B023, E731
-            self._together("run_past_hooks", run, to, for_frame)
+            self._together("run_past_hooks", to, never, for_frame=for_frame)
             factor = 2 if time.perf_counter() - started < _MOST_SECONDS_PAST / 2 else 0.5
             self._steps_at_once = max(1, int(self._steps_at_once * factor))
         return False
 
     def run_epochs(self, count: int, after: Callable[[], object]) -> None:
         """Run `count` whole epochs on all ranks, or to the loop's end."""
-        self._together("run_passes", lambda: ScriptLoop.run_epochs(self, count, after), count)
+        mine = partial(ScriptLoop.run_epochs, self, count, after)
+        self._together("run_epochs", count, never, mine=mine)
 
     # ── Keeping ─────────────────────────────────────────────────────────────────────
 
@@ -287,39 +296,17 @@ class FollowerScripts(FollowerLoops):
         self._hold(number, loop)
         return ScriptPlace.of(loop)
 
-    def begin_epoch(self, place: Place) -> ScriptPlace:
-        """Enter the next epoch."""
+    def call(
+        self, place: Place, method: str, arguments: Sequence[Any], named: Mapping[str, Any]
+    ) -> ScriptPlace:
+        """Call a method of the loop."""
         loop = self._loop_at(place)
-        loop.begin_epoch()
-        return ScriptPlace.of(loop)
-
-    def run_script_step(self, place: Place, for_frame: bool, may_stop: bool) -> ScriptPlace:
-        """Run the next phase."""
-        loop = self._loop_at(place)
-        loop.run_step(for_frame=for_frame, may_stop=may_stop)
-        return ScriptPlace.of(loop)
-
-    def run_past_hooks(self, place: Place, end: int, for_frame: bool) -> ScriptPlace:
-        """Run phases that nobody looks at."""
-        loop = self._loop_at(place)
-        loop.run_past_hooks(end, never, for_frame=for_frame)
-        return ScriptPlace.of(loop)
-
-    def run_passes(self, place: Place, count: int) -> ScriptPlace:
-        """Run whole epochs, or to the loop's end."""
-        loop = self._loop_at(place)
-        loop.run_epochs(count, lambda: None)
+        getattr(loop, method)(*arguments, **named)
         return ScriptPlace.of(loop)
 
     def is_at_loop_end(self, place: Place) -> bool:
         """Whether the loop is at its end."""
         return self._loop_at(place).is_at_loop_end
-
-    def has_next_epoch(self, place: Place) -> ScriptPlace:
-        """Come to the next epoch, or to the script's end."""
-        loop = self._loop_at(place)
-        loop.has_next_epoch()
-        return ScriptPlace.of(loop)
 
     def end_again(self, place: Place) -> bool:
         """End as before."""
