@@ -25,19 +25,8 @@ SAME_NUMBERS = frozenset(["item", "detach", "clone", "numpy", "cpu", "cuda", "to
 """Methods of a tensor that give back its own numbers in the same shape."""
 _DRAWN = frozenset(["random.random", "random.uniform", "random.gauss", "numpy.random.random"])
 _DRAWN_BY_SHAPE = frozenset(["randn", "rand", "zeros", "ones"])
-_NUMBERS = frozenset(
-    ["builtins.float", "builtins.int", "builtins.len", "numpy.float32", "numpy.float64"]
-)
+_NUMBERS = ("builtins.float", "builtins.int", "builtins.len", "numpy.float32", "numpy.float64")
 _REDUCTIONS = frozenset(["sum", "mean", "norm"])
-_LOSSES = frozenset(
-    [
-        "mse_loss",
-        "l1_loss",
-        "cross_entropy",
-        "binary_cross_entropy",
-        "binary_cross_entropy_with_logits",
-    ]
-)
 LOSS_MODULES = {
     "MSELoss": "mse_loss",
     "L1Loss": "l1_loss",
@@ -172,7 +161,7 @@ class CodeFacts:
             return True
         if last in _REDUCTIONS and package != "builtins":
             return len(call.args) == 1 and not has_axis
-        if last in _LOSSES or name in _DRAWN:
+        if last in LOSS_MODULES.values() or name in _DRAWN:
             return not has_axis
         if last in _DRAWN_BY_SHAPE and package in ("torch", "numpy", "numpy.random"):
             is_one = all(ast.unparse(argument) in ("1", "()") for argument in call.args)

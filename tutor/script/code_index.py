@@ -28,25 +28,10 @@ from tutor.python_syntax import (
     pairs_of,
 )
 
-_LIBRARY_METHODS = frozenset(
-    [
-        *("train", "eval", "to", "step", "backward", "zero_grad", "parameters", "append", "fit"),
-        *(
-            "apply",
-            "update",
-            "forward",
-            "item",
-            "copy",
-            "sum",
-            "mean",
-            "add",
-            "get",
-            "items",
-            "keys",
-        ),
-        *("values", "reset", "cuda", "cpu", "detach", "sample", "close", "write"),
-    ]
-)
+_LIBRARY_METHODS = frozenset({"train", "eval", "to", "step", "backward", "zero_grad", "parameters",
+    "append", "fit", "apply", "update", "forward", "item", "copy", "sum", "mean", "add", "get",
+    "items", "keys", "values", "reset", "cuda", "cpu", "detach", "sample", "close",
+    "write"})  # fmt: skip
 """Methods that objects of libraries have, too: not looked up by their name alone."""
 _FUNCTION_WRAPPERS = frozenset(
     {"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"}

@@ -19,6 +19,7 @@ from tutor.python_syntax import (
     FUNCTIONS,
     called_name,
     loaded_names,
+    own_blocks,
     statements,
     stored_names,
 )
@@ -269,19 +270,13 @@ class _Code:
 
         In a loop, the others were run in the pass before.
         """
-        simple = [s for s in statements(self.body) if not isinstance(s, _COMPOUND)]
+        simple = [s for s in statements(self.body) if not own_blocks(s)]
         near = [s for s in simple if s.lineno < self.line]
         return near[::-1] + [s for s in simple if s.lineno >= self.line][::-1]
 
     def shown(self, node: ast.stmt) -> Statement:
         """A statement as it stands in the file."""
         return Statement(node.lineno, self.lines[node.lineno - 1].strip())
-
-
-_COMPOUND = (
-    ast.For, ast.While, ast.If, ast.With, ast.Try, ast.FunctionDef, ast.ClassDef, ast.AsyncFor,
-    ast.AsyncWith, ast.AsyncFunctionDef,
-)  # fmt: skip
 
 
 def _tree_of(source: str) -> ast.Module | None:
@@ -303,8 +298,8 @@ def _parsed_line(at: CodeLine) -> ast.AST | None:
 
 def _end(node: ast.stmt) -> int:
     """The last line of a simple statement, or of a compound statement's head."""
-    if isinstance(node, _COMPOUND) and not isinstance(node, ast.Try):
-        return max(node.lineno, node.body[0].lineno - 1)
+    if (blocks := own_blocks(node)) and not isinstance(node, ast.Try):
+        return max(node.lineno, blocks[0][0].lineno - 1)
     return node.end_lineno or node.lineno
 
 

@@ -15,7 +15,7 @@ from tutor.lesson.model import DisplayFormula, Prose
 from tutor.script import latex_terms as terms
 from tutor.script.code_facts import CodeFacts
 from tutor.script.expression_latex import ExpressionLatex
-from tutor.script.latex_terms import Names, NotExact, Term
+from tutor.script.latex_terms import BINARY, Names, NotExact, Term
 from tutor.script.outline import ScriptPhase, TrainingLoop
 
 Said: TypeAlias = DisplayFormula | Prose
@@ -23,12 +23,7 @@ _MOST_LINES = 8
 """The most lines of code that stand in the place of a formula."""
 _TAKEN = frozenset(("gradient", "gradient_now"))
 """Names that stand for all gradients where a formula's numbers are computed."""
-_IN_PLACE: dict[str, type[ast.operator]] = {
-    "add_": ast.Add,
-    "sub_": ast.Sub,
-    "mul_": ast.Mult,
-    "div_": ast.Div,
-}
+_IN_PLACE = {f"{name}_": BINARY[name] for name in ("add", "sub", "mul", "div")}
 _AUGMENTED = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _NO_GRAPH = frozenset(
     ["torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled", "torch.enable_grad"]

@@ -297,15 +297,8 @@ _NAMED |= {
     name: rf"\operatorname{{{name}}}"
     for name in ["relu", "softplus", "gelu", "silu", "sign", "elu", "erf"]
 }
-_ACTIVATIONS = {
-    "ReLU": "relu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Softplus": "softplus",
-    "GELU": "gelu",
-    "SiLU": "silu",
-    "Identity": "",
-}
+_FUNCTIONS = ("ReLU", "Sigmoid", "Tanh", "Softplus", "GELU", "SiLU")
+_ACTIVATIONS = {"Identity": "", **{name: name.lower() for name in _FUNCTIONS}}
 """A layer of torch.nn without parameters → its function."""
 
 

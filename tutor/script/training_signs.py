@@ -56,7 +56,7 @@ _NO_OPTIMIZER = re.compile(
 _SCHEDULERS = re.compile(r"lr_scheduler|Scheduler|scheduler|[a-z]LR$|ReduceLROnPlateau|Annealing")
 _CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "unscale_"})
 _COLLECTIVE = frozenset({"all_reduce", "reduce", "all_gather", "reduce_scatter", "broadcast"})
-_ZEROS = frozenset({"zeros", "zeros_like", "zero_", "full", "full_like"})
+_ZEROS = frozenset({"zeros", "zeros_like", "zero_"})
 
 
 class TrainingSigns:
@@ -381,7 +381,7 @@ def _is_nothing(node: ast.expr) -> bool:
         case ast.Constant(value=value):
             return value is None or (isinstance(value, int | float) and value == 0)
         case ast.Call():
-            is_zeros = called_name(node) in _ZEROS - {"full", "full_like"}
+            is_zeros = called_name(node) in _ZEROS
             return is_zeros or (called_name(node) == "Value" and _is_zero(node.args))
         case ast.ListComp(elt=elt) | ast.DictComp(value=elt):
             return _is_nothing(elt)
