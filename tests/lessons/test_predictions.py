@@ -52,22 +52,21 @@ NUMBERS = [name for name in names_of(Predict) if exercise(name, Predict).form ==
 
 
 @cache
-def asked_of(name: str) -> tuple[tuple[Predict, Boxes, Value], ...]:
-    """Each question of a prediction in turn, the boxes before the asked phase, and the answer."""
+def asked_of(name: str) -> tuple[tuple[Predict, Boxes, Boxes, Value], ...]:
+    """Each question in turn, the boxes before the asked phase and after it, and the answer."""
     trial, found = trial_of(name), []
     for asked in rounds_of(exercise(name, Predict)):
         run = trial.begin(asked.stage)
-        before = run.frame().boxed
-        run.step_phase()
+        before, after = run.frame().boxed, run.step_phase().boxed
         (answer,) = run.evaluate([asked.answer])
-        found.append((asked, before, answer))
+        found.append((asked, before, after, answer))
     return tuple(found)
 
 
 def shown_answers(name: str) -> set[tuple[str, str, str]]:
     """The boxes with the answer's number before the asked phase, for each question's numbers."""
     found = set()
-    for _, before, value in asked_of(name):
+    for _, before, _, value in asked_of(name):
         answer = f"{value.data[0]:.6g}"  # without the last bits, which differ between CPUs
         if len(answer.removeprefix("-")) == 1:
             continue  # weights, targets and counts are such numbers everywhere
@@ -99,11 +98,8 @@ def test_no_box_above_an_exercise_shows_its_answer_once_its_phase_has_run(name: 
         return
     above = section.blocks[: section.blocks.index(asked)]
     boxed = {e for block in above if isinstance(block, DisplayFormula) for e in block.boxed}
-    run = trial_of(name).begin(asked.stage)
-    run.step_phase()
-    (answer,) = run.evaluate([asked.answer])
-    values = run.frame().boxed[section.phase or ""]
-    assert {e for e in boxed if is_same(values[e], answer)} == set()
+    _, _, values, answer = asked_of(name)[0]
+    assert {e for e in boxed if is_same(values[section.phase or ""][e], answer)} == set()
 
 
 def is_same(box: Value, answer: Value) -> bool:
@@ -129,6 +125,6 @@ def test_what_will_come_may_stand_anywhere_among_the_choices() -> None:
 @pytest.mark.parametrize("where", names_of(Predict))
 def test_a_retry_asks_something_else_than_what_was_just_answered(where: str) -> None:
     """Another question, or the same one in a place where its answer is another."""
-    asked = [(one.ask, expected_text(one, answer)) for one, _, answer in asked_of(where)]
+    asked = [(one.ask, expected_text(one, answer)) for one, _, _, answer in asked_of(where)]
     assert len(set(asked)) == len(asked) > 1
     assert len({answer for _, answer in asked}) > 1
