@@ -15,6 +15,7 @@ from functools import cached_property
 from tutor.python_syntax import (
     DEFINITIONS,
     FUNCTIONS,
+    LOOPS,
     FunctionCode,
     called_name,
     dotted_name,
@@ -49,7 +50,7 @@ class CodeIndex:
 
     def __init__(self, source: str) -> None:
         self.tree = plainly_spelled(ast.parse(source))
-        nodes = list(ast.walk(self.tree))
+        self.nodes = nodes = list(ast.walk(self.tree))
         self.parents = {child: node for node in nodes for child in ast.iter_child_nodes(node)}
         self.functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
@@ -64,6 +65,9 @@ class CodeIndex:
         self.bindings: dict[str, list[ast.expr]] = defaultdict(list)
         """The last part of a name (`model` of `self.model`) → all that is bound to it."""
         calls = [node for node in nodes if isinstance(node, ast.Call)]
+        self.calls = sorted(calls, key=_place)
+        """All calls, in the file's order."""
+        self.loops = sorted((node for node in nodes if isinstance(node, LOOPS)), key=_place)
         for name, value in [p for n in nodes for p in bindings_in(n)]:
             self.bindings[name].append(value)
         for name, value in [p for call in calls for p in self._argument_bindings(call)]:
@@ -334,6 +338,10 @@ class CodeIndex:
                     self._used_by[function] = self.used_functions(function.body)
                 waiting += self._used_by[function]
         return found
+
+
+def _place(node: ast.expr | ast.stmt) -> tuple[int, int]:
+    return node.lineno, node.col_offset
 
 
 # ── The names that code binds ─────────────────────────────────────────────────────────

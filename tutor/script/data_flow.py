@@ -132,19 +132,13 @@ def reads(node: ast.stmt) -> set[str]:
             return variables([target, value])
         case ast.AnnAssign(value=value):
             return variables([value] if value else [])
-        case ast.For(iter=iterated) | ast.AsyncFor(iter=iterated):
+        case ast.AsyncFor(iter=iterated):
             return variables([iterated])
-        case ast.While(test=test) | ast.If(test=test):
-            return variables([test])
         case ast.With(items=items) | ast.AsyncWith(items=items):
             return variables(item.context_expr for item in items)
         case ast.Match(subject=subject):
             return variables([subject])
-        case ast.Try() | ast.TryStar():
-            return set()
-    if isinstance(node, DEFINITIONS):
-        return set()
-    return variables([node])
+    return set() if isinstance(node, DEFINITIONS) else variables(head_of(node))
 
 
 def writes(node: ast.stmt) -> set[str]:

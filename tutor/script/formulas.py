@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from tutor.lesson.model import DisplayFormula, Prose
+from tutor.python_syntax import own_blocks
 from tutor.script import latex_terms as terms
 from tutor.script.code_facts import CodeFacts
 from tutor.script.expression_latex import ExpressionLatex
@@ -51,22 +52,17 @@ def statements_of(
     start = (phase.line, phase.column)
     stops = [(p.line, p.column) for p in phases if start < (p.line, p.column)]
     stop = min(stops, default=(phase.end_line + 1, 0))
-    found: list[ast.stmt] = []
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.stmt):
-                if child.lineno > phase.end_line or (child.end_lineno or 0) < phase.line:
-                    continue
-                place, end = (child.lineno, child.col_offset), child.end_lineno or child.lineno
-                is_inside = start <= place < stop and end <= phase.end_line
-                if is_inside and (end, child.end_col_offset or 0) <= stop:
-                    found.append(child)
-                    continue
-            if not isinstance(child, ast.expr):
-                waiting.append(child)
-    return sorted(found, key=lambda statement: (statement.lineno, statement.col_offset))
+
+    def inside(node: ast.AST) -> Iterator[ast.stmt]:
+        for child in (statement for block in own_blocks(node) for statement in block):
+            place = (child.lineno, child.col_offset)
+            end = (child.end_lineno or child.lineno, child.end_col_offset or 0)
+            if start <= place < stop and end[0] <= phase.end_line and end <= stop:
+                yield child
+            elif child.lineno <= phase.end_line and end[0] >= phase.line:
+                yield from inside(child)
+
+    return sorted(inside(tree), key=lambda statement: (statement.lineno, statement.col_offset))
 
 
 class _StatementWriter:

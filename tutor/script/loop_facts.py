@@ -73,7 +73,7 @@ def _uses_model(index: CodeIndex, body: list[ast.stmt]) -> bool:
         and node.attr in _OF_MODULES
         and last_name(node.value) in called
         and not index.classes_of(node.value)
-        for node in ast.walk(index.tree)
+        for node in index.nodes
     )
 
 

@@ -10,7 +10,6 @@ from tutor.lesson.model import GRADIENT, MANUAL, RESET, UPDATE
 from tutor.python_syntax import (
     DEFINITIONS,
     FUNCTIONS,
-    LOOPS,
     FunctionCode,
     LoopCode,
     argument_names,
@@ -122,9 +121,7 @@ class LoopFinder:
 
     def chosen(self) -> list[LoopCode]:
         """The outermost loops that train and do not make the parameters anew."""
-        loops = [node for node in ast.walk(self.index.tree) if isinstance(node, LOOPS)]
-        loops.sort(key=lambda loop: (loop.lineno, loop.col_offset))
-        training = [loop for loop in loops if self._trains(loop)]
+        training = [loop for loop in self.index.loops if self._trains(loop)]
         called = set(self.index.reached_functions(self.index.tree.body))
         used = [loop for loop in training if self.index.function_of(loop) in {None, *called}]
         training = used or training
@@ -302,9 +299,7 @@ def refusal_of(index: CodeIndex, signs: TrainingSigns, local_modules: Collection
 
 def _in_module(index: CodeIndex, local_modules: Collection[str]) -> Refusal | None:
     """A call of a module beside the script whose name speaks of training."""
-    found = [
-        call for node in _calls_in_order(index) if (call := _local_call(index, node, local_modules))
-    ]
+    found = [call for node in index.calls if (call := _local_call(index, node, local_modules))]
     for pattern in (_TRAINS, _MAY_TRAIN):
         for line, module, name in found:
             last = name.rpartition(".")[2]
@@ -362,7 +357,7 @@ def _packages(index: CodeIndex) -> set[str]:
 
 def _framework_of(index: CodeIndex, frameworks: Mapping[str, str]) -> Refusal | None:
     """The first call of one of these frameworks that makes what a training loop needs."""
-    for node in _calls_in_order(index) if _packages(index) & frameworks.keys() else ():
+    for node in index.calls if _packages(index) & frameworks.keys() else ():
         dotted = index.dotted(node.func)
         framework = frameworks.get(dotted.partition(".")[0])
         if framework and _TRAINING_PART.search(dotted):
@@ -372,7 +367,7 @@ def _framework_of(index: CodeIndex, frameworks: Mapping[str, str]) -> Refusal | 
 
 def _library_fit(index: CodeIndex) -> Refusal | None:
     """A call of a library that trains by itself: `model.fit(x, y)`."""
-    for node in _calls_in_order(index):
+    for node in index.calls:
         func = node.func
         if not isinstance(func, ast.Attribute) or index.callees(func):
             continue
@@ -387,17 +382,15 @@ def _library_fit(index: CodeIndex) -> Refusal | None:
 
 def _incomplete(index: CodeIndex, signs: TrainingSigns) -> Refusal | None:
     """The loop that comes nearest: one without an update, or without a backward pass."""
-    loops = [n for n in ast.walk(index.tree) if isinstance(n, LOOPS)]
-    loops.sort(key=lambda n: n.lineno)
-    for loop in loops:
+    for loop in index.loops:
         called = index.reached_functions([loop.test]) if isinstance(loop, ast.While) else []
         if {GRADIENT, UPDATE} <= signs.of_functions(called):
             return Refusal("update_in_condition", loop.lineno)
     for code, sign in (("no_update", GRADIENT), ("no_backward", UPDATE)):
-        for loop in loops:
+        for loop in index.loops:
             if sign in signs.within(loop.body):
                 return Refusal(code, loop.lineno)
-    for loop in loops:
+    for loop in index.loops:
         for node in statements(loop.body):
             names = [n for n in writes(node) if is_loss(n.rpartition(".")[2])]
             if names and len(names[0]) > 1 and isinstance(node, ast.Assign | ast.AugAssign):
@@ -412,8 +405,3 @@ def _no_loop(index: CodeIndex, signs: TrainingSigns) -> Refusal:
         if is_simple and GRADIENT in signs.within([node]):
             return Refusal("step_without_loop", node.lineno)
     return Refusal("no_loop")
-
-
-def _calls_in_order(index: CodeIndex) -> list[ast.Call]:
-    found = [n for n in ast.walk(index.tree) if isinstance(n, ast.Call)]
-    return sorted(found, key=lambda n: (n.lineno, n.col_offset))

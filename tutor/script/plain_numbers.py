@@ -26,7 +26,7 @@ class PlainNumbers:
     def __init__(self, index: CodeIndex) -> None:
         self.index = index
         self._known: dict[str, float | None] = {}
-        nodes = (n for n in ast.walk(index.tree) if isinstance(n, ast.AugAssign))
+        nodes = (n for n in index.nodes if isinstance(n, ast.AugAssign))
         self._counted = {name for node in nodes for name in writes(node)}
         self._options = default_options(index.tree)
 
@@ -77,11 +77,7 @@ class PlainNumbers:
 
     def _is_always_given(self, function: FunctionCode, name: str) -> bool:
         """Whether each call of a function in the file gives this argument."""
-        calls = [
-            node
-            for node in ast.walk(self.index.tree)
-            if isinstance(node, ast.Call) and function in self.index.callees(node.func)
-        ]
+        calls = [c for c in self.index.calls if function in self.index.callees(c.func)]
         return bool(calls) and all(name in self.index.arguments(function, c) for c in calls)
 
     # ── A learning rate, whatever its name
@@ -109,7 +105,7 @@ class PlainNumbers:
     @cached_property
     def _computed_with(self) -> set[str]:
         """The names that code calculates with, but for steps: `w - L * dw`, `step = L * dw`."""
-        nodes = [n for n in ast.walk(self.index.tree) if isinstance(n, ast.stmt)]
+        nodes = [n for n in self.index.nodes if isinstance(n, ast.stmt)]
         simple = {n: list(candidates(n)) for n in nodes if not is_compound(n)}
         terms = [term for changes in simple.values() for c in changes for term in c.terms]
         steps = {last_name(term) for sign, term in terms if sign < 0}
