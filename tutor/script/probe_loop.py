@@ -78,7 +78,7 @@ class ProbeLoop(Loop):
         """The parameters by the expressions that name them."""
         return self._table.read(self.namespace)
 
-    def present_gradients(self) -> dict[str, Any]:
+    def gradients_now(self) -> dict[str, Any]:
         """Each parameter's gradient as it is now, by the same expressions."""
         return self._table.read_gradients(self.namespace)
 

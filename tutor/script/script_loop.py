@@ -233,7 +233,7 @@ class ScriptLoop(Loop):
         is_last = self.progress.batches_done >= self.progress.last_gradient
         if phase == GRADIENT and (for_frame or may_stop or is_last):
             self.table.compute(self.driver.lookup())
-            self.gradients = self.gradients_now(copied=True)
+            self.gradients = self.copied_gradients()
         elif phase in GRADIENT_CHANGES and self.gradients is not None:
             self.keep_changed_gradients()
         if for_frame and self._is_first_rank:
@@ -328,7 +328,7 @@ class ScriptLoop(Loop):
         """The parameters by the expressions that name them."""
         return self.table.read(self.driver.lookup())
 
-    def present_gradients(self) -> dict[str, Any]:
+    def gradients_now(self) -> dict[str, Any]:
         """Each parameter's gradient as it is now, by the same expressions."""
         return self.table.read_gradients(self.driver.lookup())
 

@@ -86,12 +86,6 @@ def with_code(lesson: Lesson, mode: str, phase: str, code: str) -> Lesson:
     return msgspec.structs.replace(lesson, sections=sections)
 
 
-def code_of(lesson: Lesson, mode: str, phase: str) -> str:
-    """The code of a phase in a mode, as one text."""
-    section = lesson.phase(phase)
-    return "\n".join(f.code for f in section.fences(mode)) if section else ""
-
-
 def _with_code(section: Section, modes: tuple[str, ...], mode: str, code: str) -> Section:
     blocks: list[Block] = []
     mine = Fence(code, 1, (mode,))

@@ -112,7 +112,7 @@ def exercise_names(loop: Loop, losses: Array) -> dict[str, object]:
     `learning_rate` is a name of the lesson's, as its code uses it. The gradients are of the types
     that the lesson has them in.
     """
-    now = loop.gradients_now(copied=True)
+    now = loop.copied_gradients()
     was = loop.batch_start.values if loop.batch_start else loop.parameter_values()
     return {
         "epoch": loop.epoch,

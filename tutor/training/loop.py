@@ -163,7 +163,7 @@ class Loop:
             self.boxed = {SETUP: self.boxed[SETUP]} if SETUP in self.boxed else {}
         self.execute(phase.code)
         if index == self.program.gradient_at:
-            self.gradients, self.gradients_before_sync = self.gradients_now(copied=True), None
+            self.gradients, self.gradients_before_sync = self.copied_gradients(), None
         elif phase.name in GRADIENT_CHANGES:
             self.keep_changed_gradients()
 
@@ -171,7 +171,7 @@ class Loop:
         """Copy the gradients as one of GRADIENT_CHANGES has left them; keep those before it."""
         if self.gradients_before_sync is None:
             self.gradients_before_sync = self.gradients
-        self.gradients = self.gradients_now(copied=True)
+        self.gradients = self.copied_gradients()
 
     def run_epochs(self, count: int, after: Callable[[], object]) -> None:
         """Run `count` whole epochs as one piece each, nothing watched.
@@ -301,7 +301,7 @@ class Loop:
 
     # ── Looking ─────────────────────────────────────────────────────────────────────
 
-    def present_gradients(self) -> dict[str, Any]:
+    def gradients_now(self) -> dict[str, Any]:
         """Each parameter's gradient as it is now."""
         names, stores_grad = self.namespace, self.program.stores_grad
         found = self.parameters().items()
@@ -311,10 +311,9 @@ class Loop:
         """The parameters, as they are in the code: tensors, arrays or numbers; None if missing."""
         return {name: self.namespace.get(name) for name in self.program.parameters}
 
-    def gradients_now(self, *, copied: bool = False) -> dict[str, Any]:
-        """The gradient of each parameter at this moment."""
-        found = self.present_gradients()
-        return {name: _gradient_copy(g) for name, g in found.items()} if copied else found
+    def copied_gradients(self) -> dict[str, Any]:
+        """A copy of the gradient of each parameter at this moment."""
+        return {name: _gradient_copy(g) for name, g in self.gradients_now().items()}
 
     def parameter_values(self) -> dict[str, Array]:
         """Each parameter's numbers, copied; without those that are not numbers."""
