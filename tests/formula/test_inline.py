@@ -191,7 +191,7 @@ class _Evaluator:
         return int(self.power())
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(made=formulas, ascii=st.booleans())
 def test_a_formula_on_one_row_has_the_value_of_its_tree(made: Made, ascii: bool):
     assume(made.kind not in ("letter", "number"))

@@ -54,7 +54,7 @@ def outcome(text: str) -> LessonDiagnostics | None:
     return None
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mutated())
 def test_a_mutated_lesson_is_a_lesson_or_faults_on_lines_that_exist(text: str) -> None:
     diagnostics = outcome(text)

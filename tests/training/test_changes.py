@@ -352,7 +352,7 @@ def test_all_modes_are_compared_on_the_same_batch(drawn: Lesson) -> None:
     programs = programs_of(drawn)
     run = Run(programs, "autograd")
     lockstep = ModeLockstep(programs, "cpu", run.learning_rate, 0)
-    for _ in range(run.program.steps + 2):  # to the loss of the next epoch's first batch
+    for _ in range(2 * run.program.steps):
         run.step_phase()
         found = lockstep.compare(run.standpoint(), run.at.epoch)
         assert found is not None

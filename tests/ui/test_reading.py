@@ -19,8 +19,7 @@ from .panes import OnePane, frame, running
 SMALL_PANE = (78, 10)
 """About the formula pane's columns and rows in a terminal of 80×24, its border included."""
 
-LESSONS = [*lesson_files(shipped_folder()), *list(lesson_files(shipped_folder() / "zh"))[::4]]
-"""The translations have the same formulas and code: some of them show that theirs are read, too."""
+LESSONS = [path for folder in (".", "zh") for path in lesson_files(shipped_folder() / folder)]
 
 
 def phases_of(lesson: Lesson) -> list[str]:

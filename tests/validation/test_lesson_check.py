@@ -81,7 +81,7 @@ def test_random_numbers_from_elsewhere_are_found(write_lesson: Write) -> None:
     code = "import os\nz = os.urandom(1)[0] + 256 * os.urandom(1)[0]\ny_pred = w * x"
     differ, back = told(write_lesson(WATCHING, Predict=code))
     assert differ == "mode autograd: two runs differ; take all random numbers from np or torch"
-    assert back.startswith("mode autograd: going back to epoch 2, step 5 ")
+    assert back.startswith("mode autograd: going back to epoch 3, step 5 ")
 
 
 def test_what_can_not_be_drawn_is_told_without_running_anything(write_lesson: Write) -> None:

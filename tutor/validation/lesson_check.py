@@ -44,9 +44,8 @@ from tutor.validation.exercise_check import OnPart, check_exercises, ignore_prog
 _ROUNDINGS = 8
 """In place of RELATIVE, in roundings of the parameters' dtype where that has half the precision."""
 
-_EPOCHS = 2
-"""Epochs that are run by phase: one that follows Setup, and one that follows an epoch, as all
-later ones do."""
+_EPOCHS = 3
+"""Epochs that are run by phase; more would add time, not trust."""
 _MORE_EPOCHS = 20
 """Epochs that are run as a whole after these."""
 
