@@ -76,3 +76,19 @@ def test_the_files_and_names_in_the_architecture_are_there() -> None:
     names = {n.removesuffix("(…)") for n in told if re.fullmatch(r"[A-Za-z_][\w.]*(\(…\))?", n)}
     assert len(names) > 100
     assert {name for name in names - paths if not words.issuperset(name.split("."))} == set()
+
+
+def test_what_the_architecture_puts_into_a_file_is_defined_there() -> None:
+    """A name with a file in brackets behind it: `Run` (`training/run.py`)."""
+    root = Path(__file__).parents[2]
+    text = (root / "docs/architecture.md").read_text("utf-8")
+    named = re.findall(r"`([A-Za-z_][\w.]*)(?:\([^`]*\))?`\s*\(\s*`([\w/]+\.py)`", text)
+    assert len(named) > 50
+    lost = set()
+    for name, file in named:
+        (path,) = {*root.glob(file), *(root / "tutor").rglob(file)}
+        last = name.rpartition(".")[2]
+        defined = rf"(def|class) {last}\b|^ *(self\.)?{last}\b *[:=]"
+        if not re.search(defined, path.read_text("utf-8"), re.MULTILINE):
+            lost.add((name, file))
+    assert lost == set()

@@ -408,7 +408,7 @@ async def test_an_error_names_its_place_and_the_last_numbers_stay(learner: Learn
     *shown, advice = learner.text("error").splitlines()
     assert "expected version 0 instead" in re.sub(r"\s+", " ", " ".join(shown))
     assert shown[-1].rstrip().endswith("…")
-    assert "Its changes were discarded" in advice
+    assert "b goes back" in advice
     assert error.size.height == 5
 
 

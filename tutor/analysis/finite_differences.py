@@ -35,20 +35,23 @@ _PIECE = 2**16
 _HALVINGS = 6
 """Halvings of h where a slope is in doubt: a kink farther than h/64 is then outside."""
 
-_ROUNDINGS = 32
-"""Roundings, in units of eps, that a loss is reckoned to be off by."""
+_EPS_OF_LOSS = 32
+"""The error of a loss, in units of its dtype's eps."""
 
 
 SURE = 1e-2
 """The largest uncertainty, by the size of the gradient, of a slope that is believed."""
 
-ROUNDINGS = 64 * float(np.finfo(np.float32).eps)
-"""The roundings of a parameter that a float32 gradient may be off by; times `Slopes.steepening`."""
+PARAMETER_ERROR = 64 * float(np.finfo(np.float32).eps)
+"""The relative error of a parameter by which a float32 gradient may be wrong.
+
+Times `Slopes.steepening`, it is the error of the gradient.
+"""
 
 _BLUR = 1e-4
-"""The part of an unsure slope's uncertainty by which a float64 gradient may be off.
+"""The error of a float64 gradient as a part of the uncertainty of a slope that is not SURE.
 
-A difference over h is 1/h times as uncertain as what it is taken of, and h is near 1e-5.
+A difference quotient over h, here about 1e-5, is 1/h times as uncertain as the loss.
 """
 
 
@@ -219,7 +222,7 @@ class FiniteDifferences:
         h = self._step * scale
         first = self._sides(name, index, h)
         steepening = abs(first.bend) / h * scale
-        noise = first.noise + _ROUNDINGS * self._eps * steepening
+        noise = first.noise + _EPS_OF_LOSS * self._eps * steepening
         found = _Slope(first.central, noise, np.nan, np.nan, steepening)
         if claimed is None or not math.isfinite(first.central) or not math.isfinite(claimed):
             return found
@@ -263,7 +266,7 @@ class FiniteDifferences:
         finally:
             values[index] = start
         above, below = losses
-        noise = _ROUNDINGS * self._eps * max(map(abs, (above, below, self.loss))) / h
+        noise = _EPS_OF_LOSS * self._eps * max(map(abs, (above, below, self.loss))) / h
         return _Sides((self.loss - below) / h, (above - self.loss) / h, (above - below) / (2 * h),
                       noise)  # fmt: skip
 
@@ -424,7 +427,7 @@ class TrueGradient:
             low=np.where(slopes.kinks, np.fmin(slopes.left, slopes.right), values),
             high=np.where(slopes.kinks, np.fmax(slopes.left, slopes.right), values),
             fine=fine,
-            coarse=fine + ROUNDINGS * np.nan_to_num(slopes.steepening),
+            coarse=fine + PARAMETER_ERROR * np.nan_to_num(slopes.steepening),
             slopes=slopes,
             is_sure=bool((sure | ~looked | slopes.kinks | (claimed == 0)).all()),
         )

@@ -119,7 +119,7 @@ _TOO_FAR = NoPicture(why=Remark("too_large_to_draw"))
 _NEAR = 60
 """The most steps to the lowest place along the gradient, for it to be shown."""
 _BEHIND, _BEFORE = 4, 12
-"""Steps that are shown where it is not."""
+"""Steps that are shown back and ahead where that place is farther away."""
 
 
 @dataclass(frozen=True, slots=True)

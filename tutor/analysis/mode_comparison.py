@@ -101,7 +101,7 @@ class ComparedMode:
     # ── Position ────────────────────────────────────────────────────────────────────
 
     def follow(self, at: Standpoint) -> None:
-        """Stand where the run stands that this mode leads: at all that it brings along."""
+        """Stand where the run stands, with its whole state: the run is in this mode."""
         if self._probe is not None:
             self._stand(at)
 
@@ -125,9 +125,10 @@ class ComparedMode:
             self._stand(self.began)
 
     def _at(self, mine: Standpoint, run: Standpoint) -> Standpoint:
-        """The mode's own state with the run's parameters; one that only it has is as at first.
+        """The mode's own state with the run's parameters.
 
-        Its data are as its own Setup made them: so they are, too, after a switch to this mode.
+        A parameter that only this mode has is as its Setup made it, and so are its data: that is
+        what a switch to this mode would give.
         """
         things = map(self.namespace.get, self.program.parameters)
         is_numpy = not any(isinstance(thing, torch.Tensor) for thing in things)

@@ -135,8 +135,8 @@ class FarEnd:
     def _write(self, line: bytes, process: Process | None = None, *, is_last: bool = False) -> None:
         """Write a line, unless it is of a process that another has taken the place of.
 
-        `is_last`: it tells the end of the process. What comes of that still would be taken for an
-        event of the next one.
+        `is_last`: the line reports the end of the process. A later line of that process would be
+        taken for one of the next process, and is not written.
         """
         with self._writing, suppress(OSError):  # nobody reads: the end of the input comes
             if process is None or process is self._process:

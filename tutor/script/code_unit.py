@@ -246,7 +246,10 @@ class _Gradients:
         """The moving averages of gradients found so far."""
 
     def mark(self) -> None:
-        """Mark the statements before the update; if there are none, the pass before's."""
+        """Mark the statements that write what the update reads.
+
+        If no statement of this pass does, those of the pass before are marked.
+        """
         writers = self.flow.writers(self.update, self.near)
         if self.direct and not any(self.direct & writes(writer) for writer in writers):
             writers += self.flow.writers_behind(self.update, self.direct)

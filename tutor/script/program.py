@@ -155,7 +155,7 @@ class ScriptOpener:
             lesson, line = self._lesson, self._loop.line
             place = short_place(lesson.path, lesson.source, line)
             raise Refused("loop_not_reached", line=line, place=place)
-        loop.own_rate = loop.learning_rate()
+        loop.own_rate = loop.learning_rate_of_script()
         if learning_rate not in (0.0, loop.own_rate):
             loop.set_learning_rate(loop.own_rate, learning_rate)
         return loop

@@ -349,7 +349,7 @@ class ScriptLoop(Loop):
         """The loss whose gradient was taken last; None before the first."""
         return unwrapped(self.driver.loss)
 
-    def learning_rate(self) -> float:
+    def learning_rate_of_script(self) -> float:
         """The script's present learning rate; 0.0 if that is not known."""
         return self.table.learning_rate(self.namespace)
 

@@ -254,9 +254,10 @@ def state_that_fits(
 def _stepped_that_fit(
     old: Loop, start: BatchStart, new: Loop
 ) -> tuple[dict[str, ValueCopy], tuple[str, ...]]:
-    """The states of optimizers and schedulers that `new` can take over, by name; all others' names.
+    """The states of optimizers and schedulers that `new` takes over, by name; the other names.
 
-    An optimizer that keeps no state is none of the others.
+    The others begin anew. An optimizer without a state of its own (plain SGD) is in neither: it has
+    nothing to lose.
     """
     found, anew = dict[str, ValueCopy](), list[str]()
     same_rate = start.learning_rate == new.namespace["learning_rate"]
@@ -302,7 +303,7 @@ def _keeps_state(stepped: Any) -> bool:
 
 _SETTINGS = ("batch", "device", "learning_rate", "loss", "__builtins__")
 _DATA = (*SCALARS, np.ndarray, torch.Tensor, list, tuple, dict)
-"""A module is none: its buffers change where no code of the lesson does it."""
+"""The types of data; a module is not among them: its buffers change without a line of code."""
 
 
 def _as_mine(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:

@@ -188,7 +188,10 @@ def set_function_modes(modes: Sequence[Any]) -> None:
 
 
 def default_device() -> Any:
-    """The mode that `torch.set_default_device` has set, if it has, and will leave."""
+    """The function mode that `torch.set_default_device` has set; None if it has set none.
+
+    PyTorch leaves it when it sets another.
+    """
     return getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
 
 

@@ -25,8 +25,8 @@ from tutor.training.program import Expression, Program
 from tutor.training.time_limit import TookTooLong, limited
 from tutor.training.values import named, no_value, text_value, value_of
 
-_leave = os._exit
-"""Kept before a lesson can replace it."""
+_exit_at_once = os._exit
+"""The function itself: a lesson may give its name another meaning."""
 
 
 def end_a_copy(process: int) -> None:
@@ -35,7 +35,7 @@ def end_a_copy(process: int) -> None:
     A copy runs the lesson's code to its end. Running on here, it would train and fork in its turn.
     """
     if os.getpid() != process:
-        _leave(0)
+        _exit_at_once(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,10 @@ def shown_values(
 
 
 def _evaluated(program: Program, expression: Expression, names: ReadableNames) -> Value:
-    """The value, or why there is none. Raises LessonRaised if the learner stops it, each once."""
+    """The value, or why there is none.
+
+    Raises LessonRaised if the learner stops it; then this expression is not evaluated again.
+    """
     stopped, source = program.stopped, expression.source
     if source in stopped:
         return stopped[source]

@@ -46,7 +46,7 @@ class Liveness:
     """The names of a namespace that an epoch needs, reads and changes."""
 
     dead: frozenset[str]
-    """Every epoch surely writes these before anything reads them."""
+    """The names that every epoch writes before it reads them: their values need no copy."""
     touched: frozenset[str] | None
     """The names in the epochs, the functions and the shown expressions; None is all names."""
     fixed: frozenset[str] = frozenset()

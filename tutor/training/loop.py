@@ -250,8 +250,8 @@ class Loop:
         """Run phases whose numbers nobody will ask for; returns whether `until` stopped that."""
         return False
 
-    def learning_rate(self) -> float:
-        """The learning rate that the script uses now; 0.0 if that is not known."""
+    def learning_rate_of_script(self) -> float:
+        """The learning rate that a script uses now; 0.0 if that is not known, and for a lesson."""
         return 0.0
 
     def check_learning_rate(self) -> None:
@@ -266,7 +266,7 @@ class Loop:
         raise NotImplementedError
 
     def begin_batch_again(self) -> None:
-        """Let the sums of a script's probe be as its batch found them."""
+        """Put the sums that a script adds up over batches back to where its batch began."""
 
     def entered(self) -> AbstractContextManager[None]:
         """A span in the script's environment, which is entered once for many steps."""

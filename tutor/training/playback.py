@@ -101,14 +101,14 @@ class Playback:
         if run.ran_as_one_piece and self._seconds_from_keyframe(here.epoch) < _LONG_WAY:
             self.replay(here, is_broken=True)
         if run.loop.rest_has_run:
-            if run.ended_after == changes and run.loop.end_again():
+            if run.changes_at_end == changes and run.loop.end_again():
                 return False
             with run.quiet():
                 run.begin()
             self.replay(here, until)
             if run.loop.epoch < here.epoch:
                 return False
-        run.ended_after = changes
+        run.changes_at_end = changes
         return run.loop.has_next_epoch()
 
     def _seconds_from_keyframe(self, epoch: int) -> float:

@@ -35,7 +35,8 @@ FOLLOWER = "tutor.engine.follower"
 """The module that a follower runs. It is only named here: it stands above this one."""
 
 UNCLEAN = ("process", 0)
-"""Stands among the numbers that are released: undo all that lessons have done to the process."""
+"""An entry in the list of released numbers that asks a rank for more: to undo all that lessons have
+done to its process."""
 
 WHERE = "where"
 """The request for the Whereabouts of a rank's main thread."""
@@ -43,7 +44,7 @@ WHERE = "where"
 COLLECTIVE_SECONDS = 60.0
 """Seconds in which the ranks have to join, and an operation of NCCL has to end.
 
-The watch can't see that one of NCCL waits: the GPU does.
+The watch can't see that an operation of NCCL waits, because the GPU does the waiting.
 """
 HALT = timedelta(days=1)
 """The time that the ranks may stand still within an operation of gloo (Ctrl+Z, a machine asleep).

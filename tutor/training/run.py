@@ -125,7 +125,7 @@ class Run(RunState):
         """The moment at hand, as plain data."""
         self.turn.take(self)
         try:
-            rate = self.loop.learning_rate() or self.learning_rate
+            rate = self.loop.learning_rate_of_script() or self.learning_rate
             return frame_of(self.loop, self.at, rate, self.settings.seed)
         except (RunError, KeyboardInterrupt):
             raise

@@ -60,8 +60,8 @@ class RunState:
         """The start of a script, so that going there does not run all of it again."""
         self.ran_as_one_piece = False
         """Whether a script's last epoch has run as one piece: its gradients are not known."""
-        self.ended_after: tuple[Change, ...] | None = None
-        """The changes that a script had met when it came to its end."""
+        self.changes_at_end: tuple[Change, ...] | None = None
+        """The changes that had been made in a script when it came to its end."""
         self.is_script = any(program.open_loop is not None for program in programs.values())
         if self.is_script:
             self.history.spacing = max(self.history.spacing, _BETWEEN_KEYFRAMES)
@@ -81,7 +81,7 @@ class RunState:
         self._loop = self._set_up(start.mode, start.device, start.learning_rate, start.seed)
         if self.is_script:
             self.history.drop_keyframes()
-            self.ran_as_one_piece, self.ended_after = False, None
+            self.ran_as_one_piece, self.changes_at_end = False, None
             if before is not None:
                 before.close()
             self.start = self.keyframe_here(None)
@@ -95,7 +95,7 @@ class RunState:
         loop = set_up(self.programs[mode], device, rate, seed, alone=False)
         self.set_up_seconds = time.thread_time() - started
         if self.is_script:
-            device, rate = loop.device, loop.learning_rate()
+            device, rate = loop.device, loop.learning_rate_of_script()
         fresh = Randomness.now(loop.device)
         self.settings = RunSettings(device, rate, set_up_with=rate, seed=seed, fresh=fresh)
         self._namespaces[mode, device, rate, seed] = loop.setup_namespace
@@ -186,7 +186,7 @@ class RunState:
 
     @property
     def learning_rate(self) -> float:
-        """The settings as they are now."""
+        """The learning rate that the learner has set, or that the lesson began with."""
         return self.settings.learning_rate
 
     @property

@@ -158,7 +158,10 @@ class ErrorBar(Bar):
             f"{phase[:1].upper()}{phase[1:]} failed · {one_line(where)}: {one_line(failed.message)}"
         )
         shown = _wrapped(what, ERROR, width, MOST_ERROR_LINES)
-        return [*shown, line("Its changes were discarded. R restarts, b goes back.")]
+        ways = f"{KEYS['restart']} starts again"
+        if self.view.frame is not None:  # there is a place to go back to
+            ways = f"{ways}, {KEYS['back_phase']} goes back"
+        return [*shown, line(f"The changes of this phase were discarded. {ways}.")]
 
 
 class StatusBar(Bar):

@@ -152,7 +152,10 @@ def _in_words(old: Sequence[str], new: Sequence[str], before: str, after: str) -
 
 
 def turned(modes: Sequence[str], current: str, shown: str) -> str:
-    """The mode to compare with after `shown` ("" is none): the one below, the others, none."""
+    """The mode to compare with after `shown`; "" stands for no comparison, which comes last.
+
+    The first is the mode just below `current`.
+    """
     others = compared_with(modes, current)
     if not shown:
         return others[0] if others else ""

@@ -231,7 +231,10 @@ def _additions(source: SourceCode, name: str, variable: str) -> Iterator[tuple[a
 
 
 def _agreed(first: DoctorFinding, second: DoctorFinding) -> DoctorFinding:
-    """The finding of both epochs: of one number, any wrong gradient is some factor of the right."""
+    """The finding of both epochs, without a factor that differs between them.
+
+    In a single epoch, a wrong gradient of one number is always some multiple of the right one.
+    """
     factors = [one.numbers.get("factor") for one in (first, second)]
     are_numbers = all(isinstance(factor, float) for factor in factors)
     if first.code == second.code and (not are_numbers or _is_equal(*factors)):

@@ -26,11 +26,13 @@ _USES = ("linear", "matmul", "mm", "mv", "addmm", "mul", "conv1d", "conv2d", "co
 _PRODUCTS = ("Addmm", "Mm", "Mv", "Mul", "Bmm", "Baddbmm", "Conv", "Linear", "Dot")
 """The names of their nodes begin so."""
 _FEWEST_LAYERS = 4
-"""Layers below which nothing is said of them."""
+"""The fewest layers of a network that this rule judges."""
 _RATIO = 1e-3
-"""First layer to last: below this they vanish, above its reciprocal they explode."""
+"""Gradients vanish if the first layer's is below this part of the last layer's, and explode if it
+is above the reciprocal; the median factor from layer to layer has to agree (_FACTOR)."""
 _FACTOR = 0.4
-"""And from layer to layer: the median factor is at most this, or at least its reciprocal."""
+"""The largest median factor of gradients that vanish; its reciprocal is the smallest of those that
+explode."""
 
 
 @dataclass(slots=True)
@@ -107,7 +109,7 @@ class LayerGradientRule(DoctorRule):
             yield self._finding("gradients_explode", whole[0], sizes, "starting-weights")
 
     def _is_clipped(self) -> bool:
-        """Whether the code clips the gradients: then it knows."""
+        """Whether the code clips the gradients: then its author knows that they explode."""
         return "clip_grad" in self.source.text or "clamp" in self.source.text
 
     def _finding(
