@@ -309,6 +309,11 @@ STATES = {
         "norm = torch.nn.BatchNorm1d(1)",
         "y_pred = w * norm(x[:, None])[:, 0] * norm.running_mean",
     ),
+    "a module's buffers that its state dict leaves out": (
+        "counter = torch.nn.Module()\n"
+        "counter.register_buffer('n', torch.zeros(()), persistent=False)",
+        "counter.n += 1\ny_pred = w * x * counter.n",
+    ),
     "a name that is not there at first": (
         "",
         "try:\n    n = n + 1.0\nexcept NameError:\n    n = 1.0\ny_pred = w * x * n",

@@ -208,7 +208,8 @@ def _is_the_lessons(thing: Any) -> bool:
 
 
 def _module_state(module: torch.nn.Module, depth: int) -> ModuleState:
-    tensors = {name: t.detach().clone() for name, t in module.state_dict().items()}
+    kept = {**module.state_dict(), **dict(module.named_buffers())}  # some are not in the former
+    tensors = {name: t.detach().clone() for name, t in kept.items()}
     if depth >= _DEEPEST:
         return ModuleState(tensors, {})
     attributes = {
@@ -362,6 +363,10 @@ def _into_module(kept: ModuleState, mine: Any) -> Any:
     if not isinstance(mine, torch.nn.Module):
         return mine
     mine.load_state_dict(kept.tensors, strict=False)
+    for name, buffer in mine.named_buffers():
+        was = kept.tensors.get(name)
+        if was is not None and was.shape == buffer.shape:
+            buffer.data.copy_(was)
     for parameter in mine.parameters():
         parameter.grad = None  # left over from an earlier trial here
     for name, part in mine.named_modules():
