@@ -162,7 +162,7 @@ class Probe:
         self._volatile = self._what_changes()
 
     def _what_changes(self) -> dict[str, tuple[Any, ValueCopy]]:
-        """What an evaluation reads and changes, and a copy: each has to start from the present."""
+        """The objects that an evaluation reads and changes, each with a copy to start from."""
         names = self.loop.namespace
         make_replayable(names)
         phases = [p for p in self.program.loop if p.name in (PREDICT, LOSS, RESET)]

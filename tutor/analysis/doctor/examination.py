@@ -26,7 +26,7 @@ from tutor.analysis.doctor.not_finite import NotFiniteRule
 from tutor.analysis.doctor.reset import AccumulationRule, MissingResetRule, ResetOrderRule
 from tutor.analysis.doctor.rule import (
     TO_THE_END,
-    Backward,
+    BackwardPass,
     DoctorRule,
     Moment,
     Patient,
@@ -178,7 +178,7 @@ class _Examination:
         self.found: list[DoctorFinding] = []
         self.epochs = 0
         self._known: set[tuple[str, int, str]] = set()
-        self._backward: Backward | None = None
+        self._backward: BackwardPass | None = None
         """The backward pass that is under way."""
         patient.recorder.before, patient.recorder.after = self._before_call, self._after_call
 
@@ -263,7 +263,7 @@ class _Examination:
             self._each(lambda rule: rule.before_update(call, optimizer))
         else:
             self._end_backward()
-            backward = self._backward = Backward(call)
+            backward = self._backward = BackwardPass(call)
             self._patient.see_leaves(backward)
             self._each(lambda rule: rule.before_backward(backward))
 
@@ -271,7 +271,7 @@ class _Examination:
         if call.name == "backward" and (backward := self._end_backward()) is not None:
             self._each(lambda rule: rule.after_backward(backward))
 
-    def _end_backward(self) -> Backward | None:
+    def _end_backward(self) -> BackwardPass | None:
         """The backward that was under way, if any, without its hooks."""
         backward, self._backward = self._backward, None
         if backward is not None:

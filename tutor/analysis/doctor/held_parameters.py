@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tutor.analysis.doctor.rule import (
-    Backward,
+    BackwardPass,
     DoctorRule,
     Moment,
     Patient,
@@ -49,7 +49,7 @@ class HeldParametersRule(DoctorRule):
         self._gradients: dict[int, float] = {}
         """The id of a leaf → the number of its gradient that is farthest from 0."""
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """Note the gradients of the leaves."""
         for key, leaf in self.patient.leaves.items():
             if (gradient := gradient_of(leaf.tensor)) is not None:
@@ -279,7 +279,7 @@ class LostLeafRule(DoctorRule):
         self._is_confirmed = self._has_backward = False
         self._note_leaves()
 
-    def before_backward(self, backward: Backward) -> None:
+    def before_backward(self, backward: BackwardPass) -> None:
         """A name that is still lost at the next backward stays so."""
         self._has_backward = True
         self._confirm()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tutor.analysis.doctor.rule import (
-    Backward,
+    BackwardPass,
     DoctorRule,
     Moment,
     Patient,
@@ -42,7 +42,7 @@ class KeptGraphRule(DoctorRule):
         """The nodes of the present step."""
         self._reported: set[str] = set()
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """Note the loss. Its node is kept alive here, so that no other gets its identity."""
         if (node := grad_fn_of(backward.loss)) is not None:
             self._fresh.append(node)
@@ -197,7 +197,7 @@ class DataGradientRule(DoctorRule):
         self._no_data: set[int] = set()
         """Ids of tensors that are weights, or whose `.grad` is read."""
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """Note the first gradients."""
         for key, leaf in self.patient.leaves.items():
             gradient = leaf.tensor.grad

@@ -14,7 +14,7 @@ import torch
 from msgspec.structs import replace
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.rule import Backward, DoctorRule, Moment, Patient, extreme_of
+from tutor.analysis.doctor.rule import BackwardPass, DoctorRule, Moment, Patient, extreme_of
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.analysis.graph_recorder import leaf_of
@@ -64,7 +64,7 @@ class LayerGradientRule(DoctorRule):
         self._signals: dict[int, float] = {}
         """The number that PyTorch has given to a node → the size of the gradient there."""
 
-    def before_backward(self, backward: Backward) -> None:
+    def before_backward(self, backward: BackwardPass) -> None:
         """Watch the products with weights that a backward comes to."""
         if backward.loss is None:
             return
@@ -195,7 +195,7 @@ class GradientRule(DoctorRule):
         own = {id(thing) for thing in self.patient.run.loop.parameters().values()}
         return {n: t for n, t in parameters.items() if id(t) in own and t.requires_grad}
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """Count the gradients that a backward has left."""
         loss = backward.loss
         if loss is not None and loss.numel():

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from tutor.analysis.doctor.rule import Backward, DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import BackwardPass, DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import RatePlace, place_of_rate
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.digits import rounded
@@ -81,7 +81,7 @@ class DivergenceRule(DoctorRule):
 
     # ── By autograd ─────────────────────────────────────────────────────────────────
 
-    def before_backward(self, backward: Backward) -> None:
+    def before_backward(self, backward: BackwardPass) -> None:
         """Measure the loss here, and the rate of the step since the last point."""
         self._end_step()
         if backward.loss is not None and backward.loss.numel() == 1:

@@ -16,7 +16,7 @@ from torch.autograd.graph import Node
 from tutor.analysis.doctor.rule import (
     MOST_NODES,
     TO_THE_END,
-    Backward,
+    BackwardPass,
     DoctorRule,
     Moment,
     Patient,
@@ -72,7 +72,7 @@ class NotFiniteRule(DoctorRule):
 
     # ── The way back ────────────────────────────────────────────────────────────────
 
-    def before_backward(self, backward: Backward) -> None:
+    def before_backward(self, backward: BackwardPass) -> None:
         """Hook the nodes that a backward comes to."""
         loss = backward.loss
         if self._is_done or loss is None or not all(map(_is_small, backward.leaves)):

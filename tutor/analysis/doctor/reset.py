@@ -10,7 +10,7 @@ import torch
 from torch.autograd.graph import Node
 
 from tutor.analysis.doctor.rule import (
-    Backward,
+    BackwardPass,
     DoctorRule,
     Moment,
     Patient,
@@ -71,7 +71,7 @@ class MissingResetRule(DoctorRule):
             found = {n: t for n, t in found.items() if t.numel() <= MOST_NUMBERS // len(found)}
         return found
 
-    def before_backward(self, backward: Backward) -> None:
+    def before_backward(self, backward: BackwardPass) -> None:
         """Note the gradients that are there."""
         self._before = {
             id(p): gradient.detach().clone()
@@ -94,7 +94,7 @@ class MissingResetRule(DoctorRule):
                 value = self._left[key].value
                 self._left[key] = _Left(gradient.detach().clone(), value)
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """See which gradients were added to those that an update has used."""
         for label, parameter in self._leaves().items():
             if parameter.grad is None:
@@ -200,7 +200,7 @@ class ResetOrderRule(DoctorRule):
         """The gradients that no step has used yet: of each the number farthest from 0."""
         self._found: list[DoctorFinding] = []
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """Note the gradients that a backward has left."""
         for key, tensor in self.patient.held().items():
             self._waiting.pop(key, None)
@@ -285,7 +285,7 @@ class AccumulationRule(DoctorRule):
         for parameter in held_by(optimizer):
             self._used(parameter, call.line)
 
-    def before_backward(self, backward: Backward) -> None:
+    def before_backward(self, backward: BackwardPass) -> None:
         """Count a backward for each leaf."""
         if backward.loss is None:
             return
@@ -299,7 +299,7 @@ class AccumulationRule(DoctorRule):
             window.are_means &= is_mean
             window.changes = leaf._version
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """Note the sums."""
         for window in self._windows.values():
             if window.leaf.grad is not None:

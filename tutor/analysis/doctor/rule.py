@@ -139,7 +139,7 @@ class Patient:
             for tensor in held_by(optimizer)
         }
 
-    def see_leaves(self, backward: Backward) -> None:
+    def see_leaves(self, backward: BackwardPass) -> None:
         """Note the leaves that a backward comes to, as they are before its update."""
         for leaf in backward.leaves:
             if id(leaf) not in self.leaves:
@@ -189,7 +189,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Backward:
+class BackwardPass:
     """One backward pass of the examined run."""
 
     call: TorchCall
@@ -244,10 +244,10 @@ class DoctorRule:
         """Entered while the run is stepped, for hooks of the rule's own."""
         return nullcontext()
 
-    def before_backward(self, backward: Backward) -> None:
+    def before_backward(self, backward: BackwardPass) -> None:
         """Called just before each backward."""
 
-    def after_backward(self, backward: Backward) -> None:
+    def after_backward(self, backward: BackwardPass) -> None:
         """Called just after each backward, whose hooks have been removed."""
 
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:

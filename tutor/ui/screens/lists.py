@@ -59,7 +59,7 @@ class ListPane(LinesPane, Generic[T]):
 
     @property
     def chosen(self) -> T | None:
-        """What the keys are about."""
+        """The chosen row's thing, which the keys act on; None if there are no rows."""
         return self.items[self._chosen] if self._chosen < len(self.items) else None
 
     def choose(self, by: int) -> None:
