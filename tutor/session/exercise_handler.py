@@ -44,6 +44,9 @@ from tutor.session.journal import Journal
 from tutor.session.run_view import Notice
 from tutor.training.exercises import position_of, start_of
 
+OnAnswer = Callable[[Event], None]
+E = TypeVar("E", bound=Exercise)
+
 
 def unfinished_run(engine_session: EngineSession) -> UnfinishedRun | None:
     """The present run; None while there is none."""
@@ -52,10 +55,6 @@ def unfinished_run(engine_session: EngineSession) -> UnfinishedRun | None:
         return None
     runs = tuple(msgspec.structs.replace(run, curve=None) for run in view.runs)
     return UnfinishedRun(recipe=recipe, at=view.frame.at, runs=runs, target_epoch=view.target_epoch)
-
-
-OnAnswer = Callable[[Event], None]
-E = TypeVar("E", bound=Exercise)
 
 
 class ExerciseHandler(Generic[E]):
