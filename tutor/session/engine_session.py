@@ -52,6 +52,7 @@ from tutor.protocol.frame import (
 from tutor.protocol.inspections import DoctorReport, RunInfo
 from tutor.script.line_places import cells_in, place_in
 from tutor.session.attempt import CodePlace, code_at
+from tutor.session.bookmark import UnfinishedRun
 from tutor.session.pending import Engine, UnansweredCommands, running_notice
 from tutor.session.printed_text import RunOutput
 from tutor.session.run_view import Inspections, Notice, NoticeKind, RunView, Start
@@ -488,3 +489,12 @@ def _before(
 
 def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
     return (frame.at, frame.mode, frame.device) if frame else None
+
+
+def unfinished_run(engine_session: EngineSession) -> UnfinishedRun | None:
+    """The present run, to be resumed later; None while there is none."""
+    view, recipe = engine_session.view, engine_session.recipe
+    if view is None or view.frame is None or recipe is None:
+        return None
+    runs = tuple(msgspec.structs.replace(run, curve=None) for run in view.runs)
+    return UnfinishedRun(recipe=recipe, at=view.frame.at, runs=runs, target_epoch=view.target_epoch)

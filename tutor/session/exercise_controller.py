@@ -24,8 +24,8 @@ from tutor.protocol.events import (
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Wants, code_place
 from tutor.session.bookmark import Bookmark, PausedRun, UnfinishedAttempt
-from tutor.session.engine_session import EngineSession
-from tutor.session.exercise_handler import ExerciseHandler, unfinished_run
+from tutor.session.engine_session import EngineSession, unfinished_run
+from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.journal import Journal, next_to_do
 from tutor.session.kind_handlers import HANDLERS
 from tutor.session.run_view import Notice, Start

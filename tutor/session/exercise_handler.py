@@ -48,15 +48,6 @@ OnAnswer = Callable[[Event], None]
 E = TypeVar("E", bound=Exercise)
 
 
-def unfinished_run(engine_session: EngineSession) -> UnfinishedRun | None:
-    """The present run; None while there is none."""
-    view, recipe = engine_session.view, engine_session.recipe
-    if view is None or view.frame is None or recipe is None:
-        return None
-    runs = tuple(msgspec.structs.replace(run, curve=None) for run in view.runs)
-    return UnfinishedRun(recipe=recipe, at=view.frame.at, runs=runs, target_epoch=view.target_epoch)
-
-
 class ExerciseHandler(Generic[E]):
     """One attempt at an exercise: its run, and the commands that wait for an answer."""
 

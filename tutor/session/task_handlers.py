@@ -25,12 +25,12 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Reply, Wants, code_place
+from tutor.session.engine_session import unfinished_run
 from tutor.session.exercise_handler import (
     ExerciseHandler,
     OnAnswer,
     change_of,
     changes_run,
-    unfinished_run,
 )
 from tutor.session.goal_progress import goal_of
 from tutor.session.journal import Draft
