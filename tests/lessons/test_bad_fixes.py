@@ -120,10 +120,16 @@ NO_FIXES: dict[str, list[str | Change]] = {
     "vanishing/let-it-through": [
         "a = [x] * 9\ny_pred = sigmoid(w.sum() * x / 8)",
         "a = [x]\nfor k in range(8):\n    a.append(w[k] * a[-1])\ny_pred = 0 * a[-1]",
+        changed_solution("torch.tanh(z)", "z"),
+        changed_solution("torch.tanh(z)", "0.9 * z + 0.1"),
+        changed_solution("activation(w[k] * a[-1])", "w[k] * a[-1]"),
     ],
     "dead-relu/a-leak": [
         "z = w * x + b\ny_pred = relu(-z)",
         "z = w * x + b\ny_pred = relu(z + 0.1)",
+        "z = w * x + b\ny_pred = z",
+        "z = w * x + b\ny_pred = 0.5 * z",
+        "z = w * x + b\ny_pred = 0.7 * z + 0.3",
     ],
     "xor/lost-sigmoid": [
         "delta2 = (o2 - y[batch]) / 2\n"

@@ -245,7 +245,11 @@ OTHER_FIXES: dict[str, list[str | Change]] = {
         "loss = train_loss"
     ],
     "vanishing/let-it-through": [
-        "a = [x]\nfor k in range(8):\n    a.append(torch.relu(w[k] * a[-1]))\ny_pred = a[-1]"
+        changed_solution("torch.tanh(z)", "torch.relu(z)"),
+        changed_solution("torch.tanh(z)", "z * (z > 0)"),
+        changed_solution(
+            "def activation(z):\n    return torch.tanh(z)", "activation = torch.nn.ELU()"
+        ),
     ],
     "weight-decay/not-yet-adamw": [
         NO_GRAD + "w_sgd -= learning_rate * (w_sgd.grad + decay * w_sgd)\n"
