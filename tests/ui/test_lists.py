@@ -19,8 +19,9 @@ from tutor.ui.screens.lists import (
     RunsScreen,
 )
 
-from .conftest import Learner, doing
+from .conftest import Learner, MakeApp, at_screen, doing
 from .exercises import CHOOSE, PREDICT, REPAIR
+from .fake_engine import FakeEngine
 from .kept import Kept
 
 # ── Runs ────────────────────────────────────────────────────────────────────────────
@@ -54,6 +55,36 @@ async def test_enter_in_the_list_goes_on_with_another_run(learner: Learner) -> N
     await learner.press("s", "f", "F", "down", "enter")
     assert SelectRun(name="B") in learner.engine.sent
     assert not isinstance(learner.app.screen, RunsScreen)
+
+
+async def test_the_list_of_runs_says_that_pytorch_loads_and_then_fills_itself(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    engine.ready_at_once = False
+    async with at_screen(make_app()) as learner:
+        await learner.press("F")
+        assert learner.text("runs") == "loading PyTorch …"
+        engine.get_ready()
+        await learner.settle()
+        assert [run.name for run in learner.app.screen.query_one(RunsPane).items] == ["A"]
+        assert "this run" in learner.text("runs")
+
+
+async def test_the_doctor_says_that_pytorch_loads(make_app: MakeApp, engine: FakeEngine) -> None:
+    engine.ready_at_once = False
+    async with at_screen(make_app()) as learner:
+        await learner.press("exclamation_mark")
+        result = learner.app.screen.query_one("#doctor-result", Static)
+        assert str(result.render()) == "loading PyTorch …"
+
+
+async def test_no_key_says_that_there_is_one_device_while_pytorch_loads(
+    make_app: MakeApp, engine: FakeEngine
+) -> None:
+    engine.ready_at_once = False
+    async with at_screen(make_app()) as learner:
+        await learner.press("d")
+        assert not learner.session.notice.code
 
 
 async def test_an_event_that_comes_while_the_app_ends_does_not_look_for_the_list_of_runs(

@@ -281,12 +281,12 @@ class Session(EngineSession):
         _turn_mode(self, -1)
 
     def next_device(self) -> None:
-        """Switch to the next device."""
-        if self.view is None:
+        """Switch to the next device; while PyTorch loads, nobody knows which there are."""
+        if self.view is None or not self.devices:
             return
         asked = self.unanswered.last_switch("device")
         device = asked.device if asked else self.view.device
-        ring = self.devices or (device,)
+        ring = self.devices
         index = ring.index(device) if device in ring else -1
         switch = Switch(device=ring[(index + 1) % len(ring)])
         if switch.device != device:

@@ -34,6 +34,7 @@ from tutor.ui.commands import (
 from tutor.ui.exercise_lines import exercise_row, next_open
 from tutor.ui.lines import CURSOR, DIM, STRONG, LinesPane, Shown, line, list_row
 from tutor.ui.prose import inline_formulas
+from tutor.ui.screens.base import PULSE
 from tutor.ui.screens.dialogs import Ask, Question
 from tutor.wording.doctor_findings import finding_text, line_place, report_text
 from tutor.wording.layout import columns, first_fitting
@@ -122,8 +123,9 @@ class RunsScreen(ListScreen[None]):
             yield Static(_keys(RUNS_COMMANDS), id="runs-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Show the runs."""
+        """Show the runs, and while there are none, what the learner waits for."""
         self.update_from_session()
+        self.set_interval(PULSE, self.update_from_session)
 
     def update_from_session(self) -> None:
         """Take over the session's state, while the list is there: an app that ends removes it."""
@@ -132,6 +134,9 @@ class RunsScreen(ListScreen[None]):
         view = self.session.view
         pane = panes.first()
         pane.then = self.session.inspected.then
+        pane.why_empty = notice_text(self.session.waiting, KEYS)
+        if not self.session.is_waiting:
+            pane.why_empty = "There is no run."
         pane.items = view.runs if view else ()
         self.query_one("#runs-notice", Static).update(line(notice_text(self.session.notice, KEYS)))
 
@@ -200,9 +205,13 @@ class RunsPane(ListPane[RunInfo]):
     HEADINGS = 1
     then: Shown[str] = Shown("")
     """The run whose figures are shown beside the current ones."""
+    why_empty: Shown[str] = Shown("")
+    """The words while there is no run: what the learner waits for."""
 
     def build(self, width: int) -> Sequence[Content]:
         """The heading and a line each, in as many columns as there is room for."""
+        if not self.items:
+            return line((self.why_empty, DIM)).wrap(width)
         rows = [dict(zip(COLUMNS, COLUMNS, strict=True))]
         rows += [dict(zip(COLUMNS, _cells(run, self.then), strict=True)) for run in self.items]
         has_forks = any(run.forked_at for run in self.items)
@@ -356,6 +365,8 @@ class DoctorScreen(ListScreen[None]):
         words = report_text(report) if report else notice_text(self.session.notice, KEYS)
         if self.session.unanswered.last(Examine):
             words = "Examining a second run of this code …"
+            if not self.session.devices:
+                words = notice_text(self.session.waiting, KEYS)
         self.query_one("#doctor-result", Static).update(line(words))
         useless = {"open"} if not pane.items else set()
         useless |= {"taught"} if not (report and report.taught) else set()
