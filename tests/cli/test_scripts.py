@@ -126,6 +126,7 @@ def test_inspect_tells_what_is_understood(tutor: Tutor, script: Path) -> None:
             "loss": "loss",
             "prediction": "",
             "batches": 1,
+            "repeated_by": [],
             "phases": [
                 {"name": "Loss", "lines": [14, 14]},
                 {"name": "Gradient", "lines": [15, 15]},
@@ -190,6 +191,28 @@ def test_inspect_tells_all_loops_and_which_of_them_ran(tutor: Tutor, home: Path)
         assert "line 4" in loops[0]["not_run"]
     assert tutor("inspect", str(mine), "--loop", "1").returncode == 1
     assert json.loads(tutor("inspect", str(mine), "--loop", "1", "--json").stdout)["refused"]
+
+
+SWEEP = f"""\
+import torch
+
+def fit(w):
+  for epoch in range(2):
+{STEPS}
+for seed in range(2):
+    for fold in range(3):
+        w = torch.zeros(1, requires_grad=True)
+        fit(w)
+"""
+
+
+def test_inspect_names_the_loops_that_repeat_a_training_loop(tutor: Tutor, home: Path) -> None:
+    mine = home / "mine.py"
+    mine.write_text(SWEEP)
+    done = tutor("inspect", str(mine), "--trust")
+    assert all(place in done.stdout for place in ("line 11", "line 12"))
+    (loop,) = json.loads(tutor("inspect", str(mine), "--json").stdout)["loops"]
+    assert (loop["line"], loop["repeated_by"]) == (4, [11, 12])
 
 
 def test_inspect_waits_a_while_for_a_loop_behind_the_examined_one(

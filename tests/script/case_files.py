@@ -57,6 +57,7 @@ class ExpectedLoop:
     epochs: tuple[int, ...]
     phases: tuple[tuple[str, int, int], ...]
     changed: tuple[str, ...] = ()
+    repeated_by: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def read_case(expected: Path) -> Case:
 
 def _loop(data: dict[str, Any]) -> ExpectedLoop:
     lists = {
-        name: tuple(data[name]) for name in ("parameters", "epochs", "changed") if name in data
+        name: tuple(data[name])
+        for name in ("parameters", "epochs", "changed", "repeated_by")
+        if name in data
     }
     phases = tuple((name, first, last) for name, first, last in data["phases"])
     return ExpectedLoop(**{**data, **lists, "phases": phases})

@@ -306,6 +306,7 @@ class _Inspection:
                 ("loss", report.loss or "not named in the code"),
                 ("prediction", report.prediction or "not named in the code"),
                 *([("batches", f"{batches} in an epoch")] if batches > 1 else ()),
+                *(("repeated", words) for words in _repeated(source, report)),
                 *((name, source.lines(first, last)) for name, first, last in report.phases),
                 *([("not run", loop.not_run)] if loop.not_run else ()),
             ]
@@ -350,6 +351,13 @@ def inspected(
     return found[0]
 
 
+def _repeated(source: ScriptSource, report: LoopReport) -> Iterator[str]:
+    """The loops around a training loop, which begin it again and again."""
+    if lines := report.repeated_by:
+        places = " and ".join(source.lines(line, line) for line in lines)
+        yield f"once in each pass of the loop{'s' * (len(lines) > 1)} in {places}"
+
+
 def _reason(error: RunError) -> str:
     """The reason why a loop has not run."""
     if isinstance(error, LessonAborted):
@@ -371,6 +379,7 @@ def _loop_json(source: ScriptSource, loop: _KnownLoop) -> dict[str, Any]:
         "loss": report.loss,
         "prediction": report.prediction,
         "batches": report.batches,
+        "repeated_by": list(report.repeated_by),
         "phases": [{"name": n, "lines": [a, b]} for n, a, b in report.phases],
         "ran": not loop.not_run,
         "not_run": loop.not_run or None,

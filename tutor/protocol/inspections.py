@@ -369,6 +369,8 @@ class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
     """The name, the first and the last line of each."""
     batches: int | None = None
     """The batches of the first epoch, where the script has told, or has come to its end."""
+    repeated_by: tuple[int, ...] = ()
+    """The lines of the loops that run it once in each pass."""
 
 
 Evidence: TypeAlias = bool | int | float | str | tuple[int, ...]

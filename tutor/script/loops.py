@@ -102,6 +102,7 @@ def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
         layers=names.layers(),
         rates=names.rates(),
         epochs=epochs_of(finder.signs.numbers, loop),
+        repeated_by=tuple(around.lineno for around in finder.loops_around(loop)),
     )
 
 
@@ -131,6 +132,10 @@ class LoopFinder:
             if not (self._makes_anew(loop) and any(self._holds(loop, n) for n in training))
         ]
         return [n for n in kept if not any(self._is_around(loop, n) for loop in kept)]
+
+    def loops_around(self, loop: LoopCode) -> list[LoopCode]:
+        """The loops that run this one in each of their passes."""
+        return [outer for outer in self.index.loops if self._is_around(outer, loop)]
 
     def _is_around(self, outer: LoopCode, inner: LoopCode) -> bool:
         is_mutual = self._holds(inner, outer) and inner.lineno < outer.lineno

@@ -118,6 +118,8 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the learning rate in the file: `lr`, `args.lr`."""
     epochs: int | None = None
     """The number of its passes, if the code says it."""
+    repeated_by: tuple[int, ...] = ()
+    """The lines of the loops that run it once in each pass: over folds, over learning rates."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -149,4 +151,5 @@ def loop_report(
         prediction=loop.prediction,
         phases=tuple((p.name, p.line, p.end_line) for p in loop.phases),
         batches=batches,
+        repeated_by=loop.repeated_by,
     )
