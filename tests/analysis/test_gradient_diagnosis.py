@@ -94,6 +94,9 @@ def mistake(diagnosis: ParameterComparison) -> tuple[str, dict[str, Any]]:
     return code, values
 
 
+RAISED = {"error": ("text", {"text": "ValueError: three"}), "phase": "Loss", "line": 7}
+
+
 def about(number: float) -> Any:
     """A part of a gradient's size that is rounding, to its leading digit."""
     return pytest.approx(number, rel=0.2)
@@ -181,8 +184,7 @@ AUTOGRADS = {"measure": "autograd"}
         (by_hand(np.ones(3), RIGHT), "shape", {"shape": [3], "right": [2, 2]}),
         (by_hand(None, RIGHT, by_hand=True), "no_variable", {"parameter": "w"}),
         (by_hand(None, RIGHT), "none", {}),
-        (by_hand(None, RIGHT, raised="ValueError: three"), "raised",
-         {"error": "ValueError: three"}),
+        (by_hand(None, RIGHT, raised=Remark("raised", RAISED)), "raised", RAISED),
         (by_hand(math.inf, 1.0, precise=1.0), "not_finite", AUTOGRADS),
     ],
 )  # fmt: skip

@@ -70,7 +70,7 @@ def codes(graph: AutogradGraph) -> list[str]:
 
 
 def raised(phase: str, error: str) -> Remark:
-    return Remark("phase_raised", {"phase": phase, "error": error})
+    return Remark("phase_raised", {"phase": phase, "error": ("text", {"text": error})})
 
 
 def says(graph: AutogradGraph) -> list[str]:
@@ -444,8 +444,9 @@ def test_what_the_lesson_raises_is_told_beside_what_there_is(trace: Trace) -> No
         notes=(raised("Predict", "NameError: name 'nothing' is not defined"),)
     )
     twice = trace(Gradient="loss.backward()\nloss.backward()")
-    assert "second time" in twice.notes[0].values["error"]
-    assert "\n" not in twice.notes[0].values["error"]
+    _, values = twice.notes[0].values["error"]
+    assert "second time" in values["text"]
+    assert "\n" not in values["text"]
     assert named(twice, "w").gradient.data == (-14.0,)
 
 

@@ -298,7 +298,7 @@ def test_a_key_press_breaks_a_picture_off() -> None:
 def test_an_error_far_from_the_run_is_told_in_one_line(start: Callable[..., Run]) -> None:
     looker = Looker(start(Predict="y_pred = w * x\nassert w < 1.2, 'too\\nfar'"))
     assert looker.why_not() == Remark(
-        "phase_raised", {"phase": "Predict", "error": "AssertionError: too far"}
+        "phase_raised", {"phase": "Predict", "error": ("text", {"text": "AssertionError: too far"})}
     )
 
 

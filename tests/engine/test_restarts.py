@@ -147,7 +147,7 @@ def test_a_gpu_that_is_lost_costs_a_message_and_the_run_stands_where_it_was(
     engine.heard.clear()
     failed = engine.ask(StepEpoch())
     assert isinstance(failed, LessonFailed)
-    assert "device-side assert" in failed.message
+    assert "device-side assert" in failed.text
     ended = engine.wait_for(ProcessEnded)
     assert ended.restarting
     assert ended.note.values["reason"] == Remark("device_lost")

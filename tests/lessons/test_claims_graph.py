@@ -257,7 +257,7 @@ def test_the_message_is_pytorchs_and_comes_from_the_gradient_of_epoch_one() -> N
     run = repair_run(where)
     with pytest.raises(LessonRaised) as raised:
         run.run_to(1)
-    assert exercise(where, Repair).symptom.error in raised.value.message
+    assert exercise(where, Repair).symptom.error in raised.value.error.values["text"]
     assert (raised.value.phase, run.at.epoch) == ("Gradient", 1)
     assert not torch.is_anomaly_enabled()
 

@@ -303,7 +303,13 @@ class FailingSetup(FakeEngine):
         if isinstance(command, OpenLesson):
             message = "NameError: q"
             self.tell(
-                LessonFailed(answers=number, lesson="line", phase="Setup", line=7, message=message)
+                LessonFailed(
+                    answers=number,
+                    lesson="line",
+                    phase="Setup",
+                    line=7,
+                    error=Remark("text", {"text": message}),
+                )
             )
         else:
             self.tell(CommandRefused(answers=number, note=Remark("no_lesson_open")))

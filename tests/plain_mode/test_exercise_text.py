@@ -24,7 +24,7 @@ from tests.ui.fake_engine import FakeEngine
 from tutor.lesson.exercise import Exercise
 from tutor.plain_mode.exercise_text import ANSWERS, failure, news, still_to_reach
 from tutor.protocol.events import LessonFailed
-from tutor.protocol.frame import Value
+from tutor.protocol.frame import Remark, Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, Reply, Wants
 from tutor.session.journal import Draft
@@ -288,7 +288,9 @@ def test_the_error_of_the_given_code_is_told_with_its_line_and_as_often_as_it_is
 
 
 def test_an_error_in_the_learners_code_is_told_with_that_line():
-    failed = LessonFailed(lesson="line", phase="Update", line=1, message="NameError: q")
+    failed = LessonFailed(
+        lesson="line", phase="Update", line=1, error=Remark("text", {"text": "NameError: q"})
+    )
     attempt = Attempt(REPAIR, 1, 1, "asking", Wants.CODE, "Fix it.", code="w -= q\n")
     assert failure(failed, attempt) == (
         "Update failed on line 1 of the code to fix, w -= q: NameError: q."

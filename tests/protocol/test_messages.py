@@ -10,6 +10,7 @@ import pytest
 from tests import shipped as lessons
 from tutor.protocol.commands import OpenLesson, StepPhase, Switch, command_from_line
 from tutor.protocol.events import LessonFailed, event_from_line
+from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
 
 
@@ -31,7 +32,7 @@ def test_a_command_is_one_line_and_comes_back_whole(
 
 
 def test_an_event_is_not_a_command() -> None:
-    failed = LessonFailed(lesson="x", phase="Loss", line=3, message="no")
+    failed = LessonFailed(lesson="x", phase="Loss", line=3, error=Remark("text", {"text": "no"}))
     assert event_from_line(to_line(failed)) == failed
     with pytest.raises(msgspec.ValidationError):
         command_from_line(to_line(failed))

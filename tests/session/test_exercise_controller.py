@@ -594,7 +594,13 @@ def test_an_error_is_told_in_full_unless_it_is_the_one_to_be_fixed() -> None:
         learner.does("edit", "v += 1\n")
         number = learner.engine.run_number
         learner.hears(
-            LessonFailed(answers=number, lesson="", phase=phase, line=line, message=message)
+            LessonFailed(
+                answers=number,
+                lesson="",
+                phase=phase,
+                line=line,
+                error=Remark("text", {"text": message}),
+            )
         )
         replies.append(reply_markdown(learner.attempt))
     assert replies == [

@@ -186,7 +186,12 @@ def test_a_goals_run_that_can_not_be_opened_here_begins_anew() -> None:
     "no_run",
     [
         CommandRefused(note=Remark("not_python", {"line": 1, "phase": "Update"})),
-        LessonFailed(lesson="line", phase="Update", line=1, message="NameError: name 'v'"),
+        LessonFailed(
+            lesson="line",
+            phase="Update",
+            line=1,
+            error=Remark("text", {"text": "NameError: name 'v'"}),
+        ),
     ],
 )
 def test_beside_code_that_was_left_half_fixed_runs_the_code_as_it_was_given(

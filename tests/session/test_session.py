@@ -163,7 +163,13 @@ def test_events_of_the_lesson_before_are_not_heard(session: Driven) -> None:
     session.engine.holds = True
     session.open(lesson("xor", "XOR with a hidden layer"))
     session.receive(old)
-    late = LessonFailed(lesson="line", phase="Loss", line=3, message="late", opening=old.opening)
+    late = LessonFailed(
+        lesson="line",
+        phase="Loss",
+        line=3,
+        error=Remark("text", {"text": "late"}),
+        opening=old.opening,
+    )
     session.receive(late)
     session.receive(ProcessEnded(note=Remark("exited"), restarting=True, opening=old.opening))
     assert session.is_waiting
@@ -204,7 +210,13 @@ def test_a_lesson_whose_setup_fails_answers_by_that_failure_until_it_is_opened_a
     session = Driven(engine)
     engine.holds = True
     session.open(lesson())
-    failed = LessonFailed(answers=1, lesson="line", phase="Setup", line=6, message="NameError: y")
+    failed = LessonFailed(
+        answers=1,
+        lesson="line",
+        phase="Setup",
+        line=6,
+        error=Remark("text", {"text": "NameError: y"}),
+    )
     session.receive(failed)
     assert session.view.failed is failed
     told = session.notice

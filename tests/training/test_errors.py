@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from tutor.errors import Refused
+from tutor.protocol.frame import Remark
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.run import Run
+from tutor.wording.engine_notes import note_text
 
 from .conftest import PLAIN, lesson_text
 
@@ -23,15 +25,10 @@ def test_an_error_names_lesson_phase_line_and_message(start: Callable[..., Run])
     with pytest.raises(LessonRaised) as caught:
         run.step_phase()
     error = caught.value
-    assert (error.lesson, error.phase, error.message) == (
-        "test",
-        "Loss",
-        "ZeroDivisionError: division by zero",
-    )
-    assert error.line == 22
-    assert str(error).endswith(
-        "test.md:22: Loss in mode autograd raised ZeroDivisionError: division by zero"
-    )
+    said = Remark("text", {"text": "ZeroDivisionError: division by zero"})
+    assert (error.lesson, error.phase, error.line, error.error) == ("test", "Loss", 22, said)
+    told = note_text(Remark.of(error))
+    assert told.endswith(f"test.md:22: Loss in mode autograd raised {said.values['text']}")
 
 
 def test_a_huge_text_of_an_error_is_cut_and_it_is_said_on_one_line(
@@ -41,10 +38,11 @@ def test_a_huge_text_of_an_error_is_cut_and_it_is_said_on_one_line(
     with pytest.raises(LessonRaised) as caught:
         run.step_phase()
     error = caught.value
-    for told in (error.message, str(error)):
+    line = note_text(Remark.of(error))
+    for told in (error.error.values["text"], line):
         assert len(told) < 3000
         assert told.endswith("characters left out)")
-    assert len(str(error).splitlines()) == 1
+    assert len(line.splitlines()) == 1
 
 
 def test_an_error_inside_a_function_names_its_line_and_the_phase_that_called(
@@ -85,8 +83,9 @@ def test_an_error_in_a_long_run_leaves_the_last_whole_epoch(start: Callable[...,
 
 
 def test_a_setup_that_fails_gives_no_run(start: Callable[..., Run]) -> None:
-    with pytest.raises(LessonRaised, match="Setup in mode autograd raised NameError"):
+    with pytest.raises(LessonRaised, match="NameError") as raised:
         start(Setup="w = undefined")
+    assert (raised.value.phase, raised.value.mode) == ("Setup", "autograd")
 
 
 def test_a_parameter_that_was_deleted_again_is_named(start: Callable[..., Run]) -> None:

@@ -37,9 +37,9 @@ from tutor.errors import Refused, RunError
 from tutor.export.formats import notebook
 from tutor.lesson.document import parse
 from tutor.lesson.model import LessonDiagnostics
-from tutor.protocol.frame import Element, is_same_frame
+from tutor.protocol.frame import Element, Remark, is_same_frame
 from tutor.training import rank_group, rank_process
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import STOPPED, LessonRaised
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
 from tutor.training.rank_group import RANKS
@@ -231,9 +231,9 @@ ONLY_1 = "if rank == 1 and w.item() > 0.6:\n    {}\n"
 @pytest.mark.parametrize(
     ("before", "names"),
     [
-        ("raise ValueError('too large')", ("ValueError: too large", "rank 1")),
-        ("exit(3)", ("SystemExit", "rank 1")),
-        ("import os; os._exit(3)", ("rank 1", "3")),
+        ("raise ValueError('too large')", ("ValueError: too large", "'on_rank': 1")),
+        ("exit(3)", ("SystemExit", "'on_rank': 1")),
+        ("import os; os._exit(3)", ("rank_ended", "'rank': 1", "'status': 3")),
     ],
 )
 def test_a_rank_that_fails_is_named_and_the_run_goes_on_from_where_it_was(
@@ -246,7 +246,7 @@ def test_a_rank_that_fails_is_named_and_the_run_goes_on_from_where_it_was(
     with pytest.raises(LessonRaised) as raised:
         run.step_phase()
     error = raised.value
-    assert all(name in error.message for name in names)
+    assert all(name in str(error.error) for name in names)
     assert error.phase == "Gradient"
     assert error.line in run.program.loop[run.program.gradient_at].lines
     assert is_same_frame(run.frame(), here)
@@ -260,8 +260,8 @@ def test_a_rank_that_waits_for_another_in_vain_is_told(one: int, other: int) -> 
     here = run.seek(1, 3)
     with pytest.raises(LessonRaised) as raised:
         run.step_phase()
-    assert f"rank {one} waits in all_reduce" in raised.value.message
-    assert f"rank {other}" in raised.value.message
+    values = {"rank": one, "operation": "all_reduce", "done": [other]}
+    assert raised.value.error == Remark("waits_for_ranks", values)
     assert raised.value.phase == "Synchronize"
     assert is_same_frame(run.frame(), here)
 
@@ -269,8 +269,8 @@ def test_a_rank_that_waits_for_another_in_vain_is_told(one: int, other: int) -> 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (f"{ONLY_1.format('import os; os._exit(3)')}dist.all_reduce(w.grad)", ("rank 1", "3")),
-        ("if rank == 0:\n    both(w.grad)", ("all_reduce of Synchronize", "barrier of Report")),
+        (f"{ONLY_1.format('import os; os._exit(3)')}dist.all_reduce(w.grad)", ("'rank': 1", "3")),
+        ("if rank == 0:\n    both(w.grad)", ("'all_reduce', 'Synchronize'", "'barrier', 'Report'")),
     ],
     ids=["one ends", "they meet in different phases"],
 )
@@ -283,7 +283,7 @@ def test_a_failure_in_an_epoch_that_runs_as_one_piece_has_its_phase_and_line(
     with pytest.raises(LessonRaised) as raised:
         run.run_to(3)
     assert raised.value.phase == "Synchronize"
-    assert all(word in raised.value.message for word in words)
+    assert all(word in str(raised.value.error) for word in words)
 
 
 def test_ranks_may_stand_still_longer_than_they_may_take_to_join() -> None:
@@ -301,12 +301,12 @@ def test_an_error_that_all_ranks_raise_is_that_of_the_code() -> None:
     run.step_phase()
     with pytest.raises(LessonRaised) as raised:
         run.step_phase()
-    assert raised.value.message == "NameError: name 'zero' is not defined"
+    assert raised.value.error == Remark("text", {"text": "NameError: name 'zero' is not defined"})
     run = ranked_run(Loss="if rank == 0:\n    zero\nloss = y_pred.mean()")
     run.step_phase()
     with pytest.raises(LessonRaised) as raised:
         run.step_phase()
-    assert "rank 0" in raised.value.message
+    assert raised.value.error.values["on_rank"] == 0
 
 
 def test_a_rank_that_is_killed_between_two_steps_is_named_at_the_next() -> None:
@@ -320,8 +320,8 @@ def test_a_rank_that_is_killed_between_two_steps_is_named_at_the_next() -> None:
     wait_until(lambda: pid not in followers(), "the end of rank 1")
     with pytest.raises(LessonRaised) as raised:
         run.step_phase()
-    assert "rank 1" in raised.value.message
-    assert "SIGKILL" in raised.value.message
+    how = ("killed", {"signal": "SIGKILL"})
+    assert raised.value.error == Remark("rank_ended", {"rank": 1, "how": how})
     assert is_same_frame(run.frame(), here)
     assert is_same_frame(run.step_epoch(), ranked_run().run_to(4))
     assert is_same_frame(other.step_epoch(), ranked_run().run_to(2)), (
@@ -375,7 +375,7 @@ def test_a_request_that_has_ended_does_not_fail_any_more() -> None:
     run = ranked_run()
     run.step_phase()
     group, before = run.loop._held.group, followers()
-    group._fail(group._count, RankFailure(0, "stopped when it had ended"))
+    group._fail(group._count, RankFailure(0, STOPPED))
     run.step_phase()
     assert followers() == before
 
@@ -383,7 +383,7 @@ def test_a_request_that_has_ended_does_not_fail_any_more() -> None:
 def test_an_error_of_setup_is_raised_on_the_rank_that_it_comes_from() -> None:
     with pytest.raises(LessonRaised) as raised:
         ranked_run(Setup="if rank == 1:\n    raise KeyError('shard')\n" + SHARDED["Setup"])
-    assert "rank 1" in raised.value.message
+    assert raised.value.error.values["on_rank"] == 1
     assert raised.value.phase == "Setup"
 
 

@@ -362,7 +362,11 @@ class FakeEngine:
             case StepPhase():
                 if at.frame().next_phase == self.fails_at:
                     return LessonFailed(
-                        answers=number, lesson="line", phase="Loss", line=31, message=self.message
+                        answers=number,
+                        lesson="line",
+                        phase="Loss",
+                        line=31,
+                        error=Remark("text", {"text": self.message}),
                     )
                 self.at = at.forward()
             case StepEpoch():

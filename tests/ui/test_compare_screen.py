@@ -282,9 +282,9 @@ def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
 
 
 def test_words_from_a_lesson_are_no_escape_sequence() -> None:
-    said = (Remark("raised", {"error": "a\x1b]0;b"}, ("manual",)),)
+    said = (Remark("raised", {"error": ["text", {"text": "a\x1b]0;b"}]}, ("manual",)),)
     strange = msgspec.structs.replace(one_parameter(), parameter="w\x1b[31m", remarks=said)
-    notes = (Remark("lesson_error", {"error": "c\x1b[2J"}),)
+    notes = (Remark("text", {"text": "c\x1b[2J"}),)
     assert "".join(shown(comparison(strange, notes=notes))).isprintable()
 
 

@@ -9,6 +9,7 @@ from tests.session.driven import Notebook
 from tests.waiting import PATIENCE
 from tutor.protocol.commands import OpenLesson
 from tutor.protocol.events import LessonFailed, StoppedAt
+from tutor.protocol.frame import Remark
 from tutor.session.journal import Draft
 from tutor.session.run_view import Notice
 from tutor.ui.screens import editor
@@ -30,7 +31,13 @@ pytestmark = doing(REPAIR, size=(80, 22), keys=("a", "o"))
 def failed(learner: Learner, line: int, message: str) -> LessonFailed:
     """What the engine says of the learner's code."""
     number = learner.engine.run_number
-    return LessonFailed(answers=number, lesson="", phase="Update", line=line, message=message)
+    return LessonFailed(
+        answers=number,
+        lesson="",
+        phase="Update",
+        line=line,
+        error=Remark("text", {"text": message}),
+    )
 
 
 async def test_fixed_code_is_run_and_success_leads_back(learner: Learner) -> None:

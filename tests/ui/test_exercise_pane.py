@@ -11,7 +11,7 @@ from textual.content import Content
 
 from tutor.protocol.commands import OpenLesson, StepPhase
 from tutor.protocol.events import LessonFailed
-from tutor.protocol.frame import Value
+from tutor.protocol.frame import Remark, Value
 from tutor.session.attempt import Attempt, Reply, Wants
 from tutor.ui.exercise_lines import exercise_row, keys_line, next_open, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane
@@ -170,7 +170,12 @@ async def test_an_error_of_a_repair_names_the_line_of_the_learners_code(learner:
     await learner.press("a")
     assert isinstance(learner.app.screen, EditorScreen)
     await learner.press("escape")
-    failed = LessonFailed(lesson="line", phase="Update", line=1, message="RuntimeError: a leaf")
+    failed = LessonFailed(
+        lesson="line",
+        phase="Update",
+        line=1,
+        error=Remark("text", {"text": "RuntimeError: a leaf"}),
+    )
     await learner.hears(failed)
     assert learner.sees("line 1 of your code: RuntimeError", "error")
     assert not learner.sees("line.md", "error")

@@ -417,7 +417,9 @@ async def test_what_a_lesson_prints_is_data(learner: Learner) -> None:
     """The output follows its last line unless it has been scrolled up."""
     await learner.hears(OutputPrinted(text="[red]loss[/red] \x1b[2Jgone\n", left_out=7))
     message = "KeyError: '[bold]\x1b]0;x\x07'"
-    await learner.hears(LessonFailed(lesson="line", phase="Loss", line=1, message=message))
+    await learner.hears(
+        LessonFailed(lesson="line", phase="Loss", line=1, error=Remark("text", {"text": message}))
+    )
     assert learner.sees("[red]loss[/red] ^[[2Jgone", "output")
     assert learner.sees("7 characters left out", "output")
     assert learner.sees("KeyError: '[bold]^[]0;x^G'", "error")

@@ -9,6 +9,7 @@ import pytest
 
 from tutor.lesson.exercise import Exercise
 from tutor.protocol.events import LessonFailed
+from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.ui.screens.lesson import LessonScreen
 
@@ -122,7 +123,13 @@ async def test_of_a_repair_whichever_pane_was_in_front(
 ) -> None:
     number, message = learner.engine.run_number, "a leaf Variable"
     await learner.hears(
-        LessonFailed(answers=number, lesson="", phase="Update", line=1, message=message)
+        LessonFailed(
+            answers=number,
+            lesson="",
+            phase="Update",
+            line=1,
+            error=Remark("text", {"text": message}),
+        )
     )
     assert learner.sees("still raises", "verdict")
     await learner.press("escape", "H")

@@ -185,7 +185,7 @@ async def test_a_contour_is_a_landscape_too() -> None:
 
 
 def no_picture(why: str, *, never: bool = False) -> NoPicture:
-    return NoPicture(why=Remark("lesson_error", {"error": why}), never=never)
+    return NoPicture(why=Remark("text", {"text": why}), never=never)
 
 
 async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> None:

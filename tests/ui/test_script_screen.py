@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 from tutor.lesson.model import ScriptOptions
 from tutor.protocol.commands import SetLearningRate, StepPhase, Switch
 from tutor.protocol.events import LessonFailed, OutputPrinted
-from tutor.protocol.frame import Value
+from tutor.protocol.frame import Remark, Value
 from tutor.script.outline import ScriptPhase
 from tutor.session.run_view import Notice, RunView
 from tutor.ui import code_lines
@@ -81,7 +81,9 @@ async def test_the_code_is_the_whole_file_with_numbers_and_the_names_of_the_phas
         assert all(len(row) <= 68 for row in rows)
 
 
-UPDATE_FAILED = LessonFailed(lesson="train.py", phase="Update", line=14, message="no")
+UPDATE_FAILED = LessonFailed(
+    lesson="train.py", phase="Update", line=14, error=Remark("text", {"text": "no"})
+)
 
 
 async def test_the_next_line_and_the_last_one_are_marked_and_a_line_that_failed() -> None:
@@ -101,7 +103,9 @@ async def test_the_next_line_and_the_last_one_are_marked_and_a_line_that_failed(
 
 async def test_the_line_of_an_error_is_in_view_also_before_the_loop() -> None:
     long = script(SCRIPT.source + "# more\n" * 50)
-    failed = LessonFailed(lesson="train.py", phase="the code", line=60, message="no")
+    failed = LessonFailed(
+        lesson="train.py", phase="", line=60, error=Remark("text", {"text": "no"})
+    )
     async with running(code(view_of(None, long)), size=(60, 8)) as app:
         await app.show(view_of(None, long, failed=failed))
         assert any(row.strip().startswith("✗ 60") for row in app.screen_rows)

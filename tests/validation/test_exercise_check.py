@@ -118,11 +118,11 @@ def test_a_mode_that_does_not_run_is_told_once() -> None:
     (finding,) = check(lesson(SOUND, Predict="y_pred = nobody"))
     assert finding.remark.modes == ("autograd",)
     assert finding.remark.values["phase"] == "Predict"
-    assert finding.remark.values["error"].startswith("NameError")
+    assert finding.remark.values["error"][1]["text"].startswith("NameError")
 
 
 def test_who_stops_a_proof_stops_all_of_it() -> None:
     sound = lesson(SOUND)
     stopped = lesson(SOUND, Predict="raise KeyboardInterrupt\ny_pred = w * x")
-    with pytest.raises(LessonRaised, match="it was stopped"):
+    with pytest.raises(LessonRaised, match="code_stopped"):
         list(check_exercises(sound, programs_of(stopped)))

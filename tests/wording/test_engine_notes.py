@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -46,6 +47,51 @@ from tutor.wording.engine_notes import abort_text, note_text, place_text, proces
 )
 def test_a_note_is_one_safe_line(note: Remark, text: str) -> None:
     assert note_text(note) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (("text", {"text": "ValueError: a\nb"}), "Loss raised ValueError: a b"),
+        (
+            ("called_exit", {"text": "SystemExit: 3", "status": "3", "on_rank": 1}),
+            "Loss raised SystemExit: the code called exit(3) (on rank 1)",
+        ),
+        (
+            ("rank_ended", {"rank": 1, "how": ["killed", {"signal": "SIGKILL"}]}),
+            "Loss raised RankEnded: rank 1 is gone: the process was ended by SIGKILL",
+        ),
+        (
+            ("waits_for_ranks", {"rank": 0, "operation": "all_reduce", "done": [1, 2]}),
+            "Loss raised Deadlock: rank 0 waits in all_reduce, which rank 1 and rank 2 did not "
+            "call",
+        ),
+        (
+            ("ranks_wait", {"waits": [[0, "reduce", "Update", None], [1, "barrier", "", 12]]}),
+            "Loss raised Deadlock: rank 0 waits in reduce of Update; rank 1 waits in barrier on "
+            "line 12",
+        ),
+        (
+            ("ranks_apart", {"places": [
+                [0, "at_epoch_end", {"epoch": 2, "steps": 3}],
+                [1, "reaches_phase", {"phase": "Loss", "line": 3, "steps": 2}]]}),
+            "Loss raised RanksApart: rank 0 is at the end of epoch 2, after 3 steps, rank 1 "
+            "reaches Loss on line 3 after 2 steps; all ranks must reach the same phases",
+        ),
+        (
+            ("loops_apart", {"epoch": 3, "has_ended": [False, True]}),
+            "Loss raised RanksApart: after epoch 3, the loop continues on rank 0, and ends on "
+            "rank 1",
+        ),
+    ],
+)  # fmt: skip
+def test_the_error_of_a_lessons_code_is_said(error: tuple[str, dict[str, Any]], text: str) -> None:
+    assert note_text(Remark("phase_raised", {"phase": "Loss", "error": error})) == text
+
+
+def test_an_error_that_met_no_line_of_the_lesson_is_the_codes() -> None:
+    values = {"place": "a.md", "phase": "", "mode": "manual", "error": ["code_stopped", {}]}
+    assert note_text(Remark("lesson_raised", values)).startswith("a.md: the code in mode manual")
 
 
 @pytest.mark.parametrize(

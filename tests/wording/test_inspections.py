@@ -38,7 +38,8 @@ def test_every_code_in_the_sources_has_words_and_all_words_a_code() -> None:
         (Remark("nodes_left_out", {"count": 203}), "203 more nodes further down are left out."),
         (Remark("backward_times", {"times": 2}),
          "Backward was called 2 times: the gradients are added up."),
-        (Remark("phase_raised", {"phase": "Predict", "error": "ValueError: \x1b[31m{x}"}),
+        (Remark("phase_raised", {
+            "phase": "Predict", "error": ["text", {"text": "ValueError: \x1b[31m{x}"}]}),
          "Predict raised ValueError: ^[[31m{x}"),
         (Remark("too_many_numbers", {"expression": "w * x", "count": 7, "most": 6}),
          "`w * x` holds 7 numbers: only up to 6 can be asked about."),
@@ -135,8 +136,9 @@ def elements(
         (Remark("no_variable", {"parameter": "w"}, MANUAL),
          "manual has no gradient dw in its code"),
         (Remark("none", {}, MANUAL), "manual gives None: no gradient"),
-        (Remark("raised", {"error": "ValueError: three"}, MANUAL),
-         "manual raised ValueError: three"),
+        (Remark("raised", {
+            "error": ["text", {"text": "ValueError: three"}], "phase": "Loss", "line": 7}, MANUAL),
+         "manual raised ValueError: three (Loss, line 7)"),
         (Remark("not_finite", BY_AUTOGRAD, MANUAL), "manual is not finite where autograd is"),
         (Remark("independent", {}, ("autograd",)),
          "autograd gives None, as the loss does not depend on it"),

@@ -358,8 +358,8 @@ class ModeGradient:
     """The gradient when the batch began; None if there was none."""
     by_hand: bool = False
     """Whether the gradient is a variable that the mode's own code has to bind."""
-    raised: str = ""
-    """The error that the mode's code raised instead, in one line."""
+    raised: Remark | None = None
+    """What the mode's code raised instead."""
     another: Remark | None = None
     """The reason why this mode is another function of the parameter; None if it is not."""
     is_meant: bool = True

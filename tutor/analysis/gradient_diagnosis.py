@@ -305,8 +305,8 @@ class _Comparison:
         return FINITE_DIFFERENCE
 
     def _absence(self, candidate: ModeGradient) -> Remark | None:
-        if candidate.raised:
-            return Remark("raised", {"error": candidate.raised})
+        if candidate.raised is not None:
+            return candidate.raised
         true_gradient = self.true_gradient
         is_zero = true_gradient is not None and not true_gradient.values.any()
         if true_gradient is not None and true_gradient.slopes is not None and is_zero:

@@ -52,7 +52,7 @@ class ComparedMode:
     """One mode beside a run: its own code at the run's parameters.
 
     It has two probes: one computes as the mode does, on its device, the other the same in float64.
-    An error of its code is kept in `raised`, as one line, and ends its part for this batch;
+    An error of its code is kept in `raised`, and ends its part for this batch;
     only the learner's wish to stop is let through, as LessonRaised.
     """
 
@@ -66,7 +66,7 @@ class ComparedMode:
     ) -> None:
         """Runs Setup, twice."""
         self.program = program
-        self.raised = ""
+        self.raised: Remark | None = None
         self.gradients: dict[str, Array | None] = {}
         """This batch's gradients by its own code; empty if that has raised."""
         self.precise_gradients: dict[str, Array | None] = {}
@@ -147,7 +147,7 @@ class ComparedMode:
 
     def _stand(self, at: Standpoint) -> None:
         assert self._probe is not None
-        self.raised, self.gradients, self.precise_gradients = "", {}, {}
+        self.raised, self.gradients, self.precise_gradients = None, {}, {}
         self._differences, self._has_differences = None, False
         self._probe.stand(at)
         self.began = at
@@ -214,7 +214,7 @@ class ComparedMode:
             yield
         except RunError as error:
             raise_if_stopped(error)
-            self.raised, self.began, self.gradients = _one_line(error), None, {}
+            self.raised, self.began, self.gradients = _raised(error), None, {}
 
 
 @contextmanager
@@ -226,11 +226,15 @@ def _ignoring_errors() -> Iterator[None]:
         raise_if_stopped(error)
 
 
-def _one_line(error: RunError) -> str:
-    if not isinstance(error, LessonRaised):
-        return str(error)
-    line = f", line {error.line}" if error.line else ""
-    return f"{error.message.splitlines()[-1]} ({error.phase}{line})"
+def _raised(error: RunError) -> Remark:
+    """What a mode's code raised, of its text the last line, and where; or why it can't be run."""
+    raised, where = Remark.of(error), {}
+    if isinstance(error, LessonRaised):
+        raised, where = error.error, {"phase": error.phase, "line": error.line}
+    values = raised.values
+    if "text" in values:
+        values = {**values, "text": values["text"].splitlines()[-1]}
+    return Remark("raised", {"error": (raised.code, values), **where})
 
 
 class ModeLockstep:

@@ -63,7 +63,7 @@ def run_command(options: argparse.Namespace) -> None:
             if lesson.script is not None:
                 why = "a script has only one gradient mode"
             raise UsageError(f"{why}: leave out --compare")
-        with suggesting_tutor_why(lesson):
+        with suggesting_tutor_why():
             train(client, train_command(options, lesson), _write_figures)
 
 

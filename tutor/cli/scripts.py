@@ -106,15 +106,15 @@ def check_loop(number: int, source: ScriptSource, outline: Outline) -> None:
 
 
 @contextmanager
-def suggesting_tutor_why(lesson: Lesson) -> Iterator[None]:
+def suggesting_tutor_why() -> Iterator[None]:
     """A span in which an error of PyTorch that a script raises gets a hint to use `tutor why`."""
     try:
         yield
-    except RunError as error:
-        is_known = lesson.script is not None and torch_error_of(str(error)) is not None
-        if is_known and not isinstance(error, Refused):
-            error.args = (f"{error}\n`tutor why` explains this error: paste it there",)
-        raise
+    except Refused as error:
+        text = error_text(error)
+        if error.code != "script_raised" or torch_error_of(text) is None:
+            raise
+        raise RunError(f"{text}\n`tutor why` explains this error: paste it there") from error
 
 
 def _modules_beside(path: Path) -> list[str]:
@@ -240,7 +240,7 @@ class _Inspection:
         """
         numbers = range(1, len(self._loops) + 1)
         not_reached: RunError | None = None
-        with CommandClient(connect=self._connect) as client, suggesting_tutor_why(self._lesson):
+        with CommandClient(connect=self._connect) as client, suggesting_tutor_why():
             client.start()
             for number in sorted(numbers, key=lambda number: number != self._examined):
                 loop = self._loops[number - 1]

@@ -138,7 +138,7 @@ def _new_from_script(slug: str, path: Path, options: argparse.Namespace) -> None
     def run() -> LoopReport:
         lesson = agreed(as_lesson, trust_now=options.trust)
         command = InspectScript(lesson=lesson, with_doctor=False, counts_batches=True)
-        with CommandClient() as client, suggesting_tutor_why(lesson):
+        with CommandClient() as client, suggesting_tutor_why():
             return inspected(client, command).loop
 
     with new_file(path, options.force) as file:

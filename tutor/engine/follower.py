@@ -18,7 +18,7 @@ from tutor.engine.process import limit_memory
 from tutor.engine.process_state import CleanProcess
 from tutor.errors import Refused
 from tutor.training import devices
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import STOPPED, LessonRaised, on_rank
 from tutor.training.rank_process import (
     UNCLEAN,
     WHERE,
@@ -116,13 +116,11 @@ def _answer(rank: int, interrupts: Interrupts, run: Callable[[], Any]) -> Follow
         with interrupts.raised():
             return FollowerAnswer(run())
     except LessonRaised as error:
-        where = f"{error.message} (on rank {rank})"
+        where = on_rank(error.error, rank)
         return FollowerAnswer(
             raised=RankFailure(rank, where, error.line, error.phase, error.stopped)
         )
     except Refused as error:
         return FollowerAnswer(refused=(error.code, error.values))
     except KeyboardInterrupt:
-        return FollowerAnswer(
-            raised=RankFailure(rank, "KeyboardInterrupt: it was stopped", stopped=True)
-        )
+        return FollowerAnswer(raised=RankFailure(rank, STOPPED, stopped=True))

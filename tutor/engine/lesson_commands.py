@@ -48,7 +48,7 @@ from tutor.protocol.frame import Remark, RunRecipe
 from tutor.protocol.inspections import DoctorReport
 from tutor.training import devices
 from tutor.training.figures import Reading
-from tutor.training.lesson_error import SOMEWHERE, LessonRaised
+from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program, UnheardOutput
 from tutor.training.run import Run
 from tutor.training.series import SeriesTable, readings
@@ -125,7 +125,7 @@ class _LessonWork:
     def stopped(self, error: LessonRaised | None = None) -> LessonStopped:
         """The place where an interrupt met the lesson's code, within the part if it is known."""
         part = self._part
-        if error is not None and error.phase != SOMEWHERE:
+        if error is not None and error.phase:
             # In an exercise, lines may be those of a repair's editor.
             line = part.line if part.exercise else error.line or part.line
             part = replace(part, line=line, phase=error.phase)

@@ -360,7 +360,7 @@ class Inspector:
                 kind, self._probe(run), at, path=run.trail(), before=before, until=until
             )
         except RunError as error:  # the lesson's own code raises there
-            picture = NoPicture(why=Remark("lesson_error", {"error": str(error)}))
+            picture = NoPicture(why=Remark.of(error))
         if picture is not None:
             self._picture, self._pictured = picture, runs.name
             yield self._ready(runs, picture=picture)
@@ -389,7 +389,7 @@ class Inspector:
         try:
             return graph_of(self._probe(run), at, until)
         except RunError as error:
-            return AutogradGraph(notes=(Remark("lesson_error", {"error": str(error)}),))
+            return AutogradGraph(notes=(Remark.of(error),))
 
     def _local(self, run: Run, until: Until) -> LocalGradients:
         """The local gradients of the batch that a run stands in. Raises LessonRaised if stopped."""
@@ -400,7 +400,7 @@ class Inspector:
         except LessonRaised as error:
             if error.stopped:
                 raise
-            return LocalGradients(why=Remark("lesson_error", {"error": str(error)}))
+            return LocalGradients(why=Remark.of(error))
 
     def _report(
         self, lesson: Lesson, run: Run, until: Until, *, with_taught: bool = False

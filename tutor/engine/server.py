@@ -408,7 +408,7 @@ class Server:
                 lesson=error.lesson,
                 phase=error.phase,
                 line=error.line,
-                message=error.message,
+                error=error.error,
             )
         )
 

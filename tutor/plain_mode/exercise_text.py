@@ -21,6 +21,7 @@ from tutor.progress import ExerciseResult
 from tutor.protocol.events import LessonFailed
 from tutor.session.attempt import Attempt, Wants, code_at, is_own_code
 from tutor.session.run_view import Notice
+from tutor.wording.engine_notes import note_text, phase_text
 from tutor.wording.feedback import (
     question_markdown,
     reply_markdown,
@@ -232,8 +233,8 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
         rows = attempt.code.split("\n")
         if failed.phase == attempt.exercise.phase and failed.line <= len(rows):
             line += f" of the code to fix, {rows[failed.line - 1].strip()}"
-    phase = f"{failed.phase[:1].upper()}{failed.phase[1:]}"
-    return f"{phase} failed{line}: {sentence(failed.message)}"
+    phase = phase_text(failed.phase)
+    return f"{phase[:1].upper()}{phase[1:]} failed{line}: {sentence(note_text(failed.error))}"
 
 
 def still_to_do(attempt: Attempt) -> Iterator[Line]:

@@ -244,10 +244,16 @@ class LessonFailed(Event, frozen=True, kw_only=True):
 
     lesson: str
     phase: str
+    """Empty if the exception met no line of the lesson."""
     line: int | None
     """Line in the Markdown file."""
-    message: str
-    """The exception's type and text."""
+    error: Remark
+    """What was raised; the parameter `text` is the exception's type and text, if it is one."""
+
+    @property
+    def text(self) -> str:
+        """The exception's type and text; empty where ranks have failed without one."""
+        return str(self.error.values.get("text", ""))
 
 
 class OutputPrinted(Event, frozen=True, kw_only=True):

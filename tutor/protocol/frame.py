@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tutor.errors import EngineError, Refused
+from tutor.errors import CodedError
 from tutor.plain import LONGEST, shortened
 
 DEVICE_KINDS = ("cpu", "cuda", "xpu", "mps")
@@ -29,8 +29,8 @@ class Remark(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, error: Exception) -> Remark:
-        """The error's own code; `text` for the words of a lesson's own error, or of the system."""
-        if isinstance(error, Refused | EngineError):
+        """The error's own code; `text` for the words of the system, or of Python."""
+        if isinstance(error, CodedError):
             return cls(error.code, error.values)
         return cls("text", {"text": shortened(str(error), 2 * LONGEST)})
 

@@ -18,6 +18,7 @@ from torch.distributed.distributed_c10d import GroupMember
 from torch.nn.parallel import DistributedDataParallel
 
 from tutor.lesson.model import SETUP, Lesson
+from tutor.protocol.frame import Remark
 from tutor.script.environment import ScriptGroup
 from tutor.script.loop_progress import PASS_END
 from tutor.script.probe_loop import ProbeLoop
@@ -95,17 +96,17 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
         here = ScriptPlace.of(self)
         for rank, there in enumerate(others, 1):
             if there != here:
-                places = f"rank 0 {self._told(here)}, rank {rank} {self._told(there)}"
-                message = f"RanksApart: {places}; all ranks must reach the same phases"
-                raise LessonRaised(self.program, self.next_phase_name(), self.lines[1], message)
+                places = [(0, *self._told(here)), (rank, *self._told(there))]
+                error = Remark("ranks_apart", {"places": places})
+                raise LessonRaised(self.program, self.next_phase_name(), self.lines[1], error)
 
-    def _told(self, at: ScriptPlace) -> str:
+    def _told(self, at: ScriptPlace) -> tuple[str, dict[str, Any]]:
         if at.is_over:
-            return "is at the script's end"
+            return "at_script_end", {}
         if at.next == PASS_END:
-            return f"is at the end of epoch {at.epoch}, after {at.step} steps"
+            return "at_epoch_end", {"epoch": at.epoch, "steps": at.step}
         phase = self.outline.phases[at.next]
-        return f"reaches {phase.name} on line {phase.line} after {at.step} steps"
+        return "reaches_phase", {"phase": phase.name, "line": phase.line, "steps": at.step}
 
     def _together(
         self,
@@ -142,10 +143,9 @@ class RankedScriptLoop(RankedLoop, ScriptLoop):
             return not loop.goes_on
         mine, others = self._asked("is_at_loop_end", lambda: super(RankedLoop, self).is_at_loop_end)
         if any(other != mine for other in others):
-            at = {False: "continues", True: "ends"}
-            told = [f"{at[ended]} on rank {rank}" for rank, ended in enumerate((mine, *others))]
-            message = f"RanksApart: after epoch {self.epoch}, the loop {', and '.join(told)}"
-            raise LessonRaised(self.program, self.next_phase_name(), self.outline.line, message)
+            values = {"epoch": self.epoch, "has_ended": [mine, *others]}
+            error = Remark("loops_apart", values)
+            raise LessonRaised(self.program, self.next_phase_name(), self.outline.line, error)
         return bool(mine)
 
     def has_next_epoch(self) -> bool:

@@ -172,9 +172,9 @@ class ExerciseHandler(Generic[E]):
     def failure(self, event: Event) -> Reply:
         """The reason why a command was not done; where code failed, its place."""
         match event:
-            case LessonFailed(message=message):
+            case LessonFailed(error=error):
                 place = code_place(self.exercise, self.lesson, event)
-                return Reply("code_failed", {"place": place, "message": message})
+                return Reply("code_failed", {"place": place, "error": error})
             case ProcessEnded():
                 return Reply("process_ended", {"event": event})
             case CommandRefused(note=note) | FrameShown(notes=(note, *_)):

@@ -252,7 +252,7 @@ class RepairHandler(TaskHandler[Repair]):
         """The reason why a command was not done; the error to fix, shown above, is not repeated."""
         reply = super().failure(event)
         symptom = self.exercise.symptom.error
-        if isinstance(event, LessonFailed) and symptom and symptom in event.message:
+        if isinstance(event, LessonFailed) and symptom and symptom in event.text:
             return Reply("still_fails", reply.values)
         return reply
 

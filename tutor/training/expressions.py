@@ -19,7 +19,7 @@ from torch import no_grad
 
 from tutor.protocol.frame import NO_VALUE, NONE, Value
 from tutor.training.devices import untouched_randomness
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import STOPPED, LessonRaised
 from tutor.training.liveness import KEPT, expression_tree, may_draw
 from tutor.training.program import Expression, Program
 from tutor.training.time_limit import TookTooLong, limited
@@ -97,7 +97,7 @@ def _evaluated(program: Program, expression: Expression, names: ReadableNames) -
     except KeyboardInterrupt:
         stopped[source] = no_value("interrupted")
         words, line = expression.code.co_name, expression.line
-        raise LessonRaised(program, words, line, "KeyboardInterrupt", True) from None
+        raise LessonRaised(program, words, line, STOPPED, True) from None
 
 
 def _value(code: CodeType, names: ReadableNames) -> Value:

@@ -1,11 +1,14 @@
-"""The error of a lesson's or a script's own code: its phase, its line and its message."""
+"""The error of a lesson's or a script's own code: its phase, its line and what was raised."""
 
 from __future__ import annotations
 
 import re
 import traceback
+from typing import Any
 
-from tutor.errors import RunError
+import msgspec
+
+from tutor.errors import CodedError, RunError
 from tutor.plain import cut_short, one_line, shortened
 from tutor.protocol.frame import Remark
 from tutor.training.devices import is_out_of_memory
@@ -14,26 +17,42 @@ from tutor.training.program import Program
 _GPU_IS_FULL = re.compile(r".*?out of memory.*?Tried to allocate [\d.]+ \w+", re.DOTALL)
 """The part of PyTorch's message that says something; it goes on for several lines."""
 
-SOMEWHERE = "the code"
-"""The phase of an exception that met no line of the lesson."""
+STOPPED = Remark("code_stopped", {"text": "KeyboardInterrupt"})
+"""The error of code that was stopped."""
 
 
-class LessonRaised(RunError):
-    """The lesson's own code raised; says the phase, the line in the file and the message."""
+class LessonRaised(CodedError, RunError):
+    """An error of the lesson's own code, with its phase and its line in the file.
+
+    `error` has the exception's type and text as its parameter `text`, if there is an exception. The
+    phase is empty if it met no line of the lesson.
+    """
 
     def __init__(
-        self, program: Program, phase: str, line: int | None, message: str, stopped: bool = False
+        self, program: Program, phase: str, line: int | None, error: Remark, stopped: bool = False
     ) -> None:
-        what = phase if program.is_script else f"{phase} in mode {program.mode}"
-        super().__init__(one_line(f"{program.place(line)}: {what} raised {message}"))
-        self.lesson, self.phase, self.line, self.message = program.name, phase, line, message
+        super().__init__(
+            "script_raised" if program.is_script else "lesson_raised",
+            place=program.place(line),
+            phase=phase,
+            mode=program.mode,
+            error=(error.code, error.values),
+        )
+        self.lesson, self.phase, self.line, self.error = program.name, phase, line, error
         self.mode = program.mode
         self.stopped = stopped
 
-    def remark(self, longest: int) -> Remark:
-        """The phase and the message, cut to `longest` characters, for an inspection."""
-        error = cut_short(one_line(self.message), longest)
-        return Remark("phase_raised", {"phase": self.phase, "error": error})
+    def remark(self, longest: int | None = None) -> Remark:
+        """The phase and the error, whose text is cut to `longest` characters."""
+        values = self.error.values
+        if longest and "text" in values:
+            values = {**values, "text": cut_short(one_line(values["text"]), longest)}
+        return Remark("phase_raised", {"phase": self.phase, "error": (self.error.code, values)})
+
+
+def on_rank(error: Remark, rank: int) -> Remark:
+    """The error, with the rank that raised it."""
+    return msgspec.structs.replace(error, values={**error.values, "on_rank": rank})
 
 
 def raise_if_stopped(error: Exception) -> None:
@@ -50,17 +69,21 @@ def lesson_raised(program: Program, error: BaseException) -> LessonRaised:
         found = traceback.walk_tb(error.__traceback__)
         lines = [n for frame, n in found if frame.f_code.co_filename == program.filename]
     phase = program.phase_of_line(lines[0]) if lines else ""
-    what = "script" if program.is_script else "lesson"
-    if isinstance(error, KeyboardInterrupt):
-        message = "KeyboardInterrupt: it was stopped"
-    elif isinstance(error, SystemExit):
-        message = f"SystemExit: the {what} called exit({'' if error.code is None else error.code})"
-    elif isinstance(error, EOFError) and "reading a line" in str(error):
-        message = f"EOFError: a {what} can't use input(); put the value into its code"
-    else:
-        message = "".join(traceback.format_exception_only(error)).strip()
-    if is_out_of_memory(error) and (asked := _GPU_IS_FULL.match(message)):
-        message = f"{asked[0]}; make the tensors smaller, or compute on the CPU"
-    message, line = shortened(message), lines[-1] if lines else None
+    line = lines[-1] if lines else None
     stopped = isinstance(error, KeyboardInterrupt)
-    return LessonRaised(program, phase or SOMEWHERE, line, message, stopped)
+    return LessonRaised(program, phase, line, _remark_on(error), stopped)
+
+
+def _remark_on(error: BaseException) -> Remark:
+    if isinstance(error, KeyboardInterrupt):
+        return STOPPED
+    text, code = "".join(traceback.format_exception_only(error)).strip(), "text"
+    values: dict[str, Any] = {}
+    if isinstance(error, SystemExit):
+        code = "called_exit"
+        values["status"] = "" if error.code is None else shortened(str(error.code))
+    elif isinstance(error, EOFError) and "reading a line" in str(error):
+        code = "read_input"
+    elif is_out_of_memory(error) and (asked := _GPU_IS_FULL.match(text)):
+        code, text = "gpu_is_full", asked[0]
+    return Remark(code, {"text": shortened(text), **values})

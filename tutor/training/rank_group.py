@@ -31,8 +31,9 @@ from torch.distributed.distributed_c10d import GroupMember, destroy_process_grou
 
 from tutor.errors import Refused
 from tutor.plain import one_line, shortened
+from tutor.protocol.frame import Remark
 from tutor.training.devices import backends_of_ranks
-from tutor.training.lesson_error import LessonRaised
+from tutor.training.lesson_error import STOPPED, LessonRaised, on_rank
 from tutor.training.program import Program
 from tutor.training.rank_process import (
     COLLECTIVE_SECONDS,
@@ -127,7 +128,7 @@ class RankGroup:
             wait([f.pipe for f in waiting], 0.2)
             for follower in waiting:
                 if not follower.receive() or follower.has_ended or time.monotonic() > until:
-                    why = _last_line(follower.error_text()) or "it did not start"
+                    why = _last_line(follower.error_text())
                     raise Refused("rank_not_started", rank=follower.rank, reason=why)
 
     def _join(self) -> None:
@@ -274,12 +275,12 @@ class RankGroup:
         if mine is not None and not _is_connection(str(mine)):
             is_shared = len(others) == len(self._followers)
             if isinstance(mine, LessonRaised) and not mine.stopped and not is_shared:
-                own = RankFailure(0, f"{mine.message} (on rank 0)", mine.line, mine.phase)
+                own = RankFailure(0, on_rank(mine.error, 0), mine.line, mine.phase)
                 raise own.as_error(program, phase) from mine
             raise mine
         if refused:
             raise refused[0]
-        told = [f for f in others if not _is_connection(f.message)]
+        told = [f for f in others if not _is_connection(f.error.values.get("text", ""))]
         for failure in (*told, self._failure, *others):
             if failure is not None:
                 raise failure.as_error(program, phase) from mine
@@ -308,8 +309,7 @@ class RankGroup:
                 stopping = stopping if is_woken else 0.0
                 continue
             if stopping and now - stopping > STOP_SECONDS:
-                stopped = "KeyboardInterrupt: it was stopped"
-                self._fail(number, RankFailure(0, stopped, stopped=True))
+                self._fail(number, RankFailure(0, STOPPED, stopped=True))
                 continue
             past, mine = mine, Whereabouts.of(program.filename)
             for follower in self._followers:
@@ -340,11 +340,12 @@ class RankGroup:
             self._fail(number, _apart(program, places, done))
 
     def _ended(self, follower: FollowerProcess) -> RankFailure:
-        how = f"RankEnded: rank {follower.rank} is gone: {follower.how_ended()}"
+        how = follower.how_ended()
+        error = Remark("rank_ended", {"rank": follower.rank, "how": (how.code, how.values)})
         lines = follower.last_lines(self._asked.filename) if self._asked else []
         if not lines:
-            return RankFailure(follower.rank, how)
-        return RankFailure(follower.rank, how, lines[0], outer_line=lines[-1])
+            return RankFailure(follower.rank, error)
+        return RankFailure(follower.rank, error, lines[0], outer_line=lines[-1])
 
     def _fail(self, number: int, failure: RankFailure) -> None:
         """Note why the request of that number fails, unless it has ended by now.
@@ -377,20 +378,18 @@ def _apart(program: Program, places: dict[int, Whereabouts], done: list[int]) ->
     rank = min(places)
     here = places[rank]
     if done:
-        missing = " and ".join(f"rank {r}" for r in done)
-        what = f"rank {rank} waits in {here.operation}, which {missing} did not call"
+        values = {"rank": rank, "operation": here.operation, "done": done}
+        error = Remark("waits_for_ranks", values)
     else:
-        waits = (f"rank {r} waits in {p.operation}{_where(program, p)}" for r, p in places.items())
-        what = "; ".join(sorted(waits))
-    return RankFailure(rank, f"Deadlock: {what}", here.line, outer_line=here.outer_line)
+        waits = [(r, p.operation, *_where(program, p)) for r, p in sorted(places.items())]
+        error = Remark("ranks_wait", {"waits": waits})
+    return RankFailure(rank, error, here.line, outer_line=here.outer_line)
 
 
-def _where(program: Program, at: Whereabouts) -> str:
+def _where(program: Program, at: Whereabouts) -> tuple[str, int | None]:
     """The phase, in which a learner's own code has no line of the file; in a script, the line."""
     phase = program.phase_of_line(at.outer_line) if at.outer_line else ""
-    if phase and not program.is_script:
-        return f" of {phase}"
-    return f" on line {at.line}" if at.line else ""
+    return (phase, None) if phase and not program.is_script else ("", at.line)
 
 
 _CONNECTION = re.compile(r"gloo|Connection (closed|reset)|Timed out waiting|ncclRemoteError", re.I)

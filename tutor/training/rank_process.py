@@ -27,6 +27,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import init_process_group  # by name: a script has another one
 
+from tutor.protocol.frame import Remark
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.program import Program
 from tutor.training.time_limit import for_the_main_thread_alone
@@ -190,7 +191,7 @@ class RankFailure:
     """A rank that raised an error, ended, or waits for one that does not come."""
 
     rank: int
-    message: str
+    error: Remark
     line: int | None = None
     phase: str = ""
     """Empty for the phase that ran."""
@@ -205,7 +206,7 @@ class RankFailure:
         parts = (program.setup, *program.loop, program.report)
         lines = [min(p.lines) for p in parts if p is not None and p.name == name and p.lines]
         line = self.line or next(iter(lines), None)
-        return LessonRaised(program, name, line, self.message, self.stopped)
+        return LessonRaised(program, name, line, self.error, self.stopped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,17 +304,18 @@ class FollowerProcess:
         name = re.escape(filename.encode("ascii", "backslashreplace").decode())
         return [int(line) for line in re.findall(rf'File "{name}", line (\d+)', stack)]
 
-    def how_ended(self) -> str:
-        """The way in which it ended, in the words of an error."""
+    def how_ended(self) -> Remark:
+        """The way in which it ended."""
         try:
             status = self.process.wait(_GONE)
         except subprocess.TimeoutExpired:
-            return "it has closed its connection"
+            return Remark("closed_connection")
         if status >= 0:
-            return f"its process ended with exit status {status}"
+            return Remark("exited", {"status": status})
+        name = f"signal {-status}"
         with suppress(ValueError):
-            return f"its process was ended by {signal.Signals(-status).name}"
-        return f"its process was ended by signal {-status}"
+            name = signal.Signals(-status).name
+        return Remark("killed", {"signal": name})
 
     def end(self) -> None:
         """Kill it."""

@@ -258,7 +258,7 @@ def tells_why_failed(attempt: Attempt, failed: LessonFailed | None) -> bool:
     """Whether the reply already names the error raised since the learner's code was put in."""
     if failed is None or attempt.reply is None or not isinstance(attempt.exercise, Repair):
         return False
-    is_in_reply = attempt.reply.values.get("message") == failed.message
+    is_in_reply = attempt.reply.values.get("error") == failed.error
     return is_in_reply or bool(where_failed(failed, attempt))
 
 

@@ -153,7 +153,7 @@ def reason_of(error: RunError) -> Remark:
     raise_if_stopped(error)
     if not isinstance(error, LessonRaised):
         return Remark.of(error)
-    return Remark("phase_raised", {"phase": error.phase, "error": error.message})
+    return error.remark()
 
 
 MOST_STEPS = 20
@@ -434,8 +434,14 @@ def _raised(trial: ExerciseTrial, exercise: Repair, error: Remark) -> Iterator[C
     wanted, id_ = " ".join(exercise.symptom.error.split()), exercise.id
     if not wanted:
         yield trial.finding("mistake_raises", "symptom.condition", "symptom", cause=error, id=id_)
-    elif wanted not in " ".join(str(error.values.get("error", "")).split()):
+    elif wanted not in " ".join(_text_of(error).split()):
         yield trial.finding("mistake_raises_other", "symptom.error", cause=error, id=id_)
+
+
+def _text_of(error: Remark) -> str:
+    """The type and text of the exception that a phase has raised; empty if it is none."""
+    _, values = error.values.get("error", ("", {}))
+    return str(values.get("text", ""))
 
 
 def _solution(trial: ExerciseTrial, exercise: Repair) -> Iterator[CheckFinding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tutor.lesson.model import Lesson
 from tutor.plain import one_line
@@ -27,12 +27,31 @@ _TEMPLATES: Mapping[str, str] = {
     "too_much_to_send": "{megabytes} MB of figures is too much to send from another machine",
     "batch_not_repeatable": "this batch can't be run again from its start: finish it first",
     "setup_unbound": "{path}: Setup does not bind {names}",
-    "rank_not_started": "rank {rank} did not start: {reason}",
+    "rank_not_started": "rank {rank} did not start{reason:after_colon}",
     "not_python": "line {line} of {phase} is not Python: {reason:why}",
     "no_parameter": "there is no parameter {name!r} here; available: {available}",
     "no_index": "{name} is a single number: it has no index",
     "no_element": "{name} has no element [{index}]: indices begin at 0, and its last is [{last}]",
     "bad_value": "{value} is not a finite number that {name} can hold ({dtype})",
+    # ── An error of a lesson's or a script's own code
+    "lesson_raised": "{place}: {phase:phase} in mode {mode} raised {error:error}",
+    "script_raised": "{place}: {phase:phase} raised {error:error}",
+    "phase_raised": "{phase:phase} raised {error:error}",
+    "code_stopped": "KeyboardInterrupt: it was stopped",
+    "called_exit": "SystemExit: the code called exit({status})",
+    "read_input": "EOFError: code can't use input() here; put the value into it",
+    "gpu_is_full": "{text}; make the tensors smaller, or compute on the CPU",
+    "rank_ended": "RankEnded: rank {rank} is gone: {how:error}",
+    "closed_connection": "it has closed its connection",
+    "waits_for_ranks": (
+        "Deadlock: rank {rank} waits in {operation}, which {done:ranks} did not call"
+    ),
+    "ranks_wait": "Deadlock: {waits:waits}",
+    "ranks_apart": "RanksApart: {places:places}; all ranks must reach the same phases",
+    "at_script_end": "is at the script's end",
+    "at_epoch_end": "is at the end of epoch {epoch}, after {steps} steps",
+    "reaches_phase": "reaches {phase} on line {line} after {steps} steps",
+    "loops_apart": "RanksApart: after epoch {epoch}, the loop {has_ended:loops}",
     # ── Files
     "file_there": "{path} already exists and was not changed",
     "no_folder": "{path} can't be written: there is no folder {folder}",
@@ -194,7 +213,35 @@ _ABORTS: Mapping[str, str] = {
 """For the command line: the words after the part of the lesson that ended the command."""
 
 
+def phase_text(phase: str) -> str:
+    """The phase that an error was raised in; empty for one that met no line of the lesson."""
+    return phase or "the code"
+
+
+def _waits(waits: Sequence[tuple[int, str, str, int | None]]) -> str:
+    """`rank 0 waits in all_reduce of Update; rank 1 waits in barrier on line 12`."""
+    places = (
+        (rank, operation, f" of {phase}" if phase else f" on line {line}" if line else "")
+        for rank, operation, phase, line in waits
+    )
+    return "; ".join(f"rank {rank} waits in {what}{where}" for rank, what, where in places)
+
+
+def _loops(has_ended: Sequence[bool]) -> str:
+    said = (f"{'ends' if ended else 'continues'} on rank {r}" for r, ended in enumerate(has_ended))
+    return ", and ".join(said)
+
+
 _WORDS: Words = {
+    "after_colon": lambda reason, _: f": {reason}" if reason else "",
+    "error": lambda pair, _: note_text(Remark(*pair)),
+    "phase": lambda phase, _: phase_text(phase),
+    "ranks": lambda ranks, _: " and ".join(f"rank {rank}" for rank in ranks),
+    "waits": lambda waits, _: _waits(waits),
+    "places": lambda places, _: ", ".join(
+        f"rank {rank} {note_text(Remark(*place))}" for rank, *place in places
+    ),
+    "loops": lambda has_ended, _: _loops(has_ended),
     "index": lambda index, _: f"[{', '.join(map(str, index))}]" if index else "",
     "part": lambda what, values: f"the value of {what}" if values.get("is_expression") else what,
     "why": lambda reason, _: value_reason(reason),
@@ -205,6 +252,8 @@ _WORDS: Words = {
 def note_text(note: Remark) -> str:
     """A remark of the engine as one line; outside of this file `remark_text` words all remarks."""
     text = _filled(_TEMPLATES, note)
+    if "on_rank" in note.values:
+        return f"{text} (on rank {note.values['on_rank']})"
     return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text
 
 

@@ -24,7 +24,7 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.session.goal_progress import Marks
-from tutor.wording.engine_notes import process_end
+from tutor.wording.engine_notes import phase_text, process_end
 from tutor.wording.goals import fact_words, first_name, goal_words, subjects, unmet
 from tutor.wording.inspections import remark_text
 from tutor.wording.notices import unreadable
@@ -110,7 +110,8 @@ def _place(place: CodePlace, *, at_start: bool = False) -> str:
     """`line 2 of your code`, where the learner edits it; else the line of code itself."""
     if place.is_own and place.line:
         return f"{'Line' if at_start else 'line'} {place.line} of your code"
-    return f"{place.phase}, at {literal(place.code)}" if place.code else place.phase
+    phase = phase_text(place.phase)
+    return f"{phase}, at {literal(place.code)}" if place.code else phase
 
 
 def _process_ended(event: ProcessEnded) -> str:
@@ -182,7 +183,9 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
         "elsewhere. It is a program: read all of it before you let it run."
     ),
     "not_python": lambda v, _: f"Line {v['line']} is not Python: {value_reason(v['reason'])}.",
-    "code_failed": lambda v, _: f"{_place(v['place'], at_start=True)}: {literal(v['message'])}",
+    "code_failed": lambda v, _: (
+        f"{_place(v['place'], at_start=True)}: {literal(remark_text(v['error']))}"
+    ),
     "still_fails": _still_fails,
     "stopped": _stopped,
     "fix_works": lambda v, _: (

@@ -8,7 +8,7 @@ from tutor.digits import FACTOR_DIGITS, RATIO_DIGITS, rounded
 from tutor.plain import one_line
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
-from tutor.wording.engine_notes import note_text
+from tutor.wording.engine_notes import note_text, phase_text
 from tutor.wording.number_format import counted, listed, trimmed
 from tutor.wording.templates import Values, filled
 
@@ -47,8 +47,6 @@ _REMARKS: Mapping[str, str] = {
     ),
     "backward_times": "Backward was called {times} times: the gradients are added up.",
     "handed_back": "The gradients were returned, not added to `.grad`.",
-    "phase_raised": "{phase} raised {error}",
-    "lesson_error": "{error}",
     # ── Its local gradients
     "no_backward": "Nothing calls backward in this phase: no backward pass to step through.",
     "nothing_computed": "The loss is a leaf itself: nothing was computed.",
@@ -199,6 +197,14 @@ def _shape(shape: Sequence[int]) -> str:
     return f"({', '.join(map(str, shape))})" if shape else "of a single number"
 
 
+def _raised(v: Values, _: Sequence[str]) -> str:
+    error = note_text(Remark(*v["error"]))
+    if "phase" not in v:
+        return error
+    line = f", line {v['line']}" if v["line"] else ""
+    return f"{error} ({phase_text(v['phase'])}{line})"
+
+
 _MISTAKES: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
     "factor": _factor,
     "added_up": lambda v, _: f"the old and the new one: {_ADDED_UP}",
@@ -211,7 +217,7 @@ _MISTAKES: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
     "elements": _elements,
     "shape": lambda v, _: f"the shape {_shape(v['shape'])}, not {_shape(v['right'])}",
     "not_finite": lambda v, _: f"not finite where {_measure(v['measure'])} {_be(v)}",
-    "raised": lambda v, _: v["error"],
+    "raised": _raised,
     "no_variable": lambda v, _: f"no gradient d{v['parameter']} in its code",
     "none": lambda v, _: "None: no gradient",
     "right_for_another_loss": lambda v, _: f"right for its own loss, but {_another_loss(v)}",

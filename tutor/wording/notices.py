@@ -23,7 +23,7 @@ from tutor.lesson.model import LessonDiagnostics
 from tutor.plain import one_line
 from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.wording.engine_notes import process_end
+from tutor.wording.engine_notes import phase_text, process_end
 from tutor.wording.inspections import remark_text, remarks_text
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.number_format import counted, listed, time_left, trimmed
@@ -235,7 +235,7 @@ def _seeking(values: Values, commands: Commands) -> Iterable[str]:
 def _phase_failed(values: Values, commands: Commands) -> Iterable[str]:
     place: CodePlace = values["place"]
     line = f", {_line_in_file(place)}" if place.is_in_file else ""
-    phase = one_line(place.phase)
+    phase = one_line(phase_text(place.phase))
     yield f"{phase[:1].upper()}{phase[1:]} failed{line}{_line_of_code(place)}"
     yield _filled(_STARTS_AGAIN, commands)
 
@@ -245,7 +245,7 @@ def _stopped(values: Values, commands: Commands) -> Iterable[str]:
     line = f", {_line_in_file(place)}," if place.is_in_file else ""
     undone = "; its changes were undone" if values["is_undone"] else ""
     running = f"{line} was still running{_line_of_code(place)}"
-    yield f"Stopped: {one_line(place.phase)}{running}{undone}"
+    yield f"Stopped: {one_line(phase_text(place.phase))}{running}{undone}"
 
 
 def _line_in_file(place: CodePlace) -> str:
