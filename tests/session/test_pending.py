@@ -44,7 +44,7 @@ def test_one_command_of_a_kind_is_under_way_and_one_waits(
     command: Command, unanswered: list[Command], is_one_too_many: bool
 ) -> None:
     waiting = UnansweredCommands(enumerate(unanswered))
-    assert waiting.are_enough_of(command) is is_one_too_many
+    assert waiting.is_key_repeated_enough(command) is is_one_too_many
 
 
 @pytest.mark.parametrize("key", ["step_phase", "step_epoch", "raise_learning_rate", "next_mode"])

@@ -169,7 +169,7 @@ class EngineSession:
         if self.view is None:
             return None
         is_never_refused = isinstance(command, OpenLesson | Pause | ReadingCommand)
-        if self.host and self.unanswered.are_enough_of(command):
+        if self.host and self.unanswered.is_key_repeated_enough(command):
             return None
         if len(self.unanswered) >= MOST_UNANSWERED and not is_never_refused:
             self.notice = Notice("busy", kind="refused")

@@ -68,7 +68,7 @@ class Engine(Protocol):
 
 _HELD = (StepPhase, StepEpoch, BackPhase, BackEpoch, Switch, SetLearningRate, Restart, Reseed, Fork)
 """Commands whose key may be held down."""
-_ASIDE = (Pause, RunTo, *get_args(ReadingCommand))
+_NOT_COUNTED = (Pause, RunTo, *get_args(ReadingCommand))
 """Commands that come with others, or move nothing."""
 
 
@@ -95,12 +95,12 @@ class UnansweredCommands(dict[int, Command]):
         """Whether one of them may still move the run, or open it."""
         return any(not isinstance(c, ReadingCommand) for c in self.values())
 
-    def are_enough_of(self, command: Command) -> bool:
+    def is_key_repeated_enough(self, command: Command) -> bool:
         """Whether one such command is under way already, and one more waits.
 
         On a slow line, a key that is held down would go on acting long after it was let go.
         """
-        last = [_kind(c) for c in self.values() if not isinstance(c, _ASIDE)][-2:]
+        last = [_kind(c) for c in self.values() if not isinstance(c, _NOT_COUNTED)][-2:]
         return isinstance(command, _HELD) and last == [_kind(command)] * 2
 
 

@@ -40,7 +40,7 @@ from tutor.session.journal import Journal
 from tutor.session.pending import Engine
 from tutor.session.run_view import Notice, RunView, Start
 
-_SETTINGS = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
+RUN_CONTINUES_AFTER = (Switch, SetLearningRate, SetElement, Reseed, RenameRun, DeleteRun)
 """The commands after which a run continues."""
 
 
@@ -58,9 +58,9 @@ class Session(EngineSession):
         self.journal = journal
         self._previous: Bookmark | None = None
         """The bookmark of the last visit."""
-        self._forget_pending()
+        self._forget_run()
 
-    def _forget_pending(self) -> None:
+    def _forget_run(self) -> None:
         """Forget everything that belongs to the run that was open."""
         self._offers_more_epochs = False
         self._scrubbed_to: tuple[int | None, int, int | None] | None = None
@@ -109,7 +109,7 @@ class Session(EngineSession):
 
     def open(self, lesson: Lesson, start: Start = Start()) -> None:  # noqa: B008 - frozen
         """Begin a lesson; the exercises that were left unfinished are restored."""
-        self._forget_pending()
+        self._forget_run()
         self.controller.forget_lesson()
         bookmark = self.journal.bookmark_of(key_of(lesson))
         if bookmark is None and lesson.script is not None:  # left in another loop, perhaps
@@ -141,7 +141,7 @@ class Session(EngineSession):
         A script is resumed in the loop, and with the arguments, that it was left in. If the
         file has changed since, it begins anew, under the settings of the bookmark.
         """
-        self._forget_pending()
+        self._forget_run()
         self.controller.forget_lesson()
         lesson, recipe = lesson_as_left(lesson, bookmark), bookmark.recipe
         recipes = [recipe, *(run.recipe for run in bookmark.runs if run.recipe)]
@@ -241,13 +241,13 @@ class Session(EngineSession):
 
     def new_seed(self) -> None:
         """Begin again with a new seed."""
-        if self._is_taken_by_script(command := Restart(new_seed=True)):
+        if self._script_accepts(command := Restart(new_seed=True)):
             self._restart(command)
 
     def open_with_seed(self, seed: int) -> None:
         """Open the lesson again with this seed, and the other settings as they are."""
         view = self.view
-        if view is not None and self._is_taken_by_script(Restart(new_seed=True)):
+        if view is not None and self._script_accepts(Restart(new_seed=True)):
             self.open(view.lesson, Start(view.mode, view.device, self.learning_rate, seed))
 
     def stop(self) -> None:
@@ -291,7 +291,7 @@ class Session(EngineSession):
         switch = Switch(device=ring[(index + 1) % len(ring)])
         if switch.device != device:
             self.request(switch)
-        elif self._is_taken_by_script(switch):
+        elif self._script_accepts(switch):
             self.tell("one_device", kind="no_effect", device=device)
 
     def raise_learning_rate(self) -> None:
@@ -326,7 +326,7 @@ class Session(EngineSession):
 
     def request(self, command: Command) -> None:
         """Pause a run and send a command; after a change of a setting the run continues."""
-        continues = self.is_running and isinstance(command, _SETTINGS)
+        continues = self.is_running and isinstance(command, RUN_CONTINUES_AFTER)
         run = self.unanswered.last(RunTo) if continues else None
         self.pause()
         self._send(command)
@@ -338,17 +338,17 @@ class Session(EngineSession):
         if self.is_allowed(command):
             self.send(command)
 
-    def _is_taken_by_script(self, command: Command) -> bool:
+    def _script_accepts(self, command: Command) -> bool:
         """Whether the open script, if it is one, takes a command; the notice says why not."""
-        return self._shows_no(script_refusal(command, self.view))
+        return self._is_clear_of(script_refusal(command, self.view))
 
     def is_allowed(self, command: Command) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""
-        return self._shows_no(
+        return self._is_clear_of(
             script_refusal(command, self.view) or self.controller.refusal(command)
         )
 
-    def _shows_no(self, refusal: Notice | None) -> bool:
+    def _is_clear_of(self, refusal: Notice | None) -> bool:
         """Whether `refusal` is None; else it is shown as the notice."""
         if refusal is not None:
             self.notice = replace(refusal, kind="refused")
