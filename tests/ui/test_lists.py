@@ -32,7 +32,7 @@ async def test_f_keeps_a_run_and_capital_f_lists_renames_compares_and_deletes(
 ) -> None:
     await learner.press("s", "f")
     assert any(isinstance(c, Fork) for c in learner.engine.sent)
-    assert learner.session.inspected.then == "B", "it is compared with at once"
+    assert learner.session.wanted.then == "B", "it is compared with at once"
     await learner.press("F")
     assert isinstance(learner.app.screen, RunsScreen)
     pane = learner.app.screen.query_one(RunsPane)

@@ -75,8 +75,8 @@ class CommandContext:
             now = self._part(part)
             return now is not before and getattr(now, "is_whole", True)
 
-        session.inspected = msgspec.structs.replace(session.inspected, **look)
-        session.send(session.inspected)
+        session.wanted = msgspec.structs.replace(session.wanted, **look)
+        session.send(session.wanted)
         try:
             self.listener.wait(is_there)
         finally:

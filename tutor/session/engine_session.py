@@ -84,7 +84,7 @@ class EngineSession:
         """The loss of the connection to the host, while it is lost."""
         self._notice_when_open: Notice | None = None
         self._seeking: SeekAdvanced | None = None
-        self.inspected = Inspect()
+        self.wanted = Inspect()
         """The inspections that the panes show."""
         self.devices: tuple[str, ...] = ()
         self.view: RunView | None = None
@@ -161,8 +161,8 @@ class EngineSession:
 
     def _reset_inspections(self) -> None:
         """Inspect no name and no other run: nobody knows yet which ones this run has."""
-        self.inspected = msgspec.structs.replace(self.inspected, then="", name="")
-        self.send(self.inspected)
+        self.wanted = msgspec.structs.replace(self.wanted, then="", name="")
+        self.send(self.wanted)
 
     def send(self, command: Command) -> int | None:
         """Send a command, unless no lesson is open or too many wait; returns its number."""
@@ -180,10 +180,10 @@ class EngineSession:
 
     def inspect(self, **changes: object) -> None:
         """Change the inspections that are computed; the names are the fields of `Inspect`."""
-        inspected: Inspect = msgspec.structs.replace(self.inspected, **changes)
-        if inspected != self.inspected:
-            self.inspected = inspected
-            self.send(inspected)
+        wanted: Inspect = msgspec.structs.replace(self.wanted, **changes)
+        if wanted != self.wanted:
+            self.wanted = wanted
+            self.send(wanted)
 
     def pause(self) -> None:
         """Pause a run if one is on."""
@@ -286,7 +286,7 @@ class EngineSession:
             case EngineReady():
                 self.devices = event.devices
                 if self._ended_with:  # a new process, without the inspections
-                    self.send(self.inspected)
+                    self.send(self.wanted)
             case _ if event.opening not in (0, self.opening):  # of another lesson
                 pass
             case ProcessEnded():
@@ -393,7 +393,7 @@ class EngineSession:
         """Compare with the run that was just left, or with another if that one is gone."""
         others = [run.name for run in event.runs if not run.is_current]
         is_new_one = any(run.is_current and run.name not in known for run in event.runs)
-        if (is_new_one or self.inspected.then not in others) and (others or self.inspected.then):
+        if (is_new_one or self.wanted.then not in others) and (others or self.wanted.then):
             self.inspect(then=others[-1] if others else "")
 
     def _lesson_failed(self, event: LessonFailed) -> None:

@@ -133,7 +133,7 @@ class RunsScreen(ListScreen[None]):
             return
         view = self.session.view
         pane = panes.first()
-        pane.then = self.session.inspected.then
+        pane.then = self.session.wanted.then
         pane.why_empty = notice_text(self.session.waiting, KEYS)
         if not self.session.is_waiting:
             pane.why_empty = "There is no run."
