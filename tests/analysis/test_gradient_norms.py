@@ -59,8 +59,8 @@ def norm_in(frame: Frame) -> float:
 def stepped(run: Run, epochs: int) -> list[float]:
     """The norm in the last frame of a gradient in each of the next epochs."""
     found = []
-    norm, last = math.nan, run.furthest + epochs
-    while run.furthest < last:
+    norm, last = math.nan, run.last_epoch + epochs
+    while run.last_epoch < last:
         frame = run.step_phase()
         if frame.phase in (GRADIENT, SYNCHRONIZE):
             norm = norm_in(frame)
@@ -134,9 +134,9 @@ def test_a_long_run_shows_some_epochs_with_the_same_norms(monkeypatch: pytest.Mo
     run.run(3 * most)
     picture = looked_at(run, norms)
     assert len(picture.epochs) < most
-    assert picture.epochs == shown_epochs(run.furthest)
+    assert picture.epochs == shown_epochs(run.last_epoch)
     others = shipped("line-through-origin", "autograd")
-    all_norms = stepped(others, run.furthest)
+    all_norms = stepped(others, run.last_epoch)
     assert picture.norms == pytest.approx([all_norms[e - 1] for e in picture.epochs], rel=1e-5)
 
 

@@ -63,7 +63,7 @@ def test_a_run_reaches_the_epoch_that_is_asked_for(engine: Conversation) -> None
     shown = engine.shown(RunTo(epoch=300))
     assert shown.frame == shipped("thermometer", "autograd").run_to(300)
     assert shown.target is None
-    assert shown.furthest == 300
+    assert shown.last_epoch == 300
 
 
 def test_frames_come_while_a_run_is_on_and_a_pause_ends_it(engine: Conversation) -> None:
@@ -130,7 +130,7 @@ def test_jumping_goes_forward_by_training_and_back_by_memory(engine: Conversatio
     engine.open_shipped("thermometer", "autograd")
     far = engine.shown(Seek(epoch=400))
     near = engine.shown(Seek(epoch=37))
-    assert near.furthest == 400
+    assert near.last_epoch == 400
     assert engine.shown(Seek(epoch=400)).frame == far.frame
     assert isinstance(engine.ask(Seek(epoch=-1)), CommandRefused)
 

@@ -200,7 +200,7 @@ def test_a_run_is_had_again_as_it_was_with_all_that_came_after_it(
     engine.shown(RunTo(epoch=3))
     back = engine.shown(ask_back(left))
     assert (back.frame, back.recipe, back.runs) == (left.frame, left.recipe, left.runs)
-    assert back.furthest == 25
+    assert back.last_epoch == 25
     assert born(engine) == was_born
 
 
@@ -212,7 +212,7 @@ def test_a_replay_knows_of_all_that_the_run_had_come_to_and_of_the_frame_before(
     for at, frame in frames.items():
         asked = msgspec.structs.replace(ask_back(left), before=at)
         again = engine.shown(asked)
-        assert (again.frame, again.before, again.furthest) == (left.frame, frame, 25)
+        assert (again.frame, again.before, again.last_epoch) == (left.frame, frame, 25)
         engine.shown(exercise())
     assert engine.shown(ask_back(left)).before is None
 
@@ -248,7 +248,7 @@ def test_what_is_asked_for_elsewhere_is_replayed(engine: Conversation, left: Fra
     asked = ask_back(left)
     there = engine.shown(OpenLesson(lesson=asked.lesson, recipe=asked.recipe, epoch=7, step=1))
     assert there.frame.at == Position(7, 1)
-    assert there.furthest == 6
+    assert there.last_epoch == 6
     engine.shown(ask_back(left))
     assert born(engine) != was_born, "the other one has been let go"
 

@@ -167,7 +167,7 @@ def test_a_change_in_the_past_keeps_the_run_as_it_was_and_shows_its_figures_besi
     assert beside.then.frame == then
     ghost = next(run for run in engine.shown(Inspect(columns=40)).runs if run.name == "A")
     assert ghost.curve is not None
-    assert ghost.furthest == 10
+    assert ghost.last_epoch == 10
     back = engine.shown(SelectRun(name="A"))
     assert back.frame == then
 
@@ -225,7 +225,7 @@ def test_a_long_way_back_is_told_of_and_can_be_broken_off(
     engine.shown(Pause())
     stood = next(e for e in engine.heard if isinstance(e, FrameShown) and e.answers == number)
     assert 0 < stood.frame.at.epoch < target
-    assert stood.furthest == 250, "nothing of the run is lost"
+    assert stood.last_epoch == 250, "nothing of the run is lost"
 
 
 def test_what_an_epoch_prints_is_told_where_it_runs_again_in_silence(
@@ -276,7 +276,7 @@ def test_runs_that_are_kept_outlive_the_process_that_held_them(engine: Conversat
     back = engine.wait_for(FrameShown)
     assert back.frame == before.frame
     assert {run.name for run in back.runs} == {"before", "B"}
-    assert {run.furthest for run in back.runs} == {1}
+    assert {run.last_epoch for run in back.runs} == {1}
 
 
 def test_a_name_that_no_run_has_any_more_is_not_looked_for(engine: Conversation) -> None:

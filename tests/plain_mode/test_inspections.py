@@ -351,7 +351,7 @@ def test_runs_are_listed_and_named_by_name_or_letter():
     text = looked("s", "fork", "runs rename b fast", "runs")
     assert text.startswith("Run A, this run: mode autograd, learning rate 0.01, seed 0, 1 epoch, ")
     assert "Run fast, letter B: " in text
-    forked = RunInfo(name="C", mode="manual", device="cpu", learning_rate=0.1, seed=0, furthest=0,
+    forked = RunInfo(name="C", mode="manual", device="cpu", learning_rate=0.1, seed=0, last_epoch=0,
                      loss=float("nan"), forked_at=Position(3, 0), letter="C")  # fmt: skip
     line, _ = spoken_inspections.runs([forked])
     assert line == "Run C: mode manual, learning rate 0.1, seed 0, 0 epochs, forked in epoch 3."

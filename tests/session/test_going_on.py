@@ -78,7 +78,7 @@ def test_a_place_where_this_run_has_never_been_is_not_asked_for() -> None:
     held = learner.session.controller.own_run
     assert held is not None
     assert held.bookmark().before == Position(5, 5)
-    cut = tuple(msgspec.structs.replace(run, reached=Position(4, 1)) for run in held.run.runs)
+    cut = tuple(msgspec.structs.replace(run, furthest=Position(4, 1)) for run in held.run.runs)
     # As after a change in the past:
     shorter = msgspec.structs.replace(held, run=msgspec.structs.replace(held.run, runs=cut))
     assert shorter.bookmark().before is None

@@ -98,7 +98,7 @@ def a_frame(engine: PrintingEngine, run: str, *, epoch: int, runs: str = "AB") -
     event = engine.shown()
     info = event.runs[0]
     infos = tuple(replace(info, name=n, letter=n, is_current=n == run) for n in runs)
-    return replace(event, runs=infos, furthest=9)
+    return replace(event, runs=infos, last_epoch=9)
 
 
 def test_each_run_has_its_own_output_and_a_fork_begins_with_that_of_its_past() -> None:

@@ -68,7 +68,7 @@ def left(slug: str = "xor", epoch: int = 1, exercise: str = "") -> Bookmark:
 
 
 RUN = RunInfo(
-    name="B", mode="manual", device="cpu", learning_rate=0.1, seed=0, furthest=3, loss=1.0
+    name="B", mode="manual", device="cpu", learning_rate=0.1, seed=0, last_epoch=3, loss=1.0
 )
 
 
@@ -154,11 +154,11 @@ def test_what_was_done_and_left_is_known_at_once_and_after_a_restart(opened: Ope
 
 
 def test_all_that_a_run_needs_is_kept_be_it_not_a_number_or_the_end_of_an_epoch() -> None:
-    kept = replace(left(), runs=(replace(RUN, loss=math.nan, reached=Position(3, EPOCH_END)),))
+    kept = replace(left(), runs=(replace(RUN, loss=math.nan, furthest=Position(3, EPOCH_END)),))
     again = unpacked(packed(kept, NOON).data)
     assert again is not None
     assert math.isnan(again.runs[0].loss)
-    assert (again.runs[0].reached, again.recipe) == (Position(3, EPOCH_END), kept.recipe)
+    assert (again.runs[0].furthest, again.recipe) == (Position(3, EPOCH_END), kept.recipe)
 
 
 def test_a_place_says_in_words_what_holds_there() -> None:
@@ -231,7 +231,7 @@ def test_what_a_locked_file_does_not_take_is_put_beside_it_and_can_be_brought_ba
         {"at": Position(10**15, 0)},
         {"runs": (replace(RUN, name="\x1b[2J"),)},
         {"at": Position(0, 2**63 - 1)},
-        {"runs": (replace(RUN, reached=Position(1, -1)),)},
+        {"runs": (replace(RUN, furthest=Position(1, -1)),)},
         {"unfinished": (UnfinishedAttempt(exercise="fix", hints=-1),)},
         {"target_epoch": 10**15},
     ],

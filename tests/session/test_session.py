@@ -260,7 +260,7 @@ def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(sessio
 def test_runs_that_were_run_again_are_shown_without_a_step(session: Driven) -> None:
     """Also when the run has moved on meanwhile: what is known of them belongs to no place."""
     other = RunInfo(name="B", letter="B", mode="manual", device="cpu", learning_rate=0.1, seed=0,
-                    furthest=7, loss=0.5)  # fmt: skip
+                    last_epoch=7, loss=0.5)  # fmt: skip
     session.receive(InspectionReady(at=Position(99, 1), run="A", runs=(other,)))
     assert session.view.runs == (other,)
 

@@ -64,7 +64,7 @@ def test_after_an_error_the_run_stands_at_the_last_good_frame(start: Callable[..
     with pytest.raises(LessonRaised, match="enough"):
         run.step_phase()
     assert run.frame() == frames[-1]
-    assert run.furthest_place == run.at
+    assert run.furthest == run.at
     assert run.back() == frames[-2]
 
 
@@ -76,7 +76,7 @@ def test_an_error_in_a_long_run_leaves_the_last_whole_epoch(start: Callable[...,
     with pytest.raises(LessonRaised, match="fifty"):
         run.run_to(100)
     assert run.at.epoch == 49
-    assert run.furthest == 49
+    assert run.last_epoch == 49
     with pytest.raises(LessonRaised, match="fifty"):
         run.step_epoch()
     assert run.frame().phase == "Gradient", "the phases before the error are good frames"

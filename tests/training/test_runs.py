@@ -39,13 +39,13 @@ def test_a_change_in_the_past_keeps_the_run_as_it_was_and_goes_on_as_another() -
     assert runs.names == ("A", "B")
     assert runs.name == "B"
     old, new = runs.infos(10)
-    assert (old.name, old.furthest, old.learning_rate, old.loss) == (
+    assert (old.name, old.last_epoch, old.learning_rate, old.loss) == (
         "A",
         20,
         0.01,
         last.loss.data[0],
     )
-    assert (new.name, new.furthest, new.learning_rate) == ("B", 10, 0.05)
+    assert (new.name, new.last_epoch, new.learning_rate) == ("B", 10, 0.05)
     assert (old.forked_at, new.forked_at) == (None, Position(10, 5))
     assert new.is_current
     assert not old.is_current
@@ -97,7 +97,7 @@ def test_a_change_that_is_refused_keeps_nothing() -> None:
         runs.set(element=Element("v", (), 1.0))
     assert runs.names == ("A",)
     assert runs.current.frame() == before
-    assert runs.current.furthest == 8
+    assert runs.current.last_epoch == 8
 
 
 def test_a_copy_ends_where_it_was_made() -> None:
@@ -105,9 +105,9 @@ def test_a_copy_ends_where_it_was_made() -> None:
     runs.current.run_to(8)
     here = runs.current.seek(4)
     assert runs.fork() == here
-    assert runs.current.furthest == 4
+    assert runs.current.last_epoch == 4
     assert not runs.current.has_future
-    assert [info.furthest for info in runs.infos(0)] == [8, 4]
+    assert [info.last_epoch for info in runs.infos(0)] == [8, 4]
 
 
 def test_a_copy_does_not_repeat_what_was_said_of_a_change_before() -> None:
@@ -166,7 +166,7 @@ def test_what_the_learner_has_named_does_not_give_way() -> None:
     runs.current.seek(10)
     with pytest.raises(Refused, match="all_runs_named"):
         runs.set(learning_rate=0.5)
-    assert runs.current.furthest == 20
+    assert runs.current.last_epoch == 20
     runs.delete("my B")
     runs.set(learning_rate=0.5)
     assert runs.names == ("my A", "my C", "D", "B")
@@ -195,14 +195,14 @@ def test_a_run_that_is_not_yet_run_again_is_told_as_it_was(whole: bool) -> None:
     runs.fork()
     runs.rename("A", "first")
     before = runs.infos(0)
-    assert all(info.furthest > 0 for info in before)
+    assert all(info.last_epoch > 0 for info in before)
     again = Runs.again(line().current, before)
 
     def told() -> dict[str, tuple[int, float]]:
-        return {info.name: (info.furthest, info.loss)
+        return {info.name: (info.last_epoch, info.loss)
                 for info in again.infos(0) if not info.is_current}  # fmt: skip
 
-    right = {info.name: (info.furthest, info.loss) for info in before if not info.is_current}
+    right = {info.name: (info.last_epoch, info.loss) for info in before if not info.is_current}
     assert told() == right
     asked = iter([False] * 3)
     again.catch_up(lambda: next(asked, True))
@@ -259,7 +259,7 @@ def test_another_run_is_taken_at_the_same_place_or_at_its_end() -> None:
     assert runs.take("A") == frames[5]
     assert runs.name == "A"
     assert runs.current.run_to(8) == frames[7]
-    assert runs.current.furthest == 8
+    assert runs.current.last_epoch == 8
     assert runs.take("B") == mine
     assert runs.notes == (Remark("run_selected_at_end", {"name": "B"}),)
     assert runs.current.run_to(7).learning_rate == 0.05
@@ -390,7 +390,7 @@ def test_cutting_one_run_does_not_cut_the_other() -> None:
     runs.take("A")
     runs.current.seek(5)
     runs.set(learning_rate=0.04)
-    assert {i.name: i.furthest for i in runs.infos(0)} == {"A": 30, "B": 20, "C": 5}
+    assert {i.name: i.last_epoch for i in runs.infos(0)} == {"A": 30, "B": 20, "C": 5}
     curves = {i.name: i.curve for i in runs.infos(8)}
     assert {name: c.last_epoch for name, c in curves.items() if c} == {"A": 30, "B": 20}
     assert runs.current.curve(8).last_epoch == 5
@@ -435,7 +435,7 @@ def test_runs_are_had_again_from_what_is_told_of_them() -> None:
     run = runs.current
     twin = Runs.again(Run.from_recipe(run.programs, run.recipe, run.at), told)
     assert twin.current.frame() == frame
-    assert twin.infos(0)[0].furthest == 12
+    assert twin.infos(0)[0].last_epoch == 12
     assert twin.then("slow", twin.current.at).frame == then
     twin.catch_up(lambda: False)
     assert twin.infos(20) == runs.infos(20)

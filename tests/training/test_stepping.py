@@ -85,7 +85,7 @@ def test_a_batch_is_counted_and_the_report_belongs_to_the_last() -> None:
 
 def test_a_run_can_be_broken_off_between_two_epochs() -> None:
     run = shipped("thermometer", "manual")
-    run.run_to(10_000, until=lambda: run.furthest >= 50)
+    run.run_to(10_000, until=lambda: run.last_epoch >= 50)
     assert 50 <= run.at.epoch < 60
     assert run.at_end
 

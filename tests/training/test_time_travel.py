@@ -196,7 +196,7 @@ def test_a_seek_that_is_broken_off_stands_whole_where_it_came_to() -> None:
     frame = run.seek(200, until=until)
     assert 20 <= frame.at.epoch < 200
     assert frame == shipped("thermometer", "autograd").run_to(frame.at.epoch)
-    assert run.furthest == 300, "nothing that was recorded is lost"
+    assert run.last_epoch == 300, "nothing that was recorded is lost"
     assert asked[:5] == sorted(asked[:5]), "it can be asked how far it is"
     assert run.seek(300) == end
 
@@ -245,7 +245,7 @@ def test_a_change_in_the_past_cuts_off_what_came_after() -> None:
     run.run_to(40)
     run.seek(10)
     run.set(learning_rate=0.02)
-    assert run.furthest == 10
+    assert run.last_epoch == 10
     assert run.run_to(40).mode == "autograd"
     assert len(run.recipe.changes) == 1
 

@@ -177,7 +177,7 @@ class FakeEngine:
         self.sent: list[Command] = []
         self.at = Simulated()
         self.changes: tuple[Change, ...] = ()
-        self.furthest = 0
+        self.last_epoch = 0
         self.kept: tuple[RunInfo, ...] = ()
         """The runs besides the current one, which is called A."""
         self.holds = False
@@ -286,7 +286,7 @@ class FakeEngine:
             frame=at.frame(),
             recipe=recipe,
             curve=at.curve(),
-            furthest=self.furthest,
+            last_epoch=self.last_epoch,
             runs=(self._current(), *self.kept),
             target=self.target,
             rate=120.0 if self.target else 0.0,
@@ -303,10 +303,10 @@ class FakeEngine:
             device="cpu",
             learning_rate=at.learning_rate,
             seed=0,
-            furthest=self.furthest,
+            last_epoch=self.last_epoch,
             loss=at.loss(at.weight(at.epoch)),
             is_current=True,
-            reached=Position(self.furthest, len(LOOP)),
+            furthest=Position(self.last_epoch, len(LOOP)),
         )
 
     # ── The run ─────────────────────────────────────────────────────────────────────
@@ -318,7 +318,7 @@ class FakeEngine:
             self.tell(CommandRefused(note=self._lost, answers=number))
             return
         refusal = self._apply(number, command)
-        self.furthest = max(self.furthest, self.at.epoch)
+        self.last_epoch = max(self.last_epoch, self.at.epoch)
         if isinstance(command, FramePainted | RunTo):
             return
         if isinstance(command, EvaluateExpressions):
@@ -351,13 +351,13 @@ class FakeEngine:
             case OpenLesson(recipe=RunRecipe()) if self.refuses_recipes:
                 return self.refuses_recipes
             case OpenLesson(recipe=RunRecipe() as recipe):
-                self.changes, self.furthest = recipe.changes, command.epoch
+                self.changes, self.last_epoch = recipe.changes, command.epoch
                 self.at = Simulated(recipe.mode, recipe.learning_rate)
                 self.at = replace(self.at, epoch=command.epoch, step=command.step or 0)
                 if command.epoch and not command.step:
                     self.at = self.at.end_of(command.epoch)
             case OpenLesson():
-                self.changes, self.furthest = (), 0
+                self.changes, self.last_epoch = (), 0
                 self.at = Simulated(mode=command.mode or "autograd")
             case StepPhase():
                 if at.frame().next_phase == self.fails_at:
@@ -381,7 +381,7 @@ class FakeEngine:
             case Seek(step=int(step)):
                 self.at = replace(at, epoch=command.epoch, step=step)
             case Restart():
-                self.changes, self.furthest = (), 0
+                self.changes, self.last_epoch = (), 0
                 self.at = replace(at, epoch=0, step=0)
             case Switch(device=str(device)) if device not in self.devices:
                 return f"there is no {device} here; there is {', '.join(self.devices)}"
@@ -447,7 +447,7 @@ class PrintingEngine(FakeEngine):
             case StepEpoch():
                 ended = before.epoch == 0 or before.step == len(LOOP)
                 self._print(before, before.end_of(before.epoch + ended))
-            case Seek(epoch=epoch, step=None) if epoch > self.furthest:
+            case Seek(epoch=epoch, step=None) if epoch > self.last_epoch:
                 self._print(before, before.end_of(epoch))
             case Restart():
                 self.tell(OutputPrinted(text="setup\n"))

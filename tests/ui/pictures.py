@@ -40,7 +40,7 @@ def run(name: str, curve: Curve | None, **more: object) -> RunInfo:
         "device": "cpu",
         "learning_rate": 0.01,
         "seed": 0,
-        "furthest": curve.last_epoch if curve else 0,
+        "last_epoch": curve.last_epoch if curve else 0,
         "loss": curve.high[-1] if curve else math.nan,
         "curve": curve,
     }

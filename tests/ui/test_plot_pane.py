@@ -111,7 +111,7 @@ async def test_until_the_first_epoch_is_over_it_says_when_there_will_be_a_plot()
         assert "plotted from the end of the first epoch" in app.text
         await app.show(view(epoch=1))
         assert "plotted from the end of the first epoch" in app.text
-        await app.show(view(epoch=1, furthest=3))
+        await app.show(view(epoch=1, last_epoch=3))
         assert "computing …" in app.text
         await app.show(None)
         assert "plotted from the end of the first epoch" in app.text

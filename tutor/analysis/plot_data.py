@@ -280,7 +280,7 @@ class GradientNorms:
 
         Leaves the run as it is. Raises LessonRaised if the code raises in the second run.
         """
-        epochs = shown_epochs(run.furthest)
+        epochs = shown_epochs(run.last_epoch)
         if (why := _why_not(run)) is not None:
             yield NoPicture(why=why, never=run.program.writes_here)
             return
@@ -296,7 +296,7 @@ class GradientNorms:
             yield GradientNormPicture(
                 epochs=tuple(known),
                 norms=tuple(self._norms[epoch] for epoch in known),
-                last_epoch=run.furthest,
+                last_epoch=run.last_epoch,
                 here=run.at.epoch,
                 is_whole=not missing,
             )
@@ -344,7 +344,7 @@ class GradientNorms:
         turns with the run: each finds the random number generators as it left them.
         """
         mine = self._again
-        is_far = mine is not None and epoch > 2 * max(mine.furthest, 1) and not run.is_script
+        is_far = mine is not None and epoch > 2 * max(mine.last_epoch, 1) and not run.is_script
         if mine is None or is_far or mine.turn is not run.turn:
             self.close()
             start, history = Position(0, 0), None if run.is_script else run.history.copy()
@@ -360,7 +360,7 @@ def _why_not(run: Run) -> Remark | None:
         return Remark("writes_files")
     if run.set_up_seconds > MOST_SECONDS:
         return Remark("slow_set_up", {"seconds": run.set_up_seconds})
-    return None if run.furthest else Remark("no_epoch_yet")
+    return None if run.last_epoch else Remark("no_epoch_yet")
 
 
 def shown_epochs(last: int) -> tuple[int, ...]:

@@ -87,7 +87,7 @@ def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
     else:
         # Replayed as far as it had come, then back to where the command says.
         places = [Position(command.epoch, EPOCH_END if command.step is None else command.step)]
-        places += [info.reached for info in command.runs if info.is_current and info.reached]
+        places += [info.furthest for info in command.runs if info.is_current and info.furthest]
         run = Run.from_recipe(programs, recipe, max(places), quiet=quiet)
         if (at := command.before) is not None:
             before = run.seek(at.epoch, at.step)
@@ -133,7 +133,7 @@ class PausedRuns:
 
 def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
     """All that it takes to have these runs again, and what they are called."""
-    return [(i.name, i.is_current, i.letter, i.recipe, i.reached, i.forked_at) for i in infos]
+    return [(i.name, i.is_current, i.letter, i.recipe, i.furthest, i.forked_at) for i in infos]
 
 
 def apply_command(runs: Runs, command: Command, until: Callable[[], bool]) -> Frame | None:

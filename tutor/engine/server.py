@@ -285,7 +285,7 @@ class Server:
         run, epoch, step = runs.current, command.epoch, command.step
         runs.notes = ()
         whole = epoch if step is None else epoch - 1
-        if whole > run.furthest and not self._train_to(runs, whole):
+        if whole > run.last_epoch and not self._train_to(runs, whole):
             self._show(answers=command.number)
             return
         into = 1.0 if step is None else step / max(run.loop.steps, step, 1)
@@ -379,7 +379,7 @@ class Server:
                 diverged_at=run.diverged_at if frame.diverged else None,
                 recipe=run.recipe,
                 curve=run.curve(columns) if columns else None,
-                furthest=run.furthest,
+                last_epoch=run.last_epoch,
                 target=int(progress.target) if progress else None,
                 rate=progress.rate if progress else 0.0,
                 seconds_left=progress.seconds_left if progress else None,

@@ -437,14 +437,14 @@ def runs(found: Sequence[RunInfo]) -> Iterator[str]:
     for run in found:
         is_named = run.letter and run.name != run.letter
         name = f"{run.name}, letter {run.letter}" if is_named else run.name
-        loss = f", loss {spoken_number(run.loss)}" if run.furthest else ""
+        loss = f", loss {spoken_number(run.loss)}" if run.last_epoch else ""
         known = f"learning rate {spoken_number(run.learning_rate)}"
         rate = known if run.learning_rate else "its own learning rate"
         origin = f", forked in epoch {run.forked_at.epoch}" if run.forked_at else ""
         yield (
             f"Run {name}{', this run' if run.is_current else ''}: mode {run.mode}, "
             f"{rate}, seed {run.seed}, "
-            f"{counted(run.furthest, 'epoch')}{loss}{origin}."
+            f"{counted(run.last_epoch, 'epoch')}{loss}{origin}."
         )
     if len(found) < 2:
         yield "There is one run. Type fork to keep it and continue with a copy."

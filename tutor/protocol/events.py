@@ -81,7 +81,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
     before: Frame | None = None
     """The frame at the position `before` of an OpenLesson."""
     curve: Curve | None = None
-    furthest: int = 0
+    last_epoch: int = 0
     """The last epoch this run has reached; beyond it nothing has been computed."""
     diverged_at: int | None = None
     """The first epoch whose loss is NaN or infinite, if this frame has diverged."""

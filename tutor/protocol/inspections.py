@@ -326,7 +326,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     learning_rate: float
     seed: int
-    furthest: int
+    last_epoch: int = msgspec.field(name="furthest")
     """The last whole epoch it has come to, be it run again already or not."""
     loss: float
     """The loss of that epoch; NaN if there is none."""
@@ -338,7 +338,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The position at which it parted from the run that it was made of."""
     recipe: RunRecipe | None = msgspec.field(default=None, name="record")
     """Its whole recipe, encoded under the name that it has in the bookmarks of older versions."""
-    reached: Position | None = None
+    furthest: Position | None = msgspec.field(default=None, name="reached")
     """The furthest place that it came to. The recipe and this are enough to replay it."""
     letter: str = ""
     """Its letter in lists and plots; also its name, unless the learner has named it."""

@@ -174,8 +174,8 @@ class PausedRun(msgspec.Struct, frozen=True):
     def _position_before(self) -> Position | None:
         """The position of the frame before; None if this run has never been there."""
         place = self.before.at if self.before else None
-        reached = next((run.reached for run in self.run.runs if run.is_current), None)
-        is_there = place is not None and reached is not None and place <= reached
+        furthest = next((run.furthest for run in self.run.runs if run.is_current), None)
+        is_there = place is not None and furthest is not None and place <= furthest
         return place if is_there and place != self.run.at else None
 
 

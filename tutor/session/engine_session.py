@@ -360,7 +360,7 @@ class EngineSession:
             curve=event.curve or view.curve,
             diverged_at=event.diverged_at,
             changes=event.recipe.changes,
-            furthest=event.furthest,
+            last_epoch=event.last_epoch,
             target=event.target,
             rate=event.rate,
             seconds_left=event.seconds_left,

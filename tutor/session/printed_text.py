@@ -222,7 +222,7 @@ class RunOutput:
             texts = self._runs[run] = texts.cut_after(place)
         if place == last_place:
             return self.here
-        if place < last_place or _is_silent(command, last_event.furthest):
+        if place < last_place or _is_silent(command, last_event.last_epoch):
             known = (last_place, self.here) if place > last_place else None
             return texts.after_epoch_before(place, event.printed) or texts.until(place, known)
         return texts.exactly_at(place) or self.here
@@ -232,8 +232,8 @@ _Shown: TypeAlias = tuple[str, PrintedPlace, FrameShown]
 """A run's letter, the place that was shown, and the event."""
 
 
-def _is_silent(command: Command | None, furthest: int) -> bool:
+def _is_silent(command: Command | None, last_epoch: int) -> bool:
     """Whether a command has only run again what had run before."""
     if not isinstance(command, Seek):
         return False
-    return command.epoch - (command.step is not None) <= furthest
+    return command.epoch - (command.step is not None) <= last_epoch

@@ -48,7 +48,7 @@ class RunView:
     """The frame before this one, to show what has changed."""
     curve: Curve | None = None
     changes: tuple[Change, ...] = ()
-    furthest: int = 0
+    last_epoch: int = 0
     """The last epoch that this run has reached."""
     target: int | None = None
     """The epoch that a run under way goes to; None while nothing runs."""
@@ -133,7 +133,7 @@ class RunView:
         return frame is not None and not frame.is_over and frame.at >= at_end
 
     @property
-    def is_at_last_epoch(self) -> bool:
+    def is_at_end_of_script_loop(self) -> bool:
         """Whether the loop of a script has come to the last epoch that its code says."""
         script, last = self.lesson.script, self.lesson.epochs[self.mode]
         return bool(script and script.is_counted) and self.is_at_target and self.epoch == last
@@ -144,7 +144,7 @@ class RunView:
 
         From the last epoch of a script's loop it is the next epoch: the script ends before it.
         """
-        return self.epoch + (1 if self.is_at_last_epoch else self.lesson.epochs[self.mode])
+        return self.epoch + (1 if self.is_at_end_of_script_loop else self.lesson.epochs[self.mode])
 
 
 @dataclass(frozen=True, slots=True)

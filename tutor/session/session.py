@@ -224,14 +224,14 @@ class Session(EngineSession):
                 self._offer_more_epochs(view)
                 return
             target = view.next_target_epoch
-            if not view.is_at_last_epoch:
+            if not view.is_at_end_of_script_loop:
                 self.view = replace(view, target_epoch=target)
         self._offers_more_epochs = False
         self._send(RunTo(epoch=target))
 
     def _offer_more_epochs(self, view: RunView) -> None:
         """Say that the target epoch is reached, and where the next run goes."""
-        code = "script_goal_reached" if view.is_at_last_epoch else "goal_reached"
+        code = "script_goal_reached" if view.is_at_end_of_script_loop else "goal_reached"
         self.tell(code, epoch=view.epoch, further=view.next_target_epoch)
         self._offers_more_epochs = True
 
@@ -440,7 +440,7 @@ def write_lesson(view: RunView, path: Path) -> Path:
     settings = ExportSettings(
         device=view.device,
         learning_rate=frame.learning_rate if frame else None,
-        epochs=max(view.target_epoch, view.furthest),
+        epochs=max(view.target_epoch, view.last_epoch),
         seed=frame.seed if frame else 0,
         changed=bool(view.changes),
     )

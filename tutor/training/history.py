@@ -90,7 +90,7 @@ class History:
 
     losses: LossColumn = field(default_factory=LossColumn)
     trail: Trail = field(default_factory=Trail)
-    reached: Position = field(default_factory=lambda: Position(0, 0))
+    furthest: Position = field(default_factory=lambda: Position(0, 0))
     """The furthest place where the run has come to rest: perhaps within an epoch."""
     budget: int = SNAPSHOT_BYTES
     interval: float = INTERVAL
@@ -205,7 +205,7 @@ class History:
         before = epoch - 1
         self.losses.cut(epoch if whole else max(before, 0))
         self.trail.cut(epoch if whole else before)
-        self.reached = Position(0, 0)
+        self.furthest = Position(0, 0)
         for each in (self._keyframes, self._near):
             del each[bisect_right(each, before, key=_epoch_of) :]
         del self._sizes[len(self._keyframes) :]
@@ -215,7 +215,7 @@ class History:
 
         Its keyframes come along where all of them can be restored in another namespace.
         """
-        new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.reached)
+        new = History(self.losses.copy(KEPT_LOSSES), self.trail.copy(), self.furthest)
         new.budget, new.interval = KEPT_BYTES, self.interval
         if all(k.snapshot.only_namespace is None for k in self._keyframes):
             new._keyframes, new._sizes = self._keyframes[:], self._sizes[:]

@@ -61,7 +61,7 @@ class Playback:
 
     def _after_step(self) -> None:
         run = self._run
-        if run.loop.at_end and run.loop.epoch == run.furthest + 1:
+        if run.loop.at_end and run.loop.epoch == run.last_epoch + 1:
             run.history.add_epoch(run.loop)
             run.history.follow_trail(run.loop)
         run.apply_changes_here()

@@ -102,13 +102,13 @@ class Run(RunState):
     @property
     def has_future(self) -> bool:
         """Whether steps, epochs or changes are recorded after the place where the run stands."""
-        here, furthest = self.at, self.furthest_place
+        here, furthest = self.at, self.furthest
         is_further = furthest.epoch > here.epoch if self.at_end else furthest > here
         return is_further or self.settings.applied < len(self.recipe.changes)
 
     def came_to(self, at: Position) -> bool:
         """Whether the run has come to this place already."""
-        return at.epoch == 0 or at <= self.furthest_place
+        return at.epoch == 0 or at <= self.furthest
 
     @property
     def diverged_at(self) -> int | None:
@@ -209,7 +209,7 @@ class Run(RunState):
         """
         if epoch < 0:
             raise Refused("no_epoch", epoch=epoch)
-        if epoch > self.furthest and step is None:
+        if epoch > self.last_epoch and step is None:
             return self.run_to(epoch, until)
         to = Position(epoch, EPOCH_END if step is None else step)
         if step == 0:
@@ -241,7 +241,7 @@ class Run(RunState):
 
     def _start_move(self) -> None:
         """Own the generators, and remember how far the run came."""
-        self.history.reached = max(self.history.reached, self.at)
+        self.history.furthest = max(self.history.furthest, self.at)
         self.turn.take(self)
         self.notes = ()
         if self.loop.is_lost:  # a rank ended while another run moved

@@ -190,18 +190,18 @@ class RunState:
         return self.settings.learning_rate
 
     @property
-    def furthest(self) -> int:
+    def last_epoch(self) -> int:
         """The last whole epoch that has been run since the last change."""
         return len(self.history.losses)
 
     @property
-    def furthest_place(self) -> Position:
+    def furthest(self) -> Position:
         """The furthest place that has been run since the last change.
 
         The step of a whole epoch's end is EPOCH_END, whatever its number of steps.
         """
-        whole = Position(self.furthest, EPOCH_END) if self.furthest else Position(0, 0)
-        return max(self.history.reached, self.at, whole)
+        whole = Position(self.last_epoch, EPOCH_END) if self.last_epoch else Position(0, 0)
+        return max(self.history.furthest, self.at, whole)
 
     @property
     def draws(self) -> bool:
@@ -210,7 +210,7 @@ class RunState:
 
     def _draws_after_setup(self) -> bool:
         """Whether a random number was drawn after Setup; before an epoch has run, it may be."""
-        return self._has_drawn() or not self.furthest
+        return self._has_drawn() or not self.last_epoch
 
     def close(self) -> None:
         """Give up a script wherever it waits; a lesson needs nothing."""

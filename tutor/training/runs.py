@@ -110,7 +110,7 @@ class _NamedRun:
         """Take in what the current run has come to."""
         assert self.run is not None
         self.recipe, self.history = self.run.recipe, self.run.history
-        self.furthest = self.run.furthest_place
+        self.furthest = self.run.furthest
 
     @property
     def is_named(self) -> bool:
@@ -118,7 +118,7 @@ class _NamedRun:
         return self.name != self.letter
 
     @property
-    def epochs(self) -> int:
+    def last_epoch(self) -> int:
         """The number of its whole epochs, including epochs that have yet to be run again."""
         whole = self.furthest.epoch - (self.furthest.step != EPOCH_END)
         return max(len(self.history.losses), whole, 0)
@@ -127,12 +127,12 @@ class _NamedRun:
     def loss(self) -> float:
         """The loss of its last whole epoch; NaN if there is none."""
         losses = self.history.losses
-        return losses.last if len(losses) == self.epochs else self.known_loss
+        return losses.last if len(losses) == self.last_epoch else self.known_loss
 
 
 def _named(run: Run, letter: str, forked_at: Position | None = None) -> _NamedRun:
     """A run that is called by its letter."""
-    parts = (run.recipe, run.history, run.furthest_place, run, forked_at)
+    parts = (run.recipe, run.history, run.furthest, run, forked_at)
     return _NamedRun(letter, letter, *parts)
 
 
@@ -160,10 +160,10 @@ class Runs:
                 now = runs._runs[-1]
                 now.name, now.letter, now.forked_at = info.name, letter, info.forked_at
             elif info.recipe is not None:
-                reached = info.reached or Position(0, 0)
-                history = History(reached=reached)
+                furthest = info.furthest or Position(0, 0)
+                history = History(furthest=furthest)
                 history.shrink()
-                kept = _NamedRun(info.name, letter, info.recipe, history, reached)
+                kept = _NamedRun(info.name, letter, info.recipe, history, furthest)
                 kept.forked_at, kept.known_loss = info.forked_at, info.loss
                 runs._runs.insert(-1, kept)
         return runs
@@ -212,7 +212,7 @@ class Runs:
         return self._fork(self.current.forget_future, keep=True)
 
     def _has_begun(self) -> bool:
-        return self.current.furthest_place > Position(0, 0)
+        return self.current.furthest > Position(0, 0)
 
     def _fork(
         self, change: Callable[[], Frame], keep: bool | None = None, at: Position | None = None
@@ -319,7 +319,7 @@ class Runs:
         is_more = False
         for kept in self._runs[:-1]:
             known = len(kept.history.losses)
-            if known < kept.epochs and not until():
+            if known < kept.last_epoch and not until():
                 try:
                     with self.current.quiet():
                         _go(self._built(kept), kept.furthest, until)
@@ -410,13 +410,13 @@ def _info(kept: _NamedRun, changes: tuple[Change, ...], columns: int = 0) -> Run
         device=device,
         learning_rate=learning_rate,
         seed=seed,
-        furthest=kept.epochs,
+        last_epoch=kept.last_epoch,
         loss=kept.loss,
         changes=changes,
         curve=losses.curve(columns, len(losses)) if columns else None,
         forked_at=kept.forked_at,
         recipe=kept.recipe,
-        reached=kept.furthest,
+        furthest=kept.furthest,
     )
 
 

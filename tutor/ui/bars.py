@@ -293,7 +293,7 @@ class Timeline(LinesPane):
 
     @property
     def _furthest(self) -> int:
-        return self.view.furthest if self.view else 0
+        return self.view.last_epoch if self.view else 0
 
     @property
     def epoch(self) -> int:
@@ -325,7 +325,7 @@ class Timeline(LinesPane):
         view = self.view
         if view is None or view.frame is None:
             return
-        at_end = (view.epoch, view.frame.at.step) >= (view.furthest, view.frame.steps)
+        at_end = (view.epoch, view.frame.at.step) >= (view.last_epoch, view.frame.steps)
         if by < 0 or not at_end:
             self._requested = None
             self.post_message(self.PhaseMoved(by > 0))
@@ -353,25 +353,25 @@ class Timeline(LinesPane):
 
 
 def _time(view: RunView, epoch: int, width: int) -> Iterator[Piece]:
-    furthest = max(view.furthest, epoch, 1)
+    last_epoch = max(view.last_epoch, epoch, 1)
     loss = view.frame.loss.data if view.frame else ()
-    word = f" epoch {epoch} of {furthest}"
+    word = f" epoch {epoch} of {last_epoch}"
     if loss and epoch == view.epoch:
         word += f" · loss {number(loss[0], BRIEF_DIGITS)}"
     word = word.ljust(max(len(word), width // 3))
     cells = max(10, width - len(word) - 2)
     track = ["─"] * cells
     for change in view.changes:
-        track[_cell(change.at.epoch, furthest, cells)] = "│"
-    here = _cell(epoch, furthest, cells)
+        track[_cell(change.at.epoch, last_epoch, cells)] = "│"
+    here = _cell(epoch, last_epoch, cells)
     yield "├" + "".join(track[:here])
     yield ("●", NEXT)
     yield "".join(track[here + 1 :]) + "┤"
     yield word
 
 
-def _cell(epoch: int, furthest: int, cells: int) -> int:
-    return min(cells - 1, max(0, round((cells - 1) * epoch / furthest)))
+def _cell(epoch: int, last_epoch: int, cells: int) -> int:
+    return min(cells - 1, max(0, round((cells - 1) * epoch / last_epoch)))
 
 
 # ── A field to type in ──────────────────────────────────────────────────────────────

@@ -120,7 +120,7 @@ class PlotPane(LinesPane):
         curve = view.curve
         if curve is not None and not view.changes:  # else their words depend on the epoch at hand
             curve = msgspec.structs.replace(curve, here=min(curve.here, curve.last_epoch))
-        return curve, view.changes, others, view.furthest > 0, view.lesson.slug
+        return curve, view.changes, others, view.last_epoch > 0, view.lesson.slug
 
     def _draw_now(self) -> None:
         self._is_due = False
@@ -186,7 +186,7 @@ class PlotPane(LinesPane):
 
     def _loss(self, view: RunView | None, sheet: Sheet) -> Drawing:
         if view is None or view.curve is None or not view.curve.epochs:
-            starting = view is None or not view.furthest
+            starting = view is None or not view.last_epoch
             why = "The loss is plotted from the end of the first epoch." if starting else COMING
             return placeholder("loss by epoch", why)
         # Lazy: there is nothing to plot before the first epoch, and the first paint comes before.

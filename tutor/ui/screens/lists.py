@@ -237,8 +237,8 @@ def _cells(run: RunInfo, then: str) -> Iterator[str]:
     yield one_line(run.mode)
     yield trimmed(run.learning_rate) if run.learning_rate else "its own"
     yield str(run.seed)
-    yield str(run.furthest)
-    yield number(run.loss, BRIEF_DIGITS) if run.furthest else ""
+    yield str(run.last_epoch)
+    yield number(run.loss, BRIEF_DIGITS) if run.last_epoch else ""
     yield f"epoch {run.forked_at.epoch}" if run.forked_at is not None else ""
     yield "◂ this run" if run.is_current else "◂ then" if run.name == then else ""
 
