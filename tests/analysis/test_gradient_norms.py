@@ -121,7 +121,7 @@ def test_going_back_keeps_the_norms_and_a_change_there_begins_other_ones() -> No
     other = expected[:2] + stepped(runs.current, 2)
     assert other[3] != pytest.approx(expected[3])
     check(runs.current, other, norms)
-    runs.take("A")
+    runs.select("A")
     check(runs.current, expected, norms)
 
 
@@ -156,7 +156,7 @@ def test_looking_leaves_the_run_as_it_is(start: Callable[..., Run], is_built_ane
         for _ in range(5):
             found += [runs.current.step_phase(), runs.current.step_epoch()]
             if is_built_anew:
-                runs.take_up_again()
+                runs.rebuild_all()
             if look:  # the second run then stands far before this one
                 asked = iter([False, False])
                 list(norms.pictures(runs.current, partial(next, asked, True)))

@@ -61,7 +61,7 @@ def test_a_fork_leaves_the_run_as_it_was(slug: str, mode: str, device: str) -> N
     runs.current.seek(3)
     runs.set(learning_rate=runs.current.learning_rate / 2)
     assert not is_same_frame(runs.current.run_to(5), seen)
-    assert is_same_frame(runs.take("A"), seen)
+    assert is_same_frame(runs.select("A"), seen)
 
 
 def tensors_of(run: Run) -> list[torch.Tensor]:

@@ -259,7 +259,7 @@ def test_learning_rate_and_fork_reach_all_ranks(tmp_path: Path) -> None:
     changed = runs.current.run_to(4)
     assert len(set(of_all(changed, "w"))) == 1
     assert changed.values != alone.values
-    runs.take("A")
+    runs.select("A")
     assert is_same_frame(runs.current.run_to(4), alone)
 
 

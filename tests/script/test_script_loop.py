@@ -553,8 +553,8 @@ def test_runs_side_by_side_are_each_as_they_were() -> None:
         runs.set(learning_rate=0.01)
         forked = runs.current.run_to(5)
         assert forked.values != eighth.values
-        assert like(runs.take("A"), eighth)
-        assert like(runs.take("B"), forked)
+        assert like(runs.select("A"), eighth)
+        assert like(runs.select("B"), forked)
         other = runs.then("A", runs.current.at)
     assert other.frame is not None
     assert like(other.frame, eighth)

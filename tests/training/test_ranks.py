@@ -148,7 +148,7 @@ def test_a_fork_and_the_run_it_came_from_take_turns() -> None:
     runs.current.run_to(5)
     runs.fork()
     assert is_same_frame(runs.current.run_to(12), alone[12])
-    assert is_same_frame(runs.take("A"), alone[5])
+    assert is_same_frame(runs.select("A"), alone[5])
     assert is_same_frame(runs.current.run_to(12), alone[12])
 
 

@@ -178,11 +178,11 @@ def test_a_run_has_one_letter_whatever_it_is_called() -> None:
     runs.rename("C", "fast")
     runs.fork()
     runs.fork()
-    runs.take("fast")
+    runs.select("fast")
     runs.rename("D", "C D")
     told = {info.name: info.letter for info in runs.infos(10)}
     assert told == {"B": "B", "fast": "C", "C D": "D", "A": "A"}, "A gave way"
-    again = Runs.again(line().current, runs.infos(0))
+    again = Runs.restored(line().current, runs.infos(0))
     assert {info.name: info.letter for info in again.infos(10)} == told
 
 
@@ -196,7 +196,7 @@ def test_a_run_that_is_not_yet_run_again_is_told_as_it_was(whole: bool) -> None:
     runs.rename("A", "first")
     before = runs.infos(0)
     assert all(info.last_epoch > 0 for info in before)
-    again = Runs.again(line().current, before)
+    again = Runs.restored(line().current, before)
 
     def told() -> dict[str, tuple[int, float]]:
         return {info.name: (info.last_epoch, info.loss)
@@ -235,7 +235,7 @@ def test_a_name_that_can_not_be_shown_or_told_apart_is_refused(name: str, refusa
 def test_runs_that_there_are_not_are_refused_with_those_that_there_are() -> None:
     runs = forked(1)
     asks: list[Callable[[], object]] = [
-        lambda: runs.take("X"),
+        lambda: runs.select("X"),
         lambda: runs.delete("X"),
         lambda: runs.rename("X", "Y"),
         lambda: runs.then("X", Position(1, 1)),
@@ -256,11 +256,11 @@ def test_another_run_is_taken_at_the_same_place_or_at_its_end() -> None:
     runs.current.seek(4)
     runs.set(learning_rate=0.05)
     mine = runs.current.run_to(6)
-    assert runs.take("A") == frames[5]
+    assert runs.select("A") == frames[5]
     assert runs.name == "A"
     assert runs.current.run_to(8) == frames[7]
     assert runs.current.last_epoch == 8
-    assert runs.take("B") == mine
+    assert runs.select("B") == mine
     assert runs.notes == (Remark("run_selected_at_end", {"name": "B"}),)
     assert runs.current.run_to(7).learning_rate == 0.05
 
@@ -272,7 +272,7 @@ def test_a_run_that_was_taken_again_goes_on_where_its_keyframes_are() -> None:
     runs.current.seek(10)
     runs.set(learning_rate=0.5)
     began: list[int] = []
-    runs.take("A")
+    runs.select("A")
     runs.current.seek(28, until=lambda: bool(began.append(runs.current.at.epoch)))  # type: ignore[func-returns-value]
     assert runs.current.frame() == frames[27]
     assert min(began) >= 25, "not all of it was run again"
@@ -387,7 +387,7 @@ def test_cutting_one_run_does_not_cut_the_other() -> None:
     runs.current.seek(10)
     runs.set(learning_rate=0.03)
     runs.current.run_to(20)
-    runs.take("A")
+    runs.select("A")
     runs.current.seek(5)
     runs.set(learning_rate=0.04)
     assert {i.name: i.last_epoch for i in runs.infos(0)} == {"A": 30, "B": 20, "C": 5}
@@ -419,7 +419,7 @@ def test_after_an_interrupt_the_runs_are_built_anew_where_they_were() -> None:
     runs = forked(1)
     frame = runs.current.run_to(15)
     expected = runs.then("A", runs.current.at).frame
-    assert runs.take_up_again() == frame
+    assert runs.rebuild_all() == frame
     assert runs.then("A", runs.current.at).frame == expected
 
 
@@ -433,7 +433,7 @@ def test_runs_are_had_again_from_what_is_told_of_them() -> None:
     then = runs.then("slow", runs.current.at).frame
     told = runs.infos(0)
     run = runs.current
-    twin = Runs.again(Run.from_recipe(run.programs, run.recipe, run.at), told)
+    twin = Runs.restored(Run.from_recipe(run.programs, run.recipe, run.at), told)
     assert twin.current.frame() == frame
     assert twin.infos(0)[0].last_epoch == 12
     assert twin.then("slow", twin.current.at).frame == then

@@ -92,7 +92,7 @@ def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
         if (at := command.before) is not None:
             before = run.seek(at.epoch, at.step)
         run.seek(command.epoch, command.step)
-    return Runs.again(run, command.runs), before
+    return Runs.restored(run, command.runs), before
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ def apply_command(runs: Runs, command: Command, until: Callable[[], bool]) -> Fr
         case Fork():
             runs.fork()
         case SelectRun(name=name):
-            runs.take(name, until)
+            runs.select(name, until)
         case RenameRun(name=name, new=new):
             runs.rename(name, new)
         case DeleteRun(name=name):

@@ -418,7 +418,7 @@ class Server:
         if runs is None:
             self.send(CommandRefused(note=_STOPPED, answers=answers))
             return
-        runs.take_up_again()
+        runs.rebuild_all()
         self._show(answers, notes=(_STOPPED,))
 
 

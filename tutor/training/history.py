@@ -119,7 +119,7 @@ class History:
         return sum(self._sizes)
 
     @property
-    def largest(self) -> int:
+    def room_for_next(self) -> int:
         """Bytes that the next snapshot may add: after the first, at least ten have to fit in."""
         return self.budget // (10 if self.latest else 2)
 
@@ -190,7 +190,7 @@ class History:
         room = self.budget // 4
         self._near = [k for k in keyframes if size_of([k.snapshot]) * len(keyframes) <= room]
 
-    def before(self, epoch: int) -> Keyframe | None:
+    def latest_until(self, epoch: int) -> Keyframe | None:
         """The latest keyframe of `epoch` or of an earlier one."""
         found = [k for each in (self._keyframes, self._near) for k in _last(each, epoch)]
         return max(found, key=_epoch_of, default=None)

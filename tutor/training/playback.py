@@ -265,7 +265,7 @@ class Playback:
         """
         run = self._run
         left_out = 1 if is_end and run.is_script else 2
-        return run.history.before(epoch - left_out) or run.start
+        return run.history.latest_until(epoch - left_out) or run.start
 
     def _approach(self, epoch: int, until: Until) -> bool:
         """Go to the end of `epoch`; returns whether `until` stopped it.

@@ -163,7 +163,7 @@ class Run(RunState):
 
     def step_phase(self) -> Frame:
         """Run the next phase."""
-        return self._guarded(self._playback.step)
+        return self._move_and_frame(self._playback.step)
 
     def advance_phase(self) -> None:
         """Run the next phase, where no frame is wanted."""
@@ -174,7 +174,7 @@ class Run(RunState):
 
         `until` may stop an epoch of a script between two phases.
         """
-        return self._guarded(lambda: self._playback.step_through_epoch(until))
+        return self._move_and_frame(lambda: self._playback.step_through_epoch(until))
 
     def run(self, epochs: int, until: Until = never) -> Frame:
         """Run `epochs` whole epochs (the one begun is finished first, and counts as one)."""
@@ -182,7 +182,7 @@ class Run(RunState):
 
     def run_to(self, epoch: int, until: Until = never) -> Frame:
         """Run until the end of `epoch`."""
-        return self._guarded(lambda: self._playback.forward(epoch, until))
+        return self._move_and_frame(lambda: self._playback.forward(epoch, until))
 
     def advance(self, epoch: int, until: Until = never) -> None:
         """Run until the end of `epoch`, where no frame is wanted, only figures."""
@@ -192,10 +192,10 @@ class Run(RunState):
         """Go to the frame before; at the very start, stay."""
         at = self.at
         if self.loop.is_over:
-            return self._guarded(lambda: self._playback.replay(at, until, is_broken=True))
+            return self._move_and_frame(lambda: self._playback.replay(at, until, is_broken=True))
         if at.step > 1 or (at.step == 1 and at.epoch == 0):
             to = Position(at.epoch, at.step - 1)
-            return self._guarded(lambda: self._playback.replay(to, until))
+            return self._move_and_frame(lambda: self._playback.replay(to, until))
         return self.seek(at.epoch - 1, until=until) if at.epoch else self.frame()
 
     def back_epoch(self, until: Until = never) -> Frame:
@@ -214,7 +214,7 @@ class Run(RunState):
         to = Position(epoch, EPOCH_END if step is None else step)
         if step == 0:
             to = Position(max(epoch - 1, 0), EPOCH_END if epoch else 0)
-        return self._guarded(lambda: self._playback.replay(to, until))
+        return self._move_and_frame(lambda: self._playback.replay(to, until))
 
     def restart(self, seed: int | None = None) -> Frame:
         """Begin again, as the run is now set: same mode, device, learning rate and seed.
@@ -248,7 +248,7 @@ class Run(RunState):
             self._playback.replay(self.at, is_broken=True)
         self.has_run_again = False
 
-    def _guarded(self, move: Callable[[], object]) -> Frame:
+    def _move_and_frame(self, move: Callable[[], object]) -> Frame:
         """Do `move`; returns the frame there."""
         self._move(move)
         return self.frame()
@@ -288,7 +288,7 @@ class Run(RunState):
             whole = Position(whole.epoch - 1, EPOCH_END)
         if self.is_script and is_stopped:
             with self.quiet():
-                earlier = self.history.before(whole.epoch - (whole.step != EPOCH_END))
+                earlier = self.history.latest_until(whole.epoch - (whole.step != EPOCH_END))
                 self.resume(earlier or self.start)
             if self.loop.epoch >= start.epoch - 1:
                 return

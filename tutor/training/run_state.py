@@ -221,7 +221,7 @@ class RunState:
     def keyframe_here(self, before: Keyframe | None) -> Keyframe | None:
         """A keyframe of this epoch's end; None if it can't be copied, or would be too large."""
         loop = self.loop
-        snapshot = loop.snapshot(before.snapshot if before else None, self.history.largest)
+        snapshot = loop.snapshot(before.snapshot if before else None, self.history.room_for_next)
         if snapshot is None:
             return None
         boxed: Mapping[str, dict[str, Value]] = {k: v for k, v in loop.boxed.items() if k == SETUP}

@@ -113,7 +113,7 @@ class _NamedRun:
         self.furthest = self.run.furthest
 
     @property
-    def is_named(self) -> bool:
+    def has_own_name(self) -> bool:
         """Whether the learner has named it."""
         return self.name != self.letter
 
@@ -130,7 +130,7 @@ class _NamedRun:
         return losses.last if len(losses) == self.last_epoch else self.known_loss
 
 
-def _named(run: Run, letter: str, forked_at: Position | None = None) -> _NamedRun:
+def _named_by_letter(run: Run, letter: str, forked_at: Position | None = None) -> _NamedRun:
     """A run that is called by its letter."""
     parts = (run.recipe, run.history, run.furthest, run, forked_at)
     return _NamedRun(letter, letter, *parts)
@@ -147,11 +147,11 @@ class Runs:
     def __init__(self, current: Run) -> None:
         self.notes: tuple[Remark, ...] = ()
         """Remarks on the last call."""
-        self._runs = [_named(current, LETTERS[0])]
+        self._runs = [_named_by_letter(current, LETTERS[0])]
         """All runs, in the order in which they were kept; the current one last."""
 
     @classmethod
-    def again(cls, current: Run, infos: Sequence[RunInfo]) -> Runs:
+    def restored(cls, current: Run, infos: Sequence[RunInfo]) -> Runs:
         """The runs that `infos` describe: `current` as it stands, the others to be run again."""
         runs = cls(current)
         letters = given_letters([(info.name, info.letter) for info in infos])
@@ -235,13 +235,13 @@ class Runs:
             self._runs.remove(gone)
             notes.append(Remark("gave_way", {"name": gone.name, "most": MAX_RUNS}))
         letter = free_letter({*self.names, *(run.letter for run in self._runs)})
-        self._runs[-1:] = [kept, _named(run, letter, at)]
+        self._runs[-1:] = [kept, _named_by_letter(run, letter, at)]
         self.notes = (*notes, *run.notes)
         return frame
 
     def _oldest_unnamed(self) -> _NamedRun:
         for kept in self._runs[:-1]:
-            if not kept.is_named:
+            if not kept.has_own_name:
                 return kept
         raise Refused("all_runs_named", most=MAX_RUNS)
 
@@ -265,12 +265,12 @@ class Runs:
         mine = _info(now, now.recipe.changes)
         return (*told, msgspec.structs.replace(mine, is_current=True))
 
-    def take(self, name: str, until: Until = never) -> Frame:
+    def select(self, name: str, until: Until = never) -> Frame:
         """Continue with another run: at the current one's place if it came so far, or at its end.
 
         `until` may stop the way there: the run then stands where it has come to.
         """
-        kept, before, old = self._named(name), self._runs[-1], self.current
+        kept, before, old = self._find(name), self._runs[-1], self.current
         run = self._built(kept)
         if run is old:
             return run.frame()
@@ -294,7 +294,7 @@ class Runs:
         run = self.current
         if name == self.name:
             return OtherRunState(name=name, frame=run.frame() if at == run.at else None)
-        kept = self._named(name)
+        kept = self._find(name)
         try:
             other = self._built(kept)
             there = same_place(run.programs, run.frame(), other.recipe) if at == run.at else at
@@ -329,7 +329,7 @@ class Runs:
                 is_more |= len(kept.history.losses) > known
         return is_more
 
-    def take_up_again(self) -> Frame:
+    def rebuild_all(self) -> Frame:
         """Build the runs anew, where they were: an interrupt came between two statements of ours.
 
         Their histories save running everything again.
@@ -343,7 +343,7 @@ class Runs:
 
     def rename(self, old: str, new: str) -> None:
         """Call a run something else. A run that the learner has named does not give way."""
-        run = self._named(old)
+        run = self._find(old)
         run.name = new = checked_name(new, [n for n in self.names if n != old], run.letter)
         self.notes = (Remark("renamed", {"old": old, "new": new}),)
 
@@ -351,10 +351,10 @@ class Runs:
         """Forget a kept run."""
         if name == self.name:
             raise Refused("is_current_run", name=name)
-        self._runs.remove(self._named(name))
+        self._runs.remove(self._find(name))
         self.notes = (Remark("deleted", {"name": name}),)
 
-    def _named(self, name: str) -> _NamedRun:
+    def _find(self, name: str) -> _NamedRun:
         for run in self._runs:
             if run.name == name:
                 return run
