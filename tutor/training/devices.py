@@ -248,7 +248,7 @@ class Randomness:
         With `program`, only of the generators that its code may draw from.
         """
         cpu, found = _bytes(get_rng_state()), _accelerator(device)
-        if program is not None and not program.draws and found is None:
+        if program is not None and not program.may_draw and found is None:
             return cls(None, None, cpu, None)
         on_gpu = None if found is None else found.module.get_rng_state(*_numbered(device))
         version, numbers, gauss = random.getstate()

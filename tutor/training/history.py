@@ -50,7 +50,7 @@ class RunSettings:
     """The seed of the random numbers that are drawn now."""
     fresh: Randomness
     """The generators' state when this mode or seed began."""
-    has_drawn: bool = False
+    has_drawn_before: bool = False
     """Whether a random number had been drawn before that."""
     applied: int = 0
     """The number of the recipe's changes before this place."""

@@ -421,7 +421,7 @@ def in_namespace(
     if not any(isinstance(namespace[n], torch.Tensor) for n in program.parameters):
         loop.device = "cpu"
     has_drawn = Randomness.now(device, program) != seeded
-    setup_namespace.remember(program.liveness, draws=has_drawn)
+    setup_namespace.remember(program.liveness, setup_has_drawn=has_drawn)
     return loop
 
 

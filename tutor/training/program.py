@@ -126,7 +126,7 @@ class Program:
     """
     stores_grad: bool = False
     """Whether the code itself assigns gradients to `.grad`: then no tensor's is a variable `dw`."""
-    draws: bool = True
+    may_draw: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
     stopped: dict[str, Value] = field(default_factory=dict, compare=False)
     """An expression that is not evaluated again → the reason. All modes of a lesson share it."""
@@ -258,7 +258,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         - alive.dead
         - {*lesson.parameters[mode], "np", "torch", "dist"},
         stores_grad=any(map(stores_grad, (*setup, *epoch))),
-        draws=any(map(may_draw, (*setup, *epoch, *map(expression_tree, shown)))),
+        may_draw=any(map(may_draw, (*setup, *epoch, *map(expression_tree, shown)))),
     )
 
 

@@ -221,7 +221,7 @@ class Run(RunState):
 
         The weights begin with the same values, unless another seed is given.
         """
-        past, draws = self.recipe, self.draws
+        past, depends_on_seed = self.recipe, self.depends_on_seed
         self._start_move()
         self.recipe = self.recipe_again(seed)
         try:
@@ -231,7 +231,7 @@ class Run(RunState):
             raise
         self.history = History()
         if seed not in (None, past.seed):
-            self.notes = (Remark("seed" if draws else "seed_unused", {"seed": seed}),)
+            self.notes = (Remark("seed" if depends_on_seed else "seed_unused", {"seed": seed}),)
         return self.frame()
 
     def recipe_again(self, seed: int | None) -> RunRecipe:

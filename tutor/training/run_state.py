@@ -204,13 +204,13 @@ class RunState:
         return max(self.history.furthest, self.at, whole)
 
     @property
-    def draws(self) -> bool:
+    def depends_on_seed(self) -> bool:
         """Whether a random number has been drawn in Setup, or may be drawn later."""
-        return self.loop.setup_namespace.draws or self._draws_after_setup()
+        return self.loop.setup_namespace.setup_has_drawn or self._may_draw_after_setup()
 
-    def _draws_after_setup(self) -> bool:
+    def _may_draw_after_setup(self) -> bool:
         """Whether a random number was drawn after Setup; before an epoch has run, it may be."""
-        return self._has_drawn() or not self.last_epoch
+        return self._has_drawn_after_setup() or not self.last_epoch
 
     def close(self) -> None:
         """Give up a script wherever it waits; a lesson needs nothing."""
@@ -265,14 +265,14 @@ class RunState:
             self._reseed(change.seed)
 
     def _switch(self, mode: str, device: str | None, rate: float) -> None:
-        old, before, has_drawn = self.loop, self.settings, self._has_drawn()
+        old, before, has_drawn = self.loop, self.settings, self._has_drawn_after_setup()
         generators = Randomness.now(old.device)
         new = self._set_up(mode, device or before.device_wanted, rate, before.seed)
         if old.step:
             generators.restore(new.device)  # no number is drawn twice because Setup has run anew
         fresh = Randomness.now(new.device)
         self.settings = replace(
-            self.settings, applied=before.applied, fresh=fresh, has_drawn=has_drawn
+            self.settings, applied=before.applied, fresh=fresh, has_drawn_before=has_drawn
         )
         remarks = new.everywhere("carry_over", lambda: carry_over(old, new), old)
         from_mode = old.program.mode
@@ -286,18 +286,18 @@ class RunState:
         self.notes += remarks
 
     def _reseed(self, seed: int) -> None:
-        has_drawn = self._has_drawn()
-        code = "seed" if self._draws_after_setup() else "seed_unused_after_setup"
+        has_drawn = self._has_drawn_after_setup()
+        code = "seed" if self._may_draw_after_setup() else "seed_unused_after_setup"
         self.notes = (Remark(code, {"seed": seed}),)
         self.loop.everywhere("seed", lambda: seed_all(seed), seed)
         fresh = Randomness.now(self.device)
-        self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn=has_drawn)
+        self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn_before=has_drawn)
 
-    def _has_drawn(self) -> bool:
+    def _has_drawn_after_setup(self) -> bool:
         """Whether a random number has been drawn after Setup, as far as this run has come."""
-        if self.settings.has_drawn or Randomness.now(self.device) != self.settings.fresh:
+        if self.settings.has_drawn_before or Randomness.now(self.device) != self.settings.fresh:
             return True
         latest = self.history.latest
         return latest is not None and (
-            latest.settings.has_drawn or latest.snapshot.randomness != latest.settings.fresh
+            latest.settings.has_drawn_before or latest.snapshot.randomness != latest.settings.fresh
         )

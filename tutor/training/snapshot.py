@@ -56,18 +56,18 @@ class SetupNamespace:
     """The functions and classes that Setup made or fetched."""
     definition_names: dict[int, str] = field(default_factory=dict)
     """The name of each definition in Setup, by id."""
-    draws: bool = False
+    setup_has_drawn: bool = False
     """Whether Setup has drawn random numbers."""
     on_other_ranks: HeldByRanks | None = None
     """The namespaces like this one on the other ranks; None if there is one rank."""
 
-    def remember(self, liveness: Liveness, *, draws: bool) -> None:
+    def remember(self, liveness: Liveness, *, setup_has_drawn: bool) -> None:
         """Remember the state after Setup."""
         things = self.names.items()
         self.idle = {k: v for k, v in things if liveness.is_idle(k)}
         self.definitions = {k: v for k, v in things if isinstance(v, FunctionType | type)}
         self.definition_names = {id(v): k for k, v in self.definitions.items()}
-        self.draws = draws
+        self.setup_has_drawn = setup_has_drawn
 
 
 class SavedState(Protocol):
