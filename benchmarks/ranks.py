@@ -85,20 +85,20 @@ def run_on(workers: int, samples: int) -> Run:
     fences = {"Setup": setup} | phases
     text = front + "".join(f"\n## {n}\n```python\n{c}```\n" for n, c in fences.items())
     run = Run(programs_of(parse(text, Path("ranks.md"))))
-    run.advance(5)
+    run.run_to_without_frame(5)
     return run
 
 
 def rate_of(run: Run, epochs: int) -> float:
     started = time.perf_counter()
-    run.advance(run.at.epoch + epochs)
+    run.run_to_without_frame(run.at.epoch + epochs)
     return epochs / (time.perf_counter() - started)
 
 
 def rate_by_phase(run: Run, epochs: int) -> float:
     started = time.perf_counter()
     for _ in range(epochs * len(run.program.loop)):
-        run.advance_phase()
+        run.step_phase_without_frame()
     return epochs / (time.perf_counter() - started)
 
 

@@ -96,7 +96,7 @@ def _programs(code: str) -> Mapping[str, Program]:
 
 def _run(programs: Mapping[str, Program]) -> None:
     run = Run(programs)
-    run.advance(10**9)
+    run.run_to_without_frame(10**9)
     run.close()
 
 

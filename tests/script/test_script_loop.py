@@ -690,7 +690,7 @@ def test_names_are_copied_for_the_last_batch_alone(monkeypatch: pytest.MonkeyPat
     with muted():
         run.step_epoch()
         assert copies == [2]
-        run.advance(2)
+        run.run_to_without_frame(2)
         assert copies == [2]
 
 

@@ -327,7 +327,7 @@ class GradientNorms:
                 if not (is_within or is_before):
                     again.seek(epoch - 1, until=until)
                 before = again.loop
-                again.advance(epoch, until)
+                again.run_to_without_frame(epoch, until)
         except BaseException:  # in mid-phase, an interrupt too: that run can't go on
             self.close()
             raise

@@ -174,9 +174,9 @@ class _LessonWork:
         with self._capture.muted():
             self._remark("runs_first_batch")
             run = Run(programs, quiet=self._capture.muted)
-            run.advance_phase()
+            run.step_phase_without_frame()
             while not (run.loop.at_end or run.loop.batch):
-                run.advance_phase()
+                run.step_phase_without_frame()
             if command.counts_batches and script_report(run.loop).batches is None:
                 run.step_epoch()
             loop, found = script_report(run.loop), None

@@ -47,7 +47,7 @@ class Playback:
 
     # ── Forward ─────────────────────────────────────────────────────────────────────
 
-    def step(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
+    def step_phase(self, *, for_frame: bool = True, may_stop: bool = True) -> None:
         """Run the next phase, then apply the changes that were recorded after it.
 
         `for_frame` and `may_stop` mean what they mean for `Loop.run_step`.
@@ -116,7 +116,7 @@ class Playback:
         keyframe = self._nearest(epoch, is_end=True)
         return (epoch - (keyframe.epoch if keyframe else 0)) * self._run.epoch_seconds
 
-    def step_through_epoch(self, until: Until = never, *, for_frame: bool = True) -> bool:
+    def step_epoch(self, until: Until = never, *, for_frame: bool = True) -> bool:
         """Go to the end of the epoch, phase by phase, so that its gradients are known.
 
         An epoch of a script may be long: `until` can stop it between two phases; returns whether
@@ -133,7 +133,7 @@ class Playback:
                 return True
             if not run.loop.at_end:
                 # Formula values of an earlier batch are overwritten by the last batch's.
-                self.step(for_frame=for_frame and run.loop.in_last_batch, may_stop=False)
+                self.step_phase(for_frame=for_frame and run.loop.in_last_batch, may_stop=False)
             if run.is_script and clock() - asked > _CHECK_SECONDS and not run.loop.at_end:
                 if until():
                     return True
@@ -160,18 +160,18 @@ class Playback:
             self._after_step()
         return is_stopped
 
-    def forward(self, epoch: int, until: Until, *, for_frame: bool = True) -> bool:
+    def run_to(self, epoch: int, until: Until, *, for_frame: bool = True) -> bool:
         """Go to the end of `epoch`: all but the last epoch in one piece, the last phase by phase.
 
         Returns whether `until`, called between epochs, has stopped it at an earlier epoch's end.
         """
         run = self._run
         into = not run.loop.at_end and run.loop.epoch <= epoch
-        if into and self.step_through_epoch(until, for_frame=for_frame):
+        if into and self.step_epoch(until, for_frame=for_frame):
             return True
         while run.loop.epoch < epoch:
             is_stopped = self._run_fast(min(epoch, run.next_change()) - 1, until)
-            is_stopped |= self.step_through_epoch(until, for_frame=for_frame)
+            is_stopped |= self.step_epoch(until, for_frame=for_frame)
             if is_stopped or run.loop.is_over or until():
                 return run.loop.epoch < epoch
         return False
@@ -250,7 +250,7 @@ class Playback:
             must_go_back = is_broken or run.at > to
             if must_go_back or (keyframe and keyframe.epoch > run.loop.epoch):
                 run.resume(keyframe)
-            is_stopped = self._approach(to.epoch - 1, until)
+            is_stopped = self._run_to_keeping_keyframes(to.epoch - 1, until)
         run.has_run_again = run.at_end and run.loop.epoch == to.epoch - 1
         if not is_stopped:
             with run.quiet():  # by itself: what it prints belongs to this epoch
@@ -267,7 +267,7 @@ class Playback:
         left_out = 1 if is_end and run.is_script else 2
         return run.history.latest_until(epoch - left_out) or run.start
 
-    def _approach(self, epoch: int, until: Until) -> bool:
+    def _run_to_keeping_keyframes(self, epoch: int, until: Until) -> bool:
         """Go to the end of `epoch`; returns whether `until` stopped it.
 
         A long way is halved again and again, with a keyframe after each half: going back step by
@@ -276,15 +276,15 @@ class Playback:
         run = self._run
         left, near = epoch - run.loop.epoch, list[Keyframe]()
         if left * run.epoch_seconds < _SLOW:
-            return self.forward(epoch, until)
+            return self.run_to(epoch, until)
         while left > 2 and left * run.epoch_seconds > _SLOW / 4:
-            if self.forward(run.loop.epoch + left // 2, until) or run.loop.is_over:
+            if self.run_to(run.loop.epoch + left // 2, until) or run.loop.is_over:
                 return True
             keyframe = run.keyframe_here(self._nearest(run.loop.epoch))
             near += [keyframe] if keyframe else []
             left = epoch - run.loop.epoch
         run.history.keep_near(near)
-        return self.forward(epoch, until)
+        return self.run_to(epoch, until)
 
     def _step_to(self, to: Position, until: Until) -> None:
         """Step phase by phase into the epoch of `to`; near it, keep the values for its frame."""
@@ -300,4 +300,4 @@ class Playback:
                 if run.loop.at_end:
                     continue
             may_stop = into and to.step - run.steps_taken <= near
-            self.step(for_frame=may_stop or run.loop.in_last_batch, may_stop=may_stop)
+            self.step_phase(for_frame=may_stop or run.loop.in_last_batch, may_stop=may_stop)

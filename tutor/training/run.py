@@ -35,7 +35,16 @@ from tutor.training.values import to_numpy
 
 
 class Run(RunState):
-    """One run of a lesson's programs. All public methods that move return the new frame.
+    """One run of a lesson's programs.
+
+    A move returns the new frame, unless its name says otherwise:
+
+    - `step_phase`: the next phase.
+    - `step_epoch`: to the end of this epoch, or of the next one, phase by phase.
+    - `run_to`: to the end of an epoch that is named, all epochs but that one as one piece.
+    - `run`: the same for a number of epochs.
+    - `seek`, `back`, `back_epoch`: to any place, by replay where the run has been.
+    - `switch`, `set`, `reseed`, `restart`: changes, which the recipe holds.
 
     Each raises LessonRaised when the lesson's code raises (the run then stands at the last good
     frame), and RunError for a request that can't be met (then nothing has changed). `until`, where
@@ -163,18 +172,18 @@ class Run(RunState):
 
     def step_phase(self) -> Frame:
         """Run the next phase."""
-        return self._move_and_frame(self._playback.step)
+        return self._move_and_frame(self._playback.step_phase)
 
-    def advance_phase(self) -> None:
+    def step_phase_without_frame(self) -> None:
         """Run the next phase, where no frame is wanted."""
-        self._move(self._playback.step)
+        self._move(self._playback.step_phase)
 
     def step_epoch(self, until: Until = never) -> Frame:
         """Run to the end of this epoch, or of the next if this one is at its end.
 
         `until` may stop an epoch of a script between two phases.
         """
-        return self._move_and_frame(lambda: self._playback.step_through_epoch(until))
+        return self._move_and_frame(lambda: self._playback.step_epoch(until))
 
     def run(self, epochs: int, until: Until = never) -> Frame:
         """Run `epochs` whole epochs (the one begun is finished first, and counts as one)."""
@@ -182,11 +191,11 @@ class Run(RunState):
 
     def run_to(self, epoch: int, until: Until = never) -> Frame:
         """Run until the end of `epoch`."""
-        return self._move_and_frame(lambda: self._playback.forward(epoch, until))
+        return self._move_and_frame(lambda: self._playback.run_to(epoch, until))
 
-    def advance(self, epoch: int, until: Until = never) -> None:
+    def run_to_without_frame(self, epoch: int, until: Until = never) -> None:
         """Run until the end of `epoch`, where no frame is wanted, only figures."""
-        self._move(lambda: self._playback.forward(epoch, until, for_frame=False))
+        self._move(lambda: self._playback.run_to(epoch, until, for_frame=False))
 
     def back(self, until: Until = never) -> Frame:
         """Go to the frame before; at the very start, stay."""

@@ -67,6 +67,11 @@ class RunState:
             self.history.spacing = max(self.history.spacing, _BETWEEN_KEYFRAMES)
             self.history.interval = max(self.history.interval, _BETWEEN_KEYFRAMES)
         self.turn.leave()
+        self.steps_taken = 0
+        """The learner's steps of this epoch, as a Position counts them; `loop.step` counts the
+        loop's. They differ after a change of mode: at the end of an epoch of 4 steps in `manual`,
+        a change to `autograd`, which has a Reset too, makes `loop.step` 5; `steps_taken` stays 4.
+        """
         self.begin()
         if (
             self.is_script and not recipe.learning_rate

@@ -62,7 +62,7 @@ def readings(run: Run, epochs: int | None, every: int = 1) -> Iterator[Reading]:
     done = 0
     while (epochs is None or done < epochs) and not run.loop.is_over:
         step = every or 10 ** max(len(str(done)) - 2, 0)
-        run.advance(done + step if epochs is None else min(done + step, epochs))
+        run.run_to_without_frame(done + step if epochs is None else min(done + step, epochs))
         if run.at.epoch > done:
             done = run.at.epoch
             yield reading_of(run.loop)

@@ -90,7 +90,7 @@ class FiguresOnDevice:
     def _figures(self, run: Run) -> Iterator[tuple[_Figure, Array]]:
         """The loss, values and gradients, after ever more epochs."""
         for epoch in _milestones(self.epochs):
-            run.advance(epoch)
+            run.run_to_without_frame(epoch)
             reading = reading_of(run.loop)
             loss = math.nan if reading.loss is None else reading.loss
             yield (epoch, "loss", False), np.array(loss)

@@ -112,7 +112,7 @@ class ExerciseTrial:
             lesson = with_code(lesson, stage.mode, self.exercise.phase, code)  # type: ignore[union-attr]
             programs = programs_of(lesson, [stage.mode])
         run = self._run_at(lesson, programs, msgspec.structs.replace(stage, at=StartPlace()))
-        run.advance(epochs)
+        run.run_to_without_frame(epochs)
         return run
 
     def _run_at(self, lesson: Lesson, programs: Mapping[str, Program], stage: Stage) -> Run:
@@ -192,7 +192,7 @@ def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
     """The answer as a learner could give it."""
     try:
         run = trial.begin(stage)
-        run.advance_phase()
+        run.step_phase_without_frame()
         (value,) = run.evaluate([exercise.answer])
     except EndError:
         return "none"
@@ -323,7 +323,7 @@ def _wrong(
 def _step(trial: ExerciseTrial, run: Run, again: str) -> None:
     """Run the phase in question. Raises EndError."""
     try:
-        run.advance_phase()
+        run.step_phase_without_frame()
     except RunError as error:
         raise trial.failure("phase_fails", error, f"{again}.at", again, "at") from error
 

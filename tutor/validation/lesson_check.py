@@ -284,15 +284,15 @@ class _Check:
 
 
 def _to_gradient(run: Run) -> None:
-    run.advance_phase()
+    run.step_phase_without_frame()
     while run.loop.last_phase_name() != GRADIENT and not run.at_end:
-        run.advance_phase()
+        run.step_phase_without_frame()
 
 
 def _used_gradients(run: Run) -> dict[str, Array | None]:
     """The gradients of this batch as the update uses them; its Gradient phase has run."""
     while run.loop.next_phase_name() in GRADIENT_CHANGES:
-        run.advance_phase()
+        run.step_phase_without_frame()
     return {name: real_pairs(g) for name, g in reading_of(run.loop).gradients.items()}
 
 

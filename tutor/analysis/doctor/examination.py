@@ -217,7 +217,7 @@ class _Examination:
         with self._recorder.recording() as calls:
             try:
                 with time_bound(SECONDS_TO_THE_END) if is_rest else nullcontext():
-                    patient.run.advance_phase()
+                    patient.run.step_phase_without_frame()
             except LessonRaised as raised:
                 raise_if_stopped(raised)
                 error = raised

@@ -259,7 +259,7 @@ class SeedRule(DoctorRule):
                 for _ in range(_MOST_STEPS):
                     if is_at_loop_end(run):
                         return None
-                    run.advance_phase()
+                    run.step_phase_without_frame()
                     if (loss := loss_of(run)) is not None or self.patient.until():
                         return loss
         except RunError:
@@ -329,9 +329,9 @@ def time_bound(seconds: float) -> Iterator[None]:
 def run_in_loop(run: Run, epoch: int, until: Until) -> None:
     """Run to the end of `epoch`, or of the loop: the code after a script's loop may take hours."""
     if run.program.open_loop is None:
-        run.advance(epoch, until)
+        run.run_to_without_frame(epoch, until)
     while run.loop.epoch < epoch and not until() and not is_at_loop_end(run):
-        run.advance(run.loop.epoch + 1, until)
+        run.run_to_without_frame(run.loop.epoch + 1, until)
 
 
 def is_at_loop_end(run: Run) -> bool:

@@ -119,7 +119,7 @@ class NotFiniteRule(DoctorRule):
             if self.patient.until() or (loop.at_end and loop.epoch >= epoch) or self._is_done:
                 return
             with self.patient.recorder.recording() as calls:
-                run.advance_phase()
+                run.step_phase_without_frame()
             phase = run.loop.last_phase_name()
             yield from self.after(Moment(phase, None, calls, run.loop.epoch, run.loop.batch))
 
