@@ -25,7 +25,7 @@ from tutor.protocol.frame import Position, RunRecipe
 from tutor.script.lesson import in_other_run
 from tutor.script.loops import outline_of
 from tutor.script.source import read_script
-from tutor.session.bookmark import PausedRun, UnfinishedRun, key_of
+from tutor.session.bookmark import LearnersRun, UnfinishedRun, key_of
 from tutor.session.progress_writer import ProgressWriter
 
 SCRIPT = """import argparse
@@ -357,7 +357,7 @@ def test_the_loop_that_a_script_was_left_in_is_offered(
         assert lesson.script.loop == left
         second = replace(lesson.script, loop=2)
         run = UnfinishedRun(recipe=RunRecipe("manual", "cpu", 0.1, 0), at=Position(7, 0))
-        paused = PausedRun(replace(lesson, script=second), run)
+        paused = LearnersRun(replace(lesson, script=second), run)
         journal.save_bookmark(paused.bookmark())
     journal.close()
     assert "epoch 7" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def ask_back(shown: FrameShown) -> OpenLesson:
 def exercise(code: str = "y_pred = 3 * w * torch.randn(3)") -> OpenLesson:
     """Its run has a seed and code of its own."""
     lesson = with_code(OPENED.lesson, OPENED.lesson.modes[0], "Predict", code)
-    return OpenLesson(lesson=lesson, seed=9, pauses_open_runs=True)
+    return OpenLesson(lesson=lesson, seed=9, sets_runs_aside=True)
 
 
 def test_expressions_are_evaluated_where_the_run_stands(engine: Conversation) -> None:
@@ -237,7 +237,7 @@ def test_it_waits_through_several_exercises_and_through_one_that_fails(
     engine.shown(exercise())
     engine.shown(exercise("y_pred = w"))
     broken = with_code(OPENED.lesson, OPENED.lesson.modes[0], "Setup", "w = nobody")
-    assert isinstance(engine.ask(OpenLesson(lesson=broken, pauses_open_runs=True)), LessonFailed)
+    assert isinstance(engine.ask(OpenLesson(lesson=broken, sets_runs_aside=True)), LessonFailed)
     engine.shown(ask_back(left))
     assert born(engine) == was_born
 

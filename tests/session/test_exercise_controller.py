@@ -441,7 +441,7 @@ def test_an_exercise_wished_for_too_early_waits_for_the_run_it_has_to_keep() -> 
         assert learner.does("begin", "first") is None
         learner.engine.release()
         assert learner.attempt.exercise.id == "first"
-        own = learner.session.controller.paused
+        own = learner.session.controller.set_aside
         assert own is not None
         learner.does("skip")
         assert learner.attempt.exercise.id == "choose"
@@ -470,7 +470,7 @@ def test_what_is_known_is_skipped_and_the_next_one_asked() -> None:
     learner.begins("choose")
     learner.says("2")
     assert learner.does("go_on") is None
-    assert learner.notice == Notice("last_exercise", {"left": [2], "skipped": [1]})
+    assert learner.notice == Notice("last_exercise", {"to_do": [2], "skipped": [1]})
     assert learner.notebook.results_of("line") == {"first": "skipped", "choose": "done"}
 
 
@@ -496,7 +496,7 @@ def test_the_same_choice_is_no_other_try() -> None:
 def test_a_skip_can_be_taken_back_and_is_told_of_until_then() -> None:
     learner = at(PREDICT, CHOOSE)
     learner.does("skip")
-    skipped = {"number": 1, "is_typing": False, "is_last": False, "left": [2], "skipped": [1]}
+    skipped = {"number": 1, "is_typing": False, "is_last": False, "to_do": [2], "skipped": [1]}
     assert learner.notice == Notice("exercise_skipped", skipped)
     learner.says("2")
     learner.does("go_on")

@@ -125,10 +125,10 @@ def test_an_exercise_has_output_of_its_own_and_the_learners_comes_back() -> None
     output.add("mine\n")
     output.follow(a_frame(engine, "A", epoch=1), None)
     for text in ("exercise\n", "once more\n"):
-        output.change_run(pauses_open_runs=True)
+        output.change_run(sets_runs_aside=True)
         output.add(text)
         output.follow(a_frame(engine, "A", epoch=3), None)
-    output.change_run(pauses_open_runs=False)
+    output.change_run(sets_runs_aside=False)
     output.follow(a_frame(engine, "A", epoch=1), None)
     assert output.here.shown == ("mine",)
 

@@ -69,7 +69,7 @@ def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
          "The gradient mode is fixed in this exercise"
          " · you may change the learning rate ([ ] l), the seed (S)"),
         (Notice("exercise_skipped", {"number": 1, "is_typing": True, "is_last": True,
-                                     "left": [], "skipped": [1]}),
+                                     "to_do": [], "skipped": [1]}),
          "Exercise 1 is skipped · esc, then K takes that back"
          " · No exercise is open; 1 is skipped · A shows them · n: the next lesson"),
         (Notice("left_at_exercise", {"id": "a\x1b[31m"}),

@@ -1,4 +1,4 @@
-"""The runs of the open lesson: opened, paused for an exercise, changed; their progress.
+"""The runs of the open lesson: opened, set aside for an exercise, changed; their progress.
 
 And their inspections that the app has asked for, computed while no command waits.
 """
@@ -96,7 +96,7 @@ def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class PausedRuns:
+class RunsSetAside:
     """The runs of a lesson as they were left, while an exercise has a run of its own."""
 
     lesson: Lesson
@@ -105,7 +105,7 @@ class PausedRuns:
     """The settings of the process that the lesson's own code has made."""
 
     @classmethod
-    def pause(cls, lesson: Lesson, runs: Runs) -> PausedRuns:
+    def pause(cls, lesson: Lesson, runs: Runs) -> RunsSetAside:
         """Pause runs: when they move again, they find the random numbers as they left them."""
         runs.current.turn.leave()
         return cls(lesson, runs, ProcessState.now())

@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from tutor.engine.child import Capture, Inbox, ProcessLock
-from tutor.engine.open_runs import Inspector, PausedRuns, RunProgress, apply_command, open_runs
+from tutor.engine.open_runs import Inspector, RunProgress, RunsSetAside, apply_command, open_runs
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.errors import Refused, RunError
 from tutor.protocol.commands import (
@@ -84,7 +84,7 @@ class Server:
     opened: OpenLesson | None = None
     opening: int = 0
     """The number of the OpenLesson that the events are marked with."""
-    paused: PausedRuns | None = None
+    set_aside: RunsSetAside | None = None
     """The lesson's runs, while an exercise has a run of its own."""
     progress: RunProgress | None = None
     """The progress of a RunTo, while it is on."""
@@ -152,7 +152,7 @@ class Server:
     def _has_command(self) -> bool:
         return bool(self.inbox)
 
-    def _is_paused(self) -> bool:
+    def _is_pause_waiting(self) -> bool:
         return self.inbox.has_pause()
 
     # ── Commands ────────────────────────────────────────────────────────────────────
@@ -180,19 +180,19 @@ class Server:
             self._write_series(self.runs, command)
             return
         elif isinstance(command, EvaluateExpressions | FindLocalGradients | Examine):
-            run, until = self.runs.current, self._is_paused
+            run, until = self.runs.current, self._is_pause_waiting
             self.send(self.inspector.answer(self.opened, run, command, until))
             return
         else:
             self.runs.notes = ()
-            left = self._begin_clean() if isinstance(command, Restart) else None
+            not_undone = self._begin_clean() if isinstance(command, Restart) else None
             here = self.runs.current.epochs_done
             way = {BackEpoch: math.ceil(here) - 1.0, StepEpoch: math.floor(here) + 1.0}
             target = way.get(type(command), here)
             until = self._progress(self.runs, target)
             frame = apply_command(self.runs, command, until)
-            if left:
-                self.runs.notes = self.runs.notes or (left,)
+            if not_undone:
+                self.runs.notes = self.runs.notes or (not_undone,)
         if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
             raise Refused("no_lesson_open")
         self._show(answers=command.number, frame=frame, before=before)
@@ -200,11 +200,11 @@ class Server:
     def _open(self, command: OpenLesson) -> Frame | None:
         """Open the run that the command describes; returns the frame before, if it asks for one."""
         self.opening = command.opening
-        paused, self.paused = self.paused, None
-        if command.pauses_open_runs:
-            self.paused, paused = paused or self._pause(), None
-        elif paused is not None and not paused.is_asked_by(command):
-            paused = None
+        resumed, self.set_aside = self.set_aside, None
+        if command.sets_runs_aside:
+            self.set_aside, resumed = resumed or self._runs_set_aside(), None
+        elif resumed is not None and not resumed.is_asked_by(command):
+            resumed = None
         opened = self.opened
         self._close()
         # The lesson itself, or an exercise in it, keeps the ranks that are running.
@@ -212,28 +212,28 @@ class Server:
         if ranks := _ranks():
             ranks.end(unless_size=command.lesson.workers if is_same else 0)
         self.opened = command
-        left = self._begin_clean()
-        if left and paused is None and self.paused is None:
-            self._ask_for_another_process(left)
-        if paused is not None:
-            self.runs = paused.resume()
+        not_undone = self._begin_clean()
+        if not_undone and resumed is None and self.set_aside is None:
+            self._ask_for_another_process(not_undone)
+        if resumed is not None:
+            self.runs = resumed.resume()
             return None
         self.runs, before = open_runs(command, self.capture.muted)
         return before
 
     def _close(self) -> None:
         """Close the open lesson."""
-        if self.runs is not None and self.paused is None:
+        if self.runs is not None and self.set_aside is None:
             with self.capture.muted():
                 self.runs.close()
         self.runs = self.opened = None
         self.inspector.forget()
 
-    def _pause(self) -> PausedRuns | None:
-        """The open runs, paused; None if no lesson is open."""
+    def _runs_set_aside(self) -> RunsSetAside | None:
+        """The open runs, set aside; None if no lesson is open."""
         if self.runs is None or self.opened is None:
             return None
-        return PausedRuns.pause(self.opened.lesson, self.runs)
+        return RunsSetAside.pause(self.opened.lesson, self.runs)
 
     def _run_lesson(self, command: LessonCommand) -> None:
         from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
@@ -241,8 +241,8 @@ class Server:
         self._close()
         if ranks := _ranks():
             ranks.end()
-        if left := self._begin_clean():
-            self._ask_for_another_process(left)
+        if not_undone := self._begin_clean():
+            self._ask_for_another_process(not_undone)
         if command.lesson.script is None:
             run_lesson(command, self.send, self.capture)
             return
@@ -261,13 +261,13 @@ class Server:
 
         Returns what can't be undone.
         """
-        left = self.clean.restore()
+        not_undone = self.clean.restore()
         if ranks := _ranks():
             ranks.clean()
         self.capture.renew()
-        if self.paused is None:  # else its processes may be needed again
+        if self.set_aside is None:  # else its processes may be needed again
             end_other_processes()
-        return left if devices.free_memory() else _LOST
+        return not_undone if devices.free_memory() else _LOST
 
     def _write_series(self, runs: Runs, command: WriteSeries) -> None:
         from tutor.training.series import series_text, write_series  # noqa: PLC0415  rarely wanted
@@ -308,7 +308,7 @@ class Server:
                 reported = now
                 epochs = {"epoch": run.at.epoch, "target": math.ceil(target)}
                 self._write(SeekAdvanced(**epochs, seconds_left=progress.seconds_left))
-            return self._is_paused()
+            return self._is_pause_waiting()
 
         return is_stopped
 

@@ -45,7 +45,7 @@ class OpenLesson(Command, frozen=True, kw_only=True):
     """All runs to restore, that one among them."""
     without: tuple[str, ...] = ()
     """Labels of expressions that are not evaluated, because they ended the process before."""
-    pauses_open_runs: bool = False
+    sets_runs_aside: bool = False
     """Pause the open runs, for an exercise; runs that are paused already stay so.
 
     The next OpenLesson without this resumes them if it asks for exactly these runs (lesson,

@@ -134,8 +134,8 @@ class Bookmark(msgspec.Struct, frozen=True, kw_only=True):
         return Path(os.fsdecode(self.raw_path) if self.raw_path else self.path)
 
 
-class PausedRun(msgspec.Struct, frozen=True):
-    """The learner's own run of the lesson, set aside while an exercise is on."""
+class LearnersRun(msgspec.Struct, frozen=True):
+    """The learner's own run of the lesson; it is set aside while an exercise is on."""
 
     lesson: Lesson
     run: UnfinishedRun

@@ -123,15 +123,15 @@ class EngineSession:
         target_epoch: int = 0,
         *,
         before: Frame | Position | None = None,
-        pauses_open_runs: bool = False,
+        sets_runs_aside: bool = False,
     ) -> int | None:
         """Go to a position in the run of a recipe; returns the number of the command.
 
-        `before` is the frame to compare with, or its place in that run. `pauses_open_runs`: as
+        `before` is the frame to compare with, or its place in that run. `sets_runs_aside`: as
         in OpenLesson.
         """
         self._leave_run()
-        self.output.change_run(pauses_open_runs=pauses_open_runs)
+        self.output.change_run(sets_runs_aside=sets_runs_aside)
         mode, *_ = settings_after(recipe.changes, recipe)
         target_epoch = max(target_epoch, lesson.epochs[mode], at.epoch)
         known = before if isinstance(before, Frame) else None
@@ -144,7 +144,7 @@ class EngineSession:
                 step=at.step,
                 before=before if isinstance(before, Position) else None,
                 runs=runs,
-                pauses_open_runs=pauses_open_runs,
+                sets_runs_aside=sets_runs_aside,
             )
         )
         self._reset_inspections()
@@ -322,7 +322,7 @@ class EngineSession:
             self.tell("engine_notes", kind="refused", notes=notes, can_restart=can_restart)
         if (
             isinstance(command, OpenLesson)
-            and not command.pauses_open_runs
+            and not command.sets_runs_aside
             and event.answers > self._stopped_until
         ):
             _open_as_closely_as_possible(self, command, event.note)

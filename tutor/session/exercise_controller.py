@@ -1,7 +1,7 @@
 """The exercises of the open lesson: begins one, passes answers on, and goes to the next.
 
-An exercise has a run of its own; meanwhile the learner's run of the lesson is paused, as the data
-that is needed to open it again.
+An exercise has a run of its own; meanwhile the learner's run of the lesson is set aside, as the
+data that is needed to open it again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Position
 from tutor.session.attempt import Attempt, Wants, code_place
-from tutor.session.bookmark import Bookmark, PausedRun, UnfinishedAttempt
+from tutor.session.bookmark import Bookmark, LearnersRun, UnfinishedAttempt
 from tutor.session.engine_session import EngineSession, unfinished_run
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.journal import Journal, next_to_do
@@ -51,7 +51,7 @@ class ExerciseController:
         """An exercise of this lesson → how far the learner had come."""
         self._skipped_last = ""
         """The exercise that was skipped last in this lesson."""
-        self.paused: PausedRun | None = None
+        self.set_aside: LearnersRun | None = None
         """The lesson's own run, while an exercise is on."""
         self._has_bookmark = False
         """Whether a bookmark of the open lesson has been saved."""
@@ -80,18 +80,18 @@ class ExerciseController:
         return self._journal.results_of(self.lesson.slug) if self.lesson else {}
 
     @property
-    def own_run(self) -> PausedRun | None:
+    def own_run(self) -> LearnersRun | None:
         """The learner's own run of the lesson, as it is now or was set aside; None without one."""
         view, run = self._engine_session.view, unfinished_run(self._engine_session)
-        if self.paused is not None or view is None or run is None:
-            return self.paused
-        return PausedRun(view.lesson, run, view.before)
+        if self.set_aside is not None or view is None or run is None:
+            return self.set_aside
+        return LearnersRun(view.lesson, run, view.before)
 
     @property
     def has_begun(self) -> bool:
         """Whether the learner has done anything in the open lesson that a bookmark would keep."""
-        paused = self.own_run
-        return paused is not None and (self.attempt is not None or paused.has_begun)
+        own_run = self.own_run
+        return own_run is not None and (self.attempt is not None or own_run.has_begun)
 
     def refusal(self, command: Command) -> Notice | None:
         """The reason why the current exercise does not allow a command; None if it does."""
@@ -105,7 +105,7 @@ class ExerciseController:
     def begin(self, id: str | None = None) -> None:
         """Begin this exercise (an id or a number); without one, the first that is open.
 
-        The lesson's own run is paused; if it still moves, the exercise waits for that.
+        The lesson's own run is set aside; if it still moves, the exercise waits for that.
         """
         self._engine_session.pause()
         lesson, found = self.lesson, self.exercise(id)
@@ -122,7 +122,7 @@ class ExerciseController:
                 self.begin_when_open(found.id)
                 self._engine_session.tell("exercise_waits")
                 return
-            self.paused = self.own_run
+            self.set_aside = self.own_run
         self._remember()
         before = self._unfinished.get(found.id) or UnfinishedAttempt(exercise=found.id)
         edited, self._edited = self._edited, ""
@@ -132,7 +132,7 @@ class ExerciseController:
         self._handler.begin()
 
     def begin_when_open(self, id: str, *, is_editing: bool = False) -> None:
-        """Begin an exercise once the lesson's own run is there, so that it can be paused."""
+        """Begin an exercise once the lesson's own run is there, so that it can be set aside."""
         self._waiting_exercise = id
         self._edited = id if is_editing else ""
 
@@ -150,7 +150,7 @@ class ExerciseController:
         if attempt.state == "done":
             self._unfinished.pop(attempt.exercise.id, None)
         else:
-            self._unfinished[attempt.exercise.id] = unfinished(self._handler.left())
+            self._unfinished[attempt.exercise.id] = unfinished(self._handler.as_saved())
 
     def exercise(self, id: str | None = None) -> Exercise | None:
         """The exercise of this id or number; without one, the first that is open.
@@ -165,20 +165,20 @@ class ExerciseController:
 
     def leave(self) -> None:
         """Go back to the learner's own run, as it was."""
-        paused, lesson = self.paused, self.lesson
+        own_run, lesson = self.set_aside, self.lesson
         self._remember()
-        self._handler = self.paused = None
+        self._handler = self.set_aside = None
         self._waiting_exercise = ""
-        if paused is not None:
-            run = paused.run
+        if own_run is not None:
+            run = own_run.run
             place = (run.recipe, run.at, run.runs, run.target_epoch)
-            self._engine_session.open_run(paused.lesson, *place, before=paused.before)
+            self._engine_session.open_run(own_run.lesson, *place, before=own_run.before)
         elif lesson is not None:  # the lesson's own run was never opened
             self._engine_session.open_lesson(lesson, Start())
 
     def forget_lesson(self) -> None:
         """Forget the exercises of this lesson: another one is opened."""
-        self._handler = self.paused = None
+        self._handler = self.set_aside = None
         self._waiting_exercise = self._skipped_last = self._edited = ""
         self._unfinished.clear()
         self._has_bookmark = False
@@ -197,25 +197,25 @@ class ExerciseController:
             self.begin(following.id)
         else:
             self.leave()
-            left, skipped = self._open_and_skipped()
-            self._engine_session.tell_when_open("last_exercise", left=left, skipped=skipped)
+            to_do, skipped = self._open_and_skipped()
+            self._engine_session.tell_when_open("last_exercise", to_do=to_do, skipped=skipped)
 
     def _open_and_skipped(self) -> tuple[list[int], list[int]]:
         """The numbers of the open exercises, and of the skipped ones."""
         results, every = self.results(), list(enumerate(self.exercises, 1))
-        left = [n for n, e in every if results.get(e.id) not in ("done", "skipped")]
-        return left, [n for n, e in every if results.get(e.id) == "skipped"]
+        to_do = [n for n, e in every if results.get(e.id) not in ("done", "skipped")]
+        return to_do, [n for n, e in every if results.get(e.id) == "skipped"]
 
     def save_bookmark(self) -> None:
-        """Save the bookmark of the lesson; while an exercise is on, of the paused run."""
-        paused, attempt = self.own_run, self.attempt
-        if paused is None or not (self.has_begun or self._has_bookmark):
+        """Save the bookmark of the lesson; while an exercise is on, of the run set aside."""
+        own_run, attempt = self.own_run, self.attempt
+        if own_run is None or not (self.has_begun or self._has_bookmark):
             return
         self._has_bookmark = True
         attempts = dict(self._unfinished)
         if self._handler is not None:
-            attempts[self._handler.exercise.id] = unfinished(self._handler.left())
-        bookmark = paused.bookmark(
+            attempts[self._handler.exercise.id] = unfinished(self._handler.as_saved())
+        bookmark = own_run.bookmark(
             attempt.exercise.id if attempt else "",
             tuple(attempts.values()),
             is_editing=attempt is not None and attempt.is_editing,
@@ -291,13 +291,13 @@ class ExerciseController:
         self._handler.record_result("skipped")
         self._skipped_last = attempt.exercise.id
         self._begin_next()
-        left, skipped = self._open_and_skipped()
+        to_do, skipped = self._open_and_skipped()
         self._engine_session.tell_when_open(
             "exercise_skipped",
             number=attempt.number,
             is_typing=self.attempt is not None and self.attempt.wants.is_typed,
             is_last=self.attempt is None,
-            left=left,
+            to_do=to_do,
             skipped=skipped,
         )
 

@@ -88,7 +88,7 @@ class ExerciseHandler(Generic[E]):
         """Set up the run, and ask."""
         self.open(self.stage, self.opened)
 
-    def left(self) -> Attempt:
+    def as_saved(self) -> Attempt:
         """The attempt as it is left now, to be continued later."""
         return self.attempt
 
@@ -215,7 +215,7 @@ class ExerciseHandler(Generic[E]):
             recipe = msgspec.structs.replace(recipe, seed=seed)
         self._on_answer.clear()
         place = begun.at if at is None else at
-        number = self.engine_session.open_run(begun.lesson, recipe, place, pauses_open_runs=True)
+        number = self.engine_session.open_run(begun.lesson, recipe, place, sets_runs_aside=True)
         if number is not None:
             self._on_answer[number] = on_answer
 
@@ -223,9 +223,7 @@ class ExerciseHandler(Generic[E]):
         """Open a run of the lesson as it was left."""
         self._on_answer.clear()
         place = (run.at, run.runs, run.target_epoch)
-        number = self.engine_session.open_run(
-            self.lesson, run.recipe, *place, pauses_open_runs=True
-        )
+        number = self.engine_session.open_run(self.lesson, run.recipe, *place, sets_runs_aside=True)
         if number is not None:
             self._on_answer[number] = on_answer
 

@@ -162,8 +162,8 @@ class RunOutput:
         """All output in the order that it came, going back or not."""
         self._runs: dict[str, _RunTexts] = {}
         self._last: _Shown | None = None
-        self._paused: tuple[PrintedText, dict[str, _RunTexts], _Shown | None] | None = None
-        """The output of the run that is paused until an exercise is over."""
+        self._set_aside: tuple[PrintedText, dict[str, _RunTexts], _Shown | None] | None = None
+        """The output of the run that is set aside until an exercise is over."""
 
     def add(self, text: str, left_out: int = 0) -> None:
         """Add output that has just come."""
@@ -175,15 +175,15 @@ class RunOutput:
         self.here, self.all = PrintedText(), PrintedText(is_raw=True)
         self._runs, self._last = {}, None
 
-    def change_run(self, *, pauses_open_runs: bool) -> None:
-        """Turn to another run: pause the open one, or else resume a paused one, if there is any."""
-        paused = self._paused
-        if pauses_open_runs:
-            self._paused = paused or (self.here, self._runs, self._last)
-        if pauses_open_runs or paused is None:
+    def change_run(self, *, sets_runs_aside: bool) -> None:
+        """Turn to another run: set the open one aside, or resume the one that was set aside."""
+        resumed = self._set_aside
+        if sets_runs_aside:
+            self._set_aside = resumed or (self.here, self._runs, self._last)
+        if sets_runs_aside or resumed is None:
             self._runs, self._last = {}, None
         else:
-            (self.here, self._runs, self._last), self._paused = paused, None
+            (self.here, self._runs, self._last), self._set_aside = resumed, None
 
     def follow(self, event: FrameShown, command: Command | None) -> None:
         """Go to the place that is shown now; `command` is the command that the event answers."""

@@ -94,7 +94,7 @@ class ReachHandler(TaskHandler[Reach]):
         else:  # on another device, perhaps
             super().begin()
 
-    def left(self) -> Attempt:
+    def as_saved(self) -> Attempt:
         """The attempt with its run, to be continued there."""
         run = self.attempt.run or unfinished_run(self.engine_session)
         return replace(self.attempt, run=run) if self.attempt.state == "asking" else self.attempt

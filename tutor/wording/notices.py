@@ -267,14 +267,14 @@ def _change_is_fixed(values: Values, commands: Commands) -> Iterable[str]:
 
 def _last_exercise(values: Values, commands: Commands) -> Iterable[str]:
     """The exercises that are open or were skipped; else that the next lesson may follow."""
-    left, skipped = values["left"], values["skipped"]
-    counts = (_counted(left, "still open"), _counted(skipped, "skipped"))
-    which = "later exercise" if left else "exercise"
-    all_done = f"No {which} is open" if left or skipped else "All exercises are done"
+    to_do, skipped = values["to_do"], values["skipped"]
+    counts = (_counted(to_do, "still open"), _counted(skipped, "skipped"))
+    which = "later exercise" if to_do else "exercise"
+    all_done = f"No {which} is open" if to_do or skipped else "All exercises are done"
     yield "; ".join((all_done, *filter(None, counts)))
-    if left or skipped:
+    if to_do or skipped:
         yield _filled("{exercises} shows them", commands)
-    if not left:
+    if not to_do:
         follows = _filled("{next_lesson}: the next lesson", commands)
         yield follows or _filled("{lessons}: all lessons", commands)
 

@@ -30,7 +30,7 @@ MOST_NUMBERS = 2**23
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
+class _BackwardResult:
     """A parameter as a backward left it."""
 
     gradient: torch.Tensor
@@ -56,7 +56,7 @@ class MissingResetRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._left: dict[int, _Left] = {}
+        self._results: dict[int, _BackwardResult] = {}
         self._before: dict[int, torch.Tensor] = {}
         self._sums: dict[int, _Sum] = {}
         self._used: list[tuple[_Sum, int]] = []
@@ -90,22 +90,22 @@ class MissingResetRule(DoctorRule):
                 continue
             if found and bool(gradient.any()):
                 self._used.append((found, call.line))
-            if key in self._left:  # clipping has changed the gradient that backward left
-                value = self._left[key].value
-                self._left[key] = _Left(gradient.detach().clone(), value)
+            if key in self._results:  # clipping has changed the gradient that backward left
+                value = self._results[key].value
+                self._results[key] = _BackwardResult(gradient.detach().clone(), value)
 
     def after_backward(self, backward: BackwardPass) -> None:
         """See which gradients were added to those that an update has used."""
         for label, parameter in self._leaves().items():
             if parameter.grad is None:
                 continue
-            held, left = parameter.grad.detach().clone(), self._left.get(id(parameter))
+            held, result = parameter.grad.detach().clone(), self._results.get(id(parameter))
             old = self._before.get(id(parameter))
-            is_used = old is not None and left is not None and _is_used(left, old, parameter)
+            is_used = old is not None and result is not None and _is_used(result, old, parameter)
             if old is not None and is_used and bool((held != old).any()):
                 found = _Sum(label, parameter, old, held, backward.call.line)
                 self._sums.setdefault(id(parameter), found)
-            self._left[id(parameter)] = _Left(held, parameter.detach().clone())
+            self._results[id(parameter)] = _BackwardResult(held, parameter.detach().clone())
 
     def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """The finding, once an update has used such a sum."""
@@ -113,8 +113,8 @@ class MissingResetRule(DoctorRule):
             return ()
         held = self.patient.held()
         for key, found in list(self._sums.items()):
-            left = self._left.get(key)
-            if key not in held and left and not torch.equal(found.parameter.detach(), left.value):
+            result, value = self._results.get(key), found.parameter.detach()
+            if key not in held and result and not torch.equal(value, result.value):
                 self._used.append((self._sums.pop(key), 0))
         used, self._used = self._used, []
         used = [(found, line) for found, line in used if found.line not in self._reported]
@@ -166,9 +166,9 @@ class MissingResetRule(DoctorRule):
         return source.after(last, "\n".join(f"{target}.grad = None" for target in targets))
 
 
-def _is_used(left: _Left, old: torch.Tensor, parameter: torch.Tensor) -> bool:
+def _is_used(result: _BackwardResult, old: torch.Tensor, parameter: torch.Tensor) -> bool:
     """Whether the gradient is still as a backward left it, and the parameter is not."""
-    return torch.equal(left.gradient, old) and not torch.equal(left.value, parameter.detach())
+    return torch.equal(result.gradient, old) and not torch.equal(result.value, parameter.detach())
 
 
 def _updated(statement: ast.stmt, label: str) -> str | None:
