@@ -2,7 +2,7 @@
 
     python -m benchmarks.plots [DRAWS]
 
-Drawn from canned pictures at the pane's size in 80×24 and 120×36. The bytes are those that a
+Drawn from canned plots at the pane's size in 80×24 and 120×36. The bytes are those that a
 terminal gets while the pane alone is shown and moves on by one step; ratios are to the loss
 by epoch in the same run.
 """
@@ -22,7 +22,7 @@ from textual.reactive import var
 
 from benchmarks.home import own_home
 from tests.terminal import Terminal
-from tests.ui import pictures
+from tests.ui import plots
 from tests.ui.fake_engine import Simulated
 from tests.ui.lessons import lesson
 from tutor.session.run_view import Inspections, RunView
@@ -44,32 +44,32 @@ def _view(step: int, **more: object) -> RunView:
 
 
 def _loss(step: int) -> RunView:
-    return _view(step, curve=pictures.falling(100 + step, 0.02))
+    return _view(step, curve=plots.falling(100 + step, 0.02))
 
 
 def _runs(step: int) -> RunView:
-    curve = pictures.falling(100 + step, 0.02)
-    return _view(step, curve=curve, changes=pictures.CHANGES, runs=pictures.GHOSTS)
+    curve = plots.falling(100 + step, 0.02)
+    return _view(step, curve=curve, changes=plots.CHANGES, runs=plots.GHOSTS)
 
 
 def _back(step: int) -> RunView:
-    return _view(step, curve=pictures.falling(100, 0.02, here=100 - step))
+    return _view(step, curve=plots.falling(100, 0.02, here=100 - step))
 
 
 def _data(step: int) -> RunView:
-    return _view(step, inspections=Inspections(picture=pictures.data(w=1.0 + 0.05 * step)))
+    return _view(step, inspections=Inspections(plot=plots.data(w=1.0 + 0.05 * step)))
 
 
 def _slope(step: int) -> RunView:
-    return _view(step, inspections=Inspections(picture=pictures.slope(w=0.1 * step)))
+    return _view(step, inspections=Inspections(plot=plots.slope(w=0.1 * step)))
 
 
 def _contour(step: int) -> RunView:
-    return _view(step, inspections=Inspections(picture=pictures.contour(steps=1 + step)))
+    return _view(step, inspections=Inspections(plot=plots.contour(steps=1 + step)))
 
 
 def _plane(step: int) -> RunView:
-    return _view(step, inspections=Inspections(picture=pictures.plane(slope=2.0 + 0.3 * step)))
+    return _view(step, inspections=Inspections(plot=plots.plane(slope=2.0 + 0.3 * step)))
 
 
 CASES: dict[str, tuple[int, Callable[[int], RunView]]] = {

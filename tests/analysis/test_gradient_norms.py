@@ -19,7 +19,7 @@ from tutor.analysis import plot_data
 from tutor.analysis.plot_data import MOST_EPOCHS, GradientNorms, shown_epochs
 from tutor.lesson.model import GRADIENT, SYNCHRONIZE, ScriptOptions
 from tutor.protocol.frame import Frame, is_same_frame
-from tutor.protocol.inspections import GradientNormPicture, NoPicture
+from tutor.protocol.inspections import GradientNormPlot, NoPlot
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
@@ -44,12 +44,12 @@ for epoch in range(5):  #: LOOP
 """
 
 
-def looked_at(run: Run, norms: GradientNorms | None = None) -> GradientNormPicture:
-    """The picture, once it is complete."""
-    *_, picture = (norms or GradientNorms(nullcontext)).pictures(run, never)
-    assert isinstance(picture, GradientNormPicture)
-    assert picture.is_whole
-    return picture
+def looked_at(run: Run, norms: GradientNorms | None = None) -> GradientNormPlot:
+    """The plot, once it is complete."""
+    *_, plot = (norms or GradientNorms(nullcontext)).plots(run, never)
+    assert isinstance(plot, GradientNormPlot)
+    assert plot.is_whole
+    return plot
 
 
 def norm_in(frame: Frame) -> float:
@@ -71,10 +71,10 @@ def stepped(run: Run, epochs: int) -> list[float]:
 
 
 def check(run: Run, expected: list[float], norms: GradientNorms | None = None) -> None:
-    picture = looked_at(run, norms)
-    assert picture.epochs == tuple(range(1, len(expected) + 1))
-    assert picture.norms == pytest.approx(expected, rel=1e-5, nan_ok=True)
-    assert (picture.last_epoch, picture.here) == (len(expected), run.at.epoch)
+    plot = looked_at(run, norms)
+    assert plot.epochs == tuple(range(1, len(expected) + 1))
+    assert plot.norms == pytest.approx(expected, rel=1e-5, nan_ok=True)
+    assert (plot.last_epoch, plot.here) == (len(expected), run.at.epoch)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_the_norm_of_an_epoch_is_the_one_before_a_change_at_its_end() -> None:
     run.switch("manual")  # within an epoch
     while not run.at_end:
         run.step_phase()
-    picture = looked_at(run, norms)
-    assert picture.norms[:4] == pytest.approx(expected, rel=1e-5)
-    assert picture.norms[4] == pytest.approx(norm_in(run.frame()), rel=1e-5)
+    plot = looked_at(run, norms)
+    assert plot.norms[:4] == pytest.approx(expected, rel=1e-5)
+    assert plot.norms[4] == pytest.approx(norm_in(run.frame()), rel=1e-5)
 
 
 def test_going_back_keeps_the_norms_and_a_change_there_begins_other_ones() -> None:
@@ -132,12 +132,12 @@ def test_a_long_run_shows_some_epochs_with_the_same_norms(monkeypatch: pytest.Mo
     expected = stepped(run, 3)
     check(run, expected, norms)
     run.run(3 * most)
-    picture = looked_at(run, norms)
-    assert len(picture.epochs) < most
-    assert picture.epochs == shown_epochs(run.last_epoch)
+    plot = looked_at(run, norms)
+    assert len(plot.epochs) < most
+    assert plot.epochs == shown_epochs(run.last_epoch)
     others = shipped("line-through-origin", "autograd")
     all_norms = stepped(others, run.last_epoch)
-    assert picture.norms == pytest.approx([all_norms[e - 1] for e in picture.epochs], rel=1e-5)
+    assert plot.norms == pytest.approx([all_norms[e - 1] for e in plot.epochs], rel=1e-5)
 
 
 @pytest.mark.parametrize("last", [0, 1, 2, MOST_EPOCHS, MOST_EPOCHS + 1, 10**6])
@@ -159,7 +159,7 @@ def test_looking_leaves_the_run_as_it_is(start: Callable[..., Run], is_built_ane
                 runs.rebuild_all()
             if look:  # the second run then stands far before this one
                 asked = iter([False, False])
-                list(norms.pictures(runs.current, partial(next, asked, True)))
+                list(norms.plots(runs.current, partial(next, asked, True)))
         return found
 
     assert all(is_same_frame(*both) for both in zip(frames(True), frames(False), strict=True))
@@ -169,8 +169,8 @@ def test_it_stops_when_it_is_told_and_goes_on_from_there() -> None:
     run, norms = shipped("line-through-origin", "autograd"), GradientNorms(nullcontext)
     expected = stepped(run, 6)
     asked = iter(range(100))
-    *_, last = norms.pictures(run, lambda: next(asked) > 8)
-    assert isinstance(last, GradientNormPicture)
+    *_, last = norms.plots(run, lambda: next(asked) > 8)
+    assert isinstance(last, GradientNormPlot)
     assert not last.is_whole
     assert len(last.epochs) < 6
     norms.close()
@@ -182,17 +182,17 @@ def test_a_picture_comes_now_and_then_until_it_is_complete(monkeypatch: pytest.M
     run.run(5)
     slow = SimpleNamespace(perf_counter=lambda: float(next(clock)))
     monkeypatch.setattr(plot_data, "time", slow)
-    monkeypatch.setattr(plot_data, "_BETWEEN_PICTURES", 1.5)
-    pictures = [*GradientNorms(nullcontext).pictures(run, never)]
-    counts = [len(p.epochs) for p in pictures if isinstance(p, GradientNormPicture)]
+    monkeypatch.setattr(plot_data, "_BETWEEN_PLOTS", 1.5)
+    plots = [*GradientNorms(nullcontext).plots(run, never)]
+    counts = [len(p.epochs) for p in plots if isinstance(p, GradientNormPlot)]
     assert counts == sorted(counts)
     assert len(counts) > 1
     assert counts[-1] == 5
 
 
 def test_before_the_first_epoch_there_is_none() -> None:
-    (found,) = GradientNorms(nullcontext).pictures(shipped("xor"), never)
-    assert isinstance(found, NoPicture)
+    (found,) = GradientNorms(nullcontext).plots(shipped("xor"), never)
+    assert isinstance(found, NoPlot)
     assert found.why.code == "no_epoch_yet"
 
 
@@ -202,8 +202,8 @@ def test_what_would_take_long_or_write_files_again_is_not_run_again(
     run = shipped("xor")
     run.step_epoch()
     monkeypatch.setattr(plot_data, "MOST_SECONDS", -1.0)
-    (slow,) = GradientNorms(nullcontext).pictures(run, never)
-    assert isinstance(slow, NoPicture)
+    (slow,) = GradientNorms(nullcontext).plots(run, never)
+    assert isinstance(slow, NoPlot)
     assert (slow.why.code, slow.never) == ("slow_set_up", False)
     monkeypatch.undo()
     path = tmp_path / "train.py"
@@ -212,8 +212,8 @@ def test_what_would_take_long_or_write_files_again_is_not_run_again(
     lesson = lesson_of_script(read_script(path), outline_of(path.read_text()), options)
     here = Run(script_programs(lesson))
     here.run(2)
-    (again,) = GradientNorms(nullcontext).pictures(here, never)
-    assert isinstance(again, NoPicture)
+    (again,) = GradientNorms(nullcontext).plots(here, never)
+    assert isinstance(again, NoPlot)
     assert (again.why.code, again.never) == ("writes_files", True)
     here.close()
     assert (tmp_path / "log").read_text() == 2 * "epoch"
@@ -236,7 +236,7 @@ def test_an_error_of_the_code_passes_and_the_next_look_begins_anew(
         expected, norms = stepped(run, 3), GradientNorms(nullcontext)
         builtins.tutor_fails = True  # type: ignore[attr-defined]
         with pytest.raises(LessonRaised):
-            list(norms.pictures(run, never))
+            list(norms.plots(run, never))
         builtins.tutor_fails = False  # type: ignore[attr-defined]
         check(run, expected, norms)
     finally:

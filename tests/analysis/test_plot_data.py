@@ -1,4 +1,4 @@
-"""The pictures' numbers are those of the formulas, wherever the run stands."""
+"""The plots' numbers are those of the formulas, wherever the run stands."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 
 from tests.training.conftest import FRONT, PLAIN, shipped
 from tutor.analysis.loss_landscape import lowest, still_good, window
-from tutor.analysis.plot_data import picture_of
+from tutor.analysis.plot_data import plot_data_of
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import (
-    AnyPicture,
-    ContourPicture,
-    DataPicture,
-    NoPicture,
-    PictureKind,
-    PlanePicture,
-    SlopePicture,
+    ContourPlot,
+    DataPlot,
+    NoPlot,
+    PlanePlot,
+    PlotData,
+    PlotKind,
+    SlopePlot,
 )
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.probe import Probe, standpoint_of
@@ -35,28 +35,28 @@ class Looker:
         rate, seed = run.learning_rate, run.recipe.seed
         self.probe = Probe(run.program, run.device, rate, seed)
 
-    def see(self, kind: PictureKind = "landscape", **options: Any) -> AnyPicture | None:
+    def see(self, kind: PlotKind = "landscape", **options: Any) -> PlotData | None:
         at = standpoint_of(self.run.loop, self.run.learning_rate)
-        return picture_of(kind, self.probe, at, **options)
+        return plot_data_of(kind, self.probe, at, **options)
 
-    def slope(self, **options: Any) -> SlopePicture:
+    def slope(self, **options: Any) -> SlopePlot:
         found = self.see(**options)
-        assert isinstance(found, SlopePicture), found
+        assert isinstance(found, SlopePlot), found
         return found
 
-    def contour(self, **options: Any) -> ContourPicture:
+    def contour(self, **options: Any) -> ContourPlot:
         found = self.see(**options)
-        assert isinstance(found, ContourPicture), found
+        assert isinstance(found, ContourPlot), found
         return found
 
-    def why_not(self, kind: PictureKind = "landscape") -> Remark:
+    def why_not(self, kind: PlotKind = "landscape") -> Remark:
         found = self.see(kind)
-        assert isinstance(found, NoPicture), found
+        assert isinstance(found, NoPlot), found
         return found.why
 
-    def has_never(self, kind: PictureKind) -> bool:
+    def has_never(self, kind: PlotKind) -> bool:
         found = self.see(kind)
-        return isinstance(found, NoPicture) and found.never
+        return isinstance(found, NoPlot) and found.never
 
     def to(self, phase: str) -> Looker:
         self.run.step_phase()
@@ -267,11 +267,11 @@ def test_no_number_breaks_a_picture(slug: str, value: float, recwarn: Any) -> No
     looker.probe.loop.set_parameters(moved)
     broken = standpoint_of(looker.probe.loop, 0.01)
     for kind in ("landscape", "data", "plane"):
-        found = picture_of(kind, look(slug, "autograd").probe, broken)
+        found = plot_data_of(kind, look(slug, "autograd").probe, broken)
         assert found is not None
-        if isinstance(found, SlopePicture | ContourPicture | DataPicture):
+        if isinstance(found, SlopePlot | ContourPlot | DataPlot):
             assert all(
-                map(math.isfinite, found.line_xs if isinstance(found, DataPicture) else found.xs)
+                map(math.isfinite, found.line_xs if isinstance(found, DataPlot) else found.xs)
             )
     assert not recwarn.list
 
@@ -279,11 +279,11 @@ def test_no_number_breaks_a_picture(slug: str, value: float, recwarn: Any) -> No
 def test_a_run_that_diverges_is_drawn_to_its_end() -> None:
     looker = look("twenty-points", "manual")
     looker.run.set(learning_rate=5.0)
-    before: AnyPicture | None = None
+    before: PlotData | None = None
     for _ in range(40):
         looker.run.step_epoch()
         before = looker.see(before=before)
-    assert isinstance(before, NoPicture)
+    assert isinstance(before, NoPlot)
     assert before.why == Remark("parameters_not_finite")
 
 
@@ -321,7 +321,7 @@ def test_the_models_line_goes_through_its_predictions(slug: str) -> None:
         looker = look(slug, mode)
         looker.run.run(2)
         found = looker.see("data")
-        assert isinstance(found, DataPicture), found
+        assert isinstance(found, DataPlot), found
         assert found.line_xs[0] < min(found.xs)
         assert found.line_xs[-1] > max(found.xs)
         line = np.interp(found.xs, found.line_xs, found.line)
@@ -332,8 +332,8 @@ def test_the_line_is_that_of_the_parameters_at_this_moment() -> None:
     looker = look("line-through-origin", "autograd").to("Gradient")
     before = looker.see("data")
     after = looker.to("Update").see("data")
-    assert isinstance(before, DataPicture)
-    assert isinstance(after, DataPicture)
+    assert isinstance(before, DataPlot)
+    assert isinstance(after, DataPlot)
     assert before.predictions == (0, 0, 0, 0)
     assert after.predictions == approx((0.3, 0.6, 0.9, 1.2))
     assert after.targets == (2, 4, 6, 8)
@@ -348,7 +348,7 @@ DATA = {
 
 def test_points_beyond_some_hundreds_are_only_counted(start: Callable[..., Run]) -> None:
     found = Looker(start(**DATA)).see("data")
-    assert isinstance(found, DataPicture)
+    assert isinstance(found, DataPlot)
     assert len(found.xs) == 400
     assert found.left_out == 600
     assert (found.xs[0], found.xs[-1]) == (0, 999)
@@ -361,7 +361,7 @@ def test_batches_by_slices_are_put_together(start: Callable[..., Run]) -> None:
     loss = "loss = ((y_pred - y[rows]) ** 2).mean()"
     looker = Looker(start(front, Setup=setup, Predict=predict, Loss=loss))
     found = looker.see("data")
-    assert isinstance(found, DataPicture)
+    assert isinstance(found, DataPlot)
     assert found.predictions == approx([0.5 * x for x in range(8)])
     assert found.line == approx([0.5 * x for x in found.line_xs])
 
@@ -371,7 +371,7 @@ def test_whole_numbers_as_input_have_a_line_between_them(start: Callable[..., Ru
     code = {"Gradient": "dw = float((2 * x * (y_pred - y)).mean())", "Reset": ""}
     looker = Looker(start(Setup=setup, Loss=DATA["Loss"], Update="w -= 0.1 * dw", **code))
     found = looker.see("data")
-    assert isinstance(found, DataPicture)
+    assert isinstance(found, DataPlot)
     assert found.line == approx([0.5 * x for x in found.line_xs])
 
 
@@ -392,7 +392,7 @@ def test_the_networks_output_over_the_plane_is_that_of_its_formula(mode: str) ->
     looker.run.run(20)
     looker.to("Gradient")
     found = looker.see("plane")
-    assert isinstance(found, PlanePicture)
+    assert isinstance(found, PlanePlot)
     p = looker.run.loop.parameter_values()
     for y, row in zip(found.ys, found.outputs, strict=True):
         for x, output in zip(found.xs, row, strict=True):

@@ -94,7 +94,7 @@ def test_no_frame_is_sent_before_the_last_was_taken(engine: Conversation, tmp_pa
     late = f"n += 1\nif n == 2000: open({str(far)!r}, 'w').close()\ny_pred = w * x"
     engine.open(Setup=f"{PLAIN['Setup']}\nn = 0", Predict=late)
     engine.client.send(RunTo(epoch=10**7))
-    engine.events.get(timeout=PATIENCE)  # and not taken: training goes on, the picture waits
+    engine.events.get(timeout=PATIENCE)  # and not taken: training goes on, the plot waits
     wait_until(far.exists, "the run, which does not wait for the screen")
     assert engine.events.qsize() == 0
     assert engine.shown(Pause()).frame.at.epoch >= 1999

@@ -37,11 +37,11 @@ from tutor.protocol.events import (
 )
 from tutor.protocol.frame import Element, Remark
 from tutor.protocol.inspections import (
-    DataPicture,
-    GradientNormPicture,
-    NoPicture,
-    PlanePicture,
-    SlopePicture,
+    DataPlot,
+    GradientNormPlot,
+    NoPlot,
+    PlanePlot,
+    SlopePlot,
 )
 
 
@@ -73,27 +73,27 @@ def test_each_plot_is_computed_in_the_child(engine: Conversation) -> None:
     engine.open_shipped("line-through-origin", "autograd")
     for _ in range(3):
         engine.shown(StepPhase())
-    engine.shown(Inspect(picture="landscape"))
-    slope = seen_with(engine, "picture").picture
-    assert isinstance(slope, SlopePicture)
+    engine.shown(Inspect(plot="landscape"))
+    slope = seen_with(engine, "plot").plot
+    assert isinstance(slope, SlopePlot)
     assert (slope.at, slope.loss, slope.slope) == (0.0, 30.0, -30.0)
     assert slope.next_at == pytest.approx(0.3)
-    engine.shown(Inspect(picture="data"))
-    data = seen_with(engine, "picture").picture
-    assert isinstance(data, DataPicture)
+    engine.shown(Inspect(plot="data"))
+    data = seen_with(engine, "plot").plot
+    assert isinstance(data, DataPlot)
     assert data.targets == (2.0, 4.0, 6.0, 8.0)
     engine.open_shipped("xor", "model")
-    engine.shown(Inspect(picture="plane"))
-    assert isinstance(seen_with(engine, "picture").picture, PlanePicture)
+    engine.shown(Inspect(plot="plane"))
+    assert isinstance(seen_with(engine, "plot").plot, PlanePlot)
 
 
 def test_the_gradient_norms_are_computed_beside_the_run_and_while_it_goes_on(
     engine: Conversation,
 ) -> None:
     engine.open_shipped("line-through-origin", "autograd")
-    engine.shown(Inspect(picture="gradient-norm"))
-    nothing = seen_with(engine, "picture").picture
-    assert isinstance(nothing, NoPicture)
+    engine.shown(Inspect(plot="gradient-norm"))
+    nothing = seen_with(engine, "plot").plot
+    assert isinstance(nothing, NoPlot)
     engine.shown(StepEpoch())
     assert norms_of(engine).norms == (30.0,)
     engine.shown(StepEpoch())
@@ -107,15 +107,15 @@ def test_the_gradient_norms_are_computed_beside_the_run_and_while_it_goes_on(
     assert norms.epochs[-1] == 3000
     assert norms.norms[0] == 30.0
     engine.shown(Restart(new_seed=True))
-    while not isinstance(seen_with(engine, "picture").picture, NoPicture):
+    while not isinstance(seen_with(engine, "plot").plot, NoPlot):
         pass  # one of the run before may still come
 
 
-def norms_of(engine: Conversation, last_epoch: int = 1) -> GradientNormPicture:
-    """The next complete picture of the norms up to this epoch."""
+def norms_of(engine: Conversation, last_epoch: int = 1) -> GradientNormPlot:
+    """The next complete plot of the norms up to this epoch."""
     while True:
-        found = seen_with(engine, "picture").picture
-        if not isinstance(found, GradientNormPicture) or not found.is_whole:
+        found = seen_with(engine, "plot").plot
+        if not isinstance(found, GradientNormPlot) or not found.is_whole:
             continue
         if found.last_epoch == last_epoch:
             return found
@@ -144,7 +144,7 @@ def test_looking_changes_nothing_in_the_run(engine: Conversation) -> None:
         engine.shown(look)
         return [engine.shown(StepPhase()).frame for _ in range(9)]
 
-    everything = Inspect(columns=70, picture="landscape", name="w1", graph=True, compare=True)
+    everything = Inspect(columns=70, plot="landscape", name="w1", graph=True, compare=True)
     assert run_looking_at(everything) == run_looking_at(Inspect())
 
 

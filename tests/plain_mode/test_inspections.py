@@ -14,7 +14,7 @@ from tests.plain_mode.listening import Finishing, answer_to, said
 from tests.ui.exercises import AUTOGRAD, PREDICT
 from tests.ui.fake_engine import Simulated, scalar
 from tests.ui.lessons import lesson
-from tests.ui.pictures import contour, curve, data, gradient_norm, plane, slope
+from tests.ui.plots import contour, curve, data, gradient_norm, plane, slope
 from tests.ui.test_compare_screen import comparison, one_parameter, xor
 from tests.ui.test_graph_pane import line_graph, node
 from tests.ui.test_lists import REPORT
@@ -33,11 +33,11 @@ from tutor.protocol.commands import (
 from tutor.protocol.events import InspectionReady
 from tutor.protocol.frame import NONE, Curve, Position, Remark, Value
 from tutor.protocol.inspections import (
-    AnyPicture,
     AutogradGraph,
     LocalGradientQuestion,
-    NoPicture,
-    PictureKind,
+    NoPlot,
+    PlotData,
+    PlotKind,
     RunInfo,
     VariableInfo,
 )
@@ -53,10 +53,10 @@ FACTS = VariableInfo(
     is_leaf=True,
     gradient=NONE,
 )
-PICTURES: dict[PictureKind, AnyPicture] = {
+PLOT_DATA: dict[PlotKind, PlotData] = {
     "data": data(),
     "landscape": slope(),
-    "plane": NoPicture(why=Remark("features_for_plane", {"count": 1})),
+    "plane": NoPlot(why=Remark("features_for_plane", {"count": 1})),
     "gradient-norm": gradient_norm(30.0, 20.0, 25.5),
 }
 
@@ -74,7 +74,7 @@ class Inspecting(Finishing):
                     facts=copy(FACTS, name=command.name) if command.name else None,
                     graph=copy(line_graph()) if command.graph else None,
                     comparison=comparison(one_parameter()) if command.compare else None,
-                    picture=copy(PICTURES[command.picture]) if command.picture else None,
+                    plot=copy(PLOT_DATA[command.plot]) if command.plot else None,
                 )
             )
 
@@ -261,7 +261,7 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
 
 
 @pytest.mark.parametrize(
-    ("picture", "lines"),
+    ("plot", "lines"),
     [
         (data(), ["At x = 1: y is 2.8, y_pred is 2.2.", "The largest error is 5.7, at x = 6.5."]),
         (
@@ -310,8 +310,8 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
         ),
     ],
 )
-def test_a_plot_in_words(picture: AnyPicture, lines: list[str]):
-    told = list(spoken_inspections.picture(picture))
+def test_a_plot_in_words(plot: PlotData, lines: list[str]):
+    told = list(spoken_inspections.plot(plot))
     for line in lines:
         assert any(each.startswith(line) for each in told), told
 
@@ -407,7 +407,7 @@ def test_nothing_is_computed_any_more_once_it_has_been_told():
     said("graph", "compare", "inside w", "plot", "next", engine=engine)
     looks = [command for command in engine.sent if isinstance(command, Inspect)]
     last = looks[-1]
-    assert (last.columns, last.picture, last.name, last.graph, last.compare) == (
+    assert (last.columns, last.plot, last.name, last.graph, last.compare) == (
         0,
         None,
         "",

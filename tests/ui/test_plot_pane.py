@@ -14,13 +14,13 @@ import pytest
 from tutor.lesson.model import Fence, ScriptOptions, Section
 from tutor.protocol import inspections
 from tutor.protocol.frame import Change, Curve, Position, Remark
-from tutor.protocol.inspections import AnyPicture, NoPicture
+from tutor.protocol.inspections import NoPlot, PlotData
 from tutor.session.attempt import Attempt, Wants
 from tutor.session.run_view import Inspections, RunView
 from tutor.ui.lines import LinesPane
 from tutor.ui.panes.plot import PLOT_KINDS, PlotPane
 
-from . import pictures
+from . import plots
 from .conftest import come_true
 from .exercises import PREDICT
 from .fake_engine import Simulated
@@ -32,9 +32,9 @@ ALL = len(PLOT_KINDS)
 
 
 def test_every_picture_is_of_a_kind() -> None:
-    assert set(inspections.PICTURES) == set(get_args(inspections.PictureKind))
-    of_kinds = {type_ for types in inspections.PICTURES.values() for type_ in types}
-    assert of_kinds == {*get_args(AnyPicture)} - {NoPicture}
+    assert set(inspections.PLOT_DATA) == set(get_args(inspections.PlotKind))
+    of_kinds = {type_ for types in inspections.PLOT_DATA.values() for type_ in types}
+    assert of_kinds == {*get_args(PlotData)} - {NoPlot}
 
 
 class PlotApp(OnePane):
@@ -50,7 +50,7 @@ class PlotApp(OnePane):
         self.wanted: list[tuple[object, object]] = []
 
     def on_lines_pane_inspects(self, message: LinesPane.Inspects) -> None:
-        self.wanted.append((message.changes["columns"], message.changes["picture"]))
+        self.wanted.append((message.changes["columns"], message.changes["plot"]))
 
     async def turn(self, *by: int) -> None:
         for turns in by:
@@ -74,28 +74,28 @@ async def showing(first: RunView, ascii_only: bool = False) -> AsyncIterator[Plo
 
 
 def view(
-    curve: Curve | None = None, picture: AnyPicture | None = None, epoch: int = 5, **more: object
+    curve: Curve | None = None, plot: PlotData | None = None, epoch: int = 5, **more: object
 ) -> RunView:
     at = replace(Simulated(), epoch=epoch, step=5 if epoch else 0)
     told: dict[str, object] = {
         "frame": at.frame(),
         "curve": curve,
-        "inspections": Inspections(picture=picture),
+        "inspections": Inspections(plot=plot),
     }
     return RunView(lesson(), "autograd", "cpu", 20, **{**told, **more})  # type: ignore[arg-type]
 
 
-PICTURES: dict[str, AnyPicture] = {
-    "data": pictures.data(),
-    "landscape": pictures.slope(),
-    "plane": pictures.plane(),
-    "gradient-norm": pictures.gradient_norm(30.0, 20.0, 12.0),
+PLOT_DATA: dict[str, PlotData] = {
+    "data": plots.data(),
+    "landscape": plots.slope(),
+    "plane": plots.plane(),
+    "gradient-norm": plots.gradient_norm(30.0, 20.0, 12.0),
 }
 
 
 async def test_a_plot_that_has_the_answer_waits_for_it() -> None:
     attempt = Attempt(PREDICT, 1, 1, "asking", Wants.NUMBER, PREDICT.ask, asks_what_comes=True)
-    async with showing(view(picture=pictures.data(), epoch=0)) as app:
+    async with showing(view(plot=plots.data(), epoch=0)) as app:
         await app.turn(2)
         assert "y_pred" in app.text
         app.plot.attempt = attempt
@@ -118,7 +118,7 @@ async def test_until_the_first_epoch_is_over_it_says_when_there_will_be_a_plot()
 
 
 async def test_turning_goes_through_all_kinds_and_round() -> None:
-    async with showing(view(pictures.curve(30.0, 20.0, 1.0))) as app:
+    async with showing(view(plots.curve(30.0, 20.0, 1.0))) as app:
         titles, kinds = [], []
         for _ in PLOT_KINDS:
             kinds.append(app.plot.kind)
@@ -135,11 +135,11 @@ async def test_turning_goes_through_all_kinds_and_round() -> None:
 
 
 async def test_what_can_be_seen_is_what_is_wanted() -> None:
-    async with showing(view(pictures.curve(30.0, 1.0))) as app:
+    async with showing(view(plots.curve(30.0, 1.0))) as app:
         assert app.text.startswith("loss by epoch, log scale · ● epoch 2 · v next\n")
         for _ in PLOT_KINDS[1:]:
             await app.turn(1)
-        assert app.wanted == [(COLUMNS, None), *((0, kind) for kind in inspections.PICTURES)]
+        assert app.wanted == [(COLUMNS, None), *((0, kind) for kind in inspections.PLOT_DATA)]
         app.pane.display = False
         await app.settle()
         assert app.wanted[-1] == (0, None)
@@ -154,10 +154,10 @@ async def test_what_can_be_seen_is_what_is_wanted() -> None:
 
 
 async def test_the_other_scale_stays_when_the_automatic_one_changes_its_mind() -> None:
-    async with showing(view(pictures.curve(30.0, 20.0))) as app:
+    async with showing(view(plots.curve(30.0, 20.0))) as app:
         app.plot.turn(1)
         assert "log scale" in app.text
-        await app.show(view(pictures.curve(30.0, 20.0, 0.1)))
+        await app.show(view(plots.curve(30.0, 20.0, 0.1)))
         assert "log scale" in app.text
         app.plot.turn(-1)
         assert "log scale" in app.text
@@ -166,33 +166,33 @@ async def test_the_other_scale_stays_when_the_automatic_one_changes_its_mind() -
 @pytest.mark.parametrize("ascii_only", [False, True])
 async def test_each_picture_is_drawn_when_it_comes(ascii_only: bool) -> None:
     async with showing(view(), ascii_only) as app:
-        for kind, picture in PICTURES.items():
+        for kind, plot in PLOT_DATA.items():
             await app.turn(PLOT_KINDS.index(kind) - PLOT_KINDS.index(app.plot.kind))
             assert "computing …" in app.text
-            await app.show(view(picture=picture))
+            await app.show(view(plot=plot))
             assert "computing …" not in app.text
             assert len(app.pane.lines) == 8
             assert max(content.cell_length for content in app.pane.lines) <= 78
 
 
 async def test_a_contour_is_a_landscape_too() -> None:
-    async with showing(view(picture=pictures.contour())) as app:
+    async with showing(view(plot=plots.contour())) as app:
         app.plot.turn(3)
         assert app.text.startswith("landscape: loss by w → and b ↑ · v next")
         app.plot.turn(-1)
-        await app.show(view(picture=msgspec.structs.replace(pictures.data(), loss=11.314)))
+        await app.show(view(plot=msgspec.structs.replace(plots.data(), loss=11.314)))
         assert "loss 11.314" in app.text, "that of the line that is drawn stands beside the data"
 
 
-def no_picture(why: str, *, never: bool = False) -> NoPicture:
-    return NoPicture(why=Remark("text", {"text": why}), never=never)
+def no_plot(why: str, *, never: bool = False) -> NoPlot:
+    return NoPlot(why=Remark("text", {"text": why}), never=never)
 
 
 async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> None:
     async with showing(view()) as app:
         app.plot.turn(4)
         why = "The model has [bold]one[/bold] input,\x1b[31m and a plane needs two of them"
-        await app.show(view(picture=no_picture(f"{why}, as in the lesson on XOR.")))
+        await app.show(view(plot=no_plot(f"{why}, as in the lesson on XOR.")))
         words = app.text.replace("\n", " ")
         assert "Nothing to draw here: The model" in words
         assert "[bold]one[/bold] input,^[[31m and a plane needs two of them" in words
@@ -202,10 +202,10 @@ async def test_a_plot_that_does_not_apply_says_why_in_words_that_are_data() -> N
 
 
 async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> None:
-    async with showing(view(pictures.curve(30.0, 1.0))) as app:
+    async with showing(view(plots.curve(30.0, 1.0))) as app:
         app.plot.turn(1)
         app.plot.turn(1)
-        await app.show(view(picture=no_picture("two inputs", never=True)))
+        await app.show(view(plot=no_plot("two inputs", never=True)))
         assert app.plot.kind == "landscape"
         assert app.wanted[-1] == (0, "landscape")
         assert app.text.startswith("landscape of the loss · v next")
@@ -217,14 +217,14 @@ async def test_a_kind_that_this_lesson_never_has_is_passed_over_either_way() -> 
         app.plot.turn(-1)
         app.plot.turn(-1)
         assert app.plot.kind == "plane"
-        await app.show(view(picture=no_picture("one input", never=True)))
+        await app.show(view(plot=no_plot("one input", never=True)))
         assert app.plot.kind == "landscape"
 
 
 async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
     async with showing(view()) as app:
         app.plot.turn(-1)
-        await app.show(view(picture=no_picture("one input", never=True)))
+        await app.show(view(plot=no_plot("one input", never=True)))
         assert app.plot.kind == PLOT_KINDS[-2]
         await app.show(replace(view(), mode="manual"))
         app.plot.turn(1)
@@ -232,7 +232,7 @@ async def test_in_another_mode_all_kinds_are_looked_for_again() -> None:
 
 
 async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> None:
-    curve = pictures.curve(3.0, 2.0)
+    curve = plots.curve(3.0, 2.0)
     async with showing(view(curve)) as app:
         builds = 0
         build = app.pane.build
@@ -243,28 +243,28 @@ async def test_a_moment_in_which_the_plot_is_the_same_is_not_drawn_again() -> No
             return build(width)
 
         app.pane.build = counted  # type: ignore[method-assign, assignment]
-        await app.show(view(pictures.curve(3.0, 2.0), picture=pictures.data()))
+        await app.show(view(plots.curve(3.0, 2.0), plot=plots.data()))
         assert builds == 0
-        await app.show(view(pictures.curve(3.0, 2.0, 1.5)))
+        await app.show(view(plots.curve(3.0, 2.0, 1.5)))
         assert builds == 1
         assert "A = manual" not in app.text
-        await app.show(view(pictures.curve(3.0, 2.0, 1.5), runs=pictures.GHOSTS[:2]))
+        await app.show(view(plots.curve(3.0, 2.0, 1.5), runs=plots.GHOSTS[:2]))
         assert "A = manual lr 0.01" in app.text, "a new ghost"
 
 
 async def test_the_plot_is_drawn_even_if_its_paint_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """A screen that closes may take with it what waited for its paint: then nothing froze."""
-    async with showing(view(pictures.curve(30.0, 20.0, 1.0))) as app:
+    async with showing(view(plots.curve(30.0, 20.0, 1.0))) as app:
         monkeypatch.setattr(app.pane, "call_after_refresh", lambda *_: True)
-        app.view = view(pictures.curve(30.0, 20.0, 1.0, 0.5))
+        app.view = view(plots.curve(30.0, 20.0, 1.0, 0.5))
         await come_true(lambda: "epoch 4" in app.text)
-        app.view = view(pictures.curve(30.0, 20.0, 1.0, 0.5, 0.1))
+        app.view = view(plots.curve(30.0, 20.0, 1.0, 0.5, 0.1))
         await come_true(lambda: "epoch 5" in app.text)
 
 
 async def test_it_says_where_an_epochs_loss_is_only_that_of_its_last_batch() -> None:
     """Not where a Report computes the loss of the whole epoch, as in the lesson on XOR."""
-    now = view(pictures.curve(30.0, 20.0, 1.0))
+    now = view(plots.curve(30.0, 20.0, 1.0))
     assert now.frame is not None
     for batches, report, is_of_a_batch in (
         (1, "", False), (4, "", True), (4, "print(loss)", True), (4, "loss = total / 4", False)
@@ -282,19 +282,19 @@ async def test_it_says_where_an_epochs_loss_is_only_that_of_its_last_batch() -> 
 
 
 async def test_the_gradient_norm_has_the_marks_of_changes_and_a_scale_of_its_own() -> None:
-    picture = pictures.gradient_norm(1000.0, 20.0, 0.5, here=2)
+    plot = plots.gradient_norm(1000.0, 20.0, 0.5, here=2)
     change = Change(Position(2, 4), learning_rate=0.02)
-    async with showing(view(picture=picture)) as app:
+    async with showing(view(plot=plot)) as app:
         await app.turn(PLOT_KINDS.index("gradient-norm"))
         assert app.text.startswith("gradient norm by epoch, log scale · ● epoch 2 ·")
         assert "lr 0.02" not in app.text
-        await app.show(view(picture=picture, changes=(change,)))
+        await app.show(view(plot=plot, changes=(change,)))
         assert "lr 0.02" in app.text
-        few = pictures.gradient_norm(math.nan, math.nan)
-        await app.show(view(picture=few))
+        few = plots.gradient_norm(math.nan, math.nan)
+        await app.show(view(plot=few))
         assert "No finite norm so far." in app.text
-        some = msgspec.structs.replace(picture, norms=(30.0, 20.0, 12.0))
-        now = view(picture=some)
+        some = msgspec.structs.replace(plot, norms=(30.0, 20.0, 12.0))
+        now = view(plot=some)
         assert now.frame is not None
         await app.show(replace(now, frame=msgspec.structs.replace(now.frame, batches=3)))
         assert app.text.startswith("last batch's gradient norm, linear scale")

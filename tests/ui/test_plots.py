@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tutor.protocol.frame import Change, Curve, Position
-from tutor.protocol.inspections import DataPicture, PlanePicture
+from tutor.protocol.inspections import DataPlot, PlanePlot
 from tutor.ui.lines import CURVE, PLAIN, VALUE
-from tutor.ui.panes import batch_pictures, epoch_curves
+from tutor.ui.panes import batch_plots, epoch_curves
 from tutor.ui.panes.canvas import (
     Canvas,
     Drawing,
@@ -31,20 +31,20 @@ from tutor.ui.panes.epoch_curves import EpochCurves, change_marks, ghosts_of, le
 from tutor.ui.themes import to_ascii
 from tutor.wording.number_format import number
 
-from . import pictures
+from . import plots
 
 SMALL, LARGE, NARROW = Sheet(78, 7), Sheet(58, 9), Sheet(40, 7)
 IN_ASCII = Sheet(78, 7, ascii_only=True)
-MANY = EpochCurves(pictures.falling(200, 0.03, here=120), pictures.CHANGES, pictures.GHOSTS)
+MANY = EpochCurves(plots.falling(200, 0.03, here=120), plots.CHANGES, plots.GHOSTS)
 
 DRAWINGS: dict[str, Callable[[Sheet], Drawing]] = {
-    "loss": lambda sheet: epoch_curves.draw(EpochCurves(pictures.falling(200, 0.03)), True, sheet),
+    "loss": lambda sheet: epoch_curves.draw(EpochCurves(plots.falling(200, 0.03)), True, sheet),
     "many runs": lambda sheet: epoch_curves.draw(MANY, True, sheet),
     "linear": lambda sheet: epoch_curves.draw(MANY, False, sheet),
-    "data": lambda sheet: batch_pictures.draw_data(pictures.data(), sheet),
-    "slope": lambda sheet: batch_pictures.draw_slope(pictures.slope(), sheet),
-    "contour": lambda sheet: batch_pictures.draw_contours(pictures.contour(), sheet),
-    "plane": lambda sheet: batch_pictures.draw_plane(pictures.plane(), sheet),
+    "data": lambda sheet: batch_plots.draw_data(plots.data(), sheet),
+    "slope": lambda sheet: batch_plots.draw_slope(plots.slope(), sheet),
+    "contour": lambda sheet: batch_plots.draw_contours(plots.contour(), sheet),
+    "plane": lambda sheet: batch_plots.draw_plane(plots.plane(), sheet),
 }
 
 
@@ -57,7 +57,7 @@ def lines_of(drawing: Drawing) -> list[str]:
 
 
 def of_losses(*losses: float, log: bool = False, sheet: Sheet = SMALL) -> Drawing:
-    return epoch_curves.draw(EpochCurves(pictures.curve(*losses)), log, sheet)
+    return epoch_curves.draw(EpochCurves(plots.curve(*losses)), log, sheet)
 
 
 # ── All of them ─────────────────────────────────────────────────────────────────────
@@ -229,7 +229,7 @@ def test_a_column_with_a_number_and_an_infinity_shows_the_number() -> None:
 def test_the_scale_is_logarithmic_where_the_loss_falls_far(
     losses: tuple[float, ...], log: bool
 ) -> None:
-    assert epoch_curves.is_log(EpochCurves(pictures.curve(*losses))) is log
+    assert epoch_curves.is_log(EpochCurves(plots.curve(*losses))) is log
 
 
 def test_the_title_says_which_scale_and_which_epoch() -> None:
@@ -240,7 +240,7 @@ def test_the_title_says_which_scale_and_which_epoch() -> None:
 def test_a_changed_setting_is_a_numbered_mark_at_its_epoch() -> None:
     losses = [1 - i / 200 for i in range(100)]
     change = Change(Position(50, 1), mode="manual")
-    drawn = epoch_curves.draw(EpochCurves(pictures.curve(*losses), (change,)), False, IN_ASCII)
+    drawn = epoch_curves.draw(EpochCurves(plots.curve(*losses), (change,)), False, IN_ASCII)
     words, *plot = lines_of(drawn)
     assert words == "1 = manual in epoch 50"
     spots = {row.index("|", 8) for row in plot if "|" in row[8:]}
@@ -251,13 +251,13 @@ def test_a_changed_setting_is_a_numbered_mark_at_its_epoch() -> None:
 
 
 def test_all_that_was_changed_in_one_epoch_is_one_mark() -> None:
-    words = [mark.words for mark in change_marks(pictures.CHANGES)]
+    words = [mark.words for mark in change_marks(plots.CHANGES)]
     assert words[:4] == ["lr 0.02", "manual, lr 0.03", "cuda", "w[0, 1] = 0.5"]
     assert words[4] == "seed 7"
 
 
 def test_of_many_marks_the_nearest_are_explained_and_the_others_counted() -> None:
-    marks = change_marks(pictures.CHANGES)
+    marks = change_marks(plots.CHANGES)
     shown, text = nearest(marks, 62, 66)
     assert text == "3 = cuda in epoch 60 · 4 = w[0, 1] = 0.5 in epoch 64 · and 5 more"
     assert [mark.number for mark in shown] == [3, 4]
@@ -267,15 +267,15 @@ def test_of_many_marks_the_nearest_are_explained_and_the_others_counted() -> Non
 
 def test_each_ghost_has_the_letter_of_its_run_and_is_named() -> None:
     """Whatever it is called: another run's name may begin with its letter."""
-    runs = [pictures.run("Cfast", pictures.curve(1.0), letter="A"),
-            pictures.run("C", pictures.curve(1.0))]  # fmt: skip
+    runs = [plots.run("Cfast", plots.curve(1.0), letter="A"),
+            plots.run("C", plots.curve(1.0))]  # fmt: skip
     assert [ghost.in_short for ghost in ghosts_of(runs)] == ["A = Cfast", "C = autograd lr 0.01"]
-    assert [str(ghost) for ghost in ghosts_of(pictures.GHOSTS)] == [
+    assert [str(ghost) for ghost in ghosts_of(plots.GHOSTS)] == [
         "A = manual lr 0.01",
         "H = high rate autograd lr 0.05",
         "L = low rate autograd lr 0.002",
     ]
-    found = ghosts_of(pictures.GHOSTS)
+    found = ghosts_of(plots.GHOSTS)
     assert legend(found, 58) == "A = manual lr 0.01 · H = high rate · L = low rate"
     assert legend(found, 30) == "A = man… · H = hig… · L = low…"
     assert legend(found, 5) == "A H L"
@@ -292,9 +292,9 @@ def test_ghosts_are_told_apart_without_colour(sheet: Sheet) -> None:
 
 
 def test_a_run_that_is_shorter_than_a_ghost_ends_where_it_ends() -> None:
-    ghost = pictures.run("A", pictures.falling(100, 0.01))
+    ghost = plots.run("A", plots.falling(100, 0.01))
     drawn = lines_of(
-        epoch_curves.draw(EpochCurves(pictures.falling(50, 0.01), (), (ghost,)), False, IN_ASCII)
+        epoch_curves.draw(EpochCurves(plots.falling(50, 0.01), (), (ghost,)), False, IN_ASCII)
     )
     assert drawn[-1].endswith("100")
     assert max(row.rfind("*") for row in drawn[1:]) <= 7 + 36
@@ -305,7 +305,7 @@ def test_a_run_that_is_shorter_than_a_ghost_ends_where_it_ends() -> None:
 
 
 def test_each_residual_goes_from_its_point_to_the_line() -> None:
-    picture = DataPicture(
+    plot = DataPlot(
         input="x",
         target="y",
         prediction="y_pred",
@@ -315,44 +315,38 @@ def test_each_residual_goes_from_its_point_to_the_line() -> None:
         line_xs=(0.0, 2.0),
         line=(0.0, 2.0),
     )
-    rows = lines_of(batch_pictures.draw_data(picture, Sheet(60, 12, ascii_only=True)))
+    rows = lines_of(batch_plots.draw_data(plot, Sheet(60, 12, ascii_only=True)))
     column = rows[0].index("O")
     assert [row[column] for row in rows[:11]] == ["O", *"||||||||", "*", " "]
 
 
 def test_the_data_are_explained() -> None:
-    text = text_of(
-        batch_pictures.draw_data(msgspec.structs.replace(pictures.data(), loss=2.345), SMALL)
-    )
+    text = text_of(batch_plots.draw_data(msgspec.structs.replace(plots.data(), loss=2.345), SMALL))
     assert all(word in text for word in ("● y", "⠒ y_pred", "│ residual", "loss 2.345"))
-    assert text.count("●") == 1 + len(pictures.XS)
-    assert "⠒ y_pred not finite" in text_of(
-        batch_pictures.draw_data(pictures.data(w=math.nan), SMALL)
-    )
+    assert text.count("●") == 1 + len(plots.XS)
+    assert "⠒ y_pred not finite" in text_of(batch_plots.draw_data(plots.data(w=math.nan), SMALL))
 
 
 # ── Landscape ───────────────────────────────────────────────────────────────────────
 
 
 def test_the_landscape_says_its_numbers() -> None:
-    text = text_of(batch_pictures.draw_slope(pictures.slope(), SMALL))
+    text = text_of(batch_plots.draw_slope(plots.slope(), SMALL))
     for words in ("● w 0.3", "loss 21.675", "· slope −25.5", "○ next 0.555"):
         assert words in text
-    assert "○ now 0.555" in text_of(batch_pictures.draw_slope(pictures.slope(is_done=True), SMALL))
-    summed = text_of(batch_pictures.draw_slope(pictures.slope(slope=4 * -25.5), SMALL))
+    assert "○ now 0.555" in text_of(batch_plots.draw_slope(plots.slope(is_done=True), SMALL))
+    summed = text_of(batch_plots.draw_slope(plots.slope(slope=4 * -25.5), SMALL))
     assert "gradient −102" in summed
     assert "the curve's −25.5" in summed
     early = text_of(
-        batch_pictures.draw_slope(pictures.slope(slope=None, next_at=None, next_loss=None), SMALL)
+        batch_plots.draw_slope(plots.slope(slope=None, next_at=None, next_loss=None), SMALL)
     )
     assert "no gradient yet" in early
     assert not {"·", "○"} & {*early}, "nor a tangent"
 
 
 def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -> None:
-    rows = lines_of(
-        batch_pictures.draw_slope(pictures.slope(w=0.0), Sheet(78, 20, ascii_only=True))
-    )
+    rows = lines_of(batch_plots.draw_slope(plots.slope(w=0.0), Sheet(78, 20, ascii_only=True)))
     dots = [(x, y) for y, row in enumerate(rows[:19]) for x, c in enumerate(row[7:54]) if c == "."]
     assert len(dots) > 5
     assert [y for _, y in sorted(dots)] == sorted(y for _, y in dots)
@@ -362,13 +356,13 @@ def test_the_tangent_lies_below_a_bowl_and_falls_where_the_slope_is_negative() -
 
 
 def test_a_step_out_of_the_window_is_an_arrow_at_its_edge() -> None:
-    rows = lines_of(batch_pictures.draw_slope(pictures.slope(w=4.0, rate=0.2), SMALL))
+    rows = lines_of(batch_plots.draw_slope(plots.slope(w=4.0, rate=0.2), SMALL))
     assert any(row[7] == "←" for row in rows)
 
 
 def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
-    picture = pictures.slope(axis="along the gradient", batch=1)
-    drawn = batch_pictures.draw_slope(picture, SMALL)
+    plot = plots.slope(axis="along the gradient", batch=1)
+    drawn = batch_plots.draw_slope(plot, SMALL)
     assert drawn.title == "landscape: loss along the gradient, batch 2"
     assert "● here 0.3" in text_of(drawn)
 
@@ -377,24 +371,24 @@ def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
 
 
 def test_levels_are_round_numbers_within_the_losses_and_few() -> None:
-    assert batch_pictures.levels_of([0.02, 450.0]) == [0.1, 1.0, 10.0, 100.0]
-    assert batch_pictures.levels_of([10.0, 20.0]) == [12.0, 14.0, 16.0, 18.0]
-    assert batch_pictures.levels_of([-1.0, 1.0, math.nan]) == [-0.5, 0.0, 0.5]
+    assert batch_plots.levels_of([0.02, 450.0]) == [0.1, 1.0, 10.0, 100.0]
+    assert batch_plots.levels_of([10.0, 20.0]) == [12.0, 14.0, 16.0, 18.0]
+    assert batch_plots.levels_of([-1.0, 1.0, math.nan]) == [-0.5, 0.0, 0.5]
 
 
 @given(st.lists(finite, min_size=1, max_size=5))
 @settings(max_examples=100)
 def test_levels_lie_within_any_losses(losses: list[float]) -> None:
-    levels = batch_pictures.levels_of(losses)
-    assert len(levels) <= batch_pictures.MOST_LEVELS + 1
+    levels = batch_plots.levels_of(losses)
+    assert len(levels) <= batch_plots.MOST_LEVELS + 1
     assert levels == sorted(set(levels))
     assert all(min(losses) < level < max(losses) for level in levels)
 
 
 @pytest.mark.parametrize("sheet", [SMALL, LARGE, IN_ASCII])
 def test_a_contour_shows_levels_path_point_and_next_step(sheet: Sheet) -> None:
-    picture = pictures.contour(steps=3, rate=0.05)
-    text = text_of(batch_pictures.draw_contours(picture, sheet))
+    plot = plots.contour(steps=3, rate=0.05)
+    text = text_of(batch_plots.draw_contours(plot, sheet))
     here, after, trail = "Oo+" if sheet.ascii_only else "●○•"
     assert text.count(here) == 2
     assert text.count(f"{after} ") >= 2 or text.count(after) > 3
@@ -405,9 +399,9 @@ def test_a_contour_shows_levels_path_point_and_next_step(sheet: Sheet) -> None:
 
 def test_without_braille_a_higher_loss_is_denser() -> None:
     rows = lines_of(
-        batch_pictures.draw_contours(pictures.contour(steps=1), Sheet(78, 20, ascii_only=True))
+        batch_plots.draw_contours(plots.contour(steps=1), Sheet(78, 20, ascii_only=True))
     )
-    density = {c: i for i, c in enumerate(batch_pictures.HEIGHTS)}
+    density = {c: i for i, c in enumerate(batch_plots.HEIGHTS)}
     lowest = rows[11][7 + 23]
     assert density[rows[0][7 + 40]] > density[lowest]
 
@@ -438,11 +432,11 @@ def odd_pictures() -> Iterator[partial[Drawing]]:
         {"at": (100.0, 100.0)},
     ]
     for more in odd_data:
-        yield partial(batch_pictures.draw_data, msgspec.structs.replace(pictures.data(), **more))
+        yield partial(batch_plots.draw_data, msgspec.structs.replace(plots.data(), **more))
     for more in slopes:
-        yield partial(batch_pictures.draw_slope, pictures.slope(**more))
+        yield partial(batch_plots.draw_slope, plots.slope(**more))
     for more in contours:
-        yield partial(batch_pictures.draw_contours, pictures.contour(**more))
+        yield partial(batch_plots.draw_contours, plots.contour(**more))
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, NARROW])
@@ -451,13 +445,13 @@ def test_an_odd_picture_is_drawn_all_the_same(draw: partial[Drawing], sheet: She
     drawn = draw(sheet)
     assert len(drawn.lines) == sheet.height
     points = text_of(drawn).count("O" if sheet.ascii_only else "●")
-    assert points >= (2 if draw.func is batch_pictures.draw_data else 0)
+    assert points >= (2 if draw.func is batch_plots.draw_data else 0)
 
 
 def test_a_landscape_without_a_number_says_so() -> None:
-    slope = pictures.slope(losses=(math.nan,) * 121, loss=math.inf)
-    contour = pictures.contour(losses=((math.nan,) * 41,) * 31)
-    drawings = batch_pictures.draw_slope(slope, SMALL), batch_pictures.draw_contours(contour, SMALL)
+    slope = plots.slope(losses=(math.nan,) * 121, loss=math.inf)
+    contour = plots.contour(losses=((math.nan,) * 41,) * 31)
+    drawings = batch_plots.draw_slope(slope, SMALL), batch_plots.draw_contours(contour, SMALL)
     for drawing in drawings:
         assert lines_of(drawing) == ["No finite loss to draw here."]
 
@@ -467,10 +461,10 @@ def test_a_landscape_without_a_number_says_so() -> None:
 
 @pytest.mark.parametrize("sheet", [LARGE, Sheet(58, 9, ascii_only=True)])
 def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> None:
-    rows = lines_of(batch_pictures.draw_plane(pictures.plane(), sheet))
+    rows = lines_of(batch_plots.draw_plane(plots.plane(), sheet))
     canvas = [row[7:38] for row in rows[:-1]]
     ones = [(x, y) for y, row in enumerate(canvas) for x, c in enumerate(row) if c == "1"]
-    dense = (batch_pictures.ASCII_SHADES if sheet.ascii_only else batch_pictures.SHADES)[-1]
+    dense = (batch_plots.ASCII_SHADES if sheet.ascii_only else batch_plots.SHADES)[-1]
     assert len(ones) == 2
     for x, y in ones:
         assert canvas[y][x - 2] == dense
@@ -481,27 +475,27 @@ def test_the_plane_shows_targets_shades_and_the_border_between(sheet: Sheet) -> 
 
 def test_many_points_do_not_cover_the_plane() -> None:
     points = tuple((x / 10, y / 10, float((x + y) % 2)) for x in range(11) for y in range(0, 11, 5))
-    drawn = batch_pictures.draw_plane(
-        msgspec.structs.replace(pictures.plane(), points=points), Sheet(78, 20)
+    drawn = batch_plots.draw_plane(
+        msgspec.structs.replace(plots.plane(), points=points), Sheet(78, 20)
     )
     assert text_of(drawn).count("█") > 100
 
 
 def test_an_output_beyond_the_targets_takes_the_last_shade() -> None:
-    flat = msgspec.structs.replace(pictures.plane(), outputs=((7.0,) * 31,) * 31)
-    canvas = [row[7:38] for row in lines_of(batch_pictures.draw_plane(flat, LARGE))[:-1]]
+    flat = msgspec.structs.replace(plots.plane(), outputs=((7.0,) * 31,) * 31)
+    canvas = [row[7:38] for row in lines_of(batch_plots.draw_plane(flat, LARGE))[:-1]]
     assert set("".join(canvas)) == {"█", " ", "0", "1"}
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII])
 def test_a_plane_with_gaps_marks_them_and_one_without_a_number_says_so(sheet: Sheet) -> None:
-    picture: PlanePicture = pictures.plane()
-    gaps = ((math.nan,) * 31,) * 15 + picture.outputs[15:]
+    plot: PlanePlot = plots.plane()
+    gaps = ((math.nan,) * 31,) * 15 + plot.outputs[15:]
     assert "?" in text_of(
-        batch_pictures.draw_plane(msgspec.structs.replace(picture, outputs=gaps), sheet)
+        batch_plots.draw_plane(msgspec.structs.replace(plot, outputs=gaps), sheet)
     )
-    nothing = msgspec.structs.replace(picture, outputs=((math.nan,) * 31,) * 31)
-    assert lines_of(batch_pictures.draw_plane(nothing, sheet)) == ["No finite output to draw here."]
+    nothing = msgspec.structs.replace(plot, outputs=((math.nan,) * 31,) * 31)
+    assert lines_of(batch_plots.draw_plane(nothing, sheet)) == ["No finite output to draw here."]
 
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, LARGE])
@@ -510,8 +504,8 @@ def test_no_target_of_the_plane_is_written_over_another(sheet: Sheet, count: int
     """What can be read is a target, whole; the others are points. None is gone."""
     draws = random.Random(3)
     points = tuple((draws.random(), draws.random(), draws.gauss(0.0, 5.0)) for _ in range(count))
-    flat = msgspec.structs.replace(pictures.plane(), points=points, outputs=((-9.0,) * 31,) * 31)
-    rows = lines_of(batch_pictures.draw_plane(flat, sheet))
+    flat = msgspec.structs.replace(plots.plane(), points=points, outputs=((-9.0,) * 31,) * 31)
+    rows = lines_of(batch_plots.draw_plane(flat, sheet))
     side = 24 if sheet.width >= 70 else 20  # of the legend
     canvas = [re.split("[┤│]", row[: sheet.width - side], maxsplit=1)[1] for row in rows[:-1]]
     labels = {number(target, 2) for *_, target in points}

@@ -1,6 +1,6 @@
 """The questions of the be-autograd exercise: local gradients of one step's graph, and their sums.
 
-The batch runs once more in a Probe, through its Gradient phase, as for a picture of the graph.
+The batch runs once more in a Probe, through its Gradient phase, as for the graph.
 Each local gradient is PyTorch's own: when backward comes to an operation, that operation's node
 is asked what it makes of a gradient of 1. Where values hold several numbers (a small batch), the
 way back is walked along the last of them, `y_pred[3]`; in what they share all ways meet.

@@ -2,7 +2,7 @@
 
 Every loss is the lesson's own, by its Predict and Loss in a probe. The gradient is the one that
 the lesson computes, right or wrong. The range of an axis holds all that has to be seen (the run's
-place, its way, the step to come), and moves seldom, so that a picture does not jump.
+place, its way, the step to come), and moves seldom, so that a plot does not jump.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import (
-    BatchPicture,
-    ContourPicture,
-    NoPicture,
+    BatchPlotData,
+    ContourPlot,
+    NoPlot,
     Numbers,
-    SlopePicture,
+    SlopePlot,
 )
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.probe import InspectionStopped, Probe, Standpoint
@@ -115,7 +115,7 @@ LINE = 60
 """Places along a line."""
 GRID = (24, 16)
 """Places over a plane, across and up."""
-_TOO_FAR = NoPicture(why=Remark("too_large_to_draw"))
+_TOO_FAR = NoPlot(why=Remark("too_large_to_draw"))
 _NEAR = 60
 """The most steps to the lowest place along the gradient, for it to be shown."""
 _BEHIND, _BEFORE = 4, 12
@@ -192,21 +192,21 @@ def landscape(
     at: Standpoint,
     path: tuple[tuple[float, float], ...],
     until: Until,
-    before: BatchPicture | None,
-) -> BatchPicture:
+    before: BatchPlotData | None,
+) -> BatchPlotData:
     """The loss around the start of the batch. Raises InspectionStopped, LessonRaised."""
     if any(np.iscomplexobj(value) for value in at.start.values.values()):
-        return NoPicture(why=Remark("complex_parameter"))
+        return NoPlot(why=Remark("complex_parameter"))
     ground = _Ground(probe, at.start.values, until)
     start = ground.start
     if not start.size:
-        return NoPicture(why=Remark("no_numbers"))
+        return NoPlot(why=Remark("no_numbers"))
     if not np.isfinite(start).all():
-        return NoPicture(why=Remark("parameters_not_finite"))
+        return NoPlot(why=Remark("parameters_not_finite"))
     ahead = _ahead(ground, at)
     probe.stand(at)
     if not math.isfinite(ground.loss(start)):
-        return NoPicture(why=Remark("loss_not_finite"))
+        return NoPlot(why=Remark("loss_not_finite"))
     if start.size == 1:
         return _along(ground, ahead, np.ones(1), before)
     if start.size == 2:
@@ -254,20 +254,20 @@ def _flat(array: Array | None, size: int) -> Vector:
 # ── Along a line ────────────────────────────────────────────────────────────────────
 
 
-def _along_gradient(ground: _Ground, ahead: _Ahead, before: BatchPicture | None) -> BatchPicture:
+def _along_gradient(ground: _Ground, ahead: _Ahead, before: BatchPlotData | None) -> BatchPlotData:
     """A slice against the gradient: there is no plane with all of the parameters in it."""
     gradient = ahead.gradient
     if gradient is None:
-        return NoPicture(why=Remark("no_gradient"))
+        return NoPlot(why=Remark("no_gradient"))
     length = float(np.linalg.norm(gradient))
     if not length:
-        return NoPicture(why=Remark("gradient_is_zero"))
+        return NoPlot(why=Remark("gradient_is_zero"))
     return _along(ground, ahead, -gradient / length, before)
 
 
 def _along(
-    ground: _Ground, ahead: _Ahead, way: Vector, before: BatchPicture | None
-) -> BatchPicture:
+    ground: _Ground, ahead: _Ahead, way: Vector, before: BatchPlotData | None
+) -> BatchPlotData:
     """The loss along the unit vector `way`. With one parameter the axis is its value."""
     start, is_one = ground.start, len(way) == 1
     here, foot = (float(start[0]), start * 0) if is_one else (0.0, start)
@@ -279,7 +279,7 @@ def _along(
         return float((row - foot) @ way)
 
     axis = ground.names()[0] if is_one else ALONG
-    old = before if isinstance(before, SlopePicture) and before.axis == axis else None
+    old = before if isinstance(before, SlopePlot) and before.axis == axis else None
     goal = here if ahead.next is None else place_of(ahead.next)
     step = abs(goal - here)
     points = [here, goal, *_around_lowest(loss, here, step, is_one=is_one)]
@@ -295,7 +295,7 @@ def _along(
     else:
         xs = _places(shown, LINE, lambda x: ground.rounded(np.array([x]))[0] if is_one else x)
     gradient, following = ahead.shown
-    return SlopePicture(
+    return SlopePlot(
         axis=axis,
         xs=xs,
         losses=losses or tuple(loss(x) for x in xs),
@@ -333,11 +333,11 @@ def _over(
     ground: _Ground,
     ahead: _Ahead,
     path: tuple[tuple[float, float], ...],
-    before: BatchPicture | None,
-) -> BatchPicture:
+    before: BatchPlotData | None,
+) -> BatchPlotData:
     """The loss over the plane of the two parameters."""
     axes = (ground.names()[0], ground.names()[1])
-    old = before if isinstance(before, ContourPicture) and before.axes == axes else None
+    old = before if isinstance(before, ContourPlot) and before.axes == axes else None
     start, (gradient, following) = ground.start, ahead.shown
     points = [start, *map(np.array, path), *([] if ahead.next is None else [ahead.next])]
     found = _lowest_on_plane(ground)
@@ -350,7 +350,7 @@ def _over(
     else:
         xs = _places(shown[0], GRID[0], lambda x: ground.rounded(np.array([x, start[1]]))[0])
         ys = _places(shown[1], GRID[1], lambda y: ground.rounded(np.array([start[0], y]))[1])
-    return ContourPicture(
+    return ContourPlot(
         axes=axes,
         xs=xs,
         ys=ys,
@@ -374,7 +374,7 @@ def _places(shown: Window, count: int, rounded: Callable[[float], float]) -> Num
 
 
 def _losses(
-    ground: _Ground, xs: Numbers, ys: Numbers, old: ContourPicture | None
+    ground: _Ground, xs: Numbers, ys: Numbers, old: ContourPlot | None
 ) -> tuple[Numbers, ...]:
     """The loss at each place of the grid, a row for each of `ys`, taken over if it still is so."""
 
@@ -389,7 +389,7 @@ def _losses(
 
 
 def _still(losses: Numbers, loss: Callable[[int], float], spots: Iterable[int]) -> bool:
-    """Whether a few losses of the picture before, evaluated anew, come out the same to the bit.
+    """Whether a few losses of the plot before, evaluated anew, come out the same to the bit.
 
     Then nothing has moved but the run, and the others need not be evaluated again.
     """

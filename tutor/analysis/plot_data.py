@@ -19,12 +19,12 @@ from tutor.analysis.loss_landscape import landscape
 from tutor.lesson.model import DataNames
 from tutor.protocol.frame import Position, Remark, RunRecipe
 from tutor.protocol.inspections import (
-    BatchPicture,
-    BatchPictureKind,
-    DataPicture,
-    GradientNormPicture,
-    NoPicture,
-    PlanePicture,
+    BatchPlotData,
+    BatchPlotKind,
+    DataPlot,
+    GradientNormPlot,
+    NoPlot,
+    PlanePlot,
 )
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
@@ -45,20 +45,20 @@ _MARGIN = 0.05
 _PLANE_MARGIN = 0.25
 
 
-def picture_of(
-    kind: BatchPictureKind,
+def plot_data_of(
+    kind: BatchPlotKind,
     probe: Probe,
     at: Standpoint,
     path: tuple[tuple[float, float], ...] = (),
     *,
     until: Until = never,
-    before: BatchPicture | None = None,
-) -> BatchPicture | None:
-    """The picture of this kind of the batch that a run stands in.
+    before: BatchPlotData | None = None,
+) -> BatchPlotData | None:
+    """The plot of this kind of the batch that a run stands in.
 
-    `path`: where two parameters have been. `before`: the picture shown last of this run, whose
+    `path`: where two parameters have been. `before`: the plot shown last of this run, whose
     window is kept where that will do. None if `until`, called between evaluations, stopped it;
-    NoPicture where there is nothing of the kind to draw, the lesson's own error among the reasons.
+    NoPlot where there is nothing of the kind to draw, the lesson's own error among the reasons.
     Raises LessonRaised only where the learner has stopped the lesson's code.
     """
     try:
@@ -75,33 +75,33 @@ def picture_of(
         return None
     except LessonRaised as error:
         raise_if_stopped(error)
-        return NoPicture(why=error.remark(_LONGEST_ERROR))
+        return NoPlot(why=error.remark(_LONGEST_ERROR))
 
 
 def _of_data(
-    probe: Probe, at: Standpoint, draw: Callable[[Probe, Standpoint, _Samples], BatchPicture]
-) -> BatchPicture:
-    """The picture that `draw` makes of data and predictions; NoPicture where there are none."""
+    probe: Probe, at: Standpoint, draw: Callable[[Probe, Standpoint, _Samples], BatchPlotData]
+) -> BatchPlotData:
+    """The plot that `draw` makes of data and predictions; NoPlot where there are none."""
     names = probe.program.data
     if names is None:
         return _never("data_not_named")
     probe.stand(at)
     probe.set_parameters(at.now)
     found = _samples(probe, names)
-    return found if isinstance(found, NoPicture) else draw(probe, at, found)
+    return found if isinstance(found, NoPlot) else draw(probe, at, found)
 
 
-def _line_with_loss(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPicture:
-    picture = _line(probe, samples)
-    if probe.program.batches > 1 or not isinstance(picture, DataPicture):
-        return picture
+def _line_with_loss(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPlotData:
+    plot = _line(probe, samples)
+    if probe.program.batches > 1 or not isinstance(plot, DataPlot):
+        return plot
     probe.stand(at)
-    return msgspec.structs.replace(picture, loss=probe.loss(at.now))
+    return msgspec.structs.replace(plot, loss=probe.loss(at.now))
 
 
-def _never(code: str, **values: object) -> NoPicture:
+def _never(code: str, **values: object) -> NoPlot:
     """A reason that holds at every position of the run."""
-    return NoPicture(why=Remark(code, values), never=True)
+    return NoPlot(why=Remark(code, values), never=True)
 
 
 # ── The data ────────────────────────────────────────────────────────────────────────
@@ -131,13 +131,13 @@ class _Samples:
         return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(int))
 
 
-def _samples(probe: Probe, names: DataNames) -> _Samples | NoPicture:
+def _samples(probe: Probe, names: DataNames) -> _Samples | NoPlot:
     """The data and what the model makes of them now. Raises LessonRaised."""
     things = probe.loop.namespace
     inputs, targets = to_numpy(things.get(names.input)), to_numpy(things.get(names.target))
     if inputs is None or targets is None or not targets.size:
         both = {"input": names.input, "target": names.target}
-        return NoPicture(why=Remark("data_no_numbers", both))
+        return NoPlot(why=Remark("data_no_numbers", both))
     count = len(inputs) if inputs.ndim else 1
     if targets.size != count:
         return _never("several_targets", input=names.input, target=names.target)
@@ -182,17 +182,17 @@ def _predict_by_batches(probe: Probe, names: DataNames, inputs: Array) -> Array 
     return np.concatenate(parts)
 
 
-# ── Pictures of them ────────────────────────────────────────────────────────────────
+# ── Plots of them ────────────────────────────────────────────────────────────────
 
 
-def _line(probe: Probe, samples: _Samples) -> BatchPicture:
+def _line(probe: Probe, samples: _Samples) -> BatchPlotData:
     """The points, what is predicted for each, and the model between them."""
     if samples.features != 1:
         return _never("features_for_line", count=samples.features)
     xs = samples.inputs.reshape(-1).astype(np.float64)
     finite = xs[np.isfinite(xs)]
     if not len(finite):
-        return NoPicture(why=Remark("no_number_finite", {"input": samples.names.input}))
+        return NoPlot(why=Remark("no_number_finite", {"input": samples.names.input}))
     # A single sample has no breadth: then it is shown from 0 to twice its size.
     breadth = float(np.ptp(finite)) or 2 * max(abs(float(finite[0])), 1.0) / (1 + 2 * _MARGIN)
     middle = (float(finite.min()) + float(finite.max())) / 2
@@ -202,7 +202,7 @@ def _line(probe: Probe, samples: _Samples) -> BatchPicture:
     if line is None:
         return _never("no_other_inputs", prediction=samples.names.prediction)
     names, chosen = samples.names, samples.chosen
-    return DataPicture(
+    return DataPlot(
         input=names.input,
         target=names.target,
         prediction=names.prediction,
@@ -215,13 +215,13 @@ def _line(probe: Probe, samples: _Samples) -> BatchPicture:
     )
 
 
-def _plane(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPicture:
+def _plane(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPlotData:
     """The prediction over the plane of the two inputs, a little beyond the data."""
     if samples.features != 2:
         return _never("features_for_plane", count=samples.features)
     data = samples.inputs.reshape(-1, 2).astype(np.float64)
     if not np.isfinite(data).all():
-        return NoPicture(why=Remark("not_all_numbers_finite", {"input": samples.names.input}))
+        return NoPlot(why=Remark("not_all_numbers_finite", {"input": samples.names.input}))
     low, high = data.min(axis=0), data.max(axis=0)
     margin = np.where(high > low, _PLANE_MARGIN * (high - low), 1.0)
     xs = np.linspace(low[0] - margin[0], high[0] + margin[0], PLANE[0])
@@ -232,7 +232,7 @@ def _plane(probe: Probe, at: Standpoint, samples: _Samples) -> BatchPicture:
         return _never("no_other_inputs", prediction=samples.names.prediction)
     name, chosen = samples.names.input, samples.chosen
     points = np.column_stack([data[chosen], samples.targets[chosen]])
-    return PlanePicture(
+    return PlanePlot(
         axes=(f"{name}[:, 0]", f"{name}[:, 1]"),
         prediction=samples.names.prediction,
         xs=_floats(xs),
@@ -254,8 +254,8 @@ MOST_EPOCHS = 200
 MOST_SECONDS = 5.0
 """Seconds that a Setup may take: it runs again, and no key is answered meanwhile."""
 
-_BETWEEN_PICTURES = 0.25
-"""Seconds from one picture to the next, more complete one."""
+_BETWEEN_PLOTS = 0.25
+"""Seconds from one plot to the next, more complete one."""
 
 
 class GradientNorms:
@@ -275,25 +275,25 @@ class GradientNorms:
         self._again: Run | None = None
         """The second run, where it came to."""
 
-    def pictures(self, run: Run, until: Until) -> Iterator[GradientNormPicture | NoPicture]:
-        """The picture of a run, again and again until it is complete, or `until` stops it.
+    def plots(self, run: Run, until: Until) -> Iterator[GradientNormPlot | NoPlot]:
+        """The plot of a run, again and again until it is complete, or `until` stops it.
 
         Leaves the run as it is. Raises LessonRaised if the code raises in the second run.
         """
         epochs = shown_epochs(run.last_epoch)
         if (why := _why_not(run)) is not None:
-            yield NoPicture(why=why, never=run.program.writes_here)
+            yield NoPlot(why=why, never=run.program.writes_here)
             return
         self._keep_norms_of(run.recipe, epochs)
         missing = [epoch for epoch in epochs if epoch not in self._norms]
         while True:
-            due = time.perf_counter() + _BETWEEN_PICTURES
+            due = time.perf_counter() + _BETWEEN_PLOTS
             while missing and not until() and time.perf_counter() < due:
                 norm = self._norm_at(run, missing[0], until)
                 if norm is not None:
                     self._norms[missing.pop(0)] = norm
             known = [epoch for epoch in epochs if epoch in self._norms]
-            yield GradientNormPicture(
+            yield GradientNormPlot(
                 epochs=tuple(known),
                 norms=tuple(self._norms[epoch] for epoch in known),
                 last_epoch=run.last_epoch,

@@ -48,11 +48,11 @@ from tutor.protocol.events import (
 from tutor.protocol.frame import EPOCH_END, Frame, Position, Remark
 from tutor.protocol.inspections import (
     AutogradGraph,
-    BatchPicture,
-    BatchPictureKind,
+    BatchPlotData,
+    BatchPlotKind,
     DoctorReport,
     LocalGradients,
-    NoPicture,
+    NoPlot,
     RunInfo,
 )
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
@@ -253,9 +253,9 @@ class Inspector:
     _followed: tuple[str, str, int, int] | None = None
     """The run that the lockstep follows: another one is followed from the start."""
     _norms: GradientNorms | None = None
-    _picture: BatchPicture | None = None
-    _pictured: str = ""
-    """The run that the picture is of: only for that run its window is kept."""
+    _plot: BatchPlotData | None = None
+    _plotted: str = ""
+    """The run that the plot is of: only for that run its window is kept."""
     _not_before: float = 0.0
     """The time from which on the next inspection during a run may be taken."""
 
@@ -264,12 +264,12 @@ class Inspector:
         self._probes.clear()
         if self._norms is not None:
             self._norms.close()
-        self._lockstep = self._picture = self._norms = None
+        self._lockstep = self._plot = self._norms = None
 
     def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """All inspections that the app wants, the quick ones first, until `until` stops them."""
         run, wanted = runs.current, self.wanted
-        if self._norms is not None and wanted.picture != "gradient-norm":
+        if self._norms is not None and wanted.plot != "gradient-norm":
             self._norms.close()  # its second run takes as much memory as the first
         if wanted.name:
             yield self._ready(runs, facts=info_of(run.loop, wanted.name))
@@ -279,13 +279,13 @@ class Inspector:
             yield from self._of_step(runs, until)
         if wanted.columns and runs.catch_up(until):
             yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(wanted.columns))
-        if wanted.picture == "gradient-norm" and not until():
+        if wanted.plot == "gradient-norm" and not until():
             yield from self._draw_norms(runs, until)
 
     @property
-    def _batch_kind(self) -> BatchPictureKind | None:
-        """The picture that is wanted, if it is computed from the batch that the run stands in."""
-        kind = self.wanted.picture
+    def _batch_kind(self) -> BatchPlotKind | None:
+        """The plot that is wanted, if it is computed from the batch that the run stands in."""
+        kind = self.wanted.plot
         return None if kind == "gradient-norm" else kind
 
     def _of_step(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
@@ -299,15 +299,15 @@ class Inspector:
             yield from self._compared(runs, at, until)
 
     def glance(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
-        """The picture and the facts, during a run, as often as their share of time allows."""
+        """The plot and the facts, during a run, as often as their share of time allows."""
         started = time.perf_counter()
-        if started < self._not_before or not (self.wanted.picture or self.wanted.name):
+        if started < self._not_before or not (self.wanted.plot or self.wanted.name):
             return
         if self.wanted.name:
             yield self._ready(runs, facts=info_of(runs.current.loop, self.wanted.name))
         if self._batch_kind:
             yield from self._draw(self._batch_kind, runs, runs.current.standpoint(), until)
-        elif self.wanted.picture == "gradient-norm":
+        elif self.wanted.plot == "gradient-norm":
             due = started + GLANCE
             yield from self._draw_norms(runs, lambda: until() or time.perf_counter() > due)
         now = time.perf_counter()
@@ -348,25 +348,25 @@ class Inspector:
         return self._probes[key]
 
     def _draw(
-        self, kind: BatchPictureKind, runs: Runs, at: Standpoint, until: Until
+        self, kind: BatchPlotKind, runs: Runs, at: Standpoint, until: Until
     ) -> Iterator[InspectionReady]:
         run = runs.current
         # Lazy, like the others here: the first step comes before the first inspection.
-        from tutor.analysis.plot_data import picture_of  # noqa: PLC0415
+        from tutor.analysis.plot_data import plot_data_of  # noqa: PLC0415
 
-        before = self._picture if self._pictured == runs.name else None
+        before = self._plot if self._plotted == runs.name else None
         try:
-            picture = picture_of(
+            plot = plot_data_of(
                 kind, self._probe(run), at, path=run.trail(), before=before, until=until
             )
         except RunError as error:  # the lesson's own code raises there
-            picture = NoPicture(why=Remark.of(error))
-        if picture is not None:
-            self._picture, self._pictured = picture, runs.name
-            yield self._ready(runs, picture=picture)
+            plot = NoPlot(why=Remark.of(error))
+        if plot is not None:
+            self._plot, self._plotted = plot, runs.name
+            yield self._ready(runs, plot=plot)
 
     def _draw_norms(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
-        """The picture of the gradient norms, for which epochs run again.
+        """The plot of the gradient norms, for which epochs run again.
 
         What the code does to the process meanwhile is undone.
         """
@@ -375,11 +375,11 @@ class Inspector:
         self._norms = self._norms or GradientNorms(self.quiet)
         before = ProcessState.now()
         try:
-            for picture in self._norms.pictures(runs.current, until):
-                yield self._ready(runs, picture=picture)
+            for plot in self._norms.plots(runs.current, until):
+                yield self._ready(runs, plot=plot)
         except LessonRaised as error:
             raise_if_stopped(error)
-            yield self._ready(runs, picture=NoPicture(why=Remark.of(error)))
+            yield self._ready(runs, plot=NoPlot(why=Remark.of(error)))
         finally:
             before.restore()
 

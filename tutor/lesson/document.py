@@ -318,7 +318,7 @@ class _Checker(msgspec.Struct, frozen=True, dict=True):
             )
 
     def _data(self) -> None:
-        """The names of the data have to be bound where a picture looks for them."""
+        """The names of the data have to be bound where a plot looks for them."""
         data = self.front.data
         if data is None or self._broken:
             return

@@ -42,7 +42,7 @@ MOST_TIMES = 1000
 """The largest number of repetitions of one command."""
 
 NOT_LOOKING: Mapping[str, object] = {
-    "columns": 0, "picture": None, "name": "", "graph": False, "compare": False, "then": ""
+    "columns": 0, "plot": None, "name": "", "graph": False, "compare": False, "then": ""
 }  # fmt: skip
 """The engine computes nothing besides the run: all of it costs time."""
 

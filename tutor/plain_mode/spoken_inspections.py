@@ -14,18 +14,18 @@ from tutor.plain_mode.spoken_text import in_words, sentence, spoken_python
 from tutor.protocol.frame import NO_VALUE, NONE, Curve, Frame, Remark
 from tutor.protocol.inspections import (
     FINITE_DIFFERENCE,
-    AnyPicture,
     AutogradGraph,
-    ContourPicture,
-    DataPicture,
-    GradientNormPicture,
+    ContourPlot,
+    DataPlot,
+    GradientNormPlot,
     GraphNode,
     ModeComparison,
-    NoPicture,
+    NoPlot,
     OtherRunState,
-    PlanePicture,
+    PlanePlot,
+    PlotData,
     RunInfo,
-    SlopePicture,
+    SlopePlot,
     VariableInfo,
 )
 from tutor.session.run_view import RunView
@@ -243,7 +243,7 @@ def loss_curve(curve: Curve | None, has_loss: bool = True) -> Iterator[str]:
     yield from _by_epoch("loss", [EpochColumn(*column) for column in columns])
 
 
-def _gradient_norm(found: GradientNormPicture) -> Iterator[str]:
+def _gradient_norm(found: GradientNormPlot) -> Iterator[str]:
     columns = [EpochColumn(e, e, n, n) for e, n in zip(found.epochs, found.norms, strict=True)]
     yield from _by_epoch("norm of the gradient", columns)
     if len(columns) < found.last_epoch:
@@ -286,26 +286,26 @@ def _by_epoch(what: str, columns: Sequence[EpochColumn]) -> Iterator[str]:
     yield f"It was highest in {highest}: {spoken_number(highest.high)}."
 
 
-def picture(found: AnyPicture) -> Iterator[str]:
+def plot(found: PlotData) -> Iterator[str]:
     """A plot in words."""
     match found:
-        case DataPicture():
+        case DataPlot():
             yield from _data(found)
-        case SlopePicture():
+        case SlopePlot():
             yield from _slope(found)
-        case ContourPicture():
+        case ContourPlot():
             yield from _contours(found)
-        case PlanePicture():
+        case PlanePlot():
             yield from _plane(found)
-        case GradientNormPicture():
+        case GradientNormPlot():
             yield from _gradient_norm(found)
-        case NoPicture():
+        case NoPlot():
             yield sentence(_remark(found.why))
         case _:
             assert_never(found)
 
 
-def _data(found: DataPicture) -> Iterator[str]:
+def _data(found: DataPlot) -> Iterator[str]:
     count = len(found.xs)
     yield f"The data and the model: {counted(count, 'point')}, {_range(found.input, found.xs)}."
     points = list(zip(found.xs, found.targets, found.predictions, strict=True))
@@ -326,7 +326,7 @@ def _data(found: DataPicture) -> Iterator[str]:
     )
 
 
-def _slope(found: SlopePicture) -> Iterator[str]:
+def _slope(found: SlopePlot) -> Iterator[str]:
     batch = f" of batch {found.batch + 1}" if found.batch is not None else ""
     axis = f"the distance {found.axis}" if found.axis.startswith("along") else found.axis
     is_line = axis != found.axis
@@ -351,7 +351,7 @@ def _slope(found: SlopePicture) -> Iterator[str]:
         )
 
 
-def _contours(found: ContourPicture) -> Iterator[str]:
+def _contours(found: ContourPlot) -> Iterator[str]:
     one, other = found.axes
     yield f"The loss for {_range(one, found.xs)} and {_range(other, found.ys)}."
     yield _lowest(
@@ -370,7 +370,7 @@ def _contours(found: ContourPicture) -> Iterator[str]:
         yield f"The update {verb} to {_pair(found.axes, found.next_at)}."
 
 
-def _plane(found: PlanePicture) -> Iterator[str]:
+def _plane(found: PlanePlot) -> Iterator[str]:
     outputs = [z for row in found.outputs for z in row if math.isfinite(z)]
     yield (
         f"{found.prediction} over its two inputs, {_range(found.axes[0], found.xs)}, "

@@ -9,7 +9,7 @@ from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.plain import cell_width
 from tutor.protocol.frame import Element, Position, RunRecipe
-from tutor.protocol.inspections import PictureKind, RunInfo
+from tutor.protocol.inspections import PlotKind, RunInfo
 from tutor.protocol.messages import Decoder, Message, decoder_of, message_from_line
 
 
@@ -162,7 +162,7 @@ class Inspect(Command, frozen=True, kw_only=True):
 
     columns: int = 0
     """Columns of the plot of the loss; 0 while it is not in view."""
-    picture: PictureKind | None = None
+    plot: PlotKind | None = None
     name: str = ""
     """A name of the lesson's code, for a VariableInfo."""
     graph: bool = False

@@ -8,13 +8,13 @@ import msgspec
 
 from tutor.protocol.frame import Curve, Frame, Position, Remark, RunRecipe, Value
 from tutor.protocol.inspections import (
-    AnyPicture,
     AutogradGraph,
     DoctorReport,
     LocalGradients,
     LoopReport,
     ModeComparison,
     OtherRunState,
+    PlotData,
     RunInfo,
     VariableInfo,
 )
@@ -109,7 +109,7 @@ class InspectionReady(Event, frozen=True, kw_only=True):
 
     at: Position
     run: str
-    picture: AnyPicture | None = None
+    plot: PlotData | None = None
     facts: VariableInfo | None = None
     graph: AutogradGraph | None = None
     comparison: ModeComparison | None = None

@@ -33,15 +33,15 @@ class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The reason why there is no value, or no gradient; often None."""
 
 
-# ── Pictures ────────────────────────────────────────────────────────────────────────
+# ── Plots ────────────────────────────────────────────────────────────────────────
 
-PictureKind: TypeAlias = Literal["data", "landscape", "plane", "gradient-norm"]
+PlotKind: TypeAlias = Literal["data", "landscape", "plane", "gradient-norm"]
 
-BatchPictureKind: TypeAlias = Literal["data", "landscape", "plane"]
+BatchPlotKind: TypeAlias = Literal["data", "landscape", "plane"]
 """The kinds that are computed from the batch that a run stands in."""
 
 
-class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class DataPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The data and the model's line, where input and output are single numbers."""
 
     input: str
@@ -61,7 +61,7 @@ class DataPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The loss of this line, by the lesson's Predict and Loss; None where an epoch has batches."""
 
 
-class SlopePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class SlopePlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The loss along one line through the present parameters."""
 
     axis: str
@@ -82,7 +82,7 @@ class SlopePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The batch (from 0) whose loss this is; None where an epoch has but one."""
 
 
-class ContourPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class ContourPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The loss over the plane of two parameters, with the path so far."""
 
     axes: tuple[str, str]
@@ -100,7 +100,7 @@ class ContourPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     batch: int | None = None
 
 
-class PlanePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class PlanePlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The model's one output over the plane of its two inputs."""
 
     axes: tuple[str, str]
@@ -113,7 +113,7 @@ class PlanePicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The data: the two inputs, and the target."""
 
 
-class GradientNormPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class GradientNormPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The norm of all gradients together, by epoch; in a long run, of some epochs."""
 
     epochs: tuple[int, ...]
@@ -127,7 +127,7 @@ class GradientNormPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Whether all norms that can be shown have been computed."""
 
 
-class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class NoPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The reason why there is nothing of this kind to draw here."""
 
     why: Remark
@@ -135,16 +135,16 @@ class NoPicture(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Whether that holds for the whole lesson in this mode: turning passes such a plot over."""
 
 
-BatchPicture: TypeAlias = DataPicture | SlopePicture | ContourPicture | PlanePicture | NoPicture
-AnyPicture: TypeAlias = BatchPicture | GradientNormPicture
+BatchPlotData: TypeAlias = DataPlot | SlopePlot | ContourPlot | PlanePlot | NoPlot
+PlotData: TypeAlias = BatchPlotData | GradientNormPlot
 
-PICTURES: Mapping[PictureKind, tuple[type[AnyPicture], ...]] = {
-    "data": (DataPicture,),
-    "landscape": (SlopePicture, ContourPicture),
-    "plane": (PlanePicture,),
-    "gradient-norm": (GradientNormPicture,),
+PLOT_DATA: Mapping[PlotKind, tuple[type[PlotData], ...]] = {
+    "data": (DataPlot,),
+    "landscape": (SlopePlot, ContourPlot),
+    "plane": (PlanePlot,),
+    "gradient-norm": (GradientNormPlot,),
 }
-"""The pictures that show each kind; `tutor/ui/panes/plot.py` has them drawn."""
+"""The types of the data that each kind is drawn from; `tutor/ui/panes/plot.py` has them drawn."""
 
 
 # ── The graph ───────────────────────────────────────────────────────────────────────

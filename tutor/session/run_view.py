@@ -10,10 +10,10 @@ from tutor.lesson.model import SETUP, Lesson, Section, gradient_index
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Change, Curve, Frame, Position
 from tutor.protocol.inspections import (
-    AnyPicture,
     AutogradGraph,
     ModeComparison,
     OtherRunState,
+    PlotData,
     RunInfo,
     VariableInfo,
 )
@@ -26,7 +26,7 @@ class Inspections:
     They come a little after their frame, and during a run only now and then.
     """
 
-    picture: AnyPicture | None = None
+    plot: PlotData | None = None
     facts: VariableInfo | None = None
     graph: AutogradGraph | None = None
     comparison: ModeComparison | None = None

@@ -16,15 +16,15 @@ from tutor.lesson.code_checks import parsed
 from tutor.lesson.model import REPORT
 from tutor.protocol.frame import Curve, Remark
 from tutor.protocol.inspections import (
-    PICTURES,
-    AnyPicture,
-    ContourPicture,
-    DataPicture,
-    GradientNormPicture,
-    NoPicture,
-    PictureKind,
-    PlanePicture,
-    SlopePicture,
+    PLOT_DATA,
+    ContourPlot,
+    DataPlot,
+    GradientNormPlot,
+    NoPlot,
+    PlanePlot,
+    PlotData,
+    PlotKind,
+    SlopePlot,
 )
 from tutor.session.attempt import Attempt, may_show_plots
 from tutor.session.run_view import RunView
@@ -34,16 +34,18 @@ from tutor.ui.panes.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.wording.inspections import remark_text
 
 LOSS_CURVE, OTHER_SCALE = "loss", "loss, the other scale"
-PLOT_KINDS: tuple[str, ...] = (LOSS_CURVE, OTHER_SCALE, *PICTURES)
+PLOT_KINDS: tuple[str, ...] = (LOSS_CURVE, OTHER_SCALE, *PLOT_DATA)
 """All kinds of plots, in the order of the key that changes them."""
+_DATA_KINDS: tuple[PlotKind | None, ...] = (None, None, *PLOT_DATA)
+"""The kind of data that each of these is drawn from; None for the loss."""
 
-_TITLES: Mapping[PictureKind, str] = {
+_TITLES: Mapping[PlotKind, str] = {
     "data": "data and model",
     "landscape": "landscape of the loss",
     "plane": "plane",
     "gradient-norm": "gradient norm by epoch",
 }
-"""The title of each kind while there is no picture of it."""
+"""The title of each kind while there is no plot of it."""
 
 COMING = "computing …"
 
@@ -67,8 +69,8 @@ class PlotPane(LinesPane):
         self._is_seen = False
         self._other_is_log: bool | None = None
         """The scale that "the other" is; settled when it is first seen, so that it stays."""
-        self._outdated: AnyPicture | None = None
-        """The picture at the last turn, of the kind before: a NoPicture does not say its kind."""
+        self._outdated: PlotData | None = None
+        """The plot at the last turn, of the kind before: a NoPlot does not say its kind."""
 
     @property
     def kind(self) -> str:
@@ -86,7 +88,7 @@ class PlotPane(LinesPane):
         kind = kinds[(kinds.index(self.kind) + by) % len(kinds)]
         self._turned, self._turned_by = PLOT_KINDS.index(kind), by
         self._other_is_log = None
-        self._outdated = self.view.inspections.picture if self.view else None
+        self._outdated = self.view.inspections.plot if self.view else None
         self._tell(self._is_seen)
         self.rebuild()
 
@@ -103,10 +105,10 @@ class PlotPane(LinesPane):
             return
         if self._never_in != (view.lesson.slug, view.mode):
             self._never_in, self._never = (view.lesson.slug, view.mode), frozenset()
-        picture = view.inspections.picture
-        if not isinstance(picture, NoPicture) or picture is self._outdated:
+        plot = view.inspections.plot
+        if not isinstance(plot, NoPlot) or plot is self._outdated:
             return
-        if picture.never and self.kind in PICTURES:
+        if plot.never and self._data_kind:
             self._never |= {self.kind}
             self.turn(self._turned_by)
 
@@ -114,8 +116,8 @@ class PlotPane(LinesPane):
         """The parts of a view that the plot is drawn from."""
         if view is None:
             return None
-        if self.kind in PICTURES:
-            return view.inspections.picture, view.changes, view.lesson.slug
+        if self._data_kind:
+            return view.inspections.plot, view.changes, view.lesson.slug
         others = tuple(run for run in view.runs if not run.is_current)
         curve = view.curve
         if curve is not None and not view.changes:  # else their words depend on the epoch at hand
@@ -142,47 +144,47 @@ class PlotPane(LinesPane):
         return [title + line((turn, DIM)), *lines]
 
     def _drawing(self, sheet: Sheet) -> Drawing:
-        view, kind = self.view, self._picture_kind
+        view, kind = self.view, self._data_kind
         if kind is None:
             return self._loss(view, sheet)
         if view is not None and not may_show_plots(self.attempt, view):
             return placeholder(_TITLES[kind], remark_text(Remark("plot_after_answer")))
-        picture = view.inspections.picture if view else None
-        is_late = isinstance(picture, NoPicture) and picture is self._outdated
-        is_of_kind = isinstance(picture, (NoPicture, *PICTURES[kind]))
-        if view is None or picture is None or is_late or not is_of_kind:
+        plot = view.inspections.plot if view else None
+        is_late = isinstance(plot, NoPlot) and plot is self._outdated
+        is_of_kind = isinstance(plot, (NoPlot, *PLOT_DATA[kind]))
+        if view is None or plot is None or is_late or not is_of_kind:
             return placeholder(_TITLES[kind], COMING)
-        return self._drawn(picture, _TITLES[kind], view, sheet)
+        return self._drawn(plot, _TITLES[kind], view, sheet)
 
-    def _drawn(self, picture: AnyPicture, title: str, view: RunView, sheet: Sheet) -> Drawing:
+    def _drawn(self, plot: PlotData, title: str, view: RunView, sheet: Sheet) -> Drawing:
         # Lazy, as below: there is nothing to draw before the first epoch.
-        from tutor.ui.panes import batch_pictures, epoch_curves  # noqa: PLC0415
+        from tutor.ui.panes import batch_plots, epoch_curves  # noqa: PLC0415
 
-        match picture:
-            case DataPicture():
-                return batch_pictures.draw_data(picture, sheet)
-            case PlanePicture():
-                return batch_pictures.draw_plane(picture, sheet)
-            case SlopePicture():
-                return batch_pictures.draw_slope(picture, sheet)
-            case ContourPicture():
-                return batch_pictures.draw_contours(picture, sheet)
-            case GradientNormPicture(epochs=epochs, norms=norms):
-                curve = Curve(epochs, norms, norms, picture.last_epoch, picture.here)
+        match plot:
+            case DataPlot():
+                return batch_plots.draw_data(plot, sheet)
+            case PlanePlot():
+                return batch_plots.draw_plane(plot, sheet)
+            case SlopePlot():
+                return batch_plots.draw_slope(plot, sheet)
+            case ContourPlot():
+                return batch_plots.draw_contours(plot, sheet)
+            case GradientNormPlot(epochs=epochs, norms=norms):
+                curve = Curve(epochs, norms, norms, plot.last_epoch, plot.here)
                 batches = view.frame.batches if view.frame else 1
                 title = "last batch's gradient norm" if batches > 1 else title
                 steps = view.frame.steps if view.frame else 0
                 curves = epoch_curves.EpochCurves(curve, view.changes, (), steps, title, "norm")
                 return epoch_curves.draw(curves, epoch_curves.is_log(curves), sheet)
-            case NoPicture():
-                return placeholder(title, f"Nothing to draw here: {remark_text(picture.why)}")
+            case NoPlot():
+                return placeholder(title, f"Nothing to draw here: {remark_text(plot.why)}")
             case _:
-                assert_never(picture)
+                assert_never(plot)
 
     @property
-    def _picture_kind(self) -> PictureKind | None:
-        """The kind of picture on show; None for the loss."""
-        return next((kind for kind in PICTURES if kind == self.kind), None)
+    def _data_kind(self) -> PlotKind | None:
+        """The kind of the data on show; None for the loss."""
+        return _DATA_KINDS[self._turned]
 
     def _loss(self, view: RunView | None, sheet: Sheet) -> Drawing:
         if view is None or view.curve is None or not view.curve.epochs:
@@ -222,9 +224,9 @@ class PlotPane(LinesPane):
 
     def _tell(self, is_seen: bool) -> None:
         self._is_seen = is_seen
-        kind = self._picture_kind if is_seen else None
+        kind = self._data_kind if is_seen else None
         columns = max(0, self.scrollable_content_region.width - GUTTER)
-        self.inspect(columns=columns if is_seen and kind is None else 0, picture=kind)
+        self.inspect(columns=columns if is_seen and kind is None else 0, plot=kind)
 
 
 def _is_of_a_batch(view: RunView) -> bool:

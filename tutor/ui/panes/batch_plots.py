@@ -13,7 +13,7 @@ from functools import partial
 
 from tutor.digits import GRID_DIGITS, POINT_DIGITS
 from tutor.plain import one_line
-from tutor.protocol.inspections import ContourPicture, DataPicture, PlanePicture, SlopePicture
+from tutor.protocol.inspections import ContourPlot, DataPlot, PlanePlot, SlopePlot
 from tutor.ui.lines import ACTIVE, CURVE, DIM, PLAIN, VALUE
 from tutor.ui.panes.canvas import (
     Canvas,
@@ -35,35 +35,35 @@ from tutor.ui.panes.canvas import (
 from tutor.wording.number_format import number, trimmed
 
 
-def draw_data(picture: DataPicture, sheet: Sheet) -> Drawing:
+def draw_data(plot: DataPlot, sheet: Sheet) -> Drawing:
     """The data by their one input, with the model's line and the residuals."""
-    title = f"data and model by {one_line(picture.input)}"
-    xs = scale_over((*picture.xs, *picture.line_xs))
-    ys = scale_over((*picture.targets, *picture.predictions, *picture.line))
+    title = f"data and model by {one_line(plot.input)}"
+    xs = scale_over((*plot.xs, *plot.line_xs))
+    ys = scale_over((*plot.targets, *plot.predictions, *plot.line))
     nothing = "No finite number in the data to draw here."
-    notes = _line_notes(picture, sheet)
-    return drawn(title, sheet, (xs, ys), nothing, notes, partial(_paint_line, picture))
+    notes = _line_notes(plot, sheet)
+    return drawn(title, sheet, (xs, ys), nothing, notes, partial(_paint_line, plot))
 
 
-def _line_notes(picture: DataPicture, sheet: Sheet) -> Iterator[Note]:
+def _line_notes(plot: DataPlot, sheet: Sheet) -> Iterator[Note]:
     point, model, residual = "O*|" if sheet.ascii_only else "●⠒│"
-    more = f"(and {picture.left_out} more)" if picture.left_out else ""
-    yield Note(point, VALUE, one_line(picture.target), more)
-    is_gone = not any(map(math.isfinite, (*picture.predictions, *picture.line)))
-    yield Note(model, CURVE, one_line(picture.prediction), "not finite" if is_gone else "")
+    more = f"(and {plot.left_out} more)" if plot.left_out else ""
+    yield Note(point, VALUE, one_line(plot.target), more)
+    is_gone = not any(map(math.isfinite, (*plot.predictions, *plot.line)))
+    yield Note(model, CURVE, one_line(plot.prediction), "not finite" if is_gone else "")
     yield Note(residual, DIM, "residual")
-    if picture.loss is not None:
-        yield Note(" ", DIM, "loss", legend_number(picture.loss))
+    if plot.loss is not None:
+        yield Note(" ", DIM, "loss", legend_number(plot.loss))
 
 
-def _paint_line(picture: DataPicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:
-    for x, target, prediction in zip(picture.xs, picture.targets, picture.predictions, strict=True):
+def _paint_line(plot: DataPlot, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+    for x, target, prediction in zip(plot.xs, plot.targets, plot.predictions, strict=True):
         ends = [(xs.of(x), ys.of(target)), (xs.of(x), ys.of(prediction))]
         if all(math.isfinite(y) for _, y in ends):
             canvas.line(ends, Pen(DIM, "|"))
-    model = zip(picture.line_xs, picture.line, strict=True)
+    model = zip(plot.line_xs, plot.line, strict=True)
     canvas.line([(xs.of(x), ys.of(y)) for x, y in model], Pen(CURVE))
-    for x, target in zip(picture.xs, picture.targets, strict=True):
+    for x, target in zip(plot.xs, plot.targets, strict=True):
         canvas.disc((xs.of(x), ys.of(target)))
 
 
@@ -98,47 +98,47 @@ class _Range:
         return self.low / 2 + self.high / 2
 
 
-def draw_plane(picture: PlanePicture, sheet: Sheet) -> Drawing:
+def draw_plane(plot: PlanePlot, sheet: Sheet) -> Drawing:
     """The output over the plane of two inputs, with the targets on it."""
-    first, second = map(one_line, picture.axes)
-    title = f"plane: {one_line(picture.prediction)} by {first} → and {second} ↑"
-    xs, ys = scale_over(picture.xs), scale_over(picture.ys)
-    if not any(math.isfinite(z) for row in picture.outputs for z in row):
+    first, second = map(one_line, plot.axes)
+    title = f"plane: {one_line(plot.prediction)} by {first} → and {second} ↑"
+    xs, ys = scale_over(plot.xs), scale_over(plot.ys)
+    if not any(math.isfinite(z) for row in plot.outputs for z in row):
         xs = None
-    targets = {target for *_, target in picture.points}
+    targets = {target for *_, target in plot.points}
     ends = _Range(min(targets), max(targets)) if len(targets) > 1 else _Range(0.0, 1.0)
-    notes = _plane_notes(picture, ends, sheet.ascii_only)
-    paint = partial(_paint_plane, picture, ends)
+    notes = _plane_notes(plot, ends, sheet.ascii_only)
+    paint = partial(_paint_plane, plot, ends)
     return drawn(title, sheet, (xs, ys), "No finite output to draw here.", notes, paint)
 
 
-def _plane_notes(picture: PlanePicture, ends: _Range, ascii_only: bool) -> Iterator[Note]:
+def _plane_notes(plot: PlanePlot, ends: _Range, ascii_only: bool) -> Iterator[Note]:
     shades = ASCII_SHADES if ascii_only else SHADES
     low, high = (number(end, POINT_DIGITS) for end in (ends.low, ends.high))
-    name = one_line(picture.prediction)
+    name = one_line(plot.prediction)
     yield Note(" ", DIM, name, f"{low} [{shades}] {high}")
     border = ASCII_BORDER if ascii_only else BORDER
     yield Note(border, CURVE, name, f"= {legend_number(ends.middle)}")
     yield Note(f" {high} ", ACTIVE, "a target")
-    if len(picture.points) > FEW_POINTS:
+    if len(plot.points) > FEW_POINTS:
         yield Note("o" if ascii_only else "•", ACTIVE, "a target, unlabelled")
 
 
-def _paint_plane(picture: PlanePicture, ends: _Range, canvas: Canvas, xs: Scale, ys: Scale) -> None:
-    field = ScalarField(picture.xs, picture.ys, picture.outputs)
+def _paint_plane(plot: PlanePlot, ends: _Range, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+    field = ScalarField(plot.xs, plot.ys, plot.outputs)
     shades = ASCII_SHADES if canvas.ascii_only else SHADES
     canvas.shade(bands(field.sampled(canvas.cell_places(), xs, ys), ends.levels), shades)
     decided = bands(field.sampled(canvas.dot_places(), xs, ys), [ends.middle])
     canvas.draw_dots(borders(decided), Pen(CURVE, ASCII_BORDER))
-    _write_targets(picture, canvas, xs, ys)
+    _write_targets(plot, canvas, xs, ys)
 
 
-def _write_targets(picture: PlanePicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+def _write_targets(plot: PlanePlot, canvas: Canvas, xs: Scale, ys: Scale) -> None:
     """Each target as a number at its place; as a point where a number would lie on another."""
-    margin = " " if len(picture.points) <= FEW_POINTS else ""
+    margin = " " if len(plot.points) <= FEW_POINTS else ""
     found = [
         (canvas.cell_at((x, y)), margin + number(target, POINT_DIGITS) + margin)
-        for first, second, target in picture.points
+        for first, second, target in plot.points
         if is_inside((x := xs.of(first), y := ys.of(second)))
     ]
     places = {cell for cell, _ in found}
@@ -172,17 +172,17 @@ HEIGHTS = " .:-=%#@"
 """The characters of the bands, lowest first: one more than there are levels at most."""
 
 
-def draw_contours(picture: ContourPicture, sheet: Sheet) -> Drawing:
+def draw_contours(plot: ContourPlot, sheet: Sheet) -> Drawing:
     """The levels, labelled, with the path, the point and the next step on them."""
-    first, second = map(one_line, picture.axes)
-    batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
+    first, second = map(one_line, plot.axes)
+    batch = "" if plot.batch is None else f", batch {plot.batch + 1}"
     title = f"landscape: loss by {first} → and {second} ↑{batch}"
-    xs, ys = scale_over(picture.xs), scale_over(picture.ys)
-    losses = [loss for row in picture.losses for loss in row]
+    xs, ys = scale_over(plot.xs), scale_over(plot.ys)
+    losses = [loss for row in plot.losses for loss in row]
     if not any(map(math.isfinite, losses)):
         xs = None
-    notes = _contours_notes(picture, sheet.ascii_only)
-    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_paint_contours, picture, losses))
+    notes = _contours_notes(plot, sheet.ascii_only)
+    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_paint_contours, plot, losses))
 
 
 def levels_of(losses: Sequence[float]) -> list[float]:
@@ -214,18 +214,18 @@ def _multiples(low: float, high: float) -> list[float]:
     return found[:: -(-len(found) // MOST_LEVELS) or 1]
 
 
-def _contours_notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]:
+def _contours_notes(plot: ContourPlot, ascii_only: bool) -> Iterator[Note]:
     here, after, trail = "Oo+" if ascii_only else "●○•"
-    for mark, axis, value in zip((here, " "), picture.axes, picture.at, strict=True):
+    for mark, axis, value in zip((here, " "), plot.axes, plot.at, strict=True):
         yield Note(mark, VALUE, one_line(axis), legend_number(value))
-    yield Note(" ", DIM, "loss", legend_number(picture.loss))
-    if picture.next_at is None:
+    yield Note(" ", DIM, "loss", legend_number(plot.loss))
+    if plot.next_at is None:
         yield Note(" ", DIM, "no gradient yet")
     else:
-        word = "now" if picture.is_done else "next"
-        yield Note(after, VALUE, word, legend_number(picture.next_at[0]))
-        yield Note(" ", DIM, " " * len(word), legend_number(picture.next_at[1]))
-    if picture.path:
+        word = "now" if plot.is_done else "next"
+        yield Note(after, VALUE, word, legend_number(plot.next_at[0]))
+        yield Note(" ", DIM, " " * len(word), legend_number(plot.next_at[1]))
+    if plot.path:
         yield Note(trail, CURVE, "path so far")
     if ascii_only:
         yield Note("@", DIM, "highest loss")
@@ -234,10 +234,10 @@ def _contours_notes(picture: ContourPicture, ascii_only: bool) -> Iterator[Note]
 
 
 def _paint_contours(
-    picture: ContourPicture, losses: Sequence[float], canvas: Canvas, xs: Scale, ys: Scale
+    plot: ContourPlot, losses: Sequence[float], canvas: Canvas, xs: Scale, ys: Scale
 ) -> None:
     levels = levels_of(losses)
-    field = ScalarField(picture.xs, picture.ys, picture.losses)
+    field = ScalarField(plot.xs, plot.ys, plot.losses)
     heights = bands(field.sampled(canvas.dot_places(), xs, ys), levels)
     found = borders(heights)
     if canvas.ascii_only:
@@ -248,11 +248,11 @@ def _paint_contours(
     else:
         canvas.draw_dots(found, Pen(DIM))
     _write_levels(canvas, found, levels)
-    here = xs.of(picture.at[0]), ys.of(picture.at[1])
-    path = [(xs.of(x), ys.of(y)) for x, y in picture.path]
+    here = xs.of(plot.at[0]), ys.of(plot.at[1])
+    path = [(xs.of(x), ys.of(y)) for x, y in plot.path]
     canvas.trail([*path, here], "+" if canvas.ascii_only else "•", CURVE)
-    if picture.next_at is not None:
-        canvas.ring((xs.of(picture.next_at[0]), ys.of(picture.next_at[1])))
+    if plot.next_at is not None:
+        canvas.ring((xs.of(plot.next_at[0]), ys.of(plot.next_at[1])))
     canvas.disc(here)
 
 
@@ -283,13 +283,13 @@ BELOW = 0.2
 """The fraction of the height that is left free below the least loss."""
 
 
-def draw_slope(picture: SlopePicture, sheet: Sheet) -> Drawing:
+def draw_slope(plot: SlopePlot, sheet: Sheet) -> Drawing:
     """The loss along the line, on a linear scale: on another the tangent would be bent."""
-    title = f"landscape: {_what(picture)}"
-    xs = scale_over((*picture.xs, picture.at))
-    ys = _with_room_below(scale_over((*picture.losses, picture.loss)))
-    notes = _slope_notes(picture, sheet.ascii_only)
-    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_paint_slope, picture))
+    title = f"landscape: {_what(plot)}"
+    xs = scale_over((*plot.xs, plot.at))
+    ys = _with_room_below(scale_over((*plot.losses, plot.loss)))
+    notes = _slope_notes(plot, sheet.ascii_only)
+    return drawn(title, sheet, (xs, ys), NOTHING, notes, partial(_paint_slope, plot))
 
 
 def _with_room_below(ys: Scale | None) -> Scale | None:
@@ -300,93 +300,91 @@ def _with_room_below(ys: Scale | None) -> Scale | None:
     return Scale(low, ys.high, least=ys.low) if math.isfinite(low) else ys
 
 
-def _what(picture: SlopePicture) -> str:
-    axis = one_line(picture.axis)
-    batch = "" if picture.batch is None else f", batch {picture.batch + 1}"
+def _what(plot: SlopePlot) -> str:
+    axis = one_line(plot.axis)
+    batch = "" if plot.batch is None else f", batch {plot.batch + 1}"
     # "along the gradient" is a phrase, `w` a name.
     return (f"loss {axis}" if " " in axis else f"loss by {axis}") + batch
 
 
-def _slope_notes(picture: SlopePicture, ascii_only: bool) -> Iterator[Note]:
+def _slope_notes(plot: SlopePlot, ascii_only: bool) -> Iterator[Note]:
     here, after, tangent = "Oo." if ascii_only else "●○·"
-    name = one_line(picture.axis)
-    yield Note(here, VALUE, "here" if " " in name else name, legend_number(picture.at))
-    yield Note(" ", DIM, "loss", legend_number(picture.loss))
-    if picture.slope is None:
+    name = one_line(plot.axis)
+    yield Note(here, VALUE, "here" if " " in name else name, legend_number(plot.at))
+    yield Note(" ", DIM, "loss", legend_number(plot.loss))
+    if plot.slope is None:
         yield Note(" ", DIM, "no gradient yet")
     else:
-        steepness = _curve_slope(picture)
-        is_touching = steepness is None or _looks_alike(picture, steepness)
+        steepness = _curve_slope(plot)
+        is_touching = steepness is None or _looks_alike(plot, steepness)
         yield Note(
-            tangent, VALUE, "slope" if is_touching else "gradient", legend_number(picture.slope)
+            tangent, VALUE, "slope" if is_touching else "gradient", legend_number(plot.slope)
         )
         if not is_touching:
             yield Note(" ", DIM, "the curve's", number(steepness or 0.0, GRID_DIGITS))
-    if picture.next_at is not None:
-        yield Note(
-            after, VALUE, "now" if picture.is_done else "next", legend_number(picture.next_at)
-        )
-        if picture.next_loss is not None:
-            yield Note(" ", DIM, "loss", legend_number(picture.next_loss))
+    if plot.next_at is not None:
+        yield Note(after, VALUE, "now" if plot.is_done else "next", legend_number(plot.next_at))
+        if plot.next_loss is not None:
+            yield Note(" ", DIM, "loss", legend_number(plot.next_loss))
 
 
-def _curve_slope(picture: SlopePicture) -> float | None:
+def _curve_slope(plot: SlopePlot) -> float | None:
     """The slope of the curve itself at the point: of the parabola through its neighbours."""
-    apart = (max(picture.xs) - min(picture.xs)) * 1e-3
+    apart = (max(plot.xs) - min(plot.xs)) * 1e-3
     near = sorted(
-        (abs(x - picture.at), x, y)
-        for x, y in zip(picture.xs, picture.losses, strict=True)
-        if math.isfinite(y) and abs(x - picture.at) > apart
+        (abs(x - plot.at), x, y)
+        for x, y in zip(plot.xs, plot.losses, strict=True)
+        if math.isfinite(y) and abs(x - plot.at) > apart
     )[:2]
-    if len(near) < 2 or not math.isfinite(picture.loss):
+    if len(near) < 2 or not math.isfinite(plot.loss):
         return None
     (_, x1, y1), (_, x2, y2) = near
-    first, second = x1 - picture.at, x2 - picture.at
-    one, two = (y1 - picture.loss) / first, (y2 - picture.loss) / second
+    first, second = x1 - plot.at, x2 - plot.at
+    one, two = (y1 - plot.loss) / first, (y2 - plot.loss) / second
     return (one * second - two * first) / (second - first) if first != second else None
 
 
-def _looks_alike(picture: SlopePicture, steepness: float) -> bool:
+def _looks_alike(plot: SlopePlot, steepness: float) -> bool:
     """Whether the tangent drawn with the lesson's gradient looks like the curve's own."""
-    breadth = max(picture.xs) - min(picture.xs)
-    finite = [y for y in picture.losses if math.isfinite(y)]
+    breadth = max(plot.xs) - min(plot.xs)
+    finite = [y for y in plot.losses if math.isfinite(y)]
     height = max(finite) - min(finite)
-    return abs((picture.slope or 0.0) - steepness) * breadth <= TOUCHING * height
+    return abs((plot.slope or 0.0) - steepness) * breadth <= TOUCHING * height
 
 
-def _paint_slope(picture: SlopePicture, canvas: Canvas, xs: Scale, ys: Scale) -> None:
-    here = xs.of(picture.at), ys.of(picture.loss)
-    canvas.trail(_tangent(picture, xs, ys), "." if canvas.ascii_only else "·", VALUE)
-    points = [(xs.of(x), ys.of(y)) for x, y in zip(picture.xs, picture.losses, strict=True)]
+def _paint_slope(plot: SlopePlot, canvas: Canvas, xs: Scale, ys: Scale) -> None:
+    here = xs.of(plot.at), ys.of(plot.loss)
+    canvas.trail(_tangent(plot, xs, ys), "." if canvas.ascii_only else "·", VALUE)
+    points = [(xs.of(x), ys.of(y)) for x, y in zip(plot.xs, plot.losses, strict=True)]
     canvas.line(points, Pen(CURVE))
-    _draw_step(canvas, picture, here, xs, ys)
+    _draw_step(canvas, plot, here, xs, ys)
     canvas.disc(here)
 
 
-def _tangent(picture: SlopePicture, xs: Scale, ys: Scale) -> list[Point]:
+def _tangent(plot: SlopePlot, xs: Scale, ys: Scale) -> list[Point]:
     """The two ends of a tangent, at the edges of the window or beyond; none without a slope."""
-    if picture.slope is None or not math.isfinite(picture.loss):
+    if plot.slope is None or not math.isfinite(plot.loss):
         return []
     breadth, height = xs.high - xs.low, ys.high - ys.low
     if not breadth or not height:
         return []
     # How much of the window's height it climbs over the window's breadth.
-    climb = picture.slope * (breadth / height)
-    x, y = xs.of(picture.at), ys.of(picture.loss)
+    climb = plot.slope * (breadth / height)
+    x, y = xs.of(plot.at), ys.of(plot.loss)
     if not math.isfinite(climb):
         return []
     return [(0.0, y - climb * x), (1.0, y + climb * (1 - x))]
 
 
-def _draw_step(canvas: Canvas, picture: SlopePicture, here: Point, xs: Scale, ys: Scale) -> None:
+def _draw_step(canvas: Canvas, plot: SlopePlot, here: Point, xs: Scale, ys: Scale) -> None:
     """The place to which the update leads: a circle, or an arrow towards it if it lies outside."""
-    if picture.next_at is None or not math.isfinite(picture.next_at):
+    if plot.next_at is None or not math.isfinite(plot.next_at):
         return
-    to_right = picture.next_at > picture.at
+    to_right = plot.next_at > plot.at
     arrow = (">" if to_right else "<") if canvas.ascii_only else ("→" if to_right else "←")
     there = (
-        xs.of(picture.next_at),
-        ys.of(math.nan if picture.next_loss is None else picture.next_loss),
+        xs.of(plot.next_at),
+        ys.of(math.nan if plot.next_loss is None else plot.next_loss),
     )
     if not canvas.ring(there):
         canvas.mark((min(max(there[0], 0.0), 1.0), here[1]), arrow, PLAIN)

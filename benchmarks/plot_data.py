@@ -1,10 +1,10 @@
-"""What each picture costs, in epochs of its lesson: what would looking take from training?
+"""What each plot costs, in epochs of its lesson: what would looking take from training?
 
-    python -m benchmarks.pictures [ROUNDS]
+    python -m benchmarks.plot_data [ROUNDS]
 
 Compares, for each shipped lesson and mode, in turn: an epoch at full speed; a standpoint
-of the run; each picture that the lesson has, drawn anew; and the landscape once more with
-the picture before at hand, as it is while one steps.
+of the run; each plot that the lesson has, drawn anew; and the landscape once more with
+the plot before at hand, as it is while one steps.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.home import own_home
-from tutor.analysis.plot_data import picture_of
+from tutor.analysis.plot_data import plot_data_of
 from tutor.lesson.document import read
 from tutor.lesson.model import Lesson
-from tutor.protocol.inspections import BatchPictureKind, NoPicture
+from tutor.protocol.inspections import BatchPlotKind, NoPlot
 from tutor.training.devices import use_one_thread
 from tutor.training.probe import Probe
 from tutor.training.program import programs_of
@@ -28,7 +28,7 @@ from tutor.training.run import Run
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 EPOCHS = 300
-KINDS: tuple[BatchPictureKind, ...] = ("data", "landscape", "plane")
+KINDS: tuple[BatchPlotKind, ...] = ("data", "landscape", "plane")
 
 
 def main() -> None:
@@ -52,14 +52,14 @@ def measured(lesson: Lesson, mode: str, rounds: int) -> dict[str, list[float]]:
     probe = Probe(run.program, run.device, run.learning_rate, run.recipe.seed)
     run.run(20)
     at = run.standpoint()
-    shown = {kind: picture_of(kind, probe, at, run.trail()) for kind in KINDS}
-    drawn: list[BatchPictureKind] = [k for k in KINDS if not isinstance(shown[k], NoPicture)]
+    shown = {kind: plot_data_of(kind, probe, at, run.trail()) for kind in KINDS}
+    drawn: list[BatchPlotKind] = [k for k in KINDS if not isinstance(shown[k], NoPlot)]
     samples: dict[str, list[float]] = {"epoch": [], "standpoint": []}
     for _ in range(rounds):
         samples["epoch"].append(seconds(lambda: run.run(EPOCHS)) / EPOCHS)
         samples["standpoint"].append(seconds(run.standpoint))
         at = run.standpoint()
-        look = partial(picture_of, probe=probe, at=at, path=run.trail())
+        look = partial(plot_data_of, probe=probe, at=at, path=run.trail())
         for kind in drawn:
             samples.setdefault(kind, []).append(seconds(partial(look, kind)))
         again = partial(look, "landscape", before=shown["landscape"])

@@ -1,4 +1,4 @@
-"""Canned pictures and curves: what the child would have computed, in plain arithmetic."""
+"""Canned plots and curves: what the child would have computed, in plain arithmetic."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 from tutor.protocol.frame import Change, Curve, Element, Position
 from tutor.protocol.inspections import (
-    ContourPicture,
-    DataPicture,
-    GradientNormPicture,
-    PlanePicture,
+    ContourPlot,
+    DataPlot,
+    GradientNormPlot,
+    PlanePlot,
     RunInfo,
-    SlopePicture,
+    SlopePlot,
 )
 
 
@@ -69,17 +69,17 @@ XS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0)
 NOISE = (0.8, -1.5, 1.2, 0.4, -2.0, 1.5, -0.5)
 
 
-def gradient_norm(*norms: float, **more: object) -> GradientNormPicture:
+def gradient_norm(*norms: float, **more: object) -> GradientNormPlot:
     """The norms of epoch 1, 2 …; the run stands at the last."""
     count = len(norms)
     told: dict[str, object] = {"last_epoch": count, "here": count, "is_whole": True}
     epochs = tuple(range(1, count + 1))
-    return GradientNormPicture(epochs=epochs, norms=norms, **told | more)  # type: ignore[arg-type]
+    return GradientNormPlot(epochs=epochs, norms=norms, **told | more)  # type: ignore[arg-type]
 
 
-def data(w: float = 1.2, b: float = 1.0) -> DataPicture:
+def data(w: float = 1.2, b: float = 1.0) -> DataPlot:
     line_xs = spread(min(XS), max(XS), 60)
-    return DataPicture(
+    return DataPlot(
         input="x",
         target="y",
         prediction="y_pred",
@@ -95,7 +95,7 @@ def bowl(w: float) -> float:
     return 7.5 * (w - 2) ** 2
 
 
-def slope(w: float = 0.3, rate: float = 0.01, **more: object) -> SlopePicture:
+def slope(w: float = 0.3, rate: float = 0.01, **more: object) -> SlopePlot:
     xs = spread(-1.0, 5.0, 121)
     gradient = 15.0 * (w - 2)
     after = w - rate * gradient
@@ -110,7 +110,7 @@ def slope(w: float = 0.3, rate: float = 0.01, **more: object) -> SlopePicture:
         "next_loss": bowl(after),
         "is_done": False,
     }
-    return SlopePicture(**{**told, **more})  # type: ignore[arg-type]
+    return SlopePlot(**{**told, **more})  # type: ignore[arg-type]
 
 
 def _grid(
@@ -123,7 +123,7 @@ def valley(w: float, b: float) -> float:
     return 12 * (w - 2) ** 2 + 8 * (w - 2) * (b + 1) + 2 * (b + 1) ** 2 + 0.02
 
 
-def contour(steps: int = 12, rate: float = 0.03, **more: object) -> ContourPicture:
+def contour(steps: int = 12, rate: float = 0.03, **more: object) -> ContourPlot:
     xs, ys = spread(-1.0, 5.0, 41), spread(-6.0, 6.0, 31)
     path = [(0.0, 4.0)]
     for _ in range(steps):
@@ -142,17 +142,17 @@ def contour(steps: int = 12, rate: float = 0.03, **more: object) -> ContourPictu
         "next_at": path[-1],
         "is_done": False,
     }
-    return ContourPicture(**{**told, **more})  # type: ignore[arg-type]
+    return ContourPlot(**{**told, **more})  # type: ignore[arg-type]
 
 
-def plane(slope: float = 8.0) -> PlanePicture:
+def plane(slope: float = 8.0) -> PlanePlot:
     xs = ys = spread(-0.25, 1.25, 31)
 
     def output(a: float, b: float) -> float:
         return 1 / (1 + math.exp(-slope * (abs(a - b) - 0.5)))
 
     points = ((0.0, 0.0, 0.0), (0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 0.0))
-    return PlanePicture(
+    return PlanePlot(
         axes=("x[0]", "x[1]"),
         prediction="o2",
         xs=xs,
