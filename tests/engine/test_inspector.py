@@ -56,17 +56,17 @@ def seen_with(engine: Conversation, part: str) -> InspectionReady:
 def test_the_facts_of_a_name_follow_the_run(engine: Conversation) -> None:
     engine.open_shipped("line-through-origin", "autograd")
     engine.shown(Inspect(name="w"))
-    facts = seen_with(engine, "facts").facts
-    assert facts is not None
-    assert (facts.name, facts.is_leaf, facts.gradient and facts.gradient.text) == (
+    info = seen_with(engine, "variable").variable
+    assert info is not None
+    assert (info.name, info.is_leaf, info.gradient and info.gradient.text) == (
         "w",
         True,
         "None",
     )
     engine.shown(StepEpoch())
-    facts = seen_with(engine, "facts").facts
-    assert facts is not None
-    assert facts.value.data == pytest.approx((0.3,))
+    info = seen_with(engine, "variable").variable
+    assert info is not None
+    assert info.value.data == pytest.approx((0.3,))
 
 
 def test_each_plot_is_computed_in_the_child(engine: Conversation) -> None:

@@ -44,7 +44,7 @@ from tutor.protocol.inspections import (
 from tutor.session.journal import Journal
 from tutor.session.run_view import RunView, Start
 
-FACTS = VariableInfo(
+INFO = VariableInfo(
     name="w",
     value=scalar(0.3),
     type="torch.Tensor",
@@ -71,7 +71,7 @@ class Inspecting(Finishing):
                 InspectionReady(
                     at=self._here(),
                     run="A",
-                    facts=copy(FACTS, name=command.name) if command.name else None,
+                    variable=copy(INFO, name=command.name) if command.name else None,
                     graph=copy(line_graph()) if command.graph else None,
                     comparison=comparison(one_parameter()) if command.compare else None,
                     plot=copy(PLOT_DATA[command.plot]) if command.plot else None,
@@ -118,7 +118,7 @@ def test_inside_tells_the_facts_of_a_name():
 
 
 @pytest.mark.parametrize(
-    ("facts", "line"),
+    ("info", "line"),
     [
         (
             VariableInfo(name="q", note=Remark("unknown_name")),
@@ -126,14 +126,14 @@ def test_inside_tells_the_facts_of_a_name():
         ),
         (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
         (
-            copy(FACTS, is_leaf=False, grad_fn="MulBackward0"),
+            copy(INFO, is_leaf=False, grad_fn="MulBackward0"),
             "It is not a leaf. requires_grad is True; grad_fn is MulBackward0.",
         ),
-        (copy(FACTS, gradient=scalar(-2.0)), "Its gradient is -2."),
+        (copy(INFO, gradient=scalar(-2.0)), "Its gradient is -2."),
     ],
 )
-def test_what_a_variable_is_to_autograd(facts: VariableInfo, line: str):
-    assert line in list(spoken_inspections.variable(facts))
+def test_what_a_variable_is_to_autograd(info: VariableInfo, line: str):
+    assert line in list(spoken_inspections.variable(info))
 
 
 # ── The graph ───────────────────────────────────────────────────────────────────────
@@ -435,8 +435,8 @@ def test_an_inspection_that_never_comes_is_given_up():
 
 
 def test_a_value_without_numbers_has_no_gradient_line():
-    facts = VariableInfo(name="model", value=Value((), (), "text", "Line()"), type="Line")
-    assert list(spoken_inspections.variable(facts)) == ["model: Line.", "Its value is Line()."]
+    info = VariableInfo(name="model", value=Value((), (), "text", "Line()"), type="Line")
+    assert list(spoken_inspections.variable(info)) == ["model: Line.", "Its value is Line()."]
 
 
 def test_the_doctor_tells_its_findings_and_the_result() -> None:

@@ -13,7 +13,7 @@ from tutor.session.run_view import Inspections, RunView
 from tutor.ui.code_lines import fence_rows
 from tutor.ui.lines import ACTIVE, LinesPane
 from tutor.ui.panes.code import CodePane
-from tutor.ui.variables import HEIGHT, facts_lines
+from tutor.ui.variables import HEIGHT, variable_lines
 
 from .fake_engine import scalar
 from .lessons import lesson
@@ -46,9 +46,9 @@ class CodeApp(OnePane):
         assert isinstance(self.pane, CodePane)
         return self.pane
 
-    async def tell(self, facts: VariableInfo) -> None:
+    async def tell(self, info: VariableInfo) -> None:
         assert self.view is not None
-        await self.show(replace(self.view, inspections=Inspections(facts=facts)))
+        await self.show(replace(self.view, inspections=Inspections(variable=info)))
 
 
 def shown(
@@ -186,8 +186,8 @@ async def test_the_facts_stay_at_the_foot_while_the_code_scrolls() -> None:
         assert "w.grad = None" in app.screen_rows[-5]
 
 
-def words(facts: VariableInfo, width: int = 58) -> list[str]:
-    lines = [content.plain.rstrip() for content in facts_lines(facts.name, facts, width)]
+def words(info: VariableInfo, width: int = 58) -> list[str]:
+    lines = [content.plain.rstrip() for content in variable_lines(info.name, info, width)]
     assert len(lines) == HEIGHT
     assert max(map(len, lines)) <= width
     return lines[1:]
@@ -218,7 +218,7 @@ def test_what_an_operation_made_names_it_and_keeps_no_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "first", "second"),
+    ("info", "first", "second"),
     [
         (VariableInfo(name="lr", value=Value((0.01,)), type="float"), "0.010000", "a plain number"),
         (
@@ -234,8 +234,8 @@ def test_what_an_operation_made_names_it_and_keeps_no_gradient() -> None:
         (VariableInfo(name="dw"), "no value yet", ""),
     ],
 )
-def test_what_is_no_tensor_says_what_it_is(facts: VariableInfo, first: str, second: str) -> None:
-    value, autograd, gradient = words(facts)
+def test_what_is_no_tensor_says_what_it_is(info: VariableInfo, first: str, second: str) -> None:
+    value, autograd, gradient = words(info)
     assert value.startswith(first)
     assert autograd.startswith(second)
     assert gradient == ""
@@ -243,8 +243,8 @@ def test_what_is_no_tensor_says_what_it_is(facts: VariableInfo, first: str, seco
 
 def test_a_long_value_leaves_room_for_what_it_is() -> None:
     big = Value(tuple(0.1 * i for i in range(64)), (8, 8), "float32")
-    facts = VariableInfo(name="w", value=big, type="torch.nn.parameter.Parameter", device="cpu")
-    assert words(facts)[0].endswith("…   float32 · shape (8, 8) · on cpu")
+    info = VariableInfo(name="w", value=big, type="torch.nn.parameter.Parameter", device="cpu")
+    assert words(info)[0].endswith("…   float32 · shape (8, 8) · on cpu")
 
 
 # ── The difference ──────────────────────────────────────────────────────────────────

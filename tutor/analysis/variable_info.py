@@ -159,15 +159,15 @@ def _attribute(thing: Any, name: str) -> Any:
 
 
 def _facts(name: str, thing: Any) -> VariableInfo:
-    facts = VariableInfo(name=name, value=_value(thing), type=_type(thing))
+    info = VariableInfo(name=name, value=_value(thing), type=_type(thing))
     if not isinstance(thing, torch.Tensor):
-        return facts
-    facts = replace(facts, device=str(thing.device))
+        return info
+    info = replace(info, device=str(thing.device))
     if is_spoiled(thing):
-        return replace(facts, note=Remark("spoiled_view"))
+        return replace(info, note=Remark("spoiled_view"))
     keeps = thing.is_leaf or thing.retains_grad
     return replace(
-        facts,
+        info,
         requires_grad=thing.requires_grad,
         is_leaf=thing.is_leaf,
         grad_fn=thing.grad_fn.name() if thing.grad_fn is not None else "",

@@ -272,7 +272,7 @@ class Inspector:
         if self._norms is not None and wanted.plot != "gradient-norm":
             self._norms.close()  # its second run takes as much memory as the first
         if wanted.name:
-            yield self._ready(runs, facts=info_of(run.loop, wanted.name))
+            yield self._ready(runs, variable=info_of(run.loop, wanted.name))
         if wanted.then:
             yield from self._then(runs, until)
         if self._batch_kind or wanted.graph or wanted.compare:
@@ -299,12 +299,12 @@ class Inspector:
             yield from self._compared(runs, at, until)
 
     def glance(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
-        """The plot and the facts, during a run, as often as their share of time allows."""
+        """The plot and the variable, during a run, as often as their share of time allows."""
         started = time.perf_counter()
         if started < self._not_before or not (self.wanted.plot or self.wanted.name):
             return
         if self.wanted.name:
-            yield self._ready(runs, facts=info_of(runs.current.loop, self.wanted.name))
+            yield self._ready(runs, variable=info_of(runs.current.loop, self.wanted.name))
         if self._batch_kind:
             yield from self._draw(self._batch_kind, runs, runs.current.standpoint(), until)
         elif self.wanted.plot == "gradient-norm":

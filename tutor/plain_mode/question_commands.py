@@ -202,8 +202,8 @@ def _inside(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     if not argument:
         example = next(iter(view.frame.values), "loss") if view.frame else "loss"
         raise UnclearCommandError(f"Inside what? Type inside and a name, like inside {example}.")
-    if facts := on.inspected("facts", name=argument).inspections.facts:
-        yield from spoken_inspections.variable(facts)
+    if info := on.inspected("variable", name=argument).inspections.variable:
+        yield from spoken_inspections.variable(info)
 
 
 @typed("graph", needs="frame")

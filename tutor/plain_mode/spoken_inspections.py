@@ -48,21 +48,21 @@ MOST_POINTS = 12
 # ── A variable ──────────────────────────────────────────────────────────────────────
 
 
-def variable(facts: VariableInfo) -> Iterator[str]:
+def variable(info: VariableInfo) -> Iterator[str]:
     """The value of a variable, its part in autograd, and its gradient."""
-    if facts.value == NO_VALUE:
-        yield f"{facts.name} has no value: {_remark(facts.note)}."
+    if info.value == NO_VALUE:
+        yield f"{info.name} has no value: {_remark(info.note)}."
         return
-    kind = [facts.type] if facts.type else []
-    if facts.value.is_number and facts.value.dtype != facts.type:
-        kind.append(facts.value.dtype)
-    if facts.device:
-        kind.append(f"on {facts.device}")
-    yield f"{facts.name}: {', '.join(kind)}."
-    yield f"Its value is {spoken_value(facts.value)}."
-    yield from _part_in_autograd(facts)
-    if facts.note is not None:
-        note = _remark(facts.note)
+    kind = [info.type] if info.type else []
+    if info.value.is_number and info.value.dtype != info.type:
+        kind.append(info.value.dtype)
+    if info.device:
+        kind.append(f"on {info.device}")
+    yield f"{info.name}: {', '.join(kind)}."
+    yield f"Its value is {spoken_value(info.value)}."
+    yield from _part_in_autograd(info)
+    if info.note is not None:
+        note = _remark(info.note)
         yield sentence(note[:1].upper() + note[1:])
 
 
@@ -70,22 +70,22 @@ def _remark(remark: Remark | None) -> str:
     return in_words(remark_text(remark)) if remark else ""
 
 
-def _part_in_autograd(facts: VariableInfo) -> Iterator[str]:
-    if facts.requires_grad is None:
-        if facts.value.is_number:
+def _part_in_autograd(info: VariableInfo) -> Iterator[str]:
+    if info.requires_grad is None:
+        if info.value.is_number:
             yield "Autograd does not track it."
-    elif not facts.is_leaf:
+    elif not info.is_leaf:
         yield (
-            f"It is not a leaf. requires_grad is {facts.requires_grad}; "
-            f"grad_fn is {facts.grad_fn or 'None'}."
+            f"It is not a leaf. requires_grad is {info.requires_grad}; "
+            f"grad_fn is {info.grad_fn or 'None'}."
         )
     else:
-        role = "backward fills its grad" if facts.requires_grad else "autograd does not track it"
-        yield f"It is a leaf. requires_grad is {facts.requires_grad}: {role}."
-    if facts.gradient == NONE:
+        role = "backward fills its grad" if info.requires_grad else "autograd does not track it"
+        yield f"It is a leaf. requires_grad is {info.requires_grad}: {role}."
+    if info.gradient == NONE:
         yield "Its gradient is None: there is none yet, which is not the same as 0."
-    elif facts.gradient is not None:
-        yield f"Its gradient is {spoken_value(facts.gradient)}."
+    elif info.gradient is not None:
+        yield f"Its gradient is {spoken_value(info.gradient)}."
 
 
 # ── The autograd graph ──────────────────────────────────────────────────────────────

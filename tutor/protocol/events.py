@@ -110,7 +110,7 @@ class InspectionReady(Event, frozen=True, kw_only=True):
     at: Position
     run: str
     plot: PlotData | None = None
-    facts: VariableInfo | None = None
+    variable: VariableInfo | None = None
     graph: AutogradGraph | None = None
     comparison: ModeComparison | None = None
     then: OtherRunState | None = None

@@ -27,7 +27,7 @@ class Inspections:
     """
 
     plot: PlotData | None = None
-    facts: VariableInfo | None = None
+    variable: VariableInfo | None = None
     graph: AutogradGraph | None = None
     comparison: ModeComparison | None = None
     then: OtherRunState | None = None

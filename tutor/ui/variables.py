@@ -187,9 +187,9 @@ _LEAST_VALUE = 12
 """The least width of a value in cells."""
 
 
-def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Content]:
+def variable_lines(name: str, info: VariableInfo | None, width: int) -> list[Content]:
     """HEIGHT lines on `name`; the facts of another name are never shown for it."""
-    mine = facts if facts is not None and facts.name == name else None
+    mine = info if info is not None and info.name == name else None
     if mine is None:
         said: Sequence[Content] = [line(("…", DIM))]
     elif mine.value == NO_VALUE:
@@ -202,51 +202,51 @@ def facts_lines(name: str, facts: VariableInfo | None, width: int) -> list[Conte
     return [content.truncate(width, ellipsis=True) for content in shown]
 
 
-def _value(facts: VariableInfo, width: int) -> Content:
+def _value(info: VariableInfo, width: int) -> Content:
     """The value and its kind of number."""
-    kind = " · ".join(_kind(facts))
+    kind = " · ".join(_kind(info))
     room = max(_LEAST_VALUE, width - len(kind) - 3) if kind else width
-    text = line((_shown(facts.value), VALUE)).truncate(room, ellipsis=True)
+    text = line((_shown(info.value), VALUE)).truncate(room, ellipsis=True)
     return text + line(("   " + kind, DIM)) if kind else text
 
 
-def _kind(facts: VariableInfo) -> list[str]:
-    value = facts.value
+def _kind(info: VariableInfo) -> list[str]:
+    value = info.value
     if not value.is_number:
-        return [f"on {one_line(facts.device)}"] if facts.device else []
-    words = [value.dtype] if value.dtype != facts.type else []
-    if value.shape or "." in facts.type:
+        return [f"on {one_line(info.device)}"] if info.device else []
+    words = [value.dtype] if value.dtype != info.type else []
+    if value.shape or "." in info.type:
         words.append(f"shape {value.shape}")
-    if facts.device:
-        words.append(f"on {one_line(facts.device)}")
+    if info.device:
+        words.append(f"on {one_line(info.device)}")
     return words
 
 
-def _autograd(facts: VariableInfo, width: int) -> str:
+def _autograd(info: VariableInfo, width: int) -> str:
     """Lines on the variable's part in autograd."""
-    if facts.requires_grad is None:
-        if facts.type.startswith("numpy."):
+    if info.requires_grad is None:
+        if info.type.startswith("numpy."):
             return "a NumPy value: autograd does not track it"
-        return "a plain number: autograd does not track it" if facts.value.is_number else ""
-    if not facts.is_leaf:
-        made = one_line(facts.grad_fn or "None")
-        return f"not a leaf, requires_grad={facts.requires_grad}, grad_fn={made}"
-    role = "backward() fills its .grad" if facts.requires_grad else "autograd does not follow it"
-    words = f"a leaf, requires_grad={facts.requires_grad}"
+        return "a plain number: autograd does not track it" if info.value.is_number else ""
+    if not info.is_leaf:
+        made = one_line(info.grad_fn or "None")
+        return f"not a leaf, requires_grad={info.requires_grad}, grad_fn={made}"
+    role = "backward() fills its .grad" if info.requires_grad else "autograd does not follow it"
+    words = f"a leaf, requires_grad={info.requires_grad}"
     long = f"{words}, grad_fn=None: {role}"
     return long if len(long) <= width else f"{words}: {role}"
 
 
-def _gradient(facts: VariableInfo) -> list[Piece]:
+def _gradient(info: VariableInfo) -> list[Piece]:
     """The variable's gradient; None in words, because None is not 0."""
-    gradient = facts.gradient
+    gradient = info.gradient
     if gradient == NONE:
         return ["gradient None", (" (none yet: that is not the same as 0)", DIM)]
     if gradient is not None:
         return ["gradient ", (_shown(gradient), VALUE)]
-    if facts.is_leaf is False:
+    if info.is_leaf is False:
         return [("no gradient of its own: autograd keeps those of leaves", DIM)]
-    return [("no gradient: none is required", DIM)] if facts.is_leaf else []
+    return [("no gradient: none is required", DIM)] if info.is_leaf else []
 
 
 def _shown(value: Value) -> str:

@@ -50,12 +50,12 @@ from tutor.ui.lines import (
 )
 from tutor.ui.variables import (
     Name,
-    facts_lines,
     meaningful_names,
     name_beside,
     names_of_file,
     on_next_line,
     same_name,
+    variable_lines,
 )
 
 
@@ -253,7 +253,7 @@ class CodePane(LinesPane):
             return [content.truncate(width, ellipsis=True) for content in lines]
         if self._chosen is None:
             return []
-        return facts_lines(self._chosen.text, view.inspections.facts, width)
+        return variable_lines(self._chosen.text, view.inspections.variable, width)
 
     def build(self, width: int) -> Sequence[Content]:
         """Each phase: its name and its code, or the lines that differ; below them the foot."""
@@ -335,7 +335,7 @@ def _shown_of(view: RunView) -> tuple[object, ...]:
     frame = view.frame
     phases = (frame.phase if frame else None, view.next_phase, view.at_start)
     lines = (frame.line, frame.next_line, frame.is_over) if frame else ()
-    return (view.lesson.digest, view.mode, phases, lines, view.failed, view.inspections.facts)
+    return (view.lesson.digest, view.mode, phases, lines, view.failed, view.inspections.variable)
 
 
 def _heading(phase: str, mark: Piece, mark_of_lines: Piece) -> Content:
