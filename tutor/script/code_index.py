@@ -211,14 +211,19 @@ class CodeIndex:
             case ast.Name(id=name):
                 if name in self.classes:
                     return self.methods(name, "__init__")
-                return self._defined_around(name, node) or self._functions_bound(name)
+                found = self._defined_around(name, node) or self._functions_bound(name)
+                return found or self._called_objects(node)
             case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=attr):
                 own = self.own_class(node)
                 bases = self.bases(own.name) if own else []
                 return [f for base in bases for f in self._own_methods(base, attr)][:1]
             case ast.Attribute(value=value, attr=attr):
-                return self._methods_called(value, attr)
+                return self._methods_called(value, attr) or self._called_objects(node)
         return []
+
+    def _called_objects(self, node: ast.expr) -> list[FunctionCode]:
+        """The `__call__` of the objects that a name or an attribute may stand for."""
+        return [f for name in sorted(self.classes_of(node)) for f in self.methods(name, "__call__")]
 
     def _methods_called(self, value: ast.expr, attr: str) -> list[FunctionCode]:
         if last_name(value) in self.classes:
