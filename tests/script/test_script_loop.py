@@ -845,3 +845,62 @@ def test_a_loop_that_runs_again_begins_without_the_loss_and_gradients_before() -
     with muted():
         assert is_same_frame(run.seek(6, 1), next(f for f in frames if f.at == Position(6, 1)))
     run.close()
+
+
+ALSO_EVALUATES = """\
+import torch
+torch.manual_seed(0)
+x = torch.randn(6, 1)
+w = torch.zeros(1, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.1)
+trained, evaluated = [], []
+def go(batches, training):
+    for batch in batches:
+        with CONTEXT:
+            prediction = batch * w
+            loss = ((prediction - 2 * batch) ** 2).mean()
+        if training:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        (trained if training else evaluated).append(loss.item())
+for epoch in range(3):
+    go(x[:4].split(2), True)
+    go(x[4:].split(1), False)
+    print(epoch)
+"""
+
+
+@pytest.mark.parametrize(
+    "context",
+    [
+        "torch.set_grad_enabled(training)",
+        "torch.enable_grad()",
+        "torch.inference_mode(not training)",
+    ],
+)
+@pytest.mark.parametrize("in_steps", [True, False])
+def test_the_loss_of_an_epoch_is_one_that_was_trained_with(context: str, in_steps: bool) -> None:
+    source, names = ALSO_EVALUATES.replace("CONTEXT", context), dict[str, Any]()
+    with muted():
+        exec(compile(source, "train.py", "exec", dont_inherit=True), names)
+    run = Run(script_programs(lesson_of(source)), quiet=muted)
+    frames = steps_of(run) if in_steps else [run.seek(epoch) for epoch in (1, 2, 3)]
+    ends = [
+        frame for frame in frames if frame.is_epoch_end and frame.at.epoch and not frame.is_over
+    ]
+    assert [frame.loss.data for frame in ends] == [(loss,) for loss in names["trained"][1::2]]
+    run.close()
+
+
+def test_a_batch_without_gradients_is_no_step_of_its_own() -> None:
+    source = ALSO_EVALUATES.replace("with CONTEXT", "with torch.enable_grad()").replace(
+        "    go(x[4:]", "    with torch.no_grad(): go(x[4:]"
+    )
+    source = source.replace("with torch.enable_grad():", "if True:")
+    run = Run(script_programs(lesson_of(source)), quiet=muted)
+    frames = [frame for frame in steps_of(run) if frame.at.epoch == 2]
+    phases = ["Predict", "Loss", "Reset", "Gradient", "Update"]
+    assert [frame.phase for frame in frames] == [*phases, *phases, "Report"]
+    assert {frame.batches for frame in frames} == {2}
+    run.close()

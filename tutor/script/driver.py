@@ -9,7 +9,7 @@ of the script runs.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import CellType, CodeType, FrameType, ModuleType
@@ -93,17 +93,34 @@ class WaitingLoop:
 class Driver:
     """Runs a script to its training loop, the loop pass by pass, and then the rest."""
 
-    def __init__(self, code: CodeType, module: ModuleType, handlers: ExceptionHandlers) -> None:
-        """`module` is the script's own: the driver puts its own names into it."""
+    def __init__(
+        self,
+        code: CodeType,
+        module: ModuleType,
+        handlers: ExceptionHandlers,
+        with_gradients: Collection[int] = (),
+    ) -> None:
+        """`module` is the script's own: the driver puts its own names into it.
+
+        `with_gradients`: the numbers of the phases that only train where PyTorch records what
+        gradients need; elsewhere (`torch.no_grad()`) the same code evaluates the model.
+        """
         self.module = module
         self.names = names = vars(module)
         self.device = "cpu"
         """The device of the script's parameters, once it is known."""
         self.loss: Any = None
-        """The object whose gradient was taken last, or that was assigned as the loss."""
+        """The object whose gradient was taken last, or that was assigned as the loss.
+
+        At the end of a pass, the first of the two if there is one: code that also evaluates the
+        model assigns a loss which nothing is trained with.
+        """
         self.gradients = taken = TakenGradients()
         self._has_loss = False
         """Whether this pass has come to the loss that the loop is known by."""
+        self._trained: Any = None
+        """The loss of this pass whose gradient was taken last."""
+        self._with_gradients = frozenset(with_gradients)
         self.batches: int | None = None
         """The number of this pass's batches, once the script has come to its loop over them."""
         self.loop: WaitingLoop | None = None
@@ -257,12 +274,14 @@ class Driver:
         loop = self.loop
         assert loop is not None
         loop.passes += 1
-        loop.goes_on = self.batches = None
+        loop.goes_on = self.batches = self._trained = None
         self._has_loss = False
         try:
             loop.exit = loop.body(loop.items[loop.passes - 1])
         except BaseException as error:  # noqa: BLE001 - the script's own
             self._leave_by(error)
+        if self._trained is not None:
+            self.loss = self._trained
 
     def _leave_by(self, error: BaseException) -> None:
         """Leave the loop by an exception that the script handles or ends with; raise any other.
@@ -339,6 +358,8 @@ class Driver:
             raise GreenletExit
         if getcurrent() is not self._pass or _PEEK() is not None:
             return
+        if number in self._with_gradients and self._is_evaluating():
+            return
         if self._goes_past is None or not self._goes_past(number):
             _wait(number)
 
@@ -346,8 +367,16 @@ class Driver:
         self.batches = items_in(iterable)
         return iterable
 
-    def _keep_loss(self, loss: Any) -> Any:
-        if self.loop is not None and not _is_matrix(loss):
+    def _is_evaluating(self) -> bool:
+        """Whether a loop that gradients are taken in runs code without them."""
+        return bool(self._with_gradients) and not torch.is_grad_enabled()
+
+    def _keep_loss(self, loss: Any, is_trained: bool = False) -> Any:
+        if self.loop is None or _is_matrix(loss):
+            return loss
+        if is_trained:
+            self._trained = loss
+        if is_trained or not self._is_evaluating():
             self.loss, self._has_loss = loss, True
         return loss
 

@@ -121,7 +121,7 @@ class _Handovers(ast.NodeTransformer):
             line for phase in loop.phases for line in range(phase.line, phase.end_line + 1)
         }
         calls = loop.gradient_calls
-        self._hooks = dict.fromkeys(loop.losses_at, f"{KEEP_LOSS}()")
+        self._hooks = dict.fromkeys(loop.losses_at, f"{KEEP_LOSS}(True)")
         self._hooks |= dict.fromkeys(loop.other_losses_at, f"{KEEP_OTHER_LOSS}()")
         self._hooks |= {call.parameters_at: f"{KEEP_GIVEN}()" for call in calls}
         self._hooks |= {call.place: f"{KEEP_RETURNED}({call.is_first})" for call in calls}

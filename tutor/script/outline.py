@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from tutor.lesson.model import LOSS, MANUAL, PREDICT
 from tutor.protocol.inspections import LoopReport
 
 Span: TypeAlias = tuple[int, int, int, int]
@@ -120,6 +121,12 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
     """The number of its passes, if the code says it."""
     repeated_by: tuple[int, ...] = ()
     """The lines of the loops that run it once in each pass: over folds, over learning rates."""
+
+    def phases_with_gradients(self) -> frozenset[int]:
+        """The numbers of the phases that only train where PyTorch records a graph."""
+        if self.mode == MANUAL:
+            return frozenset()
+        return frozenset(n for n, p in enumerate(self.phases) if p.name in (PREDICT, LOSS))
 
 
 class Refusal(msgspec.Struct, frozen=True):

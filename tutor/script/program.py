@@ -134,7 +134,7 @@ class ScriptOpener:
         module = ModuleType("__main__")
         module.__file__ = self.program.filename
         vars(module)["__builtins__"] = __builtins__
-        driver = Driver(self._code, module, self._handlers)
+        driver = Driver(self._code, module, self._handlers, self._loop.phases_with_gradients())
         options = self._lesson.script
         assert options is not None
         environment = ScriptEnvironment(
