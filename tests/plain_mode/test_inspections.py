@@ -277,6 +277,8 @@ def test_plot_tells_every_plot_there_is_and_one_by_its_name():
             slope(slope=None, next_at=None, next_loss=None),
             ["The slope is not known yet: no gradient has been computed in this step."],
         ),
+        (slope(axis="along_x"), ["The loss for along_x from"]),
+        (slope(axis=""), ["The loss along the gradient, at distances from"]),
         (slope(is_done=True), ["The update led to w = 0.555, where the loss is 15.6602."]),
         (
             contour(),

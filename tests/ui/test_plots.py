@@ -361,7 +361,7 @@ def test_a_step_out_of_the_window_is_an_arrow_at_its_edge() -> None:
 
 
 def test_the_direction_of_a_slice_and_its_batch_stand_in_the_title() -> None:
-    plot = plots.slope(axis="along the gradient", batch=1)
+    plot = plots.slope(axis="", batch=1)
     drawn = batch_plots.draw_slope(plot, SMALL)
     assert drawn.title == "landscape: loss along the gradient, batch 2"
     assert "● here 0.3" in text_of(drawn)

@@ -110,7 +110,6 @@ def _vertex(*places: tuple[float, float]) -> float | None:
 
 Vector: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
-ALONG = "along the gradient"
 LINE = 60
 """Places along a line."""
 GRID = (24, 16)
@@ -278,7 +277,7 @@ def _along(
     def place_of(row: Vector) -> float:
         return float((row - foot) @ way)
 
-    axis = ground.names()[0] if is_one else ALONG
+    axis = ground.names()[0] if is_one else ""
     old = before if isinstance(before, SlopePlot) and before.axis == axis else None
     goal = here if ahead.next is None else place_of(ahead.next)
     step = abs(goal - here)

@@ -328,13 +328,10 @@ def _data(found: DataPlot) -> Iterator[str]:
 
 def _slope(found: SlopePlot) -> Iterator[str]:
     batch = f" of batch {found.batch + 1}" if found.batch is not None else ""
-    axis = f"the distance {found.axis}" if found.axis.startswith("along") else found.axis
-    is_line = axis != found.axis
-    where = (
-        f"{found.axis}, at {_range('distances', found.xs)}"
-        if is_line
-        else (f"for {_range(axis, found.xs)}")
-    )
+    axis = found.axis or "the distance along the gradient"
+    where = f"for {_range(axis, found.xs)}"
+    if not found.axis:
+        where = f"along the gradient, at {_range('distances', found.xs)}"
     yield f"The loss{batch} {where}."
     yield _lowest(zip(found.losses, ((axis, x) for x in found.xs), strict=True))
     yield _standing(f"{axis} = {spoken_number(found.at)}", found.loss)

@@ -301,16 +301,14 @@ def _with_room_below(ys: Scale | None) -> Scale | None:
 
 
 def _what(plot: SlopePlot) -> str:
-    axis = one_line(plot.axis)
+    axis = f"by {one_line(plot.axis)}" if plot.axis else "along the gradient"
     batch = "" if plot.batch is None else f", batch {plot.batch + 1}"
-    # "along the gradient" is a phrase, `w` a name.
-    return (f"loss {axis}" if " " in axis else f"loss by {axis}") + batch
+    return f"loss {axis}{batch}"
 
 
 def _slope_notes(plot: SlopePlot, ascii_only: bool) -> Iterator[Note]:
     here, after, tangent = "Oo." if ascii_only else "●○·"
-    name = one_line(plot.axis)
-    yield Note(here, VALUE, "here" if " " in name else name, legend_number(plot.at))
+    yield Note(here, VALUE, one_line(plot.axis) or "here", legend_number(plot.at))
     yield Note(" ", DIM, "loss", legend_number(plot.loss))
     if plot.slope is None:
         yield Note(" ", DIM, "no gradient yet")
