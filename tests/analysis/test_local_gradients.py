@@ -11,7 +11,7 @@ import torch
 from tutor.analysis.graph import graph_of
 from tutor.analysis.local_gradients import local_gradients
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.inspections import GradientFlow, LocalGradientQuestion, LocalGradients
 from tutor.training.probe import Probe
 from tutor.training.run import Run
 
@@ -73,9 +73,11 @@ def leaves(setup: str = SETUP) -> dict[str, torch.Tensor]:
 
 def flowing_in(total: LocalGradientQuestion) -> float:
     """What a learner who adds up all products gets."""
-    flows = [x if isinstance(x, tuple) else (x,) for x in total.values.values()]
-    pairs = zip(flows[::2], flows[1::2], strict=True)
-    return sum(g * local for gs, locals_ in pairs for g, local in zip(gs, locals_, strict=True))
+    return sum(
+        g * local
+        for flow in total.flows
+        for g, local in zip(flow.gradients, flow.local_gradients, strict=True)
+    )
 
 
 def told(steps: tuple[LocalGradientQuestion, ...]) -> list[tuple[str, str]]:
@@ -141,7 +143,8 @@ def test_of_several_numbers_the_last_is_followed(start: Start) -> None:
     assert [step.expected for step in steps[:3]] == pytest.approx([1 / 3, 2 * -5.25, 1])
     assert steps[1].values == {"(y_pred - y)[2]": -5.25, "((y_pred - y) ** 2)[2]": 27.5625}
     assert steps[-2].values == {"w": 0.5, "x[2]": 3.0, "(w * x)[2]": 1.5}
-    assert steps[-1].values["local gradient of w * x with respect to w"] == (1.0, 2.0, 3.0)
+    (flow,) = steps[-1].flows
+    assert (flow.output, flow.local_gradients) == ("w * x", (1.0, 2.0, 3.0))
 
 
 def test_the_questions_stand_in_the_order_of_backward(start: Start) -> None:
@@ -158,10 +161,7 @@ def test_the_questions_stand_in_the_order_of_backward(start: Start) -> None:
     ]
     assert steps[0].values == {"y_pred - y": -1.75, "loss": 3.0625}
     assert steps[1].values == {"y_pred": 1.25, "y": 3.0, "y_pred - y": -1.75}
-    assert steps[-1].values == {
-        "gradient with respect to w * x": -3.5,
-        "local gradient of w * x with respect to w": 2.0,
-    }
+    assert steps[-1].flows == (GradientFlow("w * x", (-3.5,), (2.0,)),)
 
 
 def test_what_is_used_twice_is_asked_for_before_one_goes_on(start: Start) -> None:
@@ -235,7 +235,7 @@ def test_where_the_lesson_raises_there_is_nothing_to_ask(start: Start) -> None:
     local = questions(start(Gradient="loss.backward()\nloss.backward()"))
     assert local.why is not None
     assert local.why.values["phase"] == "Gradient"
-    assert local.why.values["error"].startswith("RuntimeError: Trying")
+    assert local.why.values["error"][1]["text"].startswith("RuntimeError: Trying")
 
 
 def test_asking_leaves_the_run_as_it_was(start: Start) -> None:

@@ -23,7 +23,7 @@ from tutor.protocol.commands import (
 )
 from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEnded, StoppedAt
 from tutor.protocol.frame import Element, Position, Remark
-from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.inspections import GradientFlow, LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, CodePlace, Reply, Wants, may_show_plots
 from tutor.session.journal import Draft, next_to_do
 from tutor.session.kind_handlers import HANDLERS
@@ -310,13 +310,12 @@ def test_code_from_elsewhere_runs_once_the_learner_has_agreed_to_it() -> None:
 
 
 def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None:
+    flows = (GradientFlow("w * x", (2.0,), (3.0,)),)
     steps = (
         LocalGradientQuestion(
             asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0
         ),
-        LocalGradientQuestion(
-            asks="total", output="", input="w", values={"of w * x": 2.0}, expected=6.0
-        ),
+        LocalGradientQuestion(asks="total", output="", input="w", flows=flows, expected=6.0),
     )
     engine.local = LocalGradients(steps=steps)
     learner = Learner(AUTOGRAD, engine=engine)
@@ -327,7 +326,8 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
     asked = learner.says("3")
     assert (asked.question_number, asked.asked_of) == (2, steps[1])
     assert question_markdown(asked) == (
-        "What is the gradient of the loss with respect to `w`?  (`of w * x` = 2)"
+        "What is the gradient of the loss with respect to `w`?  (`gradient with respect to w * x` "
+        "= 2, `local gradient of w * x with respect to w` = 3)"
     )
     assert learner.says("6").state == "done"
     assert isinstance(engine.sent[-1], StepPhase)

@@ -51,6 +51,15 @@ def test_losses_that_print_alike_are_not_compared() -> None:
     assert "0.25" not in fix
 
 
+def test_evidence_that_nobody_has_is_said_in_words() -> None:
+    numbers = {"loss": None, "loss_in_order": 0.25, "function": "mse_loss"}
+    swapped = replace(FINDING, code="loss_arguments_swapped", numbers=numbers)
+    assert "the loss is an error, and in the right order it is 0.25." in finding_text(swapped)
+    numbers = {"operation": "log", "argument": None, "result": "nan"}
+    changed = replace(FINDING, code="first_not_finite", numbers=numbers)
+    assert "`log` turns unknown into nan." in finding_text(changed)
+
+
 @pytest.mark.parametrize(("last", "is_told"), [(0.5, True), (1.0, False)])
 def test_losses_of_two_functions_are_not_compared(last: float, is_told: bool) -> None:
     assert FINDING.fix is not None

@@ -11,7 +11,7 @@ from tests.session.test_exercise_controller import PICK, SIGN
 from tests.ui.exercises import PREDICT, REPAIR, comparison_state
 from tutor.lesson.exercise import Exercise, Predict, Repair
 from tutor.protocol.frame import Value
-from tutor.protocol.inspections import LocalGradientQuestion
+from tutor.protocol.inspections import GradientFlow, LocalGradientQuestion
 from tutor.session.attempt import Attempt, Reply, Wants
 from tutor.session.goal_progress import ComparisonState
 from tutor.wording import feedback
@@ -49,10 +49,23 @@ def test_what_has_no_name_is_given_a_letter_that_the_lesson_does_not_use() -> No
 
 
 def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> None:
-    values = {"gradient with respect to a": (2.0, -1.0), "local gradient of a": (3.0, 4.0)}
-    step = LocalGradientQuestion(asks="total", output="", input="w", values=values, expected=2.0)
+    flows = (GradientFlow("a", (2.0, -1.0), (3.0, 4.0)),)
+    step = LocalGradientQuestion(asks="total", output="", input="w", flows=flows, expected=2.0)
     assert feedback.local_solution(step) == r"$2 \cdot 3 + (-1) \cdot 4 = 2$"
     assert feedback.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
+
+
+def test_a_question_that_adds_up_names_what_flows_together() -> None:
+    flows = (
+        GradientFlow("h * x", (2.0,), (3.0,)),
+        GradientFlow("h * x", (2.0,), (5.0,)),
+        GradientFlow("sum", (1.0, 1.0), (3.0, 4.0)),
+    )
+    step = LocalGradientQuestion(asks="total", output="", input="h", flows=flows, expected=23.0)
+    asked = feedback.local_question(step)
+    assert "(`gradient with respect to h * x` = 2, `local gradient of h * x with " in asked
+    assert "`local gradient of h * x with respect to h (2)` = 5" in asked
+    assert "`local gradient of sum with respect to h` = (3, 4))" in asked
 
 
 def misses(*states: ComparisonState, of: Repair = REPAIR) -> str:

@@ -26,7 +26,7 @@ from tutor.analysis.graph_recorder import (
 )
 from tutor.analysis.graph_words import Spelling, element_of
 from tutor.protocol.frame import Remark, Value
-from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
+from tutor.protocol.inspections import GradientFlow, LocalGradientQuestion, LocalGradients
 from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, Standpoint
 from tutor.training.program import Until
@@ -159,32 +159,27 @@ class _Questions:
             )
 
     def _total(self, known: KnownValue, uses: list[_Use]) -> LocalGradientQuestion:
-        name = self._label(known)
-        values: dict[str, float | tuple[float, ...]] = {}
-        for number, use in enumerate(uses, 1):
+        flows: list[GradientFlow] = []
+        for use in uses:
             elements = self._elements(known, use)
             output = self._words.label(use.operation)
             if len(elements) == 1:
                 output = self._label(use.operation, elements[0])
-            gradient = f"gradient with respect to {output}"
-            more = f" ({number})" if gradient in values else ""
-            flows = tuple(self._gradient(use.operation, element) for element in elements)
+            gradients = tuple(self._gradient(use.operation, element) for element in elements)
             locals_ = tuple(use.locals[element] for element in elements)
-            values[f"{gradient}{more}"] = _one_or_all(flows)
-            local = f"local gradient of {output} with respect to {name}{more}"
-            values[local] = _one_or_all(locals_)
+            flows.append(GradientFlow(output, gradients, locals_))
         return LocalGradientQuestion(
             asks="total",
             output="",
-            input=name,
-            values=values,
+            input=self._label(known),
+            flows=tuple(flows),
             expected=self._gradient(known),
             order=self._order[id(known.node)],
         )
 
-    def _values(self, known: KnownValue) -> dict[str, float | tuple[float, ...]]:
+    def _values(self, known: KnownValue) -> dict[str, float]:
         """The operation's inputs, constants among them, and its output."""
-        found: dict[str, float | tuple[float, ...]] = {}
+        found: dict[str, float] = {}
         for name, tensor in self._words.operands(known):
             node = self._nodes.get(id(node_of(tensor)))
             label = self._words.label(self._source(node)) if node else name
@@ -302,10 +297,6 @@ def _indexed(label: str, value: Value, element: int = -1) -> str:
         return label
     place = np.unravel_index(element % value.size, value.shape)
     return element_of(label, [int(index) for index in place])
-
-
-def _one_or_all(numbers: tuple[float, ...]) -> float | tuple[float, ...]:
-    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _number(value: Value | None, what: str, element: int = -1) -> float:

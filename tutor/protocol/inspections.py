@@ -65,7 +65,7 @@ class SlopePlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The loss along one line through the present parameters."""
 
     axis: str
-    """`w`; or `along the gradient` where there are more than two parameters."""
+    """`w`; empty along the gradient, where there are more than two parameters."""
     xs: Numbers
     """The parameter's values; along the gradient: the distance walked against it."""
     losses: Numbers
@@ -230,6 +230,20 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
         return {id_: list(inputs(node)) for id_, node in nodes.items() if id_ not in parts}
 
 
+class GradientFlow(msgspec.Struct, frozen=True):
+    """The gradient that reaches a value through one operation that uses it, by the chain rule.
+
+    Where the operation gave several numbers of the value's one, there is one of each for each.
+    """
+
+    output: str
+    """The operation's output in the code's words."""
+    gradients: tuple[float, ...]
+    """The gradient of the loss in the output."""
+    local_gradients: tuple[float, ...]
+    """The derivative of the output in the value."""
+
+
 class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """One question of a BeAutograd: how fast does an operation's output change with an input?
 
@@ -244,10 +258,10 @@ class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
     output: str
     """The output in the code's words: `w * x`, `(y_pred - y) ** 2`; empty for a `total`."""
     input: str
-    values: dict[str, float | tuple[float, ...]]
-    """The facts needed: the values of the operation's inputs and output by what they are called;
-    for a `total` the gradients and local gradients that flow together, in words and in turn, and
-    where an operation gave several numbers, one for each of them."""
+    values: dict[str, float] = {}
+    """For a `local`, the values of the operation's inputs and output by what they are called."""
+    flows: tuple[GradientFlow, ...] = ()
+    """For a `total`, what flows together."""
     expected: float
     order: int = -1
     """The step of backward, as in a Graph, of the operation that is asked about; for a `total`,
@@ -373,8 +387,8 @@ class LoopReport(msgspec.Struct, frozen=True, kw_only=True):
     """The lines of the loops that run it once in each pass."""
 
 
-Evidence: TypeAlias = bool | int | float | str | tuple[int, ...]
-"""A number, a shape, or a short text such as `None`."""
+Evidence: TypeAlias = bool | int | float | str | tuple[int, ...] | None
+"""A number, a shape, or a word of Python's such as `None`; None for a number that nobody has."""
 
 
 class CodeFix(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 from tutor.plain import json_number, one_line
 from tutor.protocol.inspections import CodeFix, DoctorFinding, DoctorReport, ForkLosses
 from tutor.wording.number_format import counted, trimmed
-from tutor.wording.templates import Values, Words, filled, shape_text
+from tutor.wording.templates import Values, Words, filled, shape_text, shown
 
 _TEXTS: Mapping[str, str] = {
     "gradients_not_reset": (
@@ -115,11 +115,11 @@ _TEXTS: Mapping[str, str] = {
     ),
     "first_not_finite": (
         "The first number that is not finite is computed in `{variable}`: `{operation}` turns "
-        "{argument} into {result}."
+        "{argument:known} into {result}."
     ),
     "first_gradient_not_finite": (
         "The first gradient that is not finite is computed at `{operation}`, in `{variable}`: it "
-        "receives the gradient {got}, its argument is {argument}, and it passes on {gave}."
+        "receives the gradient {got}, its argument is {argument:known}, and it passes on {gave}."
     ),
     "data_not_finite": "Of the {size} numbers in `{variable}`, {count} are NaN or infinite.",
     "evaluated_in_training_mode": (
@@ -146,7 +146,8 @@ _TEXTS: Mapping[str, str] = {
     ),
     "loss_arguments_swapped": (
         "`{function}` takes the prediction first. Here `{variable}` comes first, which depends on "
-        "no parameter: the loss is {loss}, and in the right order it is {loss_in_order}."
+        "no parameter: the loss is {loss:raised}, and in the right order it is "
+        "{loss_in_order:raised}."
     ),
     "not_log_probabilities": (
         "`{function}` takes log-probabilities: exp of a row of `{variable}` adds up to {sum}, not "
@@ -203,6 +204,8 @@ _WORDS: Words = {
     "named": _named,
     "batches": lambda count, _: counted(count, "batch", "batches"),
     "tensors": lambda count, _: counted(count, "tensor"),
+    "raised": lambda loss, _: "an error" if loss is None else shown(loss),
+    "known": lambda number, _: "unknown" if number is None else shown(number),
     "minus": lambda is_added, _: "minus " if is_added else "",
 }
 

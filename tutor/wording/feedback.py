@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -284,12 +284,12 @@ def element(setting: Setting) -> str:
 def local_question(step: LocalGradientQuestion) -> str:
     """One question of a backward pass, with the numbers that it takes."""
     if step.asks == "total":
-        needed = ", ".join(f"{literal(name)} = {_numbers(x)}" for name, x in step.values.items())
+        needed = ", ".join(_flows(step))
         asked = f"What is the gradient of the loss with respect to {literal(step.input)}?"
         return f"{asked}  ({needed})"
     names = _Names.of(step)
     needed = ", ".join(
-        f"{literal(names.short.get(name, name))} = {_numbers(x)}" for name, x in step.values.items()
+        f"{literal(names.short.get(name, name))} = {trimmed(x)}" for name, x in step.values.items()
     )
     has_others = len(step.values) > 2  # more than this input, and the output
     alone = ", the rest held fixed" if has_others else ""
@@ -325,11 +325,21 @@ _NAME = re.compile(r"[\w.]+(\[[\d, ]+\])?")
 """A name, or one element of a named array."""
 
 
-def _numbers(one_or_all: float | tuple[float, ...]) -> str:
+def _flows(step: LocalGradientQuestion) -> Iterator[str]:
+    """The gradients that flow together, each with its local gradient; equal outputs are counted."""
+    outputs = [flow.output for flow in step.flows]
+    for number, flow in enumerate(step.flows, 1):
+        more = f" ({number})" if flow.output in outputs[: number - 1] else ""
+        gradient = f"gradient with respect to {flow.output}{more}"
+        local = f"local gradient of {flow.output} with respect to {step.input}{more}"
+        yield f"{literal(gradient)} = {_numbers(flow.gradients)}"
+        yield f"{literal(local)} = {_numbers(flow.local_gradients)}"
+
+
+def _numbers(numbers: Sequence[float]) -> str:
     """`2`, or `(1, 2, 3)`."""
-    if isinstance(one_or_all, tuple):
-        return f"({', '.join(map(trimmed, one_or_all))})"
-    return trimmed(one_or_all)
+    text = ", ".join(map(trimmed, numbers))
+    return text if len(numbers) == 1 else f"({text})"
 
 
 def local_help(step: LocalGradientQuestion) -> str:
@@ -347,13 +357,12 @@ def local_help(step: LocalGradientQuestion) -> str:
 
 def local_solution(step: LocalGradientQuestion) -> str:
     """The number; of a gradient of the loss also how it comes about: `3 · 2 + 1 · 4 = 10`."""
-    parts = [x if isinstance(x, tuple) else (x,) for x in step.values.values()]
-    if step.asks == "local" or len(parts) % 2:
+    if step.asks == "local":
         return trimmed(step.expected)
     pairs = [
         pair
-        for flows, locals_ in zip(parts[::2], parts[1::2], strict=True)
-        for pair in zip(flows, locals_, strict=False)
+        for flow in step.flows
+        for pair in zip(flow.gradients, flow.local_gradients, strict=True)
     ]
     products = (r" \cdot ".join(map(_factor, pair)) for pair in pairs)
     return f"${' + '.join(products)} = {_latex(step.expected)}$"

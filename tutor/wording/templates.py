@@ -34,11 +34,11 @@ def filled(template: str, values: Values, words: Words = MappingProxyType({})) -
         elif how:
             parts.append(format(value, how))
         else:
-            parts.append(repr(value) if conversion else _shown(value))
+            parts.append(repr(value) if conversion else shown(value))
     return one_line("".join(parts))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A parameter as a sentence has it: a float is rounded, a list has commas."""
     if isinstance(value, float):
         return trimmed(value)

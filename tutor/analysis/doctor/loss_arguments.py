@@ -35,7 +35,6 @@ _EXERCISES = {
     "softmax_before_nll": "softmax-twice",
 }
 
-_NO_LOSS = "an error"
 _OFF = 1e-3
 """The largest distance from 1 of a sum of probabilities in float32."""
 _CLOSE = 1e-4
@@ -94,13 +93,14 @@ class LossArgumentsRule(DoctorRule):
 
     def _swapped(self, call: TorchCall, given: torch.Tensor, target: torch.Tensor) -> DoctorFinding:
         node = self._call_at(call)
-        losses = (_number(call.result), self._loss(call, target, given))
-        loss, in_order = (_NO_LOSS if one is None else one for one in losses)
         fix = None
         if node is not None:
             first, second, *rest = map(self.source.segment, node.args)
             fix = self.source.called_with(node, [second, first, *rest])
-        numbers = {"loss": loss, "loss_in_order": in_order}
+        numbers = {
+            "loss": _number(call.result),
+            "loss_in_order": self._loss(call, target, given),
+        }
         return self._finding("loss_arguments_swapped", call, numbers, fix)
 
     def _not_log_probabilities(

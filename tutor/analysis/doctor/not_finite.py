@@ -281,10 +281,10 @@ def _is_bad_number(thing: Any) -> bool:
 
 
 def _numbers(operation: str, argument: float | None, **others: float) -> dict[str, Evidence]:
-    """The evidence of an operation; its argument is unknown where it was changed in place."""
+    """The evidence of an operation; its argument is None where it was changed in place."""
     return {
         "operation": operation,
-        "argument": "unknown" if argument is None else _evidence(argument),
+        "argument": None if argument is None else _evidence(argument),
         **{name: _evidence(number) for name, number in others.items()},
     }
 
