@@ -239,7 +239,7 @@ def test_modes_that_are_runs_of_their_own_are_not_compared():
     source = LessonSource(lambda name: with_own_runs, lambda: ())
     lines = io.StringIO("compare\n")
     CommandReader(Inspecting(), Journal(), source, lines, out).read("line", Start())
-    assert "Each mode is a run of its own here" in out.getvalue()
+    assert "each mode is a run of its own" in out.getvalue()
 
 
 # ── Plots ───────────────────────────────────────────────────────────────────────────

@@ -132,7 +132,7 @@ def elements(
         (Remark("transposed", BY_AUTOGRAD, MANUAL), "manual is autograd's transposed"),
         (Remark("transposed", BY_DIFFERENCES, MANUAL), "manual is finite differences' transposed"),
         (Remark("shape", {"shape": [3], "right": [2, 2]}, MANUAL),
-         "manual has the shape (3), not (2, 2)"),
+         "manual has the shape (3,), not (2, 2)"),
         (Remark("no_variable", {"parameter": "w"}, MANUAL),
          "manual has no gradient dw in its code"),
         (Remark("none", {}, MANUAL), "manual gives None: no gradient"),

@@ -167,10 +167,6 @@ def _phase(name: str, view: RunView) -> Section:
 @typed("compare c", needs="frame")
 def _compare(on: CommandContext, argument: str, view: RunView) -> CommandOutcome:
     """The gradients of all modes at the same parameters."""
-    if view.lesson.script is not None:
-        raise UnclearCommandError("A script has one gradient mode: there is nothing to compare.")
-    if not view.lesson.comparable:
-        raise UnclearCommandError("Each mode is a run of its own here: nothing to compare.")
     if not on.session.is_allowed(Inspect(compare=True)):
         return "notice"
     view = on.inspected("comparison", compare=True)

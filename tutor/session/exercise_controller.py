@@ -209,7 +209,7 @@ class ExerciseController:
     def save_bookmark(self) -> None:
         """Save the bookmark of the lesson; while an exercise is on, of the run set aside."""
         own_run, attempt = self.own_run, self.attempt
-        if own_run is None or not (self.has_begun or self._has_bookmark):
+        if own_run is None or not (self._has_bookmark or self.has_begun):
             return
         self._has_bookmark = True
         attempts = dict(self._unfinished)

@@ -16,6 +16,7 @@ from tutor.protocol.commands import (
     DeleteRun,
     Examine,
     Fork,
+    Inspect,
     Pause,
     RenameRun,
     Reseed,
@@ -345,13 +346,16 @@ class Session(EngineSession):
     def is_allowed(self, command: Command) -> bool:
         """Whether the current exercise allows a command; the notice says why not."""
         return self._is_clear_of(
-            script_refusal(command, self.view) or self.controller.refusal(command)
+            script_refusal(command, self.view)
+            or comparison_refusal(command, self.view)
+            or self.controller.refusal(command)
         )
 
     def _is_clear_of(self, refusal: Notice | None) -> bool:
         """Whether `refusal` is None; else it is shown as the notice."""
         if refusal is not None:
-            self.notice = replace(refusal, kind="refused")
+            is_plain = refusal.kind == "info"
+            self.notice = replace(refusal, kind="refused") if is_plain else refusal
         return refusal is None
 
     def _go_back(self, command: BackPhase | BackEpoch) -> None:
@@ -413,6 +417,14 @@ def script_refusal(command: Command, view: RunView | None) -> Notice | None:
         case StepPhase() | StepEpoch() | RunTo() if view.frame is not None and view.frame.is_over:
             return Notice("script_over")
     return None
+
+
+def comparison_refusal(command: Command, view: RunView | None) -> Notice | None:
+    """The reason why there are no modes to compare, if that is asked for; else None."""
+    if view is None or view.lesson.comparable or not isinstance(command, Inspect):
+        return None
+    code = "no_comparison" if view.lesson.script is None else "script_compare"
+    return Notice(code, kind="no_effect") if command.compare else None
 
 
 # ── Files that the learner names ────────────────────────────────────────────────────

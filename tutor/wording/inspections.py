@@ -10,7 +10,7 @@ from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
 from tutor.wording.engine_notes import note_text, phase_text
 from tutor.wording.number_format import counted, listed, trimmed
-from tutor.wording.templates import Values, filled
+from tutor.wording.templates import Values, filled, shape_text
 
 _DIFFERENCES = "finite differences"
 _MEASURES = {FINITE_DIFFERENCE: _DIFFERENCES, f"own_{FINITE_DIFFERENCE}": f"its own {_DIFFERENCES}"}
@@ -194,7 +194,7 @@ def _place(index: Sequence[int], *, is_complex: bool) -> str:
 
 
 def _shape(shape: Sequence[int]) -> str:
-    return f"({', '.join(map(str, shape))})" if shape else "of a single number"
+    return shape_text(shape) if shape else "of a single number"
 
 
 def _raised(v: Values, _: Sequence[str]) -> str:

@@ -153,12 +153,7 @@ class LessonScreen(PaneLayoutScreen):
         """Open the comparison of all modes."""
         from tutor.ui.screens.compare import CompareScreen  # noqa: PLC0415  as above
 
-        view = self.session.view
-        if self.is_script:
-            self.tell_no_effect("script_compare")
-        elif view is not None and not view.lesson.comparable:
-            self.tell_no_effect("no_comparison")
-        elif view is not None and self._may_ask(Inspect(compare=True)):
+        if self.session.view is not None and self._may_ask(Inspect(compare=True)):
             self.app.push_screen(CompareScreen(self.session))
 
     def action_doctor(self) -> None:
