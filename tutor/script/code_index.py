@@ -52,7 +52,8 @@ class CodeIndex:
         self.tree = plainly_spelled(ast.parse(source))
         self.nodes = nodes = list(ast.walk(self.tree))
         self.parents = {child: node for node in nodes for child in ast.iter_child_nodes(node)}
-        self.functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
+        functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
+        self.functions = sorted(functions, key=lambda f: f.lineno)
         classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
         self.classes: dict[str, ast.ClassDef] = {}
         for node in classes:
@@ -202,8 +203,9 @@ class CodeIndex:
         return [f for name in subclasses for f in self._own_methods(name, method)]
 
     def _own_methods(self, class_name: str, method: str) -> list[FunctionCode]:
-        own = self.classes.get(class_name)
-        return [f for f in self._by_name[method] if own and self.class_of(f) is own]
+        """The methods of all classes of a name: a notebook may define one anew."""
+        named = [(f, self.class_of(f)) for f in self._by_name[method]]
+        return [f for f, own in named if own and own.name == class_name]
 
     def callees(self, node: ast.expr) -> list[FunctionCode]:
         """The functions of the file that a name or an attribute may stand for."""
@@ -244,12 +246,48 @@ class CodeIndex:
         return packages <= _WITHOUT_TRAINING | sys.stdlib_module_names
 
     def _defined_around(self, name: str, at: ast.AST) -> list[FunctionCode]:
-        """The functions of this name in the innermost scope around a place that has some."""
+        """The functions of this name in the innermost scope around a place that has some.
+
+        Where a notebook defines a function anew, it is the one that is there when the place runs.
+        """
         scopes = [n for n in self.ancestors(at) if isinstance(n, FUNCTIONS)]
         for scope in [*scopes, None]:
-            if (scope, name) in self._defined_in:
-                return self._defined_in[scope, name]
+            if found := self._defined_in.get((scope, name)):
+                body = (scope or self.tree).body
+                is_replaced = len(found) > 1 and all(f in body for f in found)
+                return self._last_before(found, at) if is_replaced else found
         return []
+
+    def _last_before(self, found: list[FunctionCode], at: ast.AST) -> list[FunctionCode]:
+        """Of definitions that replace each other, those that a place may find when it runs."""
+        scope = self.function_of(found[0])
+        lines = self._run_from(at, scope, set())
+        there = [[f for f in found if f.lineno < line][-1:] for line in sorted(lines)]
+        return list(dict.fromkeys(f for last in there for f in last)) or found
+
+    def _run_from(self, at: ast.AST, scope: FunctionCode | None, seen: set[str]) -> set[int]:
+        """The lines of a scope's own code from which a place may run: its own, or its callers'."""
+        function = self.function_of(at)
+        if function is scope:
+            return {getattr(at, "lineno", 0)}
+        if function is None or function.name in seen:
+            return set()
+        within = seen | {function.name}
+        uses = self._uses[function.name]
+        lines = {line for use in uses for line in self._run_from(use, scope, within)}
+        named = self._defined_in.get((scope, function.name), [])
+        later = [f.lineno for f in named if f.lineno > function.lineno]
+        return {n for n in lines if function.lineno < n < min(later, default=n + 1)}
+
+    @cached_property
+    def _uses(self) -> dict[str, list[ast.expr]]:
+        """A name → all places that read it, as a name or an attribute."""
+        found: dict[str, list[ast.expr]] = defaultdict(list)
+        for node in self.nodes:
+            match node:
+                case ast.Name(id=name, ctx=ast.Load()) | ast.Attribute(attr=name, ctx=ast.Load()):
+                    found[name].append(node)
+        return found
 
     @cached_property
     def _defined_in(self) -> dict[tuple[FunctionCode | None, str], list[FunctionCode]]:

@@ -272,12 +272,14 @@ def is_training(change: HandChange, context: ChangeContext) -> bool:
     words = {word for term in change.added for word in _words(term)}
     if any(name.endswith(".grad") for name in names) and (not is_added or any(map(is_rate, words))):
         return True
+    if is_added and is_loss(last):  # a penalty: `loss += alpha * (p ** 2).sum()`
+        return False
     if any(map(is_rate, words)):
         grows = own in names and not _has_difference(change, names, context)  # by interest
         return len(words) > 1 and (not is_added or not (context.is_temporary or grows))
     if not is_added and any(map(is_gradient, words)):
         return True
-    if context.is_temporary or (is_added and (is_loss(last) or _counts(change))):
+    if context.is_temporary or (is_added and _counts(change)):
         return False
     return _is_scaled_before(names, context) or _depends(change, own, context)
 
