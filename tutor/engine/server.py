@@ -31,10 +31,7 @@ from tutor.protocol.commands import (
     Restart,
     RunTo,
     Seek,
-    SetElement,
-    SetLearningRate,
     StepEpoch,
-    Switch,
     WriteSeries,
 )
 from tutor.protocol.events import (
@@ -68,8 +65,11 @@ SEEK_REPORT_SECONDS = 0.5
 
 _STOPPED, _LOST = Remark("stopped"), Remark("device_lost")
 
-_DURING_A_RUN = (Inspect, Switch, SetLearningRate, SetElement, EvaluateExpressions)
-"""Commands that are done in the middle of a run, which then continues."""
+_DURING_A_RUN = (Inspect, EvaluateExpressions)
+"""Commands that are done in the middle of a run, which then continues.
+
+Before a change, the app sends a Pause, and after it another RunTo (`Session.request`).
+"""
 
 
 @dataclass(slots=True)
@@ -331,7 +331,7 @@ class Server:
         while (run := runs.current).at.epoch < epoch or not run.at_end:
             if not self._do_waiting():
                 break
-            run = runs.current  # a change in the past continues as another run
+            run = runs.current  # a stop in the middle of a command has built it anew
             frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
             progress.advance(run.epochs_done)
             if self.inbox.has_painted and run.at.epoch < epoch:
