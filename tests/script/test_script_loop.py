@@ -465,14 +465,6 @@ def test_rate_of_an_optimizer_made_on_the_way() -> None:
     assert run.set(learning_rate=0.3).learning_rate == 0.3
 
 
-@pytest.mark.parametrize("change", [{"mode": "manual"}, {"device": "cpu"}])
-def test_mode_and_device_are_the_scripts(change: dict[str, str]) -> None:
-    run = run_of(line())
-    with pytest.raises(Refused) as refusal:
-        run.switch(**change)
-    assert refusal.value.code in ("one_mode_of_script", "own_device_of_script")
-
-
 def test_number_that_is_set_is_there_again() -> None:
     run = run_of(model())
     run.run_to(2)

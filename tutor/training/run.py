@@ -321,8 +321,7 @@ class Run(RunState):
         and the same phase can be compared. The learning rate follows the lesson's own
         for the new mode, unless the learner has set one.
         """
-        if self.program.open_loop is not None:
-            raise Refused("one_mode_of_script" if mode else "own_device_of_script")
+        assert not self.is_script, "the session refuses it (`script_refusal`)"
         self.check_start(self.programs, mode or self.mode, device or "cpu")
         device = device and devices.check(device)
         rate = None

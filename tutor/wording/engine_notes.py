@@ -91,8 +91,6 @@ _TEMPLATES: Mapping[str, str] = {
     "runs_first_batch": "running to the first batch …",
     "runs_doctor": "the doctor is running up to {epochs} epochs …",
     "rate_is_fixed": "the learning rate is a number in the code: change it there",
-    "one_mode_of_script": "a script has only one gradient mode: the one it is written in",
-    "own_device_of_script": "a script chooses its own device",
     "set_between_epochs": (
         "in a script, a value can't be set between the first phase and the gradient: set it at an "
         "epoch's end, or before the first phase (B goes back there)"
