@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import TypeAlias
 
@@ -234,8 +234,14 @@ def iterated_things(iterated: ast.expr) -> Iterator[ast.expr]:
 
 # ── Code of PyTorch ─────────────────────────────────────────────────────────────────────
 
-GRADIENT_MAKERS = frozenset({"grad", "value_and_grad", "grad_and_value", "jacrev", "jacfwd"})
-"""Functions of `torch.func` and `jax` that make the function of a gradient."""
+_GRADIENT_MAKERS = frozenset({"grad", "value_and_grad", "grad_and_value", "jacrev", "jacfwd"})
+"""Functions of these libraries that make the function of a gradient."""
+_GRADIENT_LIBRARIES = ("torch.func", "functorch", "jax", "autograd", "elegy")
+
+FUNCTION_WRAPPERS = frozenset(
+    {"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"}
+)
+"""Functions that give back a function which calls their first argument."""
 
 BACKWARD_HELPERS = frozenset(
     {"accelerator", "fabric", "autograd", "dist_autograd", "engine", "model_engine", "manager"}
@@ -255,6 +261,32 @@ def made_thing(node: ast.expr) -> ast.expr:
         case ast.Call(func=ast.Attribute(value=made, attr=attr)) if attr in _SAME_MODULE:
             return made_thing(made)
     return node
+
+
+def is_gradient_function(
+    node: ast.expr,
+    imports: Mapping[str, str],
+    bindings: Mapping[str, Sequence[ast.expr]],
+    wrappers: Collection[str] = FUNCTION_WRAPPERS,
+) -> bool:
+    """Whether an expression is a function made to compute a gradient: `torch.func.grad(f)`.
+
+    Also such a function in one of the wrappers, `vmap(grad(f))`, and a name that is bound to one.
+    """
+    seen, waiting = set[str](), [node]
+    while waiting:
+        match waiting.pop():
+            case ast.Name(id=name) if name not in seen:
+                seen.add(name)
+                waiting += bindings.get(name, ())
+            case ast.Call(func=maker, args=arguments):
+                dotted = dotted_name(maker, imports)
+                is_maker = dotted.rpartition(".")[2] in _GRADIENT_MAKERS
+                if is_maker and dotted.startswith(_GRADIENT_LIBRARIES):
+                    return True
+                if last_name(maker) in wrappers:
+                    waiting += arguments[:1]
+    return False
 
 
 # ── Blocks of statements ────────────────────────────────────────────────────────────────

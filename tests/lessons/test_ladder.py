@@ -41,6 +41,11 @@ CASES = {
     "an update with no_grad": ("Update", "with torch.no_grad():\n    w -= 0.1 * w.grad", HAND),
     "backward": ("Gradient", "loss.backward()", PYTORCH),
     "autograd.grad": ("Gradient", "(dw,) = torch.autograd.grad(loss, w)", PYTORCH),
+    "functorch": ("Gradient", "dw = functorch.grad(squares)(y_pred, y)", PYTORCH),
+    "a gradient function made in Setup": ("Gradient", "dw, _ = slope(y_pred, y)", PYTORCH),
+    "the same for each example": ("Gradient", "dw = slopes(y_pred, y).mean()", PYTORCH),
+    "a function that calls backward": ("Gradient", "descend(loss)", PYTORCH),
+    "a function of the same name, by hand": ("Gradient", "dw = backward(x, y)", HAND),
     "a formula": ("Gradient", "dw = (2 * x * (y_pred - y)).mean()", HAND),
     "tensors without a module": ("Predict", "y_pred = torch.relu(x @ w)", HAND),
     "a module": ("Predict", "y_pred = net(x)", PYTORCH),
@@ -49,16 +54,27 @@ CASES = {
     "a class of the lesson's own": ("Predict", "y_pred = own.forward(x)", PYTORCH),
     "a function of torch.nn": ("Loss", "loss = F.mse_loss(y_pred, y)", PYTORCH),
     "a function under a name": ("Loss", "loss = measure(y_pred, y)", PYTORCH),
+    "a function that calls torch.nn": ("Loss", "loss = of_torch(y_pred, y)", PYTORCH),
     "a loss of the lesson's own": ("Loss", "loss = squares(y_pred, y)", HAND),
     "arithmetic": ("Loss", "loss = ((y_pred - y) ** 2).mean()", HAND),
 }
 
-SETUP = """import torch.nn.functional as F
+SETUP = """import functorch
+import torch.nn.functional as F
+from functorch import grad_and_value, vmap
 from torch import nn
 class Own(nn.Module):
     pass
 def squares(a, b):
     return ((a - b) ** 2).mean()
+def of_torch(a, b):
+    return F.mse_loss(a, b)
+def descend(loss):
+    loss.backward()
+def backward(x, y):
+    return (2 * x * (w * x - y)).mean()
+slope = grad_and_value(squares)
+slopes = vmap(torch.func.grad(squares))
 net, layers, own = nn.Linear(1, 1).to("cpu"), [nn.Linear(1, 1)], Own()
 measure = nn.MSELoss()
 same = net

@@ -7,6 +7,7 @@ import builtins
 import dis
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
@@ -31,17 +32,15 @@ from tutor.lesson.model import (
     fences_of,
 )
 from tutor.python_syntax import (
-    GRADIENT_MAKERS,
+    FUNCTIONS,
     called_name,
     dotted_name,
     imported_by,
+    is_gradient_function,
     made_thing,
     pairs_of,
     root_name,
 )
-
-GRADIENT_CALLS = GRADIENT_MAKERS | {"backward"}
-"""`loss.backward()`, `torch.autograd.grad(…)`, `torch.func.grad(…)`."""
 
 SEED_CALLS = frozenset({"manual_seed", "manual_seed_all", "seed"})
 """`torch.manual_seed(…)`, `np.random.seed(…)`, `generator.manual_seed(…)`."""
@@ -244,13 +243,15 @@ def _seeded(function: str, call: ast.Call) -> str:
 
 
 def computes_gradient(codes: Iterable[str]) -> bool:
-    """Whether some of the code asks PyTorch for a gradient. The code must compile."""
-    return any(map(_calls_gradient, codes))
+    """Whether some of a mode's code asks PyTorch for a gradient. The code must compile."""
+    return _computes_gradient(tuple(codes))
 
 
 @lru_cache(_KEPT)
-def _calls_gradient(code: str) -> bool:
-    return any(called_name(node) in GRADIENT_CALLS for node in _nodes(code))
+def _computes_gradient(codes: tuple[str, ...]) -> bool:
+    nodes = [node for code in codes for node in _nodes(code)]
+    names = _BoundNames(nodes)
+    return any(isinstance(node, ast.Call) and names.take_gradient(node) for node in nodes)
 
 
 @lru_cache(_KEPT)
@@ -336,7 +337,6 @@ def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]
 
 # ── Who does what ───────────────────────────────────────────────────────────────────
 
-_AUTOGRAD = ("torch.autograd", "torch.func")
 _NETWORKS = "torch.nn"
 _DATA_PARALLEL = "DistributedDataParallel"
 """The class that averages the gradients of all ranks while backward still runs."""
@@ -382,8 +382,58 @@ def _nodes_by_phase(lesson: Lesson, nodes: Iterable[ast.AST]) -> dict[str, list[
     return found
 
 
+class _BoundNames:
+    """The meaning of the names that code binds: imports, functions, values."""
+
+    def __init__(self, nodes: Iterable[ast.AST]) -> None:
+        self._imports = {"np": "numpy"}
+        self.functions: dict[str, ast.AST] = {}
+        self.values: dict[str, list[ast.expr]] = defaultdict(list)
+        for node in nodes:
+            self._imports |= imported_by(node)
+            if isinstance(node, FUNCTIONS):
+                self.functions[node.name] = node
+            elif isinstance(node, ast.Assign):
+                self._add_values(node)
+
+    def _add_values(self, node: ast.Assign) -> None:
+        for target, value in (p for t in node.targets for p in pairs_of(t, node.value)):
+            if isinstance(target, ast.Name) and value is not None:
+                self.values[target.id].append(value)
+
+    @property
+    def has_torch(self) -> bool:
+        """Whether the code imports PyTorch."""
+        return any(dotted.startswith("torch") for dotted in self._imports.values())
+
+    def dotted(self, node: ast.expr) -> str:
+        """The dotted name of an expression, with imported names in full; empty if it has none."""
+        return dotted_name(node, self._imports)
+
+    def take_gradient(self, call: ast.Call) -> bool:
+        """Whether a call lets PyTorch compute a gradient."""
+        return (
+            _method(call) == "backward"
+            or self.dotted(call.func).startswith("torch.autograd.")
+            or is_gradient_function(call.func, self._imports, self.values)
+        )
+
+    def calls_in(self, nodes: Iterable[ast.AST]) -> Iterator[ast.Call]:
+        """The calls in code, and in the functions of these names that it calls by their names."""
+        seen, waiting = set[str](), list(nodes)
+        while waiting:
+            node = waiting.pop()
+            if not isinstance(node, ast.Call):
+                continue
+            yield node
+            match node.func:
+                case ast.Name(id=name) if name in self.functions and name not in seen:
+                    seen.add(name)
+                    waiting += ast.walk(self.functions[name])
+
+
 class _Code:
-    """All the code of a mode: the meaning of its imports, and the names that stand for modules."""
+    """All the code of a mode, and the names in it that stand for modules."""
 
     def __init__(self, lesson: Lesson, mode: str) -> None:
         self._is_script_by_hand = lesson.script is not None and mode == MANUAL
@@ -397,23 +447,20 @@ class _Code:
                 if section.phase and (fences := section.fences(mode))
             }
             nodes = [node for found in self._phases.values() for node in found]
-        imported = [pair for node in nodes for pair in imported_by(node)]
-        self._imports = {"np": "numpy", **dict(imported)}
-        self._has_torch = lesson.script is None or any(m[1].startswith("torch") for m in imported)
+        self._names = names = _BoundNames(nodes)
+        self._has_torch = lesson.script is None or names.has_torch
         self._classes = {
             node.name
             for node in nodes
             if isinstance(node, ast.ClassDef)
-            and any(self._dotted(base).startswith(_NETWORKS) for base in node.bases)
+            and any(names.dotted(base).startswith(_NETWORKS) for base in node.bases)
         }
         calls = [node.func for node in nodes if isinstance(node, ast.Call)]
-        self._is_data_parallel = any(self._dotted(f).endswith(_DATA_PARALLEL) for f in calls)
+        self._is_data_parallel = any(names.dotted(f).endswith(_DATA_PARALLEL) for f in calls)
         self._modules: set[str] = set()
-        assigned = (node for node in nodes if isinstance(node, ast.Assign))
-        pairs = (p for node in assigned for t in node.targets for p in pairs_of(t, node.value))
-        for target, value in pairs:
-            if isinstance(target, ast.Name) and value and self._makes_a_module(value):
-                self._modules.add(target.id)
+        for name, values in names.values.items():
+            if any(map(self._makes_a_module, values)):
+                self._modules.add(name)
 
     def is_by_hand(self, phase: str) -> bool | None:
         """Whether the mode computes a phase by hand; None where it has no code for it."""
@@ -423,23 +470,20 @@ class _Code:
             return None
         if not self._has_torch or (self._is_script_by_hand and phase in (GRADIENT, UPDATE)):
             return True  # `backward` and `step` are methods of the script's own classes
-        calls = [node for node in self._phases[phase] if isinstance(node, ast.Call)]
+        calls = self._names.calls_in(self._phases[phase])
         if phase == GRADIENT:
-            return not any(map(self._is_autograd, calls))
+            return not any(map(self._names.take_gradient, calls))
         if phase == SYNCHRONIZE:
             return True
         if phase == UPDATE:
             return not any(_method(call) == "step" for call in calls)
         return not any(map(self._is_of_a_network, calls))
 
-    def _is_autograd(self, call: ast.Call) -> bool:
-        """Whether a call lets PyTorch compute a gradient."""
-        return _method(call) == "backward" or self._dotted(call.func).startswith(_AUTOGRAD)
-
     def _is_of_a_network(self, call: ast.Call) -> bool:
         """Whether a call is of a module, or of a function of torch.nn."""
         return (
-            self._dotted(call.func).startswith(_NETWORKS) or root_name(call.func) in self._modules
+            self._names.dotted(call.func).startswith(_NETWORKS)
+            or root_name(call.func) in self._modules
         )
 
     def _makes_a_module(self, value: ast.expr) -> bool:
@@ -449,9 +493,6 @@ class _Code:
         if isinstance(value, ast.Name) and value.id in self._modules:
             return True
         value = made_thing(value)
-        name = self._dotted(value.func if isinstance(value, ast.Call) else value)
+        name = self._names.dotted(value.func if isinstance(value, ast.Call) else value)
         is_own = name in self._classes and isinstance(value, ast.Call)
         return is_own or (name.startswith(f"{_NETWORKS}.") and not name.endswith(".Parameter"))
-
-    def _dotted(self, node: ast.expr) -> str:
-        return dotted_name(node, self._imports)

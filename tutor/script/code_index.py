@@ -14,6 +14,7 @@ from functools import cached_property
 
 from tutor.python_syntax import (
     DEFINITIONS,
+    FUNCTION_WRAPPERS,
     FUNCTIONS,
     LOOPS,
     FunctionCode,
@@ -34,10 +35,6 @@ _LIBRARY_METHODS = frozenset({"train", "eval", "to", "step", "backward", "zero_g
     "items", "keys", "values", "reset", "cuda", "cpu", "detach", "sample", "close",
     "write"})  # fmt: skip
 """Methods that objects of libraries have, too: not looked up by their name alone."""
-_FUNCTION_WRAPPERS = frozenset(
-    {"partial", "compile", "jit", "no_grad", "vmap", "checkpoint", "script"}
-)
-"""Functions that give back a function which calls their first argument."""
 _OF_TRAINING = frozenset({"backward", "step", "zero_grad", "forward", "parameters"})
 """Methods of training, which objects of Python and of the packages below do not have."""
 _WITHOUT_TRAINING = frozenset(
@@ -164,7 +161,7 @@ class CodeIndex:
                     found.add(name)
                 case ast.ListComp(elt=inner) | ast.Call(func=ast.Name(id="list"), args=[inner]):
                     waiting.append(inner)
-                case ast.Call(func=func, args=[first, *_]) if last_name(func) in _FUNCTION_WRAPPERS:
+                case ast.Call(func=func, args=[first, *_]) if last_name(func) in FUNCTION_WRAPPERS:
                     waiting.append(first)
                 case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Dict(values=items):
                     waiting += items
@@ -319,7 +316,7 @@ class CodeIndex:
         while waiting:
             value, calls = waiting.pop()  # of so many calls, one after the other, the result
             match value:
-                case ast.Call(func=func, args=[first, *_]) if last_name(func) in _FUNCTION_WRAPPERS:
+                case ast.Call(func=func, args=[first, *_]) if last_name(func) in FUNCTION_WRAPPERS:
                     waiting.append((first, calls))
                 case ast.Call(func=ast.Name() as maker):
                     waiting.append((maker, calls + 1))

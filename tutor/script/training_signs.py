@@ -14,13 +14,14 @@ from tutor.lesson.model import GRADIENT, RESET, UPDATE
 from tutor.python_syntax import (
     BACKWARD_HELPERS,
     DEFINITIONS,
+    FUNCTION_WRAPPERS,
     FUNCTIONS,
-    GRADIENT_MAKERS,
     LOOPS,
     FunctionCode,
     argument_names,
     blocks_of,
     called_name,
+    is_gradient_function,
     last_name,
     own_nodes,
     parts_of,
@@ -56,6 +57,8 @@ _NO_OPTIMIZER = re.compile(
 _SCHEDULERS = re.compile(r"lr_scheduler|Scheduler|scheduler|[a-z]LR$|ReduceLROnPlateau|Annealing")
 _CLIPPING = frozenset({"clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "unscale_"})
 _COLLECTIVE = frozenset({"all_reduce", "reduce", "all_gather", "reduce_scatter", "broadcast"})
+_KEEP_GRADIENTS = FUNCTION_WRAPPERS - {"vmap"}
+"""Wrappers that return a parameter's gradient as it is; vmap returns one for each example."""
 _ZEROS = frozenset({"zeros", "zeros_like", "zero_"})
 
 
@@ -118,20 +121,11 @@ class TrainingSigns:
         match call.func:
             case ast.Attribute(attr="backward"):
                 return not self.trains_whole(call)
-            case ast.Call(func=maker):
-                return self._makes_gradients(maker)
-            case ast.Name(id=name) if any(
-                isinstance(v, ast.Call) and self._makes_gradients(v.func)
-                for v in self.index.bindings.get(name, ())
-            ):
-                return True
+        index = self.index
+        if is_gradient_function(call.func, index.imports, index.bindings, _KEEP_GRADIENTS):
+            return True
         is_kept = any(w.arg == "create_graph" and _is_true(w.value) for w in call.keywords)
-        return self.index.dotted(call.func).endswith("autograd.grad") and not is_kept
-
-    def _makes_gradients(self, maker: ast.expr) -> bool:
-        dotted = self.index.dotted(maker)
-        is_library = dotted.startswith(("torch.func", "functorch", "jax", "autograd", "elegy"))
-        return is_library and dotted.rpartition(".")[2] in GRADIENT_MAKERS
+        return index.dotted(call.func).endswith("autograd.grad") and not is_kept
 
     def trains_whole(self, call: ast.Call) -> bool:
         """Whether a call named like one operation runs a function of the file that does more."""
