@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 import msgspec
 import numpy as np
@@ -25,6 +25,8 @@ from tutor.protocol.inspections import (
     GradientNormPlot,
     NoPlot,
     PlanePlot,
+    PlotData,
+    PlotKind,
 )
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
@@ -258,7 +260,17 @@ _BETWEEN_PLOTS = 0.25
 """Seconds from one plot to the next, more complete one."""
 
 
-class GradientNorms:
+class PlotReplay(Protocol):
+    """A second run of a recipe, which plays epochs again for a plot over them."""
+
+    def plots(self, run: Run, until: Until) -> Iterator[PlotData]:
+        """The plot of a run, again and again until it is complete, or `until` stops it."""
+
+    def close(self) -> None:
+        """Give up the second run."""
+
+
+class GradientNorms(PlotReplay):
     """The gradient norms of the run that was looked at last, from a second run of its recipe.
 
     A run keeps no gradients: a Reset deletes them, and a norm costs 7 µs, a third of a small epoch.
@@ -396,3 +408,7 @@ def _norm_of_one(gradient: Any) -> float | None:
         return norm
     numbers = to_numbers(gradient)
     return None if numbers is None else norm_of(np.abs(numbers))
+
+
+PLOT_REPLAYS: Mapping[PlotKind, Callable[[Quiet], PlotReplay]] = {"gradient-norm": GradientNorms}
+"""The kinds that are of no batch, with what computes them."""

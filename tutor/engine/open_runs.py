@@ -53,7 +53,9 @@ from tutor.protocol.inspections import (
     DoctorReport,
     LocalGradients,
     NoPlot,
+    PlotKind,
     RunInfo,
+    is_of_batch,
 )
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.probe import Probe, Standpoint
@@ -63,7 +65,7 @@ from tutor.training.runs import Runs
 
 if TYPE_CHECKING:
     from tutor.analysis.mode_comparison import ModeLockstep
-    from tutor.analysis.plot_data import GradientNorms
+    from tutor.analysis.plot_data import PlotReplay
 
 
 def programs_for(lesson: Lesson, without: Collection[str] = ()) -> Mapping[str, Program]:
@@ -252,7 +254,8 @@ class Inspector:
     _lockstep: ModeLockstep | None = None
     _followed: tuple[str, str, int, int] | None = None
     """The run that the lockstep follows: another one is followed from the start."""
-    _norms: GradientNorms | None = None
+    _replayed: dict[PlotKind, PlotReplay] = field(default_factory=dict)
+    """The plots for which epochs run again."""
     _plot: BatchPlotData | None = None
     _plotted: str = ""
     """The run that the plot is of: only for that run its window is kept."""
@@ -262,37 +265,36 @@ class Inspector:
     def forget(self) -> None:
         """Forget all inspections: another lesson is opened."""
         self._probes.clear()
-        if self._norms is not None:
-            self._norms.close()
-        self._lockstep = self._plot = self._norms = None
+        self._close_replayed(None)
+        self._replayed.clear()
+        self._lockstep = self._plot = None
 
     def all(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """All inspections that the app wants, the quick ones first, until `until` stops them."""
         run, wanted = runs.current, self.wanted
-        if self._norms is not None and wanted.plot != "gradient-norm":
-            self._norms.close()  # its second run takes as much memory as the first
+        self._close_replayed(wanted.plot)
         if wanted.name:
             yield self._ready(runs, variable=info_of(run.loop, wanted.name))
         if wanted.then:
             yield from self._then(runs, until)
-        if self._batch_kind or wanted.graph or wanted.compare:
+        if is_of_batch(wanted.plot) or wanted.graph or wanted.compare:
             yield from self._of_step(runs, until)
         if wanted.columns and runs.catch_up(until):
             yield InspectionReady(at=run.at, run=runs.name, runs=runs.infos(wanted.columns))
-        if wanted.plot == "gradient-norm" and not until():
-            yield from self._draw_norms(runs, until)
+        if wanted.plot and not is_of_batch(wanted.plot) and not until():
+            yield from self._draw_replayed(wanted.plot, runs, until)
 
-    @property
-    def _batch_kind(self) -> BatchPlotKind | None:
-        """The plot that is wanted, if it is computed from the batch that the run stands in."""
-        kind = self.wanted.plot
-        return None if kind == "gradient-norm" else kind
+    def _close_replayed(self, wanted: PlotKind | None) -> None:
+        """Close all second runs but that of one kind: each takes as much memory as the first."""
+        for kind, plot in self._replayed.items():
+            if kind != wanted:
+                plot.close()
 
     def _of_step(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The inspections of the batch that the run stands in."""
         run, wanted, at = runs.current, self.wanted, runs.current.standpoint()
-        if self._batch_kind and not until():
-            yield from self._draw(self._batch_kind, runs, at, until)
+        if is_of_batch(wanted.plot) and not until():
+            yield from self._draw(wanted.plot, runs, at, until)
         if wanted.graph and not until():
             yield self._ready(runs, graph=self._graph(run, at, until))
         if wanted.compare and not until():
@@ -300,16 +302,16 @@ class Inspector:
 
     def glance(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
         """The plot and the variable, during a run, as often as their share of time allows."""
-        started = time.perf_counter()
-        if started < self._not_before or not (self.wanted.plot or self.wanted.name):
+        started, kind = time.perf_counter(), self.wanted.plot
+        if started < self._not_before or not (kind or self.wanted.name):
             return
         if self.wanted.name:
             yield self._ready(runs, variable=info_of(runs.current.loop, self.wanted.name))
-        if self._batch_kind:
-            yield from self._draw(self._batch_kind, runs, runs.current.standpoint(), until)
-        elif self.wanted.plot == "gradient-norm":
+        if is_of_batch(kind):
+            yield from self._draw(kind, runs, runs.current.standpoint(), until)
+        elif kind:
             due = started + GLANCE
-            yield from self._draw_norms(runs, lambda: until() or time.perf_counter() > due)
+            yield from self._draw_replayed(kind, runs, lambda: until() or time.perf_counter() > due)
         now = time.perf_counter()
         self._not_before = now + SHARE * (now - started)
 
@@ -365,17 +367,18 @@ class Inspector:
             self._plot, self._plotted = plot, runs.name
             yield self._ready(runs, plot=plot)
 
-    def _draw_norms(self, runs: Runs, until: Until) -> Iterator[InspectionReady]:
-        """The plot of the gradient norms, for which epochs run again.
+    def _draw_replayed(self, kind: PlotKind, runs: Runs, until: Until) -> Iterator[InspectionReady]:
+        """The plot of a kind for which epochs run again.
 
         What the code does to the process meanwhile is undone.
         """
-        from tutor.analysis.plot_data import GradientNorms  # noqa: PLC0415
+        from tutor.analysis.plot_data import PLOT_REPLAYS  # noqa: PLC0415
 
-        self._norms = self._norms or GradientNorms(self.quiet)
+        if kind not in self._replayed:
+            self._replayed[kind] = PLOT_REPLAYS[kind](self.quiet)
         before = ProcessState.now()
         try:
-            for plot in self._norms.plots(runs.current, until):
+            for plot in self._replayed[kind].plots(runs.current, until):
                 yield self._ready(runs, plot=plot)
         except LessonRaised as error:
             raise_if_stopped(error)

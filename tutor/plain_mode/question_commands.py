@@ -24,7 +24,7 @@ from tutor.plain_mode.spoken_lesson import spoken_number
 from tutor.plain_mode.spoken_text import Line, in_words, sentence, spoken_definition
 from tutor.protocol.commands import Inspect
 from tutor.protocol.frame import Value
-from tutor.protocol.inspections import PLOT_DATA, DoctorReport, NoPlot
+from tutor.protocol.inspections import PLOT_DATA_KINDS, DoctorReport, NoPlot
 from tutor.script.line_places import line_at, place_in_code
 from tutor.session.attempt import asks_of_forward_pass, may_show_plots, shown_values
 from tutor.session.exercise_controller import ExerciseController
@@ -214,13 +214,13 @@ def _graph(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         yield from spoken_inspections.graph(found, view.lesson, frame, known)
 
 
-@typed("plot v", f"[{'|'.join(('loss', *PLOT_DATA))}]", needs="frame")
+@typed("plot v", f"[{'|'.join(('loss', *PLOT_DATA_KINDS))}]", needs="frame")
 def _plot(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
     """The plots in words: one of them by its name, or all."""
     name = argument.lower()
     name = "landscape" if name == "slope" else name  # its name in earlier versions
-    if name and name not in ("loss", *PLOT_DATA):
-        names = listed(["loss", *PLOT_DATA])
+    if name and name not in ("loss", *PLOT_DATA_KINDS):
+        names = listed(["loss", *PLOT_DATA_KINDS])
         raise UnclearCommandError(f"There is no plot {argument}; available: {names}.")
     if name in ("", "loss"):
         yield from _loss(on)
@@ -228,7 +228,7 @@ def _plot(on: CommandContext, argument: str, view: RunView) -> Iterator[Line]:
         if name != "loss":
             yield "The other plots can be described when you have answered."
         return
-    for kind in (kind for kind in PLOT_DATA if name in ("", kind)):
+    for kind in (kind for kind in PLOT_DATA_KINDS if name in ("", kind)):
         found = on.inspected("plot", plot=kind).inspections.plot
         if found is not None and (name or not isinstance(found, NoPlot)):
             yield from spoken_inspections.plot(found)

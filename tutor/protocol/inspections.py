@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal, TypeAlias
+from collections.abc import Iterator
+from typing import ClassVar, Literal, TypeAlias, TypeGuard, get_args
 
 import msgspec
 
@@ -35,15 +35,25 @@ class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 # ── Plots ────────────────────────────────────────────────────────────────────────
 
-PlotKind: TypeAlias = Literal["data", "landscape", "plane", "gradient-norm"]
-
 BatchPlotKind: TypeAlias = Literal["data", "landscape", "plane"]
 """The kinds that are computed from the batch that a run stands in."""
+
+PlotKind: TypeAlias = Literal[BatchPlotKind, "gradient-norm"]
+"""All kinds; for those that are of no batch, epochs run again."""
+
+PLOT_DATA_KINDS: tuple[PlotKind, ...] = get_args(PlotKind)
+"""The kinds in the order of the key that turns the plots."""
+
+
+def is_of_batch(kind: PlotKind | None) -> TypeGuard[BatchPlotKind]:
+    """Whether plots of a kind are computed from the batch that a run stands in."""
+    return kind in get_args(BatchPlotKind)
 
 
 class DataPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The data and the model's line, where input and output are single numbers."""
 
+    kind: ClassVar[PlotKind] = "data"
     input: str
     target: str
     prediction: str
@@ -64,6 +74,7 @@ class DataPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class SlopePlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The loss along one line through the present parameters."""
 
+    kind: ClassVar[PlotKind] = "landscape"
     axis: str
     """`w`; empty along the gradient, where there are more than two parameters."""
     xs: Numbers
@@ -85,6 +96,7 @@ class SlopePlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class ContourPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The loss over the plane of two parameters, with the path so far."""
 
+    kind: ClassVar[PlotKind] = "landscape"
     axes: tuple[str, str]
     xs: Numbers
     ys: Numbers
@@ -103,6 +115,7 @@ class ContourPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class PlanePlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The model's one output over the plane of its two inputs."""
 
+    kind: ClassVar[PlotKind] = "plane"
     axes: tuple[str, str]
     prediction: str
     xs: Numbers
@@ -116,6 +129,7 @@ class PlanePlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class GradientNormPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The norm of all gradients together, by epoch; in a long run, of some epochs."""
 
+    kind: ClassVar[PlotKind] = "gradient-norm"
     epochs: tuple[int, ...]
     norms: Numbers
     """The norm at each of `epochs`, before any change at its end; NaN if it had no gradient."""
@@ -137,14 +151,6 @@ class NoPlot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 BatchPlotData: TypeAlias = DataPlot | SlopePlot | ContourPlot | PlanePlot | NoPlot
 PlotData: TypeAlias = BatchPlotData | GradientNormPlot
-
-PLOT_DATA: Mapping[PlotKind, tuple[type[PlotData], ...]] = {
-    "data": (DataPlot,),
-    "landscape": (SlopePlot, ContourPlot),
-    "plane": (PlanePlot,),
-    "gradient-norm": (GradientNormPlot,),
-}
-"""The types of the data that each kind is drawn from; `tutor/ui/panes/plot.py` has them drawn."""
 
 
 # ── The graph ───────────────────────────────────────────────────────────────────────

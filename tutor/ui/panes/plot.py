@@ -16,7 +16,7 @@ from tutor.lesson.code_checks import parsed
 from tutor.lesson.model import REPORT
 from tutor.protocol.frame import Curve, Remark
 from tutor.protocol.inspections import (
-    PLOT_DATA,
+    PLOT_DATA_KINDS,
     ContourPlot,
     DataPlot,
     GradientNormPlot,
@@ -34,9 +34,9 @@ from tutor.ui.panes.canvas import GUTTER, Drawing, Sheet, placeholder
 from tutor.wording.inspections import remark_text
 
 LOSS_CURVE, OTHER_SCALE = "loss", "loss, the other scale"
-PLOT_KINDS: tuple[str, ...] = (LOSS_CURVE, OTHER_SCALE, *PLOT_DATA)
+PLOT_KINDS: tuple[str, ...] = (LOSS_CURVE, OTHER_SCALE, *PLOT_DATA_KINDS)
 """All kinds of plots, in the order of the key that changes them."""
-_DATA_KINDS: tuple[PlotKind | None, ...] = (None, None, *PLOT_DATA)
+_DATA_KINDS: tuple[PlotKind | None, ...] = (None, None, *PLOT_DATA_KINDS)
 """The kind of data that each of these is drawn from; None for the loss."""
 
 _TITLES: Mapping[PlotKind, str] = {
@@ -150,9 +150,11 @@ class PlotPane(LinesPane):
         if view is not None and not may_show_plots(self.attempt, view):
             return placeholder(_TITLES[kind], remark_text(Remark("plot_after_answer")))
         plot = view.inspections.plot if view else None
-        is_late = isinstance(plot, NoPlot) and plot is self._outdated
-        is_of_kind = isinstance(plot, (NoPlot, *PLOT_DATA[kind]))
-        if view is None or plot is None or is_late or not is_of_kind:
+        if isinstance(plot, NoPlot):
+            is_of_kind = plot is not self._outdated
+        else:
+            is_of_kind = plot is not None and plot.kind == kind
+        if view is None or plot is None or not is_of_kind:
             return placeholder(_TITLES[kind], COMING)
         return self._drawn(plot, _TITLES[kind], view, sheet)
 
