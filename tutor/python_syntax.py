@@ -194,10 +194,27 @@ def pairs_of(
 
 # ── What a loop goes through ────────────────────────────────────────────────────────────
 
-SAME_ITEMS = frozenset({"reversed", "list", "tuple", "sorted", "tqdm", "track", "progress_bar"})
+SAME_ITEMS = frozenset({"reversed", "list", "tuple", "sorted"})
 """Functions that give the items of their first argument."""
 RANGES = ("range", "trange")
 """Functions that count."""
+_BARS = frozenset({"tqdm", "track", "progress_bar"})
+"""Functions that show a progress bar while a loop goes through their first argument."""
+
+
+def behind_bar(iterated: ast.expr) -> ast.expr:
+    """The thing that a loop goes through: `batches` of `tqdm(batches, desc="training")`."""
+    while called_name(iterated) in _BARS and (arguments := getattr(iterated, "args", [])):
+        iterated = arguments[0]
+    return iterated
+
+
+def counted_range(iterated: ast.expr) -> list[ast.expr] | None:
+    """The arguments of the `range(…)` that a loop counts through, with a bar or not; else None."""
+    match behind_bar(iterated):
+        case ast.Call(func=func, args=arguments) if last_name(func) in RANGES:
+            return None if any(isinstance(a, ast.Starred) for a in arguments) else arguments
+    return None
 
 
 def items_of(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -205,6 +222,7 @@ def items_of(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[ast.expr, a
 
     `for i, (p, g) in enumerate(zip(params, grads))`: i of a range, p of params, g of grads.
     """
+    iterated = behind_bar(iterated)
     name, arguments = called_name(iterated), getattr(iterated, "args", [])
     parts = target.elts if isinstance(target, ast.Tuple | ast.List) else []
     if name in SAME_ITEMS and arguments:
@@ -221,6 +239,7 @@ def items_of(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[ast.expr, a
 
 def iterated_things(iterated: ast.expr) -> Iterator[ast.expr]:
     """The things that a loop goes through: both arguments of a `zip`, say."""
+    iterated = behind_bar(iterated)
     arguments = getattr(iterated, "args", [])
     name = called_name(iterated)
     if arguments and (name in SAME_ITEMS or name == "enumerate"):

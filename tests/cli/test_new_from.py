@@ -718,6 +718,16 @@ def test_batches_become_the_lessons() -> None:
     assert code["Report"] == "print(epoch, total)\n"
 
 
+@pytest.mark.parametrize("items", ["trange(3)", "tqdm.tqdm(range(3))", "track(range(0, 3), 'run')"])
+def test_a_progress_bar_counts_as_the_range_behind_it(items: str) -> None:
+    """Of epochs, and of batches."""
+    imports = "import tqdm\nfrom tqdm import trange\nfrom rich.progress import track\n"
+    batch = inside(f"for i in {items}:\n", "p = w * x + i + epoch\n" + STEP.partition("\n")[2])
+    code = code_of(imports + HEAD + inside(f"for epoch in {items}:\n", batch))
+    assert "epoch = -1  # counts the epochs" in code["Setup"]
+    assert code["Predict"] == "if batch == 0:\n    epoch += 1\ni = batch\np = w * x + i + epoch\n"
+
+
 HEAD = "import torch\nw = torch.zeros(2, requires_grad=True)\nx = torch.ones(2)\n"
 STEP = """\
 p = w * x

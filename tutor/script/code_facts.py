@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from tutor.python_syntax import (
     DEFINITIONS,
-    RANGES,
-    called_name,
+    counted_range,
     dotted_name,
     imported_by,
     items_of,
@@ -242,7 +241,7 @@ def _iterated(node: ast.AST) -> Iterator[str]:
 def _loop_targets(target: ast.expr, iterated: ast.expr) -> Iterator[tuple[str, ast.expr | None]]:
     """The names that a loop binds: to numbers, or to the items that it goes through."""
     for part, things in items_of(target, iterated):
-        if called_name(things) in RANGES:
+        if counted_range(things) is not None:
             yield from _targets(part, ast.Constant(0))
         else:
             is_call = isinstance(things, ast.Call)

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from tutor.lesson.model import AUTOGRAD, MANUAL, MODEL, OPTIMIZER
 from tutor.protocol.inspections import LoopReport
-from tutor.python_syntax import names_in, parts_of
+from tutor.python_syntax import behind_bar, counted_range, names_in, parts_of
 from tutor.script.code_facts import CodeFacts
 from tutor.script.code_pieces import LineNamer, refusal
 from tutor.script.outline import Span, TrainingLoop, span_of
@@ -235,13 +235,10 @@ class Batches:
 
 def batches_of(target: ast.expr, iterable: ast.expr, spare_name: str) -> Batches:
     """The loop `for target in iterable`. `spare_name` is for a list of its items."""
+    if arguments := counted_range(iterable):
+        return Batches((), (f"{ast.unparse(target)} = {_item_of_range(arguments)}",))
+    iterable = behind_bar(iterable)
     match iterable, target:
-        case ast.Call(func=ast.Name(id="tqdm"), args=[inner]), _:
-            return batches_of(target, inner, spare_name)
-        case ast.Call(func=ast.Name(id="range"), args=[*arguments]), _ if not any(
-            isinstance(argument, ast.Starred) for argument in arguments
-        ):
-            return Batches((), (f"{ast.unparse(target)} = {_item_of_range(arguments)}",))
         case (
             ast.Call(func=ast.Name(id="enumerate"), args=[inner, *start], keywords=words),
             ast.Tuple(elts=[number, item]),

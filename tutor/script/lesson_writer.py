@@ -18,7 +18,7 @@ from tutor.lesson.model import GRADIENT, LOSS, PREDICT, REPORT, RESET, SETUP, UP
 from tutor.python_syntax import (
     DEFINITIONS,
     PARSING,
-    called_name,
+    counted_range,
     imported_by,
     last_name,
     names_in,
@@ -241,7 +241,7 @@ class _Writer:
             return None
         names = ("batches_of_epoch", "_batches_of_epoch_")
         free_name = next(name for name in names if name not in self._names)
-        if called_name(loop.iter) == "range" and names_in(loop.iter) & self._changed_in_epoch():
+        if names_in(*counted_range(loop.iter) or ()) & self._changed_in_epoch():
             raise self._refusal(loop.lineno, "number_of_batches_changes")
         return batches_of(loop.target, loop.iter, free_name)
 
@@ -408,17 +408,12 @@ def _used(code: StraightCode) -> list[ast.stmt | str]:
 
 def _range_of(iterable: ast.expr) -> tuple[int, int] | None:
     """The first number and the step of `range(…)`, with a progress bar around it or not."""
-    match iterable:
-        case ast.Call(func=ast.Name(id="tqdm"), args=[inner]):
-            return _range_of(inner)
-        case ast.Call(func=ast.Name(id="range" | "trange"), args=[_]):
+    match counted_range(iterable):
+        case [_]:
             return 0, 1
-        case ast.Call(func=ast.Name(id="range"), args=[ast.Constant(value=int() as start), _]):
+        case [ast.Constant(value=int() as start), _]:
             return start, 1
-        case ast.Call(
-            func=ast.Name(id="range"),
-            args=[ast.Constant(value=int() as start), _, ast.Constant(value=int() as step)],
-        ):
+        case [ast.Constant(value=int() as start), _, ast.Constant(value=int() as step)]:
             return start, step
     return None
 

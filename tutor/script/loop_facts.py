@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from tutor.lesson.model import AUTOGRAD, GRADIENT, LOSS, MANUAL, MODEL, OPTIMIZER, PREDICT, UPDATE
 from tutor.python_syntax import (
     LOOPS,
-    RANGES,
     SAME_ITEMS,
     FunctionCode,
     LoopCode,
+    behind_bar,
     called_name,
+    counted_range,
     flat_targets,
     last_name,
     made_thing,
@@ -348,13 +349,12 @@ def epochs_of(numbers: PlainNumbers, loop: LoopCode) -> int | None:
 
 def _length(numbers: PlainNumbers, iterated: ast.expr, seen: set[str]) -> int | None:
     """The number of elements that a loop goes through. Names in `seen` are looked up already."""
-    match iterated:
-        case ast.Call(func=func, args=[first, *rest]):
-            if last_name(func) in RANGES:
-                bounds = [numbers.whole(a) for a in (first, *rest)]
-                known = [b for b in bounds if b is not None]
-                is_known = len(known) == len(bounds) and all(known[2:])
-                return len(range(*known)) if is_known else None
+    if arguments := counted_range(iterated):
+        known = [b for b in map(numbers.whole, arguments) if b is not None]
+        is_known = len(known) == len(arguments) and all(known[2:])
+        return len(range(*known)) if is_known else None
+    match behind_bar(iterated):
+        case ast.Call(func=func, args=[first, *_]):
             has_same_length = last_name(func) in SAME_ITEMS or last_name(func) == "enumerate"
             return _length(numbers, first, seen) if has_same_length else None
         case ast.NamedExpr(value=value):
