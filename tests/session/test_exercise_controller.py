@@ -521,11 +521,13 @@ def test_the_skip_taken_back_is_that_of_the_exercise_that_is_on_else_the_last() 
 
 
 def test_what_a_begins_is_open_else_skipped_else_the_first() -> None:
-    every = ("one", "two", "three")
-    assert next_to_do(every, {"one": "done"}) == "two"
-    assert next_to_do(every, {"one": "done", "two": "skipped"}) == "three"
-    assert next_to_do(every, {"one": "done", "two": "skipped", "three": "done"}) == "two"
-    assert next_to_do(every, dict.fromkeys(every, "done")) is None
+    every = (PREDICT, REACH, REPAIR)
+    first, second, third = (exercise.id for exercise in every)
+    assert next_to_do(every, {}) is PREDICT
+    assert next_to_do(every, {first: "done"}) is REACH
+    assert next_to_do(every, {first: "done", second: "skipped"}) is REPAIR
+    assert next_to_do(every, {first: "done", second: "skipped", third: "done"}) is REACH
+    assert next_to_do(every, dict.fromkeys((first, second, third), "done")) is None
 
 
 def test_where_the_lesson_stands_is_written_down_not_where_the_exercise_does() -> None:

@@ -13,7 +13,7 @@ from tutor.protocol.commands import OpenLesson, StepPhase
 from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Remark, Value
 from tutor.session.attempt import Attempt, Reply, Wants
-from tutor.ui.exercise_lines import exercise_row, keys_line, next_open, parts
+from tutor.ui.exercise_lines import exercise_row, keys_line, parts
 from tutor.ui.panes.exercise import BRIEF, ExercisePane
 from tutor.ui.panes.formula import FormulaPane
 from tutor.ui.prose import inline_formulas
@@ -322,13 +322,6 @@ def test_the_list_names_the_state_in_a_word_and_fits() -> None:
     assert row.plain.startswith("–  3  goal")
     assert row.plain.endswith("skipped")
     assert row.cell_length <= 60
-
-
-def test_the_next_one_is_the_first_that_is_neither_done_nor_skipped() -> None:
-    every = (PREDICT, REACH, REPAIR)
-    assert next_open(every, {}) == "first"
-    assert next_open(every, {"first": "done", "reach": "skipped"}) == "fix"
-    assert next_open(every, dict.fromkeys(("first", "reach", "fix"), "done")) is None
 
 
 @doing(PREDICT)

@@ -160,8 +160,7 @@ class ExerciseController:
         if id is not None:
             names = ((e, (e.id, str(number))) for number, e in enumerate(self.exercises, 1))
             return next((e for e, known in names if id in known), None)
-        first = next_to_do((e.id for e in self.exercises), self.results())
-        return next((e for e in self.exercises if first in (e.id, None)), None)
+        return next_to_do(self.exercises, self.results()) or next(iter(self.exercises), None)
 
     def leave(self) -> None:
         """Go back to the learner's own run, as it was."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from tutor.lesson.exercise import Exercise
 from tutor.progress import ExerciseResult
 from tutor.session.bookmark import Bookmark
 from tutor.session.run_view import Notice
@@ -68,11 +69,13 @@ class Journal:
         return Notice()
 
 
-def next_to_do(exercises: Iterable[str], results: Mapping[str, ExerciseResult]) -> str | None:
+def next_to_do(
+    exercises: Iterable[Exercise], results: Mapping[str, ExerciseResult]
+) -> Exercise | None:
     """The first exercise that is neither done nor skipped; else the first that was skipped.
 
     None if all are done.
     """
-    open_ids = [id_ for id_ in exercises if results.get(id_) != "done"]
-    new_ids = [id_ for id_ in open_ids if results.get(id_) != "skipped"]
-    return next(iter(new_ids or open_ids), None)
+    not_done = [e for e in exercises if results.get(e.id) != "done"]
+    new = [e for e in not_done if results.get(e.id) != "skipped"]
+    return next(iter(new or not_done), None)

@@ -49,11 +49,6 @@ _STATES: Mapping[ExerciseResult | None, tuple[str, str]] = {
 """The mark and the word of each result."""
 
 
-def next_open(exercises: Iterable[Exercise], results: Mapping[str, ExerciseResult]) -> str | None:
-    """The id of the exercise that `a` begins, if it is not done yet."""
-    return next_to_do((e.id for e in exercises), results)
-
-
 # ── The list ────────────────────────────────────────────────────────────────────────
 
 
@@ -319,12 +314,11 @@ def keys_line(
 
 def _what_a_begins(exercises: Sequence[Exercise], results: Mapping[str, ExerciseResult]) -> str:
     """`begins exercise 2, which you skipped`."""
-    numbers = {exercise.id: number for number, exercise in enumerate(exercises, 1)}
-    next_one = next_to_do(numbers, results)
+    next_one = next_to_do(exercises, results)
     if next_one is None:
         return "does exercise 1 again: all are done"
-    skipped = ", which you skipped" if results.get(next_one) == "skipped" else ""
-    return f"begins exercise {numbers[next_one]}{skipped}"
+    skipped = ", which you skipped" if results.get(next_one.id) == "skipped" else ""
+    return f"begins exercise {exercises.index(next_one) + 1}{skipped}"
 
 
 def _keys(attempt: Attempt) -> Iterator[KeyHelp]:

@@ -20,8 +20,9 @@ from tutor.progress import ExerciseResult
 from tutor.protocol.frame import Frame, Value
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt, asks_what_comes, is_asked_for, shown_values
+from tutor.session.journal import next_to_do
 from tutor.session.run_view import RunView
-from tutor.ui.exercise_lines import next_open, place_line, tells_what_came
+from tutor.ui.exercise_lines import place_line, tells_what_came
 from tutor.ui.lines import (
     DIM,
     GUTTER,
@@ -392,9 +393,9 @@ class FormulaPane(LinesPane):
         """The line for an exercise in the text: its number, and whether it is done."""
         if not self._exercises:
             every, results = lesson.exercises, self.results
-            following = next_open(every, results)
+            following = next_to_do(every, results)
             self._exercises = {
-                e.id: place_line(number, e, results.get(e.id), e.id == following)
+                e.id: place_line(number, e, results.get(e.id), e is following)
                 for number, e in enumerate(every, 1)
             }
         return self._exercises[exercise.id]

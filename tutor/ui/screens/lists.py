@@ -21,6 +21,7 @@ from tutor.plain import cell_width, one_line
 from tutor.protocol.commands import DeleteRun, Examine, Pause, RenameRun, SelectRun
 from tutor.protocol.inspections import DoctorFinding, RunInfo
 from tutor.script.line_places import place_in_code
+from tutor.session.journal import next_to_do
 from tutor.session.run_view import Notice
 from tutor.session.session import Session
 from tutor.ui.commands import (
@@ -31,7 +32,7 @@ from tutor.ui.commands import (
     AppCommand,
     bindings,
 )
-from tutor.ui.exercise_lines import exercise_row, next_open
+from tutor.ui.exercise_lines import exercise_row
 from tutor.ui.lines import CURSOR, DIM, STRONG, LinesPane, Shown, line, list_row
 from tutor.ui.prose import inline_formulas
 from tutor.ui.screens.base import PULSE
@@ -299,10 +300,10 @@ class ExerciseList(ListPane[Exercise]):
         self.items = session.controller.exercises
         self._results = session.controller.results()
         self._inline = inline_formulas(ascii_only)
-        ids = [exercise.id for exercise in self.items]
         attempt = session.attempt
-        first = attempt.exercise.id if attempt else next_open(self.items, self._results)
-        self._chosen = ids.index(first) if first in ids else 0
+        first = attempt.exercise if attempt else next_to_do(self.items, self._results)
+        ids = [exercise.id for exercise in self.items]
+        self._chosen = ids.index(first.id) if first else 0
 
     def choose_number(self, number: int) -> None:
         """The exercise with this number, from 1."""
