@@ -182,7 +182,7 @@ AUTOGRADS = {"measure": "autograd"}
         (by_hand(np.arange(6.0).reshape(3, 2), np.arange(6.0).reshape(3, 2).T), "transposed",
          AUTOGRADS),
         (by_hand(np.ones(3), RIGHT), "shape", {"shape": [3], "right": [2, 2]}),
-        (by_hand(None, RIGHT, by_hand=True), "no_variable", {"parameter": "w"}),
+        (by_hand(None, RIGHT, has_variable=True), "no_variable", {"parameter": "w"}),
         (by_hand(None, RIGHT), "none", {}),
         (by_hand(None, RIGHT, raised=Remark("raised", RAISED)), "raised", RAISED),
         (by_hand(math.inf, 1.0, precise=1.0), "not_finite", AUTOGRADS),

@@ -13,7 +13,7 @@ from tests.training.conftest import shipped
 from tutor.lesson.exercise import EXERCISE_NAMES
 from tutor.protocol.frame import NONE, Position
 from tutor.training.exercises import holds
-from tutor.training.loss_and_trail import LossColumn
+from tutor.training.loss_and_trail import EpochNumbers
 from tutor.training.run import Run
 
 Start = Callable[..., Run]
@@ -74,7 +74,7 @@ def test_only_whole_epochs_up_to_here_count(start: Start) -> None:
 
 
 def test_losses_that_are_known_only_in_blocks_are_no_numbers() -> None:
-    column = LossColumn(max_exact=512)
+    column = EpochNumbers(max_exact=512)
     for i in range(2000):
         column.append(float(i))
     losses = column.until(1900)
@@ -134,7 +134,7 @@ def test_a_run_that_moves_in_turn_with_another_is_evaluated_with_its_own_numbers
 ) -> None:
     run = start()
     recipe = msgspec.structs.replace(run.recipe, seed=5)
-    other = Run.from_recipe(run.programs, recipe, Position(0, 0), turn=run.turn)
+    other = Run.from_recipe(run.programs, recipe, Position(0, 0), generators=run.generators)
     drawn = number(run, "float(torch.rand(()))")
     other.step_epoch()
     assert number(run, "float(torch.rand(()))") == drawn

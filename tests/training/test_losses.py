@@ -12,12 +12,12 @@ import torch
 from tests.training.host_reads import HostReads
 from tutor.protocol.frame import Curve
 from tutor.training import loss_and_trail
-from tutor.training.loss_and_trail import LossColumn, Trail
+from tutor.training.loss_and_trail import EpochNumbers, Trail
 
 
-def column(count: int, max_exact: int = loss_and_trail.MAX_EXACT) -> LossColumn:
+def column(count: int, max_exact: int = loss_and_trail.MAX_EXACT) -> EpochNumbers:
     """Losses that fall and swing."""
-    found = LossColumn(max_exact)
+    found = EpochNumbers(max_exact)
     for i in range(count):
         found.append(loss_of(i + 1))
     return found
@@ -103,7 +103,7 @@ def test_the_first_loss_that_is_no_number_is_found_and_forgotten_with_its_epoch(
 
 
 def test_losses_on_a_gpu_are_read_in_bundles() -> None:
-    column, loss = LossColumn(), torch.tensor(0.0)
+    column, loss = EpochNumbers(), torch.tensor(0.0)
     with HostReads() as reads:
         for n in range(600):
             column.append(loss.fill_(n), on_cpu=False)  # a loss may be changed in place
@@ -113,7 +113,7 @@ def test_losses_on_a_gpu_are_read_in_bundles() -> None:
 
 
 def test_losses_of_several_types_come_in_their_order() -> None:
-    column = LossColumn()
+    column = EpochNumbers()
     for loss in (torch.tensor(1.5), torch.tensor([2.5], dtype=torch.float16), torch.tensor(3j)):
         column.append(loss, on_cpu=False)
     column.append(4.0)

@@ -376,7 +376,7 @@ def test_a_standpoint_has_the_generators_as_its_own_run_left_them() -> None:
     run = shipped("train-and-eval")
     own = run.standpoint().start.randomness.cpu
     end = Position(3, EPOCH_END)
-    other = Run.from_recipe(run.programs, run.recipe, end, turn=run.turn)  # it draws
+    other = Run.from_recipe(run.programs, run.recipe, end, generators=run.generators)  # it draws
     assert other.at.epoch == 3
     assert run.standpoint().start.randomness.cpu == own
 
@@ -407,7 +407,7 @@ def test_a_lesson_whose_functions_have_no_name_is_run_again_in_a_kept_run(
     keep_every_epoch(run)
     runs = Runs(run)
     frames = [run.run_to(e) for e in range(1, 11)]
-    assert run.history.epochs
+    assert run.history.keyframe_epochs
     assert run.seek(6) == frames[5]
     runs.set(learning_rate=0.3)
     runs.current.run_to(9)

@@ -77,7 +77,7 @@ def check_every_place(run: Run, epochs: int, seeks: int) -> None:
     """Go back step by step, then seek about at random; now and then step on from there."""
     keep_every_epoch(run)
     seen = walk(run, epochs)
-    assert run.history.epochs, "there are keyframes to come back to"
+    assert run.history.keyframe_epochs, "there are keyframes to come back to"
     for at in list(seen)[-2 : -seeks - 2 : -1]:
         run.back()
         assert all_of(run) == seen[at], f"back at {at}"
@@ -155,7 +155,7 @@ def test_what_would_lose_something_in_a_copy_is_run_again_from_the_start(
     run = start(**phases)
     keep_every_epoch(run)
     seen = [run.run_to(e) for e in range(1, 7)]
-    assert not run.history.epochs
+    assert not run.history.keyframe_epochs
     assert [run.seek(e) for e in (4, 2)] == [seen[3], seen[1]]
 
 
@@ -175,7 +175,7 @@ def test_a_snapshot_that_would_take_too_much_is_not_kept(start: Callable[..., Ru
     run.history.budget = 10
     keep_every_epoch(run)
     seen = [run.run_to(e) for e in range(1, 7)]
-    assert not run.history.epochs
+    assert not run.history.keyframe_epochs
     assert run.seek(4) == seen[3]
 
 
@@ -482,4 +482,4 @@ def test_a_long_run_thins_its_keyframes_out_to_its_budget_and_finds_every_epoch(
     frames = {e: run.run_to(e) for e in (10, 60, 150)}
     assert 10_000 < run.history.size <= 50_000
     assert {e: run.seek(e) for e in frames} == frames
-    assert run.history.copy().epochs == run.history.epochs
+    assert run.history.copy().keyframe_epochs == run.history.keyframe_epochs

@@ -356,7 +356,7 @@ class ModeGradient:
     """The gradient by the same code in float64; None if that can't be had."""
     old: Array | None = None
     """The gradient when the batch began; None if there was none."""
-    by_hand: bool = False
+    has_variable: bool = False
     """Whether the gradient is a variable that the mode's own code has to bind."""
     raised: Remark | None = None
     """What the mode's code raised instead."""

@@ -311,7 +311,7 @@ class _Comparison:
         is_zero = true_gradient is not None and not true_gradient.values.any()
         if true_gradient is not None and true_gradient.slopes is not None and is_zero:
             return None
-        if candidate.by_hand:
+        if candidate.has_variable:
             return Remark("no_variable", {"parameter": self.parameter})
         return Remark("none")
 

@@ -34,7 +34,7 @@ from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.playback import never
 from tutor.training.probe import InspectionStopped, Probe, Standpoint, standpoint_of
 from tutor.training.program import Program, Quiet, Until
-from tutor.training.values import Array, is_near, is_variable, real_pairs, to_numbers
+from tutor.training.values import Array, has_gradient_variable, is_near, real_pairs, to_numbers
 
 BASE = AUTOGRAD
 """The mode that the others are measured by, where the lesson has it."""
@@ -93,10 +93,10 @@ class ComparedMode:
         """The parameters as its own update has left them."""
         return {} if self._probe is None else self._probe.loop.parameter_values()
 
-    def is_by_hand(self, parameter: str) -> bool:
+    def has_gradient_variable(self, parameter: str) -> bool:
         """Whether the gradient is a variable (`dw`), and not PyTorch's `.grad`."""
         thing = self.namespace.get(parameter)
-        return is_variable(thing, stores_grad=self.program.stores_grad)
+        return has_gradient_variable(thing, stores_grad=self.program.stores_grad)
 
     # ── Position ────────────────────────────────────────────────────────────────────
 
@@ -404,7 +404,7 @@ class ModeLockstep:
             gradient=gradient,
             precise=None if gradient is None else precise,
             old=real_pairs(compared.began.start.gradients.get(name)) if compared.began else None,
-            by_hand=compared.is_by_hand(name),
+            has_variable=compared.has_gradient_variable(name),
             raised=compared.raised,
             another=self._difference(mode, base),
         )

@@ -357,11 +357,16 @@ class GradientNorms(PlotReplay):
         """
         mine = self._again
         is_far = mine is not None and epoch > 2 * max(mine.last_epoch, 1) and not run.is_script
-        if mine is None or is_far or mine.turn is not run.turn:
+        if mine is None or is_far or mine.generators is not run.generators:
             self.close()
             start, history = Position(0, 0), None if run.is_script else run.history.copy()
             mine = self._again = Run.from_recipe(
-                run.programs, run.recipe, start, run.quiet, history=history, turn=run.turn
+                run.programs,
+                run.recipe,
+                start,
+                run.quiet,
+                history=history,
+                generators=run.generators,
             )
         return mine
 

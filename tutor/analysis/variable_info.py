@@ -27,7 +27,13 @@ from tutor.training.loop import Loop
 from tutor.training.program import Program
 from tutor.training.snapshot import LESSON_MODULE
 from tutor.training.state_copy import ReplayedIterator
-from tutor.training.values import is_spoiled, is_variable, stored_gradient, text_value, value_of
+from tutor.training.values import (
+    has_gradient_variable,
+    is_spoiled,
+    stored_gradient,
+    text_value,
+    value_of,
+)
 
 _LONGEST_TYPE = 60
 _PLAIN = (bool, int, float, type(None), torch.Tensor, np.ndarray, np.generic)
@@ -88,7 +94,7 @@ def info_of(loop: Loop, name: str) -> VariableInfo:
             return VariableInfo(name=name, note=note)
     found = _facts(name, thing)
     is_parameter = name in loop.program.parameters
-    has_variable = is_variable(thing, stores_grad=loop.program.stores_grad)
+    has_variable = has_gradient_variable(thing, stores_grad=loop.program.stores_grad)
     if is_parameter and has_variable and stored_gradient(thing) is None:
         return _with_gradient_by_hand(found, loop, gradient_variable(name))
     return found

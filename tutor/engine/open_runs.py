@@ -109,7 +109,7 @@ class RunsSetAside:
     @classmethod
     def pause(cls, lesson: Lesson, runs: Runs) -> RunsSetAside:
         """Pause runs: when they move again, they find the random numbers as they left them."""
-        runs.current.turn.leave()
+        runs.current.generators.leave()
         return cls(lesson, runs, ProcessState.now())
 
     def resume(self) -> Runs:
@@ -415,7 +415,7 @@ class Inspector:
         from tutor.analysis.doctor.examination import examine  # noqa: PLC0415
 
         before = ProcessState.now()
-        run.turn.leave()
+        run.generators.leave()
         try:
             return examine(
                 lesson, run.recipe, quiet=self.quiet, until=until, programs=run.programs,

@@ -120,8 +120,8 @@ def sums_in(loop: TrainingLoop, phases: Mapping[int, Sequence[ast.stmt]]) -> fro
         for stmt in group
         for node in ast.walk(stmt)
     ]
-    dead = liveness((), batch, ()).dead
-    return frozenset(text_of(t) for t in _changed(evaluated)) - dead
+    rewritten = liveness((), batch, ()).rewritten
+    return frozenset(text_of(t) for t in _changed(evaluated)) - rewritten
 
 
 def _changed(nodes: Iterable[ast.AST]) -> Iterator[ast.expr]:

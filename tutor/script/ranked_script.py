@@ -287,7 +287,7 @@ class FollowerScripts(FollowerLoops):
         folder: Path | None,
     ) -> ScriptPlace:
         """Make a loop: seed, and run the script to its loop."""
-        self._turn.leave()
+        self._generators.leave()
         seed_all(seed + self.rank)
         key = repr((lesson.digest, lesson.source, lesson.script))
         opened = self._openers.setdefault(key, self._opener(lesson))

@@ -236,7 +236,7 @@ def state_that_fits(
     own = {*program.parameters, *map(gradient_variable, program.parameters), *_SETTINGS}
     found = {}
     for name, kept in theirs.items():
-        if name in own or (name in program.liveness.fixed and isinstance(kept, _DATA)):
+        if name in own or (name in program.liveness.only_read and isinstance(kept, _DATA)):
             continue
         if device is not None and (name in mine or name in program.volatile):
             kept = moved(kept, mine.get(name), device)

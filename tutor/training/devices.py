@@ -308,20 +308,21 @@ class GeneratorUser(Protocol):
         """The device of its tensors."""
 
 
-class GeneratorOwner:
-    """The owner of the process's random number generators: all runs, or loops, share one set."""
+class SharedGenerators:
+    """The process's random number generators, which runs, or loops, take in turn."""
 
     def __init__(self) -> None:
         self.holder: GeneratorUser | None = None
+        """The run, or loop, that they are set for."""
 
     def leave(self) -> None:
-        """Let nobody own the generators: their last owner will find them as they are now."""
+        """Let nobody hold them: their last holder will find them as they are now."""
         if self.holder is not None:
             self.holder.randomness = Randomness.now(self.holder.device)
         self.holder = None
 
     def take(self, holder: GeneratorUser) -> None:
-        """Set the generators as this owner left them."""
+        """Set them as this holder left them."""
         if self.holder is holder:
             return
         self.leave()

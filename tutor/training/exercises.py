@@ -136,7 +136,7 @@ _FILLERS = frozenset({
     "of", "sign", "the", "weight", "will", "would",
 })  # fmt: skip
 """Words that may stand around a sign's: `it gets smaller`, `stays the same`."""
-_ROUNDING = 1e-9
+_TOLERANCE_ROUNDING = 1e-9
 """The rounding of a tolerance, relative to it: 0.99 is within 0.01 of 1, though not in binary."""
 
 
@@ -227,7 +227,7 @@ def _plainly(text: str) -> str:
 
 def close(answer: float, value: float, tolerance: float) -> bool:
     """Whether `answer` is within `tolerance` of the size of `value`, or of 1 if that is 0."""
-    return abs(answer - value) <= tolerance * (abs(value) or 1.0) * (1 + _ROUNDING)
+    return abs(answer - value) <= tolerance * (abs(value) or 1.0) * (1 + _TOLERANCE_ROUNDING)
 
 
 def is_right(exercise: Predict, value: Value, answer: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from tutor.protocol.frame import Position, Value
 from tutor.training.devices import Randomness
 from tutor.training.loop import Loop
-from tutor.training.loss_and_trail import MAX_EXACT, LossColumn, Trail
+from tutor.training.loss_and_trail import MAX_EXACT, EpochNumbers, Trail
 from tutor.training.snapshot import SavedState, size_of
 
 SNAPSHOT_BYTES = 64 * 2**20
@@ -88,7 +88,7 @@ class KeyframeClock:
 class History:
     """The losses, the trail and the keyframes of one run."""
 
-    losses: LossColumn = field(default_factory=LossColumn)
+    losses: EpochNumbers = field(default_factory=EpochNumbers)
     trail: Trail = field(default_factory=Trail)
     furthest: Position = field(default_factory=lambda: Position(0, 0))
     """The furthest place where the run has come to rest: perhaps within an epoch."""
@@ -109,7 +109,7 @@ class History:
         return self._keyframes[-1] if self._keyframes else None
 
     @property
-    def epochs(self) -> tuple[int, ...]:
+    def keyframe_epochs(self) -> tuple[int, ...]:
         """The epochs whose end has a keyframe, ascending."""
         return tuple(k.epoch for k in self._keyframes)
 

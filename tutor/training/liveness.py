@@ -1,7 +1,7 @@
 """The names that an epoch of a lesson's code needs, reads and changes, found in the code alone.
 
-A name that every epoch writes before it reads it (`y_pred`, `loss`) is dead between epochs: a
-snapshot may leave it out, which matters because such tensors hang on a graph that can't be copied.
+A name that every epoch writes before it reads it (`y_pred`, `loss`) is rewritten: a snapshot may
+leave it out, which matters because such tensors hang on a graph that can't be copied.
 A name that nothing looks at after Setup is idle: it need not be copied. In doubt a name is carried.
 """
 
@@ -45,18 +45,18 @@ _SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
 class Liveness:
     """The names of a namespace that an epoch needs, reads and changes."""
 
-    dead: frozenset[str]
+    rewritten: frozenset[str]
     """The names that every epoch writes before it reads them: their values need no copy."""
-    touched: frozenset[str] | None
+    used: frozenset[str] | None
     """The names in the epochs, the functions and the shown expressions; None is all names."""
-    fixed: frozenset[str] = frozenset()
+    only_read: frozenset[str] = frozenset()
     """The names that the epochs surely only read: no code of theirs changes them in place."""
     changed: frozenset[str] = frozenset()
     """The names whose objects the epochs change in place."""
 
     def is_idle(self, name: str) -> bool:
         """Whether nothing after Setup looks at this name."""
-        return self.touched is not None and name not in self.touched
+        return self.used is not None and name not in self.used
 
 
 @lru_cache(KEPT)
@@ -67,7 +67,7 @@ def liveness(
 
     `shown` are expressions evaluated after the epoch. Functions made in `setup` may be
     called at any time, so all that they read counts as needed. Where the code looks at
-    its namespace as a whole, no name is dead and none idle.
+    its namespace as a whole, no name is rewritten and none idle.
     """
     if any(loads(node) & _SEES_EVERYTHING for node in (*setup, *epoch)):
         return Liveness(frozenset(), None)
@@ -79,12 +79,12 @@ def liveness(
     for expression in expressions:
         needed |= loads(expression) - written
     named = (_names_in(node, ast.expr_context) for node in epoch)
-    touched = needed.union(*named, *map(loads, expressions))
+    used = needed.union(*named, *map(loads, expressions))
     may_change = [_changed_in(node, False) for node in setup]
     may_change += [_changed_in(node, True) for node in epoch]
-    fixed = touched.difference(*may_change)
-    changed = changed_in_place(epoch) & touched
-    return Liveness(frozenset(written - needed), frozenset(touched), frozenset(fixed), changed)
+    only_read = used.difference(*may_change)
+    changed = changed_in_place(epoch) & used
+    return Liveness(frozenset(written - needed), frozenset(used), frozenset(only_read), changed)
 
 
 @lru_cache(KEPT)

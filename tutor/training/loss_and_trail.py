@@ -62,37 +62,40 @@ def is_readable_later(thing: Any) -> bool:
     return not (thing.is_complex() or thing.is_quantized or thing.is_nested or thing.is_meta)
 
 
-class LossColumn:
-    """The loss of each epoch, epoch 1 first, as float64. A GPU's are read in bundles."""
+class EpochNumbers:
+    """One number of each epoch, such as its loss, epoch 1 first, as float64.
+
+    A GPU's are read in bundles.
+    """
 
     def __init__(self, max_exact: int = MAX_EXACT) -> None:
-        """`max_exact`: the number of losses that are kept one by one, at least two blocks."""
+        """`max_exact`: as many are kept one by one, at least two blocks."""
         self.max_exact = max_exact
         self._exact = array("d")
-        """The losses from epoch `_gone` + 1 on; NaN where they are no longer known."""
+        """The numbers from epoch `_gone` + 1 on; NaN where they are no longer known."""
         self._gone = 0
         """Epochs before the first of `_exact`: whole blocks."""
         self._low, self._high = array("d"), array("d")
-        """The least and greatest loss of each whole block, from epoch 1 on, as far as computed."""
+        """Least and greatest of each whole block, from epoch 1 on, as far as computed."""
         self._block = _BLOCK
         self._first_bad: int | None = None
-        """The first epoch whose loss is not finite, among the first `_scanned`."""
+        """The first epoch whose number is not finite, among the first `_scanned`."""
         self._scanned = 0
         self._waiting = UnreadNumbers()
 
     def __len__(self) -> int:
         return self._gone + len(self._exact) + len(self._waiting)
 
-    def append(self, loss: Any, *, on_cpu: bool = True) -> None:
-        """Add an epoch's loss: a tensor or array of one element, or a number; else NaN."""
-        if not on_cpu and is_readable_later(loss) and loss.numel() == 1:
-            self._waiting.add(loss)
+    def append(self, number: Any, *, on_cpu: bool = True) -> None:
+        """Add an epoch's number: it, or a tensor or array of one element; else NaN."""
+        if not on_cpu and is_readable_later(number) and number.numel() == 1:
+            self._waiting.add(number)
             if len(self._waiting) >= _BUNDLE:
                 self._fetch()
             return
         if self._waiting:
             self._fetch()
-        self._exact.append(_number(loss))
+        self._exact.append(_number(number))
         if len(self._exact) > self.max_exact:
             self._let_go()
 
@@ -103,7 +106,7 @@ class LossColumn:
         whole = min(epochs // self._block, len(self._low))
         del self._low[whole:], self._high[whole:]
         if epochs < self._gone:
-            # The single losses of the block that is cut in two are no longer known.
+            # The single numbers of the block that is cut in two are no longer known.
             self._gone = whole * self._block
             self._exact = array("d", [math.nan] * (epochs - self._gone))
         else:
@@ -112,15 +115,15 @@ class LossColumn:
         if self._first_bad is not None and self._first_bad > epochs:
             self._first_bad = None
 
-    def copy(self, max_exact: int | None = None) -> LossColumn:
-        """Another column with the same losses; cutting one does not cut the other."""
+    def copy(self, max_exact: int | None = None) -> EpochNumbers:
+        """The same numbers again; cutting one does not cut the other."""
         self._fetch()
         new = deepcopy(self)
         new.limit(max_exact or self.max_exact)
         return new
 
     def limit(self, max_exact: int) -> None:
-        """Keep at most `max_exact` losses one by one from now on."""
+        """Keep at most `max_exact` numbers one by one from now on."""
         self._fetch()
         self.max_exact = max_exact
         if len(self._exact) > max_exact:
@@ -128,12 +131,12 @@ class LossColumn:
 
     @property
     def last(self) -> float:
-        """The loss of the last epoch; NaN if there is none."""
+        """The number of the last epoch; NaN if there is none."""
         self._fetch()
         return self._exact[-1] if self._exact else math.nan
 
     def first_not_finite(self) -> int | None:
-        """The first epoch whose loss is NaN or infinite; None if all are finite."""
+        """The first epoch whose number is NaN or infinite; None if all are finite."""
         self._fetch()
         start = max(self._scanned, self._gone)
         if self._first_bad is None and start < len(self):
@@ -143,18 +146,18 @@ class LossColumn:
         return self._first_bad
 
     def numbers(self) -> Float64Array:
-        """The losses that are kept one by one, as a new array."""
+        """The numbers that are kept one by one, as a new array."""
         self._fetch()
         return self._view().copy()
 
     def until(self, epoch: int) -> Float64Array:
-        """The loss of each epoch up to `epoch`, NaN where it is not known by itself any more."""
+        """The number of each epoch up to `epoch`, NaN where it is not known by itself any more."""
         self._fetch()
         known = self._view()[: max(epoch - self._gone, 0)]
         return np.concatenate((np.full(min(self._gone, epoch), math.nan), known))
 
     def curve(self, columns: int, here: int) -> Curve:
-        """The losses in at most `columns` columns: least and greatest of each.
+        """The numbers in at most `columns` columns: least and greatest of each.
 
         Costs little however long the run: of many epochs whole blocks are looked at, and
         then a column begins where a block does.
@@ -198,7 +201,7 @@ class LossColumn:
             self._high.frombytes(high.tobytes())
 
     def _let_go(self) -> None:
-        """Keep only the blocks of the older half of the single losses."""
+        """Keep only the blocks of the older half of the single numbers."""
         self.first_not_finite()
         self._fold()
         while len(self._low) > MAX_BLOCKS:
@@ -220,7 +223,7 @@ class LossColumn:
         self._block *= 2
 
     def _view(self) -> Float64Array:
-        """The single losses where they lie. While it is held, no loss can be added."""
+        """The single numbers where they lie. While it is held, no number can be added."""
         return _numbers(self._exact)
 
     def _fetch(self) -> None:
@@ -234,13 +237,13 @@ def _numbers(column: array[float]) -> Float64Array:
     return np.frombuffer(column, dtype=np.float64) if column else np.empty(0)
 
 
-def _number(loss: Any) -> float:
-    """The one number in `loss`, or NaN."""
+def _number(thing: Any) -> float:
+    """The one number in `thing`, or NaN."""
     try:
         # Both torch's and numpy's item() refuse what has more than one element.
-        return float(loss.item())
+        return float(thing.item())
     except AttributeError:
-        return value_of(loss).data[0] if isinstance(loss, int | float) else math.nan
+        return value_of(thing).data[0] if isinstance(thing, int | float) else math.nan
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return math.nan
 

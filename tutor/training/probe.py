@@ -171,7 +171,7 @@ class Probe:
         return {name: (names[name], kept) for name, kept in found.items()}
 
     def _bring(self, name: str, kept: ValueCopy) -> None:
-        if is_data(kept) and name in self.program.liveness.fixed:
+        if is_data(kept) and name in self.program.liveness.only_read:
             if self._brought.get(name) is kept:
                 return
             self._brought[name] = kept

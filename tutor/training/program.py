@@ -184,7 +184,7 @@ class Program:
         is left over from before), and `gradient` until there is one.
         """
         later = [*self.loop[done:], *([self.report] if self.report else [])]
-        names = frozenset(name for phase in later for name in phase.binds) & self.liveness.dead
+        names = frozenset(name for phase in later for name in phase.binds) & self.liveness.rewritten
         return names | {"gradient"} if done <= self.gradient_at else names
 
     def phase_of_line(self, line: int) -> str:
@@ -255,7 +255,7 @@ def _program(lesson: Lesson, mode: str) -> Program:
         liveness=alive,
         data=lesson.data if has_data else None,
         volatile=(names_bound_by(epoch) | alive.changed)
-        - alive.dead
+        - alive.rewritten
         - {*lesson.parameters[mode], "np", "torch", "dist"},
         stores_grad=any(map(stores_grad, (*setup, *epoch))),
         may_draw=any(map(may_draw, (*setup, *epoch, *map(expression_tree, shown)))),

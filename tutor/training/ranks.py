@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import Element, RankFigures, Value
 from tutor.training.changes import carry_over, set_element
-from tutor.training.devices import GeneratorOwner, Randomness, device_of_rank, seed_all
+from tutor.training.devices import Randomness, SharedGenerators, device_of_rank, seed_all
 from tutor.training.figures import Reading, rank_figures, reading_of
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.loop import Loop, in_namespace
@@ -185,7 +185,7 @@ class FollowerLoops:
         self.rank, self.size = rank, size
         self._loops: dict[int, _Held] = {}
         self._snapshots: dict[int, SavedState] = {}
-        self._turn = GeneratorOwner()
+        self._generators = SharedGenerators()
 
     def release(self, released: Iterable[tuple[str, int]]) -> None:
         """Forget loops and snapshots that nobody needs any more."""
@@ -194,12 +194,12 @@ class FollowerLoops:
             held.get(kind, {}).pop(number, None)
 
     def _hold(self, number: int, loop: Loop) -> None:
-        self._loops[number] = self._turn.holder = _Held(loop)
+        self._loops[number] = self._generators.holder = _Held(loop)
 
     def _at(self, place: Place) -> Loop:
         """A loop, brought to the place where rank 0's stands."""
         held = self._loops[place.number]
-        self._turn.take(held)
+        self._generators.take(held)
         held.loop.epoch, held.loop.step = place.epoch, place.step
         return held.loop
 
@@ -207,7 +207,7 @@ class FollowerLoops:
 
     def set_up(self, number: int, program: Program, device: str, rate: float, seed: int) -> None:
         """Make a loop: seed, and run Setup."""
-        self._turn.leave()
+        self._generators.leave()
         seed_all(seed)
         device = device_of_rank(device, self.rank, self.size)
         self._hold(number, in_namespace(program, device, rate, rank=self.rank, kind=Loop))
@@ -255,7 +255,7 @@ class FollowerLoops:
         """Restore a snapshot of a loop."""
         snapshot, held = self._snapshots[number], self._loops[place.number]
         assert isinstance(snapshot, Snapshot)
-        self._turn.take(held)
+        self._generators.take(held)
         setup = snapshot.only_namespace or held.loop.setup_namespace
         held.loop = Loop(held.loop.program, snapshot.device, setup.names, setup)
         held.loop.restore(snapshot)

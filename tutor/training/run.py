@@ -22,7 +22,7 @@ from tutor.protocol.frame import (
     Value,
 )
 from tutor.training import devices
-from tutor.training.devices import GeneratorOwner
+from tutor.training.devices import SharedGenerators
 from tutor.training.expressions import exercise_values
 from tutor.training.figures import exercise_names, frame_of
 from tutor.training.history import History
@@ -50,7 +50,7 @@ class Run(RunState):
     frame), and RunError for a request that can't be met (then nothing has changed). `until`, where
     a method takes it, is called between epochs, about every millisecond; once it returns True the
     run stops at the end of an epoch, and nothing that was recorded is lost. Runs that move in turn
-    share one `turn`, so that each finds the random number generators as it left them.
+    share one set of `generators`, so that each finds the random number generators as it left them.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Run(RunState):
         quiet: Quiet = nullcontext,
         *,
         history: History | None = None,
-        turn: GeneratorOwner | None = None,
+        generators: SharedGenerators | None = None,
     ) -> Run:
         """The run of this recipe, standing at `to`.
 
@@ -101,7 +101,7 @@ class Run(RunState):
             cls.check_start(programs, change.mode or recipe.mode, change.device or "cpu")
         run = cls.__new__(cls)
         with quiet():
-            RunState.__init__(run, programs, recipe, quiet, history, turn)
+            RunState.__init__(run, programs, recipe, quiet, history, generators)
         run._playback = Playback(run)
         run._playback.replay(to)
         return run
@@ -132,7 +132,7 @@ class Run(RunState):
 
     def frame(self) -> Frame:
         """The moment at hand, as plain data."""
-        self.turn.take(self)
+        self.generators.take(self)
         try:
             rate = self.loop.learning_rate_of_script() or self.learning_rate
             return frame_of(self.loop, self.at, rate, self.settings.seed)
@@ -143,7 +143,7 @@ class Run(RunState):
 
     def evaluate(self, expressions: Sequence[str]) -> tuple[Value, ...]:
         """The values of an exercise's expressions here: see `exercise_values`."""
-        self.turn.take(self)
+        self.generators.take(self)
         losses = self.history.losses.until(max(self.at.epoch - (not self.at_end), 0))
         with self.quiet():
             # One dict: only globals are seen inside comprehensions and lambdas. It is a copy, so
@@ -153,7 +153,7 @@ class Run(RunState):
 
     def standpoint(self) -> Standpoint:
         """A copy of the batch that the run stands in, for a probe to start from."""
-        self.turn.take(self)  # the generators' states are a part of it
+        self.generators.take(self)  # the generators' states are a part of it
         return standpoint_of(self.loop, self.learning_rate)
 
     def curve(self, columns: int) -> Curve:
@@ -249,9 +249,9 @@ class Run(RunState):
         return RunRecipe(self.mode, self.settings.device_wanted, self.learning_rate, seed)
 
     def _start_move(self) -> None:
-        """Own the generators, and remember how far the run came."""
+        """Take the generators, and remember how far the run came."""
         self.history.furthest = max(self.history.furthest, self.at)
-        self.turn.take(self)
+        self.generators.take(self)
         self.notes = ()
         if self.loop.is_lost:  # a rank ended while another run moved
             self._playback.replay(self.at, is_broken=True)
@@ -307,7 +307,7 @@ class Run(RunState):
         """If there is no memory left, free what the broken epoch holds: the way back needs some."""
         if error is not None and devices.is_out_of_memory(error):
             traceback.clear_frames(error.__traceback__)
-            for name in self.program.liveness.dead:
+            for name in self.program.liveness.rewritten:
                 self.loop.namespace.pop(name, None)
             devices.free_memory()
 

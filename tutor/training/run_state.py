@@ -11,7 +11,7 @@ import msgspec
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import EPOCH_END, Change, Position, Remark, RunRecipe, Value
 from tutor.training.changes import carry_over, other_loss, set_element
-from tutor.training.devices import GeneratorOwner, Randomness, seed_all
+from tutor.training.devices import Randomness, SharedGenerators, seed_all
 from tutor.training.history import History, Keyframe, KeyframeClock, RunSettings
 from tutor.training.loop import Loop
 from tutor.training.loss_and_trail import NO_EPOCH
@@ -34,7 +34,7 @@ class RunState:
         recipe: RunRecipe,
         quiet: Quiet,
         history: History | None = None,
-        turn: GeneratorOwner | None = None,
+        generators: SharedGenerators | None = None,
     ) -> None:
         """Stands at the start. Raises LessonRaised if Setup does, RunError if it binds too little.
 
@@ -42,7 +42,7 @@ class RunState:
         recipe's history so far, if there is one.
         """
         self.programs, self.recipe, self.quiet = programs, recipe, quiet
-        self.history, self.turn = history or History(), turn or GeneratorOwner()
+        self.history, self.generators = history or History(), generators or SharedGenerators()
         self.notes: tuple[Remark, ...] = ()
         """Remarks on the last move."""
         self.randomness: Randomness | None = None
@@ -66,7 +66,7 @@ class RunState:
         if self.is_script:
             self.history.spacing = max(self.history.spacing, _BETWEEN_KEYFRAMES)
             self.history.interval = max(self.history.interval, _BETWEEN_KEYFRAMES)
-        self.turn.leave()
+        self.generators.leave()
         self.steps_taken = 0
         """The learner's steps of this epoch, as a Position counts them; `loop.step` counts the
         loop's. They differ after a change of mode: at the end of an epoch of 4 steps in `manual`,
@@ -78,7 +78,7 @@ class RunState:
         ):  # the script's own rate, which is known only now
             rate = self.settings.learning_rate
             self.recipe = msgspec.structs.replace(recipe, learning_rate=rate)
-        self.turn.take(self)
+        self.generators.take(self)
 
     def begin(self) -> None:
         """Stand at the very start of the recipe."""

@@ -370,7 +370,7 @@ class Runs:
                 Position(0, 0),
                 like.quiet,
                 history=kept.history,
-                turn=like.turn,
+                generators=like.generators,
             )
         return kept.run
 

@@ -1,6 +1,6 @@
 """An exact copy of a training loop's namespace, and the way back to it.
 
-All names are copied but those that are dead between epochs, with what belongs to them (modules,
+All names are copied but those that each epoch rewrites, with what belongs to them (modules,
 optimizers and their state, gradients) and the random number generators. Identity is kept: `w` stays
 the very object that the optimizer updates, and a view stays one.
 
@@ -142,14 +142,14 @@ def take_snapshot(
 ) -> Snapshot | None:
     """A snapshot of a namespace; None if it can't be copied, or would be too large.
 
-    Names that are dead between epochs are left out, and idle ones, which never change. Generators
-    and tensors in mid-graph can't be copied: only running again from an earlier place gets there.
-    The elements that it does not share with `before` may take `limit` bytes.
+    Rewritten and idle names are left out: the one has no value yet, the other never changes.
+    Generators and tensors in mid-graph can't be copied: only running again from an earlier place
+    gets there. The elements that it does not share with `before` may take `limit` bytes.
     """
     names = {
         k: v
         for k, v in setup_namespace.names.items()
-        if k not in liveness.dead and not k.startswith(_COMPILED) and not liveness.is_idle(k)
+        if k not in liveness.rewritten and not k.startswith(_COMPILED) and not liveness.is_idle(k)
     }
     out = io.BytesIO()
     pickler = _Pickler(out, setup_namespace)

@@ -463,9 +463,9 @@ def carried_values(program: Program, namespace: Namespace) -> dict[str, ValueCop
     Data that the epoch only reads are not copied but taken as they are.
     """
     liveness = program.liveness
-    skip = {*program.parameters, "batch", "device", "loss", "__builtins__"} | liveness.dead
+    skip = {*program.parameters, "batch", "device", "loss", "__builtins__"} | liveness.rewritten
     return {
-        name: thing if name in liveness.fixed and is_data(thing) else value_copy(thing)
+        name: thing if name in liveness.only_read and is_data(thing) else value_copy(thing)
         for name, thing in namespace.items()
         if name not in skip and not liveness.is_idle(name)
     }

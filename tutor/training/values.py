@@ -358,7 +358,7 @@ def is_by_hand(parameter: Any) -> bool:
     return not isinstance(parameter, torch.Tensor) or not parameter.requires_grad
 
 
-def is_variable(parameter: Any, *, stores_grad: bool) -> bool:
+def has_gradient_variable(parameter: Any, *, stores_grad: bool) -> bool:
     """Whether its gradient is a variable of the code, `dw`.
 
     `stores_grad`: whether the code assigns gradients to `.grad`; then a tensor's stands there.
@@ -381,7 +381,7 @@ def gradient_of(
 ) -> Any:
     """The gradient of a parameter as it is now in the names of the code; None if there is none."""
     stored = stored_gradient(parameter)
-    if stored is None and is_variable(parameter, stores_grad=stores_grad):
+    if stored is None and has_gradient_variable(parameter, stores_grad=stores_grad):
         return names.get(gradient_variable(name))
     return stored
 

@@ -26,7 +26,7 @@ from tutor.training.values import RELATIVE, Array, largest_size, real_pairs
 DRAWS = 3
 """Runs from a moved start that measure how far the figures move."""
 
-_ROUNDINGS = 8
+_SPREADS = 8
 """An epoch rounds at every operation, a moved start once: this multiple of its way is allowed."""
 
 
@@ -112,7 +112,7 @@ def _milestones(epochs: int) -> Iterator[int]:
 
 def _allowed(wanted: Array | None, spread: float) -> float:
     scale = 0.0 if wanted is None else largest_size(wanted)
-    return _ROUNDINGS * spread + RELATIVE * max(scale, 1e-3)
+    return _SPREADS * spread + RELATIVE * max(scale, 1e-3)
 
 
 def _distance(one: Array, other: Array | None) -> float:

@@ -41,7 +41,7 @@ from tutor.training.values import (
 from tutor.validation.device_figures import FiguresOnDevice, differences
 from tutor.validation.exercise_check import OnPart, check_exercises, ignore_progress, reason_of
 
-_ROUNDINGS = 8
+_HALF_PRECISION_STEPS = 8
 """In place of RELATIVE, in roundings of the parameters' dtype where that has half the precision."""
 
 _EPOCHS = 3
@@ -355,7 +355,7 @@ def _rounding(run: Run) -> float:
     dtypes = (getattr(run.loop.namespace.get(n), "dtype", None) for n in run.program.parameters)
     known = [dtype for dtype in dtypes if isinstance(dtype, torch.dtype)]
     floats = [dtype for dtype in known if dtype.is_floating_point or dtype.is_complex]
-    return max([RELATIVE, *(_ROUNDINGS * torch.finfo(dtype).eps for dtype in floats)])
+    return max([RELATIVE, *(_HALF_PRECISION_STEPS * torch.finfo(dtype).eps for dtype in floats)])
 
 
 def _all_of(gradients: Mapping[str, Array | None]) -> dict[str, Sampled]:

@@ -107,7 +107,7 @@ class HandGradientRule(DoctorRule):
                     gradient, best = np.asarray(real_pairs(shown)), precise.get(name)
                     best = gradient if best is None or not is_near(best, gradient) else best
                     old = real_pairs(at.start.gradients.get(name))
-                    mine = ModeGradient(recipe.mode, gradient, best, old, by_hand=True)
+                    mine = ModeGradient(recipe.mode, gradient, best, old, has_variable=True)
                     yield name, self._finding(name, mine, differences.slopes(name, best))
         except (RunError, InspectionStopped):
             return
