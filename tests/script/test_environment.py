@@ -439,6 +439,22 @@ epoch()
     assert script.run("found = epoch()")["found"] == first
 
 
+@pytest.mark.parametrize(("name", "is_its_folder"), [("train.py", False), ("train.ipynb", True)])
+def test_a_notebook_runs_in_its_own_folder_as_in_jupyter(
+    name: str, is_its_folder: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    script = Script(folder, name=name)
+    script.run("import os; found = os.path.exists('own.txt')")
+    assert script.names["found"] is is_its_folder
+    script.run("open('new.txt', 'w').write('1'); read = open('new.txt').read()")
+    assert script.names["read"] == "1"
+    assert Path.cwd() == elsewhere
+    assert not list(folder.rglob("new.txt"))
+
+
 def test_a_notebook_displays_what_a_script_has_to_print(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

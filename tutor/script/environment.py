@@ -62,6 +62,8 @@ class ScriptEnvironment:
         tutors = _active[-1]._tutors if _active else _ProcessSettings.now()
         self._tutors: _ProcessSettings = tutors
         """The settings that hold while no script's code runs, as they were last."""
+        # Jupyter starts a notebook in its own folder. A copy on another machine has none there.
+        is_started_there = path.suffix == NOTEBOOK and path.parent.is_dir()
         # As torchrun has it: one thread for each rank, where nothing else is said.
         is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
         self._own = replace(
@@ -71,6 +73,7 @@ class ScriptEnvironment:
             input=_NoInput(),
             is_without_bytecode=True,
             main=module,
+            folder=str(path.parent.resolve()) if is_started_there else tutors.folder,
             threads=1 if is_one else USUAL_THREADS,
             start_method=None,
             process_group=None,
