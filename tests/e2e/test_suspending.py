@@ -240,6 +240,20 @@ def test_a_tutor_halted_by_force_comes_back_and_leaves_the_terminal_as_it_was(
     assert re.search(r"(?<!-)\becho\b", shell.text())
 
 
+def test_a_signal_to_go_on_changes_nothing_for_a_tutor_that_has_not_stopped(
+    shell: Terminal,
+) -> None:
+    """To set the terminal up once more would drop the keys that wait to be read."""
+    type_line(shell, f"{SIMULATED_ENGINE} line-through-origin --mode autograd")
+    shell.wait_for("next: ▶ Predict")
+    written = len(shell.raw)
+    for epoch in range(1, 4):
+        os.kill(tutor_below(shell.process.pid), signal.SIGCONT)
+        shell.press("s")
+        shell.wait_for(f"epoch {epoch} of 100")
+    assert b"\x1b[?1049l" not in shell.raw[written:], "the screen is not left"
+
+
 def test_a_suspended_tutor_can_be_killed(shell: Terminal) -> None:
     begin_in_the_menu(shell)
     suspend(shell)

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -115,9 +116,14 @@ class TerminalWatch:
         self._is_suspended = False
 
     def _go_on_after_force(self) -> None:
-        """Set the terminal up again after SIGSTOP, as the shell has set it for itself meanwhile."""
+        """Set the terminal up again after SIGSTOP, if the shell has set it for itself meanwhile.
+
+        That drops the keys that wait to be read: not after a SIGCONT to an app that had not stopped.
+        """
         self._stay_in_background()
-        if self._app.is_running:
+        if self._app.is_running and _passes_keys_on():
+            self._app.refresh(repaint=True, layout=True)
+        elif self._app.is_running:
             with self._app.suspend():
                 pass
             _continue_in_background()
@@ -197,6 +203,15 @@ def _is_in_background() -> bool:
         return os.tcgetpgrp(sys.__stdin__.fileno() if sys.__stdin__ else -1) != os.getpgrp()
     except (OSError, ValueError):  # no terminal
         return False
+
+
+def _passes_keys_on() -> bool:
+    """Whether the terminal passes each key on, without an echo, as the app has set it."""
+    try:
+        modes = termios.tcgetattr(sys.__stdin__.fileno() if sys.__stdin__ else -1)
+    except (OSError, ValueError, termios.error):  # no terminal
+        return False
+    return not modes[3] & (termios.ICANON | termios.ECHO)
 
 
 def _continue_in_background() -> None:
