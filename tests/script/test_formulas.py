@@ -72,7 +72,7 @@ class Own:
 
 
 MSE = r"\operatorname{mean}\left(\left(y_{\text{pred}} - y\right)^{2}\right)"
-STEP = r"w \leftarrow w - \eta \cdot \nabla_{w} = \boxed{w}"
+STEP = r"w \leftarrow w - \text{lr} \cdot \nabla_{w} = \boxed{w}"
 RESET = r"\nabla_{w} \leftarrow 0"
 EACH = r" \quad \text{for each parameter } \theta"
 
@@ -203,7 +203,7 @@ def test_parentheses_and_signs(code: str, latex: str) -> None:
     [
         ("w * x", r"w \cdot x"),
         ("x * y", r"x \odot y"),
-        ("lr * w.grad", r"\eta \cdot \nabla_{w}"),
+        ("lr * w.grad", r"\text{lr} \cdot \nabla_{w}"),
         ("((y_pred - y) ** 2).mean()", MSE),
         ("F.mse_loss(y_pred, y)", MSE),
         ("loss_fn(y_pred, y)", MSE),
@@ -351,7 +351,7 @@ def formulas(body: str, header: str = HEADER, **settings_of: object) -> list[str
     ("body", "expected"),
     [
         ("loss = (x @ y) ** 2", [r"\text{loss} = \left(x y\right)^{2} = \boxed{loss}"]),
-        ("gradient = 2 * lr", [r"\text{gradient} = 2 \eta"]),
+        ("gradient = 2 * lr", [r"\text{gradient} = 2 \text{lr}"]),
         ("h = x @ v", ["h = x v"]),
         ("h = relu(h)", [r"h \leftarrow \operatorname{relu}\left(h\right)"]),
         ("h = x\nh = v", [r"h \leftarrow x", r"h \leftarrow v"]),
@@ -369,7 +369,7 @@ def formulas(body: str, header: str = HEADER, **settings_of: object) -> list[str
         ("w.grad.data.zero_()", [RESET]),
         (
             "for p in net.parameters():\n    p.data -= lr * p.grad",
-            [r"p \leftarrow p - \eta \cdot \nabla_{p} \quad \text{for each } p"],
+            [r"p \leftarrow p - \text{lr} \cdot \nabla_{p} \quad \text{for each } p"],
         ),
         (
             "w -= 1\nprint(\n    w)",
@@ -398,6 +398,16 @@ def test_statements(body: str, expected: list[str]) -> None:
     assert formulas(body, parameters=("w",)) == expected
 
 
+def test_the_learning_rate_has_the_name_of_the_code_or_the_sign_of_lessons() -> None:
+    update = "w -= alpha * w.grad"
+    assert formulas(update, HEADER + "alpha = 0.1\n", rates=("alpha",)) == [
+        r"w \leftarrow w - \alpha \cdot \nabla_{w} = \boxed{w}"
+    ]
+    tree = ast.parse(f"{HEADER}\nalpha = 0.1\n{update}")
+    in_lesson = ExpressionLatex(CodeFacts(tree, ("alpha",)), Names(tree), rate="alpha")
+    assert in_lesson.term(ast.parse("alpha", mode="eval").body).latex == r"\eta"
+
+
 def test_backward_adds_to_each_gradient() -> None:
     one = (
         r"\nabla_{w} \leftarrow \nabla_{w} + "
@@ -422,7 +432,7 @@ def test_backward_adds_to_each_gradient() -> None:
             "optim.SGD(net.parameters(), lr=0.1)",
             [r"\theta \leftarrow \theta - \eta \cdot \nabla_{\theta}" + EACH],
         ),
-        ("optim.SGD([w], 0.1)", [STEP]),
+        ("optim.SGD([w], 0.1)", [STEP.replace(r"\text{lr}", r"\eta")]),
         (
             "torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9)",
             [

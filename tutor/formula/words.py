@@ -476,14 +476,15 @@ def _nabla(node: Node, speaker: _Speaker) -> list[PhrasePart]:
     sub, sup = bounds(node)
     is_second = sup is not None and bare(sup) == "2"
     name = "the Hessian" if is_second else "the gradient"
-    by = "" if sub is None else f" by {speaker.whole(sub)}"
+    by = "" if sub is None else f" with respect to {speaker.whole(sub)}"
     raised = "" if sup is None or is_second else speaker._power(sup, node)
     return [PhrasePart(f"{name}{raised}{by} of", PhraseRole.PREFIX)]
 
 
 def _gradient_alone(node: Scripts, speaker: _Speaker) -> str:
-    """A gradient as a quantity: `the gradient by theta`, `(the gradient by theta) squared`."""
-    said = "the gradient" if node.sub is None else f"the gradient by {speaker.whole(node.sub)}"
+    """A gradient as a quantity: `the gradient with respect to theta`, in parentheses if squared."""
+    by = "" if node.sub is None else f" with respect to {speaker.whole(node.sub)}"
+    said = f"the gradient{by}"
     return said if node.sup is None else f"({said}){speaker._power(node.sup, node.base)}"
 
 

@@ -34,6 +34,9 @@ FUNCTIONS = {
 }  # fmt: skip
 """Functions with a spoken name of their own; `of` follows."""
 
+PRONOUNS = frozenset("it its this that these those they them he she we you me us".split())
+"""Names that would refer to another name if they were said alone."""
+
 OVER = frozenset(["max", "min", "argmax", "argmin", "arg max", "arg min", "sup", "inf"])
 """Functions whose subscript is the range `over` which they are taken."""
 
@@ -220,6 +223,8 @@ def text_part(text: str) -> PhrasePart:
     """The words of a text in a formula."""
     if text and not text.strip("_"):
         return PhrasePart("blank")
+    if text in PRONOUNS:
+        return PhrasePart(f"the variable {text}")
     return PhrasePart(TEXTS.get(text.strip(), text), PhraseRole.TEXT)
 
 

@@ -41,14 +41,15 @@ _MOST_LAYERS = 3
 class ExpressionLatex:
     """Translates expressions of one file. `definitions` gathers the file's functions in them."""
 
-    def __init__(self, facts: CodeFacts, names: Names) -> None:
-        self.facts, self.names = facts, names
+    def __init__(self, facts: CodeFacts, names: Names, rate: str = "") -> None:
+        r"""`rate` is the name of the learning rate that is written \eta, as lessons write it."""
+        self.facts, self.names, self._rate = facts, names, rate
         self.definitions: dict[str, str] = {}
         """The name of a function → an equation that defines it."""
 
     def term(self, node: ast.expr) -> Term:
         """The expression as LaTeX. Raises NotExact."""
-        if ast.unparse(node) in self.facts.rates and self.names.is_free(r"\eta"):
+        if ast.unparse(node) == self._rate and self.names.is_free(r"\eta"):
             return Term(r"\eta")
         match node:
             case ast.Constant(value=value) if type(value) in (int, float):

@@ -31,15 +31,17 @@ _NO_GRAPH = frozenset(
 )
 
 
-def formulas_of(text: str, loop: TrainingLoop) -> Mapping[ScriptPhase, tuple[Said, ...]]:
-    """The formula pane's content by phase: its formulas, and the code between them.
+def formulas_of(
+    text: str, loop: TrainingLoop, rate: str = ""
+) -> Mapping[ScriptPhase, tuple[Said, ...]]:
+    r"""The formula pane's content by phase: its formulas, and the code between them.
 
-    Nothing where a phase has no formula.
+    Nothing where a phase has no formula. `rate`: the name that is written \eta.
     """
     tree = ast.parse(text)
     found = {phase: statements_of(tree, phase, loop.phases) for phase in loop.phases}
     every = [statement for statements in found.values() for statement in statements]
-    writer = _StatementWriter(tree, text, loop, every)
+    writer = _StatementWriter(tree, text, loop, every, rate)
     said = {phase: tuple(writer.said(phase, statements)) for phase, statements in found.items()}
     has_formula = (p for p in said if any(isinstance(s, DisplayFormula) for s in said[p]))
     return {phase: said[phase] for phase in has_formula}
@@ -69,11 +71,16 @@ class _StatementWriter:
     """Writes the statements of one loop."""
 
     def __init__(
-        self, tree: ast.Module, text: str, loop: TrainingLoop, statements: Sequence[ast.stmt]
+        self,
+        tree: ast.Module,
+        text: str,
+        loop: TrainingLoop,
+        statements: Sequence[ast.stmt],
+        rate: str,
     ) -> None:
         self.facts = CodeFacts(tree, loop.rates)
         self.names = Names(tree)
-        self.expressions = ExpressionLatex(self.facts, self.names)
+        self.expressions = ExpressionLatex(self.facts, self.names, rate)
         self.text, self.loop = text, loop
         self._changes = Counter(t for s in statements for t in _changed_in(s))
         """The number of times that the loop's phases change each name."""

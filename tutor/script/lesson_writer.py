@@ -385,7 +385,8 @@ class _Writer:
 
     def _formulas(self) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for phase, said in formulas_of(self._source.text, self._loop).items():
+        formulas = formulas_of(self._source.text, self._loop, self._rate_name)
+        for phase, said in formulas.items():
             latex = [block.latex for block in said if isinstance(block, DisplayFormula)]
             kept = [text for text in latex if not _MOVED.fullmatch(text)]
             found.setdefault(phase.name, []).extend(kept)

@@ -118,7 +118,7 @@ class TerminalWatch:
     def _go_on_after_force(self) -> None:
         """Set the terminal up again after SIGSTOP, if the shell has set it for itself meanwhile.
 
-        That drops the keys that wait to be read: not after a SIGCONT to an app that had not stopped.
+        That drops the keys that wait to be read, so it is left out if the app had not stopped.
         """
         self._stay_in_background()
         if self._app.is_running and _passes_keys_on():
