@@ -143,6 +143,10 @@ class PhrasePart(msgspec.Struct, frozen=True):
 
 
 STOP = PhrasePart("", PhraseRole.STOP)
+_SUMS = ("the sum over", "the mean over", "the product over")
+"""The beginnings of prefixes whose words go up to the next plus or minus."""
+_ENDS = (PhraseRole.RELATION, PhraseRole.STOP, PhraseRole.MARK)
+"""The roles of parts at which a statement, or one side of it, ends."""
 _MULTIPLIED = (PhraseRole.FACTOR, PhraseRole.POSTFIX)
 _MULTIPLIES = (PhraseRole.FACTOR, PhraseRole.PREFIX)
 _TIDY = (
@@ -158,7 +162,7 @@ def sentence(parts: Iterable[PhrasePart], *, product: str = "times") -> str:
     """The parts as one text. `product` is said between factors."""
     said: list[str] = []
     before: PhraseRole | None = None
-    is_chain = is_long = is_quantified = False
+    is_chain = is_long = is_quantified = is_in_sum = False
     for part in parts:
         match part.role:
             case PhraseRole.STOP:
@@ -168,7 +172,9 @@ def sentence(parts: Iterable[PhrasePart], *, product: str = "times") -> str:
                 said.append(f", which {verb}" if is_chain else verb)
             case role:
                 is_multiplied = before in _MULTIPLIED and role in _MULTIPLIES
-                if is_long and (is_multiplied or part.text == "times"):
+                if (is_in_sum and part.text in ("plus", "minus")) or (
+                    is_long and (is_multiplied or part.text == "times")
+                ):
                     said.append(",")
                 if is_multiplied:
                     said.append(product)
@@ -181,6 +187,8 @@ def sentence(parts: Iterable[PhrasePart], *, product: str = "times") -> str:
             and part.role not in (PhraseRole.STOP, PhraseRole.MARK)
             and part.text != "given"
         )
+        goes_on = part.role not in _ENDS and part.text not in ("plus", "minus")
+        is_in_sum = part.text.startswith(_SUMS) or (is_in_sum and goes_on)
         before, is_long = part.role, part.is_long
     return tidy(" ".join(said))
 
