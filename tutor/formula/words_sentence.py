@@ -34,7 +34,9 @@ FUNCTIONS = {
 }  # fmt: skip
 """Functions with a spoken name of their own; `of` follows."""
 
-PRONOUNS = frozenset("it its this that these those they them he she we you me us".split())
+PRONOUNS = frozenset(
+    ["it", "its", "this", "that", "these", "those", "they", "them", "he", "she", "we", "you", "us"]
+)
 """Names that would refer to another name if they were said alone."""
 
 OVER = frozenset(["max", "min", "argmax", "argmin", "arg max", "arg min", "sup", "inf"])
