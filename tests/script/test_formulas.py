@@ -218,16 +218,16 @@ def test_parentheses_and_signs(code: str, latex: str) -> None:
             r"-\operatorname{mean}\left(y \odot \log\left(\sigma\left(z\right)\right) + "
             r"\left(1 - y\right) \odot \log\left(1 - \sigma\left(z\right)\right)\right)",
         ),
-        ("linear(x)", r"x \text{linear.weight}^{\top} + \text{linear.bias}"),
+        ("linear(x)", r"x \cdot \text{linear.weight}^{\top} + \text{linear.bias}"),
         (
             "net(x)",
-            r"\tanh\left(x \text{net[0].weight}^{\top} + \text{net[0].bias}\right) "
-            r"\text{net[2].weight}^{\top}",
+            r"\tanh\left(x \cdot \text{net[0].weight}^{\top} + \text{net[0].bias}\right) "
+            r"\cdot \text{net[2].weight}^{\top}",
         ),
         (
             "own_net(x)",
-            r"\tanh\left(x \text{own\_net.hidden.weight}^{\top} + "
-            r"\text{own\_net.hidden.bias}\right) \text{own\_net.out.weight}^{\top}",
+            r"\tanh\left(x \cdot \text{own\_net.hidden.weight}^{\top} + "
+            r"\text{own\_net.hidden.bias}\right) \cdot \text{own\_net.out.weight}^{\top}",
         ),
         ("np.exp(-z)", "e^{-z}"),
         ("torch.exp(z + 1)", r"\exp\left(z + 1\right)"),
@@ -351,7 +351,7 @@ def formulas(body: str, header: str = HEADER, **settings_of: object) -> list[str
     ("body", "expected"),
     [
         ("loss = (x @ y) ** 2", [r"\text{loss} = \left(x y\right)^{2} = \boxed{loss}"]),
-        ("gradient = 2 * lr", [r"\text{gradient} = 2 \text{lr}"]),
+        ("gradient = 2 * lr", [r"\text{gradient} = 2 \cdot \text{lr}"]),
         ("h = x @ v", ["h = x v"]),
         ("h = relu(h)", [r"h \leftarrow \operatorname{relu}\left(h\right)"]),
         ("h = x\nh = v", [r"h \leftarrow x", r"h \leftarrow v"]),

@@ -97,7 +97,7 @@ def product(a: Term, b: Term, *, is_number: bool, is_scalar: bool) -> Term:
     left = in_parentheses(a) if a.is_open else _binding(a, Binding.PRODUCT)
     right = b if b.is_open and b.binding > Binding.PRODUCT else _binding(b, Binding.MATRICES)
     if is_number and left.binding > Binding.PRODUCT and not right.starts_with_digit:
-        return Term(f"{left.latex} {right.latex}", Binding.SCALED, right.is_open)
+        return Term(_side_by_side(left, right), Binding.SCALED, right.is_open)
     if not is_scalar:
         left, right = _without_matrices(left), _without_matrices(right)
     sign = r"\cdot" if is_scalar else r"\odot"
@@ -114,7 +114,13 @@ def matrix_product(a: Term, b: Term) -> Term:
         return negative(matrix_product(a.negated, b))
     left = in_parentheses(a) if a.is_open else _binding(a, Binding.SCALED)
     right = _binding(b, Binding.FRACTION)
-    return Term(f"{left.latex} {right.latex}", Binding.MATRICES)
+    return Term(_side_by_side(left, right), Binding.MATRICES)
+
+
+def _side_by_side(left: Term, right: Term) -> str:
+    """A product without a sign; beside a word, which would run into it, with a dot."""
+    dot = r"\cdot " if r"\text{" in left.latex + right.latex else ""
+    return f"{left.latex} {dot}{right.latex}"
 
 
 def fraction(a: Term, b: Term) -> Term:
