@@ -28,11 +28,13 @@ from tutor.protocol.events import LessonFailed, OutputPrinted, ProcessEnded
 from tutor.protocol.frame import Remark
 from tutor.session.attempt import CodePlace
 from tutor.session.run_view import Notice, NoticeKind
-from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, bindings
+from tutor.ui.commands import LESSON_COMMANDS, PANE_COMMANDS, PANE_TITLES, RECONNECT, bindings
 from tutor.ui.lines import LinesPane
-from tutor.ui.screens.dialogs import HelpScreen
+from tutor.ui.screens.base import SizedScreen
+from tutor.ui.screens.compare import CompareScreen
+from tutor.ui.screens.dialogs import HelpPane, HelpScreen
 from tutor.ui.screens.lesson import LessonScreen
-from tutor.ui.screens.lesson_list import MenuScreen
+from tutor.ui.screens.lesson_list import MapScreen, MenuScreen
 from tutor.wording.number_format import time_left
 from tutor.wording.parameter_input import read_learning_rate
 
@@ -476,6 +478,15 @@ async def test_no_key_ends_a_lesson_with_exercises(learner: Learner) -> None:
             await learner.press(command.keys[0], "escape")
     assert learner.app.is_running
     assert learner.app.return_code is None
+
+
+@pytest.mark.parametrize("screen", [LessonScreen, CompareScreen, MenuScreen, MapScreen])
+def test_the_keys_stand_in_two_columns_in_the_smallest_window(screen: type[SizedScreen]) -> None:
+    commands = [*screen.ALL_COMMANDS, *screen.PANE_KEYS]
+    assert RECONNECT in commands or screen is not LessonScreen, "with the widest of them"
+    rows = HelpPane(commands, id="help").build(SMALL[0] - 2)
+    everywhere = [command for command in commands if not command.where]
+    assert rows[(len(everywhere) + 1) // 2].plain == "", "the end of the columns"
 
 
 def test_every_command_has_a_key_of_its_own() -> None:

@@ -70,16 +70,16 @@ SUSPEND = AppCommand(
 )
 
 RECONNECT = AppCommand(
-    "reconnect", ("C",), "reconnect", "Connect again when the line is cut", "screen.reconnect", 0
+    "reconnect", ("C",), "reconnect", "Connect again if the line is cut", "screen.reconnect", 0
 )
 """The command for a lost connection to another machine; in the footer while it is lost."""
 
 LESSON_COMMANDS = (
-    _session("step_phase", "space", "phase", "Next phase (or pause the run)", 1),
+    _session("step_phase", "space", "phase", "Next phase, or pause the run", 1),
     _session("step_epoch", "s", "epoch", "To the end of an epoch", 2),
     AppCommand("operation", ("i",), "inside", "One operation of backward", "screen.operation", 20),
     _session("back_phase", "b", "back", "Back one phase", 3),
-    _session("back_epoch", "B", "back epoch", "Back to the epoch's beginning", 12),
+    _session("back_epoch", "B", "back epoch", "Back to the epoch's start", 12),
     _session("toggle_run", "r", "run", "Run to the last epoch; pause", 4),
     _session("restart", "R", "restart", "Start again, same weights", 11),
     _session("new_seed", "S", "new seed", "Start again with a new seed", 23),
@@ -93,7 +93,7 @@ LESSON_COMMANDS = (
     AppCommand("value", ("w",), "value", "Set a parameter's value", "app.ask('value')", 22),
     AppCommand("timeline", ("t",), "time", "Time travel along the run", "screen.timeline", 15),
     AppCommand("jump", ("j",), "jump", "Jump to an epoch and phase", "app.ask('place')", 16),
-    _session("fork", "f", "fork", "Keep this run, continue a copy", 17),
+    _session("fork", "f", "fork", "Keep this run, fork a copy", 17),
     AppCommand("runs", ("F",), "runs", "Runs: name, compare, delete", "screen.runs", 18),
     AppCommand("compare", ("c",), "compare", "All modes side by side", "screen.compare", 9),
     AppCommand(
@@ -129,7 +129,7 @@ EXERCISE_COMMANDS = (
     AppCommand(
         "unskip", ("K",), "skip back", "Take the last skip back", "screen.controller('unskip')"
     ),
-    AppCommand("leave", ("escape",), "leave", "Leave the field, then the exercise",
+    AppCommand("leave", ("escape",), "leave", "Leave field, then exercise",
             "screen.leave", 6, priority=True),
     AppCommand("exercises", ("A",), "exercises", "All exercises of this lesson",
             "screen.exercises"),
@@ -181,7 +181,7 @@ DOCTOR_COMMANDS = (
     AppCommand("open", ("enter",), "its lesson", "The lesson that explains it", "screen.open", 1),
     AppCommand("taught", ("t",), "taught, too", "Mistakes that the lesson makes on purpose, too",
             "screen.taught", 2),
-    AppCommand("close", ("escape", "exclamation_mark", "q", "ctrl+c"), "close", "Close",
+    AppCommand("close", ("escape", "exclamation_mark", "x", "q", "ctrl+c"), "close", "Close",
             "screen.close", 3, priority=True),
 )  # fmt: skip
 
@@ -267,7 +267,7 @@ _LIST_COMMANDS = (
     AppCommand("page_down", ("pagedown",), "page down", "A page of lessons down", "screen.page(1)"),
     AppCommand("first", ("home",), "first", "The first lesson", "screen.end(False)"),
     AppCommand("last", ("end",), "last", "The last lesson", "screen.end(True)"),
-    AppCommand("open", ("enter",), "open", "Open the lesson, where you left it",
+    AppCommand("open", ("enter",), "open", "Open it where you left it",
             "screen.open_chosen", 1),
     AppCommand("drill", ("a",), "exercises", "Fast track: only its exercises",
             "screen.open_chosen(True)", 2),

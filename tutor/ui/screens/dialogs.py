@@ -26,7 +26,7 @@ from tutor.session.run_view import RunView
 from tutor.session.session import FIGURES, Session, suggested_file, write_lesson
 from tutor.ui.bars import Field, Footer, Header
 from tutor.ui.commands import AppCommand
-from tutor.ui.lines import KEY, LinesPane, Piece, line
+from tutor.ui.lines import BLANK, KEY, LinesPane, line
 from tutor.ui.screens.base import SizedScreen
 from tutor.wording import parameter_input
 from tutor.wording.notices import error_text
@@ -285,6 +285,10 @@ _LEAST_SCORE = 1e-6
 """Less than that of any command that is found by its label."""
 
 
+_GAP = "   "
+"""The blanks before each key of a pane."""
+
+
 class HelpPane(LinesPane):
     """Two columns of keys, then the notes."""
 
@@ -310,8 +314,11 @@ class HelpPane(LinesPane):
     def _of_panes(self, width: int) -> Iterator[Content]:
         """The keys of each pane with keys of its own, in a column."""
         for where in dict.fromkeys(c.where for c in self._commands if c.where):
-            mine = [c for c in self._commands if c.where == where]
-            pieces: list[Piece] = [f"{where}: "]
-            for command in mine:
-                pieces += [(command.key_label, KEY), f" {command.label}   "]
-            yield from line(*pieces).wrap(width - 2)
+            row = line(f"{where}:")
+            for command in (c for c in self._commands if c.where == where):
+                entry = line(_GAP, (command.key_label, KEY), f" {command.label}")
+                if row.cell_length + entry.cell_length > width:
+                    yield row
+                    row = BLANK
+                row += entry
+            yield row

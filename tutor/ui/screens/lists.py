@@ -121,7 +121,7 @@ class RunsScreen(ListScreen[None]):
             yield Static(f"Runs of this {what}", markup=False)
             yield RunsPane(id="runs")
             yield Static("", id="runs-notice", markup=False)
-            yield Static(_keys(RUNS_COMMANDS), id="runs-keys", markup=False)
+            yield Static(f"↑↓ and {_keys(RUNS_COMMANDS)}", id="runs-keys", markup=False)
 
     def on_mount(self) -> None:
         """Show the runs, and while there are none, what the learner waits for."""
@@ -371,7 +371,9 @@ class DoctorScreen(ListScreen[None]):
         self.query_one("#doctor-result", Static).update(line(words))
         useless = {"open"} if not pane.items else set()
         useless |= {"taught"} if not (report and report.taught) else set()
-        self.query_one("#doctor-keys", Static).update(line(_keys(DOCTOR_COMMANDS, useless)))
+        choosing = "↑↓ and " if len(pane.items) > 1 else ""
+        keys = f"{choosing}{_keys(DOCTOR_COMMANDS, useless)}"
+        self.query_one("#doctor-keys", Static).update(line(keys))
 
     # ── Keys ────────────────────────────────────────────────────────────────────────
 
