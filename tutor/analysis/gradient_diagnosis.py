@@ -86,7 +86,7 @@ class SuspectGradient:
             return Remark("conjugate", {"measure": measure})
         if self._is_transposed():
             return Remark("transposed", {"measure": measure})
-        return self._place(parameter)
+        return self._wrong_part(parameter)
 
     def factor(self) -> float | None:
         """The one factor from the right gradient to the found one; None if there is none."""
@@ -128,7 +128,7 @@ class SuspectGradient:
         tolerance = np.maximum(self.tolerance, self.tolerance.T)
         return bool((np.abs(self.found - right.T) <= tolerance).all())
 
-    def _place(self, parameter: str) -> Remark:
+    def _wrong_part(self, parameter: str) -> Remark:
         """The row, the column or the elements that are wrong."""
         off = np.abs(self.found - self.right)
         wrong = off > self.tolerance

@@ -185,12 +185,12 @@ class _Questions:
             label = self._words.label(self._source(node)) if node else name
             if 1 <= tensor.numel() <= MOST_ELEMENTS:
                 value = safe_value(tensor)
-                found[_indexed(label, value)] = _number(value, label)
+                found[_indexed(label, value)] = _one_number(value, label)
         for source in self._inputs[id(known.node)]:  # what PyTorch put between is not seen
             label = self._label(self._nodes[source])
-            found[label] = _number(self._nodes[source].outputs.get(0), label)
+            found[label] = _one_number(self._nodes[source].outputs.get(0), label)
         label = self._label(known)
-        found[label] = _number(known.outputs.get(0), label)
+        found[label] = _one_number(known.outputs.get(0), label)
         return found
 
     def _label(self, known: KnownValue, element: int = -1) -> str:
@@ -206,7 +206,7 @@ class _Questions:
         gradient is not known, and if the output mixes an input's numbers.
         """
         text = self._words.label(known)
-        _number(known.outputs.get(0) if len(known.outputs) == 1 else None, text)
+        _one_number(known.outputs.get(0) if len(known.outputs) == 1 else None, text)
         by_element = self._local.get(id(known.node), [])
         found: dict[int, tuple[float, ...]] = {}
         for place, (child, _) in enumerate(known.node.next_functions):
@@ -214,7 +214,7 @@ class _Questions:
             if child is None or not gradients:
                 continue
             source = self._source(self._nodes[id(child)])
-            _number(source.outputs.get(0), self._words.label(source))
+            _one_number(source.outputs.get(0), self._words.label(source))
             locals_ = [
                 _local(g, i, known, source) for i, g in enumerate(gradients) if g is not None
             ]
@@ -231,7 +231,7 @@ class _Questions:
     def _gradient(self, known: KnownValue, element: int = -1) -> float:
         (gradient,) = self._gradients[id(known.node)]
         value = None if gradient is None else safe_value(gradient)
-        return _number(value, "a gradient", element)
+        return _one_number(value, "a gradient", element)
 
     # ── Operations without a question ───────────────────────────────────────────────
 
@@ -299,7 +299,7 @@ def _indexed(label: str, value: Value, element: int = -1) -> str:
     return element_of(label, [int(index) for index in place])
 
 
-def _number(value: Value | None, what: str, element: int = -1) -> float:
+def _one_number(value: Value | None, what: str, element: int = -1) -> float:
     """One of a value's numbers. Raises _NotAskedError if it has none, or too many."""
     if value is None or not value.data:
         raise _NotAskedError("no_number", what)

@@ -141,13 +141,13 @@ class _Ground:
 
     def rounded(self, row: Vector) -> Vector:
         """The row in the precision of the parameters: the values that are evaluated."""
-        return self.row(self._named(row))
+        return self.row(self._by_name(row))
 
     def loss(self, row: Vector) -> float:
         """The loss with these parameters. Raises InspectionStopped, LessonRaised."""
         if self.until():
             raise InspectionStopped
-        return self.probe.loss(self._named(row))
+        return self.probe.loss(self._by_name(row))
 
     def names(self) -> list[str]:
         """The name of each number in the row: `w`, `params[1]`."""
@@ -160,7 +160,7 @@ class _Ground:
                 found.append(f"{name}[{', '.join(map(str, index))}]")
         return found
 
-    def _named(self, row: Vector) -> dict[str, Array]:
+    def _by_name(self, row: Vector) -> dict[str, Array]:
         named, at = {}, 0
         for name, value in self.values.items():
             part = row[at : at + value.size].reshape(value.shape)

@@ -284,7 +284,7 @@ class ModeLockstep:
     def _bring_along(self, at: Standpoint, epoch: int, until: Until) -> None:
         """Bring all modes to the beginning of the run's batch, and on to their gradients."""
         index = self._index(at, epoch)
-        if self._last is not None and self._last[0] == index and _same(self._last[1], at):
+        if self._last is not None and self._last[0] == index and _is_same_batch(self._last[1], at):
             self._each(at, ComparedMode.stand_again)
         elif self._can_follow(at, index) and self._follow(at, index, until):
             self._each(at, lambda c: c.continue_to(at))
@@ -449,7 +449,7 @@ class ModeLockstep:
                 yield Remark("held", {"parameters": held, "leader": at.program.mode}, (mode,))
 
 
-def _same(before: Standpoint, now: Standpoint) -> bool:
+def _is_same_batch(before: Standpoint, now: Standpoint) -> bool:
     """Whether it is the same batch with the same parameters as before."""
     old, new = before.start.values, now.start.values
     is_same_kind = before.program.mode == now.program.mode and old.keys() == new.keys()

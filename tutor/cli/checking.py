@@ -282,7 +282,7 @@ class _Watch:
 
     def run(self) -> None:
         """Check until Ctrl+C, which ends the command. Nothing that is wrong with a file does."""
-        for changed in changed_files(self._look):
+        for changed in changed_files(self._files_now):
             print(f"\n---- {time.strftime('%H:%M:%S')} {_names(changed)} ----", flush=True)
             results = self._checker.check_all(
                 path
@@ -294,7 +294,7 @@ class _Watch:
             state = f"{bad} of {len(results)} with faults" if bad else "all is well"
             print(f"{state}; waiting for changes (Ctrl+C ends)", flush=True)
 
-    def _look(self) -> Sequence[Path]:
+    def _files_now(self) -> Sequence[Path]:
         for name in self._files:
             try:
                 self._files[name] = self._wanted.files(name)

@@ -242,11 +242,11 @@ def _row(overview: Overview, indent: str) -> tuple[str, ...]:
         str(sum(exercise.tries for exercise in overview.exercises)),
         str(sum(exercise.hints for exercise in overview.exercises)),
         _day(visit, datetime.now().astimezone()) if visit else "",
-        one_line(_place(overview.place)) if overview.place else "",
+        one_line(_place_words(overview.place)) if overview.place else "",
     )
 
 
-def _place(place: PlaceRecord) -> str:
+def _place_words(place: PlaceRecord) -> str:
     where = f"epoch {place.epoch}" if place.epoch else "the start"
     run = f"run {place.fork}" if place.fork else ""
     return ", ".join(filter(None, (where, place.mode, place.exercise, run)))
@@ -281,12 +281,12 @@ _LIMIT = 256 * 2**20
 def progress_command(options: argparse.Namespace) -> None:
     """Do the action. Raises ProgressError if the progress can't be read or written."""
     actions = {"export": _export, "import": _import, "reset": _reset}
-    with _open() as store:
+    with _progress_file() as store:
         actions.get(options.action, _show)(store, options)
 
 
 @contextmanager
-def _open() -> Iterator[Store]:
+def _progress_file() -> Iterator[Store]:
     """The progress file; a problem that does not stop the command is printed."""
     store = Store(progress_file())
     try:

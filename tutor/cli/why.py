@@ -67,7 +67,7 @@ def why_command(options: argparse.Namespace) -> int:
     if first is None:
         return FAILED
     if options.open and sys.stdout.isatty() and _wants(first.lesson):
-        return _open(first)
+        return _open_lesson(first)
     return OK
 
 
@@ -101,7 +101,7 @@ def _to_explain(reports: Sequence[ErrorReport]) -> list[ErrorReport]:
 def _print_report(report: ErrorReport, error: TorchError | None) -> None:
     print()
     _print_text(shortened(report.text, MOST_SHOWN))
-    for line in _place(report, error):
+    for line in _own_place(report, error):
         print(f"  {one_line(line)}")
     print()
     if error is None:
@@ -138,12 +138,12 @@ def _lesson(error: TorchError) -> str:
     return f"The lesson “{title}” is about it: tutor {error.lesson}"
 
 
-def _place(report: ErrorReport, error: TorchError | None) -> list[str]:
+def _own_place(report: ErrorReport, error: TorchError | None) -> list[str]:
     """The learner's own line and variable, as far as the output and the file tell them."""
     at = report.own_line
     if at is None:
         return []
-    lines = [_named(at), *([f"    {at.source}"] if at.source else [])]
+    lines = [_line_words(at), *([f"    {at.source}"] if at.source else [])]
     if error and (culprit := culprit_of(report, error.key, _source(at.file))):
         lines += _about(culprit, error)
     if (forward := report.own_forward_line) is not None:
@@ -151,7 +151,7 @@ def _place(report: ErrorReport, error: TorchError | None) -> list[str]:
     return lines
 
 
-def _named(at: CodeLine) -> str:
+def _line_words(at: CodeLine) -> str:
     where = f"{at.file}:{at.line}" if at.line else at.file
     return f"{where}, in {at.function}" if at.function else where
 
@@ -194,7 +194,7 @@ def _wants(lesson: str) -> bool:
         return False
 
 
-def _open(error: TorchError) -> int:
+def _open_lesson(error: TorchError) -> int:
     """Open the lesson; the terminal takes the place of a pipe on standard input."""
     from tutor.cli import main  # noqa: PLC0415 - which imports this module
 

@@ -108,7 +108,7 @@ def _watch(child: int, lifeline: int, terminal: str, woken: int) -> tuple[int, b
             _kill_group(child)
             signal_each([child])
             return os.waitpid(child, 0)[1], has_screen
-        for pid, status in _ended():
+        for pid, status in _ended_children():
             if pid == child:
                 return status, has_screen
 
@@ -134,7 +134,7 @@ def _leave_screen(terminal: str) -> None:
             termios.tcsetattr(tty, termios.TCSANOW, state)
 
 
-def _ended() -> Iterator[tuple[int, int]]:
+def _ended_children() -> Iterator[tuple[int, int]]:
     """The children that have ended, orphans of the lesson among them, with their wait status."""
     with suppress(ChildProcessError):
         while True:

@@ -118,9 +118,9 @@ class _MapBuilder:
         self._in_chapter = {lesson.slug for lesson in lessons}
         while self._waiting:
             ready = next((h for h in self._waiting if not self._missing(h)), None)
-            yield from self._place(ready or self._first_of_a_cycle(), "", 0)
+            yield from self._with_followers(ready or self._first_of_a_cycle(), "", 0)
 
-    def _place(self, headline: Headline, above: str, depth: int) -> Iterator[MapRow]:
+    def _with_followers(self, headline: Headline, above: str, depth: int) -> Iterator[MapRow]:
         """The lesson, and below it the lessons that only waited for it."""
         self._waiting.remove(headline)
         fault = fault_of(headline.slug, self._builds_on)
@@ -129,7 +129,7 @@ class _MapBuilder:
         yield MapRow(headline, depth, "", others, fault, self._chapter)
         for following in [h for h in self._waiting if headline.slug in h.builds_on]:
             if following in self._waiting and not self._missing(following):
-                yield from self._place(following, headline.slug, depth + 1)
+                yield from self._with_followers(following, headline.slug, depth + 1)
 
     def _others(self, headline: Headline, above: str) -> tuple[str, ...]:
         """The other lessons that it builds on: the fewest slugs that imply the rest."""

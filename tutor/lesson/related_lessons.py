@@ -195,7 +195,9 @@ class _Comparison(msgspec.Struct, frozen=True):
                 yield from self._compare_exercises(exercise, by_id[exercise.id])
 
     def _compare_exercises(self, their: Exercise, my: Exercise) -> Iterator[Diagnostic]:
-        parts = (_kind, _fields, _own_texts) if kind_of(their) == kind_of(my) else (_kind,)
+        parts = (
+            (_kind_part, _fields, _own_texts) if kind_of(their) == kind_of(my) else (_kind_part,)
+        )
         for parts_of in parts:
             yield from self._compare(parts_of(their), parts_of(my), my.line)
 
@@ -284,7 +286,7 @@ def _exercises(lesson: Lesson) -> _Parts:
     return {("exercise", e.id): _Part(e.lines.get("id", e.line)) for e in lesson.exercises}
 
 
-def _kind(exercise: Exercise) -> _Parts:
+def _kind_part(exercise: Exercise) -> _Parts:
     return {("field", "kind", exercise.id): _Part(exercise.lines["kind"], (kind_of(exercise),))}
 
 

@@ -175,7 +175,7 @@ class RunNarrator:
             case "phase" | "answer" if frame.at != was.at:
                 self._writer.apart(self._what_ran(view, frame, was, with_words=attempt is None))
             case "epochs":
-                self._writer.apart([*self._ended(view, frame), *changes(frame, was)])
+                self._writer.apart([*self._where_it_ended(view, frame), *changes(frame, was)])
             case "change":
                 self._writer.apart(changes(frame, was))
                 if (frame.mode, frame.device) == (was.mode, was.device):
@@ -202,7 +202,7 @@ class RunNarrator:
         return [] if frame is None else [where(view.lesson, frame), *all_values(frame)]
 
     @staticmethod
-    def _ended(view: RunView, frame: Frame) -> Iterator[Line]:
+    def _where_it_ended(view: RunView, frame: Frame) -> Iterator[Line]:
         if frame.is_epoch_end:
             yield f"Epoch {frame.at.epoch} is done."
         else:

@@ -63,9 +63,9 @@ class CodeIndex:
         self.bindings: dict[str, list[ast.expr]] = defaultdict(list)
         """The last part of a name (`model` of `self.model`) → all that is bound to it."""
         calls = [node for node in nodes if isinstance(node, ast.Call)]
-        self.calls = sorted(calls, key=_place)
+        self.calls = sorted(calls, key=_start)
         """All calls, in the file's order."""
-        self.loops = sorted((node for node in nodes if isinstance(node, LOOPS)), key=_place)
+        self.loops = sorted((node for node in nodes if isinstance(node, LOOPS)), key=_start)
         for name, value in [p for n in nodes for p in bindings_in(n)]:
             self.bindings[name].append(value)
         for name, value in [p for call in calls for p in self._argument_bindings(call)]:
@@ -380,7 +380,7 @@ class CodeIndex:
         return found
 
 
-def _place(node: ast.expr | ast.stmt) -> tuple[int, int]:
+def _start(node: ast.expr | ast.stmt) -> tuple[int, int]:
     return node.lineno, node.col_offset
 
 

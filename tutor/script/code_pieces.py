@@ -122,10 +122,10 @@ def with_expressions(code: str, tree: ast.AST, new: Mapping[ast.expr, str]) -> s
     inside = {id(n) for string in strings for n in ast.walk(string)}
     if any(id(n) in inside or n.lineno != n.end_lineno for n in new):
         return ast.unparse(_WithExpressions(new).visit(tree))
-    return replaced(code, [(*_place(n), text) for n, text in new.items()])
+    return replaced(code, [(*_extent(n), text) for n, text in new.items()])
 
 
-def _place(node: ast.expr) -> tuple[int, int, int]:
+def _extent(node: ast.expr) -> tuple[int, int, int]:
     """The line of an expression, and its first and last column."""
     return node.lineno, node.col_offset, node.end_col_offset or 0
 
@@ -162,7 +162,7 @@ def with_named_rate(
     number = next(iter(numbers)) if len(numbers) == 1 else None
     if not isinstance(number, float) or not is_learning_rate(number) or rate in names_in(tree):
         return text, lines
-    rows = replaced(text, [(*_place(n), rate) for n in found if n]).split("\n")
+    rows = replaced(text, [(*_extent(n), rate) for n in found if n]).split("\n")
     at = next(first_line(s) for s in tree.body if not _comes_first(s)) - 1
     return "\n".join([*rows[:at], f"{rate} = {number!r}", *rows[at:]]), (
         *lines[:at],

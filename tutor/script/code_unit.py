@@ -254,7 +254,7 @@ class _Gradients:
         if self.direct and not any(self.direct & writes(writer) for writer in writers):
             writers += self.flow.writers_behind(self.update, self.direct)
         for writer in sorted(writers, key=self.flow.position.__getitem__):
-            kind = self.unit.kinds.get(writer) or self._kind(writer)
+            kind = self.unit.kinds.get(writer) or self._phase_of(writer)
             if kind:
                 self.unit.mark(self.flow, writer, kind, self.update)
             if kind == GRADIENT:
@@ -262,7 +262,7 @@ class _Gradients:
             elif kind == UPDATE:
                 self.running |= writes(writer)
 
-    def _kind(self, writer: ast.stmt) -> str:
+    def _phase_of(self, writer: ast.stmt) -> str:
         made = writes(writer)
         is_named = any(is_gradient(_last(n)) for n in made)
         if made & reads(writer) and not _is_accumulated(writer, is_named):

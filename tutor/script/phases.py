@@ -330,7 +330,7 @@ class PhaseCutter:
         report = self._report(block, unit) if is_epoch else []
         cut = _BlockCut()
         for node, start in self._inlined(block[: len(block) - len(report)], unit):
-            kind, is_entered = self._kind(node, unit)
+            kind, is_entered = self._phase_of(node, unit)
             if (draft := cut.add(node, start, kind, is_entered)) is not None:
                 self._drafts.append(draft)
             if is_entered:
@@ -348,7 +348,7 @@ class PhaseCutter:
         Statements in a `with` count like those around it; their first phase begins at the `with`.
         """
         for node in block:
-            if isinstance(node, ast.With) and self._kind(node, unit)[1]:
+            if isinstance(node, ast.With) and self._phase_of(node, unit)[1]:
                 inner = list(self._inlined(node.body, unit))
                 yield inner[0][0], node
                 yield from inner[1:]
@@ -357,14 +357,14 @@ class PhaseCutter:
 
     def _report(self, block: list[ast.stmt], unit: CodeUnit) -> list[ast.stmt]:
         """The statements of an epoch behind its last training statement."""
-        known = [at for at, node in enumerate(block) if any(self._kind(node, unit))]
+        known = [at for at, node in enumerate(block) if any(self._phase_of(node, unit))]
         return block[known[-1] + 1 :] if known else []
 
     def _else_of(self, block: list[ast.stmt], unit: CodeUnit) -> list[ast.stmt]:
         """The `else` of an epoch's last loop, where it does not train: it reports."""
         last = block[-1]
         orelse = last.orelse if isinstance(last, LOOPS) else []
-        return [] if any(any(self._kind(node, unit)) for node in orelse) else orelse
+        return [] if any(any(self._phase_of(node, unit)) for node in orelse) else orelse
 
     def _enter(self, node: ast.stmt, unit: CodeUnit) -> None:
         if isinstance(node, (*LOOPS, ast.If, ast.Match)):
@@ -380,7 +380,7 @@ class PhaseCutter:
 
     # ── A statement
 
-    def _kind(self, node: ast.stmt, unit: CodeUnit) -> tuple[str, bool]:
+    def _phase_of(self, node: ast.stmt, unit: CodeUnit) -> tuple[str, bool]:
         """The phase that a statement belongs to, and whether there are phases inside it."""
         if not blocks_of(node):
             return unit.kinds.get(node, ""), node in unit.entered
@@ -429,7 +429,7 @@ class PhaseCutter:
 
     def _batch_loop(self, block: list[ast.stmt], unit: CodeUnit) -> ast.For | None:
         """The only loop with phases in it that a block runs, once, and always to its end."""
-        nodes = [node for node, _ in self._inlined(block, unit) if self._kind(node, unit)[1]]
+        nodes = [node for node, _ in self._inlined(block, unit) if self._phase_of(node, unit)[1]]
         if len(nodes) != 1:
             return None
         (node,) = nodes
@@ -457,7 +457,7 @@ class PhaseCutter:
 
     def _is_direct(self, node: ast.stmt, unit: CodeUnit) -> bool:
         if isinstance(node, LOOPS):
-            return self._kind(node, unit)[0] in _OF_BATCH
+            return self._phase_of(node, unit)[0] in _OF_BATCH
         return unit.kinds.get(node) in _OF_BATCH
 
 

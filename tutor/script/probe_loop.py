@@ -57,7 +57,7 @@ class ProbeLoop(Loop):
         """Go on in a copy of these names."""
         self.namespace.clear()
         # Functions of the script that the phases call have hooks in them.
-        self.namespace.update({STOPS: False, **dict.fromkeys(HANDED_ON, _same)})
+        self.namespace.update({STOPS: False, **dict.fromkeys(HANDED_ON, _itself)})
         self.namespace.update(_copied_names(names, names, self.program.filename, self.namespace))
         self._table.look(self.namespace)
         self._table.computed = ()  # a gradient is what its expression is where the probe stands
@@ -96,7 +96,7 @@ class ProbeLoop(Loop):
         """The copy has the rate of the script."""
 
 
-def _same(thing: Any, *_more: Any) -> Any:
+def _itself(thing: Any, *_more: Any) -> Any:
     return thing
 
 

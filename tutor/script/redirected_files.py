@@ -95,7 +95,7 @@ class RedirectedFiles:
         """The path of the script's own version of the file, if it has one; else the path."""
         if self.folder is None or not isinstance(path, str | bytes | os.PathLike):
             return path
-        there = self._place(path)
+        there = self._path_aside(path)
         return there if there is not None and _exists(there) else path
 
     def written(self, path: Any, *, keeps: bool = False, is_new: bool = False) -> Any:
@@ -104,7 +104,7 @@ class RedirectedFiles:
         `keeps`: with what the learner's file there holds. Raises FileExistsError if it `is_new`
         and something is there.
         """
-        there = self._place(path)
+        there = self._path_aside(path)
         if there is None:
             return path
         if is_new and (_exists(path) or _exists(there)):
@@ -126,7 +126,7 @@ class RedirectedFiles:
 
     def deleted(self, path: Any) -> Any:
         """The path to delete. Raises PermissionError if something of the learner's is there."""
-        there = self._place(path)
+        there = self._path_aside(path)
         if there is None:
             return path
         if _exists(path):
@@ -142,7 +142,7 @@ class RedirectedFiles:
         is_both = there != path and os.path.isdir(there) and _exists(path)
         return (os.fspath(path), there) if is_both else None
 
-    def _place(self, path: Any) -> str | None:
+    def _path_aside(self, path: Any) -> str | None:
         """The path in the temporary folder for a path; None where it may be written itself."""
         whole = os.path.abspath(os.fsdecode(os.fspath(path)))
         if self.folder is not None and _is_inside(whole, (str(self.folder),)):

@@ -346,7 +346,7 @@ class EngineSession:
             return
         self.recipe = event.recipe
         self.output.follow(event, command)
-        is_same_place = _place(view.frame) == _place(event.frame)
+        is_same_place = _place_mode_device(view.frame) == _place_mode_device(event.frame)
         # An answer without news: to an Inspect, or to a Pause (also one that a stop sent).
         is_echo = is_same_place and (command is None or isinstance(command, Inspect | Pause))
         known = {run.name for run in view.runs}
@@ -487,7 +487,7 @@ def _before(
     return view.before if is_same_place else view.frame
 
 
-def _place(frame: Frame | None) -> tuple[Position, str, str] | None:
+def _place_mode_device(frame: Frame | None) -> tuple[Position, str, str] | None:
     return (frame.at, frame.mode, frame.device) if frame else None
 
 

@@ -341,7 +341,7 @@ def _as_array(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
     if tuple(kept.shape) != tuple(mine.shape):
         return NOT_COPIED
     if isinstance(kept, torch.Tensor) and isinstance(mine, torch.Tensor):
-        if _kind(kept) != _kind(mine):
+        if _layout_and_dtype(kept) != _layout_and_dtype(mine):
             return NOT_COPIED
         new = kept.detach().to(device=mine.device, dtype=mine.dtype, copy=True)
         return new.requires_grad_(mine.requires_grad)
@@ -354,5 +354,5 @@ def _as_array(kept: ValueCopy, mine: ValueCopy) -> ValueCopy:
     return torch.from_numpy(array).to(mine.device, mine.dtype).requires_grad_(mine.requires_grad)
 
 
-def _kind(tensor: torch.Tensor) -> tuple[object, ...]:
+def _layout_and_dtype(tensor: torch.Tensor) -> tuple[object, ...]:
     return tensor.layout, tensor.is_floating_point(), tensor.is_complex(), tensor.dtype.is_signed

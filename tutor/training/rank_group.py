@@ -265,7 +265,7 @@ class RankGroup:
         """Take in what a follower has sent, and note if it has ended, during that request."""
         has_ended = follower.has_ended  # asked first: all that it has sent until then is read
         if (not follower.receive() or has_ended) and follower.answer is None:
-            self._fail(number, self._ended(follower))
+            self._fail(number, self._failure_of(follower))
 
     def _raise_first(self, mine: BaseException | None, program: Program, phase: str) -> None:
         """Raise the error that tells most: the lesson's own before an error of the connection."""
@@ -339,7 +339,7 @@ class RankGroup:
         if places and seconds > patience:
             self._fail(number, _apart(program, places, done))
 
-    def _ended(self, follower: FollowerProcess) -> RankFailure:
+    def _failure_of(self, follower: FollowerProcess) -> RankFailure:
         how = follower.how_ended()
         error = Remark("rank_ended", {"rank": follower.rank, "how": (how.code, how.values)})
         lines = follower.last_lines(self._asked.filename) if self._asked else []

@@ -138,14 +138,14 @@ def _flat(reading: Reading) -> dict[str, complex]:
     """A column for each element of each value, then of each gradient, named by its index."""
     gradients = _like(reading.gradients, reading.values)
     return {
-        f"{prefix}{name}{_place(index)}": array[index].item()
+        f"{prefix}{name}{_index_text(index)}": array[index].item()
         for prefix, arrays in (("", reading.values), ("gradient of ", gradients))
         for name, array in arrays.items()
         for index in np.ndindex(array.shape)
     }
 
 
-def _place(index: tuple[int, ...]) -> str:
+def _index_text(index: tuple[int, ...]) -> str:
     return f"[{','.join(map(str, index))}]" if index else ""
 
 

@@ -208,10 +208,10 @@ class _Pickler(pickle.Pickler):
             self.storages.append(thing)
             return _Unpickler.number, (len(self.storages) - 1,)
         if isinstance(thing, type | FunctionType | ModuleType) or _is_free_builtin(thing):
-            return self._named(thing)
+            return self._definition(thing)
         return NotImplemented
 
-    def _named(self, thing: Any) -> Any:
+    def _definition(self, thing: Any) -> Any:
         name = self._setup_namespace.definition_names.get(id(thing))
         if name is not None:
             return _Unpickler.definition, (name,)
@@ -222,9 +222,9 @@ class _Pickler(pickle.Pickler):
             self.refers_to_namespace |= own or thing.__closure__ is not None
         elif isinstance(thing, type):
             self.refers_to_namespace |= thing.__module__ == LESSON_MODULE
-        return self._same(thing)
+        return self._by_reference(thing)
 
-    def _same(self, thing: Any) -> Any:
+    def _by_reference(self, thing: Any) -> Any:
         self.uncopied.append(thing)
         return _Unpickler.same, (len(self.uncopied) - 1,)
 
@@ -287,7 +287,7 @@ def _elements(
     found: list[Elements] = []
     for new, was in zip(storages, old, strict=True):
         raw = _raw(new)
-        if was is not None and _same(raw, was):
+        if was is not None and _is_unchanged(raw, was):
             found.append(was)
             continue
         limit -= raw.nbytes
@@ -319,7 +319,7 @@ def root_of(array: Array) -> Array:
     return array
 
 
-def _same(raw: Any, was: Elements) -> bool:
+def _is_unchanged(raw: Any, was: Elements) -> bool:
     if isinstance(raw, np.ndarray):
         if not isinstance(was, bytes) or len(was) != len(raw):
             return False

@@ -209,7 +209,7 @@ def _tail(standing: LessonProgress, is_open: bool, room: int) -> Content:
     if is_open:
         return line("◂ open now")
     if standing.left is not None:
-        return line((_place(standing.left), DIM))
+        return line((_left_at(standing.left), DIM))
     if room >= _SUMMARY_CELLS:
         return line((one_line(headline.summary), DIM))
     count = standing.count
@@ -247,7 +247,7 @@ def go_on_row(left: Bookmark, headline: Headline | None, width: int) -> Content:
     """`Go on: One weight · autograd · epoch 37 · exercise 2`; no headline: the lesson is gone."""
     title = one_line(headline.title if headline else left.slug)
     exercises = headline.exercises if headline else ()
-    words = " · ".join(["", _place(left), *_exercise_on(left, exercises)])
+    words = " · ".join(["", _left_at(left), *_exercise_on(left, exercises)])
     return line((f"Go on: {title}", STRONG), words).truncate(width, ellipsis=True)
 
 
@@ -266,7 +266,7 @@ def details(
     summary = line(one_line(headline.summary)).wrap(width)[:2]
     exercises = _exercises(standing, width)
     if len(summary) + len(exercises) + 3 > DETAILS:
-        exercises = [_named("Exercises", _exercises_words(standing))]
+        exercises = [_labelled("Exercises", _exercises_words(standing))]
     rest = [
         _modes(standing),
         _builds_on(standing, known),
@@ -276,7 +276,7 @@ def details(
     return [*summary, *(part.truncate(width, ellipsis=True) for part in rest)]
 
 
-def _named(name: str, *pieces: Piece) -> Content:
+def _labelled(name: str, *pieces: Piece) -> Content:
     return line((name.ljust(_NAME_CELLS), DIM), *pieces)
 
 
@@ -285,14 +285,14 @@ def _modes(standing: LessonProgress) -> Content:
     words = " · ".join(one_line(mode) for mode in headline.modes)
     if len(headline.languages) > 1:
         words += f"   (in {' and '.join(LANGUAGES.get(x, x) for x in headline.languages)})"
-    return _named(GRADIENT, words)
+    return _labelled(GRADIENT, words)
 
 
 def _builds_on(standing: LessonProgress, known: Mapping[str, LessonProgress]) -> Content:
     if not standing.headline.builds_on:
-        return _named("Builds on", "nothing: you can start here")
+        return _labelled("Builds on", "nothing: you can start here")
     before = (known.get(slug, slug) for slug in standing.headline.builds_on)
-    return _named("Builds on", ", ".join(_prerequisite(lesson) for lesson in before))
+    return _labelled("Builds on", ", ".join(_prerequisite(lesson) for lesson in before))
 
 
 def _prerequisite(lesson: LessonProgress | str) -> str:
@@ -307,7 +307,7 @@ def _exercises(standing: LessonProgress, width: int) -> list[Content]:
     """The number of exercises that are done, and their kinds, with a hanging indent."""
     name, rows = "Exercises", []
     for part in line(_exercises_words(standing)).wrap(max(10, width - _NAME_CELLS)):
-        rows.append(_named(name) + part)
+        rows.append(_labelled(name) + part)
         name = ""
     return rows
 
@@ -323,13 +323,13 @@ def _exercises_words(standing: LessonProgress) -> str:
 
 def _was_left(left: Bookmark | None, exercises: Sequence[tuple[str, str]]) -> Content:
     if left is None:
-        return _named("Position", "not begun yet")
+        return _labelled("Position", "not begun yet")
     mode, device, rate, seed = left.settings
     words = [f"epoch {left.at.epoch}", mode, device, f"lr {trimmed(rate)}"]
     words += [f"seed {seed}"] if seed else []
     words += [f"run {run.name}" for run in left.runs if run.is_current and len(left.runs) > 1]
     words += _exercise_on(left, exercises)
-    return _named("Position", one_line(" · ".join(words)))
+    return _labelled("Position", one_line(" · ".join(words)))
 
 
 def _exercise_on(left: Bookmark, exercises: Sequence[tuple[str, str]]) -> list[str]:
@@ -340,7 +340,7 @@ def _exercise_on(left: Bookmark, exercises: Sequence[tuple[str, str]]) -> list[s
     return ["in an exercise"] if left.exercise else []
 
 
-def _place(left: Bookmark) -> str:
+def _left_at(left: Bookmark) -> str:
     return one_line(f"{left.settings[0]} · epoch {left.at.epoch}")
 
 

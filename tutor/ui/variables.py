@@ -204,13 +204,13 @@ def variable_lines(name: str, info: VariableInfo | None, width: int) -> list[Con
 
 def _value(info: VariableInfo, width: int) -> Content:
     """The value and its kind of number."""
-    kind = " · ".join(_kind(info))
+    kind = " · ".join(_kind_words(info))
     room = max(_LEAST_VALUE, width - len(kind) - 3) if kind else width
     text = line((_shown(info.value), VALUE)).truncate(room, ellipsis=True)
     return text + line(("   " + kind, DIM)) if kind else text
 
 
-def _kind(info: VariableInfo) -> list[str]:
+def _kind_words(info: VariableInfo) -> list[str]:
     value = info.value
     if not value.is_number:
         return [f"on {one_line(info.device)}"] if info.device else []

@@ -80,8 +80,8 @@ def _prediction(values: Values, exercise: Exercise) -> str:
     """
     assert isinstance(exercise, Predict)
     comment = values["comment"].strip()
-    given = f"You said: {_ended(_given_text(exercise, values['answer']))}"
-    came = f"The answer is: {_ended(answer(exercise, values['value']))}"
+    given = f"You said: {_with_full_stop(_given_text(exercise, values['answer']))}"
+    came = f"The answer is: {_with_full_stop(answer(exercise, values['value']))}"
     return "\n\n".join((given, comment, came)) if comment else f"{given} {came}"
 
 
@@ -254,7 +254,7 @@ def _sign_word(x: float) -> str:
     return "positive" if x > 0 else "negative" if x < 0 else "zero"
 
 
-def _ended(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 

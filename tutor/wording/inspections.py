@@ -177,7 +177,7 @@ def _elements(v: Values, modes: Sequence[str]) -> str:
     numbers = f"{trimmed(v['found'])}, not {trimmed(v['right'])}"
     if not index:
         return f"from {_measure(v['measure'])}: {numbers}"
-    place = _place(index, is_complex=v["is_complex"])
+    place = _element_words(index, is_complex=v["is_complex"])
     if count == 1:
         return f"in {place}: {numbers}"
     kind = "number" if v["is_complex"] else "element"
@@ -185,11 +185,11 @@ def _elements(v: Values, modes: Sequence[str]) -> str:
     return f"in {many}, most in {place}: {numbers}"
 
 
-def _place(index: Sequence[int], *, is_complex: bool) -> str:
+def _element_words(index: Sequence[int], *, is_complex: bool) -> str:
     """`element [0, 1]`; of a complex number `the imaginary part of element [0]`."""
     if is_complex:
         part = f"the {('real', 'imaginary')[index[-1]]} part"
-        return f"{part} of {_place(index[:-1], is_complex=False)}" if index[:-1] else part
+        return f"{part} of {_element_words(index[:-1], is_complex=False)}" if index[:-1] else part
     return f"element {[*index]}"
 
 

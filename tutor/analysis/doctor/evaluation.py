@@ -78,7 +78,7 @@ class ForwardWatcher:
         """Watch inside; then take all hooks away."""
         hooks = (
             register_module_forward_pre_hook(self._begun),
-            register_module_forward_hook(self._ended, with_kwargs=True, always_call=True),
+            register_module_forward_hook(self._after_forward, with_kwargs=True, always_call=True),
         )
         self._recorder.followers.append(self._follow)
         try:
@@ -104,7 +104,9 @@ class ForwardWatcher:
             forward = Forward(module, line, name, module.training, is_recorded, arguments, {})
             self._open.append((module, forward))
 
-    def _ended(self, module: torch.nn.Module, arguments: tuple[Any, ...], *rest: Any) -> None:
+    def _after_forward(
+        self, module: torch.nn.Module, arguments: tuple[Any, ...], *rest: Any
+    ) -> None:
         """`rest`: the keywords and the output; of a forward that raised, the output None alone."""
         if self._recorder.is_paused or not self._open or self._open[-1][0] is not module:
             return

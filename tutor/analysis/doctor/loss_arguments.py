@@ -98,7 +98,7 @@ class LossArgumentsRule(DoctorRule):
             first, second, *rest = map(self.source.segment, node.args)
             fix = self.source.called_with(node, [second, first, *rest])
         numbers = {
-            "loss": _number(call.result),
+            "loss": _loss_number(call.result),
             "loss_in_order": self._loss(call, target, given),
         }
         return self._finding("loss_arguments_swapped", call, numbers, fix)
@@ -128,7 +128,7 @@ class LossArgumentsRule(DoctorRule):
         """A finding if there is one class: its probability is always 1, whatever the prediction."""
         if given.ndim != 2 or given.shape[1] != 1 or target.shape != given.shape:
             return
-        loss = _number(call.result)
+        loss = _loss_number(call.result)
         if loss is None or abs(loss) > 1e-12:
             return
         node, fix = self._call_at(call), None
@@ -240,7 +240,9 @@ class LossArgumentsRule(DoctorRule):
         keywords = {k: v for k, v in call.keywords.items() if k not in ("input", "target")}
         try:
             with torch.no_grad():
-                return _number(_LOSSES[call.name](given, target, *call.arguments[2:], **keywords))
+                return _loss_number(
+                    _LOSSES[call.name](given, target, *call.arguments[2:], **keywords)
+                )
         except (RuntimeError, TypeError, ValueError, IndexError):
             return None
 
@@ -288,7 +290,7 @@ def _outside(tensor: torch.Tensor) -> float | None:
     return high if high > 1 else low if low < 0 else None
 
 
-def _number(result: Any) -> float | None:
+def _loss_number(result: Any) -> float | None:
     is_single = isinstance(result, torch.Tensor) and result.numel() == 1
     return float(result.detach()) if is_single else None
 

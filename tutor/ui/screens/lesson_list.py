@@ -250,13 +250,13 @@ class LessonListScreen(SizedScreen):
         """Refresh the progress whenever the screen is shown."""
         self.is_known = self._has_chosen = False
         if self.query_one(LessonsPane).lines:
-            after_paint(self, self._look)
+            after_paint(self, self._read_progress)
 
     def on_lessons_pane_drawn(self) -> None:
         """Read the progress once the list is there for the first time, and painted."""
-        after_paint(self, self._look)
+        after_paint(self, self._read_progress)
 
-    def _look(self) -> None:
+    def _read_progress(self) -> None:
         self.is_known = True
         self._curriculum.refresh()
         self.show(self._curriculum.now())
