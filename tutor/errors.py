@@ -25,6 +25,10 @@ class CodedError(TutorError):
         self.code, self.values = code, values
 
 
+class CodeRaised(CodedError, RunError):
+    """An error of a lesson's or a script's own code: lesson_raised, or script_raised."""
+
+
 class FormulaError(CodedError):
     """A formula that can't be read as LaTeX."""
 

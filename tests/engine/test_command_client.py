@@ -27,7 +27,7 @@ from tutor.engine.command_client import CommandClient, raise_failure
 from tutor.engine.connection import Connection
 from tutor.engine.lesson_commands import run_lesson
 from tutor.engine.process_state import CleanProcess
-from tutor.errors import EngineError, Refused, RunError
+from tutor.errors import CodeRaised, EngineError, Refused, RunError
 from tutor.lesson.document import parse
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import CheckLesson
@@ -189,10 +189,13 @@ def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line() -> 
     assert check_line(finding).startswith(expected)
 
 
-def test_a_failure_is_the_lessons_own_lines_or_a_code() -> None:
-    with pytest.raises(RunError) as failed:
-        raise_failure(RunFailed(note=Remark("text", {"text": "Predict raised ValueError: a\nb"})))
-    assert str(failed.value).splitlines() == ["Predict raised ValueError: a", "b"]
+def test_a_failure_is_the_lessons_own_error_or_a_refusal() -> None:
+    raised = {"place": "a.md:3", "phase": "Loss", "mode": "m", "error": ["text", {"text": "no"}]}
+    with pytest.raises(CodeRaised) as failed:
+        raise_failure(RunFailed(note=Remark("lesson_raised", raised)))
+    assert (failed.value.code, failed.value.values) == ("lesson_raised", raised)
+    with pytest.raises(RunError, match="a line"):
+        raise_failure(RunFailed(note=Remark("text", {"text": "a line"})))
     with pytest.raises(Refused) as refused:
         raise_failure(RunFailed(note=Remark("no_mode", {"mode": "x"}), trace="trace"))
     assert (refused.value.code, refused.value.is_usage) == ("no_mode", True)

@@ -21,7 +21,7 @@ from tutor.cli.parsers import FAILED
 from tutor.cli.terminal import answer_to, connect_as_asked, is_attended, names_script, warn
 from tutor.digits import whole_number
 from tutor.engine.command_client import CommandClient, LessonAborted
-from tutor.errors import Refused, RunError, ScriptError, UsageError
+from tutor.errors import CodeRaised, Refused, RunError, ScriptError, UsageError
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.plain import json_text, one_line, plain
 from tutor.protocol.commands import InspectScript
@@ -110,7 +110,7 @@ def suggesting_tutor_why() -> Iterator[None]:
     """A span in which an error of PyTorch that a script raises gets a hint to use `tutor why`."""
     try:
         yield
-    except Refused as error:
+    except CodeRaised as error:
         text = error_text(error)
         if error.code != "script_raised" or torch_error_of(text) is None:
             raise

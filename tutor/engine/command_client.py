@@ -25,7 +25,7 @@ from tutor.engine.process import (
     on_ctrl_z,
     stop_together,
 )
-from tutor.errors import EngineError, Refused, RunError
+from tutor.errors import CodeRaised, EngineError, Refused, RunError
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import FramePainted, LessonCommand, TrainLesson
 from tutor.protocol.events import (
@@ -167,10 +167,11 @@ class CommandClient:
 
 
 def raise_failure(answer: Event) -> None:
-    """Raise RunError if the answer to a command is that it failed: Refused, if it has a code."""
+    """Raise RunError if the answer to a command is that it failed: one with a code, if it has."""
     if isinstance(answer, RunFailed):
         code, values = answer.note.code, answer.note.values
-        error = RunError(values["text"]) if code == "text" else Refused(code, **values)
+        kind = CodeRaised if code in ("lesson_raised", "script_raised") else Refused
+        error = RunError(values["text"]) if code == "text" else kind(code, **values)
         if answer.trace:
             error.add_note(answer.trace)
         raise error

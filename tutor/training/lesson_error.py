@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tutor.errors import CodedError, RunError
+from tutor.errors import CodeRaised
 from tutor.plain import cut_short, one_line, shortened
 from tutor.protocol.frame import Remark
 from tutor.training.devices import is_out_of_memory
@@ -21,7 +21,7 @@ STOPPED = Remark("code_stopped", {"text": "KeyboardInterrupt"})
 """The error of code that was stopped."""
 
 
-class LessonRaised(CodedError, RunError):
+class LessonRaised(CodeRaised):
     """An error of the lesson's own code, with its phase and its line in the file.
 
     `error` has the exception's type and text as its parameter `text`, if there is an exception. The

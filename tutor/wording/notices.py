@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tutor.errors import (
+    CodeRaised,
     EngineError,
     LessonFileError,
     ProgressError,
@@ -335,7 +336,7 @@ def error_text(error: TutorError) -> str:
             return progress_error_text(error)
         case LessonFileError():
             return lesson_fault_text(error.code, error.values, with_command=True)
-        case Refused() | EngineError():
+        case Refused() | EngineError() | CodeRaised():
             return remark_text(Remark.of(error))
         case ScriptError():
             from tutor.wording.script_faults import script_error_text  # noqa: PLC0415 - seldom
