@@ -123,3 +123,11 @@ def test_a_report_counts_what_was_found_and_says_what_all_fixes_do() -> None:
     silent = report_text(DoctorReport(taught=1, epochs=1, is_complete=False))
     assert all(part in silent for part in ("No mistakes", "first epoch", "on purpose"))
     assert silent != report_text(DoctorReport(taught=1, epochs=1))
+
+
+def test_a_remark_is_not_counted_as_a_mistake() -> None:
+    remark = replace(FINDING, code="gradient_scaled")
+    alone = report_text(DoctorReport(findings=(remark,), epochs=3))
+    assert all(part in alone for part in ("No mistakes", "1 remark"))
+    both = report_text(DoctorReport(findings=(FINDING, remark), epochs=3))
+    assert all(part in both for part in ("1 mistake ", "1 remark"))

@@ -88,6 +88,11 @@ _TEXTS: Mapping[str, str] = {
         "`{variable}` is {factor} times what it should be: it is {gradient}, and "
         "{is_added:minus}the slope of the loss is {slope} (by finite differences)."
     ),
+    "gradient_scaled": (
+        "`{variable}` is {factor} times the true gradient{parameters:shared}: it is {gradient}, "
+        "and {is_added:minus}the slope of the loss is {slope} (by finite differences). A constant "
+        "factor is no mistake: each step is as long as with {factor} times the learning rate."
+    ),
     "gradient_added": (
         "the update adds `{variable}` to `{parameter}`, so the loss climbs: `{variable}` is "
         "{gradient}, and the slope of the loss is {slope} (by finite differences). Subtract it."
@@ -193,6 +198,9 @@ _TEXTS: Mapping[str, str] = {
 }
 """The sentences by code, into which the variable and the numbers are put."""
 
+_NO_MISTAKES = frozenset({"gradient_scaled"})
+"""The codes of findings that are worth knowing, and no mistakes."""
+
 
 def _named(variable: str, _: Values) -> str:
     """A name behind the word for it; nothing where the code has only a number, or no place."""
@@ -206,6 +214,7 @@ _WORDS: Words = {
     "tensors": lambda count, _: counted(count, "tensor"),
     "raised": lambda loss, _: "an error" if loss is None else shown(loss),
     "known": lambda number, _: "unknown" if number is None else shown(number),
+    "shared": lambda count, _: ", and so are all others" if count > 1 else "",
     "minus": lambda is_added, _: "minus " if is_added else "",
 }
 
@@ -253,7 +262,10 @@ def _json_values(thing: Any) -> Any:
 def report_text(report: DoctorReport) -> str:
     """One or two sentences on a whole report: how much was found, and in how much."""
     epochs = counted(report.epochs, "epoch")
-    found = counted(len(report.findings), "mistake") if report.findings else "No mistakes"
+    remarks = sum(finding.code in _NO_MISTAKES for finding in report.findings)
+    mistakes = len(report.findings) - remarks
+    found = counted(mistakes, "mistake") if mistakes else "No mistakes"
+    found += f" and {counted(remarks, 'remark')}" if remarks else ""
     texts = [f"{found} found. The doctor stepped through {epochs} of this code."]
     if not report.is_complete:
         seen = {0: "before the end of the first epoch", 1: "in the first epoch"}
@@ -263,9 +275,9 @@ def report_text(report: DoctorReport) -> str:
         losses = _losses_text(fork, fork.loss_with)
         texts += [f"With the {fork.fixes} fixes {losses}"] if losses else []
     if report.taught:
-        mistakes = counted(report.taught, "mistake")
+        taught = counted(report.taught, "mistake")
         verb = "are" if report.taught > 1 else "is"
-        texts.append(f"{mistakes} that the lesson makes on purpose {verb} left out.")
+        texts.append(f"{taught} that the lesson makes on purpose {verb} left out.")
     return " ".join(texts)
 
 

@@ -183,8 +183,8 @@ def test_an_optimizer_that_holds_tensors_of_a_model_that_was_replaced() -> None:
 @pytest.mark.parametrize(
     ("gradient", "code", "factor", "fixed"),
     [
-        ("(2 * x * error).sum()", "gradient_off_by_factor", 3, "(2 * x * error).mean()"),
-        ("(x * error).mean()", "gradient_off_by_factor", 0.5, "(x * error).mean() * 2"),
+        ("(2 * x * error).sum()", "gradient_scaled", 3, "(2 * x * error).mean()"),
+        ("(x * error).mean() / 4", "gradient_scaled", 0.125, "(x * error).mean() / 4 * 8"),
         ("-(2 * x * error).mean()", "gradient_of_wrong_sign", None, "(2 * x * error).mean()"),
         ("(x * y_pred).mean()", "gradient_wrong", None, None),
     ],
@@ -218,7 +218,13 @@ def test_a_transposed_gradient() -> None:
     assert fix_of(finding).code == "dw = ((y_pred - y).T @ x / 3).T"
 
 
-@pytest.mark.parametrize("phases", [MANUAL, MATRIX])
+HALF = {
+    **MANUAL,
+    "Gradient": "error = y_pred - 2 * x\ndw = (x * error).mean()",
+}
+
+
+@pytest.mark.parametrize("phases", [MANUAL, MATRIX, HALF])
 def test_a_right_gradient_by_hand_is_no_mistake(phases: dict[str, str]) -> None:
     assert not found_in(phases, mode="manual")
 

@@ -429,6 +429,33 @@ def test_gradient_by_hand_is_wrong_though_the_loss_is_no_number_after_it() -> No
     assert found["gradient_off_by_factor"].numbers["factor"] == pytest.approx(8)
 
 
+LINE = LOGISTIC.replace("1 / (1 + np.exp(-(w * x + b)))", "w * x + b").replace(
+    "-np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))", "np.mean((p - y) ** 2)"
+)
+
+
+def test_one_factor_of_all_gradients_is_no_mistake() -> None:
+    assert not found_in(LINE.format(dw="np.mean((p - y) * x)", rate=0.1))  # both lack the 2
+    summed = LINE.replace("np.mean(p - y)", "np.sum(p - y)")
+    found = found_in(summed.format(dw="np.sum((p - y) * x)", rate=0.01))
+    finding = found.pop("gradient_scaled")
+    assert not found
+    assert (finding.variable, finding.fix) == ("dw", None)
+    assert (finding.numbers["factor"], finding.numbers["parameters"]) == (pytest.approx(4), 2)
+
+
+def test_factor_of_one_gradient_alone_is_a_mistake() -> None:
+    found = found_in(LINE.format(dw="2 * np.mean((p - y) * x)", rate=0.1))
+    finding = found["gradient_off_by_factor"]
+    assert (finding.variable, finding.numbers["factor"]) == ("db", pytest.approx(0.5))
+
+
+def test_gradient_of_one_epoch_needs_more_than_one_number_to_have_a_factor() -> None:
+    once = NUMPY.format(seed="np.random.seed(0)").replace("range(5)", "range(1)")
+    assert not found_in(once)
+    assert set(found_in(once.replace("2 * (error", "3 * (error"))) == {"gradient_off_by_factor"}
+
+
 def test_sign_of_a_product_is_taken_away() -> None:
     fix = found_in(LOGISTIC.format(dw="-" + DW, rate=0.1))["gradient_of_wrong_sign"].fix
     assert fix is not None

@@ -116,7 +116,7 @@ def test_a_gradient_by_hand_in_a_script() -> None:
     assert not report_on(BY_HAND).findings
     faulty = BY_HAND.replace(".mean()\n    weights", ".sum()\n    weights")
     (finding,) = report_on(faulty).findings
-    assert (finding.code, finding.variable) == ("gradient_off_by_factor", "slope")
+    assert (finding.code, finding.variable) == ("gradient_scaled", "slope")
     assert finding.line == line_of(faulty, "slope =")
     assert finding.numbers["factor"] == pytest.approx(3)
 

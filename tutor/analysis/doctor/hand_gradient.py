@@ -1,10 +1,14 @@
-"""A gradient by hand that is not the loss's, by finite differences, or of too large a shape."""
+"""A gradient by hand that is not the loss's, by finite differences, or of too large a shape.
+
+Code may leave out a factor on purpose, as the 2 of a square's derivative: the learning rate makes
+up for it. So one positive factor of all gradients is no mistake.
+"""
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -31,6 +35,9 @@ from tutor.training.values import is_near, real_pairs, to_numbers
 _SAME = 1e-5
 """Two factors that are equal but for this are one: both are computed in float64."""
 
+_USUAL = (2.0, 0.5)
+"""Factors that courses often leave out, or put in, on purpose."""
+
 _MOST = 4_096
 """Elements of a parameter, above which it takes too long."""
 
@@ -44,28 +51,33 @@ class HandGradientRule(DoctorRule):
 
     def __init__(self, patient: Patient) -> None:
         super().__init__(patient)
-        self._found: dict[str, DoctorFinding] = {}
-        """The findings of the first epoch, by parameter: the second has to show them, too."""
-        self._seen: set[str] = set()
+        self._epochs: list[dict[str, DoctorFinding | None]] = []
+        """The findings of each epoch, by parameter; None where its gradient is right."""
 
-    def after(self, moment: Moment) -> Iterator[DoctorFinding]:
+    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
         """Compare, once the gradient is there."""
         if moment.error is not None or moment.batch or not 1 <= moment.epoch <= 2:
-            return
+            return ()
         is_meant = self.patient.run.program.mode in self.patient.lesson.own_gradient
-        if is_meant or not self._is_there(moment) or not self._by_hand():
-            return
-        for name, found in self._compared():
-            before = self._found.pop(name, None)
-            if before is not None and found is not None:
-                yield _agreed(before, found)
-            elif found is not None and name not in self._seen:
-                self._found[name] = found
-            self._seen.add(name)
+        if not is_meant and self._is_there(moment) and self._by_hand():
+            self._epochs.append(dict(self._compared()))
+        return ()
 
     def at_end(self) -> Iterator[DoctorFinding]:
-        """Findings that only one epoch has shown."""
-        yield from self._found.values()
+        """The findings that each epoch has shown."""
+        found: dict[str, DoctorFinding | None] = {}
+        for epoch in self._epochs:
+            for name, now in epoch.items():
+                before = found.get(name, now)
+                found[name] = None if before is None or now is None else _agreed(before, now)
+        factor = _common_factor([*found.values()], len(self._epochs))
+        if factor is None:
+            yield from (one for one in found.values() if one is not None)
+        elif not any(_is_equal(factor, usual) for usual in _USUAL):
+            first = next(one for one in found.values() if one is not None)
+            fix = first.fix if len(found) == 1 else None  # a fix of one gradient alone is wrong
+            numbers = {**first.numbers, "parameters": len(found)}
+            yield replace(first, code="gradient_scaled", numbers=numbers, fix=fix)
 
     def _is_there(self, moment: Moment) -> bool:
         """Whether the gradient is complete: of a script, not the part of one sample."""
@@ -85,7 +97,10 @@ class HandGradientRule(DoctorRule):
         return all(not hasattr(one, "grad_fn") and np.size(one) <= _MOST for one in things)
 
     def _compared(self) -> Iterator[tuple[str, DoctorFinding | None]]:
-        """The finding on each parameter's gradient, if any, by finite differences."""
+        """The finding on each parameter's gradient, if any, by finite differences.
+
+        A gradient that is 0, and right, tells nothing of a factor: it is left out.
+        """
         patient, run, recipe = self.patient, self.patient.run, self.patient.recipe
         at, is_script = run.standpoint(), patient.lesson.script is not None
         if is_script and at.start.names is None:
@@ -108,7 +123,10 @@ class HandGradientRule(DoctorRule):
                     best = gradient if best is None or not is_near(best, gradient) else best
                     old = real_pairs(at.start.gradients.get(name))
                     mine = ModeGradient(recipe.mode, gradient, best, old, has_variable=True)
-                    yield name, self._finding(name, mine, differences.slopes(name, best))
+                    slopes = differences.slopes(name, best)
+                    found = self._finding(name, mine, slopes)
+                    if found is not None or slopes.sure_digits().any():
+                        yield name, found
         except (RunError, InspectionStopped):
             return
 
@@ -243,6 +261,23 @@ def _agreed(first: DoctorFinding, second: DoctorFinding) -> DoctorFinding:
     return replace(
         first, code="gradient_wrong", numbers=numbers, lesson="finite-differences", fix=None
     )
+
+
+def _common_factor(found: Sequence[DoctorFinding | None], epochs: int) -> float | None:
+    """The one positive factor of all gradients, each of a parameter; None if there is none.
+
+    Of one number in one of the `epochs`, every gradient of the right sign has such a factor.
+    """
+    factors: list[float] = []
+    for one in found:
+        numbers = one.numbers if one is not None else {}
+        factor = numbers.get("factor")
+        if not isinstance(factor, float) or factor <= 0 or numbers.get("reason") == "added_up":
+            return None
+        factors.append(factor)
+    is_proof = epochs > 1 or len(found) > 1 or any("index" in one.numbers for one in found if one)
+    is_one = is_proof and all(_is_equal(factor, factors[0]) for factor in factors)
+    return factors[0] if factors and is_one else None
 
 
 def _is_equal(one: Any, other: Any) -> bool:
