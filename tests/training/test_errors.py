@@ -9,6 +9,7 @@ import pytest
 from tutor.errors import Refused
 from tutor.protocol.frame import Remark
 from tutor.training.lesson_error import LessonRaised
+from tutor.training.playback import Playback
 from tutor.training.run import Run
 from tutor.wording.engine_notes import note_text
 
@@ -66,6 +67,18 @@ def test_after_an_error_the_run_stands_at_the_last_good_frame(start: Callable[..
     assert run.frame() == frames[-1]
     assert run.furthest == run.at
     assert run.back() == frames[-2]
+
+
+def test_a_run_that_nobody_uses_on_does_not_go_back_after_an_error(
+    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = start(Gradient="loss.backward()\nif w > 1: raise ValueError('enough')").programs
+    replays: list[object] = []
+    monkeypatch.setattr(Playback, "replay", lambda *given, **_: replays.append(given))
+    for is_kept in (False, True):
+        with pytest.raises(LessonRaised, match="enough"):
+            Run(programs, is_kept=is_kept).run_to_without_frame(10)
+        assert bool(replays) is is_kept
 
 
 def test_an_error_in_a_long_run_leaves_the_last_whole_epoch(start: Callable[..., Run]) -> None:

@@ -173,7 +173,7 @@ class _LessonWork:
         self._begin(LessonPart(1, mode=next(iter(programs)), phase=SETUP))
         with self._capture.muted():
             self._remark("runs_first_batch")
-            run = Run(programs, quiet=self._capture.muted)
+            run = Run(programs, quiet=self._capture.muted, is_kept=False)
             run.step_phase_without_frame()
             while not (run.loop.at_end or run.loop.batch):
                 run.step_phase_without_frame()
@@ -224,7 +224,7 @@ class _LessonWork:
         limit_memory(device)
         self._begin_phase(lesson, SETUP, mode)
         start = (mode, device, command.learning_rate, command.seed)
-        return Run(programs, *start, quiet=self._capture.muted)
+        return Run(programs, *start, quiet=self._capture.muted, is_kept=False)
 
     def _begin_phase(self, lesson: Lesson, phase: str, mode: str) -> None:
         section = lesson.phase(phase)

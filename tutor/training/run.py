@@ -53,6 +53,9 @@ class Run(RunState):
     share one set of `generators`, so that each finds the random number generators as it left them.
     """
 
+    _is_kept = True
+    """Whether the run is used on after an error; if not, it does not go back to a good frame."""
+
     def __init__(
         self,
         programs: Mapping[str, Program],
@@ -61,11 +64,15 @@ class Run(RunState):
         learning_rate: float | None = None,
         seed: int = 0,
         quiet: Quiet = nullcontext,
+        *,
+        is_kept: bool = True,
     ) -> None:
         """Stands at the start, in the lesson's first mode if none is named.
 
-        `quiet` is entered while the lesson's code runs again only to get somewhere.
+        `quiet` is entered while the lesson's code runs again only to get somewhere. A run that
+        `is_kept` goes back to a good frame after an error; else nobody uses it any more.
         """
+        self._is_kept = is_kept
         mode = mode or next(iter(programs))
         self.check_start(programs, mode, device)
         rate = programs[mode].learning_rate if learning_rate is None else learning_rate
@@ -284,12 +291,14 @@ class Run(RunState):
     def _recover(
         self, start: Position, error: BaseException | None, *, is_stopped: bool = False
     ) -> None:
-        """After an error in mid-phase: go to the last frame before it. No way from a lost GPU.
+        """After an error in mid-phase: go to the last frame before it.
+
+        There is no way from a lost GPU, and none is needed if nobody uses the run any more.
 
         A script that the learner has stopped may be slow: it goes to the end of an epoch from
         which nothing has to run again.
         """
-        if devices.is_lost(error):
+        if devices.is_lost(error) or not self._is_kept:
             return
         self._free_memory(error)
         whole = self.at

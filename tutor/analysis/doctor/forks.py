@@ -351,4 +351,4 @@ def _fork(patient: Patient, programs: Mapping[str, Program], seed: int) -> Run:
     mode = recipe.mode if recipe.mode in programs else next(iter(programs))
     is_own = patient.lesson.script and recipe.learning_rate == patient.run.loop.own_rate
     rate = 0.0 if is_own else recipe.learning_rate  # 0.0: the code's own, also a fixed one
-    return Run(programs, mode, recipe.device, rate, seed, quiet=patient.quiet)
+    return Run(programs, mode, recipe.device, rate, seed, patient.quiet, is_kept=False)
