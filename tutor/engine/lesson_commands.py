@@ -24,8 +24,8 @@ from tutor.engine.child import Capture
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
 from tutor.errors import TutorError
-from tutor.lesson.code_checks import sets_a_seed
 from tutor.lesson.model import SETUP, Lesson
+from tutor.lesson.seeds import sets_a_seed
 from tutor.plain import array_summary, json_number, one_line, shortened
 from tutor.protocol.commands import CheckLesson, InspectScript, LessonCommand, TrainLesson
 from tutor.protocol.events import (

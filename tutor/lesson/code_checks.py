@@ -33,7 +33,6 @@ from tutor.lesson.model import (
 )
 from tutor.python_syntax import (
     FUNCTIONS,
-    called_name,
     dotted_name,
     imported_by,
     is_gradient_function,
@@ -41,12 +40,6 @@ from tutor.python_syntax import (
     pairs_of,
     root_name,
 )
-
-SEED_CALLS = frozenset({"manual_seed", "manual_seed_all", "seed"})
-"""`torch.manual_seed(…)`, `np.random.seed(…)`, `generator.manual_seed(…)`."""
-
-GENERATORS = frozenset({"default_rng", "RandomState", "Random"})
-"""Generators that are given their seed as they are made."""
 
 _KEPT = 1024
 """Pieces of code whose names are kept: a lesson's code is asked for them again and again."""
@@ -195,53 +188,6 @@ def _quiet() -> warnings.catch_warnings[None]:
     return warnings.catch_warnings(action="ignore")
 
 
-def sets_a_seed(codes: Iterable[str]) -> bool:
-    """Whether some of the code seeds a random number generator. The code must compile."""
-    return any(
-        isinstance(node, ast.Call)
-        and (
-            called_name(node) in SEED_CALLS
-            or (called_name(node) in GENERATORS and bool(node.args or node.keywords))
-        )
-        for code in codes
-        for node in _nodes(code)
-    )
-
-
-def own_seed_line(source: str) -> int:
-    """The line on which a whole script seeds the generators that it draws from; 0 if not all.
-
-    PyTorch's always; NumPy's and Python's where the script names them.
-    """
-    lines: dict[str, int] = {}
-    used = {"torch"}
-    for node in _nodes(source):
-        match node:
-            case ast.Call(func=function) if made := _seeded(ast.unparse(function), node):
-                lines.setdefault(made, node.lineno)
-            case ast.Attribute(value=ast.Name("np" | "numpy"), attr="random"):
-                used.add("numpy")
-            case ast.Import(names=names) if any(name.name == "random" for name in names):
-                used.add("random")
-            case ast.ImportFrom(module="random" | "numpy.random" as module):
-                used.add(module.partition(".")[0])
-    return lines["torch"] if used <= {*lines} else 0
-
-
-def _seeded(function: str, call: ast.Call) -> str:
-    """The library whose generator a call seeds; "" if it seeds none for all that follows."""
-    if not (call.args or call.keywords):
-        return ""
-    match function.split("."):
-        case ["manual_seed"] | ["torch", "manual_seed"] | ["torch", "random", "manual_seed"]:
-            return "torch"
-        case ["np" | "numpy", "random", "seed" | "default_rng" | "RandomState"]:
-            return "numpy"
-        case ["random", "seed" | "Random"]:
-            return "random"
-    return ""
-
-
 def computes_gradient(codes: Iterable[str]) -> bool:
     """Whether some of a mode's code asks PyTorch for a gradient. The code must compile."""
     return _computes_gradient(tuple(codes))
@@ -363,7 +309,8 @@ def ladder(lesson: Lesson) -> tuple[LadderRow, ...]:
 def parsed(code: str) -> ast.Module:
     """The syntax tree of code; an empty one where it can't be parsed."""
     try:
-        return ast.parse(code)
+        with _quiet():
+            return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError):  # a learner's own, not finished yet
         return ast.Module([], [])
 

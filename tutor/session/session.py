@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tutor.lesson.code_checks import own_seed_line
 from tutor.lesson.model import GRADIENT, LARGEST_RATE, Lesson
+from tutor.lesson.seeds import own_seed_line
 from tutor.protocol.commands import (
     BackEpoch,
     BackPhase,

@@ -19,6 +19,7 @@ from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
 from tutor.analysis.doctor.source_code import with_fix
 from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
+from tutor.lesson.seeds import seedings
 from tutor.protocol.inspections import CodeFix, DoctorFinding, ForkLosses
 from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
@@ -185,16 +186,10 @@ def _fixed(section: Section, mode: str, fix: CodeFix) -> Section:
 _MOST_STEPS = 12
 """Steps of the second run: up to its first loss, and no further."""
 
-_SEEDS = {
-    "torch": ("manual_seed", "seed_everything", "set_seed", "seed_all"),
-    "numpy": ("np.random.seed", "numpy.random.seed", "seed_everything", "set_seed", "seed_all"),
-    "python": ("random.seed", "seed_everything", "set_seed", "seed_all"),
-}
-"""The calls that seed each generator. (`np.random.seed` does not seed Python's own.)"""
 _SEEDING = {
     "torch": "torch.manual_seed(0)",
     "numpy": "np.random.seed(0)",
-    "python": "random.seed(0)",
+    "random": "random.seed(0)",
 }
 _TORCH_DRAWS = frozenset(
     {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "rand_like"}
@@ -209,7 +204,7 @@ class _Draw:
 
     line: int
     generator: str
-    """torch, numpy or python."""
+    """torch, numpy or random."""
     code: str
 
 
@@ -270,15 +265,10 @@ class SeedRule(DoctorRule):
 
     def _draws(self) -> Iterator[_Draw]:
         """The calls that draw from a generator that the script does not seed."""
-        calls = [n for n in self.source.nodes() if isinstance(n, ast.Call)]
-        names = [ast.unparse(call.func) for call in calls]
-        seeded = {
-            kind
-            for kind, seeds in _SEEDS.items()
-            for name in names
-            if name.endswith(seeds) and not (kind == "python" and "np." in name)
-        }
-        for call, name in zip(calls, names, strict=True):
+        nodes = [*self.source.nodes()]
+        seeded = {one.library for one in seedings(nodes) if one.is_library_wide}
+        for call in (node for node in nodes if isinstance(node, ast.Call)):
+            name = ast.unparse(call.func)
             kind = _generator_of(call, name)
             if kind and kind not in seeded:
                 yield _Draw(call.lineno, kind, name)
@@ -302,7 +292,7 @@ def _generator_of(call: ast.Call, name: str) -> str:
         is_own = parts[-1] in ("default_rng", "RandomState", "Generator")
         return "" if is_own and call.args else "numpy"
     if len(parts) == 2 and parts[0] == "random":
-        return "" if parts[1] in ("Random", "seed") else "python"
+        return "" if parts[1] in ("Random", "seed") else "random"
     is_torch = parts[-1] in _TORCH_DRAWS and (len(parts) > 1 or parts[-1] == "random_split")
     is_shuffled = parts[-1] == "DataLoader" and any(
         k.arg == "shuffle" and ast.unparse(k.value) != "False" for k in call.keywords
