@@ -238,6 +238,7 @@ class TrainingSigns:
         names = argument_names(function) if function else set()
         others = [s for s in inside if s is not change.node and is_whole(s, own)]
         is_set = any(not self._is_renamed(s, change) for s in others)
+        is_argument = own in names and isinstance(change.target, ast.Name)  # not a part of one
         is_returned = isinstance(change.node, ast.Return)
         if is_returned and own not in names and not change.is_iterated:
             return False
@@ -254,7 +255,7 @@ class TrainingSigns:
             return False
         context = ChangeContext(
             computed_from=flow,
-            is_temporary=(is_set or own in names) and not is_returned,
+            is_temporary=(is_set or is_argument) and not is_returned,
             values=values,
             tests=tests,
             is_beside=bool(tests) and self._is_beside_change(change.node),
