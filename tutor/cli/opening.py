@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from tutor.cli.terminal import check_mode, names_script, say_connecting, terminal_path, warn
+from tutor.cli.terminal import names_script, say_connecting, terminal_path, warn
 from tutor.engine.client import EngineClient
 from tutor.errors import LessonFileError, RunError
 from tutor.lesson import library
 from tutor.lesson.languages import LANGUAGES, ORIGINAL
-from tutor.lesson.model import Lesson, ScriptOptions
+from tutor.lesson.model import Lesson, ScriptOptions, check_mode
 from tutor.session.journal import Journal
 from tutor.session.progress_writer import ProgressWriter
 

@@ -14,7 +14,6 @@ from typing import Any, TextIO
 from tutor.cli.lessons import trusted_lesson
 from tutor.cli.scripts import script_lesson, suggesting_tutor_why
 from tutor.cli.terminal import (
-    check_mode,
     connect_as_asked,
     discard,
     names_script,
@@ -25,7 +24,7 @@ from tutor.cli.terminal import (
 from tutor.digits import significant
 from tutor.engine.command_client import CommandClient, LessonAborted
 from tutor.errors import RunError, UsageError
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Lesson, check_mode
 from tutor.plain import json_number, plain
 from tutor.protocol.commands import FEWER_AND_FEWER, TrainLesson
 from tutor.protocol.events import (

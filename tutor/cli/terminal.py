@@ -7,11 +7,11 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tutor.errors import EngineError, Refused
+from tutor.errors import EngineError
 from tutor.lesson.languages import LANGUAGES
 from tutor.plain import one_line, plain
 
@@ -171,9 +171,3 @@ def _read_by(name: str) -> Callable[[str], Any]:
 
 
 read_count, read_seed, read_rate = map(_read_by, ("read_count", "read_seed", "read_learning_rate"))
-
-
-def check_mode(mode: str | None, modes: Sequence[str]) -> None:
-    """Raise Refused if the lesson is known to have no such mode."""
-    if mode and modes and mode not in modes:
-        raise Refused("no_mode", mode=mode, available=modes)

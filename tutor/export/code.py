@@ -22,6 +22,7 @@ from tutor.lesson.model import (
     Lesson,
     Prose,
     Section,
+    check_mode,
     gradient_index,
     gradient_variable,
 )
@@ -142,8 +143,7 @@ class ScriptCode:
 
     def __post_init__(self) -> None:
         """Raise Refused if there is no such mode."""
-        if self.mode not in self.lesson.modes:
-            raise Refused("no_mode", mode=self.mode, available=self.lesson.modes)
+        check_mode(self.mode, self.lesson.modes)
 
     @cached_property
     def outline(self) -> LessonOutline:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from tutor.errors import LessonError
+from tutor.errors import LessonError, Refused
 from tutor.lesson.exercise import Exercise
 
 
@@ -87,6 +87,12 @@ LARGEST_WHOLE = 1_000_000_000
 
 LARGEST_RATE = 1e6
 """Far above every rate at which a lesson converges; the update of a float32 stays finite longer."""
+
+
+def check_mode(mode: str | None, modes: Collection[str]) -> None:
+    """Raise Refused if a mode is asked for that is none of `modes`: empty if not known."""
+    if mode is not None and modes and mode not in modes:
+        raise Refused("no_mode", mode=mode, available=[*modes])
 
 
 def is_learning_rate(value: float) -> bool:

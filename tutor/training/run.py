@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import msgspec
 
 from tutor.errors import Refused, RunError
-from tutor.lesson.model import is_learning_rate
+from tutor.lesson.model import check_mode, is_learning_rate
 from tutor.protocol.frame import (
     EPOCH_END,
     Change,
@@ -85,8 +85,7 @@ class Run(RunState):
     @staticmethod
     def check_start(programs: Mapping[str, Program], mode: str, device: str) -> None:
         """Raise RunError, with the modes and devices there are, if there is no such one."""
-        if mode not in programs:
-            raise Refused("no_mode", mode=mode, available=list(programs))
+        check_mode(mode, programs)
         devices.check(device)
 
     @classmethod
