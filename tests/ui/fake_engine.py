@@ -49,6 +49,7 @@ from tutor.protocol.events import (
     StoppedAt,
 )
 from tutor.protocol.frame import (
+    EPOCH_END,
     NONE,
     Change,
     Curve,
@@ -376,9 +377,9 @@ class FakeEngine:
                 self.at = at.back()
             case BackEpoch():
                 self.at = at.end_of(max(0, at.epoch - 1))
-            case Seek(step=None):
+            case Seek(step=step) if step == EPOCH_END:
                 self.at = at.end_of(command.epoch)
-            case Seek(step=int(step)):
+            case Seek(step=step):
                 self.at = replace(at, epoch=command.epoch, step=step)
             case Restart():
                 self.changes, self.last_epoch = (), 0
@@ -447,7 +448,7 @@ class PrintingEngine(FakeEngine):
             case StepEpoch():
                 ended = before.epoch == 0 or before.step == len(LOOP)
                 self._print(before, before.end_of(before.epoch + ended))
-            case Seek(epoch=epoch, step=None) if epoch > self.last_epoch:
+            case Seek(epoch=epoch, step=step) if step == EPOCH_END and epoch > self.last_epoch:
                 self._print(before, before.end_of(epoch))
             case Restart():
                 self.tell(OutputPrinted(text="setup\n"))

@@ -1,21 +1,22 @@
 """The timeline, as keys and text on a screen."""
 
 from tutor.protocol.commands import Restart, Seek
+from tutor.protocol.frame import EPOCH_END
 
 from .conftest import Learner
 from .fake_engine import FakeEngine
 
 
-def seeks(engine: FakeEngine) -> list[tuple[int, int | None]]:
+def seeks(engine: FakeEngine) -> list[tuple[int, int]]:
     return [(c.epoch, c.step) for c in engine.sent if isinstance(c, Seek)]
 
 
 async def test_t_opens_a_line_of_time_and_the_arrows_go_along_it(learner: Learner) -> None:
     await learner.press("s", "s", "s", "t", "left", "left")
-    assert seeks(learner.engine) == [(2, None), (1, None)]
+    assert seeks(learner.engine) == [(2, EPOCH_END), (1, EPOCH_END)]
     assert learner.sees("epoch 1 of 3", "timeline")
     await learner.press("end", "home", "right")
-    assert seeks(learner.engine)[2:] == [(3, None), (0, None), (1, None)]
+    assert seeks(learner.engine)[2:] == [(3, EPOCH_END), (0, EPOCH_END), (1, EPOCH_END)]
     await learner.press("enter", "j", *"2 loss", "enter")
     assert seeks(learner.engine)[-1] == (2, 2), "j jumps into a phase"
     await learner.press("S")
@@ -28,7 +29,7 @@ async def test_at_the_only_epoch_every_key_names_it(learner: Learner) -> None:
     for key in ("left", "right", "home", "end", "pageup", "pagedown"):
         learner.engine.sent.clear()
         await learner.press(key)
-        assert seeks(learner.engine) == [(0, None)], key
+        assert seeks(learner.engine) == [(0, EPOCH_END)], key
 
 
 async def test_escape_goes_back_to_where_it_began_and_enter_stays(learner: Learner) -> None:
@@ -53,7 +54,7 @@ async def test_wishes_that_come_faster_than_the_run_can_be_played_are_dropped_bu
     await learner.press("s", "s", "s", "s", "s", "t")
     learner.engine.holds = True
     await learner.press("left", "left", "left", "left")
-    assert seeks(learner.engine) == [(4, None)]
+    assert seeks(learner.engine) == [(4, EPOCH_END)]
     learner.engine.release()
     await learner.settle()
-    assert seeks(learner.engine) == [(4, None), (1, None)]
+    assert seeks(learner.engine) == [(4, EPOCH_END), (1, EPOCH_END)]

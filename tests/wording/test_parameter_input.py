@@ -3,7 +3,7 @@
 import pytest
 
 from tutor.lesson.model import LARGEST_WHOLE
-from tutor.protocol.frame import Element, Value
+from tutor.protocol.frame import EPOCH_END, Element, Value
 from tutor.wording import parameter_input
 from tutor.wording.notices import unreadable
 
@@ -160,7 +160,7 @@ def test_a_run_has_a_short_printable_name(typed: str) -> None:
 def test_the_largest_seed_and_epoch_of_a_lesson_can_be_typed() -> None:
     typed = str(LARGEST_WHOLE)
     assert parameter_input.read_seed(typed) == LARGEST_WHOLE
-    assert parameter_input.read_place(typed, []) == (LARGEST_WHOLE, None)
+    assert parameter_input.read_place(typed, []) == (LARGEST_WHOLE, EPOCH_END)
 
 
 @pytest.mark.parametrize("name", OF_A_SCRIPT)
@@ -185,7 +185,7 @@ STEPS = ("Loss", "Reset", "Gradient", "Update", "Report")
 def test_a_place_of_a_script_is_a_step_or_a_phase_that_is_one() -> None:
     typed = ("40", "40 3", "40 loss", "40 UP", "0 loss")
     found = [parameter_input.read_step(text, STEPS) for text in typed]
-    assert found == [(40, None), (40, 3), (40, 1), (40, 4), (0, None)]
+    assert found == [(40, EPOCH_END), (40, 3), (40, 1), (40, 4), (0, EPOCH_END)]
 
 
 @pytest.mark.parametrize(

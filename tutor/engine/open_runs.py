@@ -45,7 +45,7 @@ from tutor.protocol.events import (
     InspectionReady,
     LocalGradientsFound,
 )
-from tutor.protocol.frame import EPOCH_END, Frame, Position, Remark
+from tutor.protocol.frame import Frame, Position, Remark
 from tutor.protocol.inspections import (
     AutogradGraph,
     BatchPlotData,
@@ -88,7 +88,7 @@ def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
         run = Run(programs, *start, quiet=quiet)
     else:
         # Replayed as far as it had come, then back to where the command says.
-        places = [Position(command.epoch, EPOCH_END if command.step is None else command.step)]
+        places = [Position(command.epoch, command.step)]
         places += [info.furthest for info in command.runs if info.is_current and info.furthest]
         run = Run.from_recipe(programs, recipe, max(places), quiet=quiet)
         if (at := command.before) is not None:
@@ -121,11 +121,8 @@ class RunsSetAside:
     def is_asked_by(self, command: OpenLesson) -> bool:
         """Whether a command asks for exactly these runs, in the place where they were left."""
         run = self.runs.current
-        is_there = Position(command.epoch, command.step or 0) == run.at
-        if command.step is None:
-            is_there = command.epoch == run.at.epoch and run.at_end
         return (
-            is_there
+            run.stands_at(Position(command.epoch, command.step))
             and command.before is None  # else they would have to go there and back
             and command.recipe == run.recipe
             and command.lesson == self.lesson

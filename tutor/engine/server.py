@@ -46,7 +46,7 @@ from tutor.protocol.events import (
     SeriesWritten,
     StoppedAt,
 )
-from tutor.protocol.frame import Frame, Remark
+from tutor.protocol.frame import EPOCH_END, Frame, Remark
 from tutor.protocol.messages import to_line
 from tutor.training import devices
 from tutor.training.lesson_error import LessonRaised
@@ -284,11 +284,11 @@ class Server:
         """Go to a position: by replay within the run so far, beyond it by training."""
         run, epoch, step = runs.current, command.epoch, command.step
         runs.notes = ()
-        whole = epoch if step is None else epoch - 1
+        whole = epoch if step == EPOCH_END else epoch - 1
         if whole > run.last_epoch and not self._train_to(runs, whole):
             self._show(answers=command.number)
             return
-        into = 1.0 if step is None else step / max(run.loop.steps, step, 1)
+        into = 1.0 if step == EPOCH_END else step / max(run.loop.steps, step, 1)
         run.seek(epoch, step, self._progress(runs, max(epoch - 1 + into, 0.0)))
         self._show(answers=command.number)
 

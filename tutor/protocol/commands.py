@@ -8,7 +8,7 @@ from typing import TypeAlias
 from tutor.errors import Refused
 from tutor.lesson.model import Lesson
 from tutor.plain import cell_width
-from tutor.protocol.frame import Element, Position, RunRecipe
+from tutor.protocol.frame import EPOCH_END, Element, Position, RunRecipe
 from tutor.protocol.inspections import PlotKind, RunInfo
 from tutor.protocol.messages import Decoder, Message, decoder_of, message_from_line
 
@@ -37,8 +37,8 @@ class OpenLesson(Command, frozen=True, kw_only=True):
     recipe: RunRecipe | None = None
     """A run to resume; mode, device, learning rate and seed are then its own."""
     epoch: int = 0
-    step: int | None = None
-    """The step to go to in that epoch; None is its end."""
+    step: int = EPOCH_END
+    """The step to go to in that epoch."""
     before: Position | None = None
     """A position in that run; the answer carries its frame, too."""
     runs: tuple[RunInfo, ...] = ()
@@ -86,8 +86,8 @@ class Seek(Command, frozen=True, kw_only=True):
     """
 
     epoch: int
-    step: int | None = None
-    """The number of the epoch's steps that have run; None is its end."""
+    step: int = EPOCH_END
+    """The number of the epoch's steps that have run."""
 
 
 class Restart(Command, frozen=True, kw_only=True):

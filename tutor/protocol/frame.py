@@ -85,7 +85,9 @@ class Position(msgspec.Struct, frozen=True, order=True):
     """A place in a run: after `step` of the steps of `epoch`.
 
     Epoch 0 comes before the first epoch: its only steps are the warm-up's, if the lesson
-    has one. The end of epoch e is (e, all its steps), never (e + 1, 0).
+    has one. The end of epoch e is (e, all its steps), never (e + 1, 0). Where their number does
+    not matter, or is not known, it is (e, EPOCH_END): frames and changes have the number, all
+    that names a place to go to, or how far a run has come, may have EPOCH_END.
     """
 
     epoch: int

@@ -456,7 +456,7 @@ def _open_as_closely_as_possible(
         return
     moved = on_cpu(recipe)
     if moved != recipe and not set(devices_of(recipe)) <= set(session.devices):
-        at = Position(refused.epoch, refused.step or 0)
+        at = Position(refused.epoch, refused.step)
         runs = tuple(
             msgspec.structs.replace(run, device="cpu", recipe=run.recipe and on_cpu(run.recipe))
             for run in refused.runs

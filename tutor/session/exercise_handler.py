@@ -36,7 +36,7 @@ from tutor.protocol.events import (
     LessonFailed,
     ProcessEnded,
 )
-from tutor.protocol.frame import Position
+from tutor.protocol.frame import EPOCH_END, Position
 from tutor.session.attempt import Attempt, Reply, Wants, code_place
 from tutor.session.bookmark import UnfinishedRun
 from tutor.session.engine_session import EngineSession
@@ -134,7 +134,7 @@ class ExerciseHandler(Generic[E]):
             case StepPhase():
                 passes = at >= self.place
             case Seek(epoch=epoch, step=step):
-                passes = step is None or Position(epoch, step) > self.place
+                passes = step == EPOCH_END or Position(epoch, step) > self.place
             case Inspect():
                 passes = command.compare
             case _:

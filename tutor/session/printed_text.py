@@ -236,4 +236,4 @@ def _is_silent(command: Command | None, last_epoch: int) -> bool:
     """Whether a command has only run again what had run before."""
     if not isinstance(command, Seek):
         return False
-    return command.epoch - (command.step is not None) <= last_epoch
+    return command.epoch - (command.step != EPOCH_END) <= last_epoch

@@ -31,7 +31,7 @@ from tutor.protocol.commands import (
     WriteSeries,
 )
 from tutor.protocol.events import Event, FrameShown, InspectionReady
-from tutor.protocol.frame import Position, modes_of, settings_after
+from tutor.protocol.frame import EPOCH_END, Position, modes_of, settings_after
 from tutor.script.line_places import place_in
 from tutor.session.attempt import Attempt
 from tutor.session.bookmark import Bookmark, key_of, left_notice, lesson_as_left, script_key
@@ -64,7 +64,7 @@ class Session(EngineSession):
     def _forget_run(self) -> None:
         """Forget everything that belongs to the run that was open."""
         self._offers_more_epochs = False
-        self._scrubbed_to: tuple[int | None, int, int | None] | None = None
+        self._scrubbed_to: tuple[int | None, int, int] | None = None
         """The opening, epoch and step of the position that was asked for last."""
         self._awaits_graph: tuple[Position, str] | None = None
         """The position and mode where an operation was asked for before the graph was there."""
@@ -256,11 +256,11 @@ class Session(EngineSession):
         self._scrubbed_to = None
         super().stop()
 
-    def seek(self, epoch: int, step: int | None = None) -> None:
+    def seek(self, epoch: int, step: int = EPOCH_END) -> None:
         """Go to the end of an epoch, or to after `step` of its steps."""
         self.request(Seek(epoch=epoch, step=step))
 
-    def scrub(self, epoch: int, step: int | None = None) -> None:
+    def scrub(self, epoch: int, step: int = EPOCH_END) -> None:
         """Go there when the present Seek is done; only the last position asked for counts."""
         self._scrubbed_to = (self.opening, epoch, step)
         self._seek_scrubbed()

@@ -217,16 +217,16 @@ class Run(RunState):
         """Go to where this epoch began, or the one before if it is at its end."""
         return self.seek(max(self.at.epoch - 1, 0), until=until)
 
-    def seek(self, epoch: int, step: int | None = None, until: Until = never) -> Frame:
+    def seek(self, epoch: int, step: int = EPOCH_END, until: Until = never) -> Frame:
         """Go to the end of `epoch`, or to after `step` steps of it.
 
         Within the run so far by replay, beyond it by training.
         """
         if epoch < 0:
             raise Refused("no_epoch", epoch=epoch)
-        if epoch > self.last_epoch and step is None:
+        if epoch > self.last_epoch and step == EPOCH_END:
             return self.run_to(epoch, until)
-        to = Position(epoch, EPOCH_END if step is None else step)
+        to = Position(epoch, step)
         if step == 0:
             to = Position(max(epoch - 1, 0), EPOCH_END if epoch else 0)
         return self._move_and_frame(lambda: self._playback.replay(to, until))

@@ -169,6 +169,12 @@ class RunState:
         """Whether the run stands at the end of an epoch (or before the first)."""
         return self.loop.at_end
 
+    def stands_at(self, place: Position) -> bool:
+        """Whether the run stands at a place, be it the end of an epoch by EPOCH_END."""
+        if place.step == EPOCH_END:
+            return self.at.epoch == place.epoch and self.at_end
+        return self.at == place
+
     @property
     def epochs_done(self) -> float:
         """The epochs that have run, with the part of this one, about."""

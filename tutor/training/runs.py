@@ -276,7 +276,8 @@ class Runs:
             return run.frame()
         there = same_place(old.programs, old.frame(), run.recipe)
         run.history.grow()
-        frame = _go(run, there if run.came_to(there) else kept.furthest, until)
+        to = there if run.came_to(there) else kept.furthest
+        frame = run.seek(to.epoch, to.step, until)
         before.note_progress()
         before.history.shrink()
         self._runs.remove(kept)
@@ -302,10 +303,10 @@ class Runs:
                 note = Remark("came_only_to", {"epoch": kept.furthest.epoch})
                 return OtherRunState(name=name, frame=None, note=note)
             with run.quiet():
-                frame = _go(other, there, until)
+                frame = other.seek(there.epoch, there.step, until)
         except LessonRaised as error:
             return OtherRunState(name=name, frame=None, note=Remark.of(error))
-        if not _stands(other, there):
+        if not other.stands_at(there):
             note = Remark("runs_again", {"epoch": other.at.epoch, "of": there.epoch})
             return OtherRunState(name=name, frame=None, note=note)
         return OtherRunState(name=name, frame=frame)
@@ -322,7 +323,7 @@ class Runs:
             if known < kept.last_epoch and not until():
                 try:
                     with self.current.quiet():
-                        _go(self._built(kept), kept.furthest, until)
+                        self._built(kept).seek(kept.furthest.epoch, kept.furthest.step, until)
                 except LessonRaised as error:
                     if error.stopped:
                         raise
@@ -373,16 +374,6 @@ class Runs:
                 generators=like.generators,
             )
         return kept.run
-
-
-def _go(run: Run, to: Position, until: Until) -> Frame:
-    return run.seek(to.epoch, None if to.step == EPOCH_END else to.step, until)
-
-
-def _stands(run: Run, at: Position) -> bool:
-    if at.step == EPOCH_END:
-        return run.at.epoch == at.epoch and run.at_end
-    return run.at == at
 
 
 def _used_changes(kept: _NamedRun, programs: Mapping[str, Program]) -> tuple[Change, ...]:

@@ -12,7 +12,7 @@ from tutor.errors import Refused
 from tutor.lesson.model import LARGEST_RATE, LARGEST_WHOLE, Lesson, is_learning_rate
 from tutor.plain import one_line
 from tutor.protocol.commands import run_name
-from tutor.protocol.frame import Element, Remark, Value
+from tutor.protocol.frame import EPOCH_END, Element, Remark, Value
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
 from tutor.training.exercises import UnreadableError, read_number
 from tutor.wording.inspections import remark_text
@@ -164,15 +164,15 @@ def read_run_name(text: str) -> str:
         raise ValueError(f"{why[0].upper()}{why[1:]}.") from None
 
 
-def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
-    """Return the epoch and how many of its steps have run (None: all) at a typed place.
+def read_place(text: str, phases: Sequence[str]) -> tuple[int, int]:
+    """Return the epoch and how many of its steps have run (EPOCH_END: all) at a typed place.
 
     `12` is the end of an epoch, `12 loss` after a phase in its first batch, `12 lo 3` in its third.
     `phases` has the phase of each step. Raises ValueError, its text fit to show.
     """
     epoch, rest = _epoch_and_rest(text, 2, "a phase, like 12 loss")
     if not rest or not epoch:
-        return epoch, None
+        return epoch, EPOCH_END
     steps = _steps_of(rest[0], phases)
     typed = rest[1] if len(rest) > 1 else "1"
     batch = whole_number(typed, len(steps))
@@ -181,7 +181,7 @@ def read_place(text: str, phases: Sequence[str]) -> tuple[int, int | None]:
     return epoch, steps[batch - 1]
 
 
-def read_position(text: str, lesson: Lesson, mode: str) -> tuple[int, int | None]:
+def read_position(text: str, lesson: Lesson, mode: str) -> tuple[int, int]:
     """Return the typed place in a run of a lesson or a script. Raises ValueError as below."""
     if lesson.script is not None:
         return read_step(text, lesson.script.phases)
@@ -208,8 +208,8 @@ def _steps_of(typed: str, phases: Sequence[str]) -> list[int]:
     return steps
 
 
-def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
-    """Return the epoch and how many of its steps have run (None: all) at a typed place of a script.
+def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int]:
+    """Return the epoch of a typed place of a script, and how many of its steps have run.
 
     `12` is the end of an epoch, `12 3` after its third step. `phases`: the phase of each step of
     an epoch, empty where that is not known; with them `12 loss` is after the phase. Raises
@@ -217,7 +217,7 @@ def read_step(text: str, phases: Sequence[str] = ()) -> tuple[int, int | None]:
     """
     epoch, rest = _epoch_and_rest(text, 1, "a step, like 12 3")
     if not rest or not epoch:
-        return epoch, None
+        return epoch, EPOCH_END
     step = whole_number(rest[0], LARGEST_WHOLE)
     if step is None:
         return epoch, _step_of_phase(rest[0], phases)

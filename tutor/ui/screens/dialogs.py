@@ -53,7 +53,7 @@ def learning_rate_question(now: float | None) -> Question[float]:
     return Question(f"Learning rate{is_now}:", read_learning_rate)
 
 
-def place_question(view: RunView) -> Question[tuple[int, int | None]]:
+def place_question(view: RunView) -> Question[tuple[int, int]]:
     """Ask for an epoch, and perhaps a phase of it, or a step of a script's epoch."""
     lesson, mode = view.lesson, view.mode
     if lesson.script is None:
