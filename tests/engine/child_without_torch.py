@@ -20,7 +20,7 @@ from tutor.engine.child import Capture, Inbox
 from tutor.lesson.model import SETUP, Fence, Lesson
 from tutor.protocol.commands import CheckLesson, TrainLesson
 from tutor.protocol.events import (
-    AnswerComputed,
+    AnswersComputed,
     CheckFinding,
     CommandDone,
     EngineReady,
@@ -95,7 +95,7 @@ def check(command: CheckLesson, send: Callable[[Event], None]) -> None:
     note = Remark("text", {"text": "all that was asked for has run"})
     send(CheckFinding(path=str(command.lesson.path), line=line, remark=note))
     if command.with_answers:
-        send(AnswerComputed(text="an-exercise: 3"))
+        send(AnswersComputed(exercise="an-exercise", texts=("3",)))
 
 
 def train(command: TrainLesson, send: Callable[[Event], None]) -> None:

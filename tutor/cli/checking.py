@@ -23,7 +23,7 @@ from tutor.lesson.model import Diagnostic, Lesson, LessonDiagnostics
 from tutor.lesson.related_lessons import diagnostics_beside_others
 from tutor.plain import one_line
 from tutor.protocol.commands import CheckLesson
-from tutor.protocol.events import AnswerComputed, CheckFinding, DeviceDescribed, Event
+from tutor.protocol.events import AnswersComputed, CheckFinding, DeviceDescribed, Event
 from tutor.protocol.frame import Remark
 from tutor.wording.check_findings import check_line
 from tutor.wording.engine_notes import abort_text, part_text, stopped_at
@@ -231,8 +231,9 @@ def findings(
         match event:
             case CheckFinding():
                 result.findings.append(event)
-            case AnswerComputed():
-                result.answers.append(event.text)
+            case AnswersComputed(exercise=exercise, texts=texts):
+                found = ", then ".join(text or "none" for text in texts)
+                result.answers.append(one_line(f"{exercise}: {found}"))
             case DeviceDescribed():
                 result.device = f"{event.device} ({event.text})"
 

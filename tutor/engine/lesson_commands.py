@@ -26,10 +26,10 @@ from tutor.engine.process import limit_memory
 from tutor.errors import TutorError
 from tutor.lesson.model import SETUP, Lesson
 from tutor.lesson.seeds import sets_a_seed
-from tutor.plain import array_summary, json_number, one_line, shortened
+from tutor.plain import array_summary, json_number, shortened
 from tutor.protocol.commands import CheckLesson, InspectScript, LessonCommand, TrainLesson
 from tutor.protocol.events import (
-    AnswerComputed,
+    AnswersComputed,
     CheckFinding,
     CommandDone,
     DeviceDescribed,
@@ -161,8 +161,8 @@ class _LessonWork:
                 note = Remark("printed_much", {"characters": unheard.characters})
                 self._send(CheckFinding(path=str(lesson.path), line=1, remark=note, is_note=True))
             if command.with_answers:
-                for text in exercise_check.answers(lesson):
-                    self._send(AnswerComputed(text=one_line(text)))
+                for id_, texts in exercise_check.answers(lesson):
+                    self._send(AnswersComputed(exercise=id_, texts=texts))
 
     def inspect(self, command: InspectScript) -> None:
         """Send the loops, phases and parameters of a script. Raises RunError or LessonRaised."""

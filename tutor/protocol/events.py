@@ -189,10 +189,12 @@ class DeviceDescribed(Event, frozen=True, kw_only=True):
     """The name of a GPU and its memory."""
 
 
-class AnswerComputed(Event, frozen=True, kw_only=True):
-    """The computed answer of one exercise."""
+class AnswersComputed(Event, frozen=True, kw_only=True):
+    """The computed answers of one prediction."""
 
-    text: str
+    exercise: str
+    texts: tuple[str, ...]
+    """As a learner could give it, the answer to each of its questions; empty where it has none."""
 
 
 class FiguresPrinted(Event, frozen=True, kw_only=True):

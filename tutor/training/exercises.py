@@ -287,9 +287,12 @@ def sign_of(number: float) -> str:
 
 
 def expected_text(exercise: Predict, value: Value) -> str:
-    """A right answer as a learner could give it: `0.125`, `-`, the text of a choice."""
+    """A right answer as a learner could give it: `0.125`, `-`, the text of a choice.
+
+    Of a value that can't be an answer, its text.
+    """
     if exercise.form == "choice":
         return exercise.choices.get(value.text, value.text)
     if not has_one_number(value):
-        return value.text or "no single number"
+        return value.text
     return sign_of(value.data[0]) if exercise.form == "sign" else significant(value.data[0])

@@ -177,28 +177,27 @@ def check_exercises(
             yield from _findings_on(ExerciseTrial(lesson, programs, exercise, on_part, device))
 
 
-def answers(lesson: Lesson) -> Iterator[str]:
+def answers(lesson: Lesson) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The id of each prediction, with its answer at each stage. Runs the lesson's code."""
     programs = programs_of(lesson)
     for exercise in lesson.exercises:
         if isinstance(exercise, Predict):
             trial = ExerciseTrial(lesson, programs, exercise)
             stages = [exercise.stage, *(again.stage for again in exercise.again)]
-            found = ", then ".join(_answer(trial, exercise, stage) for stage in stages)
-            yield f"{exercise.id}: {found}"
+            yield exercise.id, tuple(_answer(trial, exercise, stage) for stage in stages)
 
 
 def _answer(trial: ExerciseTrial, exercise: Predict, stage: Stage) -> str:
-    """The answer as a learner could give it."""
+    """The answer as a learner could give it; empty if there is none."""
     try:
         run = trial.begin(stage)
         run.step_phase_without_frame()
         (value,) = run.evaluate([exercise.answer])
     except EndError:
-        return "none"
+        return ""
     except RunError as error:
         reason_of(error)  # raises it if somebody has stopped it
-        return "none"
+        return ""
     return expected_text(exercise, value)
 
 
