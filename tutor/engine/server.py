@@ -90,7 +90,8 @@ class Server:
     """The progress of a RunTo, while it is on."""
     writing: ProcessLock = field(default_factory=ProcessLock)
     """Held while a line is written: a script's output is sent by the thread that reads it."""
-    clean: CleanProcess = field(default_factory=CleanProcess)
+    clean: CleanProcess | None = None
+    """The process before the first lesson; None until one is opened."""
 
     def __post_init__(self) -> None:
         """Compute inspections without showing what the lesson prints in them."""
@@ -261,7 +262,11 @@ class Server:
 
         Returns what can't be undone.
         """
-        not_undone = self.clean.restore()
+        not_undone = None
+        if self.clean is None:
+            self.clean = CleanProcess()
+        else:
+            not_undone = self.clean.restore()
         if ranks := _ranks():
             ranks.clean()
         self.capture.renew()
