@@ -48,8 +48,9 @@ Measured on two cores: 0.96 and more beside the app alone, 0.54 to 0.86 beside a
 """
 
 _QUICK = ("numpy", "numpy.random", "numpy.ma", "asyncio", "unittest.mock", "urllib.request",
-          "tarfile", "importlib.metadata", "importlib.resources", "multiprocessing.spawn",
-          "pickletools", "tutor.training.program")  # fmt: skip
+          "tarfile", "gzip", "json", "importlib.metadata", "importlib.resources",
+          "concurrent.futures.thread", "multiprocessing.spawn", "multiprocessing.connection",
+          "pickletools", "tutor.engine.process", "tutor.training.program")  # fmt: skip
 """Modules that torch or the server needs, loaded while the app makes its first screen."""
 
 _DEADLY = ("TERM", "HUP", "QUIT", "ALRM", "VTALRM", "PROF", "USR2", "XCPU", "TRAP", "SYS")
