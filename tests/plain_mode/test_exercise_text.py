@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.plain_mode.listening import Finishing, answer_to, said
 from tests.session.test_exercise_controller import (

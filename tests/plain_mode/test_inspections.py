@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace as copy
+from msgspec.structs import replace
 
 from tests.plain_mode.listening import Finishing, answer_to, said
 from tests.ui.exercises import AUTOGRAD, PREDICT
@@ -71,10 +70,10 @@ class Inspecting(Finishing):
                 InspectionReady(
                     at=self._here(),
                     run="A",
-                    variable=copy(INFO, name=command.name) if command.name else None,
-                    graph=copy(line_graph()) if command.graph else None,
+                    variable=replace(INFO, name=command.name) if command.name else None,
+                    graph=replace(line_graph()) if command.graph else None,
                     comparison=comparison(one_parameter()) if command.compare else None,
-                    plot=copy(PLOT_DATA[command.plot]) if command.plot else None,
+                    plot=replace(PLOT_DATA[command.plot]) if command.plot else None,
                 )
             )
 
@@ -88,7 +87,7 @@ def looked(*lines: str) -> str:
 
 def test_what_is_asked_for_is_in_no_graph_and_no_plot_before_the_answer():
     at_start = Stage(mode="autograd", at=StartPlace(1, "Predict"))
-    asked = copy(PREDICT, stage=at_start, answer="loss", again=(), wrong=())
+    asked = replace(PREDICT, stage=at_start, answer="loss", again=(), wrong=())
     looks = (("graph", "Value"), ("plot data", "y_pred is"), ("compare", "manual"))
     for line, told in looks:
         before, after = (
@@ -102,7 +101,7 @@ def test_what_is_asked_for_is_in_no_graph_and_no_plot_before_the_answer():
 @pytest.mark.parametrize("command", ["formula loss", "read loss"])
 def test_a_formula_does_not_tell_the_number_that_is_asked_for(command: str):
     at_loss = Stage(mode="autograd", at=StartPlace(2, "Loss"))
-    asked = copy(PREDICT, stage=at_loss, answer="loss", again=(), wrong=())
+    asked = replace(PREDICT, stage=at_loss, answer="loss", again=(), wrong=())
     assert "30" in looked("next 6", command), "the loss of the epoch before"
     assert "30" not in answer_to("a", command, engine=Inspecting(), exercises=(asked,))
 
@@ -126,10 +125,10 @@ def test_inside_tells_the_facts_of_a_name():
         ),
         (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
         (
-            copy(INFO, is_leaf=False, grad_fn="MulBackward0"),
+            replace(INFO, is_leaf=False, grad_fn="MulBackward0"),
             "It is not a leaf. requires_grad is True; grad_fn is MulBackward0.",
         ),
-        (copy(INFO, gradient=scalar(-2.0)), "Its gradient is -2."),
+        (replace(INFO, gradient=scalar(-2.0)), "Its gradient is -2."),
     ],
 )
 def test_what_a_variable_is_to_autograd(info: VariableInfo, line: str):
@@ -166,7 +165,7 @@ def test_the_graph_hides_what_an_exercise_asks_for():
 
 
 def test_inputs_are_found_past_the_parts_of_a_composed_call():
-    part = copy(node(1, "T", "", 2), within=0)
+    part = replace(node(1, "T", "", 2), within=0)
     graph = AutogradGraph(
         nodes=(node(0, "Linear", "linear(x, w)", 1), part, node(2, "Leaf", "w", name="w", old=NONE))
     )
@@ -198,7 +197,7 @@ def test_why_there_is_no_graph_is_told_without_a_key():
         "A gradient by hand has no graph.",
         "Type mode autograd to let PyTorch compute the gradient.",
     ]
-    by_hand_alone = copy(lesson(), modes=("manual",))
+    by_hand_alone = replace(lesson(), modes=("manual",))
     assert list(spoken_inspections.graph(why, by_hand_alone, frame, 0)) == [
         "A gradient by hand has no graph."
     ]
@@ -220,7 +219,7 @@ def test_compare_tells_each_gradient_once_with_the_modes_that_found_it():
 
 def test_compare_has_no_sign_that_a_screen_reader_leaves_out():
     factor = Remark("factor", {"factor": -4.0, "measure": "autograd"}, ("manual",))
-    wrong = copy(one_parameter(), ratio={"manual": -4.0}, remarks=(factor,))
+    wrong = replace(one_parameter(), ratio={"manual": -4.0}, remarks=(factor,))
     view = RunView(lesson(), "manual", "cpu", 20, frame=Simulated().frame())
     text = "\n".join(spoken_inspections.comparison(comparison(wrong), view))
     assert text.count("-4 times autograd") == 2
@@ -234,7 +233,7 @@ def test_compare_names_the_batch_and_says_what_agrees():
 
 
 def test_modes_that_are_runs_of_their_own_are_not_compared():
-    with_own_runs = copy(lesson(), comparable=False)
+    with_own_runs = replace(lesson(), comparable=False)
     out = io.StringIO()
     source = LessonSource(lambda name: with_own_runs, lambda: ())
     lines = io.StringIO("compare\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -221,7 +220,7 @@ def broken(program: Program) -> Program:
     setup = program.setup
     assert setup is not None
     code = compile("raise ValueError('does not bind')", program.filename, "exec")
-    return dataclasses.replace(program, setup=dataclasses.replace(setup, code=code))
+    return msgspec.structs.replace(program, setup=msgspec.structs.replace(setup, code=code))
 
 
 # ── The same random numbers in the new mode ─────────────────────────────────────────

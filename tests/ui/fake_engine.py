@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from tutor.errors import EngineError
 from tutor.protocol.commands import (
@@ -70,8 +70,7 @@ def scalar(x: float) -> Value:
     return Value((x,), (), "float32")
 
 
-@dataclass(frozen=True)
-class Simulated:
+class Simulated(msgspec.Struct, frozen=True):
     """Where the simulated run stands: plain arithmetic, done again for each place."""
 
     mode: str = "autograd"
@@ -270,7 +269,7 @@ class FakeEngine:
 
     def tell(self, event: Event) -> None:
         if not event.opening and not isinstance(event, EngineReady):
-            event = msgspec.structs.replace(event, opening=self.opening)
+            event = replace(event, opening=self.opening)
         self._on_event(event)
 
     def kinds(self) -> list[str]:
@@ -341,7 +340,7 @@ class FakeEngine:
             if isinstance(command, OpenLesson) and command.before is not None:
                 at = command.before
                 before = replace(self.at, epoch=at.epoch, step=at.step).frame()
-                shown = msgspec.structs.replace(shown, before=before)
+                shown = replace(shown, before=before)
             self.tell(shown)
 
     def _apply(self, number: int, command: Command) -> str | LessonFailed | None:
@@ -395,14 +394,11 @@ class FakeEngine:
             case SetElement():
                 self._note_change(Change(self._here(), element=command.element))
             case Fork():
-                kept = msgspec.structs.replace(
-                    self._current(), name="B", letter="B", is_current=False
-                )
+                kept = replace(self._current(), name="B", letter="B", is_current=False)
                 self.kept = (*self.kept, kept)
             case RenameRun():
                 self.kept = tuple(
-                    msgspec.structs.replace(r, name=command.new) if r.name == command.name else r
-                    for r in self.kept
+                    replace(r, name=command.new) if r.name == command.name else r for r in self.kept
                 )
             case DeleteRun():
                 self.kept = tuple(r for r in self.kept if r.name != command.name)
@@ -463,9 +459,7 @@ class PrintingEngine(FakeEngine):
         event = super().shown(answers, note, stopped)
         if not answers or not self._has_run_again:
             return event
-        return msgspec.structs.replace(
-            event, printed=_lines(self.at.end_of(max(self.at.epoch - 1, 0)), self.at)
-        )
+        return replace(event, printed=_lines(self.at.end_of(max(self.at.epoch - 1, 0)), self.at))
 
     def _print(self, at: Simulated, to: Simulated) -> None:
         self.tell(OutputPrinted(text=_lines(at, to)))

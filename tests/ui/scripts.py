@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from tutor.lesson.model import Lesson, ScriptOptions
 from tutor.protocol.commands import Command, OpenLesson, Restart, StepEpoch, StepPhase
@@ -103,9 +103,7 @@ def in_script(frame: Frame, *, is_over: bool = False) -> Frame:
     line = LINES.get(frame.phase or "", 0)
     boxed: dict[str, Any] = {}
     steps = frame.steps if frame.at.epoch else 0
-    return msgspec.structs.replace(
-        frame, line=line, next_line=next_line, is_over=is_over, boxed=boxed, steps=steps
-    )
+    return replace(frame, line=line, next_line=next_line, is_over=is_over, boxed=boxed, steps=steps)
 
 
 def at(epoch: int, step: int, *, is_over: bool = False) -> Frame:
@@ -120,9 +118,7 @@ def large_array(norm: float, *shape: int) -> Value:
 def network(layers: int, norm: float = 5.0) -> Frame:
     values = {f"model[{i}].weight": large_array(norm + i, 64, 32) for i in range(layers)}
     gradients = {name: large_array(0.125, 64, 32) for name in values}
-    return msgspec.structs.replace(
-        at(1, 4), values=values, gradients=gradients, gradients_now=gradients
-    )
+    return replace(at(1, 4), values=values, gradients=gradients, gradients_now=gradients)
 
 
 def view_of(now: Frame | None, lesson: Lesson = SCRIPT, **more: Any) -> RunView:
@@ -141,8 +137,8 @@ class ScriptEngine(FakeEngine):
         if isinstance(event, FrameShown):
             frame = in_script(event.frame, is_over=self.is_over)
             if not self.rate_is_known:
-                frame = msgspec.structs.replace(frame, learning_rate=0.0)
-            event = msgspec.structs.replace(event, frame=frame)
+                frame = replace(frame, learning_rate=0.0)
+            event = replace(event, frame=frame)
         super().tell(event)
 
     def _apply(self, number: int, command: Command) -> Any:

@@ -1,10 +1,9 @@
 """The code pane: its marks, the cursor on the names, the facts, and the difference."""
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tutor.lesson.model import Fence
 from tutor.protocol.frame import NONE, Value
@@ -283,6 +282,6 @@ async def test_a_hidden_pane_forgets_the_difference_of_the_lesson_before() -> No
     async with shown(view(frame(1, 1))) as app:
         assert app.code.turn_difference() == "manual"
         app.code.display = False
-        another = msgspec.structs.replace(lesson(), digest="fedcba9876543210" * 4)
+        another = replace(lesson(), digest="fedcba9876543210" * 4)
         await app.show(replace(view(frame(1, 1)), lesson=another))
         assert app.code.turn_difference() == "manual"

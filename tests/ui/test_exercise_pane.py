@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from textual.content import Content
 
 from tutor.protocol.commands import OpenLesson, StepPhase
@@ -257,7 +256,7 @@ async def test_a_value_that_may_not_be_changed_is_not_asked_for(learner: Learner
         assert (learner.session.notice.code == "change_is_fixed") == (not dialogs)
 
 
-@doing(msgspec.structs.replace(REACH, ask=" ".join(f"word{i}" for i in range(300))))
+@doing(replace(REACH, ask=" ".join(f"word{i}" for i in range(300))))
 async def test_while_a_goal_is_not_met_its_figures_do_not_move_what_is_being_read(
     learner: Learner,
 ) -> None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from itertools import pairwise
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from textual.content import Content
 
 from tutor.lesson.model import Block, DisplayFormula, Lesson, Prose, Section
@@ -61,16 +60,14 @@ def row(app: OnePane, beginning: str) -> Content:
 
 def with_loss(at: Frame, loss: float | None) -> Frame:
     value = NO_VALUE if loss is None else scalar(loss)
-    return msgspec.structs.replace(at, boxed={"Loss": {"loss": value}})
+    return replace(at, boxed={"Loss": {"loss": value}})
 
 
 def blocks_of_phases(change: Callable[[Section], tuple[Block, ...]]) -> Lesson:
     """The lesson with other blocks in its phases."""
     plain = lesson()
-    sections = tuple(
-        msgspec.structs.replace(s, blocks=change(s)) if s.phase else s for s in plain.sections
-    )
-    return msgspec.structs.replace(plain, sections=sections)
+    sections = tuple(replace(s, blocks=change(s)) if s.phase else s for s in plain.sections)
+    return replace(plain, sections=sections)
 
 
 WORDS = Prose("A long explanation of what was seen here, and of why it is so. " * 6, 1)
@@ -80,7 +77,7 @@ def told(words: int) -> Lesson:
     """The lesson with explanations after each phase's formula, and sections that close it."""
     long = blocks_of_phases(lambda s: (*s.blocks, *[WORDS] * words))
     end = Section("What to remember", 999, None, (WORDS,))
-    return msgspec.structs.replace(long, sections=(*long.sections, end))
+    return replace(long, sections=(*long.sections, end))
 
 
 # ── What it shows ───────────────────────────────────────────────────────────────────
@@ -118,12 +115,12 @@ async def test_only_the_digits_that_differ_are_marked(
 async def test_a_picture_that_is_used_again_is_that_of_the_new_numbers(ascii_only: bool) -> None:
     """The layout is kept where only digits differ: nothing else may come from the old numbers."""
     exponent = DisplayFormula(r"2^{\boxed{a}} + \boxed{loss} - \frac{\boxed{loss}}{\boxed{a}}", 18)
-    exponent = msgspec.structs.replace(exponent, boxed=("a", "loss", "loss", "a"))
+    exponent = replace(exponent, boxed=("a", "loss", "loss", "a"))
     powers = blocks_of_phases(lambda s: (*s.blocks, *[exponent] * (s.phase == "Loss")))
 
     def at(loss: float, a: float) -> RunView:
         boxed = {"Loss": {"loss": scalar(loss), "a": scalar(a)}}
-        here = msgspec.structs.replace(frame(1, 2), boxed=boxed)
+        here = replace(frame(1, 2), boxed=boxed)
         return replace(view(here), lesson=powers)
 
     async with running(FormulaApp(at(0.125, 2), ascii_only), size=SIZE) as app:
@@ -161,7 +158,7 @@ async def test_only_what_is_asked_for_is_blank_in_a_formula(
     formula = DisplayFormula(latex, 18, boxed)
     asked = blocks_of_phases(lambda s: (formula, *s.blocks) if s.phase == phase else s.blocks)
     values = {phase: dict.fromkeys(boxed, scalar(7.0))}
-    now = msgspec.structs.replace(frame(int(step > 0), step), boxed=values)
+    now = replace(frame(int(step > 0), step), boxed=values)
     async with shown(now) as app:
         app.formula.attempt = Attempt(
             PREDICT, 1, 1, "asking", Wants.NUMBER, PREDICT.ask, asks_what_comes=True
@@ -244,7 +241,7 @@ async def test_the_sections_behind_the_last_phase_come_by_stepping_on() -> None:
 async def test_after_the_lessons_epochs_each_further_one_shows_the_next_closing_section() -> None:
     one = told(2)
     last = Section("Further", 1099, None, (WORDS,) * 4)
-    long = msgspec.structs.replace(one, sections=(*one.sections, last))
+    long = replace(one, sections=(*one.sections, last))
     epochs = long.epochs["autograd"]
     async with at_start(12) as app:
         for further, heading in enumerate(("What to remember", "Further", "Further")):
@@ -265,7 +262,7 @@ async def test_of_several_formulas_all_that_find_room_are_in_view(rows: int) -> 
                 lambda s, blocks=blocks: blocks if s.phase in ("Predict", "Update") else s.blocks
             )
             sections = tuple(s for s in long.sections if s.phase != "Reset")
-            long = msgspec.structs.replace(long, sections=sections)
+            long = replace(long, sections=sections)
             for step in (1, 5):
                 await app.step(long, frame(1, step), frame(1, step - 1))
                 seen = [row.strip() for row in app.screen_rows if row.strip().startswith("┃   a")]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import ClassVar, Literal
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
@@ -313,7 +312,7 @@ def test_a_leaf_adds_what_arrives_to_what_it_had() -> None:
 
 def test_where_backward_never_comes_there_is_no_gradient() -> None:
     nodes = line_graph().nodes
-    cut = [msgspec.structs.replace(n, order=-1) if n.id == 2 else n for n in nodes]
+    cut = [replace(n, order=-1) if n.id == 2 else n for n in nodes]
     assert gradients(view(AutogradGraph(nodes=tuple(cut)), step=3))[2] == ""
 
 
@@ -402,6 +401,6 @@ async def test_the_operation_that_comes_next_is_in_view() -> None:
 
 
 async def test_what_backward_never_reaches_stays_folded() -> None:
-    nodes = (msgspec.structs.replace(n, order=-1) if n.id == 8 else n for n in xor_graph().nodes)
+    nodes = (replace(n, order=-1) if n.id == 8 else n for n in xor_graph().nodes)
     async with showing(view(AutogradGraph(nodes=tuple(nodes)), step=3)) as app:
         assert "… 5 operations" in "\n".join(app.seen)

@@ -1,10 +1,9 @@
 """The table of numbers."""
 
-from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tutor.protocol.frame import NONE, Frame, Position, RankFigures, Remark, Value
 from tutor.protocol.inspections import OtherRunState
@@ -18,7 +17,7 @@ ROW = (1.0, 2.5, -3.25, 4.0)
 
 
 def frame(step: int = 5, **more: object) -> Frame:
-    return msgspec.structs.replace(replace(Simulated(), epoch=1, step=step).frame(), **more)
+    return replace(replace(Simulated(), epoch=1, step=step).frame(), **more)
 
 
 def shown(
@@ -56,7 +55,7 @@ def test_figures_that_are_not_those_of_the_step_before_are_named_by_their_epoch(
 
 
 def test_after_a_change_of_mode_the_old_gradient_is_not_compared() -> None:
-    before = msgspec.structs.replace(frame(4), mode="manual")
+    before = replace(frame(4), mode="manual")
     found = {row.name: row.was for row in rows(frame(5), before)}
     assert found["loss"] is None
     assert found["  gradient"] is None
@@ -127,7 +126,7 @@ def test_the_advice_fits_what_is_not_finite(
 def test_what_is_not_finite_is_named() -> None:
     late = frame(at=Position(60, 5), diverged=True, values={"w": NAN})
     assert shown(late)[0].startswith("w is no longer finite")
-    both = shown(msgspec.structs.replace(late, loss=NAN))
+    both = shown(replace(late, loss=NAN))
     assert both[0].startswith("The loss is no longer finite")
     assert "NaN" in " ".join(both)
 
@@ -227,7 +226,7 @@ def ranked(step: int, gradients: tuple[float, float], **more: object) -> Frame:
         watched={},
     )
     mine = {"w": scalar(gradients[0])}
-    return msgspec.structs.replace(now, gradients=mine, gradients_now=mine, ranks=(other,))
+    return replace(now, gradients=mine, gradients_now=mine, ranks=(other,))
 
 
 @pytest.mark.parametrize("width", [78, 40])
@@ -246,8 +245,8 @@ def test_each_rank_has_a_column(width: int) -> None:
     assert [x.split()[-2:] for x in lines if "before sync" in x] == [["−30.5000", "−60.5000"]]
     assert all(len(x) <= width for x in lines)
     wide = {"w": Value(ROW * 4, (16,), "float32")}
-    other = msgspec.structs.replace(now.ranks[0], values=wide)
-    text = "\n".join(shown(msgspec.structs.replace(now, values=wide, ranks=(other,)), width=width))
+    other = replace(now.ranks[0], values=wide)
+    text = "\n".join(shown(replace(now, values=wide, ranks=(other,)), width=width))
     assert text.count("rank 0") == text.count("rank 1") == 2, "in the heading, and at the row"
 
 
@@ -258,7 +257,7 @@ def test_parameters_that_are_single_numbers_have_gradients_with_signs() -> None:
         gradients=dict(zip(names, (scalar(-0.5), scalar(0.75)), strict=True)),
         watched={},
     )
-    before = msgspec.structs.replace(now, values={name: scalar(-0.25) for name in names})
+    before = replace(now, values={name: scalar(-0.25) for name in names})
     heading, *lines = (content.plain for content in parameter_lines(now, before, None, 60))
     assert not {"mean", "norm", "shape"} & {*heading.split()}
     assert [text.split()[-3:] for text in lines] == [

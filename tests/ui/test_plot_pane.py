@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tutor.lesson.model import Fence, ScriptOptions, Section
 from tutor.protocol import inspections
@@ -173,7 +172,7 @@ async def test_a_contour_is_a_landscape_too() -> None:
         app.plot.turn(3)
         assert app.text.startswith("landscape: loss by w → and b ↑ · v next")
         app.plot.turn(-1)
-        await app.show(view(plot=msgspec.structs.replace(plots.data(), loss=11.314)))
+        await app.show(view(plot=replace(plots.data(), loss=11.314)))
         assert "loss 11.314" in app.text, "that of the line that is drawn stands beside the data"
 
 
@@ -263,13 +262,13 @@ async def test_it_says_where_an_epochs_loss_is_only_that_of_its_last_batch() -> 
         (1, "", False), (4, "", True), (4, "print(loss)", True), (4, "loss = total / 4", False)
     ):  # fmt: skip
         end = [Section("Report", 999, "Report", (Fence(report, 1000),))] if report else []
-        long = msgspec.structs.replace(now.lesson, sections=(*now.lesson.sections, *end))
-        several = msgspec.structs.replace(now.frame, batches=batches)
+        long = replace(now.lesson, sections=(*now.lesson.sections, *end))
+        several = replace(now.frame, batches=batches)
         async with showing(replace(now, lesson=long, frame=several)) as app:
             assert ("last batch's loss" in app.text) == is_of_a_batch
             assert "epoch 3" in app.text
-    script = msgspec.structs.replace(now.lesson, script=ScriptOptions(is_sum_of_batches=True))
-    several = msgspec.structs.replace(now.frame, batches=4)
+    script = replace(now.lesson, script=ScriptOptions(is_sum_of_batches=True))
+    several = replace(now.frame, batches=4)
     async with showing(replace(now, lesson=script, frame=several)) as app:
         assert "loss by epoch" in app.text
 
@@ -286,8 +285,8 @@ async def test_the_gradient_norm_has_the_marks_of_changes_and_a_scale_of_its_own
         few = plots.gradient_norm(math.nan, math.nan)
         await app.show(view(plot=few))
         assert "No finite norm so far." in app.text
-        some = msgspec.structs.replace(plot, norms=(30.0, 20.0, 12.0))
+        some = replace(plot, norms=(30.0, 20.0, 12.0))
         now = view(plot=some)
         assert now.frame is not None
-        await app.show(replace(now, frame=msgspec.structs.replace(now.frame, batches=3)))
+        await app.show(replace(now, frame=replace(now.frame, batches=3)))
         assert app.text.startswith("last batch's gradient norm, linear scale")

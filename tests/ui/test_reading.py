@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
+from msgspec.structs import replace
 from textual.content import Content
 
 from tests.shipped import read_once
@@ -37,7 +35,7 @@ def frame_at(lesson: Lesson, step: int, epoch: int = 1) -> Frame:
         for block in section.blocks
         if section.phase in phases[:step] and isinstance(block, DisplayFormula)
     }
-    return msgspec.structs.replace(
+    return replace(
         frame(1, 1),
         mode=lesson.modes[0],
         at=Position(epoch, step) if step else Position(0, 0),
@@ -72,7 +70,7 @@ def _bare(row: Content) -> str:
     return row.plain.strip(" ┃▶")
 
 
-EMPTY = RunView(msgspec.structs.replace(read_once(LESSONS[0]), slug=""), "manual", "cpu", 1)
+EMPTY = RunView(replace(read_once(LESSONS[0]), slug=""), "manual", "cpu", 1)
 
 
 async def test_no_line_of_a_lesson_is_passed_over() -> None:

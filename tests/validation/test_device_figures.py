@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
-from msgspec import structs
+from msgspec.structs import replace
 
 from tutor.lesson.model import Lesson
 from tutor.protocol.events import CheckFinding
@@ -42,7 +41,7 @@ def test_a_gradient_that_differs_is_named(
     assert what is not None
     assert (what.code, what.values["figure"]) == ("figure_differs", ["w", True])
     assert what.values["found"] == pytest.approx(2 * what.values["wanted"])
-    of_value = structs.replace(what, values={**what.values, "figure": ["w", False]})
+    of_value = replace(what, values={**what.values, "figure": ["w", False]})
     said, of_value_said = (
         check_message(CheckFinding(path="a.md", line=1, remark=one)) for one in (what, of_value)
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.session.test_exercise_controller import PICK, SIGN
 from tests.ui.exercises import PREDICT, REPAIR, comparison_state
@@ -25,7 +23,7 @@ def test_a_local_gradient_is_asked_for_with_all_else_held_fixed() -> None:
     assert asked.startswith(
         "Here `y` = `a * b`. How fast does `y` change with `a`, the rest held fixed?  (`a` = 2,"
     )
-    alone = msgspec.structs.replace(step, output="a + 1", values={"a": 2.0, "b": 3.0})
+    alone = replace(step, output="a + 1", values={"a": 2.0, "b": 3.0})
     assert feedback.local_question(alone).startswith(
         "Here `b` = `a + 1`. How fast does `b` change with `a`?  (`a` = "
     )
@@ -52,7 +50,7 @@ def test_the_solution_of_a_gradient_of_the_loss_shows_how_it_is_worked_out() -> 
     flows = (GradientFlow("a", (2.0, -1.0), (3.0, 4.0)),)
     step = LocalGradientQuestion(asks="total", output="", input="w", flows=flows, expected=2.0)
     assert feedback.local_solution(step) == r"$2 \cdot 3 + (-1) \cdot 4 = 2$"
-    assert feedback.local_solution(msgspec.structs.replace(step, asks="local")) == "2"
+    assert feedback.local_solution(replace(step, asks="local")) == "2"
 
 
 def test_a_question_that_adds_up_names_what_flows_together() -> None:
@@ -96,7 +94,7 @@ def test_code_that_misses_a_condition_without_figures_hears_that_condition() -> 
 def test_a_condition_that_contains_code_to_be_found_is_not_shown() -> None:
     fact = comparison_state("isinstance(shown, float)", False)
     solution = comparison_state("torch.equal(shown, y[chosen])", False)
-    repair = msgspec.structs.replace(REPAIR, code="shown = y", solution_code="shown = y[chosen]")
+    repair = replace(REPAIR, code="shown = y", solution_code="shown = y[chosen]")
     assert misses(solution, of=repair).endswith("what it should. Not right yet: `shown`.")
     assert misses(solution, fact, of=repair).endswith(": `isinstance(shown, float)`.")
     assert "y[chosen]" in misses(solution)
@@ -107,7 +105,7 @@ def test_a_condition_that_contains_code_to_be_found_is_not_shown() -> None:
     [
         (SIGN, "negative"),
         (PICK, "It rises"),
-        (msgspec.structs.replace(PREDICT, answer='gradient["w"] if True else 12345678'), "−30"),
+        (replace(PREDICT, answer='gradient["w"] if True else 12345678'), "−30"),
     ],
 )
 def test_a_solution_does_not_show_the_expression_that_checks_it(
@@ -130,19 +128,19 @@ def test_a_solution_does_not_show_the_expression_that_checks_it(
 def test_the_solution_of_a_number_shows_its_working(
     numbers: tuple[float, ...], right: float, shown: str
 ) -> None:
-    worked = msgspec.structs.replace(PREDICT, working='w - learning_rate * gradient["w"]')
+    worked = replace(PREDICT, working='w - learning_rate * gradient["w"]')
     leaves = [Value((number,), (), "float32") for number in numbers]
     assert feedback.solution(worked, Value((right,)), leaves) == shown
 
 
 @pytest.mark.parametrize("x", [5e-4, 0.0512348, 1 / 3, 123456.0])
 def test_an_answer_is_written_with_the_digits_of_its_working(x: float) -> None:
-    worked = msgspec.structs.replace(PREDICT, working="w * 1")
+    worked = replace(PREDICT, working="w * 1")
     shown = feedback.answer(PREDICT, Value((x,)))
     assert feedback.solution(worked, Value((x,)), [Value((x,))]).endswith(f"= {shown}$")
 
 
 def test_without_numbers_for_its_working_the_solution_is_the_value() -> None:
-    worked = msgspec.structs.replace(PREDICT, working="1 / w")
+    worked = replace(PREDICT, working="1 / w")
     for leaves in ((), [Value((), (), "text", "NameError")], [Value((0.0,))]):
         assert feedback.solution(worked, Value((-30.0,)), leaves) == "−30"

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 import torch
+from msgspec.structs import replace
 
 from tutor.protocol.frame import Remark
 from tutor.training.playback import never
@@ -55,8 +56,7 @@ A difference quotient over h, here about 1e-5, is 1/h times as uncertain as the 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Slopes:
+class Slopes(msgspec.Struct, frozen=True):
     """Finite differences of one parameter. All arrays have its shape."""
 
     central: Array
@@ -286,8 +286,7 @@ class _Slope(NamedTuple):
     steepening: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
+class _Sides(msgspec.Struct, frozen=True):
     """The slopes to both sides of a place, for one h."""
 
     left: float
@@ -341,8 +340,7 @@ def _eps_of(loss: Any) -> float:
 # ── The true gradient ───────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class ModeGradient:
+class ModeGradient(msgspec.Struct, frozen=True):
     """One mode's gradient of one parameter, as real numbers.
 
     Arrays of any shape and dtype; of complex numbers the real and imaginary parts stand side by
@@ -384,8 +382,7 @@ class ModeGradient:
         return self.precise is not None and self.precise.dtype == np.float64
 
 
-@dataclass(frozen=True, slots=True)
-class TrueGradient:
+class TrueGradient(msgspec.Struct, frozen=True):
     """The true gradient. All arrays are float64 in the parameter's shape."""
 
     values: Array

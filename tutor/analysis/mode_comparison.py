@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from msgspec import structs
+from msgspec.structs import replace
 
 from tutor.analysis.finite_differences import (
     FiniteDifferences,
@@ -380,7 +379,7 @@ class ModeLockstep:
         diagnosis = diagnose(name, found, slopes, base, samples, is_complex=is_complex)
         if len(found) < len(self.programs):
             only = Remark("only", {"parameter": name}, tuple(e.mode for e in found))
-            diagnosis = structs.replace(diagnosis, remarks=(only, *diagnosis.remarks))
+            diagnosis = replace(diagnosis, remarks=(only, *diagnosis.remarks))
         gradients = {e.mode: e.gradient for e in found}
         differences = None if slopes is None else slopes.sure_digits()
         shape = next((g.shape for g in gradients.values() if g is not None), ())
@@ -388,7 +387,7 @@ class ModeLockstep:
         gradients = {m: _in_shape(g, shape) for m, g in gradients.items()}
         gradients[FINITE_DIFFERENCE] = differences
         shown = {m: _gradient_value(g, most) for m, g in gradients.items()}
-        return structs.replace(diagnosis, gradients=shown)
+        return replace(diagnosis, gradients=shown)
 
     def _mode_gradient(self, mode: str, name: str, at: Standpoint, base: str) -> ModeGradient:
         compared = self._compared_modes[mode]

@@ -6,7 +6,6 @@ because the lesson in it will not stop, is started again and brought back to whe
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
 import time
@@ -385,7 +384,7 @@ class EngineClient:
         where: dict[str, Any] = {}
         if place is not None and self._opened is not None:
             of_line = place_in(self._opened.lesson)(place.line)
-            where = {**dataclasses.asdict(place), "place": of_line}
+            where = {**msgspec.structs.asdict(place), "place": of_line}
         if self._is_killed:
             return Remark("did_not_stop" if where else "lesson_did_not_stop", where)
         how = ended.how_ended(place)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tutor.analysis.variable_info import info_of
 from tutor.engine.process import limit_memory
@@ -97,8 +98,7 @@ def open_runs(command: OpenLesson, quiet: Quiet) -> tuple[Runs, Frame | None]:
     return Runs.restored(run, command.runs), before
 
 
-@dataclass(frozen=True, slots=True)
-class RunsSetAside:
+class RunsSetAside(msgspec.Struct, frozen=True):
     """The runs of a lesson as they were left, while an exercise has a run of its own."""
 
     lesson: Lesson
@@ -241,17 +241,16 @@ GLANCE = 0.01
 """Seconds of one glance at what has to run epochs again; its `SHARE` counts on top of that."""
 
 
-@dataclass(slots=True)
-class Inspector:
+class Inspector(msgspec.Struct):
     """The inspections of one lesson's runs."""
 
     quiet: Quiet
-    wanted: Inspect = field(default_factory=Inspect)
-    _probes: dict[tuple[str, str, int, int], Probe] = field(default_factory=dict)
+    wanted: Inspect = msgspec.field(default_factory=Inspect)
+    _probes: dict[tuple[str, str, int, int], Probe] = msgspec.field(default_factory=dict)
     _lockstep: ModeLockstep | None = None
     _followed: tuple[str, str, int, int] | None = None
     """The run that the lockstep follows: another one is followed from the start."""
-    _replayed: dict[PlotKind, PlotReplay] = field(default_factory=dict)
+    _replayed: dict[PlotKind, PlotReplay] = msgspec.field(default_factory=dict)
     """The plots for which epochs run again."""
     _plot: BatchPlotData | None = None
     _plotted: str = ""

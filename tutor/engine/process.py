@@ -20,7 +20,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -123,8 +122,7 @@ _LONGEST_NAME = 500
 """Characters that faulthandler writes of a name."""
 
 
-@dataclass(frozen=True, slots=True)
-class LastPlace:
+class LastPlace(msgspec.Struct, frozen=True):
     """The place in a lesson's code where its process was last."""
 
     line: int

@@ -17,11 +17,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+import msgspec
 import torch
 
 from tutor.engine import supervisor
@@ -36,8 +36,7 @@ _CLASSES = ("torch.nn.", "torch.optim.", "torch.utils.data.", "torch.autograd.",
 """The modules in whose classes a lesson may well replace methods, besides torch.Tensor."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(msgspec.Struct, frozen=True):
     """All names of a module or a class, and what they stand for."""
 
     owner: Any
@@ -61,8 +60,7 @@ class _Names:
         return inherited and not name.startswith("__anno")  # Python adds these when asked for
 
 
-@dataclass(frozen=True, slots=True)
-class OriginalNames:
+class OriginalNames(msgspec.Struct, frozen=True):
     """The functions and classes of Python, NumPy and PyTorch, before any lesson ran."""
 
     owners: tuple[_Names, ...]
@@ -114,8 +112,7 @@ UNREADABLE = object()
 """Stands for a setting that can't be read: PyTorch refuses to while it calls a state mixed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessState:
+class ProcessState(msgspec.Struct, frozen=True):
     """The values of all settings at one moment."""
 
     values: dict[str, Any]
@@ -140,12 +137,11 @@ class ProcessState:
         return is_same_setting(_read(read), value)
 
 
-@dataclass(frozen=True, slots=True)
-class CleanProcess:
+class CleanProcess(msgspec.Struct, frozen=True):
     """The process as it was before the first lesson; every lesson begins with it."""
 
-    names: OriginalNames = field(default_factory=OriginalNames.now)
-    state: ProcessState = field(default_factory=ProcessState.now)
+    names: OriginalNames = msgspec.field(default_factory=OriginalNames.now)
+    state: ProcessState = msgspec.field(default_factory=ProcessState.now)
 
     def restore(self) -> Remark | None:
         """Undo what the lesson before has done to the process.

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from tutor.lesson.code_checks import bound_in
 from tutor.lesson.exercise import Exercise, Predict, Repair
@@ -25,16 +26,14 @@ LONGEST_LINE = 48
 """Characters of a line of code that are quoted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """The reply to an answer: a code and its parameters."""
 
     code: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class CodePlace:
+class CodePlace(msgspec.Struct, frozen=True):
     """A line of a lesson's code, as the learner can find it."""
 
     phase: str
@@ -118,8 +117,7 @@ class Wants(Enum):
         return self is Wants.CODE
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt at an exercise."""
 
     exercise: Exercise

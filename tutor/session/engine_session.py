@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from tutor.errors import EngineError, RunError
 from tutor.lesson.library import is_shipped
@@ -435,7 +435,7 @@ def _inspected(view: RunView, event: InspectionReady) -> RunView:
         view = replace(view, runs=event.runs)
     if view.frame is None or event.at != view.frame.at:
         return view
-    parts = {name: getattr(event, name) for name in Inspections.__dataclass_fields__}
+    parts = {name: getattr(event, name) for name in Inspections.__struct_fields__}
     fresh = {name: part for name, part in parts.items() if part is not None}
     return replace(view, inspections=replace(view.inspections, **fresh))
 

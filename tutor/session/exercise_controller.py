@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson

@@ -6,10 +6,10 @@ A handler sets up a run, waits for an answer and checks it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from tutor.lesson.exercise import Exercise, Stage, kind_of
 from tutor.lesson.model import Lesson
@@ -147,7 +147,7 @@ class ExerciseHandler(Generic[E]):
 
     def set(self, **changes: object) -> None:
         """Change the attempt."""
-        self.attempt = replace(self.attempt, **changes)  # type: ignore[arg-type]
+        self.attempt = replace(self.attempt, **changes)
 
     def record_result(self, result: ExerciseResult) -> None:
         """Write the learner's progress to the journal."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from tutor.protocol.frame import Value
 from tutor.training.exercises import holds
@@ -21,8 +22,7 @@ _MIRRORED: Mapping[type[ast.cmpop], type[ast.cmpop]] = {
 _COMPARING = ast.Lt | ast.LtE | ast.Gt | ast.GtE | ast.Eq | ast.NotEq
 
 
-@dataclass(frozen=True, slots=True)
-class GoalComparison:
+class GoalComparison(msgspec.Struct, frozen=True):
     """A part of a condition as expressions; all but `condition` are empty if it compares nothing.
 
     `abs(w - 3) < 0.1` is `w`, "Within", the target `3` and the tolerance `0.1`.
@@ -53,8 +53,7 @@ class GoalComparison:
         return ComparisonState(self, holds(values[0]), now, target, tolerance, error)
 
 
-@dataclass(frozen=True, slots=True)
-class ComparisonState:
+class ComparisonState(msgspec.Struct, frozen=True):
     """The state of one comparison at the run's present position."""
 
     comparison: GoalComparison
@@ -75,8 +74,7 @@ Marks = tuple[tuple[ComparisonState, ...], ...]
 """The ways to reach a goal: one of them is enough, and of that one all comparisons must hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(msgspec.Struct, frozen=True):
     """A condition as the comparisons it is made of."""
 
     ways: tuple[tuple[GoalComparison, ...], ...]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.plain import plain
 from tutor.protocol.commands import Command, Restart, Seek, SelectRun
@@ -32,8 +34,7 @@ PrintedPlace: TypeAlias = tuple[Position, bool]
 """A position, and whether the rest of a script has run there, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrintedText:
+class PrintedText(msgspec.Struct, frozen=True):
     """The last lines that the lesson printed; the last of them may still grow."""
 
     lines: tuple[str, ...] = ()

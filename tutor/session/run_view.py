@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 from tutor.lesson.model import SETUP, Lesson, Section, gradient_index
 from tutor.protocol.events import LessonFailed
@@ -19,8 +20,7 @@ from tutor.protocol.inspections import (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Inspections:
+class Inspections(msgspec.Struct, frozen=True, eq=False):
     """The latest inspections of a run; None where there is none.
 
     They come a little after their frame, and during a run only now and then.
@@ -33,8 +33,7 @@ class Inspections:
     then: OtherRunState | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunView:
+class RunView(msgspec.Struct, frozen=True, eq=False):
     """All that the panes draw of a run: its frame, the frame before, and its curve."""
 
     lesson: Lesson
@@ -147,8 +146,7 @@ class RunView:
         return self.epoch + (1 if self.is_at_end_of_script_loop else self.lesson.epochs[self.mode])
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """The settings to begin a lesson with; None is the lesson's own."""
 
     mode: str | None = None
@@ -163,11 +161,10 @@ NoticeKind: TypeAlias = Literal["info", "no_effect", "refused", "failed"]
 """`no_effect` says why there was nothing to do, `refused` why a thing may not or can't be done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(msgspec.Struct, frozen=True):
     """One line for the learner as a code and its parameters; `tutor.wording` has the sentence."""
 
     code: str = ""
     """Empty where there is nothing to say."""
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = msgspec.field(default_factory=dict)
     kind: NoticeKind = "info"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tutor.lesson.model import GRADIENT, LARGEST_RATE, Lesson
 from tutor.lesson.seeds import own_seed_line

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from tutor.lesson import code_checks
 from tutor.lesson.exercise import Reach, Repair

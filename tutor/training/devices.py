@@ -8,9 +8,9 @@ import random
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import torch
 from torch import get_rng_state, overrides, set_rng_state
@@ -19,8 +19,7 @@ from tutor.errors import Refused
 from tutor.training.program import Program
 
 
-@dataclass(frozen=True, slots=True)
-class Accelerator:
+class Accelerator(msgspec.Struct, frozen=True):
     """A kind of GPU, as PyTorch has it: all that the tutor has to know of it."""
 
     module: Any
@@ -231,8 +230,7 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Randomness:
+class Randomness(msgspec.Struct, frozen=True):
     """The state of Python's, numpy's and torch's generators, each packed into bytes."""
 
     python: tuple[int, bytes, float | None] | None
@@ -273,7 +271,7 @@ class Randomness:
 
     def sharing(self, before: Randomness) -> Randomness:
         """The state, with the parts of `before` where they are equal: so they are held once."""
-        pairs = ((getattr(self, f.name), getattr(before, f.name)) for f in fields(self))
+        pairs = ((getattr(self, name), getattr(before, name)) for name in self.__struct_fields__)
         return Randomness(*(old if new == old else new for new, old in pairs))
 
     def part_sizes(self) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,6 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -21,8 +20,7 @@ from tutor.lesson.model import REPORT, Block, Fence, Lesson, Section
 from tutor.protocol.frame import Change, Element, Position, RunRecipe, Value
 
 
-@dataclass(frozen=True, slots=True)
-class ExerciseStart:
+class ExerciseStart(msgspec.Struct, frozen=True):
     """The lesson, recipe and position with which an exercise starts."""
 
     lesson: Lesson

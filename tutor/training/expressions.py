@@ -9,11 +9,11 @@ import io
 import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr
-from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
+import msgspec
 import torch
 from torch import no_grad
 
@@ -38,8 +38,7 @@ def end_a_copy(process: int) -> None:
         _exit_at_once(0)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadableNames:
+class ReadableNames(msgspec.Struct, frozen=True):
     """The names that a watched expression may read."""
 
     lesson: dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tutor.lesson.model import REPORT
 from tutor.protocol.frame import Frame, Position, RankFigures
@@ -10,8 +10,7 @@ from tutor.training.loop import Loop
 from tutor.training.values import Array, is_finite, to_numbers, to_numpy, value_of
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """The figures of an epoch, whole: arrays of any size, in the lesson's own precision."""
 
     epoch: int

@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.protocol.frame import Position, Value
 from tutor.training.devices import Randomness
@@ -37,8 +39,7 @@ _COST = 80
 """The next snapshot waits for this many times the seconds that the last one took."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSettings:
+class RunSettings(msgspec.Struct, frozen=True):
     """The settings of a run at one place, besides the mode and the loop's own state."""
 
     device_wanted: str
@@ -56,8 +57,7 @@ class RunSettings:
     """The number of the recipe's changes before this place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keyframe:
+class Keyframe(msgspec.Struct, frozen=True):
     """The end of an epoch, from which a run can continue: a snapshot and the settings there."""
 
     epoch: int
@@ -84,23 +84,22 @@ class KeyframeClock:
         self.due = self.started + (max(spacing, _COST * cost) if spacing else 0.0)
 
 
-@dataclass(slots=True)
-class History:
+class History(msgspec.Struct):
     """The losses, the trail and the keyframes of one run."""
 
-    losses: EpochNumbers = field(default_factory=EpochNumbers)
-    trail: Trail = field(default_factory=Trail)
-    furthest: Position = field(default_factory=lambda: Position(0, 0))
+    losses: EpochNumbers = msgspec.field(default_factory=EpochNumbers)
+    trail: Trail = msgspec.field(default_factory=Trail)
+    furthest: Position = msgspec.field(default_factory=lambda: Position(0, 0))
     """The furthest place where the run has come to rest: perhaps within an epoch."""
     budget: int = SNAPSHOT_BYTES
     interval: float = INTERVAL
     """Seconds of training between two snapshots that stay; doubled each time they are thinned."""
     spacing: float = INTERVAL
     """Seconds of training between two snapshots that are taken."""
-    _keyframes: list[Keyframe] = field(default_factory=list)
-    _sizes: list[int] = field(default_factory=list)
+    _keyframes: list[Keyframe] = msgspec.field(default_factory=list)
+    _sizes: list[int] = msgspec.field(default_factory=list)
     """Bytes that each of `_keyframes` does not share with the one before it."""
-    _near: list[Keyframe] = field(default_factory=list)
+    _near: list[Keyframe] = msgspec.field(default_factory=list)
     """Keyframes on the way to the place that was sought last."""
 
     @property

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from tutor.lesson.code_checks import codes_in
 from tutor.python_syntax import parts_of
@@ -41,8 +42,7 @@ _CONTAINERS = {
 _SEES_EVERYTHING = {"globals", "locals", "vars", "eval", "exec", "dir"}
 
 
-@dataclass(frozen=True, slots=True)
-class Liveness:
+class Liveness(msgspec.Struct, frozen=True):
     """The names of a namespace that an epoch needs, reads and changes."""
 
     rewritten: frozenset[str]

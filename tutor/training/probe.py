@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
@@ -40,8 +40,7 @@ from tutor.training.state_copy import (
 from tutor.training.values import Array, is_spoiled, like, to_numbers, to_numpy
 
 
-@dataclass(frozen=True, slots=True)
-class Standpoint:
+class Standpoint(msgspec.Struct, frozen=True):
     """One batch of a run, from which a probe can start."""
 
     program: Program

@@ -12,10 +12,12 @@ import io
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import CodeType
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from tutor.errors import Refused, RunError
 from tutor.lesson.code_checks import binds_data, stores_grad, why_not_code
@@ -62,8 +64,7 @@ class UnheardOutput(io.TextIOWrapper):
         return len(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(msgspec.Struct, frozen=True):
     """One phase's code, compiled."""
 
     name: str
@@ -76,8 +77,7 @@ class Phase:
     """The names that its code binds, or whose things it changes in place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(msgspec.Struct, frozen=True):
     r"""A Python expression that is shown: a watched one, or one in a `\boxed{…}`."""
 
     label: str
@@ -91,8 +91,7 @@ class Expression:
     """Whether it calls anything: only then can it draw random numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True, eq=False):
     """A lesson's code in one mode, compiled, with all facts about it that a run needs."""
 
     name: str
@@ -128,17 +127,17 @@ class Program:
     """Whether the code itself assigns gradients to `.grad`: then no tensor's is a variable `dw`."""
     may_draw: bool = True
     """Whether the code may draw from Python's or NumPy's own random number generators."""
-    stopped: dict[str, Value] = field(default_factory=dict, compare=False)
+    stopped: dict[str, Value] = msgspec.field(default_factory=dict)
     """An expression that is not evaluated again → the reason. All modes of a lesson share it."""
-    open_loop: Callable[[str, float, int], Any] | None = field(default=None, compare=False)
+    open_loop: Callable[[str, float, int], Any] | None = None
     """Runs a script to its training loop, with a device, a learning rate (0.0: the script's own)
     and a seed; returns the Loop. None for a lesson."""
-    open_probe: Callable[[str], Any] | None = field(default=None, compare=False)
+    open_probe: Callable[[str], Any] | None = None
     """Makes the Loop of a script's probe on a device, without any names yet."""
 
-    writes_here: bool = field(default=False, compare=False)
+    writes_here: bool = False
     """Whether a script writes files where it wants: a second run of it would write them again."""
-    place_of: Callable[[int], str] | None = field(default=None, compare=False)
+    place_of: Callable[[int], str] | None = None
     """Names a line of a script with the file, as people name it in a notebook."""
 
     @property

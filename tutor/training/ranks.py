@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import Element, RankFigures, Value

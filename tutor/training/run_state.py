@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from tutor.lesson.model import SETUP
 from tutor.protocol.frame import EPOCH_END, Change, Position, Remark, RunRecipe, Value
@@ -77,7 +76,7 @@ class RunState:
             self.is_script and not recipe.learning_rate
         ):  # the script's own rate, which is known only now
             rate = self.settings.learning_rate
-            self.recipe = msgspec.structs.replace(recipe, learning_rate=rate)
+            self.recipe = replace(recipe, learning_rate=rate)
         self.generators.take(self)
 
     def begin(self) -> None:

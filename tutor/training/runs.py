@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from tutor.errors import Refused
 from tutor.protocol.commands import run_name
@@ -91,8 +91,7 @@ def same_place(programs: Mapping[str, Program], frame: Frame, recipe: RunRecipe)
 MAX_RUNS = 4
 
 
-@dataclass(slots=True, eq=False)
-class _NamedRun:
+class _NamedRun(msgspec.Struct, eq=False):
     """A run and its names. While it is not built, `run` is None; the other fields tell of it."""
 
     name: str
@@ -263,7 +262,7 @@ class Runs:
         programs = self.current.programs
         told = [_info(kept, _used_changes(kept, programs), columns) for kept in others]
         mine = _info(now, now.recipe.changes)
-        return (*told, msgspec.structs.replace(mine, is_current=True))
+        return (*told, replace(mine, is_current=True))
 
     def select(self, name: str, until: Until = never) -> Frame:
         """Continue with another run: at the current one's place if it came so far, or at its end.

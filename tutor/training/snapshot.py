@@ -16,10 +16,10 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 import torch
 
@@ -44,17 +44,16 @@ _OBJECT = 60
 """Estimated bytes of a Python object besides its elements."""
 
 
-@dataclass(slots=True, eq=False)
-class SetupNamespace:
+class SetupNamespace(msgspec.Struct, eq=False):
     """The namespace that a program runs in, as its Setup left it."""
 
     names: Namespace
     """The `globals` of the functions that were made in it. The loop works on this very dict."""
-    idle: Namespace = field(default_factory=dict)
+    idle: Namespace = msgspec.field(default_factory=dict)
     """The names that no code reads after Setup."""
-    definitions: Namespace = field(default_factory=dict)
+    definitions: Namespace = msgspec.field(default_factory=dict)
     """The functions and classes that Setup made or fetched."""
-    definition_names: dict[int, str] = field(default_factory=dict)
+    definition_names: dict[int, str] = msgspec.field(default_factory=dict)
     """The name of each definition in Setup, by id."""
     setup_has_drawn: bool = False
     """Whether Setup has drawn random numbers."""
@@ -93,8 +92,7 @@ class SavedState(Protocol):
         """The identity and the bytes of each part; another state may share some."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A namespace at the end of an epoch; never handed out but as a copy."""
 
     objects: bytes

@@ -17,11 +17,11 @@ import copy
 import random
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from io import IOBase
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import torch
 
@@ -41,16 +41,14 @@ _DEEPEST = 6
 """Levels of lists, dicts and objects that are copied."""
 
 
-@dataclass(frozen=True, slots=True)
-class _NotCopied:
+class _NotCopied(msgspec.Struct, frozen=True):
     """Stands for a thing that can't be copied: a function, a file, a module of Python's."""
 
 
 NOT_COPIED = _NotCopied()
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleState:
+class ModuleState(msgspec.Struct, frozen=True):
     """The state of a module."""
 
     tensors: Mapping[str, torch.Tensor]
@@ -58,15 +56,13 @@ class ModuleState:
     """A submodule → its `training`, and its attributes of the lesson's own."""
 
 
-@dataclass(frozen=True, slots=True)
-class SteppedState:
+class SteppedState(msgspec.Struct, frozen=True):
     """The state of an optimizer, or of a scheduler of its learning rate."""
 
     state: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratorState:
+class GeneratorState(msgspec.Struct, frozen=True):
     """The state of a random number generator of the lesson's own."""
 
     kind: str
@@ -74,8 +70,7 @@ class GeneratorState:
     state: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectState:
+class ObjectState(msgspec.Struct, frozen=True):
     """The state of an object of one of the lesson's own classes."""
 
     attributes: Mapping[str, ValueCopy]
@@ -84,8 +79,7 @@ class ObjectState:
 # ── Iterators ───────────────────────────────────────────────────────────────────────
 
 
-@dataclass(slots=True)
-class _Link:
+class _Link(msgspec.Struct):
     """A place in the chain of yielded items; the last one has no next."""
 
     item: Any = None
@@ -411,8 +405,7 @@ def _into_array(kept: Array, mine: Any) -> Any:
     return mine
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStart:
+class BatchStart(msgspec.Struct, frozen=True):
     """The state at the beginning of a batch, as copies."""
 
     values: Mapping[str, Array]
@@ -427,7 +420,7 @@ class BatchStart:
     """Copies of all names that a script's phases read, in place of `carried`."""
     learning_rate: float | None = None
     """The learning rate of a lesson at that moment."""
-    things: Mapping[str, Any] = field(default_factory=dict)
+    things: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """The things themselves that `carried` has copies of: a batch may bind their names anew."""
 
     def is_whole(self, program: Program) -> bool:

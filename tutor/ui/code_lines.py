@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+import msgspec
 from textual.content import Content
 from textual.style import Style
 
@@ -37,16 +37,14 @@ from tutor.ui.variables import Name
 Sign: TypeAlias = Literal["-", "+", " "]
 
 
-@dataclass(frozen=True, slots=True)
-class DiffLine:
+class DiffLine(msgspec.Struct, frozen=True):
     """One line of code: gone (-), new (+), or the same in both."""
 
     sign: Sign
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseDifference:
+class PhaseDifference(msgspec.Struct, frozen=True):
     """The difference of one phase between two modes."""
 
     phase: str
@@ -60,8 +58,7 @@ class PhaseDifference:
         return sum(line.sign == sign for line in self.lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """All that changes from one mode to another."""
 
     before: str
@@ -177,8 +174,7 @@ FAILED: Piece = ("✗ ", ERROR)
 SIGNS: dict[str, Piece] = {"-": ("- ", STRONG), "+": ("+ ", STRONG), " ": "  "}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CodeRow:
+class CodeRow(msgspec.Struct, frozen=True, eq=False):
     """One row of a pane, and the part of the code that it shows."""
 
     content: Content
@@ -282,8 +278,7 @@ MOST_HIGHLIGHTED = 200_000
 _LABEL_GAP = 2
 
 
-@dataclass(frozen=True, slots=True)
-class LineMarks:
+class LineMarks(msgspec.Struct, frozen=True):
     """The lines that are not drawn like all others."""
 
     ahead: range = range(0)

@@ -6,8 +6,8 @@ Bindings, footer, help screen and command palette are all made from these.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 from textual.binding import Binding
 
 KEY_NAMES = {
@@ -27,8 +27,7 @@ KEY_NAMES = {
 """The names of keys on the screen, where they differ from Textual's."""
 
 
-@dataclass(frozen=True, slots=True)
-class AppCommand:
+class AppCommand(msgspec.Struct, frozen=True):
     """One command that the learner can give."""
 
     name: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from textual.content import Content
 from textual.style import Style
 
@@ -85,8 +85,7 @@ def place_line(
 # ── One exercise ────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
-class TextPart:
+class TextPart(msgspec.Struct, frozen=True):
     """Lines that belong together; when they are new, the pane scrolls to them."""
 
     name: str

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.cells import cell_len
 from textual.content import Content
 
@@ -33,12 +33,11 @@ PASSED: tuple[ExerciseResult, ...] = ("done", "skipped")
 """The results after which an exercise need not be done any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class LessonProgress:
+class LessonProgress(msgspec.Struct, frozen=True):
     """One lesson and the learner's progress in it."""
 
     headline: Headline
-    results: Mapping[str, ExerciseResult] = field(default_factory=dict)
+    results: Mapping[str, ExerciseResult] = msgspec.field(default_factory=dict)
     """The best result of each exercise."""
     left: Bookmark | None = None
     """The lesson's bookmark; None without one."""

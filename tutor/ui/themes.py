@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -115,8 +114,7 @@ class AsciiOnly(LineFilter):
 _Colour = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class ThemeStyle:
+class ThemeStyle(msgspec.Struct, frozen=True):
     """One theme, as Textual needs it."""
 
     title: str

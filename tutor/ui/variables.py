@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import builtins
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 from textual.content import Content
 
 from tutor.digits import ARRAY_DIGITS, SCALAR_DIGITS
@@ -28,8 +28,7 @@ _MODULES = frozenset({"np", "torch"})
 _BUILTINS = frozenset(dir(builtins))
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """A name at one place of the code: `w`, `w.grad`, `model.linear.weight`."""
 
     text: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tutor.analysis.doctor.evaluation import EvaluationRule
 from tutor.analysis.doctor.forks import (

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TypeAlias
 
+import msgspec
 from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
@@ -31,8 +31,7 @@ _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The dots of a braille character, by row and column (Unicode, Braille Patterns)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pen:
+class Pen(msgspec.Struct, frozen=True):
     """The look of a line."""
 
     style: Style
@@ -244,8 +243,7 @@ GUTTER = 7
 """Columns that the numbers of the vertical axis and the axis itself take, as a rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sheet:
+class Sheet(msgspec.Struct, frozen=True):
     """The room for a drawing below its title."""
 
     width: int
@@ -258,8 +256,7 @@ class Sheet:
         return self.width < MIN_WIDTH or self.height < MIN_HEIGHT
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
+class Drawing(msgspec.Struct, frozen=True):
     """A finished drawing: its title, and its lines from top to bottom."""
 
     title: str
@@ -300,8 +297,7 @@ def legend_number(x: float) -> str:
     return trimmed(x, LEGEND_DIGITS)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """One entry of a legend: what a mark stands for, or a number by its name."""
 
     mark: str
@@ -345,8 +341,7 @@ Tick: TypeAlias = tuple[float, str]
 """A place on an axis, from 0 to 1, and what is written there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(msgspec.Struct, frozen=True):
     """A scale from numbers to places: `low` is at 0, `high` at 1; all at 0.5 if they are equal."""
 
     low: float
@@ -444,8 +439,7 @@ def _ruler(width: int, ticks: Sequence[Tick]) -> str:
     return "".join(cells)
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarField:
+class ScalarField(msgspec.Struct, frozen=True):
     """A number at each crossing of `xs` and `ys` (both ascending): a row for each of `ys`."""
 
     xs: Sequence[float]

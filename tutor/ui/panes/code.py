@@ -7,10 +7,10 @@ the difference to another mode's code is shown.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import ClassVar
 
+import msgspec
 from textual.binding import BindingType
 from textual.content import Content
 from textual.reactive import var
@@ -345,8 +345,7 @@ def _heading(phase: str, mark: Piece, mark_of_lines: Piece) -> Content:
     return line(mark, (phase, style))
 
 
-@dataclass(frozen=True, slots=True)
-class _DrawnPhase:
+class _DrawnPhase(msgspec.Struct, frozen=True):
     """The lines of a phase, and in which of them each name stands."""
 
     lines: Sequence[Content]

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from msgspec.structs import replace
 from textual.content import Content
 
 from tutor.digits import AXIS_DIGITS

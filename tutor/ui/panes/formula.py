@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 from textual import events
 from textual.content import Content
 from textual.reactive import var
@@ -68,8 +68,7 @@ class _State(NamedTuple):
     """The last values, by expression; None where there was none before this step."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
+class _Drawn(msgspec.Struct, frozen=True):
     """The lines of one section, and the values that they were drawn from."""
 
     state: _State

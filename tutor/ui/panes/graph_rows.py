@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import takewhile
 
+import msgspec
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
@@ -38,8 +39,7 @@ DEEPEST = 8
 _BRANCH, _LAST, _RAIL, _BLANK = "├─ ", "└─ ", "│  ", "   "
 
 
-@dataclass(frozen=True, slots=True)
-class GraphRow:
+class GraphRow(msgspec.Struct, frozen=True):
     """One line of the tree."""
 
     node: int
@@ -93,8 +93,7 @@ def _reached(starts: Iterable[int], ways: Mapping[int, Sequence[int]]) -> list[i
     return list(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Backward:
+class Backward(msgspec.Struct, frozen=True):
     """The part of backward that is shown."""
 
     done: int
@@ -186,8 +185,7 @@ TREE_SHARE = 0.4
 """The part of a line that the tree keeps where values and gradients need more than the rest."""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphDetail:
+class GraphDetail(msgspec.Struct, frozen=True):
     """The detail in which each row is shown."""
 
     has_ops: bool
@@ -216,8 +214,7 @@ DETAILS = (
 """The ways to write a row, the fullest first: the first that fits is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Cells:
+class _Cells(msgspec.Struct, frozen=True):
     """One row's texts in one degree of detail."""
 
     prefix: str
@@ -235,8 +232,7 @@ class _Cells:
     """The words on the operations folded away below; they may be cut off."""
 
 
-@dataclass(frozen=True, slots=True)
-class GraphTable:
+class GraphTable(msgspec.Struct, frozen=True):
     """The rows at one width, ready to be shown with any of them chosen."""
 
     words: str
@@ -292,7 +288,10 @@ def _filled(
     """The row with as many more elements of its arrays as have room in their columns."""
     room = width - columns.at_gradient - (GAP + len(cells.folded) if cells.folded else 0)
     values = _most(lambda n: _number(node.value, detail.digits, n), columns.value)
-    later = _most(lambda n: _gradient(node, node.order >= 0, replace(detail, gradients=n)), room)
+    later = _most(
+        lambda n: _gradient(node, node.order >= 0, replace(detail, gradients=n)),
+        room,
+    )
     detail = replace(
         detail, values=max(detail.values, values), gradients=max(detail.gradients, later)
     )
@@ -326,8 +325,7 @@ def _labelled(
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(msgspec.Struct, frozen=True):
     """The widths of a table's columns."""
 
     what: int

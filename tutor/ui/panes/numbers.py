@@ -7,9 +7,9 @@ parameters has one line for each, with mean and norm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from textual.content import Content
 
 from tutor.digits import ARRAY_DIGITS, EXACT_DIGITS, SCALAR_DIGITS, SUMMARY_DIGITS
@@ -34,8 +34,7 @@ CellLines = tuple[str, ...]
 """The lines of one cell of the table, all equally wide."""
 
 
-@dataclass(frozen=True, slots=True)
-class NumberRow:
+class NumberRow(msgspec.Struct, frozen=True):
     """One row: a name, its value now and before, in another run, and on other ranks."""
 
     name: str
@@ -227,8 +226,7 @@ def _layouts(ranks: Sequence[str], has_other: bool) -> Sequence[tuple[str, ...]]
     return ("now", "was", "change"), ("now", "change")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
+class _Cells(msgspec.Struct, frozen=True, eq=False):
     """The texts of one row."""
 
     name: str
