@@ -5,6 +5,7 @@ And their inspections that the app has asked for, computed while no command wait
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -133,6 +134,16 @@ class RunsSetAside(msgspec.Struct, frozen=True):
 def _recipes(infos: Iterable[RunInfo]) -> list[tuple[Any, ...]]:
     """All that it takes to have these runs again, and what they are called."""
     return [(i.name, i.is_current, i.letter, i.recipe, i.furthest, i.forked_at) for i in infos]
+
+
+def target_of(command: Command, run: Run) -> float:
+    """The epochs that will have run when a command is done, about."""
+    match command:
+        case BackEpoch():
+            return math.ceil(run.epochs_done) - 1.0
+        case StepEpoch():
+            return math.floor(run.epochs_done) + 1.0
+    return run.epochs_done
 
 
 def apply_command(runs: Runs, command: Command, until: Callable[[], bool]) -> Frame | None:

@@ -16,22 +16,30 @@ import msgspec
 import torch
 
 from tutor.engine.child import Capture, Inbox, ProcessLock
-from tutor.engine.open_runs import Inspector, RunProgress, RunsSetAside, apply_command, open_runs
+from tutor.engine.open_runs import (
+    Inspector,
+    RunProgress,
+    RunsSetAside,
+    apply_command,
+    open_runs,
+    target_of,
+)
 from tutor.engine.process_state import CleanProcess, ProcessState, end_other_processes
 from tutor.errors import Refused, RunError
 from tutor.protocol.commands import (
-    BackEpoch,
+    CheckLesson,
     Command,
     EvaluateExpressions,
     Examine,
     FindLocalGradients,
     Inspect,
+    InspectScript,
     LessonCommand,
     OpenLesson,
     Restart,
     RunTo,
     Seek,
-    StepEpoch,
+    TrainLesson,
     WriteSeries,
 )
 from tutor.protocol.events import (
@@ -153,50 +161,53 @@ class Server:
     def _has_command(self) -> bool:
         return bool(self.inbox)
 
-    def _is_pause_waiting(self) -> bool:
-        return self.inbox.has_pause()
-
     # ── Commands ────────────────────────────────────────────────────────────────────
 
     def _do(self, command: Command) -> None:
-        before = frame = None
-        if isinstance(command, LessonCommand):
-            self._run_lesson(command)
-            return
-        if isinstance(command, OpenLesson):
-            before = self._open(command)
-        elif isinstance(command, Inspect):
+        """Carry out a command; each case answers it."""
+        if isinstance(command, Inspect):
             self.inspector.wanted = command
-        elif isinstance(command, Restart) and self.runs is None and self.opened is not None:
-            self._open(self.opened)
-        elif self.runs is None:
-            raise Refused("no_lesson_open")
-        elif isinstance(command, RunTo):
-            self.runs.notes = ()
-            self._train_to(self.runs, command.epoch)
-        elif isinstance(command, Seek):
-            self._seek(self.runs, command)
-            return
-        elif isinstance(command, WriteSeries):
-            self._write_series(self.runs, command)
-            return
-        elif isinstance(command, EvaluateExpressions | FindLocalGradients | Examine):
-            run, until = self.runs.current, self._is_pause_waiting
-            self.send(self.inspector.answer(self.opened, run, command, until))
-            return
-        else:
-            self.runs.notes = ()
-            not_undone = self._begin_clean() if isinstance(command, Restart) else None
-            here = self.runs.current.epochs_done
-            way = {BackEpoch: math.ceil(here) - 1.0, StepEpoch: math.floor(here) + 1.0}
-            target = way.get(type(command), here)
-            until = self._progress(self.runs, target)
-            frame = apply_command(self.runs, command, until)
-            if not_undone:
-                self.runs.notes = self.runs.notes or (not_undone,)
-        if self.runs is None:  # an Inspect before the first lesson: there is nothing to show
-            raise Refused("no_lesson_open")
-        self._show(answers=command.number, frame=frame, before=before)
+        match command:
+            case CheckLesson() | TrainLesson() | InspectScript():
+                self._run_lesson(command)
+            case OpenLesson():
+                self._show(command.number, before=self._open(command))
+            case Restart() if self.runs is None and self.opened is not None:
+                self._open(self.opened)
+                self._show(command.number)
+            case _ if (runs := self.runs) is not None:
+                self._do_with(runs, command)
+            case _:
+                raise Refused("no_lesson_open")
+
+    def _do_with(self, runs: Runs, command: Command) -> None:
+        """Carry out a command on the open runs; each case answers it."""
+        match command:
+            case Inspect():
+                self._show(command.number)
+            case EvaluateExpressions() | FindLocalGradients() | Examine():
+                pause = self.inbox.has_pause
+                self.send(self.inspector.answer(self.opened, runs.current, command, pause))
+            case WriteSeries():
+                self._write_series(runs, command)
+            case Seek():
+                self._seek(runs, command)
+            case RunTo(epoch=epoch):
+                runs.notes = ()
+                self._train_to(runs, epoch)
+                self._show(command.number)
+            case _:
+                self._step_or_change(runs, command)
+
+    def _step_or_change(self, runs: Runs, command: Command) -> None:
+        """Carry out a command that is one step, or one change, of the runs."""
+        runs.notes = ()
+        not_undone = self._begin_clean() if isinstance(command, Restart) else None
+        until = self._progress(runs, target_of(command, runs.current))
+        frame = apply_command(runs, command, until)
+        if not_undone:
+            runs.notes = runs.notes or (not_undone,)
+        self._show(command.number, frame)
 
     def _open(self, command: OpenLesson) -> Frame | None:
         """Open the run that the command describes; returns the frame before, if it asks for one."""
@@ -313,7 +324,7 @@ class Server:
                 reported = now
                 epochs = {"epoch": run.at.epoch, "target": math.ceil(target)}
                 self._write(SeekAdvanced(**epochs, seconds_left=progress.seconds_left))
-            return self._is_pause_waiting()
+            return self.inbox.has_pause()
 
         return is_stopped
 
@@ -398,12 +409,12 @@ class Server:
 
     def _report_error(self, error: LessonRaised, answers: int) -> None:
         """The frame that the run went back to, and what the lesson raised."""
-        stopped = StoppedAt(error.phase, error.line) if error.stopped else None
-        if stopped is not None and self.runs is not None:
-            self._show(answers, stopped=stopped)
-            return
-        if stopped is not None:
-            self.send(CommandRefused(note=_STOPPED, stopped=stopped, answers=answers))
+        if error.stopped:
+            stopped = StoppedAt(error.phase, error.line)
+            if self.runs is not None:
+                self._show(answers, stopped=stopped)
+            else:
+                self.send(CommandRefused(note=_STOPPED, stopped=stopped, answers=answers))
             return
         if self.runs is not None and not devices.is_lost(error.__cause__):
             self._show()
