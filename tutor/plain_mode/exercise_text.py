@@ -19,7 +19,8 @@ from tutor.plain_mode.spoken_text import (
 )
 from tutor.progress import ExerciseResult
 from tutor.protocol.events import LessonFailed
-from tutor.session.attempt import Attempt, Wants, code_at, is_own_code
+from tutor.script.line_places import code_at
+from tutor.session.attempt import Attempt, Wants, is_own_code
 from tutor.session.run_view import Notice
 from tutor.wording.engine_notes import note_text, phase_text
 from tutor.wording.feedback import (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tutor.lesson.library import is_shipped
-from tutor.lesson.model import Lesson
+from tutor.lesson.model import Fence, Lesson
 from tutor.plain import cut_short, one_line
 
 NOTEBOOK = ".ipynb"
@@ -98,10 +98,19 @@ def _in_named_file(lesson: Lesson, line: int) -> str:
 
 
 def _quoted(lesson: Lesson, line: int) -> str:
-    phase, rows = lesson.phase_of_line(line), lesson.source.split("\n")
-    if not phase:
-        return _in_named_file(lesson, line)
-    return f"`{cut_short(one_line(rows[line - 1]).strip(), _LONGEST_QUOTE)}` in {phase}"
+    phase, code = lesson.phase_of_line(line), code_at(lesson, line)
+    return f"`{one_line(code)}` in {phase}" if phase and code else _in_named_file(lesson, line)
+
+
+def code_at(lesson: Lesson, line: int | None) -> str:
+    """The line of code with this number in the lesson's file, to be quoted; empty if none is."""
+    for section in lesson.sections:
+        for fence in section.blocks:
+            if line and isinstance(fence, Fence) and fence.line <= line:
+                rows = fence.code.split("\n")
+                if line - fence.line < len(rows):
+                    return cut_short(rows[line - fence.line].strip(), _LONGEST_QUOTE)
+    return ""
 
 
 def named_place(path: Path, cells: tuple[Cell, ...], line: int) -> str:

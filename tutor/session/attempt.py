@@ -14,16 +14,14 @@ import msgspec
 
 from tutor.lesson.code_checks import bound_in
 from tutor.lesson.exercise import Exercise, Predict, Repair
-from tutor.lesson.model import UPDATE, DisplayFormula, Fence, Lesson, Section
-from tutor.plain import cut_short
+from tutor.lesson.library import is_shipped
+from tutor.lesson.model import UPDATE, DisplayFormula, Lesson, Section
 from tutor.protocol.events import LessonFailed, StoppedAt
 from tutor.protocol.inspections import LocalGradientQuestion
+from tutor.script.line_places import cells_in, code_at, place_in
 from tutor.session.bookmark import UnfinishedRun
 from tutor.session.goal_progress import Marks
 from tutor.session.run_view import RunView
-
-LONGEST_LINE = 48
-"""Characters of a line of code that are quoted."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -60,20 +58,18 @@ def code_place(exercise: Exercise, lesson: Lesson, at: LessonFailed | StoppedAt)
     return CodePlace(at.phase, at.line if code else None, code)
 
 
+def file_place(lesson: Lesson | None, at: LessonFailed | StoppedAt) -> CodePlace:
+    """The place in the code of a lesson or a script, where no exercise is on."""
+    if lesson and at.line and cells_in(lesson.path, lesson.source):
+        return CodePlace(at.phase, at.line, in_cell=place_in(lesson)(at.line))
+    # The file of a lesson that came with the tutor is not at hand: its line is quoted.
+    code = code_at(lesson, at.line) if lesson and is_shipped(lesson.path) else ""
+    return CodePlace(at.phase, at.line, code)
+
+
 def is_own_code(exercise: Exercise, phase: str) -> bool:
     """Whether the learner fixes the code of this phase."""
     return isinstance(exercise, Repair) and exercise.phase == phase
-
-
-def code_at(lesson: Lesson, line: int | None) -> str:
-    """The line of code with this number in the lesson's file; empty if there is none."""
-    for section in lesson.sections:
-        for fence in section.blocks:
-            if line and isinstance(fence, Fence) and fence.line <= line:
-                rows = fence.code.split("\n")
-                if line - fence.line < len(rows):
-                    return cut_short(rows[line - fence.line].strip(), LONGEST_LINE)
-    return ""
 
 
 AttemptState: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]

@@ -13,7 +13,6 @@ import msgspec
 from msgspec.structs import replace
 
 from tutor.errors import EngineError, RunError
-from tutor.lesson.library import is_shipped
 from tutor.lesson.model import Lesson
 from tutor.protocol.commands import (
     Command,
@@ -50,8 +49,7 @@ from tutor.protocol.frame import (
     settings_after,
 )
 from tutor.protocol.inspections import DoctorReport, RunInfo
-from tutor.script.line_places import cells_in, place_in
-from tutor.session.attempt import CodePlace, code_at
+from tutor.session.attempt import CodePlace, file_place
 from tutor.session.bookmark import UnfinishedRun
 from tutor.session.pending import Engine, UnansweredCommands, running_notice
 from tutor.session.printed_text import RunOutput
@@ -316,7 +314,7 @@ class EngineSession:
         if event.stopped is not None:
             self._stopped(event.stopped, is_undone=False)
         elif failed is not None and not isinstance(command, OpenLesson):  # there is no run
-            self.tell("phase_failed", kind="failed", place=self._code_place(failed))
+            self.tell("phase_failed", kind="failed", place=self.code_place(failed))
         elif not isinstance(command, Inspect):  # which the learner has not asked for
             notes, can_restart = (event.note,), event.can_restart
             self.tell("engine_notes", kind="refused", notes=notes, can_restart=can_restart)
@@ -329,16 +327,12 @@ class EngineSession:
 
     def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:
         kind: NoticeKind = "info" if is_undone else "refused"
-        place = self._code_place(at)
+        place = self.code_place(at)
         self.tell("stopped", kind=kind, place=place, is_undone=is_undone)
 
-    def _code_place(self, at: LessonFailed | StoppedAt) -> CodePlace:
-        lesson = self.view.lesson if self.view else None
-        if lesson and at.line and cells_in(lesson.path, lesson.source):
-            return CodePlace(at.phase, at.line, in_cell=place_in(lesson)(at.line))
-        # The file of a lesson that came with the tutor is not at hand: its line is quoted.
-        code = code_at(lesson, at.line) if lesson and is_shipped(lesson.path) else ""
-        return CodePlace(at.phase, at.line, code)
+    def code_place(self, at: LessonFailed | StoppedAt) -> CodePlace:
+        """The place of an error or a stop, as the learner can find it."""
+        return file_place(self.view.lesson if self.view else None, at)
 
     def _show(self, event: FrameShown, command: Command | None) -> None:
         view = self.view
@@ -399,7 +393,7 @@ class EngineSession:
     def _lesson_failed(self, event: LessonFailed) -> None:
         if self.view is not None:
             self.view = replace(self.view, failed=event, target=None)
-        self.tell("phase_failed", kind="failed", place=self._code_place(event))
+        self.tell("phase_failed", kind="failed", place=self.code_place(event))
 
     def _process_ended(self, event: ProcessEnded) -> None:
         self.unanswered.clear()

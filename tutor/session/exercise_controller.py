@@ -10,8 +10,6 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
 from tutor.lesson.exercise import Exercise, kind_of
 from tutor.lesson.model import Lesson
 from tutor.progress import ExerciseResult
@@ -21,9 +19,10 @@ from tutor.protocol.events import (
     FrameShown,
     LessonFailed,
     ProcessEnded,
+    StoppedAt,
 )
 from tutor.protocol.frame import Position
-from tutor.session.attempt import Attempt, Wants, code_place
+from tutor.session.attempt import Attempt, CodePlace, Wants, code_place
 from tutor.session.bookmark import Bookmark, LearnersRun, UnfinishedAttempt
 from tutor.session.engine_session import EngineSession, unfinished_run
 from tutor.session.exercise_handler import ExerciseHandler
@@ -318,6 +317,11 @@ class ExerciseController:
         self._journal.record_result(lesson.slug, found.id, kind_of(found), "unskipped")
         self.begin(found.id)
 
+    def code_place(self, at: LessonFailed | StoppedAt) -> CodePlace | None:
+        """The place in an exercise's code, whose file is not in view; None while none is on."""
+        handler = self._handler
+        return code_place(handler.exercise, handler.lesson, at) if handler else None
+
     # ── The code of a Repair ────────────────────────────────────────────────────────
 
     @property
@@ -364,19 +368,10 @@ class ExerciseController:
         if handler is None:
             self._begin_waiting(event)
             return
-        self._locate_notice(handler, event)
         if isinstance(event, ProcessEnded):
             handler.process_ended(event)
         elif not handler.receive(event) and isinstance(event, FrameShown) and event.target is None:
             handler.rested(command)
-
-    def _locate_notice(self, handler: ExerciseHandler[Any], event: Event) -> None:
-        """Name the place in code by its line of code: in an exercise the file is not in view."""
-        at = event if isinstance(event, LessonFailed) else getattr(event, "stopped", None)
-        notice = self._engine_session.notice
-        if at is not None and "place" in notice.values:
-            place = code_place(handler.exercise, handler.lesson, at)
-            self._engine_session.notice = replace(notice, values={**notice.values, "place": place})
 
     def _begin_waiting(self, event: Event) -> None:
         """Begin the exercise that waits, as soon as the lesson's run is there."""

@@ -31,10 +31,10 @@ from tutor.protocol.commands import (
     Switch,
     WriteSeries,
 )
-from tutor.protocol.events import Event, FrameShown, InspectionReady
+from tutor.protocol.events import Event, FrameShown, InspectionReady, LessonFailed, StoppedAt
 from tutor.protocol.frame import EPOCH_END, Position, modes_of, settings_after
 from tutor.script.line_places import place_in
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, CodePlace
 from tutor.session.bookmark import Bookmark, key_of, left_notice, lesson_as_left, script_key
 from tutor.session.engine_session import EngineSession
 from tutor.session.exercise_controller import ExerciseController
@@ -86,6 +86,10 @@ class Session(EngineSession):
         """The command that the learner waits for, if any; code that is silent is stopped."""
         self.controller.stop_if_silent(self.silent_for)
         return self.waiting
+
+    def code_place(self, at: LessonFailed | StoppedAt) -> CodePlace:
+        """The place of an error or a stop, as the learner can find it."""
+        return self.controller.code_place(at) or super().code_place(at)
 
     def receive(self, event: Event) -> bool:
         """Handle an event; returns whether a FramePainted is due after the paint."""

@@ -144,7 +144,7 @@ class ErrorBar(Bar):
         failed = self._failed
         if failed is None or self.view is None:
             return []
-        from tutor.session.attempt import code_at  # noqa: PLC0415 - not for the menu
+        from tutor.script.line_places import code_at  # noqa: PLC0415 - not for the menu
         from tutor.ui.exercise_lines import where_failed  # noqa: PLC0415 - as above
 
         lesson = self.view.lesson
