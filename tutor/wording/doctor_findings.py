@@ -195,10 +195,14 @@ _TEXTS: Mapping[str, str] = {
         "Two runs differ: the first loss is {loss}, and {other} in another run. `{variable}` draws "
         "random numbers, and no line sets a seed for them."
     ),
+    "seeded_late": (
+        "Two runs differ: the first loss is {loss}, and {other} in another run. `{variable}` draws "
+        "random numbers before {seed_place} sets a seed."
+    ),
 }
 """The sentences by code, into which the variable and the numbers are put."""
 
-_NO_MISTAKES = frozenset({"gradient_scaled"})
+_NO_MISTAKES = frozenset({"gradient_scaled", "not_seeded", "seeded_late"})
 """The codes of findings that are worth knowing, and no mistakes."""
 
 
@@ -232,6 +236,8 @@ def finding_text(finding: DoctorFinding, place_of: Callable[[int], str] = line_p
     count = finding.numbers.get("parameters")
     more = f" (and of {count - 1} more)" if isinstance(count, int) and count > 1 else ""
     values = {"variable": finding.variable, "more": more, "is_added": False}
+    if isinstance(seed_line := finding.numbers.get("seed_line"), int):
+        values["seed_place"] = place_of(seed_line)
     text = filled(_TEXTS[finding.code], {**values, **finding.numbers}, _WORDS)
     where = place_of(finding.line) if finding.line else ""
     place = f"{where[0].upper()}{where[1:]}: " if where else ""

@@ -77,6 +77,32 @@ def test_only_the_generator_without_a_seed_is_named() -> None:
     assert finding.variable == "np.random.randn"
 
 
+@pytest.mark.parametrize(
+    ("model", "variable"),
+    [
+        ("model = nn.Linear(3, 1)", "nn.Linear"),
+        ("class Net(nn.Linear):\n    pass\nmodel = Net(3, 1)\nnn.init.normal_(model.weight)",
+         "nn.init.normal_"),
+    ],
+)  # fmt: skip
+def test_a_seed_that_is_set_after_the_model_is_too_late(model: str, variable: str) -> None:
+    text = TORCH.format(seed="torch.manual_seed(0)").replace("model = nn.Linear(3, 1)", "")
+    text = text.replace("torch.manual_seed(0)", f"{model}\nimport os\ntorch.manual_seed(0)")
+    finding = found_in(text)["seeded_late"]
+    assert (finding.variable, finding.line) == (variable, line_of(text, f"{variable}("))
+    assert finding.numbers["seed_line"] == line_of(text, "torch.manual_seed(0)")
+    assert finding.fix is not None
+    assert finding.fix.end_line == line_of(text, "from torch import nn")
+
+
+def test_a_generator_that_is_seeded_does_not_seed_all_others() -> None:
+    text = TORCH.format(seed="g = torch.Generator().manual_seed(0)").replace(
+        "torch.randn(16, 3)", "torch.randn(16, 3, generator=g)"
+    )
+    finding = found_in(text)["not_seeded"]
+    assert finding.variable == "nn.Linear"
+
+
 def test_a_run_that_goes_on_from_a_file_is_seeded(tmp_path: Path) -> None:
     text = f"""\
 import os

@@ -21,6 +21,7 @@ from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
 from tutor.lesson.seeds import seedings
 from tutor.protocol.inspections import CodeFix, DoctorFinding, ForkLosses
+from tutor.python_syntax import FUNCTIONS
 from tutor.training.devices import untouched_randomness
 from tutor.training.lesson_error import LessonRaised, raise_if_stopped
 from tutor.training.program import Program, Until
@@ -77,7 +78,8 @@ class Forks:
         except (RunError, SyntaxError) as error:
             raise_if_stopped(error)
             return msgspec.structs.replace(finding, fix=None)
-        if losses is None or finding.code == "not_seeded":  # two runs of chance prove nothing
+        is_chance = finding.code in ("not_seeded", "seeded_late")  # two such runs prove nothing
+        if losses is None or is_chance:
             return finding
         return msgspec.structs.replace(finding, fix=msgspec.structs.replace(fix, **losses))
 
@@ -206,6 +208,15 @@ class _Draw:
     generator: str
     """torch, numpy or random."""
     code: str
+    seeded_at: int = 0
+    """The first line that seeds the generator, below the draw; 0 if there is none."""
+    is_inside: bool = False
+    """Whether it stands in a function, which may be called below."""
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        """The most likely cause of two runs that differ comes first."""
+        return self.seeded_at > 0, self.is_inside, self.line
 
 
 class SeedRule(DoctorRule):
@@ -237,12 +248,13 @@ class SeedRule(DoctorRule):
             return
         if not math.isfinite(other) or not math.isfinite(again):
             return
-        draw = next(iter(sorted(self._draws(), key=lambda one: one.line)), None)
+        draw = min(self._draws(), key=lambda one: one.rank, default=None)
+        seeded_at = {"seed_line": draw.seeded_at} if draw and draw.seeded_at else {}
         yield DoctorFinding(
-            code="not_seeded",
+            code="seeded_late" if seeded_at else "not_seeded",
             line=draw.line if draw else 0,
             variable=draw.code if draw else patient.lesson.slug,
-            numbers={"loss": again, "other": other},
+            numbers={"loss": again, "other": other, **seeded_at},
             lesson="mini-batches",
             fix=self._fix(draw),
         )
@@ -264,22 +276,28 @@ class SeedRule(DoctorRule):
     # ── The code ────────────────────────────────────────────────────────────────────
 
     def _draws(self) -> Iterator[_Draw]:
-        """The calls that draw from a generator that the script does not seed."""
+        """The calls that draw from a generator before the script seeds it, if it ever does."""
         nodes = [*self.source.nodes()]
-        seeded = {one.library for one in seedings(nodes) if one.is_library_wide}
+        lines: dict[str, int] = {}
+        for one in seedings(nodes):
+            if one.is_library_wide:
+                lines[one.library] = min(one.line, lines.get(one.library, one.line))
+        inside = {id(n) for f in nodes if isinstance(f, FUNCTIONS) for n in ast.walk(f)}
         for call in (node for node in nodes if isinstance(node, ast.Call)):
             name = ast.unparse(call.func)
             kind = _generator_of(call, name)
-            if kind and kind not in seeded:
-                yield _Draw(call.lineno, kind, name)
+            seeded_at = lines.get(kind, 0)
+            if kind and (not seeded_at or call.lineno < seeded_at):
+                yield _Draw(call.lineno, kind, name, seeded_at, id(call) in inside)
 
     def _fix(self, draw: _Draw | None) -> CodeFix | None:
-        """The seed behind the imports."""
+        """The seed behind the last import that stands before the draw."""
         if draw is None:
             return None
         source = self.source
         imports = [s for s in source.statements() if isinstance(s, ast.Import | ast.ImportFrom)]
-        last = max((s for s in imports if not s.col_offset), key=lambda s: s.lineno, default=None)
+        before = (s for s in imports if not s.col_offset and s.lineno < draw.line)
+        last = max(before, key=lambda s: s.lineno, default=None)
         return None if last is None else source.after(last, _SEEDING[draw.generator])
 
 
