@@ -20,7 +20,7 @@ from tutor.plain_mode.spoken_text import (
 from tutor.progress import ExerciseResult
 from tutor.protocol.events import LessonFailed
 from tutor.script.line_places import code_at
-from tutor.session.attempt import Attempt, Wants, is_own_code
+from tutor.session.attempt import Attempt, Wants, phase_to_fix
 from tutor.session.run_view import Notice
 from tutor.wording.engine_notes import note_text, phase_text
 from tutor.wording.feedback import (
@@ -227,12 +227,12 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
     In an exercise, the line of the lesson's file is quoted from `lesson`.
     """
     line = f" on line {failed.line}" if failed.line else ""
-    if attempt is not None and not is_own_code(attempt.exercise, failed.phase):
+    if attempt is not None and failed.phase != phase_to_fix(attempt.exercise):
         quoted = code_at(lesson, failed.line) if lesson else ""
         line = f" at {quoted}" if quoted else ""
-    if attempt is not None and failed.line and isinstance(attempt.exercise, Repair):
+    elif attempt is not None and failed.line:
         rows = attempt.code.split("\n")
-        if failed.phase == attempt.exercise.phase and failed.line <= len(rows):
+        if failed.line <= len(rows):
             line += f" of the code to fix, {rows[failed.line - 1].strip()}"
     phase = phase_text(failed.phase)
     return f"{phase[:1].upper()}{phase[1:]} failed{line}: {sentence(note_text(failed.error))}"

@@ -52,7 +52,7 @@ class CodePlace(msgspec.Struct, frozen=True):
 
 def code_place(exercise: Exercise, lesson: Lesson, at: LessonFailed | StoppedAt) -> CodePlace:
     """The place in an exercise's code; `lesson` is as its file has it."""
-    if is_own_code(exercise, at.phase):
+    if at.phase == phase_to_fix(exercise):
         return CodePlace(at.phase, at.line, is_own=True)
     code = code_at(lesson, at.line)
     return CodePlace(at.phase, at.line if code else None, code)
@@ -67,9 +67,9 @@ def file_place(lesson: Lesson | None, at: LessonFailed | StoppedAt) -> CodePlace
     return CodePlace(at.phase, at.line, code)
 
 
-def is_own_code(exercise: Exercise, phase: str) -> bool:
-    """Whether the learner fixes the code of this phase."""
-    return isinstance(exercise, Repair) and exercise.phase == phase
+def phase_to_fix(exercise: Exercise | None) -> str | None:
+    """The phase whose code the learner fixes; None where they fix none."""
+    return exercise.phase if isinstance(exercise, Repair) else None
 
 
 AttemptState: TypeAlias = Literal["opening", "asking", "judging", "wrong", "done"]

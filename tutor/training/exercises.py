@@ -1,6 +1,7 @@
 """Exercises without a screen: the run that one starts with, and the learner's typed answers.
 
-An answer is read as a value (`2*(1-2)*1`) and compared with the right one. Pure functions.
+An answer is read as a value (`2*(1-2)*1`) and compared with the right one. Pure functions, which
+session and `tutor check` share; they stand above the lessons, as they read the protocol's Values.
 """
 
 from __future__ import annotations

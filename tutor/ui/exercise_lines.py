@@ -12,7 +12,7 @@ from tutor.lesson.exercise import Exercise, Reach, Repair, kind_of
 from tutor.plain import one_line
 from tutor.progress import ExerciseResult
 from tutor.protocol.events import LessonFailed
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, phase_to_fix
 from tutor.session.journal import next_to_do
 from tutor.ui.commands import KEYS
 from tutor.ui.lines import ACTIVE, DIM, ERROR, HEADING, KEY, NEXT, STRONG, VALUE, Piece, line
@@ -134,9 +134,9 @@ def _aims(attempt: Attempt, width: int) -> Iterator[TextPart]:
         yield _part("goal", near, is_tight=True)
     if attempt.state != "done" and (more := task(attempt, width)):
         yield _part("task", more)
-    if attempt.wants.is_edited and attempt.state != "done":
-        phase = one_line(attempt.exercise.phase) if isinstance(attempt.exercise, Repair) else ""
-        yield _part("how", [line(("o", KEY), f" edits the code of {phase}.")])
+    phase = phase_to_fix(attempt.exercise)
+    if phase and attempt.state != "done":
+        yield _part("how", [line(("o", KEY), f" edits the code of {one_line(phase)}.")])
 
 
 def _part(name: str, lines: Iterable[Content], is_tight: bool = False) -> TextPart:
@@ -243,14 +243,13 @@ _KEYS_TYPED = {
 
 def where_failed(failed: LessonFailed, attempt: Attempt | None) -> str:
     """`line 2 of your code` if the learner's code failed; else nothing."""
-    exercise = attempt.exercise if attempt else None
-    is_theirs = isinstance(exercise, Repair) and failed.phase == exercise.phase
+    is_theirs = attempt is not None and failed.phase == phase_to_fix(attempt.exercise)
     return f"line {failed.line} of your code" if is_theirs and failed.line else ""
 
 
 def tells_why_failed(attempt: Attempt, failed: LessonFailed | None) -> bool:
     """Whether the reply already names the error raised since the learner's code was put in."""
-    if failed is None or attempt.reply is None or not isinstance(attempt.exercise, Repair):
+    if failed is None or attempt.reply is None or not attempt.wants.is_edited:
         return False
     is_in_reply = attempt.reply.values.get("error") == failed.error
     return is_in_reply or bool(where_failed(failed, attempt))

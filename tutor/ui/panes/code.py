@@ -16,10 +16,9 @@ from textual.content import Content
 from textual.reactive import var
 
 from tutor.lesson.code_checks import ladder
-from tutor.lesson.exercise import Repair
 from tutor.lesson.model import SETUP, Lesson, Section
 from tutor.plain import one_line
-from tutor.session.attempt import Attempt
+from tutor.session.attempt import Attempt, phase_to_fix
 from tutor.session.printed_text import PrintedText
 from tutor.session.run_view import RunView
 from tutor.ui.code_lines import (
@@ -215,8 +214,8 @@ class CodePane(LinesPane):
         view = self.view
         if view is None:
             return
-        exercise = self.attempt.exercise if self.attempt else None
-        to_fix = exercise.phase if isinstance(exercise, Repair) and view.at_start else ""
+        fixed = phase_to_fix(self.attempt.exercise if self.attempt else None) or ""
+        to_fix = fixed if view.at_start else ""
         lines = (view.frame.next_line, view.frame.is_over) if view.frame else ()
         state = view.next_phase, lines, view.failed if view.lesson.script else None
         place = (view.lesson.digest, view.mode, state, to_fix, self.room)

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tutor.lesson.exercise import BeAutograd, Repair
+from tutor.lesson.exercise import BeAutograd
 from tutor.session.run_view import Notice, RunView
 from tutor.ui.commands import KEYS, NOT_FOR_SCRIPTS, PANE_TITLES, RECONNECT, AppCommand
 from tutor.wording.notices import notice_text
@@ -307,7 +307,7 @@ def pane_beside(attempt: Attempt, groups: _Groups, before: Mapping[tuple[str, ..
 
     For the other kinds it is the pane in view before, except the graph, which may be absent.
     """
-    if isinstance(attempt.exercise, Repair):
+    if attempt.wants.is_edited:
         return "code"
     if isinstance(attempt.exercise, BeAutograd):
         return "graph"
