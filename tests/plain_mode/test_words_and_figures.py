@@ -79,11 +79,11 @@ def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
             "Exercise 2 is skipped. Unskip takes that back.",
         ),
         (
-            Notice("last_exercise", {"left": [1, 3], "skipped": []}),
+            Notice("last_exercise", {"to_do": [1, 3], "skipped": []}),
             "No later exercise is open; 1 and 3 are still open. Exercises shows them.",
         ),
         (
-            Notice("last_exercise", {"left": [], "skipped": []}),
+            Notice("last_exercise", {"to_do": [], "skipped": []}),
             "All exercises are done. Lessons: all lessons.",
         ),
     ],

@@ -22,7 +22,7 @@ from tutor.errors import Refused
 from tutor.export.code import ExportSettings
 from tutor.export.formats import script
 from tutor.lesson.model import Lesson, ScriptOptions
-from tutor.protocol.frame import Frame, Position, is_same_frame
+from tutor.protocol.frame import EPOCH_END, Frame, Position, is_same_frame
 from tutor.script.lesson import lesson_of_script
 from tutor.script.loops import outline_of
 from tutor.script.program import script_programs
@@ -230,7 +230,7 @@ def check_ways_back(run: Run, frames: list[Frame], every: int) -> None:
     over, inside = frames[-1], frames[:-1]
     assert is_same_frame(run.back(), inside[-1])
     for frame in inside[-2::-every]:
-        step = None if frame.is_epoch_end else frame.at.step
+        step = EPOCH_END if frame.is_epoch_end else frame.at.step
         assert is_same_frame(run.seek(frame.at.epoch, step), frame), frame.at
     assert is_same_frame(run.run_to(999), over)
     assert is_same_frame(run.seek(2), next(f for f in inside if f.at.epoch == 2 and f.is_epoch_end))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.script.marked_scripts import lesson_of, muted, run_of, steps_of
 from tutor.errors import Refused, RunError
-from tutor.protocol.frame import Element, Frame, Position, is_same_frame
+from tutor.protocol.frame import EPOCH_END, Element, Frame, Position, is_same_frame
 from tutor.script import memory_image
 from tutor.script.program import script_programs, script_report
 from tutor.script.saved_state import saved_files
@@ -174,7 +174,7 @@ def test_frames_come_out_the_same_back_and_forward(source: str) -> None:
 
 def check_way_back(run: Run, frame: Frame) -> None:
     """Fail unless a run shows a frame again that it has shown before."""
-    step = None if frame.is_epoch_end else frame.at.step
+    step = EPOCH_END if frame.is_epoch_end else frame.at.step
     assert like(run.seek(frame.at.epoch, step), frame), frame.at
 
 
