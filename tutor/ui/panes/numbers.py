@@ -41,19 +41,19 @@ class NumberRow(msgspec.Struct, frozen=True):
     now: Value
     was: Value | None
     then: Value | None = None
-    others: tuple[tuple[Value | None, Value | None], ...] = ()
+    ranks: tuple[tuple[Value | None, Value | None], ...] = ()
     """The value now and the value before, on each rank from 1 on."""
 
     @property
     def has_changed(self) -> bool:
         """Whether the last step has changed the value, on any rank."""
-        pairs = [(self.now, self.was), *self.others]
+        pairs = [(self.now, self.was), *self.ranks]
         return any(now and was and _differ(now, was) for now, was in pairs)
 
     def columns(self) -> dict[str, Value | None]:
         """Its values by the column that each stands in."""
         found = {"now": self.now, "was": self.was, "then": self.then}
-        for rank, (now, was) in enumerate(self.others, 1):
+        for rank, (now, was) in enumerate(self.ranks, 1):
             found |= {f"rank {rank}": now, f"was {rank}": was}
         return found
 
@@ -69,7 +69,7 @@ class NumbersPane(LinesPane):
             words = f"The numbers appear when the {what} has begun."
             return [line((words, DIM))]
         then, frame = view.inspections.then, view.frame
-        was = when(frame, view.before)
+        was = earlier_heading(frame, view.before)
         table = list(rows(frame, view.before, then))
         if view.lesson.script is not None and height_of(frame) > self.room:
             lines = list(_table(table[:1], width, then, frame, was))
@@ -101,19 +101,19 @@ def _not_finite(view: RunView, frame: Frame) -> str:
     return f"{what} {state}. Lower the learning rate ([), then start again (R)."
 
 
-def when(frame: Frame, before: Frame | None) -> str:
+def earlier_heading(frame: Frame, before: Frame | None) -> str:
     """The heading of the column with the earlier values.
 
     The values are compared with those at the position before the last command.
     """
     if before is None:
         return "was"
-    now, then = frame.at, before.at
-    if then.epoch == now.epoch:
-        return "was" if then <= now else "later"
-    is_end = then.epoch == 0 or then.step >= before.steps
-    is_last = then.epoch == now.epoch - 1 and is_end and now.step <= 1
-    return "was" if is_last else f"epoch {then.epoch}"
+    now, earlier = frame.at, before.at
+    if earlier.epoch == now.epoch:
+        return "was" if earlier <= now else "later"
+    is_end = earlier.epoch == 0 or earlier.step >= before.steps
+    is_last = earlier.epoch == now.epoch - 1 and is_end and now.step <= 1
+    return "was" if is_last else f"epoch {earlier.epoch}"
 
 
 def rows(
@@ -127,13 +127,13 @@ def rows(
     is_comparable = before is not None and before.mode == frame.mode
     is_same_loss = before is not None and before.loss_phase == frame.loss_phase
     here, was = _figures(frame), _figures(before) if before else {}
-    elsewhere = _figures(then.frame) if then and then.frame else {}
-    others = [_figures(rank) for rank in frame.ranks]
-    earlier = [_figures(rank) for rank in before.ranks] if before else []
+    in_other_run = _figures(then.frame) if then and then.frame else {}
+    ranks_now = [_figures(rank) for rank in frame.ranks]
+    ranks_before = [_figures(rank) for rank in before.ranks] if before else []
     for key, now in here.items():
         kind, name = key
         if kind == "left over" and not any(
-            _differ(of[key], of["gradient", name]) for of in (here, *others) if key in of
+            _differ(of[key], of["gradient", name]) for of in (here, *ranks_now) if key in of
         ):
             continue
         label = name if kind in ("value", "watched") else _LABELS[kind]
@@ -143,9 +143,10 @@ def rows(
             else (is_comparable or kind in ("value", "watched"))
         )
         old = was.get(key) if has_past else None
-        known = earlier if has_past and len(earlier) == len(others) else [{} for _ in others]
-        ranks = tuple((o.get(key), e.get(key)) for o, e in zip(others, known, strict=True))
-        yield NumberRow(one_line(label), now, old, elsewhere.get(key), ranks)
+        is_known = has_past and len(ranks_before) == len(ranks_now)
+        known = ranks_before if is_known else [{} for _ in ranks_now]
+        ranks = tuple((n.get(key), b.get(key)) for n, b in zip(ranks_now, known, strict=True))
+        yield NumberRow(one_line(label), now, old, in_other_run.get(key), ranks)
 
 
 Figure = tuple[Literal["loss", "value", "gradient", "before sync", "left over", "watched"], str]
@@ -179,7 +180,7 @@ def _differ(a: Value, b: Value) -> bool:
     return a != b and next(exact) != next(exact)
 
 
-def _heading_of_other(then: OtherRunState | None) -> str:
+def _other_run_heading(then: OtherRunState | None) -> str:
     """The heading above another run's figures; empty where there are none."""
     if then is None or then.frame is None:
         return ""
@@ -189,44 +190,44 @@ def _heading_of_other(then: OtherRunState | None) -> str:
 def _table(
     table: Sequence[NumberRow], width: int, then: OtherRunState | None, frame: Frame, was: str
 ) -> Iterator[Content]:
-    cells = _cells(table)
-    ranks = [f"rank {r}" for r in range(1, len(table[0].others) + 1)]
+    texts = _row_texts(table)
+    ranks = [f"rank {r}" for r in range(1, len(table[0].ranks) + 1)]
     headings = {"now": "rank 0" if ranks else "now", "was": was, "change": "change"}
     headings |= {rank: rank for rank in ranks} | {
         rank.replace("rank", "was"): was for rank in ranks
     }
-    if other := _heading_of_other(then):
-        headings["then"] = other
+    if other_run := _other_run_heading(then):
+        headings["then"] = other_run
     # Figures of a position that this run has left keep their room, so that nothing moves.
     hidden = "then" if then and then.frame and then.frame.at != frame.at else ""
-    layouts = _layouts(ranks, bool(other))
-    names = max([len(c.name) for c in cells])
+    layouts = _layouts(ranks, bool(other_run))
+    names = max([len(row.name) for row in texts])
     room = width - GUTTER - names
-    fits = [_fitted(cells, {k: headings[k] for k in layout}, room) for layout in layouts]
+    fits = [_fitted(texts, {k: headings[k] for k in layout}, room) for layout in layouts]
     widths, fitting = max(fits, key=lambda fit: len(fit[1]))
     yield _head(names, headings, widths)
-    alone = {("rank 0" if ranks else "now" if other else ""): "now", **{r: r for r in ranks}}
-    alone |= {THEN: "then"} if other else {}
-    for cell in cells:
-        if cell in fitting:
-            yield from _lines(cell, names, widths, hidden)
+    alone = {("rank 0" if ranks else "now" if other_run else ""): "now", **{r: r for r in ranks}}
+    alone |= {THEN: "then"} if other_run else {}
+    for row in texts:
+        if row in fitting:
+            yield from _lines(row, names, widths, hidden)
         else:
-            yield from _alone(cell, names, width, alone, hidden)
+            yield from _alone(row, names, width, alone, hidden)
 
 
-def _layouts(ranks: Sequence[str], has_other: bool) -> Sequence[tuple[str, ...]]:
+def _layouts(ranks: Sequence[str], has_other_run: bool) -> Sequence[tuple[str, ...]]:
     """The columns: all, or fewer if more rows find room in them then; one for each rank."""
-    if ranks and has_other:
+    if ranks and has_other_run:
         return (("then", "now", *ranks),)
     if ranks:
         with_was = [column for rank in ranks for column in (rank, rank.replace("rank", "was"))]
         return ("now", "was", *with_was), ("now", *ranks)
-    if has_other:
+    if has_other_run:
         return ("then", "now", "was", "change"), ("then", "now", "change"), ("then", "now")
     return ("now", "was", "change"), ("now", "change")
 
 
-class _Cells(msgspec.Struct, frozen=True, eq=False):
+class _RowTexts(msgspec.Struct, frozen=True, eq=False):
     """The texts of one row."""
 
     name: str
@@ -236,13 +237,13 @@ class _Cells(msgspec.Struct, frozen=True, eq=False):
     """The cells of its widest line, by column."""
 
     @classmethod
-    def of(cls, name: str, has_changed: bool, blocks: Mapping[str, CellLines]) -> _Cells:
+    def of(cls, name: str, has_changed: bool, blocks: Mapping[str, CellLines]) -> _RowTexts:
         """A row with its mark and its widths."""
         widths = {column: max(map(len, texts), default=0) for column, texts in blocks.items()}
         return cls(name, DONE_MARK if has_changed else NO_MARK, blocks, widths)
 
 
-def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
+def _row_texts(table: Sequence[NumberRow]) -> list[_RowTexts]:
     """The texts of all rows; of single numbers, the decimal points stand in one column."""
     columns = [row.columns() for row in table]
     single = [i for i, row in enumerate(table) if number_format.is_single(row.now)]
@@ -251,12 +252,12 @@ def _cells(table: Sequence[NumberRow]) -> list[_Cells]:
         texts = number_format.align_points([_text(columns[i][column]) for i in single])
         for i, text in zip(single, texts, strict=True):
             blocks[i][column] = (text,)
-    found: list[_Cells] = []
+    found: list[_RowTexts] = []
     for i, (row, block) in enumerate(zip(table, blocks, strict=True)):
         if not block:
             block |= {column: _block(value) for column, value in columns[i].items()}
         block["change"] = _change(row, is_single=i in single)
-        found.append(_Cells.of(row.name, row.has_changed, block))
+        found.append(_RowTexts.of(row.name, row.has_changed, block))
     return found
 
 
@@ -269,32 +270,32 @@ def _text(value: Value | None) -> str:
 
 
 def _fitted(
-    cells: Sequence[_Cells], headings: Mapping[str, str], room: int
-) -> tuple[dict[str, int], list[_Cells]]:
+    texts: Sequence[_RowTexts], headings: Mapping[str, str], room: int
+) -> tuple[dict[str, int], list[_RowTexts]]:
     """The widths of the columns, and the rows that have room in them, narrow ones first."""
     widths = {column: len(heading) for column, heading in headings.items()}
-    fitting: list[_Cells] = []
-    for cell in sorted(cells, key=lambda c: sum(c.widths.values())):
-        wider = {k: max(w, cell.widths[k]) for k, w in widths.items()}
+    fitting: list[_RowTexts] = []
+    for row in sorted(texts, key=lambda each: sum(each.widths.values())):
+        wider = {k: max(w, row.widths[k]) for k, w in widths.items()}
         if sum(wider.values()) + GAP * len(wider) <= room:
             widths = wider
-            fitting.append(cell)
+            fitting.append(row)
     return widths, fitting
 
 
 def _alone(
-    cell: _Cells, names: int, width: int, columns: Mapping[str, str], hidden: str
+    row: _RowTexts, names: int, width: int, columns: Mapping[str, str], hidden: str
 ) -> Iterator[Content]:
     """A row too wide for the table: its value now, over as many lines as that takes.
 
     Below that, its value on the other ranks, and in the other run if one is compared with.
     `columns` has the columns by their labels; a `hidden` one keeps its room, empty.
     """
-    mark, name = cell.mark, cell.name.ljust(names)
+    mark, name = row.mark, row.name.ljust(names)
     label_cells = max(map(len, columns)) + GAP if len(columns) > 1 else 0
     room = max(10, width - GUTTER - names - GAP - label_cells)
     for label, column in columns.items():
-        for text in cell.blocks[column]:
+        for text in row.blocks[column]:
             for part in line((text, STRONG) if column == "now" else text).wrap(room):
                 head = line(mark, name, " " * GAP, (label.ljust(label_cells), DIM))
                 yield head if column == hidden else head + part.rstrip()
@@ -307,14 +308,14 @@ def _head(names: int, headings: Mapping[str, str], widths: Mapping[str, int]) ->
     return line((" " * (GUTTER + names) + head, DIM))
 
 
-def _lines(cell: _Cells, names: int, widths: Mapping[str, int], hidden: str) -> Iterator[Content]:
-    for i in range(max(map(len, cell.blocks.values()))):
-        pieces: list[Piece] = [cell.mark, (cell.name if i == 0 else "").ljust(names)]
+def _lines(row: _RowTexts, names: int, widths: Mapping[str, int], hidden: str) -> Iterator[Content]:
+    for i in range(max(map(len, row.blocks.values()))):
+        pieces: list[Piece] = [row.mark, (row.name if i == 0 else "").ljust(names)]
         for column, width in widths.items():
-            block = cell.blocks[column]
+            block = row.blocks[column]
             known = block[i] if i < len(block) and column != hidden else ""
             text = " " * GAP + known.ljust(width)
-            is_now = column in ("now", "norm") or column.startswith("rank")
+            is_now = column in ("now", "value") or column.startswith("rank")
             pieces.append((text, STRONG) if is_now else text)
         yield line(*pieces)
 
@@ -336,12 +337,15 @@ def _change(row: NumberRow, *, is_single: bool) -> CellLines:
 
 
 _OF_ARRAYS = {
-    **{column: column for column in ("shape", "mean", "norm", "change")},
+    "shape": "shape",
+    "mean": "mean",
+    "value": "norm",
+    "change": "change",
     "then": "norm then",
     "gradient": "grad norm",
 }
 """The columns, with their headings, where each parameter has a line."""
-_OF_NUMBERS = {"norm": "value", "change": "change", "then": "then", "gradient": "gradient"}
+_OF_NUMBERS = {"value": "value", "change": "change", "then": "then", "gradient": "gradient"}
 """The same where each parameter is a single number."""
 _DROPPED = ("shape", "change", "mean", "then")
 """The columns that a narrow pane leaves out, the first of them first."""
@@ -371,33 +375,33 @@ def parameter_lines(
     headings = _OF_NUMBERS if are_numbers else _OF_ARRAYS
     headings = {c: heading for c, heading in headings.items() if c != "then" or then is not None}
     texts_of = _number_texts if are_numbers else _array_texts
-    cells = _parameter_cells(frame, before, then.frame if then else None, headings, texts_of)
-    names = max((len(cell.name) for cell in cells), default=0)
-    widths = {c: max(len(h), *(cell.widths[c] for cell in cells)) for c, h in headings.items()}
+    texts = _parameter_texts(frame, before, then.frame if then else None, headings, texts_of)
+    names = max((len(row.name) for row in texts), default=0)
+    widths = {c: max(len(h), *(row.widths[c] for row in texts)) for c, h in headings.items()}
     for column in _DROPPED:
         if sum(widths.values()) + GAP * len(widths) > width - GUTTER - names:
             widths.pop(column, None)
     yield _head(names, headings, widths).rstrip()
-    for cell in cells:
-        for row in _lines(cell, names, widths, ""):
-            yield row.rstrip().truncate(width, ellipsis=True)
+    for row in texts:
+        for content in _lines(row, names, widths, ""):
+            yield content.rstrip().truncate(width, ellipsis=True)
 
 
-def _parameter_cells(
+def _parameter_texts(
     frame: Frame,
     before: Frame | None,
     then: Frame | None,
     columns: Iterable[str],
     texts_of: Callable[[Value, Value | None, Value | None, Value | None], dict[str, str]],
-) -> list[_Cells]:
+) -> list[_RowTexts]:
     """The texts of all parameters; the decimal points stand in one column."""
-    here, was, other = (_figures(at) if at else {} for at in (frame, before, then))
+    here, was, in_other_run = (_figures(at) if at else {} for at in (frame, before, then))
     watched = [(kind, name) for kind, name in here if kind in ("value", "watched")]
     rows = []
     for kind, name in watched:
         gradient = here.get(("gradient", name)) if kind == "value" else None
         now = here[kind, name]
-        rows.append(texts_of(now, was.get((kind, name)), other.get((kind, name)), gradient))
+        rows.append(texts_of(now, was.get((kind, name)), in_other_run.get((kind, name)), gradient))
     blocks: list[dict[str, CellLines]] = [{} for _ in rows]
     for column in columns:
         texts = [row.get(column, "") for row in rows]
@@ -405,7 +409,7 @@ def _parameter_cells(
         for block, text in zip(blocks, aligned, strict=True):
             block[column] = (text,)
     return [
-        _Cells.of(one_line(key[1]), key in was and was[key] != here[key], block)
+        _RowTexts.of(one_line(key[1]), key in was and was[key] != here[key], block)
         for key, block in zip(watched, blocks, strict=True)
     ]
 
@@ -414,7 +418,7 @@ def _number_texts(
     now: Value, was: Value | None, then: Value | None, gradient: Value | None
 ) -> dict[str, str]:
     """The cells of a single number: its gradient has a sign."""
-    values = {"norm": now, "then": then, "gradient": gradient}
+    values = {"value": now, "then": then, "gradient": gradient}
     texts = {
         column: number_format.value_text(value, SUMMARY_DIGITS).strip("[]")
         for column, value in values.items()
@@ -429,7 +433,7 @@ def _array_texts(
     now: Value, was: Value | None, then: Value | None, gradient: Value | None
 ) -> dict[str, str]:
     """The cells of an array: the norm of each value; one that has none in words: `None`."""
-    values = {"norm": now, "then": then, "gradient": gradient}
+    values = {"value": now, "then": then, "gradient": gradient}
     texts = {
         column: number_format.summary(value).get("norm")
         or number_format.value_text(value, SUMMARY_DIGITS)
