@@ -92,7 +92,7 @@ def test_a_local_gradient_is_what_pytorch_says_of_that_operation(
     names = leaves()
     expected = torch.autograd.grad(eval(operation, {"torch": torch}, names), names["w"])[0].item()
     chained = 1.0
-    for step in local.steps[1:]:  # the first is of the loss in y_pred
+    for step in local.questions[1:]:  # the first is of the loss in y_pred
         chained *= step.expected if step.asks == "local" and step.input != "b" else 1.0
     assert chained == pytest.approx(expected, rel=1e-6)
 
@@ -104,7 +104,7 @@ def test_what_reaches_a_value_is_the_sum_over_all_ways_to_it(
     local = questions(start(Setup=setup, Predict=predict, Loss=loss))
     names = leaves(setup)
     exec(f"{predict}\n{loss}", {"torch": torch}, names)
-    totals = {step.input: step for step in local.steps if step.asks == "total"}
+    totals = {step.input: step for step in local.questions if step.asks == "total"}
     for total in totals.values():
         assert flowing_in(total) == pytest.approx(total.expected, rel=1e-5)
     for name in re.findall(r"\b[wb]\b", f"{predict} {loss}"):

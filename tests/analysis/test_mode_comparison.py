@@ -92,7 +92,7 @@ def one(lockstep: ModeLockstep, run: Run) -> ModeComparison:
 
 
 def remarks(found: ModeComparison) -> dict[str, tuple[Remark, ...]]:
-    return {row.parameter: row.remarks for row in found.agreements}
+    return {row.parameter: row.remarks for row in found.parameters}
 
 
 def codes(found: ModeComparison) -> dict[str, list[str]]:
@@ -119,7 +119,7 @@ def test_the_published_gradient_by_hand_is_told_as_a_sum(slug: str, factor: floa
             ("manual",),
         )
         assert remark.values["factor"] == pytest.approx(factor)
-        assert found.agreements[0].ratio == {"manual": factor}
+        assert found.parameters[0].ratio == {"manual": factor}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_in_the_other_lessons_all_modes_agree(slug: str, lead: str) -> None:
     """On several ranks in the gradient of rank 0's own loss, whichever mode takes the mean."""
     made = lessons.programs(slug)
     for found in compared(made, epochs=3, lead=lead):
-        assert [row.agrees for row in found.agreements] == [True] * len(found.agreements)
+        assert [row.agrees for row in found.parameters] == [True] * len(found.parameters)
         assert all(of_one == ["agree"] for of_one in codes(found).values())
 
 
@@ -145,17 +145,17 @@ def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
             "b": ["only", "agrees_with_differences"],
         }
         assert remarks(found)["w"][1].values == {"more": ["b"], "less": []}
-        assert all(row.agrees for row in found.agreements)
+        assert all(row.agrees for row in found.parameters)
         held = Remark("held", {"parameters": ["b"], "leader": "autograd"}, ("model",))
         assert found.notes == (held,)
-    shown = compared(made, epochs=1)[0].agreements[0].gradients["model"]
+    shown = compared(made, epochs=1)[0].parameters[0].gradients["model"]
     led = compared(made, epochs=1, lead="model")[0]
     assert led.notes == ()
     assert shown.shape == ()  # as autograd's w, though the model's is a matrix
 
 
 def test_the_first_epoch_has_the_published_gradients() -> None:
-    row = compared(lessons.programs("sum-or-mean"))[0].agreements[0]
+    row = compared(lessons.programs("sum-or-mean"))[0].parameters[0]
     assert {m: number(row, m) for m in row.gradients} == {
         "manual": -120.0, "autograd": -30.0, FINITE_DIFFERENCE: -30.0}  # fmt: skip
 
@@ -169,8 +169,8 @@ def test_a_mode_that_forgets_its_reset_shows_the_gradients_added_up(
 ) -> None:
     made = programs(tmp_path, manual={}, autograd={}, model={"Reset": "pass"})
     found = compared(made, epochs=3)
-    right = [number(f.agreements[0], "autograd") for f in found]
-    summed = [number(f.agreements[0], "model") for f in found]
+    right = [number(f.parameters[0], "autograd") for f in found]
+    summed = [number(f.parameters[0], "model") for f in found]
     assert summed == pytest.approx(np.cumsum(right), rel=1e-6)
     assert codes(found[0]) == {"w": ["agree"]}
     assert codes(found[2]) == {"w": ["factor", "others_agree"]}
@@ -185,7 +185,7 @@ def test_with_patience_a_jump_shows_what_going_there_by_epochs_does(tmp_path: Pa
     one(lockstep, run)
     run.run_to(3)
     jumped = one(lockstep, run)
-    assert number(jumped.agreements[0], "model") == number(third.agreements[0], "model")
+    assert number(jumped.parameters[0], "model") == number(third.parameters[0], "model")
     assert remarks(jumped) == remarks(third)
 
 
@@ -196,8 +196,8 @@ def test_a_jump_back_begins_anew(tmp_path: Path) -> None:
         run.run_to(epoch)
         one(lockstep, run)
     run.seek(1)
-    assert number(one(lockstep, run).agreements[0], "model") == number(
-        one(lockstep, run).agreements[0], "autograd"
+    assert number(one(lockstep, run).parameters[0], "model") == number(
+        one(lockstep, run).parameters[0], "autograd"
     )
 
 
@@ -216,7 +216,7 @@ def test_comparing_twice_at_one_place_says_the_same(tmp_path: Path) -> None:
     seen = []
     for _ in range(8):  # phase by phase through two epochs
         run.step_phase()
-        seen.append((run.at.epoch, number(one(lockstep, run).agreements[0], "model")))
+        seen.append((run.at.epoch, number(one(lockstep, run).parameters[0], "model")))
     assert len({value for epoch, value in seen if epoch == 1}) == 1
     assert len(set(seen)) == 2
 
@@ -228,8 +228,8 @@ def test_before_the_first_step_it_shows_the_gradient_to_come(tmp_path: Path) -> 
     run.run_to(1)
     after = one(lockstep, run)
     assert before.epoch == after.epoch == 1
-    assert [number(before.agreements[0], m) for m in made] == [
-        number(after.agreements[0], m) for m in made
+    assert [number(before.parameters[0], m) for m in made] == [
+        number(after.parameters[0], m) for m in made
     ]
 
 
@@ -241,7 +241,7 @@ def test_batches_follow_each_other_through_warm_up_and_epochs() -> None:
         run.step_phase()
         found = one(lockstep, run)
         places.append((found.epoch, found.batch))
-        assert all(row.agrees for row in found.agreements)
+        assert all(row.agrees for row in found.parameters)
     assert list(dict.fromkeys(places)) == [(0, 0), (1, 0), (1, 1), (1, 2), (1, 3)]
 
 
@@ -253,7 +253,7 @@ def test_the_run_and_its_random_numbers_are_left_alone(tmp_path: Path) -> None:
     run, lockstep = side_by_side(made)
     for _ in range(10):
         watched.append(run.step_phase())
-        assert one(lockstep, run).agreements[0].agrees
+        assert one(lockstep, run).parameters[0].agrees
     assert watched == frames
 
 
@@ -270,9 +270,9 @@ def test_a_mode_that_raises_is_told_and_the_others_go_on(tmp_path: Path) -> None
         assert raised.values["error"] == ("text", {"text": "ValueError: three"})
         assert raised.values["phase"] == "Gradient"
         assert raised.values["line"]
-        assert found.agreements[0].gradients["manual"] == NONE
-        assert number(found.agreements[0], FINITE_DIFFERENCE) == pytest.approx(
-            number(found.agreements[0], "autograd")
+        assert found.parameters[0].gradients["manual"] == NONE
+        assert number(found.parameters[0], FINITE_DIFFERENCE) == pytest.approx(
+            number(found.parameters[0], "autograd")
         )
 
 
@@ -309,7 +309,7 @@ def test_another_loss_is_told_as_such(tmp_path: Path) -> None:
 def test_a_mode_keeps_the_data_of_its_own_setup(tmp_path: Path) -> None:
     halved = AUTOGRAD["Setup"].replace("3.0])", "3.0]) / 2")
     made = programs(tmp_path, autograd={}, optimizer={"Setup": halved})
-    row = compared(made)[0].agreements[0]
+    row = compared(made)[0].parameters[0]
     assert 4 * number(row, "optimizer") == pytest.approx(number(row, "autograd"))
     (wrong,) = row.remarks
     numbers = [wrong.values[key] for key in ("factor", "loss", "right_loss")]
@@ -327,7 +327,7 @@ def test_at_a_kink_of_relu_both_answers_are_right(tmp_path: Path) -> None:
         },
         autograd={**at_zero, "Setup": AUTOGRAD["Setup"].replace("0.5", "0.0")},
     )
-    row = compared(made)[0].agreements[0]
+    row = compared(made)[0].parameters[0]
     assert row.agrees
     (kink,) = row.remarks
     assert (kink.code, kink.modes) == ("kink", ("manual", "autograd"))
@@ -341,7 +341,7 @@ def test_close_to_a_kink_the_referee_sees_the_side_that_it_stands_on(tmp_path: P
         "Predict": "y_pred = torch.relu(w * x)",
         "Loss": "loss = ((y_pred - 3) ** 2).mean()",
     }
-    row = compared(programs(tmp_path, autograd=near))[0].agreements[0]
+    row = compared(programs(tmp_path, autograd=near))[0].parameters[0]
     assert [remark.code for remark in row.remarks] == ["agrees_with_differences"]
     assert number(row, FINITE_DIFFERENCE) == pytest.approx(-6.0, rel=1e-4)
 
@@ -365,7 +365,7 @@ def test_a_gradient_that_is_wrong_in_its_imaginary_part_alone_is_found(
         made = programs(tmp_path, manual=manual, autograd=automatic)
         found = compared(made, epochs=2, lead=lead)
         assert [codes(each)["w"][: len(expected)] for each in found] == [expected] * 2
-    diagnosis = found[0].agreements[0]
+    diagnosis = found[0].parameters[0]
     assert diagnosis.is_complex
     assert diagnosis.remarks[0].values["index"] == [1]
     assert diagnosis.apart == {"manual": (1,)}
@@ -378,7 +378,7 @@ def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
     }
     made = programs(tmp_path, autograd=large)
     found = compared(made)[0]
-    row = found.agreements[0]
+    row = found.parameters[0]
     sampled = Remark("sampled", {"checked": 64, "size": 20000})
     assert codes(found) == {"w": ["agrees_with_differences", "sampled"]}
     assert row.remarks[-1] == sampled
@@ -387,7 +387,7 @@ def test_of_a_large_parameter_some_elements_are_checked(tmp_path: Path) -> None:
     run = Run(made)
     whole = ModeLockstep(made, "cpu", run.learning_rate, 0).compare(run.standpoint(), 0, most=20000)
     assert whole is not None
-    referee = whole.agreements[0].gradients[FINITE_DIFFERENCE].data
+    referee = whole.parameters[0].gradients[FINITE_DIFFERENCE].data
     assert np.isfinite(referee).sum() == 64
 
 
@@ -412,7 +412,7 @@ def test_what_a_mode_has_besides_its_parameters_comes_along(
     run, lockstep = side_by_side(made)
     for epoch in epochs:
         run.seek(epoch)
-        row = one(lockstep, run).agreements[0]
+        row = one(lockstep, run).parameters[0]
         assert row.remarks == (Remark("agree"),)
         assert row.largest == 0
 
@@ -440,7 +440,7 @@ def test_a_lesson_that_makes_float32_of_everything_is_refereed_more_coarsely(
 ) -> None:
     single = {"Predict": "y_pred = w.float() * x.float()"}
     made = programs(tmp_path, manual={}, autograd=single)
-    assert compared(made)[0].agreements[0].agrees
+    assert compared(made)[0].parameters[0].agrees
 
 
 def test_the_referee_leaves_its_probe_as_it_was(tmp_path: Path) -> None:
@@ -453,5 +453,5 @@ def test_the_referee_leaves_its_probe_as_it_was(tmp_path: Path) -> None:
 
 def test_a_sight_carries_the_referee_last(tmp_path: Path) -> None:
     comparison = compared(programs(tmp_path, manual={}, autograd={}))[0]
-    assert list(comparison.agreements[0].gradients) == ["manual", "autograd", FINITE_DIFFERENCE]
+    assert list(comparison.parameters[0].gradients) == ["manual", "autograd", FINITE_DIFFERENCE]
     assert comparison.leader == "autograd"

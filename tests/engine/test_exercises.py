@@ -152,7 +152,7 @@ def test_the_questions_of_autograd_are_told(engine: Conversation) -> None:
     before = engine.open(Setup=single)
     answer = engine.ask(FindLocalGradients())
     assert isinstance(answer, LocalGradientsFound)
-    assert [step.input for step in answer.local.steps] == ["y_pred - 2 * x", "y_pred", "w", "w"]
+    assert [step.input for step in answer.local.questions] == ["y_pred - 2 * x", "y_pred", "w", "w"]
     after = engine.shown(Pause())
     assert isinstance(before, FrameShown)
     assert after.frame == before.frame

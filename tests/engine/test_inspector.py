@@ -133,9 +133,9 @@ def test_the_graph_and_the_comparison_belong_to_the_step_at_hand(engine: Convers
     assert leaf.new.data == (-30.0,)
     comparison = seen_with(engine, "comparison").comparison
     assert comparison is not None
-    (agreement,) = comparison.agreements
-    assert agreement.gradients["manual"].data == (-120.0,)
-    assert agreement.ratio["manual"] == pytest.approx(4.0)
+    (compared,) = comparison.parameters
+    assert compared.gradients["manual"].data == (-120.0,)
+    assert compared.ratio["manual"] == pytest.approx(4.0)
 
 
 def test_looking_changes_nothing_in_the_run(engine: Conversation) -> None:

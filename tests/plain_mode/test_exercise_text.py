@@ -324,7 +324,7 @@ def test_who_plays_autograd_hears_operations_in_words_and_the_present_question_a
 
     def after(*lines: str) -> str:
         engine = Finishing()
-        engine.local = LocalGradients(steps=tuple(steps))
+        engine.local = LocalGradients(questions=tuple(steps))
         return said("a", *lines, exercises=(AUTOGRAD,), engine=engine)
 
     first = "Here u = a minus y and v = the square of (a minus y). How fast does v change with u?"

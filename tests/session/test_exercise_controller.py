@@ -317,7 +317,7 @@ def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None
         ),
         LocalGradientQuestion(asks="total", output="", input="w", flows=flows, expected=6.0),
     )
-    engine.local = LocalGradients(steps=steps)
+    engine.local = LocalGradients(questions=steps)
     learner = Learner(AUTOGRAD, engine=engine)
     begun = learner.begins()
     assert (begun.question_number, begun.question_count) == (1, 2)
@@ -344,7 +344,7 @@ class SlowToFind(FakeEngine):
 def test_be_autograd_takes_no_answer_before_its_question_is_there() -> None:
     engine = SlowToFind()
     question = LocalGradientQuestion(asks="local", output="y", input="w", values={}, expected=3.0)
-    engine.local = LocalGradients(steps=(question, question))
+    engine.local = LocalGradients(questions=(question, question))
     learner = Learner(AUTOGRAD, engine=engine)
     assert learner.begins().state == "opening"
     engine.release()

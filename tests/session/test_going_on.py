@@ -113,7 +113,7 @@ def step(name: str, expected: float) -> LocalGradientQuestion:
 
 
 def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> None:
-    engine.local = LocalGradients(steps=(step("w", 3.0), step("b", 6.0)))
+    engine.local = LocalGradients(questions=(step("w", 3.0), step("b", 6.0)))
     learner = at(AUTOGRAD, engine=engine)
     learner.says("2")
     assert current_attempt(learner.notebook.places[-1]).tries == 1, (
@@ -125,7 +125,7 @@ def test_who_plays_autograd_goes_on_at_the_same_question(engine: FakeEngine) -> 
     resumed = gone_on(learner, other).attempt
     assert (resumed.question_number, resumed.question_count) == (2, 2)
     assert (resumed.ask, resumed.asked_of) == (AUTOGRAD.ask, asked)
-    other.local = LocalGradients(steps=engine.local.steps[:1])
+    other.local = LocalGradients(questions=engine.local.questions[:1])
     assert gone_on(learner, other).attempt.question_number == 1, "there is no second one here"
 
 

@@ -355,7 +355,7 @@ def test_all_modes_are_compared_on_the_same_batch(drawn: Lesson) -> None:
         run.step_phase()
         found = lockstep.compare(run.standpoint(), run.at.epoch)
         assert found is not None
-        assert found.agreements[0].agrees, found.agreements[0].remarks
+        assert found.parameters[0].agrees, found.parameters[0].remarks
 
 
 def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:

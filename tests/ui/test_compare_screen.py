@@ -78,7 +78,7 @@ def xor(batch: int = 1) -> ModeComparison:
         epoch=3,
         batch=batch,
         leader="autograd",
-        agreements=(
+        parameters=(
             agreeing("w1", array((2, 2), 0.0, 0.0, 0.0243612, -0.0973)),
             agreeing("b1", array((2,), 0.0243612, 0.0)),
             agreeing("w2", array((2, 1), 0.0487, 0.0)),
@@ -94,10 +94,10 @@ def sure_slopes(number: float) -> Slopes:
 
 
 def comparison(
-    *agreements: ParameterComparison, epoch: int = 3, notes: tuple[Remark, ...] = ()
+    *parameters: ParameterComparison, epoch: int = 3, notes: tuple[Remark, ...] = ()
 ) -> ModeComparison:
     return ModeComparison(
-        epoch=epoch, batch=0, leader="autograd", agreements=agreements, notes=notes
+        epoch=epoch, batch=0, leader="autograd", parameters=parameters, notes=notes
     )
 
 
@@ -181,8 +181,8 @@ def test_the_elements_that_differ_are_marked_and_come_first_where_room_is_scarce
     numbers = [i * 0.01 for i in range(1, 65)]
     wrong = [*numbers[:60], numbers[60] + 0.5, *numbers[61:]]
     right = array((8, 8), *numbers)
-    agreement = differing("w1", right, array((8, 8), *wrong), apart={"manual": (60,)})
-    lines = shown(comparison(agreement))
+    compared = differing("w1", right, array((8, 8), *wrong), apart={"manual": (60,)})
+    lines = shown(comparison(compared))
     assert "✗ 1.11" in row(lines, "manual")
     assert row(lines, "manual").count("✗") == 1
     assert "✗" not in row(lines, "finite")
@@ -227,8 +227,8 @@ def test_the_mode_that_is_wrong_is_marked_whichever_it_is() -> None:
         "autograd": scalar(-81.0),
         FINITE_DIFFERENCE: scalar(-27.0),
     }
-    agreement = msgspec.structs.replace(said, gradients=gradients)
-    lines = shown(comparison(agreement))
+    compared = msgspec.structs.replace(said, gradients=gradients)
+    lines = shown(comparison(compared))
     assert "✗ Not all are right: w" in lines[0]
     assert any("✗ autograd is 3 times finite differences" in found for found in lines)
     assert "✗ −81" in row(lines, "autograd")
@@ -266,7 +266,7 @@ def test_finite_differences_of_a_sample_are_named_so_beside_the_table() -> None:
 
 
 def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
-    agreement = differing(
+    compared = differing(
         "w",
         scalar(math.inf),
         scalar(math.nan),
@@ -275,7 +275,7 @@ def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
         standing=dict.fromkeys(MODES[:-1], "unknown"),
         apart={},
     )
-    lines = shown(comparison(agreement))
+    lines = shown(comparison(compared))
     assert "✗ Not finite: w" in lines[0]
     assert "NaN" in row(lines, "manual")
     assert "inf" in row(lines, "autograd")

@@ -95,7 +95,7 @@ async def test_of_playing_autograd(learner: Learner) -> None:
         asks="local", output="w * x", input="w", values={"x": 3.0}, expected=3.0
     )
     last = LocalGradientQuestion(asks="total", output="", input="w", values={}, expected=6.0)
-    learner.engine.local = LocalGradients(steps=(step, last))
+    learner.engine.local = LocalGradients(questions=(step, last))
     await learner.press("a")
     reads(learner, "ask-begins")
     await learner.press("4", "enter")

@@ -62,10 +62,12 @@ def local_gradients(probe: Probe, at: Standpoint, until: Until = never) -> Local
         return LocalGradients(why=by_hand(loop) if is_by_hand else Remark("no_backward"))
     words = Spelling(recorder, names_at_backward(recorder, loop), loop.program.parameters)
     try:
-        steps = tuple(_Questions(recorder, words).all())
+        questions = tuple(_Questions(recorder, words).all())
     except _NotAskedError as error:
         return LocalGradients(why=error.why)
-    return LocalGradients(steps=steps, why=None if steps else Remark("nothing_computed"))
+    return LocalGradients(
+        questions=questions, why=None if questions else Remark("nothing_computed")
+    )
 
 
 class _NotAskedError(Exception):

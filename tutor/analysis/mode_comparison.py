@@ -35,9 +35,6 @@ from tutor.training.probe import InspectionStopped, Probe, Standpoint, standpoin
 from tutor.training.program import Program, Quiet, Until
 from tutor.training.values import Array, has_gradient_variable, is_near, real_pairs, to_numbers
 
-BASE = AUTOGRAD
-"""The mode that the others are measured by, where the lesson has it."""
-
 
 def _gradient_value(gradient: Array | None, most: int) -> Value:
     """A gradient as plain data that can cross a process border, cut to `most` elements."""
@@ -352,13 +349,13 @@ class ModeLockstep:
             epoch=1 if not epoch and not at.program.warm_up else epoch,
             batch=at.batch,
             leader=leader,
-            agreements=tuple(self._of(name, at, until, most) for name in dict.fromkeys(names)),
+            parameters=tuple(self._of(name, at, until, most) for name in dict.fromkeys(names)),
             notes=tuple(self._notes(at)),
         )
 
     def _in_order(self, leader: str) -> list[str]:
         """The modes; first the mode that the others are measured by."""
-        return sorted(self.programs, key=lambda mode: (mode != BASE, mode != leader))
+        return sorted(self.programs, key=lambda mode: (mode != AUTOGRAD, mode != leader))
 
     def _of(self, name: str, at: Standpoint, until: Until, most: int) -> ParameterComparison:
         """The comparison of one parameter's gradients.

@@ -187,7 +187,7 @@ def comparison_writer(
     """Return a function that writes the comparison of one epoch as text, csv or jsonl."""
     if form == "jsonl":
         return lambda found: write(
-            "".join(_json(found.epoch, row) + "\n" for row in found.agreements)
+            "".join(_json(found.epoch, row) + "\n" for row in found.parameters)
         )
     if form == "csv":
         write(_csv([_COLUMNS]))
@@ -205,7 +205,7 @@ def comparison_writer(
 
 def _text(found: ModeComparison) -> Iterator[str]:
     """The diagnosis of each parameter, then a line for each mode's gradient."""
-    for row in found.agreements:
+    for row in found.parameters:
         yield f"epoch {found.epoch}, {row.parameter}: {diagnosis(row)}"
         names = {mode: mode.replace("_", " ") for mode in row.gradients}
         width = max(map(len, names.values()))
@@ -234,7 +234,7 @@ def _rows(found: ModeComparison) -> Iterator[tuple[object, ...]]:
 
     Nothing stands where there is no gradient, or finite differences did not check it.
     """
-    for row in found.agreements:
+    for row in found.parameters:
         for mode, gradient in row.gradients.items():
             ratio = row.ratio.get(mode, "")
             for flat, number in enumerate((math.nan,) if gradient == NONE else gradient.data):

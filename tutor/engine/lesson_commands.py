@@ -18,13 +18,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from tutor.analysis.doctor.examination import EXAMINED_EPOCHS, examine
-from tutor.analysis.mode_comparison import BASE, ModeLockstep
+from tutor.analysis.mode_comparison import ModeLockstep
 from tutor.digits import LOSS_LINE_DIGITS, significant
 from tutor.engine.child import Capture
 from tutor.engine.open_runs import programs_for
 from tutor.engine.process import limit_memory
 from tutor.errors import TutorError
-from tutor.lesson.model import SETUP, Lesson
+from tutor.lesson.model import AUTOGRAD, SETUP, Lesson
 from tutor.lesson.seeds import sets_a_seed
 from tutor.plain import array_summary, json_number, shortened
 from tutor.protocol.commands import CheckLesson, InspectScript, LessonCommand, TrainLesson
@@ -218,7 +218,7 @@ class _LessonWork:
     def _new_run(self, command: TrainLesson) -> Run:
         lesson, device = command.lesson, command.device
         programs = programs_for(lesson)
-        first = BASE if command.compare and BASE in lesson.modes else lesson.modes[0]
+        first = AUTOGRAD if command.compare and AUTOGRAD in lesson.modes else lesson.modes[0]
         mode = command.mode or first
         Run.check_start(programs, mode, device)
         limit_memory(device)

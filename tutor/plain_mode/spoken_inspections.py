@@ -205,19 +205,19 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
     where += f", batch {found.batch + 1} of {batches}" if batches > 1 else ""
     where += ", which comes next" if found.epoch == view.epoch + 1 else ""
     yield f"{where}: the gradients of all modes at the same parameters."
-    if found.agreements:
-        yield sentence(comparison_result(found.agreements)[0])
+    if found.parameters:
+        yield sentence(comparison_result(found.parameters)[0])
     yield f"The run follows the gradient of {found.leader}."
     if found.notes:
         yield sentence(in_words(remarks_text(found.notes, "; ")))
-    for agreement in found.agreements:
-        yield f"{agreement.parameter}: {sentence(in_words(diagnosis(agreement)))}"
-        if agreement.largest > 0:
-            yield f"The largest difference is {spoken_number(agreement.largest)}."
+    for compared in found.parameters:
+        yield f"{compared.parameter}: {sentence(in_words(diagnosis(compared)))}"
+        if compared.largest > 0:
+            yield f"The largest difference is {spoken_number(compared.largest)}."
         modes_by_words: dict[str, list[str]] = {}
-        for mode, value in agreement.gradients.items():
+        for mode, value in compared.gradients.items():
             name = "finite differences" if mode == FINITE_DIFFERENCE else mode
-            standing = in_words(gradient_standing(agreement, mode))
+            standing = in_words(gradient_standing(compared, mode))
             words = "; ".join(filter(None, (spoken_value(value), standing)))
             modes_by_words.setdefault(words, []).append(name)
         for words, modes in modes_by_words.items():

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, TypeAlias, TypeGuard, get_args
 
 import msgspec
 
+from tutor.lesson.model import AUTOGRAD
 from tutor.protocol.frame import NO_VALUE, Change, Curve, Frame, Position, Remark, RunRecipe, Value
 
 Numbers: TypeAlias = tuple[float, ...]
@@ -282,7 +283,7 @@ class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
 class LocalGradients(msgspec.Struct, frozen=True, kw_only=True):
     """All questions of one step's graph."""
 
-    steps: tuple[LocalGradientQuestion, ...] = ()
+    questions: tuple[LocalGradientQuestion, ...] = ()
     why: Remark | None = None
     """The reason why there are none."""
 
@@ -290,7 +291,7 @@ class LocalGradients(msgspec.Struct, frozen=True, kw_only=True):
 # ── The modes side by side ──────────────────────────────────────────────────────────
 
 FINITE_DIFFERENCE = "finite_difference"
-"""The name of the finite differences among the modes."""
+"""The name that finite differences have where they stand beside the modes; they are none."""
 
 
 Standing: TypeAlias = Literal["right", "wrong", "other", "unknown"]
@@ -315,7 +316,7 @@ class ParameterComparison(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the modes, none of them wrong, show one gradient, but for rounding."""
     is_complex: bool = False
     """Whether the last axis of each gradient holds real and imaginary parts."""
-    measure: str = "autograd"
+    measure: str = AUTOGRAD
     """The mode whose gradient is right, if finite differences confirm it; else these."""
     standing: dict[str, Standing] = {}
     """The standing of each mode by finite differences."""
@@ -330,7 +331,7 @@ class ModeComparison(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     leader: str
     """The mode with whose gradients the run goes on."""
-    agreements: tuple[ParameterComparison, ...]
+    parameters: tuple[ParameterComparison, ...]
     notes: tuple[Remark, ...] = ()
     """Remarks on the comparison as a whole."""
 

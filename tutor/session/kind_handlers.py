@@ -195,8 +195,8 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
 
     def _found(self, event: Event, opened: Event) -> None:
         super().opened(opened)
-        if isinstance(event, LocalGradientsFound) and event.local.steps:
-            self._questions = event.local.steps
+        if isinstance(event, LocalGradientsFound) and event.local.questions:
+            self._questions = event.local.questions
             count = len(self._questions)
             number = min(max(1, self.attempt.question_number), count)
             asked = self._questions[number - 1]

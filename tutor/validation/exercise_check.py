@@ -156,8 +156,8 @@ def reason_of(error: RunError) -> Remark:
     return error.remark()
 
 
-MOST_STEPS = 20
-"""Questions that an exercise in being autograd may have."""
+MOST_QUESTIONS = 20
+"""Questions that a backward pass may have."""
 
 
 def check_exercises(
@@ -478,13 +478,13 @@ def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[CheckFi
         local = local_gradients(probe, run.standpoint())
     except RunError as error:
         raise trial.failure("no_graph", error, "at") from error
-    if not local.steps:
+    if not local.questions:
         yield trial.finding("nothing_to_ask", "at", "mode", cause=local.why)
-    if (count := len(local.steps)) > MOST_STEPS:
-        yield trial.finding("too_many_questions", "at", "mode", count=count, most=MOST_STEPS)
-    for step in local.steps:
-        if not math.isfinite(step.expected):
-            is_total = step.asks == "total"
+    if (count := len(local.questions)) > MOST_QUESTIONS:
+        yield trial.finding("too_many_questions", "at", "mode", count=count, most=MOST_QUESTIONS)
+    for question in local.questions:
+        if not math.isfinite(question.expected):
+            is_total = question.asks == "total"
             code = "gradient_not_finite" if is_total else "local_not_finite"
-            quantity = step.input if is_total else step.output
-            yield trial.finding(code, "set", "at", of=quantity, expected=step.expected)
+            quantity = question.input if is_total else question.output
+            yield trial.finding(code, "set", "at", of=quantity, expected=question.expected)

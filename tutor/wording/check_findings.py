@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tutor.digits import BOUND_DIGITS, EXACT_DIGITS
+from tutor.lesson.model import AUTOGRAD
 from tutor.plain import one_line
 from tutor.protocol.events import CheckFinding
 from tutor.wording.inspections import remark_text
@@ -187,7 +188,7 @@ _WORDS: Words = {
         "choose other numbers" if has_again else "write `again: [{set: …}]`"
     ),
     "that_of": lambda measure, _: (
-        "autograd's" if measure == "autograd" else "that of finite differences"
+        "autograd's" if measure == AUTOGRAD else "that of finite differences"
     ),
     "counts": lambda samples, _: _samples(samples),
     "is_what": lambda unexpected, _: filled(_UNEXPECTED[unexpected[0]], unexpected[1], _WORDS),

@@ -281,17 +281,18 @@ def element(setting: Setting) -> str:
 # ── Backward passes ─────────────────────────────────────────────────────────────────
 
 
-def local_question(step: LocalGradientQuestion) -> str:
+def local_question(question: LocalGradientQuestion) -> str:
     """One question of a backward pass, with the numbers that it takes."""
-    if step.asks == "total":
-        needed = ", ".join(_flows(step))
-        asked = f"What is the gradient of the loss with respect to {literal(step.input)}?"
+    if question.asks == "total":
+        needed = ", ".join(_flows(question))
+        asked = f"What is the gradient of the loss with respect to {literal(question.input)}?"
         return f"{asked}  ({needed})"
-    names = _Names.of(step)
+    names = _Names.of(question)
     needed = ", ".join(
-        f"{literal(names.short.get(name, name))} = {trimmed(x)}" for name, x in step.values.items()
+        f"{literal(names.short.get(name, name))} = {trimmed(x)}"
+        for name, x in question.values.items()
     )
-    has_others = len(step.values) > 2  # more than this input, and the output
+    has_others = len(question.values) > 2  # more than this input, and the output
     alone = ", the rest held fixed" if has_others else ""
     change = f"{literal(names.output)} change with {literal(names.input)}{alone}"
     return f"{names.introduced}How fast does {change}?  ({needed})"
@@ -305,33 +306,37 @@ class _Names(msgspec.Struct, frozen=True):
     introduced: str
     """`Here u = y_pred - y. `; empty where both have names of their own."""
     short: Mapping[str, str]
-    """The letters that stand for the step's values, by name."""
+    """The letters that stand for the question's values, by name."""
 
     @classmethod
-    def of(cls, step: LocalGradientQuestion) -> _Names:
+    def of(cls, question: LocalGradientQuestion) -> _Names:
         """The names for one question."""
-        called = list(step.values)[-1] if len(step.values) > 1 else step.output
-        taken = set(re.findall(r"\w+", " ".join((step.input, step.output, *step.values))))
+        called = list(question.values)[-1] if len(question.values) > 1 else question.output
+        taken = set(
+            re.findall(r"\w+", " ".join((question.input, question.output, *question.values)))
+        )
         letters = (letter for letter in "uvpqst" if letter not in taken)
-        source = step.input if _NAME.fullmatch(step.input) else next(letters, step.input)
+        source = (
+            question.input if _NAME.fullmatch(question.input) else next(letters, question.input)
+        )
         output = called if _NAME.fullmatch(called) else next(letters, called)
-        pairs = ((source, step.input), (output, step.output))
+        pairs = ((source, question.input), (output, question.output))
         told = [f"{literal(name)} = {literal(text)}" for name, text in pairs if name != text]
         introduced = f"Here {' and '.join(told)}. " if told else ""
-        return cls(source, output, introduced, {step.input: source, called: output})
+        return cls(source, output, introduced, {question.input: source, called: output})
 
 
 _NAME = re.compile(r"[\w.]+(\[[\d, ]+\])?")
 """A name, or one element of a named array."""
 
 
-def _flows(step: LocalGradientQuestion) -> Iterator[str]:
+def _flows(question: LocalGradientQuestion) -> Iterator[str]:
     """The gradients that flow together, each with its local gradient; equal outputs are counted."""
-    outputs = [flow.output for flow in step.flows]
-    for number, flow in enumerate(step.flows, 1):
+    outputs = [flow.output for flow in question.flows]
+    for number, flow in enumerate(question.flows, 1):
         more = f" ({number})" if flow.output in outputs[: number - 1] else ""
         gradient = f"gradient with respect to {flow.output}{more}"
-        local = f"local gradient of {flow.output} with respect to {step.input}{more}"
+        local = f"local gradient of {flow.output} with respect to {question.input}{more}"
         yield f"{literal(gradient)} = {_numbers(flow.gradients)}"
         yield f"{literal(local)} = {_numbers(flow.local_gradients)}"
 
@@ -342,12 +347,12 @@ def _numbers(numbers: Sequence[float]) -> str:
     return text if len(numbers) == 1 else f"({text})"
 
 
-def local_help(step: LocalGradientQuestion) -> str:
+def local_help(question: LocalGradientQuestion) -> str:
     """A hint after a wrong answer."""
-    if step.asks == "local":
-        names = _Names.of(step)
+    if question.asks == "local":
+        names = _Names.of(question)
         source, output = literal(names.input), literal(names.output)
-        others = " and hold the rest fixed" if len(step.values) > 2 else ""
+        others = " and hold the rest fixed" if len(question.values) > 2 else ""
         return (
             f"Add 0.001 to {source}{others}, and work out {output} again. Its change, divided "
             "by 0.001, is close to the answer."
@@ -355,17 +360,17 @@ def local_help(step: LocalGradientQuestion) -> str:
     return "Multiply along each path back, then add up the products of the paths that meet here."
 
 
-def local_solution(step: LocalGradientQuestion) -> str:
+def local_solution(question: LocalGradientQuestion) -> str:
     """The number; of a gradient of the loss also how it comes about: `3 · 2 + 1 · 4 = 10`."""
-    if step.asks == "local":
-        return trimmed(step.expected)
+    if question.asks == "local":
+        return trimmed(question.expected)
     pairs = [
         pair
-        for flow in step.flows
+        for flow in question.flows
         for pair in zip(flow.gradients, flow.local_gradients, strict=True)
     ]
     products = (r" \cdot ".join(map(_factor, pair)) for pair in pairs)
-    return f"${' + '.join(products)} = {_latex(step.expected)}$"
+    return f"${' + '.join(products)} = {_latex(question.expected)}$"
 
 
 def _factor(x: float) -> str:

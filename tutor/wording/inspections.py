@@ -113,41 +113,41 @@ def remarks_text(remarks: Iterable[Remark], separator: str = " ") -> str:
 # ── The modes side by side ──────────────────────────────────────────────────────────
 
 
-def diagnosis(agreement: ParameterComparison) -> str:
+def diagnosis(compared: ParameterComparison) -> str:
     """The diagnosis of one parameter's gradients, in one sentence."""
-    remarks = agreement.remarks
+    remarks = compared.remarks
     if remarks and remarks[0].code == "only":
         return f"{remark_text(remarks[0])}: {remarks_text(remarks[1:], '; ')}"
     return remarks_text(remarks, "; ")
 
 
-def comparison_result(agreements: Sequence[ParameterComparison]) -> tuple[str, bool]:
+def comparison_result(parameters: Sequence[ParameterComparison]) -> tuple[str, bool]:
     """The result for all parameters, and whether no mode is wrong."""
     for words, is_right, found in (
-        ("Not all are right", False, [a for a in agreements if "wrong" in a.standing.values()]),
-        ("Not finite", False, [a for a in agreements if not a.agrees]),
-        ("All are right, though not equal", True, [a for a in agreements if not a.is_equal]),
+        ("Not all are right", False, [p for p in parameters if "wrong" in p.standing.values()]),
+        ("Not finite", False, [p for p in parameters if not p.agrees]),
+        ("All are right, though not equal", True, [p for p in parameters if not p.is_equal]),
     ):
         if found:
-            return f"{words}: {', '.join(one_line(a.parameter) for a in found)}", is_right
+            return f"{words}: {', '.join(one_line(p.parameter) for p in found)}", is_right
     return "All agree", True
 
 
-def gradient_standing(agreement: ParameterComparison, mode: str) -> str:
+def gradient_standing(compared: ParameterComparison, mode: str) -> str:
     """A mode's gradient beside the right one; empty if all modes agree."""
     if mode == FINITE_DIFFERENCE:
-        return remarks_text(r for r in agreement.remarks if r.code == "sampled")
-    how = agreement.standing.get(mode)
+        return remarks_text(r for r in compared.remarks if r.code == "sampled")
+    how = compared.standing.get(mode)
     if how == "other":
         return "right for its own function"
     if how == "wrong":
-        ratio = agreement.ratio.get(mode)
-        if not agreement.gradients[mode].data:
+        ratio = compared.ratio.get(mode)
+        if not compared.gradients[mode].data:
             return "no gradient"
         if ratio in (None, 1.0):
             return "differs"
-        return f"{trimmed(ratio, RATIO_DIGITS)} times {_measure(agreement.measure)}"
-    return "right" if how == "right" and not agreement.is_equal else ""
+        return f"{trimmed(ratio, RATIO_DIGITS)} times {_measure(compared.measure)}"
+    return "right" if how == "right" and not compared.is_equal else ""
 
 
 def _factor(v: Values, modes: Sequence[str]) -> str:

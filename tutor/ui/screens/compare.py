@@ -43,8 +43,8 @@ class ComparisonPane(LinesPane):
         if view is None or comparison is None:
             return [line(("comparing …", DIM))]
         lines = [part for words in _heading(comparison, view) for part in words.wrap(width)]
-        for agreement in comparison.agreements:
-            lines += [line(), *_block(agreement, width)]
+        for compared in comparison.parameters:
+            lines += [line(), *_block(compared, width)]
         return lines
 
 
@@ -62,8 +62,8 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
     elif comparison.epoch > view.epoch:
         where += ", which comes next"
     pieces: list[Piece] = [(where, STRONG)]
-    if comparison.agreements:
-        words, is_right = comparison_result(comparison.agreements)
+    if comparison.parameters:
+        words, is_right = comparison_result(comparison.parameters)
         mark, style = (RIGHT, STRONG) if is_right else (WRONG, ERROR)
         pieces += [" · ", (f"{mark}{words}", style)]
     yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
@@ -74,23 +74,23 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
 # ── One parameter ───────────────────────────────────────────────────────────────────
 
 
-def _block(agreement: ParameterComparison, width: int) -> Iterator[Content]:
+def _block(compared: ParameterComparison, width: int) -> Iterator[Content]:
     """The parameter with the diagnosis and the largest difference, then a row for each mode."""
-    mark, style = (RIGHT, STRONG) if agreement.agrees else (WRONG, ERROR)
-    lead = line((f"{one_line(agreement.parameter)}{GAP}", HEADING))
+    mark, style = (RIGHT, STRONG) if compared.agrees else (WRONG, ERROR)
+    lead = line((f"{one_line(compared.parameter)}{GAP}", HEADING))
     room = max(10, width - lead.cell_length)
-    said = line((f"{mark}{diagnosis(agreement)}", style)).wrap(room)
-    if agreement.largest > 0:
-        figure = number_format.number(agreement.largest, BRIEF_DIGITS)
+    said = line((f"{mark}{diagnosis(compared)}", style)).wrap(room)
+    if compared.largest > 0:
+        figure = number_format.number(compared.largest, BRIEF_DIGITS)
         largest = line((f"largest difference {figure}", DIM))
         if said[-1].cell_length + SEPARATOR.cell_length + largest.cell_length <= room:
             said[-1] += SEPARATOR + largest
-        elif not agreement.agrees:
+        elif not compared.agrees:
             said.append(largest)
     for part in said:
         yield lead + part
         lead = line(" " * lead.cell_length)
-    yield from _table(agreement, width)
+    yield from _table(compared, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,34 +104,34 @@ class _Row:
     word: str
 
 
-def _rows(agreement: ParameterComparison) -> list[_Row]:
+def _rows(compared: ParameterComparison) -> list[_Row]:
     return [
         _Row(
             "finite difference" if mode == FINITE_DIFFERENCE else one_line(mode),
             value,
-            frozenset(agreement.apart.get(mode, ()) if value.data else ()),
-            _word(agreement, mode),
+            frozenset(compared.apart.get(mode, ()) if value.data else ()),
+            _word(compared, mode),
         )
-        for mode, value in agreement.gradients.items()
+        for mode, value in compared.gradients.items()
     ]
 
 
-def _word(agreement: ParameterComparison, mode: str) -> str:
+def _word(compared: ParameterComparison, mode: str) -> str:
     """The verdict on a gradient; or the reason why there are no numbers."""
-    value = agreement.gradients[mode]
-    return one_line(value.text) if value.dtype == "text" else gradient_standing(agreement, mode)
+    value = compared.gradients[mode]
+    return one_line(value.text) if value.dtype == "text" else gradient_standing(compared, mode)
 
 
 # ── The table ───────────────────────────────────────────────────────────────────────
 
 
-def _table(agreement: ParameterComparison, width: int) -> Iterator[Content]:
-    rows = _rows(agreement)
+def _table(compared: ParameterComparison, width: int) -> Iterator[Content]:
+    rows = _rows(compared)
     shape = max((row.value.shape for row in rows), key=math.prod, default=())
     labels = max(len(row.label) for row in rows)
     words = max(len(row.word) for row in rows)
     room = width - len(INDENT) - labels - (words + len(GAP) if words else 0)
-    shown = _fitting(rows, shape, room, is_complex=agreement.is_complex)
+    shown = _fitting(rows, shape, room, is_complex=compared.is_complex)
     heads = ["", *(column.head for column in shown), ""]
     texts = [[row.label, *(c.cells[at] for c in shown), row.word] for at, row in enumerate(rows)]
     head, *cells = aligned([heads, *texts], to_the_right=range(1, len(heads) - 1))
