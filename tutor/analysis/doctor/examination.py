@@ -29,7 +29,7 @@ from tutor.analysis.doctor.rule import (
     TO_THE_END,
     BackwardPass,
     DoctorRule,
-    Moment,
+    ExaminedStep,
     Patient,
 )
 from tutor.analysis.doctor.source_code import SourceCode
@@ -230,10 +230,10 @@ class _Examination:
         same = [p for p in loop.program.loop if p.name == phase]
         code = next((p for p in same if loop.lines[0] in p.lines), next(iter(same), None))
         failed = self._recorder.failed
-        moment = Moment(phase, code, calls, loop.epoch, loop.batch, error, failed)
+        step = ExaminedStep(phase, code, calls, loop.epoch, loop.batch, error, failed)
         self._end_backward()  # one that has raised
         with self._recorder.paused():
-            self._each(lambda rule: self._add(rule.after(moment)))
+            self._each(lambda rule: self._add(rule.after(step)))
         return error is None
 
     def _go_on(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import torch
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import DoctorRule, ExaminedStep, Patient
 from tutor.analysis.doctor.source_code import with_fix
 from tutor.errors import RunError
 from tutor.lesson.model import Block, Fence, Lesson, Section
@@ -229,9 +229,9 @@ class SeedRule(DoctorRule):
         super().__init__(patient)
         self._first: float | None = None
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """Note the first loss."""
-        if self._first is None and moment.error is None:
+        if self._first is None and step.error is None:
             self._first = loss_of(self.patient.run)
         return ()
 

@@ -16,7 +16,7 @@ import torch
 from msgspec.structs import replace
 
 from tutor.analysis.doctor.loss_arguments import Shape, in_shape, square_subtractions
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, place_of_extreme
+from tutor.analysis.doctor.rule import DoctorRule, ExaminedStep, Patient, place_of_extreme
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.finite_differences import (
     FiniteDifferences,
@@ -54,12 +54,12 @@ class HandGradientRule(DoctorRule):
         self._epochs: list[dict[str, DoctorFinding | None]] = []
         """The findings of each epoch, by parameter; None where its gradient is right."""
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """Compare, once the gradient is there."""
-        if moment.error is not None or moment.batch or not 1 <= moment.epoch <= 2:
+        if step.error is not None or step.batch or not 1 <= step.epoch <= 2:
             return ()
         is_meant = self.patient.run.program.mode in self.patient.lesson.own_gradient
-        if not is_meant and self._is_there(moment) and self._by_hand():
+        if not is_meant and self._is_there(step) and self._by_hand():
             self._epochs.append(dict(self._compared()))
         return ()
 
@@ -79,10 +79,10 @@ class HandGradientRule(DoctorRule):
             numbers = {**first.numbers, "parameters": len(found)}
             yield replace(first, code="gradient_scaled", numbers=numbers, fix=fix)
 
-    def _is_there(self, moment: Moment) -> bool:
+    def _is_there(self, step: ExaminedStep) -> bool:
         """Whether the gradient is complete: of a script, not the part of one sample."""
         program, loop = self.patient.run.program, self.patient.run.loop
-        if loop.gradients is None or moment.code is not program.loop[program.gradient_at]:
+        if loop.gradients is None or step.compiled is not program.loop[program.gradient_at]:
             return False
         loss = to_numbers(loop.loss())
         if loss is not None and not np.isfinite(loss).all():
@@ -326,14 +326,14 @@ class ReshapedParameterRule(DoctorRule):
         self._squares: list[tuple[ast.BinOp, Shape, Shape]] = []
         """The subtractions of this batch whose operands broadcast to a square, and their shapes."""
 
-    def after(self, moment: Moment) -> Iterator[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterator[DoctorFinding]:
         """Look at the shapes that an update has made."""
         shapes, self._shapes = self._shapes, self._shapes_now()
-        if moment.error is not None or moment.epoch > 1 or moment.batch:
+        if step.error is not None or step.epoch > 1 or step.batch:
             return
-        if moment.phase != UPDATE:
-            if moment.phase in (PREDICT, LOSS, GRADIENT):
-                self._squares += square_subtractions(self.patient, moment.phase)
+        if step.phase_name != UPDATE:
+            if step.phase_name in (PREDICT, LOSS, GRADIENT):
+                self._squares += square_subtractions(self.patient, step.phase_name)
             return
         for name, shape in self._shapes.items():
             before = shapes.get(name, shape)

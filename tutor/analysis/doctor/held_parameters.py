@@ -12,10 +12,10 @@ import torch
 from tutor.analysis.doctor.rule import (
     BackwardPass,
     DoctorRule,
-    Moment,
+    ExaminedStep,
     Patient,
     extreme_of,
-    gradient_of,
+    nonzero_grad,
 )
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.graph_words import label_of
@@ -52,7 +52,7 @@ class HeldParametersRule(DoctorRule):
     def after_backward(self, backward: BackwardPass) -> None:
         """Note the gradients of the leaves."""
         for key, leaf in self.patient.leaves.items():
-            if (gradient := gradient_of(leaf.tensor)) is not None:
+            if (gradient := nonzero_grad(leaf.tensor)) is not None:
                 self._gradients[key] = extreme_of(gradient)
 
     def at_end(self) -> Iterable[DoctorFinding]:
@@ -289,12 +289,12 @@ class LostLeafRule(DoctorRule):
             if isinstance(thing, torch.Tensor) and thing.is_leaf and thing.requires_grad:
                 self._leaves[name] = thing
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The findings, once it is certain that no later line makes it a leaf again."""
-        if moment.error is not None:
+        if step.error is not None:
             self._is_confirmed = bool(self._lost)
         else:
-            self._look(moment)
+            self._look(step)
             self._note_leaves()
         if not self._is_confirmed:
             return ()
@@ -307,21 +307,21 @@ class LostLeafRule(DoctorRule):
         lost = list(self._lost.values())
         return [self._finding(one, lost) for one in lost]
 
-    def _look(self, moment: Moment) -> None:
+    def _look(self, step: ExaminedStep) -> None:
         for name, thing in self.patient.run.loop.parameters().items():
             before = self._leaves.get(name)
             if not isinstance(thing, torch.Tensor) or before is None or thing is before:
                 continue
             if before.grad is None or not self._has_backward or name in self._lost:
                 continue
-            statement = self._statement(moment, name)
+            statement = self._statement(step, name)
             if statement is not None and not (thing.is_leaf and thing.requires_grad):
                 gradient = extreme_of(before.grad)
                 self._lost[name] = _Lost(name, gradient, thing, statement)
 
-    def _statement(self, moment: Moment, name: str) -> ast.stmt | None:
+    def _statement(self, step: ExaminedStep, name: str) -> ast.stmt | None:
         found = [s for s in self.source.assignments(name) if isinstance(s, ast.Assign)]
-        mine = [s for s in found if self.source.phase_of(s.lineno) == moment.phase]
+        mine = [s for s in found if self.source.phase_of(s.lineno) == step.phase_name]
         return mine[-1] if mine else None
 
     def _confirm(self) -> None:

@@ -11,11 +11,11 @@ import torch
 from tutor.analysis.doctor.rule import (
     BackwardPass,
     DoctorRule,
-    Moment,
+    ExaminedStep,
     Patient,
     SeenLeaf,
     grad_fn_of,
-    norm_of,
+    tensor_norm,
 )
 from tutor.analysis.doctor.torch_calls import LOSS_FUNCTIONS, TorchCall
 from tutor.analysis.graph_words import with_contents
@@ -47,12 +47,12 @@ class KeptGraphRule(DoctorRule):
         if (node := grad_fn_of(backward.loss)) is not None:
             self._fresh.append(node)
 
-    def after(self, moment: Moment) -> Iterator[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterator[DoctorFinding]:
         """The names that hold more than one loss's graph: after any step, as they may be reset."""
-        batch = (moment.epoch, moment.batch)
+        batch = (step.epoch, step.batch)
         self._roots.update({id(node): (node, batch) for node in self._fresh})
         self._fresh.clear()
-        if len(self._roots) < 2 or moment.error is not None:
+        if len(self._roots) < 2 or step.error is not None:
             return
         parameters = set(map(id, self.patient.parameters().values()))
         for name, thing in self._things():
@@ -202,11 +202,11 @@ class DataGradientRule(DoctorRule):
         for key, leaf in self.patient.leaves.items():
             gradient = leaf.tensor.grad
             if key not in self._first and gradient is not None and _may_be_data(leaf.tensor):
-                self._first[key] = norm_of(gradient)
+                self._first[key] = tensor_norm(gradient)
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """See which tensors are weights, which gradients are read, and how long a batch is."""
-        for call in moment.calls:
+        for call in step.calls:
             if call.name == "sub" or call.name in LOSS_FUNCTIONS:
                 both = [t for t in call.arguments[:2] if isinstance(t, torch.Tensor) and t.ndim]
                 self._lengths.update(t.shape[0] for t in both)
@@ -254,7 +254,7 @@ class DataGradientRule(DoctorRule):
             numbers={
                 "size": data.tensor.numel(),
                 "first": first,
-                "last": norm_of(gradient),
+                "last": tensor_norm(gradient),
             },
             lesson="before-backward",
             fix=self._fix(places[0]) if places else None,

@@ -14,7 +14,7 @@ import torch
 from msgspec.structs import replace
 from torch.autograd.graph import Node
 
-from tutor.analysis.doctor.rule import BackwardPass, DoctorRule, Moment, Patient, extreme_of
+from tutor.analysis.doctor.rule import BackwardPass, DoctorRule, ExaminedStep, Patient, extreme_of
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.analysis.graph_recorder import leaf_of
@@ -81,13 +81,13 @@ class LayerGradientRule(DoctorRule):
 
         return came
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """Note the order of the weights, and the sizes of the gradients after a backward."""
-        for call in moment.calls_of(*_USES):
+        for call in step.calls_of(*_USES):
             for thing in call.arguments[:2]:  # and not the bias
                 if isinstance(thing, torch.Tensor) and thing.is_leaf and thing.requires_grad:
                     self._order.setdefault(id(thing), thing)
-        if self._leaves and moment.error is None and any(moment.calls_of("backward")):
+        if self._leaves and step.error is None and any(step.calls_of("backward")):
             layers = [t for key, t in self._order.items() if key in self._leaves]
             known = [(t, _size(t.grad)) for t in layers if t.grad is not None]
             signals = [size for _, size in sorted(self._signals.items())]
@@ -207,23 +207,23 @@ class GradientRule(DoctorRule):
                 self._none[name] += gradient is None
                 self._zero[name] += gradient is not None and not bool(gradient.any())
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """Note where the parameters are used."""
         watched = {id(tensor) for tensor in self._watched().values()}
-        for call in moment.calls:
+        for call in step.calls:
             if call.name.startswith(("get ", "set ", "optimizer")) and call.name != "get data":
                 continue
             for argument in call.tensors():
                 if id(argument) in watched and call.name not in ("backward", "zero"):
-                    self._note_use(call, argument, moment)
-            if call.name in _CUTS and moment.phase in (PREDICT, LOSS) and _needs(call):
+                    self._note_use(call, argument, step)
+            if call.name in _CUTS and step.phase_name in (PREDICT, LOSS) and _needs(call):
                 self._cuts.append(call)
             if call.name == "relu" and isinstance(call.result, torch.Tensor):
                 self._is_dead |= not bool(call.result.any())
         return ()
 
-    def _note_use(self, call: TorchCall, argument: torch.Tensor, moment: Moment) -> None:
-        if moment.phase not in (PREDICT, LOSS):
+    def _note_use(self, call: TorchCall, argument: torch.Tensor, step: ExaminedStep) -> None:
+        if step.phase_name not in (PREDICT, LOSS):
             return
         self._uses[id(argument)] += 1
         result = call.result

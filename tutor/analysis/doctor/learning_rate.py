@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from tutor.analysis.doctor.rule import BackwardPass, DoctorRule, Moment, Patient
+from tutor.analysis.doctor.rule import BackwardPass, DoctorRule, ExaminedStep, Patient
 from tutor.analysis.doctor.source_code import RatePlace, place_of_rate
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.digits import rounded
@@ -116,15 +116,15 @@ class DivergenceRule(DoctorRule):
 
     # ── By hand ─────────────────────────────────────────────────────────────────────
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """Compare a gradient by hand with the one of the epoch before."""
         loop = self.patient.run.loop
-        if moment.phase == GRADIENT and moment.error is None:
+        if step.phase_name == GRADIENT and step.error is None:
             before, self._by_hand = self._by_hand, self._point_by_hand(loop)
-            batch = self._gradients[moment.epoch]
-            self._gradients[moment.epoch] += 1
+            batch = self._gradients[step.epoch]
+            self._gradients[step.epoch] += 1
             if before and self._by_hand:
-                self._compare(before, self._by_hand, batch, moment.epoch)
+                self._compare(before, self._by_hand, batch, step.epoch)
         return ()
 
     def _compare(self, before: LossAtPoint, now: LossAtPoint, batch: int, epoch: int) -> None:
@@ -410,9 +410,9 @@ class SchedulerOrderRule(DoctorRule):
             if early.scheduler.optimizer is optimizer and early.used is None:
                 early.used, early.step_line = _rate_of(optimizer), call.line
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The finding, once the optimizer has made its first step."""
-        if moment.error is not None:
+        if step.error is not None:
             return
         for key, early in list(self._early.items()):
             if early.used is not None:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tutor.analysis.doctor.rule import DoctorRule, Moment, Patient, grad_fn_of, nodes_below
-from tutor.analysis.doctor.source_code import SourceCode, value_of
+from tutor.analysis.doctor.rule import DoctorRule, ExaminedStep, Patient, grad_fn_of, nodes_below
+from tutor.analysis.doctor.source_code import SourceCode, evaluated
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.lesson.model import LOSS
 from tutor.protocol.inspections import CodeFix, DoctorFinding, Evidence
@@ -50,12 +50,12 @@ _NODES = 64
 class LossArgumentsRule(DoctorRule):
     """A loss function that is called with arguments that it does not expect."""
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The mistakes in the calls of this step, and in the one that raised its error."""
-        for call in moment.calls_of(*_LOSSES):
+        for call in step.calls_of(*_LOSSES):
             yield from self._look(call)
-        failed = moment.failed
-        if failed is not None and failed.name in _LOSSES and moment.error is not None:
+        failed = step.failed
+        if failed is not None and failed.name in _LOSSES and step.error is not None:
             yield from self._look_at_failed(failed)
 
     def _look(self, call: TorchCall) -> Iterator[DoctorFinding]:
@@ -343,16 +343,16 @@ _BROADCASTING_LOSSES = frozenset({
 class BroadcastRule(DoctorRule):
     """Two arrays of a loss, of N numbers each, that broadcast to N x N."""
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The first such operation of a step."""
-        if moment.error is not None:
+        if step.error is not None:
             return ()
-        found = [*self._called(moment), *self._written(moment)]
+        found = [*self._called(step), *self._written(step)]
         return found[:1]
 
-    def _called(self, moment: Moment) -> Iterator[DoctorFinding]:
+    def _called(self, step: ExaminedStep) -> Iterator[DoctorFinding]:
         """Differences that PyTorch computes: loss functions, and subtractions where the loss is."""
-        for call in moment.calls:
+        for call in step.calls:
             one, other = call.argument(0, "input"), call.argument(1, "target")
             is_loss = call.name in _BROADCASTING_LOSSES
             in_loss = call.name == "sub" and self.source.phase_of(call.line) == LOSS
@@ -362,9 +362,9 @@ class BroadcastRule(DoctorRule):
                 operands = self._operands(call, one)
                 yield self._finding(call.line, tuple(one.shape), tuple(other.shape), operands)
 
-    def _written(self, moment: Moment) -> Iterator[DoctorFinding]:
+    def _written(self, step: ExaminedStep) -> Iterator[DoctorFinding]:
         """NumPy's subtractions, which no hook sees, of their operands as they are now."""
-        if moment.phase == LOSS:
+        if step.phase_name == LOSS:
             for node, one, other in square_subtractions(self.patient, LOSS):
                 yield self._finding(node.lineno, one, other, (node.left, node.right))
 
@@ -373,7 +373,7 @@ class BroadcastRule(DoctorRule):
         nodes = self.source.nodes_at(call.line)
         pairs = [pair for node in nodes if (pair := _pair(node))]
         for left, right in pairs:
-            values = [value_of(side, self.patient.namespace) for side in (left, right)]
+            values = [evaluated(side, self.patient.namespace) for side in (left, right)]
             if values[0] is one or values[1] is call.argument(1, "target"):
                 return left, right
             if values[1] is one:  # `y - y_pred`, computed as the other's
@@ -406,7 +406,7 @@ def square_subtractions(patient: Patient, phase: str) -> Iterator[tuple[ast.BinO
     """The subtractions of two of NumPy's arrays that broadcast to N x N, and the arrays' shapes."""
     for node in patient.source.nodes(phase):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
-            left, right = (value_of(n, patient.namespace) for n in (node.left, node.right))
+            left, right = (evaluated(n, patient.namespace) for n in (node.left, node.right))
             are_arrays = isinstance(left, np.ndarray) and isinstance(right, np.ndarray)
             if are_arrays and _is_square(left.shape, right.shape):
                 yield node, left.shape, right.shape

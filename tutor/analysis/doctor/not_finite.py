@@ -18,10 +18,10 @@ from tutor.analysis.doctor.rule import (
     TO_THE_END,
     BackwardPass,
     DoctorRule,
-    Moment,
+    ExaminedStep,
     Patient,
 )
-from tutor.analysis.doctor.source_code import SourceCode, value_of
+from tutor.analysis.doctor.source_code import SourceCode, evaluated
 from tutor.analysis.doctor.torch_calls import TorchCall
 from tutor.analysis.graph_recorder import leaf_of, tensors_in
 from tutor.lesson.model import SETUP, UPDATE
@@ -95,15 +95,15 @@ class NotFiniteRule(DoctorRule):
 
     # ── After a step ────────────────────────────────────────────────────────────────
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The finding, as soon as there is a loss or a gradient that is not finite."""
         if self._is_done:
             return ()
-        for call in moment.calls:
+        for call in step.calls:
             self._note(call)
         finding = self._forward_finding() or self._backward_finding() or self._by_hand()
         self._is_done = finding is not None
-        if moment.phase == UPDATE or self._is_done or len(self._calls) > MOST_NODES:
+        if step.phase_name == UPDATE or self._is_done or len(self._calls) > MOST_NODES:
             self._births, self._calls = {}, {}
         return (finding,) if finding is not None else ()
 
@@ -121,7 +121,7 @@ class NotFiniteRule(DoctorRule):
             with self.patient.recorder.recording() as calls:
                 run.step_phase_without_frame()
             phase = run.loop.last_phase_name()
-            yield from self.after(Moment(phase, None, calls, run.loop.epoch, run.loop.batch))
+            yield from self.after(ExaminedStep(phase, None, calls, run.loop.epoch, run.loop.batch))
 
     def _note(self, call: TorchCall) -> None:
         """Note which node belongs to the call, and where its result first was not finite."""
@@ -390,10 +390,10 @@ def _parts(node: ast.expr) -> Iterator[ast.expr]:
 
 
 def _bad(part: ast.expr, namespace: Mapping[str, Any]) -> _BadOperation | None:
-    result = value_of(part, namespace)
+    result = evaluated(part, namespace)
     if not _is_numeric(result) or is_finite(result):
         return None
-    known = _finite([value_of(argument, namespace) for argument in _arguments(part)])
+    known = _finite([evaluated(argument, namespace) for argument in _arguments(part)])
     if not known:
         return None
     numbers = np.asarray(result, np.float64)

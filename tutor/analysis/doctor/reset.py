@@ -12,14 +12,14 @@ from torch.autograd.graph import Node
 from tutor.analysis.doctor.rule import (
     BackwardPass,
     DoctorRule,
-    Moment,
+    ExaminedStep,
     Patient,
     extreme_of,
-    gradient_of,
     held_by,
-    norm_of,
+    nonzero_grad,
     number_at,
     place_of_extreme,
+    tensor_norm,
 )
 from tutor.analysis.doctor.source_code import SourceCode
 from tutor.analysis.doctor.torch_calls import TorchCall
@@ -76,7 +76,7 @@ class MissingResetRule(DoctorRule):
         self._before = {
             id(p): gradient.detach().clone()
             for p in self._leaves().values()
-            if (gradient := gradient_of(p)) is not None
+            if (gradient := nonzero_grad(p)) is not None
         }
         for key in [key for key in self._sums if key not in self._before]:
             del self._sums[key]  # it was reset before an update has used it
@@ -107,9 +107,9 @@ class MissingResetRule(DoctorRule):
                 self._sums.setdefault(id(parameter), found)
             self._results[id(parameter)] = _BackwardResult(held, parameter.detach().clone())
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The finding, once an update has used such a sum."""
-        if moment.error is not None:
+        if step.error is not None:
             return ()
         held = self.patient.held()
         for key, found in list(self._sums.items()):
@@ -119,9 +119,9 @@ class MissingResetRule(DoctorRule):
         used, self._used = self._used, []
         used = [(found, line) for found, line in used if found.line not in self._reported]
         self._reported.update(found.line for found, _ in used)
-        return [self._finding(moment, used)] if used else ()
+        return [self._finding(step, used)] if used else ()
 
-    def _finding(self, moment: Moment, used: list[tuple[_Sum, int]]) -> DoctorFinding:
+    def _finding(self, step: ExaminedStep, used: list[tuple[_Sum, int]]) -> DoctorFinding:
         found = used[0][0]
         index = place_of_extreme(found.old)
         old, held = number_at(found.old, index), number_at(found.held, index)
@@ -138,12 +138,12 @@ class MissingResetRule(DoctorRule):
             },
             lesson="forgotten-zero",
             exercise="the-missing-line",
-            fix=self._fix(moment, used),
+            fix=self._fix(step, used),
         )
 
     # ── The missing line ────────────────────────────────────────────────────────────
 
-    def _fix(self, moment: Moment, used: list[tuple[_Sum, int]]) -> CodeFix | None:
+    def _fix(self, step: ExaminedStep, used: list[tuple[_Sum, int]]) -> CodeFix | None:
         """A reset behind the line of the update."""
         source, lines = self.source, [line for _, line in used if line]
         if lines:
@@ -157,7 +157,7 @@ class MissingResetRule(DoctorRule):
             return source.after(statement, f"{known[0]}.zero_grad()")
         targets: dict[str, ast.stmt] = {}
         for found, _ in used:
-            for statement in source.statements(moment.phase):
+            for statement in source.statements(step.phase_name):
                 if (target := _updated(statement, found.label)) is not None:
                     targets.setdefault(target, statement)
         if not targets:
@@ -204,7 +204,7 @@ class ResetOrderRule(DoctorRule):
         """Note the gradients that a backward has left."""
         for key, tensor in self.patient.held().items():
             self._waiting.pop(key, None)
-            if (gradient := gradient_of(tensor)) is not None:
+            if (gradient := nonzero_grad(tensor)) is not None:
                 self._waiting[key] = extreme_of(gradient)
 
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
@@ -212,11 +212,11 @@ class ResetOrderRule(DoctorRule):
         tensors = held_by(optimizer)
         ready = {t: self._waiting.pop(id(t)) for t in tensors if id(t) in self._waiting}
         has_closure = call.argument(1, "closure") is not None  # it computes the gradients
-        is_empty = all(gradient_of(t) is None for t in ready)
+        is_empty = all(nonzero_grad(t) is None for t in ready)
         if ready and is_empty and not has_closure:
             self._found.append(self._finding(call, ready))
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The resets and updates that were seen in the step."""
         found, self._found = self._found, []
         return found
@@ -293,7 +293,7 @@ class AccumulationRule(DoctorRule):
         is_mean = _is_mean(backward.loss.grad_fn) and not has_gradient
         for leaf in backward.leaves:
             window = self._windows.get(id(leaf))
-            if window is None or gradient_of(leaf) is None:
+            if window is None or nonzero_grad(leaf) is None:
                 window = self._windows[id(leaf)] = _Window(leaf)
             window.lines.append(backward.call.line)
             window.are_means &= is_mean
@@ -303,21 +303,21 @@ class AccumulationRule(DoctorRule):
         """Note the sums."""
         for window in self._windows.values():
             if window.leaf.grad is not None:
-                window.norm = norm_of(window.leaf.grad)
+                window.norm = tensor_norm(window.leaf.grad)
 
     def _used(self, leaf: torch.Tensor, line: int) -> None:
         window = self._windows.pop(id(leaf), None)
         if window is None or leaf.grad is None:
             return
-        is_same = abs(norm_of(leaf.grad) - window.norm) <= _CLOSE * window.norm
+        is_same = abs(tensor_norm(leaf.grad) - window.norm) <= _CLOSE * window.norm
         is_one_line = len(set(window.lines)) == 1
         if is_same and is_one_line and window.are_means and len(window.lines) > 1:
             self._ripe.append((window, line))
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """See updates by hand; the finding, if an update has used such a sum."""
-        divisions = [call.line for call in moment.calls_of("div")]
-        for call in moment.calls_of("sub", "add", "copy"):
+        divisions = [call.line for call in step.calls_of("div")]
+        for call in step.calls_of("sub", "add", "copy"):
             first = call.arguments[0] if call.arguments else None
             window = self._windows.get(id(first))
             is_in_place = window is not None and first is call.result
@@ -328,7 +328,7 @@ class AccumulationRule(DoctorRule):
                     self._used(window.leaf, call.line)
         ripe, self._ripe = self._ripe, []
         found = [(w, line) for w, line in ripe if self._adds_batches(w.lines[0], line)]
-        return [self._finding(found)] if found and moment.error is None else ()
+        return [self._finding(found)] if found and step.error is None else ()
 
     def _adds_batches(self, backward: int, update: int) -> bool:
         """Whether the update stands under a condition of its own, or the backward in a loop."""

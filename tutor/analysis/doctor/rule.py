@@ -167,12 +167,12 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class ExaminedStep:
     """One step of the examined run, which has just run."""
 
-    phase: str
+    phase_name: str
     """The name of the phase; "" for a script's code after its loop."""
-    code: Phase | None
+    compiled: Phase | None
     """Its compiled code and lines, if it is known."""
     calls: list[TorchCall]
     """The calls of PyTorch that it made."""
@@ -253,7 +253,7 @@ class DoctorRule:
     def before_update(self, call: TorchCall, optimizer: torch.optim.Optimizer) -> None:
         """Called just before each step of an optimizer."""
 
-    def after(self, moment: Moment) -> Iterable[DoctorFinding]:
+    def after(self, step: ExaminedStep) -> Iterable[DoctorFinding]:
         """The mistakes seen after a step; also after one that has raised an error."""
         return ()
 
@@ -294,12 +294,12 @@ def extreme_of(tensor: torch.Tensor) -> float:
     return number_at(tensor, place_of_extreme(tensor))
 
 
-def norm_of(tensor: torch.Tensor) -> float:
+def tensor_norm(tensor: torch.Tensor) -> float:
     """The root of the sum of the squares."""
     return float(tensor.detach().to_dense().norm())
 
 
-def gradient_of(tensor: torch.Tensor) -> torch.Tensor | None:
+def nonzero_grad(tensor: torch.Tensor) -> torch.Tensor | None:
     """The gradient of a tensor; None if it has none, or one that is all 0."""
     return tensor.grad if tensor.grad is not None and bool(tensor.grad.any()) else None
 

@@ -257,7 +257,7 @@ _PURE = (ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.UnaryOp, ast.Call
 """The nodes of an expression that can be computed again."""
 
 
-def value_of(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
+def evaluated(node: ast.expr, namespace: Mapping[str, Any]) -> Any:
     """The value of an expression, or None where it is not safe to compute again, or fails."""
     if not all(isinstance(n, _PURE) and _is_safe(n, namespace) for n in ast.walk(node)):
         return None
