@@ -61,7 +61,7 @@ def test_a_formula_that_can_not_be_read_is_said_as_it_is_written():
     [
         (Notice("beginning"), "This is the beginning. Next goes on."),
         (
-            Notice("goal_reached", {"epoch": 8, "further": 16}),
+            Notice("target_reached", {"epoch": 8, "further": 16}),
             "Epoch 8 is reached. Run again goes on to 16.",
         ),
         (Notice("back_at", {"reason": "it ended", "epoch": 3}), "It ended. Back at epoch 3."),

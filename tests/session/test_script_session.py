@@ -202,7 +202,7 @@ def test_a_counted_loop_is_run_to_its_last_epoch_and_then_to_the_scripts_end(
     stepping.engine.advance(LAST_EPOCH)
     assert stepping.at == Position(LAST_EPOCH, 5)
     told = stepping.notice
-    assert (told.code, told.values["epoch"]) == ("script_goal_reached", LAST_EPOCH)
+    assert (told.code, told.values["epoch"]) == ("script_target_reached", LAST_EPOCH)
     stepping.does("toggle_run")
     assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] > LAST_EPOCH
     assert stepping.view.target_epoch == LAST_EPOCH
@@ -214,7 +214,7 @@ def test_a_loop_that_is_not_counted_stops_with_a_word_and_goes_on(writer: Progre
     stepping = Stepping(writer, endless)
     stepping.does("toggle_run")
     stepping.engine.advance(LAST_EPOCH)
-    assert stepping.notice.code == "goal_reached"
+    assert stepping.notice.code == "target_reached"
     assert stepping.notice.values["further"] == 2 * LAST_EPOCH
     stepping.does("toggle_run")
     assert [c.epoch for c in stepping.engine.sent if isinstance(c, RunTo)][1] == 2 * LAST_EPOCH

@@ -103,7 +103,7 @@ def test_at_the_last_epoch_r_offers_to_go_on_and_then_does(session: Driven) -> N
     session.engine.advance(20)
     session.toggle_run()
     assert session.engine.kinds().count("RunTo") == 1
-    assert session.notice == Notice("goal_reached", {"epoch": 20, "further": 40})
+    assert session.notice == Notice("target_reached", {"epoch": 20, "further": 40})
     session.toggle_run()
     assert session.engine.sent[-1] == RunTo(epoch=40)
     assert session.view.target_epoch == 40

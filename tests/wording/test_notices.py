@@ -52,7 +52,7 @@ def test_every_hint_names_a_command_of_the_screen_or_of_plain_mode() -> None:
         (Notice("progress_lost", {"why": FULL, "file": "/p", "beside": "/b", "reason": "full"}),
          "progress is not saved: the disk is full (/p); the progress since then is lost "
          "(full: /b)"),
-        (Notice("goal_reached", {"epoch": 8, "further": 16}),
+        (Notice("target_reached", {"epoch": 8, "further": 16}),
          "Epoch 8 is reached · r again goes on to 16"),
         (Notice("beginning"), "This is the beginning · space goes on"),
         (Notice("phase_runs", {"phase": "Loss", "seconds": 3.2}),
@@ -82,7 +82,7 @@ def test_the_screen_names_keys(notice: Notice, text: str) -> None:
 
 
 def test_the_last_epoch_of_a_loop_names_its_way_on_by_keys_and_by_words() -> None:
-    notice = Notice("script_goal_reached", {"epoch": 8, "further": 9})
+    notice = Notice("script_target_reached", {"epoch": 8, "further": 9})
     for commands in (KEYS, TYPED):
         text = notice_text(notice, commands)
         assert commands["toggle_run"] in text.split()

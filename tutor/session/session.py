@@ -237,7 +237,7 @@ class Session(EngineSession):
 
     def _offer_more_epochs(self, view: RunView) -> None:
         """Say that the target epoch is reached, and where the next run goes."""
-        code = "script_goal_reached" if view.is_at_end_of_script_loop else "goal_reached"
+        code = "script_target_reached" if view.is_at_end_of_script_loop else "target_reached"
         self.tell(code, epoch=view.epoch, further=view.next_target_epoch)
         self._offers_more_epochs = True
 

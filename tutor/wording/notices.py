@@ -61,7 +61,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
         "{leave_field}, then {quit} leaves the tutor",
     ),
     "beginning": ("This is the beginning", "{step_phase} goes on"),
-    "goal_reached": ("Epoch {epoch} is reached", "{toggle_run} again goes on to {further}"),
+    "target_reached": ("Epoch {epoch} is reached", "{toggle_run} again goes on to {further}"),
     "one_mode": ("There is only one gradient mode here: {mode}",),
     "one_device": ("There is only one device here: {device}",),
     "rate_unknown": ("The learning rate is 0 or not known", "{ask_learning_rate} sets one"),
@@ -109,7 +109,7 @@ _NOTICES: Mapping[str, Sequence[str]] = {
         "{resume_previous} takes you there",
     ),
     "script_changed": ("The script or its arguments have changed: it starts from the beginning",),
-    "script_goal_reached": (
+    "script_target_reached": (
         "Epoch {epoch} is the last of the loop",
         "{step_epoch} or {toggle_run} runs the rest of the script",
     ),
