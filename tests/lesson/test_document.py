@@ -314,8 +314,8 @@ def test_data_are_known_in_the_modes_that_bind_them(minimal: str) -> None:
 # ── What is remarked, and keeps nobody from using the lesson ────────────────────────
 
 
-def remarks(text: str) -> dict[int, Fault]:
-    return {remark.line: remark.fault for remark in lesson(text).remarks}
+def warnings(text: str) -> dict[int, Fault]:
+    return {warning.line: warning.fault for warning in lesson(text).warnings}
 
 
 def line_of(text: str, piece: str) -> int:
@@ -337,9 +337,9 @@ choices:
   - {text: Two, reply: No.}
 ```
 """
-    assert lesson(minimal).remarks == ()
+    assert lesson(minimal).warnings == ()
     text = with_prose(minimal, r"An error in $\f{x}$ here.") + exercise
-    told = remarks(text)
+    told = warnings(text)
     assert told == {
         line_of(text, piece): Fault("formula_not_drawable", {"piece": piece})
         for piece in (r"\f{x}", r"\fo{x}", r"\fooo", r"\foooo")
@@ -350,9 +350,9 @@ choices:
 def test_phases_in_an_order_that_can_not_be_meant_are_remarked(minimal: str) -> None:
     predict = minimal[minimal.index("## Predict") : minimal.index("## Loss")]
     text = minimal.replace(predict, "").replace("## Gradient", f"{predict}## Gradient")
-    assert remarks(text) == {
+    assert warnings(text) == {
         line_of(text, "## Predict"): Fault(
             "phases_out_of_order", {"first": "Loss", "then": "Predict"}
         )
     }
-    assert not remarks(minimal.replace("## Predict", "## Reset\n```python\n1\n```\n## Predict"))
+    assert not warnings(minimal.replace("## Predict", "## Reset\n```python\n1\n```\n## Predict"))

@@ -22,7 +22,7 @@ def _one_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("path", shipped.ORIGINALS, ids=lambda path: path.stem)
 def test_a_shipped_lesson_passes_check(path: Path) -> None:
     lesson = shipped.read_once(path)
-    found = [*lesson.remarks, *diagnostics_beside_others(lesson), *check(lesson)]
+    found = [*lesson.warnings, *diagnostics_beside_others(lesson), *check(lesson)]
     assert [check_line(finding) for finding in found] == []
 
 
@@ -30,5 +30,5 @@ def test_a_shipped_lesson_passes_check(path: Path) -> None:
 def test_a_translation_runs_the_code_of_its_original_and_asks_the_same(path: Path) -> None:
     lesson = shipped.read_once(path)
     assert original_of(path) == shipped.FOLDER / path.name
-    found = [*lesson.remarks, *diagnostics_beside_others(lesson)]
+    found = [*lesson.warnings, *diagnostics_beside_others(lesson)]
     assert [check_line(finding) for finding in found] == []

@@ -86,9 +86,9 @@ def test_random_numbers_from_elsewhere_are_found(write_lesson: Write) -> None:
 
 def test_what_can_not_be_drawn_is_told_without_running_anything(write_lesson: Write) -> None:
     lesson = write_lesson(Predict="1 / 0\n```\n$$\\foo{q}$$\n```python\ny_pred = w * x")
-    (remark,) = lesson.remarks
-    assert remark.fault == Fault("formula_not_drawable", {"piece": r"\foo{q}"})
-    assert lesson.source.split("\n")[remark.line - 1] == r"$$\foo{q}$$"
+    (warning,) = lesson.warnings
+    assert warning.fault == Fault("formula_not_drawable", {"piece": r"\foo{q}"})
+    assert lesson.source.split("\n")[warning.line - 1] == r"$$\foo{q}$$"
 
 
 def test_a_misspelt_name_is_told_once_for_all_modes_where_it_is_written(

@@ -184,7 +184,7 @@ class _Checker:
                 _report(f"{path}: once that is fixed, the code and the exercises are checked, too")
             return False
         beside = diagnostics_beside_others(lesson)
-        found: list[Diagnostic | CheckFinding] = [*lesson.remarks, *beside]
+        found: list[Diagnostic | CheckFinding] = [*lesson.warnings, *beside]
         answers: list[str] = []
         if beside or library.original_of(path.absolute()) not in passed:
             asked = CheckLesson(

@@ -273,7 +273,7 @@ def check(latex: str, line: int, diagnostics: DiagnosticList) -> tuple[str, ...]
         diagnostics.add(line, "formula_does_not_parse", error=Fault(error.code, error.values))
         return ()
     for piece in parsed.unsupported:
-        diagnostics.remark(line, "formula_not_drawable", piece=piece)
+        diagnostics.warn(line, "formula_not_drawable", piece=piece)
     for expression in parsed.boxed:
         if reason := why_not_expression(expression):
             values = {"expression": expression, "reason": reason}

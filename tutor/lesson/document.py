@@ -96,7 +96,7 @@ def parse(source: str, path: Path) -> Lesson:
         data=front.data or _usual_data(sections, modes),
         builds_on=front.builds_on,
         language=language_of(path),
-        remarks=diagnostics.remarks,
+        warnings=diagnostics.warnings,
     )
 
 
@@ -291,7 +291,7 @@ class _Checker(msgspec.Struct, frozen=True, dict=True):
         for above, below in pairwise(found):
             first, then = str(above.phase), str(below.phase)
             if PHASES_IN_ORDER.index(first) > PHASES_IN_ORDER.index(then):
-                self.diagnostics.remark(below.line, "phases_out_of_order", first=first, then=then)
+                self.diagnostics.warn(below.line, "phases_out_of_order", first=first, then=then)
 
     def _unbound(self, phase: str, mode: str, fences: Sequence[Fence], d: str = "") -> list[str]:
         """The parameters, or their gradients `dw`, that no code binds; none if that is unsure."""

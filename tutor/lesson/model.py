@@ -58,20 +58,20 @@ class DiagnosticList:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._found: list[Diagnostic] = []
-        self._remarks: list[Diagnostic] = []
+        self._warnings: list[Diagnostic] = []
 
     def add(self, line: int, code: str, /, **values: object) -> None:
         """Add a diagnostic that makes the lesson unusable."""
         self._found.append(Diagnostic(self._path, line, Fault(code, values)))
 
-    def remark(self, line: int, code: str, /, **values: object) -> None:
-        """Add a remark: the author should fix it, but the lesson can be used."""
-        self._remarks.append(Diagnostic(self._path, line, Fault(code, values)))
+    def warn(self, line: int, code: str, /, **values: object) -> None:
+        """Add a warning: the author should fix it, but the lesson can be used."""
+        self._warnings.append(Diagnostic(self._path, line, Fault(code, values)))
 
     @property
-    def remarks(self) -> tuple[Diagnostic, ...]:
-        """The remarks, by line."""
-        return _by_line(self._remarks)
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """The warnings, by line."""
+        return _by_line(self._warnings)
 
     def __len__(self) -> int:
         return len(self._found)
@@ -283,7 +283,7 @@ class Lesson(msgspec.Struct, frozen=True):
     """The slugs of the lessons that should come before this one."""
     language: str = "en"
     """The code of its prose's language, as in `lessons/zh/`."""
-    remarks: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
     """Diagnostics that do not keep the lesson from being used."""
     script: ScriptOptions | None = None
     """Set where this is made from a learner's own script, whose code is `source`."""
