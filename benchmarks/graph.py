@@ -26,7 +26,7 @@ from tutor.training.loop import Loop
 from tutor.training.probe import Probe, standpoint_of
 from tutor.training.program import Program, programs_of
 from tutor.training.set_up import set_up
-from tutor.wording.inspections import remarks_text
+from tutor.wording.remarks import remarks_text
 
 LESSONS = Path(__file__).parents[1] / "lessons"
 
@@ -70,7 +70,7 @@ def measure(name: str, program: Program, rounds: int) -> None:
     graph = graph_of(probe, standpoint_of(loop, program.learning_rate))
     print_table(f"graph of {name}", "ms", samples, "an epoch, stepped", min)
     size = len(msgspec.msgpack.encode(graph))
-    print(f"  {len(graph.nodes)} nodes, {size} bytes {remarks_text(graph.notes)}\n")
+    print(f"  {len(graph.nodes)} nodes, {size} bytes {remarks_text(graph.remarks)}\n")
 
 
 def epoch_of(loop: Loop) -> None:

@@ -66,7 +66,7 @@ def array(value: Value) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 def codes(graph: AutogradGraph) -> list[str]:
-    return [note.code for note in graph.notes]
+    return [remark.code for remark in graph.remarks]
 
 
 def raised(phase: str, error: str) -> Remark:
@@ -108,7 +108,7 @@ def assert_real_gradient(program: Program) -> None:
     graph = traced(loop)
     loop.run_step()
     assert loop.gradients
-    assert not graph.notes
+    assert not graph.remarks
     for name, gradient in loop.gradients.items():
         leaf = named(graph, name)
         assert leaf.new is not None
@@ -350,7 +350,7 @@ def test_what_a_call_returns_is_no_mere_part_of_it(trace: Trace) -> None:
 def test_backward_on_something_else_than_the_loss_is_what_is_shown(trace: Trace) -> None:
     graph = trace(Gradient="(loss + 0.1 * w ** 2).backward()")
     assert graph.nodes[0].says == "loss + (…)"
-    assert not graph.notes
+    assert not graph.remarks
     other = trace(Gradient="other = (w * 3) ** 2\nother.backward()")
     assert other.nodes[0].name == "other"
     assert codes(other) == ["backward_elsewhere"]
@@ -367,7 +367,7 @@ def test_two_losses_are_two_trees_and_what_arrives_is_added_up(trace: Trace) -> 
     assert graph.nodes[0].name == "loss"
     assert named(graph, "y_pred").gradient.data == (0.0, -1.0, -2.0)
     assert named(graph, "w").gradient.data == (-8.0,)
-    assert graph.notes == (Remark("backward_times", {"times": 2}),)
+    assert graph.remarks == (Remark("backward_times", {"times": 2}),)
 
 
 def test_after_a_gradient_was_emptied_only_the_last_backward_counts(trace: Trace) -> None:
@@ -423,7 +423,9 @@ def test_transforms_that_hide_their_tensors_do_not_make_the_lesson_fail(trace: T
 
 
 def test_by_hand_there_is_no_graph_and_the_way_to_one_is_told() -> None:
-    assert traced(loop_of(program_of("xor", "manual"))) == AutogradGraph(notes=(Remark("by_hand"),))
+    assert traced(loop_of(program_of("xor", "manual"))) == AutogradGraph(
+        remarks=(Remark("by_hand"),)
+    )
 
 
 def test_a_loss_that_hangs_on_nothing_is_told(trace: Trace) -> None:
@@ -441,10 +443,10 @@ def test_without_backward_the_way_forward_is_there(trace: Trace) -> None:
 
 def test_what_the_lesson_raises_is_told_beside_what_there_is(trace: Trace) -> None:
     assert trace(Predict="y_pred = nothing * w") == AutogradGraph(
-        notes=(raised("Predict", "NameError: name 'nothing' is not defined"),)
+        remarks=(raised("Predict", "NameError: name 'nothing' is not defined"),)
     )
     twice = trace(Gradient="loss.backward()\nloss.backward()")
-    _, values = twice.notes[0].values["error"]
+    _, values = twice.remarks[0].values["error"]
     assert "second time" in values["text"]
     assert "\n" not in values["text"]
     assert named(twice, "w").gradient.data == (-14.0,)
@@ -460,7 +462,7 @@ def test_where_predict_fails_no_graph_of_an_earlier_trace_is_shown(
     probe = Probe(program, "cpu", 0.1, 0)
     assert graph_of(probe, at).nodes
     probe.loop.namespace["Predict"].fails = True
-    assert graph_of(probe, at) == AutogradGraph(notes=(raised("Predict", "ValueError: again"),))
+    assert graph_of(probe, at) == AutogradGraph(remarks=(raised("Predict", "ValueError: again"),))
 
 
 def test_a_trace_can_be_broken_off_and_a_stop_is_passed_on(
@@ -485,4 +487,4 @@ def test_of_a_huge_graph_the_top_is_shown_and_the_leaves_it_hangs_on(trace: Trac
     assert len(graph.nodes) == MOST_NODES + 1
     assert named(graph, "w").new is not None
     assert graph.operations == MOST_NODES + 1
-    assert graph.notes == (Remark("nodes_left_out", {"count": 604 - MOST_NODES - 1}),)
+    assert graph.remarks == (Remark("nodes_left_out", {"count": 604 - MOST_NODES - 1}),)

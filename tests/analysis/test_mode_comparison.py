@@ -17,7 +17,7 @@ from tutor.protocol.inspections import FINITE_DIFFERENCE, ModeComparison, Parame
 from tutor.training.devices import use_one_thread
 from tutor.training.program import Program, programs_of
 from tutor.training.run import Run
-from tutor.wording.inspections import gradient_standing
+from tutor.wording.remarks import gradient_standing
 
 FRONT = """---
 title: A test
@@ -147,10 +147,10 @@ def test_a_mode_with_a_parameter_of_its_own_is_another_function() -> None:
         assert remarks(found)["w"][1].values == {"more": ["b"], "less": []}
         assert all(row.agrees for row in found.parameters)
         held = Remark("held", {"parameters": ["b"], "leader": "autograd"}, ("model",))
-        assert found.notes == (held,)
+        assert found.remarks == (held,)
     shown = compared(made, epochs=1)[0].parameters[0].gradients["model"]
     led = compared(made, epochs=1, lead="model")[0]
-    assert led.notes == ()
+    assert led.remarks == ()
     assert shown.shape == ()  # as autograd's w, though the model's is a matrix
 
 

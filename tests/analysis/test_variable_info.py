@@ -45,7 +45,7 @@ def test_what_is_no_leaf_keeps_no_gradient_and_says_so(recwarn: pytest.WarningsR
     run = steps(shipped("one-weight", "autograd"), 3)
     found = told(run, "y_pred")
     assert (found.is_leaf, found.grad_fn, found.gradient) == (False, "MulBackward0", None)
-    assert found.note == Remark("no_leaf")
+    assert found.remark == Remark("no_leaf")
     assert told(run, "y_pred.grad").value == NO_VALUE
     assert not recwarn.list, "asking for its .grad would print a warning"
 
@@ -77,7 +77,7 @@ def test_what_a_batch_has_yet_to_compute_has_no_value() -> None:
     steps(run, 1)
     found = told(run, "loss")
     assert found.value == NO_VALUE
-    assert found.note == Remark("not_computed", {"phase": "Loss"})
+    assert found.remark == Remark("not_computed", {"phase": "Loss"})
     assert told(run, "y_pred").value.is_number
 
 
@@ -86,11 +86,11 @@ def test_names_inside_a_function_or_class_are_unbound_and_it_is_said(name: str) 
     slug, mode = ("xor", "manual") if name == "z" else ("xor", "model")
     found = told(shipped(slug, mode), name)
     assert found.value == NO_VALUE
-    assert found.note == Remark("inner_name")
+    assert found.remark == Remark("inner_name")
 
 
 def test_a_name_that_nobody_binds_is_told_apart() -> None:
-    assert told(shipped("xor"), "zebra").note == Remark("unknown_name")
+    assert told(shipped("xor"), "zebra").remark == Remark("unknown_name")
 
 
 def test_dotted_names_are_looked_up() -> None:
@@ -105,7 +105,7 @@ def test_dotted_names_are_looked_up() -> None:
     assert told(run, "optimizer").value.text == "SGD, learning rate 0.01"
     assert told(run, "optimizer.step").value != NO_VALUE
     assert told(run, "mse").type == "torch.nn.modules.loss.MSELoss"
-    assert told(run, "x.nothing").note == Remark("no_attribute", {"attribute": "nothing"})
+    assert told(run, "x.nothing").remark == Remark("no_attribute", {"attribute": "nothing"})
 
 
 SPY = """
@@ -148,7 +148,7 @@ def test_no_text_is_long_and_none_commands_the_terminal(start: Callable[..., Run
         found = told(run, name)
         assert len(found.value.text) <= 200
         assert len(found.type) <= 60
-        assert "\x1b" not in found.value.text + str(found.note)
+        assert "\x1b" not in found.value.text + str(found.remark)
     assert told(run, "many").value.text.startswith("[Tensor of shape (3,), ")
 
 
@@ -163,6 +163,6 @@ def test_a_name_that_the_report_binds_again_has_the_value_of_its_phase() -> None
     run.run_to(1)
     steps(run, 2)
     assert told(run, "loss").value.is_number
-    note = told(run, "dw1").note
-    assert note is not None
-    assert note.code == "not_computed"
+    remark = told(run, "dw1").remark
+    assert remark is not None
+    assert remark.code == "not_computed"

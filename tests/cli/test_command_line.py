@@ -155,7 +155,9 @@ def test_a_large_gradient_is_cut_to_what_can_be_compared_by_eye(size: int, shown
     write = comparison_writer("text", found.append)
     for epoch in (1, 2):
         write(
-            ModeComparison(epoch=epoch, batch=0, leader="manual", parameters=(row,), notes=(held,))
+            ModeComparison(
+                epoch=epoch, batch=0, leader="manual", parameters=(row,), remarks=(held,)
+            )
         )
     assert "".join(found).splitlines() == [
         "(in model b is held at its value in Setup: manual has none)",

@@ -91,7 +91,7 @@ def test_a_far_end_that_nobody_reaches_any_more_ends_with_all_that_runs_there(
         monkeypatch.setattr(connection, "MOST_SILENT_TICKS", 4)
     else:
         kill(sshd.sessions())
-    assert there.wait_for(ProcessEnded).note.code == "connection_lost"
+    assert there.wait_for(ProcessEnded).remark.code == "connection_lost"
     assert is_let_go(pipe)
     there.client.close()
     os.close(pipe)

@@ -28,7 +28,9 @@ def test_one_that_came_before_its_command_stops_that_if_the_wish_still_waits() -
     for _ in range(2):
         server.handle(StepPhase())
     refused = [event_from_line(line) for line in out.getvalue().splitlines()]
-    assert refused == [CommandRefused(note=Remark(code)) for code in ("stopped", "no_lesson_open")]
+    assert refused == [
+        CommandRefused(remark=Remark(code)) for code in ("stopped", "no_lesson_open")
+    ]
     server.inbox.interrupts.note()
     with server.inbox.interrupts.raised():
         pass

@@ -192,12 +192,12 @@ def test_an_expression_that_only_a_process_end_stops_is_told_with_its_line() -> 
 def test_a_failure_is_the_lessons_own_error_or_a_refusal() -> None:
     raised = {"place": "a.md:3", "phase": "Loss", "mode": "m", "error": ["text", {"text": "no"}]}
     with pytest.raises(CodeRaised) as failed:
-        raise_failure(RunFailed(note=Remark("lesson_raised", raised)))
+        raise_failure(RunFailed(remark=Remark("lesson_raised", raised)))
     assert (failed.value.code, failed.value.values) == ("lesson_raised", raised)
     with pytest.raises(RunError, match="a line"):
-        raise_failure(RunFailed(note=Remark("text", {"text": "a line"})))
+        raise_failure(RunFailed(remark=Remark("text", {"text": "a line"})))
     with pytest.raises(Refused) as refused:
-        raise_failure(RunFailed(note=Remark("no_mode", {"mode": "x"}), trace="trace"))
+        raise_failure(RunFailed(remark=Remark("no_mode", {"mode": "x"}), trace="trace"))
     assert (refused.value.code, refused.value.is_usage) == ("no_mode", True)
     assert refused.value.__notes__ == ["trace"]
 

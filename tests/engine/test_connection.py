@@ -189,7 +189,7 @@ def test_the_end_of_the_process_is_told_as_it_is_here_and_another_one_starts(
     there = far(mischief)
     there.client.send(StepPhase())
     ended = there.wait_for(ProcessEnded)
-    assert (ended.note, ended.restarting) == (how, True)
+    assert (ended.remark, ended.restarting) == (how, True)
     there.wait_for(EngineReady)
 
 
@@ -201,7 +201,7 @@ def stopped(make: Make, there: Path, trap: str) -> Remark:
     far.client.stop()
     ended = far.wait_for(ProcessEnded)
     far.wait_for(EngineReady)
-    return ended.note
+    return ended.remark
 
 
 def test_a_lesson_that_does_not_stop_is_killed_there(
@@ -256,7 +256,7 @@ def test_all_that_a_lesson_has_started_there_ends_with_the_connection(
     else:
         os.kill(there.ssh, signal.SIGKILL if end == "kill ssh" else signal.SIGSTOP)
         monkeypatch.setattr(connection, "MOST_SILENT_TICKS", 4)
-        assert there.wait_for(ProcessEnded).note.code == "connection_lost"
+        assert there.wait_for(ProcessEnded).remark.code == "connection_lost"
     assert is_let_go(held)
 
 
@@ -304,14 +304,14 @@ def test_after_a_reconnection_the_run_is_where_it_was(far: Make) -> None:
         pass
     os.kill(there.ssh, signal.SIGKILL)
     ended = there.wait_for(ProcessEnded)
-    assert (ended.note.code, ended.restarting, ended.can_restart) == (
+    assert (ended.remark.code, ended.restarting, ended.can_restart) == (
         "connection_lost",
         False,
         False,
     )
     for command in (StepPhase(), Restart(), RunTo(epoch=9)):
         there.client.send(command)
-        assert there.wait_for(CommandRefused).note == ended.note
+        assert there.wait_for(CommandRefused).remark == ended.remark
     there.client.reconnect()
     there.wait_for(EngineReady)
     back = there.wait_for(FrameShown)
@@ -333,7 +333,7 @@ def test_what_is_opened_while_the_connection_is_lost_opens_with_the_next_that_ca
         with pytest.raises(EngineError):
             there.client.reconnect()
     there.client.send(StepPhase())
-    assert there.wait_for(CommandRefused).note.code == "connection_lost"
+    assert there.wait_for(CommandRefused).remark.code == "connection_lost"
     pretend(monkeypatch, tmp_path, *SIMULATED)
     there.client.reconnect()
     assert there.wait_for(FrameShown).opening == number

@@ -41,7 +41,7 @@ def test_nothing_can_be_done_before_a_lesson_is_open() -> None:
     for command in (StepPhase(), *commands):
         server.handle(command)
     for line in out.getvalue().splitlines():
-        assert event_from_line(line) == CommandRefused(note=Remark("no_lesson_open"))
+        assert event_from_line(line) == CommandRefused(remark=Remark("no_lesson_open"))
     assert out.getvalue().count(b"\n") == 4
 
 
@@ -156,7 +156,7 @@ def test_a_missing_device_is_refused_with_those_that_are_there(engine: Conversat
     before = engine.open_shipped("xor", "model")
     answer = engine.ask(Switch(device="cuda:7"))
     assert isinstance(answer, CommandRefused)
-    assert answer.note == Remark("no_device", {"device": "cuda:7", "available": ["cpu"]})
+    assert answer.remark == Remark("no_device", {"device": "cuda:7", "available": ["cpu"]})
     assert engine.shown(Pause()).frame == before.frame
 
 

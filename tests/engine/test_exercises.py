@@ -104,7 +104,7 @@ def test_an_expression_that_never_ends_can_be_stopped(engine: Conversation) -> N
         assert answer.values[0].why == "too_slow"
     else:
         assert isinstance(answer, FrameShown)
-        assert (answer.notes, answer.frame) == ((Remark("stopped"),), before.frame)
+        assert (answer.remarks, answer.frame) == ((Remark("stopped"),), before.frame)
 
 
 def test_the_doctor_examines_a_second_run(engine: Conversation) -> None:
@@ -163,7 +163,7 @@ def test_code_that_is_no_python_is_refused_and_costs_nothing(engine: Conversatio
     kept = engine.shown(StepEpoch())
     answer = engine.ask(exercise("y_pred = = x"))
     assert isinstance(answer, CommandRefused)
-    assert answer.note == Remark(
+    assert answer.remark == Remark(
         "not_python", {"line": 1, "phase": "Predict", "reason": "invalid syntax"}
     )
     assert engine.shown(ask_back(kept)).frame == kept.frame

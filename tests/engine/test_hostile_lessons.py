@@ -80,7 +80,7 @@ def test_what_will_not_stop_is_ended_and_the_run_is_there_again(
     ended = engine.wait_for(ProcessEnded)
     assert ended.restarting
     where = {"what": "Predict", "line": 19, "is_expression": False, "place": "line 19"}
-    assert ended.note == Remark("did_not_stop", where)
+    assert ended.remark == Remark("did_not_stop", where)
     assert engine.wait_for(FrameShown).frame == before.frame
 
 

@@ -157,7 +157,7 @@ def test_a_change_in_the_past_keeps_the_run_as_it_was_and_shows_its_figures_besi
     engine.shown(Seek(epoch=5))
     forked = engine.shown(SetLearningRate(value=0.02))
     assert [(run.name, run.is_current) for run in forked.runs] == [("A", False), ("B", True)]
-    assert forked.notes[0] == Remark("kept_as", {"name": "A"})
+    assert forked.remarks[0] == Remark("kept_as", {"name": "A"})
     engine.shown(Inspect(columns=40, then="A"))
     engine.shown(Seek(epoch=10))
     beside = seen_with(engine, "then")
@@ -187,7 +187,7 @@ def test_a_parameter_takes_a_value_of_the_learners_own(engine: Conversation) -> 
     shown = engine.shown(SetElement(element=Element("w1", (0, 1), -0.75)))
     assert shown.frame.values["w1"].data[1] == -0.75
     values = {"name": "w1", "index": [0, 1], "value": -0.75}
-    assert shown.notes[0] == Remark("element_set", values)
+    assert shown.remarks[0] == Remark("element_set", values)
     refused = engine.ask(SetElement(element=Element("w1", (2, 0), 1.0)))
     assert isinstance(refused, CommandRefused)
 
@@ -259,7 +259,7 @@ def test_the_figures_are_written_once_and_never_over_another_file(
     assert math.isclose(float(rows[1].split(",")[1]), 30.0)
     refused = engine.ask(WriteSeries(path=str(path)))
     assert isinstance(refused, CommandRefused)
-    assert refused.note.code == "file_there"
+    assert refused.remark.code == "file_there"
     assert engine.shown(BackEpoch()).frame.at.epoch == 2
 
 
@@ -272,7 +272,7 @@ def test_runs_that_are_kept_outlive_the_process_that_held_them(engine: Conversat
     before = engine.shown(SetLearningRate(value=2.0))
     ended = engine.ask(StepPhase())
     assert isinstance(ended, ProcessEnded)
-    assert ended.note == Remark("killed", {"signal": "SIGSEGV", "phase": "Predict"})
+    assert ended.remark == Remark("killed", {"signal": "SIGSEGV", "phase": "Predict"})
     back = engine.wait_for(FrameShown)
     assert back.frame == before.frame
     assert {run.name for run in back.runs} == {"before", "B"}

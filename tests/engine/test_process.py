@@ -30,7 +30,7 @@ from tutor.protocol.frame import Remark
 from tutor.protocol.messages import to_line
 
 READY = shlex.quote(to_line(EngineReady(torch="0", devices=("cpu",))).decode().strip())
-_FORGED = ProcessEnded(note=Remark("exited"), restarting=False)
+_FORGED = ProcessEnded(remark=Remark("exited"), restarting=False)
 FORGED = shlex.quote(to_line(_FORGED).decode().strip())
 """What only the client itself may tell."""
 
@@ -88,7 +88,7 @@ def test_whatever_becomes_of_its_pipes_the_end_is_told_and_another_one_starts(
     child = shell_child(mischief)
     child.client.send(StepPhase())
     ended = child.wait_for(ProcessEnded)
-    assert ended.note == how
+    assert ended.remark == how
     assert ended.restarting
     assert isinstance(child.next(), EngineReady)
 

@@ -126,7 +126,7 @@ def test_where_a_lesson_leaves_more_the_next_one_has_another_process(engine: Con
     answer = engine.open(Setup=SETUP + "print(os.getpid())")
     assert isinstance(answer, ProcessEnded)
     assert answer.restarting
-    assert answer.note.values["reason"] == Remark("thread_left", {"name": "ticker"})
+    assert answer.remark.values["reason"] == Remark("thread_left", {"name": "ticker"})
     shown = engine.wait_for(FrameShown)
     assert shown.frame.at.epoch == 0
     assert not any(isinstance(event, LessonFailed) for event in engine.heard)

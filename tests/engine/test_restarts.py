@@ -108,7 +108,7 @@ def test_a_watched_value_that_only_its_process_end_stops_is_named_and_left_out(
     ended = engine.wait_for(ProcessEnded)
     line = front.splitlines().index(watch.splitlines()[1]) + 1
     where = {"what": "größte", "line": line, "is_expression": True, "place": f"line {line}"}
-    assert ended.note == Remark("did_not_stop", where)
+    assert ended.remark == Remark("did_not_stop", where)
     engine.wait_for(FrameShown)
     assert engine.shown(StepEpoch()).frame.watched["größte"].why == "left_out"
 
@@ -133,7 +133,7 @@ def test_a_run_on_a_device_that_is_not_here_is_refused(engine: Conversation, cha
     )
     refused = engine.ask(msgspec.structs.replace(opening(), recipe=recipe, epoch=1))
     assert isinstance(refused, CommandRefused)
-    assert refused.note.code == "no_device"
+    assert refused.remark.code == "no_device"
 
 
 def test_a_gpu_that_is_lost_costs_a_message_and_the_run_stands_where_it_was(
@@ -150,5 +150,5 @@ def test_a_gpu_that_is_lost_costs_a_message_and_the_run_stands_where_it_was(
     assert "device-side assert" in failed.text
     ended = engine.wait_for(ProcessEnded)
     assert ended.restarting
-    assert ended.note.values["reason"] == Remark("device_lost")
+    assert ended.remark.values["reason"] == Remark("device_lost")
     assert is_same_frame(engine.wait_for(FrameShown).frame, before)

@@ -85,7 +85,7 @@ def test_a_batch_is_looked_at(lesson: Lesson) -> None:
     run = opened(lesson)
     run.step_epoch()
     graph = graph_of(Probe(run.program, run.device, run.learning_rate, 0), run.standpoint())
-    assert "phase_raised" not in {note.code for note in graph.notes}
+    assert "phase_raised" not in {remark.code for remark in graph.remarks}
     assert {"loss", "model[0].weight"} <= {node.name for node in graph.nodes}
     run.close()
 

@@ -193,7 +193,7 @@ class Dying(FakeEngine):
         if not isinstance(command, StepPhase):
             return super().send(command)
         self.sent.append(command)
-        self.tell(ProcessEnded(note=Remark("exited", {"status": 3}), restarting=self.restarts))
+        self.tell(ProcessEnded(remark=Remark("exited", {"status": 3}), restarting=self.restarts))
         if self.restarts:
             self.tell(self.shown())
         return len(self.sent)
@@ -240,9 +240,9 @@ def test_a_run_that_diverges_is_told_once():
 
 
 class Diverging(FakeEngine):
-    def shown(self, answers: int = 0, note: Remark | None = None) -> FrameShown:
+    def shown(self, answers: int = 0, remark: Remark | None = None) -> FrameShown:
         diverged_at = 1 if self.at.epoch else None
-        return msgspec.structs.replace(super().shown(answers, note), diverged_at=diverged_at)
+        return msgspec.structs.replace(super().shown(answers, remark), diverged_at=diverged_at)
 
 
 def test_everything_is_plain_ascii_without_escapes():
@@ -312,4 +312,4 @@ class FailingSetup(FakeEngine):
                 )
             )
         else:
-            self.tell(CommandRefused(answers=number, note=Remark("no_lesson_open")))
+            self.tell(CommandRefused(answers=number, remark=Remark("no_lesson_open")))

@@ -120,7 +120,7 @@ def test_inside_tells_the_facts_of_a_name():
     ("info", "line"),
     [
         (
-            VariableInfo(name="q", note=Remark("unknown_name")),
+            VariableInfo(name="q", remark=Remark("unknown_name")),
             "q has no value: nothing has this name here.",
         ),
         (VariableInfo(name="n", value=scalar(2.0)), "Autograd does not track it."),
@@ -192,7 +192,7 @@ def test_inputs_without_a_name_are_named_by_their_numbers():
 
 def test_why_there_is_no_graph_is_told_without_a_key():
     frame = replace(Simulated(), mode="manual").frame()
-    why = AutogradGraph(notes=(Remark("not_all_seen"),))
+    why = AutogradGraph(remarks=(Remark("not_all_seen"),))
     assert list(spoken_inspections.graph(why, lesson(), frame, 0)) == [
         "A gradient by hand has no graph.",
         "Type mode autograd to let PyTorch compute the gradient.",

@@ -391,8 +391,8 @@ def test_workers_in_turn_load_the_batches_of_processes(folder: Path, script: Scr
     before = torch.get_num_threads(), torch.utils.data.get_worker_info()
     assert script.run(_WORKERS)["found"] == ast.literal_eval(printed)
     assert (torch.get_num_threads(), torch.utils.data.get_worker_info()) == before
-    (note,) = script.environment.notes
-    assert (note.code, note.values) == ("workers_in_turn", {"workers": 2})
+    (remark,) = script.environment.remarks
+    assert (remark.code, remark.values) == ("workers_in_turn", {"workers": 2})
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")

@@ -62,7 +62,7 @@ def test_the_graph_names_parameters_of_an_object_and_knows_running_totals() -> N
     run = opened(TRAINER)
     run.step_epoch()
     graph = graph_of(Probe(run.program, "cpu", 0.1, 0), run.standpoint())
-    assert "phase_raised" not in {note.code for note in graph.notes}
+    assert "phase_raised" not in {remark.code for remark in graph.remarks}
     named = {node.name for node in graph.nodes}
     assert {"loss", "self.model.weight", "self.model.bias"} <= named
 
@@ -138,9 +138,9 @@ def test_a_script_by_hand_has_no_graph_and_no_other_mode() -> None:
     run = opened(BY_HAND)
     probe = Probe(run.program, "cpu", 0.1, 0)
     not_yet = Remark("name_not_set_yet", {"name": "order"})
-    assert graph_of(probe, run.standpoint()).notes == (not_yet,)
+    assert graph_of(probe, run.standpoint()).remarks == (not_yet,)
     run.step_epoch()
-    assert graph_of(probe, run.standpoint()).notes == (Remark("by_hand_in_script"),)
+    assert graph_of(probe, run.standpoint()).remarks == (Remark("by_hand_in_script"),)
     assert [set(row.by_hand.values()) for row in ladder(lesson_of(BY_HAND))] == 4 * [{True}]
 
 

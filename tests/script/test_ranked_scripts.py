@@ -333,7 +333,7 @@ def test_backend_that_is_not_there_is_gloo_and_a_note(tmp_path: Path) -> None:
         by_hand(backend="'nccl', init_method='env://', rank=int(os.environ['RANK'])"), tmp_path
     )
     is_nccl = torch.distributed.is_nccl_available() and torch.cuda.device_count() >= 2
-    assert [note.code for note in run.notes] == ([] if is_nccl else ["backend_as_gloo"])
+    assert [remark.code for remark in run.remarks] == ([] if is_nccl else ["backend_as_gloo"])
     assert run.step_epoch().ranks
 
 

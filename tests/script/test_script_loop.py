@@ -224,14 +224,14 @@ def test_nothing_follows_the_end() -> None:
     run = run_of(line(epochs="range(200)"))
     end = run.run_to(300)
     assert (run.run_to(400), run.step_phase(), run.step_epoch()) == (end, end, end)
-    assert run.notes[0].code == "script_ended"
+    assert run.remarks[0].code == "script_ended"
 
 
 def test_end_by_exit_is_the_end() -> None:
     run = run_of(line("if epoch == 2: raise SystemExit", after="print('never')"))
     frames = steps_of(run)
     assert (frames[-1].is_over, frames[-1].at.epoch) == (True, 3)
-    assert run.notes[0].code == "script_ended"
+    assert run.remarks[0].code == "script_ended"
 
 
 # ── Errors ──────────────────────────────────────────────────────────────────────────
@@ -822,11 +822,16 @@ def test_a_loop_that_runs_again_begins_without_the_loss_and_gradients_before() -
     sweep = "\n".join(["for rate in (0.1, 0.2, 0.3):", *(f"    {text}" for text in inner)])
     with muted():
         run = run_of(sweep)
-        frames, notes = [run.frame()], {}
+        frames, remarks = [run.frame()], {}
         while not frames[-1].is_over:
             frames.append(run.step_phase())
-            notes[frames[-1].at] = run.notes
-    told = {at: note.values for at, of in notes.items() for note in of if note.code == "loop_again"}
+            remarks[frames[-1].at] = run.remarks
+    told = {
+        at: remark.values
+        for at, of in remarks.items()
+        for remark in of
+        if remark.code == "loop_again"
+    }
     assert told == {Position(6, 1): {"number": 2}, Position(11, 1): {"number": 3}}
     for number in (1, 6, 11):
         first, second = (f for f in frames if f.at in (Position(number, 1), Position(number, 2)))

@@ -243,7 +243,7 @@ def test_code_is_edited_until_it_runs_from_the_start_and_does_what_it_should() -
     assert reply_markdown(learner.attempt).startswith("Line 2 is not Python")
     assert len(learner.engine.sent) == before, "it is not run"
     learner.does("edit", "exit()\n")
-    learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
+    learner.hears(ProcessEnded(remark=Remark("exited", {"status": 0}), restarting=True))
     ended = "The process exited with status 0; it starts again"
     assert reply_markdown(learner.attempt) == f"`{ended}`"
     assert (learner.attempt.state, learner.attempt.code) == ("asking", "exit()\n")
@@ -291,7 +291,7 @@ def test_code_from_elsewhere_is_shown_and_never_run_unasked() -> None:
     learner.does("edit", FOREIGN)
     learner.does("edit", FOREIGN + "w -= 1\n")  # what is made of it is from elsewhere, too
     learner.does("restart")
-    learner.hears(ProcessEnded(note=Remark("exited", {"status": 0}), restarting=True))
+    learner.hears(ProcessEnded(remark=Remark("exited", {"status": 0}), restarting=True))
     learner.does("leave")
     learner.begins()
     assert not any("hacked" in code for code in opened_code(learner.engine))
@@ -457,7 +457,7 @@ def test_a_lesson_that_does_not_come_to_stand_begins_no_exercise_later() -> None
     learner.does("begin")
     for number, command in enumerate(learner.engine.sent, 1):
         if isinstance(command, OpenLesson | Inspect):
-            learner.session.receive(CommandRefused(note=Remark("stopped"), answers=number))
+            learner.session.receive(CommandRefused(remark=Remark("stopped"), answers=number))
     learner.engine.release()
     assert learner.does("restart") is None
 
@@ -645,7 +645,7 @@ def test_code_that_is_stopped_before_the_run_stands_leaves_no_empty_line() -> No
     learner = at(REPAIR)
     learner.engine.holds = True
     learner.does("edit", "while True: pass\n")
-    stopped = CommandRefused(note=Remark("stopped"), stopped=StoppedAt("Update", 1))
+    stopped = CommandRefused(remark=Remark("stopped"), stopped=StoppedAt("Update", 1))
     number = opening_of(learner.engine)
     learner.hears(msgspec.structs.replace(stopped, answers=number, opening=number))
     assert learner.attempt.reply == Reply("stopped", {"place": OWN_LINE, "after": None})

@@ -185,7 +185,7 @@ def test_a_goals_run_that_can_not_be_opened_here_begins_anew() -> None:
 @pytest.mark.parametrize(
     "no_run",
     [
-        CommandRefused(note=Remark("not_python", {"line": 1, "phase": "Update"})),
+        CommandRefused(remark=Remark("not_python", {"line": 1, "phase": "Update"})),
         LessonFailed(
             lesson="line",
             phase="Update",

@@ -171,7 +171,7 @@ def test_events_of_the_lesson_before_are_not_heard(session: Driven) -> None:
         opening=old.opening,
     )
     session.receive(late)
-    session.receive(ProcessEnded(note=Remark("exited"), restarting=True, opening=old.opening))
+    session.receive(ProcessEnded(remark=Remark("exited"), restarting=True, opening=old.opening))
     assert session.is_waiting
     session.next_mode()
     assert session.view.frame is None
@@ -224,8 +224,8 @@ def test_a_lesson_whose_setup_fails_answers_by_that_failure_until_it_is_opened_a
     for ask in (lambda: session.inspect(graph=True), session.step_phase):
         ask()
         number = len(engine.sent)
-        note = Remark("no_lesson_open")
-        session.receive(CommandRefused(note=note, can_restart=True, answers=number))
+        remark = Remark("no_lesson_open")
+        session.receive(CommandRefused(remark=remark, can_restart=True, answers=number))
         assert session.notice == told
     session.restart()
     assert not session.sent(Restart)
@@ -240,7 +240,7 @@ def test_after_the_engine_has_ended_the_learner_hears_why_and_where_it_stands_ag
     session.step_phase()
     session.stop()
     assert session.engine.stopped == 1
-    ended = ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True)
+    ended = ProcessEnded(remark=Remark("lesson_did_not_stop"), restarting=True)
     session.receive(ended)
     assert session.notice == Notice("process_ended", {"event": ended}, "failed")
     assert not session.check_waiting().code
@@ -252,7 +252,7 @@ def test_a_process_that_had_to_be_started_again_is_told_what_is_looked_at(sessio
     """Else the plot would stay as it was when the old process ended."""
     session.inspect(columns=70)
     sent = len(session.engine.sent)
-    session.receive(ProcessEnded(note=Remark("exited"), restarting=True))
+    session.receive(ProcessEnded(remark=Remark("exited"), restarting=True))
     session.receive(EngineReady(torch="2.13.0", devices=("cpu",)))
     assert [c.columns for c in session.engine.sent[sent:] if isinstance(c, Inspect)] == [70]
 
@@ -317,14 +317,14 @@ def test_learning_rates_go_by_one_two_five() -> None:
 # ── Inside the Gradient phase ───────────────────────────────────────────────────────
 
 
-def graph(operations: int, *notes: Remark) -> AutogradGraph:
+def graph(operations: int, *remarks: Remark) -> AutogradGraph:
     nodes = (
         GraphNode(
             id=i, op="Op", says="", name="", inputs=(), value=NO_VALUE, gradient=NO_VALUE, order=i
         )
         for i in range(operations)
     )
-    return AutogradGraph(nodes=tuple(nodes), notes=notes)
+    return AutogradGraph(nodes=tuple(nodes), remarks=remarks)
 
 
 def sees(session: Driven, found: AutogradGraph) -> None:
@@ -360,7 +360,7 @@ def test_where_there_is_no_graph_nothing_else_is_said_first(session: Driven) -> 
     session.step_operation()
     assert session.notice == Notice("reading_graph")
     sees(session, graph(0, Remark("by_hand")))
-    no_graph = Notice("graph_notes", {"notes": (Remark("by_hand"),)}, "no_effect")
+    no_graph = Notice("graph_remarks", {"remarks": (Remark("by_hand"),)}, "no_effect")
     assert session.notice == no_graph
     session.step_operation()
     assert session.notice == no_graph

@@ -97,9 +97,9 @@ def test_going_back_before_a_change_says_what_is_so_again() -> None:
     run.run_to(3)
     run.set(learning_rate=0.5)
     run.step_epoch()
-    assert run.notes == ()
+    assert run.remarks == ()
     run.seek(1)
-    assert run.notes == (Remark("as_here", {"mode": "autograd", "rate": 0.01}),)
+    assert run.remarks == (Remark("as_here", {"mode": "autograd", "rate": 0.01}),)
 
 
 def test_a_new_learning_rate_reaches_the_optimizer() -> None:
@@ -132,7 +132,7 @@ def test_numpy_stays_on_the_cpu_and_says_what_pytorch_adds(monkeypatch: pytest.M
     run = shipped("line-through-origin", "manual")
     frame = run.switch(device="meta")
     assert frame.device == "cpu"
-    assert run.notes == (Remark("on_numpy", {"mode": "manual", "device": "meta"}),)
+    assert run.remarks == (Remark("on_numpy", {"mode": "manual", "device": "meta"}),)
     assert run.recipe.changes[-1].device == "meta"
 
 
@@ -336,7 +336,7 @@ def test_a_switch_draws_no_other_batch(drawn: Lesson) -> None:
         switching.step_phase()
         for mode in modes:
             frame = switching.switch(mode=mode)
-            assert [note.code for note in switching.notes] in ([], ["updated_by"])
+            assert [remark.code for remark in switching.remarks] in ([], ["updated_by"])
             assert close({"loss": frame.loss}, {"loss": right.loss}) or right.phase == "Predict"
             assert close(frame.values, right.values)
             if right.phase not in ("Predict", "Loss"):
@@ -375,10 +375,10 @@ def test_another_loss_after_a_switch_is_told(tmp_path: Path) -> None:
     assert manual.phase == "Loss"
     autograd = run.switch(mode="autograd")
     assert autograd.loss.data != manual.loss.data
-    (note,) = run.notes
-    assert (note.code, note.values["mode"]) == ("other_loss", "autograd")
-    assert note.values["loss"] == pytest.approx(autograd.loss.data[0])
-    assert note.values["old_loss"] == pytest.approx(manual.loss.data[0])
+    (remark,) = run.remarks
+    assert (remark.code, remark.values["mode"]) == ("other_loss", "autograd")
+    assert remark.values["loss"] == pytest.approx(autograd.loss.data[0])
+    assert remark.values["old_loss"] == pytest.approx(manual.loss.data[0])
 
 
 CONTAINED = """---
@@ -525,7 +525,7 @@ def test_the_state_of_an_optimizer_goes_along_into_a_mode_that_has_the_same_one(
         for _ in range(phases):
             switching.step_phase()
         switching.switch(mode=mode)
-        assert all(note.code == "updated_by" for note in switching.notes)
+        assert all(remark.code == "updated_by" for remark in switching.remarks)
     assert switching.run_to(8).values == staying.run_to(8).values
     switching.seek(4)
     assert switching.frame().values == staying.seek(4).values
@@ -553,18 +553,18 @@ def test_of_an_optimizer_that_is_another_one_it_is_told_that_it_begins_anew(
     run = stepped(first, second, held)
     run.step_phase()
     run.switch(mode="model")
-    assert run.notes == (), "there is no state yet"
+    assert run.remarks == (), "there is no state yet"
     run.switch(mode="optimizer")
     run.run_to(2)
     run.switch(mode="model")
-    assert run.notes[1:] == (anew(*told) if told else ())
+    assert run.remarks[1:] == (anew(*told) if told else ())
 
 
 def test_where_only_one_mode_has_an_optimizer_that_one_begins_anew() -> None:
     run = shipped("momentum", "autograd")
     run.run_to(3)
     run.switch(mode="optimizer")
-    assert run.notes[1:] == anew("optimizer", mode="optimizer")
+    assert run.remarks[1:] == anew("optimizer", mode="optimizer")
     run.run_to(5)
     run.switch(mode="autograd")
-    assert [note.code for note in run.notes] == ["updated_by"]
+    assert [remark.code for remark in run.remarks] == ["updated_by"]

@@ -11,7 +11,7 @@ from tutor.protocol.frame import Remark
 from tutor.training.lesson_error import LessonRaised
 from tutor.training.playback import Playback
 from tutor.training.run import Run
-from tutor.wording.engine_notes import note_text
+from tutor.wording.engine_remarks import engine_remark_text
 
 from .conftest import PLAIN, lesson_text
 
@@ -28,7 +28,7 @@ def test_an_error_names_lesson_phase_line_and_message(start: Callable[..., Run])
     error = caught.value
     said = Remark("text", {"text": "ZeroDivisionError: division by zero"})
     assert (error.lesson, error.phase, error.line, error.error) == ("test", "Loss", 22, said)
-    told = note_text(Remark.of(error))
+    told = engine_remark_text(Remark.of(error))
     assert told.endswith(f"test.md:22: Loss in mode autograd raised {said.values['text']}")
 
 
@@ -39,7 +39,7 @@ def test_a_huge_text_of_an_error_is_cut_and_it_is_said_on_one_line(
     with pytest.raises(LessonRaised) as caught:
         run.step_phase()
     error = caught.value
-    line = note_text(Remark.of(error))
+    line = engine_remark_text(Remark.of(error))
     for told in (error.error.values["text"], line):
         assert len(told) < 3000
         assert told.endswith("characters left out)")

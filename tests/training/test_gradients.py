@@ -132,8 +132,8 @@ def test_a_switch_within_a_batch_keeps_the_gradient(both: Lesson) -> None:
     info = info_of(run.loop, "w")
     assert info.gradient is not None
     assert info.gradient.data == pytest.approx(frame.gradients["w"].data)
-    assert info.note is not None
-    assert info.note.code == "gradient_by_hand"
+    assert info.remark is not None
+    assert info.remark.code == "gradient_by_hand"
 
 
 def test_such_a_lesson_passes_its_check(both: Lesson) -> None:

@@ -49,7 +49,7 @@ def test_a_change_in_the_past_keeps_the_run_as_it_was_and_goes_on_as_another() -
     assert (old.forked_at, new.forked_at) == (None, Position(10, 5))
     assert new.is_current
     assert not old.is_current
-    assert Remark("kept_as", {"name": "A"}) in runs.notes
+    assert Remark("kept_as", {"name": "A"}) in runs.remarks
 
 
 def test_at_the_end_of_a_run_a_change_is_just_a_change() -> None:
@@ -114,9 +114,9 @@ def test_a_copy_does_not_repeat_what_was_said_of_a_change_before() -> None:
     runs = line()
     runs.current.run_to(1)
     runs.current.switch(mode="manual")
-    assert [note.code for note in runs.current.notes] == ["updated_by"]
+    assert [remark.code for remark in runs.current.remarks] == ["updated_by"]
     runs.fork()
-    assert runs.notes == (Remark("kept_as", {"name": "A"}),)
+    assert runs.remarks == (Remark("kept_as", {"name": "A"}),)
 
 
 def test_nothing_run_is_nothing_to_keep() -> None:
@@ -155,7 +155,7 @@ def test_the_fifth_run_makes_the_oldest_that_nobody_named_give_way() -> None:
     runs.set(learning_rate=0.5)
     assert len(runs.names) == MAX_RUNS
     assert runs.names == ("the first", "C", "D", "B")
-    assert Remark("gave_way", {"name": "B", "most": MAX_RUNS}) in runs.notes
+    assert Remark("gave_way", {"name": "B", "most": MAX_RUNS}) in runs.remarks
 
 
 def test_what_the_learner_has_named_does_not_give_way() -> None:
@@ -261,7 +261,7 @@ def test_another_run_is_taken_at_the_same_place_or_at_its_end() -> None:
     assert runs.current.run_to(8) == frames[7]
     assert runs.current.last_epoch == 8
     assert runs.select("B") == mine
-    assert runs.notes == (Remark("run_selected_at_end", {"name": "B"}),)
+    assert runs.remarks == (Remark("run_selected_at_end", {"name": "B"}),)
     assert runs.current.run_to(7).learning_rate == 0.05
 
 
@@ -288,10 +288,10 @@ def test_then_is_the_other_run_at_this_place() -> None:
     for frame in frames:
         runs.current.step_phase()
         then = runs.then("A", runs.current.at)
-        assert (then.frame, then.note) == (frame, None)
+        assert (then.frame, then.remark) == (frame, None)
     runs.current.step_phase()
     then = runs.then("A", runs.current.at)
-    assert (then.frame, then.note) == (None, Remark("came_only_to", {"epoch": 5}))
+    assert (then.frame, then.remark) == (None, Remark("came_only_to", {"epoch": 5}))
 
 
 def test_then_goes_by_the_phase_where_the_modes_steps_differ() -> None:
@@ -322,18 +322,18 @@ def test_what_is_being_run_again_is_told_and_goes_on_when_asked_again(
     run.seek(30)
     runs.set(learning_rate=0.05)
     runs.current.run_to(60)
-    notes, asked = [], [0]
+    remarks, asked = [], [0]
 
     def after_some() -> bool:
         asked[0] += 1
         return asked[0] % 20 == 0
 
     while (then := runs.then("A", runs.current.at, after_some)).frame is None:
-        notes.append(then.note)
-        assert len(notes) < 10, "it gets on"
+        remarks.append(then.remark)
+        assert len(remarks) < 10, "it gets on"
     assert then.frame == end
-    assert len(notes) >= 2
-    assert all(note is not None and note.code == "runs_again" for note in notes)
+    assert len(remarks) >= 2
+    assert all(remark is not None and remark.code == "runs_again" for remark in remarks)
 
 
 UNCOPYABLE = (

@@ -364,10 +364,10 @@ def test_after_the_gradient_only_the_value_changes_and_that_is_said() -> None:
     gradient = frame.gradients
     frame = run.set(element=Element("w", (), 1.0))
     assert (frame.phase, frame.gradients, frame.values["w"].data) == ("Gradient", gradient, (1.0,))
-    assert run.notes == (Remark("old_gradient"),)
+    assert run.remarks == (Remark("old_gradient"),)
     assert run.step_phase().values["w"].data == pytest.approx((1.3,))
     run.set(element=Element("w", (), 1.0))
-    assert run.notes == ()
+    assert run.remarks == ()
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_another_seed_gives_other_numbers_from_here_on_and_the_same_ones_again(
     keep_every_epoch(run)
     run.run_to(5)
     frame = run.reseed(7)
-    assert (frame.seed, run.notes) == (7, (Remark("seed", {"seed": 7}),))
+    assert (frame.seed, run.remarks) == (7, (Remark("seed", {"seed": 7}),))
     later = [run.run_to(e) for e in range(6, 13)]
     assert plain.loss != later[-1].loss
     assert [run.seek(e) for e in (12, 6, 9)] == [later[6], later[0], later[3]]
@@ -417,8 +417,8 @@ def test_a_seed_before_the_first_epoch_is_not_said_to_change_nothing() -> None:
     run, other = shipped("train-and-eval", "autograd"), shipped("train-and-eval", "autograd")
     run.reseed(3)
     other.restart(seed=4)
-    assert run.notes == (Remark("seed", {"seed": 3}),)
-    assert other.notes == (Remark("seed", {"seed": 4}),)
+    assert run.remarks == (Remark("seed", {"seed": 3}),)
+    assert other.remarks == (Remark("seed", {"seed": 4}),)
     first = shipped("train-and-eval", "autograd").run_to(3).loss
     assert {first, run.run_to(3).loss, other.run_to(3).loss} != {first}
 
@@ -427,9 +427,9 @@ def test_a_seed_where_nothing_is_drawn_is_said_to_change_nothing() -> None:
     run = shipped("line-through-origin", "autograd")
     run.run_to(5)
     run.reseed(3)
-    assert run.notes == (Remark("seed_unused_after_setup", {"seed": 3}),)
+    assert run.remarks == (Remark("seed_unused_after_setup", {"seed": 3}),)
     run.restart(seed=4)
-    assert run.notes == (Remark("seed_unused", {"seed": 4}),)
+    assert run.remarks == (Remark("seed_unused", {"seed": 4}),)
 
 
 def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(
@@ -438,10 +438,10 @@ def test_a_seed_where_something_was_drawn_is_not_said_to_change_nothing(
     run = start(Predict="y_pred = w * x + torch.rand(3)")
     run.step_phase()
     run.restart(seed=4)
-    assert run.notes == (Remark("seed", {"seed": 4}),)
+    assert run.remarks == (Remark("seed", {"seed": 4}),)
     run = start(Setup="x = torch.rand(3)\nw = torch.tensor(0.5, requires_grad=True)")
     run.restart(seed=4)
-    assert run.notes == (Remark("seed", {"seed": 4}),)
+    assert run.remarks == (Remark("seed", {"seed": 4}),)
 
 
 # ── The trail ───────────────────────────────────────────────────────────────────────

@@ -249,7 +249,7 @@ class FakeEngine:
     def lose(self) -> None:
         """The connection to its host is lost."""
         self._lost = Remark("connection_lost", {"host": self.host, "reason": "a cut"})
-        self.tell(ProcessEnded(note=self._lost, restarting=False))
+        self.tell(ProcessEnded(remark=self._lost, restarting=False))
 
     def close(self) -> None:
         self.closed = True
@@ -276,7 +276,7 @@ class FakeEngine:
         return [type(command).__name__ for command in self.sent]
 
     def shown(
-        self, answers: int = 0, note: Remark | None = None, stopped: StoppedAt | None = None
+        self, answers: int = 0, remark: Remark | None = None, stopped: StoppedAt | None = None
     ) -> FrameShown:
         at = self.at
         recipe = RunRecipe(at.mode, "cpu", at.learning_rate, 0, self.changes)
@@ -290,7 +290,7 @@ class FakeEngine:
             runs=(self._current(), *self.kept),
             target=self.target,
             rate=120.0 if self.target else 0.0,
-            notes=(note,) if note else (),
+            remarks=(remark,) if remark else (),
             stopped=stopped,
         )
 
@@ -315,7 +315,7 @@ class FakeEngine:
         if isinstance(command, OpenLesson):
             self.opening = command.opening or number
         if self._lost is not None:
-            self.tell(CommandRefused(note=self._lost, answers=number))
+            self.tell(CommandRefused(remark=self._lost, answers=number))
             return
         refusal = self._apply(number, command)
         self.last_epoch = max(self.last_epoch, self.at.epoch)
@@ -332,7 +332,7 @@ class FakeEngine:
             self.tell(LocalGradientsFound(answers=number, local=self.local))
             return
         if isinstance(refusal, str):
-            self.tell(CommandRefused(answers=number, note=Remark("text", {"text": refusal})))
+            self.tell(CommandRefused(answers=number, remark=Remark("text", {"text": refusal})))
         elif isinstance(refusal, LessonFailed):
             self.tell(refusal)
         else:
@@ -453,10 +453,10 @@ class PrintingEngine(FakeEngine):
         super()._answer(number, command)
 
     def shown(
-        self, answers: int = 0, note: Remark | None = None, stopped: StoppedAt | None = None
+        self, answers: int = 0, remark: Remark | None = None, stopped: StoppedAt | None = None
     ) -> FrameShown:
         """The present frame, with what its epoch has printed where it has run again."""
-        event = super().shown(answers, note, stopped)
+        event = super().shown(answers, remark, stopped)
         if not answers or not self._has_run_again:
             return event
         return replace(event, printed=_lines(self.at.end_of(max(self.at.epoch - 1, 0)), self.at))

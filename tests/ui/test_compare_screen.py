@@ -94,10 +94,10 @@ def sure_slopes(number: float) -> Slopes:
 
 
 def comparison(
-    *parameters: ParameterComparison, epoch: int = 3, notes: tuple[Remark, ...] = ()
+    *parameters: ParameterComparison, epoch: int = 3, remarks: tuple[Remark, ...] = ()
 ) -> ModeComparison:
     return ModeComparison(
-        epoch=epoch, batch=0, leader="autograd", parameters=parameters, notes=notes
+        epoch=epoch, batch=0, leader="autograd", parameters=parameters, remarks=remarks
     )
 
 
@@ -284,8 +284,8 @@ def test_a_gradient_that_is_no_number_is_shown_as_such() -> None:
 def test_words_from_a_lesson_are_no_escape_sequence() -> None:
     said = (Remark("raised", {"error": ["text", {"text": "a\x1b]0;b"}]}, ("manual",)),)
     strange = msgspec.structs.replace(one_parameter(), parameter="w\x1b[31m", remarks=said)
-    notes = (Remark("text", {"text": "c\x1b[2J"}),)
-    assert "".join(shown(comparison(strange, notes=notes))).isprintable()
+    remarks = (Remark("text", {"text": "c\x1b[2J"}),)
+    assert "".join(shown(comparison(strange, remarks=remarks))).isprintable()
 
 
 # ── Which place it is ───────────────────────────────────────────────────────────────
@@ -299,7 +299,7 @@ def test_a_comparison_that_the_run_has_left_behind_says_so() -> None:
 
 
 def test_the_summary_names_who_does_not_agree_and_whose_gradient_leads() -> None:
-    both = comparison(agreeing("b", scalar(1.0)), one_parameter(), notes=(HELD,))
+    both = comparison(agreeing("b", scalar(1.0)), one_parameter(), remarks=(HELD,))
     lines = shown(both)
     assert lines[0].startswith("Epoch 3 · ✗ Not all are right: w · the run follows the gradient of")
     assert lines[1] == "in model b is held at its value in Setup: manual has none"

@@ -320,7 +320,7 @@ def test_where_backward_never_comes_there_is_no_gradient() -> None:
 
 
 async def test_why_there_is_no_graph_is_said() -> None:
-    async with showing(view(AutogradGraph(notes=(Remark("by_hand"),)))) as app:
+    async with showing(view(AutogradGraph(remarks=(Remark("by_hand"),)))) as app:
         assert "A gradient by hand has no graph" in " ".join(app.seen)
         await app.show(view(None))
         assert "reading the graph" in " ".join(app.seen)

@@ -104,4 +104,4 @@ def test_a_composed_call_is_one_node_without_its_parts() -> None:
 
 
 def test_no_graph_is_no_rows() -> None:
-    assert tree(AutogradGraph(notes=(Remark("by_hand"),))) == ()
+    assert tree(AutogradGraph(remarks=(Remark("by_hand"),))) == ()

@@ -233,7 +233,7 @@ async def test_what_takes_long_is_named_and_three_keys_stop_it(learner: Learner)
         assert engine.stopped == stopped
         engine.release()
         await learner.settle()
-    await learner.hears(ProcessEnded(note=Remark("lesson_did_not_stop"), restarting=True))
+    await learner.hears(ProcessEnded(remark=Remark("lesson_did_not_stop"), restarting=True))
     assert learner.sees("the code would not stop", "status")
 
 
@@ -241,12 +241,12 @@ async def test_the_status_bar_leaves_out_whole_parts_of_what_went_well_and_nothi
     learner: Learner,
 ) -> None:
     parts = ("the previous run is kept as A", "manual made this update, and the formulas show more")
-    notes = [Remark("text", {"text": part}) for part in parts]
-    noted = {"notes": notes, "can_restart": False}
-    learner.app.tell(Notice("engine_notes", noted))
+    remarks = [Remark("text", {"text": part}) for part in parts]
+    noted = {"remarks": remarks, "can_restart": False}
+    learner.app.tell(Notice("engine_remarks", noted))
     await learner.settle()
     assert learner.text("status").strip() == parts[0]
-    learner.app.tell(Notice("engine_notes", noted, "refused"))
+    learner.app.tell(Notice("engine_remarks", noted, "refused"))
     await learner.settle()
     assert learner.text("status").split() == ["!", *" · ".join(parts).split()]
 

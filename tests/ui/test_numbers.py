@@ -180,7 +180,7 @@ def test_another_run_stands_beside_the_present_figures() -> None:
 
 
 def test_a_run_that_never_came_here_says_so_first() -> None:
-    then = OtherRunState(name="[b]A", frame=None, note=Remark("came_only_to", {"epoch": 6}))
+    then = OtherRunState(name="[b]A", frame=None, remark=Remark("came_only_to", {"epoch": 6}))
     lines = shown(frame(), then=then)
     assert lines[0] == "[b]A: has only reached epoch 6"
     assert lines[1].split() == ["now", "was", "change"]

@@ -10,8 +10,8 @@ import pytest
 import tutor
 from tutor.protocol.frame import Remark
 from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
-from tutor.wording import check_findings, engine_notes, inspections
-from tutor.wording.inspections import diagnosis, remark_text
+from tutor.wording import check_findings, engine_remarks, inspections
+from tutor.wording.remarks import diagnosis, remark_text
 
 CODE = re.compile(
     r"\b(?:Remark|Refused|_never|_NotAskedError|trial\.finding|trial\.failure"
@@ -22,7 +22,7 @@ CODE = re.compile(
 def test_every_code_in_the_sources_has_words_and_all_words_a_code() -> None:
     text = "".join(p.read_text("utf-8") for p in Path(tutor.__file__).parent.rglob("*.py"))
     known = {*inspections._REMARKS, *inspections._COMPOSED, *inspections._MISTAKES}
-    engine = {*engine_notes._TEMPLATES, *engine_notes._ABORTS}
+    engine = {*engine_remarks._TEMPLATES, *engine_remarks._ABORTS}
     assert not known & engine
     check = {*check_findings._TEMPLATES}
     assert not (known | engine) & check

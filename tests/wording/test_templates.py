@@ -11,7 +11,7 @@ import pytest
 from tutor.wording import (
     check_findings,
     doctor_findings,
-    engine_notes,
+    engine_remarks,
     feedback,
     inspections,
     lesson_faults,
@@ -30,7 +30,7 @@ SAID_TWICE = {
 
 
 def test_a_code_stands_for_one_thing() -> None:
-    engine = {*engine_notes._TEMPLATES, *engine_notes._ABORTS}
+    engine = {*engine_remarks._TEMPLATES, *engine_remarks._ABORTS}
     of_inspections = {*inspections._REMARKS, *inspections._COMPOSED, *inspections._MISTAKES}
     catalogues = [
         engine | of_inspections | {*check_findings._TEMPLATES},

@@ -46,7 +46,7 @@ def graph_of(probe: Probe, at: Standpoint, until: Until = never) -> AutogradGrap
     """The graph of the batch that `at` stands in, with the values and gradients of this step.
 
     Never raises LessonRaised, but where the learner has stopped it: what the lesson raises
-    stands in `notes`, and so does a stop by `until` (called now and then).
+    stands in `remarks`, and so does a stop by `until` (called now and then).
     """
     probe.stand(at)
     loop = probe.loop
@@ -55,16 +55,18 @@ def graph_of(probe: Probe, at: Standpoint, until: Until = never) -> AutogradGrap
     try:
         error = trace(probe, recorder)
     except InspectionStopped:
-        return AutogradGraph(notes=(Remark("not_traced"),))
+        return AutogradGraph(remarks=(Remark("not_traced"),))
     names = names_at_backward(recorder, loop)
     loss = names.get("loss")
     loss = None if error and loss is left_over else loss
     graph = _graph(recorder, OperationWords(recorder, names, loop.program.parameters), loss)
-    if graph.notes == (Remark("by_hand"),):
-        graph = AutogradGraph(notes=(by_hand(loop),))
+    if graph.remarks == (Remark("by_hand"),):
+        graph = AutogradGraph(remarks=(by_hand(loop),))
     if error is None:
         return graph
-    return AutogradGraph(nodes=graph.nodes, notes=(error, *(graph.notes if graph.nodes else ())))
+    return AutogradGraph(
+        nodes=graph.nodes, remarks=(error, *(graph.remarks if graph.nodes else ()))
+    )
 
 
 def trace(probe: Probe, recorder: GraphRecorder) -> Remark | None:
@@ -105,7 +107,7 @@ def _graph(recorder: GraphRecorder, words: OperationWords, loss: Any) -> Autogra
     roots = _roots(executed, top)
     if not roots:
         code = "no_gradient_asked" if isinstance(loss, torch.Tensor) else "by_hand"
-        return AutogradGraph(notes=(Remark(code),))
+        return AutogradGraph(remarks=(Remark(code),))
     reached = _reached(roots)
     kept = _kept(reached, roots[0], executed)
     ids = {id(node): i for i, node in enumerate(kept)}
@@ -114,14 +116,14 @@ def _graph(recorder: GraphRecorder, words: OperationWords, loss: Any) -> Autogra
     nodes = (_node(k, ids, order, tallies.get(id(k.node)), words) for k in known)
     left_out = len(reached) - len(kept)
     is_elsewhere = bool(executed) and top is not None and all(node is not top for node in reached)
-    notes = (
+    remarks = (
         Remark("only_forward") if not executed else None,
         Remark("backward_elsewhere") if is_elsewhere else None,
         _how_it_came(recorder, tallies.values()),
         Remark("nodes_left_out", {"count": left_out}) if left_out else None,
         Remark("not_all_seen") if recorder.missed else None,
     )
-    return AutogradGraph(nodes=tuple(nodes), notes=tuple(n for n in notes if n is not None))
+    return AutogradGraph(nodes=tuple(nodes), remarks=tuple(n for n in remarks if n is not None))
 
 
 def _node(

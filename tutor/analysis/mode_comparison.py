@@ -350,7 +350,7 @@ class ModeLockstep:
             batch=at.batch,
             leader=leader,
             parameters=tuple(self._of(name, at, until, most) for name in dict.fromkeys(names)),
-            notes=tuple(self._notes(at)),
+            remarks=tuple(self._remarks(at)),
         )
 
     def _in_order(self, leader: str) -> list[str]:
@@ -437,7 +437,7 @@ class ModeLockstep:
         own = mine.slopes(name, one.numbers)
         return replace(one, another=why, is_meant=False, own=own)
 
-    def _notes(self, at: Standpoint) -> Iterator[Remark]:
+    def _remarks(self, at: Standpoint) -> Iterator[Remark]:
         """The parameters that only other modes have: this run does not change them."""
         for mode, program in self.programs.items():
             held = [n for n in program.parameters if n not in at.program.parameters]

@@ -81,17 +81,17 @@ class _ShortRepr(reprlib.Repr):
 def info_of(loop: Loop, name: str) -> VariableInfo:
     """The present value of `name`, which may have dots (`w.grad`, `model.linear.weight`).
 
-    A name that nothing bears now has the value NO_VALUE and a note that says why.
+    A name that nothing bears now has the value NO_VALUE and a remark that says why.
     """
     first, *attributes = name.split(".")
     if unbound := _why_unbound(loop, first):
-        return VariableInfo(name=name, note=unbound)
+        return VariableInfo(name=name, remark=unbound)
     thing = loop.namespace.get(first, getattr(builtins, first, None))
     for attribute in attributes:
         thing = _attribute(thing, attribute)
         if thing is _MISSING:
-            note = Remark("no_attribute", {"attribute": one_line(attribute)})
-            return VariableInfo(name=name, note=note)
+            remark = Remark("no_attribute", {"attribute": one_line(attribute)})
+            return VariableInfo(name=name, remark=remark)
     found = _facts(name, thing)
     is_parameter = name in loop.program.parameters
     has_variable = has_gradient_variable(thing, stores_grad=loop.program.stores_grad)
@@ -170,7 +170,7 @@ def _facts(name: str, thing: Any) -> VariableInfo:
         return info
     info = replace(info, device=str(thing.device))
     if is_spoiled(thing):
-        return replace(info, note=Remark("spoiled_view"))
+        return replace(info, remark=Remark("spoiled_view"))
     keeps = thing.is_leaf or thing.retains_grad
     return replace(
         info,
@@ -178,7 +178,7 @@ def _facts(name: str, thing: Any) -> VariableInfo:
         is_leaf=thing.is_leaf,
         grad_fn=thing.grad_fn.name() if thing.grad_fn is not None else "",
         gradient=value_of(thing.grad) if thing.requires_grad and keeps else None,
-        note=None if keeps else Remark("no_leaf"),
+        remark=None if keeps else Remark("no_leaf"),
     )
 
 
@@ -188,7 +188,7 @@ def _with_gradient_by_hand(found: VariableInfo, loop: Loop, gradient: str) -> Va
     return replace(
         found,
         gradient=value_of(loop.namespace[gradient]) if has_one else NONE,
-        note=Remark("gradient_by_hand", {"gradient": gradient}),
+        remark=Remark("gradient_by_hand", {"gradient": gradient}),
     )
 
 

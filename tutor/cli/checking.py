@@ -26,7 +26,7 @@ from tutor.protocol.commands import CheckLesson
 from tutor.protocol.events import AnswersComputed, CheckFinding, DeviceDescribed, Event
 from tutor.protocol.frame import Remark
 from tutor.wording.check_findings import check_line
-from tutor.wording.engine_notes import abort_text, part_text, stopped_at
+from tutor.wording.engine_remarks import abort_text, part_text, stopped_at
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted

@@ -44,9 +44,9 @@ from tutor.protocol.inspections import (
 )
 from tutor.script.line_places import place_in_code
 from tutor.wording.doctor_findings import finding_text, finding_values, report_text
-from tutor.wording.engine_notes import abort_text, place_text, stopped_at
-from tutor.wording.inspections import diagnosis, remark_text, remarks_text
+from tutor.wording.engine_remarks import abort_text, place_text, stopped_at
 from tutor.wording.number_format import index_of
+from tutor.wording.remarks import diagnosis, remark_text, remarks_text
 
 FOR_PEOPLE = ("files_aside", "no_loss_in_loop")
 """Notes on a script for a terminal alone: a pipe gets only the script's own output."""
@@ -118,10 +118,10 @@ def train(
                 write_comparison(event.comparison)
             case DoctorReportReady():
                 _write_findings(event.report, command, write)
-            case RunRemark() if event.note.code in FOR_PEOPLE and not sys.stderr.isatty():
+            case RunRemark() if event.remark.code in FOR_PEOPLE and not sys.stderr.isatty():
                 pass  # for a person at a terminal: the rest is what the script prints
             case RunRemark() if not quiet:
-                warn(remark_text(event.note))
+                warn(remark_text(event.remark))
             case OutputPrinted() if not quiet:
                 if event.left_out:
                     write_aside(f"… {event.left_out} characters left out\n")
@@ -192,12 +192,12 @@ def comparison_writer(
     if form == "csv":
         write(_csv([_COLUMNS]))
         return lambda found: write(_csv(_rows(found)))
-    note = ""
+    remark = ""
 
     def write_text(found: ModeComparison) -> None:
-        nonlocal note
-        before, note = note, remarks_text(found.notes)
-        lines = [f"({note})"] if note not in ("", before) else []
+        nonlocal remark
+        before, remark = remark, remarks_text(found.remarks)
+        lines = [f"({remark})"] if remark not in ("", before) else []
         write("".join(line + "\n" for line in [*lines, *_text(found)]))
 
     return write_text

@@ -36,11 +36,11 @@ from tutor.script.source import ScriptSource, modules_beside, read_script
 from tutor.session.bookmark import script_key
 from tutor.session.journal import Journal
 from tutor.wording.doctor_findings import finding_text, finding_values, report_text
-from tutor.wording.engine_notes import abort_text, place_text
-from tutor.wording.inspections import remark_text
+from tutor.wording.engine_remarks import abort_text, place_text
 from tutor.wording.layout import columns
 from tutor.wording.notices import error_text
 from tutor.wording.number_format import counted
+from tutor.wording.remarks import remark_text
 from tutor.wording.script_faults import source_note_text, torch_error_of
 
 
@@ -339,7 +339,7 @@ def inspected(
             texts = (finding_text(finding, place_of) for finding in event.report.findings)
             sys.stderr.write(plain("\n".join(texts)) + "\n")
         elif isinstance(event, RunRemark) and sys.stderr.isatty():
-            warn(remark_text(event.note))
+            warn(remark_text(event.remark))
 
     try:
         client.do(command, on_event, seconds)

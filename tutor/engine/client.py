@@ -146,9 +146,9 @@ class EngineClient:
 
     def _refuse(self, number: int) -> int:
         """Answer a command that no process can do: from a thread, as all answers come."""
-        note, can_restart = self._lost or Remark("no_process"), self._lost is None
+        remark, can_restart = self._lost or Remark("no_process"), self._lost is None
         refused = CommandRefused(
-            note=note, can_restart=can_restart, answers=number, opening=self._opening()
+            remark=remark, can_restart=can_restart, answers=number, opening=self._opening()
         )
         threading.Thread(target=self._report, args=(refused,), daemon=True).start()
         return number
@@ -296,7 +296,7 @@ class EngineClient:
             if self._closing:
                 return
             place = ended.place(self._opened.lesson) if self._opened else None
-            note = self._why_ended(ended, place)
+            remark = self._why_ended(ended, place)
             self._count_end()
             is_lost = ended.lost is not None
             again = self._ready and self._ends <= len(BACK_OFF) and not is_lost
@@ -311,7 +311,7 @@ class EngineClient:
             self._spent = None
         self._report(
             ProcessEnded(
-                note=note, restarting=again, can_restart=can_restart, opening=self._opening()
+                remark=remark, restarting=again, can_restart=can_restart, opening=self._opening()
             )
         )
         if again:
@@ -343,7 +343,9 @@ class EngineClient:
             except EngineError as error:
                 self._has_given_up = True
                 opening = self._opening()
-                self._report(ProcessEnded(note=Remark.of(error), restarting=False, opening=opening))
+                self._report(
+                    ProcessEnded(remark=Remark.of(error), restarting=False, opening=opening)
+                )
                 return
             if reopen is not None and not any(isinstance(c, OpenLesson) for c in waiting):
                 self._number += 1

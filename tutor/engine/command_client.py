@@ -169,7 +169,7 @@ class CommandClient:
 def raise_failure(answer: Event) -> None:
     """Raise RunError if the answer to a command is that it failed: one with a code, if it has."""
     if isinstance(answer, RunFailed):
-        code, values = answer.note.code, answer.note.values
+        code, values = answer.remark.code, answer.remark.values
         kind = CodeRaised if code in ("lesson_raised", "script_raised") else Refused
         error = RunError(values["text"]) if code == "text" else kind(code, **values)
         if answer.trace:

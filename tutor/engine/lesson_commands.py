@@ -61,7 +61,7 @@ Report: TypeAlias = Callable[[Reading], None]
 """Writes the figures of one epoch, or the comparison of all modes at it."""
 
 MUCH_PRINTED = 10**6
-"""Characters that a lesson prints while it is checked: a note says if there are more."""
+"""Characters that a lesson prints while it is checked: a remark says if there are more."""
 
 LONGEST_TRACE = 20_000
 """Characters of a traceback that are sent."""
@@ -92,7 +92,7 @@ def run_lesson(command: LessonCommand, send: Send, capture: Capture) -> None:
 def _failure(error: TutorError, command: LessonCommand) -> RunFailed:
     has_trace = isinstance(command, TrainLesson) and command.with_debug
     return RunFailed(
-        note=Remark.of(error),
+        remark=Remark.of(error),
         trace=shortened(traceback.format_exc(), LONGEST_TRACE) if has_trace else "",
     )
 
@@ -109,7 +109,7 @@ class _LessonWork:
         self._send(PartBegun(part=part))
 
     def _remark(self, code: str, **values: object) -> None:
-        self._send(RunRemark(note=Remark(code, values)))
+        self._send(RunRemark(remark=Remark(code, values)))
 
     def _examined(
         self, lesson: Lesson, programs: Mapping[str, Program], recipe: RunRecipe | None
@@ -158,8 +158,8 @@ class _LessonWork:
             for finding in lesson_check.findings(lesson, self._begin, device):
                 self._send(finding)
             if unheard.characters > MUCH_PRINTED:
-                note = Remark("printed_much", {"characters": unheard.characters})
-                self._send(CheckFinding(path=str(lesson.path), line=1, remark=note, is_note=True))
+                remark = Remark("printed_much", {"characters": unheard.characters})
+                self._send(CheckFinding(path=str(lesson.path), line=1, remark=remark, is_note=True))
             if command.with_answers:
                 for id_, texts in exercise_check.answers(lesson):
                     self._send(AnswersComputed(exercise=id_, texts=texts))
@@ -192,17 +192,17 @@ class _LessonWork:
         Raises RunError or LessonRaised.
         """
         run = self._new_run(command)
-        told = run.notes
-        for note in told:
-            self._send(RunRemark(note=note))
+        told = run.remarks
+        for remark in told:
+            self._send(RunRemark(remark=remark))
         codes = (fence.code for s in command.lesson.sections for fence in s.fences(run.mode))
         if command.seed and sets_a_seed(codes):
             self._remark("sets_a_seed")
         self._begin_phase(command.lesson, run.program.loop[0].name, run.mode)
         self._send_figures(command, run)
-        for note in run.loop.notes:
-            if note not in told:
-                self._send(RunRemark(note=note))
+        for remark in run.loop.remarks:
+            if remark not in told:
+                self._send(RunRemark(remark=remark))
         for expression in run.program.expressions():
             if why := run.program.stopped.get(expression.source):
                 place, reason = run.program.place(expression.line), why.why or why.text

@@ -166,8 +166,8 @@ def apply_command(runs: Runs, command: Command, until: Callable[[], bool]) -> Fr
         case SetElement(element=element):
             runs.set(element=element)
             values = {"name": element.parameter, "index": list(element.index)}
-            note = Remark("element_set", {**values, "value": element.value})
-            runs.notes = (note, *runs.notes)
+            remark = Remark("element_set", {**values, "value": element.value})
+            runs.remarks = (remark, *runs.remarks)
         case Reseed():
             runs.reseed(_new_seed(runs))
         case Fork():
@@ -399,7 +399,7 @@ class Inspector(msgspec.Struct):
         try:
             return graph_of(self._probe(run), at, until)
         except RunError as error:
-            return AutogradGraph(notes=(Remark.of(error),))
+            return AutogradGraph(remarks=(Remark.of(error),))
 
     def _local(self, run: Run, until: Until) -> LocalGradients:
         """The local gradients of the batch that a run stands in. Raises LessonRaised if stopped."""

@@ -124,8 +124,10 @@ class Server:
             if devices.is_lost(error.__cause__):
                 self._ask_for_another_process(_LOST)
         except RunError as error:
-            note, can_restart = Remark.of(error), self.runs is None and self.opened is not None
-            self.send(CommandRefused(note=note, can_restart=can_restart, answers=command.number))
+            remark, can_restart = Remark.of(error), self.runs is None and self.opened is not None
+            self.send(
+                CommandRefused(remark=remark, can_restart=can_restart, answers=command.number)
+            )
         except KeyboardInterrupt:
             before.restore()
             self._rebuild(command.number)
@@ -193,7 +195,7 @@ class Server:
             case Seek():
                 self._seek(runs, command)
             case RunTo(epoch=epoch):
-                runs.notes = ()
+                runs.remarks = ()
                 self._train_to(runs, epoch)
                 self._show(command.number)
             case _:
@@ -201,12 +203,12 @@ class Server:
 
     def _step_or_change(self, runs: Runs, command: Command) -> None:
         """Carry out a command that is one step, or one change, of the runs."""
-        runs.notes = ()
+        runs.remarks = ()
         not_undone = self._begin_clean() if isinstance(command, Restart) else None
         until = self._progress(runs, target_of(command, runs.current))
         frame = apply_command(runs, command, until)
         if not_undone:
-            runs.notes = runs.notes or (not_undone,)
+            runs.remarks = runs.remarks or (not_undone,)
         self._show(command.number, frame)
 
     def _open(self, command: OpenLesson) -> Frame | None:
@@ -299,7 +301,7 @@ class Server:
     def _seek(self, runs: Runs, command: Seek) -> None:
         """Go to a position: by replay within the run so far, beyond it by training."""
         run, epoch, step = runs.current, command.epoch, command.step
-        runs.notes = ()
+        runs.remarks = ()
         whole = epoch if step == EPOCH_END else epoch - 1
         if whole > run.last_epoch and not self._train_to(runs, whole):
             self._show(answers=command.number)
@@ -376,7 +378,7 @@ class Server:
         self,
         answers: int = 0,
         frame: Frame | None = None,
-        notes: tuple[Remark, ...] = (),
+        remarks: tuple[Remark, ...] = (),
         before: Frame | None = None,
         stopped: StoppedAt | None = None,
     ) -> None:
@@ -400,7 +402,7 @@ class Server:
                 rate=progress.rate if progress else 0.0,
                 seconds_left=progress.seconds_left if progress else None,
                 printed=self.capture.unheard if run.has_run_again else None,
-                notes=notes or runs.notes or run.notes,
+                remarks=remarks or runs.remarks or run.remarks,
                 stopped=stopped,
                 runs=runs.infos(columns),
             )
@@ -414,7 +416,7 @@ class Server:
             if self.runs is not None:
                 self._show(answers, stopped=stopped)
             else:
-                self.send(CommandRefused(note=_STOPPED, stopped=stopped, answers=answers))
+                self.send(CommandRefused(remark=_STOPPED, stopped=stopped, answers=answers))
             return
         if self.runs is not None and not devices.is_lost(error.__cause__):
             self._show()
@@ -432,10 +434,10 @@ class Server:
         """The learner's stop came between two statements of ours: build the run anew."""
         runs = self.runs
         if runs is None:
-            self.send(CommandRefused(note=_STOPPED, answers=answers))
+            self.send(CommandRefused(remark=_STOPPED, answers=answers))
             return
         runs.rebuild_all()
-        self._show(answers, notes=(_STOPPED,))
+        self._show(answers, remarks=(_STOPPED,))
 
 
 def _ranks() -> ProcessRanks | None:

@@ -28,7 +28,7 @@ from tutor.protocol.events import (
 )
 from tutor.session.pending import Engine
 from tutor.session.session import Session
-from tutor.wording.engine_notes import process_end
+from tutor.wording.engine_remarks import process_end
 from tutor.wording.number_format import speed, time_left
 
 TICK = 0.5

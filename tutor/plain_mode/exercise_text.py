@@ -22,7 +22,7 @@ from tutor.protocol.events import LessonFailed
 from tutor.script.line_places import code_at
 from tutor.session.attempt import Attempt, Wants, phase_to_fix
 from tutor.session.run_view import Notice
-from tutor.wording.engine_notes import note_text, phase_text
+from tutor.wording.engine_remarks import engine_remark_text, phase_text
 from tutor.wording.feedback import (
     question_markdown,
     reply_markdown,
@@ -235,7 +235,9 @@ def failure(failed: LessonFailed, attempt: Attempt | None, lesson: Lesson | None
         if failed.line <= len(rows):
             line += f" of the code to fix, {rows[failed.line - 1].strip()}"
     phase = phase_text(failed.phase)
-    return f"{phase[:1].upper()}{phase[1:]} failed{line}: {sentence(note_text(failed.error))}"
+    return (
+        f"{phase[:1].upper()}{phase[1:]} failed{line}: {sentence(engine_remark_text(failed.error))}"
+    )
 
 
 def still_to_do(attempt: Attempt) -> Iterator[Line]:

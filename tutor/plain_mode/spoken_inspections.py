@@ -29,14 +29,14 @@ from tutor.protocol.inspections import (
     VariableInfo,
 )
 from tutor.session.run_view import RunView
-from tutor.wording.inspections import (
+from tutor.wording.number_format import counted, listed
+from tutor.wording.remarks import (
     comparison_result,
     diagnosis,
     gradient_standing,
     remark_text,
     remarks_text,
 )
-from tutor.wording.number_format import counted, listed
 
 MOST_NODES = 60
 """Operations and leaves of a graph that are spoken; the rest is counted."""
@@ -51,7 +51,7 @@ MOST_POINTS = 12
 def variable(info: VariableInfo) -> Iterator[str]:
     """The value of a variable, its part in autograd, and its gradient."""
     if info.value == NO_VALUE:
-        yield f"{info.name} has no value: {_remark(info.note)}."
+        yield f"{info.name} has no value: {_remark(info.remark)}."
         return
     kind = [info.type] if info.type else []
     if info.value.is_number and info.value.dtype != info.type:
@@ -61,9 +61,9 @@ def variable(info: VariableInfo) -> Iterator[str]:
     yield f"{info.name}: {', '.join(kind)}."
     yield f"Its value is {spoken_value(info.value)}."
     yield from _part_in_autograd(info)
-    if info.note is not None:
-        note = _remark(info.note)
-        yield sentence(note[:1].upper() + note[1:])
+    if info.remark is not None:
+        remark = _remark(info.remark)
+        yield sentence(remark[:1].upper() + remark[1:])
 
 
 def _remark(remark: Remark | None) -> str:
@@ -111,8 +111,8 @@ def graph(found: AutogradGraph, lesson: Lesson, frame: Frame, known: int) -> Ite
         yield f"And {len(nodes.shown) - MOST_NODES} more."
     if not done:
         yield "The gradients are not known yet: backward has not run in this step."
-    if found.notes:
-        yield sentence(in_words(remarks_text(found.notes)))
+    if found.remarks:
+        yield sentence(in_words(remarks_text(found.remarks)))
 
 
 def operation(found: AutogradGraph, number: int) -> Iterator[str]:
@@ -147,7 +147,7 @@ class _Nodes:
 def _no_graph(found: AutogradGraph, lesson: Lesson, mode: str) -> Iterator[str]:
     """The reason, with the command that leads to a graph."""
     if not is_by_hand(lesson, mode):
-        yield sentence(in_words(remarks_text(found.notes)))
+        yield sentence(in_words(remarks_text(found.remarks)))
         return
     yield "A gradient by hand has no graph."
     if other := next((m for m in lesson.modes if not is_by_hand(lesson, m)), ""):
@@ -208,8 +208,8 @@ def comparison(found: ModeComparison, view: RunView) -> Iterator[str]:
     if found.parameters:
         yield sentence(comparison_result(found.parameters)[0])
     yield f"The run follows the gradient of {found.leader}."
-    if found.notes:
-        yield sentence(in_words(remarks_text(found.notes, "; ")))
+    if found.remarks:
+        yield sentence(in_words(remarks_text(found.remarks, "; ")))
     for compared in found.parameters:
         yield f"{compared.parameter}: {sentence(in_words(diagnosis(compared)))}"
         if compared.largest > 0:
@@ -422,7 +422,7 @@ def _lowest(losses: Iterable[tuple[float, tuple[str, float]]]) -> str:
 def other_run(then: OtherRunState) -> Iterator[str]:
     """The values of another run at the position of this one."""
     if then.frame is None:
-        why = f": {in_words(remark_text(then.note))}" if then.note else ""
+        why = f": {in_words(remark_text(then.remark))}" if then.remark else ""
         yield sentence(f"Run {then.name} was not here{why}")
         return
     yield f"Run {then.name} at the same position:"

@@ -93,7 +93,7 @@ class FrameShown(Event, frozen=True, kw_only=True):
     """Epochs a second while running; 0 where that is not known yet."""
     seconds_left: float | None = None
     """The time that the run will still take, about; None while that can't be known."""
-    notes: tuple[Remark, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     """Remarks on the command that was carried out."""
     stopped: StoppedAt | None = None
     """The code that was stopped; the run is back where it stood before."""
@@ -212,13 +212,13 @@ class ModesCompared(Event, frozen=True, kw_only=True):
 class RunRemark(Event, frozen=True, kw_only=True):
     """Something that a reader of the figures has to know."""
 
-    note: Remark
+    remark: Remark
 
 
 class RunFailed(Event, frozen=True, kw_only=True):
     """A CheckLesson or TrainLesson ended early: an error of the lesson, or of the request."""
 
-    note: Remark
+    remark: Remark
     trace: str = ""
 
 
@@ -235,7 +235,7 @@ class CommandDone(Event, frozen=True, kw_only=True):
 class CommandRefused(Event, frozen=True, kw_only=True):
     """The command can't be done; nothing has changed."""
 
-    note: Remark
+    remark: Remark
     stopped: StoppedAt | None = None
     can_restart: bool = False
     """Whether Restart opens the lesson again, which is not open now."""
@@ -285,7 +285,7 @@ class ProcessEnded(Event, frozen=True, kw_only=True):
     again, a FrameShown of the run's position follows.
     """
 
-    note: Remark
+    remark: Remark
     """The lesson's action that ended it, or that the learner stopped it."""
     restarting: bool
     """Whether a new process is being started and will go to where the run was."""

@@ -30,7 +30,7 @@ class VariableInfo(msgspec.Struct, frozen=True, kw_only=True):
     """`MulBackward0`; empty for a tensor that has none."""
     gradient: Value | None = None
     """None: it can't have one. The Value NONE: no gradient yet, which is not 0."""
-    note: Remark | None = None
+    remark: Remark | None = None
     """The reason why there is no value, or no gradient; often None."""
 
 
@@ -199,8 +199,8 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
 
     nodes: tuple[GraphNode, ...] = ()
     """The nodes by id; the first is the loss. Empty where there is no graph."""
-    notes: tuple[Remark, ...] = ()
-    """The reason why there is no graph, or the note on its parts that are left out."""
+    remarks: tuple[Remark, ...] = ()
+    """The reason why there is no graph, or the remark on its parts that are left out."""
 
     @property
     def operations(self) -> int:
@@ -208,10 +208,10 @@ class AutogradGraph(msgspec.Struct, frozen=True, kw_only=True):
         return max((node.order for node in self.nodes), default=-1) + 1
 
     def without_results(self) -> AutogradGraph:
-        """The same graph without the values that operations have computed, and a note on that."""
+        """The same graph without the values that operations have computed, and a remark on that."""
         nodes = (n if n.is_leaf else msgspec.structs.replace(n, value=NO_VALUE) for n in self.nodes)
-        notes = (*self.notes, Remark("values_after_answer")) if self.nodes else self.notes
-        return AutogradGraph(nodes=tuple(nodes), notes=notes)
+        remarks = (*self.remarks, Remark("values_after_answer")) if self.nodes else self.remarks
+        return AutogradGraph(nodes=tuple(nodes), remarks=remarks)
 
     def inputs_past_parts(self) -> dict[int, list[int]]:
         """The inputs of each node by id, each once, past the parts of composed calls.
@@ -332,7 +332,7 @@ class ModeComparison(msgspec.Struct, frozen=True, kw_only=True):
     leader: str
     """The mode with whose gradients the run goes on."""
     parameters: tuple[ParameterComparison, ...]
-    notes: tuple[Remark, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     """Remarks on the comparison as a whole."""
 
 
@@ -371,7 +371,7 @@ class OtherRunState(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     frame: Frame | None
     """None if it never came so far, or is still being computed."""
-    note: Remark | None = None
+    remark: Remark | None = None
     """The reason why it has no frame."""
 
 

@@ -58,7 +58,7 @@ class ScriptEnvironment:
         comes from another machine. `group`: on several ranks, the process group.
         """
         self.group = group
-        self._notes: tuple[Remark, ...] = ()
+        self._remarks: tuple[Remark, ...] = ()
         tutors = _active[-1]._tutors if _active else _ProcessSettings.now()
         self._tutors: _ProcessSettings = tutors
         """The settings that hold while no script's code runs, as they were last."""
@@ -97,11 +97,11 @@ class ScriptEnvironment:
         warnings.filterwarnings("ignore", message=".*non-interactive, and thus cannot be shown")
 
     @property
-    def notes(self) -> tuple[Remark, ...]:
+    def remarks(self) -> tuple[Remark, ...]:
         """Notes to show the learner."""
         has_written = self.files is not None and self.files.has_written
         of_files = (Remark("files_aside"),) if has_written else ()
-        return (*self._notes, *(self.group.notes if self.group else ()), *of_files)
+        return (*self._remarks, *(self.group.remarks if self.group else ()), *of_files)
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -181,7 +181,7 @@ class ScriptEnvironment:
         def get_iterator(loader: DataLoader[Any]) -> Any:
             if not loader.num_workers:
                 return iterator_of(loader)
-            self._notes = self._notes or (
+            self._remarks = self._remarks or (
                 Remark("workers_in_turn", {"workers": loader.num_workers}),
             )
             return WorkersInTurn(loader)
@@ -361,7 +361,7 @@ class ScriptGroup:
     """The folder for the files that all ranks write; None if they write where they want."""
     is_joined: bool = False
     """Whether the script has the group now."""
-    notes: tuple[Remark, ...] = field(default=())
+    remarks: tuple[Remark, ...] = field(default=())
     """Notes for a reader of its figures."""
 
     @contextmanager
@@ -405,7 +405,7 @@ class ScriptGroup:
         wanted = str(backend or "gloo").lower()
         is_gloo = all(part.endswith(("gloo", "undefined")) for part in wanted.split(","))
         if not is_gloo and not any(b in wanted for b in backends_of_ranks(self.size).values()):
-            self.notes = (Remark("backend_as_gloo", {"backend": wanted, "ranks": self.size}),)
+            self.remarks = (Remark("backend_as_gloo", {"backend": wanted, "ranks": self.size}),)
         self.is_joined = True
         self.show()
 

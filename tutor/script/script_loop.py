@@ -134,11 +134,11 @@ class ScriptLoop(Loop):
         return self.progress.last.name
 
     @property
-    def notes(self) -> tuple[Remark, ...]:
+    def remarks(self) -> tuple[Remark, ...]:
         """Notes on the script's environment and files, and on a loop that computes no loss."""
         has_gradient = any(phase.name == GRADIENT for phase in self.outline.phases)
         no_loss = () if self.outline.loss or has_gradient else (Remark("no_loss_in_loop"),)
-        return (*no_loss, *self._environment.notes)
+        return (*no_loss, *self._environment.remarks)
 
     # ── The end of the loop, and of the script ──────────────────────────────────────
 

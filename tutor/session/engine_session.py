@@ -211,7 +211,7 @@ class EngineSession:
     def is_connected(self) -> bool:
         """Whether the engine can be asked for something; the learner is told if it can't."""
         if self.lost is not None:
-            self.tell("lost", kind="failed", **self.lost.note.values)
+            self.tell("lost", kind="failed", **self.lost.remark.values)
         return self.lost is None
 
     def reconnect(self) -> None:
@@ -316,14 +316,14 @@ class EngineSession:
         elif failed is not None and not isinstance(command, OpenLesson):  # there is no run
             self.tell("phase_failed", kind="failed", place=self.code_place(failed))
         elif not isinstance(command, Inspect):  # which the learner has not asked for
-            notes, can_restart = (event.note,), event.can_restart
-            self.tell("engine_notes", kind="refused", notes=notes, can_restart=can_restart)
+            remarks, can_restart = (event.remark,), event.can_restart
+            self.tell("engine_remarks", kind="refused", remarks=remarks, can_restart=can_restart)
         if (
             isinstance(command, OpenLesson)
             and not command.sets_runs_aside
             and event.answers > self._stopped_until
         ):
-            _open_as_closely_as_possible(self, command, event.note)
+            _open_as_closely_as_possible(self, command, event.remark)
 
     def _stopped(self, at: StoppedAt, *, is_undone: bool) -> None:
         kind: NoticeKind = "info" if is_undone else "refused"
@@ -378,8 +378,8 @@ class EngineSession:
             self.notice, self._notice_when_open = self._notice_when_open, None
         elif event.stopped is not None:
             self._stopped(event.stopped, is_undone=True)
-        elif notes := tuple(note for note in event.notes if note.code != "script_ended"):
-            self.tell("engine_notes", notes=notes, can_restart=False)  # the frame says the end
+        elif remarks := tuple(each for each in event.remarks if each.code != "script_ended"):
+            self.tell("engine_remarks", remarks=remarks, can_restart=False)
         elif not is_echo:
             self.notice = Notice()
 
@@ -398,7 +398,7 @@ class EngineSession:
     def _process_ended(self, event: ProcessEnded) -> None:
         self.unanswered.clear()
         self._seeking = None
-        if event.note.code == "connection_lost":
+        if event.remark.code == "connection_lost":
             self.lost = event
             self.is_connected()
         else:
@@ -418,7 +418,7 @@ def _series_written(text: str, command: WriteSeries) -> Notice:
                 file.write(text)
     except RunError as error:
         return Notice(
-            "engine_notes", {"notes": (Remark.of(error),), "can_restart": False}, "refused"
+            "engine_remarks", {"remarks": (Remark.of(error),), "can_restart": False}, "refused"
         )
     return Notice("written", {"path": command.path})
 

@@ -177,8 +177,8 @@ class ExerciseHandler(Generic[E]):
                 return Reply("code_failed", {"place": place, "error": error})
             case ProcessEnded():
                 return Reply("process_ended", {"event": event})
-            case CommandRefused(note=note) | FrameShown(notes=(note, *_)):
-                return Reply("refused", {"note": note})
+            case CommandRefused(remark=remark) | FrameShown(remarks=(remark, *_)):
+                return Reply("refused", {"remark": remark})
         return Reply("not_done")
 
     # ── The run ─────────────────────────────────────────────────────────────────────

@@ -188,8 +188,8 @@ class Session(EngineSession):
             self._awaits_graph = (view.frame.at, view.mode)
             self.tell("reading_graph")
         elif not graph.operations:
-            code = "graph_notes" if graph.notes else "no_operation"
-            self.tell(code, kind="no_effect", notes=graph.notes)
+            code = "graph_remarks" if graph.remarks else "no_operation"
+            self.tell(code, kind="no_effect", remarks=graph.remarks)
         elif view.next_phase != GRADIENT:
             self.tell("not_in_gradient", kind="no_effect")
         elif view.operations < graph.operations:

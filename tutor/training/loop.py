@@ -99,7 +99,7 @@ class Loop:
         return self.program.warm_up if self.epoch == 0 else self.program.batches
 
     @property
-    def notes(self) -> tuple[Remark, ...]:
+    def remarks(self) -> tuple[Remark, ...]:
         """Notes to show the learner."""
         return ()
 

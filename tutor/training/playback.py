@@ -77,11 +77,11 @@ class Playback:
         before = run.loop.executions
         if not self._has_next_epoch(until):
             if run.loop.is_over:
-                run.notes = (Remark("script_ended", {"epoch": run.loop.epoch}),)
+                run.remarks = (Remark("script_ended", {"epoch": run.loop.epoch}),)
             return False
         run.loop.begin_epoch()
         if run.loop.executions > before:
-            run.notes = (Remark("loop_again", {"number": run.loop.executions}),)
+            run.remarks = (Remark("loop_again", {"number": run.loop.executions}),)
         run.steps_taken, run.ran_as_one_piece = 0, False
         if run.loop.at_end:  # an epoch that comes to none of the phases counts as one step
             run.steps_taken = 1
@@ -255,7 +255,7 @@ class Playback:
         if not is_stopped:
             with run.quiet():  # by itself: what it prints belongs to this epoch
                 self._step_to(to, until)
-        run.notes = ()  # the notes of changes on the way are old
+        run.remarks = ()  # the remarks of changes on the way are old
 
     def _nearest(self, epoch: int, *, is_end: bool = False) -> Keyframe | None:
         """The latest keyframe from which a frame of `epoch` comes out whole.

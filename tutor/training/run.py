@@ -246,7 +246,7 @@ class Run(RunState):
             raise
         self.history = History()
         if seed not in (None, past.seed):
-            self.notes = (Remark("seed" if depends_on_seed else "seed_unused", {"seed": seed}),)
+            self.remarks = (Remark("seed" if depends_on_seed else "seed_unused", {"seed": seed}),)
         return self.frame()
 
     def recipe_again(self, seed: int | None) -> RunRecipe:
@@ -258,7 +258,7 @@ class Run(RunState):
         """Take the generators, and remember how far the run came."""
         self.history.furthest = max(self.history.furthest, self.at)
         self.generators.take(self)
-        self.notes = ()
+        self.remarks = ()
         if self.loop.is_lost:  # a rank ended while another run moved
             self._playback.replay(self.at, is_broken=True)
         self.has_run_again = False
@@ -285,7 +285,7 @@ class Run(RunState):
             raise lesson_raised(self.program, error) from error
         if (self.mode, self.learning_rate) != settings:
             # It stands in the past, or has met a change that was made there.
-            self.notes = (Remark("as_here", {"mode": self.mode, "rate": self.learning_rate}),)
+            self.remarks = (Remark("as_here", {"mode": self.mode, "rate": self.learning_rate}),)
 
     def _recover(
         self, start: Position, error: BaseException | None, *, is_stopped: bool = False
@@ -377,7 +377,7 @@ class Run(RunState):
 
     def forget_future(self) -> Frame:
         """Forget everything that is recorded after this place."""
-        self.notes = ()
+        self.remarks = ()
         self.recipe = msgspec.structs.replace(self.recipe, changes=self.changes_done)
         self.history.cut(self.at.epoch + self.at_end, whole=False)
         return self.frame()

@@ -42,7 +42,7 @@ class RunState:
         """
         self.programs, self.recipe, self.quiet = programs, recipe, quiet
         self.history, self.generators = history or History(), generators or SharedGenerators()
-        self.notes: tuple[Remark, ...] = ()
+        self.remarks: tuple[Remark, ...] = ()
         """Remarks on the last move."""
         self.randomness: Randomness | None = None
         """The generators' state as this run left it, while another run owns them."""
@@ -105,9 +105,9 @@ class RunState:
         self._namespaces[mode, device, rate, seed] = loop.setup_namespace
         if len(self._namespaces) > _MAX_NAMESPACES:
             del self._namespaces[next(iter(self._namespaces))]
-        self.notes = loop.notes
+        self.remarks = loop.remarks
         if loop.device != device:
-            self.notes = (Remark("on_numpy", {"mode": mode, "device": device}),)
+            self.remarks = (Remark("on_numpy", {"mode": mode, "device": device}),)
         return loop
 
     def resume(self, keyframe: Keyframe | None) -> None:
@@ -270,7 +270,9 @@ class RunState:
             self._switch(change.mode or self.mode, change.device, rate)
         if change.element is not None:
             loop, element = self.loop, change.element
-            self.notes = loop.everywhere("set_element", lambda: set_element(loop, element), element)
+            self.remarks = loop.everywhere(
+                "set_element", lambda: set_element(loop, element), element
+            )
         if change.seed is not None:
             self._reseed(change.seed)
 
@@ -288,17 +290,17 @@ class RunState:
         from_mode = old.program.mode
         self._loop = new
         if any(remark.code == "not_carried" for remark in remarks):
-            self.notes = ()
-        elif mode != from_mode and not self.notes:
-            self.notes = other_loss(old, new)
+            self.remarks = ()
+        elif mode != from_mode and not self.remarks:
+            self.remarks = other_loss(old, new)
             if old.phases_done > old.program.update_at and old.step:
-                self.notes += (Remark("updated_by", {"mode": mode, "old_mode": from_mode}),)
-        self.notes += remarks
+                self.remarks += (Remark("updated_by", {"mode": mode, "old_mode": from_mode}),)
+        self.remarks += remarks
 
     def _reseed(self, seed: int) -> None:
         has_drawn = self._has_drawn_after_setup()
         code = "seed" if self._may_draw_after_setup() else "seed_unused_after_setup"
-        self.notes = (Remark(code, {"seed": seed}),)
+        self.remarks = (Remark(code, {"seed": seed}),)
         self.loop.everywhere("seed", lambda: seed_all(seed), seed)
         fresh = Randomness.now(self.device)
         self.settings = replace(self.settings, seed=seed, fresh=fresh, has_drawn_before=has_drawn)

@@ -144,7 +144,7 @@ class Runs:
     """
 
     def __init__(self, current: Run) -> None:
-        self.notes: tuple[Remark, ...] = ()
+        self.remarks: tuple[Remark, ...] = ()
         """Remarks on the last call."""
         self._runs = [_named_by_letter(current, LETTERS[0])]
         """All runs, in the order in which they were kept; the current one last."""
@@ -222,20 +222,20 @@ class Runs:
         """
         if not (self.current.has_future if keep is None else keep):
             frame = change()
-            self.notes = self.current.notes
+            self.remarks = self.current.remarks
             return frame
         gone = self._oldest_unnamed() if len(self._runs) >= MAX_RUNS else None
         run, at, now = self.current, at or self.current.at, self._runs[-1]
         now.note_progress()
         kept = replace(now, run=None, history=run.history.copy())
         frame = change()
-        notes = [Remark("kept_as", {"name": self.name})]
+        remarks = [Remark("kept_as", {"name": self.name})]
         if gone is not None:
             self._runs.remove(gone)
-            notes.append(Remark("gave_way", {"name": gone.name, "most": MAX_RUNS}))
+            remarks.append(Remark("gave_way", {"name": gone.name, "most": MAX_RUNS}))
         letter = free_letter({*self.names, *(run.letter for run in self._runs)})
         self._runs[-1:] = [kept, _named_by_letter(run, letter, at)]
-        self.notes = (*notes, *run.notes)
+        self.remarks = (*remarks, *run.remarks)
         return frame
 
     def _oldest_unnamed(self) -> _NamedRun:
@@ -282,7 +282,7 @@ class Runs:
         self._runs.remove(kept)
         self._runs.append(kept)
         code = "run_selected" if run.came_to(there) else "run_selected_at_end"
-        self.notes = (Remark(code, {"name": name}),)
+        self.remarks = (Remark(code, {"name": name}),)
         return frame
 
     def then(self, name: str, at: Position, until: Until = never) -> OtherRunState:
@@ -299,15 +299,15 @@ class Runs:
             other = self._built(kept)
             there = same_place(run.programs, run.frame(), other.recipe) if at == run.at else at
             if not other.came_to(there):
-                note = Remark("came_only_to", {"epoch": kept.furthest.epoch})
-                return OtherRunState(name=name, frame=None, note=note)
+                remark = Remark("came_only_to", {"epoch": kept.furthest.epoch})
+                return OtherRunState(name=name, frame=None, remark=remark)
             with run.quiet():
                 frame = other.seek(there.epoch, there.step, until)
         except LessonRaised as error:
-            return OtherRunState(name=name, frame=None, note=Remark.of(error))
+            return OtherRunState(name=name, frame=None, remark=Remark.of(error))
         if not other.stands_at(there):
-            note = Remark("runs_again", {"epoch": other.at.epoch, "of": there.epoch})
-            return OtherRunState(name=name, frame=None, note=note)
+            remark = Remark("runs_again", {"epoch": other.at.epoch, "of": there.epoch})
+            return OtherRunState(name=name, frame=None, remark=remark)
         return OtherRunState(name=name, frame=frame)
 
     def catch_up(self, until: Until) -> bool:
@@ -345,14 +345,14 @@ class Runs:
         """Call a run something else. A run that the learner has named does not give way."""
         run = self._find(old)
         run.name = new = checked_name(new, [n for n in self.names if n != old], run.letter)
-        self.notes = (Remark("renamed", {"old": old, "new": new}),)
+        self.remarks = (Remark("renamed", {"old": old, "new": new}),)
 
     def delete(self, name: str) -> None:
         """Forget a kept run."""
         if name == self.name:
             raise Refused("is_current_run", name=name)
         self._runs.remove(self._find(name))
-        self.notes = (Remark("deleted", {"name": name}),)
+        self.remarks = (Remark("deleted", {"name": name}),)
 
     def _find(self, name: str) -> _NamedRun:
         for run in self._runs:

@@ -38,7 +38,7 @@ from tutor.ui.lines import (
     Shown,
     line,
 )
-from tutor.wording.engine_notes import note_text, phase_text
+from tutor.wording.engine_remarks import engine_remark_text, phase_text
 from tutor.wording.notices import PART, notice_parts
 from tutor.wording.number_format import number, of_batches, speed, time_left, trimmed
 
@@ -154,7 +154,7 @@ class ErrorBar(Bar):
         elif failed.line:
             where = f"{where}, {place_in(lesson)(failed.line)}"
         where = where_failed(failed, self.attempt) or where
-        phase, error = one_line(phase_text(failed.phase)), note_text(failed.error)
+        phase, error = one_line(phase_text(failed.phase)), engine_remark_text(failed.error)
         what = f"{phase[:1].upper()}{phase[1:]} failed · {one_line(where)}: {error}"
         shown = _wrapped(what, ERROR, width, MOST_ERROR_LINES)
         ways = f"{KEYS['restart']} starts again"

@@ -170,8 +170,8 @@ class _Check:
         if wrong := figures.difference():
             yield self._finding(line, wrong, mode)
         elif figures.draws_there:
-            note = Remark("draws_on_device", {"device": self._on})
-            yield self._finding(line, note, mode, is_note=True)
+            remark = Remark("draws_on_device", {"device": self._on})
+            yield self._finding(line, remark, mode, is_note=True)
 
     def _note_valueless(self, mode: str, frame: Frame) -> None:
         """Note the live values that are not there after whole epochs."""

@@ -8,9 +8,9 @@ from tutor.digits import BOUND_DIGITS, EXACT_DIGITS
 from tutor.lesson.model import AUTOGRAD
 from tutor.plain import one_line
 from tutor.protocol.events import CheckFinding
-from tutor.wording.inspections import remark_text
 from tutor.wording.lesson_faults import fault_message
 from tutor.wording.number_format import trimmed, value_reason
+from tutor.wording.remarks import remark_text
 from tutor.wording.templates import Words, filled, modes_text, shape_text
 
 _TEMPLATES: Mapping[str, str] = {

@@ -24,9 +24,8 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Attempt, CodePlace, Reply
 from tutor.session.goal_progress import Marks
-from tutor.wording.engine_notes import phase_text, process_end
+from tutor.wording.engine_remarks import phase_text, process_end
 from tutor.wording.goals import fact_words, first_name, goal_words, subjects, unmet
-from tutor.wording.inspections import remark_text
 from tutor.wording.notices import unreadable
 from tutor.wording.number_format import (
     MINUS,
@@ -35,6 +34,7 @@ from tutor.wording.number_format import (
     value_reason,
     value_text,
 )
+from tutor.wording.remarks import remark_text
 from tutor.wording.templates import Values
 
 # ── An attempt ──────────────────────────────────────────────────────────────────────
@@ -168,7 +168,7 @@ _REPLIES: Mapping[str, Callable[[Values, Exercise], str]] = {
     "no_setup": lambda v, e: f"It can't be set up: {_reply(v['reason'], e)}",
     "no_questions": lambda v, e: f"There is nothing to fill in: {_reply(v['reason'], e)}",
     "not_done": lambda v, _: "It could not be done.",
-    "refused": lambda v, _: literal(remark_text(v["note"])),
+    "refused": lambda v, _: literal(remark_text(v["remark"])),
     "process_ended": lambda v, _: literal(_process_ended(v["event"])),
     "prediction": _prediction,
     "expected": _expected,

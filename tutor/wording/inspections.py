@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tutor.digits import FACTOR_DIGITS, RATIO_DIGITS, rounded
-from tutor.plain import one_line
 from tutor.protocol.frame import Remark
-from tutor.protocol.inspections import FINITE_DIFFERENCE, ParameterComparison
-from tutor.wording.engine_notes import note_text, phase_text
+from tutor.protocol.inspections import FINITE_DIFFERENCE
+from tutor.wording.engine_remarks import engine_remark_text, phase_text
 from tutor.wording.number_format import counted, listed, trimmed
 from tutor.wording.templates import Values, filled, shape_text
 
@@ -89,65 +88,21 @@ _REMARKS: Mapping[str, str] = {
 """The templates of remarks, by code."""
 
 
-def remark_text(remark: Remark) -> str:
-    """Any remark in words, on one line, whether an inspection makes it or the engine."""
+def inspection_text(remark: Remark) -> str | None:
+    """A remark of an inspection in words; None if its code is none of these."""
     if make := _COMPOSED.get(remark.code):
-        text = make(remark.values, remark.modes)
-    elif make := _MISTAKES.get(remark.code):
+        return make(remark.values, remark.modes)
+    if make := _MISTAKES.get(remark.code):
         where = "in float64 " if remark.values.get("in_float64") else ""
         verb = _VERBS.get(remark.code, "is")
         words = make(remark.values, remark.modes)
-        text = f"{where}{listed(remark.modes)} {_verb(verb, remark.modes)} {words}"
-    elif template := _REMARKS.get(remark.code):
-        text = filled(template, remark.values)
-    else:
-        text = note_text(remark)
-    return one_line(text)
-
-
-def remarks_text(remarks: Iterable[Remark], separator: str = " ") -> str:
-    """Remarks in words, on one line; empty where there are none."""
-    return separator.join(map(remark_text, remarks))
+        return f"{where}{listed(remark.modes)} {_verb(verb, remark.modes)} {words}"
+    if template := _REMARKS.get(remark.code):
+        return filled(template, remark.values)
+    return None
 
 
 # ── The modes side by side ──────────────────────────────────────────────────────────
-
-
-def diagnosis(compared: ParameterComparison) -> str:
-    """The diagnosis of one parameter's gradients, in one sentence."""
-    remarks = compared.remarks
-    if remarks and remarks[0].code == "only":
-        return f"{remark_text(remarks[0])}: {remarks_text(remarks[1:], '; ')}"
-    return remarks_text(remarks, "; ")
-
-
-def comparison_result(parameters: Sequence[ParameterComparison]) -> tuple[str, bool]:
-    """The result for all parameters, and whether no mode is wrong."""
-    for words, is_right, found in (
-        ("Not all are right", False, [p for p in parameters if "wrong" in p.standing.values()]),
-        ("Not finite", False, [p for p in parameters if not p.agrees]),
-        ("All are right, though not equal", True, [p for p in parameters if not p.is_equal]),
-    ):
-        if found:
-            return f"{words}: {', '.join(one_line(p.parameter) for p in found)}", is_right
-    return "All agree", True
-
-
-def gradient_standing(compared: ParameterComparison, mode: str) -> str:
-    """A mode's gradient beside the right one; empty if all modes agree."""
-    if mode == FINITE_DIFFERENCE:
-        return remarks_text(r for r in compared.remarks if r.code == "sampled")
-    how = compared.standing.get(mode)
-    if how == "other":
-        return "right for its own function"
-    if how == "wrong":
-        ratio = compared.ratio.get(mode)
-        if not compared.gradients[mode].data:
-            return "no gradient"
-        if ratio in (None, 1.0):
-            return "differs"
-        return f"{trimmed(ratio, RATIO_DIGITS)} times {_measure(compared.measure)}"
-    return "right" if how == "right" and not compared.is_equal else ""
 
 
 def _factor(v: Values, modes: Sequence[str]) -> str:
@@ -169,14 +124,14 @@ def _times(v: Values) -> str:
     """`4 times autograd`; close to 1 with as many digits as show that: `1.00004 times`."""
     factor = v["factor"]
     digits = FACTOR_DIGITS if abs(rounded(factor, RATIO_DIGITS)) == 1 else RATIO_DIGITS
-    return f"{trimmed(factor, digits)} times {_measure(v['measure'])}"
+    return f"{trimmed(factor, digits)} times {measure_text(v['measure'])}"
 
 
 def _elements(v: Values, modes: Sequence[str]) -> str:
     index, count, total = v["index"], v["count"], v["total"]
     numbers = f"{trimmed(v['found'])}, not {trimmed(v['right'])}"
     if not index:
-        return f"from {_measure(v['measure'])}: {numbers}"
+        return f"from {measure_text(v['measure'])}: {numbers}"
     place = _element_words(index, is_complex=v["is_complex"])
     if count == 1:
         return f"in {place}: {numbers}"
@@ -198,7 +153,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _raised(v: Values, _: Sequence[str]) -> str:
-    error = note_text(Remark(*v["error"]))
+    error = engine_remark_text(Remark(*v["error"]))
     if "phase" not in v:
         return error
     line = f", line {v['line']}" if v["line"] else ""
@@ -208,15 +163,15 @@ def _raised(v: Values, _: Sequence[str]) -> str:
 _MISTAKES: Mapping[str, Callable[[Values, Sequence[str]], str]] = {
     "factor": _factor,
     "added_up": lambda v, _: f"the old and the new one: {_ADDED_UP}",
-    "zero": lambda v, _: f"0 where {_measure(v['measure'])} {_be(v)} not",
-    "opposite": lambda v, _: f"the opposite sign of {_measure(v['measure'])}",
-    "conjugate": lambda v, _: f"the complex conjugate of {_measure(v['measure'])}",
+    "zero": lambda v, _: f"0 where {measure_text(v['measure'])} {_be(v)} not",
+    "opposite": lambda v, _: f"the opposite sign of {measure_text(v['measure'])}",
+    "conjugate": lambda v, _: f"the complex conjugate of {measure_text(v['measure'])}",
     "transposed": lambda v, _: f"{_possessive(v)} transposed",
     "row": lambda v, _: f"in row {v['index'] + 1}, {v['parameter']}[{v['index']}]",
     "column": lambda v, _: f"in column {v['index'] + 1}, {v['parameter']}[:, {v['index']}]",
     "elements": _elements,
     "shape": lambda v, _: f"the shape {_shape(v['shape'])}, not {_shape(v['right'])}",
-    "not_finite": lambda v, _: f"not finite where {_measure(v['measure'])} {_be(v)}",
+    "not_finite": lambda v, _: f"not finite where {measure_text(v['measure'])} {_be(v)}",
     "raised": _raised,
     "no_variable": lambda v, _: f"no gradient d{v['parameter']} in its code",
     "none": lambda v, _: "None: no gradient",
@@ -239,7 +194,8 @@ def _verb(singular: str, modes: Sequence[str]) -> str:
     return singular if len(modes) == 1 else _PLURAL.get(singular, singular)
 
 
-def _measure(measure: str) -> str:
+def measure_text(measure: str) -> str:
+    """What a gradient is measured by: a mode, or finite differences."""
     return _MEASURES.get(measure, measure)
 
 
@@ -249,7 +205,7 @@ def _be(v: Values) -> str:
 
 def _possessive(v: Values) -> str:
     """`autograd's`; `finite differences'`."""
-    return _measure(v["measure"]) + ("'" if v["measure"] in _MEASURES else "'s")
+    return measure_text(v["measure"]) + ("'" if v["measure"] in _MEASURES else "'s")
 
 
 def _another_loss(v: Values) -> str:

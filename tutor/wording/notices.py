@@ -24,10 +24,10 @@ from tutor.lesson.model import LessonDiagnostics
 from tutor.plain import one_line
 from tutor.protocol.events import ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.wording.engine_notes import phase_text, process_end
-from tutor.wording.inspections import remark_text, remarks_text
+from tutor.wording.engine_remarks import phase_text, process_end
 from tutor.wording.lesson_faults import lesson_fault_text
 from tutor.wording.number_format import counted, listed, time_left, trimmed
+from tutor.wording.remarks import remark_text, remarks_text
 from tutor.wording.templates import Values, filled
 
 if TYPE_CHECKING:
@@ -214,8 +214,8 @@ def _script_left_in_run(values: Values, commands: Commands) -> Iterable[str]:
     yield _filled("{resume_previous} takes you there", commands)
 
 
-def _engine_notes(values: Values, commands: Commands) -> Iterable[str]:
-    yield from map(remark_text, values["notes"])
+def _engine_remarks(values: Values, commands: Commands) -> Iterable[str]:
+    yield from map(remark_text, values["remarks"])
     if values["can_restart"]:
         yield _filled(_OPENS_AGAIN, commands)
 
@@ -363,8 +363,8 @@ def _why_unsaved(values: Values) -> str:
 
 
 _COMPOSED: Mapping[str, Callable[[Values, Commands], Iterable[str]]] = {
-    "graph_notes": lambda values, _: [remarks_text(values["notes"])],
-    "engine_notes": _engine_notes,
+    "graph_remarks": lambda values, _: [remarks_text(values["remarks"])],
+    "engine_remarks": _engine_remarks,
     "process_ended": _process_ended,
     "lesson_fault": lambda values, _: [lesson_fault_text(*values["fault"])],
     "seeking": _seeking,

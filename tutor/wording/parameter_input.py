@@ -15,9 +15,9 @@ from tutor.protocol.commands import run_name
 from tutor.protocol.frame import EPOCH_END, Element, Remark, Value
 from tutor.session.session import FIGURES, NOTEBOOK, SCRIPT
 from tutor.training.exercises import UnreadableError, read_number
-from tutor.wording.inspections import remark_text
 from tutor.wording.notices import unreadable
 from tutor.wording.number_format import trimmed
+from tutor.wording.remarks import remark_text
 
 MOST_NAMES = 8
 """Names of parameters that one message lists."""

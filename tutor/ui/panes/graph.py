@@ -22,7 +22,7 @@ from tutor.ui.panes.graph_rows import (
     laid_out,
     tree,
 )
-from tutor.wording.inspections import remarks_text
+from tutor.wording.remarks import remarks_text
 
 
 class GraphPane(LinesPane):
@@ -60,7 +60,7 @@ class GraphPane(LinesPane):
             return [line(("reading the graph …", DIM))]
         if asks_of_forward_pass(self.attempt, view):
             graph = graph.without_results()
-        why = line((remarks_text(graph.notes), DIM)).wrap(width) if graph.notes else []
+        why = line((remarks_text(graph.remarks), DIM)).wrap(width) if graph.remarks else []
         if not graph.nodes:
             return why
         is_asked = asks_what_comes(self.attempt)

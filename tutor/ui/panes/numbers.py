@@ -19,7 +19,7 @@ from tutor.protocol.inspections import OtherRunState
 from tutor.session.run_view import RunView
 from tutor.ui.lines import DIM, DONE_MARK, ERROR, GUTTER, NO_MARK, STRONG, LinesPane, Piece, line
 from tutor.wording import number_format
-from tutor.wording.inspections import remark_text
+from tutor.wording.remarks import remark_text
 
 GAP = 2
 THEN = "then →"
@@ -76,9 +76,9 @@ class NumbersPane(LinesPane):
             lines += parameter_lines(frame, view.before, then, width)
         else:
             lines = list(_table(table, width, then, frame, was))
-        if then is not None and then.note:
-            note = line((f"{one_line(then.name)}: {remark_text(then.note)}", DIM))
-            lines = [*note.wrap(width), *lines]
+        if then is not None and then.remark:
+            remark = line((f"{one_line(then.name)}: {remark_text(then.remark)}", DIM))
+            lines = [*remark.wrap(width), *lines]
         if frame.diverged:
             lines = [*line((_not_finite(view, frame), ERROR)).wrap(width), *lines]
         return lines

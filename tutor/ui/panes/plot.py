@@ -31,7 +31,7 @@ from tutor.session.run_view import RunView
 from tutor.ui.commands import KEYS
 from tutor.ui.lines import DIM, HEADING, LinesPane, Shown, after_paint, line
 from tutor.ui.panes.canvas import GUTTER, Drawing, Sheet, placeholder
-from tutor.wording.inspections import remark_text
+from tutor.wording.remarks import remark_text
 
 LOSS_CURVE, OTHER_SCALE = "loss", "loss, the other scale"
 PLOT_KINDS: tuple[str, ...] = (LOSS_CURVE, OTHER_SCALE, *PLOT_DATA_KINDS)

@@ -23,8 +23,8 @@ from tutor.ui.commands import LESSON_COMMANDS, AppCommand, bindings
 from tutor.ui.lines import CHANGED, DIM, ERROR, HEADING, PLAIN, STRONG, LinesPane, Piece, line
 from tutor.ui.screens.base import SessionScreen
 from tutor.wording import number_format
-from tutor.wording.inspections import comparison_result, diagnosis, gradient_standing, remarks_text
 from tutor.wording.layout import GAP, aligned, first_fitting
+from tutor.wording.remarks import comparison_result, diagnosis, gradient_standing, remarks_text
 
 INDENT = "  "
 SEPARATOR = line((" · ", DIM))
@@ -67,8 +67,8 @@ def _heading(comparison: ModeComparison, view: RunView) -> Iterator[Content]:
         mark, style = (RIGHT, STRONG) if is_right else (WRONG, ERROR)
         pieces += [" · ", (f"{mark}{words}", style)]
     yield line(*pieces, f" · the run follows the gradient of {one_line(comparison.leader)}")
-    if comparison.notes:
-        yield line(remarks_text(comparison.notes, "; "))
+    if comparison.remarks:
+        yield line(remarks_text(comparison.remarks, "; "))
 
 
 # ── One parameter ───────────────────────────────────────────────────────────────────

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from tests.ui.lessons import lesson
 from tutor.protocol.events import GRADIENT_CHECK, LessonPart, ProcessEnded
 from tutor.protocol.frame import Remark
-from tutor.wording.engine_notes import abort_text, note_text, place_text, process_end
+from tutor.wording.engine_remarks import abort_text, engine_remark_text, place_text, process_end
 
 
 @pytest.mark.parametrize(
-    ("note", "text"),
+    ("remark", "text"),
     [
         (Remark("text", {"text": "a\x1b[2J\nb"}), "a^[[2J b"),
         (
@@ -45,8 +45,8 @@ from tutor.wording.engine_notes import abort_text, note_text, place_text, proces
         ),
     ],
 )
-def test_a_note_is_one_safe_line(note: Remark, text: str) -> None:
-    assert note_text(note) == text
+def test_a_remark_is_one_safe_line(remark: Remark, text: str) -> None:
+    assert engine_remark_text(remark) == text
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,14 @@ def test_a_note_is_one_safe_line(note: Remark, text: str) -> None:
     ],
 )  # fmt: skip
 def test_the_error_of_a_lessons_code_is_said(error: tuple[str, dict[str, Any]], text: str) -> None:
-    assert note_text(Remark("phase_raised", {"phase": "Loss", "error": error})) == text
+    assert engine_remark_text(Remark("phase_raised", {"phase": "Loss", "error": error})) == text
 
 
 def test_an_error_that_met_no_line_of_the_lesson_is_the_codes() -> None:
     values = {"place": "a.md", "phase": "", "mode": "manual", "error": ["code_stopped", {}]}
-    assert note_text(Remark("lesson_raised", values)).startswith("a.md: the code in mode manual")
+    assert engine_remark_text(Remark("lesson_raised", values)).startswith(
+        "a.md: the code in mode manual"
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,8 @@ def test_an_error_that_met_no_line_of_the_lesson_is_the_codes() -> None:
 def test_the_end_of_a_process_says_whether_it_starts_again(
     restarting: bool, can_restart: bool, end: str
 ) -> None:
-    note = Remark("killed", {"signal": "SIGKILL", "phase": ""})
-    ended = ProcessEnded(note=note, restarting=restarting, can_restart=can_restart)
+    remark = Remark("killed", {"signal": "SIGKILL", "phase": ""})
+    ended = ProcessEnded(remark=remark, restarting=restarting, can_restart=can_restart)
     assert process_end(ended) == f"the process was ended by SIGKILL{end}"
 
 

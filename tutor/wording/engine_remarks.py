@@ -232,12 +232,12 @@ def _loops(has_ended: Sequence[bool]) -> str:
 
 _WORDS: Words = {
     "after_colon": lambda reason, _: f": {reason}" if reason else "",
-    "error": lambda pair, _: note_text(Remark(*pair)),
+    "error": lambda pair, _: engine_remark_text(Remark(*pair)),
     "phase": lambda phase, _: phase_text(phase),
     "ranks": lambda ranks, _: " and ".join(f"rank {rank}" for rank in ranks),
     "waits": lambda waits, _: _waits(waits),
     "places": lambda places, _: ", ".join(
-        f"rank {rank} {note_text(Remark(*place))}" for rank, *place in places
+        f"rank {rank} {engine_remark_text(Remark(*place))}" for rank, *place in places
     ),
     "loops": lambda has_ended, _: _loops(has_ended),
     "index": lambda index, _: f"[{', '.join(map(str, index))}]" if index else "",
@@ -247,28 +247,30 @@ _WORDS: Words = {
 """The words that the templates name after a colon."""
 
 
-def note_text(note: Remark) -> str:
-    """A remark of the engine as one line; outside of this file `remark_text` words all remarks."""
-    text = _filled(_TEMPLATES, note)
-    if "on_rank" in note.values:
-        return f"{text} (on rank {note.values['on_rank']})"
-    return f"{text} while {note.values['phase']} ran" if _ended_in_phase(note) else text
+def engine_remark_text(remark: Remark) -> str:
+    """A remark of the engine as one line; `remark_text` in `remarks.py` words any remark."""
+    text = _filled(_TEMPLATES, remark)
+    if "on_rank" in remark.values:
+        return f"{text} (on rank {remark.values['on_rank']})"
+    return f"{text} while {remark.values['phase']} ran" if _ended_in_phase(remark) else text
 
 
-def _filled(templates: Mapping[str, str], note: Remark) -> str:
-    """The template of a note, in which another note may be a parameter."""
-    values = {n: note_text(v) if isinstance(v, Remark) else v for n, v in note.values.items()}
-    return filled(templates[note.code], values, _WORDS)
+def _filled(templates: Mapping[str, str], remark: Remark) -> str:
+    """The template of a remark, in which another remark may be a parameter."""
+    values = {
+        n: engine_remark_text(v) if isinstance(v, Remark) else v for n, v in remark.values.items()
+    }
+    return filled(templates[remark.code], values, _WORDS)
 
 
-def _ended_in_phase(note: Remark) -> bool:
-    is_end = note.code in ("exited", "killed", "closed_pipe", "wrote_into_pipe")
-    return is_end and bool(note.values.get("phase"))
+def _ended_in_phase(remark: Remark) -> bool:
+    is_end = remark.code in ("exited", "killed", "closed_pipe", "wrote_into_pipe")
+    return is_end and bool(remark.values.get("phase"))
 
 
 def process_end(event: ProcessEnded) -> str:
     """The end of the process: its reason, and whether it starts again."""
-    text = note_text(event.note)
+    text = engine_remark_text(event.remark)
     if event.restarting:
         return f"{text}; it starts again"
     return f"{text}; {_TEMPLATES['no_process']}" if event.can_restart else text
