@@ -11,7 +11,7 @@ import pytest
 from tutor.lesson.document import parse, read
 from tutor.lesson.exercise import (
     Again,
-    BeAutograd,
+    Backpropagate,
     Choice,
     Choose,
     Exercise,
@@ -59,7 +59,7 @@ def test_exercises_keep_the_files_order(lesson: Lesson) -> None:
         ("reach-by-waiting", Reach),
         ("fix", Repair),
         ("fix-an-error", Repair),
-        ("be-it", BeAutograd),
+        ("be-it", Backpropagate),
         ("choose-one", Choose),
     ]
 
@@ -207,7 +207,7 @@ def test_the_code_to_fix_may_be_missing_altogether(lesson: Lesson) -> None:
 
 
 def test_autograd_is_played_before_the_first_gradient(lesson: Lesson) -> None:
-    be = named(lesson, "be-it", BeAutograd)
+    be = named(lesson, "be-it", Backpropagate)
     assert be.stage == Stage(mode="autograd", at=StartPlace(1, "Gradient"))
     assert be.tolerance == 0.01
 

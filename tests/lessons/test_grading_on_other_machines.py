@@ -21,7 +21,7 @@ import pytest
 from tests import shipped
 from tests.lessons.runs import answer_to, rounds_of
 from tutor.analysis.local_gradients import local_gradients
-from tutor.lesson.exercise import BeAutograd, Exercise, Predict, Setting, Stage
+from tutor.lesson.exercise import Backpropagate, Exercise, Predict, Setting, Stage
 from tutor.lesson.model import Lesson
 from tutor.protocol.frame import Frame, Position, RunRecipe
 from tutor.training import devices
@@ -118,7 +118,7 @@ class GradedLesson(msgspec.Struct):
 def answers(trial: ExerciseTrial) -> Iterator[str | float]:
     """What is right, as the solution shows it, round by round or step by step."""
     exercise = trial.exercise
-    if isinstance(exercise, BeAutograd):
+    if isinstance(exercise, Backpropagate):
         yield from _local(trial)
     elif isinstance(exercise, Predict):
         for asked in rounds_of(exercise):
@@ -129,7 +129,7 @@ def answers(trial: ExerciseTrial) -> Iterator[str | float]:
 def wrong_ones(trial: ExerciseTrial, said: Sequence[str | float]) -> list[int]:
     """The numbers of the questions that this is no right answer to."""
     exercise = trial.exercise
-    if isinstance(exercise, BeAutograd):
+    if isinstance(exercise, Backpropagate):
         right = zip(said, _local(trial), strict=True)
         accepted = [close(float(mine), value, exercise.tolerance) for mine, value in right]
     elif isinstance(exercise, Predict):

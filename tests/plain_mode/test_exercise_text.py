@@ -27,8 +27,8 @@ from tutor.protocol.events import LessonFailed
 from tutor.protocol.frame import Remark, Value
 from tutor.protocol.inspections import LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, Reply, Wants
+from tutor.session.exercise_controller import HANDLERS
 from tutor.session.journal import Draft
-from tutor.session.kind_handlers import HANDLERS
 
 ANSWERED = "You have already answered this question."
 

@@ -25,8 +25,8 @@ from tutor.protocol.events import CommandRefused, Event, LessonFailed, ProcessEn
 from tutor.protocol.frame import Element, Position, Remark
 from tutor.protocol.inspections import GradientFlow, LocalGradientQuestion, LocalGradients
 from tutor.session.attempt import Attempt, CodePlace, Reply, Wants, may_show_plots
+from tutor.session.exercise_controller import HANDLERS
 from tutor.session.journal import Draft, next_to_do
-from tutor.session.kind_handlers import HANDLERS
 from tutor.session.run_view import Notice
 from tutor.session.task_handlers import REPAIR_SECONDS
 from tutor.wording import notices
@@ -309,7 +309,7 @@ def test_code_from_elsewhere_runs_once_the_learner_has_agreed_to_it() -> None:
     assert learner.notebook.drafts[REPAIR.id] == Draft(FOREIGN, is_own=True)
 
 
-def test_be_autograd_asks_one_number_after_the_other(engine: FakeEngine) -> None:
+def test_a_backward_pass_asks_one_number_after_the_other(engine: FakeEngine) -> None:
     flows = (GradientFlow("w * x", (2.0,), (3.0,)),)
     steps = (
         LocalGradientQuestion(
@@ -341,7 +341,7 @@ class SlowToFind(FakeEngine):
         return super().send(command)
 
 
-def test_be_autograd_takes_no_answer_before_its_question_is_there() -> None:
+def test_a_backward_pass_takes_no_answer_before_its_question_is_there() -> None:
     engine = SlowToFind()
     question = LocalGradientQuestion(asks="local", output="y", input="w", values={}, expected=3.0)
     engine.local = LocalGradients(questions=(question, question))

@@ -8,7 +8,7 @@ import msgspec
 
 from tutor.lesson.exercise import (
     Again,
-    BeAutograd,
+    Backpropagate,
     Choice,
     Choose,
     Exercise,
@@ -80,7 +80,7 @@ REPAIR = Repair(
     epochs=3,
     **COMMON,
 )
-AUTOGRAD = BeAutograd(id="be", ask="Be autograd.", stage=BEFORE_GRADIENT, **COMMON)
+AUTOGRAD = Backpropagate(id="be", ask="Be autograd.", stage=BEFORE_GRADIENT, **COMMON)
 CHOOSE = Choose(
     id="choose",
     ask="Why?",

@@ -1,4 +1,4 @@
-"""The questions of the be-autograd exercise: local gradients of one step's graph, and their sums.
+"""The questions of a backward pass: local gradients of one step's graph, and their sums.
 
 The batch runs once more in a Probe, through its Gradient phase, as for the graph.
 Each local gradient is PyTorch's own: when backward comes to an operation, that operation's node

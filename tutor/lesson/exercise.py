@@ -212,7 +212,7 @@ class Repair(_Exercise, frozen=True, kw_only=True, tag="repair"):
             yield "symptom.condition", self.symptom.condition
 
 
-class BeAutograd(_Exercise, frozen=True, kw_only=True, tag="autograd"):
+class Backpropagate(_Exercise, frozen=True, kw_only=True, tag="autograd"):
     """Fill in the local gradients of the graph of this step, node by node."""
 
     tolerance: float = 0.01
@@ -224,7 +224,7 @@ class Choose(_Exercise, frozen=True, kw_only=True, tag="choose"):
     choices: tuple[Choice, ...]
 
 
-Exercise: TypeAlias = Predict | Reach | Repair | BeAutograd | Choose
+Exercise: TypeAlias = Predict | Reach | Repair | Backpropagate | Choose
 """The kinds of exercises. `KIND_KEYS` and `wording.notices.KIND_WORDS` have an entry for each."""
 
 EXERCISE_KINDS: Mapping[str, type[Exercise]] = {

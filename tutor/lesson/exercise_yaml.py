@@ -16,7 +16,7 @@ from tutor.lesson.exercise import (
     EXERCISE_KINDS,
     MAY_CHANGE,
     Again,
-    BeAutograd,
+    Backpropagate,
     Choice,
     Choose,
     Exercise,
@@ -288,18 +288,18 @@ class RepairKeys(ExerciseKeys):
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-class BeAutogradKeys(ExerciseKeys):
+class BackpropagateKeys(ExerciseKeys):
     """The keys of an `autograd`."""
 
     tolerance: float = key(schema.POSITIVE, 0.01)
 
-    def exercise(self, context: ExerciseContext) -> BeAutograd:
+    def exercise(self, context: ExerciseContext) -> Backpropagate:
         """The task, in the phase Gradient of a mode that has a graph."""
         stage = stage_of(self, context, start=StartPlace(1, GRADIENT))
         context.check_graph(self, stage.mode)
         if "at" in self and stage.at.phase not in (GRADIENT, ""):
             context.report(self, "at", "autograd_elsewhere")
-        return self.make(BeAutograd, context, stage=stage)
+        return self.make(Backpropagate, context, stage=stage)
 
 
 # ── choose ──────────────────────────────────────────────────────────────────────────
@@ -356,7 +356,7 @@ KIND_KEYS: Mapping[str, type[ExerciseKeys]] = {
     "predict": PredictKeys,
     "reach": ReachKeys,
     "repair": RepairKeys,
-    "autograd": BeAutogradKeys,
+    "autograd": BackpropagateKeys,
     "choose": ChooseKeys,
 }
 

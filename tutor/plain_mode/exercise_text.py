@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tutor.lesson import code_checks
-from tutor.lesson.exercise import BeAutograd, Exercise, Reach, Repair, kind_of
+from tutor.lesson.exercise import Backpropagate, Exercise, Reach, Repair, kind_of
 from tutor.lesson.model import Lesson
 from tutor.plain_mode.spoken_text import (
     Line,
@@ -152,8 +152,8 @@ def news(
 
 
 def _prose(attempt: Attempt, markdown: str, in_symbols: bool = False) -> list[Line]:
-    """Markdown of an exercise; in a be-autograd exercise, code is put in words."""
-    is_asked = isinstance(attempt.exercise, BeAutograd)
+    """Markdown of an exercise; in a backward pass, code is put in words."""
+    is_asked = isinstance(attempt.exercise, Backpropagate)
     return spoken_prose(
         markdown, in_symbols=in_symbols, spoken_code=spoken_python if is_asked else str
     )
@@ -161,7 +161,7 @@ def _prose(attempt: Attempt, markdown: str, in_symbols: bool = False) -> list[Li
 
 def _is_one_of_many(attempt: Attempt) -> bool:
     """Whether it is at one of several questions."""
-    return isinstance(attempt.exercise, BeAutograd) and attempt.state == "asking"
+    return isinstance(attempt.exercise, Backpropagate) and attempt.state == "asking"
 
 
 def question(attempt: Attempt, in_symbols: bool = False) -> str:

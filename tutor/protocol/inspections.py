@@ -252,7 +252,7 @@ class GradientFlow(msgspec.Struct, frozen=True):
 
 
 class LocalGradientQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """One question of a BeAutograd: how fast does an operation's output change with an input?
+    """One question of a Backpropagate: how fast does an operation's output change with an input?
 
     In the order in which backward goes; the gradients of leaves (and of what several operations
     use) are sums of what flows in: those are questions of their own. Where a value holds several

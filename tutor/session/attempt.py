@@ -80,7 +80,8 @@ answer was wrong (`go_on` asks again: a Predict with other numbers); it is done.
 class Wants(Enum):
     """The sort of answer that an exercise wants; what sets it apart is asked of its properties.
 
-    The first three are the forms of a Predict.
+    NUMBER, SIGN and CHOICE are the forms of a Predict; a Backpropagate wants a NUMBER, too, and a
+    Choose a CHOICE.
     """
 
     NUMBER = "number"
@@ -123,16 +124,16 @@ class Attempt(msgspec.Struct, frozen=True):
     state: AttemptState
     wants: Wants
     ask: str
-    """The question, in the lesson's own Markdown; of a BeAutograd, the words before the first."""
+    """The question, in the lesson's own Markdown; of a Backpropagate, what comes first."""
     choices: tuple[str, ...] = ()
     """Markdown; they are picked by their number, from 1."""
     asks_what_comes: bool = False
     """Whether it asks for the result of the next phase: then no pane may show that result yet."""
     question_number: int = 0
-    """The number of a BeAutograd's question, from 1; 0 elsewhere."""
+    """The number of a Backpropagate's question, from 1; 0 elsewhere."""
     question_count: int = 0
     asked_of: LocalGradientQuestion | None = None
-    """The operation that a BeAutograd asks about; None before its first question."""
+    """The operation that a Backpropagate asks about; None before its first question."""
     answer: str = ""
     """The learner's last answer, as it is compared."""
     reply: Reply | None = None

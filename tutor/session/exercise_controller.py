@@ -7,10 +7,18 @@ data that is needed to open it again.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tutor.lesson.exercise import Exercise, kind_of
+from tutor.lesson.exercise import (
+    Backpropagate,
+    Choose,
+    Exercise,
+    Predict,
+    Reach,
+    Repair,
+    kind_of,
+)
 from tutor.lesson.model import Lesson
 from tutor.progress import ExerciseResult
 from tutor.protocol.commands import Command
@@ -27,10 +35,19 @@ from tutor.session.bookmark import Bookmark, LearnersRun, UnfinishedAttempt
 from tutor.session.engine_session import EngineSession, unfinished_run
 from tutor.session.exercise_handler import ExerciseHandler
 from tutor.session.journal import Journal, next_to_do
-from tutor.session.kind_handlers import HANDLERS
+from tutor.session.question_handlers import BackpropagateHandler, ChooseHandler, PredictHandler
 from tutor.session.run_view import Notice, Start
-from tutor.session.task_handlers import RepairHandler
+from tutor.session.task_handlers import ReachHandler, RepairHandler
 from tutor.training.exercises import UnreadableError
+
+HANDLERS: Mapping[type[Exercise], Callable[..., ExerciseHandler[Any]]] = {
+    Predict: PredictHandler,
+    Reach: ReachHandler,
+    Repair: RepairHandler,
+    Backpropagate: BackpropagateHandler,
+    Choose: ChooseHandler,
+}
+"""The handler of each kind."""
 
 MOST_SEEDS = 1000
 """Drawn seeds are below this: short enough to be remembered."""

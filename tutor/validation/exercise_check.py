@@ -21,7 +21,7 @@ from tutor.lesson import working
 from tutor.lesson.code_checks import known_names, slips
 from tutor.lesson.exercise import (
     EXERCISE_NAMES,
-    BeAutograd,
+    Backpropagate,
     Exercise,
     Predict,
     Reach,
@@ -229,8 +229,8 @@ def _findings(trial: ExerciseTrial) -> Iterator[CheckFinding]:
             yield from _reach(trial, exercise)
         case Repair() as exercise:
             yield from _repair(trial, exercise)
-        case BeAutograd() as exercise:
-            yield from _be_autograd(trial, exercise)
+        case Backpropagate() as exercise:
+            yield from _backpropagate(trial, exercise)
         case exercise:
             trial.begin(exercise.stage)
 
@@ -470,7 +470,7 @@ def _run(trial: ExerciseTrial, exercise: Repair, key: str) -> Run | Remark:
 # ── autograd ────────────────────────────────────────────────────────────────────────
 
 
-def _be_autograd(trial: ExerciseTrial, exercise: BeAutograd) -> Iterator[CheckFinding]:
+def _backpropagate(trial: ExerciseTrial, exercise: Backpropagate) -> Iterator[CheckFinding]:
     """Findings unless there are a few questions, each with a number for an answer."""
     run = trial.begin(exercise.stage)
     probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tutor.lesson.exercise import BeAutograd
+from tutor.lesson.exercise import Backpropagate
 from tutor.session.run_view import Notice, RunView
 from tutor.ui.commands import KEYS, NOT_FOR_SCRIPTS, PANE_TITLES, RECONNECT, AppCommand
 from tutor.wording.notices import notice_text
@@ -309,7 +309,7 @@ def pane_beside(attempt: Attempt, groups: _Groups, before: Mapping[tuple[str, ..
     """
     if attempt.wants.is_edited:
         return "code"
-    if isinstance(attempt.exercise, BeAutograd):
+    if isinstance(attempt.exercise, Backpropagate):
         return "graph"
     group = next(group for group in groups if "formula" in group)
     pane = before.get(group, group[0])

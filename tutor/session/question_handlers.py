@@ -1,15 +1,14 @@
-"""The handlers of questions (predictions, choices, backward passes), and the handler of each kind.
+"""The handlers of questions: predictions, choices and backward passes.
 
 Those of tasks stand in `task_handlers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from tutor.lesson import working
-from tutor.lesson.exercise import BeAutograd, Choose, Exercise, Predict, Reach, Repair
+from tutor.lesson.exercise import Backpropagate, Choose, Predict
 from tutor.protocol.commands import (
     BackPhase,
     EvaluateExpressions,
@@ -26,7 +25,6 @@ from tutor.protocol.frame import Value
 from tutor.protocol.inspections import LocalGradientQuestion
 from tutor.session.attempt import Reply, Wants
 from tutor.session.exercise_handler import ExerciseHandler
-from tutor.session.task_handlers import ReachHandler, RepairHandler
 from tutor.training import exercises
 
 
@@ -174,12 +172,12 @@ class ChooseHandler(ExerciseHandler[Choose]):
             self.set(was_right=False, reply=reply)
 
 
-class BeAutogradHandler(ExerciseHandler[BeAutograd]):
-    """The handler of a BeAutograd: the gradients of the graph, one after the other."""
+class BackpropagateHandler(ExerciseHandler[Backpropagate]):
+    """The handler of a Backpropagate: the gradients of the graph, one after the other."""
 
     asks_what_comes = True
 
-    def __init__(self, exercise: BeAutograd, *context: Any) -> None:
+    def __init__(self, exercise: Backpropagate, *context: Any) -> None:
         super().__init__(exercise, *context)
         self._questions: tuple[LocalGradientQuestion, ...] = ()
 
@@ -233,13 +231,3 @@ class BeAutogradHandler(ExerciseHandler[BeAutograd]):
         """The right number, and how it comes about."""
         asked = self.attempt.asked_of
         return Reply("local_solution", {"question": asked}) if asked else Reply("not_done")
-
-
-HANDLERS: Mapping[type[Exercise], Callable[..., ExerciseHandler[Any]]] = {
-    Predict: PredictHandler,
-    Reach: ReachHandler,
-    Repair: RepairHandler,
-    BeAutograd: BeAutogradHandler,
-    Choose: ChooseHandler,
-}
-"""The handler of each kind."""
