@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from tutor.formula import Formula, Picture, PictureMark, draw, draw_inline, parse
+from tutor.formula import Formula, FormulaMark, FormulaPicture, draw, draw_inline, parse
 from tutor.formula.words import words as spoken
 
 
@@ -104,7 +104,7 @@ def _seen(text: str) -> Counter[str]:
     return Counter(c for c in plain if not c.isspace())
 
 
-def _cells(picture: Picture, mark: PictureMark) -> str:
+def _cells(picture: FormulaPicture, mark: FormulaMark) -> str:
     text, at = "", 0
     for character in picture.rows[mark.row]:
         width = wcswidth(character)
@@ -115,7 +115,7 @@ def _cells(picture: Picture, mark: PictureMark) -> str:
     return text
 
 
-def _marks_show_what_they_say(picture: Picture) -> None:
+def _marks_show_what_they_say(picture: FormulaPicture) -> None:
     """A source too long for a row goes on in the next; a value never does."""
     for mark in picture.marks:
         if mark.kind == "value":

@@ -3,10 +3,10 @@
 import pytest
 from wcwidth import wcswidth
 
-from tutor.formula import Picture, PictureMark, draw, draw_inline, parse
+from tutor.formula import FormulaMark, FormulaPicture, draw, draw_inline, parse
 
 
-def cells(picture: Picture, mark: PictureMark) -> str:
+def cells(picture: FormulaPicture, mark: FormulaMark) -> str:
     """The text in the marked cells."""
     text, at = "", 0
     for character in picture.rows[mark.row]:
@@ -28,9 +28,9 @@ def test_values_stand_in_place_of_their_expressions():
     )
     assert picture.rows == ("ŷ₄ = 0.5550 · 4 = 2.2200",)
     assert picture.marks == (
-        PictureMark(0, 5, 11, "value", "w"),
-        PictureMark(0, 14, 15, "value", "x[3]"),
-        PictureMark(0, 18, 24, "value", "y_pred[3]"),
+        FormulaMark(0, 5, 11, "value", "w"),
+        FormulaMark(0, 14, 15, "value", "x[3]"),
+        FormulaMark(0, 18, 24, "value", "y_pred[3]"),
     )
 
 

@@ -119,7 +119,7 @@ def test_a_matrix_that_is_too_wide_is_folded_and_marked(width: int):
 def test_an_import_loads_nothing_heavy():
     """The screen imports the package before it paints."""
     code = (
-        "import sys, tutor.formula; from tutor.formula import Formula, Picture, draw, parse;"
+        "import sys, tutor.formula; from tutor.formula import Formula, FormulaPicture, draw, parse;"
         "heavy = ('tutor.formula.commands', 'wcwidth', 'torch', 'textual', 'rich', 'numpy');"
         "print([m for m in heavy if m in sys.modules])"
     )

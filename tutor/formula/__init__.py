@@ -11,9 +11,18 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
-from tutor.formula.nodes import Formula, Picture, PictureMark
+from tutor.formula.nodes import Formula, FormulaMark, FormulaPicture
 
-__all__ = ["Formula", "Picture", "PictureMark", "define", "draw", "draw_inline", "parse", "say"]
+__all__ = [
+    "Formula",
+    "FormulaMark",
+    "FormulaPicture",
+    "define",
+    "draw",
+    "draw_inline",
+    "parse",
+    "say",
+]
 
 _Made = TypeVar("_Made")
 
@@ -35,7 +44,7 @@ def draw(
     *,
     width: int | None = None,
     ascii: bool = False,
-) -> Picture:
+) -> FormulaPicture:
     r"""Draw a formula as rows of text of equal width.
 
     `values` gives the text for each \boxed expression; a missing one is a placeholder. A

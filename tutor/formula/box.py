@@ -10,7 +10,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from tutor.formula.nodes import MarkKind, Node, NodeKind, PictureMark, RowNode, Sym, TableNode
+from tutor.formula.nodes import FormulaMark, MarkKind, Node, NodeKind, RowNode, Sym, TableNode
 from tutor.plain import cell_width
 
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -57,7 +57,7 @@ class Box(msgspec.Struct, frozen=True):
     above: int = 0
     """Rows above the baseline that a delimiter must embrace; the rows of scripts don't count."""
     below: int = 0
-    marks: tuple[PictureMark, ...] = ()
+    marks: tuple[FormulaMark, ...] = ()
 
     @property
     def height(self) -> int:
@@ -73,7 +73,7 @@ class Box(msgspec.Struct, frozen=True):
 def text_box(text: str, kind: MarkKind | None = None, source: str = "") -> Box:
     """One row of text, marked as `kind` if given. The text must be free of controls."""
     cells = cell_width(text)
-    marks = () if kind is None else (PictureMark(0, 0, cells, kind, source),)
+    marks = () if kind is None else (FormulaMark(0, 0, cells, kind, source),)
     return Box((text,), cells, marks=marks)
 
 
@@ -96,7 +96,7 @@ def compose(placed: Iterable[Placed], baseline: int, *, above: int = 0, below: i
         top, bottom = min(top, row), max(bottom, row + len(box.rows) - 1)
         total = max(total, column + box.width)
     segments: list[list[tuple[int, str, int]]] = [[] for _ in range(top, bottom + 1)]
-    marks: list[PictureMark] = []
+    marks: list[FormulaMark] = []
     for row, column, box in boxes:
         for offset, text in enumerate(box.rows):
             segments[row - top + offset].append((column, text, box.width))

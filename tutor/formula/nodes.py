@@ -224,7 +224,7 @@ class Formula(msgspec.Struct, frozen=True):
     root: Node
 
 
-class PictureMark(msgspec.Struct, frozen=True):
+class FormulaMark(msgspec.Struct, frozen=True):
     """Cells of a picture that show a live value or LaTeX that can't be drawn."""
 
     row: int
@@ -237,11 +237,11 @@ class PictureMark(msgspec.Struct, frozen=True):
     """The value's expression, or the LaTeX source."""
 
 
-class Picture(msgspec.Struct, frozen=True):
+class FormulaPicture(msgspec.Struct, frozen=True):
     """A formula as rows of text, each exactly `width` terminal cells."""
 
     rows: tuple[str, ...]
     width: int
     baseline: int
     """The row that stands on the line of the text around it."""
-    marks: tuple[PictureMark, ...]
+    marks: tuple[FormulaMark, ...]

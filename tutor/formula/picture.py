@@ -17,9 +17,9 @@ from tutor.formula.nodes import (
     Break,
     Fenced,
     Formula,
+    FormulaPicture,
     Node,
     NodeKind,
-    Picture,
     RowNode,
     Styled,
     Sym,
@@ -111,7 +111,7 @@ _INDENT = 2
 
 def draw(
     formula: Formula, values: Mapping[str, str] | None, width: int | None, *, ascii: bool
-) -> Picture:
+) -> FormulaPicture:
     """Draw a formula, as `tutor.formula.draw` does, which calls this."""
     setter = Typesetter(values or {}, ascii)
     if width is not None:
@@ -124,7 +124,7 @@ def draw(
             lines[-1].append(item)
     box = _stacked([(0, _line(setter, line, width)) for line in lines if line])
     box = box if width is None else folded(box, width, ascii=ascii)
-    return Picture(box.rows, box.width, box.baseline, box.marks)
+    return FormulaPicture(box.rows, box.width, box.baseline, box.marks)
 
 
 def _items(node: Node) -> tuple[Node, ...]:

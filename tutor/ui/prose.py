@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from textual.style import Style
 
-    from tutor.formula import Picture, PictureMark
+    from tutor.formula import FormulaMark, FormulaPicture
 
 _SHORT_FORMULA = 16
 """Cells up to which an inline formula is kept on one row."""
@@ -239,14 +239,14 @@ def formula_rows(
 _SHAPE = str.maketrans("123456789.", "0" * 10)
 """Changes that leave the layout as it is: digits, and the place of the decimal point."""
 
-_PictureRow: TypeAlias = Sequence[tuple[str, "PictureMark | None"]]
+_FormulaRow: TypeAlias = Sequence[tuple[str, "FormulaMark | None"]]
 """A row of a picture in parts, each with its mark."""
 
 
 @lru_cache(512)
 def _rows_of_shapes(
     latex: str, shapes: tuple[tuple[str, str], ...], width: int, is_ascii: bool
-) -> Sequence[_PictureRow] | None:
+) -> Sequence[_FormulaRow] | None:
     """The rows for all values of these shapes; None where a value is folded or respelled."""
     from tutor.formula import draw, parse  # noqa: PLC0415 - as above
 
@@ -258,11 +258,11 @@ def _rows_of_shapes(
     return rows
 
 
-def _cut_at_marks(picture: Picture) -> Sequence[_PictureRow]:
+def _cut_at_marks(picture: FormulaPicture) -> Sequence[_FormulaRow]:
     """The rows of a picture, cut where a mark begins or ends."""
     rows = []
     for number, row in enumerate(picture.rows):
-        parts: list[tuple[str, PictureMark | None]] = []
+        parts: list[tuple[str, FormulaMark | None]] = []
         text, at = row.rstrip(), 0
         for mark in picture.marks:
             if mark.row == number:
@@ -284,7 +284,7 @@ def _index_at(text: str, cell: int) -> int:
     return len(text)
 
 
-def _pieces(row: _PictureRow, now: Mapping[str, str], changed: Mapping[str, Spans]) -> list[Piece]:
+def _pieces(row: _FormulaRow, now: Mapping[str, str], changed: Mapping[str, Spans]) -> list[Piece]:
     """One row of the picture: values stand out, and their changed digits the more so.
 
     A value in one piece is taken from `now`: the picture may have been drawn for other digits.
