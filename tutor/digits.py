@@ -1,8 +1,8 @@
 """How many digits each kind of number has, wherever the learner sees it.
 
-Each is the number of significant digits that a number has at most. What a person reads is written
-by `wording/number_format.py`; `significant` writes numbers for the command line, and those that
-become text below the wording. `whole_number` reads what was typed.
+Each is about the number of its significant digits. What a person reads is written by `number` and
+`trimmed` in `wording/number_format.py`, which say more; `significant` writes numbers for the
+command line, and those that become text below the wording. `whole_number` reads what was typed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ PLAIN_DIGITS = 6
 SCALAR_DIGITS = 6
 """A single number in the numbers pane and the variables."""
 ARRAY_DIGITS = 4
-"""An element of an array in the numbers pane and the variables."""
+"""An element of an array in the numbers pane and the variables; mean and norm of a large one."""
 SUMMARY_DIGITS = 4
-"""The mean and the norm of a large array, and the change of a norm."""
+"""The change of a norm; the figures of a parameter that has one line in the numbers pane."""
 FORMULA_DIGITS = 5
-"""A value in a formula; the answer to a prediction, and its working."""
+"""A value in a formula, also a mean or norm; the answer to a prediction, and its working."""
 BRIEF_DIGITS = 4
 """A loss in the timeline and in the list of runs; the largest difference of two gradients."""
 RATIO_DIGITS = 4

@@ -1,8 +1,8 @@
 """Numbers as text, rounded to a useful number of digits; counts and lists of names.
 
 Each number that a person reads is written by `number`, where its digits have to stay in their
-places, or by `trimmed`, in a sentence or a label. `digits` is the number of significant digits that
-it has at most.
+places, or by `trimmed`, in a sentence or a label. `digits` is the number of significant digits, in
+`number` about so many.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def number(x: float, digits: int) -> str:
     A whole number below a million has no decimals. Above 1 a number has `digits` digits, and at
     least one decimal: 12.3457 with 6. So that columns stay narrow, it has `digits` decimals below
     1 (0.051235), and one digit less with a power of ten (1.2346e−5): below 0.001, and where
-    the digits do not suffice.
+    the digits do not suffice. Two digits are the fewest there.
     """
     if _is_whole(x):
         return _whole(x)
