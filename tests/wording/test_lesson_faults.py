@@ -11,7 +11,7 @@ from tests.wording.sources import calls, fields, source_of, words_named
 from tutor.wording import lesson_faults
 from tutor.wording.lesson_faults import fault_message, lesson_fault_text
 
-REPORTS = re.compile(r"(?:diagnostics\.(?:add|remark)|report|_diagnostic|Fault|LessonFileError)$")
+REPORTS = re.compile(r"(?:diagnostics\.(?:add|warn)|report|_diagnostic|Fault|LessonFileError)$")
 """The functions that are given a code, after all other strings, and its parameters."""
 
 
