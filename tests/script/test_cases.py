@@ -32,7 +32,7 @@ NUMBERED = [(case, number) for case in STEPPED for number in range(1, len(case.l
 
 @pytest.mark.parametrize("case", STEPPED, ids=str)
 def test_outline_is_as_a_reader_sees_the_script(case: Case) -> None:
-    assert case.outline.refusal is None
+    assert case.outline.why_no_loop is None
     for loop, wanted in zip(case.outline.loops, case.loops, strict=True):
         told = loop_report(loop)
         names = ("line", "function", "mode", "loss", "prediction", "phases")

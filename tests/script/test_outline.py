@@ -16,7 +16,7 @@ import pytest
 
 from tutor.python_syntax import first_line
 from tutor.script.loops import outline_of
-from tutor.script.outline import Refusal, TrainingLoop
+from tutor.script.outline import TrainingLoop, WhyNoLoop
 
 _TEXT = Path(__file__).with_name("outline_scripts.txt").read_text(encoding="utf-8")
 SCRIPTS = {
@@ -98,22 +98,22 @@ def test_a_script_without_a_loop_to_step_is_refused(head: list[str], source: str
     code, *rest = head
     values = dict(part.split("=") for part in rest)
     line, modules = values.pop("line", None), values.pop("modules", "").split()
-    refusal = outline_of(source, modules).refusal
-    assert refusal is not None
-    assert (refusal.code, refusal.line, refusal.values) == (code, line and int(line), values)
+    why = outline_of(source, modules).why_no_loop
+    assert why is not None
+    assert (why.code, why.line, why.values) == (code, line and int(line), values)
 
 
 def test_code_that_is_nested_too_deeply_is_refused() -> None:
     names = "+".join(f"x{i}" for i in range(3000))
     source = f"for i in range(9):\n    w -= lr * ({names})\n"
-    assert outline_of(source).refusal == Refusal("nested_too_deeply")
+    assert outline_of(source).why_no_loop == WhyNoLoop("nested_too_deeply")
 
 
 def test_a_loop_that_can_be_stepped_is_listed_before_one_that_can_not() -> None:
     generator = next(source for head, source in REFUSED if head[0] == "generator_loop")
     outline = outline_of(generator + SCRIPTS["momentum"])
     assert [loop.mode for loop in outline.loops] == ["manual"]
-    assert outline.refusal is None
+    assert outline.why_no_loop is None
 
 
 def test_functions_that_return_each_other_are_searched_once() -> None:

@@ -25,7 +25,7 @@ def test_every_code_has_a_sentence_of_its_parameters() -> None:
     for package in ("script", "cli"):
         for code, given in calls(package, re.compile("ScriptError$|_error$|[_.]?refusal$")):
             assert fields(sentences[code]) <= given, code
-    for code, given in calls("script", re.compile("Refusal$")):
+    for code, given in calls("script", re.compile("WhyNoLoop$")):
         assert fields(sentences[code]) <= given | {"loss"}, code
     assert not [code for code in sentences if f'"{code}"' not in source]
 

@@ -90,10 +90,10 @@ def read_outline(path: Path) -> tuple[ScriptSource, Outline]:
     """A script and its loops. Raises ScriptError if there is none that can be stepped."""
     source = replace(read_script(path), path=path.absolute())  # errors name it as it was typed
     outline = outline_of(source.text, _modules_beside(path))
-    if (refusal := outline.refusal) is not None:
+    if (why := outline.why_no_loop) is not None:
         name = source.path.name
-        place = name if refusal.line is None else source.full_place(refusal.line)
-        raise ScriptError(refusal.code, place=place, **refusal.values)
+        place = name if why.line is None else source.full_place(why.line)
+        raise ScriptError(why.code, place=place, **why.values)
     return source, outline
 
 

@@ -37,7 +37,7 @@ from tutor.script.loop_facts import (
     loss_expression,
     prediction_of,
 )
-from tutor.script.outline import Outline, Refusal, TrainingLoop
+from tutor.script.outline import Outline, TrainingLoop, WhyNoLoop
 from tutor.script.parameter_names import ParameterNames, gradient_calls
 from tutor.script.phases import PhaseCutter, StatementKinds
 from tutor.script.training_signs import TrainingSigns
@@ -56,22 +56,22 @@ def outline_of(source: str, local_modules: Collection[str] = ()) -> Outline:
     try:
         return _outline(CodeIndex(source), local_modules)
     except RecursionError:
-        return Outline((), Refusal("nested_too_deeply"))
+        return Outline((), WhyNoLoop("nested_too_deeply"))
 
 
 def _outline(index: CodeIndex, local_modules: Collection[str]) -> Outline:
     signs = TrainingSigns(index)
     finder = LoopFinder(index, signs)
     found = finder.chosen()
-    refusals = [(loop, refusal_of_loop(index, loop)) for loop in found]
-    loops = tuple(_loop(finder, loop) for loop, refusal in refusals if refusal is None)
+    reasons = [(loop, why_not_stepped(index, loop)) for loop in found]
+    loops = tuple(_loop(finder, loop) for loop, why in reasons if why is None)
     if (framework := _framework_of(index, _UNKNOWN_TENSORS)) and "torch" not in _packages(index):
         loops = tuple(loop for loop in loops if loop.mode == MANUAL)
-        refusals = [(loop, framework) for loop in found]
+        reasons = [(loop, framework) for loop in found]
     if loops:
         return Outline(loops)
-    first: Refusal | None = next((refusal for _, refusal in refusals), None)
-    return Outline((), first or refusal_of(index, signs, local_modules))
+    first: WhyNoLoop | None = next((why for _, why in reasons), None)
+    return Outline((), first or why_no_loop(index, signs, local_modules))
 
 
 def _loop(finder: LoopFinder, loop: LoopCode) -> TrainingLoop:
@@ -271,15 +271,15 @@ _MAY_TRAIN = re.compile(r"step|loop|run|main", re.IGNORECASE)
 _MAKES = re.compile(r"^(?:create|get|make|build|load|init|save|plot)", re.IGNORECASE)
 
 
-def refusal_of_loop(index: CodeIndex, loop: LoopCode) -> Refusal | None:
+def why_not_stepped(index: CodeIndex, loop: LoopCode) -> WhyNoLoop | None:
     """The reason why a loop that trains can't be stepped; None if it can."""
     function = index.function_of(loop)
     if isinstance(loop, ast.AsyncFor) or isinstance(function, ast.AsyncFunctionDef):
-        return Refusal("async_loop", loop.lineno, {"function": function.name if function else ""})
+        return WhyNoLoop("async_loop", loop.lineno, {"function": function.name if function else ""})
     if function is not None and _yields(function.body):
-        return Refusal("generator_loop", loop.lineno, {"function": index.full_name(function)})
+        return WhyNoLoop("generator_loop", loop.lineno, {"function": index.full_name(function)})
     if isinstance(_scope(index, loop), ast.ClassDef):
-        return Refusal("loop_in_class_body", loop.lineno)
+        return WhyNoLoop("loop_in_class_body", loop.lineno)
     return None
 
 
@@ -291,7 +291,9 @@ def _scope(index: CodeIndex, loop: LoopCode) -> ast.AST | None:
     return next((n for n in index.ancestors(loop) if isinstance(n, DEFINITIONS)), None)
 
 
-def refusal_of(index: CodeIndex, signs: TrainingSigns, local_modules: Collection[str]) -> Refusal:
+def why_no_loop(
+    index: CodeIndex, signs: TrainingSigns, local_modules: Collection[str]
+) -> WhyNoLoop:
     """The reason why a script has no training loop, the most telling one."""
     return (
         _in_module(index, local_modules)
@@ -302,14 +304,14 @@ def refusal_of(index: CodeIndex, signs: TrainingSigns, local_modules: Collection
     )
 
 
-def _in_module(index: CodeIndex, local_modules: Collection[str]) -> Refusal | None:
+def _in_module(index: CodeIndex, local_modules: Collection[str]) -> WhyNoLoop | None:
     """A call of a module beside the script whose name speaks of training."""
     found = [call for node in index.calls if (call := _local_call(index, node, local_modules))]
     for pattern in (_TRAINS, _MAY_TRAIN):
         for line, module, name in found:
             last = name.rpartition(".")[2]
             if pattern.search(last) and not _MAKES.search(last):
-                return Refusal("loop_in_module", line, {"module": module, "name": name})
+                return WhyNoLoop("loop_in_module", line, {"module": module, "name": name})
     return None
 
 
@@ -360,17 +362,17 @@ def _packages(index: CodeIndex) -> set[str]:
     return {dotted.partition(".")[0] for dotted in index.imports.values()}
 
 
-def _framework_of(index: CodeIndex, frameworks: Mapping[str, str]) -> Refusal | None:
+def _framework_of(index: CodeIndex, frameworks: Mapping[str, str]) -> WhyNoLoop | None:
     """The first call of one of these frameworks that makes what a training loop needs."""
     for node in index.calls if _packages(index) & frameworks.keys() else ():
         dotted = index.dotted(node.func)
         framework = frameworks.get(dotted.partition(".")[0])
         if framework and _TRAINING_PART.search(dotted):
-            return Refusal("other_framework", node.lineno, {"framework": framework})
+            return WhyNoLoop("other_framework", node.lineno, {"framework": framework})
     return None
 
 
-def _library_fit(index: CodeIndex) -> Refusal | None:
+def _library_fit(index: CodeIndex) -> WhyNoLoop | None:
     """A call of a library that trains by itself: `model.fit(x, y)`."""
     for node in index.calls:
         func = node.func
@@ -381,32 +383,32 @@ def _library_fit(index: CodeIndex) -> Refusal | None:
         is_trainer = func.attr == "train" and any("Trainer" in name for name in names)
         is_fit = func.attr in _FITS and not any(_NO_TRAINING.search(name) for name in names)
         if is_fit or is_trainer:
-            return Refusal("fit_of_library", node.lineno, {"call": ast.unparse(func)})
+            return WhyNoLoop("fit_of_library", node.lineno, {"call": ast.unparse(func)})
     return None
 
 
-def _incomplete(index: CodeIndex, signs: TrainingSigns) -> Refusal | None:
+def _incomplete(index: CodeIndex, signs: TrainingSigns) -> WhyNoLoop | None:
     """The loop that comes nearest: one without an update, or without a backward pass."""
     for loop in index.loops:
         called = index.reached_functions([loop.test]) if isinstance(loop, ast.While) else []
         if {GRADIENT, UPDATE} <= signs.of_functions(called):
-            return Refusal("update_in_condition", loop.lineno)
+            return WhyNoLoop("update_in_condition", loop.lineno)
     for code, sign in (("no_update", GRADIENT), ("no_backward", UPDATE)):
         for loop in index.loops:
             if sign in signs.within(loop.body):
-                return Refusal(code, loop.lineno)
+                return WhyNoLoop(code, loop.lineno)
     for loop in index.loops:
         for node in statements(loop.body):
             names = [n for n in writes(node) if is_loss(n.rpartition(".")[2])]
             if names and len(names[0]) > 1 and isinstance(node, ast.Assign | ast.AugAssign):
-                return Refusal("no_update", loop.lineno, {"loss": names[0]})
+                return WhyNoLoop("no_update", loop.lineno, {"loss": names[0]})
     return None
 
 
-def _no_loop(index: CodeIndex, signs: TrainingSigns) -> Refusal:
+def _no_loop(index: CodeIndex, signs: TrainingSigns) -> WhyNoLoop:
     """No loop at all; the line of a training step that stands in none."""
     for node in statements(index.tree.body):
         is_simple = not blocks_of(node) and not isinstance(node, DEFINITIONS)
         if is_simple and GRADIENT in signs.within([node]):
-            return Refusal("step_without_loop", node.lineno)
-    return Refusal("no_loop")
+            return WhyNoLoop("step_without_loop", node.lineno)
+    return WhyNoLoop("no_loop")

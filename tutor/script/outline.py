@@ -129,7 +129,7 @@ class TrainingLoop(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(n for n, p in enumerate(self.phases) if p.name in (PREDICT, LOSS))
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class WhyNoLoop(msgspec.Struct, frozen=True):
     """The reason why a script can't be stepped; `tutor.wording` has a sentence for each code."""
 
     code: str
@@ -141,7 +141,7 @@ class Outline(msgspec.Struct, frozen=True):
     """The training loops of a script, in the file's order."""
 
     loops: tuple[TrainingLoop, ...]
-    refusal: Refusal | None = None
+    why_no_loop: WhyNoLoop | None = None
     """Set where there is no loop to step."""
 
 

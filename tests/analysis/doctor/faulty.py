@@ -77,7 +77,7 @@ def script_lesson(text: str) -> Lesson:
     """The lesson of a script's first loop."""
     source = ScriptSource(path=Path("train.py"), text=text, digest="0" * 64)
     outline = outline_of(text)
-    assert outline.refusal is None
+    assert outline.why_no_loop is None
     return lesson_of_script(source, outline, ScriptOptions())
 
 
