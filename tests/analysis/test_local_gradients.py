@@ -120,7 +120,7 @@ def test_each_question_is_about_an_operation_of_the_graph_that_is_drawn(
     probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
     nodes = {node.order: node for node in graph_of(probe, run.standpoint()).nodes}
     known = 0
-    for step in questions(run).steps:
+    for step in questions(run).questions:
         node = nodes[step.order]
         assert step.known >= known  # nothing that was shown is hidden again
         known = step.known
@@ -134,7 +134,7 @@ def test_each_question_is_about_an_operation_of_the_graph_that_is_drawn(
 
 def test_of_several_numbers_the_last_is_followed(start: Start) -> None:
     predict, loss = BATCHES["the mean of squares"]
-    steps = questions(start(Setup=BATCH, Predict=predict, Loss=loss)).steps
+    steps = questions(start(Setup=BATCH, Predict=predict, Loss=loss)).questions
     assert told(steps)[:3] == [
         ("mean((y_pred - y) ** 2)", "((y_pred - y) ** 2)[2]"),
         ("((y_pred - y) ** 2)[2]", "(y_pred - y)[2]"),
@@ -149,7 +149,7 @@ def test_of_several_numbers_the_last_is_followed(start: Start) -> None:
 
 def test_the_questions_stand_in_the_order_of_backward(start: Start) -> None:
     predict, loss = GRAPHS["a line"]
-    steps = questions(start(Setup=SETUP, Predict=predict, Loss=loss)).steps
+    steps = questions(start(Setup=SETUP, Predict=predict, Loss=loss)).questions
     assert told(steps) == [
         ("(y_pred - y) ** 2", "y_pred - y"),
         ("y_pred - y", "y_pred"),
@@ -166,7 +166,7 @@ def test_the_questions_stand_in_the_order_of_backward(start: Start) -> None:
 
 def test_what_is_used_twice_is_asked_for_before_one_goes_on(start: Start) -> None:
     predict, loss = GRAPHS["a value used twice"]
-    steps = told(questions(start(Setup=SETUP, Predict=predict, Loss=loss)).steps)
+    steps = told(questions(start(Setup=SETUP, Predict=predict, Loss=loss)).questions)
     assert steps.index(("=", "h")) > max(steps.index(("h * x", "h")), steps.index(("h / b", "h")))
     assert steps.index(("=", "h")) < steps.index(("tanh(w)", "w"))
 
@@ -174,27 +174,27 @@ def test_what_is_used_twice_is_asked_for_before_one_goes_on(start: Start) -> Non
 def test_what_leaves_a_number_as_it_is_is_not_asked(start: Start) -> None:
     setup = SETUP.replace("tensor(0.5", "tensor([0.5]").replace("tensor(2.0)", "tensor([2.0])")
     loss = "loss = ((y_pred.reshape(1, 1) - y) ** 2).mean()"
-    steps = questions(start(Setup=setup, Predict="y_pred = w * x", Loss=loss)).steps
+    steps = questions(start(Setup=setup, Predict="y_pred = w * x", Loss=loss)).questions
     assert [step.input for step in steps] == ["reshape(y_pred, 1, 1) - y", "y_pred", "w", "w"]
 
 
 def test_a_layer_is_one_operation(start: Start) -> None:
     setup = "x = torch.tensor([[2.0]])\nlayer = torch.nn.Linear(1, 1)\nw = layer.weight"
     steps = questions(start(Setup=setup, Predict="y_pred = layer(x)", Loss="loss = y_pred ** 2"))
-    assert told(steps.steps)[1:3] == [("layer(x)", "layer.bias"), ("layer(x)", "w")]
-    assert steps.steps[2].expected == 2.0
+    assert told(steps.questions)[1:3] == [("layer(x)", "layer.bias"), ("layer(x)", "w")]
+    assert steps.questions[2].expected == 2.0
 
 
 def test_gradients_that_are_handed_back_are_asked_too(start: Start) -> None:
     gradient = "w.grad, = torch.autograd.grad(loss, w)"
-    steps = questions(start(Setup=SETUP, Predict="y_pred = w * x", Gradient=gradient)).steps
+    steps = questions(start(Setup=SETUP, Predict="y_pred = w * x", Gradient=gradient)).questions
     assert steps[-1].asks == "total"
     assert steps[-1].expected == pytest.approx(2 * (1.0 - 4.0) * 2.0)
 
 
 def test_of_two_walks_back_the_last_is_asked(start: Start) -> None:
     twice = "loss.backward(retain_graph=True)\nloss.backward()"
-    steps = questions(start(Setup=SETUP, Predict="y_pred = w * x", Gradient=twice)).steps
+    steps = questions(start(Setup=SETUP, Predict="y_pred = w * x", Gradient=twice)).questions
     assert steps[-1].expected == pytest.approx(-12.0)
 
 
@@ -247,5 +247,5 @@ def test_asking_leaves_the_run_as_it_was(start: Start) -> None:
     seen = []
     for _ in range(8):
         seen.append(run.step_phase())
-        assert questions(run).steps
+        assert questions(run).questions
     assert seen == frames

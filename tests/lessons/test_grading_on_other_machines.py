@@ -143,7 +143,7 @@ def wrong_ones(trial: ExerciseTrial, said: Sequence[str | float]) -> list[int]:
 def _local(trial: ExerciseTrial) -> list[float]:
     run = trial.begin(trial.exercise.stage)
     probe = Probe(run.program, run.device, run.learning_rate, run.settings.seed)
-    return [step.expected for step in local_gradients(probe, run.standpoint()).steps]
+    return [step.expected for step in local_gradients(probe, run.standpoint()).questions]
 
 
 # ── There and here ──────────────────────────────────────────────────────────────────
