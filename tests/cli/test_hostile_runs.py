@@ -182,7 +182,7 @@ def test_ctrl_c_that_meets_code_of_the_tutors_names_what_runs(
         interrupted(programs_of(lesson)["autograd"])
 
     monkeypatch.setattr(lesson_check, "findings", checking)
-    monkeypatch.setattr(Run, "advance", lambda run, _: interrupted(run.program))
+    monkeypatch.setattr(Run, "run_to_without_frame", lambda run, _: interrupted(run.program))
     events: list[Event] = []
     with closing(Capture()) as capture:
         run_lesson(CheckLesson(lesson=lesson), events.append, capture)
