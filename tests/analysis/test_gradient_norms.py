@@ -177,7 +177,7 @@ def test_it_stops_when_it_is_told_and_goes_on_from_there() -> None:
     check(run, expected, norms)
 
 
-def test_a_picture_comes_now_and_then_until_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plot_comes_now_and_then_until_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     run, clock = shipped("line-through-origin", "autograd"), itertools.count()
     run.run(5)
     slow = SimpleNamespace(perf_counter=lambda: float(next(clock)))

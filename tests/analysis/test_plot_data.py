@@ -96,7 +96,7 @@ def test_before_the_gradient_is_known_neither_slope_nor_next_step_are_shown() ->
     assert not found.is_done
 
 
-def test_after_the_update_the_picture_still_shows_where_it_came_from() -> None:
+def test_after_the_update_the_plot_still_shows_where_it_came_from() -> None:
     looker = look("line-through-origin", "autograd")
     foreseen = looker.to("Gradient").slope()
     done = looker.to("Update").slope()
@@ -259,7 +259,7 @@ def test_a_gradient_of_zero_is_no_direction(start: Callable[..., Run]) -> None:
 
 @pytest.mark.parametrize("value", [-1e30, 1e38, math.inf, math.nan, 1e-45])
 @pytest.mark.parametrize("slug", ["line-through-origin", "thermometer", "xor"])
-def test_no_number_breaks_a_picture(slug: str, value: float, recwarn: Any) -> None:
+def test_no_number_breaks_a_plot(slug: str, value: float, recwarn: Any) -> None:
     run = shipped(slug, "autograd")
     looker = Looker(run)
     at = standpoint_of(run.loop, run.learning_rate)
@@ -287,7 +287,7 @@ def test_a_run_that_diverges_is_drawn_to_its_end() -> None:
     assert before.why == Remark("parameters_not_finite")
 
 
-def test_a_key_press_breaks_a_picture_off() -> None:
+def test_a_key_press_breaks_a_plot_off() -> None:
     looker = look("thermometer", "autograd")
     for after in (0, 5, 100):
         asked = iter(range(10_000))

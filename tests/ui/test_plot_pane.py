@@ -156,7 +156,7 @@ async def test_the_other_scale_stays_when_the_automatic_one_changes_its_mind() -
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
-async def test_each_picture_is_drawn_when_it_comes(ascii_only: bool) -> None:
+async def test_each_plot_is_drawn_when_it_comes(ascii_only: bool) -> None:
     async with showing(view(), ascii_only) as app:
         for kind, plot in PLOT_DATA.items():
             await app.turn(PLOT_KINDS.index(kind) - PLOT_KINDS.index(app.plot.kind))

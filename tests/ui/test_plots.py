@@ -441,7 +441,7 @@ def odd_pictures() -> Iterator[partial[Drawing]]:
 
 @pytest.mark.parametrize("sheet", [SMALL, IN_ASCII, NARROW])
 @pytest.mark.parametrize("draw", odd_pictures())
-def test_an_odd_picture_is_drawn_all_the_same(draw: partial[Drawing], sheet: Sheet) -> None:
+def test_an_odd_plot_is_drawn_all_the_same(draw: partial[Drawing], sheet: Sheet) -> None:
     drawn = draw(sheet)
     assert len(drawn.lines) == sheet.height
     points = text_of(drawn).count("O" if sheet.ascii_only else "●")
