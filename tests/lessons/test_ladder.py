@@ -9,7 +9,12 @@ import pytest
 from tests import shipped
 from tutor.lesson.code_checks import ladder as ladder_of
 from tutor.lesson.document import parse
+from tutor.lesson.model import ScriptOptions
+from tutor.script.lesson import lesson_of_script
+from tutor.script.loops import outline_of
+from tutor.script.source import read_script
 
+CASES_OF_SCRIPTS = Path(__file__).parents[1] / "script" / "cases"
 HAND, PYTORCH = True, False
 PUBLISHED = {
     "manual": {"Predict": HAND, "Gradient": HAND, "Loss": HAND, "Update": HAND},
@@ -34,6 +39,18 @@ def test_the_ladder_of_a_shipped_lesson_is_the_published_one(path: Path) -> None
         rungs = {mode: hand for mode, hand in by_hand.items() if mode in PUBLISHED}
         assert rungs == {mode: PUBLISHED[mode][phase] for mode in rungs}
     assert set(ladder) == set(PUBLISHED["manual"])
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"), [("lbfgs_closure", PYTORCH), ("own_optimizer_class", HAND)]
+)
+def test_the_update_of_a_script_is_known_behind_a_call(name: str, by_hand: bool) -> None:
+    """A closure's update stands in `opt.step(closure)`; a class of the script's own has `step`."""
+    source = read_script(CASES_OF_SCRIPTS / f"{name}.py")
+    outline = outline_of(source.text)
+    lesson = lesson_of_script(source, outline, ScriptOptions(loop=1))
+    ladder = {row.phase: row.by_hand[lesson.modes[0]] for row in ladder_of(lesson)}
+    assert (ladder["Gradient"], ladder["Update"]) == (PYTORCH, by_hand)
 
 
 CASES = {

@@ -17,8 +17,11 @@ import msgspec
 
 from tutor.errors import FormulaError
 from tutor.lesson.model import (
+    AUTOGRAD,
     GRADIENT,
     MANUAL,
+    MODEL,
+    OPTIMIZER,
     PHASES_IN_ORDER,
     PREDICT,
     SETUP,
@@ -288,6 +291,19 @@ _DATA_PARALLEL = "DistributedDataParallel"
 """The class that averages the gradients of all ranks while backward still runs."""
 
 
+_FOUND_IN_SCRIPTS = {
+    (GRADIENT, MANUAL): True,
+    **{(GRADIENT, mode): False for mode in (AUTOGRAD, OPTIMIZER, MODEL)},
+    **{(UPDATE, mode): True for mode in (MANUAL, AUTOGRAD)},
+    (UPDATE, OPTIMIZER): False,
+}
+"""Whether a script computes a phase by hand, where its mode, read from its code, says that.
+
+A call of `backward` or `step` doesn't: it may be a method of the script's own classes, or stand in
+a function. With a module's mode, the update may be either.
+"""
+
+
 class LadderRow(msgspec.Struct, frozen=True):
     """One row of the table "who does what"."""
 
@@ -383,7 +399,7 @@ class _Code:
     """All the code of a mode, and the names in it that stand for modules."""
 
     def __init__(self, lesson: Lesson, mode: str) -> None:
-        self._is_script_by_hand = lesson.script is not None and mode == MANUAL
+        self._mode_of_script = mode if lesson.script is not None else ""
         if lesson.script is not None:
             nodes = list(ast.walk(parsed(lesson.source)))
             self._phases = _nodes_by_phase(lesson, nodes)
@@ -415,8 +431,10 @@ class _Code:
             return False
         if phase not in self._phases:
             return None
-        if not self._has_torch or (self._is_script_by_hand and phase in (GRADIENT, UPDATE)):
-            return True  # `backward` and `step` are methods of the script's own classes
+        if not self._has_torch:
+            return True
+        if (found := _FOUND_IN_SCRIPTS.get((phase, self._mode_of_script))) is not None:
+            return found
         calls = self._names.calls_in(self._phases[phase])
         if phase == GRADIENT:
             return not any(map(self._names.take_gradient, calls))
