@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -30,7 +29,7 @@ Results = dict[str, dict[str, ExerciseResult]]
 
 def with_a_choice(path: Path) -> Lesson:
     named = {"slug": path.stem, "path": path, "title": path.stem}
-    return msgspec.structs.replace(with_exercises(CHOOSE), **named)
+    return replace(with_exercises(CHOOSE), **named)
 
 
 def at_menu(journal: Journal | None = None, **more: Any) -> pytest.MarkDecorator:
@@ -246,9 +245,7 @@ async def test_a_lesson_that_was_left_resumes_and_says_how_to_start_again(
 KNOWN = with_exercises(CHOOSE)
 
 
-@at_menu(
-    Kept(msgspec.structs.replace(left(), fingerprint=KNOWN.fingerprint())), opened=lambda _: KNOWN
-)
+@at_menu(Kept(replace(left(), fingerprint=KNOWN.fingerprint())), opened=lambda _: KNOWN)
 async def test_the_fast_track_begins_with_the_exercises_and_keeps_the_run_that_was_left(
     learner: Learner,
 ) -> None:

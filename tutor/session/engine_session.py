@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
 from tutor.errors import EngineError, RunError
@@ -159,7 +158,7 @@ class EngineSession:
 
     def _reset_inspections(self) -> None:
         """Inspect no name and no other run: nobody knows yet which ones this run has."""
-        self.wanted = msgspec.structs.replace(self.wanted, then="", name="")
+        self.wanted = replace(self.wanted, then="", name="")
         self.send(self.wanted)
 
     def send(self, command: Command) -> int | None:
@@ -178,7 +177,7 @@ class EngineSession:
 
     def inspect(self, **changes: object) -> None:
         """Change the inspections that are computed; the names are the fields of `Inspect`."""
-        wanted: Inspect = msgspec.structs.replace(self.wanted, **changes)
+        wanted: Inspect = replace(self.wanted, **changes)
         if wanted != self.wanted:
             self.wanted = wanted
             self.send(wanted)
@@ -452,7 +451,7 @@ def _open_as_closely_as_possible(
     if moved != recipe and not set(devices_of(recipe)) <= set(session.devices):
         at = Position(refused.epoch, refused.step)
         runs = tuple(
-            msgspec.structs.replace(run, device="cpu", recipe=run.recipe and on_cpu(run.recipe))
+            replace(run, device="cpu", recipe=run.recipe and on_cpu(run.recipe))
             for run in refused.runs
         )
         session.open_run(view.lesson, moved, at, runs, view.target_epoch, before=refused.before)
@@ -490,5 +489,5 @@ def unfinished_run(engine_session: EngineSession) -> UnfinishedRun | None:
     view, recipe = engine_session.view, engine_session.recipe
     if view is None or view.frame is None or recipe is None:
         return None
-    runs = tuple(msgspec.structs.replace(run, curve=None) for run in view.runs)
+    runs = tuple(replace(run, curve=None) for run in view.runs)
     return UnfinishedRun(recipe=recipe, at=view.frame.at, runs=runs, target_epoch=view.target_epoch)

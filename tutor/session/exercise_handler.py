@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import msgspec
 from msgspec.structs import replace
 
 from tutor.lesson.exercise import Exercise, Stage, kind_of
@@ -208,11 +207,11 @@ class ExerciseHandler(Generic[E]):
         begun = start_of(self.lesson, self.exercise, stage=stage, code=code, device=device)
         recipe = begun.recipe
         if keep_settings and view is not None and (frame := view.frame) is not None:
-            recipe = msgspec.structs.replace(
+            recipe = replace(
                 recipe, mode=frame.mode, learning_rate=frame.learning_rate, seed=frame.seed
             )
         if seed is not None:
-            recipe = msgspec.structs.replace(recipe, seed=seed)
+            recipe = replace(recipe, seed=seed)
         self._on_answer.clear()
         place = begun.at if at is None else at
         number = self.engine_session.open_run(begun.lesson, recipe, place, sets_runs_aside=True)
