@@ -118,6 +118,7 @@ DELETIONS = {
     "remove": "import os; os.remove('own.txt')",
     "unlink": "from pathlib import Path; Path('own.txt').unlink()",
     "tree": "import shutil; shutil.rmtree('data')",
+    "tree with a new file": "import shutil; open('data/n', 'w').close(); shutil.rmtree('data')",
     "rename": "import os; os.rename('own.txt', 'other.txt')",
     "move": "import shutil; shutil.move('own.txt', 'other.txt')",
     "folder": "import os; os.makedirs('empty', exist_ok=True); os.rmdir('data')",
@@ -129,6 +130,31 @@ def test_a_script_deletes_nothing_of_the_learners(code: str, folder: Path, scrip
     before = state(folder)
     with pytest.raises(PermissionError, match="--here"):
         script.run(code)
+    assert state(folder) == before
+
+
+def test_a_script_deletes_what_it_has_written_in_place_of_the_learners(
+    folder: Path, script: Script
+) -> None:
+    before = state(folder)
+    names = script.run("""
+import glob, os, shutil
+for path in ("own.txt", "data/x.csv"):
+    with open(path, "w") as file:
+        file.write("new")
+os.remove("own.txt")
+shutil.rmtree("data")
+there = [os.path.exists(p) for p in ("own.txt", "data", "data/x.csv")]
+listed = [name for name in os.listdir(".") if name in ("own.txt", "data")]
+found = glob.glob("*.txt") + glob.glob("data/*")
+os.makedirs("data")
+open("data/y.csv", "x").close()
+open("own.txt", "x").close()
+after = os.listdir("data"), open("own.txt").read()
+""")
+    assert names["there"] == [False, False, False]
+    assert names["listed"] == names["found"] == []
+    assert names["after"] == (["y.csv"], "")
     assert state(folder) == before
 
 

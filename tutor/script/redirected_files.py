@@ -1,7 +1,8 @@
 """The files of a script: it writes them to a temporary folder, and finds them there again.
 
 Nothing of the learner's is changed: a file that the script changes is copied first, and one that it
-deletes or renames has to be its own. Other programs could change anything: it may not start them.
+deletes or renames has to be its own; what the learner has at the same place is hidden from it then.
+Other programs could change anything: it may not start them.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class RedirectedFiles:
         """The temporary folder; None before anything has been written."""
         if folder is not None:
             self._keep(folder)
+        self._hidden: set[str] = set()
+        """The learner's files that the script has deleted after it had written its own there."""
         self._own = tuple(str(path) for path in own)
         home = os.path.expanduser("~")
         caches = (os.path.join(home, name) for name in _CACHES)
@@ -96,7 +99,7 @@ class RedirectedFiles:
         if self.folder is None or not isinstance(path, str | bytes | os.PathLike):
             return path
         there = self._path_aside(path)
-        return there if there is not None and _exists(there) else path
+        return there if there is not None and (_exists(there) or self._hides(path)) else path
 
     def written(self, path: Any, *, keeps: bool = False, is_new: bool = False) -> Any:
         """The path to write to.
@@ -107,9 +110,9 @@ class RedirectedFiles:
         there = self._path_aside(path)
         if there is None:
             return path
-        if is_new and (_exists(path) or _exists(there)):
+        if is_new and (self._has_own(path) or _exists(there)):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path))
-        own = os.path.abspath(os.fsdecode(os.fspath(path)))
+        own = _whole(path)
         if os.path.isdir(own) and not keeps:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if os.path.isdir(os.path.dirname(own)):
@@ -125,26 +128,52 @@ class RedirectedFiles:
         return there
 
     def deleted(self, path: Any) -> Any:
-        """The path to delete. Raises PermissionError if something of the learner's is there."""
+        """The path to delete.
+
+        Raises PermissionError if the learner has something there, and the script has not written
+        its own in its place. Else the learner's stays, and the script does not see it any more.
+        """
         there = self._path_aside(path)
         if there is None:
             return path
-        if _exists(path):
-            why = "this run did not make it, so the script may delete it only with --here"
-            raise PermissionError(errno.EPERM, why, os.fspath(path))
+        if self._has_own(path):
+            own = _whole(path)
+            if not self._is_covered(own, there):
+                why = "this run did not make it, so the script may delete it only with --here"
+                raise PermissionError(errno.EPERM, why, os.fspath(path))
+            self._hidden.add(own)
         return there
+
+    def _is_covered(self, own: str, there: str) -> bool:
+        """Whether the script has its own version of all that the learner has at a path."""
+        if os.path.islink(own) or not os.path.isdir(own):
+            return _exists(there) or own in self._hidden
+        each = ((os.path.join(own, name), os.path.join(there, name)) for name in _LISTDIR(own))
+        return os.path.isdir(there) and all(self._is_covered(*pair) for pair in each)
+
+    def _has_own(self, path: Any) -> bool:
+        """Whether the learner has something at a path that the script has not deleted."""
+        return _exists(path) and not self._hides(path)
+
+    def _hides(self, path: Any) -> bool:
+        """Whether the script has deleted what the learner has at a path, or the folder around."""
+        return bool(self._hidden) and _is_inside(_whole(path), self._hidden)
 
     def listed(self, path: Any) -> tuple[str, str] | None:
         """The learner's folder and the one before it; None where there is only one of them."""
         if not isinstance(path, str | os.PathLike):
             return None
         there = self.seen(path)
-        is_both = there != path and os.path.isdir(there) and _exists(path)
+        is_both = there != path and os.path.isdir(there) and self._has_own(path)
         return (os.fspath(path), there) if is_both else None
+
+    def is_seen(self, folder: str, name: Any) -> bool:
+        """Whether the script has not deleted an entry of a folder of the learner's."""
+        return not self._hides(os.path.join(folder, name))
 
     def _path_aside(self, path: Any) -> str | None:
         """The path in the temporary folder for a path; None where it may be written itself."""
-        whole = os.path.abspath(os.fsdecode(os.fspath(path)))
+        whole = _whole(path)
         if self.folder is not None and _is_inside(whole, (str(self.folder),)):
             return None
         if _is_inside(whole, self._free) and not _is_inside(whole, self._own):
@@ -179,6 +208,10 @@ def _is_alive(process: str) -> bool:
     except OSError:  # it is another user's
         return True
     return True
+
+
+def _whole(path: Any) -> str:
+    return os.path.abspath(os.fsdecode(os.fspath(path)))
 
 
 def _is_inside(path: str, folders: Iterable[str]) -> bool:
@@ -306,14 +339,16 @@ def _listdir(path: Any = ".") -> list[Any]:
     two = _in_use[-1].listed(path) if _in_use else None
     if two is None:
         return _LISTDIR(_in_use[-1].seen(path) if _in_use else path)
-    return list(dict.fromkeys(name for folder in two for name in _LISTDIR(folder)))
+    own = (name for name in _LISTDIR(two[0]) if _in_use[-1].is_seen(two[0], name))
+    return list(dict.fromkeys([*own, *_LISTDIR(two[1])]))
 
 
 class _Entries:
     """The entries of two folders, as `os.scandir` gives the entries of one."""
 
     def __init__(self, own: str, before: str) -> None:
-        found = {entry.name: entry for folder in (own, before) for entry in _SCANDIR(folder)}
+        seen = (entry for entry in _SCANDIR(own) if _in_use[-1].is_seen(own, entry.name))
+        found = {entry.name: entry for entry in (*seen, *_SCANDIR(before))}
         self._entries = iter(found.values())
 
     def __iter__(self) -> _Entries:
