@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tutor.lesson.model import SETUP, DisplayFormula, Fence, Lesson, ScriptOptions
 from tutor.script.lesson import lesson_of_script
@@ -150,7 +151,7 @@ def test_its_settings_are_those_of_the_outline() -> None:
     lesson = lesson_of(TOP_LEVEL, 4, *PHASES, **known)
     assert (lesson.slug, lesson.title, lesson.path) == ("train.py", "train.py", Path("train.py"))
     assert (lesson.modes, lesson.parameters) == (("autograd",), {"autograd": ("w",)})
-    assert (lesson.epochs, lesson.script) == ({"autograd": 20}, options)
+    assert (lesson.epochs, lesson.script) == ({"autograd": 20}, replace(options, line=4))
     assert (lesson.data, lesson.comparable, lesson.batches) == (None, False, 1)
 
 

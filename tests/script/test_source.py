@@ -13,7 +13,17 @@ import pytest
 from tutor.errors import ScriptError
 from tutor.lesson.document import read
 from tutor.lesson.library import find
-from tutor.script.line_places import Cell, cells_in, full_place, place_in_code, short_place
+from tutor.lesson.model import ScriptOptions
+from tutor.script.lesson import lesson_of_script
+from tutor.script.line_places import (
+    Cell,
+    cells_in,
+    full_place,
+    place_in_code,
+    short_place,
+    step_place,
+)
+from tutor.script.loops import outline_of
 from tutor.script.source import MAX_BYTES, ScriptSource, read_script
 from tutor.wording.notices import error_text
 
@@ -186,6 +196,22 @@ def test_a_line_of_a_notebook_is_named_by_its_cell(tmp_path: Path) -> None:
     script = tmp_path / "fit.py"
     assert short_place(script, source.text, 6) == "line 6"
     assert full_place(script, source.text, 6) == f"{script}:6"
+
+
+def test_a_line_that_runs_next_is_named_with_its_function_if_the_loop_is_elsewhere() -> None:
+    text = """
+class T:
+    def step(self):
+        self.w -= 0.1 * self.dw
+    def fit(self):
+        for i in range(3):
+            loss = self.loss()
+            self.step()
+"""
+    source = ScriptSource(path=Path("fit.py"), text=text, digest="")
+    lesson = lesson_of_script(source, outline_of(text), ScriptOptions())
+    assert step_place(lesson, 4) == "line 4 in step"
+    assert step_place(lesson, 7) == "line 7"
 
 
 def test_a_line_of_a_lesson_is_quoted_where_its_file_is_not_at_hand(tmp_path: Path) -> None:

@@ -234,6 +234,8 @@ class ScriptOptions(msgspec.Struct, frozen=True):
     """Whether it writes files where it wants; else into a temporary folder."""
     is_counted: bool = True
     """Whether its code says how many epochs there are; else nobody knows before its end."""
+    line: int = 0
+    """The line of its loop."""
     phases: tuple[str, ...] = ()
     """The phase of each step, if all its epochs have the same; empty if they may differ."""
     is_sum_of_batches: bool = False

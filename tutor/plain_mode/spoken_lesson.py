@@ -36,7 +36,7 @@ from tutor.plain_mode.spoken_text import (
     spoken_prose,
 )
 from tutor.protocol.frame import NO_VALUE, Frame, Value
-from tutor.script.line_places import place_in
+from tutor.script.line_places import place_in, step_place
 from tutor.session.run_view import RunView
 from tutor.wording import number_format
 from tutor.wording.number_format import MINUS, article, counted, is_single, listed, trimmed
@@ -171,7 +171,7 @@ def batch_words(frame: Frame) -> str:
 
 def _of_line(lesson: Lesson, line: int) -> str:
     """`, line 12` of a script; empty for a lesson, whose file the learner does not see."""
-    return f", {place_in(lesson)(line)}" if line else ""
+    return f", {step_place(lesson, line)}" if line else ""
 
 
 def where(lesson: Lesson, frame: Frame) -> str:

@@ -60,6 +60,7 @@ def lesson_of_script(source: ScriptSource, outline: Outline, options: ScriptOpti
         comparable=False,
         script=msgspec.structs.replace(
             options,
+            line=loop.line,
             is_counted=loop.epochs is not None,
             is_sum_of_batches=loop.is_sum_of_batches,
             phases=tuple(phase.name for phase in loop.phases) if loop.is_regular else (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from bisect import bisect_right
 from collections.abc import Callable
@@ -9,9 +10,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from tutor.lesson.code_checks import parsed
 from tutor.lesson.library import is_shipped
 from tutor.lesson.model import Fence, Lesson
 from tutor.plain import cut_short, one_line
+from tutor.python_syntax import FUNCTIONS, first_line, last_line
 
 NOTEBOOK = ".ipynb"
 HEADING = "# %% [{}]"
@@ -80,6 +83,24 @@ def full_place(path: Path, text: str, line: int) -> str:
 def place_in(lesson: Lesson) -> Callable[[int], str]:
     """The name of each line of a lesson's or a script's file, without the file."""
     return partial(short_place, lesson.path, lesson.source)
+
+
+def step_place(lesson: Lesson, line: int) -> str:
+    """The place of a line that is about to run: `line 60`.
+
+    With its function if the loop of the script stands elsewhere: `line 60 in step`.
+    """
+    loop = lesson.script.line if lesson.script is not None else 0
+    around = _functions_around(lesson.source, line)
+    is_elsewhere = bool(around) and around != _functions_around(lesson.source, loop)
+    return place_in(lesson)(line) + (f" in {one_line(around[-1])}" if is_elsewhere else "")
+
+
+@lru_cache(maxsize=512)
+def _functions_around(source: str, line: int) -> tuple[str, ...]:
+    """The functions of a script that a line stands in, the outermost first."""
+    functions = (node for node in ast.walk(parsed(source)) if isinstance(node, FUNCTIONS))
+    return tuple(f.name for f in functions if first_line(f) <= line <= last_line(f))
 
 
 def place_in_code(lesson: Lesson) -> Callable[[int], str]:

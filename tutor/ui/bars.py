@@ -21,7 +21,7 @@ from tutor.lesson.library import is_shipped
 from tutor.lesson.model import REPORT
 from tutor.plain import one_line
 from tutor.protocol.events import LessonFailed
-from tutor.script.line_places import place_in
+from tutor.script.line_places import place_in, step_place
 from tutor.session.run_view import Notice, RunView
 from tutor.ui.commands import KEYS, TIMELINE_COMMANDS, AppCommand, bindings, footer
 from tutor.ui.lines import (
@@ -220,7 +220,7 @@ def _next(view: RunView | None) -> Iterable[Piece]:
     yield "next: "
     yield (f"▶ {frame.next_phase}", NEXT)
     if frame.next_line:
-        yield f", {place_in(view.lesson)(frame.next_line)}"
+        yield f", {step_place(view.lesson, frame.next_line)}"
 
 
 def _progress(view: RunView, width: int) -> Content:
