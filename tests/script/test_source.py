@@ -154,6 +154,12 @@ def test_what_ipython_adds_becomes_a_comment(tmp_path: Path) -> None:
         assert note.text in lines(source)[note.line - 1] or note.code == "timed"
 
 
+def test_the_indentation_of_a_cells_first_line_is_left_out_as_in_ipython(tmp_path: Path) -> None:
+    source = notebook(tmp_path, "\n  x = 1\n  if x:\n    y = 2\n", "  %cd ..\n  z = 3")
+    assert lines(source)[1:5] == ["", "x = 1", "if x:", "  y = 2"]
+    assert lines(source)[6:] == ["# %cd ..", "z = 3"]
+
+
 def test_code_that_only_looks_like_a_magic_stays(tmp_path: Path) -> None:
     cell = (
         's = """\n!no shell\n%no magic\n"""\nx = (7\n  % 4)\ny = 7 \\\n  % 4\nt = "%d" % 3\n%cd ..'

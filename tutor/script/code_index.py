@@ -37,7 +37,7 @@ _LIBRARY_METHODS = frozenset({"train", "eval", "to", "step", "backward", "zero_g
 """Methods that objects of libraries have, too: not looked up by their name alone."""
 _OF_TRAINING = frozenset({"backward", "step", "zero_grad", "forward", "parameters"})
 """Methods of training, which objects of Python and of the packages below do not have."""
-_WITHOUT_TRAINING = frozenset(
+WITHOUT_TRAINING = frozenset(
     {"cupy", "matplotlib", "numpy", "pandas", "scipy", "seaborn", "sklearn", "tqdm"}
 )
 
@@ -240,7 +240,7 @@ class CodeIndex:
     def _trains_by_itself(self) -> bool:
         """Whether no imported library can have objects with methods of training."""
         packages = {dotted.partition(".")[0] for dotted in self.imports.values()}
-        return packages <= _WITHOUT_TRAINING | sys.stdlib_module_names
+        return packages <= WITHOUT_TRAINING | sys.stdlib_module_names
 
     def _defined_around(self, name: str, at: ast.AST) -> list[FunctionCode]:
         """The functions of this name in the innermost scope around a place that has some.

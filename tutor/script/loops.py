@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Collection, Mapping
 
 from tutor.lesson.model import GRADIENT, MANUAL, RESET, UPDATE
@@ -19,7 +20,7 @@ from tutor.python_syntax import (
     own_nodes,
     statements,
 )
-from tutor.script.code_index import CodeIndex
+from tutor.script.code_index import WITHOUT_TRAINING, CodeIndex
 from tutor.script.code_unit import is_over_parameters
 from tutor.script.data_flow import (
     base_variable,
@@ -267,6 +268,8 @@ _NO_TRAINING = re.compile(
     re.IGNORECASE,
 )
 _TRAINS = re.compile(r"train|fit|epoch|optimi|learn", re.IGNORECASE)
+_TRAIN_FUNCTION = re.compile(r"(?:train|fit)(?:$|_(?!.*(?:split|set|data|loader|transform)))")
+_TORCH = frozenset({"torch", "torchvision", "torchaudio", "torchtext", "torchmetrics"})
 _MAY_TRAIN = re.compile(r"step|loop|run|main", re.IGNORECASE)
 _MAKES = re.compile(r"^(?:create|get|make|build|load|init|save|plot)", re.IGNORECASE)
 
@@ -299,6 +302,7 @@ def why_no_loop(
         _in_module(index, local_modules)
         or _framework_of(index, _FRAMEWORKS)
         or _library_fit(index)
+        or _in_package(index)
         or _incomplete(index, signs)
         or _no_loop(index, signs)
     )
@@ -312,6 +316,19 @@ def _in_module(index: CodeIndex, local_modules: Collection[str]) -> WhyNoLoop | 
             last = name.rpartition(".")[2]
             if pattern.search(last) and not _MAKES.search(last):
                 return WhyNoLoop("loop_in_module", line, {"module": module, "name": name})
+    return None
+
+
+def _in_package(index: CodeIndex) -> WhyNoLoop | None:
+    """A call of a package's function that trains: `engine.train(model, …)`, `d2l.train_ch3(…)`."""
+    known = WITHOUT_TRAINING | sys.stdlib_module_names | _TORCH
+    for node in index.calls:
+        match node.func:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in index.imports:
+                module = index.imports[name]
+                if module.partition(".")[0] not in known and _TRAIN_FUNCTION.match(attr):
+                    values = {"module": module, "name": f"{name}.{attr}"}
+                    return WhyNoLoop("loop_in_module", node.lineno, values)
     return None
 
 

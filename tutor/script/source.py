@@ -205,14 +205,18 @@ def _joined(
 
 
 def _cell_lines(cell: str) -> list[str]:
+    """The lines of a cell, without the first one's indentation, as in IPython."""
     text = cell.replace("\r\n", "\n").replace("\r", "\n")
-    return text.removesuffix("\n").split("\n") if text else []
+    lines = text.removesuffix("\n").split("\n") if text else []
+    first = next((line for line in lines if line.strip()), "")
+    indent = first[: len(first) - len(first.lstrip())]
+    return [line.removeprefix(indent) for line in lines]
 
 
 def _python_lines(cell: str) -> list[tuple[str, str]]:
     """The lines of a cell as Python, each with the code of its note, "" if it is as it was."""
     lines = _cell_lines(cell)
-    if _is_python(cell):
+    if _is_python("\n".join(lines)):
         return [("", line) for line in lines]
     first = next((at for at, line in enumerate(lines) if line.strip()), 0)
     magic = _CELL_MAGIC.match(lines[first]) if lines else None
