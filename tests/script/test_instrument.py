@@ -204,7 +204,7 @@ for e in range(1):  #: LOOP
         source, loss="", losses_at=found.losses_at, other_losses_at=found.other_losses_at
     )
     to_the_end(driver)
-    assert driver.loss == loss
+    assert driver.loss.value == loss
 
 
 @pytest.mark.parametrize("call", ["self.backward(X, y)", "backward(loss, X)", "net.backward(loss)"])
@@ -234,6 +234,6 @@ def test_loss_is_known_before_its_gradient_is_taken() -> None:
     )
     driver.go_on()
     assert driver.has_next_pass()
-    assert (driver.begin_pass(), driver.loss) == (0, None)
-    assert (driver.resume(), driver.loss) == (1, 2.5)
+    assert (driver.begin_pass(), driver.loss.value) == (0, None)
+    assert (driver.resume(), driver.loss.value) == (1, 2.5)
     driver.close()

@@ -216,7 +216,7 @@ class Server:
         self.opening = command.opening
         resumed, self.set_aside = self.set_aside, None
         if command.sets_runs_aside:
-            self.set_aside, resumed = resumed or self._runs_set_aside(), None
+            self.set_aside, resumed = resumed or _aside(self.opened, self.runs), None
         elif resumed is not None and not resumed.is_asked_by(command):
             resumed = None
         opened = self.opened
@@ -242,12 +242,6 @@ class Server:
                 self.runs.close()
         self.runs = self.opened = None
         self.inspector.forget()
-
-    def _runs_set_aside(self) -> RunsSetAside | None:
-        """The open runs, set aside; None if no lesson is open."""
-        if self.runs is None or self.opened is None:
-            return None
-        return RunsSetAside.pause(self.opened.lesson, self.runs)
 
     def _run_lesson(self, command: LessonCommand) -> None:
         from tutor.engine.lesson_commands import run_lesson  # noqa: PLC0415  no lesson is open
@@ -350,7 +344,7 @@ class Server:
             if not self._do_waiting():
                 break
             run = runs.current  # a stop in the middle of a command has built it anew
-            frame = run.run_to(epoch, self._slice_over(time.perf_counter() + FRAME_SECONDS))
+            frame = run.run_to(epoch, _slice_over(self.inbox, time.perf_counter() + FRAME_SECONDS))
             progress.advance(run.epochs_done)
             if self.inbox.has_painted and run.at.epoch < epoch:
                 self._show(frame=frame)
@@ -358,11 +352,6 @@ class Server:
                     self.send(ready)
             if frame.is_over or (frame.diverged and not diverged):
                 break  # once: the learner may run on
-
-    def _slice_over(self, deadline: float) -> Callable[[], bool]:
-        """Whether it is time to look for a command, or to send a frame that the app waits for."""
-        inbox, clock = self.inbox, time.perf_counter
-        return lambda: bool(inbox) or (clock() > deadline and inbox.has_painted)
 
     def _do_waiting(self) -> bool:
         """Do the commands that wait, as long as a run may continue after them."""
@@ -444,3 +433,14 @@ def _ranks() -> ProcessRanks | None:
     """The other ranks of this process, once a lesson on several has loaded their module."""
     module = sys.modules.get("tutor.training.rank_group")
     return module.RANKS if module else None
+
+
+def _slice_over(inbox: Inbox, deadline: float) -> Callable[[], bool]:
+    """Whether it is time to look for a command, or to send a frame that the app waits for."""
+    clock = time.perf_counter
+    return lambda: bool(inbox) or (clock() > deadline and inbox.has_painted)
+
+
+def _aside(opened: OpenLesson | None, runs: Runs | None) -> RunsSetAside | None:
+    """The open runs, set aside; None if no lesson is open."""
+    return None if runs is None or opened is None else RunsSetAside.pause(opened.lesson, runs)

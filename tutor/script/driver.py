@@ -33,7 +33,7 @@ from tutor.script.instrument import (
     STOPS,
     WHILE,
 )
-from tutor.script.loop_progress import PASS_END, LoopCondition, LoopItems, items_in
+from tutor.script.loop_progress import PASS_END, LoopCondition, LoopItems, PassLoss, items_in
 from tutor.script.parameters import TakenGradients
 from tutor.script.waiting_state import (
     CreationHashes,
@@ -109,18 +109,8 @@ class Driver:
         self.names = names = vars(module)
         self.device = "cpu"
         """The device of the script's parameters, once it is known."""
-        self.loss: Any = None
-        """The object whose gradient was taken last, or that was assigned as the loss.
-
-        At the end of a pass, the first of the two if there is one: code that also evaluates the
-        model assigns a loss which nothing is trained with.
-        """
+        self.loss = PassLoss(with_gradients)
         self.gradients = taken = TakenGradients()
-        self._has_loss = False
-        """Whether this pass has come to the loss that the loop is known by."""
-        self._trained: Any = None
-        """The loss of this pass whose gradient was taken last."""
-        self._with_gradients = frozenset(with_gradients)
         self.batches: int | None = None
         """The number of this pass's batches, once the script has come to its loop over them."""
         self.loop: WaitingLoop | None = None
@@ -274,14 +264,13 @@ class Driver:
         loop = self.loop
         assert loop is not None
         loop.passes += 1
-        loop.goes_on = self.batches = self._trained = None
-        self._has_loss = False
+        loop.goes_on = self.batches = None
+        self.loss.begin_pass()
         try:
             loop.exit = loop.body(loop.items[loop.passes - 1])
         except BaseException as error:  # noqa: BLE001 - the script's own
             self._leave_by(error)
-        if self._trained is not None:
-            self.loss = self._trained
+        self.loss.end_pass()
 
     def _leave_by(self, error: BaseException) -> None:
         """Leave the loop by an exception that the script handles or ends with; raise any other.
@@ -358,7 +347,7 @@ class Driver:
             raise GreenletExit
         if getcurrent() is not self._pass or _PEEK() is not None:
             return
-        if number in self._with_gradients and self._is_evaluating():
+        if number in self.loss.with_gradients and self.loss.is_evaluating():
             return
         if self._goes_past is None or not self._goes_past(number):
             _wait(number)
@@ -367,23 +356,14 @@ class Driver:
         self.batches = items_in(iterable)
         return iterable
 
-    def _is_evaluating(self) -> bool:
-        """Whether a loop that gradients are taken in runs code without them."""
-        return bool(self._with_gradients) and not torch.is_grad_enabled()
-
     def _keep_loss(self, loss: Any, is_trained: bool = False) -> Any:
-        if self.loop is None or _is_matrix(loss):
-            return loss
-        if is_trained:
-            self._trained = loss
-        if is_trained or not self._is_evaluating():
-            self.loss, self._has_loss = loss, True
+        if self.loop is not None and not _is_matrix(loss):
+            self.loss.keep(loss, is_trained=is_trained)
         return loss
 
     def _keep_other_loss(self, loss: Any) -> Any:
-        """Keep another loss, a GAN has two, where the pass has not come to the loop's own."""
-        if self.loop is not None and not self._has_loss and not _is_matrix(loss):
-            self.loss = loss
+        if self.loop is not None and not _is_matrix(loss):
+            self.loss.keep_other(loss)
         return loss
 
     # ── Names ───────────────────────────────────────────────────────────────────────

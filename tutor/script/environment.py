@@ -62,8 +62,6 @@ class ScriptEnvironment:
         tutors = _active[-1]._tutors if _active else _ProcessSettings.now()
         self._tutors: _ProcessSettings = tutors
         """The settings that hold while no script's code runs, as they were last."""
-        # Jupyter starts a notebook in its own folder. A copy on another machine has none there.
-        is_started_there = path.suffix == NOTEBOOK and path.parent.is_dir()
         # As torchrun has it: one thread for each rank, where nothing else is said.
         is_one = group is not None and "OMP_NUM_THREADS" not in os.environ
         self._own = replace(
@@ -73,7 +71,7 @@ class ScriptEnvironment:
             input=_NoInput(),
             is_without_bytecode=True,
             main=module,
-            folder=str(path.parent.resolve()) if is_started_there else tutors.folder,
+            folder=_own_folder(path) or tutors.folder,
             threads=1 if is_one else USUAL_THREADS,
             start_method=None,
             process_group=None,
@@ -86,9 +84,8 @@ class ScriptEnvironment:
         if path.suffix == NOTEBOOK:
             vars(module)["display"] = _display
         self._count = 0
-        folder = group.folder if group else None
-        own_folders = [path.parent, Path(tutors.folder)]
-        self.files = None if is_here else RedirectedFiles(own_folders, folder, self._is_script)
+        own, shared = [path.parent, Path(tutors.folder)], group.folder if group else None
+        self.files = None if is_here else RedirectedFiles(own, shared, self._is_script)
         self._finder = _LibraryFinder(self.files)
         self._sent = SentModuleFinder(path.parent, sent_modules) if sent_modules else None
         self._stack = ExitStack()
@@ -222,6 +219,11 @@ class _ProcessSettings:
         GroupMember.WORLD = self.process_group if is_there else None
         if os.getcwd() != self.folder:
             os.chdir(self.folder)
+
+
+def _own_folder(path: Path) -> str:
+    """The folder that Jupyter starts a notebook in; "" for a script, and for a copy from afar."""
+    return str(path.parent.resolve()) if path.suffix == NOTEBOOK and path.parent.is_dir() else ""
 
 
 _PROCESSES: Any = multiprocessing.context._default_context

@@ -1,11 +1,11 @@
-"""The progress of a stepped loop: the items that it has had, and its place within an epoch."""
+"""The progress of a stepped loop: its items so far, its loss, and its place within an epoch."""
 
 from __future__ import annotations
 
 import operator
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -188,6 +188,52 @@ def _bytes_of(item: Any) -> int:
         return int(item.nbytes)
     parts = item.values() if isinstance(item, dict) else item
     return sum(map(_bytes_of, parts)) if isinstance(item, dict | list | tuple) else 8
+
+
+# ── The loss ───────────────────────────────────────────────────────────────────────
+
+
+class PassLoss:
+    """The loss that a script's loop is known by, and whether its code trains or evaluates."""
+
+    def __init__(self, with_gradients: Collection[int]) -> None:
+        """`with_gradients`: the numbers of the phases that only train where a graph is recorded."""
+        self.with_gradients = frozenset(with_gradients)
+        self.value: Any = None
+        """The object whose gradient was taken last, or that was assigned as the loss.
+
+        At the end of a pass, the first of the two if there is one: code that also evaluates the
+        model assigns a loss which nothing is trained with.
+        """
+        self._is_own = False
+        """Whether this pass has come to the loss that the loop is known by."""
+        self._trained: Any = None
+        """The loss of this pass whose gradient was taken last."""
+
+    def is_evaluating(self) -> bool:
+        """Whether a loop that gradients are taken in runs code without them."""
+        return bool(self.with_gradients) and not torch.is_grad_enabled()
+
+    def begin_pass(self) -> None:
+        """Begin a pass, which has no loss of its own yet."""
+        self._is_own, self._trained = False, None
+
+    def keep(self, loss: Any, *, is_trained: bool) -> None:
+        """Keep a loss that is assigned, or whose gradient is taken."""
+        if is_trained:
+            self._trained = loss
+        if is_trained or not self.is_evaluating():
+            self.value, self._is_own = loss, True
+
+    def keep_other(self, loss: Any) -> None:
+        """Keep another loss, a GAN has two, where the pass has not come to the loop's own."""
+        if not self._is_own:
+            self.value = loss
+
+    def end_pass(self) -> None:
+        """End a pass with the loss that trained last."""
+        if self._trained is not None:
+            self.value = self._trained
 
 
 # ── The place within an epoch ─────────────────────────────────────────────────────────

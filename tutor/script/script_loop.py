@@ -159,7 +159,7 @@ class ScriptLoop(Loop):
                 _guarded(self, self.driver.run_rest)
             if not self.driver.has_ended:  # the loop runs again, perhaps with another model
                 self.table.forget()
-                self.driver.loss = self.gradients = self.gradients_before_sync = None
+                self.driver.loss.value = self.gradients = self.gradients_before_sync = None
             self._see()
         return not self.driver.has_ended
 
@@ -347,7 +347,7 @@ class ScriptLoop(Loop):
 
     def loss(self) -> Any:
         """The loss whose gradient was taken last; None before the first."""
-        return unwrapped(self.driver.loss)
+        return unwrapped(self.driver.loss.value)
 
     def learning_rate_of_script(self) -> float:
         """The script's present learning rate; 0.0 if that is not known."""

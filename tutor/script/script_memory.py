@@ -101,7 +101,7 @@ class ScriptMemory:
         if waiting is None or (image := self._image(old, limit)) is None:
             return None
         known = (progress.steps_known, progress.batches_known)
-        now = (driver.loss, driver.thread_settings(), known, self._table.taken)
+        now = (driver.loss.value, driver.thread_settings(), known, self._table.taken)
         return ScriptSnapshot(self, waiting, waiting.passes, image, *now)
 
     def restore(self, snapshot: object, *, is_start: bool) -> bool:
@@ -116,7 +116,7 @@ class ScriptMemory:
             is_there = self._driver.go_back(*place)
         if not is_there or not self._put_back(snapshot.image):
             return False
-        self._driver.loss = snapshot.loss
+        self._driver.loss.value = snapshot.loss
         self._table.taken = snapshot.gradients
         self._progress.stand_at_end(*snapshot.known, is_start=is_start)
         return True

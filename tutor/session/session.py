@@ -359,8 +359,7 @@ class Session(EngineSession):
     def _is_clear_of(self, refusal: Notice | None) -> bool:
         """Whether `refusal` is None; else it is shown as the notice."""
         if refusal is not None:
-            is_plain = refusal.kind == "info"
-            self.notice = replace(refusal, kind="refused") if is_plain else refusal
+            self.notice = replace(refusal, kind="refused") if refusal.kind == "info" else refusal
         return refusal is None
 
     def _go_back(self, command: BackPhase | BackEpoch) -> None:

@@ -72,11 +72,8 @@ class RunState:
         a change to `autograd`, which has a Reset too, makes `loop.step` 5; `steps_taken` stays 4.
         """
         self.begin()
-        if (
-            self.is_script and not recipe.learning_rate
-        ):  # the script's own rate, which is known only now
-            rate = self.settings.learning_rate
-            self.recipe = replace(recipe, learning_rate=rate)
+        if self.is_script and not recipe.learning_rate:  # the script's own is known only now
+            self.recipe = replace(recipe, learning_rate=self.settings.learning_rate)
         self.generators.take(self)
 
     def begin(self) -> None:
