@@ -223,7 +223,7 @@ def _ignoring_errors() -> Iterator[None]:
 
 
 def _raised(error: RunError) -> Remark:
-    """What a mode's code raised, of its text the last line, and where; or why it can't be run."""
+    """The error of a mode's code, of its text the last line, and where; or why it can't be run."""
     raised, where = Remark.of(error), {}
     if isinstance(error, LessonRaised):
         raised, where = error.error, {"phase": error.phase, "line": error.line}

@@ -195,7 +195,7 @@ def _verb(singular: str, modes: Sequence[str]) -> str:
 
 
 def measure_text(measure: str) -> str:
-    """What a gradient is measured by: a mode, or finite differences."""
+    """The measure of a gradient: a mode, or finite differences."""
     return _MEASURES.get(measure, measure)
 
 
