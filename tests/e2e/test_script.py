@@ -56,11 +56,11 @@ def test_a_script_is_chosen_agreed_to_stepped_and_gone_back_in(script: Path) -> 
         terminal.press("y")
         terminal.wait_for("asked for more", "for epoch in range(50)")
         terminal.press("s")
-        terminal.wait_for("epoch 1 of 50", "0.25 dw = 5 ")
+        terminal.wait_for("epoch 1 of 50", "0.25 · dw = 5 ")
         terminal.press("s")
-        terminal.wait_for("epoch 2 of 50", "0.25 dw = 3.5")
+        terminal.wait_for("epoch 2 of 50", "0.25 · dw = 3.5")
         terminal.press("B")
-        terminal.wait_for("epoch 1 of 50", "0.25 dw = 5 ")
+        terminal.wait_for("epoch 1 of 50", "0.25 · dw = 5 ")
         terminal.press("q")
         assert terminal.wait_ended() == 0
     assert (script.parent / "result.txt").read_text() == "mine"
